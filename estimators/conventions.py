@@ -1,0 +1,76 @@
+"""Named ways of counting FLOP. One multiply-add is two FLOP in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from estimators.errors import UnknownNameError
+from estimators.spec import Op, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convention:
+    """What a FLOP count includes.
+
+    Attributes:
+        includes: one line for the head of a table.
+        used_by: who counts so.
+    """
+
+    name: str
+    includes: str
+    used_by: str
+
+
+CONVENTIONS: dict[str, Convention] = {
+    c.name: c
+    for c in (
+        Convention(
+            name="full",
+            includes="every matrix product, the whole attention square, the head; no recomputation",
+            used_by="PaLM, nanoGPT, llm-foundry, torch.utils.flop_counter",
+        ),
+        Convention(
+            name="causal",
+            includes="as full, with half of the attention square",
+            used_by="Megatron-LM since 2025, MaxText, DeepSeek",
+        ),
+        Convention(
+            name="hardware",
+            includes="as full, plus the forward pass that activation checkpointing runs again",
+            used_by="Megatron-LM 2021, HFU of llm-foundry",
+        ),
+    )
+}
+
+
+def convention(name: str) -> Convention:
+    """The convention of that name. Raises UnknownNameError."""
+    if name not in CONVENTIONS:
+        raise UnknownNameError("convention", name, CONVENTIONS, "python -m bench list conventions")
+    return CONVENTIONS[name]
+
+
+def step_flop(ops: Sequence[Op], workload: Workload) -> dict[str, int]:
+    """FLOP of one step under each convention; a training step is forward and backward, other phases forward alone.
+
+    With T tokens attending to themselves, `causal` counts T²/2 pairs where `full` counts T².
+    """
+    forward = sum(op.count * op.flop for op in ops)
+    square = sum(op.count * op.square_flop for op in ops)
+    recomputed = 0
+    if workload.phase == "train":
+        forward += sum(op.count * op.backward_flop for op in ops)
+        square += sum(op.count * op.backward_square_flop for op in ops)
+        if workload.recompute == "full":
+            recomputed = sum(op.count * op.flop for op in ops if op.recomputed)
+    return {"full": forward, "causal": forward - square // 2, "hardware": forward + recomputed}
+
+
+def unskippable_flop(ops: Sequence[Op], workload: Workload) -> int:
+    """FLOP that no kernel may skip: `full` less every masked query-key pair, without recomputation."""
+    total = sum(op.count * (op.flop - op.masked_flop) for op in ops)
+    if workload.phase == "train":
+        total += sum(op.count * (op.backward_flop - op.backward_masked_flop) for op in ops)
+    return total

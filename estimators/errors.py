@@ -1,0 +1,76 @@
+"""The exception tree. Every user-facing error is one line: what was given, what was expected, how to mend it.
+
+SixndError
+├── RequestError            the request was wrong                     -> exit code 2
+│   ├── UnknownNameError    a name that no registry holds; near misses are suggested
+│   ├── BadValueError       a number or option out of its range, or unreadable
+│   ├── BadConfigError      a config.json that describes no countable model
+│   ├── BadRecordError      a record that cannot be read, or two that cannot be compared
+│   ├── DoesNotFitError     the memory needed is more than the machine has
+│   └── UnavailableError    a device, file or package that is not there
+└── PhysicsError            a figure that no machine can produce       -> exit code 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class SixndError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class RequestError(SixndError):
+    """The request was wrong; the message is one line and says how to mend it."""
+
+
+class UnknownNameError(RequestError):
+    """A name that no registry holds."""
+
+    def __init__(self, kind: str, given: str, known: Iterable[str], list_command: str) -> None:
+        near = near_misses(given[:80], known)
+        hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
+        super().__init__(f"unknown {kind} {given[:80]!r}{hint} List them with: {list_command}")
+
+
+class BadValueError(RequestError):
+    """A number or option out of its range, or unreadable."""
+
+
+class BadConfigError(RequestError):
+    """A config.json that describes no countable model."""
+
+
+class BadRecordError(RequestError):
+    """A record that cannot be read, or two records that cannot be compared."""
+
+
+class DoesNotFitError(RequestError):
+    """The memory needed is more than the machine has."""
+
+
+class UnavailableError(RequestError):
+    """A device, file or package that is not there."""
+
+
+class PhysicsError(SixndError):
+    """A figure that no machine can produce, such as an MFU above 1."""
+
+
+MAX_NEAR_MISSES = 4
+
+
+def near_misses(given: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Known names that somebody may have meant: first those that begin with what was given, then those spelt alike.
+
+    >>> near_misses("h2O0-sxm", ["h100-sxm5-80gb", "h200-sxm-141gb"])
+    ('h200-sxm-141gb',)
+    >>> near_misses("h100", ["h100-pcie-80gb", "h100-sxm5-80gb", "h200-sxm-141gb"])
+    ('h100-pcie-80gb', 'h100-sxm5-80gb')
+    """
+    import difflib  # deferred: only an error path pays for it
+
+    folded, start = {name.casefold(): name for name in known}, given.casefold()
+    begun = [name for name in folded if len(start) > 1 and name.startswith(start)]
+    alike = difflib.get_close_matches(start, folded, n=MAX_NEAR_MISSES, cutoff=0.6)
+    return tuple(folded[name] for name in dict.fromkeys(begun + alike))[:MAX_NEAR_MISSES]

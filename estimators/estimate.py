@@ -1,0 +1,102 @@
+"""estimate(case): sums over the op table, the physics bound, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from estimators.conventions import step_flop, unskippable_flop
+from estimators.spec import Case, Estimate, Hardware, Op, Workload
+
+OPTIMIZER_STATE_BYTES = {"adamw": 8, "sgd": 0}
+"""fp32 state per parameter: AdamW keeps two moments, plain gradient descent nothing."""
+
+MASTER_BYTES = 4
+"""Weights and gradients in training are fp32; a lower dtype computes on copies of them (torch.autocast)."""
+
+
+def count_params(ops: Sequence[Op]) -> int:
+    """Trainable parameters, tied weights once."""
+    return sum(op.count * op.params for op in ops)
+
+
+def params_by_component(ops: Sequence[Op]) -> dict[str, int]:
+    """Parameters by component, largest first, components without parameters left out."""
+    totals: dict[str, int] = {}
+    for op in ops:
+        if op.params:
+            totals[op.component] = totals.get(op.component, 0) + op.count * op.params
+    return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+
+def unskippable_bytes(ops: Sequence[Op], workload: Workload) -> int:
+    """Bytes that must cross the memory bus at least once in the step.
+
+    Every weight that is used, once per pass, and the KV cache. In training the weights again in backward, and the
+    optimizer reads and writes the weights and its state. Activations may stay on the chip, so they do not count.
+    """
+    weights = sum(op.count * op.weight_bytes for op in ops)
+    if workload.phase == "train":
+        state = MASTER_BYTES + OPTIMIZER_STATE_BYTES[workload.optimizer]
+        return 2 * weights + 2 * state * count_params(ops)
+    return weights + sum(op.count * op.cache_bytes for op in ops)
+
+
+def memory(ops: Sequence[Op], workload: Workload) -> dict[str, int]:
+    """Bytes that must be held at once, by part.
+
+    Inference: weights and KV cache. Training (torch.autocast): fp32 weights, fp32 gradients, optimizer state, the
+    low-precision copies of the weights, and the activations that an unfused backward keeps.
+    """
+    params = count_params(ops)
+    if workload.phase != "train":
+        parts = {"weights": params * workload.dtype_bytes, "kv_cache": sum(op.count * op.cache_bytes for op in ops)}
+    else:
+        recomputing = workload.recompute == "full"
+        parts = {
+            "weights": params * MASTER_BYTES,
+            "gradients": params * MASTER_BYTES,
+            "optimizer": params * OPTIMIZER_STATE_BYTES[workload.optimizer],
+            "low_precision_copies": params * workload.dtype_bytes if workload.dtype_bytes < MASTER_BYTES else 0,
+            "activations": sum(op.count * op.saved_bytes for op in ops if not (recomputing and op.recomputed)),
+        }
+    return {name: size for name, size in parts.items() if size}
+
+
+def bound(min_flop: int, min_bytes: int, hardware: Hardware, dtype: str) -> tuple[float, float]:
+    """Seconds that compute and bandwidth each demand at least: FLOP / peak, bytes / bandwidth.
+
+    Source: Williams, Waterman, Patterson 2009, Roofline (doi 10.1145/1498765.1498785).
+    """
+    return min_flop / hardware.peak(dtype), min_bytes / hardware.memory_bytes_per_s
+
+
+def estimate(case: Case) -> Estimate:
+    """What arithmetic says of one step of a case.
+
+    Raises:
+        BadValueError: the hardware has no peak for the workload's dtype.
+    """
+    workload, hardware = case.workload, case.hardware
+    ops = case.model.ops(workload)
+    flop = step_flop(ops, workload)
+    forward = sum(op.count * op.flop for op in ops)
+    min_flop, min_bytes = unskippable_flop(ops, workload), unskippable_bytes(ops, workload)
+    compute_s = bandwidth_s = bound_s = None
+    if hardware:
+        compute_s, bandwidth_s = bound(min_flop, min_bytes, hardware, workload.dtype)
+        bound_s = max(compute_s, bandwidth_s)
+    return Estimate(
+        params=count_params(ops),
+        embedding_params=sum(op.count * op.params for op in ops if op.kind == "lookup"),
+        params_by_component=params_by_component(ops),
+        flop=flop,
+        forward_flop=forward,
+        backward_flop=flop["full"] - forward,
+        min_flop=min_flop,
+        min_bytes=min_bytes,
+        memory_bytes=memory(ops, workload),
+        step_time_bound_s=bound_s,
+        compute_bound_s=compute_s,
+        bandwidth_bound_s=bandwidth_s,
+        bound_by="" if bound_s is None else "compute" if bound_s == compute_s else "bandwidth",
+    )

@@ -1,0 +1,218 @@
+"""The nouns: Source, Hardware, Workload, Op, Model, Case, Estimate. Frozen, keyword-only, base units inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from estimators.errors import BadValueError
+from estimators.units import DTYPE_BYTES
+
+Phase = Literal["train", "forward", "prefill", "decode"]
+Recompute = Literal["none", "full"]
+Tag = Literal["measured", "counted", "derived", "estimated", "published", "unavailable"]
+
+PHASES: tuple[Phase, ...] = ("train", "forward", "prefill", "decode")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a figure comes from.
+
+    Attributes:
+        title: the document, with a locator such as a table or section.
+        url: where it is published; empty where there is no stable address.
+        note: what a reader should know before trusting it.
+    """
+
+    title: str
+    url: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.title} <{self.url}>" if self.url else self.title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """One device as a framework sees it.
+
+    Attributes:
+        id, name: the registry's key and the product's name.
+        device_names: the exact strings that the driver reports.
+        peak_flop_per_s: dense peak by dtype, fp32 accumulate; a dtype that is not there has no peak.
+        memory_bytes: as the driver shows it where known, else as marketed.
+        memory_bytes_per_s: off-chip bandwidth.
+        link_bytes_per_s: scale-up link, one direction, per device; None where there is none.
+        power_w: board power limit; None where unpublished.
+        source: where the figures come from.
+    """
+
+    id: str
+    name: str
+    vendor: str
+    architecture: str
+    device_names: tuple[str, ...]
+    peak_flop_per_s: Mapping[str, float] = field(hash=False)
+    memory_bytes: int
+    memory_bytes_per_s: float
+    link_bytes_per_s: float | None = None
+    power_w: float | None = None
+    devices_per_node: int | None = None
+    source: Source
+    confidence: str = "high"
+
+    def peak(self, dtype: str) -> float:
+        """Dense peak in FLOP/s for `dtype`. Raises BadValueError where the device has none: there is no fallback."""
+        try:
+            return self.peak_flop_per_s[dtype]
+        except KeyError:
+            have = ", ".join(self.peak_flop_per_s)
+            raise BadValueError(f"{self.id} has no published dense peak for {dtype}; it has one for: {have}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What is done in one step.
+
+    Attributes:
+        phase: train (forward, backward, optimizer), forward (all logits), prefill (logits of the last position
+            only, as `generate` does), decode (one token per sequence after `context_len` cached ones).
+        batch: sequences (or samples) in the step; with beams, batch times beams.
+        seq_len: tokens per sequence in this step; 1 in decode; 1 for models without a sequence.
+        context_len: tokens already in the KV cache before the step.
+        dtype: of compute and stored weights.
+        optimizer: for the memory and bytes of a training step.
+        recompute: activation checkpointing, counted under the `hardware` convention only.
+    """
+
+    phase: Phase = "forward"
+    batch: int = 1
+    seq_len: int = 1
+    context_len: int = 0
+    dtype: str = "bf16"
+    optimizer: str = "adamw"
+    recompute: Recompute = "none"
+
+    def __post_init__(self) -> None:
+        if self.phase not in PHASES:
+            raise BadValueError(f"phase {self.phase!r} is unknown; expected one of: {', '.join(PHASES)}")
+        if self.batch < 1 or self.seq_len < 1 or self.context_len < 0:
+            raise BadValueError(
+                f"batch {self.batch}, seq_len {self.seq_len}, context_len {self.context_len}: expected from 1, 1 and 0"
+            )
+        if self.phase == "decode" and self.seq_len != 1:
+            raise BadValueError(f"a decode step has one token per sequence; seq_len was {self.seq_len}, give context_len instead")
+        if self.dtype not in DTYPE_BYTES:
+            raise BadValueError(f"dtype {self.dtype!r} is unknown; expected one of: {', '.join(DTYPE_BYTES)}")
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens (or samples) that the step processes."""
+        return self.batch * self.seq_len
+
+    @property
+    def dtype_bytes(self) -> int:
+        """Bytes per stored element."""
+        return DTYPE_BYTES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Op:
+    """One row of the op table: `count` identical copies, every figure per copy.
+
+    Attributes:
+        name: such as ``layer.attention.query``; unique within a table.
+        component: embedding, attention, mlp, norm, head, loss.
+        kind: matmul, attention (a product of two activations), lookup, norm, elementwise.
+        params: trainable parameters that this op owns (a tied weight is owned once, elsewhere).
+        flop: forward, `full` convention, one multiply-add being two.
+        backward_flop: `full`, without recomputation.
+        square_flop: the part of `flop` over the square of the step's own tokens; the `causal` convention counts half of it.
+        masked_flop: the part of `flop` that a masked kernel may skip: physics, where `square_flop` is a convention.
+        weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
+        cache_bytes: KV cache that must be read or written.
+        activation_bytes: inputs read and outputs written if nothing is fused.
+        saved_bytes: activations that an unfused backward keeps.
+        recomputed: whether full activation checkpointing runs this op's forward twice.
+        mnk: (m, n, k) of one matrix product of the op, where it is one.
+    """
+
+    name: str
+    component: str
+    kind: str
+    count: int = 1
+    params: int = 0
+    flop: int = 0
+    backward_flop: int = 0
+    square_flop: int = 0
+    masked_flop: int = 0
+    weight_bytes: int = 0
+    cache_bytes: int = 0
+    activation_bytes: int = 0
+    saved_bytes: int = 0
+    recomputed: bool = False
+    mnk: tuple[int, int, int] | None = None
+
+    @property
+    def backward_square_flop(self) -> int:
+        """The part of `backward_flop` over the square of the step's own tokens."""
+        return self.square_flop * self.backward_flop // self.flop if self.flop else 0
+
+    @property
+    def backward_masked_flop(self) -> int:
+        """The part of `backward_flop` that a masked kernel may skip."""
+        return self.masked_flop * self.backward_flop // self.flop if self.flop else 0
+
+
+class Model(Protocol):
+    """Anything that can list its operations."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source(self) -> Source: ...
+
+    def ops(self, workload: Workload) -> tuple[Op, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Model, workload, hardware: the join key of estimates, measurements and reports."""
+
+    model: Model
+    workload: Workload
+    hardware: Hardware | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What arithmetic says of one case; field names are shared with measurements.
+
+    Attributes:
+        params: trainable parameters, tied weights once.
+        embedding_params: of them, in lookup tables (token and position embeddings; a tied head counts here).
+        flop: by convention: full, causal, hardware; for the step of the workload.
+        forward_flop, backward_flop: of `full`.
+        min_flop: what no kernel may skip.
+        min_bytes: what must cross the memory bus at least once.
+        memory_bytes: by part: weights, gradients, optimizer, kv_cache, saved activations where training.
+        step_time_bound_s: physics, never beaten; None without hardware.
+        bound_by: compute or bandwidth.
+    """
+
+    params: int
+    embedding_params: int
+    params_by_component: Mapping[str, int] = field(hash=False)
+    flop: Mapping[str, int] = field(hash=False)
+    forward_flop: int
+    backward_flop: int
+    min_flop: int
+    min_bytes: int
+    memory_bytes: Mapping[str, int] = field(hash=False)
+    step_time_bound_s: float | None = None
+    compute_bound_s: float | None = None
+    bandwidth_bound_s: float | None = None
+    bound_by: str = ""

@@ -1,0 +1,242 @@
+"""The only file that knows what a tera or a gibi is.
+
+Inside the project every quantity is in its base unit (FLOP, bytes, seconds, tokens, watts, joules) and the
+unit is the suffix of its name. Scaling happens here, on the way in (`parse_*`) and on the way out (`format_*`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from estimators.errors import BadValueError
+
+KILO, MEGA, GIGA, TERA, PETA, EXA = (10**n for n in (3, 6, 9, 12, 15, 18))
+KIBI, MEBI, GIBI, TEBI = (2**n for n in (10, 20, 30, 40))
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
+
+DTYPE_BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
+"""Bytes that one stored element takes. tf32 is a way of multiplying: its elements are stored as fp32."""
+
+_DECIMAL = {"": 1, "k": KILO, "m": MEGA, "b": GIGA, "g": GIGA, "t": TERA, "p": PETA, "e": EXA}
+_NUMBER = re.compile(r"\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)?(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*")
+"""A comma separates thousands and nothing else: ``1,5`` is refused rather than read as 15."""
+_TIME_S = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), MINUTE_S),
+    **dict.fromkeys(("h", "hour", "hours"), HOUR_S),
+    **dict.fromkeys(("d", "day", "days"), DAY_S),
+    **dict.fromkeys(("w", "week", "weeks"), 7 * DAY_S),
+    "ms": 1e-3,
+    "us": 1e-6,
+}
+
+MAX_COUNT = 10**24
+"""Larger token or parameter counts are refused: no corpus or machine comes within nine orders of magnitude."""
+
+
+def parse_count(text: str, name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> int:
+    """Read a count such as ``300B``, ``1.4T``, ``2k`` or ``4_000_000``; exact, never through a float.
+
+    Args:
+        text: the count, with an optional decimal suffix k, M, B or G, T, P, E (powers of 1000).
+        name: what is being read, for the message.
+        minimum, maximum: the range allowed, inclusive.
+
+    Raises:
+        BadValueError: unreadable, not a whole number, or out of range.
+
+    >>> parse_count("300B", "tokens")
+    300000000000
+    >>> parse_count("1.4T", "tokens")
+    1400000000000
+    """
+    from fractions import Fraction
+
+    match = _NUMBER.fullmatch(text)
+    expected = f"expected a whole number from {minimum:,} to {maximum:.0e}, such as 300B, 1.4T or 2k"
+    if not match or not match[1].strip("+-") or match[2].casefold() not in _DECIMAL or len(text) > 40:
+        raise BadValueError(f"{name} {text[:40]!r} is not a count; {expected}")
+    exponent = re.search(r"[eE]([+-]?\d+)$", match[1])
+    if exponent and abs(int(exponent[1])) > 40:
+        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
+    try:
+        value = Fraction(match[1].replace(",", "").replace("_", "")) * _DECIMAL[match[2].casefold()]
+    except ValueError:
+        raise BadValueError(f"{name} {text[:40]!r} is not a count; {expected}") from None
+    if value.denominator != 1:
+        raise BadValueError(f"{name} {text[:40]!r} is not a whole number; {expected}")
+    if not minimum <= value <= maximum:
+        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
+    return int(value)
+
+
+def parse_float(text: str, name: str, *, minimum: float, maximum: float, exclusive_minimum: bool = False) -> float:
+    """Read a finite number within a range; a trailing ``%`` divides by 100.
+
+    >>> parse_float("45%", "utilization", minimum=0, maximum=1)
+    0.45
+    """
+    expected = f"expected a number {'above' if exclusive_minimum else 'from'} {minimum:g} to {maximum:g}"
+    body, scale = (text.strip()[:-1], 100.0) if text.strip().endswith("%") else (text, 1.0)
+    try:
+        value = float(body) / scale
+    except ValueError:
+        raise BadValueError(f"{name} {text[:40]!r} is not a number; {expected}") from None
+    if not math.isfinite(value) or not minimum <= value <= maximum or (exclusive_minimum and value == minimum):
+        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
+    return value
+
+
+def parse_duration(text: str, name: str) -> float:
+    """Read a length of time such as ``14d``, ``36h`` or ``90min`` as seconds; a bare number is days.
+
+    >>> parse_duration("14d", "deadline")
+    1209600.0
+    """
+    match = _NUMBER.fullmatch(text)
+    unit = match[2].casefold() if match else ""
+    if not match or not match[1] or (unit and unit not in _TIME_S):
+        raise BadValueError(f"{name} {text[:40]!r} is not a length of time; expected for example 14d, 36h or 90min")
+    number = match[1].replace(",", "")
+    return parse_float(number, name, minimum=0, maximum=1e9, exclusive_minimum=True) * _TIME_S.get(unit, DAY_S)
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits - 1}e}")
+
+
+def _scaled(value: float, steps: tuple[tuple[float, str], ...], unit: str, digits: int) -> str:
+    for scale, prefix in steps:
+        if abs(_rounded(value / scale, digits)) >= 1:
+            return f"{_significant(value / scale, digits)} {prefix}{unit}"
+    return f"{_significant(value, digits)} {unit}" if unit else _significant(value, digits)
+
+
+def _significant(value: float, digits: int) -> str:
+    if value == 0:
+        return "0"
+    value = _rounded(value, digits)  # first: 99.99 to three digits is 100, not 100.0
+    whole = math.floor(math.log10(abs(value))) + 1
+    if whole > 6 or whole < -3:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - whole)}f}"
+
+
+_SI = ((EXA, "E"), (PETA, "P"), (TERA, "T"), (GIGA, "G"), (MEGA, "M"), (KILO, "k"))
+_IEC = ((TEBI, "Ti"), (GIBI, "Gi"), (MEBI, "Mi"), (KIBI, "Ki"))
+
+
+def format_flop(flop: float, digits: int = 4) -> str:
+    """A number of operations. Above an exaFLOP powers of ten read better than prefixes.
+
+    >>> format_flop(2_797_097_451_520)
+    '2.797 TFLOP'
+    >>> format_flop(3.142877e23)
+    '3.143e+23 FLOP'
+    """
+    return f"{flop:.{digits - 1}e} FLOP" if abs(_rounded(flop, digits)) >= 1000 * EXA else _scaled(flop, _SI, "FLOP", digits)
+
+
+def format_flop_rate(flop_per_s: float, digits: int = 3) -> str:
+    """A rate of operations.
+
+    >>> format_flop_rate(312e12)
+    '312 TFLOP/s'
+    """
+    return _scaled(flop_per_s, _SI, "FLOP/s", digits)
+
+
+def format_bytes(num_bytes: float, digits: int = 3) -> str:
+    """An amount of memory, in powers of 1024.
+
+    >>> format_bytes(80 * 2**30)
+    '80.0 GiB'
+    """
+    return _scaled(num_bytes, _IEC, "B", digits)
+
+
+def format_byte_rate(bytes_per_s: float, digits: int = 3) -> str:
+    """A bandwidth, in powers of 1000 as datasheets give it.
+
+    >>> format_byte_rate(2039e9)
+    '2.04 TB/s'
+    """
+    return _scaled(bytes_per_s, _SI, "B/s", digits)
+
+
+def format_count(count: float, digits: int = 3) -> str:
+    """A count in the units people say: thousands, millions, billions, trillions.
+
+    >>> format_count(2_779_683_840)
+    '2.78 B'
+    """
+    steps = ((TERA, "T"), (GIGA, "B"), (MEGA, "M"), (KILO, "k"))
+    return _scaled(count, steps, "", digits).rstrip() if abs(count) >= KILO else f"{count:g}"
+
+
+def format_duration(seconds: float, digits: int = 3) -> str:
+    """A length of time in the unit that people think in.
+
+    >>> format_duration(34.0 * 86400), format_duration(0.0123)
+    ('34.0 days', '12.3 ms')
+    """
+    steps = (
+        (2 * DAY_S, DAY_S, "days"),
+        (2 * HOUR_S, HOUR_S, "h"),
+        (2 * MINUTE_S, MINUTE_S, "min"),
+        (1, 1, "s"),
+        (1e-3, 1e-3, "ms"),
+        (0, 1e-6, "us"),
+    )
+    for least, unit_s, unit in steps:
+        if abs(_rounded(seconds, digits)) >= least:
+            return f"{_significant(seconds / unit_s, digits)} {unit}"
+    raise AssertionError("the last step has no least value")
+
+
+def format_money(dollars: float, digits: int = 3) -> str:
+    """An amount of US dollars.
+
+    >>> format_money(1_234_567)
+    '$1.23 M'
+    """
+    return f"${_scaled(dollars, ((GIGA, 'B'), (MEGA, 'M'), (KILO, 'k')), '', digits).rstrip()}"
+
+
+def format_energy(joules: float, digits: int = 3) -> str:
+    """An amount of energy: joules for a step, kilowatt-hours and more for a run.
+
+    >>> format_energy(3.6e9)
+    '1.00 MWh'
+    """
+    if joules < 3.6e5:
+        return _scaled(joules, _SI, "J", digits)
+    return _scaled(joules / HOUR_S, _SI, "Wh", digits)
+
+
+def format_fraction(fraction: float, digits: int = 3) -> str:
+    """A share, as percent.
+
+    >>> format_fraction(0.644)
+    '64.4 %'
+    """
+    return f"{_significant(100 * fraction, digits)} %"
+
+
+def format_ratio(ratio: float, digits: int = 4) -> str:
+    """A ratio of two like quantities.
+
+    >>> format_ratio(0.9732)
+    '0.9732'
+    """
+    return f"{ratio:.{digits}f}" if 1e-4 <= abs(ratio) < 1e4 or ratio == 0 else f"{ratio:.{digits - 1}e}"
+
+
+def format_int(count: int) -> str:
+    """A whole number with separators.
+
+    >>> format_int(2779683840)
+    '2,779,683,840'
+    """
+    return f"{count:,}"
