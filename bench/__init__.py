@@ -1,0 +1,1 @@
+"""Measurement and the command line."""

@@ -1,0 +1,5 @@
+"""`python -m bench VERB`; the grammar is in bench.cli.main."""
+
+from bench.cli.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,134 @@
+"""Rates that this machine reaches just before a run: what measured steps are held against.
+
+A CPU has no datasheet peak, and a GPU seldom reaches its own. A ceiling is the median rate of the best of several
+shapes: a step that beats it shows that the ceiling was taken too low (by a busy machine, say).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from bench import stats
+from bench.backend.device import Device, dtype
+from bench.backend.random_data import drawn
+from bench.record import Ceiling
+from estimators.errors import UnavailableError
+from estimators.units import GIBI, KIBI, MEBI
+
+_SQUARE = {"cpu": (512, 1024, 2048, 4096), "cuda": (2048, 4096, 8192, 16384), "mps": (1024, 2048, 4096)}
+_LAYER = {"cpu": ((512, 10240, 2560), (512, 2560, 10240)), "cuda": ((8192, 10240, 2560), (8192, 28672, 8192)), "mps": ((2048, 4096, 1024),)}
+"""(m, n, k) of linear layers of language models: m tokens through n x k weights."""
+
+_CACHES = Path("/sys/devices/system/cpu")
+_COLUMNS = 2**13
+_FINALISTS, _LEAST_SAMPLES, _MOST_SAMPLES = 2, 5, 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    """One thing to run: its FLOP or bytes, the step, and the times it took."""
+
+    shape: str
+    work: int
+    step: Callable[[], object]
+    samples_s: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        return self.work / stats.median(self.samples_s)
+
+
+def matmul_ceiling(device: Device, dtype_name: str, max_time_s: float = 3.0) -> Ceiling:
+    """The highest sustained rate of x[m, k] · W[n, k]ᵀ over square and layer-like shapes, 2 m n k FLOP each.
+
+    Raises:
+        UnavailableError: the device cannot multiply in this dtype.
+    """
+    shapes = sorted([(s, s, s) for s in _SQUARE[device.kind]] + list(_LAYER[device.kind]), key=lambda mnk: mnk[0] * mnk[1] * mnk[2])
+    return _best("matmul", dtype_name, device, _matmuls(shapes, device, dtype_name), max_time_s)
+
+
+def bandwidth_ceiling(device: Device, max_time_s: float = 3.0) -> Ceiling:
+    """The highest sustained rate of bytes over a working set far beyond the caches, in fp32.
+
+    Read only (sum, dot product, matrix-vector product as weights are streamed in decoding), copy (read and write),
+    and a = b + 3 c (two reads and a write, McCalpin's STREAM triad). Bytes are those the arrays hold: what a cache
+    fetches before it overwrites is not counted.
+    """
+    num_bytes = working_set_bytes(device)
+    return _best("bandwidth", "fp32", device, _streams(num_bytes, device), max_time_s)
+
+
+def working_set_bytes(device: Device) -> int:
+    """Bytes of one array: four times the caches and 256 MiB at least (1 GiB on a GPU), an eighth of what is free at most."""
+    wanted = GIBI if device.kind == "cuda" else max(256 * MEBI, 4 * cache_bytes())
+    return min(wanted, device.memory_available_bytes() // 8) // (4 * _COLUMNS) * (4 * _COLUMNS)
+
+
+def cache_bytes(cpus: Path = _CACHES) -> int:
+    """All last-level caches of this machine together; 0 where the system does not tell."""
+    sizes: dict[int, dict[tuple[int, str], int]] = {}
+    for index in cpus.glob("cpu[0-9]*/cache/index[0-9]*"):
+        try:
+            level, size, shared = ((index / name).read_text().strip() for name in ("level", "size", "shared_cpu_list"))
+        except OSError:
+            continue
+        if level.isdecimal() and size[:-1].isdecimal() and size[-1] in "KM":
+            sizes.setdefault(int(level), {})[int(level), shared] = int(size[:-1]) * (KIBI if size[-1] == "K" else MEBI)
+    return sum(sizes[max(sizes)].values()) if sizes else 0
+
+
+def _matmuls(shapes: Iterable[tuple[int, int, int]], device: Device, dtype_name: str) -> Iterator[_Trial]:
+    kind, place = dtype(dtype_name), device.torch_device
+    for m, n, k in shapes:
+        x, weight = (drawn(rows, k, dtype=kind, device=place) for rows in (m, n))
+        step = functools.partial(torch.nn.functional.linear, x, weight)
+        yield _Trial(shape=f"x[{m}, {k}] · W[{n}, {k}]ᵀ", work=2 * m * n * k, step=step)
+
+
+def _streams(num_bytes: int, device: Device) -> Iterator[_Trial]:
+    place = device.torch_device
+    a, b, c = (drawn(num_bytes // 4, dtype=torch.float32, device=place) for _ in range(3))
+    matrix, vector = b.view(-1, _COLUMNS), drawn(_COLUMNS, dtype=torch.float32, device=place)
+    of = f"{num_bytes // MEBI} MiB arrays"
+    yield _Trial(shape=f"sum, {of}", work=num_bytes, step=b.sum)
+    yield _Trial(shape=f"matrix-vector product, {of}", work=num_bytes, step=lambda: matrix @ vector)
+    yield _Trial(shape=f"dot product, {of}", work=2 * num_bytes, step=lambda: torch.dot(b, c))
+    yield _Trial(shape=f"copy, {of}", work=2 * num_bytes, step=lambda: a.copy_(b))
+    yield _Trial(shape=f"triad, {of}", work=3 * num_bytes, step=lambda: torch.add(b, c, alpha=3.0, out=a))
+
+
+def _best(kind: str, dtype_name: str, device: Device, candidates: Iterable[_Trial], max_time_s: float) -> Ceiling:
+    """Each candidate runs three times, the first untimed; the best two then take turns until the time is up.
+
+    A candidate that would take more than half of the time left, at the best rate so far, is not tried.
+    """
+    clock = device.clock()
+    end_s = clock.now() + max_time_s
+    trials: list[_Trial] = []
+    with torch.inference_mode():
+        for trial in candidates:
+            best_rate = max((t.rate for t in trials), default=math.inf)
+            if trials and 3 * trial.work / best_rate > (end_s - clock.now()) / 2:
+                continue
+            try:
+                trial.step()
+            except RuntimeError as error:
+                if trials:
+                    continue
+                why = f"{str(error).splitlines()[0][:100]}; name another with --dtype"
+                raise UnavailableError(f"{device.name} cannot do {kind} in {dtype_name}: {why}") from None
+            trial.samples_s.extend(clock.time(trial.step) for _ in range(2))
+            trials.append(trial)
+        finalists = sorted(trials, key=lambda t: t.rate, reverse=True)[:_FINALISTS]
+        while len(finalists[0].samples_s) < (_MOST_SAMPLES if clock.now() < end_s else _LEAST_SAMPLES):
+            for trial in finalists:
+                trial.samples_s.append(clock.time(trial.step))
+    best = max(finalists, key=lambda t: t.rate)
+    return Ceiling(kind=kind, value=best.rate, dtype=dtype_name, shape=best.shape, samples_s=tuple(best.samples_s), work=best.work)

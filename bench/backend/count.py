@@ -1,0 +1,164 @@
+"""Counting on the meta device: parameters and FLOP by torch's dispatcher, and by fvcore's traced graph.
+
+No weight is ever allocated. The two routes share no code: torch.utils.flop_counter sees every dispatched operator,
+fvcore walks a jit graph and reports multiply-adds, which are doubled here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.backend.models import language_model
+from bench.record import Count
+from estimators.spec import Workload
+
+FVCORE_MATMULS = frozenset({"linear", "matmul", "bmm", "addmm", "mm", "conv", "einsum"})
+"""fvcore's operators that are matrix products; its norms and others are left out, as no FLOP under the convention."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """FLOP of one step on meta; `backward_flop` is None for phases without one."""
+
+    params: int
+    forward_flop: int
+    backward_flop: int | None
+    unseen: tuple[str, ...] = ()
+
+
+def meta_language_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
+    """A causal language model of transformers on meta. Experts run batched, the only way that meta supports."""
+    with torch.device("meta"):
+        return language_model(config, attn=attn).eval()
+
+
+def params_of(module: nn.Module) -> int:
+    """Trainable parameters, tied ones once."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def _cached(model: nn.Module, workload: Workload) -> Any:
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    ids = torch.zeros(workload.batch, workload.context_len, dtype=torch.long, device="meta")
+    if workload.context_len:
+        with torch.no_grad():
+            model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return cache
+
+
+def torch_count(model: nn.Module, workload: Workload) -> Counted:
+    """FLOP of one step of a causal language model by torch.utils.flop_counter on meta.
+
+    Args:
+        model: on meta, from `meta_language_model`.
+        workload: train counts forward and backward of the logits; a loss costs no counted FLOP.
+    """
+    train = workload.phase == "train"
+    ids = torch.zeros(workload.batch, workload.seq_len, dtype=torch.long, device="meta")
+    kwargs: dict[str, Any] = {"use_cache": True}
+    if workload.phase == "decode":
+        kwargs["past_key_values"] = _cached(model, workload)
+    if workload.phase == "prefill":
+        kwargs["logits_to_keep"] = 1
+    counter = FlopCounterMode(display=False)
+    with torch.set_grad_enabled(train), counter:
+        logits = model(input_ids=ids, **kwargs).logits
+    forward = counter.get_total_flops()
+    backward = None
+    if train:
+        with counter:
+            logits.sum().backward()
+        backward = counter.get_total_flops()
+        model.zero_grad(set_to_none=True)
+    return Counted(params=params_of(model), forward_flop=forward, backward_flop=backward)
+
+
+def module_count(module: nn.Module, make_inputs: Callable[[], torch.Tensor], *, train: bool) -> Counted:
+    """FLOP of one step of any module on meta that maps one tensor to one tensor."""
+    counter = FlopCounterMode(display=False)
+    with torch.set_grad_enabled(train), counter:
+        out = module(make_inputs())
+    forward = counter.get_total_flops()
+    backward = None
+    if train:
+        with counter:
+            out.sum().backward()
+        backward = counter.get_total_flops()
+    return Counted(params=params_of(module), forward_flop=forward, backward_flop=backward)
+
+
+class _LogitsOnly(nn.Module):
+    """Forward of a language model that returns the logits alone, with a cache filled inside: what a jit trace can hold."""
+
+    def __init__(self, model: nn.Module, workload: Workload) -> None:
+        super().__init__()
+        self.model = model
+        self.workload = workload
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        if self.workload.phase == "decode":
+            return self._logits(input_ids=ids, past_key_values=_cached_for_trace(self.model, self.workload), use_cache=True)
+        keep = 1 if self.workload.phase == "prefill" else 0
+        return self._logits(input_ids=ids, use_cache=False, logits_to_keep=keep)
+
+    def _logits(self, **kwargs: Any) -> torch.Tensor:
+        logits: torch.Tensor = self.model(**kwargs).logits
+        return logits
+
+
+def _cached_for_trace(model: nn.Module, workload: Workload) -> Any:
+    """A cache of the right shape, made without running the model: a trace would count that run."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    config = model.config.get_text_config()
+    kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    for layer in range(config.num_hidden_layers):
+        empty = torch.zeros(workload.batch, kv_heads, workload.context_len, head_width, device="meta")
+        cache.update(empty, empty, layer)
+    return cache
+
+
+def fvcore_count(module: nn.Module, inputs: torch.Tensor) -> tuple[int, tuple[str, ...]]:
+    """Twice the multiply-adds of fvcore's matrix products in a forward pass, and the operators without a handle.
+
+    Raises:
+        ImportError: fvcore is not installed.
+    """
+    from fvcore.nn import FlopCountAnalysis
+
+    analysis = FlopCountAnalysis(module, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        operators = analysis.by_operator()
+        unseen = tuple(sorted(name.removeprefix("aten::") for name in analysis.unsupported_ops()))
+    return round(2 * sum(macs for name, macs in operators.items() if name in FVCORE_MATMULS)), unseen
+
+
+def fvcore_language_count(model: nn.Module, workload: Workload) -> Count:
+    """One forward pass by fvcore, or the reason why not. The model must run eager attention: fvcore counts fused attention as 0."""
+    ids = torch.zeros(workload.batch, workload.seq_len, dtype=torch.long, device="meta")
+    quantity = f"{workload.phase if workload.phase != 'train' else 'forward'}_flop"
+    use_cache, model.config.use_cache = model.config.use_cache, False
+    try:
+        flop, unseen = fvcore_count(_LogitsOnly(model, workload).eval(), ids)
+    except ImportError:
+        return Count(quantity=quantity, route="fvcore x2", value=None, tag="unavailable", reason="fvcore is not installed")
+    finally:
+        model.config.use_cache = use_cache
+    return Count(quantity=quantity, route="fvcore x2", value=flop, tag="counted", unseen=unseen)
+
+
+def trainer_rule(model: nn.Module, workload: Workload) -> int:
+    """transformers' own figure, Trainer.floating_point_ops: 6 · tokens · parameters without embeddings, for forward and backward."""
+    return 6 * workload.num_tokens * int(model.num_parameters(exclude_embeddings=True))

@@ -1,0 +1,153 @@
+"""The device that a run uses: its clock, its memory, what it is."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bench.backend.event_clock import EventClock
+from bench.environment import cpu_model
+from bench.meters import memory
+from bench.meters.clock import Clock, HostClock, nothing
+from bench.meters.readings import Readings
+from estimators.errors import BadValueError, UnavailableError
+from estimators.spec import Hardware
+
+DTYPES: dict[str, torch.dtype] = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_NAME = re.compile(r"(cpu|cuda|mps)(?::(\d{1,3}))?")
+
+
+def dtype(name: str) -> torch.dtype:
+    """torch's name for one of ours. Raises BadValueError for a dtype that no step computes in."""
+    if name not in DTYPES:
+        raise BadValueError(f"cannot compute in dtype {name[:40]!r}; expected one of: {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One device.
+
+    Attributes:
+        kind: cpu, cuda, mps.
+        index: torch's number among the visible devices of its kind.
+        name: as the driver gives it; the processor's model on a CPU.
+        uuid: as NVML writes it; None where there is none.
+    """
+
+    kind: str
+    index: int
+    name: str
+    uuid: str | None = None
+
+    @property
+    def torch_device(self) -> torch.device:
+        """torch's object for it."""
+        return torch.device("cpu") if self.kind == "cpu" else torch.device(self.kind, self.index)
+
+    def clock(self) -> Clock:
+        """Device events on CUDA; else the host's clock around a wait for the device."""
+        return EventClock(self.torch_device) if self.kind == "cuda" else HostClock(self.synchronize if self.kind == "mps" else nothing)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all it was given."""
+        if self.kind == "cuda":
+            torch.cuda.synchronize(self.index)
+        elif self.kind == "mps":
+            torch.mps.synchronize()
+
+    @property
+    def memory_total_bytes(self) -> int:
+        """As the driver shows it; on CPU and MPS the host's, or the container's limit."""
+        if self.kind == "cuda":
+            return int(torch.cuda.get_device_properties(self.index).total_memory)
+        return memory.host_memory().total_bytes
+
+    def memory_available_bytes(self) -> int:
+        """What could be allocated now, what torch holds without using it included."""
+        if self.kind == "cuda":
+            free_bytes = torch.cuda.mem_get_info(self.index)[0]
+            return int(free_bytes + torch.cuda.memory_reserved(self.index) - torch.cuda.memory_allocated(self.index))
+        return memory.host_memory().available_bytes
+
+    def reset_peak(self) -> bool:
+        """Start the peaks anew; False where peak RSS cannot be, and is then since the process began."""
+        if self.kind == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.index)
+        return memory.reset_peak_rss()
+
+    def peak_memory(self) -> Readings:
+        """Peaks since `reset_peak`: peak_rss of the host process, torch_allocated and torch_reserved of torch's allocator.
+
+        They measure different things and are never added or compared: pages of the host, bytes in tensors, bytes
+        that torch keeps of the device.
+        """
+        rss = memory.peak_rss()
+        names = ("torch_allocated", "torch_reserved")
+        if self.kind != "cuda":
+            reason = f"torch's allocator keeps no peak on {self.kind}"
+            return Readings(values={**rss.values, **dict.fromkeys(names)}, unavailable={**rss.unavailable, **dict.fromkeys(names, reason)})
+        peaks = (torch.cuda.max_memory_allocated(self.index), torch.cuda.max_memory_reserved(self.index))
+        return Readings(values={**rss.values, **dict(zip(names, peaks, strict=True))}, unavailable=rss.unavailable)
+
+    def hardware(self) -> Hardware | None:
+        """The registry's entry for it; None for a CPU and for a device that the registry does not know."""
+        if self.kind != "cuda":
+            return None
+        from estimators import registry
+
+        return registry.hardware_for_device(self.name, self.memory_total_bytes)
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of it, JSON-safe: identity, and torch's settings that change its speed."""
+        described: dict[str, Any] = {"kind": self.kind, "index": self.index, "name": self.name, "uuid": self.uuid}
+        described |= {"memory_total_bytes": self.memory_total_bytes, "num_threads": torch.get_num_threads()}
+        described |= {"torch": torch.__version__, "float32_matmul_precision": torch.get_float32_matmul_precision()}
+        if self.kind == "cpu":
+            described["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+        if self.kind == "cuda":
+            described["compute_capability"] = ".".join(str(part) for part in torch.cuda.get_device_capability(self.index))
+            described |= {"cuda": torch.version.cuda, "hip": torch.version.hip, "cudnn": torch.backends.cudnn.version()}
+        return described
+
+
+def choose(name: str | None = None) -> Device:
+    """The device asked for; None takes the first CUDA device, else the CPU (MPS only when asked for).
+
+    Raises:
+        BadValueError: no name of a device.
+        UnavailableError: the device is not there.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    match = _NAME.fullmatch(name)
+    if match is None or (match[1] != "cuda" and int(match[2] or 0) > 0):
+        raise BadValueError(f"device {name[:40]!r} is unknown; expected cpu, cuda, cuda:N or mps")
+    kind, index = match[1], int(match[2] or 0)
+    if kind == "cuda":
+        return _cuda(index)
+    if kind == "mps":
+        if not torch.backends.mps.is_available():
+            raise UnavailableError("device 'mps' needs an Apple GPU and a torch built for it; run with --device cpu")
+        return Device(kind=kind, index=0, name="Apple GPU (MPS)")
+    return Device(kind=kind, index=0, name=cpu_model() or "CPU of unknown model")
+
+
+def _cuda(index: int) -> Device:
+    if not torch.backends.cuda.is_built():
+        raise UnavailableError(
+            f"no CUDA: this torch ({torch.__version__}) was built without it; run with --device cpu, or install a CUDA build"
+        )
+    if not torch.cuda.is_available():
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        why = "torch finds no driver or device" if hidden is None else f"CUDA_VISIBLE_DEVICES={hidden[:40]!r} leaves none"
+        raise UnavailableError(f"no CUDA device: {why}; run with --device cpu")
+    if index >= torch.cuda.device_count():
+        raise UnavailableError(f"no device cuda:{index}: {torch.cuda.device_count()} visible, numbered from 0")
+    properties = torch.cuda.get_device_properties(index)
+    uuid = getattr(properties, "uuid", None)
+    return Device(kind="cuda", index=index, name=properties.name, uuid=None if uuid is None else f"GPU-{str(uuid).removeprefix('GPU-')}")

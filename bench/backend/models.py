@@ -1,0 +1,91 @@
+"""Building models of transformers from a configuration, with or without drawing weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from estimators.errors import BadConfigError
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+_KEPT_INITIALISERS = frozenset({"zeros_", "ones_", "constant_"})
+_BLOCK_ELEMENTS = 2**22 + 15
+"""Length of the drawn block: odd, so that no row of a weight matrix repeats the row above it."""
+
+
+class _SkipDrawing(TorchFunctionMode):
+    """Random initialisers do nothing inside: their draws would be thrown away, and take a minute for billions of weights."""
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" and func.__name__ not in _KEPT_INITIALISERS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def hf_config(config: Mapping[str, Any]) -> Any:
+    """transformers' own configuration object.
+
+    Raises:
+        BadConfigError: transformers does not know the model type or refuses the fields.
+    """
+    from transformers import AutoConfig
+
+    fields = {key: value for key, value in config.items() if key not in ("model_type", "auto_map", "architectures", "dtype", "torch_dtype")}
+    try:
+        return AutoConfig.for_model(config["model_type"], **fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        first_line = str(error).strip().splitlines()[0][:160] if str(error) else type(error).__name__
+        raise BadConfigError(f"transformers refuses this configuration ({config.get('model_type')!r}): {first_line}") from None
+
+
+def language_model(config: Mapping[str, Any], *, attn: str = "sdpa", dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A causal language model with whatever initial weights its class draws; build it under torch.device("meta") to count."""
+    from transformers import AutoModelForCausalLM
+
+    parsed = hf_config(config)
+    try:
+        model: nn.Module = AutoModelForCausalLM.from_config(parsed, attn_implementation=attn, dtype=dtype)
+    except (ValueError, ImportError) as error:
+        raise BadConfigError(
+            f"transformers cannot build {config['model_type']!r} with {attn} attention: {str(error).splitlines()[0][:160]}"
+        ) from None
+    return model
+
+
+def random_language_model(config: Mapping[str, Any], *, attn: str, dtype: torch.dtype, device: torch.device, seed: int) -> nn.Module:
+    """A causal language model with seeded random weights, drawn in seconds.
+
+    On a CPU a block of normal values (standard deviation 0.02) is drawn once and laid end to end over all matrices; on
+    an accelerator every weight is drawn. Norms keep their ones and biases their zeros. Never zeros for weights: they
+    draw less power and run faster.
+    """
+    with torch.device(device), _SkipDrawing():
+        model = language_model(config, attn=attn, dtype=dtype)
+    generator = torch.Generator(device=device).manual_seed(seed)
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    with torch.no_grad():
+        if device.type == "cpu":
+            _lay_block(matrices, torch.empty(_BLOCK_ELEMENTS).normal_(0, 0.02, generator=generator).to(dtype))
+        else:
+            for matrix in matrices:
+                matrix.normal_(0, 0.02, generator=generator)
+    return model
+
+
+def _lay_block(matrices: list[nn.Parameter], block: torch.Tensor) -> None:
+    offset = 0
+    for matrix in matrices:
+        flat, position = matrix.data.view(-1), 0
+        while position < flat.numel():
+            length = min(flat.numel() - position, block.numel() - offset)
+            flat[position : position + length] = block[offset : offset + length]
+            position += length
+            offset = (offset + length) % block.numel()

@@ -1,0 +1,174 @@
+"""Options that several verbs share, and how their values are read. A value out of range is one line and exit 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from estimators.errors import BadValueError, UnknownNameError
+from estimators.units import DTYPE_BYTES, MAX_COUNT, parse_count, parse_duration, parse_float
+
+if TYPE_CHECKING:
+    from estimators.registry import ModelEntry
+    from estimators.spec import Hardware, Model
+    from reports.table import Table
+
+MAX_LENGTH = 10**9
+EXPLAIN_HELP = "how each figure came about: formula, numbers, sources, and a command that checks it"
+MAX_DOLLARS_PER_HOUR = 10**5
+
+
+def count(name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> Callable[[str], int]:
+    """A reader of counts such as 300B, 1.4T or 2k."""
+    return lambda text: parse_count(text, name, minimum=minimum, maximum=maximum)
+
+
+def length(name: str) -> Callable[[str], int]:
+    """A reader of lengths and batch sizes."""
+    return count(name, maximum=MAX_LENGTH)
+
+
+def duration(name: str) -> Callable[[str], float]:
+    """A reader of lengths of time, in seconds; a bare number is days."""
+    return lambda text: parse_duration(text, name)
+
+
+def utilization(text: str) -> float:
+    """Read a share of peak: 0.45 or 45%."""
+    return parse_float(text, "utilization", minimum=0, maximum=1, exclusive_minimum=True)
+
+
+def dollars(text: str) -> int:
+    """Read an amount of money such as 1M or $250k."""
+    return parse_count(text.strip().removeprefix("$"), "budget-usd")
+
+
+def price(text: str) -> float:
+    """Read a price per device and hour in US dollars."""
+    return parse_float(text.strip().removeprefix("$"), "price", minimum=0, maximum=MAX_DOLLARS_PER_HOUR, exclusive_minimum=True)
+
+
+def dtype(text: str) -> str:
+    """Read a number format."""
+    if text not in DTYPE_BYTES:
+        raise BadValueError(f"unknown dtype {text[:40]!r}; expected one of: {', '.join(DTYPE_BYTES)}")
+    return text
+
+
+def convention(known: tuple[str, ...]) -> Callable[[str], str]:
+    """A reader of the names of conventions."""
+
+    def read(text: str) -> str:
+        if text not in known:
+            raise UnknownNameError("convention", text, known, "python -m bench list conventions")
+        return text
+
+    return read
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """--model or --config, exactly one of them."""
+    group = parser.add_argument_group("model").add_mutually_exclusive_group(required=True)
+    group.add_argument("--model", metavar="NAME", help="a model of the registry: python -m bench list models")
+    group.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
+
+
+def load_model(args: argparse.Namespace) -> tuple[Model, ModelEntry | None]:
+    """The model that was named, and its registry entry where it has one.
+
+    Raises:
+        UnknownNameError: no such model.
+        BadConfigError: the configuration describes no countable model.
+    """
+    from estimators.hf_config import model_from_config
+
+    if args.config is not None:
+        from estimators.hf_config import read_config
+
+        return model_from_config(read_config(args.config), args.config), None
+    from estimators.registry import model_entry
+
+    entry = model_entry(args.model)
+    if entry.alias_note:
+        print(f"· {entry.alias_note}", file=sys.stderr)
+    return model_from_config(entry.config, entry.id, entry.source), entry
+
+
+def add_dtype(parser: argparse._ActionsContainer) -> None:
+    """--dtype."""
+    parser.add_argument("--dtype", type=dtype, default="bf16", metavar="TYPE", help=f"{', '.join(DTYPE_BYTES)}; bf16 by default")
+
+
+def add_utilization(parser: argparse._ActionsContainer, counted_as: tuple[str, ...]) -> None:
+    """--utilization, the convention that it is counted under, and --price."""
+    parser.add_argument(
+        "--utilization", type=utilization, metavar="SHARE", help="of dense peak, such as 0.45 or 45%%; else the range of published runs"
+    )
+    parser.add_argument("--convention", type=convention(counted_as), default="full", metavar="NAME", help=", ".join(counted_as))
+    parser.add_argument("--price", type=price, metavar="USD", help="per device and hour; else the range of quotes seen")
+
+
+def add_sequence(parser: argparse._ActionsContainer) -> None:
+    """--seq-len."""
+    parser.add_argument("--seq-len", type=length("seq-len"), metavar="NUM", help="tokens per sequence; the model's longest by default")
+
+
+def load_hardware(name: str) -> Hardware:
+    """One device of the registry. Raises UnknownNameError."""
+    from estimators.registry import hardware
+
+    return hardware(name)
+
+
+def longest_sequence(model: Model) -> int:
+    """Tokens of the longest sequence that the model was made for; 1 for models without a sequence."""
+    longest: int = getattr(model, "max_positions", 1)
+    return longest
+
+
+def learned_positions(model: Model) -> int:
+    """Rows of the model's table of positions; 0 where positions are computed, so that no sequence is too long."""
+    rows: int = getattr(model, "positions", 0)
+    return rows
+
+
+def item_of(model: Model) -> str:
+    """What one row of input is: a token of a language model, a sample of any other."""
+    return "token" if hasattr(model, "max_positions") else "sample"
+
+
+def sequence_length(model: Model, given: int | None) -> int:
+    """--seq-len, or the longest sequence of the model.
+
+    Raises:
+        BadValueError: longer than the model's table of positions, or a length for a model that has no sequences.
+    """
+    longest = longest_sequence(model)
+    if given is None:
+        return longest
+    if item_of(model) == "sample" and given != 1:
+        raise BadValueError(f"--seq-len {given:,}: {model.name} takes single samples, not sequences; leave --seq-len out")
+    if given > longest and learned_positions(model):
+        raise BadValueError(
+            f"a sequence of {given:,} tokens is more than the {longest:,} positions that {model.name} has; give at most that"
+        )
+    return given
+
+
+def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:
+    """The tables, with the single values of all of them, and `more`, in the first one."""
+    import dataclasses
+
+    facts = dict(more)
+    for table in reversed(tables):
+        facts |= table.facts
+    return [dataclasses.replace(tables[0], facts=facts), *tables[1:]]
+
+
+def model_option(args: argparse.Namespace) -> str:
+    """The words that name the model again, in a command that the user can copy."""
+    import shlex  # deferred: only explanations need it
+
+    return f"--config {shlex.quote(args.config)}" if args.config is not None else f"--model {args.model}"

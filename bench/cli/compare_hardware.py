@@ -1,0 +1,89 @@
+"""One training run on several kinds of device, side by side.
+
+python -m bench compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb,h200-sxm-141gb --utilization 0.4
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from bench.cli import arguments, output
+from bench.cli.estimate_training import make_study
+from estimators.errors import BadValueError
+from estimators.estimate import estimate
+from estimators.spec import Case, Estimate, Hardware, Model, Workload
+from estimators.training import COUNTED_AS, MAX_DEVICES
+from reports.table import Table
+from reports.views.hardware import Candidate, holding_table, training_table
+
+MAX_CANDIDATES = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `compare-hardware`."""
+    arguments.add_model(parser)
+    group = parser.add_argument_group("the training")
+    group.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", required=True, help="tokens (or samples), such as 300B")
+    group.add_argument("--hardware", metavar="ID,ID,...", required=True, help="devices, separated by commas: python -m bench list hardware")
+    group.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="of each kind, for the wall time")
+    arguments.add_utilization(group, COUNTED_AS)
+    arguments.add_sequence(group)
+    arguments.add_dtype(group)
+    group.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
+    output.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare."""
+    names = list(dict.fromkeys(name.strip() for name in args.hardware.split(",") if name.strip()))
+    if not 1 <= len(names) <= MAX_CANDIDATES:
+        raise BadValueError(
+            f"--hardware {args.hardware[:40]!r} names {len(names)} devices; expected 1 to {MAX_CANDIDATES}, separated by commas"
+        )
+    model, entry = arguments.load_model(args)
+    params_text = entry.published_params_text if entry else ""
+    candidates = [_candidate(args, model, arguments.load_hardware(name), params_text) for name in names]
+    answered = [candidate for candidate in candidates if candidate.study]
+    if not answered:
+        raise BadValueError(
+            "; ".join(f"{candidate.hardware.id}: {candidate.reason}" for candidate in candidates) + "; give another --dtype"
+        )
+    tables = [training_table(candidates)]
+    study = answered[0].study
+    assert study is not None
+    if study.item == "token":
+        tables.append(holding_table(answered, seq_len=study.seq_len, context_len=_context(study.seq_len)))
+    output.emit([*tables, *_explained(args, answered)], args)
+    return 0
+
+
+def _context(seq_len: int) -> int:
+    return max(0, seq_len - 1)
+
+
+def _candidate(args: argparse.Namespace, model: Model, hardware: Hardware, params_text: str) -> Candidate:
+    if args.dtype not in hardware.peak_flop_per_s:
+        return Candidate(hardware=hardware, study=None, reason=f"no dense {args.dtype} peak; it has {', '.join(hardware.peak_flop_per_s)}")
+    study = make_study(args, model, hardware, params_text=params_text)
+    candidate = Candidate(hardware=hardware, study=study)
+    if study.item == "sample":
+        return candidate
+    return dataclasses.replace(
+        candidate,
+        prefill=_step(study.model, Workload(phase="prefill", seq_len=study.seq_len, dtype=args.dtype), hardware),
+        decode=_step(study.model, Workload(phase="decode", context_len=_context(study.seq_len), dtype=args.dtype), hardware),
+    )
+
+
+def _step(model: Model, workload: Workload, hardware: Hardware) -> Estimate:
+    return estimate(Case(model=model, workload=workload, hardware=hardware))
+
+
+def _explained(args: argparse.Namespace, answered: list[Candidate]) -> list[Table]:
+    if not args.explain:
+        return []
+    from reports.views.explain_training import explain_training
+
+    option = arguments.model_option(args)
+    return [explain_training(c.study, model_option=option, key=f"explanation of {c.hardware.id}") for c in answered if c.study]

@@ -1,0 +1,52 @@
+"""What a training run, or a single step, costs.
+
+A training run:  python -m bench estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --utilization 0.45
+A claim:         python -m bench estimate --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 14
+A budget:        python -m bench estimate --model llama-3-8b --hardware h100-sxm5-80gb --budget-usd 1M
+A deadline:      python -m bench estimate --model llama-3-8b --tokens 1T --hardware h100-sxm5-80gb --deadline 30d
+Single steps:    python -m bench estimate --model phi-2 --hardware a100-sxm4-80gb --prompt-tokens 512 --new-tokens 128
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.cli import arguments, output
+from estimators.training import COUNTED_AS, MAX_DEVICES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `estimate`."""
+    arguments.add_model(parser)
+    training = parser.add_argument_group("a training run")
+    training.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", help="tokens (or samples) to train on, such as 300B")
+    training.add_argument("--hardware", metavar="ID", help="a device: python -m bench list hardware")
+    training.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="number of devices")
+    arguments.add_utilization(training, COUNTED_AS)
+    asked = parser.add_argument_group("the other way round")
+    asked.add_argument("--days", type=arguments.duration("days"), metavar="TIME", help="claimed wall time: what utilization does it imply?")
+    asked.add_argument("--deadline", type=arguments.duration("deadline"), metavar="TIME", help="how many devices finish within it?")
+    asked.add_argument("--budget-usd", type=arguments.dollars, metavar="USD", help="how many tokens fit into this money?")
+    asked.add_argument(
+        "--budget-gpu-days", type=arguments.count("budget-gpu-days"), metavar="NUM", help="how many fit into this device time?"
+    )
+    step = parser.add_argument_group("single steps and a generation (without --tokens)")
+    step.add_argument("--batch", type=arguments.length("batch"), metavar="NUM", help="sequences per step; 1 by default")
+    step.add_argument("--prompt-tokens", type=arguments.length("prompt-tokens"), metavar="NUM", help="length of the prompt")
+    step.add_argument("--new-tokens", type=arguments.count("new-tokens", maximum=10**5), metavar="NUM", help="tokens generated after it")
+    step.add_argument("--num-beams", type=arguments.count("num-beams", maximum=10**4), metavar="NUM", help="beams per prompt; 1 by default")
+    both = parser.add_argument_group("both")
+    arguments.add_sequence(both)
+    arguments.add_dtype(both)
+    both.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
+    output.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer, as a training run or as single steps."""
+    if any(value is not None for value in (args.tokens, args.budget_usd, args.budget_gpu_days, args.days, args.deadline)):
+        from bench.cli.estimate_training import tables
+    else:
+        from bench.cli.estimate_step import tables
+    output.emit(tables(args), args)
+    return 0

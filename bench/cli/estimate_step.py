@@ -1,0 +1,127 @@
+"""`estimate` for single steps: forward, prefill, decode, training, and a whole generation."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.cli import arguments
+from estimators.conventions import CONVENTIONS
+from estimators.errors import BadValueError
+from estimators.estimate import estimate
+from estimators.inference import Generation, generation
+from estimators.rules import rules
+from estimators.spec import Case, Estimate, Hardware, Model, Recompute, Workload
+from estimators.units import format_int
+from reports.table import Table
+from reports.views.rules import rules_tables
+from reports.views.step import Steps, generation_table, memory_table, steps_table
+from reports.views.study import convention_line
+
+PROMPT_TOKENS, NEW_TOKENS = 512, 128
+"""Of a generation, where only one of the two is given."""
+
+
+def tables(args: argparse.Namespace) -> list[Table]:
+    """Every table of the answer; a generation first, if one was asked for.
+
+    Raises:
+        RequestError: options that belong to a training run, an unknown name, a value out of range.
+    """
+    for name in ("gpus", "utilization", "price"):
+        if getattr(args, name) is not None:
+            raise BadValueError(f"--{name} belongs to a training run: add --tokens, or leave it out for single steps")
+    if args.convention not in CONVENTIONS:
+        raise BadValueError(f"--convention {args.convention} counts whole trainings: add --tokens, or take one of {', '.join(CONVENTIONS)}")
+    model, entry = arguments.load_model(args)
+    hardware = arguments.load_hardware(args.hardware) if args.hardware else None
+    item = arguments.item_of(model)
+    made = _generation(args, model, item, hardware)
+    steps = _steps(args, model, item, hardware)
+    published = f" (published: {entry.published_params_text})" if entry else ""
+    params = next(iter(steps.values()))[1].params
+    conditions = [f"{model.name}: {format_int(params)} parameters{published}; {args.dtype}", convention_line(args.convention)]
+    found = [
+        steps_table(model.name, steps, hardware=hardware, convention=args.convention, item=item, conditions=conditions),
+        memory_table(model.name, _memory_uses(steps, made), hardware=hardware),
+        *_rules(model, steps),
+    ]
+    if made:
+        batch, beams = args.batch or 1, args.num_beams or 1
+        found.insert(
+            0, generation_table(model.name, made, batch=batch, beams=beams, convention=args.convention, dtype=args.dtype, hardware=hardware)
+        )
+    if args.explain:
+        from reports.views.explain_step import explain_steps
+
+        option = arguments.model_option(args)
+        found.append(explain_steps(model, steps, hardware=hardware, convention=args.convention, item=item, model_option=option))
+    return arguments.with_all_facts(found, model=model.name, hardware=hardware.id if hardware else None, dtype=args.dtype)
+
+
+def _generation(args: argparse.Namespace, model: Model, item: str, hardware: Hardware | None) -> Generation | None:
+    if args.prompt_tokens is None and args.new_tokens is None:
+        if args.num_beams is not None:
+            raise BadValueError("--num-beams belongs to a generation: add --prompt-tokens or --new-tokens")
+        return None
+    if item == "sample":
+        raise BadValueError(f"{model.name} generates nothing: leave --prompt-tokens and --new-tokens out")
+    prompt, new = args.prompt_tokens or PROMPT_TOKENS, args.new_tokens or NEW_TOKENS
+    longest = arguments.longest_sequence(model)
+    if arguments.learned_positions(model) and prompt + new - 1 > longest:
+        raise BadValueError(f"{prompt:,} prompt tokens and {new:,} new ones pass the {longest:,} positions that {model.name} has")
+    return generation(
+        model, prompt_tokens=prompt, new_tokens=new, batch=args.batch or 1, beams=args.num_beams or 1, dtype=args.dtype, hardware=hardware
+    )
+
+
+def _steps(args: argparse.Namespace, model: Model, item: str, hardware: Hardware | None) -> Steps:
+    seq_len = arguments.sequence_length(model, args.seq_len)
+    batch = args.batch or 1
+    recompute: Recompute = "full" if args.convention == "hardware" else "none"
+    workloads = {"forward": Workload(phase="forward", batch=batch, seq_len=seq_len, dtype=args.dtype)}
+    if item == "token":
+        rows = batch * (args.num_beams or 1)
+        prompt = args.prompt_tokens or seq_len
+        context = args.prompt_tokens or max(0, seq_len - 1)
+        workloads["prefill"] = Workload(phase="prefill", batch=rows, seq_len=prompt, dtype=args.dtype)
+        workloads["decode"] = Workload(phase="decode", batch=rows, context_len=context, dtype=args.dtype)
+    workloads["training"] = Workload(
+        phase="train",
+        batch=batch,
+        seq_len=seq_len,
+        dtype=args.dtype,
+        optimizer="adamw" if item == "token" else "sgd",
+        recompute=recompute,
+    )
+
+    def cost(workload: Workload) -> Estimate:
+        return estimate(Case(model=model, workload=workload, hardware=hardware))
+
+    return {name: (workload, cost(workload)) for name, workload in workloads.items()}
+
+
+def _memory_uses(steps: Steps, made: Generation | None) -> dict[str, tuple[str, dict[str, int]]]:
+    """Use -> its conditions, and bytes by part: inference at its longest, training of one step."""
+    uses = {}
+    if made:
+        shape = f"{format_int(made.rows)} rows of {format_int(made.prompt_tokens + made.new_tokens - 1)} tokens"
+        uses["inference"] = (f"weights in {steps['decode'][0].dtype}, KV cache of {shape}", made.peak_memory_bytes)
+    else:
+        name = "decode" if "decode" in steps else "forward"
+        workload, cost = steps[name]
+        tokens = workload.context_len + workload.seq_len
+        cache = f", KV cache of {format_int(workload.batch)} x {format_int(tokens)} tokens" if name == "decode" else ""
+        uses["inference"] = (f"weights in {workload.dtype}{cache}", dict(cost.memory_bytes))
+    workload, cost = steps["training"]
+    recomputing = "full activation checkpointing" if workload.recompute == "full" else "no activation checkpointing"
+    uses["training"] = (
+        f"fp32 weights, gradients and {workload.optimizer} state, {workload.dtype} compute, {recomputing}; "
+        f"activations of {format_int(workload.batch)} x {format_int(workload.seq_len)}",
+        dict(cost.memory_bytes),
+    )
+    return uses
+
+
+def _rules(model: Model, steps: Steps) -> list[Table]:
+    chosen = [rule for name in ("training", "decode") if name in steps for rule in rules(model, steps[name][0])]
+    return rules_tables(chosen, work="one training step" + (" and one decode step" if "decode" in steps else ""))

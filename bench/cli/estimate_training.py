@@ -1,0 +1,156 @@
+"""`estimate` for a whole training: the run itself, a claim, a budget, a deadline."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from bench.cli import arguments
+from estimators.errors import BadValueError
+from estimators.estimate import count_params
+from estimators.rules import rules
+from estimators.spec import Workload
+from estimators.training import training_flop, training_run
+from reports.table import Table
+from reports.views.rules import rules_tables
+from reports.views.study import PriceRange, Study, price_range, range_source
+from reports.views.training import answer_table, flop_table
+
+if TYPE_CHECKING:
+    from estimators.spec import Hardware, Model
+
+STEP_OPTIONS = ("batch", "prompt_tokens", "new_tokens", "num_beams")
+
+
+def tables(args: argparse.Namespace) -> list[Table]:
+    """Every table of the answer, what was asked first.
+
+    Raises:
+        RequestError: options that contradict each other, an unknown name, a value out of range.
+        PhysicsError: a claimed run that would pass the peak.
+    """
+    _check(args)
+    model, entry = arguments.load_model(args)
+    hardware = arguments.load_hardware(args.hardware) if args.hardware else None
+    study = make_study(args, model, hardware, params_text=entry.published_params_text if entry else "")
+    found = [*_asked(args, study)]
+    if args.tokens is not None:
+        found += [answer_table(study), flop_table(study.training_flop, study.tokens, study.item), *_rules(study)]
+    if args.explain:
+        found.append(_explanation(args, study, found))
+    return arguments.with_all_facts(found)
+
+
+def _explanation(args: argparse.Namespace, study: Study, found: list[Table]) -> Table:
+    from reports.views.explain_inverse import budget_step, claim_step, deadline_step
+    from reports.views.explain_training import explain_training
+
+    asked = []
+    if args.days is not None:
+        asked.append(claim_step(study, args.days))
+    if args.deadline is not None:
+        answer = next(table.facts["deadline_num_devices"] for table in found if table.key == "deadline")
+        asked.append(deadline_step(study, args.deadline, answer))
+    if args.budget_gpu_days is not None:
+        asked.append(budget_step(study, budget_usd=None, budget_gpu_days=args.budget_gpu_days))
+    if args.budget_usd is not None and study.price is not None:
+        asked.append(budget_step(study, budget_usd=args.budget_usd, budget_gpu_days=None))
+    return explain_training(study, model_option=arguments.model_option(args), asked=asked, whole=args.tokens is not None)
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in STEP_OPTIONS:
+        if getattr(args, name) is not None:
+            raise BadValueError(f"--{name.replace('_', '-')} describes a single step; leave it out, or leave --tokens and the like out")
+    for name in ("gpus", "utilization", "price", "days", "deadline", "budget_usd", "budget_gpu_days"):
+        if getattr(args, name) is not None and args.hardware is None:
+            raise BadValueError(f"--{name.replace('_', '-')} needs a device: add --hardware ID; list them: python -m bench list hardware")
+    if args.days is not None and (args.tokens is None or args.gpus is None):
+        raise BadValueError("--days is a claim about a run: add its --tokens and --gpus")
+    if args.deadline is not None and args.tokens is None:
+        raise BadValueError("--deadline needs to know how much is trained: add --tokens")
+
+
+def make_study(args: argparse.Namespace, model: Model, hardware: Hardware | None, *, params_text: str) -> Study:
+    """What was asked for, and a run at each utilisation; without --tokens, of one sequence.
+
+    Raises:
+        BadValueError: no peak for the dtype, or a sequence that the model has no positions for.
+    """
+    seq_len = arguments.sequence_length(model, args.seq_len)
+    tokens = args.tokens or seq_len
+    shares, labels, said_by = _utilizations(args, hardware) if hardware else ((), (), "")
+    price, reason = _price(args, hardware) if hardware else (None, "")
+    return Study(
+        model=model,
+        params=count_params(model.ops(Workload(phase="train", seq_len=seq_len))),
+        params_text=params_text,
+        item=arguments.item_of(model),
+        tokens=tokens,
+        seq_len=seq_len,
+        seq_len_given=args.seq_len is not None,
+        dtype=args.dtype,
+        convention=args.convention,
+        training_flop=training_flop(model, tokens, seq_len),
+        hardware=hardware,
+        num_devices=args.gpus,
+        runs=tuple(
+            training_run(
+                model,
+                tokens=tokens,
+                seq_len=seq_len,
+                hardware=hardware,
+                num_devices=args.gpus or 1,
+                utilization=share,
+                dtype=args.dtype,
+                counted_as=args.convention,
+            )
+            for share in shares
+            if hardware is not None
+        ),
+        labels=labels,
+        utilization_source=said_by,
+        price=price,
+        price_reason=reason,
+    )
+
+
+def _utilizations(args: argparse.Namespace, hardware: Hardware) -> tuple[tuple[float, ...], tuple[str, ...], str]:
+    if args.utilization is not None:
+        return (args.utilization,), ("given",), "given by --utilization"
+    from estimators.registry import utilization_range
+
+    found = utilization_range(hardware.id)
+    return (found.low, found.median, found.high), ("low", "median", "high"), range_source(found)
+
+
+def _price(args: argparse.Namespace, hardware: Hardware) -> tuple[PriceRange | None, str]:
+    if args.price is not None:
+        return PriceRange(low=args.price, median=args.price, high=args.price, source="given by --price"), ""
+    from estimators.registry import prices
+
+    found = price_range(prices(hardware.id))
+    return found, "" if found else f"no rental price of {hardware.id} is known; give one with --price USD"
+
+
+def _rules(study: Study) -> list[Table]:
+    one_sequence = rules(study.model, Workload(phase="train", seq_len=study.seq_len, dtype=study.dtype))
+    return rules_tables(one_sequence, work="the whole training", num_steps=(study.tokens, study.seq_len))
+
+
+def _asked(args: argparse.Namespace, study: Study) -> list[Table]:
+    """The tables that answer the inverse questions."""
+    asked = []
+    if args.days is not None:
+        from reports.views.claim import claim_table
+
+        asked.append(claim_table(study, args.days))
+    if args.deadline is not None:
+        from reports.views.inverse import deadline_table
+
+        asked.append(deadline_table(study, args.deadline))
+    if args.budget_usd is not None or args.budget_gpu_days is not None:
+        from reports.views.inverse import budget_table
+
+        asked.append(budget_table(study, budget_usd=args.budget_usd, budget_gpu_days=args.budget_gpu_days))
+    return asked

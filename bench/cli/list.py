@@ -1,0 +1,97 @@
+"""The names that the other verbs take.
+
+python -m bench list models
+python -m bench list hardware --match a100 --format csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+
+from bench.cli import arguments, output
+from estimators.errors import UnknownNameError
+from reports.table import Table
+from reports.views.listing import conventions_table, hardware_table, models_table, names_table
+
+FORMATS = {
+    "text": "for a terminal",
+    "md": "Markdown, with pipes",
+    "csv": "raw values in base units under one header; several tables get a column that names them",
+    "json": "raw values in base units, single values at top level",
+    "html": "a fragment to put into a page",
+    "latex": "table environments for the booktabs package",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `list`."""
+    parser.add_argument("what", type=_kind, metavar="|".join(KINDS), help="what to list")
+    parser.add_argument("--match", metavar="TEXT", help="only names that contain it, upper or lower case")
+    output.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List.
+
+    Raises:
+        UnknownNameError: no name contains --match.
+    """
+    table = KINDS[args.what]()
+    if args.match is not None:
+        key = table.columns[0].key
+        rows = [row for row in table.rows if args.match.casefold() in str(row[key]).casefold()]
+        if not rows:
+            raise UnknownNameError(key, args.match, (str(row[key]) for row in table.rows), f"python -m bench list {args.what}")
+        table = dataclasses.replace(table, rows=rows)
+    output.emit([table], args)
+    return 0
+
+
+def _kind(text: str) -> str:
+    if text not in KINDS:
+        raise UnknownNameError("list", text, KINDS, "python -m bench list --help")
+    return text
+
+
+def _models() -> Table:
+    from estimators.estimate import count_params
+    from estimators.hf_config import model_from_config
+    from estimators.registry import model_entry, model_ids
+    from estimators.spec import Workload
+
+    found = []
+    for name in model_ids():
+        entry = model_entry(name)
+        model = model_from_config(entry.config, entry.id, entry.source)
+        found.append((entry, count_params(model.ops(Workload())), arguments.longest_sequence(model)))
+    return models_table(found)
+
+
+def _hardware() -> Table:
+    from estimators.registry import hardware, hardware_ids
+
+    return hardware_table([hardware(name) for name in hardware_ids()])
+
+
+def _tasks() -> Table:
+    from bench.request import TASKS
+
+    return names_table("Tasks of `run`", "task", TASKS)
+
+
+def _suites() -> Table:
+    from bench.suites import SUITES
+
+    return names_table("Suites of `run`", "suite", {name: suite.help for name, suite in SUITES.items()})
+
+
+KINDS: dict[str, Callable[[], Table]] = {
+    "models": _models,
+    "hardware": _hardware,
+    "tasks": _tasks,
+    "suites": _suites,
+    "conventions": conventions_table,
+    "formats": lambda: names_table("Formats of every table", "format", FORMATS),
+}

@@ -1,0 +1,126 @@
+"""The grammar of the command line: one verb, its options, one exit code.
+
+Each verb is a module of this package with `add_arguments(parser)` and `run(args) -> int`, imported only when it is
+asked for, so that a verb that only computes never pays for torch. The module's docstring is the verb's help.
+
+Exit codes: 0 good; 1 a check failed or a figure is physically impossible; 2 the request was wrong; 130 interrupted.
+stdout holds the result and nothing else; every error is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from estimators import __version__
+from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError
+
+PROGRAM = "python -m bench"
+
+VERBS: dict[str, str] = {
+    "run": "estimate a model, measure it here, cross-check the two and keep a record",
+    "estimate": "what a training run or a single step costs: time, GPU-days, money, energy, memory, FLOP",
+    "compare-hardware": "one training run on several kinds of device, side by side",
+    "show": "a model's operations, parameters and FLOP, row by row",
+    "report": "tables from the records of earlier runs",
+    "list": "the names that the other verbs take",
+}
+"""Verb -> one line of help. Its module is named like the verb, with `_` for `-`."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are raised as one line instead of printed with the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Complain. Raises BadValueError."""
+        raise BadValueError(f"{message}; for help: {self.prog} --help")
+
+    def parse_strictly(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse all of `argv`; an option that does not exist is answered with its near misses."""
+        args, unknown = self.parse_known_args(argv)
+        if unknown:
+            if unknown[0].startswith("-"):
+                raise UnknownNameError("option", unknown[0].split("=")[0], self._option_string_actions, f"{self.prog} --help")
+            self.error(f"unexpected {unknown[0][:80]!r}")
+        return args
+
+
+def verb_parser(verb: str) -> Parser:
+    """The parser of one verb, complete with its options; parsing sets `args.run` to what the verb does."""
+    module = import_module(f"bench.cli.{verb.replace('-', '_')}")
+    parser = Parser(
+        prog=f"{PROGRAM} {verb}",
+        description=module.__doc__,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=110),
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    positionals = "".join(f" {action.metavar or action.dest}" for action in parser._get_positional_actions())
+    parser.usage = f"{PROGRAM} {verb}{positionals} [options]"
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+def help_text() -> str:
+    """What `python -m bench --help` prints."""
+    verbs = "\n".join(f"  {name:<18}{line}" for name, line in VERBS.items())
+    return (
+        f"usage: {PROGRAM} VERB [options]\n\n"
+        "What a deep-learning model costs to train and to run: estimated, measured, cross-checked.\n\n"
+        f"{verbs}\n\n"
+        f"Options of a verb: {PROGRAM} VERB --help. Version: {PROGRAM} --version.\n"
+        "Exit codes: 0 good, 1 a check failed or a figure is impossible, 2 the request was wrong."
+    )
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Run one command line; errors pass through.
+
+    Raises:
+        RequestError: the request was wrong.
+        PhysicsError: the answer would be a figure that no machine can produce.
+    """
+    if argv and argv[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if argv and argv[0] == "--version":
+        print(f"sixnd {__version__}")
+        return 0
+    if not argv:
+        raise BadValueError(f"no verb given; expected one of: {', '.join(VERBS)}; for help: {PROGRAM} --help")
+    if argv[0] not in VERBS:
+        raise UnknownNameError("verb", argv[0], VERBS, f"{PROGRAM} --help")
+    args = verb_parser(argv[0]).parse_strictly(argv[1:])
+    code: int = args.run(args)
+    return code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; every error becomes one line on stderr.
+
+    Args:
+        argv: the words after the program's name; those of the process unless given.
+    """
+    try:
+        code = dispatch(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
+    except RequestError as error:
+        return _complain(str(error), 2)
+    except PhysicsError as error:
+        return _complain(str(error), 1)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except BrokenPipeError:
+        # The reader has seen enough. Python would complain once more when it flushes stdout on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _complain(message: str, code: int) -> int:
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,78 @@
+"""Where a verb's tables go: standard output or a file, in one of the formats."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from estimators.errors import UnavailableError
+from reports.table import RENDERERS, Table, render
+
+MAX_TEXT_WIDTH = 140
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--format and --output, the same for every verb that prints a table."""
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--format", choices=tuple(RENDERERS), default="text", metavar="|".join(RENDERERS), help="of the tables; text by default"
+    )
+    group.add_argument("--output", metavar="FILE", help="write the result there (whole or not at all) instead of to standard output")
+
+
+def emit(tables: Sequence[Table], args: argparse.Namespace) -> None:
+    """Print the tables, or write them to --output.
+
+    Raises:
+        UnavailableError: the file or standard output cannot be written.
+    """
+    rendered = render(tables, args.format, width=_text_width()) + "\n"
+    if args.output is not None:
+        write_whole(args.output, rendered)
+        return
+    with suppress(AttributeError):  # a stream that somebody put in place of stdout takes any character
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        sys.stdout.write(rendered)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UnavailableError(f"cannot write to standard output: {error.strerror}; write to a file with --output FILE") from None
+
+
+def _text_width() -> int:
+    """Columns of the terminal, within what is pleasant to read; a file or pipe gets the same on every machine."""
+    try:
+        return max(60, min(MAX_TEXT_WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns))
+    except (OSError, ValueError, AttributeError):
+        return 120
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a text file atomically: temporary file beside it, fsync, rename. A pipe or device is written as it is.
+
+    Raises:
+        UnavailableError: the folder is not there or not writable, or the disk is full; an earlier file stays.
+    """
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        target = os.path.realpath(path)
+        temporary = f"{target}.{os.getpid()}.tmp"
+        if os.path.exists(target) and not os.path.isfile(target):
+            with open(target, "w", encoding="utf-8", errors="replace") as device:
+                device.write(text)
+            return
+        with open(temporary, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):
+            os.unlink(temporary)
+        reason = getattr(error, "strerror", None) or error
+        raise UnavailableError(f"cannot write {path!r}: {reason}; name a file in a writable folder with --output") from None

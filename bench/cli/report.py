@@ -1,0 +1,31 @@
+"""Tables from the records of earlier runs.
+
+python -m bench report runs/
+python -m bench report runs/ --format csv --output journey.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench.cli import output
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `report`."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="records of `run`, or one record; searched with its subfolders")
+    output.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Report; files that are no readable record are named on stderr and left out. 1 if a check of any record failed."""
+    from bench.record import read_folder
+    from reports.journey import num_failed, tables
+
+    records, problems = read_folder(args.folder)
+    for problem in problems:
+        print("warning:", " ".join(problem.split()), file=sys.stderr)
+    output.emit(tables(records), args)
+    return 1 if num_failed(records) else 0

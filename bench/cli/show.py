@@ -1,0 +1,90 @@
+"""A model's operations, parameters and FLOP, row by row.
+
+python -m bench show --model phi-2
+python -m bench show --model llama-3-8b --phase decode --batch 8 --context-len 4096
+python -m bench show --config path/to/config.json --phase train --seq-len 1024 --convention causal
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from bench.cli import arguments, output
+from estimators.conventions import CONVENTIONS
+from estimators.errors import BadValueError
+from estimators.estimate import estimate
+from estimators.spec import PHASES, Case, Estimate, Model, Phase, Recompute, Workload
+from reports.views.ops import conventions_table, ops_table, params_table
+from reports.views.step import work_text
+from reports.views.study import convention_line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `show`."""
+    arguments.add_model(parser)
+    group = parser.add_argument_group("the step")
+    group.add_argument("--phase", choices=PHASES, default="forward", help="whose operations are listed; forward by default")
+    group.add_argument("--batch", type=arguments.length("batch"), default=1, metavar="NUM", help="sequences (or samples); 1 by default")
+    arguments.add_sequence(group)
+    group.add_argument(
+        "--context-len",
+        type=arguments.count("context-len", minimum=0, maximum=arguments.MAX_LENGTH),
+        metavar="NUM",
+        help="tokens in the cache before a decode step; one less than --seq-len by default",
+    )
+    arguments.add_dtype(group)
+    group.add_argument(
+        "--convention", type=arguments.convention(tuple(CONVENTIONS)), default="full", metavar="NAME", help=", ".join(CONVENTIONS)
+    )
+    output.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show."""
+    model, entry = arguments.load_model(args)
+    item = arguments.item_of(model)
+    steps = workloads(args, model, item)
+    if args.phase not in steps:
+        raise BadValueError(f"--phase {args.phase}: {model.name} takes single samples; expected one of: {', '.join(steps)}")
+    costs = {phase: _cost(model, workload) for phase, workload in steps.items()}
+    shown = costs[args.phase]
+    conditions = [
+        f"{args.phase}: {work_text(steps[args.phase], item)}; {args.dtype}",
+        convention_line(args.convention),
+        f"configuration: {model.source}",
+    ]
+    tables = [
+        ops_table(model.name, model.ops(steps[args.phase]), steps[args.phase], convention=args.convention, conditions=conditions),
+        conventions_table(costs, {phase: work_text(workload, item) for phase, workload in steps.items()}),
+        params_table(shown.params, shown.embedding_params, shown.params_by_component, entry.published_params_text if entry else ""),
+    ]
+    facts = {"model": model.name, "phase": args.phase, "convention": args.convention, "dtype": args.dtype}
+    facts |= {f"{'training' if phase == 'train' else phase}_flop": cost.flop["full"] for phase, cost in costs.items()}
+    output.emit(arguments.with_all_facts(tables, **facts), args)
+    return 0
+
+
+def workloads(args: argparse.Namespace, model: Model, item: str) -> dict[str, Workload]:
+    """Phase -> what one step of it does.
+
+    Raises:
+        BadValueError: a sequence or context that the model has no positions for.
+    """
+    seq_len = arguments.sequence_length(model, args.seq_len)
+    recompute: Recompute = "full" if args.convention == "hardware" else "none"
+    sizes: dict[Phase, tuple[int, int]] = {"forward": (seq_len, 0)}
+    if item == "token":
+        context_len = seq_len - 1 if args.context_len is None else args.context_len
+        arguments.sequence_length(model, context_len + 1)
+        sizes |= {"prefill": (seq_len, 0), "decode": (1, context_len)}
+    sizes["train"] = (seq_len, 0)
+    return {
+        phase: Workload(phase=phase, batch=args.batch, seq_len=length, context_len=context, dtype=args.dtype, recompute=recompute)
+        for phase, (length, context) in sizes.items()
+    }
+
+
+def _cost(model: Model, workload: Workload) -> Estimate:
+    """Of one step, with recomputation, so that the `hardware` convention has its figure too."""
+    return estimate(Case(model=model, workload=dataclasses.replace(workload, recompute="full")))

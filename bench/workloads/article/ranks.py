@@ -1,0 +1,81 @@
+"""Ranks of a data-parallel run: which one this process is, and starting those that a launcher promised. No torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from estimators.errors import UnavailableError
+
+RANK_VARIABLES = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+"""torchrun and accelerate set the first; Intel MPI, Open MPI and MVAPICH the others."""
+
+_SIZE_VARIABLES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+
+
+def is_main() -> bool:
+    """Whether this process is the one that prints and saves: rank 0, or the only one."""
+    return all(int(os.environ.get(name) or 0) == 0 for name in RANK_VARIABLES)
+
+
+def start_promised_ranks() -> None:
+    """Turn this process into the launcher of the ranks that ``accelerate launch --cpu --num_processes N`` promised.
+
+    Without MPI, accelerate starts a single process for --cpu however many were asked for (accelerate issue 2741), and
+    the run would silently be an ordinary one. It leaves MASTER_ADDR behind, but no rank and no world size. Then
+    this process is replaced by torch.distributed.run, which runs the same command line once per rank. Returns
+    at once in every other case.
+
+    Raises:
+        UnavailableError: ranks were promised, but the launcher's command line does not say how many.
+    """
+    if not promised_ranks_missing(os.environ):
+        return
+    import psutil  # deferred: only this rare path needs it
+
+    try:
+        launcher = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        launcher = []
+    num_ranks = promised_num_ranks(launcher)
+    if num_ranks is None:
+        raise UnavailableError(
+            "accelerate launch --cpu started one process of several (it needs MPI for more); "
+            "start them with: ACCELERATE_USE_CPU=1 torchrun --nproc-per-node 2 -m bench run ..."
+        )
+    if num_ranks == 1:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks), "--no-python"]
+    os.execv(sys.executable, [sys.executable, *run, sys.executable, *sys.orig_argv[1:]])
+
+
+def promised_ranks_missing(environment: Mapping[str, str]) -> bool:
+    """Whether accelerate's launcher for a single process was asked for several, and no MPI started them."""
+    launched = "ACCELERATE_MIXED_PRECISION" in environment and environment.get("ACCELERATE_USE_CPU", "").casefold() in ("1", "true")
+    return launched and "MASTER_ADDR" in environment and not any(name in environment for name in (*_SIZE_VARIABLES, *RANK_VARIABLES))
+
+
+def promised_num_ranks(launcher: Sequence[str]) -> int | None:
+    """The number of processes in the command line of ``accelerate launch``, read by accelerate's own parser.
+
+    Args:
+        launcher: the words of the launcher's command line.
+
+    Returns:
+        None where the words are not those of accelerate's launcher.
+    """
+    starts = [i for i, word in enumerate(launcher) if os.path.basename(word) in ("launch", "accelerate-launch", "accelerate.commands.launch")]
+    if not starts:
+        return None
+    from accelerate.commands.config import load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    try:
+        args = launch_command_parser().parse_args(list(launcher[starts[0] + 1 :]))
+        num_ranks = args.num_processes or (load_config_from_file(args.config_file).num_processes if args.config_file else None)
+    except (SystemExit, OSError, ValueError):
+        return None
+    return num_ranks or 1

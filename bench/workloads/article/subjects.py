@@ -1,0 +1,165 @@
+"""What is learned: samples, loss, and what is reported of a trained model. One function per subject of the article."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench.request import Request
+from bench.workloads.article import mails, text, views
+from bench.workloads.article.batches import Rows
+from bench.workloads.article.hyperparameters import Plan
+from estimators.errors import BadValueError
+
+Score = Callable[[Tensor, Tensor], Tensor]
+"""Outputs and targets of a batch -> one number per sample."""
+
+HELDOUT_WINDOWS, TRAIN_WINDOWS = 256, 1600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One thing to learn.
+
+    Attributes:
+        item: what a sample consists of: sample, or token where a sample is a text.
+        items_per_row: tokens that a sample's text is long; 1 otherwise.
+        train, heldout: the samples.
+        num_scored: training samples whose loss is reported (all of them would cost as much as an epoch of training).
+        losses: what training minimises; scores: what else is reported, by name.
+        facts: what is known before training: the data, the loss's unit, what needs no training, the best possible.
+        derived: from the scores of a trained model, whatever reads better in another unit.
+    """
+
+    item: str = "sample"
+    items_per_row: int = 1
+    train: Rows
+    heldout: Rows
+    num_scored: int
+    losses: Score
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    facts: dict[str, Any]
+    derived: Callable[[Mapping[str, float]], dict[str, float]] = lambda scores: {}
+
+
+def load(request: Request, plan: Plan) -> Subject:
+    """The subject of a plan, with its data drawn or read.
+
+    Raises:
+        BadValueError: data that cannot be used, or fewer training samples than a batch.
+        UnavailableError: a file that cannot be read.
+    """
+    subject = {"views": _views, "mails": _mails, "text": _text}[plan.subject](request, plan)
+    if plan.batch is not None and plan.batch > len(subject.train):
+        raise BadValueError(f"--batch {plan.batch} is more than the {len(subject.train):,} training samples; give a smaller one")
+    return subject
+
+
+def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).square().sum(1)
+
+
+def _views(request: Request, plan: Plan) -> Subject:
+    series = views.load(request.data, seed=request.seed, days=plan.days)
+    cut = views.windows(series, plan.days)
+    inputs, targets = torch.tensor(cut.inputs), torch.tensor(cut.targets)[:, None]
+    facts: dict[str, Any] = {
+        "data": series.label,
+        "loss": "mean squared error of a day's views, in training standard deviations squared",
+        "normalised_by": {"mean_views": cut.mean, "std_views": cut.std},
+        "baseline_losses": views.naive_losses(series, cut),
+    }
+    bound = views.bound_loss(series, cut)
+    if bound is not None:
+        facts |= {"bound_loss": bound, "bound": "held-out loss of the process's own expectation, which no model beats but by luck"}
+    return Subject(
+        train=Rows(inputs[: cut.num_train], targets[: cut.num_train]),
+        heldout=Rows(inputs[cut.num_train :], targets[cut.num_train :]),
+        num_scored=cut.num_train,
+        losses=_squared_error,
+        facts=facts,
+        derived=lambda scores: {
+            "train_rmse_views": math.sqrt(scores["train_loss"]) * cut.std,
+            "heldout_rmse_views": math.sqrt(scores["heldout_loss"]) * cut.std,
+        },
+    )
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(outputs, targets, reduction="none")
+
+
+def _is_right(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(1) == targets).float()
+
+
+def _mails(request: Request, plan: Plan) -> Subject:
+    found = mails.load(request.data, seed=request.seed)
+    num_train = len(found.labels) - int(len(found.labels) * views.HELDOUT_FRACTION)
+    features = mails.normalised(found.features, num_train).float()
+    heldout = found.labels[num_train:]
+    rate = found.labels[:num_train].double().mean().clamp(1e-6, 1 - 1e-6)
+    facts: dict[str, Any] = {
+        "data": found.label,
+        "loss": "cross-entropy of a mail's class, in nats",
+        "baseline_losses": {"share of spam in training": -float(torch.where(heldout == 1, rate.log(), torch.log1p(-rate)).mean())},
+        "baseline_accuracy": float((heldout == (1 if rate > 0.5 else 0)).double().mean()),
+    }
+    if found.log_odds is not None:
+        odds = found.log_odds[num_train:]
+        facts |= {
+            "bound_loss": float(functional.binary_cross_entropy_with_logits(odds, heldout.double())),
+            "bound_accuracy": float(((odds > 0) == (heldout == 1)).double().mean()),
+            "bound": "Bayes' rule over the process itself, on the same held-out mails; no classifier beats it but by luck",
+        }
+    return Subject(
+        train=Rows(features[:num_train], found.labels[:num_train]),
+        heldout=Rows(features[num_train:], heldout),
+        num_scored=num_train,
+        losses=_cross_entropy,
+        scores={"accuracy": _is_right},
+        facts=facts,
+    )
+
+
+def _next_character(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean over a window's T - 1 predicted characters. outputs (B, T, V), targets (B, T)."""
+    return functional.cross_entropy(outputs[:, :-1].transpose(1, 2), targets[:, 1:], reduction="none").mean(1)
+
+
+def _text(request: Request, plan: Plan) -> Subject:
+    vocabulary = int(plan.config.get("vocab_size", 0))
+    if vocabulary < len(text.alphabet()):
+        raise BadValueError(f"{request.model} has a vocabulary of {vocabulary}; its text has {len(text.alphabet())} characters: expected at least as many")
+    count = TRAIN_WINDOWS + HELDOUT_WINDOWS
+    index = {character: i for i, character in enumerate(text.alphabet())}
+    written = text.generate(count * plan.seq_len, request.seed)
+    ids = torch.tensor([index[c] for c in written]).view(count, plan.seq_len)
+    heldout_text = written[TRAIN_WINDOWS * plan.seq_len :]
+    ideal = [loss for i in range(0, len(heldout_text), plan.seq_len) for loss in text.ideal_losses(heldout_text[i : i + plan.seq_len])]
+    train, heldout = Rows(ids[:TRAIN_WINDOWS], ids[:TRAIN_WINDOWS]), Rows(ids[TRAIN_WINDOWS:], ids[TRAIN_WINDOWS:])
+    return Subject(
+        item="token",
+        items_per_row=plan.seq_len,
+        train=train,
+        heldout=heldout,
+        num_scored=HELDOUT_WINDOWS,
+        losses=_next_character,
+        facts={
+            "data": f"synthetic, seed {request.seed}",
+            "loss": "cross-entropy of the next character, in nats per character",
+            "baseline_losses": {
+                "every character equally likely": math.log(len(text.alphabet())),
+                "how common each character is": text.unigram_entropy_nats(),
+            },
+            "bound_loss": math.fsum(ideal) / len(ideal),
+            "bound": "a reader who knows the grammar, on the same held-out windows; no model beats it but by luck",
+            "entropy_rate_nats_per_character": text.entropy_rate_nats(),
+        },
+    )

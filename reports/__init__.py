@@ -1,0 +1,1 @@
+"""What happens once numbers exist: cross-checks and tables. Never imports torch."""
