@@ -19,6 +19,11 @@ def count_params(ops: Sequence[Op]) -> int:
     return sum(op.count * op.params for op in ops)
 
 
+def count_active_params(ops: Sequence[Op]) -> int:
+    """Parameters that one token uses: all but the experts that it is not routed to."""
+    return sum(op.count * (op.params if op.active_params is None else op.active_params) for op in ops)
+
+
 def params_by_component(ops: Sequence[Op]) -> dict[str, int]:
     """Parameters by component, largest first, components without parameters left out."""
     totals: dict[str, int] = {}
@@ -87,6 +92,7 @@ def estimate(case: Case) -> Estimate:
         bound_s = max(compute_s, bandwidth_s)
     return Estimate(
         params=count_params(ops),
+        active_params=count_active_params(ops),
         embedding_params=sum(op.count * op.params for op in ops if op.kind == "lookup"),
         params_by_component=params_by_component(ops),
         flop=flop,

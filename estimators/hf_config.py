@@ -120,7 +120,7 @@ def model_from_config(config: Mapping[str, Any], name: str, source: Source | Non
     Raises:
         BadConfigError: no or unknown model_type, or fields that are missing, out of range or contradict each other.
     """
-    from estimators.architectures import FAMILIES
+    from estimators.architectures import FAMILIES, builder
 
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
@@ -128,4 +128,4 @@ def model_from_config(config: Mapping[str, Any], name: str, source: Source | Non
     if model_type not in FAMILIES:
         raise BadConfigError(f"{name}: model_type {model_type[:40]!r} has no op table; expected one of: {', '.join(sorted(FAMILIES))}")
     fields = Fields(config, name)
-    return FAMILIES[model_type](fields, name, source or Source(title=f"configuration {name}"))
+    return builder(model_type)(fields, name, source or Source(title=f"configuration {name}"))

@@ -6,9 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 
 from estimators import formulas
+from estimators.architectures.attention import Attention
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import FeedForward
 from estimators.conventions import step_flop
-from estimators.estimate import count_params
+from estimators.estimate import count_active_params, count_params
 from estimators.spec import Model, Op, Source, Workload
 
 KAPLAN = Source(title="Kaplan et al. 2020, Scaling Laws for Neural Language Models, section 2.1", url="https://arxiv.org/abs/2001.08361")
@@ -58,9 +60,9 @@ def _flop(ops: tuple[Op, ...], *, kinds: tuple[str, ...] = (), components: tuple
     return sum(op.count * (op.flop + (op.backward_flop if train else 0)) for op in chosen)
 
 
-def _matmul_weights(ops: tuple[Op, ...], *, owned_only: bool = False) -> int:
-    """Weights that multiply activations, biases left out; a tied head belongs to the embedding, so it is not owned."""
-    return sum(op.count * op.mnk[1] * op.mnk[2] for op in ops if op.kind == "matmul" and op.mnk and (op.params or not owned_only))
+def _weights(ops: tuple[Op, ...], *, owned_only: bool = False) -> int:
+    """Weights that one token is multiplied with; a tied head belongs to the embedding, so it is not owned."""
+    return sum(op.count * op.weights_per_token for op in ops if op.params or not owned_only)
 
 
 def _per_param_rule(name: str, formula: str, ops: tuple[Op, ...], workload: Workload, source: Source, *, lookups: bool, head: bool) -> Rule:
@@ -75,21 +77,23 @@ def _per_param_rule(name: str, formula: str, ops: tuple[Op, ...], workload: Work
     per_token = (6 if train else 2) * tokens
     lookup_params = sum(op.count * op.params for op in ops if op.kind == "lookup")
     head_params = sum(op.count * op.params for op in ops if op.component == "head")
-    head_weights = sum(op.count * op.mnk[1] * op.mnk[2] for op in ops if op.component == "head" and op.mnk)
+    head_weights = sum(op.count * op.weights_per_token for op in ops if op.component == "head")
+    unrouted = count_params(ops) - count_active_params(ops)
     tied = head_weights > 0 and head_params < head_weights
     rest_params = count_params(ops) - lookup_params - head_params
-    rest_weights = _matmul_weights(ops) - head_weights
+    rest_weights = _weights(ops) - head_weights
     in_n = rest_params + (lookup_params if lookups else 0) + (head_params if head else 0)
-    idle = rest_params - rest_weights + (head_params - (0 if tied else head_weights) if head else 0)
+    idle = rest_params - unrouted - rest_weights + (head_params - (0 if tied else head_weights) if head else 0)
     missing_head = head_weights if tied or not head else 0
     parts = (
         ("embedding tables, which are looked up and multiply nothing", per_token * lookup_params if lookups else 0),
+        ("experts that a token is not routed to", per_token * unrouted),
         ("biases and norms, which multiply nothing", per_token * idle),
         ("head, which multiplies but is not in N by itself", -per_token * missing_head),
         ("attention products, which have no parameters", -_flop(ops, kinds=("attention",), train=train)),
         (
-            "head on the last position only, or no input gradient in the first layer",
-            per_token * _matmul_weights(ops) - _flop(ops, kinds=("matmul",), train=train),
+            "matrices that meet other numbers of tokens (head of a prefill, cached latents), or need no input gradient",
+            per_token * _weights(ops) - _flop(ops, kinds=("matmul",), train=train),
         ),
     )
     return Rule(
@@ -120,7 +124,7 @@ def rules(model: Model, workload: Workload) -> tuple[Rule, ...]:
             found.append(
                 _per_param_rule(TRAINER_RULE, f"{product}, N without embedding modules", ops, workload, TRAINER, lookups=False, head=True)
             )
-    if isinstance(model, Decoder) and workload.phase in ("train", "forward"):
+    if isinstance(model, Decoder) and model.plain_block and workload.phase in ("train", "forward"):
         found += _closed_formulas(model, ops, workload)
     return tuple(found)
 
@@ -132,15 +136,23 @@ def _closed_formulas(model: Decoder, ops: tuple[Op, ...], workload: Workload) ->
     return found
 
 
+def _plain(model: Decoder) -> tuple[Attention, FeedForward]:
+    assert model.plain_block
+    block, feed_forward = model.plain_block
+    assert block.attention
+    return block.attention, feed_forward
+
+
 def _palm(model: Decoder, ops: tuple[Op, ...], workload: Workload) -> Rule:
+    attention, _ = _plain(model)
     t, tokens = workload.seq_len, workload.num_tokens
     params = count_params(ops)
     lookups = sum(op.count * op.params for op in ops if op.kind == "lookup")
-    weights, owned = _matmul_weights(ops), _matmul_weights(ops, owned_only=True)
+    weights, owned = _weights(ops), _weights(ops, owned_only=True)
     return Rule(
         name="PaLM",
         formula="(6·N + 12·L·H·Q·T)·D",
-        flop=formulas.palm_training_flop(params, model.layers, model.heads, model.head_width, t, tokens),
+        flop=formulas.palm_training_flop(params, model.layers, attention.heads, attention.head_width, t, tokens),
         exact_flop=step_flop(ops, workload)["full"],
         convention="full",
         difference=_named(
@@ -154,22 +166,24 @@ def _palm(model: Decoder, ops: tuple[Op, ...], workload: Workload) -> Rule:
 
 def _shape_terms(model: Decoder, tokens: int, ffn_width: int) -> tuple[int, int]:
     """Forward FLOP that a plain GPT block (no grouped keys and values, no gate, N·H = D) has above the model's own."""
-    q, kv = model.heads * model.head_width, model.kv_heads * model.head_width
+    attention, feed_forward = _plain(model)
+    q, kv = attention.inner_width, attention.kv_heads * attention.head_width
     projections = 2 * tokens * model.layers * model.width * (4 * q - (2 * q + 2 * kv))
-    ffn = 2 * tokens * model.layers * model.width * (2 * ffn_width - (3 if model.gated else 2) * model.ffn_width)
+    ffn = 2 * tokens * model.layers * model.width * (2 * ffn_width - (3 if feed_forward.gated else 2) * feed_forward.width)
     return projections, ffn
 
 
 def _chinchilla(model: Decoder, ops: tuple[Op, ...], workload: Workload) -> Rule:
     b, t = workload.batch, workload.seq_len
     passes = 3 if workload.phase == "train" else 1
-    projections, ffn = _shape_terms(model, workload.num_tokens, model.ffn_width)
+    attention, feed_forward = _plain(model)
+    projections, ffn = _shape_terms(model, workload.num_tokens, feed_forward.width)
     forward = formulas.chinchilla_forward_flop(
         layers=model.layers,
         width=model.width,
-        heads=model.heads,
-        key_width=model.head_width,
-        ffn_width=model.ffn_width,
+        heads=attention.heads,
+        key_width=attention.head_width,
+        ffn_width=feed_forward.width,
         vocab=model.vocab,
         seq_len=t,
         num_sequences=b,
@@ -182,7 +196,7 @@ def _chinchilla(model: Decoder, ops: tuple[Op, ...], workload: Workload) -> Rule
         convention="full",
         difference=_named(
             ("token embedding as a product with a one-hot matrix", passes * 2 * b * t * model.vocab * model.width),
-            ("softmax at 3 FLOP per score", passes * 3 * b * model.layers * model.heads * t * t),
+            ("softmax at 3 FLOP per score", passes * 3 * b * model.layers * attention.heads * t * t),
             ("keys and values shared by several heads, which the formula does not know", passes * projections),
             ("a gated feed-forward, which the formula does not know", passes * ffn),
         ),
@@ -193,7 +207,7 @@ def _chinchilla(model: Decoder, ops: tuple[Op, ...], workload: Workload) -> Rule
 def _megatron(model: Decoder, workload: Workload) -> Rule:
     b, t = workload.batch, workload.seq_len
     recomputing = dataclasses.replace(workload, recompute="full")
-    inner = model.heads * model.head_width
+    inner = _plain(model)[0].inner_width
     projections, ffn = _shape_terms(model, workload.num_tokens, 4 * model.width)
     wider = 2 * workload.num_tokens * model.layers * (model.width - inner) * (4 * model.width + 2 * t)
     return Rule(

@@ -82,6 +82,7 @@ class Workload:
         batch: sequences (or samples) in the step; with beams, batch times beams.
         seq_len: tokens per sequence in this step; 1 in decode; 1 for models without a sequence.
         context_len: tokens already in the KV cache before the step.
+        source_len: tokens of the encoder's input, for models with an encoder beside the decoder; 0 for the others.
         dtype: of compute and stored weights.
         optimizer: for the memory and bytes of a training step.
         recompute: activation checkpointing, counted under the `hardware` convention only.
@@ -91,6 +92,7 @@ class Workload:
     batch: int = 1
     seq_len: int = 1
     context_len: int = 0
+    source_len: int = 0
     dtype: str = "bf16"
     optimizer: str = "adamw"
     recompute: Recompute = "none"
@@ -98,10 +100,8 @@ class Workload:
     def __post_init__(self) -> None:
         if self.phase not in PHASES:
             raise BadValueError(f"phase {self.phase!r} is unknown; expected one of: {', '.join(PHASES)}")
-        if self.batch < 1 or self.seq_len < 1 or self.context_len < 0:
-            raise BadValueError(
-                f"batch {self.batch}, seq_len {self.seq_len}, context_len {self.context_len}: expected from 1, 1 and 0"
-            )
+        if self.batch < 1 or self.seq_len < 1 or min(self.context_len, self.source_len) < 0:
+            raise BadValueError(f"batch {self.batch}, seq_len {self.seq_len}, context_len {self.context_len}: expected from 1, 1 and 0")
         if self.phase == "decode" and self.seq_len != 1:
             raise BadValueError(f"a decode step has one token per sequence; seq_len was {self.seq_len}, give context_len instead")
         if self.dtype not in DTYPE_BYTES:
@@ -137,6 +137,8 @@ class Op:
         saved_bytes: activations that an unfused backward keeps.
         recomputed: whether full activation checkpointing runs this op's forward twice.
         mnk: (m, n, k) of one matrix product of the op, where it is one.
+        matrices_per_token: how many matrices of shape (k, n) one token is multiplied with; experts per token.
+        active_params: of `params`, those that one token uses; None for all. Experts are the case.
     """
 
     name: str
@@ -154,6 +156,13 @@ class Op:
     saved_bytes: int = 0
     recomputed: bool = False
     mnk: tuple[int, int, int] | None = None
+    matrices_per_token: int = 1
+    active_params: int | None = None
+
+    @property
+    def weights_per_token(self) -> int:
+        """Weights that one token is multiplied with, biases left out; 0 for ops that are no matrix product."""
+        return self.matrices_per_token * self.mnk[1] * self.mnk[2] if self.kind == "matmul" and self.mnk else 0
 
     @property
     def backward_square_flop(self) -> int:
@@ -193,6 +202,7 @@ class Estimate:
 
     Attributes:
         params: trainable parameters, tied weights once.
+        active_params: of them, those that one token uses: all but the experts it is not routed to.
         embedding_params: of them, in lookup tables (token and position embeddings; a tied head counts here).
         flop: by convention: full, causal, hardware; for the step of the workload.
         forward_flop, backward_flop: of `full`.
@@ -204,6 +214,7 @@ class Estimate:
     """
 
     params: int
+    active_params: int
     embedding_params: int
     params_by_component: Mapping[str, int] = field(hash=False)
     flop: Mapping[str, int] = field(hash=False)

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from estimators.architectures.attention import Attention
+from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.rows import visible_pairs
 from estimators.conventions import convention, unskippable_flop
 from estimators.errors import BadValueError, UnknownNameError
@@ -20,22 +23,30 @@ from estimators.spec import Case, Source, Workload
 @st.composite
 def decoders(draw: st.DrawFn) -> Decoder:
     kv_heads = draw(st.integers(1, 4))
+    head_width = draw(st.integers(1, 16))
+    attention = Attention(
+        heads=kv_heads * draw(st.integers(1, 4)),
+        kv_heads=kv_heads,
+        head_width=head_width,
+        query_bias=draw(st.booleans()),
+        fused=draw(st.booleans()),
+        query_norm_width=draw(st.sampled_from([0, head_width])),
+        window=draw(st.none() | st.integers(1, 64)),
+    )
+    gated = FeedForward(width=draw(st.integers(1, 128)), gated=draw(st.booleans()), bias=draw(st.booleans()))
+    experts = Experts(num=8, per_token=draw(st.integers(1, 8)), width=draw(st.integers(1, 32)), shared_width=draw(st.sampled_from([0, 5])))
+    plain = Block(count=draw(st.integers(1, 6)), parts=(("attention", attention), ("mlp", gated)), norms=2, norm=RMS_NORM)
+    routed = Block(count=draw(st.integers(1, 3)), parts=(("attention", attention), ("mlp", experts)), norms=1, norm=LAYER_NORM)
     return Decoder(
         name="drawn",
         source=Source(title="drawn"),
         vocab=draw(st.integers(2, 500)),
         width=draw(st.integers(1, 64)),
-        layers=draw(st.integers(1, 6)),
-        heads=kv_heads * draw(st.integers(1, 4)),
-        kv_heads=kv_heads,
-        head_width=draw(st.integers(1, 16)),
-        ffn_width=draw(st.integers(1, 128)),
+        blocks=draw(st.sampled_from([(plain,), (plain, routed)])),
         positions=draw(st.sampled_from([0, 512])),
         max_positions=512,
-        gated=draw(st.booleans()),
-        qkv_bias=draw(st.booleans()),
         tied=draw(st.booleans()),
-        window=draw(st.none() | st.integers(1, 64)),
+        head_bias=draw(st.booleans()),
     )
 
 

@@ -97,7 +97,8 @@ def test_a_wrong_op_table_is_noticed() -> None:
     right = model("phi-2")
     assert isinstance(right, Decoder)
     counted = count.torch_count(on_meta("phi-2"), WORKLOADS["forward"])
-    for wrong in (dataclasses.replace(right, layers=31), dataclasses.replace(right, tied=True), dataclasses.replace(right, gated=True)):
+    fewer = dataclasses.replace(right, blocks=(dataclasses.replace(right.blocks[0], count=31),))
+    for wrong in (fewer, dataclasses.replace(right, tied=True), dataclasses.replace(right, width=2561)):
         estimated = estimate(Case(model=wrong, workload=WORKLOADS["forward"]))
         assert (estimated.params, estimated.forward_flop) != (counted.params, counted.forward_flop)
 

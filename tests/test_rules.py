@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_estimate import decoders
 
+from estimators.architectures.block import RMS_NORM
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import FeedForward
 from estimators.hf_config import model_from_config
 from estimators.registry import model_entry
 from estimators.rules import rules
@@ -70,7 +72,11 @@ def test_nanogpts_notebook_to_the_flop() -> None:
     """transformer_sizing.ipynb: 124,337,664 parameters (no biases) and 874,944,921,600 FLOP forward and backward, 1,024 tokens."""
     gpt2 = model_from_config(model_entry("gpt2").config, "gpt2")
     assert isinstance(gpt2, Decoder)
-    bare = dataclasses.replace(gpt2, qkv_bias=False, out_bias=False, ffn_bias=False, norm_bias=False)
+    block = gpt2.blocks[0]
+    attention = dataclasses.replace(block.attention, query_bias=False, key_bias=False, value_bias=False, out_bias=False)
+    feed_forward = FeedForward(width=4 * 768)
+    bare_block = dataclasses.replace(block, parts=(("attention", attention), ("mlp", feed_forward)), norm=RMS_NORM)
+    bare = dataclasses.replace(gpt2, blocks=(bare_block,), final_norm=RMS_NORM)
     from estimators.estimate import count_params, estimate
     from estimators.spec import Case
 

@@ -83,7 +83,7 @@ def visible_pairs(workload: Workload, window: int | None) -> int:
     return growing * c + growing * (growing + 1) // 2 + (t - growing) * window
 
 
-def attention(
+def attention_products(
     workload: Workload,
     prefix: str,
     *,
@@ -141,14 +141,15 @@ def norm(
     *,
     width: int,
     bias: bool,
+    gain: bool = True,
     component: str = "norm",
     rows: int | None = None,
     count: int = 1,
     recomputed: bool = True,
 ) -> Op:
-    """A layer norm (gain and bias) or RMS norm (gain): parameters and bytes; no FLOP under the convention."""
+    """A layer norm (gain and bias), RMS norm (gain) or bare norm: parameters and bytes; no FLOP under the convention."""
     m = workload.num_tokens if rows is None else rows
-    params = width * (2 if bias else 1)
+    params = width * (gain + bias)
     return Op(
         name=name,
         component=component,
@@ -206,4 +207,17 @@ def checkpoint(workload: Workload, name: str, *, width: int, count: int) -> Op:
         kind="checkpoint",
         count=count,
         saved_bytes=workload.num_tokens * width * workload.dtype_bytes,
+    )
+
+
+def parameters(workload: Workload, name: str, component: str, *, num: int, count: int = 1) -> Op:
+    """Parameters that take part in no matrix product and no norm, such as attention sinks or a class token."""
+    return Op(
+        name=name,
+        component=component,
+        kind="elementwise",
+        count=count,
+        params=num,
+        weight_bytes=num * workload.dtype_bytes,
+        recomputed=True,
     )

@@ -1,0 +1,193 @@
+"""Attention of one layer: how queries, keys and values are made, what is multiplied, what stays in the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from estimators.architectures.rows import attention_products, elementwise, linear, norm, parameters
+from estimators.spec import Op, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Multi-head, grouped-query or multi-query attention.
+
+    Attributes:
+        heads, kv_heads, head_width: N, K, H; queries are N·H wide, keys and values K·H.
+        query_bias, key_bias, value_bias, out_bias: which projections have a bias.
+        fused: query, key and value are one matrix.
+        query_norm_width, key_norm_width: widths of norms on queries and keys; 0 for none. A width of H is one norm
+            shared by all heads, a width of N·H one norm over all of them.
+        qk_norm_bias: whether those norms have a bias.
+        qk_norm_params: whether they have parameters at all.
+        rotary: whether positions turn queries and keys.
+        causal: whether a query sees only its past.
+        window: keys that a query may see, itself included; None for all.
+        sinks: learned logits per head beside the keys.
+        cross: keys and values come from another sequence (an encoder's output).
+    """
+
+    heads: int
+    kv_heads: int
+    head_width: int
+    query_bias: bool = False
+    key_bias: bool = False
+    value_bias: bool = False
+    out_bias: bool = False
+    fused: bool = False
+    query_norm_width: int = 0
+    key_norm_width: int = 0
+    qk_norm_bias: bool = False
+    qk_norm_params: bool = True
+    rotary: bool = True
+    causal: bool = True
+    window: int | None = None
+    sinks: bool = False
+    cross: bool = False
+
+    @property
+    def inner_width(self) -> int:
+        """Width of all heads together: N·H."""
+        return self.heads * self.head_width
+
+    @property
+    def cache_elements_per_token(self) -> int:
+        """Elements that one token leaves in this layer's KV cache: a key and a value per kv head.
+
+        Source: Pope et al. 2022 (arXiv 2211.05102), section 2: 2·K·H per layer.
+        """
+        return 2 * self.kv_heads * self.head_width
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of `count` such layers, D = width.
+
+        A cross-attention projects the encoder's output once, in the prefill, and finds keys and values cached in decode.
+        """
+        q, kv = self.inner_width, self.kv_heads * self.head_width
+        table: list[Op] = []
+        if self.fused:
+            bias = self.query_bias
+            table.append(
+                linear(w, f"{prefix}.query_key_value", "attention", d_in=width, d_out=q + 2 * kv, bias=bias, count=count, recomputed=True)
+            )
+        else:
+            table.append(linear(w, f"{prefix}.query", "attention", d_in=width, d_out=q, bias=self.query_bias, count=count, recomputed=True))
+            rows = self._source_rows(w)
+            for name, bias in (("key", self.key_bias), ("value", self.value_bias)):
+                table.append(
+                    linear(w, f"{prefix}.{name}", "attention", d_in=width, d_out=kv, bias=bias, rows=rows, count=count, recomputed=True)
+                )
+        table += self._norm_ops(w, prefix, count)
+        if self.rotary:
+            table.append(elementwise(w, f"{prefix}.rotary", "elementwise", width=q + kv, count=count))
+        if self.sinks:
+            table.append(parameters(w, f"{prefix}.sinks", "attention", num=self.heads, count=count))
+        table += attention_products(
+            w,
+            prefix,
+            heads=self.heads,
+            qk_width=self.head_width,
+            v_width=self.head_width,
+            cache_elements_per_token=self.cache_elements_per_token,
+            causal=self.causal and not self.cross,
+            window=self.window,
+            keys=w.source_len if self.cross else None,
+            count=count,
+        )
+        table.append(linear(w, f"{prefix}.output", "attention", d_in=q, d_out=width, bias=self.out_bias, count=count, recomputed=True))
+        return table
+
+    def _source_rows(self, w: Workload) -> int:
+        if not self.cross:
+            return w.num_tokens
+        return 0 if w.phase == "decode" else w.batch * w.source_len
+
+    def _norm_ops(self, w: Workload, prefix: str, count: int) -> list[Op]:
+        return [
+            norm(
+                w,
+                f"{prefix}.{name}_norm",
+                width=size,
+                gain=self.qk_norm_params,
+                bias=self.qk_norm_bias,
+                rows=w.num_tokens * total // size,
+                count=count,
+            )
+            for name, size, total in (
+                ("query", self.query_norm_width, self.inner_width),
+                ("key", self.key_norm_width, self.kv_heads * self.head_width),
+            )
+            if size
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentAttention:
+    """Multi-head latent attention: keys and values are expanded from a narrow latent, which is all that is cached.
+
+    Attributes:
+        heads: N.
+        query_rank: width of the query's latent; None where queries are projected directly.
+        kv_rank: width of the latent that is cached.
+        nope_width, rope_width, value_width: per head, without positions, with them, and of values.
+        bias: of the down-projections and the output.
+        absorbed: whether decode multiplies the latent itself, as serving engines do, or expands it anew at every step,
+            as transformers runs it.
+
+    Source: DeepSeek-V2 (arXiv 2405.04434), section 2.1.
+    """
+
+    heads: int
+    query_rank: int | None
+    kv_rank: int
+    nope_width: int
+    rope_width: int
+    value_width: int
+    bias: bool = False
+    absorbed: bool = False
+
+    @property
+    def qk_width(self) -> int:
+        """Width of one head's query and key."""
+        return self.nope_width + self.rope_width
+
+    @property
+    def cache_elements_per_token(self) -> int:
+        """Elements that one token leaves in this layer's cache: the latent and one rotary key for all heads."""
+        return self.kv_rank + self.rope_width
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of `count` such layers, D = width."""
+        table = [*self._query_ops(w, width, prefix, count)]
+        down = self.kv_rank + self.rope_width
+        table.append(linear(w, f"{prefix}.kv_down", "attention", d_in=width, d_out=down, bias=self.bias, count=count, recomputed=True))
+        table.append(norm(w, f"{prefix}.kv_norm", width=self.kv_rank, bias=False, count=count))
+        absorbed = self.absorbed and w.phase == "decode"
+        expanded_rows = w.num_tokens if absorbed or w.phase != "decode" else w.batch * (w.context_len + 1)
+        up = self.heads * (self.nope_width + self.value_width)
+        table.append(
+            linear(w, f"{prefix}.kv_up", "attention", d_in=self.kv_rank, d_out=up, rows=expanded_rows, count=count, recomputed=True)
+        )
+        table.append(elementwise(w, f"{prefix}.rotary", "elementwise", width=(self.heads + 1) * self.rope_width, count=count))
+        table += attention_products(
+            w,
+            prefix,
+            heads=self.heads,
+            qk_width=self.kv_rank + self.rope_width if absorbed else self.qk_width,
+            v_width=self.kv_rank if absorbed else self.value_width,
+            cache_elements_per_token=self.cache_elements_per_token,
+            count=count,
+        )
+        out = self.heads * self.value_width
+        table.append(linear(w, f"{prefix}.output", "attention", d_in=out, d_out=width, bias=self.bias, count=count, recomputed=True))
+        return table
+
+    def _query_ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        queries = self.heads * self.qk_width
+        if self.query_rank is None:
+            return [linear(w, f"{prefix}.query", "attention", d_in=width, d_out=queries, count=count, recomputed=True)]
+        return [
+            linear(w, f"{prefix}.query_down", "attention", d_in=width, d_out=self.query_rank, bias=self.bias, count=count, recomputed=True),
+            norm(w, f"{prefix}.query_norm", width=self.query_rank, bias=False, count=count),
+            linear(w, f"{prefix}.query_up", "attention", d_in=self.query_rank, d_out=queries, count=count, recomputed=True),
+        ]

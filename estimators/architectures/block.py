@@ -1,0 +1,67 @@
+"""A layer and how often it is repeated: what mixes tokens, what follows it, the norms around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from estimators.architectures.attention import Attention
+from estimators.architectures.rows import checkpoint, elementwise, norm
+from estimators.spec import Op, Workload
+
+
+class Part(Protocol):
+    """What a layer is made of: attention, a state-space mixer, a feed-forward, experts."""
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of `count` equal layers of model width `width`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Norm:
+    """How the norms of a model look.
+
+    Attributes:
+        gain, bias: which parameters they have: layer norm both, RMS norm a gain, a bare norm none.
+    """
+
+    gain: bool = True
+    bias: bool = False
+
+
+LAYER_NORM, RMS_NORM = Norm(bias=True), Norm()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """`count` equal layers.
+
+    Attributes:
+        parts: name to part, in order: usually attention and mlp; a decoder beside an encoder has cross_attention too.
+        norms: norms per layer, each of model width.
+        norm: how they look.
+    """
+
+    count: int
+    parts: tuple[tuple[str, Part], ...]
+    norms: int
+    norm: Norm
+
+    def ops(self, w: Workload, width: int, prefix: str = "layer") -> list[Op]:
+        """Rows of all layers of the block."""
+        table: list[Op] = []
+        for name, part in self.parts:
+            table += part.ops(w, width, f"{prefix}.{name}", self.count)
+        if self.norms:
+            table.append(norm(w, f"{prefix}.norm", width=width, gain=self.norm.gain, bias=self.norm.bias, count=self.count * self.norms))
+        residuals = self.count * len(self.parts)
+        table.append(elementwise(w, f"{prefix}.residual", "elementwise", width=width, reads=2, count=residuals, saved=False))
+        if w.recompute == "full":
+            table.append(checkpoint(w, f"{prefix}.input", width=width, count=self.count))
+        return table
+
+    @property
+    def attention(self) -> Attention | None:
+        """The layer's self-attention, if it has one of the usual kind."""
+        return next((part for _, part in self.parts if isinstance(part, Attention) and not part.cross), None)

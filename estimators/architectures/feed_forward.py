@@ -1,0 +1,93 @@
+"""Feed-forward of one layer: plain, gated, or a mixture of experts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from estimators.architectures.rows import elementwise, linear
+from estimators.spec import Op, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedForward:
+    """Two matrices with an activation between, or three where a gate multiplies.
+
+    Attributes:
+        width: F.
+        gated: gate and up, multiplied, then down.
+        bias: of all its linear layers.
+    """
+
+    width: int
+    gated: bool = False
+    bias: bool = False
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of `count` such layers, D = width."""
+        names = ("gate", "up") if self.gated else ("up",)
+        table = [
+            linear(w, f"{prefix}.{name}", "mlp", d_in=width, d_out=self.width, bias=self.bias, count=count, recomputed=True)
+            for name in names
+        ]
+        table.append(elementwise(w, f"{prefix}.activation", "elementwise", width=self.width, reads=len(names), count=count))
+        table.append(linear(w, f"{prefix}.down", "mlp", d_in=self.width, d_out=width, bias=self.bias, count=count, recomputed=True))
+        return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """A router, `num` gated experts of which `per_token` serve each token, and shared experts that serve all.
+
+    FLOP are those of balanced routing, and of any other: every token is multiplied by per_token experts.
+
+    Attributes:
+        num, per_token, width: experts, experts per token, F of one.
+        bias: of the experts' layers.
+        router_bias: whether the router's linear layer has a bias.
+        shared_width: F of the always-on experts together; 0 for none.
+        shared_gate: whether a learned scalar gates them.
+    """
+
+    num: int
+    per_token: int
+    width: int
+    bias: bool = False
+    router_bias: bool = False
+    shared_width: int = 0
+    shared_gate: bool = False
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of `count` such layers, D = width."""
+        table = [
+            linear(w, f"{prefix}.router", "router", d_in=width, d_out=self.num, bias=self.router_bias, count=count, recomputed=True),
+            self._expert_op(w, f"{prefix}.experts.gate_up", d_in=width, d_out=2 * self.width, count=count),
+            elementwise(w, f"{prefix}.experts.activation", "elementwise", width=self.per_token * self.width, reads=2, count=count),
+            self._expert_op(w, f"{prefix}.experts.down", d_in=self.width, d_out=width, count=count),
+        ]
+        if self.shared_width:
+            table += FeedForward(width=self.shared_width, gated=True).ops(w, width, f"{prefix}.shared", count)
+        if self.shared_gate:
+            table.append(linear(w, f"{prefix}.shared_gate", "router", d_in=width, d_out=1, count=count, recomputed=True))
+        return table
+
+    def _expert_op(self, w: Workload, name: str, *, d_in: int, d_out: int, count: int) -> Op:
+        """One matrix of every expert. Bytes that must move: the experts of one token, since all may choose the same."""
+        rows = w.num_tokens * self.per_token
+        one = d_in * d_out + (d_out if self.bias else 0)
+        flop = 2 * rows * d_in * d_out
+        return Op(
+            name=name,
+            component="experts",
+            kind="matmul",
+            count=count,
+            params=self.num * one,
+            active_params=self.per_token * one,
+            flop=flop,
+            backward_flop=2 * flop,
+            weight_bytes=self.per_token * one * w.dtype_bytes,
+            activation_bytes=rows * (d_in + d_out) * w.dtype_bytes,
+            saved_bytes=rows * d_in * w.dtype_bytes,
+            recomputed=True,
+            mnk=(-(-rows // self.num), d_out, d_in),
+            matrices_per_token=self.per_token,
+        )
