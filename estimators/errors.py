@@ -41,6 +41,15 @@ class BadConfigError(RequestError):
     """A config.json that describes no countable model."""
 
 
+class NoOpTableError(BadConfigError):
+    """A configuration whose model_type has no op table here; transformers may know it, and then it can be counted."""
+
+    def __init__(self, name: str, model_type: str, known: Iterable[str]) -> None:
+        near = near_misses(model_type[:40], known)
+        hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
+        super().__init__(f"{name}: model_type {model_type[:40]!r} has no op table{hint} List them with: python -m bench list families")
+
+
 class BadRecordError(RequestError):
     """A record that cannot be read, or two records that cannot be compared."""
 

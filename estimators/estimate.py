@@ -15,8 +15,13 @@ MASTER_BYTES = 4
 
 
 def count_params(ops: Sequence[Op]) -> int:
-    """Trainable parameters, tied weights once."""
+    """Parameters, tied weights once."""
     return sum(op.count * op.params for op in ops)
+
+
+def count_trainable_params(ops: Sequence[Op]) -> int:
+    """Parameters that training changes: all of them, unless some are frozen."""
+    return sum(op.count * op.trainable_params for op in ops)
 
 
 def count_active_params(ops: Sequence[Op]) -> int:
@@ -36,13 +41,15 @@ def params_by_component(ops: Sequence[Op]) -> dict[str, int]:
 def unskippable_bytes(ops: Sequence[Op], workload: Workload) -> int:
     """Bytes that must cross the memory bus at least once in the step.
 
-    Every weight that is used, once per pass, and the KV cache. In training the weights again in backward, and the
-    optimizer reads and writes the weights and its state. Activations may stay on the chip, so they do not count.
+    Every weight that is used, once per pass, and the KV cache. In training backward reads a matrix again where it needs
+    the input's gradient, and the optimizer reads and writes the trained weights and their state. Activations may stay on
+    the chip, so they do not count.
     """
     weights = sum(op.count * op.weight_bytes for op in ops)
     if workload.phase == "train":
+        again = sum(op.count * op.weight_bytes for op in ops if op.kind != "matmul" or op.backward_flop > op.weight_grad_flop)
         state = MASTER_BYTES + OPTIMIZER_STATE_BYTES[workload.optimizer]
-        return 2 * weights + 2 * state * count_params(ops)
+        return weights + again + 2 * state * count_trainable_params(ops)
     return weights + sum(op.count * op.cache_bytes for op in ops)
 
 
@@ -50,18 +57,20 @@ def memory(ops: Sequence[Op], workload: Workload) -> dict[str, int]:
     """Bytes that must be held at once, by part.
 
     Inference: weights and KV cache. Training (torch.autocast): fp32 weights, fp32 gradients, optimizer state, the
-    low-precision copies of the weights, and the activations that an unfused backward keeps.
+    low-precision copies of the weights, and the activations that an unfused backward keeps. Frozen weights are held
+    once, in the dtype of compute.
     """
-    params = count_params(ops)
+    params, trained = count_params(ops), count_trainable_params(ops)
     if workload.phase != "train":
         parts = {"weights": params * workload.dtype_bytes, "kv_cache": sum(op.count * op.cache_bytes for op in ops)}
     else:
         recomputing = workload.recompute == "full"
         parts = {
-            "weights": params * MASTER_BYTES,
-            "gradients": params * MASTER_BYTES,
-            "optimizer": params * OPTIMIZER_STATE_BYTES[workload.optimizer],
-            "low_precision_copies": params * workload.dtype_bytes if workload.dtype_bytes < MASTER_BYTES else 0,
+            "weights": trained * MASTER_BYTES,
+            "frozen_weights": (params - trained) * workload.dtype_bytes,
+            "gradients": trained * MASTER_BYTES,
+            "optimizer": trained * OPTIMIZER_STATE_BYTES[workload.optimizer],
+            "low_precision_copies": trained * workload.dtype_bytes if workload.dtype_bytes < MASTER_BYTES else 0,
             "activations": sum(op.count * op.saved_bytes for op in ops if not (recomputing and op.recomputed)),
         }
     return {name: size for name, size in parts.items() if size}
@@ -92,6 +101,7 @@ def estimate(case: Case) -> Estimate:
         bound_s = max(compute_s, bandwidth_s)
     return Estimate(
         params=count_params(ops),
+        trainable_params=count_trainable_params(ops),
         active_params=count_active_params(ops),
         embedding_params=sum(op.count * op.params for op in ops if op.kind == "lookup"),
         params_by_component=params_by_component(ops),

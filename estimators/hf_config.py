@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from estimators.errors import BadConfigError
+from estimators.errors import BadConfigError, NoOpTableError
 from estimators.spec import Model, Source
 
 MAX_CONFIG_BYTES = 8 * 2**20
@@ -124,8 +124,10 @@ def model_from_config(config: Mapping[str, Any], name: str, source: Source | Non
 
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
-        raise BadConfigError(f"{name}: model_type is {str(model_type)[:40]!r}; expected one of: {', '.join(sorted(FAMILIES))}")
+        raise BadConfigError(
+            f"{name}: model_type is {str(model_type)[:40]!r}; expected the name of a family: python -m bench list families"
+        )
     if model_type not in FAMILIES:
-        raise BadConfigError(f"{name}: model_type {model_type[:40]!r} has no op table; expected one of: {', '.join(sorted(FAMILIES))}")
+        raise NoOpTableError(name, model_type, FAMILIES)
     fields = Fields(config, name)
     return builder(model_type)(fields, name, source or Source(title=f"configuration {name}"))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from estimators import formulas
 from estimators.architectures.attention import Attention
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.vision import DualEncoder
 from estimators.conventions import step_flop
 from estimators.estimate import count_active_params, count_params
 from estimators.spec import Model, Op, Source, Workload
@@ -65,15 +67,26 @@ def _weights(ops: tuple[Op, ...], *, owned_only: bool = False) -> int:
     return sum(op.count * op.weights_per_token for op in ops if op.params or not owned_only)
 
 
-def _per_param_rule(name: str, formula: str, ops: tuple[Op, ...], workload: Workload, source: Source, *, lookups: bool, head: bool) -> Rule:
+def _per_param_rule(
+    name: str,
+    formula: str,
+    ops: tuple[Op, ...],
+    workload: Workload,
+    source: Source,
+    *,
+    lookups: bool,
+    head: bool,
+    tokens: int | None = None,
+) -> Rule:
     """6·N·D or 2·N·D, and where it departs from the exact count.
 
     Args:
         lookups: whether N holds the embedding tables (and with them a tied head).
         head: whether N holds a head of its own.
+        tokens: D, where it is not the tokens of the step.
     """
     train = workload.phase == "train"
-    tokens = workload.num_tokens
+    tokens = workload.num_tokens if tokens is None else tokens
     per_token = (6 if train else 2) * tokens
     lookup_params = sum(op.count * op.params for op in ops if op.kind == "lookup")
     head_params = sum(op.count * op.params for op in ops if op.component == "head")
@@ -83,17 +96,23 @@ def _per_param_rule(name: str, formula: str, ops: tuple[Op, ...], workload: Work
     rest_params = count_params(ops) - lookup_params - head_params
     rest_weights = _weights(ops) - head_weights
     in_n = rest_params + (lookup_params if lookups else 0) + (head_params if head else 0)
-    idle = rest_params - unrouted - rest_weights + (head_params - (0 if tied else head_weights) if head else 0)
+    repeated = sum(op.count * op.weights_per_token for op in ops if not op.params and op.component != "head")
+    idle = rest_params - unrouted - (rest_weights - repeated) + (head_params - (0 if tied else head_weights) if head else 0)
     missing_head = head_weights if tied or not head else 0
+    frozen = sum(op.count * op.flop for op in ops if op.frozen and op.kind == "matmul") if train else 0
     parts = (
         ("embedding tables, which are looked up and multiply nothing", per_token * lookup_params if lookups else 0),
         ("experts that a token is not routed to", per_token * unrouted),
-        ("biases and norms, which multiply nothing", per_token * idle),
+        ("biases, norms and other parameters, which multiply nothing", per_token * idle),
+        ("layers that run again with weights which N holds once", -per_token * repeated),
         ("head, which multiplies but is not in N by itself", -per_token * missing_head),
-        ("attention products, which have no parameters", -_flop(ops, kinds=("attention",), train=train)),
+        ("products of activations (attention), which have no parameters", -_flop(ops, kinds=("attention",), train=train)),
+        ("scans of a state, which have no parameters", -_flop(ops, kinds=("scan",), train=train)),
+        ("frozen matrices, which need no weight gradient", frozen),
         (
-            "matrices that meet other numbers of tokens (head of a prefill, cached latents), or need no input gradient",
-            per_token * _weights(ops) - _flop(ops, kinds=("matmul",), train=train),
+            "matrices that meet other numbers of tokens (head of a prefill, cached latents, an encoder's source, positions of "
+            "an image), or need no input gradient",
+            per_token * _weights(ops) - _flop(ops, kinds=("matmul",), train=train) - frozen,
         ),
     )
     return Rule(
@@ -121,12 +140,18 @@ def rules(model: Model, workload: Workload) -> tuple[Rule, ...]:
         name = f"{product}, without embeddings"
         found.append(_per_param_rule(name, f"{product}, N without embeddings and head", ops, workload, KAPLAN, lookups=False, head=False))
         if workload.phase == "train":
-            found.append(
-                _per_param_rule(TRAINER_RULE, f"{product}, N without embedding modules", ops, workload, TRAINER, lookups=False, head=True)
-            )
+            formula, main_input = f"{product}, N without embedding modules", _main_input_elements(model, workload)
+            found.append(_per_param_rule(TRAINER_RULE, formula, ops, workload, TRAINER, lookups=False, head=True, tokens=main_input))
     if isinstance(model, Decoder) and model.plain_block and workload.phase in ("train", "forward"):
         found += _closed_formulas(model, ops, workload)
     return tuple(found)
+
+
+def _main_input_elements(model: Model, workload: Workload) -> int:
+    """What transformers' Trainer takes for D: elements of a model's first input, be they tokens or not."""
+    if isinstance(model, (EncoderDecoder, DualEncoder)):
+        return model.main_input_elements(workload)
+    return workload.num_tokens
 
 
 def _closed_formulas(model: Decoder, ops: tuple[Op, ...], workload: Workload) -> list[Rule]:

@@ -125,12 +125,12 @@ class Op:
     Attributes:
         name: such as ``layer.attention.query``; unique within a table.
         component: embedding, attention, mlp, norm, head, loss.
-        kind: matmul, attention (a product of two activations), lookup, norm, elementwise.
-        params: trainable parameters that this op owns (a tied weight is owned once, elsewhere).
+        kind: matmul, attention or scan (a product of two activations), lookup, norm, elementwise.
+        params: parameters that this op owns (a tied weight is owned once, elsewhere); trained unless it is `frozen`.
         flop: forward, `full` convention, one multiply-add being two.
         backward_flop: `full`, without recomputation.
         square_flop: the part of `flop` over the square of the step's own tokens; the `causal` convention counts half of it.
-        masked_flop: the part of `flop` that a masked kernel may skip: physics, where `square_flop` is a convention.
+        masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `square_flop` is a convention.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
         cache_bytes: KV cache that must be read or written.
         activation_bytes: inputs read and outputs written if nothing is fused.
@@ -139,6 +139,8 @@ class Op:
         mnk: (m, n, k) of one matrix product of the op, where it is one.
         matrices_per_token: how many matrices of shape (k, n) one token is multiplied with; experts per token.
         active_params: of `params`, those that one token uses; None for all. Experts are the case.
+        reads: rows whose outputs it multiplies; empty where that is the input of its part of the layer.
+        frozen: whether training leaves its parameters as they are, so that they need no gradient.
     """
 
     name: str
@@ -158,6 +160,18 @@ class Op:
     mnk: tuple[int, int, int] | None = None
     matrices_per_token: int = 1
     active_params: int | None = None
+    reads: tuple[str, ...] = ()
+    frozen: bool = False
+
+    @property
+    def trainable_params(self) -> int:
+        """Of `params`, those that training changes."""
+        return 0 if self.frozen else self.params
+
+    @property
+    def weight_grad_flop(self) -> int:
+        """The part of `backward_flop` that is the gradient of the op's own weight; a product of two activations has none."""
+        return 0 if self.frozen or self.kind != "matmul" else min(self.flop, self.backward_flop)
 
     @property
     def weights_per_token(self) -> int:
@@ -201,7 +215,8 @@ class Estimate:
     """What arithmetic says of one case; field names are shared with measurements.
 
     Attributes:
-        params: trainable parameters, tied weights once.
+        params: parameters, tied weights once.
+        trainable_params: of them, those that training changes: all, unless some are frozen.
         active_params: of them, those that one token uses: all but the experts it is not routed to.
         embedding_params: of them, in lookup tables (token and position embeddings; a tied head counts here).
         flop: by convention: full, causal, hardware; for the step of the workload.
@@ -214,6 +229,7 @@ class Estimate:
     """
 
     params: int
+    trainable_params: int
     active_params: int
     embedding_params: int
     params_by_component: Mapping[str, int] = field(hash=False)

@@ -88,6 +88,19 @@ def parse_float(text: str, name: str, *, minimum: float, maximum: float, exclusi
     return value
 
 
+def parse_flop_rate(text: str, name: str) -> float:
+    """Read a rate of operations as tools print it, such as ``450`` or ``0.45P``; a bare number is TFLOP/s.
+
+    >>> parse_flop_rate("450", "tflops"), parse_flop_rate("1.2P", "tflops")
+    (450000000000000.0, 1200000000000000.0)
+    """
+    match = _NUMBER.fullmatch(text)
+    if not match or not match[1] or match[2].casefold() not in _DECIMAL:
+        raise BadValueError(f"{name} {text[:40]!r} is not a rate; expected TFLOP/s, for example 450")
+    scale = _DECIMAL[match[2].casefold()] if match[2] else TERA
+    return parse_float(match[1].replace(",", ""), name, minimum=0, maximum=1e9, exclusive_minimum=True) * scale
+
+
 def parse_duration(text: str, name: str) -> float:
     """Read a length of time such as ``14d``, ``36h`` or ``90min`` as seconds; a bare number is days.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cache
 
 import pytest
 import torch
 from torch import nn
 
-from bench.backend import count
+from bench.backend import count, kinds
 from bench.workloads.article.networks import build
 from estimators.architectures.decoder import Decoder
 from estimators.estimate import count_params, estimate
@@ -17,8 +16,9 @@ from estimators.hf_config import model_from_config
 from estimators.registry import model_entry, model_ids
 from estimators.spec import Case, Estimate, Model, Workload
 
-LANGUAGE_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] != "dense_network"]
-DENSE_MODELS = [name for name in model_ids() if name not in LANGUAGE_MODELS]
+DENSE_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] == "dense_network"]
+OTHER_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] in kinds.KINDS]
+LANGUAGE_MODELS = [name for name in model_ids() if name not in {*DENSE_MODELS, *OTHER_MODELS}]
 
 WORKLOADS = {
     "train": Workload(phase="train", batch=2, seq_len=96),
@@ -28,7 +28,6 @@ WORKLOADS = {
 }
 
 
-@cache
 def on_meta(name: str) -> nn.Module:
     return count.meta_language_model(model_entry(name).config)
 
@@ -42,14 +41,38 @@ def step(name: str, workload: Workload) -> Estimate:
     return estimate(Case(model=model(name), workload=workload))
 
 
+def assert_equal(name: str, module: nn.Module, workload: Workload) -> None:
+    expected, counted = step(name, workload), count.torch_count(module, workload)
+    assert expected.params == counted.params
+    assert expected.forward_flop == counted.forward_flop
+    if workload.phase == "train":
+        assert expected.backward_flop == counted.backward_flop
+
+
 @pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_every_shipped_language_model_has_torchs_parameters_and_forward_flop(name: str) -> None:
+    assert_equal(name, on_meta(name), Workload(phase="forward", batch=2, seq_len=24))
+
+
+@pytest.mark.parametrize("name", OTHER_MODELS)
+def test_every_other_shipped_model_has_torchs_parameters_and_forward_flop(name: str) -> None:
+    longest = getattr(model(name), "max_positions", 1)
+    assert_equal(name, count.meta_model(model_entry(name).config), Workload(phase="forward", batch=2, seq_len=min(24, longest)))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt-3-small", "phi-1", "llama-3-8b", "mistral-7b"])
 def test_language_models_count_like_torch_in_every_phase(name: str) -> None:
+    module = on_meta(name)
     for workload in WORKLOADS.values():
-        expected, counted = step(name, workload), count.torch_count(on_meta(name), workload)
-        assert expected.params == counted.params
-        assert expected.forward_flop == counted.forward_flop
-        if workload.phase == "train":
-            assert expected.backward_flop == counted.backward_flop
+        assert_equal(name, module, workload)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_every_shipped_language_model_counts_like_torch_in_every_phase(name: str) -> None:
+    module = on_meta(name)
+    for workload in WORKLOADS.values():
+        assert_equal(name, module, workload)
 
 
 @pytest.mark.parametrize("name", DENSE_MODELS)
@@ -62,10 +85,11 @@ def test_dense_networks_count_like_torch(name: str) -> None:
     assert (expected.params, expected.forward_flop, expected.backward_flop) == (counted.params, counted.forward_flop, counted.backward_flop)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "phi-2", "llama-3-8b", "mistral-7b", "gpt-3-175b"])
+@pytest.mark.parametrize("name", ["gpt2", "phi-1", "llama-3-8b", "mistral-7b", pytest.param("gpt-3-175b", marks=pytest.mark.slow)])
 def test_fvcore_agrees_with_the_op_table_though_it_shares_no_code_with_torchs_counter(name: str) -> None:
+    module = on_meta(name)
     for phase in ("forward", "prefill", "decode"):
-        by_fvcore = count.fvcore_language_count(on_meta(name), WORKLOADS[phase])
+        by_fvcore = count.fvcore_language_count(module, WORKLOADS[phase])
         assert by_fvcore.value == step(name, WORKLOADS[phase]).forward_flop
 
 
@@ -103,15 +127,21 @@ def test_a_wrong_op_table_is_noticed() -> None:
         assert (estimated.params, estimated.forward_flop) != (counted.params, counted.forward_flop)
 
 
+def half_a_unit_or_a_cut_digit(text: str) -> int:
+    """What a printed count may hide: one unit of its last digit, since some publishers cut and do not round; 0 if exact.
+
+    GPT-3's "M" counts (table D.1) are off by up to 0.4 % for reasons of their own: see the models' notes.
+    """
+    if text.endswith("B"):
+        return 10**9 // 10 ** len(text[:-1].partition(".")[2])
+    return int(float(text[:-1].replace(",", "")) * 10**6 * 0.004) if text.endswith("M") else 0
+
+
 @pytest.mark.parametrize("name", model_ids())
 def test_published_parameter_counts_hold_to_the_digits_that_were_published(name: str) -> None:
-    """An exact count is met exactly; one rounded to millions (GPT-3, table D.1) to its last digit but one."""
     entry = model_entry(name)
     params = count_params(model(name).ops(Workload()))
-    if entry.published_params_text.endswith("M"):
-        assert params == pytest.approx(entry.published_params, rel=0.004)
-    else:
-        assert params == entry.published_params
+    assert abs(params - entry.published_params) <= half_a_unit_or_a_cut_digit(entry.published_params_text)
 
 
 def test_reference_counts_of_the_literature() -> None:

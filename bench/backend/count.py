@@ -6,6 +6,7 @@ fvcore walks a jit graph and reports multiply-adds, which are doubled here.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.backend import kinds
+from bench.backend.flop_formulas import MENDED
 from bench.backend.models import language_model
 from bench.record import Count
 from estimators.spec import Workload
@@ -36,7 +39,22 @@ class Counted:
 def meta_language_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
     """A causal language model of transformers on meta. Experts run batched, the only way that meta supports."""
     with torch.device("meta"):
-        return language_model(config, attn=attn).eval()
+        return language_model(config, attn=attn, experts="batched_mm").eval()
+
+
+def meta_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
+    """The model of a configuration on meta: what `kinds` knows, else a causal language model.
+
+    Raises:
+        BadConfigError: transformers cannot build it.
+    """
+    known = config.get("model_type") in kinds.KINDS
+    return kinds.on_meta(config, attn) if known else meta_language_model(config, attn)
+
+
+def flop_counter() -> FlopCounterMode:
+    """torch's counter with the formulas that it lacks or has wrong, such as a grouped convolution's backward (1.61 times on Mamba)."""
+    return FlopCounterMode(display=False, custom_mapping=MENDED)
 
 
 def params_of(module: nn.Module) -> int:
@@ -51,32 +69,48 @@ def _cached(model: nn.Module, workload: Workload) -> Any:
     ids = torch.zeros(workload.batch, workload.context_len, dtype=torch.long, device="meta")
     if workload.context_len:
         with torch.no_grad():
-            model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            model(input_ids=ids, use_cache=True, logits_to_keep=1, **{_cache_argument(model): cache})
     return cache
 
 
+def _cache_argument(model: nn.Module) -> str:
+    """What the forward of the model calls its cache; pure state-space models have a name of their own."""
+    return "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
+def _language_inputs(model: nn.Module, workload: Workload) -> dict[str, Any]:
+    """Keyword arguments of one step of a causal language model; `generate` keeps the logits of one position in a prefill."""
+    inputs: dict[str, Any] = {
+        "input_ids": torch.zeros(workload.batch, workload.seq_len, dtype=torch.long, device="meta"),
+        "use_cache": True,
+    }
+    if workload.phase == "decode":
+        inputs[_cache_argument(model)] = _cached(model, workload)
+    if workload.phase == "prefill":
+        inputs["logits_to_keep"] = 1
+    return inputs
+
+
 def torch_count(model: nn.Module, workload: Workload) -> Counted:
-    """FLOP of one step of a causal language model by torch.utils.flop_counter on meta.
+    """FLOP of one step of a model of transformers by torch.utils.flop_counter on meta.
 
     Args:
-        model: on meta, from `meta_language_model`.
-        workload: train counts forward and backward of the logits; a loss costs no counted FLOP.
+        model: on meta, from `meta_model`.
+        workload: train counts forward and backward of the logits, or of whatever a plain model returns; a loss costs no
+            counted FLOP.
     """
-    train = workload.phase == "train"
-    ids = torch.zeros(workload.batch, workload.seq_len, dtype=torch.long, device="meta")
-    kwargs: dict[str, Any] = {"use_cache": True}
-    if workload.phase == "decode":
-        kwargs["past_key_values"] = _cached(model, workload)
-    if workload.phase == "prefill":
-        kwargs["logits_to_keep"] = 1
-    counter = FlopCounterMode(display=False)
-    with torch.set_grad_enabled(train), counter:
-        logits = model(input_ids=ids, **kwargs).logits
+    train, known = workload.phase == "train", model.config.model_type in kinds.KINDS
+    inputs = kinds.step_inputs(model, workload) if known else _language_inputs(model, workload)
+    counter = flop_counter()
+    # torch's module tracker stumbles over views of DeBERTa's parameters where gradients are off, so they are on for all of `kinds`
+    with torch.set_grad_enabled(train or known), counter:
+        outputs = model(**inputs)
     forward = counter.get_total_flops()
     backward = None
     if train:
+        roots = kinds.differentiable(outputs) if known else [outputs.logits]
         with counter:
-            logits.sum().backward()
+            torch.autograd.backward([root.sum() for root in roots])
         backward = counter.get_total_flops()
         model.zero_grad(set_to_none=True)
     return Counted(params=params_of(model), forward_flop=forward, backward_flop=backward)
@@ -84,7 +118,7 @@ def torch_count(model: nn.Module, workload: Workload) -> Counted:
 
 def module_count(module: nn.Module, make_inputs: Callable[[], torch.Tensor], *, train: bool) -> Counted:
     """FLOP of one step of any module on meta that maps one tensor to one tensor."""
-    counter = FlopCounterMode(display=False)
+    counter = flop_counter()
     with torch.set_grad_enabled(train), counter:
         out = module(make_inputs())
     forward = counter.get_total_flops()

@@ -46,13 +46,23 @@ def hf_config(config: Mapping[str, Any]) -> Any:
         raise BadConfigError(f"transformers refuses this configuration ({config.get('model_type')!r}): {first_line}") from None
 
 
-def language_model(config: Mapping[str, Any], *, attn: str = "sdpa", dtype: torch.dtype = torch.float32) -> nn.Module:
-    """A causal language model with whatever initial weights its class draws; build it under torch.device("meta") to count."""
+def language_model(
+    config: Mapping[str, Any], *, attn: str = "sdpa", dtype: torch.dtype = torch.float32, experts: str | None = None
+) -> nn.Module:
+    """A causal language model with whatever initial weights its class draws; build it under torch.device("meta") to count.
+
+    Args:
+        experts: how experts are run, for models that have some; None for transformers' own choice.
+
+    Raises:
+        BadConfigError: transformers cannot build it.
+    """
     from transformers import AutoModelForCausalLM
 
     parsed = hf_config(config)
+    options = {} if experts is None else {"experts_implementation": experts}
     try:
-        model: nn.Module = AutoModelForCausalLM.from_config(parsed, attn_implementation=attn, dtype=dtype)
+        model: nn.Module = AutoModelForCausalLM.from_config(parsed, attn_implementation=attn, dtype=dtype, **options)
     except (ValueError, ImportError) as error:
         raise BadConfigError(
             f"transformers cannot build {config['model_type']!r} with {attn} attention: {str(error).splitlines()[0][:160]}"

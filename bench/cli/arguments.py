@@ -139,6 +139,11 @@ def item_of(model: Model) -> str:
     return "token" if hasattr(model, "max_positions") else "sample"
 
 
+def generates(model: Model) -> bool:
+    """Whether the model writes tokens one by one: decoders and encoder-decoders do, encoders and models of samples do not."""
+    return item_of(model) == "token" and "decode" in getattr(model, "phases", ("decode",))
+
+
 def sequence_length(model: Model, given: int | None) -> int:
     """--seq-len, or the longest sequence of the model.
 

@@ -35,7 +35,7 @@ def tables(args: argparse.Namespace) -> list[Table]:
     model, entry = arguments.load_model(args)
     hardware = arguments.load_hardware(args.hardware) if args.hardware else None
     item = arguments.item_of(model)
-    made = _generation(args, model, item, hardware)
+    made = _generation(args, model, hardware)
     steps = _steps(args, model, item, hardware)
     published = f" (published: {entry.published_params_text})" if entry else ""
     params = next(iter(steps.values()))[1].params
@@ -58,12 +58,12 @@ def tables(args: argparse.Namespace) -> list[Table]:
     return arguments.with_all_facts(found, model=model.name, hardware=hardware.id if hardware else None, dtype=args.dtype)
 
 
-def _generation(args: argparse.Namespace, model: Model, item: str, hardware: Hardware | None) -> Generation | None:
+def _generation(args: argparse.Namespace, model: Model, hardware: Hardware | None) -> Generation | None:
     if args.prompt_tokens is None and args.new_tokens is None:
         if args.num_beams is not None:
             raise BadValueError("--num-beams belongs to a generation: add --prompt-tokens or --new-tokens")
         return None
-    if item == "sample":
+    if not arguments.generates(model):
         raise BadValueError(f"{model.name} generates nothing: leave --prompt-tokens and --new-tokens out")
     prompt, new = args.prompt_tokens or PROMPT_TOKENS, args.new_tokens or NEW_TOKENS
     longest = arguments.longest_sequence(model)
@@ -79,7 +79,7 @@ def _steps(args: argparse.Namespace, model: Model, item: str, hardware: Hardware
     batch = args.batch or 1
     recompute: Recompute = "full" if args.convention == "hardware" else "none"
     workloads = {"forward": Workload(phase="forward", batch=batch, seq_len=seq_len, dtype=args.dtype)}
-    if item == "token":
+    if arguments.generates(model):
         rows = batch * (args.num_beams or 1)
         prompt = args.prompt_tokens or seq_len
         context = args.prompt_tokens or max(0, seq_len - 1)

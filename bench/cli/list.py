@@ -13,6 +13,7 @@ from collections.abc import Callable
 from bench.cli import arguments, output
 from estimators.errors import UnknownNameError
 from reports.table import Table
+from reports.views.all_conventions import tools_table
 from reports.views.listing import conventions_table, hardware_table, models_table, names_table
 
 FORMATS = {
@@ -93,5 +94,6 @@ KINDS: dict[str, Callable[[], Table]] = {
     "tasks": _tasks,
     "suites": _suites,
     "conventions": conventions_table,
+    "tools": tools_table,
     "formats": lambda: names_table("Formats of every table", "format", FORMATS),
 }

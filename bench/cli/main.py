@@ -26,6 +26,8 @@ VERBS: dict[str, str] = {
     "estimate": "what a training run or a single step costs: time, GPU-days, money, energy, memory, FLOP",
     "compare-hardware": "one training run on several kinds of device, side by side",
     "show": "a model's operations, parameters and FLOP, row by row",
+    "translate": "a published MFU or TFLOP/s in another tool's convention and peak",
+    "check-claim": "what utilization a claimed training implies, where that stands, and whether physics allows it",
     "report": "tables from the records of earlier runs",
     "list": "the names that the other verbs take",
 }

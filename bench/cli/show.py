@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 
 from bench.cli import arguments, output
+from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.conventions import CONVENTIONS
 from estimators.errors import BadValueError
 from estimators.estimate import estimate
@@ -44,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
     """Show."""
     model, entry = arguments.load_model(args)
     item = arguments.item_of(model)
-    steps = workloads(args, model, item)
+    steps = workloads(args, model)
     if args.phase not in steps:
-        raise BadValueError(f"--phase {args.phase}: {model.name} takes single samples; expected one of: {', '.join(steps)}")
+        raise BadValueError(f"--phase {args.phase}: {model.name} does not generate; expected one of: {', '.join(steps)}")
     costs = {phase: _cost(model, workload) for phase, workload in steps.items()}
     shown = costs[args.phase]
     conditions = [
@@ -54,6 +55,10 @@ def run(args: argparse.Namespace) -> int:
         convention_line(args.convention),
         f"configuration: {model.source}",
     ]
+    if runs := getattr(model, "runs", ""):
+        conditions.append(f"counted as transformers' {runs}")
+    if isinstance(model, EncoderDecoder):
+        conditions.append(f"the encoder reads {model.source_tokens(steps[args.phase]):,} positions")
     tables = [
         ops_table(model.name, model.ops(steps[args.phase]), steps[args.phase], convention=args.convention, conditions=conditions),
         conventions_table(costs, {phase: work_text(workload, item) for phase, workload in steps.items()}),
@@ -65,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def workloads(args: argparse.Namespace, model: Model, item: str) -> dict[str, Workload]:
+def workloads(args: argparse.Namespace, model: Model) -> dict[str, Workload]:
     """Phase -> what one step of it does.
 
     Raises:
@@ -74,7 +79,7 @@ def workloads(args: argparse.Namespace, model: Model, item: str) -> dict[str, Wo
     seq_len = arguments.sequence_length(model, args.seq_len)
     recompute: Recompute = "full" if args.convention == "hardware" else "none"
     sizes: dict[Phase, tuple[int, int]] = {"forward": (seq_len, 0)}
-    if item == "token":
+    if arguments.generates(model):
         context_len = seq_len - 1 if args.context_len is None else args.context_len
         arguments.sequence_length(model, context_len + 1)
         sizes |= {"prefill": (seq_len, 0), "decode": (1, context_len)}

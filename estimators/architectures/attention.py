@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from estimators.architectures.rows import attention_products, elementwise, linear, norm, parameters
+from estimators.architectures.rows import attention_products, chunk_pairs, elementwise, linear, norm, parameters
 from estimators.spec import Op, Workload
 
 
@@ -23,7 +23,11 @@ class Attention:
         rotary: whether positions turn queries and keys.
         causal: whether a query sees only its past.
         window: keys that a query may see, itself included; None for all.
+        chunked: whether the window does not slide: a query sees its past within its own chunk of `window` tokens alone,
+            while the cache keeps the last window - 1.
+        trims_cache: whether keys that have left the window leave the cache too; else they are multiplied and masked.
         sinks: learned logits per head beside the keys.
+        output_gate: whether the query's matrix makes a gate on the output too, as wide as the queries.
         cross: keys and values come from another sequence (an encoder's output).
     """
 
@@ -42,7 +46,10 @@ class Attention:
     rotary: bool = True
     causal: bool = True
     window: int | None = None
+    chunked: bool = False
+    trims_cache: bool = True
     sinks: bool = False
+    output_gate: bool = False
     cross: bool = False
 
     @property
@@ -71,7 +78,10 @@ class Attention:
                 linear(w, f"{prefix}.query_key_value", "attention", d_in=width, d_out=q + 2 * kv, bias=bias, count=count, recomputed=True)
             )
         else:
-            table.append(linear(w, f"{prefix}.query", "attention", d_in=width, d_out=q, bias=self.query_bias, count=count, recomputed=True))
+            made = 2 * q if self.output_gate else q
+            table.append(
+                linear(w, f"{prefix}.query", "attention", d_in=width, d_out=made, bias=self.query_bias, count=count, recomputed=True)
+            )
             rows = self._source_rows(w)
             for name, bias in (("key", self.key_bias), ("value", self.value_bias)):
                 table.append(
@@ -91,10 +101,16 @@ class Attention:
             cache_elements_per_token=self.cache_elements_per_token,
             causal=self.causal and not self.cross,
             window=self.window,
+            trims_cache=self.trims_cache,
             keys=w.source_len if self.cross else None,
             count=count,
+            operands=("query_key_value",) * 3 if self.fused else ("query", "key", "value"),
+            pairs=chunk_pairs(w, self.window) if self.chunked and self.window else None,
         )
-        table.append(linear(w, f"{prefix}.output", "attention", d_in=q, d_out=width, bias=self.out_bias, count=count, recomputed=True))
+        context = (f"{prefix}.context",)
+        table.append(
+            linear(w, f"{prefix}.output", "attention", d_in=q, d_out=width, bias=self.out_bias, count=count, recomputed=True, reads=context)
+        )
         return table
 
     def _source_rows(self, w: Workload) -> int:
@@ -118,76 +134,4 @@ class Attention:
                 ("key", self.key_norm_width, self.kv_heads * self.head_width),
             )
             if size
-        ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatentAttention:
-    """Multi-head latent attention: keys and values are expanded from a narrow latent, which is all that is cached.
-
-    Attributes:
-        heads: N.
-        query_rank: width of the query's latent; None where queries are projected directly.
-        kv_rank: width of the latent that is cached.
-        nope_width, rope_width, value_width: per head, without positions, with them, and of values.
-        bias: of the down-projections and the output.
-        absorbed: whether decode multiplies the latent itself, as serving engines do, or expands it anew at every step,
-            as transformers runs it.
-
-    Source: DeepSeek-V2 (arXiv 2405.04434), section 2.1.
-    """
-
-    heads: int
-    query_rank: int | None
-    kv_rank: int
-    nope_width: int
-    rope_width: int
-    value_width: int
-    bias: bool = False
-    absorbed: bool = False
-
-    @property
-    def qk_width(self) -> int:
-        """Width of one head's query and key."""
-        return self.nope_width + self.rope_width
-
-    @property
-    def cache_elements_per_token(self) -> int:
-        """Elements that one token leaves in this layer's cache: the latent and one rotary key for all heads."""
-        return self.kv_rank + self.rope_width
-
-    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
-        """Rows of `count` such layers, D = width."""
-        table = [*self._query_ops(w, width, prefix, count)]
-        down = self.kv_rank + self.rope_width
-        table.append(linear(w, f"{prefix}.kv_down", "attention", d_in=width, d_out=down, bias=self.bias, count=count, recomputed=True))
-        table.append(norm(w, f"{prefix}.kv_norm", width=self.kv_rank, bias=False, count=count))
-        absorbed = self.absorbed and w.phase == "decode"
-        expanded_rows = w.num_tokens if absorbed or w.phase != "decode" else w.batch * (w.context_len + 1)
-        up = self.heads * (self.nope_width + self.value_width)
-        table.append(
-            linear(w, f"{prefix}.kv_up", "attention", d_in=self.kv_rank, d_out=up, rows=expanded_rows, count=count, recomputed=True)
-        )
-        table.append(elementwise(w, f"{prefix}.rotary", "elementwise", width=(self.heads + 1) * self.rope_width, count=count))
-        table += attention_products(
-            w,
-            prefix,
-            heads=self.heads,
-            qk_width=self.kv_rank + self.rope_width if absorbed else self.qk_width,
-            v_width=self.kv_rank if absorbed else self.value_width,
-            cache_elements_per_token=self.cache_elements_per_token,
-            count=count,
-        )
-        out = self.heads * self.value_width
-        table.append(linear(w, f"{prefix}.output", "attention", d_in=out, d_out=width, bias=self.bias, count=count, recomputed=True))
-        return table
-
-    def _query_ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
-        queries = self.heads * self.qk_width
-        if self.query_rank is None:
-            return [linear(w, f"{prefix}.query", "attention", d_in=width, d_out=queries, count=count, recomputed=True)]
-        return [
-            linear(w, f"{prefix}.query_down", "attention", d_in=width, d_out=self.query_rank, bias=self.bias, count=count, recomputed=True),
-            norm(w, f"{prefix}.query_norm", width=self.query_rank, bias=False, count=count),
-            linear(w, f"{prefix}.query_up", "attention", d_in=self.query_rank, d_out=queries, count=count, recomputed=True),
         ]

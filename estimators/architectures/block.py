@@ -18,6 +18,28 @@ class Part(Protocol):
         ...
 
 
+def paths_of(part: Part) -> dict[str, Part]:
+    """The ways in which a part is run at different cost, name to part; empty where there is no choice."""
+    paths: dict[str, Part] = getattr(part, "code_paths", {})
+    return paths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Parts that read the same input, and whose outputs are added: attention and a state-space mixer in one layer.
+
+    Attributes:
+        parts: name to part.
+    """
+
+    parts: tuple[tuple[str, Part], ...]
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of all of them, each named after its part alone."""
+        outer = prefix.rpartition(".")[0]
+        return [op for name, part in self.parts for op in part.ops(w, width, f"{outer}.{name}", count)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Norm:
     """How the norms of a model look.
@@ -41,12 +63,16 @@ class Block:
         parts: name to part, in order: usually attention and mlp; a decoder beside an encoder has cross_attention too.
         norms: norms per layer, each of model width.
         norm: how they look.
+        parallel: whether all parts read the layer's input, instead of each the sum that the part before it left.
+        prenorm: whether a norm stands before each part, rather than only behind it.
     """
 
     count: int
     parts: tuple[tuple[str, Part], ...]
     norms: int
     norm: Norm
+    parallel: bool = False
+    prenorm: bool = True
 
     def ops(self, w: Workload, width: int, prefix: str = "layer") -> list[Op]:
         """Rows of all layers of the block."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from estimators.architectures.block import RMS_NORM, Block, Norm
+from estimators.architectures.block import RMS_NORM, Block, Norm, paths_of
 from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.prediction import PredictionLayers
 from estimators.architectures.rows import linear, lookup, norm
 from estimators.spec import Op, Source, Workload
 
@@ -16,7 +17,8 @@ class Decoder:
 
     Attributes:
         vocab, width: V, D.
-        blocks: runs of equal layers; models whose layers alternate have several, in no particular order.
+        blocks: equal layers, gathered; the one with the first layer comes first.
+        order: the block of each layer, where layers alternate; empty where the blocks follow one another.
         positions: rows of a learned position table; 0 for rotary, relative or no positions.
         max_positions: the longest sequence that the model was made for.
         embedding_width: where it differs from D, two projections lead in and out; None for D.
@@ -24,6 +26,8 @@ class Decoder:
         final_norm: before the head; None for none.
         tied: whether the head reuses the token embedding.
         head_bias: whether the head has a bias.
+        prediction: layers beside the decoder that predict further tokens; counted by themselves, not in `ops`.
+        left_out: what the configuration has beside the decoder and is not counted; empty for nothing.
     """
 
     name: str
@@ -38,6 +42,9 @@ class Decoder:
     final_norm: Norm | None = RMS_NORM
     tied: bool = False
     head_bias: bool = False
+    left_out: str = ""
+    order: tuple[int, ...] = ()
+    prediction: PredictionLayers | None = None
 
     @property
     def layers(self) -> int:
@@ -50,10 +57,27 @@ class Decoder:
 
         The literature's closed formulas assume such a model.
         """
-        if len(self.blocks) != 1 or self.blocks[0].attention is None or self.embedding_width is not None:
+        if len(self.blocks) != 1 or self.embedding_width is not None or len(self.blocks[0].parts) != 2:
             return None
         feed_forward = next((part for _, part in self.blocks[0].parts if isinstance(part, FeedForward)), None)
-        return (self.blocks[0], feed_forward) if feed_forward else None
+        return (self.blocks[0], feed_forward) if feed_forward and self.blocks[0].attention else None
+
+    @property
+    def code_paths(self) -> dict[str, Decoder]:
+        """The ways in which this model is run at different cost, name to model; the first is what `ops` counts by default.
+
+        Empty where there is no choice. Latent attention: a decode step expands the cached latents anew, or multiplies the
+        latents themselves. Llama 4: all experts run, or the chosen alone.
+        """
+        paths = next((part_paths for block in self.blocks for _, part in block.parts if (part_paths := paths_of(part))), {})
+        return {name: self._on_path(name) for name in paths}
+
+    def _on_path(self, name: str) -> Decoder:
+        def along(block: Block) -> Block:
+            return replace(block, parts=tuple((key, paths_of(part).get(name, part)) for key, part in block.parts))
+
+        prediction = self.prediction and replace(self.prediction, block=along(self.prediction.block))
+        return replace(self, blocks=tuple(along(block) for block in self.blocks), prediction=prediction)
 
     def ops(self, workload: Workload) -> tuple[Op, ...]:
         """The op table of one step. Head on the last position only in a prefill, as `generate` runs it."""

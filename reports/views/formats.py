@@ -41,6 +41,15 @@ def signed_percent(fraction: float) -> str:
     return f"{100 * fraction:+.2f} %" if abs(fraction) >= 5e-4 else f"{100 * fraction:+.2g} %"
 
 
+def signed_points(fraction: float) -> str:
+    """A difference of two shares.
+
+    >>> signed_points(-0.0267), signed_points(0.0)
+    ('-2.67 points', '0')
+    """
+    return f"{100 * fraction:+.2f} points" if fraction else "0"
+
+
 def signed_flop(flop: float) -> str:
     """A difference in FLOP, with its sign.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
-from estimators.architectures.block import LAYER_NORM, Block
-from estimators.architectures.builders.common import heads_of
+from estimators.architectures.block import LAYER_NORM
+from estimators.architectures.builders.common import MAX_VARIED_LAYERS, Sizes, attention_of, decoder, sizes, with_qk_norm
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
 from estimators.spec import Source
@@ -14,66 +15,128 @@ from estimators.spec import Source
 if TYPE_CHECKING:
     from estimators.hf_config import Fields
 
+GPT_NAMES = {
+    "width": ("n_embd", "hidden_size"),
+    "layers": ("n_layer", "num_hidden_layers"),
+    "heads": ("n_head", "num_attention_heads"),
+    "ffn_width": ("n_inner",),
+    "positions": ("n_positions", "max_position_embeddings", "n_ctx"),
+}
+
+
+def _gpt_sizes(f: Fields, *, vocab: int, width: int, layers: int, heads: int, positions: int, tied: bool) -> Sizes:
+    return sizes(
+        f,
+        vocab=vocab,
+        width=width,
+        layers=layers,
+        heads=heads,
+        positions=positions,
+        tied=tied,
+        head_key="",
+        kv_key="",
+        names=GPT_NAMES,
+    )
+
 
 def gpt2(f: Fields, name: str, source: Source) -> Decoder:
     """GPT-2 and GPT-3: learned positions, one qkv matrix, biases everywhere, tied head."""
-    width = f.integer("n_embd", "hidden_size", default=768)
-    heads = f.integer("n_head", "num_attention_heads", default=12)
-    f.divides("n_head", heads, "n_embd", width)
-    positions = f.integer("n_positions", "max_position_embeddings", "n_ctx", default=1024)
-    attention = Attention(
-        heads=heads,
-        kv_heads=heads,
-        head_width=width // heads,
-        query_bias=True,
-        key_bias=True,
-        value_bias=True,
-        out_bias=True,
-        fused=True,
-        rotary=False,
+    s = _gpt_sizes(f, vocab=50257, width=768, layers=12, heads=12, positions=1024, tied=True)
+    return _learned_positions(decoder(name, source, s, _fused(s), _biased(s), norm=LAYER_NORM))
+
+
+def gpt_bigcode(f: Fields, name: str, source: Source) -> Decoder:
+    """SantaCoder, StarCoder: GPT-2 with one key-value head for all heads, unless multi_query is false."""
+    s = _gpt_sizes(f, vocab=50257, width=768, layers=12, heads=12, positions=1024, tied=True)
+    if f.flag("multi_query", True):
+        s = dataclasses.replace(s, kv_heads=1)
+    return _learned_positions(decoder(name, source, s, _fused(s), _biased(s), norm=LAYER_NORM))
+
+
+def gpt_neo(f: Fields, name: str, source: Source) -> Decoder:
+    """GPT-Neo: learned positions, a bias on the attention's output alone, layers that see everything or a window.
+
+    transformers keeps and multiplies every cached key in the windowed layers as well, and masks what is too old.
+    """
+    s = sizes(
+        f,
+        vocab=50257,
+        width=2048,
+        layers=24,
+        heads=16,
+        positions=2048,
+        tied=True,
+        head_key="",
+        kv_key="",
+        names={"heads": ("num_heads", "num_attention_heads"), "layers": ("num_layers", "num_hidden_layers")},
     )
-    feed_forward = FeedForward(width=f.integer("n_inner", default=4 * width), bias=True)
-    layers = f.integer("n_layer", "num_hidden_layers", default=12)
-    return Decoder(
-        name=name,
-        source=source,
-        vocab=f.integer("vocab_size", default=50257),
-        width=width,
-        blocks=(Block(count=layers, parts=(("attention", attention), ("mlp", feed_forward)), norms=2, norm=LAYER_NORM),),
-        positions=positions,
-        max_positions=positions,
-        final_norm=LAYER_NORM,
-        tied=f.flag("tie_word_embeddings", True),
-    )
+    everything = attention_of(s, out_bias=True, rotary=False)
+    local = dataclasses.replace(everything, window=f.integer("window_size", default=256), trims_cache=False)
+    kinds = {"global": everything, "local": local}
+    attentions = [kinds[kind] for kind in _attention_layers(f, s.layers)]
+    return _learned_positions(decoder(name, source, s, attentions, _biased(s), norm=LAYER_NORM))
+
+
+def gptj(f: Fields, name: str, source: Source) -> Decoder:
+    """GPT-J: partly rotary, attention without biases in parallel with a feed-forward behind one norm, a head with bias."""
+    s = _gpt_sizes(f, vocab=50400, width=4096, layers=28, heads=16, positions=2048, tied=False)
+    model = decoder(name, source, s, attention_of(s), _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
+    return dataclasses.replace(model, head_bias=True)
+
+
+def codegen(f: Fields, name: str, source: Source) -> Decoder:
+    """CodeGen: GPT-J with one qkv matrix, split in four for as many cores."""
+    s = _gpt_sizes(f, vocab=50400, width=4096, layers=28, heads=16, positions=2048, tied=False)
+    f.divides("4 (cores that share the qkv matrix)", 4, "n_head", s.heads)
+    model = decoder(name, source, s, attention_of(s, fused=True), _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
+    return dataclasses.replace(model, head_bias=True)
+
+
+def gpt_neox(f: Fields, name: str, source: Source) -> Decoder:
+    """GPT-NeoX, Pythia: one qkv matrix, partly rotary, two norms whether attention and feed-forward are parallel or not."""
+    s = sizes(f, vocab=50432, width=6144, layers=44, heads=64, positions=2048, ffn_width=24576, tied=False, head_key="", kv_key="")
+    attention = attention_of(s, bias=f.flag("attention_bias", True), fused=True)
+    parallel = f.flag("use_parallel_residual", True)
+    return decoder(name, source, s, attention, _biased(s), norm=LAYER_NORM, parallel=parallel)
 
 
 def phi(f: Fields, name: str, source: Source) -> Decoder:
     """Phi-1, 1.5, 2: attention and feed-forward in parallel behind one norm, biases everywhere, untied head with bias."""
-    width = f.integer("hidden_size", default=2048)
-    heads, kv_heads, head_width = heads_of(f, width=width, heads=32, kv_heads=0)
-    qk_norm = head_width if f.flag("qk_layernorm", False) else 0
-    attention = Attention(
-        heads=heads,
-        kv_heads=kv_heads,
-        head_width=head_width,
-        query_bias=True,
-        key_bias=True,
-        value_bias=True,
-        out_bias=True,
-        query_norm_width=qk_norm,
-        key_norm_width=qk_norm,
-        qk_norm_bias=True,
-    )
-    feed_forward = FeedForward(width=f.integer("intermediate_size", default=8192), bias=True)
-    layers = f.integer("num_hidden_layers", default=24)
-    return Decoder(
-        name=name,
-        source=source,
-        vocab=f.integer("vocab_size", default=51200),
-        width=width,
-        blocks=(Block(count=layers, parts=(("attention", attention), ("mlp", feed_forward)), norms=1, norm=LAYER_NORM),),
-        max_positions=f.integer("max_position_embeddings", default=2048),
-        final_norm=LAYER_NORM,
-        tied=f.flag("tie_word_embeddings", False),
-        head_bias=True,
-    )
+    s = sizes(f, vocab=51200, width=2048, layers=24, heads=32, positions=2048, ffn_width=8192, tied=False)
+    attention = attention_of(s, bias=True)
+    if f.flag("qk_layernorm", False):
+        attention = with_qk_norm(attention, over_all_heads=False, bias=True)
+    model = decoder(name, source, s, attention, _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
+    return dataclasses.replace(model, head_bias=True)
+
+
+def _fused(s: Sizes) -> Attention:
+    return attention_of(s, bias=True, fused=True, rotary=False)
+
+
+def _biased(s: Sizes) -> FeedForward:
+    return FeedForward(width=s.ffn_width, bias=True)
+
+
+def _learned_positions(model: Decoder) -> Decoder:
+    return dataclasses.replace(model, positions=model.max_positions)
+
+
+def _attention_layers(f: Fields, layers: int) -> list[str]:
+    """GPT-Neo's `attention_types`, such as [[["global", "local"], 12]], spelled out layer by layer."""
+    expected = f'pairs of kinds ("global", "local") and repeats, {layers} layers together, such as [[["global", "local"], 12]]'
+    if layers > MAX_VARIED_LAYERS:
+        raise f.fail("num_layers", layers, f"at most {MAX_VARIED_LAYERS:,} layers where they differ")
+    stated = f.config.get("attention_types")
+    pairs = [[["global", "local"], 12]] if stated is None else stated
+    spelled: list[str] = []
+    for pair in pairs if isinstance(pairs, list) else [pairs]:
+        kinds, repeats = pair if isinstance(pair, list) and len(pair) == 2 else (None, None)
+        if not isinstance(kinds, list) or any(kind not in ("global", "local") for kind in kinds):
+            raise f.fail("attention_types", stated, expected)
+        if isinstance(repeats, bool) or not isinstance(repeats, int) or not 0 <= len(kinds) * repeats <= layers - len(spelled):
+            raise f.fail("attention_types", stated, expected)
+        spelled += kinds * repeats
+    if len(spelled) != layers:
+        raise f.fail("attention_types", stated, expected)
+    return spelled

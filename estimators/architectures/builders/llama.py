@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
-from estimators.architectures.attention import Attention
-from estimators.architectures.block import RMS_NORM, Block
-from estimators.architectures.builders.common import heads_of
+from estimators.architectures.block import Norm
+from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
 from estimators.spec import Source
@@ -14,42 +15,117 @@ from estimators.spec import Source
 if TYPE_CHECKING:
     from estimators.hf_config import Fields
 
+BARE_NORM = Norm(gain=False)
+
 
 def llama(f: Fields, name: str, source: Source) -> Decoder:
     """Llama 1 to 3."""
-    width = f.integer("hidden_size", default=4096)
-    heads, kv_heads, head_width = heads_of(f, width=width, heads=32, kv_heads=0)
-    bias = f.flag("attention_bias", False)
-    attention = Attention(
-        heads=heads, kv_heads=kv_heads, head_width=head_width, query_bias=bias, key_bias=bias, value_bias=bias, out_bias=bias
-    )
-    feed_forward = FeedForward(width=f.integer("intermediate_size", default=11008), gated=True, bias=f.flag("mlp_bias", False))
-    layers = f.integer("num_hidden_layers", default=32)
-    return Decoder(
-        name=name,
-        source=source,
-        vocab=f.integer("vocab_size", default=32000),
-        width=width,
-        blocks=(Block(count=layers, parts=(("attention", attention), ("mlp", feed_forward)), norms=2, norm=RMS_NORM),),
-        max_positions=f.integer("max_position_embeddings", default=2048),
-        tied=f.flag("tie_word_embeddings", False),
-    )
+    s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
+    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), _gated(s, f.flag("mlp_bias", False)))
 
 
 def mistral(f: Fields, name: str, source: Source) -> Decoder:
     """Mistral: Llama without biases, with a sliding window in its first version (stated as null in later ones)."""
-    width = f.integer("hidden_size", default=4096)
-    heads, kv_heads, head_width = heads_of(f, width=width, heads=32, kv_heads=8)
-    window = f.optional_integer("sliding_window") if "sliding_window" in f.config else 4096
-    attention = Attention(heads=heads, kv_heads=kv_heads, head_width=head_width, window=window)
-    feed_forward = FeedForward(width=f.integer("intermediate_size", default=14336), gated=True)
-    layers = f.integer("num_hidden_layers", default=32)
-    return Decoder(
-        name=name,
-        source=source,
-        vocab=f.integer("vocab_size", default=32000),
-        width=width,
-        blocks=(Block(count=layers, parts=(("attention", attention), ("mlp", feed_forward)), norms=2, norm=RMS_NORM),),
-        max_positions=f.integer("max_position_embeddings", default=4096 * 32),
-        tied=f.flag("tie_word_embeddings", False),
-    )
+    s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
+    return decoder(name, source, s, attention_of(s, window=window_of(f, 4096)), _gated(s))
+
+
+def ministral(f: Fields, name: str, source: Source) -> Decoder:
+    """Ministral 8B: Mistral with a sliding window on the layers that say so, all of them by default."""
+    s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
+    window = window_of(f, 4096)
+    windows = windows_of(f, s.layers, window, lambda _: window is not None)
+    return decoder(name, source, s, [attention_of(s, window=each) for each in windows], _gated(s))
+
+
+def ministral3(f: Fields, name: str, source: Source) -> Decoder:
+    """Ministral 3: Mistral without a window unless it states one."""
+    s = sizes(f, vocab=131072, width=4096, layers=34, heads=32, kv_heads=8, head_width=128, positions=262144, ffn_width=14336)
+    return decoder(name, source, s, attention_of(s, window=window_of(f, None)), _gated(s))
+
+
+def phi3(f: Fields, name: str, source: Source) -> Decoder:
+    """Phi-3 mini and medium, Phi-3.5 mini, Phi-4: one qkv matrix, one for gate and up, possibly a sliding window."""
+    s = sizes(f, vocab=32064, width=3072, layers=32, heads=32, positions=4096, ffn_width=8192)
+    return decoder(name, source, s, attention_of(s, fused=True, window=window_of(f, None)), _gated(s, fused=True))
+
+
+def qwen2(f: Fields, name: str, source: Source) -> Decoder:
+    """Qwen1.5 to 2.5: biases on query, key and value; a window, where one is used, on the layers from max_window_layers on."""
+    s = sizes(f, vocab=151936, width=4096, layers=32, heads=32, kv_heads=32, positions=32768, ffn_width=22016)
+    return _qwen(f, name, source, s, bias=True, out_bias=False, qk_norm=False)
+
+
+def qwen2_vl_text(f: Fields, name: str, source: Source) -> Decoder:
+    """The language part of Qwen2-VL and Qwen2.5-VL: Qwen2 with other defaults and positions in three dimensions."""
+    s = sizes(f, vocab=152064, width=8192, layers=80, heads=64, kv_heads=8, positions=32768, ffn_width=29568)
+    return _qwen(f, name, source, s, bias=True, out_bias=False, qk_norm=False, max_window_layers=80)
+
+
+def qwen3(f: Fields, name: str, source: Source) -> Decoder:
+    """Qwen3: norms on queries and keys in place of the biases."""
+    s = sizes(f, vocab=151936, width=4096, layers=32, heads=32, kv_heads=32, head_width=128, positions=32768, ffn_width=22016)
+    bias = f.flag("attention_bias", False)
+    return _qwen(f, name, source, s, bias=bias, out_bias=bias, qk_norm=True)
+
+
+def qwen3_vl_text(f: Fields, name: str, source: Source) -> Decoder:
+    """The language part of Qwen3-VL: Qwen3 without windows and with positions in three dimensions."""
+    s = sizes(f, vocab=151936, width=4096, layers=32, heads=32, kv_heads=32, head_width=128, positions=128000, ffn_width=22016)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False)
+    return decoder(name, source, s, attention, _gated(s))
+
+
+def _qwen(
+    f: Fields, name: str, source: Source, s: Sizes, *, bias: bool, out_bias: bool, qk_norm: bool, max_window_layers: int = 28
+) -> Decoder:
+    window = window_of(f, 4096) if f.flag("use_sliding_window", False) else None
+    first = f.integer("max_window_layers", default=max_window_layers, minimum=0)
+    attention = attention_of(s, bias=bias, out_bias=out_bias)
+    if qk_norm:
+        attention = with_qk_norm(attention, over_all_heads=False)
+    windows = windows_of(f, s.layers, window, lambda i: window is not None and i >= first)
+    return decoder(name, source, s, [dataclasses.replace(attention, window=each) for each in windows], _gated(s))
+
+
+def granite(f: Fields, name: str, source: Source) -> Decoder:
+    """Granite 3: Llama with multipliers, which cost nothing that is counted."""
+    return llama(f, name, source)
+
+
+def olmo(f: Fields, name: str, source: Source) -> Decoder:
+    """OLMo: Llama with layer norms that have no parameters."""
+    s = sizes(f, vocab=50304, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
+    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), _gated(s), norm=BARE_NORM)
+
+
+def olmo2(f: Fields, name: str, source: Source) -> Decoder:
+    """OLMo 2: norms behind attention and feed-forward, and one on all queries and all keys together."""
+    s = sizes(f, vocab=50304, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True)
+    return decoder(name, source, s, attention, _gated(s), prenorm=False)
+
+
+def olmo3(f: Fields, name: str, source: Source) -> Decoder:
+    """OLMo 3: OLMo 2 with a sliding window on three layers of four."""
+    s = sizes(f, vocab=50304, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True)
+    windows = windows_of(f, s.layers, window_of(f, 4096), lambda i: (i + 1) % 4 != 0)
+    layers = [dataclasses.replace(attention, window=each) for each in windows]
+    return decoder(name, source, s, layers, _gated(s), prenorm=False)
+
+
+def glm(f: Fields, name: str, source: Source) -> Decoder:
+    """GLM-4 of 2024: biases on query, key and value, partly rotary, one matrix for gate and up."""
+    s = sizes(f, vocab=151552, width=4096, layers=40, heads=32, kv_heads=2, head_width=128, positions=131072, ffn_width=13696)
+    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", True), out_bias=False), _gated(s, fused=True))
+
+
+def glm4(f: Fields, name: str, source: Source) -> Decoder:
+    """GLM-4-0414: GLM-4 with norms before and behind attention and feed-forward."""
+    model = glm(f, name, source)
+    return dataclasses.replace(model, blocks=(dataclasses.replace(model.blocks[0], norms=4),))
+
+
+def _gated(s: Sizes, bias: bool = False, *, fused: bool = False) -> FeedForward:
+    return FeedForward(width=s.ffn_width, gated=True, fused=fused, bias=bias)

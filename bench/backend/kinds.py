@@ -1,0 +1,157 @@
+"""Models that are no causal language models: which class runs, and what it is fed on meta. One line per model type.
+
+Encoders, encoder-decoders, models of images, of speech, of images and texts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.backend.models import hf_config
+from estimators.errors import BadConfigError
+from estimators.spec import Workload
+
+Inputs = dict[str, Any]
+IMAGE_SIDE = 224
+"""Pixels along a side of an image where a configuration does not say (ResNet's)."""
+
+
+def _ids(batch: int, length: int) -> torch.Tensor:
+    return torch.zeros(batch, length, dtype=torch.long, device="meta")
+
+
+def _tokens(config: Any, workload: Workload) -> Inputs:
+    return {"input_ids": _ids(workload.batch, workload.seq_len)}
+
+
+def _masked_tokens(config: Any, workload: Workload) -> Inputs:
+    """Tokens and a mask that hides none: without a mask, DeBERTa looks for padding, which meta cannot."""
+    ids = _ids(workload.batch, workload.seq_len)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _image(config: Any, workload: Workload) -> Inputs:
+    size = getattr(config, "image_size", IMAGE_SIDE)
+    height, width = size if isinstance(size, (list, tuple)) else (size, size)
+    return {"pixel_values": torch.zeros(workload.batch, config.num_channels, height, width, device="meta")}
+
+
+def _image_and_text(config: Any, workload: Workload) -> Inputs:
+    text = _ids(workload.batch, config.text_config.max_position_embeddings)
+    return {**_image(config.vision_config, workload), "input_ids": text}
+
+
+def _source_and_target(config: Any, workload: Workload) -> Inputs:
+    source = _ids(workload.batch, workload.source_len or workload.seq_len)
+    return {"input_ids": source, "decoder_input_ids": _ids(workload.batch, workload.seq_len)}
+
+
+def _audio_and_target(config: Any, workload: Workload) -> Inputs:
+    """Whisper's two filters halve the frames once."""
+    features = torch.zeros(workload.batch, config.num_mel_bins, 2 * config.max_source_positions, device="meta")
+    return {"input_features": features, "decoder_input_ids": _ids(workload.batch, workload.seq_len)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """How a model type is run.
+
+    Attributes:
+        inputs: keyword arguments of one forward pass, on meta.
+        auto: the class of transformers that builds it where `architectures` names none.
+    """
+
+    inputs: Callable[[Any, Workload], Inputs]
+    auto: str = "AutoModel"
+
+
+_TEXT, _IMAGE = Kind(inputs=_tokens), Kind(inputs=_image)
+_TEXT_TO_TEXT = Kind(inputs=_source_and_target, auto="AutoModelForSeq2SeqLM")
+
+KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(("albert", "bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"), _TEXT),
+    "deberta-v2": Kind(inputs=_masked_tokens),
+    **dict.fromkeys(("bart", "marian", "mbart", "mt5", "pegasus", "t5"), _TEXT_TO_TEXT),
+    "whisper": Kind(inputs=_audio_and_target, auto="AutoModelForSpeechSeq2Seq"),
+    **dict.fromkeys(("convnext", "deit", "dinov2", "mobilenet_v2", "resnet", "swin", "vit"), _IMAGE),
+    "clip": Kind(inputs=_image_and_text),
+}
+"""model_type -> how it is run."""
+
+OLD_NAMES = {"T5WithLMHeadModel": "T5ForConditionalGeneration"}
+"""Classes that published configurations name, and what transformers calls them now."""
+
+TIED_UNTIL_LOADED = ("mt5", "t5")
+"""Types whose head transformers 5 ties whatever the configuration says, and separates when it loads a checkpoint that has both."""
+
+
+def class_named(config: Mapping[str, Any]) -> Any:
+    """The class of transformers that a configuration runs as: what `architectures` names, else the kind's own.
+
+    A classifier of images is told from a plain model by its labels.
+
+    Raises:
+        BadConfigError: `architectures` names no class of transformers.
+    """
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+
+    model_type = config["model_type"]
+    named = (config.get("architectures") or [None])[0]
+    if named:
+        name = OLD_NAMES.get(named, named)
+    elif KINDS[model_type] is _IMAGE and (config.get("id2label") or config.get("num_labels")):
+        names = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES[model_type]
+        name = names if isinstance(names, str) else names[0]
+    else:
+        name = KINDS[model_type].auto
+    if not hasattr(transformers, name):
+        raise BadConfigError(f"architectures names {name!r}, which transformers {transformers.__version__} does not have")
+    return getattr(transformers, name)
+
+
+def on_meta(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
+    """The model of a configuration, on meta.
+
+    Raises:
+        BadConfigError: transformers does not know the class or refuses the fields.
+    """
+    parsed, chosen = hf_config(config), class_named(config)
+    build = chosen.from_config if chosen.__name__.startswith("Auto") else chosen._from_config
+    try:
+        with torch.device("meta"):
+            model: nn.Module = build(parsed, attn_implementation=attn).eval()
+    except (ValueError, AssertionError) as error:
+        first_line = str(error).strip().splitlines()[0][:160] if str(error) else type(error).__name__
+        raise BadConfigError(f"transformers cannot build {config['model_type']!r}: {first_line}") from None
+    if config["model_type"] in TIED_UNTIL_LOADED and config.get("tie_word_embeddings") is False and hasattr(model, "lm_head"):
+        model.lm_head.weight = nn.Parameter(torch.empty_like(model.lm_head.weight))
+    return model
+
+
+def step_inputs(model: nn.Module, workload: Workload) -> Inputs:
+    """Keyword arguments of one step; a decode step gets the encoder's output and the caches that its prefill left."""
+    inputs = KINDS[model.config.model_type].inputs
+    if workload.phase != "decode":
+        return inputs(model.config, workload)
+    source_len = workload.source_len or workload.context_len + 1
+    before = dataclasses.replace(workload, phase="prefill", seq_len=workload.context_len, context_len=0, source_len=source_len)
+    with torch.no_grad():
+        read = model(**inputs(model.config, before), use_cache=True)
+    return {
+        "encoder_outputs": (read.encoder_last_hidden_state,),
+        "decoder_input_ids": _ids(workload.batch, 1),
+        "past_key_values": read.past_key_values,
+        "use_cache": True,
+    }
+
+
+def differentiable(outputs: Any) -> list[torch.Tensor]:
+    """What a loss can stand on: every tensor that the model returns and that has a gradient, caches left out."""
+    return [value for value in outputs.values() if isinstance(value, torch.Tensor) and value.requires_grad]

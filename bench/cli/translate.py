@@ -1,0 +1,93 @@
+"""A published MFU or TFLOP/s in the convention, and against the peak, of another tool.
+
+python -m bench translate --model llama-2-7b --seq-len 4096 --mfu 0.54 --from llm-foundry --to megatron
+python -m bench translate --model llama-3-8b --seq-len 8192 --tflops 711 --from nemo-24.07 --to all --hardware h100-sxm5-80gb --dtype fp8
+python -m bench translate --model gpt-3 --tflops 140 --from megatron-2021 --to palm --hardware a100-sxm4-80gb --recompute full
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.cli import arguments, output
+from estimators.errors import BadValueError
+from estimators.estimate import count_params
+from estimators.spec import Workload
+from estimators.tool_conventions import ToolConvention, tool, tools
+from estimators.translate import least, read, translate
+from estimators.units import parse_float, parse_flop_rate
+from reports.views.translation import conditions, physics_notes, translation_tables
+
+MAX_UTILIZATION = 10
+"""More than ten times the peak is a slip of the pen; less may be a convention's fault, and is explained."""
+
+EVERYBODY = "all"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `translate`."""
+    arguments.add_model(parser)
+    figure = parser.add_argument_group("the published figure").add_mutually_exclusive_group(required=True)
+    figure.add_argument("--mfu", type=_utilization, metavar="SHARE", help="share of peak, such as 0.54 or 54%%")
+    figure.add_argument("--tflops", type=_flop_rate, dest="flop_per_s", metavar="NUM", help="TFLOP/s of one device, such as 168")
+    between = parser.add_argument_group("conventions")
+    between.add_argument("--from", type=tool, required=True, dest="given_by", metavar="NAME", help=", ".join(tools()))
+    between.add_argument("--to", type=_tool_or_all, required=True, metavar="NAME", help="one of them, or all")
+    run = parser.add_argument_group("the run")
+    arguments.add_sequence(run)
+    run.add_argument("--hardware", metavar="ID", help="the device, whose peaks differ between tools: python -m bench list hardware")
+    arguments.add_dtype(run)
+    run.add_argument("--recompute", choices=("none", "full"), default="none", help="whether it recomputed activations; none by default")
+    run.add_argument("--frozen", action="store_true", help="all weights but small adapters were frozen (LoRA)")
+    output.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Translate; 1 where no machine can have done it."""
+    model, _ = arguments.load_model(args)
+    hardware = arguments.load_hardware(args.hardware) if args.hardware else None
+    seq_len = arguments.sequence_length(model, args.seq_len)
+    given = read(
+        args.given_by,
+        model,
+        seq_len=seq_len,
+        recompute=args.recompute,
+        utilization=args.mfu,
+        flop_per_s=args.flop_per_s,
+        hardware=hardware,
+        dtype=args.dtype,
+    )
+    targets = [args.to] if args.to else [other for other in tools().values() if other != args.given_by]
+    found = [translate(given, to, model, recompute=args.recompute, hardware=hardware, dtype=args.dtype) for to in targets]
+    at_least = least(given, model, hardware=hardware, dtype=args.dtype)
+    params = count_params(model.ops(Workload(phase="train", seq_len=seq_len)))
+    notes = physics_notes(
+        [given, *(one.translated for one in found)],
+        at_least,
+        frozen=args.frozen,
+        hardware=hardware,
+        dtype=args.dtype,
+        recompute=args.recompute,
+    )
+    lines = conditions(model.name, params, seq_len, hardware, args.dtype, args.recompute)
+    tables = translation_tables(found, conditions=lines, notes=notes)
+    share = None if at_least is None else at_least.frozen if args.frozen else at_least.training
+    possible = None if share is None else share <= 1
+    output.emit(arguments.with_all_facts(tables, model=model.name, seq_len=seq_len, least_fraction=share, possible=possible), args)
+    return 1 if possible is False else 0
+
+
+def _utilization(text: str) -> float:
+    try:
+        return parse_float(text, "mfu", minimum=0, maximum=MAX_UTILIZATION, exclusive_minimum=True)
+    except BadValueError as error:
+        raise BadValueError(f"{error}; a percentage needs its sign, as in 54%") from None
+
+
+def _flop_rate(text: str) -> float:
+    return parse_flop_rate(text, "tflops")
+
+
+def _tool_or_all(text: str) -> ToolConvention | None:
+    """None stands for all."""
+    return None if text.casefold() == EVERYBODY else tool(text)

@@ -1,0 +1,197 @@
+"""Convolutional networks: ResNet, ConvNeXt, MobileNet v2.
+
+The class of transformers that `architectures` names decides the head; without it, a classifier where the configuration
+speaks of labels, else the plain model. An image has the `image_size` of the configuration, 224 where there is none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from estimators.architectures.block import LAYER_NORM
+from estimators.architectures.builders.parts import (
+    IMAGE_SIDE,
+    HeadTable,
+    classifier,
+    default_class,
+    heads_named,
+    labels,
+    per_stage,
+    size_pair,
+)
+from estimators.architectures.convolution import Convolution, ConvolutionalNetwork, Inverted, Layer, Map, MapNorm
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.hf_config import Fields
+
+
+def after(before: Map, *, kernel: int, stride: int, padding: int) -> Map:
+    """The map that a filter makes: floor((side + 2·padding - kernel) / stride) + 1 along each side.
+
+    >>> after((224, 224), kernel=7, stride=2, padding=3)
+    (112, 112)
+    """
+    height, width = ((side + 2 * padding - kernel) // stride + 1 for side in before)
+    return height, width
+
+
+def _stages(f: Fields, sizes: tuple[int, ...], depths: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """`hidden_sizes` and `depths`. Raises BadConfigError where they are not equally long."""
+    widths, counts = per_stage(f, "hidden_sizes", sizes), per_stage(f, "depths", depths)
+    if len(widths) != len(counts):
+        raise f.fail("hidden_sizes", list(widths), f"one number for each of the {len(counts)} stages in depths")
+    return widths, counts
+
+
+def _check_size(f: Fields, image: Map, smallest: Map) -> None:
+    if min(smallest) < 1:
+        raise f.fail("image_size", f"{image[0]} x {image[1]}", "an image that no stage shrinks to nothing")
+
+
+def resnet(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:
+    """ResNet (v1.5, the stride in the 3 x 3 filter): ResNetForImageClassification, ResNetModel.
+
+    Raises:
+        BadConfigError: stages that do not match, channels that a bottleneck cannot quarter; one line.
+    """
+    edge = f.integer("embedding_size", default=64)
+    widths, depths = _stages(f, (256, 512, 1024, 2048), (3, 4, 6, 3))
+    bottleneck = f.choice("layer_type", "bottleneck", ("basic", "bottleneck")) == "bottleneck"
+    early = f.flag("downsample_in_bottleneck", False)
+    image = size_pair(f, "image_size", IMAGE_SIDE)
+    known: HeadTable = {"ResNetModel": lambda: (), "ResNetForImageClassification": lambda: (classifier(widths[-1], labels(f)),)}
+    runs, heads = heads_named(f, known, default_class(f, "ResNet"))
+    stem = after(image, kernel=7, stride=2, padding=3)
+    layers: list[Layer] = [
+        Convolution(
+            name="embedding.convolution",
+            channels_in=f.integer("num_channels", default=3),
+            channels_out=edge,
+            kernel=(7, 7),
+            before=image,
+            after=stem,
+            reads_data=True,
+        )
+    ]
+    here, channels = after(stem, kernel=3, stride=2, padding=1), edge
+    for i, (out, depth) in enumerate(zip(widths, depths, strict=True)):
+        stride = 2 if i or f.flag("downsample_in_first_stage", False) else 1
+        if bottleneck and out < 4:
+            raise f.fail("hidden_sizes", list(widths), "4 or more channels, which a bottleneck divides by 4")
+        for kind, count, c, s in (("first", 1, channels, stride), ("rest", depth - 1, out, 1)):
+            if count:
+                there = after(here, kernel=1, stride=s, padding=0)
+                prefix = f"stage.{i + 1}.{kind}"
+                if bottleneck:
+                    layers += _bottleneck(prefix, count, c, out, here, there, shrinks_first=early)
+                else:
+                    layers += _basic(prefix, count, c, out, here, there)
+                if c != out or s != 1:
+                    layers.append(
+                        Convolution(
+                            name=f"{prefix}.shortcut",
+                            channels_in=c,
+                            channels_out=out,
+                            kernel=(1, 1),
+                            before=here,
+                            after=there,
+                            activation=False,
+                        )
+                    )
+                here = there
+        channels = out
+    _check_size(f, image, here)
+    return ConvolutionalNetwork(name=name, source=source, runs=runs, image=image, layers=tuple(layers), heads=heads)
+
+
+def _basic(prefix: str, count: int, c_in: int, c_out: int, before: Map, there: Map) -> list[Convolution]:
+    """Two filters of 3 x 3, the first of which may shrink the map."""
+    shapes = (("conv1", c_in, before), ("conv2", c_out, there))
+    return [
+        Convolution(name=f"{prefix}.{name}", count=count, channels_in=c, channels_out=c_out, kernel=(3, 3), before=b, after=there)
+        for name, c, b in shapes
+    ]
+
+
+def _bottleneck(prefix: str, count: int, c_in: int, c_out: int, before: Map, there: Map, *, shrinks_first: bool) -> list[Convolution]:
+    """A filter of 3 x 3 between two of 1 x 1, on a quarter of the channels; one of the first two may shrink the map."""
+    inner, middle = c_out // 4, there if shrinks_first else before
+    shapes = (
+        ("conv1", c_in, inner, 1, before, middle),
+        ("conv2", inner, inner, 3, middle, there),
+        ("conv3", inner, c_out, 1, there, there),
+    )
+    return [
+        Convolution(name=f"{prefix}.{name}", count=count, channels_in=a, channels_out=b, kernel=(k, k), before=p, after=q)
+        for name, a, b, k, p, q in shapes
+    ]
+
+
+def convnext(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:
+    """ConvNeXt: ConvNextForImageClassification, ConvNextModel; depthwise filters of 7 x 7, two linear layers per position.
+
+    Raises:
+        BadConfigError: stages that do not match; one line.
+    """
+    widths, depths = _stages(f, (96, 192, 384, 768), (3, 3, 9, 3))
+    if f.integer("num_stages", default=len(depths)) != len(depths):
+        raise f.fail("num_stages", f.config["num_stages"], f"the {len(depths)} stages in depths")
+    scale = f.config.get("layer_scale_init_value", 1e-6)
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)):
+        raise f.fail("layer_scale_init_value", scale, "a number; 0 for no scale")
+    image, patch = size_pair(f, "image_size", IMAGE_SIDE), size_pair(f, "patch_size", 4)
+    known: HeadTable = {"ConvNextModel": lambda: (), "ConvNextForImageClassification": lambda: (classifier(widths[-1], labels(f)),)}
+    runs, heads = heads_named(f, known, default_class(f, "ConvNext"))
+    here = (image[0] // patch[0], image[1] // patch[1])
+    layers: list[Layer] = [
+        Convolution(
+            name="embedding.patch",
+            channels_in=f.integer("num_channels", default=3),
+            channels_out=widths[0],
+            kernel=patch,
+            before=image,
+            after=here,
+            bias=True,
+            activation=False,
+            reads_data=True,
+        )
+    ]
+    for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        prefix = f"stage.{i + 1}"
+        if i:
+            there = after(here, kernel=2, stride=2, padding=0)
+            layers += [
+                MapNorm(name=f"{prefix}.downsample.norm", width=widths[i - 1], map=here),
+                Convolution(
+                    name=f"{prefix}.downsample",
+                    channels_in=widths[i - 1],
+                    channels_out=width,
+                    kernel=(2, 2),
+                    before=here,
+                    after=there,
+                    bias=True,
+                    norm=None,
+                    activation=False,
+                ),
+            ]
+            here = there
+        layers += [
+            Convolution(
+                name=f"{prefix}.depthwise",
+                count=depth,
+                channels_in=width,
+                channels_out=width,
+                kernel=(7, 7),
+                before=here,
+                after=here,
+                groups=width,
+                bias=True,
+                norm=LAYER_NORM,
+                activation=False,
+            ),
+            Inverted(name=prefix, count=depth, width=width, map=here, scaled=scale > 0),
+        ]
+    _check_size(f, image, here)
+    layers.append(MapNorm(name="final.norm", width=widths[-1], map=(1, 1)))
+    return ConvolutionalNetwork(name=name, source=source, runs=runs, image=image, layers=tuple(layers), heads=heads)

@@ -1,0 +1,89 @@
+"""DeepSeek V2 and V3: latent attention, small routed experts beside shared ones, dense first layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from estimators.architectures.block import RMS_NORM, Block
+from estimators.architectures.builders.common import Sizes, sizes
+from estimators.architectures.builders.experts import experts_of
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.latent_attention import LatentAttention
+from estimators.architectures.prediction import PredictionLayers
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.hf_config import Fields
+
+EXPERT_KEYS = ("n_routed_experts", "num_experts", "num_local_experts")
+
+
+def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
+    """DeepSeek V2: 160 experts and 2 shared; V2-Lite has no latent for its queries."""
+    s = sizes(f, vocab=102400, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008, head_key="")
+    bias = f.flag("mlp_bias", False)
+    num, per_token = experts_of(f, num=64, per_token=None, num_keys=EXPERT_KEYS)
+    experts = Experts(
+        num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=1407), shared=_shared(f, 1407, 2, bias)
+    )
+    return _latent(f, name, source, s, experts, FeedForward(width=s.ffn_width, gated=True, bias=bias), dense_layers=0)
+
+
+def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
+    """DeepSeek V3 and R1: 256 experts and 1 shared, 3 dense layers, and layers that predict further tokens beside the decoder."""
+    s = sizes(f, vocab=129280, width=7168, layers=61, heads=128, kv_heads=128, positions=4096, ffn_width=18432, head_key="")
+    num, per_token = experts_of(f, num=256, per_token=8, num_keys=EXPERT_KEYS)
+    groups = f.integer("n_group", default=8)
+    f.divides("n_group", groups, EXPERT_KEYS[0], num)
+    experts = Experts(
+        num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=2048), shared=_shared(f, 2048, 1, False)
+    )
+    return _latent(f, name, source, s, experts, FeedForward(width=s.ffn_width, gated=True), dense_layers=3, prediction_layers=1)
+
+
+def _shared(f: Fields, width: int, num: int, bias: bool) -> FeedForward | None:
+    num = f.integer("n_shared_experts", default=num, minimum=0)
+    return FeedForward(width=num * f.integer("moe_intermediate_size", default=width), gated=True, bias=bias) if num else None
+
+
+def _latent(
+    f: Fields,
+    name: str,
+    source: Source,
+    s: Sizes,
+    experts: Experts,
+    dense: FeedForward,
+    *,
+    dense_layers: int,
+    prediction_layers: int = 0,
+) -> Decoder:
+    if s.kv_heads != s.heads:
+        raise f.fail("num_key_value_heads", s.kv_heads, f"num_attention_heads, which is {s.heads}: the latent is expanded for every head")
+    attention = LatentAttention(
+        heads=s.heads,
+        query_rank=f.optional_integer("q_lora_rank") if "q_lora_rank" in f.config else 1536,
+        kv_rank=f.integer("kv_lora_rank", default=512),
+        nope_width=f.integer("qk_nope_head_dim", default=128),
+        rope_width=f.integer("qk_rope_head_dim", default=64),
+        value_width=f.integer("v_head_dim", default=128),
+        bias=f.flag("attention_bias", False),
+    )
+    if attention.rope_width % 2:
+        raise f.fail("qk_rope_head_dim", attention.rope_width, "an even number: positions turn pairs")
+    first = min(f.integer("first_k_dense_replace", default=dense_layers, minimum=0), s.layers)
+
+    def block(count: int, feed_forward: Experts | FeedForward) -> Block:
+        return Block(count=count, parts=(("attention", attention), ("mlp", feed_forward)), norms=2, norm=RMS_NORM)
+
+    extra = f.integer("num_nextn_predict_layers", "num_mtp_layers", default=prediction_layers, minimum=0) if prediction_layers else 0
+    return Decoder(
+        name=name,
+        source=source,
+        vocab=s.vocab,
+        width=s.width,
+        blocks=tuple(block(count, part) for count, part in ((first, dense), (s.layers - first, experts)) if count),
+        max_positions=s.positions,
+        tied=s.tied,
+        prediction=PredictionLayers(block=block(extra, experts)) if extra else None,
+    )

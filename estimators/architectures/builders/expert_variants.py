@@ -1,0 +1,139 @@
+"""More mixtures of experts: Granite, Phi-3.5, GLM-4.5, ERNIE 4.5, Hunyuan, Llama 4."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from estimators.architectures.attention import Attention
+from estimators.architectures.block import LAYER_NORM, Part
+from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.experts import experts_of
+from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
+from estimators.architectures.builders.windows import window_of
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.prediction import PredictionLayers
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.hf_config import Fields
+
+LOCAL_KEYS = ("num_local_experts", "num_experts")
+
+
+def granitemoe(f: Fields, name: str, source: Source) -> Decoder:
+    """Granite 3 MoE: Granite with small experts."""
+    s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
+    num, per_token = experts_of(f, num=8, per_token=2, num_keys=LOCAL_KEYS)
+    experts = Experts(num=num, per_token=per_token, width=s.ffn_width)
+    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), experts)
+
+
+def phimoe(f: Fields, name: str, source: Source) -> Decoder:
+    """Phi-3.5 MoE: 16 experts chosen two at a time by SparseMixer, layer norms with bias."""
+    s = sizes(f, vocab=32064, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=6400)
+    num, per_token = experts_of(f, num=16, per_token=2, num_keys=LOCAL_KEYS)
+    if per_token != 2:
+        raise f.fail("num_experts_per_tok", per_token, "2: SparseMixer chooses two experts")
+    attention = attention_of(s, bias=f.flag("attention_bias", False), window=window_of(f, None))
+    model = decoder(name, source, s, attention, Experts(num=num, per_token=per_token, width=s.ffn_width), norm=LAYER_NORM)
+    return dataclasses.replace(model, head_bias=f.flag("lm_head_bias", False))
+
+
+def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
+    """GLM-4.5: a dense first layer, routed and shared experts, layers that predict further tokens beside the decoder."""
+    s = sizes(f, vocab=151552, width=4096, layers=46, heads=96, kv_heads=8, positions=131072, ffn_width=10944)
+    num, per_token = experts_of(f, num=128, per_token=8, num_keys=("n_routed_experts", *LOCAL_KEYS))
+    f.divides("n_group", f.integer("n_group", default=1), "n_routed_experts", num)
+    width, shared = f.integer("moe_intermediate_size", default=1408), f.integer("n_shared_experts", default=1, minimum=0)
+    always_on = FeedForward(width=shared * width, gated=True) if shared else None
+    experts = Experts(num=num, per_token=per_token, width=width, shared=always_on)
+    attention = attention_of(s, bias=f.flag("attention_bias", False), out_bias=False)
+    if f.flag("use_qk_norm", False):
+        attention = with_qk_norm(attention, over_all_heads=False)
+    dense, first = FeedForward(width=s.ffn_width, gated=True), f.integer("first_k_dense_replace", default=1, minimum=0)
+
+    def parts(feed_forward: Part) -> Parts:
+        return ("attention", attention), ("mlp", feed_forward)
+
+    model = layered(name, source, s, [parts(experts if i >= first else dense) for i in varied_layers(f, s)])
+    extra = f.integer("num_nextn_predict_layers", "num_mtp_layers", default=1, minimum=0)
+    block = dataclasses.replace(model.blocks[0], count=extra, parts=parts(experts))
+    return dataclasses.replace(model, prediction=PredictionLayers(block=block)) if extra else model
+
+
+def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:
+    """ERNIE 4.5 MoE: dense first layers, shared experts, a frozen bias that steers the choice of experts."""
+    s = sizes(f, vocab=103424, width=2560, layers=28, heads=20, kv_heads=4, positions=131072, ffn_width=12288, tied=True)
+    bias = f.flag("use_bias", False)
+    num, per_token = experts_of(
+        f, num=64, per_token=6, num_keys=("moe_num_experts", "num_experts"), per_token_keys=("moe_k", "num_experts_per_tok")
+    )
+    width, shared = f.integer("moe_intermediate_size", default=1536), f.integer("moe_num_shared_experts", default=2, minimum=0)
+    always_on = FeedForward(width=shared * width, gated=True, bias=bias) if shared else None
+    experts = Experts(num=num, per_token=per_token, width=width, shared=always_on, steered=True)
+    dense, attention = FeedForward(width=s.ffn_width, gated=True, bias=bias), attention_of(s, bias=bias)
+    start, step = f.integer("moe_layer_start_index", default=1, minimum=0), f.integer("moe_layer_interval", default=1)
+    stated = f.integer("moe_layer_end_index", default=-1, minimum=-1)
+    end = s.layers - 1 if stated == -1 else stated
+
+    def feed_forward(i: int) -> Part:
+        return experts if start <= i <= end and (i + 1) % step == 0 else dense
+
+    model = layered(name, source, s, [(("attention", attention), ("mlp", feed_forward(i))) for i in varied_layers(f, s)])
+    return dataclasses.replace(model, head_bias=bias)
+
+
+def hunyuan_v1_moe(f: Fields, name: str, source: Source) -> Decoder:
+    """Hunyuan A13B: routed experts beside a shared one of the same width, norms on queries and keys."""
+    s = sizes(f, vocab=290943, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False)
+    num = f.integer("num_experts", "num_local_experts", default=1)
+    shared = FeedForward(width=s.ffn_width, gated=True)
+    stated = f.config.get("moe_topk")
+    if isinstance(stated, list):
+        chosen = f.integers("moe_topk", minimum_length=s.layers)
+        if len(chosen) != s.layers or max(chosen) > num:
+            raise f.fail("moe_topk", stated, f"{s.layers} numbers from 1 to num_experts, which is {num}")
+    else:
+        num, per_token = experts_of(f, num=1, per_token=1, per_token_keys=("moe_topk", "num_experts_per_tok"))
+        chosen = (per_token,) * len(varied_layers(f, s))
+    experts = [Experts(num=num, per_token=per_token, width=s.ffn_width, shared=shared) for per_token in chosen]
+    return layered(name, source, s, [(("attention", attention), ("mlp", each)) for each in experts])
+
+
+def llama4_text(f: Fields, name: str, source: Source) -> Decoder:
+    """Llama 4's language part: attention in chunks on three layers of four, every expert run on every token by transformers."""
+    s = sizes(f, vocab=202048, width=5120, layers=48, heads=40, kv_heads=8, head_width=128, positions=4096 * 32, ffn_width=8192)
+    num, per_token = experts_of(f, num=16, per_token=1, num_keys=LOCAL_KEYS)
+    experts = Experts(num=num, per_token=per_token, width=s.ffn_width, shared=FeedForward(width=s.ffn_width, gated=True), runs_all=True)
+    dense = FeedForward(width=f.integer("intermediate_size_mlp", default=16384), gated=True)
+    step, stated = f.integer("interleave_moe_layer_step", default=1), f.config.get("moe_layers")
+    routed = indices(f, "moe_layers") if stated is not None else frozenset(range(step - 1, len(varied_layers(f, s)), step))
+    layers = zip(_llama4_attention(f, s), (experts if i in routed else dense for i in varied_layers(f, s)), strict=True)
+    return layered(name, source, s, [(("attention", attention), ("mlp", feed_forward)) for attention, feed_forward in layers])
+
+
+def _llama4_attention(f: Fields, s: Sizes) -> list[Attention]:
+    """Of each layer: chunked with positions (and bare norms on queries and keys), or full without."""
+    interval = f.integer("no_rope_layer_interval", default=4)
+    turned = f.config.get("no_rope_layers") or [int((i + 1) % interval != 0) for i in varied_layers(f, s)]
+    if not isinstance(turned, list) or len(turned) < s.layers or not all(turn in (0, 1) for turn in turned):
+        raise f.fail("no_rope_layers", turned, f"{s.layers} times 0 or 1")
+    types = f.config.get("layer_types") or ["chunked_attention" if turn else "full_attention" for turn in turned[: s.layers]]
+    if not isinstance(types, list) or len(types) != s.layers or not {*types} <= {"chunked_attention", "full_attention"}:
+        raise f.fail("layer_types", types, f"a list of {s.layers} words, each full_attention or chunked_attention")
+    chunk = f.optional_integer("attention_chunk_size") if "attention_chunk_size" in f.config else 8192
+    if chunk is None and "chunked_attention" in types:
+        raise f.fail("attention_chunk_size", None, "a whole number from 1, since layers have chunked attention")
+    plain = attention_of(s, bias=f.flag("attention_bias", False))
+    normed = dataclasses.replace(with_qk_norm(plain, over_all_heads=False), qk_norm_params=False)
+    qk_norm = f.flag("use_qk_norm", True)
+
+    def attention(turn: int, kind: str) -> Attention:
+        base = normed if qk_norm and turn else plain
+        chunked = kind == "chunked_attention"
+        return dataclasses.replace(base, rotary=bool(turn), window=chunk if chunked else None, chunked=chunked)
+
+    return [attention(turn, kind) for turn, kind in zip(turned, types, strict=False)]

@@ -1,0 +1,107 @@
+"""Mixtures of experts with attention of the usual kind: Mixtral, Qwen, OLMoE, GPT-OSS."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from estimators.architectures.block import Part
+from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.layers import indices, layered, varied_layers
+from estimators.architectures.builders.windows import window_of, windows_of
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.hf_config import Fields
+
+
+def experts_of(
+    f: Fields,
+    *,
+    num: int,
+    per_token: int | None,
+    num_keys: tuple[str, ...] = ("num_experts", "num_local_experts"),
+    per_token_keys: tuple[str, ...] = ("num_experts_per_tok",),
+) -> tuple[int, int]:
+    """Experts and experts per token.
+
+    Args:
+        num, per_token: defaults; None where the family has none.
+        num_keys, per_token_keys: names of the fields.
+
+    Raises:
+        BadConfigError: more experts per token than experts.
+    """
+    num = f.integer(*num_keys, default=num)
+    chosen = f.integer(*per_token_keys, default=per_token)
+    if chosen > num:
+        raise f.fail(per_token_keys[0], chosen, f"at most as many as {num_keys[0]}, which is {num}")
+    return num, chosen
+
+
+def mixtral(f: Fields, name: str, source: Source) -> Decoder:
+    """Mixtral: Mistral with 8 experts in place of the feed-forward, 2 of them per token."""
+    s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
+    num, per_token = experts_of(f, num=8, per_token=2, num_keys=("num_local_experts", "num_experts"))
+    experts = Experts(num=num, per_token=per_token, width=s.ffn_width)
+    return decoder(name, source, s, attention_of(s, window=window_of(f, None)), experts)
+
+
+def qwen2_moe(f: Fields, name: str, source: Source) -> Decoder:
+    """Qwen1.5 and Qwen2 MoE: small experts, shared ones behind a gate, biases on query, key and value."""
+    s = sizes(f, vocab=151936, width=2048, layers=24, heads=16, kv_heads=16, positions=32768, ffn_width=5632)
+    num, per_token = experts_of(f, num=60, per_token=4)
+    shared = FeedForward(width=f.integer("shared_expert_intermediate_size", default=5632), gated=True)
+    width = f.integer("moe_intermediate_size", default=1408)
+    experts = Experts(num=num, per_token=per_token, width=width, shared=shared, shared_gate=True)
+    window = window_of(f, 4096) if f.flag("use_sliding_window", False) else None
+    first_full = f.integer("max_window_layers", default=28, minimum=0)
+    windows = windows_of(f, s.layers, window, lambda i: window is not None and i % 2 == 0 and i < first_full)
+    attention = attention_of(s, bias=f.flag("qkv_bias", True), out_bias=False)
+    return sometimes_sparse(f, name, source, s, [("attention", dataclasses.replace(attention, window=each)) for each in windows], experts)
+
+
+def qwen3_moe(f: Fields, name: str, source: Source) -> Decoder:
+    """Qwen3 MoE: 128 small experts, none shared, norms on queries and keys."""
+    s = sizes(f, vocab=151936, width=2048, layers=24, heads=32, kv_heads=4, positions=32768, ffn_width=6144)
+    num, per_token = experts_of(f, num=128, per_token=8)
+    experts = Experts(num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=768))
+    window = window_of(f, 4096) if f.flag("use_sliding_window", False) else None
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False), window=window), over_all_heads=False)
+    return sometimes_sparse(f, name, source, s, [("attention", attention)] * len(varied_layers(f, s)), experts)
+
+
+def sometimes_sparse(f: Fields, name: str, source: Source, s: Sizes, mixes: Sequence[tuple[str, Part]], experts: Experts) -> Decoder:
+    """Experts on every decoder_sparse_step-th layer that is not in mlp_only_layers, a dense feed-forward on the others.
+
+    Args:
+        mixes: what mixes the tokens of each layer, with its name.
+    """
+    step, dense_layers = f.integer("decoder_sparse_step", default=1), indices(f, "mlp_only_layers")
+    dense = FeedForward(width=s.ffn_width, gated=True)
+
+    def feed_forward(i: int) -> Part:
+        return experts if i not in dense_layers and (i + 1) % step == 0 else dense
+
+    return layered(name, source, s, [(mix, ("mlp", feed_forward(i))) for i, mix in enumerate(mixes)])
+
+
+def olmoe(f: Fields, name: str, source: Source) -> Decoder:
+    """OLMoE: 64 small experts, norms over all queries and over all keys."""
+    s = sizes(f, vocab=50304, width=2048, layers=16, heads=16, positions=4096, ffn_width=2048, head_key="")
+    num, per_token = experts_of(f, num=64, per_token=8)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True)
+    return decoder(name, source, s, attention, Experts(num=num, per_token=per_token, width=s.ffn_width))
+
+
+def gpt_oss(f: Fields, name: str, source: Source) -> Decoder:
+    """GPT-OSS: attention sinks, a window on every second layer, biases on attention, router and experts."""
+    s = sizes(f, vocab=201088, width=2880, layers=36, heads=64, kv_heads=8, head_width=64, positions=131072, ffn_width=2880)
+    num, per_token = experts_of(f, num=128, per_token=4, num_keys=("num_local_experts", "num_experts"))
+    experts = Experts(num=num, per_token=per_token, width=s.ffn_width, bias=True, router_bias=True)
+    attention = dataclasses.replace(attention_of(s, bias=f.flag("attention_bias", True)), sinks=True)
+    windows = windows_of(f, s.layers, window_of(f, 128), lambda i: i % 2 == 0)
+    return layered(name, source, s, [(("attention", dataclasses.replace(attention, window=each)), ("mlp", experts)) for each in windows])

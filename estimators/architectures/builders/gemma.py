@@ -1,0 +1,51 @@
+"""Gemma: wide heads, a gated feed-forward, a tied head of a quarter million tokens, windows that alternate from Gemma 2 on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.windows import window_of, windows_of
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import FeedForward
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.hf_config import Fields
+
+
+def gemma(f: Fields, name: str, source: Source) -> Decoder:
+    """Gemma 1: heads of 256, whose sum need not be the model's width."""
+    s = sizes(f, vocab=256000, width=3072, layers=28, heads=16, kv_heads=16, head_width=256, positions=8192, ffn_width=24576, tied=True)
+    attention = dataclasses.replace(attention_of(s, bias=f.flag("attention_bias", False)), causal=_is_causal(f))
+    return decoder(name, source, s, attention, FeedForward(width=s.ffn_width, gated=True))
+
+
+def gemma2(f: Fields, name: str, source: Source) -> Decoder:
+    """Gemma 2: norms before and behind, every other layer with a sliding window."""
+    s = sizes(f, vocab=256000, width=2304, layers=26, heads=8, kv_heads=4, head_width=256, positions=8192, ffn_width=9216, tied=True)
+    return _alternating(f, name, source, s, window=window_of(f, 4096), every=2, qk_norm=False)
+
+
+def gemma3_text(f: Fields, name: str, source: Source) -> Decoder:
+    """Gemma 3's language part: norms on queries and keys, five layers with a window, then one that sees everything."""
+    s = sizes(f, vocab=262208, width=2304, layers=26, heads=8, kv_heads=4, head_width=256, positions=131072, ffn_width=9216, tied=True)
+    window = window_of(f, 4096)
+    if window is not None and not _is_causal(f):
+        window = window // 2 + 1  # stated over both sides, itself included
+    every = f.integer("sliding_window_pattern", default=6)
+    return _alternating(f, name, source, s, window=window, every=every, qk_norm=True)
+
+
+def _alternating(f: Fields, name: str, source: Source, s: Sizes, *, window: int | None, every: int, qk_norm: bool) -> Decoder:
+    attention = dataclasses.replace(attention_of(s, bias=f.flag("attention_bias", False)), causal=_is_causal(f))
+    if qk_norm:
+        attention = with_qk_norm(attention, over_all_heads=False)
+    windows = windows_of(f, s.layers, window, lambda i: (i + 1) % every != 0)
+    attentions = [dataclasses.replace(attention, window=each) for each in windows]
+    return decoder(name, source, s, attentions, FeedForward(width=s.ffn_width, gated=True), norms=4)
+
+
+def _is_causal(f: Fields) -> bool:
+    return not f.flag("use_bidirectional_attention", False)

@@ -1,0 +1,72 @@
+"""Decoders whose layers differ in what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from estimators.architectures.block import RMS_NORM, Block, Norm, Part
+from estimators.architectures.builders.common import MAX_VARIED_LAYERS, Sizes
+from estimators.architectures.decoder import Decoder
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.hf_config import Fields
+
+Parts = tuple[tuple[str, Part], ...]
+"""Name to part, in order: what one layer is made of."""
+
+
+def layered(
+    name: str,
+    source: Source,
+    s: Sizes,
+    layers: Sequence[Parts],
+    *,
+    norms: int = 2,
+    norm: Norm = RMS_NORM,
+) -> Decoder:
+    """A decoder with the parts of each layer given one by one; equal layers are gathered in one block.
+
+    Args:
+        norms: per layer.
+        norm: how they look, the final one included.
+    """
+    kinds = tuple(dict.fromkeys(layers))
+    order = tuple(kinds.index(parts) for parts in layers)
+    return Decoder(
+        name=name,
+        source=source,
+        vocab=s.vocab,
+        width=s.width,
+        blocks=tuple(Block(count=order.count(i), parts=parts, norms=norms, norm=norm) for i, parts in enumerate(kinds)),
+        order=() if list(order) == sorted(order) else order,
+        max_positions=s.positions,
+        final_norm=norm,
+        tied=s.tied,
+    )
+
+
+def varied_layers(f: Fields, s: Sizes) -> range:
+    """The index of every layer, for families that tell layers apart one by one.
+
+    Raises:
+        BadConfigError: too many of them.
+    """
+    if s.layers > MAX_VARIED_LAYERS:
+        raise f.fail("num_hidden_layers", s.layers, f"at most {MAX_VARIED_LAYERS:,} layers where they differ")
+    return range(s.layers)
+
+
+def indices(f: Fields, key: str) -> frozenset[int]:
+    """A list of layer indices from 0; empty where it is null or not there.
+
+    Raises:
+        BadConfigError: no list of whole numbers.
+    """
+    value = f.config.get(key)
+    if value is None:
+        return frozenset()
+    if not isinstance(value, list) or not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in value):
+        raise f.fail(key, value, "a list of layer indices from 0")
+    return frozenset(value)

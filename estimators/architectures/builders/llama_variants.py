@@ -1,0 +1,75 @@
+"""Later children of Llama, each with a twist of its own: SmolLM3, InternLM3, Seed-OSS, ERNIE 4.5, EXAONE 4, Arcee."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from estimators.architectures.builders.common import attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.windows import window_of, windows_of
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import FeedForward
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.hf_config import Fields
+
+
+def smollm3(f: Fields, name: str, source: Source) -> Decoder:
+    """SmolLM3: every fourth layer without rotary positions; a window, where one is used, on those."""
+    s = sizes(f, vocab=128256, width=2048, layers=36, heads=16, kv_heads=4, positions=32768, ffn_width=11008, tied=True)
+    every = f.integer("no_rope_layer_interval", default=4)
+    rotates = f.config.get("no_rope_layers")
+    if rotates is not None and not (isinstance(rotates, list) and len(rotates) == s.layers and all(r in (0, 1) for r in rotates)):
+        raise f.fail("no_rope_layers", rotates, f"a list of {s.layers} zeros and ones, 0 for a layer without rotary positions")
+    window = window_of(f, None) if f.flag("use_sliding_window", False) else None
+
+    def has_rope(i: int) -> bool:
+        return bool(rotates[i]) if rotates is not None else (i + 1) % every != 0
+
+    windows = windows_of(f, s.layers, window, lambda i: window is not None and not has_rope(i))
+    bias = f.flag("attention_bias", False)
+    attentions = [attention_of(s, bias=bias, rotary=has_rope(i), window=each) for i, each in enumerate(windows)]
+    feed_forward = FeedForward(width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
+    return decoder(name, source, s, attentions, feed_forward)
+
+
+def internlm3(f: Fields, name: str, source: Source) -> Decoder:
+    """InternLM3: Llama under other names for its biases, which are all there or none."""
+    s = sizes(f, vocab=128512, width=4096, layers=48, heads=32, kv_heads=2, head_width=128, positions=32768, ffn_width=10240)
+    bias = f.flag("qkv_bias", f.flag("attention_bias", False))
+    if bias != f.flag("bias", f.flag("mlp_bias", False)):
+        raise f.fail("qkv_bias", bias, "the same as bias: transformers' InternLM3 has all of them or none")
+    return decoder(name, source, s, attention_of(s, bias=bias), FeedForward(width=s.ffn_width, gated=True, bias=bias))
+
+
+def seed_oss(f: Fields, name: str, source: Source) -> Decoder:
+    """Seed-OSS: Llama with biases on query, key and value, and heads wider together than the model."""
+    s = sizes(f, vocab=155136, width=4096, layers=64, heads=80, kv_heads=8, head_width=128, positions=524288, ffn_width=27648)
+    attention = attention_of(s, bias=f.flag("attention_bias", True), out_bias=f.flag("attention_out_bias", False))
+    return decoder(name, source, s, attention, FeedForward(width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False)))
+
+
+def ernie4_5(f: Fields, name: str, source: Source) -> Decoder:
+    """ERNIE 4.5 without experts: Llama with one switch for all biases."""
+    s = sizes(f, vocab=103424, width=1024, layers=18, heads=16, kv_heads=2, head_width=128, positions=131072, ffn_width=3072, tied=True)
+    bias = f.flag("use_bias", False)
+    return decoder(name, source, s, attention_of(s, bias=bias), FeedForward(width=s.ffn_width, gated=True, bias=bias))
+
+
+def exaone4(f: Fields, name: str, source: Source) -> Decoder:
+    """EXAONE 4: norms behind attention and feed-forward and on queries and keys; in the 32B three layers of four with a window."""
+    s = sizes(f, vocab=102400, width=4096, layers=32, heads=32, kv_heads=32, positions=2048, ffn_width=16384)
+    attention = with_qk_norm(attention_of(s), over_all_heads=False)
+    window = window_of(f, 4096)
+    every = f.integer("sliding_window_pattern", default=4) if window is not None and f.config.get("layer_types") is None else 1
+    windows = windows_of(f, s.layers, window, lambda i: (i + 1) % every != 0)
+    attentions = [dataclasses.replace(attention, rotary=window is None or each is not None, window=each) for each in windows]
+    return decoder(name, source, s, attentions, FeedForward(width=s.ffn_width, gated=True), prenorm=False)
+
+
+def arcee(f: Fields, name: str, source: Source) -> Decoder:
+    """AFM: Llama with a squared ReLU between two matrices in place of the gated feed-forward."""
+    s = sizes(f, vocab=32000, width=2560, layers=32, heads=32, positions=4096, ffn_width=18432)
+    feed_forward = FeedForward(width=s.ffn_width, bias=f.flag("mlp_bias", False))
+    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), feed_forward)

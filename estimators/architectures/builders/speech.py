@@ -1,0 +1,45 @@
+"""Whisper: an encoder over the spectrogram of 30 seconds, a decoder over text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from estimators.architectures.block import LAYER_NORM
+from estimators.architectures.builders.parts import attention, class_named, head_width, layers
+from estimators.architectures.encoder import Tower
+from estimators.architectures.encoder_decoder import EncoderDecoder
+from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.stems import FrameStem, Stem, TokenStem
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.hf_config import Fields
+
+
+def whisper(f: Fields, name: str, source: Source) -> EncoderDecoder:
+    """Whisper: WhisperForConditionalGeneration, WhisperModel (without head); keys have no bias, norms before the parts."""
+    known = ("WhisperForConditionalGeneration", "WhisperModel")
+    runs = class_named(f, known, known[0])
+    d, v = f.integer("d_model", "hidden_size", default=384), f.integer("vocab_size", default=51865)
+    frames, longest = f.integer("max_source_positions", default=1500), f.integer("max_target_positions", default=448)
+
+    def tower(side: str, stem: Stem, *, causal: bool) -> Tower:
+        key = f"{side}_attention_heads"
+        n = f.integer(key, default=6)
+        h = head_width(f, key, n, "d_model", d)
+        feed_forward = FeedForward(width=f.integer(f"{side}_ffn_dim", default=1536), bias=True)
+        cross = attention(n, h, key_bias=False, cross=True) if causal else None
+        block = layers(f.integer(f"{side}_layers", default=4), attention(n, h, key_bias=False, causal=causal), feed_forward, cross=cross)
+        return Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM)
+
+    return EncoderDecoder(
+        name=name,
+        source=source,
+        runs=runs,
+        encoder=tower("encoder", FrameStem(bins=f.integer("num_mel_bins", default=80), positions=frames), causal=False),
+        decoder=tower("decoder", TokenStem(vocab=v, positions=longest), causal=True),
+        vocab=v if runs == known[0] else 0,
+        max_positions=longest,
+        source_positions=frames,
+        tied=f.flag("tie_word_embeddings", True),
+    )

@@ -1,0 +1,190 @@
+"""State-space models and hybrids with attention: Mamba, Mamba 2, Jamba, Bamba, Falcon-H1, Qwen3-Next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from estimators.architectures.attention import Attention
+from estimators.architectures.block import RMS_NORM, Beside, Block, Part
+from estimators.architectures.builders.common import Sizes, attention_of, sizes, with_qk_norm
+from estimators.architectures.builders.experts import experts_of, sometimes_sparse
+from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.delta_rule import GatedDeltaNet
+from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.mamba2 import Mamba2
+from estimators.architectures.state_space import Mamba
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.hf_config import Fields
+
+TRAINED_LENGTH = 2048
+"""Tokens per sequence in the training of Mamba and Mamba 2 (both papers, appendix); the state itself has no longest sequence."""
+
+
+def mamba(f: Fields, name: str, source: Source) -> Decoder:
+    """Mamba: layers of one norm and one mixer, without attention and feed-forward."""
+    width = f.integer("hidden_size", default=768)
+    mixer = Mamba(
+        inner=f.integer("expand", default=2) * width,
+        state=f.integer("state_size", default=16),
+        rank=_rank(f, "time_step_rank", width),
+        taps=f.integer("conv_kernel", default=4),
+        bias=f.flag("use_bias", False),
+        conv_bias=f.flag("use_conv_bias", True),
+    )
+    return _mixers(f, name, source, mixer, width=width, layers=32, vocab=50280, tied=True)
+
+
+def mamba2(f: Fields, name: str, source: Source) -> Decoder:
+    """Mamba 2: as Mamba, with heads, and a sequence cut into chunks."""
+    width = f.integer("hidden_size", default=4096)
+    heads, head_width = f.integer("num_heads", default=128), f.integer("head_dim", default=64)
+    inner = f.integer("expand", default=2) * width
+    if heads * head_width != inner:
+        raise f.fail("num_heads", heads, f"num_heads times head_dim to be expand times hidden_size, which is {inner:,}")
+    mixer = Mamba2(
+        heads=heads,
+        head_width=head_width,
+        state=f.integer("state_size", default=128),
+        groups=_groups(f, "n_groups", 8, "num_heads", heads),
+        taps=f.integer("conv_kernel", default=4),
+        chunk=f.integer("chunk_size", default=256),
+        bias=f.flag("use_bias", False),
+        out_bias=f.flag("use_bias", False),
+        conv_bias=f.flag("use_conv_bias", True),
+    )
+    return _mixers(f, name, source, mixer, width=width, layers=64, vocab=32768, tied=False)
+
+
+def _mixers(f: Fields, name: str, source: Source, mixer: Mamba | Mamba2, *, width: int, layers: int, vocab: int, tied: bool) -> Decoder:
+    layers = f.integer("num_hidden_layers", default=layers)
+    return Decoder(
+        name=name,
+        source=source,
+        vocab=f.integer("vocab_size", default=vocab),
+        width=width,
+        blocks=(Block(count=layers, parts=(("mixer", mixer),), norms=1, norm=RMS_NORM),),
+        max_positions=TRAINED_LENGTH,
+        tied=f.flag("tie_word_embeddings", tied),
+    )
+
+
+def _rank(f: Fields, key: str, width: int) -> int:
+    """Rank of the step sizes' projection: a sixteenth of the width, rounded up, where it is "auto" or not there."""
+    return -(-width // 16) if f.config.get(key, "auto") == "auto" else f.integer(key)
+
+
+def _groups(f: Fields, key: str, default: int, heads_key: str, heads: int) -> int:
+    groups = f.integer(key, default=default)
+    f.divides(key, groups, heads_key, heads)
+    return groups
+
+
+def jamba(f: Fields, name: str, source: Source) -> Decoder:
+    """Jamba: one layer in eight has attention, the others Mamba; every second one experts. No positions."""
+    s = sizes(f, vocab=65536, width=4096, layers=32, heads=32, kv_heads=8, positions=262144, ffn_width=14336)
+    mixer = Mamba(
+        inner=f.integer("mamba_expand", default=2) * s.width,
+        state=f.integer("mamba_d_state", default=16),
+        rank=_rank(f, "mamba_dt_rank", s.width),
+        taps=f.integer("mamba_d_conv", default=4),
+        bias=f.flag("mamba_proj_bias", False),
+        conv_bias=f.flag("mamba_conv_bias", True),
+        normed=True,
+    )
+    attention = attention_of(s, rotary=False)
+    dense = FeedForward(width=s.ffn_width, gated=True)
+    num, per_token = experts_of(f, num=16, per_token=2)
+    experts = Experts(num=num, per_token=per_token, width=s.ffn_width) if num > 1 else dense
+    attends = _periodic(f, "attn_layer", 8, 4)
+    routes = _periodic(f, "expert_layer", 2, 1)
+
+    def parts(i: int) -> Parts:
+        mixes: tuple[str, Part] = ("attention", attention) if attends(i) else ("mixer", mixer)
+        return mixes, ("mlp", experts if routes(i) else dense)
+
+    return layered(name, source, s, [parts(i) for i in varied_layers(f, s)])
+
+
+def _periodic(f: Fields, what: str, period: int, offset: int) -> Callable[[int], bool]:
+    """Whether layer i is one of every `period`, from `offset` on."""
+    period = f.integer(f"{what}_period", default=period)
+    offset = f.integer(f"{what}_offset", default=offset, minimum=0)
+    if offset >= period:
+        raise f.fail(f"{what}_offset", offset, f"less than {what}_period, which is {period}")
+    return lambda i: i % period == offset
+
+
+def bamba(f: Fields, name: str, source: Source) -> Decoder:
+    """Bamba: Mamba 2, attention on the layers of attn_layer_indices, a gated feed-forward on all."""
+    s = sizes(f, vocab=128000, width=4096, layers=32, heads=32, kv_heads=8, positions=262144, ffn_width=14336)
+    mixer, attention = _mamba2_beside_attention(f, s, inner=f.integer("mamba_expand", default=2) * s.width, out_bias_key="mamba_proj_bias")
+    feed_forward = FeedForward(width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
+    attends = indices(f, "attn_layer_indices")
+
+    def parts(i: int) -> Parts:
+        mixes: tuple[str, Part] = ("attention", attention) if i in attends else ("mixer", mixer)
+        return mixes, ("mlp", feed_forward)
+
+    return layered(name, source, s, [parts(i) for i in varied_layers(f, s)])
+
+
+def falcon_h1(f: Fields, name: str, source: Source) -> Decoder:
+    """Falcon-H1: Mamba 2 and attention side by side in every layer, then a gated feed-forward."""
+    s = sizes(f, vocab=128000, width=4096, layers=32, heads=32, kv_heads=8, positions=8192, ffn_width=14336)
+    stated = f.config.get("mamba_d_ssm", 1024)
+    inner = f.integer("mamba_expand", default=2) * s.width if stated is None else f.integer("mamba_d_ssm", default=1024)
+    mixer, attention = _mamba2_beside_attention(f, s, inner=inner, out_bias_key="projectors_bias", normed=f.flag("mamba_rms_norm", False))
+    both = Beside(parts=(("mixer", mixer), ("attention", attention)))
+    feed_forward = FeedForward(width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
+    return layered(name, source, s, [(("both", both), ("mlp", feed_forward))] * len(varied_layers(f, s)))
+
+
+def _mamba2_beside_attention(f: Fields, s: Sizes, *, inner: int, out_bias_key: str, normed: bool = True) -> tuple[Mamba2, Attention]:
+    """The mixer and the attention of a hybrid; the mixer's fields are called mamba_*."""
+    heads = f.integer("mamba_n_heads", default=128)
+    f.divides("mamba_n_heads", heads, "the mixer's width", inner)
+    head_width = inner // heads
+    if f.config.get("mamba_d_head", "auto") != "auto" and f.integer("mamba_d_head") != head_width:
+        raise f.fail("mamba_d_head", f.config["mamba_d_head"], f"{head_width}: {inner:,} channels of {heads} mamba_n_heads")
+    mixer = Mamba2(
+        heads=heads,
+        head_width=head_width,
+        state=f.integer("mamba_d_state", default=256),
+        groups=_groups(f, "mamba_n_groups", 1, "mamba_n_heads", heads),
+        taps=f.integer("mamba_d_conv", default=4),
+        chunk=f.integer("mamba_chunk_size", default=256),
+        bias=f.flag("mamba_proj_bias", False),
+        conv_bias=f.flag("mamba_conv_bias", True),
+        out_bias=f.flag(out_bias_key, False),
+        normed=normed,
+    )
+    return mixer, attention_of(s, bias=f.flag("attention_bias", False))
+
+
+def qwen3_next(f: Fields, name: str, source: Source) -> Decoder:
+    """Qwen3-Next: linear attention by the gated delta rule on three layers of four, gated attention on the fourth, experts."""
+    s = sizes(f, vocab=151936, width=2048, layers=48, heads=16, kv_heads=2, head_width=256, positions=32768, ffn_width=5632)
+    key_heads, value_heads = f.integer("linear_num_key_heads", default=16), f.integer("linear_num_value_heads", default=32)
+    f.divides("linear_num_key_heads", key_heads, "linear_num_value_heads", value_heads)
+    delta = GatedDeltaNet(
+        key_heads=key_heads,
+        value_heads=value_heads,
+        key_width=f.integer("linear_key_head_dim", default=128),
+        value_width=f.integer("linear_value_head_dim", default=128),
+        taps=f.integer("linear_conv_kernel_dim", default=4),
+    )
+    attention = replace(with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False), output_gate=True)
+    num, per_token = experts_of(f, num=512, per_token=10)
+    shared = FeedForward(width=f.integer("shared_expert_intermediate_size", default=512), gated=True)
+    experts = Experts(num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=512), shared=shared, shared_gate=True)
+    interval = f.integer("full_attention_interval", default=4)
+    types = f.config.get("layer_types") or ["linear_attention" if (i + 1) % interval else "full_attention" for i in varied_layers(f, s)]
+    if not isinstance(types, list) or len(types) != s.layers or not {*types} <= {"linear_attention", "full_attention"}:
+        raise f.fail("layer_types", types, f"a list of {s.layers} words, each full_attention or linear_attention")
+    mixes: list[tuple[str, Part]] = [("attention", attention) if kind == "full_attention" else ("mixer", delta) for kind in types]
+    return sometimes_sparse(f, name, source, s, mixes, experts)

@@ -1,0 +1,159 @@
+"""Convolutional networks: a list of layers over maps of an image (ResNet, ConvNeXt, MobileNet)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from estimators.architectures.block import LAYER_NORM, Norm
+from estimators.architectures.encoder import Projection
+from estimators.architectures.rows import convolution, elementwise, linear, norm, parameters
+from estimators.architectures.vision import demand_samples
+from estimators.spec import Op, Phase, Source, Workload
+
+Map = tuple[int, int]
+"""Height and width of a map of features."""
+
+
+class Layer(Protocol):
+    """One kind of layer, `count` times."""
+
+    def ops(self, w: Workload) -> list[Op]:
+        """Its rows, for w.batch images."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convolution:
+    """A filter over a map, the norm behind it and the activation behind that.
+
+    Attributes:
+        kernel: height and width of the filter.
+        before, after: the map that it reads and the one that it makes.
+        norm: None for none.
+        activation: whether one follows.
+        reads_data: whether its input is the image, which needs no gradient.
+    """
+
+    name: str
+    count: int = 1
+    channels_in: int
+    channels_out: int
+    kernel: Map
+    before: Map
+    after: Map
+    groups: int = 1
+    bias: bool = False
+    norm: Norm | None = LAYER_NORM
+    activation: bool = True
+    reads_data: bool = False
+
+    def ops(self, w: Workload) -> list[Op]:
+        """Convolution, norm, activation."""
+        positions = self.after[0] * self.after[1]
+        table = [
+            convolution(
+                w,
+                self.name,
+                "embedding" if self.reads_data else "convolution",
+                channels_in=self.channels_in,
+                channels_out=self.channels_out,
+                taps=self.kernel[0] * self.kernel[1],
+                in_positions=self.before[0] * self.before[1],
+                out_positions=positions,
+                groups=self.groups,
+                bias=self.bias,
+                count=self.count,
+                input_grad=not self.reads_data,
+            )
+        ]
+        if self.norm:
+            name, gain, bias = f"{self.name}.norm", self.norm.gain, self.norm.bias
+            table.append(
+                norm(
+                    w,
+                    name,
+                    width=self.channels_out,
+                    gain=gain,
+                    bias=bias,
+                    rows=w.batch * positions,
+                    count=self.count,
+                    recomputed=False,
+                )
+            )
+        if self.activation:
+            width = positions * self.channels_out
+            table.append(elementwise(w, f"{self.name}.activation", "elementwise", width=width, count=self.count, recomputed=False))
+        return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inverted:
+    """ConvNeXt's layer behind its depthwise filter and norm: two linear layers on every position, a scale per channel.
+
+    Attributes:
+        map: height and width.
+        scaled: whether there is a learned scale.
+
+    Source: Liu et al. 2022 (arXiv 2201.03545), figure 4.
+    """
+
+    name: str
+    count: int
+    width: int
+    map: Map
+    scaled: bool
+
+    def ops(self, w: Workload) -> list[Op]:
+        """Up, activation, down, scale."""
+        positions, inner = self.map[0] * self.map[1], 4 * self.width
+        rows = w.batch * positions
+        table = [
+            linear(w, f"{self.name}.up", "mlp", d_in=self.width, d_out=inner, bias=True, rows=rows, count=self.count),
+            elementwise(w, f"{self.name}.activation", "elementwise", width=positions * inner, count=self.count, recomputed=False),
+            linear(w, f"{self.name}.down", "mlp", d_in=inner, d_out=self.width, bias=True, rows=rows, count=self.count),
+        ]
+        if self.scaled:
+            table.append(parameters(w, f"{self.name}.scale", "elementwise", num=self.width, count=self.count))
+        return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapNorm:
+    """A norm of its own, on every position of a map."""
+
+    name: str
+    width: int
+    map: Map
+
+    def ops(self, w: Workload) -> list[Op]:
+        """One row."""
+        rows = w.batch * self.map[0] * self.map[1]
+        return [norm(w, self.name, width=self.width, bias=True, rows=rows, recomputed=False)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvolutionalNetwork:
+    """Layers over the maps of one image, and a head on what is pooled from the last.
+
+    Attributes:
+        runs: the class of transformers that this is.
+        image: height and width in pixels.
+    """
+
+    phases: ClassVar[tuple[Phase, ...]] = ("train", "forward")
+
+    name: str
+    source: Source
+    runs: str
+    image: Map
+    layers: tuple[Layer, ...]
+    heads: tuple[Projection, ...]
+
+    def ops(self, workload: Workload) -> tuple[Op, ...]:
+        """The op table of one step over batch images. Raises BadValueError for a phase or a length that it does not have."""
+        demand_samples(self.name, workload, self.phases)
+        table: list[Op] = []
+        for layer in (*self.layers, *self.heads):
+            table += layer.ops(workload)
+        return tuple(table)

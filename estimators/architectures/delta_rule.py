@@ -1,0 +1,88 @@
+"""Linear attention of one layer by the gated delta rule, as transformers runs it without kernels of its own (Qwen3-Next)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from estimators.architectures.rows import elementwise, linear, norm, parameters
+from estimators.architectures.state_space import begins, causal_convolution, kept_bytes, scan
+from estimators.spec import Op, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatedDeltaNet:
+    """Each head keeps a matrix of key width x value width, and corrects in it what the token's key already recalls.
+
+    A sequence is cut into chunks of 64 tokens and padded to whole ones. A decode step is elementwise, so that its state
+    costs bytes and no FLOP under the convention; the triangular systems of a chunk are solved, not multiplied, and cost
+    products in the backward pass alone.
+
+    Attributes:
+        key_heads, value_heads: a key head serves several value heads.
+        key_width, value_width: of one head.
+        taps: of the convolution.
+
+    Source: Yang et al. 2024, Gated Delta Networks (arXiv 2412.06464), section 3.3.
+    """
+
+    key_heads: int
+    value_heads: int
+    key_width: int
+    value_width: int
+    taps: int
+    chunk: int = 64
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of `count` such layers, D = width."""
+        keys, values = self.key_heads * self.key_width, self.value_heads * self.value_width
+        conv, gates = f"{prefix}.conv", f"{prefix}.in_gates"
+        table = [
+            linear(w, f"{prefix}.in", "state_space", d_in=width, d_out=2 * keys + 2 * values, count=count, recomputed=True),
+            linear(w, gates, "state_space", d_in=width, d_out=2 * self.value_heads, count=count, recomputed=True),
+            causal_convolution(w, prefix, channels=2 * keys + values, taps=self.taps, bias=False, count=count),
+            replace(elementwise(w, f"{prefix}.weigh", "elementwise", width=keys + values, count=count), reads=(conv, gates)),
+            parameters(w, f"{prefix}.decay", "state_space", num=2 * self.value_heads, count=count),
+            *(self._chunked(w, prefix, count) if begins(w) else [self._recurrent(w, prefix, count)]),
+            norm(w, f"{prefix}.norm", width=self.value_width, bias=False, rows=w.num_tokens * self.value_heads, count=count),
+        ]
+        last = (table[-2].name,)
+        table.append(linear(w, f"{prefix}.out", "state_space", d_in=values, d_out=width, count=count, recomputed=True, reads=last))
+        return table
+
+    @property
+    def _state(self) -> int:
+        return self.value_heads * self.key_width * self.value_width
+
+    def _recurrent(self, w: Workload, prefix: str, count: int) -> Op:
+        row = elementwise(w, f"{prefix}.update", "elementwise", width=self._state, reads=2, count=count)
+        return replace(row, cache_bytes=kept_bytes(w, self._state), reads=(f"{prefix}.weigh", f"{prefix}.conv"))
+
+    def _chunked(self, w: Workload, prefix: str, count: int) -> list[Op]:
+        """The products of transformers' torch_chunk_gated_delta_rule. None is a kernel's duty: the recurrence has no product.
+
+        The first chunk finds a state of zeros, which needs no gradient; nothing depends on the state that the last leaves.
+        """
+        c, k, v = self.chunk, self.key_width, self.value_width
+        chunks = -(-w.seq_len // c)
+        each = w.batch * self.value_heads
+        conv, weighed, solved = (f"{prefix}.{name}" for name in ("conv", "weigh", "solve"))
+
+        def product(
+            name: str, mnk: tuple[int, int, int], reads: tuple[str, str], *, no_first_gradient: bool = False, dead_last: bool = False
+        ) -> Op:
+            op = scan(w, f"{prefix}.{name}", matrices=each * chunks, mnk=mnk, reads=reads, count=count, least_flop=0)
+            one = op.flop // chunks
+            return replace(op, backward_flop=op.backward_flop - one * no_first_gradient - 2 * one * dead_last)
+
+        overlap = product("overlap", (c, c, k), (weighed, conv))
+        systems = product("solve", (c, k + v, c), (overlap.name, weighed))
+        write = product("write", (k, v, c), (conv, solved), dead_last=True)
+        return [
+            overlap,
+            product("scores", (c, c, k), (conv, conv)),
+            replace(systems, flop=0, masked_flop=0, backward_flop=systems.flop),
+            product("recall", (c, v, k), (solved, solved), no_first_gradient=True),
+            replace(write, cache_bytes=kept_bytes(w, self._state)),
+            product("read", (c, v, k), (conv, solved), no_first_gradient=True),
+            product("context", (c, v, c), (f"{prefix}.scores", solved)),
+        ]

@@ -1,0 +1,121 @@
+"""Attention with positions apart from content (DeBERTa): scores of words against words, words against distances."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from estimators.architectures.attention import Attention
+from estimators.architectures.rows import convolution, linear, lookup, norm, spare
+from estimators.architectures.stems import TokenStem
+from estimators.spec import Op, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisentangledAttention:
+    """Attention whose scores are a sum: content to content, content to position, position to content.
+
+    Attributes:
+        attention: the content's.
+        distances: rows of the table of relative positions.
+        content_to_position, position_to_content: which of the two are added.
+        shared: whether positions go through the content's query and key matrices, or through ones of their own.
+
+    Source: He et al. 2020 (arXiv 2006.03654), equation 4.
+    """
+
+    attention: Attention
+    distances: int
+    content_to_position: bool
+    position_to_content: bool
+    shared: bool
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of the content's attention, then of the projections of the table (once per layer, whatever the batch) and the scores."""
+        table = self.attention.ops(w, width, prefix, count)
+        for name, used in (("position_key", self.content_to_position), ("position_query", self.position_to_content)):
+            if used or self.shared:
+                inner = self.attention.inner_width
+                row = linear(
+                    w,
+                    f"{prefix}.{name}",
+                    "attention",
+                    d_in=width,
+                    d_out=inner,
+                    bias=True,
+                    rows=self.distances,
+                    count=count,
+                    recomputed=True,
+                )
+                if self.shared:
+                    row = dataclasses.replace(row, params=0, weight_bytes=0)
+                table.append(row if used else dataclasses.replace(row, backward_flop=0))
+        for name, used in (("content_to_position", self.content_to_position), ("position_to_content", self.position_to_content)):
+            if used:
+                table.append(self._scores(w, f"{prefix}.{name}", count))
+        return table
+
+    def _scores(self, w: Workload, name: str, count: int) -> Op:
+        """Every token against every distance: 2·B·N·T·distances·H; a gather then picks the distances that occur."""
+        n, h, t, r = self.attention.heads, self.attention.head_width, w.seq_len, self.distances
+        flop = 2 * w.batch * n * t * r * h
+        size = w.batch * n * (t * h + r * h + t * r) * w.dtype_bytes
+        return Op(
+            name=name,
+            component="attention",
+            kind="attention",
+            count=count,
+            flop=flop,
+            backward_flop=2 * flop,
+            masked_flop=max(0, flop - 2 * w.batch * n * t * min(t, r) * h),
+            activation_bytes=size,
+            saved_bytes=w.batch * n * (t + r) * h * w.dtype_bytes,
+            recomputed=True,
+            mnk=(t, r, h),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistanceStem:
+    """A token stem, and beside it the table of relative positions that all layers use, and a convolution (DeBERTa v2).
+
+    Attributes:
+        distances: rows of that table; 0 for none.
+        distance_norm: whether there is a norm for it.
+        kernel, groups: of a convolution over the embedded tokens, which is added behind the first layer; 0 for none.
+    """
+
+    tokens: TokenStem
+    distances: int
+    distance_norm: bool
+    kernel: int = 0
+    groups: int = 1
+
+    def ops(self, w: Workload, width: int, prefix: str) -> list[Op]:
+        """Rows of the tokens, the distances and the convolution."""
+        table = self.tokens.ops(w, width, prefix)
+        if self.distances:
+            table.append(lookup(w, f"{prefix}embedding.distance", num_rows=self.distances, width=width))
+        if self.distance_norm:
+            name = f"{prefix}embedding.distance.norm"
+            used = norm(w, name, width=width, bias=True, rows=self.distances, recomputed=False)
+            table.append(used if self.distances else spare(name, "norm", num=used.params))
+        if self.kernel:
+            name = f"{prefix}embedding.convolution"
+            t = w.seq_len
+            table.append(
+                convolution(
+                    w,
+                    name,
+                    "convolution",
+                    channels_in=width,
+                    channels_out=width,
+                    taps=self.kernel,
+                    in_positions=t,
+                    out_positions=t,
+                    groups=self.groups,
+                    bias=True,
+                )
+            )
+            table.append(norm(w, f"{name}.norm", width=width, bias=True, recomputed=False))
+        return table

@@ -1,0 +1,103 @@
+"""Models that read a source with an encoder and write with a decoder which attends to it (T5, BART, Whisper)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
+
+from estimators.architectures.encoder import Tower
+from estimators.architectures.rows import linear, spare
+from estimators.architectures.stems import FrameStem, TokenStem
+from estimators.errors import BadValueError
+from estimators.spec import PHASES, Op, Phase, Source, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderDecoder:
+    """An encoder, a decoder with cross-attention, and a head on every decoder position.
+
+    Train and forward run both. A prefill runs the encoder, projects its output to keys and values once, and starts the
+    decoder on seq_len tokens; a decode step runs the decoder on one token, keys and values of both attentions cached.
+
+    Attributes:
+        runs: the class of transformers that this is.
+        vocab: V of the head; 0 for a model without one.
+        source_positions: tokens of the encoder where its input has one length only (Whisper's 30 seconds); 0 for any.
+        max_positions: the longest sequence that the decoder was made for.
+        tied: whether the head reuses the token table.
+        spare: parameters that no step uses: the common token table, where nothing is tied to it.
+    """
+
+    phases: ClassVar[tuple[Phase, ...]] = PHASES
+
+    name: str
+    source: Source
+    runs: str
+    encoder: Tower
+    decoder: Tower
+    vocab: int
+    max_positions: int
+    source_positions: int = 0
+    tied: bool = True
+    spare: int = 0
+
+    @property
+    def positions(self) -> int:
+        """Rows of the decoder's table of positions; 0 where attention knows them by itself."""
+        return self.decoder.stem.positions if isinstance(self.decoder.stem, TokenStem) else 0
+
+    def source_tokens(self, workload: Workload) -> int:
+        """Tokens of the encoder: what the workload says; else what the model takes, or as many as the decoder has seen.
+
+        Raises:
+            BadValueError: another length than the only one that the encoder takes.
+        """
+        if self.source_positions:
+            if workload.source_len not in (0, self.source_positions):
+                raise BadValueError(
+                    f"source_len {workload.source_len}: the encoder of {self.name} takes {self.source_positions} positions and "
+                    f"nothing else; give that or 0"
+                )
+            return self.source_positions
+        return workload.source_len or workload.context_len + workload.seq_len
+
+    def main_input_elements(self, workload: Workload) -> int:
+        """Elements of the encoder's input: tokens, or mel bins of two frames per position."""
+        stem = self.encoder.stem
+        per_position = 2 * stem.bins if isinstance(stem, FrameStem) else 1
+        return workload.batch * self.source_tokens(workload) * per_position
+
+    def ops(self, workload: Workload) -> tuple[Op, ...]:
+        """The op table of one step.
+
+        Raises:
+            BadValueError: a source_len that the encoder does not take.
+        """
+        w = dataclasses.replace(workload, source_len=self.source_tokens(workload))
+        reading: Phase = "train" if w.phase == "train" else "forward"
+        once = dataclasses.replace(w, phase=reading, seq_len=w.source_len, context_len=0, source_len=0)
+        table = self.encoder.ops(once, "encoder.")
+        if w.phase == "decode":
+            table = [_idle(op) for op in table]
+        table += self.decoder.ops(w, "decoder.")
+        if self.vocab:
+            table.append(linear(w, "head", "head", d_in=self.decoder.width, d_out=self.vocab, owned=not self.tied))
+        if self.spare:
+            table.append(spare("embedding.spare", "embedding", num=self.spare))
+        return tuple(table)
+
+
+def _idle(op: Op) -> Op:
+    """An op that the step does not run: its parameters are held, and nothing else is done with them."""
+    mnk = (0, *op.mnk[1:]) if op.mnk else None
+    return Op(
+        name=op.name,
+        component=op.component,
+        kind=op.kind,
+        count=op.count,
+        params=op.params,
+        frozen=op.frozen,
+        mnk=mnk,
+        matrices_per_token=op.matrices_per_token,
+    )

@@ -1,0 +1,147 @@
+"""The backward pass that is left where a decoder is trained in part.
+
+A frozen matrix has no weight gradient. An input needs a gradient only where something trained lies below it: under the
+lowest trained op there is no backward pass at all. What an op reads is in its row (`reads`), so that one walk in the
+order of the forward pass tells which gradients flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Literal
+
+from estimators.architectures.block import Beside, Block
+from estimators.architectures.decoder import Decoder
+from estimators.spec import Op, Workload
+
+Stage = Literal["edge", "below", "first", "above"]
+"""Where a row is: outside the layers, or in layers below, at or above the lowest that is trained."""
+
+Adapters = Callable[[Op, bool], tuple[Op, ...]]
+"""From a row, and whether its input needs a gradient, to the rows of its adapter; none for most."""
+
+
+def positions(base: Decoder, index: int) -> range | list[int]:
+    """Where in the stack the layers of a block are, from 0."""
+    if base.order:
+        return [i for i, block in enumerate(base.order) if block == index]
+    start = sum(block.count for block in base.blocks[:index])
+    return range(start, start + base.blocks[index].count)
+
+
+def trained_in_part(base: Decoder, w: Workload, *, lowest: int, base_frozen: bool, adapters: Adapters) -> tuple[Op, ...]:
+    """The op table of a decoder that is trained from layer `lowest` on.
+
+    Args:
+        lowest: index of the first layer that has something to train; the number of layers for none.
+        base_frozen: whether the decoder itself is frozen throughout, so that only adapters are trained.
+        adapters: what stands beside a row.
+    """
+    split, stages = _apart(base, lowest)
+    return tuple(_Walk(split=split, stages=stages, base_frozen=base_frozen, adapters=adapters).rows(w))
+
+
+def _apart(base: Decoder, lowest: int) -> tuple[Decoder, tuple[Stage, ...]]:
+    """The decoder with layer `lowest` in a block of its own, and the stage of each block."""
+    blocks: list[Block] = []
+    stages: list[Stage] = []
+    for index, block in enumerate(base.blocks):
+        places = positions(base, index)
+        below = min(max(0, lowest - places[0]), block.count) if isinstance(places, range) else sum(place < lowest for place in places)
+        here = int(lowest in places)
+        counts: tuple[tuple[Stage, int], ...] = (("below", below), ("first", here), ("above", block.count - below - here))
+        for stage, count in counts:
+            if count:
+                blocks.append(replace(block, count=count))
+                stages.append(stage)
+    return replace(base, blocks=tuple(blocks), order=()), tuple(stages)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Walk:
+    """One walk through the rows.
+
+    Attributes:
+        flows: rows whose outputs need a gradient.
+    """
+
+    split: Decoder
+    stages: tuple[Stage, ...]
+    base_frozen: bool
+    adapters: Adapters
+    flows: set[str] = field(default_factory=set)
+
+    def rows(self, w: Workload) -> Iterator[Op]:
+        """Every row, with its adapter behind it."""
+        stream = False  # whether the layer's input, or what its earlier parts made of it, needs a gradient
+        for (index, part), rows in groupby(self.split.ops(w), self._place):
+            if index is None:
+                yield from (self._edge(op) for op in rows)
+            elif self.stages[index] == "below":
+                yield from (replace(without_gradient(op), recomputed=False) for op in rows)
+            elif self.stages[index] == "above" or part is None:
+                yield from self._part(rows, fed=True)
+            else:
+                block = self.split.blocks[index]
+                made = list(self._part(rows, fed=(stream and not block.parallel) or self._trains_norm_before(block)))
+                stream = stream or any(op.trainable_params for op in made)
+                yield from made
+
+    def _place(self, op: Op) -> tuple[int | None, str | None]:
+        """Which block an op is in, and in which of its parts; none outside."""
+        if not op.name.startswith("layer."):
+            return None, None
+        names = op.name.split(".")[1:]
+        index = int(names.pop(0)) if len(self.split.blocks) > 1 else 0
+        for name, part in self.split.blocks[index].parts:
+            if names[0] in ([inside for inside, _ in part.parts] if isinstance(part, Beside) else [name]):
+                return index, name
+        return index, None
+
+    def _trains_norm_before(self, block: Block) -> bool:
+        """Whether a trained norm stands before a part: then the part's input needs a gradient, even if the norm's does not."""
+        return not self.base_frozen and block.prenorm and block.norms > 0 and (block.norm.gain or block.norm.bias)
+
+    def _edge(self, op: Op) -> Op:
+        """A row of the embedding, which is frozen, of the final norm or the head. A tied head is the embedding."""
+        if op.name.startswith("embedding."):
+            return without_gradient(op)
+        look = self.split.final_norm
+        trains_norm = not self.base_frozen and look is not None and (look.gain or look.bias)
+        frozen = self.base_frozen or (op.component == "head" and self.split.tied)
+        return with_gradients(op, frozen=frozen, fed=("first" in self.stages or trains_norm,))
+
+    def _part(self, rows: Iterator[Op], *, fed: bool) -> Iterator[Op]:
+        """Rows of one part of a layer; `fed`: whether the part's input needs a gradient."""
+        for op in rows:
+            inputs = tuple(name in self.flows for name in op.reads) or (fed,)
+            adapter = self.adapters(op, any(inputs))
+            made = with_gradients(op, frozen=self.base_frozen, fed=inputs)
+            if adapter or made.trainable_params or any(inputs):
+                self.flows.add(op.name)
+            yield made
+            yield from adapter
+
+
+def with_gradients(op: Op, *, frozen: bool, fed: tuple[bool, ...]) -> Op:
+    """A row with the backward pass that is left of it.
+
+    Args:
+        fed: whether the inputs need a gradient: one for a matrix product, two for a product of activations.
+    """
+    frozen = frozen or op.frozen
+    if op.kind == "matmul":
+        weight = 0 if frozen else op.weight_grad_flop
+        inputs = op.backward_flop - op.weight_grad_flop if any(fed) else 0
+        return replace(op, frozen=frozen, backward_flop=weight + inputs, saved_bytes=0 if frozen else op.saved_bytes)
+    if op.kind in ("attention", "scan"):
+        operands = fed if len(fed) == 2 else fed * 2
+        return replace(op, backward_flop=sum(operands) * op.backward_flop // 2, saved_bytes=op.saved_bytes if any(fed) else 0)
+    return replace(op, frozen=frozen)
+
+
+def without_gradient(op: Op) -> Op:
+    """A frozen row below all that is trained: no gradient, nothing kept."""
+    return replace(op, frozen=True, backward_flop=0, saved_bytes=0)

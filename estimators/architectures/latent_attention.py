@@ -1,0 +1,117 @@
+"""Multi-head latent attention of one layer: what is cached is narrow, what is multiplied depends on the code path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from estimators.architectures.rows import attention_products, elementwise, linear, norm
+from estimators.spec import Op, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentAttention:
+    """Keys and values are expanded from a narrow latent, which is all that is cached.
+
+    Attributes:
+        heads: N.
+        query_rank: width of the query's latent; None where queries are projected directly.
+        kv_rank: width of the latent that is cached.
+        nope_width, rope_width, value_width: per head, without positions, with them, and of values.
+        bias: of the down-projections and the output.
+        absorbed: whether decode multiplies the cached latents themselves (the expansion of keys is folded into the query,
+            that of values into the output), as serving engines do, or expands all of them anew at every step, as
+            transformers runs it. Training and prefill expand each token once on both paths.
+
+    Source: DeepSeek-V2 (arXiv 2405.04434), section 2.1.
+    """
+
+    heads: int
+    query_rank: int | None
+    kv_rank: int
+    nope_width: int
+    rope_width: int
+    value_width: int
+    bias: bool = False
+    absorbed: bool = False
+
+    @property
+    def qk_width(self) -> int:
+        """Width of one head's query and key."""
+        return self.nope_width + self.rope_width
+
+    @property
+    def cache_elements_per_token(self) -> int:
+        """Elements that one token leaves in this layer's cache: the latent and one rotary key for all heads."""
+        return self.kv_rank + self.rope_width
+
+    @property
+    def code_paths(self) -> dict[str, LatentAttention]:
+        """Ways to run it at different cost."""
+        names = ("latents expanded at every step, as transformers runs it", "latents absorbed, as serving engines run it")
+        return {name: replace(self, absorbed=absorbed) for name, absorbed in zip(names, (False, True), strict=True)}
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of `count` such layers, D = width."""
+        query, latent = "query" if self.query_rank is None else "query_up", "kv_up"
+        table = self._query_ops(w, width, prefix, count)
+        down = self.kv_rank + self.rope_width
+        table += [
+            linear(w, f"{prefix}.kv_down", "attention", d_in=width, d_out=down, bias=self.bias, count=count, recomputed=True),
+            norm(w, f"{prefix}.kv_norm", width=self.kv_rank, bias=False, count=count),
+            self._expansion(w, prefix, count),
+            elementwise(w, f"{prefix}.rotary", "elementwise", width=(self.heads + 1) * self.rope_width, count=count),
+            *self._products(w, prefix, (query, latent, latent), count),
+        ]
+        out, context = self.heads * self.value_width, (f"{prefix}.context",)
+        table.append(
+            linear(w, f"{prefix}.output", "attention", d_in=out, d_out=width, bias=self.bias, count=count, recomputed=True, reads=context)
+        )
+        return table
+
+    def _query_ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        queries, down = self.heads * self.qk_width, f"{prefix}.query_down"
+        if self.query_rank is None:
+            return [linear(w, f"{prefix}.query", "attention", d_in=width, d_out=queries, count=count, recomputed=True)]
+        rank = self.query_rank
+        return [
+            linear(w, down, "attention", d_in=width, d_out=rank, bias=self.bias, count=count, recomputed=True),
+            norm(w, f"{prefix}.query_norm", width=rank, bias=False, count=count),
+            linear(w, f"{prefix}.query_up", "attention", d_in=rank, d_out=queries, count=count, recomputed=True, reads=(down,)),
+        ]
+
+    def _expansion(self, w: Workload, prefix: str, count: int) -> Op:
+        """From latents to keys and values. An engine that caches them expanded skips those of past tokens."""
+        up, down = self.heads * (self.nope_width + self.value_width), (f"{prefix}.kv_down",)
+
+        def rows(tokens: int) -> Op:
+            return linear(
+                w, f"{prefix}.kv_up", "attention", d_in=self.kv_rank, d_out=up, rows=tokens, count=count, recomputed=True, reads=down
+            )
+
+        once = rows(w.num_tokens)
+        if self.absorbed or w.phase != "decode":
+            return once
+        anew = rows(w.batch * (w.context_len + w.seq_len))
+        return replace(anew, masked_flop=anew.flop - once.flop)
+
+    def _products(self, w: Workload, prefix: str, operands: tuple[str, str, str], count: int) -> tuple[Op, Op]:
+        def products(qk_width: int, v_width: int) -> tuple[Op, Op]:
+            return attention_products(
+                w,
+                prefix,
+                heads=self.heads,
+                qk_width=qk_width,
+                v_width=v_width,
+                cache_elements_per_token=self.cache_elements_per_token,
+                count=count,
+                operands=operands,
+            )
+
+        expanded = products(self.qk_width, self.value_width)
+        if not self.absorbed or w.phase != "decode":
+            return expanded
+        scores, context = products(self.kv_rank + self.rope_width, self.kv_rank)
+        return (
+            replace(scores, masked_flop=max(0, scores.flop - expanded[0].flop)),
+            replace(context, masked_flop=max(0, context.flop - expanded[1].flop)),
+        )

@@ -1,0 +1,142 @@
+"""State-space mixers of one layer, as transformers runs them without kernels of their own: what all share, and Mamba.
+
+A step rewrites a state of fixed size instead of growing a cache: `cache_bytes` is that state, once. Only matrix products
+are FLOP under the convention; the state's update is elementwise and costs bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from estimators.architectures.rows import convolution, elementwise, linear, norm, parameters
+from estimators.spec import Op, Workload
+
+
+def begins(w: Workload) -> bool:
+    """Whether the step finds no state: all but a decode step behind at least one token."""
+    return w.phase != "decode" or w.context_len == 0
+
+
+def causal_convolution(w: Workload, prefix: str, *, channels: int, taps: int, bias: bool, count: int) -> Op:
+    """A depthwise filter over the last `taps` positions.
+
+    transformers pads on both sides and cuts off what it does not need: a sequence of T tokens costs
+    max(T, taps) + taps - 1 positions, a decode step 2.
+    """
+    positions = max(w.seq_len, taps) + taps - 1 if begins(w) else 2
+    op = convolution(
+        w,
+        f"{prefix}.conv",
+        "state_space",
+        channels_in=channels,
+        channels_out=channels,
+        taps=taps,
+        in_positions=w.seq_len,
+        out_positions=positions,
+        groups=channels,
+        bias=bias,
+        count=count,
+        recomputed=True,
+    )
+    return replace(op, reads=(f"{prefix}.in",), cache_bytes=kept_bytes(w, channels * taps))
+
+
+def scan(
+    w: Workload,
+    name: str,
+    *,
+    matrices: int,
+    mnk: tuple[int, int, int],
+    reads: tuple[str, str],
+    count: int,
+    kept: int = 0,
+    least_flop: int = -1,
+) -> Op:
+    """`matrices` products (m x k) · (k x n) of two activations.
+
+    Args:
+        kept: elements of the state that one sequence keeps.
+        least_flop: what every algorithm must multiply; all of it unless given.
+    """
+    m, n, k = mnk
+    flop = 2 * matrices * m * n * k
+    return Op(
+        name=name,
+        component="state_space",
+        kind="scan",
+        count=count,
+        flop=flop,
+        backward_flop=2 * flop,
+        masked_flop=flop - least_flop if least_flop >= 0 else 0,
+        cache_bytes=kept_bytes(w, kept),
+        activation_bytes=matrices * (m * k + k * n + m * n) * w.dtype_bytes,
+        saved_bytes=matrices * (m * k + k * n) * w.dtype_bytes,
+        recomputed=True,
+        mnk=mnk,
+        reads=reads,
+    )
+
+
+def kept_bytes(w: Workload, elements: int) -> int:
+    """Bytes of state that an inference step leaves behind."""
+    return w.batch * elements * w.dtype_bytes if w.phase in ("prefill", "decode") else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mamba:
+    """Selective state space: every channel has a state of its own, and its step size, input and output depend on the token.
+
+    Attributes:
+        inner, state, rank: channels E, state per channel, rank of the step sizes' projection.
+        taps: of the convolution.
+        bias, conv_bias: of the projections in and out, and of the convolution.
+        normed: whether step size, input and output vectors are normed (Jamba).
+
+    Source: Gu and Dao 2023 (arXiv 2312.00752), section 3.
+    """
+
+    inner: int
+    state: int
+    rank: int
+    taps: int
+    bias: bool = False
+    conv_bias: bool = True
+    normed: bool = False
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of `count` such layers, D = width."""
+        e, n, low = self.inner, self.state, self.rank + 2 * self.state
+        table = [
+            linear(w, f"{prefix}.in", "state_space", d_in=width, d_out=2 * e, bias=self.bias, count=count, recomputed=True),
+            causal_convolution(w, prefix, channels=e, taps=self.taps, bias=self.conv_bias, count=count),
+            linear(w, f"{prefix}.x", "state_space", d_in=e, d_out=low, count=count, recomputed=True, reads=(f"{prefix}.conv",)),
+            linear(
+                w, f"{prefix}.dt", "state_space", d_in=self.rank, d_out=e, bias=True, count=count, recomputed=True, reads=(f"{prefix}.x",)
+            ),
+            parameters(w, f"{prefix}.decay_and_skip", "state_space", num=e * n + e, count=count),
+            # each position's state, E x n, times its output vector
+            scan(
+                w,
+                f"{prefix}.scan",
+                matrices=w.num_tokens,
+                mnk=(e, 1, n),
+                reads=(f"{prefix}.dt", f"{prefix}.x"),
+                count=count,
+                kept=e * n,
+            ),
+            elementwise(w, f"{prefix}.gate", "elementwise", width=e, reads=2, count=count),
+            linear(
+                w,
+                f"{prefix}.out",
+                "state_space",
+                d_in=e,
+                d_out=width,
+                bias=self.bias,
+                count=count,
+                recomputed=True,
+                reads=(f"{prefix}.scan",),
+            ),
+        ]
+        if self.normed:
+            table.append(norm(w, f"{prefix}.norm", width=low, bias=False, count=count))
+        return table

@@ -1,0 +1,174 @@
+"""Transformers over patches of an image, alone or beside one over text. A sample is one image, or an image and a text."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
+
+from estimators.architectures.attention import Attention
+from estimators.architectures.block import Block, Part
+from estimators.architectures.encoder import Projection, Tower, demand_phase
+from estimators.architectures.rows import elementwise, linear, norm, parameters
+from estimators.errors import BadValueError
+from estimators.spec import Op, Phase, Source, Workload
+
+
+def demand_samples(name: str, workload: Workload, phases: tuple[Phase, ...]) -> None:
+    """Refuse phases and lengths that a model of images does not have. Raises BadValueError."""
+    demand_phase(name, workload, phases)
+    if (workload.seq_len, workload.context_len, workload.source_len) != (1, 0, 0):
+        given = f"seq_len {workload.seq_len}, context_len {workload.context_len}, source_len {workload.source_len}"
+        raise BadValueError(f"{given}: {name} takes samples whose size its configuration fixes; leave them at 1, 0 and 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionTransformer:
+    """A tower over the patches of one image, and its heads.
+
+    Attributes:
+        runs: the class of transformers that this is.
+        tokens: of one image.
+    """
+
+    phases: ClassVar[tuple[Phase, ...]] = ("train", "forward")
+
+    name: str
+    source: Source
+    runs: str
+    tower: Tower
+    tokens: int
+    heads: tuple[Projection, ...]
+
+    def ops(self, workload: Workload) -> tuple[Op, ...]:
+        """The op table of one step over batch images. Raises BadValueError for a phase or a length that it does not have."""
+        demand_samples(self.name, workload, self.phases)
+        w = dataclasses.replace(workload, seq_len=self.tokens)
+        table = self.tower.ops(w)
+        for head in self.heads:
+            table += head.ops(w)
+        return tuple(table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DualEncoder:
+    """Two towers, over images and over texts, whose projected vectors are multiplied each with each (CLIP).
+
+    Attributes:
+        runs: the class of transformers that this is.
+        image_tokens, text_tokens: of one image, and of one text: padded to the longest, as the model was trained.
+        shared_width: of the space that both are projected to.
+
+    Source: Radford et al. 2021 (arXiv 2103.00020), figure 3.
+    """
+
+    phases: ClassVar[tuple[Phase, ...]] = ("train", "forward")
+
+    name: str
+    source: Source
+    runs: str
+    image: Tower
+    text: Tower
+    image_tokens: int
+    text_tokens: int
+    shared_width: int
+
+    def main_input_elements(self, workload: Workload) -> int:
+        """Tokens of the texts."""
+        return workload.batch * self.text_tokens
+
+    def ops(self, workload: Workload) -> tuple[Op, ...]:
+        """The op table of one step over batch images and as many texts.
+
+        Raises:
+            BadValueError: a phase or a length that it does not have.
+        """
+        demand_samples(self.name, workload, self.phases)
+        w, table = workload, list[Op]()
+        for name, tower, tokens in (("image", self.image, self.image_tokens), ("text", self.text, self.text_tokens)):
+            table += tower.ops(dataclasses.replace(w, seq_len=tokens), f"{name}.")
+            table.append(linear(w, f"{name}.projection", "head", d_in=tower.width, d_out=self.shared_width))
+        flop = 2 * w.batch * w.batch * self.shared_width
+        size = w.batch * (w.batch + 2 * self.shared_width) * w.dtype_bytes
+        table.append(
+            Op(
+                name="similarity",
+                component="head",
+                kind="attention",
+                flop=flop,
+                backward_flop=2 * flop,
+                activation_bytes=size,
+                saved_bytes=size,
+                mnk=(w.batch, w.batch, self.shared_width),
+                reads=("text.projection", "image.projection"),
+            )
+        )
+        table.append(parameters(w, "similarity.scale", "head", num=1))
+        return tuple(table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaled:
+    """A part of a layer whose output is multiplied by one learned number per channel (DINOv2's layer scale)."""
+
+    part: Part
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of the part, then of the scale."""
+        table = self.part.ops(w, width, prefix, count)
+        table.append(parameters(w, f"{prefix}.scale", "elementwise", num=width, count=count))
+        table.append(elementwise(w, f"{prefix}.scaling", "elementwise", width=width, count=count))
+        return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowedAttention:
+    """Attention inside square windows of an image, with a learned bias by distance (Swin).
+
+    Attributes:
+        grid: height and width in tokens; what fills no window is padded, and the padding is computed too.
+        window: tokens along a side.
+
+    Source: Liu et al. 2021 (arXiv 2103.14030), section 3.2.
+    """
+
+    attention: Attention
+    grid: tuple[int, int]
+    window: int
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of the attention over all windows, and the table of biases."""
+        windows = -(-self.grid[0] // self.window) * -(-self.grid[1] // self.window)
+        inside = dataclasses.replace(w, batch=w.batch * windows, seq_len=self.window**2)
+        biases = (2 * self.window - 1) ** 2 * self.attention.heads
+        table = self.attention.ops(inside, width, prefix, count)
+        return [*table, parameters(w, f"{prefix}.position_bias", "attention", num=biases, count=count)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Layers at one resolution, then four neighbouring tokens merged to one of twice the width (Swin).
+
+    Attributes:
+        grid: height and width in tokens.
+        width: D of this stage, whatever the stem's is.
+        merges: whether the merge follows, as behind all stages but the last; there a norm does.
+    """
+
+    layers: Block
+    grid: tuple[int, int]
+    width: int
+    merges: bool
+
+    def ops(self, w: Workload, width: int, prefix: str = "layer") -> list[Op]:
+        """Rows of the layers and the merge; an odd last row or column is padded."""
+        here = dataclasses.replace(w, seq_len=self.grid[0] * self.grid[1])
+        table = self.layers.ops(here, self.width, prefix)
+        if not self.merges:
+            table.append(norm(here, "final.norm", width=self.width, bias=True, recomputed=False))
+        else:
+            after = dataclasses.replace(w, seq_len=-(-self.grid[0] // 2) * -(-self.grid[1] // 2))
+            table.append(norm(after, f"{prefix}.merge.norm", width=4 * self.width, bias=True))
+            merge = f"{prefix}.merge"
+            table.append(linear(after, merge, "mlp", d_in=4 * self.width, d_out=2 * self.width, recomputed=True))
+        return table
