@@ -1,4 +1,4 @@
-"""Points in time inside somebody else's loop: host time on a CPU, device events on CUDA, so that nothing waits inside."""
+"""Points in time inside somebody else's loop: host time, or on CUDA device events, so that nothing waits inside."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Stamps:
 
     def __init__(self, module: nn.Module, device: torch.device, on_forward: Callable[[str, float], None] | None = None) -> None:
         self._module = module
+        self._device = device
         self._cuda = device.type == "cuda"
         self._on_forward = on_forward
         self._last_s = 0.0
@@ -37,6 +38,8 @@ class Stamps:
 
     def _mark(self) -> Any:
         if not self._cuda:
+            if self._device.type == "mps":
+                torch.mps.synchronize()
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
         event.record()

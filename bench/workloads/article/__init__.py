@@ -38,6 +38,6 @@ def run(request: Request, draft: Draft) -> None:
         BadValueError, UnavailableError: the request cannot be trained; one line says why.
         KeyboardInterrupt: interrupted; what was measured so far is in the draft.
     """
-    from bench.workloads.article.workload import measure
+    from bench.workloads.article.workload import train_and_report
 
-    measure(request, draft)
+    train_and_report(request, draft)
