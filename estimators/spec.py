@@ -99,9 +99,7 @@ class Workload:
         if self.phase not in PHASES:
             raise BadValueError(f"phase {self.phase!r} is unknown; expected one of: {', '.join(PHASES)}")
         if self.batch < 1 or self.seq_len < 1 or self.context_len < 0:
-            raise BadValueError(
-                f"batch {self.batch}, seq_len {self.seq_len}, context_len {self.context_len}: expected from 1, 1 and 0"
-            )
+            raise BadValueError(f"batch {self.batch}, seq_len {self.seq_len}, context_len {self.context_len}: expected from 1, 1 and 0")
         if self.phase == "decode" and self.seq_len != 1:
             raise BadValueError(f"a decode step has one token per sequence; seq_len was {self.seq_len}, give context_len instead")
         if self.dtype not in DTYPE_BYTES:
