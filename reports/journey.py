@@ -50,6 +50,8 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
         Column(key="train_loss", header="Train loss", format=_loss, align="right"),
         Column(key="heldout_loss", header="Held-out loss", format=_loss, align="right"),
         Column(key="checks", header="Checks"),
+        Column(key="dtype", header="Dtype", raw=True),
+        Column(key="weights", header="Weights", raw=True),
         Column(key="status", header="Status", raw=True),
         Column(key="status_reason", header="Reason", raw=True),
         Column(key="run_id", header="Record", raw=True),
@@ -101,7 +103,7 @@ def _row(record: Measurement) -> dict[str, Value]:
     if not isinstance(params, int | None):
         raise TypeError("params is no number")
     row: dict[str, Value] = {"model": asked["model"], "params": params, "run_id": record.run_id, "status": record.status}
-    row["status_reason"] = record.status_reason or None
+    row |= {"status_reason": record.status_reason or None, "dtype": asked.get("dtype"), "weights": asked.get("weights_label")}
     if asked["task"] == "estimate":
         row["what"] = f"whole training, {units.format_count(asked['tokens'])} tokens"
         row |= {"flop": record.estimate["training_flop"], "time_s": record.estimate["time_at_ceiling_s"], "tag": "estimated"}

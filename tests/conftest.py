@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from bench.record import Draft, Measurement
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scripted ceilings and dtype, and nothing counted: those have tests of their own."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One thread, scripted ceilings and dtype, nothing counted: those have tests of their own."""
+    import torch
+
     from bench.backend.faster_dtype import FasterDtype
     from bench.workloads.article import task as article_task
     from bench.workloads.language import dtypes
@@ -27,6 +29,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(task, "add_ceilings", ceilings)
     monkeypatch.setattr(language_task, "language_counts", lambda *_: [])
     monkeypatch.setattr(dtypes, "faster_dtype_cpu", lambda *_: FasterDtype(winner="fp32", samples_s={}, shape="a scripted product"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import torch
 from bench import record
 from bench.record import Draft, Measurement
 from bench.request import Request
-from bench.workloads.article import run, text
+from bench.workloads.article import check, run, text
 from bench.workloads.article.interrupts import one_interrupt
 from bench.workloads.article.progress import Progress
 from estimators.errors import BadValueError, UnavailableError
@@ -51,7 +51,7 @@ def test_seven_days_predict_better_than_one_and_a_sum_of_sigmoids_better_than_th
 @pytest.mark.parametrize("seed", SEEDS)
 def test_too_many_parameters_for_too_long_overfit(tmp_path: Path, seed: int) -> None:
     line = trained(tmp_path, "linreg-56d", seed=seed).learning
-    deep = trained(tmp_path, "mlp", seed=seed, days=56, epochs=120).learning
+    deep = trained(tmp_path, "mlp", seed=seed, days=56, epochs=200).learning
     assert deep["train_loss"] < 0.5 * line["train_loss"]
     assert deep["heldout_loss"] > 1.1 * line["heldout_loss"]
     best = min(deep["curve"], key=lambda point: point["heldout_loss"])
@@ -212,8 +212,15 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_added(
     asked = Request(**({"model": "mlp", "config": dict(model_entry("mlp").config), "task": "train", "device": "cpu"} | flags))
     draft = Draft(model="mlp", task="train", request=asked.to_dict(), out=tmp_path)
     with pytest.raises(error, match=match):
+        check(asked)
+    with pytest.raises(error, match=match):
         run(asked, draft)
     assert (draft.phases, draft.learning, draft.proof) == ([], {}, {})
+
+
+@pytest.mark.parametrize("model", ["linreg-1d", "mlp", "spam", "tiny-gpt"])
+def test_what_can_be_trained_passes_the_check(model: str) -> None:
+    check(Request(model=model, config=dict(model_entry(model).config), task="train", device="cpu"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")

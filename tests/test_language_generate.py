@@ -24,6 +24,7 @@ from estimators.hf_config import model_from_config
 from estimators.registry import model_entry
 from reports.crosscheck import crosscheck, failed
 
+pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]
 
 
@@ -65,7 +66,7 @@ def test_the_call_is_the_articles() -> None:
     assert (kwargs["max_length"], kwargs["num_beams"]) == (50, 5)
     assert ARTICLE_SAMPLING == {"no_repeat_ngram_size": 2, "top_k": 50, "top_p": 0.95, "temperature": 0.7}
     assert ARTICLE_SAMPLING.items() <= kwargs.items()
-    assert ARTICLE_PROMPT_TOKENS == len([162, 115, 109, 41753, 99, 27764, 99, 20046, 254, 42468])
+    assert len([162, 115, 109, 41753, 99, 27764, 99, 20046, 254, 42468]) == ARTICLE_PROMPT_TOKENS
 
 
 def test_an_end_of_text_token_cannot_shorten_the_work(measured: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,9 +131,8 @@ def test_decode_steps_that_spread_widely_are_reported(tmp_path: Any, monkeypatch
     assert not [finding for finding in steady.warnings if finding.text.startswith("decode: the samples spread")]
     # deviations from the median 2: 1, 1, 0, 1, 2, so 1.4826 · 1 / 2 = 74 %
     spread = run_with_decode_times([1.0, 3.0, 2.0, 1.0, 4.0], tmp_path, monkeypatch)
-    assert [finding.text for finding in spread.warnings if finding.code == "Unstable"][0] == (
-        "decode: the samples spread by 74 % of their median"
-    )
+    unstable = [finding.text for finding in spread.warnings if finding.code == "Unstable"]
+    assert unstable[0] == "decode: the samples spread by 74 % of their median"
 
 
 class Terminal(io.StringIO):

@@ -23,6 +23,7 @@ from estimators.hf_config import model_from_config
 from estimators.units import GIBI, MEBI
 from reports.crosscheck import crosscheck, failed
 
+pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]
 CPU = torch.device("cpu")
 
@@ -221,7 +222,9 @@ class TestDtype:
     def test_the_trial_is_bounded_however_wide_the_model(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Device, "memory_available_bytes", lambda _: 2**60)
         tried = []
-        monkeypatch.setattr(dtypes, "faster_dtype_cpu", lambda *mnk: tried.append(mnk) or FasterDtype(winner="bf16", samples_s={}, shape=""))
+        monkeypatch.setattr(
+            dtypes, "faster_dtype_cpu", lambda *mnk: tried.append(mnk) or FasterDtype(winner="bf16", samples_s={}, shape="")
+        )
         request, model = self.resolved("prefill", batch=100)
         dtypes.decide(request, dataclasses.replace(model, width=2**16, ffn_width=2**18), choose("cpu"))
         assert tried == [(1024, 8192, 8192)]
@@ -235,3 +238,23 @@ class TestDtype:
         monkeypatch.setattr(Device, "memory_available_bytes", lambda _: GIBI + 400 * MEBI)
         with pytest.raises(DoesNotFitError, match="prefill in bf16, needs"):
             dtypes.decide(request, wide, choose("cpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["generate", "decode", "prefill", "train"])
+def test_a_compiled_run_compiles_before_its_time_begins(task: str, measured: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced by torch.compile, without the minute that its code generator takes."""
+    compiled, real = [], torch.compile
+
+    def trace_only(function: Any, **options: Any) -> Any:
+        compiled.append(function)
+        return real(function, **options, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", trace_only)
+    new_tokens = {} if task in ("prefill", "train") else {"new_tokens": 4}
+    record = measured("llama", task, seq_len=8, steps=2, max_time_s=1.0, compile=True, **new_tokens)
+    assert compiled
+    assert failed(crosscheck(record)) == ()
+    phase = record.phase("train_step" if task == "train" else task)
+    assert phase is not None
+    assert phase.warmup_s[0] > max(phase.samples_s)

@@ -21,6 +21,7 @@ from bench.record import Measurement, read_folder
 from bench.workloads.language import inputs, loading
 from estimators.errors import BadConfigError, BadValueError, UnavailableError
 
+pytestmark = pytest.mark.usefixtures("quick")
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 RUN = ["--task", "generate", "--new-tokens", "3", "--num-beams", "2", "--steps", "1"]
@@ -120,7 +121,7 @@ class TestCheckpointFolder:
         assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in saved.state_dict().items())
         assert not loaded.training
 
-    def test_the_prompt_is_tokenized_where_a_tokenizer_is_at_hand(self, tmp_path: Path, quick: None) -> None:
+    def test_the_prompt_is_tokenized_where_a_tokenizer_is_at_hand(self, tmp_path: Path) -> None:
         save_checkpoint(tmp_path / "phi-own")
         save_tokenizer(tmp_path / "phi-own")
         record = run_with(tmp_path / "phi-own", tmp_path / "runs", "--prompt", "deep learning is hard", "--batch", "2")
@@ -131,7 +132,7 @@ class TestCheckpointFolder:
         assert record.learning["output_text"].startswith("deep learning is hard")
         assert record.proof["forward_shapes_as_planned"]  # 2 prompts x 2 beams of 4 tokens
 
-    def test_without_a_tokenizer_random_ids_stand_in_and_the_record_says_so(self, tmp_path: Path, quick: None) -> None:
+    def test_without_a_tokenizer_random_ids_stand_in_and_the_record_says_so(self, tmp_path: Path) -> None:
         save_checkpoint(tmp_path / "phi-own")
         record = run_with(tmp_path / "phi-own", tmp_path / "runs")
         assert record.request["weights_label"] == "checkpoint phi-own"
@@ -166,7 +167,6 @@ def complaint(folder: Path, out: Path, capsys: pytest.CaptureFixture[str], *word
     return lines[0]
 
 
-@pytest.mark.usefixtures("quick")
 class TestBadCheckpoint:
     def test_a_folder_that_is_not_there(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         said = complaint(tmp_path / "none", tmp_path / "runs", capsys)

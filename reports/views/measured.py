@@ -26,17 +26,15 @@ Row = dict[str, Value]
 
 
 def tables(record: Measurement) -> list[Table]:
-    """Every table of one run, the answer first; those without a row are left out."""
-    checks = crosscheck(record)
-    made = [
-        _answer(record),
+    """Every table of one run: the answer first, then those that have a row."""
+    others = [
         counts_table(record),
         *rule_tables(record),
         time_table(record),
         parts_table(record),
-        check_table(checks),
+        check_table(crosscheck(record)),
     ]
-    return [table for table in made if table.rows]
+    return [_answer(record), *(table for table in others if table.rows)]
 
 
 def plural(number: int, noun: str) -> str:
@@ -109,6 +107,8 @@ def _answer(record: Measurement) -> Table:
     title += f" in {units.format_duration(head[0])} ({head[1]})" if head else ", not timed"
     if record.status != "complete":
         title += f"; {record.status} run: {record.status_reason}"
+    run: Row = {"model": record.request["model"], "weights": record.request.get("weights_label"), "status": record.status}
+    run |= {"status_reason": record.status_reason or None, "run_id": record.run_id}
     return Table(
         key="answer",
         title=title,
@@ -120,12 +120,11 @@ def _answer(record: Measurement) -> Table:
             Column(key="raw_value", header="Raw value", raw=True),
             Column(key="tag", header="Kind"),
             Column(key="note", header="Note"),
+            *(Column(key=key, header=key, raw=True) for key in run),
         ),
-        rows=answer.rows,
+        rows=[row | run for row in answer.rows],
         notes=list(_remarks(record)),
-        facts={"run_id": record.run_id, "status": record.status}
-        | {str(row["figure"]): row["raw_value"] for row in answer.rows}
-        | {"unavailable": dict(record.unavailable)},
+        facts=run | {str(row["figure"]): row["raw_value"] for row in answer.rows} | {"unavailable": dict(record.unavailable)},
     )
 
 

@@ -21,11 +21,8 @@ PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 """Our dtypes as accelerate's mixed precision: weights stay fp32, matrix products run in the dtype."""
 
 
-@contextmanager
-def engine(request: Request) -> Iterator[tuple[Accelerator, Device]]:
-    """An Accelerator on the request's device in its dtype, and the device of this rank.
-
-    Batches are split between the ranks, so that the request's batch is that of all ranks together.
+def device_of(request: Request) -> Device:
+    """The device that a request trains on, if it can in the request's dtype.
 
     Raises:
         BadValueError: an unknown device or dtype, or one that the device cannot train in.
@@ -36,6 +33,19 @@ def engine(request: Request) -> Iterator[tuple[Accelerator, Device]]:
     wanted = devices.choose("cpu" if request.device is None and asked_for_cpu(os.environ) else request.device)
     if wanted.kind == "cpu" and request.dtype == "fp16":
         raise BadValueError("dtype fp16 needs a GPU to train; expected fp32 or bf16 on the CPU")
+    return wanted
+
+
+@contextmanager
+def engine(request: Request) -> Iterator[tuple[Accelerator, Device]]:
+    """An Accelerator on the request's device in its dtype, and the device of this rank.
+
+    Batches are split between the ranks, so that the request's batch is that of all ranks together.
+
+    Raises:
+        BadValueError, UnavailableError: see device_of.
+    """
+    wanted = device_of(request)
     if wanted.kind == "cuda" and "LOCAL_RANK" not in os.environ:  # several ranks take one device each
         torch.cuda.set_device(wanted.index)
     ours = not AcceleratorState._shared_state

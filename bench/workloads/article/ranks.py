@@ -75,9 +75,7 @@ def promised_num_ranks(launcher: Sequence[str]) -> int | None:
     Returns:
         None where the words are not those of accelerate's launcher.
     """
-    starts = [
-        i for i, word in enumerate(launcher) if os.path.basename(word) in ("launch", "accelerate-launch", "accelerate.commands.launch")
-    ]
+    starts = [i for i, word in enumerate(launcher) if os.path.basename(word) in _LAUNCHERS]
     if not starts:
         return None
     from accelerate.commands.config import load_config_from_file

@@ -81,9 +81,12 @@ class Trainer:
 
         The loss is the mean over the batch of all ranks: each rank adds up its own samples' losses and scales
         by ranks / batch, because the ranks' gradients are then averaged.
+
+        Accelerate's own bookkeeping is in the time. It takes a good 0.1 ms on a CPU: nothing to a language model,
+        but more than all the arithmetic of a linear regression.
         """
         outputs = run(self.model, inputs)
-        loss = (self.losses(outputs, targets) * weights).sum() * (self.accelerator.num_processes / self.batch)
+        loss = self.losses(outputs, targets) @ weights * (self.accelerator.num_processes / self.batch)
         self.accelerator.backward(loss)
         self.optimizer.step()
         if self.schedule is not None:
@@ -157,7 +160,7 @@ def score(accelerator: Accelerator, model: nn.Module, loader: DataLoader[Batch],
     with torch.no_grad():
         for inputs, targets, weights in loader:
             outputs = run(model, inputs)
-            sums += torch.stack([*((each(outputs, targets) * weights).sum() for each in scores.values()), weights.sum()])
+            sums += torch.stack([*(each(outputs, targets) @ weights for each in scores.values()), weights.sum()])
     model.train()
     *totals, count = accelerator.reduce(sums, "sum").tolist()
     return {name: total / count for name, total in zip(scores, totals, strict=True)}

@@ -14,7 +14,7 @@ from bench.record import Draft, Phase
 from bench.request import Request
 from bench.workloads.article import findings, subjects
 from bench.workloads.article.batches import loader
-from bench.workloads.article.engine import engine, slowest, summed, threads
+from bench.workloads.article.engine import device_of, engine, slowest, summed, threads
 from bench.workloads.article.hyperparameters import Plan, plan
 from bench.workloads.article.interrupts import one_interrupt
 from bench.workloads.article.networks import build
@@ -30,18 +30,28 @@ SCORING_BATCH = {"views": 4096, "mails": 4096, "text": 32}
 """Samples scored at once, without gradients: it only bounds the memory."""
 
 
+def prepare(request: Request) -> tuple[Plan, subjects.Subject]:
+    """The training decided and its data drawn or read: whatever can be refused is refused here.
+
+    Raises:
+        BadValueError, UnavailableError: see hyperparameters.plan, engine.device_of, sample.sample_sizes, subjects.load.
+    """
+    decided = plan(request)
+    device_of(request)
+    if decided.subject == "text":
+        sample_sizes(request, decided)
+    return decided, subjects.load(request, decided)
+
+
 def train_and_report(request: Request, draft: Draft) -> None:
     """Train what the request describes and add what was seen to the draft. Only the main rank's draft is filled.
 
     Raises:
-        BadValueError, UnavailableError: see hyperparameters.plan, subjects.load, engine.engine, sample.sample_sizes.
+        BadValueError, UnavailableError: see prepare.
         KeyboardInterrupt: interrupted; what was measured so far is in the draft.
     """
     began = time.perf_counter()
-    decided = plan(request)
-    if decided.subject == "text":
-        sample_sizes(request, decided)
-    subject = subjects.load(request, decided)
+    decided, subject = prepare(request)
     num_threads = None if decided.subject == "text" else DENSE_THREADS
     with one_interrupt(), engine(request) as (accelerator, device), threads(num_threads):
         _train_and_report(request, draft, decided, subject, accelerator, device, began)

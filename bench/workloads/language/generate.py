@@ -82,8 +82,8 @@ def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, dev
     stopped_by: StoppedBy = "count"
     if request.compile:
         model.forward = torch.compile(model.forward, dynamic=True)
-    start = time.perf_counter()
     warmup_s, _, _ = _once(model, ids, kwargs | {"max_length": prompt + min(2, new_tokens), "min_length": 0}, device)
+    start = time.perf_counter()
     try:
         with sampling("forward passes", max_samples=most * new_tokens) as on_sample:
             while len(taken.generate_s) < most:

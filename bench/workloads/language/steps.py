@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from bench.backend.device import Device
+from bench.meters.clock import Clock
 from bench.progress import sampling
 from bench.record import Draft, Phase
 from bench.request import Request
@@ -39,6 +41,16 @@ def _forward(model: nn.Module, request: Request) -> Any:
     return torch.compile(model, dynamic=True) if request.compile else model
 
 
+def compiling(step: Callable[[], None], clock: Clock, request: Request) -> tuple[float, ...]:
+    """Seconds of the first call where it compiles: before the sampling loop, whose time it would use up."""
+    return (clock.time(step),) if request.compile else ()
+
+
+def after(warmup_s: tuple[float, ...], phase: Phase) -> Phase:
+    """The phase with a warm-up before its own."""
+    return dataclasses.replace(phase, warmup_s=warmup_s + phase.warmup_s)
+
+
 def prefill(model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "prefill") -> Timed:
     """Time the prompt alone, logits of the last position, into a fresh cache each time."""
     last: dict[str, torch.Tensor] = {}
@@ -48,11 +60,12 @@ def prefill(model: nn.Module, ids: torch.Tensor, request: Request, device: Devic
         with torch.inference_mode():
             last["logits"] = forward(input_ids=ids, past_key_values=_new_cache(model), use_cache=True, logits_to_keep=1).logits
 
-    steps = request.steps or DEFAULT_STEPS[device.kind]
+    steps, clock = request.steps or DEFAULT_STEPS[device.kind], device.clock()
+    compiling_s = compiling(step, clock, request)
     with sampling(name, max_samples=steps) as on_sample:
         samples = sample(
             step,
-            clock=device.clock(),
+            clock=clock,
             warmup_max=3 if device.kind == "cpu" else 20,
             min_samples=min(3, steps),
             max_samples=steps,
@@ -60,7 +73,8 @@ def prefill(model: nn.Module, ids: torch.Tensor, request: Request, device: Devic
             on_sample=on_sample,
         )
     finite = bool(torch.isfinite(last["logits"].float()).all()) if last else None
-    return Timed(phase=samples.to_phase(name, items_per_sample=ids.numel()), samples=samples, proof={"logits_finite": finite})
+    phase = samples.to_phase(name, items_per_sample=ids.numel())
+    return Timed(phase=after(compiling_s, phase), samples=samples, proof={"logits_finite": finite})
 
 
 def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "decode") -> Timed:
@@ -104,7 +118,7 @@ def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device
         "num_expected_new_tokens": 1 + (most if samples.stopped_by == "count" else len(samples.steady_s)),
         "logits_finite": bool(torch.isfinite(state["logits"].float()).all()),
     }
-    return Timed(phase=dataclasses.replace(phase, warmup_s=warmup_s), samples=samples, proof=proof)
+    return Timed(phase=after(warmup_s, phase), samples=samples, proof=proof)
 
 
 def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device) -> None:

@@ -14,7 +14,7 @@ from bench.record import Draft
 from bench.request import Request
 from bench.timing import sample
 from bench.workloads.article.engine import engine
-from bench.workloads.language.steps import DEFAULT_STEPS, DEFAULT_TIME_S, Timed
+from bench.workloads.language.steps import DEFAULT_STEPS, DEFAULT_TIME_S, Timed, after, compiling
 
 LEARNING_RATE = 1e-4
 WATCHED_ELEMENTS = 4096
@@ -48,11 +48,12 @@ def train(model: nn.Module, ids: torch.Tensor, request: Request, device: Device,
             optimizer.step()
             losses.append(loss.detach())
 
-        steps = request.steps or DEFAULT_STEPS[device.kind]
+        steps, clock = request.steps or DEFAULT_STEPS[device.kind], device.clock()
+        compiling_s = compiling(step, clock, request)
         with sampling(name, max_samples=steps) as on_sample:
             samples = sample(
                 step,
-                clock=device.clock(),
+                clock=clock,
                 warmup_max=2 if device.kind == "cpu" else 10,
                 min_samples=min(3, steps),
                 max_samples=steps,
@@ -62,7 +63,7 @@ def train(model: nn.Module, ids: torch.Tensor, request: Request, device: Device,
         changed = all(not torch.equal(b, a) for b, a in zip(before, _watched(model), strict=True))
         means = accelerator.reduce(torch.stack(losses).float(), reduction="mean").tolist() if losses else []
         num_ranks = accelerator.num_processes
-    phase = samples.to_phase(name, items_per_sample=ids.numel() * num_ranks)
+    phase = after(compiling_s, samples.to_phase(name, items_per_sample=ids.numel() * num_ranks))
     return Timed(phase=phase, samples=samples, proof=_proof(means, changed) | {"num_ranks": num_ranks})
 
 
