@@ -17,6 +17,9 @@ from estimators.errors import DoesNotFitError, SixndError
 Say = Callable[[str], None]
 """Tells the user what is happening; goes to stderr."""
 
+MAX_REASON = 500
+"""Characters of an unexpected error that a failed record keeps."""
+
 
 def measure(request: Request, *, hub_id: str | None, out: Path, say: Say) -> Measurement:
     """Run one request and write its record.
@@ -27,33 +30,26 @@ def measure(request: Request, *, hub_id: str | None, out: Path, say: Say) -> Mea
         out: folder of records.
 
     Raises:
-        RequestError: the request cannot be met; nothing was measured.
-        DoesNotFitError: more memory than there is, before or during the run.
+        RequestError: the request cannot be met; nothing was measured and nothing is left behind.
+        DoesNotFitError: more memory than there is: before the run, or during it, and then a failed record was saved.
         KeyboardInterrupt: after a partial record was saved.
     """
     draft = Draft(model=request.model, task=request.task, request=request.to_dict(), out=out)
-    draft.environment = environment.collect()
     try:
-        if is_article(request):
-            from bench.workloads.article import task as article_task
-
-            article_task.measure(request, draft, say)
-        else:
-            from bench.workloads.language import task as language_task
-
-            language_task.measure(request, draft, hub_id, say)
+        draft.environment = environment.collect()
+        _fill(draft, request, hub_id, say)
     except KeyboardInterrupt:
-        if is_main():
-            draft.save("partial", "interrupted by the user")
-            say(f"kept what was measured: {draft.path}")
+        _keep(draft, "partial", "interrupted by the user")
+        say(f"kept what was measured: {draft.path}")
         raise
     except SixndError:
+        draft.discard()
         raise
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
         if not _is_out_of_memory(error):
-            draft.save("failed", f"{type(error).__name__}: {str(error)[:500]}")
+            _keep(draft, "failed", f"{type(error).__name__}: {str(error)[:MAX_REASON]}")
             raise
-        draft.save("failed", "out of memory")
+        _keep(draft, "failed", "out of memory")
         raise DoesNotFitError(
             f"out of memory during {request.task}; take a smaller --batch or --seq-len, or slices with --layers; "
             f"kept what was measured: {draft.path}"
@@ -66,6 +62,25 @@ def is_article(request: Request) -> bool:
     return request.config.get("model_type") == "dense_network" or (request.model == "tiny-gpt" and request.task == "train")
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def _fill(draft: Draft, request: Request, hub_id: str | None, say: Say) -> None:
+    if is_article(request):
+        from bench.workloads.article import task as article_task
+
+        article_task.measure(request, draft, say)
+    else:
+        from bench.workloads.language import task as language_task
+
+        language_task.measure(request, draft, hub_id, say)
+
+
+def _keep(draft: Draft, status: str, reason: str) -> None:
+    if is_main():
+        draft.save(status, reason)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch's allocators raise RuntimeError, Python MemoryError, and a mapped file OSError."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+    return isinstance(error, MemoryError) or any(
+        words in text for words in ("out of memory", "can't allocate memory", "cannot allocate memory")
+    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from bench.request import Request
 from estimators.architectures.decoder import Decoder
-from estimators.estimate import estimate
+from estimators.estimate import estimate, memory
+from estimators.formulas import six_nd, two_n
 from estimators.inference import generation
-from estimators.rules import rules
+from estimators.rules import Rule, rules
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
 
 
@@ -32,21 +34,40 @@ def workload_of(request: Request) -> Workload:
     return Workload(phase="prefill", batch=rows, seq_len=request.seq_len or 1, dtype=dtype)
 
 
+def decode_workload(request: Request, step: int) -> Workload:
+    """Decode step number `step`, from 0: it finds the prompt and as many new tokens in the cache."""
+    first = workload_of(request)
+    return Workload(phase="decode", batch=first.batch, context_len=first.seq_len + step, dtype=first.dtype)
+
+
+def num_decode_steps(request: Request) -> int:
+    """Forward passes after the prefill, which gives the first token itself."""
+    return (request.new_tokens or 1) - 1 if request.task in ("generate", "decode") else 0
+
+
+def memory_needed(model: Model, request: Request) -> dict[str, int]:
+    """Bytes by part that a run holds at its fullest: a training step, or the last decode step."""
+    steps = num_decode_steps(request)
+    workload = decode_workload(request, steps - 1) if steps else workload_of(request)
+    return memory(model.ops(workload), workload)
+
+
 def predict(model: Model, request: Request, hardware: Hardware | None) -> dict[str, Any]:
     """The estimate of a run, as stored in its record.
 
     Returns:
-        params, embedding_params, params_by_component; memory_bytes by part; phases: name to flop by convention,
-        min_flop, min_bytes, bound_s (None without hardware), steps in one sample; rules: of the main step.
+        params, embedding_params, params_by_component; memory_bytes by part; phases: by name what one timed sample is:
+        flop by convention, min_flop, min_bytes, bound_s (None without hardware), rule_flop and rule_bytes (the rule of
+        thumb), for decode also `steps`, one by one; rules: of the training step, or of the prefill and the median decode step.
+        A device without a published peak for the dtype gives no bound.
     """
     workload = workload_of(request)
-    first = estimate(Case(model=model, workload=workload, hardware=hardware))
-    phases: dict[str, Any] = {}
-    memory = dict(first.memory_bytes)
-    if request.task == "train":
-        phases["train_step"] = _phase([first])
-    else:
-        phases["prefill"] = _phase([first])
+    bounding = hardware if hardware and workload.dtype in hardware.peak_flop_per_s else None
+    first = estimate(Case(model=model, workload=workload, hardware=bounding))
+    main = "train_step" if request.task == "train" else "prefill"
+    phases: dict[str, Any] = {main: _phase([first], [workload])}
+    stated = [_rule_row(rule, main) for rule in rules(model, workload)]
+    steps = num_decode_steps(request)
     if request.task in ("generate", "decode"):
         whole = generation(
             model,
@@ -55,29 +76,34 @@ def predict(model: Model, request: Request, hardware: Hardware | None) -> dict[s
             batch=request.batch or 1,
             beams=request.num_beams or 1,
             dtype=workload.dtype,
-            hardware=hardware,
+            hardware=bounding,
         )
-        memory = whole.peak_memory_bytes
-        if whole.decode:
-            phases["decode"] = _phase(whole.decode[len(whole.decode) // 2 :][:1]) | {"steps": _steps(whole.decode, whole.prompt_tokens)}
+        decode = [decode_workload(request, i) for i in range(steps)]
+        if steps:
+            median = steps // 2
+            phases["decode"] = _phase([whole.decode[median]], [decode[median]]) | {"steps": _steps(whole.decode, decode)}
+            stated += [_rule_row(rule, "decode") for rule in rules(model, decode[median])]
         if request.task == "generate":
-            phases["generate"] = _phase([whole.prefill, *whole.decode])
+            phases["generate"] = _phase([whole.prefill, *whole.decode], [workload, *decode])
     return {
         "params": first.params,
         "embedding_params": first.embedding_params,
         "params_by_component": dict(first.params_by_component),
-        "memory_bytes": memory,
+        "memory_bytes": memory_needed(model, request),
         "phases": phases,
-        "rules": [_rule_row(rule) for rule in rules(model, workload)],
+        "rules": stated,
         "hardware": hardware.id if hardware else None,
         "peak_flop_per_s": hardware.peak_flop_per_s.get(workload.dtype) if hardware else None,
         "peak_bytes_per_s": hardware.memory_bytes_per_s if hardware else None,
     }
 
 
-def _phase(steps: Sequence[Estimate]) -> dict[str, Any]:
-    """One timed sample: the sum over its steps. The decode phase is its median step, `steps` lists them all."""
+def _phase(steps: Sequence[Estimate], workloads: Sequence[Workload]) -> dict[str, Any]:
+    """One timed sample: the sum over its steps."""
     bounds = [step.step_time_bound_s for step in steps]
+    params = steps[0].params
+    tokens = sum(workload.num_tokens for workload in workloads)
+    training = workloads[0].phase == "train"
     return {
         "flop": {name: sum(step.flop[name] for step in steps) for name in steps[0].flop},
         "forward_flop": sum(step.forward_flop for step in steps),
@@ -86,18 +112,27 @@ def _phase(steps: Sequence[Estimate]) -> dict[str, Any]:
         "min_bytes": sum(step.min_bytes for step in steps),
         "bound_s": None if None in bounds else sum(b for b in bounds if b is not None),
         "bound_by": steps[0].bound_by if len(steps) == 1 else "",
+        "rule_flop": (six_nd if training else two_n)(params, tokens),
+        "rule_bytes": sum(params * workload.dtype_bytes for workload in workloads),
     }
 
 
-def _steps(decode: Iterable[Estimate], prompt_tokens: int) -> list[dict[str, Any]]:
+def _steps(decode: Sequence[Estimate], workloads: Sequence[Workload]) -> list[dict[str, Any]]:
     return [
-        {"context_len": prompt_tokens + i, "flop": step.flop["full"], "min_bytes": step.min_bytes, "bound_s": step.step_time_bound_s}
-        for i, step in enumerate(decode)
+        {
+            "context_len": workload.context_len,
+            "flop": step.flop["full"],
+            "min_flop": step.min_flop,
+            "min_bytes": step.min_bytes,
+            "bound_s": step.step_time_bound_s,
+        }
+        for step, workload in zip(decode, workloads, strict=True)
     ]
 
 
-def _rule_row(rule: Any) -> dict[str, Any]:
+def _rule_row(rule: Rule, phase: str) -> dict[str, Any]:
     return {
+        "phase": phase,
         "name": rule.name,
         "formula": rule.formula,
         "flop": rule.flop,
@@ -108,9 +143,7 @@ def _rule_row(rule: Any) -> dict[str, Any]:
     }
 
 
-def at_depth(model: Model, layers: int) -> Model:
+def at_depth(model: Model, layers: int) -> Decoder:
     """The same model with fewer layers of true width."""
-    import dataclasses
-
     assert isinstance(model, Decoder)
     return dataclasses.replace(model, layers=layers, name=f"{model.name} ({layers} layers)")

@@ -185,7 +185,7 @@ class Draft:
         self.warnings: list[Finding] = []
         self.unavailable: dict[str, str] = {}
         self.path = out / f"{self.run_id}.json"
-        _try_folder(out)
+        self._made = _make_folder(out)
 
     def add_phase(self, phase: Phase) -> None:
         """Keep a phase; an interrupted one is kept first and then stops the run by raising KeyboardInterrupt."""
@@ -222,16 +222,24 @@ class Draft:
         write(measurement, self.path)
         return measurement
 
+    def discard(self) -> None:
+        """Give the run up: folders that were made for its record go, unless another run has filled them meanwhile."""
+        with contextlib.suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
+
 
 def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", Path(text).name)[:40] or "model"
 
 
-def _try_folder(out: Path) -> None:
+def _make_folder(out: Path) -> list[Path]:
+    """Make the folder and try it; the folders that had to be made, innermost first."""
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=out, prefix=".try-"):
-            pass
+            return missing
     except OSError as error:
         raise UnavailableError(f"cannot write records to {str(out)!r}: {error.strerror}; name a writable folder with --out") from None
 

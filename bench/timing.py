@@ -23,8 +23,9 @@ StoppedBy = Literal["count", "time", "target", "interrupt"]
 OnSample = Callable[[str, float], None]
 """Called between samples, outside the timed region, with "warmup" or "steady" and the sample in seconds per call."""
 
-LEAST_TICKS = 1000
-"""A sample shorter than this many clock resolutions is off by more than about 0.1 % through the clock alone."""
+LEAST_TICKS, WANTED_TICKS = 100, 1000
+"""Clock resolutions in a sample: below the first the clock alone is off by more than about 1 %, which is reported;
+steps that may be repeated are, up to the second."""
 
 UNSTABLE_FRACTION = 0.1
 """Robust relative spread above which a reader is warned; pyperf warns at the same share of the mean."""
@@ -200,9 +201,9 @@ def _repeated(step: Step, calls: int) -> Step:
 
 
 def _calls_needed(per_call_s: float, resolution_s: float, most: int) -> int:
-    if most == 1 or per_call_s >= LEAST_TICKS * resolution_s:
+    if most == 1 or per_call_s >= WANTED_TICKS * resolution_s:
         return 1
-    return min(most, math.ceil(LEAST_TICKS * resolution_s / per_call_s)) if per_call_s > 0 else most
+    return min(most, math.ceil(WANTED_TICKS * resolution_s / per_call_s)) if per_call_s > 0 else most
 
 
 def _is_narrow(samples_s: Sequence[float], fraction: float) -> bool:

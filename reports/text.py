@@ -30,9 +30,14 @@ def _wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
     """Lines of at most `width`; a word or address that is longer stays whole, so that it can be copied."""
     if width is None or _display_width(text) <= width:
         return [text]
-    import textwrap  # deferred: short cells need no wrapping
-
-    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
+    lines, line = [], ""
+    for word in text.split():
+        joined = f"{line} {word}" if line else word
+        if line and _display_width(joined) > width:
+            lines.append(line)
+            joined = indent + word
+        line = joined
+    return [*lines, line]
 
 
 def _column_widths(headers: list[str], cells: list[list[str]], aligns: list[str], width: int | None) -> list[int]:

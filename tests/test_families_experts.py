@@ -443,7 +443,13 @@ def test_one_expert_more_per_token_is_noticed() -> None:
         agree(wrong, module, STEPS[0])
 
 
-MIXTRAL: Config = {"model_type": "mixtral", "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2}
+MIXTRAL: Config = {
+    "model_type": "mixtral",
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_hidden_layers": 2,
+}
 QWEN: Config = {**MIXTRAL, "model_type": "qwen2_moe"}
 LLAMA_4: Config = {**MIXTRAL, "model_type": "llama4_text"}
 

@@ -68,7 +68,7 @@ def test_phi_2s_claim_implies_63_to_65_percent_by_the_rule_of_thumb() -> None:
 
 
 def test_a_claim_above_the_peak_is_refused() -> None:
-    with pytest.raises(PhysicsError, match="463705 % of the dense bf16 peak.*that is impossible"):
+    with pytest.raises(PhysicsError, match=r"463705 % of the dense bf16 peak.*that is impossible"):
         implied_utilization(10**24, hardware=A100, num_devices=8, wall_s=DAY_S)
 
 

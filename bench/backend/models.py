@@ -41,9 +41,8 @@ def hf_config(config: Mapping[str, Any]) -> Any:
     fields = {key: value for key, value in config.items() if key not in ("model_type", "auto_map", "architectures", "dtype", "torch_dtype")}
     try:
         return AutoConfig.for_model(config["model_type"], **fields)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        first_line = str(error).strip().splitlines()[0][:160] if str(error) else type(error).__name__
-        raise BadConfigError(f"transformers refuses this configuration ({config.get('model_type')!r}): {first_line}") from None
+    except Exception as error:  # a field that makes no sense fails wherever transformers first uses it
+        raise BadConfigError(f"transformers refuses this configuration ({config.get('model_type')!r}): {_reason(error)}") from None
 
 
 def language_model(
@@ -63,11 +62,17 @@ def language_model(
     options = {} if experts is None else {"experts_implementation": experts}
     try:
         model: nn.Module = AutoModelForCausalLM.from_config(parsed, attn_implementation=attn, dtype=dtype, **options)
-    except (ValueError, ImportError) as error:
-        raise BadConfigError(
-            f"transformers cannot build {config['model_type']!r} with {attn} attention: {str(error).splitlines()[0][:160]}"
-        ) from None
+    except (MemoryError, RuntimeError):  # the device's affair, not the configuration's
+        raise
+    except Exception as error:
+        raise BadConfigError(f"transformers cannot build {config['model_type']!r} with {attn} attention: {_reason(error)}") from None
     return model
+
+
+def _reason(error: Exception) -> str:
+    """The first line of a library's complaint, with its kind, since that of a KeyError is but a name."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
 
 
 def random_language_model(config: Mapping[str, Any], *, attn: str, dtype: torch.dtype, device: torch.device, seed: int) -> nn.Module:

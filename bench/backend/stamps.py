@@ -1,12 +1,15 @@
-"""Points in time inside somebody else's loop: host time on a CPU, device events on CUDA, so that nothing waits inside."""
+"""Points in time inside somebody else's loop: host time, or on CUDA device events, so that nothing waits inside."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
+
+from estimators.units import KILO
 
 
 class Stamps:
@@ -14,11 +17,20 @@ class Stamps:
 
     On CUDA a mark is an event on the current stream: it costs a few microseconds and no synchronisation, and is read
     after the loop.
+
+    Args:
+        on_forward: called after each pass, outside its marks, with "steady" and the host's seconds since the one before.
+
+    Attributes:
+        shapes: rows and tokens of every pass, in order.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device) -> None:
+    def __init__(self, module: nn.Module, device: torch.device, on_forward: Callable[[str, float], None] | None = None) -> None:
         self._module = module
+        self._device = device
         self._cuda = device.type == "cuda"
+        self._on_forward = on_forward
+        self._last_s = 0.0
         self._marks: list[tuple[Any, Any]] = []
         self._before: Any = None
         self._handles: list[Any] = []
@@ -26,6 +38,8 @@ class Stamps:
 
     def _mark(self) -> Any:
         if not self._cuda:
+            if self._device.type == "mps":
+                torch.mps.synchronize()
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
         event.record()
@@ -39,7 +53,12 @@ class Stamps:
 
         def after(*_: Any) -> None:
             self._marks.append((self._before, self._mark()))
+            if self._on_forward is not None:
+                now_s = time.perf_counter()
+                self._on_forward("steady", now_s - self._last_s)
+                self._last_s = now_s
 
+        self._last_s = time.perf_counter()
         self._handles = [self._module.register_forward_pre_hook(before, with_kwargs=True), self._module.register_forward_hook(after)]
         return self
 
@@ -52,4 +71,4 @@ class Stamps:
         if not self._cuda:
             return tuple(end - start for start, end in self._marks)
         torch.cuda.synchronize()
-        return tuple(start.elapsed_time(end) / 1000 for start, end in self._marks)
+        return tuple(start.elapsed_time(end) / KILO for start, end in self._marks)

@@ -86,7 +86,7 @@ def dispatch(argv: Sequence[str]) -> int:
         RequestError: the request was wrong.
         PhysicsError: the answer would be a figure that no machine can produce.
     """
-    if argv and argv[0] in ("-h", "--help", "help"):
+    if argv and argv[0] in ("-h", "--help"):
         print(help_text())
         return 0
     if argv and argv[0] == "--version":

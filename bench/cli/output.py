@@ -11,7 +11,8 @@ from contextlib import suppress
 from estimators.errors import UnavailableError
 from reports.table import RENDERERS, Table, render
 
-MAX_TEXT_WIDTH = 140
+FILE_WIDTH, MIN_WIDTH, MAX_WIDTH = 120, 60, 140
+"""Columns of text in a file or pipe, and the limits in a terminal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +30,10 @@ def emit(tables: Sequence[Table], args: argparse.Namespace) -> None:
     Raises:
         UnavailableError: the file or standard output cannot be written.
     """
-    rendered = render(tables, args.format, width=_text_width()) + "\n"
     if args.output is not None:
-        write_whole(args.output, rendered)
+        write_whole(args.output, render(tables, args.format, width=FILE_WIDTH) + "\n")
         return
+    rendered = render(tables, args.format, width=_text_width()) + "\n"
     with suppress(AttributeError):  # a stream that somebody put in place of stdout takes any character
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
@@ -45,11 +46,11 @@ def emit(tables: Sequence[Table], args: argparse.Namespace) -> None:
 
 
 def _text_width() -> int:
-    """Columns of the terminal, within what is pleasant to read; a file or pipe gets the same on every machine."""
+    """Columns of the terminal, within what is pleasant to read; a pipe gets the same on every machine."""
     try:
-        return max(60, min(MAX_TEXT_WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns))
+        return max(MIN_WIDTH, min(MAX_WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns))
     except (OSError, ValueError, AttributeError):
-        return 120
+        return FILE_WIDTH
 
 
 def write_whole(path: str, text: str) -> None:

@@ -1,7 +1,8 @@
-"""Tables from the records of earlier runs.
+"""Tables from the records of earlier runs: one row for each in a folder, or all tables of one.
 
 python -m bench report runs/
 python -m bench report runs/ --format csv --output journey.csv
+python -m bench report runs/20260101T120000.000Z-phi-2-generate-1-abcd1234.json
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Report; files that are no readable record are named on stderr and left out. 1 if a check of any record failed."""
     from bench.record import read_folder
-    from reports.journey import num_failed, tables
 
     records, problems = read_folder(args.folder)
     for problem in problems:
         print("warning:", " ".join(problem.split()), file=sys.stderr)
-    output.emit(tables(records), args)
+    from reports.journey import details, num_failed, tables
+
+    output.emit(details(records[0]) if args.folder.is_file() else tables(records), args)
     return 1 if num_failed(records) else 0

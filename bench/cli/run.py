@@ -105,13 +105,19 @@ def _say(text: str) -> None:
         print(f"· {text}", file=sys.stderr, flush=True)
 
 
+def _config_name(path: str) -> str:
+    """What to call a model that has no name but its file's, or where that is config.json, its folder's."""
+    given = Path(path).resolve()
+    return given.parent.name if given.name == "config.json" else given.stem if given.is_file() else given.name
+
+
 def _request(args: argparse.Namespace, model: str | None = None) -> tuple[Request, str | None]:
     """The request of the command line, and the model's name in the hub's cache."""
     hub_id = None
     if args.config is not None and model is None:
         from estimators.hf_config import read_config
 
-        name, config = Path(args.config).stem if Path(args.config).is_file() else Path(args.config).name, read_config(args.config)
+        name, config = _config_name(args.config), read_config(args.config)
     else:
         from estimators.registry import model_entry
 

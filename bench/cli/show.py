@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--context-len",
         type=arguments.count("context-len", minimum=0, maximum=arguments.MAX_LENGTH),
         metavar="NUM",
-        help="tokens in the cache before a decode step; one less than --seq-len by default",
+        help="tokens in the cache before a decode step; --seq-len by default, one less where the positions end there",
     )
     arguments.add_dtype(group)
     group.add_argument(
@@ -80,7 +80,9 @@ def workloads(args: argparse.Namespace, model: Model) -> dict[str, Workload]:
     recompute: Recompute = "full" if args.convention == "hardware" else "none"
     sizes: dict[Phase, tuple[int, int]] = {"forward": (seq_len, 0)}
     if arguments.generates(model):
-        context_len = seq_len - 1 if args.context_len is None else args.context_len
+        fits = not getattr(model, "positions", 0) or seq_len < arguments.longest_sequence(model)
+        default = seq_len if fits else seq_len - 1
+        context_len = default if args.context_len is None else args.context_len
         arguments.sequence_length(model, context_len + 1)
         sizes |= {"prefill": (seq_len, 0), "decode": (1, context_len)}
     sizes["train"] = (seq_len, 0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.backend.ceilings import bandwidth_ceiling, matmul_ceiling
+import torch
+
+from bench.backend.ceilings import bandwidth_ceiling, cache_bytes, matmul_ceiling
 from bench.backend.device import Device
 from bench.record import Draft
 from estimators.errors import DoesNotFitError
@@ -14,17 +16,22 @@ RUNTIME_BYTES = GIBI
 """Beside the model: Python, torch and transformers, and the kernels' scratch space."""
 
 
+def demanded_bytes(parts: Mapping[str, int]) -> int:
+    """What a run must find free: its parts and the runtime around them."""
+    return sum(parts.values()) + RUNTIME_BYTES
+
+
 def demand_memory(what: str, parts: Mapping[str, int], device: Device, mend: str) -> None:
     """Hold the memory estimate against what the device has, before anything is allocated.
 
     Args:
         parts: bytes by part.
-        mend: the flag that makes it fit.
+        mend: how to make it fit.
 
     Raises:
         DoesNotFitError: one line: what is needed, what there is, which flag makes it fit.
     """
-    needed, available = sum(parts.values()) + RUNTIME_BYTES, device.memory_available_bytes()
+    needed, available = demanded_bytes(parts), device.memory_available_bytes()
     if needed > available:
         listed = ", ".join(f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in parts.items())
         raise DoesNotFitError(
@@ -34,7 +41,10 @@ def demand_memory(what: str, parts: Mapping[str, int], device: Device, mend: str
 
 
 def add_ceilings(draft: Draft, device: Device, dtype: str) -> None:
-    """Matmul and bandwidth rates of this machine, measured just before the run."""
+    """Matmul and bandwidth rates of this machine, measured just before the run, and the caches that may beat the second."""
+    draft.environment.setdefault("device", {})["cache_bytes"] = (
+        torch.cuda.get_device_properties(device.index).L2_cache_size if device.kind == "cuda" else cache_bytes()
+    )
     for ceiling in (matmul_ceiling(device, dtype), bandwidth_ceiling(device)):
         draft.ceilings.append(ceiling)
 

@@ -71,5 +71,5 @@ def _check(request: Request, model: Decoder) -> None:
         raise BadValueError(
             f"--layers {request.layers} is out of range; expected 2 to {model.layers}: slices of half and of all of them are measured"
         )
-    if request.layers is not None and request.task == "generate":
-        raise BadValueError("--layers measures single steps; use it with --task train, --task prefill or --task decode")
+    if request.task == "train" and seq_len < 2:
+        raise BadValueError(f"--seq-len {seq_len} leaves no next token to learn; expected 2 or more")

@@ -11,7 +11,7 @@ def grouped(value: float) -> str:
     >>> grouped(26619.4), grouped(3.14159)
     ('26,619', '3.14')
     """
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if 100 <= value < 1e9 else f"{value:.3g}"
 
 
 def days(value: float) -> str:

@@ -53,8 +53,10 @@ def training_table(candidates: Sequence[Candidate]) -> Table:
     rows: list[dict[str, Value]] = [_row(candidate) for candidate in ordered]
     reference = next(c.study for c in ordered if c.study)
     refused = any(candidate.reason for candidate in ordered)
-    source = {c.study.utilization_source for c in ordered if c.study}
-    said_by = source.pop() if len(source) == 1 else "median of the published runs on each device's architecture"
+    if any(len(c.study.runs) > 1 for c in ordered if c.study):
+        said_by = "median of the published runs on each device's architecture; --utilization sets one for all"
+    else:
+        said_by = reference.utilization_source
     seen = [f"price of {c.hardware.id}: {price_text(c.study.price)}, {c.study.price.source}" for c in ordered if c.study and c.study.price]
     return Table(
         title=f"Training {reference.model.name} on {reference.work_text}, {_count_text(reference)} of each kind",

@@ -23,8 +23,8 @@ from reports.views.formats import rate
 
 NO_HARDWARE = "time bounds: none, name a device with --hardware."
 BOUND_NOTE = (
-    "bound: physics, never beaten: the larger of FLOP that no kernel may skip / dense peak and bytes that must move / bandwidth. "
-    "Real kernels need more; no efficiency hides in it."
+    "at least: physics, never beaten by one device: the larger of FLOP that no kernel may skip / dense peak and bytes that must "
+    "move / bandwidth. Real kernels need more; no efficiency hides in it."
 )
 
 Steps = Mapping[str, tuple[Workload, Estimate]]
@@ -38,6 +38,24 @@ def hardware_line(hardware: Hardware | None, dtype: str) -> list[str]:
     return [
         f"{hardware.id}: dense {dtype} peak {format_flop_rate(hardware.peak(dtype))}, {format_byte_rate(hardware.memory_bytes_per_s)}, "
         f"{format_bytes(hardware.memory_bytes)} ({hardware.source.title})"
+    ]
+
+
+def _bound_notes(hardware: Hardware | None, num_bytes: int) -> list[str]:
+    """What a bound means, and what it does not where one device is too small.
+
+    Args:
+        num_bytes: weights and KV cache.
+    """
+    if hardware is None:
+        return [NO_HARDWARE]
+    least = math.ceil(num_bytes / hardware.memory_bytes)
+    if least == 1:
+        return [BOUND_NOTE]
+    return [
+        BOUND_NOTE,
+        f"One {hardware.id} cannot hold the {format_bytes(num_bytes)} of weights and KV cache: at least {format_int(least)} devices are "
+        "needed, and n of them, perfectly split, are bound by 1/n of these times.",
     ]
 
 
@@ -94,7 +112,7 @@ def steps_table(name: str, steps: Steps, *, hardware: Hardware | None, conventio
         ],
         rows=rows,
         notes=[
-            *([BOUND_NOTE] if hardware else [NO_HARDWARE]),
+            *_bound_notes(hardware, max(sum(cost.memory_bytes.values()) for w, cost in steps.values() if w.phase != "train")),
             "bytes moved: at least, each weight once per pass and the KV cache; training adds the optimizer's reads and writes.",
         ],
         facts=_facts(steps, convention),
@@ -180,8 +198,8 @@ def generation_table(
     bound = made.bound_s
     generated = batch * made.new_tokens
     headline = f"Generating {format_int(made.new_tokens)} tokens after {format_int(made.prompt_tokens)} with {name}"
-    if bound:
-        headline += f": at least {format_duration(bound)}, at most {rate(generated / bound)} new tokens/s"
+    if bound and hardware:
+        headline += f": at least {format_duration(bound)}, at most {rate(generated / bound)} new tokens/s on one {hardware.id}"
     cache = made.peak_memory_bytes.get("kv_cache", 0)
     return Table(
         title=headline,
@@ -200,7 +218,7 @@ def generation_table(
         rows=rows,
         notes=[
             f"KV cache at the end: {format_bytes(cache)}. The first new token comes from the prefill.",
-            *([BOUND_NOTE] if hardware else [NO_HARDWARE]),
+            *_bound_notes(hardware, sum(made.peak_memory_bytes.values())),
         ],
         facts={
             "generation_flop": made.flop[convention],

@@ -10,7 +10,7 @@ from bench.request import Request
 from bench.workloads.article.hyperparameters import Plan, configure, plan
 from bench.workloads.article.ranks import is_main, start_promised_ranks
 
-__all__ = ["Plan", "configure", "is_main", "plan", "run", "start_promised_ranks", "steady_batch"]
+__all__ = ["Plan", "check", "configure", "is_main", "plan", "run", "start_promised_ranks", "steady_batch"]
 
 
 def steady_batch(request: Request) -> int:
@@ -27,6 +27,17 @@ def steady_batch(request: Request) -> int:
     return views.load(request.data, seed=request.seed, days=decided.days).num_train(decided.days)
 
 
+def check(request: Request) -> None:
+    """Refuse now whatever `run` would refuse: flags, device, dtype, the user's data. Imports torch; takes a second at most.
+
+    Raises:
+        BadValueError, UnavailableError: the request cannot be trained; one line says why.
+    """
+    from bench.workloads.article.workload import prepare
+
+    prepare(request)
+
+
 def run(request: Request, draft: Draft) -> None:
     """Train the model that the request describes, and add what was measured and learned to the draft.
 
@@ -38,6 +49,6 @@ def run(request: Request, draft: Draft) -> None:
         BadValueError, UnavailableError: the request cannot be trained; one line says why.
         KeyboardInterrupt: interrupted; what was measured so far is in the draft.
     """
-    from bench.workloads.article.workload import measure
+    from bench.workloads.article.workload import train_and_report
 
-    measure(request, draft)
+    train_and_report(request, draft)

@@ -17,7 +17,10 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 
 class Rows(Dataset[Batch]):
-    """Samples as whole tensors; index `len(rows)` is the filler. Batches are taken in one piece: per-sample fetching would outweigh the step."""
+    """Samples as whole tensors; index `len(rows)` is the filler.
+
+    A batch is taken in one piece: fetching sample by sample would outweigh the step.
+    """
 
     def __init__(self, inputs: Tensor, targets: Tensor) -> None:
         assert len(inputs) == len(targets)

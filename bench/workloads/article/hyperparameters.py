@@ -12,6 +12,7 @@ from estimators.errors import BadValueError
 NUM_MAIL_FEATURES = 57
 """Inputs of the spam classifier: 48 words, 6 characters and 3 measures of capital letters, as in UCI Spambase."""
 
+OPTIMIZERS = ("sgd", "adamw")
 MAX_DAYS, MAX_NEURONS, MAX_HIDDEN_LAYERS = 365, 16_384, 128
 MAX_EPOCHS, MAX_BATCH, MAX_LEARNING_RATE = 1_000_000, 2**20, 100.0
 
@@ -23,12 +24,15 @@ class Defaults:
     Attributes:
         batch: samples per optimizer step; None takes every training sample in one step.
         optimizer: sgd is plain gradient descent without momentum; adamw has PyTorch's betas and weight decay 0.01.
+        warmup_fraction: the learning rate rises from 0 over this part of the steps and falls back to 0 over the
+            rest; None keeps it as it is.
     """
 
     epochs: int
     batch: int | None
     learning_rate: float
     optimizer: str
+    warmup_fraction: float | None = None
 
 
 LINEAR = Defaults(epochs=1000, batch=None, learning_rate=0.01, optimizer="sgd")
@@ -44,7 +48,7 @@ DEFAULTS = {
     "sigmoid-100": Defaults(epochs=150, batch=64, learning_rate=3e-3, optimizer="adamw"),
     "mlp": Defaults(epochs=100, batch=64, learning_rate=3e-3, optimizer="adamw"),
     "spam": Defaults(epochs=10, batch=64, learning_rate=1e-3, optimizer="adamw"),
-    "tiny-gpt": Defaults(epochs=4, batch=16, learning_rate=1e-3, optimizer="adamw"),
+    "tiny-gpt": Defaults(epochs=4, batch=16, learning_rate=3e-3, optimizer="adamw", warmup_fraction=0.05),
 }
 
 _LIKE = {"views": "mlp", "mails": "spam", "text": "tiny-gpt"}
@@ -59,7 +63,7 @@ class Plan:
         subject: what the data are about: views (regression), mails (classification) or text (generation).
         config: the network, with the flags applied.
         seq_len: tokens per sample; 1 for networks without a sequence.
-        epochs, batch, learning_rate, optimizer: see Defaults.
+        epochs, batch, learning_rate, optimizer, warmup_fraction: see Defaults.
     """
 
     subject: str
@@ -69,6 +73,7 @@ class Plan:
     batch: int | None
     learning_rate: float
     optimizer: str
+    warmup_fraction: float | None
 
     @property
     def days(self) -> int:
@@ -88,11 +93,17 @@ def configure(request: Request) -> dict[str, Any]:
     [28, 50, 50, 50, 1]
     """
     given = {name: getattr(request, name) for name in ("days", "neurons", "hidden_layers")}
-    given = {name: value for name, value in given.items() if value is not None and (name, value) != ("days", request.config.get("widths", [0])[0])}
+    given = {
+        name: value
+        for name, value in given.items()
+        if value is not None and (name, value) != ("days", request.config.get("widths", [0])[0])
+    }
     if not given:
         return dict(request.config)
     if request.config.get("model_type") != "dense_network":
-        raise BadValueError(f"{_flags(given)} cannot change {request.model}, which is no dense network; change its file and give it with --config")
+        raise BadValueError(
+            f"{_flags(given)} cannot change {request.model}, which is no dense network; change its file and give it with --config"
+        )
     _check_range("--days", request.days, MAX_DAYS)
     _check_range("--neurons", request.neurons, MAX_NEURONS)
     _check_range("--hidden-layers", request.hidden_layers, MAX_HIDDEN_LAYERS)
@@ -160,7 +171,8 @@ def plan(request: Request) -> Plan:
         epochs=defaults.epochs if request.epochs is None else request.epochs,
         batch=defaults.batch if request.batch is None else request.batch,
         learning_rate=rate,
-        optimizer=defaults.optimizer,
+        optimizer=_optimizer(request, defaults),
+        warmup_fraction=defaults.warmup_fraction,
     )
 
 
@@ -183,11 +195,18 @@ def _check_meaningless_flags(request: Request, about: str) -> None:
     unused = ["attn", "layers", "weights", "num_beams"] + ([] if about == "text" else ["new_tokens", "prompt"])
     given = [name for name in unused if getattr(request, name) not in (None, 0)]
     given += ["seq_len"] if about != "text" and request.seq_len not in (None, 1) else []
-    given += ["compile"] if request.compile else []
+    given += [name for name in ("compile", "trust_remote_code") if getattr(request, name)]
     given += ["recompute"] if request.recompute != "none" else []
     given += ["data"] if about == "text" and request.data is not None else []
     if given:
         raise BadValueError(f"{_flags(given)} has no meaning for the training of {request.model}; leave it out")
+
+
+def _optimizer(request: Request, defaults: Defaults) -> str:
+    optimizer = request.optimizer or defaults.optimizer
+    if optimizer not in OPTIMIZERS:
+        raise BadValueError(f"optimizer {optimizer[:40]!r} is unknown; expected one of: {', '.join(OPTIMIZERS)}")
+    return optimizer
 
 
 def _seq_len(request: Request, config: dict[str, Any]) -> int:

@@ -96,7 +96,9 @@ def _log_odds(features: Tensor, rates: Tensor) -> Tensor:
         expected = rate[None, :] * torch.tensor(LENGTHS, dtype=torch.float64)[:, None] / 100  # (lengths, words)
         words = counts @ expected.log().T - expected.sum(1) + torch.tensor(LENGTH_WEIGHTS, dtype=torch.float64).log()
         ends = torch.tensor(ends, dtype=torch.float64)
-        capitals = (runs - 1) * torch.tensor(beyond, dtype=torch.float64).log() - beyond + runs * ends.log() + (total - runs) * torch.log1p(-ends)
+        capitals = (
+            (runs - 1) * torch.tensor(beyond, dtype=torch.float64).log() - beyond + runs * ends.log() + (total - runs) * torch.log1p(-ends)
+        )
         log_likelihoods.append(torch.logsumexp(words, dim=1) + capitals)
     prior = torch.tensor(SPAM_FRACTION / (1 - SPAM_FRACTION), dtype=torch.float64).log()
     return log_likelihoods[1] - log_likelihoods[0] + prior

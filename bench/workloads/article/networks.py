@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -31,10 +32,12 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     if config.get("model_type") == "gpt2":
         return language_model(config)
     if config.get("model_type") != "dense_network":
-        raise BadConfigError(f"model_type {str(config.get('model_type'))[:40]!r} is no network of the article; expected dense_network or gpt2")
+        raise BadConfigError(
+            f"model_type {str(config.get('model_type'))[:40]!r} is no network of the article; expected dense_network or gpt2"
+        )
     widths = config["widths"]
     layers: list[nn.Module] = []
-    for i, (d_in, d_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (d_in, d_out) in enumerate(pairwise(widths)):
         if i > 0:
             layers.append(_activation(config))
         layers.append(nn.Linear(d_in, d_out))

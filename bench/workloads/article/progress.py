@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -30,11 +31,11 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.stop()
 
-    def show(self, epoch: int, losses: dict[str, float] | None) -> None:
-        """Show that `epoch` epochs are done, a few times per second at most."""
+    def show(self, epoch: int, curve: Sequence[dict[str, float]]) -> None:
+        """Show that `epoch` epochs are done, and the latest losses; a few times per second at most."""
         text = f"training {self._name}"
-        if losses:
-            text += f"  train {losses['train_loss']:.4f}  held out {losses['heldout_loss']:.4f}"
+        if curve:
+            text += f"  train {curve[-1]['train_loss']:.4f}  held out {curve[-1]['heldout_loss']:.4f}"
         now = time.monotonic()
         if now - self._drawn >= REFRESH_S:
             self._drawn = now

@@ -13,10 +13,18 @@ RANK_VARIABLES = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RA
 
 _SIZE_VARIABLES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
+_LAUNCHERS = ("launch", "launch.py", "accelerate-launch", "accelerate.commands.launch")
+"""Words, folders left out, after which the options of accelerate's launcher follow."""
+
 
 def is_main() -> bool:
     """Whether this process is the one that prints and saves: rank 0, or the only one."""
     return all(int(os.environ.get(name) or 0) == 0 for name in RANK_VARIABLES)
+
+
+def asked_for_cpu(environment: Mapping[str, str]) -> bool:
+    """Whether accelerate's launcher was told to keep off the GPU."""
+    return environment.get("ACCELERATE_USE_CPU", "").casefold() in ("1", "true")
 
 
 def start_promised_ranks() -> None:
@@ -54,8 +62,8 @@ def start_promised_ranks() -> None:
 
 def promised_ranks_missing(environment: Mapping[str, str]) -> bool:
     """Whether accelerate's launcher for a single process was asked for several, and no MPI started them."""
-    launched = "ACCELERATE_MIXED_PRECISION" in environment and environment.get("ACCELERATE_USE_CPU", "").casefold() in ("1", "true")
-    return launched and "MASTER_ADDR" in environment and not any(name in environment for name in (*_SIZE_VARIABLES, *RANK_VARIABLES))
+    several = asked_for_cpu(environment) and "ACCELERATE_MIXED_PRECISION" in environment and "MASTER_ADDR" in environment
+    return several and not any(name in environment for name in (*_SIZE_VARIABLES, *RANK_VARIABLES))
 
 
 def promised_num_ranks(launcher: Sequence[str]) -> int | None:
@@ -67,7 +75,7 @@ def promised_num_ranks(launcher: Sequence[str]) -> int | None:
     Returns:
         None where the words are not those of accelerate's launcher.
     """
-    starts = [i for i, word in enumerate(launcher) if os.path.basename(word) in ("launch", "accelerate-launch", "accelerate.commands.launch")]
+    starts = [i for i, word in enumerate(launcher) if os.path.basename(word) in _LAUNCHERS]
     if not starts:
         return None
     from accelerate.commands.config import load_config_from_file

@@ -27,7 +27,9 @@ def sample_sizes(request: Request, decided: Plan) -> tuple[str, int]:
     prompt = request.prompt or PROMPT
     unknown = sorted(set(prompt) - set(text.alphabet()))
     if unknown:
-        raise BadValueError(f"the prompt has characters that {request.model} does not know: {''.join(unknown)[:40]!r}; it knows {text.alphabet()!r}")
+        raise BadValueError(
+            f"the prompt has characters that {request.model} does not know: {''.join(unknown)[:40]!r}; it knows {text.alphabet()!r}"
+        )
     room = int(decided.config.get("n_positions", 1024)) - len(prompt)
     new_tokens = room if request.new_tokens is None else request.new_tokens
     if not 1 <= new_tokens <= room:
@@ -60,5 +62,5 @@ def write_sample(request: Request, draft: Draft, decided: Plan, model: nn.Module
     sample = "".join(characters)
     right, complete = text.grammatical_lines(sample if sample.startswith("\n") else "\n" + sample)
     draft.learning |= {"sample": sample, "sample_lines": complete, "sample_grammatical_lines": right}
-    draft.proof["num_generated_tokens"] = num_written
+    draft.proof |= {"num_expected_new_tokens": new_tokens, "num_new_tokens": num_written}
     draft.add_phase(Phase(name="generate", samples_s=(seconds,), items_per_sample=num_written, item="token"))

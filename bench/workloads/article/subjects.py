@@ -71,7 +71,7 @@ def _views(request: Request, plan: Plan) -> Subject:
     inputs, targets = torch.tensor(cut.inputs), torch.tensor(cut.targets)[:, None]
     facts: dict[str, Any] = {
         "data": series.label,
-        "loss": "mean squared error of a day's views, in training standard deviations squared",
+        "loss_unit": "mean squared error of a day's views, in squared standard deviations of the training days",
         "normalised_by": {"mean_views": cut.mean, "std_views": cut.std},
         "baseline_losses": views.naive_losses(series, cut),
     }
@@ -107,7 +107,7 @@ def _mails(request: Request, plan: Plan) -> Subject:
     rate = found.labels[:num_train].double().mean().clamp(1e-6, 1 - 1e-6)
     facts: dict[str, Any] = {
         "data": found.label,
-        "loss": "cross-entropy of a mail's class, in nats",
+        "loss_unit": "nats per mail (cross-entropy of its class)",
         "baseline_losses": {"share of spam in training": -float(torch.where(heldout == 1, rate.log(), torch.log1p(-rate)).mean())},
         "baseline_accuracy": float((heldout == (1 if rate > 0.5 else 0)).double().mean()),
     }
@@ -136,7 +136,9 @@ def _next_character(outputs: Tensor, targets: Tensor) -> Tensor:
 def _text(request: Request, plan: Plan) -> Subject:
     vocabulary = int(plan.config.get("vocab_size", 0))
     if vocabulary < len(text.alphabet()):
-        raise BadValueError(f"{request.model} has a vocabulary of {vocabulary}; its text has {len(text.alphabet())} characters: expected at least as many")
+        raise BadValueError(
+            f"{request.model} has a vocabulary of {vocabulary}; its text has {len(text.alphabet())} characters: expected at least as many"
+        )
     count = TRAIN_WINDOWS + HELDOUT_WINDOWS
     index = {character: i for i, character in enumerate(text.alphabet())}
     written = text.generate(count * plan.seq_len, request.seed)
@@ -153,7 +155,7 @@ def _text(request: Request, plan: Plan) -> Subject:
         losses=_next_character,
         facts={
             "data": f"synthetic, seed {request.seed}",
-            "loss": "cross-entropy of the next character, in nats per character",
+            "loss_unit": "nats per character (cross-entropy of the next one)",
             "baseline_losses": {
                 "every character equally likely": math.log(len(text.alphabet())),
                 "how common each character is": text.unigram_entropy_nats(),

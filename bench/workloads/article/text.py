@@ -137,8 +137,9 @@ def ideal_losses(window: str) -> list[float]:
                 if rest[0] == character:
                     after[rest[1:]] = after.get(rest[1:], 0.0) + weight * probability
         assert after, f"the grammar cannot have written {window!r}"
-        losses.append(math.log(total / math.fsum(after.values())))
-        belief = after
+        seen = math.fsum(after.values())
+        losses.append(math.log(total / seen))
+        belief = {rest: weight / seen for rest, weight in after.items()}
     return losses
 
 

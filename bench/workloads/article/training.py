@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from bench.meters.clock import HostClock
+from bench.meters.clock import Clock
 from bench.workloads.article.batches import Batch
-from bench.workloads.article.engine import largest, synchronizer
+from bench.workloads.article.engine import any_rank
 from bench.workloads.article.hyperparameters import Plan
 from bench.workloads.article.networks import run
 from bench.workloads.article.subjects import Score
 
-Loader = DataLoader[Batch]
+INTERRUPT_WAIT_S = 0.5
 
 
 @dataclass(slots=True)
@@ -48,87 +52,115 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When to stop before the last epoch: after so many optimizer steps, or seconds; None never does."""
+    """When to stop at the latest: after so many epochs, optimizer steps, seconds. None never stops."""
 
-    steps: int | None
-    seconds: float | None
+    epochs: int
+    steps: int | None = None
+    max_time_s: float | None = None
 
 
-def optimizer_of(plan: Plan, model: nn.Module) -> torch.optim.Optimizer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trainer:
+    """What a step needs, as accelerate prepared it.
+
+    Attributes:
+        schedule: changes the learning rate after every step; None where it stays.
+        losses: outputs and targets to one loss per sample.
+        batch: samples of a step, over all ranks.
+    """
+
+    accelerator: Accelerator
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: Any
+    losses: Score
+    batch: int
+
+    def step(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> None:
+        """Forward, loss, backward (with it the mean of the gradients over the ranks), optimizer.
+
+        The loss is the mean over the batch of all ranks: each rank adds up its own samples' losses and scales
+        by ranks / batch, because the ranks' gradients are then averaged.
+
+        Accelerate's own bookkeeping is in the time. It takes a good 0.1 ms on a CPU: nothing to a language model,
+        but more than all the arithmetic of a linear regression.
+        """
+        outputs = run(self.model, inputs)
+        loss = self.losses(outputs, targets) @ weights * (self.accelerator.num_processes / self.batch)
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        self.optimizer.zero_grad()
+
+
+def optimizer_of(plan: Plan, model: nn.Module) -> Optimizer:
     """Plain gradient descent, or AdamW with PyTorch's betas and weight decay."""
     kind: Any = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[plan.optimizer]
-    optimizer: torch.optim.Optimizer = kind(model.parameters(), lr=plan.learning_rate)
+    optimizer: Optimizer = kind(model.parameters(), lr=plan.learning_rate)
     return optimizer
 
 
-def train(
-    accelerator: Accelerator,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loader: Loader,
-    losses: Score,
-    *,
-    batch: int,
-    epochs: int,
-    limits: Limits,
-    after_epoch: Callable[[int], None],
-) -> Log:
-    """Train, and take the time of every optimizer step.
+def schedule_of(plan: Plan, optimizer: Optimizer, num_steps: int) -> LambdaLR | None:
+    """The learning rate's rise and fall over `num_steps` steps; None where it stays."""
+    if plan.warmup_fraction is None:
+        return None
+    rising = max(1, int(num_steps * plan.warmup_fraction))
+    return LambdaLR(optimizer, lambda step: min((step + 1) / rising, (num_steps - step) / max(1, num_steps - rising), 1.0))
 
-    A step is forward, loss, backward (with it the sum of gradients over the ranks) and the optimizer, all through
-    accelerate; its batch is already on the device. Fetching batches shows in the epochs' times only.
+
+def train(trainer: Trainer, loader: DataLoader[Batch], limits: Limits, clock: Clock, *, after_epoch: Callable[[int], None]) -> Log:
+    """Train, and take the time of every optimizer step. Its batch is on the device before: fetching shows in the epochs only.
 
     Args:
-        model, optimizer, loader: as accelerate prepared them.
-        batch: samples of a step over all ranks. The step's loss is the mean over them: each rank adds its samples'
-            losses and scales by ranks / batch, since the ranks' gradients are averaged.
         after_epoch: called with the number of epochs done, outside all timing.
 
     Returns:
         the log; an interrupted training (Ctrl-C) returns what it has, with stopped_by "interrupt".
     """
-    clock = HostClock(synchronizer(accelerator))
-    scale = accelerator.num_processes / batch
     log = Log()
-    began = clock.now()
-
-    def step(inputs: Tensor, targets: Tensor, weights: Tensor) -> None:
-        loss = (losses(run(model, inputs), targets) * weights).sum() * scale
-        accelerator.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad()
-
     try:
-        for epoch in range(1, epochs + 1):
-            epoch_began = clock.now()
-            for inputs, targets, weights in loader:
-                seconds = clock.time(lambda batch=(inputs, targets, weights): step(*batch))
-                log.steps.append((seconds, int(weights.sum())))
-                if _is_over(accelerator, log, limits, clock.now() - began):
-                    return log
-            log.epoch_s.append(clock.now() - epoch_began)
-            after_epoch(epoch)
+        _train(trainer, loader, limits, clock, log, after_epoch)
     except KeyboardInterrupt:
         log.stopped_by = "interrupt"
     return log
 
 
+def _train(trainer: Trainer, loader: DataLoader[Batch], limits: Limits, clock: Clock, log: Log, after_epoch: Callable[[int], None]) -> None:
+    began = clock.now()
+    try:
+        for epoch in range(1, limits.epochs + 1):
+            epoch_began = clock.now()
+            for batch in loader:
+                seconds = clock.time(partial(trainer.step, *batch))
+                log.steps.append((seconds, int(batch[2].sum())))
+                if _is_over(trainer.accelerator, log, limits, clock.now() - began):
+                    return
+            log.epoch_s.append(clock.now() - epoch_began)
+            after_epoch(epoch)
+    except RuntimeError:
+        # Another rank that was interrupted first breaks the connection; our own interrupt is then on its way.
+        if trainer.accelerator.num_processes > 1:
+            time.sleep(INTERRUPT_WAIT_S)
+        raise
+
+
 def _is_over(accelerator: Accelerator, log: Log, limits: Limits, elapsed_s: float) -> bool:
     """Whether a limit is reached. The ranks agree on the time, or one would wait for the others' gradients forever."""
-    if limits.seconds is not None and largest(accelerator, elapsed_s) >= limits.seconds:
+    if limits.max_time_s is not None and any_rank(accelerator, elapsed_s >= limits.max_time_s):
         log.stopped_by = "time"
         return True
     return limits.steps is not None and len(log.steps) >= limits.steps
 
 
-def score(accelerator: Accelerator, model: nn.Module, loader: Loader, scores: Mapping[str, Score]) -> dict[str, float]:
-    """Means of per-sample scores over all samples of a loader, fillers left out, summed over the ranks."""
+def score(accelerator: Accelerator, model: nn.Module, loader: DataLoader[Batch], scores: Mapping[str, Score]) -> dict[str, float]:
+    """Means of per-sample scores over all samples of a loader, summed over the ranks; fillers weigh nothing."""
     sums = torch.zeros(len(scores) + 1, device=accelerator.device)
     model.eval()
     with torch.no_grad():
         for inputs, targets, weights in loader:
             outputs = run(model, inputs)
-            sums += torch.stack([*((s(outputs, targets) * weights).sum() for s in scores.values()), weights.sum()])
+            sums += torch.stack([*(each(outputs, targets) @ weights for each in scores.values()), weights.sum()])
     model.train()
     *totals, count = accelerator.reduce(sums, "sum").tolist()
     return {name: total / count for name, total in zip(scores, totals, strict=True)}

@@ -14,7 +14,7 @@ FIRST_DAY = datetime.date(2017, 1, 1)
 NUM_DAYS = 1826
 """2017 to 2021."""
 HELDOUT_FRACTION = 0.2
-"""The last fifth in time is held out: of the synthetic days exactly the 365 of 2021. Never drawn at random: the future is what is predicted."""
+"""The last fifth in time is held out, of the synthetic days the 365 of 2021; not drawn at random, since the future is to be predicted."""
 LONGEST_WINDOW = 56
 """Every model predicts the same days, from the 57th on, so that the losses of 1 and of 56 days can be compared."""
 MIN_PREDICTED_DAYS = 50
@@ -97,10 +97,7 @@ def load(data: str | None, *, seed: int, days: int) -> Views:
         BadValueError: a malformed row, named by its line, too few days for a model that looks back `days` days, or no variation.
         UnavailableError: the file cannot be read.
     """
-    if data is None:
-        series = synthetic(seed)
-    else:
-        series = Views(views=read_views(data), expected=None, label=data)
+    series = synthetic(seed) if data is None else Views(views=read_views(data), expected=None, label=data)
     needed = first_predicted(days) + MIN_PREDICTED_DAYS
     if len(series.views) < needed:
         raise BadValueError(
@@ -109,7 +106,9 @@ def load(data: str | None, *, seed: int, days: int) -> Views:
         )
     past = series.views[: -series.num_heldout()]
     if min(past) == max(past):
-        raise BadValueError(f"{series.label!r} has {past[0]:g} views on every training day; expected numbers that vary: there is nothing to learn")
+        raise BadValueError(
+            f"{series.label!r} has {past[0]:g} views on every training day; expected numbers that vary: there is nothing to learn"
+        )
     return series
 
 

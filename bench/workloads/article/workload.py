@@ -4,185 +4,134 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import Tensor, nn
 
-from bench.record import Draft, Finding, Phase
+from bench.backend.device import Device
+from bench.record import Draft, Phase
 from bench.request import Request
-from bench.workloads.article import subjects
+from bench.workloads.article import findings, subjects
 from bench.workloads.article.batches import loader
-from bench.workloads.article.engine import PRECISIONS, engine, slowest, summed, threads
+from bench.workloads.article.engine import device_of, engine, slowest, summed, threads
 from bench.workloads.article.hyperparameters import Plan, plan
-from bench.workloads.article.memory import peak_memory
+from bench.workloads.article.interrupts import one_interrupt
 from bench.workloads.article.networks import build
 from bench.workloads.article.progress import Progress
-from bench.workloads.article.sample import write_sample
-from bench.workloads.article.training import Limits, Log, optimizer_of, score, train
+from bench.workloads.article.sample import sample_sizes, write_sample
+from bench.workloads.article.training import Limits, Trainer, optimizer_of, schedule_of, score, train
+from bench.workloads.preparation import add_peak_memory
 
-WARMUP_STEPS, WARMUP_SHARE = 10, 10
-"""The first steps allocate and choose kernels: 10 of them are kept apart, but never more than a tenth of all."""
 DENSE_THREADS = 1
 """A dense step of the article takes under a millisecond, less than threads need to meet: a second one only adds waiting."""
 CURVE_POINTS = 20
 SCORING_BATCH = {"views": 4096, "mails": 4096, "text": 32}
-"""Samples scored at once; no gradients, so this only bounds memory."""
+"""Samples scored at once, without gradients: it only bounds the memory."""
 
 
-def measure(request: Request, draft: Draft) -> None:
+def prepare(request: Request) -> tuple[Plan, subjects.Subject]:
+    """The training decided and its data drawn or read: whatever can be refused is refused here.
+
+    Raises:
+        BadValueError, UnavailableError: see hyperparameters.plan, engine.device_of, sample.sample_sizes, subjects.load.
+    """
+    decided = plan(request)
+    device_of(request)
+    if decided.subject == "text":
+        sample_sizes(request, decided)
+    return decided, subjects.load(request, decided)
+
+
+def train_and_report(request: Request, draft: Draft) -> None:
     """Train what the request describes and add what was seen to the draft. Only the main rank's draft is filled.
 
     Raises:
-        BadValueError, UnavailableError: see hyperparameters.plan, subjects.load, engine.engine.
+        BadValueError, UnavailableError: see prepare.
         KeyboardInterrupt: interrupted; what was measured so far is in the draft.
     """
-    decided = plan(request)
     began = time.perf_counter()
-    subject = subjects.load(request, decided)
-    with engine(request) as accelerator, threads(DENSE_THREADS if decided.subject != "text" else None):
-        _measure(request, draft, decided, subject, accelerator, began)
+    decided, subject = prepare(request)
+    num_threads = None if decided.subject == "text" else DENSE_THREADS
+    with one_interrupt(), engine(request) as (accelerator, device), threads(num_threads):
+        _train_and_report(request, draft, decided, subject, accelerator, device, began)
 
 
-def _measure(request: Request, draft: Draft, decided: Plan, subject: subjects.Subject, accelerator: Accelerator, began: float) -> None:
-    num_ranks = accelerator.num_processes
+def _train_and_report(
+    request: Request, draft: Draft, decided: Plan, subject: subjects.Subject, accelerator: Accelerator, device: Device, began: float
+) -> None:
+    main, num_ranks = accelerator.is_main_process, accelerator.num_processes
     batch = decided.batch or len(subject.train)
+    device.reset_peak()
     set_seed(request.seed)
     network = build(decided.config)
     before = [p.detach().clone() for p in network.parameters()]
+    shuffled_by = None if batch == len(subject.train) else request.seed
+    train_loader = loader(subject.train, batch, num_ranks=num_ranks, seed=shuffled_by)
+    optimizer = optimizer_of(decided, network)
+    schedule = schedule_of(decided, optimizer, decided.epochs * len(train_loader))
     scoring = SCORING_BATCH[decided.subject]
-    model, optimizer, train_loader, seen_loader, heldout_loader = accelerator.prepare(
+    model, optimizer, schedule, train_loader, seen, unseen = accelerator.prepare(
         network,
-        optimizer_of(decided, network),
-        loader(subject.train, batch, num_ranks=num_ranks, seed=request.seed),
+        optimizer,
+        schedule,
+        train_loader,
         loader(subject.train.first(subject.num_scored), scoring, num_ranks=num_ranks, seed=None),
         loader(subject.heldout, scoring, num_ranks=num_ranks, seed=None),
     )
-    load_s = time.perf_counter() - began
-    if accelerator.is_main_process:
-        _note_decisions(draft, decided, accelerator, batch)
-        draft.add_phase(Phase(name="load", samples_s=(load_s,), item="model"))
+    if main:
+        findings.note_decisions(draft, decided, accelerator, batch)
+        draft.add_phase(Phase(name="load", samples_s=(time.perf_counter() - began,), item="model"))
         draft.learning |= subject.facts | {"num_train": len(subject.train), "num_heldout": len(subject.heldout)}
 
-    everything = {"loss": subject.losses, **subject.scores}
-    loss_first = score(accelerator, model, seen_loader, everything)["loss"]
+    scores = {"loss": subject.losses, **subject.scores}
+    loss_first = score(accelerator, model, seen, scores)["loss"]
     curve: list[dict[str, float]] = []
-    ticks = {math.ceil(i * decided.epochs / CURVE_POINTS) for i in range(1, CURVE_POINTS + 1)}
-
-    with Progress(request.model, decided.epochs, shown=accelerator.is_main_process) as progress:
+    drawn = {math.ceil(i * decided.epochs / CURVE_POINTS) for i in range(1, CURVE_POINTS + 1)}
+    trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=schedule, losses=subject.losses, batch=batch)
+    clock = device.clock()
+    with Progress(request.model, decided.epochs, shown=main) as progress:
 
         def after_epoch(epoch: int) -> None:
-            if epoch in ticks:
-                seen = score(accelerator, model, seen_loader, {"loss": subject.losses})["loss"]
-                unseen = score(accelerator, model, heldout_loader, {"loss": subject.losses})["loss"]
-                curve.append({"epoch": epoch, "train_loss": seen, "heldout_loss": unseen})
-            progress.show(epoch, curve[-1] if curve else None)
+            if epoch in drawn:
+                losses = {
+                    f"{name}_loss": score(accelerator, model, rows, scores)["loss"] for name, rows in (("train", seen), ("heldout", unseen))
+                }
+                curve.append({"epoch": epoch, **losses})
+            progress.show(epoch, curve)
 
-        log = train(
-            accelerator,
-            model,
-            optimizer,
-            train_loader,
-            subject.losses,
-            batch=batch,
-            epochs=decided.epochs,
-            limits=Limits(steps=request.steps, seconds=request.max_time_s),
-            after_epoch=after_epoch,
-        )
+        limits = Limits(epochs=decided.epochs, steps=request.steps, max_time_s=request.max_time_s)
+        log = train(trainer, train_loader, limits, clock, after_epoch=after_epoch)
 
-    after = list(accelerator.unwrap_model(model).parameters())
-    proof = {"num_steps": len(log.steps), "num_ranks": num_ranks, "params_changed": _all_changed(before, after)}
-    if log.stopped_by == "interrupt":
-        if accelerator.is_main_process:
-            _keep_interrupted(draft, subject, log, proof, batch, loss_first, curve)
-        raise KeyboardInterrupt
-    scores = {f"train_{k}": v for k, v in score(accelerator, model, seen_loader, everything).items()}
-    scores |= {f"heldout_{k}": v for k, v in score(accelerator, model, heldout_loader, everything).items()}
-    step_s, epoch_s = slowest(accelerator, log.step_s), slowest(accelerator, log.epoch_s)
-    proof["num_samples"] = summed(accelerator, log.num_samples)
-    memory_bytes, unavailable = peak_memory(accelerator)
-    if not accelerator.is_main_process:
-        return
-    draft.memory_bytes |= memory_bytes
-    draft.unavailable |= unavailable
-    draft.proof |= proof
-    _keep_finite(draft, draft.proof, {"loss_first": loss_first, "loss_last": scores["train_loss"]})
-    _keep_finite(draft, draft.learning, scores)
-    if all(math.isfinite(value) for value in scores.values()):
-        draft.learning |= subject.derived(scores)
-        draft.learning["curve"] = [point for point in curve if all(map(math.isfinite, point.values()))]
-        if decided.subject == "text":
-            write_sample(request, draft, decided, accelerator.unwrap_model(model))
-    _add_times(draft, subject, batch, len(train_loader), step_s, epoch_s, log.stopped_by)
-
-
-def _note_decisions(draft: Draft, decided: Plan, accelerator: Accelerator, batch: int) -> None:
-    """Write into the record what the request left open."""
-    dtypes = {precision: dtype for dtype, precision in PRECISIONS.items()}
-    draft.request |= {
-        "config": decided.config,
-        "batch": batch,
-        "seq_len": decided.seq_len,
-        "epochs": decided.epochs,
-        "learning_rate": decided.learning_rate,
-        "optimizer": decided.optimizer,
-        "dtype": dtypes[accelerator.mixed_precision],
-        "device": str(accelerator.device),
-        "num_ranks": accelerator.num_processes,
-        "num_threads": torch.get_num_threads(),
+    after = [p.detach().to("cpu") for p in accelerator.unwrap_model(model).parameters()]
+    proof = {
+        "num_steps": len(log.steps),
+        "num_ranks": num_ranks,
+        "num_params": sum(p.numel() for p in after),
+        "params_changed": all(not torch.equal(a, b) for a, b in zip(before, after, strict=True)),
     }
-
-
-def _all_changed(before: list[Tensor], after: list[nn.Parameter]) -> bool:
-    """Whether training moved every parameter tensor."""
-    return all(not torch.equal(b, a.detach().to(b.device)) for b, a in zip(before, after, strict=True))
-
-
-def _keep_finite(draft: Draft, part: dict[str, Any], values: dict[str, float]) -> None:
-    """Keep the values that are numbers; the others become None, with the reason and the way out."""
-    for name, value in values.items():
-        if math.isfinite(value):
-            part[name] = value
-            continue
-        part[name] = None
-        draft.unavailable[name] = f"the training diverged: {name} is {value}"
-        finding = Finding(code="Diverged", text="the training diverged, its loss is no number any more", advice="lower --learning-rate")
-        if finding not in draft.warnings:
-            draft.warnings.append(finding)
-
-
-def _keep_interrupted(
-    draft: Draft, subject: subjects.Subject, log: Log, proof: dict[str, Any], batch: int, loss_first: float, curve: list[dict[str, float]]
-) -> None:
-    """Keep what an interrupted training has, without asking the other ranks, which may be gone."""
-    draft.proof |= proof | {"num_samples": len(log.steps) * batch}
-    _keep_finite(draft, draft.proof, {"loss_first": loss_first})
-    draft.learning["curve"] = [point for point in curve if all(map(math.isfinite, point.values()))]
-    for name in ("loss_last", "train_loss", "heldout_loss"):
-        draft.unavailable[name] = "the training was interrupted"
-    if proof["num_ranks"] > 1:
-        draft.unavailable["slowest_rank"] = "the training was interrupted; step times are those of rank 0"
-    steps_per_epoch = max(1, len(subject.train) // batch)
-    _add_times(draft, subject, batch, steps_per_epoch, tuple(log.step_s), tuple(log.epoch_s), log.stopped_by)
-
-
-def _add_times(
-    draft: Draft, subject: subjects.Subject, batch: int, steps_per_epoch: int, step_s: tuple[float, ...], epoch_s: tuple[float, ...], stopped_by: str
-) -> None:
-    """Add the epochs and then the steps, since an interrupted phase ends the run."""
-    if epoch_s:
-        items = steps_per_epoch * batch * subject.items_per_row
-        draft.add_phase(Phase(name="epoch", samples_s=epoch_s, items_per_sample=items, item=subject.item))
-    warmup = min(WARMUP_STEPS, len(step_s) // WARMUP_SHARE)
-    draft.add_phase(
-        Phase(
-            name="train_step",
-            samples_s=step_s[warmup:],
-            warmup_s=step_s[:warmup],
-            items_per_sample=batch * subject.items_per_row,
-            item=subject.item,
-            stopped_by=stopped_by,
-        )
-    )
+    step_s, epoch_s = tuple(log.step_s), tuple(log.epoch_s)
+    reached: dict[str, float] = {}
+    if log.stopped_by != "interrupt":
+        step_s, epoch_s = slowest(accelerator, step_s), slowest(accelerator, epoch_s)
+        proof["num_samples"] = summed(accelerator, log.num_samples)
+        for name, rows in (("train", seen), ("heldout", unseen)):
+            reached |= {f"{name}_{key}": value for key, value in score(accelerator, model, rows, scores).items()}
+    if not main:
+        if log.stopped_by == "interrupt":
+            raise KeyboardInterrupt
+        return
+    draft.proof |= proof
+    findings.keep_finite(draft, draft.proof, {"loss_first": loss_first})
+    findings.keep_curve(draft, curve)
+    add_peak_memory(draft, device)
+    if log.stopped_by == "interrupt":
+        findings.keep_interrupted(draft, len(log.steps), batch, num_ranks)
+    else:
+        findings.keep_finite(draft, draft.proof, {"loss_last": reached["train_loss"]})
+        findings.keep_finite(draft, draft.learning, reached)
+        if all(map(math.isfinite, reached.values())):
+            draft.learning |= subject.derived(reached)
+            if decided.subject == "text":
+                write_sample(request, draft, decided, accelerator.unwrap_model(model))
+    findings.add_times(draft, subject, batch, step_s=step_s, epoch_s=epoch_s, clock=clock.name, stopped_by=log.stopped_by)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,11 +13,16 @@ from torch import nn
 
 from bench.backend.device import Device
 from bench.backend.stamps import Stamps
+from bench.progress import sampling
 from bench.record import Draft, Phase
 from bench.request import Request
+from bench.timing import Samples, StoppedBy
 
 ARTICLE_SAMPLING = {"no_repeat_ngram_size": 2, "top_k": 50, "top_p": 0.95, "temperature": 0.7}
 """The article's own arguments. Beam search without sampling ignores the last three, in the article's call as here."""
+
+DEFAULT_GENERATIONS = 3
+DEFAULT_TIME_S = 60.0
 
 
 def generate_kwargs(request: Request) -> dict[str, Any]:
@@ -31,6 +38,31 @@ def generate_kwargs(request: Request) -> dict[str, Any]:
     }
 
 
+def planned_shapes(request: Request) -> list[tuple[int, int]]:
+    """Rows and tokens of every forward pass that the estimate counts: one prefill of all rows, then single tokens."""
+    rows = (request.batch or 1) * (request.num_beams or 1)
+    return [(rows, request.seq_len or 0)] + [(rows, 1)] * ((request.new_tokens or 1) - 1)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What whole generations took: in all, in their forward passes, and between those. All in seconds, in order."""
+
+    generate_s: list[float] = field(default_factory=list)
+    prefill_s: list[float] = field(default_factory=list)
+    decode_s: list[float] = field(default_factory=list)
+    between_s: list[float] = field(default_factory=list)
+    shapes: list[list[tuple[int, int]]] = field(default_factory=list)
+
+    def add(self, total_s: float, stamps: Stamps) -> None:
+        prefill_s, *decode_s = stamps.forward_s()
+        self.generate_s.append(total_s)
+        self.prefill_s.append(prefill_s)
+        self.decode_s.extend(decode_s)
+        self.between_s.append(total_s - prefill_s - sum(decode_s))
+        self.shapes.append(stamps.shapes)
+
+
 def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device) -> torch.Tensor | None:
     """Warm up with two tokens, then time whole generations until `steps` or `max_time_s`, one at least.
 
@@ -38,73 +70,88 @@ def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, dev
     logits processing, cache reordering), and the proof: tokens generated, rows and lengths of every forward pass.
 
     Returns:
-        The last output's token ids; None when interrupted before the first generation ended.
+        The last output's token ids.
+
+    Raises:
+        KeyboardInterrupt: after the phases that there are were added.
     """
     kwargs = generate_kwargs(request)
-    prompt = request.seq_len or 0
-    generate_s: list[float] = []
-    prefill_s: list[float] = []
-    decode_s: list[float] = []
-    between_s: list[float] = []
-    context_lens: list[int] = []
-    stopped_by, output, as_planned = "count", None, True
-    clock_name = "device-event" if device.torch_device.type == "cuda" else "host"
+    prompt, new_tokens = request.seq_len or 0, request.new_tokens or 1
+    most = request.steps or DEFAULT_GENERATIONS
+    taken, output = _Taken(), None
+    stopped_by: StoppedBy = "count"
+    if request.compile:
+        model.forward = torch.compile(model.forward, dynamic=True)
+    warmup_s, _, _ = _once(model, ids, kwargs | {"max_length": prompt + min(2, new_tokens), "min_length": 0}, device)
     start = time.perf_counter()
-    warmup = _once(model, ids, kwargs | {"max_length": prompt + min(2, request.new_tokens or 1), "min_length": 0}, device)
     try:
-        while len(generate_s) < (request.steps or 3):
-            total_s, stamps, output = _once(model, ids, kwargs, device)
-            forwards = stamps.forward_s()
-            as_planned = as_planned and stamps.shapes == _planned_shapes(request)
-            generate_s.append(total_s)
-            prefill_s.append(forwards[0])
-            decode_s.extend(forwards[1:])
-            context_lens.extend(range(prompt, prompt + len(forwards) - 1))
-            between_s.append(total_s - sum(forwards))
-            if time.perf_counter() - start > (request.max_time_s or 60.0):
-                stopped_by = "time"
-                break
+        with sampling("forward passes", max_samples=most * new_tokens) as on_sample:
+            while len(taken.generate_s) < most:
+                total_s, stamps, output = _once(model, ids, kwargs, device, on_sample)
+                taken.add(total_s, stamps)
+                if time.perf_counter() - start > (request.max_time_s or DEFAULT_TIME_S):
+                    stopped_by = "time"
+                    break
     except KeyboardInterrupt:
         stopped_by = "interrupt"
-    rows = ids.shape[0] * (request.num_beams or 1)
-    new_tokens = request.new_tokens or 0
-    if output is not None:
-        draft.proof |= {
-            "num_new_tokens": int(output.shape[1]) - prompt,
-            "num_expected_new_tokens": new_tokens,
-            "num_forward_passes": 1 + len(decode_s) // max(1, len(generate_s)),
-            "forward_shapes_as_planned": as_planned,
-            "num_distinct_new_tokens": len(set(output[0, prompt:].tolist())),
-        }
-    phases = [
-        Phase(name="prefill", samples_s=tuple(prefill_s), items_per_sample=rows * prompt, clock=clock_name, stopped_by="count"),
-        Phase(name="decode", samples_s=tuple(decode_s), items_per_sample=rows, context_lens=tuple(context_lens), clock=clock_name),
-        Phase(name="between", samples_s=tuple(between_s), items_per_sample=ids.shape[0] * new_tokens),
-        Phase(
-            name="generate",
-            samples_s=tuple(generate_s),
-            warmup_s=(warmup[0],),
-            items_per_sample=ids.shape[0] * new_tokens,
-            stopped_by=stopped_by,
-        ),
-    ]
-    for phase in phases:
-        if phase.samples_s or phase.stopped_by == "interrupt":
-            draft.add_phase(phase)
+    if output is not None and taken.shapes:
+        draft.proof |= _proof(taken, output, request)
+    _add_phases(taken, request, draft, device, warmup_s, stopped_by)
     return output
 
 
-def _once(model: nn.Module, ids: torch.Tensor, kwargs: dict[str, Any], device: Device) -> tuple[float, Stamps, torch.Tensor]:
+def _once(
+    model: nn.Module, ids: torch.Tensor, kwargs: dict[str, Any], device: Device, on_sample: Callable[[str, float], None] | None = None
+) -> tuple[float, Stamps, torch.Tensor]:
     device.synchronize()
     start = time.perf_counter()
-    with Stamps(model, device.torch_device) as stamps, torch.inference_mode(), warnings.catch_warnings():
+    with Stamps(model, device.torch_device, on_sample) as stamps, torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         output = model.generate(ids, attention_mask=torch.ones_like(ids), **kwargs)
         device.synchronize()
     return time.perf_counter() - start, stamps, output
 
 
-def _planned_shapes(request: Request) -> list[tuple[int, int]]:
-    """Rows and tokens of every forward pass that the estimate counts: one prefill of all rows, then single tokens."""
-    rows = (request.batch or 1) * (request.num_beams or 1)
-    return [(rows, request.seq_len or 0)] + [(rows, 1)] * ((request.new_tokens or 1) - 1)
+def _proof(taken: _Taken, output: torch.Tensor, request: Request) -> dict[str, Any]:
+    prompt = request.seq_len or 0
+    planned = planned_shapes(request)
+    return {
+        "num_new_tokens": int(output.shape[1]) - prompt,
+        "num_expected_new_tokens": request.new_tokens,
+        "num_forward_passes": len(taken.shapes[-1]),
+        "num_expected_forward_passes": len(planned),
+        "forward_shapes_as_planned": all(shapes == planned for shapes in taken.shapes),
+        "num_distinct_new_tokens": len(set(output[0, prompt:].tolist())),
+    }
+
+
+def _add_phases(taken: _Taken, request: Request, draft: Draft, device: Device, warmup_s: float, stopped_by: StoppedBy) -> None:
+    """Add the parts and then the whole, since an interrupted phase ends the run."""
+    prompt, new_tokens, prompts = request.seq_len or 0, request.new_tokens or 1, request.batch or 1
+    rows = prompts * (request.num_beams or 1)
+    steps_each = [len(shapes) - 1 for shapes in taken.shapes]
+    clock = device.clock()
+
+    def samples(seconds: list[float], name: str, warmup: tuple[float, ...] = (), by: StoppedBy = "count") -> Samples:
+        return Samples(
+            steady_s=tuple(seconds),
+            warmup_s=warmup,
+            calls_per_sample=1,
+            settled=None,
+            stopped_by=by,
+            clock=name,
+            resolution_s=clock.resolution_s,
+        )
+
+    def add(phase: Phase) -> None:
+        if phase.samples_s or phase.stopped_by == "interrupt":
+            draft.add_phase(phase)
+
+    decode = samples(taken.decode_s, clock.name)
+    whole = samples(taken.generate_s, "host", (warmup_s,), stopped_by)
+    draft.warnings += [*decode.findings("decode"), *whole.findings("generate")]
+    contexts = [prompt + step for steps in steps_each for step in range(steps)]
+    add(samples(taken.prefill_s, clock.name).to_phase("prefill", items_per_sample=rows * prompt))
+    add(decode.to_phase("decode", items_per_sample=rows, context_lens=contexts))
+    add(samples(taken.between_s, "host").to_phase("between", items_per_sample=prompts * new_tokens))
+    add(whole.to_phase("generate", items_per_sample=prompts * new_tokens))

@@ -10,34 +10,46 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.backend import device as devices
 from bench.backend.models import random_language_model
 from bench.request import Request
 from estimators.errors import BadConfigError, UnavailableError
 
 RANDOM_WEIGHTS = "random weights"
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tokenizer_config.json")
+MAX_REASON = 160
+"""Characters of a library's own complaint that are passed on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Published or own weights on this machine.
+
+    Attributes:
+        place: what transformers loads: a folder, or a name in the hub's cache.
+        label: what every table says.
+    """
+
+    place: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A model ready to run.
-
-    Attributes:
-        weights: what every table says: "random weights", or the checkpoint's name.
-        load_s: seconds that it took.
-    """
+    """A model ready to run, and the seconds that it took to get it there."""
 
     model: nn.Module
-    weights: str
     load_s: float
 
 
-def find_checkpoint(request: Request, hub_id: str | None) -> str | None:
-    """The checkpoint to load: the folder given, else the hub id if the local cache holds its weights, else None.
+def find_checkpoint(request: Request, hub_id: str | None) -> Checkpoint | None:
+    """The checkpoint to load: the folder given, else the hub's name if the local cache holds its weights, else None.
 
     Raises:
         UnavailableError: the folder given is not there or holds no checkpoint.
     """
-    if request.weights:
+    if request.weights is not None:
         folder = Path(request.weights)
         if not folder.is_dir():
             raise UnavailableError(
@@ -47,54 +59,91 @@ def find_checkpoint(request: Request, hub_id: str | None) -> str | None:
             raise UnavailableError(
                 f"{request.weights!r} holds no *.safetensors and no pytorch_model*.bin; give a folder that save_pretrained wrote"
             )
-        return str(folder)
-    if hub_id is None or request.layers is not None:
+        return Checkpoint(place=str(folder), label=f"checkpoint {folder.resolve().name}")
+    if hub_id is None or request.layers is not None or not _has(hub_id, WEIGHT_FILES):
         return None
+    return Checkpoint(place=hub_id, label=f"checkpoint {hub_id}")
+
+
+def _has(place: str, names: tuple[str, ...]) -> bool:
+    """Whether a folder, or the hub's local cache under a name, holds one of the files."""
+    if Path(place).is_dir():
+        return any((Path(place) / name).is_file() for name in names)
     from huggingface_hub import try_to_load_from_cache
 
-    found = (try_to_load_from_cache(hub_id, name) for name in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"))
-    return hub_id if any(isinstance(path, str) for path in found) else None
+    return any(isinstance(try_to_load_from_cache(place, name), str) for name in names)
 
 
-def load_tokenizer(checkpoint: str | None, trust_remote_code: bool) -> Any | None:
-    """The checkpoint's tokenizer, or None where there is none at hand."""
-    if checkpoint is None:
+def load_tokenizer(checkpoint: Checkpoint | None, trust_remote_code: bool) -> Any | None:
+    """The checkpoint's tokenizer, or None where there is none at hand.
+
+    transformers makes an empty tokenizer, which turns every text into nothing, for a checkpoint without its files.
+    """
+    if checkpoint is None or not _has(checkpoint.place, TOKENIZER_FILES):
         return None
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(checkpoint, local_files_only=True, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError, TypeError, AttributeError):
+        return AutoTokenizer.from_pretrained(checkpoint.place, local_files_only=True, trust_remote_code=trust_remote_code)
+    except Exception:  # a checkpoint without a usable tokenizer fails in many ways; random ids stand in, and every table says so
         return None
 
 
-def load(request: Request, checkpoint: str | None, *, dtype: torch.dtype, device: torch.device, config: dict[str, Any]) -> Loaded:
+def load(request: Request, checkpoint: Checkpoint | None, *, device: torch.device, config: dict[str, Any] | None = None) -> Loaded:
     """The model in evaluation mode on the device.
 
+    Stored weights are fp32 in training, where autocast computes in the request's dtype; else in the request's own.
+
+    Args:
+        config: of random weights; the request's unless given.
+
     Raises:
-        UnavailableError: the checkpoint cannot be read.
+        UnavailableError: the checkpoint cannot be read, or lacks weights.
         BadConfigError: it needs code of its own, which only --trust-remote-code allows.
     """
+    assert request.dtype is not None
+    dtype = torch.float32 if request.task == "train" else devices.dtype(request.dtype)
     start = time.perf_counter()
-    attn = request.attn or "sdpa"
     if checkpoint is None:
-        model = random_language_model(config, attn=attn, dtype=dtype, device=device, seed=request.seed)
-        return Loaded(model=model.eval(), weights=RANDOM_WEIGHTS, load_s=time.perf_counter() - start)
-    from transformers import AutoModelForCausalLM
+        model = random_language_model(config or request.config, attn=_attn(request), dtype=dtype, device=device, seed=request.seed)
+    else:
+        model = _from_checkpoint(request, checkpoint, dtype).to(device)
+    return Loaded(model=model.eval(), load_s=time.perf_counter() - start)
 
+
+def _attn(request: Request) -> str:
+    return request.attn or "sdpa"
+
+
+def _from_checkpoint(request: Request, checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # it would draw into files and pipes as well
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            checkpoint, local_files_only=True, dtype=dtype, attn_implementation=attn, trust_remote_code=request.trust_remote_code
+        model, info = AutoModelForCausalLM.from_pretrained(
+            checkpoint.place,
+            local_files_only=True,
+            dtype=dtype,
+            attn_implementation=_attn(request),
+            trust_remote_code=request.trust_remote_code,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, AttributeError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # transformers, safetensors and torch each raise exceptions of their own on a bad file
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:MAX_REASON]
         if "trust_remote_code" in str(error):
-            raise BadConfigError(f"{checkpoint!r} needs code of its own to run; only if you trust it, add --trust-remote-code") from None
-        raise UnavailableError(f"cannot load the checkpoint {checkpoint!r}: {line}") from None
-    except Exception as error:  # safetensors raises an exception class of its own
-        raise UnavailableError(f"cannot load the checkpoint {checkpoint!r}: {type(error).__name__}: {str(error)[:160]}") from None
-    return Loaded(
-        model=model.to(device).eval(),
-        weights=f"checkpoint {Path(checkpoint).name if request.weights else checkpoint}",
-        load_s=time.perf_counter() - start,
-    )
+            raise BadConfigError(
+                f"{checkpoint.place!r} needs code of its own to run; only if you trust it, add --trust-remote-code"
+            ) from None
+        raise UnavailableError(f"cannot load the checkpoint {checkpoint.place!r}: {reason}") from None
+    unusable = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
+    if unusable:
+        raise UnavailableError(
+            f"the checkpoint {checkpoint.place!r} has no fitting {unusable[0]} ({len(unusable)} weights in all), "
+            "which would be drawn at random; give the whole checkpoint with its own config.json"
+        )
+    loaded: nn.Module = model
+    return loaded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 from typing import Any
 
@@ -10,13 +9,14 @@ import torch
 
 from bench import stats
 from bench.backend.device import Device
-from bench.record import Draft, Phase
+from bench.record import Draft
 from bench.request import Request
-from bench.timing import OnSample
 from bench.workloads.language import steps, train
 from bench.workloads.language.loading import load
 
 LAYER_KEYS = ("num_hidden_layers", "n_layer")
+STEPS = {"train": (train.train, "train_step"), "prefill": (steps.prefill, "prefill"), "decode": (steps.decode, "decode")}
+"""Task to what times its step, and the name of the phase."""
 
 
 def depths(layers: int) -> tuple[int, int]:
@@ -37,9 +37,12 @@ def with_layers(config: dict[str, Any], layers: int) -> dict[str, Any]:
 def extrapolate(shallow: int, shallow_s: tuple[float, ...], deep: int, deep_s: tuple[float, ...], full: int) -> dict[str, Any]:
     """A line through the medians at two depths, read at the full depth.
 
+    With w = (full - shallow) / (deep - shallow) the value is (1 - w)·shallow median + w·deep median, and the scatter of
+    the medians' samples (1.4826 MAD) is carried there by the same weights, in quadrature.
+
     Returns:
-        value_s at full depth; per_layer_s and fixed_s of the line; residual_fraction: the samples' robust scatter about
-        their own medians, carried to the full depth by the line's arithmetic, as a share of value_s.
+        value_s at full depth; per_layer_s and fixed_s of the line; residual_fraction: the carried scatter over value_s,
+        None where value_s is not above 0.
 
     >>> extrapolate(2, (3.0,), 4, (5.0,), 32)["value_s"]
     33.0
@@ -49,9 +52,7 @@ def extrapolate(shallow: int, shallow_s: tuple[float, ...], deep: int, deep_s: t
     fixed_s = low - shallow * per_layer_s
     value_s = fixed_s + full * per_layer_s
     weight = (full - shallow) / (deep - shallow)
-    scatter = (
-        (weight * stats.MAD_TO_SIGMA * stats.mad(deep_s)) ** 2 + ((1 - weight) * stats.MAD_TO_SIGMA * stats.mad(shallow_s)) ** 2
-    ) ** 0.5
+    scatter_s = stats.MAD_TO_SIGMA * ((weight * stats.mad(deep_s)) ** 2 + ((1 - weight) * stats.mad(shallow_s)) ** 2) ** 0.5
     return {
         "shallow_layers": shallow,
         "deep_layers": deep,
@@ -59,40 +60,24 @@ def extrapolate(shallow: int, shallow_s: tuple[float, ...], deep: int, deep_s: t
         "per_layer_s": per_layer_s,
         "fixed_s": fixed_s,
         "value_s": value_s,
-        "residual_fraction": scatter / value_s if value_s > 0 else None,
+        "residual_fraction": scatter_s / value_s if value_s > 0 else None,
     }
 
 
-def run(
-    ids: torch.Tensor, request: Request, draft: Draft, device: Device, dtype: torch.dtype, full: int, on_sample: OnSample | None = None
-) -> None:
+def run(ids: torch.Tensor, request: Request, draft: Draft, device: Device, full: int) -> None:
     """Measure the request's task at two depths and extrapolate; weights are random, since no checkpoint is cut."""
     assert request.layers is not None
-    measured: list[tuple[int, Phase]] = []
-    base = {"train": "train_step"}.get(request.task, request.task)
+    time_step, base = STEPS[request.task]
+    measured = []
     for depth in depths(request.layers):
-        config = with_layers(request.config, depth)
-        model = load(
-            request, None, dtype=torch.float32 if request.task == "train" else dtype, device=device.torch_device, config=config
-        ).model
-        name = f"{base}@{depth}"
-        if request.task == "train":
-            trained = train.train(model, ids, request, device, on_sample, name)
-            draft.proof |= train.proof(trained)
-            phase = trained.phase
-        elif request.task == "prefill":
-            phase = steps.prefill(model, ids, request, device, on_sample, name)
-        else:
-            phase, _ = steps.decode(model, ids, request, device, on_sample, name)
-        draft.add_phase(phase)
-        measured.append((depth, phase))
+        model = load(request, None, device=device.torch_device, config=with_layers(request.config, depth)).model
+        timed = time_step(model, ids, request, device, f"{base}@{depth}")
+        draft.proof |= timed.proof
+        draft.warnings += timed.samples.findings(timed.phase.name)
+        draft.add_phase(timed.phase)
+        measured.append(timed.phase)
         del model
         gc.collect()
-    (shallow, first), (deep, second) = measured
-    draft.extrapolation = {"phase": base} | extrapolate(shallow, first.samples_s, deep, second.samples_s, full)
-    draft.extrapolation |= {"items_per_sample": second.items_per_sample, "item": second.item}
-
-
-def phase_at(request: Request, depth: int) -> Request:
-    """The request for one depth, as its estimate needs it."""
-    return dataclasses.replace(request, config=with_layers(request.config, depth))
+    shallow, deep = measured
+    line = extrapolate(depths(request.layers)[0], shallow.samples_s, request.layers, deep.samples_s, full)
+    draft.extrapolation = {"phase": base, **line, "items_per_sample": deep.items_per_sample, "item": deep.item}

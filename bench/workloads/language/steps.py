@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from bench.backend.device import Device
+from bench.meters.clock import Clock
+from bench.progress import sampling
 from bench.record import Draft, Phase
 from bench.request import Request
-from bench.timing import OnSample, sample
+from bench.timing import Samples, sample
 
 DEFAULT_STEPS = {"cpu": 5, "cuda": 50, "mps": 20}
 DEFAULT_TIME_S = 60.0
+DECODE_TIME_S = 600.0
+DECODE_WARMUP = {"cpu": 2, "cuda": 5, "mps": 5}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """Samples of a step, as a phase, and what proves that it was done."""
+
+    phase: Phase
+    samples: Samples
+    proof: dict[str, Any]
 
 
 def _new_cache(model: nn.Module) -> Any:
@@ -22,41 +37,52 @@ def _new_cache(model: nn.Module) -> Any:
     return DynamicCache(config=model.config)
 
 
-def prefill(
-    model: nn.Module, ids: torch.Tensor, request: Request, device: Device, on_sample: OnSample | None = None, name: str = "prefill"
-) -> Phase:
+def _forward(model: nn.Module, request: Request) -> Any:
+    return torch.compile(model, dynamic=True) if request.compile else model
+
+
+def compiling(step: Callable[[], None], clock: Clock, request: Request) -> tuple[float, ...]:
+    """Seconds of the first call where it compiles: before the sampling loop, whose time it would use up."""
+    return (clock.time(step),) if request.compile else ()
+
+
+def after(warmup_s: tuple[float, ...], phase: Phase) -> Phase:
+    """The phase with a warm-up before its own."""
+    return dataclasses.replace(phase, warmup_s=warmup_s + phase.warmup_s)
+
+
+def prefill(model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "prefill") -> Timed:
     """Time the prompt alone, logits of the last position, into a fresh cache each time."""
     last: dict[str, torch.Tensor] = {}
+    forward = _forward(model, request)
 
     def step() -> None:
         with torch.inference_mode():
-            last["logits"] = model(input_ids=ids, past_key_values=_new_cache(model), use_cache=True, logits_to_keep=1).logits
+            last["logits"] = forward(input_ids=ids, past_key_values=_new_cache(model), use_cache=True, logits_to_keep=1).logits
 
-    steps = request.steps or DEFAULT_STEPS[device.kind]
-    samples = sample(
-        step,
-        clock=device.clock(),
-        warmup_max=3 if device.kind == "cpu" else 20,
-        min_samples=min(3, steps),
-        max_samples=steps,
-        max_time_s=request.max_time_s or DEFAULT_TIME_S,
-        on_sample=on_sample,
-    )
-    assert torch.isfinite(last["logits"].float()).all(), "the prefill's logits are not finite"
-    return samples.to_phase(name, items_per_sample=ids.numel())
+    steps, clock = request.steps or DEFAULT_STEPS[device.kind], device.clock()
+    compiling_s = compiling(step, clock, request)
+    with sampling(name, max_samples=steps) as on_sample:
+        samples = sample(
+            step,
+            clock=clock,
+            warmup_max=3 if device.kind == "cpu" else 20,
+            min_samples=min(3, steps),
+            max_samples=steps,
+            max_time_s=request.max_time_s or DEFAULT_TIME_S,
+            on_sample=on_sample,
+        )
+    finite = bool(torch.isfinite(last["logits"].float()).all()) if last else None
+    phase = samples.to_phase(name, items_per_sample=ids.numel())
+    return Timed(phase=after(compiling_s, phase), samples=samples, proof={"logits_finite": finite})
 
 
-def decode(
-    model: nn.Module, ids: torch.Tensor, request: Request, device: Device, on_sample: OnSample | None = None, name: str = "decode"
-) -> tuple[Phase, int]:
-    """Time single tokens after a prefill, greedily, each with the cache one longer; the first passes warm up on a cache of their own.
-
-    Returns:
-        The phase, with context lengths; and how many tokens were generated, the prefill's one included.
-    """
-    new_tokens = request.new_tokens or 2
+def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "decode") -> Timed:
+    """Time single tokens after a prefill, greedily, each with the cache one longer; the first passes warm up on a cache of their own."""
+    assert request.new_tokens is not None
+    most = min(request.new_tokens - 1, request.steps or request.new_tokens)
     state: dict[str, Any] = {}
-    forward = torch.compile(model, dynamic=True) if request.compile else model
+    forward = _forward(model, request)
 
     def begin() -> None:
         with torch.inference_mode():
@@ -66,35 +92,38 @@ def decode(
 
     def step() -> None:
         with torch.inference_mode():
-            logits = forward(input_ids=state["next"], past_key_values=state["cache"], use_cache=True).logits
-            state["next"] = logits[:, -1:].argmax(-1)
+            state["logits"] = forward(input_ids=state["next"], past_key_values=state["cache"], use_cache=True).logits
+            state["next"] = state["logits"][:, -1:].argmax(-1)
 
     begin()
     clock = device.clock()
-    warmup_s = tuple(clock.time(step) for _ in range(2 if device.kind == "cpu" else 5))
+    warmup_s = tuple(clock.time(step) for _ in range(min(DECODE_WARMUP[device.kind], request.new_tokens - 1)))
     begin()
-    samples = sample(
-        step,
-        clock=clock,
-        warmup_max=0,
-        min_samples=1,
-        max_samples=new_tokens - 1,
-        max_time_s=request.max_time_s or 10 * DEFAULT_TIME_S,
-        target_fraction=None,
-        on_sample=on_sample,
-    )
+    with sampling(name, max_samples=most) as on_sample:
+        samples = sample(
+            step,
+            clock=clock,
+            warmup_max=0,
+            min_samples=1,
+            max_samples=most,
+            max_time_s=request.max_time_s or DECODE_TIME_S,
+            target_fraction=None,
+            on_sample=on_sample,
+        )
     context_lens = range(ids.shape[1], ids.shape[1] + len(samples.steady_s))
     phase = samples.to_phase(name, items_per_sample=ids.shape[0], context_lens=context_lens)
-    import dataclasses
+    proof = {
+        # the token of the prefill, and one for every later pass, which left its predecessor in the cache
+        "num_new_tokens": 1 + int(state["cache"].get_seq_length()) - ids.shape[1],
+        "num_expected_new_tokens": 1 + (most if samples.stopped_by == "count" else len(samples.steady_s)),
+        "logits_finite": bool(torch.isfinite(state["logits"].float()).all()),
+    }
+    return Timed(phase=after(warmup_s, phase), samples=samples, proof=proof)
 
-    return dataclasses.replace(phase, warmup_s=warmup_s), 1 + len(samples.steady_s)
 
-
-def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device, on_sample: OnSample | None = None) -> None:
+def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device) -> None:
     """The prefill or decode task on the whole model."""
-    if request.task == "prefill":
-        draft.add_phase(prefill(model, ids, request, device, on_sample))
-        return
-    phase, generated = decode(model, ids, request, device, on_sample)
-    draft.proof |= {"num_new_tokens": generated, "num_expected_new_tokens": request.new_tokens}
-    draft.add_phase(phase)
+    timed = (prefill if request.task == "prefill" else decode)(model, ids, request, device)
+    draft.proof |= timed.proof
+    draft.warnings += timed.samples.findings(timed.phase.name)
+    draft.add_phase(timed.phase)

@@ -1,0 +1,83 @@
+"""What was seen of a training, written into its draft. Only the main rank has one to fill."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from bench.record import Draft, Finding, Phase
+from bench.workloads.article.engine import PRECISIONS
+from bench.workloads.article.hyperparameters import Plan
+from bench.workloads.article.subjects import Subject
+
+WARMUP_STEPS, WARMUP_SHARE = 10, 10
+"""The first steps allocate and choose kernels: 10 of them are kept apart, but never more than a tenth of all."""
+
+
+def note_decisions(draft: Draft, plan: Plan, accelerator: Accelerator, batch: int) -> None:
+    """Write into the record what the request left open."""
+    dtypes = {precision: dtype for dtype, precision in PRECISIONS.items()}
+    draft.request |= {
+        "config": plan.config,
+        "batch": batch,
+        "seq_len": plan.seq_len,
+        "epochs": plan.epochs,
+        "learning_rate": plan.learning_rate,
+        "warmup_fraction": plan.warmup_fraction,
+        "optimizer": plan.optimizer,
+        "dtype": dtypes[accelerator.mixed_precision],
+        "device": str(accelerator.device),
+        "num_ranks": accelerator.num_processes,
+        "num_threads": torch.get_num_threads(),
+    }
+
+
+def keep_finite(draft: Draft, part: dict[str, Any], values: dict[str, float]) -> None:
+    """Keep the values that are numbers; the others become None, with the reason and the way out."""
+    for name, value in values.items():
+        part[name] = value if math.isfinite(value) else None
+        if part[name] is None:
+            draft.unavailable[name] = f"the training diverged: {name} is {value}"
+    if any(not math.isfinite(value) for value in values.values()) and not any(f.code == "Diverged" for f in draft.warnings):
+        draft.warnings.append(Finding(code="Diverged", text="the training diverged: a loss is no number", advice="lower --learning-rate"))
+
+
+def keep_curve(draft: Draft, curve: Sequence[dict[str, float]]) -> None:
+    """Keep the losses after some of the epochs, as far as they are numbers."""
+    draft.learning["curve"] = [point for point in curve if all(map(math.isfinite, point.values()))]
+
+
+def keep_interrupted(draft: Draft, num_steps: int, batch: int, num_ranks: int) -> None:
+    """Say what an interrupted training does not have. The other ranks may be gone and are not asked."""
+    draft.proof["num_samples"] = num_steps * batch
+    for name in ("loss_last", "train_loss", "heldout_loss"):
+        draft.unavailable[name] = "the training was interrupted"
+    if num_ranks > 1:
+        draft.unavailable["slowest_rank"] = "the training was interrupted; step times are those of rank 0"
+
+
+def add_times(
+    draft: Draft, subject: Subject, batch: int, *, step_s: Sequence[float], epoch_s: Sequence[float], clock: str, stopped_by: str
+) -> None:
+    """Add the epochs and then the steps, since an interrupted phase ends the run."""
+    items = batch * subject.items_per_row
+    if epoch_s:
+        whole_steps = max(1, len(subject.train) // batch)
+        draft.add_phase(Phase(name="epoch", samples_s=tuple(epoch_s), items_per_sample=whole_steps * items, item=subject.item))
+    warmup = min(WARMUP_STEPS, len(step_s) // WARMUP_SHARE)
+    steady, first = tuple(step_s[warmup:]), tuple(step_s[:warmup])
+    draft.add_phase(
+        Phase(
+            name="train_step",
+            samples_s=steady,
+            warmup_s=first,
+            items_per_sample=items,
+            item=subject.item,
+            clock=clock,
+            stopped_by=stopped_by,
+        )
+    )

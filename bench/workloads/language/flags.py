@@ -1,0 +1,43 @@
+"""Flags without a meaning for a task are refused, so that nobody believes that they had an effect."""
+
+from __future__ import annotations
+
+from bench.request import Request
+from estimators.errors import BadValueError
+
+MEANT_FOR = {
+    "new_tokens": ("generate", "decode"),
+    "num_beams": ("generate",),
+    "prompt": ("generate",),
+    "learning_rate": ("train",),
+    "layers": ("prefill", "decode", "train"),
+}
+"""Attributes of a request to the tasks that heed them; what is not named here has a meaning for all."""
+
+OF_THE_ARTICLE = ("epochs", "hidden_layers", "neurons", "days", "data")
+
+
+def refuse_meaningless(request: Request) -> None:
+    """Refuse a flag that the request's task would ignore, and two that contradict each other.
+
+    Raises:
+        BadValueError: one line names the flag and what to do instead.
+    """
+    for name in OF_THE_ARTICLE:
+        if getattr(request, name) is not None:
+            raise BadValueError(f"{_flag(name)} is for the article's models and has no meaning for {request.model}; leave it out")
+    for name, tasks in MEANT_FOR.items():
+        if getattr(request, name) is not None and request.task not in tasks:
+            raise BadValueError(f"{_flag(name)} has no meaning for --task {request.task}; leave it out, or use --task {' or '.join(tasks)}")
+    if request.recompute != "none" and request.task != "train":
+        raise BadValueError(f"--recompute has no meaning for --task {request.task}, which keeps no activations; leave it out")
+    if request.weights is not None and request.layers is not None:
+        raise BadValueError("--layers cuts slices of random weights and no checkpoint; leave --layers or --weights out")
+    if request.prompt is not None and request.seq_len is not None:
+        raise BadValueError("--prompt has a length of its own, and --seq-len asks for another; leave one of them out")
+    if request.prompt is not None and not request.prompt.strip():
+        raise BadValueError("--prompt is empty; give a text, or leave it out for the article's own")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,144 @@
+"""What a timed phase reached: FLOP/s, bytes/s, MFU, and its share of what this machine was measured to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench import stats
+from bench.record import Measurement, Phase
+
+MAIN_PHASE = {"generate": "generate", "decode": "decode", "prefill": "prefill", "train": "train_step"}
+"""Task to the phase that answers it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What one timed sample of a phase is, by the estimate.
+
+    Attributes:
+        flop: of the `full` convention: the numerator of an MFU.
+        min_flop, min_bytes: what no kernel may skip, what must move at least once.
+        bound_s: physics; None without a datasheet peak.
+        rule_flop, rule_bytes: by rule of thumb: 6·N·D or 2·N·D, and every weight once per pass.
+    """
+
+    flop: int
+    min_flop: int
+    min_bytes: int
+    bound_s: float | None
+    rule_flop: int
+    rule_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """What a phase reached.
+
+    Attributes:
+        seconds_s: the median of the samples, or the extrapolated value.
+        tag: measured or extrapolated.
+        mfu, ceiling_fraction: `full` FLOP over time, as a share of the dense peak, of the matmul rate measured here.
+        bandwidth_fraction, bandwidth_ceiling_fraction: likewise for the bytes that must move.
+        floor_s: what the ceilings measured here allow at best; rule_s: the same for the rule of thumb's FLOP and bytes.
+    """
+
+    phase: str
+    seconds_s: float
+    tag: str
+    work: Work
+    flop_per_s: float
+    bytes_per_s: float
+    floor_s: float | None
+    rule_s: float | None
+    mfu: float | None
+    ceiling_fraction: float | None
+    bandwidth_fraction: float | None
+    bandwidth_ceiling_fraction: float | None
+
+
+def ceiling(record: Measurement, kind: str) -> float | None:
+    """The best rate of that kind measured just before the run, in FLOP/s or bytes/s."""
+    return max((c.value for c in record.ceilings if c.kind == kind), default=None)
+
+
+def floor_s(record: Measurement, flop: int, num_bytes: int) -> float | None:
+    """Seconds that the measured ceilings demand at least; None where they were not measured."""
+    matmul, bandwidth = ceiling(record, "matmul"), ceiling(record, "bandwidth")
+    return max(flop / matmul, num_bytes / bandwidth) if matmul and bandwidth else None
+
+
+def _work(said: Mapping[str, Any], **step: Any) -> Work:
+    merged: dict[str, Any] = {**said, "flop": said["flop"]["full"], **step}
+    return Work(**{name: merged[name] for name in Work.__slots__})
+
+
+def works(record: Measurement, phase: Phase) -> list[Work]:
+    """The work of each sample, in order; decode steps differ by their context. Empty for a phase without an estimate."""
+    said = record.estimate.get("phases", {}).get(phase.name)
+    if said is None:
+        return []
+    steps = {step["context_len"]: step for step in said.get("steps", ())}
+    if not phase.context_lens or not steps:
+        return [_work(said)] * len(phase.samples_s)
+    return [_work(said, **steps.get(context, {})) for context in phase.context_lens]
+
+
+def _rates(record: Measurement, name: str, seconds_s: float, tag: str, work: Work) -> Rates:
+    peak, peak_bytes = record.estimate.get("peak_flop_per_s"), record.estimate.get("peak_bytes_per_s")
+    matmul, bandwidth = ceiling(record, "matmul"), ceiling(record, "bandwidth")
+    flop_per_s, bytes_per_s = work.flop / seconds_s, work.min_bytes / seconds_s
+    return Rates(
+        phase=name,
+        seconds_s=seconds_s,
+        tag=tag,
+        work=work,
+        flop_per_s=flop_per_s,
+        bytes_per_s=bytes_per_s,
+        floor_s=floor_s(record, work.min_flop, work.min_bytes),
+        rule_s=floor_s(record, work.rule_flop, work.rule_bytes),
+        mfu=flop_per_s / peak if peak else None,
+        ceiling_fraction=flop_per_s / matmul if matmul else None,
+        bandwidth_fraction=bytes_per_s / peak_bytes if peak_bytes else None,
+        bandwidth_ceiling_fraction=bytes_per_s / bandwidth if bandwidth else None,
+    )
+
+
+def rates(record: Measurement, phase: Phase) -> Rates | None:
+    """Rates of a phase that the estimate knows, by its median sample and the work of the median one."""
+    done = works(record, phase)
+    if not done or min(phase.samples_s) <= 0:
+        return None
+    typical = sorted(done, key=lambda work: work.flop)[len(done) // 2]
+    return _rates(record, phase.name, stats.median(phase.samples_s), "measured", typical)
+
+
+def all_rates(record: Measurement) -> Iterator[Rates]:
+    """Rates of every timed phase that the estimate knows, and of the value extrapolated from slices."""
+    for phase in record.phases:
+        reached = rates(record, phase)
+        if reached is not None:
+            yield reached
+    line = record.extrapolation
+    if line and line["value_s"] > 0 and line["phase"] in record.estimate.get("phases", {}):
+        yield _rates(record, line["phase"], line["value_s"], "extrapolated", _work(record.estimate["phases"][line["phase"]]))
+
+
+def main_rates(record: Measurement) -> Rates | None:
+    """Rates of the phase that answers the request; None where it was not timed."""
+    name = MAIN_PHASE.get(record.request.get("task", ""))
+    return next((reached for reached in all_rates(record) if reached.phase == name), None)
+
+
+def main_phase(record: Measurement) -> Phase | None:
+    """The phase that answers the request's question; None where only slices or nothing was timed."""
+    return record.phase(MAIN_PHASE.get(record.request.get("task", ""), ""))
+
+
+def headline_s(record: Measurement) -> tuple[float, str] | None:
+    """Seconds of the main step and whether they were measured or extrapolated."""
+    if record.extrapolation:
+        return float(record.extrapolation["value_s"]), "extrapolated"
+    phase = main_phase(record)
+    return (stats.median(phase.samples_s), "measured") if phase and phase.samples_s else None

@@ -1,0 +1,46 @@
+"""Fixtures for tests that really run a model: tiny ones, without the seconds that a real run spends on its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import CEILINGS, asked
+
+from bench.record import Draft, Measurement
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One thread, scripted ceilings and dtype, nothing counted: those have tests of their own."""
+    import torch
+
+    from bench.backend.faster_dtype import FasterDtype
+    from bench.workloads.article import task as article_task
+    from bench.workloads.language import dtypes
+    from bench.workloads.language import task as language_task
+
+    def ceilings(draft: Draft, *_: Any) -> None:
+        draft.ceilings.extend(CEILINGS)
+
+    for task in (article_task, language_task):
+        monkeypatch.setattr(task, "add_ceilings", ceilings)
+    monkeypatch.setattr(language_task, "language_counts", lambda *_: [])
+    monkeypatch.setattr(dtypes, "faster_dtype_cpu", lambda *_: FasterDtype(winner="fp32", samples_s={}, shape="a scripted product"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def measured(tmp_path: Path, quick: None) -> Callable[..., Measurement]:
+    """Runs one request for a tiny model; the record is written to `tmp_path / "runs"`."""
+    from bench.measure import measure
+
+    def run(family: str, task: str, **fields: Any) -> Measurement:
+        return measure(asked(family, task, **fields), hub_id=None, out=tmp_path / "runs", say=lambda _: None)
+
+    return run

@@ -1,0 +1,112 @@
+"""A pynvml that answers from a script. `test_meters` checks that every function of it exists in the real one."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+
+class NVMLError(Exception):
+    """The base of pynvml's errors."""
+
+
+@dataclass
+class FakeGpu:
+    """One GPU. A value that is an NVMLError is raised; a list gives one entry per call, the last one again and again."""
+
+    uuid: str
+    name: str = "NVIDIA H100 80GB HBM3"
+    energy_mj: Any = 0
+    power_mw: Any = 300_000
+    sm_clock_mhz: Any = 1980
+    temperature_c: Any = 60
+    event_reasons: Any = 0
+    limit_mw: Any = 700_000
+    ecc: Any = (1, 1)
+    mig: Any = field(default_factory=lambda: NVMLError("Not Supported"))
+    pids: Any = ()
+
+
+class FakeNvml:
+    """The functions that the meters call, over a list of FakeGpu in the order of the PCI bus."""
+
+    NVMLError = NVMLError
+    NVML_CLOCK_SM = 1
+    NVML_TEMPERATURE_GPU = 0
+
+    def __init__(self, *gpus: FakeGpu, init_error: NVMLError | None = None) -> None:
+        self.gpus = gpus
+        self.open_sessions = 0
+        self._init_error = init_error
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        if self._init_error:
+            raise self._init_error
+        self.open_sessions += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.open_sessions -= 1
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return len(self.gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeGpu:  # noqa: N802
+        return self.gpus[index]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> FakeGpu:  # noqa: N802
+        for gpu in self.gpus:
+            if gpu.uuid == uuid:
+                return gpu
+        raise NVMLError("Not Found")
+
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        return "570.86.15"
+
+    def nvmlDeviceGetUUID(self, gpu: FakeGpu) -> str:  # noqa: N802
+        return gpu.uuid
+
+    def nvmlDeviceGetName(self, gpu: FakeGpu) -> str:  # noqa: N802
+        return gpu.name
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: N802
+        return SimpleNamespace(total=85_520_809_984)
+
+    def nvmlDeviceGetPersistenceMode(self, gpu: FakeGpu) -> int:  # noqa: N802
+        return 1
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, gpu: FakeGpu) -> int:  # noqa: N802
+        return _next(gpu, "energy_mj")
+
+    def nvmlDeviceGetPowerUsage(self, gpu: FakeGpu) -> int:  # noqa: N802
+        return _next(gpu, "power_mw")
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, gpu: FakeGpu) -> int:  # noqa: N802
+        return _next(gpu, "limit_mw")
+
+    def nvmlDeviceGetClockInfo(self, gpu: FakeGpu, clock: int) -> int:  # noqa: N802
+        assert clock == self.NVML_CLOCK_SM
+        return _next(gpu, "sm_clock_mhz")
+
+    def nvmlDeviceGetTemperature(self, gpu: FakeGpu, sensor: int) -> int:  # noqa: N802
+        assert sensor == self.NVML_TEMPERATURE_GPU
+        return _next(gpu, "temperature_c")
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, gpu: FakeGpu) -> int:  # noqa: N802
+        return _next(gpu, "event_reasons")
+
+    def nvmlDeviceGetEccMode(self, gpu: FakeGpu) -> Any:  # noqa: N802
+        return _next(gpu, "ecc")
+
+    def nvmlDeviceGetMigMode(self, gpu: FakeGpu) -> Any:  # noqa: N802
+        return _next(gpu, "mig")
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[SimpleNamespace]:  # noqa: N802
+        return [SimpleNamespace(pid=pid) for pid in _next(gpu, "pids")]
+
+
+def _next(gpu: FakeGpu, name: str) -> Any:
+    value = getattr(gpu, name)
+    if isinstance(value, list):
+        value = value.pop(0) if len(value) > 1 else value[0]
+    if isinstance(value, NVMLError):
+        raise value
+    return value

@@ -1,0 +1,216 @@
+"""Every wrong request to a verb that computes is one clear line on stderr, exit 2, nothing on stdout, no traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+GPT2 = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257, "n_positions": 1024}
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 32000,
+}
+TRAINING = ["estimate", "--model", "gpt2", "--tokens", "1B"]
+ON_A100 = [*TRAINING, "--hardware", "a100-sxm4-80gb"]
+
+
+def complaint(argv: list[str], capsys: pytest.CaptureFixture[str], code: int = 2) -> str:
+    """The one line that a wrong request is answered with."""
+    assert main(argv) == code
+    out, err = capsys.readouterr()
+    lines = [line for line in err.splitlines() if not line.startswith("· ")]
+    assert out == ""
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert "Traceback" not in err
+    assert len(lines[0]) < 500
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["estimate", "--model", "gpt-33"], "unknown model 'gpt-33'; did you mean"),
+        (["show", "--model", ""], "unknown model ''"),
+        (["show", "--model", "../../secrets"], "unknown model '../../secrets'"),
+        (["estimate", "--model", "x" * 10_000], "unknown model 'xxx"),
+        ([*TRAINING, "--hardware", "h2O0-sxm"], "unknown GPU 'h2O0-sxm'; did you mean"),
+        ([*TRAINING, "--hardware", "A100"], "unknown GPU 'A100'"),
+        (["estimate", "--model", "gpt2", "--dtype", "bf61"], "unknown dtype 'bf61'; expected one of: fp64"),
+        ([*ON_A100, "--utilization", "0.4", "--dtype", "fp8"], "a100-sxm4-80gb has no published dense peak for fp8; it has one for"),
+        ([*ON_A100, "--convention", "half"], "unknown convention 'half'"),
+        (["compare-hardware", "--model", "gpt2", "--tokens", "1B", "--hardware", "a100-sxm4-80gb,a999"], "unknown GPU 'a999'"),
+        (["compare-hardware", "--model", "gpt2", "--tokens", "1B", "--hardware", ",,"], "names 0 devices"),
+        (["compare-hardware", "--model", "gpt2", "--tokens", "1B", "--hardware", "v100-sxm2-32gb"], "no dense bf16 peak; it has"),
+        (["list", "hardware", "--match", "zzz"], "unknown hardware 'zzz'"),
+    ],
+)
+def test_unknown_names(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in complaint(argv, capsys)
+
+
+@pytest.mark.parametrize("tokens", ["0", "-1", "1e30", "1e-3", "1.5", "NaN", "inf", "many", "", "1B2", "0x10", "1e999999999", "9" * 5000])
+def test_tokens_that_are_no_count(tokens: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = complaint(["estimate", "--model", "gpt2", f"--tokens={tokens}"], capsys)
+    assert "tokens" in line
+    assert "expected a whole number from 1 to 1e+24, such as 300B" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--utilization", "0"], "utilization '0' is out of range"),
+        (["--utilization", "1.01"], "out of range"),
+        (["--utilization", "45"], "out of range; expected a number above 0 to 1"),
+        (["--utilization", "nan"], "out of range"),
+        (["--utilization=-0.4"], "out of range"),
+        (["--utilization", "half"], "is not a number"),
+        (["--gpus", "0"], "gpus '0' is out of range"),
+        (["--gpus", "1e9"], "out of range"),
+        (["--gpus", "1.5"], "not a whole number"),
+        (["--price", "0"], "out of range"),
+        (["--price", "inf"], "out of range"),
+        (["--deadline", "soon"], "deadline 'soon' is not a length of time"),
+        (["--deadline", "0d"], "out of range"),
+        (["--budget-usd", "0"], "out of range"),
+        (["--budget-gpu-days", "-5"], "out of range"),
+        (["--seq-len", "0"], "seq-len '0' is out of range"),
+        (["--seq-len", "2048"], "a sequence of 2,048 tokens is more than the 1,024 positions that gpt2 has"),
+        (["--days", "14"], "--days is a claim about a run: add its --tokens and --gpus"),
+        (["--batch", "4"], "--batch describes a single step"),
+        (["--num-beams", "4"], "--num-beams describes a single step"),
+    ],
+)
+def test_a_training_with_an_impossible_number(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in complaint([*ON_A100, *words], capsys)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([*TRAINING, "--gpus", "8"], "--gpus needs a device: add --hardware"),
+        ([*TRAINING, "--deadline", "3d"], "--deadline needs a device"),
+        (["estimate", "--model", "gpt2", "--budget-usd", "1M"], "--budget-usd needs a device"),
+        (
+            ["estimate", "--model", "gpt2", "--hardware", "a100-sxm4-80gb", "--deadline", "3d"],
+            "--deadline needs to know how much is trained",
+        ),
+        (["estimate", "--model", "gpt2", "--gpus", "8"], "--gpus belongs to a training run: add --tokens"),
+        (["estimate", "--model", "gpt2", "--utilization", "0.4"], "--utilization belongs to a training run"),
+        (["estimate", "--model", "gpt2", "--convention", "6nd"], "--convention 6nd counts whole trainings"),
+        (["estimate", "--model", "gpt2", "--num-beams", "5"], "--num-beams belongs to a generation"),
+        (["estimate", "--model", "gpt2", "--prompt-tokens", "1000", "--new-tokens", "100"], "pass the 1,024 positions that gpt2 has"),
+        (["estimate", "--model", "gpt2", "--new-tokens", "1e9"], "new-tokens '1e9' is out of range"),
+        (["estimate", "--model", "mlp", "--prompt-tokens", "5"], "mlp generates nothing"),
+        (["estimate", "--model", "mlp", "--seq-len", "5"], "mlp takes single samples, not sequences"),
+        (["show", "--model", "mlp", "--phase", "decode"], "--phase decode: mlp takes single samples"),
+        (["show", "--model", "gpt2", "--batch", "0"], "batch '0' is out of range"),
+        (["show", "--model", "gpt2", "--phase", "decode", "--context-len", "1024"], "a sequence of 1,025 tokens is more than the 1,024"),
+        (["show", "--model", "gpt2", "--convention", "6nd"], "unknown convention '6nd'"),
+    ],
+)
+def test_options_that_do_not_go_together(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in complaint(argv, capsys)
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "said"),
+    [
+        (GPT2, {"n_embd": -768}, "n_embd is '-768'; expected a whole number from 1"),
+        (GPT2, {"n_layer": 0}, "n_layer is '0'; expected"),
+        (GPT2, {"vocab_size": 10**30}, "vocab_size is"),
+        (GPT2, {"n_embd": float("nan")}, "n_embd is 'nan'; expected"),
+        (GPT2, {"n_embd": float("inf")}, "n_embd is 'inf'; expected"),
+        (GPT2, {"n_embd": 768.5}, "n_embd is '768.5'; expected"),
+        (GPT2, {"n_embd": "768"}, "n_embd is '768'; expected a whole number"),
+        (GPT2, {"n_embd": True}, "n_embd is 'True'; expected"),
+        (GPT2, {"n_embd": [768]}, "n_embd is '[768]'; expected"),
+        (GPT2, {"n_head": 7}, "n_embd 768 is not a multiple of n_head 7; the heads do not divide"),
+        (LLAMA, {"num_key_value_heads": 5}, "num_attention_heads 32 is not a multiple of num_key_value_heads 5"),
+        (LLAMA, {"num_attention_heads": 33, "num_key_value_heads": 33}, "the heads do not divide"),
+        (LLAMA, {"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes'; expected true or false"),
+        (GPT2, {"model_type": "perceptron"}, "model_type 'perceptron' has no op table; expected one of: dense_network, gpt2"),
+        (GPT2, {"model_type": None}, "model_type is 'None'; expected one of"),
+        (GPT2, {"model_type": {"a": 1}}, "model_type is"),
+        ({"model_type": "dense_network"}, {"widths": [7]}, "widths is '[7]'; expected a list of 2 or more"),
+        ({"model_type": "dense_network"}, {"widths": [7, 0]}, "widths is"),
+        ({"model_type": "dense_network"}, {"widths": "7,1"}, "widths is '7,1'"),
+    ],
+)
+def test_a_hostile_configuration(
+    base: dict[str, Any], change: dict[str, Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(base | change))
+    for argv in (["show", "--config", str(path)], ["estimate", "--config", str(path), "--tokens", "1B"]):
+        assert said in complaint(argv, capsys)
+
+
+@pytest.mark.parametrize("config", [GPT2, LLAMA, {"model_type": "dense_network", "widths": [7, 1]}])
+def test_the_same_configurations_unharmed_are_taken(config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for argv in (["show", "--config", str(tmp_path)], ["estimate", "--config", str(tmp_path / "config.json"), "--tokens", "1B"]):
+        assert main(argv) == 0
+        assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is not valid JSON"),
+        (json.dumps(GPT2).encode()[:-20], "is not valid JSON"),
+        (b"\xff\xfe\x00\x01", "is not valid JSON"),
+        (b"[1, 2]", "holds a list, not an object"),
+        (b"null", "holds a NoneType, not an object"),
+        (b'{"a":' * 100_000, "is nested too deeply"),
+        (b'{"a":' * 2_000_000 + b"1" + b"}" * 2_000_000, "at most 8,388,608 bytes"),
+        (b'{"model_type": "gpt2", "n_embd": ' + b"9" * 10_000 + b"}", "is not valid JSON"),
+    ],
+    ids=["empty", "truncated", "binary", "list", "null", "nested", "10 MB of nesting", "10,000 digits"],
+)
+def test_a_file_that_is_no_configuration(content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    assert said in complaint(["show", "--config", str(path)], capsys)
+
+
+@pytest.mark.parametrize("path", ["no/such/config.json", "", "a\0b"])
+def test_a_configuration_that_is_not_there(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    complaint(["show", "--config", path], capsys)
+
+
+def test_a_folder_without_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no readable record in" in complaint(["report", str(tmp_path)], capsys)
+    assert "no record folder" in complaint(["report", str(tmp_path / "nowhere")], capsys)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"run_id": "x"}', "[]", '{"run_id": 1, "status": 2, "request": 3, "format": 99}'])
+def test_a_record_that_cannot_be_read(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.json").write_text(content)
+    assert "broken.json" in complaint(["report", str(tmp_path)], capsys)
+
+
+def test_the_process_itself_complains_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b'{"a":' * 100_000)
+    for words in (["show", "--config", str(tmp_path)], ["estimate", "--model", "gpt-3", "--tokens", "1e30"], ["report", str(tmp_path)]):
+        done = subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        (line,) = [line for line in done.stderr.splitlines() if not line.startswith("· ")]
+        assert line.startswith("error: ")

@@ -1,0 +1,140 @@
+"""The flow runs one way: facts and formulas, then measurement, then reports; the command line alone sees all three."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("estimators", "bench", "reports")
+HEAVY = {"torch", "transformers", "accelerate", "fvcore"}
+MEASURED_BY = ("bench.backend", "bench.workloads")
+"""The only rooms where HEAVY packages may be named, at any level."""
+
+READ_BY_REPORTS = ("bench.record", "bench.stats")
+"""What reports may know of measurement: the records, and the statistics that are computed when one is read."""
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Dotted name and file of every module that ships."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imported(source: str) -> set[str]:
+    """Every module that a source text imports, at any level, inside functions and under TYPE_CHECKING too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where a name comes from"
+            assert node.module is not None
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_in(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def violations(name: str, source: str) -> list[str]:
+    """The imports that a module of that name must not have."""
+    wrong = []
+    for module in sorted(imported(source)):
+        top = module.split(".")[0]
+        if is_in(name, "estimators"):
+            allowed = top == "estimators" or top in sys.stdlib_module_names
+        elif is_in(name, "reports"):
+            allowed = top not in HEAVY and (top != "bench" or is_in(module, *READ_BY_REPORTS))
+        else:
+            allowed = (top not in HEAVY or is_in(name, *MEASURED_BY)) and (top != "reports" or is_in(name, "bench.cli"))
+        if not allowed:
+            wrong.append(f"{name} imports {module}")
+    return wrong
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()), ids=[name for name, _ in modules()])
+def test_no_module_imports_against_the_flow(name: str, path: Path) -> None:
+    assert violations(name, path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("estimators.units", "import torch"),
+        ("estimators.units", "from bench import record"),
+        ("estimators.units", "from reports.table import Table"),
+        ("estimators.units", "def f():\n    import numpy as np"),
+        ("estimators.data", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas"),
+        ("reports.table", "import torch.nn"),
+        ("reports.table", "from bench import measure"),
+        ("reports.views.ops", "from bench.cli.main import main"),
+        ("reports.views.ops", "def f():\n    from transformers import PhiConfig"),
+        ("bench.measure", "class A:\n    def f(self):\n        import torch"),
+        ("bench.cli.estimate", "from accelerate import Accelerator"),
+        ("bench.meters.nvml", "import fvcore"),
+        ("bench.measure", "from reports.crosscheck import crosscheck"),
+        ("bench.workloads.language", "from reports import table"),
+    ],
+)
+def test_a_module_against_the_flow_would_be_found(name: str, source: str) -> None:
+    assert len(violations(name, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("estimators.units", "import math\nfrom estimators.errors import BadValueError"),
+        ("reports.table", "import pandas\nfrom bench.record import Measurement\nfrom estimators import units"),
+        ("bench.backend.count", "import torch, fvcore\nfrom transformers import PhiConfig"),
+        ("bench.workloads.language.task", "def f():\n    import torch"),
+        ("bench.cli.report", "from reports.journey import tables\nfrom bench.measure import measure"),
+    ],
+)
+def test_a_module_with_the_flow_is_let_through(name: str, source: str) -> None:
+    assert violations(name, source) == []
+
+
+def test_a_relative_import_would_be_found() -> None:
+    with pytest.raises(AssertionError, match="relative imports hide"):
+        imported("from . import record")
+
+
+def test_every_package_is_listed_to_be_shipped_and_tests_are_not() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    there = {".".join(path.parent.relative_to(ROOT).parts) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert listed == there
+
+
+LIGHT = [
+    "estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024",
+    "estimate --model phi-2 --hardware a100-sxm4-80gb --explain",
+    "estimate --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 14",
+    "compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb",
+    "show --model phi-2",
+    "list models",
+    "list hardware",
+    "run --help",
+]
+
+
+@pytest.mark.parametrize("command", LIGHT)
+def test_a_verb_that_computes_never_loads_what_measures(command: str) -> None:
+    unwanted = sorted({*HEAVY, "numpy", "pandas", "rich", "tabulate", "psutil", "pynvml"})
+    program = (
+        "import sys\nfrom bench.cli.main import main\n"
+        f"try:\n    code = main({command.split()!r})\nexcept SystemExit as leave:\n    code = leave.code\n"
+        f"loaded = [name for name in {unwanted!r} if name in sys.modules]\n"
+        "sys.exit(f'loaded {loaded}' if loaded else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr.removeprefix("· the paper has eight sizes; this is the largest, gpt-3-175b\n")) == (0, "")

@@ -1,0 +1,46 @@
+"""The line that a person sees while samples are taken."""
+
+import io
+import itertools
+
+from scripted_clock import ScriptedClock
+
+from bench.progress import sampling
+from bench.timing import sample
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def drawn(stream: io.StringIO) -> list[str]:
+    return [line for line in stream.getvalue().split("\r\x1b[K") if line]
+
+
+def test_where_nobody_watches_nothing_is_drawn() -> None:
+    stream = io.StringIO()
+    with sampling("decode", max_samples=3, stream=stream) as on_sample:
+        assert on_sample is None
+    assert stream.getvalue() == ""
+
+
+def test_the_line_shows_the_warm_up_then_the_count_and_the_median_and_is_wiped() -> None:
+    stream, clock = Terminal(), ScriptedClock([0.9, 0.25, 0.75, 0.5])
+    with sampling("decode", max_samples=3, stream=stream, now=itertools.count().__next__) as on_sample:
+        sample(clock.step, clock=clock, warmup_max=1, max_samples=3, target_fraction=None, on_sample=on_sample)
+    assert drawn(stream) == [
+        "decode: warming up, 1, 900 ms each",
+        "decode: 1 of at most 3, 250 ms each",
+        "decode: 2 of at most 3, 500 ms each",
+        "decode: 3 of at most 3, 500 ms each",
+    ]
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_short_steps_do_not_redraw_the_line_each_time() -> None:
+    stream, clock = Terminal(), ScriptedClock(itertools.repeat(0.01))
+    with sampling("decode", max_samples=100, stream=stream, now=clock.now) as on_sample:
+        sample(clock.step, clock=clock, warmup_max=0, max_samples=100, target_fraction=None, on_sample=on_sample)
+    # one second of steps, five redraws a second, and the first
+    assert 4 <= len(drawn(stream)) <= 6
