@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from bench.request import Request
-from estimators.architectures.decoder import Decoder
 from estimators.estimate import estimate, memory
 from estimators.formulas import six_nd, two_n
+from estimators.hf_config import model_from_config
 from estimators.inference import generation
 from estimators.rules import Rule, rules
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
@@ -143,7 +142,20 @@ def _rule_row(rule: Rule, phase: str) -> dict[str, Any]:
     }
 
 
-def at_depth(model: Model, layers: int) -> Decoder:
-    """The same model with fewer layers of true width."""
-    assert isinstance(model, Decoder)
-    return dataclasses.replace(model, layers=layers, name=f"{model.name} ({layers} layers)")
+LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+
+
+def with_layers(config: dict[str, Any], layers: int) -> dict[str, Any]:
+    """The configuration with another number of layers and everything else as it was; lists by layer are cut to the length."""
+    key = next((k for k in LAYER_KEYS if k in config), LAYER_KEYS[0])
+    cut = {name: kinds[:layers] for name, kinds in config.items() if name == "layer_types" and isinstance(kinds, list)}
+    return {**config, **cut, key: layers}
+
+
+def at_depth(request: Request, layers: int) -> Model:
+    """The request's model with fewer layers of true width.
+
+    Raises:
+        BadConfigError: a model whose layers cannot be cut so.
+    """
+    return model_from_config(with_layers(request.config, layers), f"{request.model} ({layers} layers)")

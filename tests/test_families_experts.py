@@ -126,8 +126,8 @@ EXPERTS: dict[str, st.SearchStrategy[Config]] = {
     "olmoe": routed(family(shapes(), {"pad_token_id": 0}, **width, attention_bias=flags), num="num_experts"),
     "gpt_oss": routed(sliding(family(own_heads(), **width, sliding_window=windows, attention_bias=flags))),
     "deepseek_v2": latent(st.integers(1, 3), mlp_bias=flags),
-    "deepseek_v3": latent(
-        st.integers(1, 3), n_group=st.sampled_from([1, 2]), topk_group=st.just(1), num_nextn_predict_layers=st.integers(0, 2)
+    "deepseek_v3": latent(st.integers(1, 3), num_nextn_predict_layers=st.integers(0, 2)).flatmap(
+        lambda config: st.sampled_from([(1, 1), (2, 1), (2, 2)]).map(lambda g: config | {"n_group": g[0], "topk_group": g[1]})
     ),
     "granitemoe": routed(family(shapes(), {"pad_token_id": 0}, **width, attention_bias=flags)),
     "phimoe": routed(family(own_heads(), **width, sliding_window=st.none() | windows, attention_bias=flags, lm_head_bias=flags), fixed=2),
@@ -469,6 +469,8 @@ LLAMA_4: Config = {**MIXTRAL, "model_type": "llama4_text"}
         ({"model_type": "deepseek_v2"}, "num_experts_per_tok is missing"),
         (DEEPSEEK_V3 | {"num_key_value_heads": 2}, "num_key_value_heads is '2'; expected num_attention_heads, which is 4"),
         (DEEPSEEK_V3 | {"n_group": 3}, "n_routed_experts 8 is not a multiple of n_group 3"),
+        (DEEPSEEK_V3 | {"n_group": 8}, "n_group is '8'; expected groups of two or more of the n_routed_experts, which are 8"),
+        (DEEPSEEK_V3 | {"topk_group": 5}, "topk_group is '5'; expected at most n_group, which is 4"),
         (DEEPSEEK_V3 | {"qk_rope_head_dim": 3}, "qk_rope_head_dim is '3'; expected an even number"),
         (DEEPSEEK_V3 | {"num_experts_per_tok": 9}, "num_experts_per_tok is '9'; expected at most as many as n_routed_experts"),
         ({"model_type": "phimoe", "num_experts_per_tok": 3}, "num_experts_per_tok is '3'; expected 2"),

@@ -9,9 +9,9 @@ import pytest
 from tiny import CONFIGS, asked, config
 
 from bench.backend import count
-from bench.prediction import at_depth, workload_of
+from bench.prediction import at_depth, with_layers, workload_of
 from bench.record import Measurement
-from bench.workloads.language.slices import depths, extrapolate, with_layers
+from bench.workloads.language.slices import depths, extrapolate
 from bench.workloads.sizes import resolve
 from estimators.estimate import estimate
 from estimators.hf_config import model_from_config
@@ -67,9 +67,9 @@ def test_another_depth_changes_nothing_else(family: str) -> None:
 @pytest.mark.parametrize("phase", ["train", "prefill", "decode"])
 @pytest.mark.parametrize("family", CONFIGS)
 def test_the_estimate_is_linear_in_depth_and_so_is_torchs_count(family: str, phase: Any) -> None:
-    model = model_from_config(config(family), family)
+    request = decided(family, "prefill")
     workload = Workload(phase=phase, batch=2, seq_len=1 if phase == "decode" else 20, context_len=20 if phase == "decode" else 0)
-    by_depth = {layers: estimate(Case(model=at_depth(model, layers), workload=workload)) for layers in (2, 4, 7, 40)}
+    by_depth = {layers: estimate(Case(model=at_depth(request, layers), workload=workload)) for layers in (2, 4, 7, 40)}
     for figure in ("params", "forward_flop", "backward_flop", "min_flop", "min_bytes"):
         two, four, seven, forty = (getattr(by_depth[layers], figure) for layers in (2, 4, 7, 40))
         per_layer = (four - two) // 2

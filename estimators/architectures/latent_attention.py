@@ -95,6 +95,8 @@ class LatentAttention:
         return replace(anew, masked_flop=anew.flop - once.flop)
 
     def _products(self, w: Workload, prefix: str, operands: tuple[str, str, str], count: int) -> tuple[Op, Op]:
+        """Scores and context. What one path multiplies above the other in decode is no kernel's duty."""
+
         def products(qk_width: int, v_width: int) -> tuple[Op, Op]:
             return attention_products(
                 w,
@@ -108,10 +110,9 @@ class LatentAttention:
             )
 
         expanded = products(self.qk_width, self.value_width)
-        if not self.absorbed or w.phase != "decode":
+        if w.phase != "decode":
             return expanded
-        scores, context = products(self.kv_rank + self.rope_width, self.kv_rank)
-        return (
-            replace(scores, masked_flop=max(0, scores.flop - expanded[0].flop)),
-            replace(context, masked_flop=max(0, context.flop - expanded[1].flop)),
-        )
+        absorbed = products(self.kv_rank + self.rope_width, self.kv_rank)
+        chosen, other = (absorbed, expanded) if self.absorbed else (expanded, absorbed)
+        scores, context = (replace(op, masked_flop=max(0, op.flop - cheap.flop)) for op, cheap in zip(chosen, other, strict=True))
+        return scores, context

@@ -13,6 +13,7 @@ from bench.request import Request
 from bench.workloads.language.fit import demand_fit, fits
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
+from estimators.spec import Workload
 
 COMPUTE_DTYPES = ("fp32", "bf16", "fp16")
 MAX_TRIAL_ROWS, MAX_TRIAL_WIDTH = 1024, 8192
@@ -47,5 +48,12 @@ def decide(request: Request, model: Decoder, device: Device) -> tuple[str, str]:
         return fitting[0], "the only one that fits"
     workload = workload_of(request)
     rows = workload.num_tokens if request.task in ("train", "prefill") else workload.batch
-    trial = faster_dtype_cpu(min(rows, MAX_TRIAL_ROWS), min(model.ffn_width, MAX_TRIAL_WIDTH), min(model.width, MAX_TRIAL_WIDTH))
+    trial = faster_dtype_cpu(min(rows, MAX_TRIAL_ROWS), *_widest_layer(model))
     return trial.winner, f"measured the faster here for {trial.shape}"
+
+
+def _widest_layer(model: Decoder) -> tuple[int, int]:
+    """Outputs and inputs of the largest matrix inside the layers, up to MAX_TRIAL_WIDTH each."""
+    inside = (op for op in model.ops(Workload()) if op.kind == "matmul" and op.recomputed and op.mnk)
+    mnk = max((op.mnk for op in inside if op.mnk), key=lambda mnk: mnk[1] * mnk[2])
+    return min(mnk[1], MAX_TRIAL_WIDTH), min(mnk[2], MAX_TRIAL_WIDTH)

@@ -26,7 +26,7 @@ LEAST_SEQ_LEN = 64
 
 def held(request: Request, model: Decoder) -> dict[str, int]:
     """Bytes by part that the run needs; of slices, what the deeper one needs."""
-    return memory_needed(model if request.layers is None else at_depth(model, request.layers), request)
+    return memory_needed(model if request.layers is None else at_depth(request, request.layers), request)
 
 
 def fits(request: Request, model: Decoder, device: Device, spare_fraction: float = 0.0) -> bool:

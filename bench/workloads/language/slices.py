@@ -9,12 +9,12 @@ import torch
 
 from bench import stats
 from bench.backend.device import Device
+from bench.prediction import with_layers
 from bench.record import Draft
 from bench.request import Request
 from bench.workloads.language import steps, train
 from bench.workloads.language.loading import load
 
-LAYER_KEYS = ("num_hidden_layers", "n_layer")
 STEPS = {"train": (train.train, "train_step"), "prefill": (steps.prefill, "prefill"), "decode": (steps.decode, "decode")}
 """Task to what times its step, and the name of the phase."""
 
@@ -26,12 +26,6 @@ def depths(layers: int) -> tuple[int, int]:
     ((2, 4), (2, 5))
     """
     return max(1, layers // 2), layers
-
-
-def with_layers(config: dict[str, Any], layers: int) -> dict[str, Any]:
-    """The configuration with another number of layers and everything else as it was."""
-    key = next((k for k in LAYER_KEYS if k in config), LAYER_KEYS[0])
-    return {**config, key: layers}
 
 
 def extrapolate(shallow: int, shallow_s: tuple[float, ...], deep: int, deep_s: tuple[float, ...], full: int) -> dict[str, Any]:

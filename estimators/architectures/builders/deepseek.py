@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.block import RMS_NORM, Block
 from estimators.architectures.builders.common import Sizes, sizes
-from estimators.architectures.builders.experts import experts_of
+from estimators.architectures.builders.experts import check_groups, experts_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
@@ -34,8 +34,7 @@ def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
     """DeepSeek V3 and R1: 256 experts and 1 shared, 3 dense layers, and layers that predict further tokens beside the decoder."""
     s = sizes(f, vocab=129280, width=7168, layers=61, heads=128, kv_heads=128, positions=4096, ffn_width=18432, head_key="")
     num, per_token = experts_of(f, num=256, per_token=8, num_keys=EXPERT_KEYS)
-    groups = f.integer("n_group", default=8)
-    f.divides("n_group", groups, EXPERT_KEYS[0], num)
+    check_groups(f, num, groups=8, chosen=4)
     experts = Experts(
         num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=2048), shared=_shared(f, 2048, 1, False)
     )

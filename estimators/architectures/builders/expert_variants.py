@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, Part
 from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
-from estimators.architectures.builders.experts import experts_of
+from estimators.architectures.builders.experts import check_groups, experts_of
 from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
 from estimators.architectures.builders.windows import window_of
 from estimators.architectures.decoder import Decoder
@@ -45,7 +45,7 @@ def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
     """GLM-4.5: a dense first layer, routed and shared experts, layers that predict further tokens beside the decoder."""
     s = sizes(f, vocab=151552, width=4096, layers=46, heads=96, kv_heads=8, positions=131072, ffn_width=10944)
     num, per_token = experts_of(f, num=128, per_token=8, num_keys=("n_routed_experts", *LOCAL_KEYS))
-    f.divides("n_group", f.integer("n_group", default=1), "n_routed_experts", num)
+    check_groups(f, num, groups=1, chosen=1)
     width, shared = f.integer("moe_intermediate_size", default=1408), f.integer("n_shared_experts", default=1, minimum=0)
     always_on = FeedForward(width=shared * width, gated=True) if shared else None
     experts = Experts(num=num, per_token=per_token, width=width, shared=always_on)

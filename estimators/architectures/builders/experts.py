@@ -42,6 +42,20 @@ def experts_of(
     return num, chosen
 
 
+def check_groups(f: Fields, num: int, *, groups: int, chosen: int) -> None:
+    """Groups of experts, of which the best by their two best experts are chosen first; the arguments are defaults.
+
+    Raises:
+        BadConfigError: groups that do not divide the experts, hold fewer than two, or are fewer than those chosen.
+    """
+    groups, chosen = f.integer("n_group", default=groups), f.integer("topk_group", default=chosen)
+    f.divides("n_group", groups, "n_routed_experts", num)
+    if num < 2 * groups:
+        raise f.fail("n_group", groups, f"groups of two or more of the n_routed_experts, which are {num}")
+    if chosen > groups:
+        raise f.fail("topk_group", chosen, f"at most n_group, which is {groups}")
+
+
 def mixtral(f: Fields, name: str, source: Source) -> Decoder:
     """Mixtral: Mistral with 8 experts in place of the feed-forward, 2 of them per token."""
     s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
