@@ -34,7 +34,8 @@ def decoders(draw: st.DrawFn) -> Decoder:
         window=draw(st.none() | st.integers(1, 64)),
     )
     gated = FeedForward(width=draw(st.integers(1, 128)), gated=draw(st.booleans()), bias=draw(st.booleans()))
-    experts = Experts(num=8, per_token=draw(st.integers(1, 8)), width=draw(st.integers(1, 32)), shared_width=draw(st.sampled_from([0, 5])))
+    shared = draw(st.sampled_from([None, FeedForward(width=5, gated=True)]))
+    experts = Experts(num=8, per_token=draw(st.integers(1, 8)), width=draw(st.integers(1, 32)), shared=shared)
     plain = Block(count=draw(st.integers(1, 6)), parts=(("attention", attention), ("mlp", gated)), norms=2, norm=RMS_NORM)
     routed = Block(count=draw(st.integers(1, 3)), parts=(("attention", attention), ("mlp", experts)), norms=1, norm=LAYER_NORM)
     return Decoder(

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from published_digits import half_a_unit_or_a_cut_digit
 from torch import nn
 
 from bench.backend import count, kinds
@@ -125,16 +126,6 @@ def test_a_wrong_op_table_is_noticed() -> None:
     for wrong in (fewer, dataclasses.replace(right, tied=True), dataclasses.replace(right, width=2561)):
         estimated = estimate(Case(model=wrong, workload=WORKLOADS["forward"]))
         assert (estimated.params, estimated.forward_flop) != (counted.params, counted.forward_flop)
-
-
-def half_a_unit_or_a_cut_digit(text: str) -> int:
-    """What a printed count may hide: one unit of its last digit, since some publishers cut and do not round; 0 if exact.
-
-    GPT-3's "M" counts (table D.1) are off by up to 0.4 % for reasons of their own: see the models' notes.
-    """
-    if text.endswith("B"):
-        return 10**9 // 10 ** len(text[:-1].partition(".")[2])
-    return int(float(text[:-1].replace(",", "")) * 10**6 * 0.004) if text.endswith("M") else 0
 
 
 @pytest.mark.parametrize("name", model_ids())

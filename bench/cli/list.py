@@ -88,8 +88,16 @@ def _suites() -> Table:
     return names_table("Suites of `run`", "suite", {name: suite.help for name, suite in SUITES.items()})
 
 
+def _families() -> Table:
+    from estimators.architectures import FAMILIES
+
+    built_by = {model_type: f"builder {where}" for model_type, where in FAMILIES.items()}
+    return names_table("Families: model_type of config.json with an op table", "model_type", built_by)
+
+
 KINDS: dict[str, Callable[[], Table]] = {
     "models": _models,
+    "families": _families,
     "hardware": _hardware,
     "tasks": _tasks,
     "suites": _suites,

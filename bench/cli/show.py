@@ -13,9 +13,10 @@ import dataclasses
 from bench.cli import arguments, output
 from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.conventions import CONVENTIONS
-from estimators.errors import BadValueError
+from estimators.errors import BadValueError, NoOpTableError
 from estimators.estimate import estimate
 from estimators.spec import PHASES, Case, Estimate, Model, Phase, Recompute, Workload
+from estimators.units import format_flop
 from reports.views.ops import conventions_table, ops_table, params_table
 from reports.views.step import work_text
 from reports.views.study import convention_line
@@ -36,13 +37,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     arguments.add_dtype(group)
     group.add_argument(
-        "--convention", type=arguments.convention(tuple(CONVENTIONS)), default="full", metavar="NAME", help=", ".join(CONVENTIONS)
+        "--convention",
+        type=arguments.convention((*CONVENTIONS, "all")),
+        default="full",
+        metavar="NAME",
+        help=f"{', '.join(CONVENTIONS)}; or all, side by side",
     )
     output.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show."""
+    """Show; a configuration without an op table is counted by torch instead, and labelled so."""
+    try:
+        return _show(args)
+    except NoOpTableError:
+        from bench.cli.show_counted import show_counted
+
+        return show_counted(args)
+
+
+def _show(args: argparse.Namespace) -> int:
+    if args.convention == "all":
+        return _show_every_convention(args)
     model, entry = arguments.load_model(args)
     item = arguments.item_of(model)
     steps = workloads(args, model)
@@ -59,14 +75,43 @@ def run(args: argparse.Namespace) -> int:
         conditions.append(f"counted as transformers' {runs}")
     if isinstance(model, EncoderDecoder):
         conditions.append(f"the encoder reads {model.source_tokens(steps[args.phase]):,} positions")
+    if left_out := getattr(model, "left_out", ""):
+        conditions.append(f"left out: {left_out}")
+    by_path = _decode_by_code_path(model, steps)
+    if by_path:
+        listed = "; ".join(f"{name}: {format_flop(flop)}" for name, flop in by_path.items())
+        conditions.append(f"a decode step depends on the code path: {listed}")
     tables = [
         ops_table(model.name, model.ops(steps[args.phase]), steps[args.phase], convention=args.convention, conditions=conditions),
         conventions_table(costs, {phase: work_text(workload, item) for phase, workload in steps.items()}),
         params_table(shown.params, shown.embedding_params, shown.params_by_component, entry.published_params_text if entry else ""),
     ]
     facts = {"model": model.name, "phase": args.phase, "convention": args.convention, "dtype": args.dtype}
+    facts |= {"active_params": shown.active_params, "decode_flop_by_code_path": by_path}
     facts |= {f"{'training' if phase == 'train' else phase}_flop": cost.flop["full"] for phase, cost in costs.items()}
     output.emit(arguments.with_all_facts(tables, **facts), args)
+    return 0
+
+
+def _decode_by_code_path(model: Model, steps: dict[str, Workload]) -> dict[str, int]:
+    """FLOP of the decode step by each way of running it; empty where there is only one."""
+    paths: dict[str, Model] = getattr(model, "code_paths", {})
+    if "decode" not in steps:
+        return {}
+    return {name: estimate(Case(model=path, workload=steps["decode"])).flop["full"] for name, path in paths.items()}
+
+
+def _show_every_convention(args: argparse.Namespace) -> int:
+    """Every tool's way of counting a training step, side by side, with what each includes."""
+    from estimators.tool_conventions import tools
+    from estimators.tool_flop import count
+    from reports.views.all_conventions import all_conventions_table
+
+    model, _ = arguments.load_model(args)
+    seq_len = arguments.sequence_length(model, args.seq_len)
+    counted = [count(tool, model, seq_len, "full") for tool in tools().values()]
+    conditions = [f"sequences of {seq_len:,}; with full recomputation where a tool counts it", f"configuration: {model.source}"]
+    output.emit([all_conventions_table(model.name, counted, conditions=conditions)], args)
     return 0
 
 

@@ -24,6 +24,7 @@ def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=102400, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008, head_key="")
     bias = f.flag("mlp_bias", False)
     num, per_token = experts_of(f, num=64, per_token=None, num_keys=EXPERT_KEYS)
+    f.divides("n_group", f.integer("n_group", default=1), EXPERT_KEYS[0], num)
     experts = Experts(
         num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=1407), shared=_shared(f, 1407, 2, bias)
     )

@@ -1,0 +1,58 @@
+"""`show` for a configuration whose model type has no op table: instantiated on meta by transformers and counted there."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.cli import output
+from estimators.errors import BadValueError
+from estimators.hf_config import read_config
+from reports.views.counted_network import network_tables
+
+DEFAULT_SEQ_LEN = 512
+
+
+def show_counted(args: argparse.Namespace) -> int:
+    """Count and show. Only --config leads here: every model of the registry has an op table.
+
+    Raises:
+        BadValueError: an option that needs an op table.
+        BadConfigError: transformers does not know the type either, or cannot build or run it.
+    """
+    if args.phase != "forward" or args.convention != "full":
+        raise BadValueError("a model type without an op table is counted in all phases under `full`; leave --phase and --convention out")
+    from bench.backend.fallback import count_config
+
+    config = read_config(args.config)
+    seq_len = args.seq_len or DEFAULT_SEQ_LEN
+    counted = count_config(config, batch=args.batch, seq_len=seq_len)
+    network = counted.network
+    facts = {
+        "model": args.config,
+        "model_type": str(config.get("model_type")),
+        "built_as": counted.built_as,
+        "tag": "counted",
+        "params": network.params,
+        "active_params": None,
+        "forward_flop": network.forward_flop,
+        "training_flop": None if network.backward_flop is None else network.forward_flop + network.backward_flop,
+        "decode_flop": counted.decode_flop,
+        "unseen_operators": [unseen.name for unseen in network.unseen],
+    }
+    conditions = [
+        f"counted: {counted.built_as} of transformers on {network.counted_on}, batch {args.batch}, {seq_len} tokens where it takes tokens",
+        "FLOP counted full: every matrix product and convolution, the whole attention square; by torch.utils.flop_counter, mended",
+    ]
+    unseen = [(u.name, u.num_calls, u.output_share_fraction) for u in network.unseen]
+    output.emit(
+        network_tables(
+            facts,
+            conditions,
+            by_module=network.by_module,
+            by_operator=network.by_operator,
+            unseen=unseen,
+            decode_reason=counted.decode_reason,
+        ),
+        args,
+    )
+    return 0
