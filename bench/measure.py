@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import environment
-from bench.record import Draft, Measurement
+from bench.draft import Draft
+from bench.record import Measurement
 from bench.request import Request
 from bench.workloads.article.ranks import is_main
 from estimators.errors import DoesNotFitError, SixndError

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import environment
-from bench.record import Draft, Measurement
+from bench.draft import Draft
+from bench.record import Measurement
 from estimators.hf_config import model_from_config
 from estimators.registry import hardware, model_entry
 from estimators.training import training_run

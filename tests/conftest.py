@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tiny import CEILINGS, asked
 
-from bench.record import Draft, Measurement
+from bench.draft import Draft
+from bench.record import Measurement
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from bench.draft import Draft
 from bench.meters.clock import HostClock
-from bench.record import Draft
 from bench.request import Request
 from bench.workloads.article import run, views
 from bench.workloads.article.batches import Rows, loader

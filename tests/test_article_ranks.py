@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench import record
-from bench.record import Draft
+from bench.draft import Draft
 from bench.request import Request
 from bench.workloads.article import is_main, run, start_promised_ranks
 from bench.workloads.article.ranks import promised_num_ranks, promised_ranks_missing

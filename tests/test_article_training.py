@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from bench import record
-from bench.record import Draft, Measurement
+from bench.draft import Draft
+from bench.record import Measurement
 from bench.request import Request
 from bench.workloads.article import check, run, text
 from bench.workloads.article.interrupts import one_interrupt

@@ -11,7 +11,8 @@ import pytest
 from tiny import CEILINGS, record
 
 from bench.cli.main import main
-from bench.record import Count, Measurement, Phase, write
+from bench.draft import write
+from bench.record import Count, Measurement, Phase
 from estimators.registry import hardware
 from estimators.units import MEBI
 from reports.check import Check

@@ -14,7 +14,8 @@ from tiny import record
 
 from bench import suites
 from bench.cli.main import main
-from bench.record import Draft, Measurement, read_folder, write
+from bench.draft import Draft, write
+from bench.record import Measurement, read_folder
 from bench.suites import Suite, estimate_only
 from estimators.errors import BadRecordError
 from reports.journey import details, num_failed, tables

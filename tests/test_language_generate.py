@@ -14,8 +14,9 @@ from tiny import CONFIGS, asked
 
 from bench.backend.device import choose
 from bench.backend.models import random_language_model
+from bench.draft import Draft
 from bench.prediction import predict
-from bench.record import Draft, Measurement
+from bench.record import Measurement
 from bench.request import Request
 from bench.workloads.language import generate
 from bench.workloads.language.generate import ARTICLE_SAMPLING, generate_kwargs, planned_shapes

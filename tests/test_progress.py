@@ -2,11 +2,14 @@
 
 import io
 import itertools
+import sys
 
+import pytest
 from scripted_clock import ScriptedClock
 
-from bench.progress import sampling
+from bench.progress import line, sampling
 from bench.timing import sample
+from bench.workloads.article.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -44,3 +47,42 @@ def test_short_steps_do_not_redraw_the_line_each_time() -> None:
         sample(clock.step, clock=clock, warmup_max=0, max_samples=100, target_fraction=None, on_sample=on_sample)
     # one second of steps, five redraws a second, and the first
     assert 4 <= len(drawn(stream)) <= 6
+
+
+def test_a_line_that_is_not_drawn_costs_no_text() -> None:
+    stream, made = Terminal(), []
+    with line(stream=stream, now=lambda: 0.0) as show:
+        assert show is not None
+        for number in range(3):
+            show(lambda number=number: made.append(number) or f"epoch {number}")  # type: ignore[misc]
+    assert made == [0]
+    assert drawn(stream) == ["epoch 0"]
+
+
+def test_the_other_ranks_draw_nothing() -> None:
+    stream = Terminal()
+    with line(shown=False, stream=stream) as show:
+        assert show is None
+    assert stream.getvalue() == ""
+
+
+def interrupted(stream: io.StringIO) -> None:
+    with line(stream=stream) as show:
+        assert show is not None
+        show(lambda: "epoch 1")
+        raise KeyboardInterrupt
+
+
+def test_the_line_is_wiped_when_the_work_is_interrupted() -> None:
+    stream = Terminal()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(stream)
+    assert stream.getvalue() == "\r\x1b[Kepoch 1\r\x1b[K"
+
+
+def test_a_training_shows_its_epochs_and_latest_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Progress("mlp", 40, shown=True) as progress:
+        progress.show(3, [{"train_loss": 0.5, "heldout_loss": 0.75}, {"train_loss": 0.25, "heldout_loss": 0.5}])
+    assert drawn(stream) == ["training mlp: 3 of 40 epochs, train 0.2500, held out 0.5000"]

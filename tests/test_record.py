@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from bench import draft as writing
 from bench import record
-from bench.record import Ceiling, Count, Draft, Finding, Phase
+from bench.draft import Draft
+from bench.record import Ceiling, Count, Finding, Phase
 from estimators.errors import BadRecordError, UnavailableError
 
 PROJECT = Path(record.__file__).parents[1]
@@ -98,7 +100,7 @@ def test_a_read_only_output_folder_is_refused_before_anything_is_measured(tmp_pa
     def refuse(**_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(record.tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(writing.tempfile, "NamedTemporaryFile", refuse)
     with pytest.raises(UnavailableError, match=r"cannot write records to .*Read-only file system; name a writable folder") as error:
         draft(tmp_path)
     one_line(error)
@@ -111,7 +113,7 @@ def test_a_full_disk_keeps_the_earlier_file_and_says_so(tmp_path: Path, monkeypa
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(record.os, "fsync", full)
+    monkeypatch.setattr(writing.os, "fsync", full)
     with pytest.raises(UnavailableError, match=r"cannot write the record .*No space left on device; free some space") as error:
         made.save("complete")
     one_line(error)
@@ -213,7 +215,8 @@ def test_good_records_are_read_beside_bad_ones_oldest_first(tmp_path: Path) -> N
 
 ATOMIC_WRITER = """
 import pathlib, sys
-from bench.record import Draft, Phase
+from bench.draft import Draft
+from bench.record import Phase
 draft = Draft(model="phi-2", task="decode", request={}, out=pathlib.Path(sys.argv[1]))
 draft.phases.append(Phase(name="decode", samples_s=tuple(i / 7 for i in range(5000))))
 draft.save("partial")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tiny import config, write_config
 
-from bench import record as records
+from bench import draft
 from bench.cli import run as verb
 from bench.cli.main import main
 from bench.record import read_folder
@@ -174,7 +174,7 @@ class TestOutputFolder:
             raise OSError(30, "Read-only file system")
 
         (tmp_path / "runs").mkdir()
-        monkeypatch.setattr(records.tempfile, "NamedTemporaryFile", refuse)
+        monkeypatch.setattr(draft.tempfile, "NamedTemporaryFile", refuse)
         said = complaint(["--config", tiny], tmp_path, capsys)
         assert "Read-only file system; name a writable folder with --out" in said
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from scripted_clock import ScriptedClock
 
+from bench.draft import Draft
 from bench.meters import clock as clock_module
 from bench.meters.clock import HostClock
-from bench.record import Draft
 from bench.timing import Samples, has_settled, sample
 
 

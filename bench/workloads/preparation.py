@@ -8,7 +8,7 @@ import torch
 
 from bench.backend.ceilings import bandwidth_ceiling, cache_bytes, matmul_ceiling
 from bench.backend.device import Device
-from bench.record import Draft
+from bench.draft import Draft
 from estimators.errors import DoesNotFitError
 from estimators.units import GIBI, format_bytes
 

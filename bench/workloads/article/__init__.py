@@ -5,7 +5,7 @@ What may be asked before anything runs is here without torch: `plan`, `configure
 
 from __future__ import annotations
 
-from bench.record import Draft
+from bench.draft import Draft
 from bench.request import Request
 from bench.workloads.article.hyperparameters import Plan, configure, plan
 from bench.workloads.article.ranks import is_main, start_promised_ranks

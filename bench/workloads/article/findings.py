@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from bench.record import Draft, Finding, Phase
+from bench.draft import Draft
+from bench.record import Finding, Phase
 from bench.workloads.article.engine import PRECISIONS
 from bench.workloads.article.hyperparameters import Plan
 from bench.workloads.article.subjects import Subject

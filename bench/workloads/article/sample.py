@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.record import Draft, Phase
+from bench.draft import Draft
+from bench.record import Phase
 from bench.request import Request
 from bench.workloads.article import text
 from bench.workloads.article.hyperparameters import Plan

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from bench.backend import device as devices
 from bench.backend.routes import dense_counts, language_counts
+from bench.draft import Draft
 from bench.prediction import predict
-from bench.record import Draft
 from bench.request import Request
 from bench.workloads import article
 from bench.workloads.article.networks import build

@@ -10,7 +10,8 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from bench.backend.device import Device
-from bench.record import Draft, Phase
+from bench.draft import Draft
+from bench.record import Phase
 from bench.request import Request
 from bench.workloads.article import findings, subjects
 from bench.workloads.article.batches import loader

@@ -13,8 +13,9 @@ from torch import nn
 
 from bench.backend.device import Device
 from bench.backend.stamps import Stamps
+from bench.draft import Draft
 from bench.progress import sampling
-from bench.record import Draft, Phase
+from bench.record import Phase
 from bench.request import Request
 from bench.timing import Samples, StoppedBy
 

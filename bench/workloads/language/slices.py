@@ -9,8 +9,8 @@ import torch
 
 from bench import stats
 from bench.backend.device import Device
+from bench.draft import Draft
 from bench.prediction import with_layers
-from bench.record import Draft
 from bench.request import Request
 from bench.workloads.language import steps, train
 from bench.workloads.language.loading import load

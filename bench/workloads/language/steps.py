@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from bench.backend.device import Device
+from bench.draft import Draft
 from bench.meters.clock import Clock
 from bench.progress import sampling
-from bench.record import Draft, Phase
+from bench.record import Phase
 from bench.request import Request
 from bench.timing import Samples, sample
 

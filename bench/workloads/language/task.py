@@ -10,9 +10,10 @@ import torch
 from bench.backend import device as devices
 from bench.backend.device import Device
 from bench.backend.routes import language_counts
+from bench.draft import Draft
 from bench.meters.power import PowerMeter
 from bench.prediction import predict
-from bench.record import Draft, Phase
+from bench.record import Phase
 from bench.request import Request
 from bench.workloads.language import dtypes, generate, inputs, loading, slices, steps, train
 from bench.workloads.language.flags import refuse_meaningless

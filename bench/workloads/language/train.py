@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from bench.backend.device import Device
+from bench.draft import Draft
 from bench.progress import sampling
-from bench.record import Draft
 from bench.request import Request
 from bench.timing import sample
 from bench.workloads.article.engine import engine
@@ -50,7 +50,7 @@ def train(model: nn.Module, ids: torch.Tensor, request: Request, device: Device,
 
         steps, clock = request.steps or DEFAULT_STEPS[device.kind], device.clock()
         compiling_s = compiling(step, clock, request)
-        with sampling(name, max_samples=steps) as on_sample:
+        with sampling(name, max_samples=steps, shown=accelerator.is_main_process) as on_sample:
             samples = sample(
                 step,
                 clock=clock,
