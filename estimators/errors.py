@@ -5,6 +5,7 @@ SixndError
 │   ├── UnknownNameError    a name that no registry holds; near misses are suggested
 │   ├── BadValueError       a number or option out of its range, or unreadable
 │   ├── BadConfigError      a config.json that describes no countable model
+│   │   └── NoOpTableError  one whose model_type has no op table; transformers may know it, and then it is counted
 │   ├── BadRecordError      a record that cannot be read, or two that cannot be compared
 │   ├── DoesNotFitError     the memory needed is more than the machine has
 │   └── UnavailableError    a device, file or package that is not there

@@ -116,7 +116,7 @@ def test_a_training_with_an_impossible_number(words: list[str], said: str, capsy
         (["estimate", "--model", "gpt2", "--new-tokens", "1e9"], "new-tokens '1e9' is out of range"),
         (["estimate", "--model", "mlp", "--prompt-tokens", "5"], "mlp generates nothing"),
         (["estimate", "--model", "mlp", "--seq-len", "5"], "mlp takes single samples, not sequences"),
-        (["show", "--model", "mlp", "--phase", "decode"], "--phase decode: mlp takes single samples"),
+        (["show", "--model", "mlp", "--phase", "decode"], "--phase decode: mlp does not generate"),
         (["show", "--model", "gpt2", "--batch", "0"], "batch '0' is out of range"),
         (["show", "--model", "gpt2", "--phase", "decode", "--context-len", "1024"], "a sequence of 1,025 tokens is more than the 1,024"),
         (["show", "--model", "gpt2", "--convention", "6nd"], "unknown convention '6nd'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
+from typing import Any
 
 import pytest
 import torch
@@ -61,25 +62,36 @@ def test_a_forward_pass_of_gpt2_is_the_closed_form() -> None:
     assert by_route(rows, "backward_flop") == {OP_TABLE: 2 * forward, TORCH: 2 * forward}
 
 
+def decoder(changed: dict[str, Any]) -> Decoder:
+    model = model_from_config(changed, "changed")
+    assert isinstance(model, Decoder)
+    return model
+
+
 @pytest.mark.parametrize(
     ("task", "wrong"),
-    [("train", {"ffn_width": 65}), ("prefill", {"vocab": 127}), ("decode", {"layers": 3}), ("generate", {"head_width": 9})],
+    [
+        ("train", {"intermediate_size": 65}),
+        ("prefill", {"vocab_size": 127}),
+        ("decode", {"num_hidden_layers": 3}),
+        ("generate", {"hidden_size": 36}),
+    ],
 )
 def test_an_op_table_that_is_wrong_in_one_size_is_found(task: str, wrong: dict[str, int]) -> None:
-    request, model = request_and_model("phi", task)
-    rows = language_counts(request, dataclasses.replace(model, **wrong))  # type: ignore[arg-type]
+    request, _ = request_and_model("phi", task)
+    rows = language_counts(request, decoder(request.config | wrong))
     found = {check.metric for check in failed(tuple(counts(dataclasses.replace(record("train"), counts=tuple(rows)))))}
     assert "params, torch meta" in found
     assert any("fvcore x2" in metric for metric in found)
 
 
 def test_an_attention_that_is_wrong_is_found_though_it_has_no_parameters() -> None:
-    request, model = request_and_model("mistral", "train")
-    rows = language_counts(request, dataclasses.replace(model, window=None))
+    request, _ = request_and_model("mistral", "train")
+    rows = language_counts(request, decoder(request.config | {"sliding_window": None}))
     # a prefill of 20 tokens without a cache multiplies the whole square, window or not: only decode shows the window
     assert not failed(tuple(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof={}))))
-    request, model = request_and_model("mistral", "decode")
-    rows = language_counts(request, dataclasses.replace(model, window=None))
+    request, _ = request_and_model("mistral", "decode")
+    rows = language_counts(request, decoder(request.config | {"sliding_window": None}))
     found = {check.metric for check in failed(tuple(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof={}))))}
     assert found == {f"decode_flop, context {context}, {route}" for context in (20, 25) for route in (TORCH, FVCORE)}
 

@@ -225,8 +225,9 @@ class TestDtype:
         monkeypatch.setattr(
             dtypes, "faster_dtype_cpu", lambda *mnk: tried.append(mnk) or FasterDtype(winner="bf16", samples_s={}, shape="")
         )
-        request, model = self.resolved("prefill", batch=100)
-        dtypes.decide(request, dataclasses.replace(model, width=2**16, ffn_width=2**18), choose("cpu"))
+        request, _ = self.resolved("prefill", batch=100)
+        wide = model_from_config(request.config | {"hidden_size": 2**16, "intermediate_size": 2**18}, "wide")
+        dtypes.decide(request, wide, choose("cpu"))
         assert tried == [(1024, 8192, 8192)]
 
     def test_the_only_one_that_fits_is_taken_without_a_trial(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ HOSTILE: dict[str, Any] = {
     "text": {"num_attention_heads": "four"},
     "heads that do not divide": {"num_attention_heads": 5},
     "no type": {"model_type": None},
-    "unknown type": {"model_type": "mamba"},
+    "unknown type": {"model_type": "perceptron"},
     "not a number": {"hidden_size": float("nan")},
 }
 

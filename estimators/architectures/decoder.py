@@ -60,7 +60,8 @@ class Decoder:
         if len(self.blocks) != 1 or self.embedding_width is not None or len(self.blocks[0].parts) != 2:
             return None
         feed_forward = next((part for _, part in self.blocks[0].parts if isinstance(part, FeedForward)), None)
-        return (self.blocks[0], feed_forward) if feed_forward and self.blocks[0].attention else None
+        attention = self.blocks[0].attention
+        return (self.blocks[0], feed_forward) if feed_forward and attention and not attention.output_gate else None
 
     @property
     def code_paths(self) -> dict[str, Decoder]:

@@ -60,7 +60,8 @@ class GatedDeltaNet:
     def _chunked(self, w: Workload, prefix: str, count: int) -> list[Op]:
         """The products of transformers' torch_chunk_gated_delta_rule. None is a kernel's duty: the recurrence has no product.
 
-        The first chunk finds a state of zeros, which needs no gradient; nothing depends on the state that the last leaves.
+        All but scores and the keys' overlap is weighed by gates and decays first. The first chunk finds a state of zeros, which
+        needs no gradient; nothing depends on the state that the last leaves.
         """
         c, k, v = self.chunk, self.key_width, self.value_width
         chunks = -(-w.seq_len // c)
@@ -76,13 +77,13 @@ class GatedDeltaNet:
 
         overlap = product("overlap", (c, c, k), (weighed, conv))
         systems = product("solve", (c, k + v, c), (overlap.name, weighed))
-        write = product("write", (k, v, c), (conv, solved), dead_last=True)
+        write = product("write", (k, v, c), (weighed, solved), dead_last=True)
         return [
             overlap,
             product("scores", (c, c, k), (conv, conv)),
             replace(systems, flop=0, masked_flop=0, backward_flop=systems.flop),
             product("recall", (c, v, k), (solved, solved), no_first_gradient=True),
             replace(write, cache_bytes=kept_bytes(w, self._state)),
-            product("read", (c, v, k), (conv, solved), no_first_gradient=True),
-            product("context", (c, v, c), (f"{prefix}.scores", solved)),
+            product("read", (c, v, k), (weighed, solved), no_first_gradient=True),
+            product("context", (c, v, c), (weighed, solved)),
         ]
