@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from estimators.frozen import frozen
 from estimators.spec import Hardware, Model, Recompute
 from estimators.standing import Standing, standing
 from estimators.tool_conventions import tools
@@ -25,7 +25,7 @@ COMPARED = "gpt-3"
 """Published runs are compared by 6·N·D, which is what most of their shares are derived by."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Claim:
     """What a claimed training implies.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from estimators.errors import UnknownNameError
+from estimators.frozen import frozen
 from estimators.spec import Op, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Convention:
     """What a FLOP count includes.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from estimators import data
 from estimators.errors import BadValueError
+from estimators.frozen import field, frozen
 from estimators.spec import Hardware, Source
 
 PEAK_DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8")
@@ -25,7 +25,7 @@ _REQUIRED_KEYS = {"id", "name", "aliases", "config", "published_params", "publis
 _OPTIONAL_KEYS = {"alias_notes", "checkpoint", "training"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ModelEntry:
     """What is published of one model.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from estimators.errors import BadConfigError, NoOpTableError
@@ -16,32 +15,37 @@ MAX_DIMENSION = 10**9
 """A config's integer may not be larger: the widest vocabulary in use has 262,208 rows."""
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a config.json, or the one inside a checkpoint folder.
 
     Raises:
         BadConfigError: not there, too large, not JSON, nested too deeply, or no object; one line.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = file / "config.json"
+    file = os.fspath(path)  # not pathlib: it costs 5 ms to import
+    if os.path.isdir(file):
+        file = os.path.join(file, "config.json")
     expected = "expected a Hugging Face config.json or a folder that holds one"
     try:
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise BadConfigError(f"no config file at {str(path)!r}; {expected}")
         if os.path.getsize(file) > MAX_CONFIG_BYTES:
-            raise BadConfigError(f"{str(file)!r} has {os.path.getsize(file):,} bytes; {expected}, at most {MAX_CONFIG_BYTES:,} bytes")
-        config = json.loads(file.read_text(encoding="utf-8"))
+            raise BadConfigError(f"{file!r} has {os.path.getsize(file):,} bytes; {expected}, at most {MAX_CONFIG_BYTES:,} bytes")
+        config = _read_json(file)
     except OSError as error:
-        raise BadConfigError(f"cannot read {str(file)!r}: {error.strerror}; {expected}") from None
+        raise BadConfigError(f"cannot read {file!r}: {error.strerror}; {expected}") from None
     except RecursionError:
-        raise BadConfigError(f"{str(file)!r} is nested too deeply to be a model's configuration; {expected}") from None
+        raise BadConfigError(f"{file!r} is nested too deeply to be a model's configuration; {expected}") from None
     except ValueError as error:
         place = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "a number or a character"
-        raise BadConfigError(f"{str(file)!r} is not valid JSON ({place}); {expected}") from None
+        raise BadConfigError(f"{file!r} is not valid JSON ({place}); {expected}") from None
     if not isinstance(config, dict):
-        raise BadConfigError(f"{str(file)!r} holds a {type(config).__name__}, not an object; {expected}")
+        raise BadConfigError(f"{file!r} holds a {type(config).__name__}, not an object; {expected}")
     return config
+
+
+def _read_json(file: str) -> Any:
+    with open(file, encoding="utf-8") as stream:
+        return json.load(stream)
 
 
 class Fields:

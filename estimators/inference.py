@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from estimators.errors import BadValueError
 from estimators.estimate import estimate
+from estimators.frozen import frozen
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Generation:
     """A prompt's prefill and the decode steps after it.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from estimators import data
+from estimators.frozen import frozen
 from estimators.published import median
 from estimators.spec import Source
 
@@ -14,7 +14,7 @@ PROVIDER_KINDS = ("hyperscaler", "neocloud", "marketplace")
 PRICE_COLUMNS = ("hardware_id", "provider_kind", "provider", "usd_per_gpu_hour", "seen")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Price:
     """What one kind of provider asks for one device, on demand, in US dollars per device-hour.
 

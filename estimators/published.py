@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from estimators import data
 from estimators.formulas import six_nd
+from estimators.frozen import frozen
 from estimators.spec import Hardware, Source, Tag
 from estimators.units import HOUR_S
 
@@ -19,7 +19,7 @@ MIN_RUNS = 3
 """Fewer runs than this make no range of their own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PublishedRun:
     """One published training run.
 
@@ -89,7 +89,7 @@ def utilization(run: PublishedRun, hardware: Hardware) -> tuple[float, Tag] | No
     return flop / (run.device_seconds * hardware.peak(run.dtype)), "derived"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class UtilizationRange:
     """Utilisation of published runs.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import cast
 
 from estimators import data
+from estimators.frozen import frozen
 from estimators.hf_config import model_from_config
 from estimators.registry import hardware, model_entry
 from estimators.spec import Model, Recompute, Source
@@ -20,7 +20,7 @@ ROW_COLUMNS = (
 DTYPES = ("bf16", "fp16", "fp8", "fp4")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PublishedThroughput:
     """One row of published_throughput.csv.
 
@@ -118,7 +118,7 @@ def throughput_from(row: data.Row) -> PublishedThroughput:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Residual:
     """Our figure for a published row beside the source's own.
 

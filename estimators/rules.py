@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-
 from estimators import formulas
 from estimators.architectures.attention import Attention
 from estimators.architectures.decoder import Decoder
@@ -13,6 +10,7 @@ from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.vision import DualEncoder
 from estimators.conventions import step_flop
 from estimators.estimate import count_active_params, count_params
+from estimators.frozen import frozen, replace
 from estimators.spec import Model, Op, Source, Workload
 
 KAPLAN = Source(title="Kaplan et al. 2020, Scaling Laws for Neural Language Models, section 2.1", url="https://arxiv.org/abs/2001.08361")
@@ -28,7 +26,7 @@ MEGATRON = Source(
 TRAINER_RULE = "transformers' Trainer"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rule:
     """One rule of thumb applied to one step.
 
@@ -231,7 +229,7 @@ def _chinchilla(model: Decoder, ops: tuple[Op, ...], workload: Workload) -> Rule
 
 def _megatron(model: Decoder, workload: Workload) -> Rule:
     b, t = workload.batch, workload.seq_len
-    recomputing = dataclasses.replace(workload, recompute="full")
+    recomputing = replace(workload, recompute="full")
     inner = _plain(model)[0].inner_width
     projections, ffn = _shape_terms(model, workload.num_tokens, 4 * model.width)
     wider = 2 * workload.num_tokens * model.layers * (model.width - inner) * (4 * model.width + 2 * t)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from estimators.errors import BadValueError
+from estimators.frozen import field, frozen
 from estimators.units import DTYPE_BYTES
 
 Phase = Literal["train", "forward", "prefill", "decode"]
@@ -16,7 +16,7 @@ Tag = Literal["measured", "counted", "derived", "estimated", "published", "unava
 PHASES: tuple[Phase, ...] = ("train", "forward", "prefill", "decode")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Source:
     """Where a figure comes from.
 
@@ -34,7 +34,7 @@ class Source:
         return f"{self.title} <{self.url}>" if self.url else self.title
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Hardware:
     """One device as a framework sees it.
 
@@ -72,7 +72,7 @@ class Hardware:
             raise BadValueError(f"{self.id} has no published dense peak for {dtype}; it has one for: {have}") from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Workload:
     """What is done in one step.
 
@@ -118,7 +118,7 @@ class Workload:
         return DTYPE_BYTES[self.dtype]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Op:
     """One row of the op table: `count` identical copies, every figure per copy.
 
@@ -201,7 +201,7 @@ class Model(Protocol):
     def ops(self, workload: Workload) -> tuple[Op, ...]: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Case:
     """Model, workload, hardware: the join key of estimates, measurements and reports."""
 
@@ -210,7 +210,7 @@ class Case:
     hardware: Hardware | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Estimate:
     """What arithmetic says of one case; field names are shared with measurements.
 

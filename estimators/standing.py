@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from estimators.frozen import frozen
 from estimators.published import MIN_RUNS, PublishedRun, comparable, median, utilization
 from estimators.registry import hardware, published_runs
 from estimators.spec import Hardware, Tag
@@ -37,7 +37,7 @@ def peers(device: Hardware | None, *, tokens: int, device_s: float) -> tuple[Pee
     return tuple(sorted(found, key=lambda peer: -peer.share))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Standing:
     """A share of peak among those of published runs.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from estimators import data
 from estimators.errors import UnknownNameError
+from estimators.frozen import frozen
 from estimators.spec import Hardware, Source
 
 WeightsCounted = Literal[
@@ -60,7 +60,7 @@ PEAK_COLUMNS = ("tool", "hardware_ids", "dtypes", "peak_flop_per_s", "source", "
 ANY_DEVICE = "*"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ToolConvention:
     """How one tool or paper counts the FLOP of a training.
 
@@ -101,7 +101,7 @@ class ToolConvention:
         return "; ".join([WEIGHTS[self.weights], ATTENTION[self.attention], *(EXTRAS[e] for e in self.extras), *([again] if again else [])])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Peak:
     """The FLOP/s of one device that a utilisation is a share of.
 

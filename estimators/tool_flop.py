@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import isqrt, prod
 
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.lora import FineTuned
 from estimators.errors import BadValueError
+from estimators.frozen import frozen
 from estimators.spec import Model, Op, Recompute, Workload
 from estimators.tool_conventions import ToolConvention
 
@@ -37,7 +37,7 @@ PASSES = 3
 """A backward pass is two products for each of the forward's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ToolFlop:
     """FLOP of training on one sequence, as a tool counts them.
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from estimators.conventions import CONVENTIONS, convention, step_flop
 from estimators.errors import BadValueError, PhysicsError
 from estimators.estimate import count_params
 from estimators.formulas import six_nd
+from estimators.frozen import frozen
 from estimators.spec import Hardware, Model, Workload
 from estimators.units import DAY_S, HOUR_S
 
 MAX_DEVICES = 10**7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TrainingRun:
     """What a whole training costs at a stated utilisation.
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from estimators.conventions import unskippable_flop
 from estimators.errors import BadValueError
+from estimators.frozen import frozen
 from estimators.spec import Hardware, Model, Recompute, Workload
 from estimators.tool_conventions import Peak, ToolConvention, peak_of
 from estimators.tool_flop import PARTS, ToolFlop, count
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Reading:
     """One run's figures, as one tool would print them.
 
@@ -37,7 +36,7 @@ class Reading:
         return None if self.flop_per_s is None else self.flop_per_s / self.flop.flop_per_token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Translation:
     """The same run read by two tools: translated = given · flop_ratio · peak_ratio.
 
@@ -144,7 +143,7 @@ def observe(
     return Reading(flop=flop, peak=peak, flop_per_s=flop_per_s, utilization=flop_per_s / peak.flop_per_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Least:
     """What the device must have done at least, as a share of its dense peak: above 1 no machine does it.
 

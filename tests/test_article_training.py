@@ -49,7 +49,7 @@ def test_seven_days_predict_better_than_one_and_a_sum_of_sigmoids_better_than_th
     assert seven["heldout_loss"] < min(seven["baseline_losses"].values())
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])])
 def test_too_many_parameters_for_too_long_overfit(tmp_path: Path, seed: int) -> None:
     line = trained(tmp_path, "linreg-56d", seed=seed).learning
     deep = trained(tmp_path, "mlp", seed=seed, days=56, epochs=200).learning

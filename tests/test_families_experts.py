@@ -485,3 +485,11 @@ def test_a_field_that_makes_no_sense_is_named_in_one_line(config: Config, match:
     with pytest.raises(BadConfigError, match=match) as caught:
         model_from_config(config, "hostile")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mixtral-8x7b", "olmoe-1b-7b", "deepseek-v2-lite"])
+def test_fvcore_agrees_though_it_shares_no_code_with_torchs_counter(name: str) -> None:
+    config = shallow(dict(model_entry(name).config), 2)
+    model, module = model_from_config(config, name), count.meta_language_model(config)
+    for step in (STEPS[1], STEPS[2], STEPS[4]):
+        assert count.fvcore_language_count(module, step).value == estimate(Case(model=model, workload=step)).forward_flop

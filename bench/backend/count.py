@@ -155,11 +155,13 @@ def _cached_for_trace(model: nn.Module, workload: Workload) -> Any:
 
     cache = DynamicCache(config=model.config)
     config = model.config.get_text_config()
-    kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if getattr(config, "kv_lora_rank", None):  # a latent and one rotary key stand in the places of keys and values
+        kv_heads, widths = 1, (config.kv_lora_rank, config.qk_rope_head_dim)
+    else:
+        kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        widths = (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,) * 2
     for layer in range(config.num_hidden_layers):
-        empty = torch.zeros(workload.batch, kv_heads, workload.context_len, head_width, device="meta")
-        cache.update(empty, empty, layer)
+        cache.update(*(torch.zeros(workload.batch, kv_heads, workload.context_len, width, device="meta") for width in widths), layer)
     return cache
 
 

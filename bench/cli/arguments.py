@@ -164,12 +164,12 @@ def sequence_length(model: Model, given: int | None) -> int:
 
 def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:
     """The tables, with the single values of all of them, and `more`, in the first one."""
-    import dataclasses
+    from estimators.frozen import replace
 
     facts = dict(more)
     for table in reversed(tables):
         facts |= table.facts
-    return [dataclasses.replace(tables[0], facts=facts), *tables[1:]]
+    return [replace(tables[0], facts=facts), *tables[1:]]
 
 
 def model_option(args: argparse.Namespace) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from estimators.architectures.rows import attention_products, chunk_pairs, elementwise, linear, norm, parameters
+from estimators.frozen import frozen
 from estimators.spec import Op, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Attention:
     """Multi-head, grouped-query or multi-query attention.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.rows import checkpoint, elementwise, norm
+from estimators.frozen import frozen
 from estimators.spec import Op, Workload
 
 
@@ -24,7 +24,7 @@ def paths_of(part: Part) -> dict[str, Part]:
     return paths
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Beside:
     """Parts that read the same input, and whose outputs are added: attention and a state-space mixer in one layer.
 
@@ -40,7 +40,7 @@ class Beside:
         return [op for name, part in self.parts for op in part.ops(w, width, f"{outer}.{name}", count)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Norm:
     """How the norms of a model look.
 
@@ -55,7 +55,7 @@ class Norm:
 LAYER_NORM, RMS_NORM = Norm(bias=True), Norm()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Block:
     """`count` equal layers.
 

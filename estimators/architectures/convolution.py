@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from estimators.architectures.block import LAYER_NORM, Norm
 from estimators.architectures.encoder import Projection
 from estimators.architectures.rows import convolution, elementwise, linear, norm, parameters
 from estimators.architectures.vision import demand_samples
+from estimators.frozen import frozen
 from estimators.spec import Op, Phase, Source, Workload
 
 Map = tuple[int, int]
@@ -23,7 +23,7 @@ class Layer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Convolution:
     """A filter over a map, the norm behind it and the activation behind that.
 
@@ -87,7 +87,7 @@ class Convolution:
         return table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Inverted:
     """ConvNeXt's layer behind its depthwise filter and norm: two linear layers on every position, a scale per channel.
 
@@ -118,7 +118,7 @@ class Inverted:
         return table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MapNorm:
     """A norm of its own, on every position of a map."""
 
@@ -132,7 +132,7 @@ class MapNorm:
         return [norm(w, self.name, width=self.width, bias=True, rows=rows, recomputed=False)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ConvolutionalNetwork:
     """Layers over the maps of one image, and a head on what is pooled from the last.
 

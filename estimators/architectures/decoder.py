@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from estimators.architectures.block import RMS_NORM, Block, Norm, paths_of
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.prediction import PredictionLayers
 from estimators.architectures.rows import linear, lookup, norm
+from estimators.frozen import frozen, replace
 from estimators.spec import Op, Source, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Decoder:
     """A stack of layers between an embedding and a head.
 

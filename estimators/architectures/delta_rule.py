@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.architectures.state_space import begins, causal_convolution, kept_bytes, scan
+from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class GatedDeltaNet:
     """Each head keeps a matrix of key width x value width, and corrects in it what the token's key already recalls.
 

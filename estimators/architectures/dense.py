@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from estimators.architectures.rows import elementwise, linear
+from estimators.frozen import frozen
 from estimators.spec import Op, Source, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DenseNetwork:
     """widths[0] inputs, then one linear layer with bias per further width, an activation between two layers.
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-
 from estimators.architectures.attention import Attention
 from estimators.architectures.rows import convolution, linear, lookup, norm, spare
 from estimators.architectures.stems import TokenStem
+from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DisentangledAttention:
     """Attention whose scores are a sum: content to content, content to position, position to content.
 
@@ -48,8 +46,8 @@ class DisentangledAttention:
                     recomputed=True,
                 )
                 if self.shared:
-                    row = dataclasses.replace(row, params=0, weight_bytes=0)
-                table.append(row if used else dataclasses.replace(row, backward_flop=0))
+                    row = replace(row, params=0, weight_bytes=0)
+                table.append(row if used else replace(row, backward_flop=0))
         for name, used in (("content_to_position", self.content_to_position), ("position_to_content", self.position_to_content)):
             if used:
                 table.append(self._scores(w, f"{prefix}.{name}", count))
@@ -75,7 +73,7 @@ class DisentangledAttention:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DistanceStem:
     """A token stem, and beside it the table of relative positions that all layers use, and a convolution (DeBERTa v2).
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
 from estimators.architectures.block import Block, Norm
 from estimators.architectures.rows import linear, norm, spare
 from estimators.architectures.stems import Stem, TokenStem
 from estimators.errors import BadValueError
+from estimators.frozen import frozen, replace
 from estimators.spec import Op, Phase, Source, Workload
 
 
@@ -21,7 +20,7 @@ class Layers(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SharedBlock:
     """Layers that run with the weights of an earlier block: they cost work and own nothing (ALBERT).
 
@@ -32,10 +31,10 @@ class SharedBlock:
 
     def ops(self, w: Workload, width: int, prefix: str = "layer") -> list[Op]:
         """Rows of the block without parameters; its weights were read for the layers that own them."""
-        return [dataclasses.replace(op, params=0, weight_bytes=0) for op in self.block.ops(w, width, prefix)]
+        return [replace(op, params=0, weight_bytes=0) for op in self.block.ops(w, width, prefix)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Tower:
     """What turns one input into vectors: a stem, layers, a norm.
 
@@ -62,7 +61,7 @@ class Tower:
         return table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Projection:
     """A linear layer behind the layers, and the norm behind it.
 
@@ -88,7 +87,7 @@ class Projection:
         rows = w.num_tokens if self.per == "token" else w.batch
         row = linear(w, self.name, self.component, d_in=self.d_in, d_out=self.d_out, bias=self.bias, rows=rows)
         if not self.owned:
-            row = dataclasses.replace(row, params=self.d_out if self.bias else 0)
+            row = replace(row, params=self.d_out if self.bias else 0)
         table = [row]
         if self.norm:
             name = f"{self.name}.norm"
@@ -105,7 +104,7 @@ def demand_phase(name: str, workload: Workload, phases: tuple[Phase, ...]) -> No
         raise BadValueError(f"phase {workload.phase!r}: {name} has no decoder, so that it does not generate; {expected}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Encoder:
     """A tower over tokens and its heads.
 

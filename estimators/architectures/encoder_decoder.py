@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from typing import ClassVar
 
 from estimators.architectures.encoder import Tower
 from estimators.architectures.rows import linear, spare
 from estimators.architectures.stems import FrameStem, TokenStem
 from estimators.errors import BadValueError
+from estimators.frozen import frozen, replace
 from estimators.spec import PHASES, Op, Phase, Source, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EncoderDecoder:
     """An encoder, a decoder with cross-attention, and a head on every decoder position.
 
@@ -74,9 +73,9 @@ class EncoderDecoder:
         Raises:
             BadValueError: a source_len that the encoder does not take.
         """
-        w = dataclasses.replace(workload, source_len=self.source_tokens(workload))
+        w = replace(workload, source_len=self.source_tokens(workload))
         reading: Phase = "train" if w.phase == "train" else "forward"
-        once = dataclasses.replace(w, phase=reading, seq_len=w.source_len, context_len=0, source_len=0)
+        once = replace(w, phase=reading, seq_len=w.source_len, context_len=0, source_len=0)
         table = self.encoder.ops(once, "encoder.")
         if w.phase == "decode":
             table = [_idle(op) for op in table]

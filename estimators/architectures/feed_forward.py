@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from estimators.architectures.rows import elementwise, linear, parameters
+from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FeedForward:
     """Two matrices with an activation between, or three where a gate multiplies.
 
@@ -38,7 +37,7 @@ class FeedForward:
         return table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Experts:
     """A router, `num` gated experts of which `per_token` serve each token, and shared experts that serve all.
 

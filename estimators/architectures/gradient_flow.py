@@ -8,12 +8,13 @@ order of the forward pass tells which gradients flow.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
 from estimators.architectures.block import Beside, Block
 from estimators.architectures.decoder import Decoder
+from estimators.frozen import replace
 from estimators.spec import Op, Workload
 
 Stage = Literal["edge", "below", "first", "above"]

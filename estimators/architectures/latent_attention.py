@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from estimators.architectures.rows import attention_products, elementwise, linear, norm
+from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LatentAttention:
     """Keys and values are expanded from a narrow latent, which is all that is cached.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.gradient_flow import positions, trained_in_part
 from estimators.architectures.rows import linear
 from estimators.errors import BadValueError
+from estimators.frozen import frozen
 from estimators.spec import Model, Op, Source, Workload
 
 TARGETS: dict[str, str] = {
@@ -48,7 +47,7 @@ DEFAULT_TARGETS = ("query", "value", "query_key_value", "query_up", "kv_up", "in
 ALL_LINEAR = "all-linear"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FineTuned:
     """A decoder and what training changes of it.
 

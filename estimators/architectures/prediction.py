@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from estimators.architectures.block import Block
 from estimators.architectures.rows import linear, norm
+from estimators.frozen import frozen
 from estimators.spec import Op, Workload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PredictionLayers:
     """Each joins the last hidden state with the next token's embedding, runs one more layer and the decoder's own head.
 

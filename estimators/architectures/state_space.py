@@ -6,9 +6,8 @@ are FLOP under the convention; the state's update is elementwise and costs bytes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from estimators.architectures.rows import convolution, elementwise, linear, norm, parameters
+from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
 
@@ -82,7 +81,7 @@ def kept_bytes(w: Workload, elements: int) -> int:
     return w.batch * elements * w.dtype_bytes if w.phase in ("prefill", "decode") else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Mamba:
     """Selective state space: every channel has a state of its own, and its step size, input and output depend on the token.
 

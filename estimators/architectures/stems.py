@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from typing import Protocol
 
 from estimators.architectures.block import Norm
 from estimators.architectures.rows import convolution, elementwise, linear, lookup, norm, parameters, spare
+from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
 
@@ -19,7 +18,7 @@ class Stem(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TokenStem:
     """Tokens are looked up, and their positions, and which segment they belong to.
 
@@ -54,10 +53,10 @@ class TokenStem:
         """Rows of the tables, their norm and the projection to `width`."""
         edge = self.embedding_width or width
         token = lookup(w, f"{prefix}embedding.token", num_rows=self.vocab, width=edge)
-        table = [dataclasses.replace(token, params=0) if self.shared else token]
+        table = [replace(token, params=0) if self.shared else token]
         if self.positions:
             position = lookup(w, f"{prefix}embedding.position", num_rows=self.positions, width=edge)
-            table.append(dataclasses.replace(position, frozen=self.frozen_positions))
+            table.append(replace(position, frozen=self.frozen_positions))
         if self.token_types:
             table.append(lookup(w, f"{prefix}embedding.token_type", num_rows=self.token_types, width=edge))
         if self.bias_buckets:
@@ -72,7 +71,7 @@ class TokenStem:
         return table + between
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PatchStem:
     """An image cut into patches, each projected to one vector, and a few learned tokens beside them.
 
@@ -140,7 +139,7 @@ class PatchStem:
         return table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FrameStem:
     """A spectrogram under two filters of 3 frames, the second of which halves their number; fixed positions (Whisper).
 
@@ -173,4 +172,4 @@ class FrameStem:
             )
             table.append(elementwise(w, f"{prefix}embedding.{name}.activation", "elementwise", width=width * out // self.positions))
         position = lookup(w, f"{prefix}embedding.position", num_rows=self.positions, width=width)
-        return [*table, dataclasses.replace(position, frozen=True)]
+        return [*table, replace(position, frozen=True)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from typing import ClassVar
 
 from estimators.architectures.attention import Attention
@@ -11,6 +9,7 @@ from estimators.architectures.block import Block, Part
 from estimators.architectures.encoder import Projection, Tower, demand_phase
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.errors import BadValueError
+from estimators.frozen import frozen, replace
 from estimators.spec import Op, Phase, Source, Workload
 
 
@@ -22,7 +21,7 @@ def demand_samples(name: str, workload: Workload, phases: tuple[Phase, ...]) -> 
         raise BadValueError(f"{given}: {name} takes samples whose size its configuration fixes; leave them at 1, 0 and 0")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class VisionTransformer:
     """A tower over the patches of one image, and its heads.
 
@@ -43,14 +42,14 @@ class VisionTransformer:
     def ops(self, workload: Workload) -> tuple[Op, ...]:
         """The op table of one step over batch images. Raises BadValueError for a phase or a length that it does not have."""
         demand_samples(self.name, workload, self.phases)
-        w = dataclasses.replace(workload, seq_len=self.tokens)
+        w = replace(workload, seq_len=self.tokens)
         table = self.tower.ops(w)
         for head in self.heads:
             table += head.ops(w)
         return tuple(table)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DualEncoder:
     """Two towers, over images and over texts, whose projected vectors are multiplied each with each (CLIP).
 
@@ -86,7 +85,7 @@ class DualEncoder:
         demand_samples(self.name, workload, self.phases)
         w, table = workload, list[Op]()
         for name, tower, tokens in (("image", self.image, self.image_tokens), ("text", self.text, self.text_tokens)):
-            table += tower.ops(dataclasses.replace(w, seq_len=tokens), f"{name}.")
+            table += tower.ops(replace(w, seq_len=tokens), f"{name}.")
             table.append(linear(w, f"{name}.projection", "head", d_in=tower.width, d_out=self.shared_width))
         flop = 2 * w.batch * w.batch * self.shared_width
         size = w.batch * (w.batch + 2 * self.shared_width) * w.dtype_bytes
@@ -107,7 +106,7 @@ class DualEncoder:
         return tuple(table)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Scaled:
     """A part of a layer whose output is multiplied by one learned number per channel (DINOv2's layer scale)."""
 
@@ -121,7 +120,7 @@ class Scaled:
         return table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class WindowedAttention:
     """Attention inside square windows of an image, with a learned bias by distance (Swin).
 
@@ -139,13 +138,13 @@ class WindowedAttention:
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of the attention over all windows, and the table of biases."""
         windows = -(-self.grid[0] // self.window) * -(-self.grid[1] // self.window)
-        inside = dataclasses.replace(w, batch=w.batch * windows, seq_len=self.window**2)
+        inside = replace(w, batch=w.batch * windows, seq_len=self.window**2)
         biases = (2 * self.window - 1) ** 2 * self.attention.heads
         table = self.attention.ops(inside, width, prefix, count)
         return [*table, parameters(w, f"{prefix}.position_bias", "attention", num=biases, count=count)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stage:
     """Layers at one resolution, then four neighbouring tokens merged to one of twice the width (Swin).
 
@@ -162,12 +161,12 @@ class Stage:
 
     def ops(self, w: Workload, width: int, prefix: str = "layer") -> list[Op]:
         """Rows of the layers and the merge; an odd last row or column is padded."""
-        here = dataclasses.replace(w, seq_len=self.grid[0] * self.grid[1])
+        here = replace(w, seq_len=self.grid[0] * self.grid[1])
         table = self.layers.ops(here, self.width, prefix)
         if not self.merges:
             table.append(norm(here, "final.norm", width=self.width, bias=True, recomputed=False))
         else:
-            after = dataclasses.replace(w, seq_len=-(-self.grid[0] // 2) * -(-self.grid[1] // 2))
+            after = replace(w, seq_len=-(-self.grid[0] // 2) * -(-self.grid[1] // 2))
             table.append(norm(after, f"{prefix}.merge.norm", width=4 * self.width, bias=True))
             merge = f"{prefix}.merge"
             table.append(linear(after, merge, "mlp", d_in=4 * self.width, d_out=2 * self.width, recomputed=True))

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from estimators.frozen import frozen
 from estimators.units import format_int
 from reports.table import Column, Table, Value
 
 Number = int | float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Input:
     """One number that goes into a formula.
 
@@ -30,7 +30,7 @@ class Input:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Step:
     """One figure of the answer.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from estimators.frozen import frozen
 from estimators.spec import Estimate, Hardware
 from estimators.units import (
     DAY_S,
@@ -22,7 +22,7 @@ from reports.views.formats import days, grouped
 from reports.views.study import Study, convention_line, price_text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Candidate:
     """One device of the comparison.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from estimators.conventions import CONVENTIONS
 from estimators.estimate import memory
+from estimators.frozen import frozen
 from estimators.spec import Workload
 from estimators.units import format_count, format_flop_rate, format_fraction, format_int
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COUNTED_BY_6ND = "6·N·D over all parameters, attention not counted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PriceRange:
     """Rent of one device in US dollars per hour, and where the figures come from."""
 
@@ -49,7 +49,7 @@ def price_range(prices: Sequence[Price]) -> PriceRange | None:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Study:
     """What a training was asked for, and one run at each utilisation.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Block, Norm, Part
 from estimators.architectures.decoder import Decoder
+from estimators.frozen import frozen, replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ MAX_VARIED_LAYERS = 10_000
 """Where a config tells layers apart one by one, it may not have more of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sizes:
     """What a decoder's configuration says of its sizes: V, D, L, N, K, H, F, positions; and whether the head is tied."""
 
@@ -157,7 +156,7 @@ def with_qk_norm(attention: Attention, *, over_all_heads: bool, bias: bool = Fal
     A gain of its own for every head has the parameters of one norm over all heads.
     """
     h = attention.head_width
-    return dataclasses.replace(
+    return replace(
         attention,
         query_norm_width=attention.heads * h if over_all_heads else h,
         key_norm_width=attention.kv_heads * h if over_all_heads else h,

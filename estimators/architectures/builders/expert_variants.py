@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
@@ -14,6 +13,7 @@ from estimators.architectures.builders.windows import window_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.prediction import PredictionLayers
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def phimoe(f: Fields, name: str, source: Source) -> Decoder:
         raise f.fail("num_experts_per_tok", per_token, "2: SparseMixer chooses two experts")
     attention = attention_of(s, bias=f.flag("attention_bias", False), window=window_of(f, None))
     model = decoder(name, source, s, attention, Experts(num=num, per_token=per_token, width=s.ffn_width), norm=LAYER_NORM)
-    return dataclasses.replace(model, head_bias=f.flag("lm_head_bias", False))
+    return replace(model, head_bias=f.flag("lm_head_bias", False))
 
 
 def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
@@ -59,8 +59,8 @@ def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
 
     model = layered(name, source, s, [parts(experts if i >= first else dense) for i in varied_layers(f, s)])
     extra = f.integer("num_nextn_predict_layers", "num_mtp_layers", default=1, minimum=0)
-    block = dataclasses.replace(model.blocks[0], count=extra, parts=parts(experts))
-    return dataclasses.replace(model, prediction=PredictionLayers(block=block)) if extra else model
+    block = replace(model.blocks[0], count=extra, parts=parts(experts))
+    return replace(model, prediction=PredictionLayers(block=block)) if extra else model
 
 
 def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:
@@ -82,7 +82,7 @@ def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:
         return experts if start <= i <= end and (i + 1) % step == 0 else dense
 
     model = layered(name, source, s, [(("attention", attention), ("mlp", feed_forward(i))) for i in varied_layers(f, s)])
-    return dataclasses.replace(model, head_bias=bias)
+    return replace(model, head_bias=bias)
 
 
 def hunyuan_v1_moe(f: Fields, name: str, source: Source) -> Decoder:
@@ -128,12 +128,12 @@ def _llama4_attention(f: Fields, s: Sizes) -> list[Attention]:
     if chunk is None and "chunked_attention" in types:
         raise f.fail("attention_chunk_size", None, "a whole number from 1, since layers have chunked attention")
     plain = attention_of(s, bias=f.flag("attention_bias", False))
-    normed = dataclasses.replace(with_qk_norm(plain, over_all_heads=False), qk_norm_params=False)
+    normed = replace(with_qk_norm(plain, over_all_heads=False), qk_norm_params=False)
     qk_norm = f.flag("use_qk_norm", True)
 
     def attention(turn: int, kind: str) -> Attention:
         base = normed if qk_norm and turn else plain
         chunked = kind == "chunked_attention"
-        return dataclasses.replace(base, rotary=bool(turn), window=chunk if chunked else None, chunked=chunked)
+        return replace(base, rotary=bool(turn), window=chunk if chunked else None, chunked=chunked)
 
     return [attention(turn, kind) for turn, kind in zip(turned, types, strict=False)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from estimators.architectures.builders.layers import indices, layered, varied_la
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def qwen2_moe(f: Fields, name: str, source: Source) -> Decoder:
     first_full = f.integer("max_window_layers", default=28, minimum=0)
     windows = windows_of(f, s.layers, window, lambda i: window is not None and i % 2 == 0 and i < first_full)
     attention = attention_of(s, bias=f.flag("qkv_bias", True), out_bias=False)
-    return sometimes_sparse(f, name, source, s, [("attention", dataclasses.replace(attention, window=each)) for each in windows], experts)
+    return sometimes_sparse(f, name, source, s, [("attention", replace(attention, window=each)) for each in windows], experts)
 
 
 def qwen3_moe(f: Fields, name: str, source: Source) -> Decoder:
@@ -116,6 +116,6 @@ def gpt_oss(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=201088, width=2880, layers=36, heads=64, kv_heads=8, head_width=64, positions=131072, ffn_width=2880)
     num, per_token = experts_of(f, num=128, per_token=4, num_keys=("num_local_experts", "num_experts"))
     experts = Experts(num=num, per_token=per_token, width=s.ffn_width, bias=True, router_bias=True)
-    attention = dataclasses.replace(attention_of(s, bias=f.flag("attention_bias", True)), sinks=True)
+    attention = replace(attention_of(s, bias=f.flag("attention_bias", True)), sinks=True)
     windows = windows_of(f, s.layers, window_of(f, 128), lambda i: i % 2 == 0)
-    return layered(name, source, s, [(("attention", dataclasses.replace(attention, window=each)), ("mlp", experts)) for each in windows])
+    return layered(name, source, s, [(("attention", replace(attention, window=each)), ("mlp", experts)) for each in windows])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def gemma(f: Fields, name: str, source: Source) -> Decoder:
     """Gemma 1: heads of 256, whose sum need not be the model's width."""
     s = sizes(f, vocab=256000, width=3072, layers=28, heads=16, kv_heads=16, head_width=256, positions=8192, ffn_width=24576, tied=True)
-    attention = dataclasses.replace(attention_of(s, bias=f.flag("attention_bias", False)), causal=_is_causal(f))
+    attention = replace(attention_of(s, bias=f.flag("attention_bias", False)), causal=_is_causal(f))
     return decoder(name, source, s, attention, FeedForward(width=s.ffn_width, gated=True))
 
 
@@ -39,11 +39,11 @@ def gemma3_text(f: Fields, name: str, source: Source) -> Decoder:
 
 
 def _alternating(f: Fields, name: str, source: Source, s: Sizes, *, window: int | None, every: int, qk_norm: bool) -> Decoder:
-    attention = dataclasses.replace(attention_of(s, bias=f.flag("attention_bias", False)), causal=_is_causal(f))
+    attention = replace(attention_of(s, bias=f.flag("attention_bias", False)), causal=_is_causal(f))
     if qk_norm:
         attention = with_qk_norm(attention, over_all_heads=False)
     windows = windows_of(f, s.layers, window, lambda i: (i + 1) % every != 0)
-    attentions = [dataclasses.replace(attention, window=each) for each in windows]
+    attentions = [replace(attention, window=each) for each in windows]
     return decoder(name, source, s, attentions, FeedForward(width=s.ffn_width, gated=True), norms=4)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
@@ -10,6 +9,7 @@ from estimators.architectures.block import LAYER_NORM
 from estimators.architectures.builders.common import MAX_VARIED_LAYERS, Sizes, attention_of, decoder, sizes, with_qk_norm
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def gpt_bigcode(f: Fields, name: str, source: Source) -> Decoder:
     """SantaCoder, StarCoder: GPT-2 with one key-value head for all heads, unless multi_query is false."""
     s = _gpt_sizes(f, vocab=50257, width=768, layers=12, heads=12, positions=1024, tied=True)
     if f.flag("multi_query", True):
-        s = dataclasses.replace(s, kv_heads=1)
+        s = replace(s, kv_heads=1)
     return _learned_positions(decoder(name, source, s, _fused(s), _biased(s), norm=LAYER_NORM))
 
 
@@ -71,7 +71,7 @@ def gpt_neo(f: Fields, name: str, source: Source) -> Decoder:
         names={"heads": ("num_heads", "num_attention_heads"), "layers": ("num_layers", "num_hidden_layers")},
     )
     everything = attention_of(s, out_bias=True, rotary=False)
-    local = dataclasses.replace(everything, window=f.integer("window_size", default=256), trims_cache=False)
+    local = replace(everything, window=f.integer("window_size", default=256), trims_cache=False)
     kinds = {"global": everything, "local": local}
     attentions = [kinds[kind] for kind in _attention_layers(f, s.layers)]
     return _learned_positions(decoder(name, source, s, attentions, _biased(s), norm=LAYER_NORM))
@@ -81,7 +81,7 @@ def gptj(f: Fields, name: str, source: Source) -> Decoder:
     """GPT-J: partly rotary, attention without biases in parallel with a feed-forward behind one norm, a head with bias."""
     s = _gpt_sizes(f, vocab=50400, width=4096, layers=28, heads=16, positions=2048, tied=False)
     model = decoder(name, source, s, attention_of(s), _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
-    return dataclasses.replace(model, head_bias=True)
+    return replace(model, head_bias=True)
 
 
 def codegen(f: Fields, name: str, source: Source) -> Decoder:
@@ -89,7 +89,7 @@ def codegen(f: Fields, name: str, source: Source) -> Decoder:
     s = _gpt_sizes(f, vocab=50400, width=4096, layers=28, heads=16, positions=2048, tied=False)
     f.divides("4 (cores that share the qkv matrix)", 4, "n_head", s.heads)
     model = decoder(name, source, s, attention_of(s, fused=True), _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
-    return dataclasses.replace(model, head_bias=True)
+    return replace(model, head_bias=True)
 
 
 def gpt_neox(f: Fields, name: str, source: Source) -> Decoder:
@@ -107,7 +107,7 @@ def phi(f: Fields, name: str, source: Source) -> Decoder:
     if f.flag("qk_layernorm", False):
         attention = with_qk_norm(attention, over_all_heads=False, bias=True)
     model = decoder(name, source, s, attention, _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
-    return dataclasses.replace(model, head_bias=True)
+    return replace(model, head_bias=True)
 
 
 def _fused(s: Sizes) -> Attention:
@@ -119,7 +119,7 @@ def _biased(s: Sizes) -> FeedForward:
 
 
 def _learned_positions(model: Decoder) -> Decoder:
-    return dataclasses.replace(model, positions=model.max_positions)
+    return replace(model, positions=model.max_positions)
 
 
 def _attention_layers(f: Fields, layers: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import LAYER_NORM, Norm
@@ -10,6 +9,7 @@ from estimators.architectures.builders.common import attention_of, decoder, size
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def opt(f: Fields, name: str, source: Source) -> Decoder:
     model = decoder(name, source, s, attention, feed_forward, norm=norm, prenorm=before)
     edge = f.integer("word_embed_proj_dim", default=s.width)
     ends_in_norm = before and not f.flag("_remove_final_layer_norm", False)
-    return dataclasses.replace(
+    return replace(
         model,
         positions=s.positions + OPT_POSITION_OFFSET,
         embedding_width=None if edge == s.width else edge,
@@ -72,7 +72,7 @@ def bloom(f: Fields, name: str, source: Source) -> Decoder:
     )
     attention = attention_of(s, bias=True, fused=True, rotary=False)
     model = decoder(name, source, s, attention, FeedForward(width=s.ffn_width, bias=True), norm=LAYER_NORM)
-    return dataclasses.replace(model, embedding_norm=LAYER_NORM)
+    return replace(model, embedding_norm=LAYER_NORM)
 
 
 def falcon(f: Fields, name: str, source: Source) -> Decoder:
@@ -99,7 +99,7 @@ def falcon(f: Fields, name: str, source: Source) -> Decoder:
     if in_parallel > (2 if new else 1):
         raise f.fail("num_ln_in_parallel_attn", in_parallel, "1, or 2 with new_decoder_architecture")
     if not new and f.flag("multi_query", True):
-        s = dataclasses.replace(s, kv_heads=1)
+        s = replace(s, kv_heads=1)
     elif not new and s.kv_heads != s.heads:
         raise f.fail("num_kv_heads", s.kv_heads, f"{s.heads}, as many as heads, without multi_query and new_decoder_architecture")
     attention = attention_of(s, bias=bias, fused=True, rotary=not f.flag("alibi", False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import Norm
@@ -10,6 +9,7 @@ from estimators.architectures.builders.common import Sizes, attention_of, decode
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _qwen(
     if qk_norm:
         attention = with_qk_norm(attention, over_all_heads=False)
     windows = windows_of(f, s.layers, window, lambda i: window is not None and i >= first)
-    return decoder(name, source, s, [dataclasses.replace(attention, window=each) for each in windows], _gated(s))
+    return decoder(name, source, s, [replace(attention, window=each) for each in windows], _gated(s))
 
 
 def granite(f: Fields, name: str, source: Source) -> Decoder:
@@ -111,7 +111,7 @@ def olmo3(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=50304, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True)
     windows = windows_of(f, s.layers, window_of(f, 4096), lambda i: (i + 1) % 4 != 0)
-    layers = [dataclasses.replace(attention, window=each) for each in windows]
+    layers = [replace(attention, window=each) for each in windows]
     return decoder(name, source, s, layers, _gated(s), prenorm=False)
 
 
@@ -124,7 +124,7 @@ def glm(f: Fields, name: str, source: Source) -> Decoder:
 def glm4(f: Fields, name: str, source: Source) -> Decoder:
     """GLM-4-0414: GLM-4 with norms before and behind attention and feed-forward."""
     model = glm(f, name, source)
-    return dataclasses.replace(model, blocks=(dataclasses.replace(model.blocks[0], norms=4),))
+    return replace(model, blocks=(replace(model.blocks[0], norms=4),))
 
 
 def _gated(s: Sizes, bias: bool = False, *, fused: bool = False) -> FeedForward:

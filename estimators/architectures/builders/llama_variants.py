@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from estimators.architectures.builders.common import attention_of, decoder, sizes, with_qk_norm
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def exaone4(f: Fields, name: str, source: Source) -> Decoder:
     window = window_of(f, 4096)
     every = f.integer("sliding_window_pattern", default=4) if window is not None and f.config.get("layer_types") is None else 1
     windows = windows_of(f, s.layers, window, lambda i: (i + 1) % every != 0)
-    attentions = [dataclasses.replace(attention, rotary=window is None or each is not None, window=each) for each in windows]
+    attentions = [replace(attention, rotary=window is None or each is not None, window=each) for each in windows]
     return decoder(name, source, s, attentions, FeedForward(width=s.ffn_width, gated=True), prenorm=False)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
@@ -16,6 +15,7 @@ from estimators.architectures.delta_rule import GatedDeltaNet
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.state_space import Mamba
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:

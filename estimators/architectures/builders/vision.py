@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from estimators.architectures import FAMILIES, builder
 from estimators.architectures.decoder import Decoder
+from estimators.frozen import replace
 from estimators.hf_config import Fields
 from estimators.spec import Source
 
@@ -56,4 +55,4 @@ def language_part(f: Fields, name: str, source: Source) -> Decoder:
     model = builder(text_type)(Fields({**text, "tie_word_embeddings": tied}, f"{name}: text_config"), name, source)
     if not isinstance(model, Decoder):
         raise f.fail("text_config.model_type", text_type, "a decoder's")
-    return dataclasses.replace(model, left_out=LEFT_OUT)
+    return replace(model, left_out=LEFT_OUT)
