@@ -14,6 +14,7 @@ import pytest
 import torch
 from tiny import CONFIGS, asked, config
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from bench.backend.models import language_model, random_language_model
 from bench.cli.main import main
@@ -84,6 +85,25 @@ class TestRandomWeights:
     def test_a_tied_head_stays_tied(self, family: str, tied: bool) -> None:
         model = random_model(family, tie_word_embeddings=tied)
         assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) is tied
+
+    @pytest.mark.parametrize("family", CONFIGS)
+    def test_only_one_block_is_drawn_and_no_weight_twice(self, family: str) -> None:
+        """Initial weights that are overwritten anyway would take a minute to draw for billions of them."""
+        drawn: list[tuple[str, int]] = []
+
+        class Watch(TorchFunctionMode):
+            def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+                    drawn.append((func.__name__, (args[0] if args else kwargs["tensor"]).numel()))
+                return func(*args, **(kwargs or {}))
+
+        with Watch():
+            random_model(family)
+        assert drawn == [("normal_", 2**22 + 15)]
+        drawn.clear()
+        with Watch():
+            language_model(config(family))
+        assert len(drawn) > 20  # the ordinary way: the watch sees every draw
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
     def test_every_parameter_has_the_dtype_asked_for(self, dtype: torch.dtype) -> None:

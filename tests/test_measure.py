@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,11 +14,13 @@ from typing import Any
 
 import pytest
 import torch
+from fake_nvml import FakeGpu, FakeNvml
 from tiny import asked, write_config
 
 from bench.backend.models import random_language_model
 from bench.cli.main import main
 from bench.measure import measure
+from bench.meters.power import PowerMeter
 from bench.record import Measurement, read_folder
 from bench.request import Request
 from bench.workloads.language import generate, loading, steps, task, train
@@ -201,6 +204,23 @@ def test_a_record_says_what_was_decided_and_what_was_asked(measured: Run) -> Non
     assert record.request["weights_label"] == "random weights"
     assert record.environment["device"]["kind"] == "cpu"
     assert record.unavailable["energy_j"] == "no NVIDIA device in use; the energy of a CPU is not read"
+
+
+def test_what_the_power_meter_read_is_in_the_record_and_in_the_answer(
+    measured: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # the scripted counter stands at 5 J before and at 8 J after; power reads 300 W of 700 W; bit 0x04 is the power cap
+    library = FakeNvml(FakeGpu("GPU-1", energy_mj=[5000, 8000], event_reasons=0x04))
+    monkeypatch.setattr(task, "PowerMeter", lambda _: PowerMeter("GPU-1", library=library, interval_s=60))
+    record = measured("phi", "prefill", seq_len=8)
+    assert (record.power["energy_j"], record.power["max_power_w"], record.power["power_limit_w"]) == (3.0, 300.0, 700.0)
+    assert "energy_j" not in record.unavailable
+    assert "Throttled" in {finding.code for finding in record.warnings}
+    assert main(["report", str(tmp_path / "runs" / f"{record.run_id}.json"), "--format", "json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["energy_j"] == 3.0
+    assert any(note.startswith("Throttled: ") for note in body["notes"])
+    assert "energy against power limit x time" in {row["metric"] for row in body["checks"]["rows"]}
 
 
 def test_two_runs_at_once_do_not_clash(tmp_path: Path) -> None:

@@ -15,7 +15,10 @@ from estimators.errors import BadConfigError
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-_KEPT_INITIALISERS = frozenset({"zeros_", "ones_", "constant_"})
+_DRAWING = frozenset({"normal_", "uniform_", "trunc_normal_", "orthogonal_", "sparse_"}) | {
+    f"{kind}_{law}_" for kind in ("kaiming", "xavier") for law in ("normal", "uniform")
+}
+"""Initialisers that draw, by name: torch's, transformers' own wrappers around them, and the tensor methods below both."""
 _BLOCK_ELEMENTS = 2**22 + 15
 """Length of the drawn block: odd, so that no row of a weight matrix repeats the row above it."""
 
@@ -25,7 +28,7 @@ class _SkipDrawing(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init" and func.__name__ not in _KEPT_INITIALISERS:
+        if getattr(func, "__name__", "") in _DRAWING:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 

@@ -35,6 +35,7 @@ def train(model: nn.Module, ids: torch.Tensor, request: Request, device: Device,
         if request.recompute == "full":
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.train()
+        torch.manual_seed(request.seed)  # of dropout
         optimizer = torch.optim.AdamW(model.parameters(), lr=request.learning_rate or LEARNING_RATE)
         prepared, optimizer = accelerator.prepare(model, optimizer)
         forward: Any = torch.compile(prepared) if request.compile else prepared
