@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 from tiny import config, write_config
+from tiny import record as tiny_record
 
 from bench import draft
 from bench.cli import run as verb
 from bench.cli.main import main
+from bench.draft import write
 from bench.record import read_folder
 
 ROOT = Path(__file__).parents[1]
@@ -254,6 +256,32 @@ class TestAnswer:
             assert main(["run", "--config", tiny, "--task", "prefill", "--out", str(tmp_path / "runs"), *QUICK]) == 0
         assert len(read_folder(tmp_path / "runs")[0]) == 2
         capsys.readouterr()
+
+
+def test_what_was_learned_stands_beside_simple_guesses_and_the_best_possible(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    learning = {"data": "synthetic, seed 0", "loss_unit": "nats", "num_train": 1000, "num_heldout": 200, "curve": [{"epoch": 1}]}
+    learning |= {"baseline_losses": {"as yesterday": 0.75}, "bound_loss": 0.25, "bound": "no model beats it"}
+    learning |= {"heldout_accuracy": 0.875, "train_loss": 0.5, "sample": "ab\n" * 100}
+    made = tiny_record("train", learning=learning)
+    write(made, tmp_path / "run.json")
+    assert main(["report", str(tmp_path / "run.json"), "--format", "json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert "data: synthetic, seed 0" in body["conditions"]
+    learned = body["learned"]
+    assert learned["conditions"] == ["data: synthetic, seed 0", "1,000 samples to train, 200 held out", "loss: nats"]
+    assert [(row["what"], row["score"], row["tag"]) for row in learned["rows"]] == [
+        ("accuracy on held-out data", 0.875, "measured"),
+        ("loss on the training data", 0.5, "measured"),
+        ("loss of the best possible", 0.25, "derived"),
+        ("loss of a simple guess", 0.75, "derived"),
+    ]
+    assert len(learned["notes"][0]) < 250
+
+
+def test_what_a_checkpoint_wrote_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tiny_record("generate", learning={"output_text": "deep learning is hard"}), tmp_path / "run.json")
+    assert main(["report", str(tmp_path / "run.json")]) == 0
+    assert "It wrote: 'deep learning is hard'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

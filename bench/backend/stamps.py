@@ -42,7 +42,7 @@ class Stamps:
                 torch.mps.synchronize()
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     def __enter__(self) -> Stamps:
@@ -70,5 +70,5 @@ class Stamps:
         """Seconds of each finished forward pass, in order. On CUDA this waits for the device."""
         if not self._cuda:
             return tuple(end - start for start, end in self._marks)
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(self._device)
         return tuple(start.elapsed_time(end) / KILO for start, end in self._marks)

@@ -14,6 +14,7 @@ from reports.table import Column, Table, Value
 from reports.views.checks import check_table
 from reports.views.counted import counts_table, rule_tables
 from reports.views.formats import rate
+from reports.views.learned import learned_table
 from reports.views.measured_time import parts_table, time_table
 
 STEP = {"generate": "whole generation", "decode": "decode step", "prefill": "prefill", "train": "training step"}
@@ -21,6 +22,9 @@ FIGURE = {"generate": "generation", "decode": "decode_step", "prefill": "prefill
 
 MAX_NAMES = 3
 """Of unavailable figures that share a reason, how many a person is shown; json has all."""
+
+MAX_TEXT = 160
+"""Characters of generated text that are shown."""
 
 Row = dict[str, Value]
 
@@ -32,6 +36,7 @@ def tables(record: Measurement) -> list[Table]:
         *rule_tables(record),
         time_table(record),
         parts_table(record),
+        learned_table(record),
         check_table(crosscheck(record)),
     ]
     return [_answer(record), *(table for table in others if table.rows)]
@@ -69,6 +74,8 @@ def conditions(record: Measurement) -> list[str]:
     ]
     if asked.get("input_label"):
         lines.append(f"input: {asked['input_label']}")
+    if record.learning.get("data"):
+        lines.append(f"data: {record.learning['data']}")
     return lines
 
 
@@ -179,7 +186,9 @@ def _watts(watt: float) -> str:
 
 
 def _remarks(record: Measurement) -> Iterator[str]:
-    """Findings with their advice, then what is unavailable, each reason once."""
+    """What was generated, findings with their advice, then what is unavailable, each reason once."""
+    if record.learning.get("output_text"):
+        yield f"It wrote: {record.learning['output_text'][:MAX_TEXT]!r}"
     for finding in record.warnings:
         yield f"{finding.code}: {finding.text}" + (f"; {finding.advice}" if finding.advice else "")
     by_reason: dict[str, list[str]] = {}
