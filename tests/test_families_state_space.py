@@ -211,8 +211,10 @@ def test_published_models_count_like_torch_at_full_depth(name: str) -> None:
         agree(model, module, workload)
 
 
-def test_mamba_130m_by_a_hand_formula_of_others() -> None:
-    """64 tokens: 16,513,597,440 FLOP, matrix products and a convolution over 67 positions; 129,135,360 parameters."""
+def test_mamba_130m_by_hand() -> None:
+    """64 tokens, D 768, E 1,536, state 16, rank 48: 24 layers of products and a filter over 67 positions, and a tied head."""
+    layer = 64 * (768 * 3072 + 1536 * 80 + 48 * 1536 + 1536 * 16 + 1536 * 768) + 67 * 1536 * 4
+    assert 2 * (24 * layer + 64 * 768 * 50280) == 16_513_597_440
     step = estimate(Case(model=model_from_config(model_entry("mamba-130m").config, "mamba"), workload=Workload(seq_len=64)))
     assert (step.params, step.forward_flop) == (129_135_360, 16_513_597_440)
 

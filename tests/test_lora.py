@@ -283,7 +283,7 @@ def test_adapters_on_every_linear_layer_of_every_family_count_like_torch(name: s
     agree(with_adapters(model_from_config(config, name), RANK, ("all-linear",)), adapt(module, tuple(names)), TRAIN)
 
 
-# ---- figures of others
+# ---- published figures
 
 
 def test_llama_2_7b_with_rank_8_trains_what_pefts_documentation_prints() -> None:

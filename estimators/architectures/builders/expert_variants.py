@@ -136,4 +136,6 @@ def _llama4_attention(f: Fields, s: Sizes) -> list[Attention]:
         chunked = kind == "chunked_attention"
         return replace(base, rotary=bool(turn), window=chunk if chunked else None, chunked=chunked)
 
-    return [attention(turn, kind) for turn, kind in zip(turned, types, strict=False)]
+    of_each = list(zip(turned, types, strict=False))
+    made = {each: attention(*each) for each in set(of_each)}
+    return [made[each] for each in of_each]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.block import Part
 from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
-from estimators.architectures.builders.layers import indices, layered, varied_layers
+from estimators.architectures.builders.layers import indices, layered, varied_layers, windowed
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
@@ -75,7 +75,7 @@ def qwen2_moe(f: Fields, name: str, source: Source) -> Decoder:
     first_full = f.integer("max_window_layers", default=28, minimum=0)
     windows = windows_of(f, s.layers, window, lambda i: window is not None and i % 2 == 0 and i < first_full)
     attention = attention_of(s, bias=f.flag("qkv_bias", True), out_bias=False)
-    return sometimes_sparse(f, name, source, s, [("attention", replace(attention, window=each)) for each in windows], experts)
+    return sometimes_sparse(f, name, source, s, [("attention", each) for each in windowed(attention, windows)], experts)
 
 
 def qwen3_moe(f: Fields, name: str, source: Source) -> Decoder:
@@ -118,4 +118,4 @@ def gpt_oss(f: Fields, name: str, source: Source) -> Decoder:
     experts = Experts(num=num, per_token=per_token, width=s.ffn_width, bias=True, router_bias=True)
     attention = replace(attention_of(s, bias=f.flag("attention_bias", True)), sinks=True)
     windows = windows_of(f, s.layers, window_of(f, 128), lambda i: i % 2 == 0)
-    return layered(name, source, s, [(("attention", replace(attention, window=each)), ("mlp", experts)) for each in windows])
+    return layered(name, source, s, [(("attention", each), ("mlp", experts)) for each in windowed(attention, windows)])

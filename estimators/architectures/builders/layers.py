@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Block, Norm, Part
 from estimators.architectures.builders.common import MAX_VARIED_LAYERS, Sizes
 from estimators.architectures.decoder import Decoder
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ def layered(
         norms: per layer.
         norm: how they look, the final one included.
     """
-    kinds = tuple(dict.fromkeys(layers))
+    kinds: list[Parts] = []
+    for parts in layers:  # few kinds: comparing is faster than hashing
+        if parts not in kinds:
+            kinds.append(parts)
     order = tuple(kinds.index(parts) for parts in layers)
     return Decoder(
         name=name,
@@ -45,6 +50,12 @@ def layered(
         final_norm=norm,
         tied=s.tied,
     )
+
+
+def windowed(attention: Attention, windows: Sequence[int | None]) -> list[Attention]:
+    """The attention of each layer; layers with the same window share one."""
+    made = {window: replace(attention, window=window) for window in set(windows)}
+    return [made[window] for window in windows]
 
 
 def varied_layers(f: Fields, s: Sizes) -> range:
