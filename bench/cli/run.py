@@ -99,10 +99,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _say(text: str) -> None:
+    from rich.console import Console  # deferred: only a run talks while it works
+
     from bench.workloads.article.ranks import is_main
 
     if is_main():
-        print(f"· {text}", file=sys.stderr, flush=True)
+        Console(stderr=True, highlight=False).print(f"· {text}", style="dim", markup=False, soft_wrap=True)
 
 
 def _config_name(path: str) -> str:

@@ -43,6 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"{', '.join(CONVENTIONS)}; or all, side by side",
     )
+    tuned = parser.add_argument_group("fine-tuning")
+    tuned.add_argument(
+        "--lora-rank", type=arguments.count("lora-rank", maximum=10**6), metavar="NUM", help="freeze the model, train adapters of this rank"
+    )
+    tuned.add_argument(
+        "--lora-targets", metavar="NAMES", help="which matrices get one, such as q_proj,v_proj or all-linear; peft's by default"
+    )
+    tuned.add_argument(
+        "--frozen-layers",
+        type=arguments.count("frozen-layers", minimum=0, maximum=10**6),
+        metavar="NUM",
+        help="freeze the embedding and so many first layers",
+    )
     output.add_arguments(parser)
 
 
@@ -61,6 +74,7 @@ def _show(args: argparse.Namespace) -> int:
         return _show_every_convention(args)
     model, entry = arguments.load_model(args)
     item = arguments.item_of(model)
+    model = _fine_tuned(model, args)
     steps = workloads(args, model)
     if args.phase not in steps:
         raise BadValueError(f"--phase {args.phase}: {model.name} does not generate; expected one of: {', '.join(steps)}")
@@ -87,10 +101,27 @@ def _show(args: argparse.Namespace) -> int:
         params_table(shown.params, shown.embedding_params, shown.params_by_component, entry.published_params_text if entry else ""),
     ]
     facts = {"model": model.name, "phase": args.phase, "convention": args.convention, "dtype": args.dtype}
-    facts |= {"active_params": shown.active_params, "decode_flop_by_code_path": by_path}
+    facts |= {"trainable_params": shown.trainable_params, "active_params": shown.active_params, "decode_flop_by_code_path": by_path}
     facts |= {f"{'training' if phase == 'train' else phase}_flop": cost.flop["full"] for phase, cost in costs.items()}
     output.emit(arguments.with_all_facts(tables, **facts), args)
     return 0
+
+
+def _fine_tuned(model: Model, args: argparse.Namespace) -> Model:
+    """The model as it is, or with adapters, or with frozen layers.
+
+    Raises:
+        BadValueError: both, targets without a rank, or a model that cannot be tuned so.
+    """
+    if args.lora_rank is not None and args.frozen_layers is not None:
+        raise BadValueError("--lora-rank and --frozen-layers exclude each other; with adapters every layer is frozen")
+    if args.lora_targets is not None and args.lora_rank is None:
+        raise BadValueError("--lora-targets needs --lora-rank")
+    from estimators.architectures.lora import with_adapters, with_frozen_layers
+
+    if args.lora_rank is not None:
+        return with_adapters(model, args.lora_rank, tuple((args.lora_targets or "").split(",")) if args.lora_targets else ())
+    return model if args.frozen_layers is None else with_frozen_layers(model, args.frozen_layers)
 
 
 def _decode_by_code_path(model: Model, steps: dict[str, Workload]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""One shipped model counted by every route: the rows of docs/exactness.md."""
+"""One shipped model counted by every route: the rows of the table of exactness."""
 
 from __future__ import annotations
 

@@ -1,0 +1,55 @@
+"""`show` of fine-tuning: adapters and frozen layers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.cli.main import main
+
+
+def shown(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, object]:
+    assert main(["show", "--model", "llama-2-7b", "--seq-len", "128", "--format", "json", *options]) == 0
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_adapters_of_rank_8_train_what_peft_prints_and_cost_about_4n(capsys: pytest.CaptureFixture[str]) -> None:
+    """Queries and values of 32 layers: 2 · 32 · 8 · (4096 + 4096) = 4,194,304. Frozen weights need no gradient: 4 of 6."""
+    whole, tuned = shown(capsys), shown(capsys, "--lora-rank", "8")
+    assert tuned["trainable_params"] == 4_194_304
+    assert whole["trainable_params"] == whole["params"] == 6_738_415_616
+    assert tuned["training_flop"] / whole["training_flop"] == pytest.approx(4 / 6, abs=0.01)  # type: ignore[operator]
+
+
+def test_more_targets_train_more(capsys: pytest.CaptureFixture[str]) -> None:
+    two, seven = shown(capsys, "--lora-rank", "8"), shown(capsys, "--lora-rank", "8", "--lora-targets", "all-linear")
+    per_layer = 8 * (4 * (4096 + 4096) + 3 * (4096 + 11008))
+    assert seven["trainable_params"] == 32 * per_layer
+    assert two["trainable_params"] < seven["trainable_params"]  # type: ignore[operator]
+
+
+def test_frozen_layers_have_no_backward_pass_below_the_first_trained_one(capsys: pytest.CaptureFixture[str]) -> None:
+    whole, half = shown(capsys), shown(capsys, "--frozen-layers", "16")
+    assert half["trainable_params"] == 32_000 * 4096 + 4096 + 16 * (4 * 4096**2 + 3 * 4096 * 11008 + 2 * 4096)
+    assert half["training_flop"] < whole["training_flop"]  # type: ignore[operator]
+    assert half["forward_flop"] == whole["forward_flop"]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--lora-targets", "q_proj"], "--lora-targets needs --lora-rank"),
+        (["--lora-rank", "8", "--frozen-layers", "2"], "exclude each other"),
+        (["--lora-rank", "8", "--lora-targets", "q_projj"], "no linear layer"),
+        (["--frozen-layers", "33"], "has 32"),
+        (["--lora-rank", "0"], "lora-rank '0' is out of range"),
+    ],
+)
+def test_what_cannot_be_tuned_is_one_line(options: list[str], match: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "--model", "llama-2-7b", *options]) == 2
+    said = capsys.readouterr()
+    assert match in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
