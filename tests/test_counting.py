@@ -119,7 +119,7 @@ def test_a_model_that_fvcore_cannot_trace_is_counted_by_the_other_routes(monkeyp
 
 
 def test_fvcore_names_the_operators_that_it_does_not_see() -> None:
-    counted = count.fvcore_language_count(count.meta_language_model(config("gpt2")), Workload(phase="forward", batch=1, seq_len=4))
+    counted = count.fvcore_model_count(count.meta_language_model(config("gpt2")), Workload(phase="forward", batch=1, seq_len=4))
     assert "softmax" in counted.unseen
     assert not {"addmm", "matmul", "linear", "bmm"} & set(counted.unseen)
 

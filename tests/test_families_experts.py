@@ -492,4 +492,4 @@ def test_fvcore_agrees_though_it_shares_no_code_with_torchs_counter(name: str) -
     config = shallow(dict(model_entry(name).config), 2)
     model, module = model_from_config(config, name), count.meta_language_model(config)
     for step in (STEPS[1], STEPS[2], STEPS[4]):
-        assert count.fvcore_language_count(module, step).value == estimate(Case(model=model, workload=step)).forward_flop
+        assert count.fvcore_model_count(module, step).value == estimate(Case(model=model, workload=step)).forward_flop

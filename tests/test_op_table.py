@@ -93,7 +93,7 @@ SLOW_TO_TRACE = [pytest.param(name, marks=pytest.mark.slow) for name in ("llama-
 def test_fvcore_agrees_with_the_op_table_though_it_shares_no_code_with_torchs_counter(name: str) -> None:
     module = on_meta(name)
     for phase in ("forward", "prefill", "decode"):
-        by_fvcore = count.fvcore_language_count(module, WORKLOADS[phase])
+        by_fvcore = count.fvcore_model_count(module, WORKLOADS[phase])
         assert by_fvcore.value == step(name, WORKLOADS[phase]).forward_flop
 
 

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.backend import kinds
 from bench.backend.flop_formulas import MENDED
 from bench.backend.models import language_model
+from bench.backend.traced import TensorsOnly, recorded_convolutions
 from bench.record import Count
 from estimators.spec import Workload
 
@@ -165,8 +166,8 @@ def _cached_for_trace(model: nn.Module, workload: Workload) -> Any:
     return cache
 
 
-def fvcore_count(module: nn.Module, inputs: torch.Tensor) -> tuple[int, tuple[str, ...]]:
-    """Twice the multiply-adds of fvcore's matrix products in a forward pass, and the operators without a handle.
+def fvcore_count(module: nn.Module, inputs: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[int, tuple[str, ...]]:
+    """Twice the multiply-adds of fvcore's matrix products in a forward pass on meta, and the operators without a handle.
 
     Raises:
         ImportError: fvcore is not installed.
@@ -174,20 +175,27 @@ def fvcore_count(module: nn.Module, inputs: torch.Tensor) -> tuple[int, tuple[st
     from fvcore.nn import FlopCountAnalysis
 
     analysis = FlopCountAnalysis(module, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), recorded_convolutions():
         warnings.simplefilter("ignore")
         operators = analysis.by_operator()
         unseen = tuple(sorted(name.removeprefix("aten::") for name in analysis.unsupported_ops()))
     return round(2 * sum(macs for name, macs in operators.items() if name in FVCORE_MATMULS)), unseen
 
 
-def fvcore_language_count(model: nn.Module, workload: Workload) -> Count:
+def fvcore_model_count(model: nn.Module, workload: Workload) -> Count:
     """One forward pass by fvcore, or the reason why not. The model must run eager attention: fvcore counts fused attention as 0."""
-    ids = torch.zeros(workload.batch, workload.seq_len, dtype=torch.long, device="meta")
+    module: nn.Module
+    inputs: tuple[torch.Tensor, ...]
+    if model.config.model_type in kinds.KINDS:
+        named = kinds.step_inputs(model, workload)
+        module, inputs = TensorsOnly(model, list(named)), tuple(named.values())
+    else:
+        module, inputs = _LogitsOnly(model, workload), (torch.zeros(workload.batch, workload.seq_len, dtype=torch.long, device="meta"),)
     quantity = f"{workload.phase if workload.phase != 'train' else 'forward'}_flop"
-    use_cache, model.config.use_cache = model.config.use_cache, False
+    use_cache = getattr(model.config, "use_cache", None)
+    model.config.use_cache = False
     try:
-        flop, unseen = fvcore_count(_LogitsOnly(model, workload).eval(), ids)
+        flop, unseen = fvcore_count(module.eval(), inputs)
     except Exception as error:  # a tracer meets code that it was not made for; one route less, and the table says why
         reason = "fvcore is not installed" if isinstance(error, ImportError) else f"fvcore cannot trace it: {type(error).__name__}"
         return Count(quantity=quantity, route="fvcore x2", value=None, tag="unavailable", reason=reason)

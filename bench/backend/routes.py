@@ -46,7 +46,7 @@ def language_counts(request: Request, model: Decoder) -> list[Count]:
         counted = count.torch_count(module, workload)
         if not rows:
             rows += [_row("params", OP_TABLE, expected.params), _row("params", TORCH, counted.params)]
-        by_fvcore = count.fvcore_language_count(
+        by_fvcore = count.fvcore_model_count(
             module, dataclasses.replace(workload, phase="forward") if workload.phase == "train" else workload
         )
         forward = "forward_flop" if workload.phase == "train" else quantity

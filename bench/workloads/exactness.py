@@ -30,6 +30,7 @@ class Row:
     flop: int
     torch_flop: int
     fvcore_flop: int | None
+    fvcore_unseen: tuple[str, ...]
     reason: str
 
 
@@ -38,25 +39,19 @@ def row(name: str) -> Row:
     entry = model_entry(name)
     model = model_from_config(entry.config, entry.id, entry.source)
     model_type = str(entry.config["model_type"])
-    by_fvcore, reason = None, ""
+    by_fvcore: int | None
     if model_type == "dense_network":
-        workload, width = Workload(), int(entry.config["widths"][0])
+        workload, reason, inputs = Workload(), "", torch.zeros(1, int(entry.config["widths"][0]), device="meta")
         with torch.device("meta"):
             module = build(dict(entry.config))
-        counted = count.module_count(module, lambda: torch.zeros(1, width, device="meta"), train=False)
-        by_fvcore, _ = count.fvcore_count(module, torch.zeros(1, width, device="meta"))
-    elif model_type in kinds.KINDS:
-        workload = Workload(seq_len=min(SEQ_LEN, getattr(model, "max_positions", 1)))
-        counted = count.torch_count(count.meta_model(entry.config), workload)
-        reason = "fvcore's recipe here is for causal language models"
+        counted = count.module_count(module, lambda: inputs, train=False)
+        by_fvcore, unseen = count.fvcore_count(module, inputs)
     else:
-        workload = Workload(seq_len=SEQ_LEN)
-        module = count.meta_language_model(entry.config)
+        workload = Workload(seq_len=min(SEQ_LEN, getattr(model, "max_positions", None) or 1) if model_type in kinds.KINDS else SEQ_LEN)
+        module = count.meta_model(entry.config)
         counted = count.torch_count(module, workload)
-        try:
-            by_fvcore = count.fvcore_language_count(module, workload).value
-        except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, IndexError, KeyError) as error:
-            reason = f"fvcore cannot trace it: {type(error).__name__}"
+        second = count.fvcore_model_count(module, workload)
+        by_fvcore, reason, unseen = None if second.value is None else int(second.value), second.reason, second.unseen
     said = estimate(Case(model=model, workload=workload))
     return Row(
         model=entry.id,
@@ -67,6 +62,7 @@ def row(name: str) -> Row:
         published_text=entry.published_params_text,
         flop=said.forward_flop,
         torch_flop=counted.forward_flop,
-        fvcore_flop=None if by_fvcore is None else int(by_fvcore),
+        fvcore_flop=by_fvcore,
+        fvcore_unseen=unseen,
         reason=reason,
     )
