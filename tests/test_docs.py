@@ -43,7 +43,16 @@ def test_the_check_names_stale_documents_and_changes_none(monkeypatch: pytest.Mo
 
 def test_a_wrong_option_of_the_refresher_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert refresh.main(["--chek"]) == 2
-    assert capsys.readouterr().err == "error: '--chek'; expected nothing or --check\n"
+    assert capsys.readouterr().err == "error: '--chek'; expected nothing, --check or --slow\n"
+
+
+def test_a_slow_document_is_written_when_asked_for_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(refresh, "ROOT", tmp_path)
+    monkeypatch.setattr(refresh, "output_of", lambda command: f"# What {command} prints")
+    assert refresh.main(["--slow"]) == 0
+    written = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.md")}
+    assert written == {"docs/exactness.md": "# What python -m bench.cli.exactness prints\n"}
 
 
 @pytest.mark.parametrize(
