@@ -51,23 +51,26 @@ class _DataclassFields:
 
 
 class _Frozen:
-    """The methods that every frozen class shares. `_defaults` maps a field to its Default."""
+    """The methods that every frozen class shares. `_defaults` maps a field to its Default, `_hashed` names those in the hash."""
 
     __slots__: tuple[str, ...] = ()
     _defaults: Mapping[str, Default] = MappingProxyType({})
+    _hashed: tuple[str, ...] = ()
     __dataclass_fields__ = _DataclassFields()
 
     def __init__(self, **given: Any) -> None:
+        put, defaults, num_used = object.__setattr__, self._defaults, 0
         for name in self.__slots__:
             if name in given:
-                object.__setattr__(self, name, given.pop(name))
+                put(self, name, given[name])
+                num_used += 1
                 continue
-            default = self._defaults.get(name)
+            default = defaults.get(name)
             if default is None or default.make is None:
                 raise TypeError(f"{type(self).__name__}() lacks the keyword argument {name!r}")
-            object.__setattr__(self, name, default.make())
-        if given:
-            raise TypeError(f"{type(self).__name__}() has no field {', '.join(map(repr, given))}")
+            put(self, name, default.make())
+        if num_used < len(given):
+            raise TypeError(f"{type(self).__name__}() has no field {', '.join(repr(name) for name in given if name not in self.__slots__)}")
         self.__post_init__()
 
     def __post_init__(self) -> None:
@@ -77,8 +80,7 @@ class _Frozen:
         return as_dict(self) == as_dict(other) if type(other) is type(self) else NotImplemented
 
     def __hash__(self) -> int:
-        left_out = {name for name, default in self._defaults.items() if not default.hashed}
-        return hash((type(self), *(getattr(self, name) for name in self.__slots__ if name not in left_out)))
+        return hash((type(self), *(getattr(self, name) for name in self._hashed)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in as_dict(self).items())})"
@@ -116,7 +118,9 @@ def frozen(cls: type[T]) -> type[T]:
     defaults = {name: value if isinstance(value, Default) else field(default=value) for name, value in given.items()}
     body = {name: value for name, value in vars(cls).items() if name not in given and name not in ("__dict__", "__weakref__")}
     bases = tuple(base for base in cls.__bases__ if base is not object)
-    made: type[T] = type(cls.__name__, (*bases, _Frozen), body | {"__slots__": names, "_defaults": defaults, "__match_args__": ()})
+    hashed = tuple(name for name in names if name not in defaults or defaults[name].hashed)
+    body |= {"__slots__": names, "_defaults": defaults, "_hashed": hashed, "__match_args__": ()}
+    made: type[T] = type(cls.__name__, (*bases, _Frozen), body)
     return made
 
 

@@ -8,13 +8,13 @@ python -m bench show --config path/to/config.json --phase train --seq-len 1024 -
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
 from bench.cli import arguments, output
 from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.conventions import CONVENTIONS
 from estimators.errors import BadValueError, NoOpTableError
 from estimators.estimate import estimate
+from estimators.frozen import replace
 from estimators.spec import PHASES, Case, Estimate, Model, Phase, Recompute, Workload
 from estimators.units import format_flop
 from reports.views.ops import conventions_table, ops_table, params_table
@@ -170,4 +170,4 @@ def workloads(args: argparse.Namespace, model: Model) -> dict[str, Workload]:
 
 def _cost(model: Model, workload: Workload) -> Estimate:
     """Of one step, with recomputation, so that the `hardware` convention has its figure too."""
-    return estimate(Case(model=model, workload=dataclasses.replace(workload, recompute="full")))
+    return estimate(Case(model=model, workload=replace(workload, recompute="full")))

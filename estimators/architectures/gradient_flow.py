@@ -8,13 +8,12 @@ order of the forward pass tells which gradients flow.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
 from estimators.architectures.block import Beside, Block
 from estimators.architectures.decoder import Decoder
-from estimators.frozen import replace
+from estimators.frozen import field, frozen, replace
 from estimators.spec import Op, Workload
 
 Stage = Literal["edge", "below", "first", "above"]
@@ -60,19 +59,19 @@ def _apart(base: Decoder, lowest: int) -> tuple[Decoder, tuple[Stage, ...]]:
     return replace(base, blocks=tuple(blocks), order=()), tuple(stages)
 
 
-@dataclass(slots=True, kw_only=True)
+@frozen
 class _Walk:
     """One walk through the rows.
 
     Attributes:
-        flows: rows whose outputs need a gradient.
+        flows: rows whose outputs need a gradient; grows on the way.
     """
 
     split: Decoder
     stages: tuple[Stage, ...]
     base_frozen: bool
     adapters: Adapters
-    flows: set[str] = field(default_factory=set)
+    flows: set[str] = field(default_factory=set, hash=False)
 
     def rows(self, w: Workload) -> Iterator[Op]:
         """Every row, with its adapter behind it."""

@@ -186,7 +186,8 @@ def decoder(
         prenorm: whether norms stand before attention and feed-forward, rather than only behind them.
     """
     kinds = {attention: s.layers} if isinstance(attention, Attention) else Counter(attention)
-    order = () if isinstance(attention, Attention) else tuple(tuple(kinds).index(each) for each in attention)
+    place = {kind: i for i, kind in enumerate(kinds)}
+    order = () if isinstance(attention, Attention) else tuple(place[each] for each in attention)
     return Decoder(
         name=name,
         source=source,

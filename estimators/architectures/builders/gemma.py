@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.layers import windowed
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
@@ -43,7 +44,7 @@ def _alternating(f: Fields, name: str, source: Source, s: Sizes, *, window: int 
     if qk_norm:
         attention = with_qk_norm(attention, over_all_heads=False)
     windows = windows_of(f, s.layers, window, lambda i: (i + 1) % every != 0)
-    attentions = [replace(attention, window=each) for each in windows]
+    attentions = windowed(attention, windows)
     return decoder(name, source, s, attentions, FeedForward(width=s.ffn_width, gated=True), norms=4)
 
 

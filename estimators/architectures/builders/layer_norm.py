@@ -181,5 +181,6 @@ def cohere2(f: Fields, name: str, source: Source) -> Decoder:
     every = f.integer("sliding_window_pattern", default=4)
     bias = f.flag("attention_bias", False)
     windows = windows_of(f, s.layers, window_of(f, 4096), lambda i: (i + 1) % every != 0)
-    attentions = [attention_of(s, bias=bias, rotary=window is not None, window=window) for window in windows]
+    layer = {window: attention_of(s, bias=bias, rotary=window is not None, window=window) for window in set(windows)}
+    attentions = [layer[window] for window in windows]
     return decoder(name, source, s, attentions, FeedForward(width=s.ffn_width, gated=True), norms=1, norm=GAIN_ONLY, parallel=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.block import Norm
 from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.layers import windowed
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
@@ -35,7 +36,7 @@ def ministral(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
     window = window_of(f, 4096)
     windows = windows_of(f, s.layers, window, lambda _: window is not None)
-    return decoder(name, source, s, [attention_of(s, window=each) for each in windows], _gated(s))
+    return decoder(name, source, s, windowed(attention_of(s), windows), _gated(s))
 
 
 def ministral3(f: Fields, name: str, source: Source) -> Decoder:
@@ -85,7 +86,7 @@ def _qwen(
     if qk_norm:
         attention = with_qk_norm(attention, over_all_heads=False)
     windows = windows_of(f, s.layers, window, lambda i: window is not None and i >= first)
-    return decoder(name, source, s, [replace(attention, window=each) for each in windows], _gated(s))
+    return decoder(name, source, s, windowed(attention, windows), _gated(s))
 
 
 def granite(f: Fields, name: str, source: Source) -> Decoder:
@@ -111,7 +112,7 @@ def olmo3(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=50304, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True)
     windows = windows_of(f, s.layers, window_of(f, 4096), lambda i: (i + 1) % 4 != 0)
-    layers = [replace(attention, window=each) for each in windows]
+    layers = windowed(attention, windows)
     return decoder(name, source, s, layers, _gated(s), prenorm=False)
 
 

@@ -64,7 +64,8 @@ def exaone4(f: Fields, name: str, source: Source) -> Decoder:
     window = window_of(f, 4096)
     every = f.integer("sliding_window_pattern", default=4) if window is not None and f.config.get("layer_types") is None else 1
     windows = windows_of(f, s.layers, window, lambda i: (i + 1) % every != 0)
-    attentions = [replace(attention, rotary=window is None or each is not None, window=each) for each in windows]
+    layer = {each: replace(attention, rotary=window is None or each is not None, window=each) for each in set(windows)}
+    attentions = [layer[each] for each in windows]
     return decoder(name, source, s, attentions, FeedForward(width=s.ffn_width, gated=True), prenorm=False)
 
 
