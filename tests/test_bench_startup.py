@@ -1,4 +1,4 @@
-"""`estimate` answers in a blink: what the whole command costs beside a Python that does nothing.
+"""`estimate` and `show` answer in a blink: what the whole command costs beside a Python that does nothing.
 
 Run with: python -m pytest tests/test_bench_startup.py --benchmark-only
 """
@@ -17,9 +17,13 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MAX_RATIO = 4.0
 NOTHING = ["-c", "pass"]
 ESTIMATE = shlex.split("-m bench estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --utilization 0.45")
+SHOW = {
+    "llama-3.1-405b": shlex.split("-m bench show --model llama-3.1-405b --seq-len 512 --format json"),
+    "deepseek-v3": shlex.split("-m bench show --model deepseek-v3 --seq-len 512"),
+    "resnet-50": shlex.split("-m bench show --model resnet-50"),
+}
 
 
 @pytest.fixture
@@ -33,20 +37,28 @@ def python(tmp_path: Path) -> Callable[[list[str]], float]:
         subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, check=True)
         return time.perf_counter() - start_s
 
-    for words in (NOTHING, ESTIMATE):
+    for words in (NOTHING, ESTIMATE, *SHOW.values()):
         run(words)
     return run
 
 
-def test_estimate_costs_at_most_four_bare_pythons(benchmark: Any, python: Callable[[list[str]], float]) -> None:
-    """The least of many: whatever else the machine does only ever adds time."""
-    bare_s, estimate_s = [], []
+def ratio_to_bare(benchmark: Any, python: Callable[[list[str]], float], words: list[str]) -> float:
+    """The least of many, of each: whatever else the machine does only ever adds time."""
+    bare_s, command_s = [], []
 
     def pair() -> None:
         bare_s.append(python(NOTHING))
-        estimate_s.append(python(ESTIMATE))
+        command_s.append(python(words))
 
     benchmark.pedantic(pair, rounds=30, warmup_rounds=2)
-    ratio = min(estimate_s) / min(bare_s)
-    benchmark.extra_info["ratio"] = ratio
-    assert ratio <= MAX_RATIO, f"{min(estimate_s):.3f} s against {min(bare_s):.3f} s bare: {ratio:.2f} times"
+    benchmark.extra_info.update(bare_s=min(bare_s), command_s=min(command_s), ratio=min(command_s) / min(bare_s))
+    return min(command_s) / min(bare_s)
+
+
+def test_estimate_costs_at_most_four_bare_pythons(benchmark: Any, python: Callable[[list[str]], float]) -> None:
+    assert ratio_to_bare(benchmark, python, ESTIMATE) <= 4
+
+
+@pytest.mark.parametrize("model", SHOW)
+def test_show_costs_at_most_five_bare_pythons(benchmark: Any, python: Callable[[list[str]], float], model: str) -> None:
+    assert ratio_to_bare(benchmark, python, SHOW[model]) <= 5
