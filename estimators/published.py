@@ -13,7 +13,7 @@ from estimators.units import HOUR_S
 
 RUN_COLUMNS = (
     *("name", "params", "active_params", "tokens", "seq_len", "hardware_id", "num_devices", "device_hours"),
-    *("reported_mfu", "training_flop", "dtype", "confidence", "source", "url", "note"),
+    *("reported_mfu", "training_flop", "dtype", "confidence", "source", "url", "note", "model"),
 )
 MIN_RUNS = 3
 """Fewer runs than this make no range of their own."""
@@ -30,6 +30,7 @@ class PublishedRun:
         reported_mfu: model FLOP utilisation as the authors report it, of dense peak.
         training_flop: as the authors report it.
         confidence: high (a paper or card states it), medium (hours from devices x days, or quoted), low (contradicted or too round).
+        model_id: the shipped model of the same architecture; empty where there is none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class PublishedRun:
     dtype: str
     confidence: str
     source: Source
+    model_id: str = ""
 
 
 @functools.cache
@@ -70,6 +72,7 @@ def run_from(row: data.Row) -> PublishedRun:
         dtype=row.text("dtype", choices=("bf16", "fp16")),
         confidence=row.text("confidence", choices=("high", "medium", "low")),
         source=Source(title=row.text("source"), url=row.text("url"), note=row.optional_text("note")),
+        model_id=row.optional_text("model"),
     )
 
 
