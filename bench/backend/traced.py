@@ -61,7 +61,7 @@ def _convolution(
     """torch.conv1d and torch.conv2d with numbers for their sizes, which a trace may have made tensors; padding in numbers only."""
     steps = (_numbers(value, dimensions) for value in (stride, padding, dilation))
     no = (False,) * 4  # benchmark, deterministic, cudnn, tf32
-    result: torch.Tensor = torch._convolution(input, weight, bias, *steps, False, [0] * dimensions, int(groups), *no)  # type: ignore[attr-defined]
+    result: torch.Tensor = torch._convolution(input, weight, bias, *steps, False, [0] * dimensions, int(groups), *no)
     return result
 
 
