@@ -56,6 +56,8 @@ def dbrx(f: Fields, name: str, source: Source) -> Decoder:
     """DBRX: 16 experts, 4 of them per token, one qkv matrix, norms with a gain alone; sizes of the parts in objects of their own."""
     attention, ffn = section(f, "attn_config"), section(f, "ffn_config")
     s = sizes(f, vocab=32000, width=2048, layers=24, heads=16, positions=2048, head_key="", kv_key="", names=DBRX_NAMES)
+    if s.tied:
+        raise f.fail("tie_word_embeddings", True, "false: DBRX has a head of its own")
     kv_heads = attention.integer("kv_n_heads", default=1)
     f.divides("attn_config.kv_n_heads", kv_heads, "n_heads", s.heads)
     if ffn.integer("hidden_size", default=s.width) != s.width:
