@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from complaints import complaint
 
 from bench.cli.main import main
 from estimators.hf_config import model_from_config
@@ -24,14 +25,6 @@ VISION_LANGUAGE: dict[str, Any] = {
 def printed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert main(argv) == 0
     return capsys.readouterr().out
-
-
-def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert main(argv) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    (line,) = [line for line in err.splitlines() if not line.startswith("· ")]
-    return line
 
 
 def test_show_counts_a_source_of_the_length_that_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +65,7 @@ def test_a_training_of_longer_sources_costs_what_its_op_table_says(capsys: pytes
 def test_a_source_that_the_model_does_not_read_is_one_line(
     verb: str, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert said in refused([verb, *words], capsys)
+    assert said in complaint([verb, *words], capsys)
 
 
 def test_an_explanation_names_the_source_in_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,4 +108,6 @@ def test_a_vision_language_model_is_counted_by_its_text_and_says_so(verb: str, t
 
 def test_a_vision_language_model_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text(json.dumps(VISION_LANGUAGE))
-    assert "takes more than text; expected a causal language model" in refused(["run", "--config", str(tmp_path), "--seq-len", "8"], capsys)
+    assert "takes more than text; expected a causal language model" in complaint(
+        ["run", "--config", str(tmp_path), "--seq-len", "8"], capsys
+    )

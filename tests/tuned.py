@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from latent_models import DEEPSEEK_V3
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -99,22 +100,7 @@ QWEN_MOE: Config = {
     "decoder_sparse_step": 2,
 }
 GPT_OSS: Config = {**SMALL, "model_type": "gpt_oss", "num_local_experts": 8, "sliding_window": 8, "num_hidden_layers": 4}
-DEEPSEEK: Config = {
-    **SMALL,
-    "model_type": "deepseek_v3",
-    "num_key_value_heads": 4,
-    "q_lora_rank": 12,
-    "kv_lora_rank": 8,
-    "qk_nope_head_dim": 6,
-    "qk_rope_head_dim": 4,
-    "v_head_dim": 10,
-    "moe_intermediate_size": 20,
-    "n_routed_experts": 8,
-    "num_experts_per_tok": 2,
-    "n_group": 2,
-    "topk_group": 1,
-    "first_k_dense_replace": 1,
-}
+DEEPSEEK: Config = DEEPSEEK_V3 | {"n_group": 2, "topk_group": 1, "num_nextn_predict_layers": 0}
 MAMBA: Config = {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 3, "vocab_size": 100, "state_size": 4}
 MAMBA2: Config = {**MAMBA, "model_type": "mamba2", "num_heads": 8, "head_dim": 8, "n_groups": 2, "chunk_size": 8}
 JAMBA: Config = {

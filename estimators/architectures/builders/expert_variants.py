@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, Part
-from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.experts import check_groups, experts_of
 from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
 from estimators.architectures.builders.parts import section
+from estimators.architectures.builders.sizes import MOSAIC_NAMES, Sizes, plain_sizes, sizes
 from estimators.architectures.builders.windows import window_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
@@ -43,19 +43,10 @@ def phimoe(f: Fields, name: str, source: Source) -> Decoder:
     return replace(model, head_bias=f.flag("lm_head_bias", False))
 
 
-DBRX_NAMES: Mapping[str, tuple[str, ...]] = {
-    "width": ("d_model", "hidden_size"),
-    "layers": ("n_layers", "num_hidden_layers"),
-    "heads": ("n_heads", "num_attention_heads"),
-    "positions": ("max_seq_len", "max_position_embeddings"),
-    "ffn_width": (),
-}
-
-
 def dbrx(f: Fields, name: str, source: Source) -> Decoder:
     """DBRX: 16 experts, 4 of them per token, one qkv matrix, norms with a gain alone; sizes of the parts in objects of their own."""
     attention, ffn = section(f, "attn_config"), section(f, "ffn_config")
-    s = sizes(f, vocab=32000, width=2048, layers=24, heads=16, positions=2048, head_key="", kv_key="", names=DBRX_NAMES)
+    s = plain_sizes(f, vocab=32000, width=2048, layers=24, heads=16, positions=2048, names=MOSAIC_NAMES)
     if s.tied:
         raise f.fail("tie_word_embeddings", True, "false: DBRX has a head of its own")
     kv_heads = attention.integer("kv_n_heads", default=1)
