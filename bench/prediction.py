@@ -10,7 +10,8 @@ from estimators.estimate import estimate, memory
 from estimators.formulas import six_nd, two_n
 from estimators.hf_config import model_from_config
 from estimators.inference import generation
-from estimators.rules import Rule, rules
+from estimators.rule import Rule
+from estimators.rules import rules
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
 
 

@@ -29,7 +29,7 @@ CONVENTIONS: dict[str, Convention] = {
         Convention(
             name="full",
             includes="every matrix product, the whole attention square, the head; no recomputation",
-            used_by="PaLM, nanoGPT, llm-foundry, torch.utils.flop_counter",
+            used_by="torch.utils.flop_counter, nanoGPT; PaLM and llm-foundry, whose 6·N·D counts the input embeddings as well",
         ),
         Convention(
             name="causal",

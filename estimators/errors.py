@@ -5,7 +5,7 @@ SixndError
 │   ├── UnknownNameError    a name that no registry holds; near misses are suggested
 │   ├── BadValueError       a number or option out of its range, or unreadable
 │   ├── BadConfigError      a config.json that describes no countable model
-│   │   └── NoOpTableError  one whose model_type has no op table; transformers may know it, and then it is counted
+│   │   └── NoOpTableError  one whose model_type, or class, has no op table; transformers may know it, and then it is counted
 │   ├── BadRecordError      a record that cannot be read, or two that cannot be compared
 │   ├── DoesNotFitError     the memory needed is more than the machine has
 │   └── UnavailableError    a device, file or package that is not there
@@ -43,12 +43,7 @@ class BadConfigError(RequestError):
 
 
 class NoOpTableError(BadConfigError):
-    """A configuration whose model_type has no op table here; transformers may know it, and then it can be counted."""
-
-    def __init__(self, name: str, model_type: str, known: Iterable[str]) -> None:
-        near = near_misses(model_type[:40], known)
-        hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
-        super().__init__(f"{name}: model_type {model_type[:40]!r} has no op table{hint} List them with: python -m bench list families")
+    """A configuration without an op table here, of its model_type or of the class that it names; transformers may know it."""
 
 
 class BadRecordError(RequestError):

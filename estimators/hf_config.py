@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from estimators.errors import BadConfigError, NoOpTableError
+from estimators.errors import BadConfigError, NoOpTableError, near_misses
 from estimators.spec import Model, Source
 
 MAX_CONFIG_BYTES = 8 * 2**20
@@ -122,7 +122,8 @@ def model_from_config(config: Mapping[str, Any], name: str, source: Source | Non
         source: where the configuration comes from.
 
     Raises:
-        BadConfigError: no or unknown model_type, or fields that are missing, out of range or contradict each other.
+        BadConfigError: no model_type, or fields that are missing, out of range or contradict each other.
+        NoOpTableError: a model_type, or a class in `architectures`, that no op table is of.
     """
     from estimators.architectures import FAMILIES, builder
 
@@ -132,6 +133,29 @@ def model_from_config(config: Mapping[str, Any], name: str, source: Source | Non
             f"{name}: model_type is {str(model_type)[:40]!r}; expected the name of a family: python -m bench list families"
         )
     if model_type not in FAMILIES:
-        raise NoOpTableError(name, model_type, FAMILIES)
+        near = near_misses(model_type[:40], FAMILIES)
+        hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
+        raise NoOpTableError(f"{name}: model_type {model_type[:40]!r} has no op table{hint} List them with: python -m bench list families")
     fields = Fields(config, name)
-    return builder(model_type)(fields, name, source or Source(title=f"configuration {name}"))
+    model = builder(model_type)(fields, name, source or Source(title=f"configuration {name}"))
+    if not hasattr(model, "runs"):
+        _demand_language_head(fields)
+    return model
+
+
+LANGUAGE_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""What stands in the name of a decoder's class with the head of a language model."""
+
+
+def _demand_language_head(f: Fields) -> None:
+    """Refuse a decoder that its checkpoint names as a class with another head, or with none: the op table is of the usual one.
+
+    Raises:
+        BadConfigError: `architectures` is no list of names.
+        NoOpTableError: it begins with another class.
+    """
+    named = f.config.get("architectures") or []
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise f.fail("architectures", named, "a list of names of classes")
+    if named and not any(part in named[0] for part in LANGUAGE_HEADS):
+        raise NoOpTableError(f"{f.name}: architectures names {named[0][:60]!r}; the op table is of the class with a language model's head")

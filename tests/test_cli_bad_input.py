@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from bench.cli.main import main
+from complaints import complaint
 
 ROOT = Path(__file__).parents[1]
-GPT2 = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257, "n_positions": 1024}
-LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "intermediate_size": 14336,
-    "vocab_size": 32000,
-}
 TRAINING = ["estimate", "--model", "gpt2", "--tokens", "1B"]
 ON_A100 = [*TRAINING, "--hardware", "a100-sxm4-80gb"]
-
-
-def complaint(argv: list[str], capsys: pytest.CaptureFixture[str], code: int = 2) -> str:
-    """The one line that a wrong request is answered with."""
-    assert main(argv) == code
-    out, err = capsys.readouterr()
-    lines = [line for line in err.splitlines() if not line.startswith("· ")]
-    assert out == ""
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    assert "Traceback" not in err
-    assert len(lines[0]) < 500
-    return lines[0]
 
 
 @pytest.mark.parametrize(
@@ -124,75 +98,6 @@ def test_a_training_with_an_impossible_number(words: list[str], said: str, capsy
 )
 def test_options_that_do_not_go_together(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert said in complaint(argv, capsys)
-
-
-@pytest.mark.parametrize(
-    ("base", "change", "said"),
-    [
-        (GPT2, {"n_embd": -768}, "n_embd is '-768'; expected a whole number from 1"),
-        (GPT2, {"n_layer": 0}, "n_layer is '0'; expected"),
-        (GPT2, {"vocab_size": 10**30}, "vocab_size is"),
-        (GPT2, {"n_embd": float("nan")}, "n_embd is 'nan'; expected"),
-        (GPT2, {"n_embd": float("inf")}, "n_embd is 'inf'; expected"),
-        (GPT2, {"n_embd": 768.5}, "n_embd is '768.5'; expected"),
-        (GPT2, {"n_embd": "768"}, "n_embd is '768'; expected a whole number"),
-        (GPT2, {"n_embd": True}, "n_embd is 'True'; expected"),
-        (GPT2, {"n_embd": [768]}, "n_embd is '[768]'; expected"),
-        (GPT2, {"n_head": 7}, "n_embd 768 is not a multiple of n_head 7; the heads do not divide"),
-        (LLAMA, {"num_key_value_heads": 5}, "num_attention_heads 32 is not a multiple of num_key_value_heads 5"),
-        (LLAMA, {"num_attention_heads": 33, "num_key_value_heads": 33}, "the heads do not divide"),
-        (LLAMA, {"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes'; expected true or false"),
-        (GPT2, {"model_type": "perceptron"}, "model_type 'perceptron' has no op table"),
-        (GPT2, {"model_type": None}, "model_type is 'None'; expected the name of a family"),
-        (GPT2, {"model_type": {"a": 1}}, "model_type is"),
-        ({"model_type": "dense_network"}, {"widths": [7]}, "widths is '[7]'; expected a list of 2 or more"),
-        ({"model_type": "dense_network"}, {"widths": [7, 0]}, "widths is"),
-        ({"model_type": "dense_network"}, {"widths": "7,1"}, "widths is '7,1'"),
-    ],
-)
-def test_a_hostile_configuration(
-    base: dict[str, Any], change: dict[str, Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(base | change))
-    for argv in (["show", "--config", str(path)], ["estimate", "--config", str(path), "--tokens", "1B"]):
-        assert said in complaint(argv, capsys)
-
-
-@pytest.mark.parametrize("config", [GPT2, LLAMA, {"model_type": "dense_network", "widths": [7, 1]}])
-def test_the_same_configurations_unharmed_are_taken(config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    for argv in (["show", "--config", str(tmp_path)], ["estimate", "--config", str(tmp_path / "config.json"), "--tokens", "1B"]):
-        assert main(argv) == 0
-        assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "is not valid JSON"),
-        (json.dumps(GPT2).encode()[:-20], "is not valid JSON"),
-        (b"\xff\xfe\x00\x01", "is not valid JSON"),
-        (b"[1, 2]", "holds a list, not an object"),
-        (b"null", "holds a NoneType, not an object"),
-        (b'{"a":' * 100_000, "is nested too deeply"),
-        (b'{"a":' * 2_000_000 + b"1" + b"}" * 2_000_000, "at most 8,388,608 bytes"),
-        (b'{"model_type": "gpt2", "n_embd": ' + b"9" * 10_000 + b"}", "is not valid JSON"),
-    ],
-    ids=["empty", "truncated", "binary", "list", "null", "nested", "10 MB of nesting", "10,000 digits"],
-)
-def test_a_file_that_is_no_configuration(content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "config.json"
-    path.write_bytes(content)
-    assert said in complaint(["show", "--config", str(path)], capsys)
-
-
-@pytest.mark.parametrize("path", ["no/such/config.json", "", "a\0b"])
-def test_a_configuration_that_is_not_there(
-    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    complaint(["show", "--config", path], capsys)
 
 
 def test_a_folder_without_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimators.architectures.attention import Attention
+from estimators.architectures.attention_rows import visible_pairs
 from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
-from estimators.architectures.rows import visible_pairs
 from estimators.conventions import convention, unskippable_flop
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.estimate import estimate

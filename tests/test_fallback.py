@@ -9,7 +9,8 @@ import pytest
 from bench.backend import count
 from bench.backend.fallback import count_config
 from estimators.architectures import FAMILIES
-from estimators.errors import BadConfigError
+from estimators.errors import BadConfigError, BadValueError, NoOpTableError
+from estimators.hf_config import model_from_config
 from estimators.spec import Workload
 
 XGLM: dict[str, Any] = {"model_type": "xglm", "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 64, "vocab_size": 100}
@@ -41,6 +42,91 @@ def test_the_fallback_agrees_with_the_route_that_known_families_take() -> None:
     assert said.network.forward_flop == count.torch_count(count.meta_language_model(config), Workload(seq_len=8)).forward_flop
 
 
+SMALL_LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "vocab_size": 50,
+}
+LAYER_WEIGHTS = 4 * 32 * 32 + 3 * 32 * 64
+
+
+def test_a_class_with_another_head_is_counted_with_that_head_by_hand() -> None:
+    """LlamaForSequenceClassification: two layers, and 3 labels from every token's vector in place of 50 logits."""
+    config = SMALL_LLAMA | {"architectures": ["LlamaForSequenceClassification"], "num_labels": 3}
+    with pytest.raises(NoOpTableError, match="architectures names 'LlamaForSequenceClassification'; the op table is of the class with a"):
+        model_from_config(config, "llama")
+    said = count_config(config, batch=2, seq_len=16)
+    assert said.built_as == "LlamaForSequenceClassification"
+    assert said.network.params == 50 * 32 + 2 * (LAYER_WEIGHTS + 2 * 32) + 32 + 3 * 32
+    assert said.network.forward_flop == 2 * 16 * (2 * (2 * LAYER_WEIGHTS + 3 * 32) + 2 * 4 * 32 * 16)
+
+
+@pytest.mark.parametrize("named", ["LlamaForCausalLM", "LLaMAForCausalLM", "GPT2LMHeadModel", "LlavaForConditionalGeneration"])
+def test_a_class_with_the_usual_head_has_an_op_table(named: str) -> None:
+    assert model_from_config(SMALL_LLAMA | {"architectures": [named]}, "llama").ops(Workload()) == model_from_config(
+        SMALL_LLAMA, "llama"
+    ).ops(Workload())
+
+
+def test_a_model_without_a_head_is_counted_without_one() -> None:
+    said = count_config(SMALL_LLAMA | {"architectures": ["LlamaModel"]}, batch=1, seq_len=16)
+    assert said.network.forward_flop == 16 * (2 * 2 * LAYER_WEIGHTS + 2 * 4 * 32 * 16)
+    assert said.decode_flop is None
+
+
+def test_an_encoder_that_chooses_among_answers_is_counted_by_hand() -> None:
+    """BertForMultipleChoice: 12·D² weights a layer, 4·D·S² of attention, a pooler and one logit per sequence."""
+    config = {"model_type": "bert", "architectures": ["BertForMultipleChoice"], "hidden_size": 32, "intermediate_size": 128}
+    config |= {"num_hidden_layers": 2, "num_attention_heads": 4}
+    with pytest.raises(NoOpTableError, match=r"architectures is .*BertForMultipleChoice.*; expected a list that begins with one of"):
+        model_from_config(config, "bert")
+    said = count_config(config, batch=3, seq_len=8)
+    assert said.network.forward_flop == 3 * (2 * (2 * 8 * 12 * 32**2 + 4 * 32 * 8**2) + 2 * 32**2 + 2 * 32)
+
+
+GEMMA_TEXT = {"model_type": "gemma", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 1}
+GEMMA_TEXT |= {"head_dim": 8, "intermediate_size": 64, "vocab_size": 50}
+
+
+@pytest.mark.parametrize(
+    ("config", "built_as", "left_out"),
+    [
+        ({"model_type": "paligemma", "text_config": GEMMA_TEXT, "vision_config": {}}, "GemmaForCausalLM", "vision_config, and what joins"),
+        ({"model_type": "llava", "text_config": XGLM}, "XGLMForCausalLM", "vision_config, and what joins them: only the language part"),
+        (
+            {"model_type": "some_chat", "auto_map": {"AutoModel": "evil.Model"}, "llm_config": GEMMA_TEXT},
+            "GemmaForCausalLM",
+            "all but llm_config: transformers does not know 'some_chat', and code of its own is never executed",
+        ),
+    ],
+)
+def test_of_a_vision_language_model_the_text_is_counted_and_the_rest_is_named(config: dict[str, Any], built_as: str, left_out: str) -> None:
+    """As much as the text alone, which is a configuration of its own."""
+    with pytest.raises(NoOpTableError):
+        model_from_config(config, "vision-language")
+    said, alone = (count_config(each, batch=1, seq_len=8) for each in (config, config.get("text_config") or config["llm_config"]))
+    assert said.built_as == built_as
+    assert said.left_out.startswith(left_out)
+    assert (said.network.forward_flop, said.decode_flop) == (alone.network.forward_flop, alone.decode_flop)
+    assert alone.left_out == ""
+
+
+BLENDERBOT: dict[str, Any] = {"model_type": "blenderbot", "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 50}
+BLENDERBOT |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+BLENDERBOT |= {"architectures": ["BlenderbotForConditionalGeneration"]}
+
+
+def test_a_longer_source_costs_an_encoder_decoder_its_encoder_and_the_keys_of_the_decoder() -> None:
+    """Each source token: 4·D² + 2·D·F of the encoder and 2·D² of the decoder's cross-attention; 4·D of each pair."""
+    shorter, longer = (count_config(BLENDERBOT, batch=1, seq_len=8, source_len=n).network.forward_flop for n in (10, 30))
+    assert longer - shorter == 20 * 2 * (6 * 32**2 + 2 * 32 * 64) + 4 * 32 * (30**2 - 10**2) + 4 * 32 * 8 * 20
+    with pytest.raises(BadValueError, match="--source-len 9: XGLMForCausalLM reads no tokens beside a decoder; leave --source-len out"):
+        count_config(XGLM, batch=1, seq_len=8, source_len=9)
+
+
 def test_an_image_model_gets_images_of_its_own_size() -> None:
     config = {"model_type": "levit", "image_size": 32, "architectures": ["LevitForImageClassification"]}
     said = count_config(config, batch=1, seq_len=1)
@@ -56,6 +142,8 @@ def test_an_image_model_gets_images_of_its_own_size() -> None:
         ({"model_type": "no_such_type"}, "has no op table and transformers .* does not know it"),
         ({"model_type": "my_model", "auto_map": {"AutoModel": "evil.Model"}}, "its own code .auto_map. is never executed"),
         ({"model_type": None}, "does not know it"),
+        (SMALL_LLAMA | {"architectures": ["LlamaForChess"]}, "names 'LlamaForChess', which transformers .* does not have; leave archi"),
+        (SMALL_LLAMA | {"architectures": "LlamaModel"}, "architectures is 'LlamaModel'; expected a list of names of classes"),
         (XGLM | {"attention_heads": 5}, "transformers cannot build 'xglm'|does not run"),
         (XGLM | {"d_model": -1}, "transformers cannot build 'xglm'|refuses"),
     ],

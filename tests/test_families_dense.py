@@ -7,70 +7,32 @@ configuration alone.
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from drawn import (
+    Config,
+    agree,
+    check_random_configurations,
+    family,
+    flags,
+    layered,
+    own_heads,
+    shapes,
+    sliding,
+    windows,
+)
 from hypothesis import strategies as st
-from torch import nn
 
 from bench.backend import count
 from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
 from estimators.estimate import estimate
 from estimators.hf_config import model_from_config
-from estimators.rules import rules
-from estimators.spec import Case, Model, Workload
-
-Config = dict[str, Any]
-flags, windows = st.booleans(), st.integers(2, 24)
-
-
-@st.composite
-def shapes(
-    draw: st.DrawFn,
-    *,
-    width: str = "hidden_size",
-    layers: str = "num_hidden_layers",
-    heads: str = "num_attention_heads",
-    kv_heads: str = "num_key_value_heads",
-    head_width: str = "",
-    multiple: int = 1,
-) -> Config:
-    """Widths, heads and layers that fit together; a head of its own width where the family has a field for it."""
-    groups = draw(st.integers(1, 3))
-    n = groups * draw(st.integers(1, 3)) * multiple
-    h = draw(st.sampled_from([8, 16, 32]))
-    own = bool(head_width) and draw(flags)
-    return {
-        width: n * (draw(st.sampled_from([4, 12, 20])) if own else h),
-        heads: n,
-        layers: draw(st.integers(1, 3)),
-        **({kv_heads: groups * multiple} if kv_heads else {}),
-        **({head_width: h} if own else {}),
-    }
-
-
-def family(shape: st.SearchStrategy[Config], always: Config | None = None, **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[Config]:
-    """Configurations of a shape, with fields that are always there and fields that may be left to their defaults."""
-    sizes = {"vocab_size": st.integers(20, 200), "tie_word_embeddings": flags}
-    return st.tuples(shape, st.fixed_dictionaries({}, optional=sizes | optional)).map(lambda drawn: drawn[0] | (always or {}) | drawn[1])
-
-
-@st.composite
-def layered(draw: st.DrawFn, configs: st.SearchStrategy[Config], key: str, kinds: list[Any], layers: str = "num_hidden_layers") -> Config:
-    """The same with a list that says of each layer what it is, or without it."""
-    config = draw(configs)
-    of_each = st.lists(st.sampled_from(kinds), min_size=config[layers], max_size=config[layers])
-    return config | draw(st.fixed_dictionaries({}, optional={key: of_each}))
-
+from estimators.spec import Case, Workload
 
 GPT = {"width": "n_embd", "layers": "n_layer", "heads": "n_head", "kv_heads": ""}
 ffn, inner, positions = {"intermediate_size": st.integers(8, 64)}, {"n_inner": st.integers(8, 64)}, {"n_positions": st.integers(64, 99)}
 two_biases = {"attention_bias": flags, "mlp_bias": flags}
-own_heads = partial(shapes, head_width="head_dim")
-sliding = partial(layered, key="layer_types", kinds=["full_attention", "sliding_attention"])
 pad = {"pad_token_id": 0}
 
 DENSE: dict[str, st.SearchStrategy[Config]] = {
@@ -134,43 +96,15 @@ DENSE: dict[str, st.SearchStrategy[Config]] = {
 }
 
 
-@st.composite
-def steps(draw: st.DrawFn) -> Workload:
-    phase, batch, length = draw(st.sampled_from(["train", "prefill", "decode"])), draw(st.integers(1, 3)), draw(st.integers(1, 40))
-    if phase == "decode":
-        return Workload(phase="decode", batch=batch, context_len=length)
-    return Workload(phase=phase, batch=batch, seq_len=length)
-
-
-def agree(model: Model, module: nn.Module, workload: Workload, params: int | None = None) -> None:
-    """Parameters, forward and backward FLOP of the op table are torch's; every rule's parts add up to its difference."""
-    expected, counted = estimate(Case(model=model, workload=workload)), count.torch_count(module, workload)
-    assert expected.params == (counted.params if params is None else params)
-    assert expected.forward_flop == counted.forward_flop
-    assert expected.backward_flop == (counted.backward_flop or 0)
-    for rule in rules(model, workload):
-        assert rule.unexplained_flop == 0, (rule.name, rule.difference)
-
-
-def check_random_configurations(model_type: str, examples: int) -> None:
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(DENSE[model_type], steps())
-    def check(fields: Config, workload: Workload) -> None:
-        config = fields | {"model_type": model_type}
-        agree(model_from_config(config, model_type), count.meta_language_model(config), workload)
-
-    check()
-
-
 @pytest.mark.parametrize("model_type", DENSE)
 def test_random_configurations_of_every_dense_family_count_like_torch(model_type: str) -> None:
-    check_random_configurations(model_type, 8)
+    check_random_configurations(model_type, DENSE[model_type], 8)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", DENSE)
 def test_many_random_configurations_of_every_dense_family_count_like_torch(model_type: str) -> None:
-    check_random_configurations(model_type, 60)
+    check_random_configurations(model_type, DENSE[model_type], 60)
 
 
 MODULES = {"gpt", "llama", "llama_variants", "layer_norm", "gemma"}

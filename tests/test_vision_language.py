@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_families_dense import agree
+from drawn import agree
 from transformers import AutoModelForImageTextToText
 
 from bench.backend import count

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.backend import kinds
+from bench.backend.experts_on_meta import share_out_evenly
 from bench.backend.flop_formulas import MENDED
 from bench.backend.models import language_model
 from bench.backend.traced import TensorsOnly, recorded_convolutions
@@ -38,9 +39,9 @@ class Counted:
 
 
 def meta_language_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
-    """A causal language model of transformers on meta. Experts run batched, the only way that meta supports."""
+    """A causal language model of transformers on meta. Experts run batched, or an even share each: meta supports no other way."""
     with torch.device("meta"):
-        return language_model(config, attn=attn, experts="batched_mm").eval()
+        return share_out_evenly(language_model(config, attn=attn, experts="batched_mm").eval())
 
 
 def meta_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:

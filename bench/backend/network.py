@@ -33,6 +33,10 @@ HIDES_PRODUCTS = (
 """Fused operators of torch that multiply matrices inside and have no formula."""
 
 
+DOES_NOT_RUN = (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
+"""What a network raises on inputs that it was not made for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
     """An operator that may multiply and that no formula covers.
@@ -117,10 +121,10 @@ def count(module: nn.Module, example_inputs: Any, *, backward: bool = True, fvco
     args, kwargs = _arguments(example_inputs)
     try:
         counted, where = _torch_count(module, *_on_meta(module, args, kwargs), backward=backward), "meta"
-    except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError):
+    except DOES_NOT_RUN:
         try:
             counted, where = _torch_count(module, None, args, kwargs, backward=backward), str(next(_tensors(args, kwargs)).device)
-        except (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError) as error:
+        except DOES_NOT_RUN as error:
             line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise BadValueError(
                 f"{type(module).__name__} does not run on these inputs: {line}; give the inputs that its forward expects"
@@ -178,8 +182,7 @@ class _Passes:
 def _torch_count(module: nn.Module, state: dict[str, torch.Tensor] | None, args: Any, kwargs: Any, *, backward: bool) -> _Passes:
     """One context holds both passes: torch knows in backward only those modules whose forward it saw in the same one."""
     counter, watch = FlopCounterMode(display=False, depth=None, custom_mapping=MENDED), _Watch()
-    with _unfused(), warnings.catch_warnings(), counter:
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"), _unfused(), counter:
         with watch:
             out = module(*args, **kwargs) if state is None else torch.func.functional_call(module, state, args, kwargs)
         forward, by_operator, forward_by_module = _read(counter, module)

@@ -80,6 +80,7 @@ def load_model(args: argparse.Namespace) -> tuple[Model, ModelEntry | None]:
 
     Raises:
         UnknownNameError: no such model.
+        BadValueError: a --source-len that it does not take.
         BadConfigError: the configuration describes no countable model.
     """
     from estimators.hf_config import model_from_config
@@ -87,13 +88,28 @@ def load_model(args: argparse.Namespace) -> tuple[Model, ModelEntry | None]:
     if args.config is not None:
         from estimators.hf_config import read_config
 
-        return model_from_config(read_config(args.config), args.config), None
+        return _with_source(model_from_config(read_config(args.config), args.config), args), None
     from estimators.registry import model_entry
 
     entry = model_entry(args.model)
     if entry.alias_note:
         print(f"· {entry.alias_note}", file=sys.stderr)
-    return model_from_config(entry.config, entry.id, entry.source), entry
+    return _with_source(model_from_config(entry.config, entry.id, entry.source), args), entry
+
+
+def _with_source(model: Model, args: argparse.Namespace) -> Model:
+    """The model as it is, or on sources of --source-len.
+
+    Raises:
+        BadValueError: it has no encoder beside its decoder, or one that takes other lengths.
+    """
+    if args.source_len is None:
+        return model
+    from estimators.architectures.encoder_decoder import EncoderDecoder  # deferred: most models have no source
+
+    if not isinstance(model, EncoderDecoder):
+        raise BadValueError(f"--source-len {args.source_len:,}: {model.name} has no encoder beside a decoder; leave --source-len out")
+    return model.with_source(args.source_len)
 
 
 def add_dtype(parser: argparse._ActionsContainer) -> None:
@@ -111,8 +127,14 @@ def add_utilization(parser: argparse._ActionsContainer, counted_as: tuple[str, .
 
 
 def add_sequence(parser: argparse._ActionsContainer) -> None:
-    """--seq-len."""
+    """--seq-len, and --source-len beside it."""
     parser.add_argument("--seq-len", type=length("seq-len"), metavar="NUM", help="tokens per sequence; the model's longest by default")
+    parser.add_argument(
+        "--source-len",
+        type=length("source-len"),
+        metavar="NUM",
+        help="tokens that the encoder of an encoder-decoder reads; as many as the decoder's by default",
+    )
 
 
 def load_hardware(name: str) -> Hardware:
@@ -173,7 +195,8 @@ def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:
 
 
 def model_option(args: argparse.Namespace) -> str:
-    """The words that name the model again, in a command that the user can copy."""
+    """The words that name the model again, and its source, in a command that the user can copy."""
     import shlex  # deferred: only explanations need it
 
-    return f"--config {shlex.quote(args.config)}" if args.config is not None else f"--model {args.model}"
+    named = f"--config {shlex.quote(args.config)}" if args.config is not None else f"--model {args.model}"
+    return named if args.source_len is None else f"{named} --source-len {args.source_len}"

@@ -15,7 +15,7 @@ from estimators.units import format_int
 from reports.table import Table
 from reports.views.rules import rules_tables
 from reports.views.step import Steps, generation_table, memory_table, steps_table
-from reports.views.study import convention_line
+from reports.views.study import convention_line, scope_lines
 
 PROMPT_TOKENS, NEW_TOKENS = 512, 128
 """Of a generation, where only one of the two is given."""
@@ -39,7 +39,11 @@ def tables(args: argparse.Namespace) -> list[Table]:
     steps = _steps(args, model, item, hardware)
     published = f" (published: {entry.published_params_text})" if entry else ""
     params = next(iter(steps.values()))[1].params
-    conditions = [f"{model.name}: {format_int(params)} parameters{published}; {args.dtype}", convention_line(args.convention)]
+    conditions = [
+        f"{model.name}: {format_int(params)} parameters{published}; {args.dtype}",
+        convention_line(args.convention),
+        *scope_lines(model),
+    ]
     found = [
         steps_table(model.name, steps, hardware=hardware, convention=args.convention, item=item, conditions=conditions),
         memory_table(model.name, _memory_uses(steps, made), hardware=hardware),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,6 +21,9 @@ from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError
 
 PROGRAM = "python -m bench"
+
+_OPTION = re.compile(r"-(-|[A-Za-z])\S*")
+"""What argparse takes for an option: with a blank it is a value, and -5 is a number."""
 
 VERBS: dict[str, str] = {
     "run": "estimate a model, measure it here, cross-check the two and keep a record",
@@ -42,11 +46,18 @@ class Parser(argparse.ArgumentParser):
         raise BadValueError(f"{message}; for help: {self.prog} --help")
 
     def parse_strictly(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Parse all of `argv`; an option that does not exist is answered with its near misses."""
+        """Parse all of `argv`; an option that does not exist is answered with its near misses, before one that is missing is asked for.
+
+        Raises:
+            UnknownNameError: an option that does not exist.
+            BadValueError: any other complaint.
+        """
+        options = argv[: argv.index("--")] if "--" in argv else argv
+        for name in (word.split("=")[0] for word in options):
+            if _OPTION.fullmatch(name) and name not in self._option_string_actions:
+                raise UnknownNameError("option", name, self._option_string_actions, f"{self.prog} --help")
         args, unknown = self.parse_known_args(argv)
         if unknown:
-            if unknown[0].startswith("-"):
-                raise UnknownNameError("option", unknown[0].split("=")[0], self._option_string_actions, f"{self.prog} --help")
             self.error(f"unexpected {unknown[0][:80]!r}")
         return args
 

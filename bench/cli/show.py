@@ -10,16 +10,16 @@ from __future__ import annotations
 import argparse
 
 from bench.cli import arguments, output
-from estimators.architectures.encoder_decoder import EncoderDecoder
+from estimators.architectures.decoder import Decoder
 from estimators.conventions import CONVENTIONS
 from estimators.errors import BadValueError, NoOpTableError
 from estimators.estimate import estimate
 from estimators.frozen import replace
-from estimators.spec import PHASES, Case, Estimate, Model, Phase, Recompute, Workload
+from estimators.spec import PHASES, Case, Estimate, Model, Op, Phase, Recompute, Workload
 from estimators.units import format_flop
-from reports.views.ops import conventions_table, ops_table, params_table
+from reports.views.ops import conventions_table, ops_table, params_table, prediction_table
 from reports.views.step import work_text
-from reports.views.study import convention_line
+from reports.views.study import convention_line, scope_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,10 +87,7 @@ def _show(args: argparse.Namespace) -> int:
     ]
     if runs := getattr(model, "runs", ""):
         conditions.append(f"counted as transformers' {runs}")
-    if isinstance(model, EncoderDecoder):
-        conditions.append(f"the encoder reads {model.source_tokens(steps[args.phase]):,} positions")
-    if left_out := getattr(model, "left_out", ""):
-        conditions.append(f"left out: {left_out}")
+    conditions += scope_lines(model)
     by_path = _decode_by_code_path(model, steps)
     if by_path:
         listed = "; ".join(f"{name}: {format_flop(flop)}" for name, flop in by_path.items())
@@ -100,6 +97,8 @@ def _show(args: argparse.Namespace) -> int:
         conventions_table(costs, {phase: work_text(workload, item) for phase, workload in steps.items()}),
         params_table(shown.params, shown.embedding_params, shown.params_by_component, entry.published_params_text if entry else ""),
     ]
+    if beside := _prediction_ops(model, steps[args.phase]):
+        tables.append(prediction_table(model.name, beside, steps[args.phase], convention=args.convention))
     facts = {"model": model.name, "phase": args.phase, "convention": args.convention, "dtype": args.dtype}
     facts |= {"trainable_params": shown.trainable_params, "active_params": shown.active_params, "decode_flop_by_code_path": by_path}
     facts |= {f"{'training' if phase == 'train' else phase}_flop": cost.flop["full"] for phase, cost in costs.items()}
@@ -122,6 +121,13 @@ def _fine_tuned(model: Model, args: argparse.Namespace) -> Model:
     if args.lora_rank is not None:
         return with_adapters(model, args.lora_rank, tuple((args.lora_targets or "").split(",")) if args.lora_targets else ())
     return model if args.frozen_layers is None else with_frozen_layers(model, args.frozen_layers)
+
+
+def _prediction_ops(model: Model, workload: Workload) -> tuple[Op, ...]:
+    """What the layers beside a decoder that predict further tokens do in the step; nothing where there are none, or training is partial."""
+    if not isinstance(model, Decoder) or model.prediction is None:
+        return ()
+    return model.prediction.ops(workload, model.width, model.vocab)
 
 
 def _decode_by_code_path(model: Model, steps: dict[str, Workload]) -> dict[str, int]:

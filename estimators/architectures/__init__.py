@@ -27,6 +27,7 @@ FAMILIES: dict[str, str] = {
     "cohere": "layer_norm.cohere",
     "cohere2": "layer_norm.cohere2",
     "convnext": "convolutional.convnext",
+    "dbrx": "expert_variants.dbrx",
     "deberta-v2": "recent_encoders.deberta_v2",
     "deepseek_v2": "deepseek.deepseek_v2",
     "deepseek_v3": "deepseek.deepseek_v3",

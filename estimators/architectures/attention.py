@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from estimators.architectures.rows import attention_products, chunk_pairs, elementwise, linear, norm, parameters
+from estimators.architectures.attention_rows import attention_products, chunk_pairs
+from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.frozen import frozen
 from estimators.spec import Op, Workload
 

@@ -22,7 +22,7 @@ class EncoderDecoder:
     Attributes:
         runs: the class of transformers that this is.
         vocab: V of the head; 0 for a model without one.
-        source_positions: tokens of the encoder where its input has one length only (Whisper's 30 seconds); 0 for any.
+        source_positions: tokens of the encoder where its input has one length only (Whisper's 30 seconds, or `with_source`'s); 0 for any.
         max_positions: the longest sequence that the decoder was made for.
         tied: whether the head reuses the token table.
         spare: parameters that no step uses: the common token table, where nothing is tied to it.
@@ -45,6 +45,19 @@ class EncoderDecoder:
     def positions(self) -> int:
         """Rows of the decoder's table of positions; 0 where attention knows them by itself."""
         return self.decoder.stem.positions if isinstance(self.decoder.stem, TokenStem) else 0
+
+    def with_source(self, source_len: int) -> EncoderDecoder:
+        """The same model on sources of one length, whatever the step.
+
+        Raises:
+            BadValueError: another length than the only one that the encoder takes, or more than its table of positions has.
+        """
+        stem = self.encoder.stem
+        if isinstance(stem, TokenStem) and stem.positions and source_len > self.max_positions:
+            raise BadValueError(
+                f"source_len {source_len:,}: the encoder of {self.name} has {self.max_positions:,} positions; give at most that"
+            )
+        return replace(self, source_positions=self.source_tokens(Workload(source_len=source_len)))
 
     def source_tokens(self, workload: Workload) -> int:
         """Tokens of the encoder: what the workload says; else what the model takes, or as many as the decoder has seen.

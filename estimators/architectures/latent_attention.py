@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from estimators.architectures.rows import attention_products, elementwise, linear, norm
+from estimators.architectures.attention_rows import attention_products
+from estimators.architectures.rows import elementwise, linear, norm
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bench.record import Measurement
 from estimators import units
-from estimators.rules import Rule
+from estimators.rule import Rule
 from estimators.spec import Source
 from reports.table import Column, Table, Value
 from reports.views.rules import rules_tables

@@ -47,7 +47,7 @@ def network_tables(
         notes.append("Every operator that may multiply has a formula; the others are elementwise, norms, lookups and moves.")
     return [
         Table(
-            title=f"{facts['model']}: {totals} (counted, no op table for {facts['model_type']!r})",
+            title=f"{facts['model']}: {totals} (counted as {facts['built_as']}, no op table)",
             conditions=conditions,
             columns=[
                 Column(key="name", header="Module"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from estimators.conventions import CONVENTIONS
+from estimators.frozen import replace
 from estimators.spec import Estimate, Op, Workload
 from estimators.units import format_bytes, format_flop, format_fraction, format_int
 from reports.table import Column, Table, Value
@@ -86,6 +87,28 @@ def ops_table(name: str, ops: Sequence[Op], workload: Workload, *, convention: s
         rows=rows,
         notes=["Figures are of all copies together; m x n x k is the shape of one of its products.", BYTES_NOTE],
         key="ops",
+    )
+
+
+def prediction_table(name: str, ops: Sequence[Op], workload: Workload, *, convention: str) -> Table:
+    """The operations of the layers that predict further tokens, which are part of no other table.
+
+    Args:
+        ops: of all these layers.
+    """
+    table = ops_table(name, ops, workload, convention=convention, conditions=[])
+    params, flop = sum(op.count * op.params for op in ops), sum(op_flop(op, workload, convention) for op in ops)
+    step = "forward and backward" if workload.phase == "train" else "forward"
+    return replace(
+        table,
+        title=f"Multi-token prediction of {name}: {format_flop(flop)} {step}, {format_int(params)} parameters",
+        conditions=[
+            "not included above: transformers builds these layers apart (MtpModel), and they run in pre-training and in speculative "
+            "decoding alone; embedding and head are the decoder's"
+        ],
+        notes=[],
+        facts={"prediction_params": params, "prediction_flop": flop, "prediction_included": False},
+        key="prediction",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from estimators.rules import Rule
+from estimators.rule import Rule
 from estimators.units import format_flop, format_ratio
 from reports.table import Column, Table, Value
 from reports.views.formats import signed_flop, signed_percent

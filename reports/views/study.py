@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.conventions import CONVENTIONS
-from estimators.estimate import memory
+from estimators.estimate import count_params, memory
 from estimators.frozen import frozen
 from estimators.spec import Workload
 from estimators.units import format_count, format_flop_rate, format_fraction, format_int
@@ -116,6 +118,22 @@ def convention_line(name: str) -> str:
     return f"FLOP counted {name}: {COUNTED_BY_6ND if name == '6nd' else CONVENTIONS[name].includes}"
 
 
+def scope_lines(model: Model) -> list[str]:
+    """What an encoder reads beside the decoder, and what a configuration has that is not counted; nothing for most models."""
+    model = getattr(model, "base", model)
+    if isinstance(model, EncoderDecoder):
+        fixed = f"{format_int(model.source_positions)} positions" if model.source_positions else "as many tokens as the decoder"
+        return [f"the encoder reads {fixed}{'' if model.source_positions else '; --source-len changes it'}"]
+    if not isinstance(model, Decoder):
+        return []
+    lines = [f"left out: {model.left_out}"] if model.left_out else []
+    if model.prediction:
+        params = count_params(model.prediction.ops(Workload(), model.width, model.vocab))
+        what = "layers that predict further tokens (multi-token prediction)"
+        lines.append(f"left out: {what}, {format_int(params)} parameters; `show` has them in a table of their own")
+    return lines
+
+
 def conditions(study: Study, *, work: bool = True) -> list[str]:
     """What was held fixed, one line each; `work` says whether the tokens are among it."""
     published = f" (published: {study.params_text})" if study.params_text else ""
@@ -125,6 +143,7 @@ def conditions(study: Study, *, work: bool = True) -> list[str]:
     lines = [
         f"{study.model.name}: {format_int(study.params)} parameters{published};{trained}{length}{longest}".rstrip(";"),
         convention_line(study.convention),
+        *scope_lines(study.model),
     ]
     if study.hardware:
         peak = format_flop_rate(study.hardware.peak(study.dtype))

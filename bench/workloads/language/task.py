@@ -37,8 +37,9 @@ def measure(request: Request, draft: Draft, hub_id: str | None, say: Say) -> Non
     if checkpoint and request.weights:
         request = dataclasses.replace(request, config=read_config(checkpoint.place))
     model = model_from_config(request.config, request.model)
-    if not isinstance(model, Decoder):
-        raise BadConfigError(f"{request.model} is no causal language model; expected one for --task {request.task}")
+    if not isinstance(model, Decoder) or model.left_out:
+        reason = "takes more than text" if isinstance(model, Decoder) else "is no causal language model"
+        raise BadConfigError(f"{request.model} {reason}; expected a causal language model for --task {request.task}")
     device = devices.choose(request.device)
     tokenizer = loading.load_tokenizer(checkpoint, request.trust_remote_code) if request.task == "generate" else None
     encoded = inputs.encode(request, tokenizer, model.vocab)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import RMS_NORM, Block
-from estimators.architectures.builders.common import Sizes, sizes
 from estimators.architectures.builders.experts import check_groups, experts_of
+from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention

@@ -1,4 +1,4 @@
-"""More mixtures of experts: Granite, Phi-3.5, GLM-4.5, ERNIE 4.5, Hunyuan, Llama 4."""
+"""More mixtures of experts: Granite, Phi-3.5, DBRX, GLM-4.5, ERNIE 4.5, Hunyuan, Llama 4."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, Part
-from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.experts import check_groups, experts_of
 from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
+from estimators.architectures.builders.parts import section
+from estimators.architectures.builders.sizes import MOSAIC_NAMES, Sizes, plain_sizes, sizes
 from estimators.architectures.builders.windows import window_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
@@ -39,6 +41,21 @@ def phimoe(f: Fields, name: str, source: Source) -> Decoder:
     attention = attention_of(s, bias=f.flag("attention_bias", False), window=window_of(f, None))
     model = decoder(name, source, s, attention, Experts(num=num, per_token=per_token, width=s.ffn_width), norm=LAYER_NORM)
     return replace(model, head_bias=f.flag("lm_head_bias", False))
+
+
+def dbrx(f: Fields, name: str, source: Source) -> Decoder:
+    """DBRX: 16 experts, 4 of them per token, one qkv matrix, norms with a gain alone; sizes of the parts in objects of their own."""
+    attention, ffn = section(f, "attn_config"), section(f, "ffn_config")
+    s = plain_sizes(f, vocab=32000, width=2048, layers=24, heads=16, positions=2048, names=MOSAIC_NAMES)
+    if s.tied:
+        raise f.fail("tie_word_embeddings", True, "false: DBRX has a head of its own")
+    kv_heads = attention.integer("kv_n_heads", default=1)
+    f.divides("attn_config.kv_n_heads", kv_heads, "n_heads", s.heads)
+    if ffn.integer("hidden_size", default=s.width) != s.width:
+        raise ffn.fail("hidden_size", ffn.config["hidden_size"], f"d_model, which is {s.width}")
+    num, per_token = experts_of(ffn, num=4, per_token=1, num_keys=("moe_num_experts",), per_token_keys=("moe_top_k",))
+    experts = Experts(num=num, per_token=per_token, width=ffn.integer("ffn_hidden_size", default=3584))
+    return decoder(name, source, s, attention_of(replace(s, kv_heads=kv_heads), fused=True), experts)
 
 
 def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:

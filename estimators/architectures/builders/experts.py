@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import Part
-from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.layers import indices, layered, varied_layers, windowed
+from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward

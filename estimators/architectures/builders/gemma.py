@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from estimators.architectures.builders.common import Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.layers import windowed
+from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward

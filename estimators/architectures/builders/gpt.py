@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM
-from estimators.architectures.builders.common import MAX_VARIED_LAYERS, Sizes, attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
+from estimators.architectures.builders.sizes import MAX_VARIED_LAYERS, Sizes, plain_sizes, sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
 from estimators.frozen import replace
@@ -24,19 +26,7 @@ GPT_NAMES = {
 }
 
 
-def _gpt_sizes(f: Fields, *, vocab: int, width: int, layers: int, heads: int, positions: int, tied: bool) -> Sizes:
-    return sizes(
-        f,
-        vocab=vocab,
-        width=width,
-        layers=layers,
-        heads=heads,
-        positions=positions,
-        tied=tied,
-        head_key="",
-        kv_key="",
-        names=GPT_NAMES,
-    )
+_gpt_sizes = partial(plain_sizes, names=GPT_NAMES)
 
 
 def gpt2(f: Fields, name: str, source: Source) -> Decoder:
@@ -58,18 +48,8 @@ def gpt_neo(f: Fields, name: str, source: Source) -> Decoder:
 
     transformers keeps and multiplies every cached key in the windowed layers as well, and masks what is too old.
     """
-    s = sizes(
-        f,
-        vocab=50257,
-        width=2048,
-        layers=24,
-        heads=16,
-        positions=2048,
-        tied=True,
-        head_key="",
-        kv_key="",
-        names={"heads": ("num_heads", "num_attention_heads"), "layers": ("num_layers", "num_hidden_layers")},
-    )
+    names = {"heads": ("num_heads", "num_attention_heads"), "layers": ("num_layers", "num_hidden_layers")}
+    s = plain_sizes(f, vocab=50257, width=2048, layers=24, heads=16, positions=2048, tied=True, names=names)
     everything = attention_of(s, out_bias=True, rotary=False)
     local = replace(everything, window=f.integer("window_size", default=256), trims_cache=False)
     kinds = {"global": everything, "local": local}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import LAYER_NORM, Norm
-from estimators.architectures.builders.common import attention_of, decoder, sizes, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
+from estimators.architectures.builders.sizes import MOSAIC_NAMES, plain_sizes, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
@@ -22,19 +24,8 @@ OPT_POSITION_OFFSET = 2
 
 def opt(f: Fields, name: str, source: Source) -> Decoder:
     """OPT: learned positions, biases everywhere; OPT-350M alone has a narrower embedding and norms behind the layers."""
-    s = sizes(
-        f,
-        vocab=50272,
-        width=768,
-        layers=12,
-        heads=12,
-        positions=2048,
-        ffn_width=3072,
-        tied=True,
-        head_key="",
-        kv_key="",
-        names={"ffn_width": ("ffn_dim",)},
-    )
+    names = {"ffn_width": ("ffn_dim",)}
+    s = plain_sizes(f, vocab=50272, width=768, layers=12, heads=12, positions=2048, ffn_width=3072, tied=True, names=names)
     bias, affine = f.flag("enable_bias", True), f.flag("layer_norm_elementwise_affine", True)
     norm = Norm(gain=affine, bias=affine)
     before = f.flag("do_layer_norm_before", True)
@@ -50,26 +41,18 @@ def opt(f: Fields, name: str, source: Source) -> Decoder:
     )
 
 
+BLOOM_NAMES: Mapping[str, tuple[str, ...]] = {
+    "width": ("n_embed", "hidden_size"),
+    "layers": ("n_layer", "num_hidden_layers"),
+    "heads": ("n_head", "num_attention_heads"),
+    "ffn_width": (),
+    "positions": ("seq_length",),
+}
+
+
 def bloom(f: Fields, name: str, source: Source) -> Decoder:
     """BLOOM: ALiBi in place of positions, a norm behind the embedding, one qkv matrix, biases everywhere."""
-    s = sizes(
-        f,
-        vocab=250880,
-        width=64,
-        layers=2,
-        heads=8,
-        positions=2048,
-        tied=True,
-        head_key="",
-        kv_key="",
-        names={
-            "width": ("n_embed", "hidden_size"),
-            "layers": ("n_layer", "num_hidden_layers"),
-            "heads": ("n_head", "num_attention_heads"),
-            "ffn_width": (),
-            "positions": ("seq_length",),
-        },
-    )
+    s = plain_sizes(f, vocab=250880, width=64, layers=2, heads=8, positions=2048, tied=True, names=BLOOM_NAMES)
     attention = attention_of(s, bias=True, fused=True, rotary=False)
     model = decoder(name, source, s, attention, FeedForward(width=s.ffn_width, bias=True), norm=LAYER_NORM)
     return replace(model, embedding_norm=LAYER_NORM)
@@ -119,24 +102,7 @@ def mpt(f: Fields, name: str, source: Source) -> Decoder:
         for key, value in values.items():
             if fields.get(key) not in (None, value):
                 raise f.fail(key, fields[key], f"{str(value).lower()}: transformers' MPT has no other")
-    s = sizes(
-        f,
-        vocab=50368,
-        width=2048,
-        layers=24,
-        heads=16,
-        positions=2048,
-        tied=True,
-        head_key="",
-        kv_key="",
-        names={
-            "width": ("d_model", "hidden_size"),
-            "layers": ("n_layers", "num_hidden_layers"),
-            "heads": ("n_heads", "num_attention_heads"),
-            "ffn_width": (),
-            "positions": ("max_seq_len",),
-        },
-    )
+    s = plain_sizes(f, vocab=50368, width=2048, layers=24, heads=16, positions=2048, tied=True, names=MOSAIC_NAMES)
     attention = attention_of(s, fused=True, rotary=False)
     return decoder(name, source, s, attention, FeedForward(width=s.ffn_width), norm=GAIN_ONLY)
 

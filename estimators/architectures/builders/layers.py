@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Block, Norm, Part
-from estimators.architectures.builders.common import MAX_VARIED_LAYERS, Sizes
+from estimators.architectures.builders.sizes import MAX_VARIED_LAYERS, Sizes
 from estimators.architectures.decoder import Decoder
 from estimators.frozen import replace
 from estimators.spec import Source

@@ -9,6 +9,7 @@ from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, Block, Norm
 from estimators.architectures.encoder import Projection
 from estimators.architectures.feed_forward import FeedForward
+from estimators.errors import NoOpTableError
 
 if TYPE_CHECKING:
     from estimators.hf_config import Fields
@@ -29,13 +30,17 @@ def class_named(f: Fields, known: Collection[str], default: str) -> str:
     """The class of transformers that a checkpoint's `architectures` names; `default` where it names none.
 
     Raises:
-        BadConfigError: a class that is not in `known`.
+        BadConfigError: no list of names.
+        NoOpTableError: a class that is not in `known`.
     """
     named = f.config.get("architectures")
     if named is None or named == []:
         return default
-    if not isinstance(named, list) or not all(isinstance(name, str) for name in named) or named[0] not in known:
-        raise f.fail("architectures", named, f"a list that begins with one of {', '.join(known)}")
+    error = f.fail("architectures", named, f"a list that begins with one of {', '.join(known)}")
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise error
+    if named[0] not in known:
+        raise NoOpTableError(str(error))
     return str(named[0])
 
 

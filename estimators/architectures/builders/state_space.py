@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Beside, Block, Part
-from estimators.architectures.builders.common import Sizes, attention_of, sizes, with_qk_norm
+from estimators.architectures.builders.common import attention_of, with_qk_norm
 from estimators.architectures.builders.experts import experts_of, sometimes_sparse
 from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
+from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.delta_rule import GatedDeltaNet
 from estimators.architectures.feed_forward import Experts, FeedForward

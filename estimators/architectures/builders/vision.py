@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from estimators.architectures import FAMILIES, builder
 from estimators.architectures.decoder import Decoder
+from estimators.errors import NoOpTableError
 from estimators.frozen import replace
 from estimators.hf_config import Fields
 from estimators.spec import Source
@@ -37,7 +38,8 @@ def language_part(f: Fields, name: str, source: Source) -> Decoder:
     """The decoder in `text_config`, with a note of what was left out.
 
     Raises:
-        BadConfigError: no text_config, or one of a family without an op table.
+        BadConfigError: no text_config, or one of a family that is no language model's.
+        NoOpTableError: one of a family without an op table.
     """
     family = f.config["model_type"]
     default_type, tied = LANGUAGE_PARTS[family]
@@ -48,7 +50,8 @@ def language_part(f: Fields, name: str, source: Source) -> Decoder:
     if text_type == family:
         text_type = default_type
     if not isinstance(text_type, str) or text_type not in FAMILIES or text_type in LANGUAGE_PARTS:
-        raise f.fail("text_config.model_type", text_type, "a language model's: one of the families that have an op table")
+        error = f.fail("text_config.model_type", text_type, "a language model's: one of the families that have an op table")
+        raise NoOpTableError(str(error)) if isinstance(text_type, str) and text_type not in FAMILIES else error
     tied = f.flag("tie_word_embeddings", tied)
     if family in TIED_BY_TEXT_CONFIG:
         tied = tied or text.get("tie_word_embeddings") is True

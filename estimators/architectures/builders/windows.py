@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from estimators.architectures.builders.common import MAX_VARIED_LAYERS
+from estimators.architectures.builders.sizes import MAX_VARIED_LAYERS
 
 if TYPE_CHECKING:
     from estimators.hf_config import Fields

@@ -1,0 +1,125 @@
+"""Rows of attention: which keys a query meets, which of them a mask lets through, and the two products."""
+
+from __future__ import annotations
+
+from estimators.spec import Op, Workload
+
+
+def attended_keys(workload: Workload, window: int | None) -> int:
+    """S: keys that the step's queries are multiplied with, as an unmasked kernel runs it.
+
+    A sliding-window cache holds the last window - 1 tokens beside the step's own.
+
+    >>> attended_keys(Workload(phase="decode", context_len=512), None)
+    513
+    """
+    cached = workload.context_len if window is None else min(workload.context_len, window - 1)
+    return cached + workload.seq_len
+
+
+def visible_pairs(workload: Workload, window: int | None) -> int:
+    """Query-key pairs of one sequence that a causal (and windowed) mask lets through.
+
+    Query i of T, after C cached tokens, sees min(C + i + 1, window) keys.
+
+    >>> visible_pairs(Workload(seq_len=4), None)
+    10
+    """
+    t, c = workload.seq_len, workload.context_len
+    everything = t * c + t * (t + 1) // 2
+    if window is None or c + t <= window:
+        return everything
+    growing = max(0, min(t, window - c))  # queries that still see all their past
+    return growing * c + growing * (growing + 1) // 2 + (t - growing) * window
+
+
+def chunk_pairs(workload: Workload, chunk: int) -> int:
+    """Query-key pairs of one sequence where a token sees its past within its own chunk alone.
+
+    The token at position p sees p mod chunk + 1 keys.
+
+    >>> chunk_pairs(Workload(seq_len=5), 4)
+    11
+    """
+
+    def before(position: int) -> int:
+        whole, rest = divmod(position, chunk)
+        return whole * (chunk * (chunk + 1) // 2) + rest * (rest + 1) // 2
+
+    return before(workload.context_len + workload.seq_len) - before(workload.context_len)
+
+
+def band_pairs(seq_len: int, window: int) -> int:
+    """Query-key pairs of one sequence where each token sees (window - 1) / 2 neighbours on either side, and itself.
+
+    >>> band_pairs(4, 3)
+    10
+    """
+    side = min((window - 1) // 2, seq_len - 1)
+    return seq_len * (2 * side + 1) - side * (side + 1)
+
+
+def attention_products(
+    workload: Workload,
+    prefix: str,
+    *,
+    heads: int,
+    qk_width: int,
+    v_width: int,
+    cache_elements_per_token: int,
+    causal: bool = True,
+    window: int | None = None,
+    trims_cache: bool = True,
+    keys: int | None = None,
+    count: int = 1,
+    recomputed: bool = True,
+    operands: tuple[str, str, str] = ("query", "key", "value"),
+    pairs: int | None = None,
+) -> tuple[Op, Op]:
+    """The two products of activations: scores (T x S x qk_width) and context (T x S x v_width), per head.
+
+    Args:
+        cache_elements_per_token: elements that one token leaves in one layer's KV cache.
+        window: keys that a query may see at most, itself included.
+        trims_cache: whether keys that have left the window are gone; else they are multiplied and masked.
+        keys: S where it is not the step's own past (cross-attention).
+        operands: rows behind `prefix` that make queries, keys and values.
+        pairs: query-key pairs of one sequence that the mask lets through, where the window alone does not say.
+    """
+    visible = attended_keys(workload, window) if keys is None else keys
+    s = visible if trims_cache or keys is not None else attended_keys(workload, None)
+    b, t = workload.batch, workload.seq_len
+    square = t * t if causal and workload.phase != "decode" else 0
+    masked = t * s - visible_pairs(workload, window) if causal else 0
+    if not causal and window is not None and keys is None:
+        masked = t * s - band_pairs(t, window)
+    if pairs is not None:
+        masked = t * s - pairs
+    if workload.phase in ("prefill", "decode"):
+        seen = visible if pairs is None else min(visible, pairs)
+        tokens_moved = seen if workload.phase == "decode" or keys is not None else t
+        cache_bytes = b * tokens_moved * cache_elements_per_token * workload.dtype_bytes
+    else:
+        cache_bytes = 0
+
+    def product(name: str, width: int, cache: int, reads: tuple[str, str]) -> Op:
+        flop = 2 * b * heads * t * s * width
+        return Op(
+            name=f"{prefix}.{name}",
+            component="attention",
+            kind="attention",
+            count=count,
+            flop=flop,
+            backward_flop=2 * flop,
+            square_flop=2 * b * heads * square * width,
+            masked_flop=2 * b * heads * masked * width,
+            cache_bytes=cache,
+            activation_bytes=b * heads * (t * s + (t + s) * width) * workload.dtype_bytes,
+            saved_bytes=b * heads * (t * s + t * width) * workload.dtype_bytes,
+            recomputed=recomputed,
+            mnk=(t, s, width) if name == "scores" else (t, width, s),
+            reads=tuple(f"{prefix}.{operand}" for operand in reads),
+        )
+
+    query, key, value = operands
+    return product("scores", qk_width, cache_bytes, (query, key)), product("context", v_width, 0, ("scores", value))
