@@ -114,6 +114,7 @@ def hardware_from(row: data.Row) -> Hardware:
         link_bytes_per_s=row.optional_number("link_bytes_per_s"),
         power_w=row.optional_number("power_w"),
         devices_per_node=row.optional_integer("devices_per_node"),
+        compute_units=row.optional_count("compute_units"),
         source=Source(title=first["title"] + more, url=first["url"], note=row.optional_text("note")),
         confidence=row.text("confidence", choices=("high", "medium", "low")),
     )

@@ -11,6 +11,9 @@ from estimators.units import DTYPE_BYTES
 
 Phase = Literal["train", "forward", "prefill", "decode"]
 Recompute = Literal["none", "full"]
+PLAN_RECOMPUTES = ("none", "selective", "full")
+"""What a training step may run forward twice: nothing, norms and activations and unfused attention, or every layer."""
+
 Tag = Literal["measured", "counted", "derived", "estimated", "published", "unavailable"]
 
 PHASES: tuple[Phase, ...] = ("train", "forward", "prefill", "decode")
@@ -46,6 +49,7 @@ class Hardware:
         memory_bytes_per_s: off-chip bandwidth.
         link_bytes_per_s: scale-up link, one direction, per device; None where there is none.
         power_w: board power limit; None where unpublished.
+        compute_units: multiprocessors; None where unpublished.
         source: where the figures come from.
     """
 
@@ -60,6 +64,7 @@ class Hardware:
     link_bytes_per_s: float | None = None
     power_w: float | None = None
     devices_per_node: int | None = None
+    compute_units: int | None = None
     source: Source
     confidence: str = "high"
 

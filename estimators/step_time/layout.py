@@ -1,0 +1,171 @@
+"""Layout: how a training step is cut over devices; parsed from text, checked against a model, one line per broken rule."""
+
+from __future__ import annotations
+
+from estimators.errors import BadValueError
+from estimators.frozen import frozen, replace
+from estimators.spec import PLAN_RECOMPUTES
+
+ZERO_STAGES = (0, 1, 2, 3)
+SCHEDULES = ("1f1b", "zero-bubble")
+MAX_DEVICES = 10**7
+
+_KEYS = {
+    "tp": "tp",
+    "pp": "pp",
+    "cp": "cp",
+    "dp": "dp",
+    "ep": "ep",
+    "vp": "vp",
+    "zero": "zero",
+    "shard": "shard",
+    "micro_batch": "micro_batch",
+    "mbs": "micro_batch",
+    "sp": "sequence_parallel",
+    "sequence_parallel": "sequence_parallel",
+    "recompute": "recompute",
+    "schedule": "schedule",
+}
+
+
+@frozen
+class Layout:
+    """How many ways each dimension of a step is cut.
+
+    Attributes:
+        tp: tensor parallel ways: matrices and heads.
+        pp, vp: pipeline stages, and chunks of layers per device (interleaving).
+        cp: context parallel ways: the sequence.
+        dp: data parallel ways: the batch.
+        ep: expert parallel ways, within the devices that share a stage.
+        zero: what data-parallel ranks share out: 0 nothing, 1 optimizer state, 2 gradients too, 3 weights too (FSDP).
+        shard: ranks that one copy of a ZeRO-3 model is cut over; 0 for all of dp (hybrid sharding has fewer).
+        micro_batch: sequences of one pass.
+        global_batch: sequences of one step, all devices together.
+        sequence_parallel: whether tensor-parallel ranks share the norms' tokens, too.
+        recompute: none, selective (what costs memory and little work: norms, activations, unfused attention) or full.
+        schedule: of the pipeline: 1f1b, or zero-bubble, which fills most of it with weight gradients.
+    """
+
+    tp: int = 1
+    pp: int = 1
+    vp: int = 1
+    cp: int = 1
+    dp: int = 1
+    ep: int = 1
+    zero: int = 1
+    shard: int = 0
+    micro_batch: int = 1
+    global_batch: int = 1
+    sequence_parallel: bool = False
+    recompute: str = "none"
+    schedule: str = "1f1b"
+
+    def __post_init__(self) -> None:
+        for name in ("tp", "pp", "vp", "cp", "dp", "ep", "micro_batch", "global_batch"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise BadValueError(f"{name} is {value!r}; expected a whole number from 1")
+        for name, choices in (("zero", ZERO_STAGES), ("recompute", PLAN_RECOMPUTES), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in choices:
+                raise BadValueError(f"{name} is {getattr(self, name)!r}; expected one of: {', '.join(map(str, choices))}")
+        if self.num_devices > MAX_DEVICES:
+            raise BadValueError(f"{self.num_devices:,} devices is out of range; expected at most {MAX_DEVICES:,}")
+        if self.shard and self.dp % self.shard:
+            raise BadValueError(f"shard={self.shard} does not divide dp={self.dp}; expected a divisor of it")
+        if self.global_batch % (self.dp * self.micro_batch):
+            raise BadValueError(
+                f"a global batch of {self.global_batch:,} sequences does not divide into dp={self.dp} x micro_batch={self.micro_batch}; "
+                f"the nearest that does: {self._nearest_batch():,}"
+            )
+
+    def _nearest_batch(self) -> int:
+        unit = self.dp * self.micro_batch
+        return max(1, round(self.global_batch / unit)) * unit
+
+    @property
+    def num_devices(self) -> int:
+        """Devices of the whole layout."""
+        return self.tp * self.pp * self.cp * self.dp
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Passes that each device makes in one step: gradient accumulation."""
+        return self.global_batch // (self.dp * self.micro_batch)
+
+    @property
+    def full(self) -> bool:
+        """Whether every layer is run forward twice."""
+        return self.recompute == "full"
+
+    @property
+    def selective(self) -> bool:
+        """Whether only the cheap, large parts are run twice."""
+        return self.recompute == "selective"
+
+    @property
+    def zero_bubble(self) -> bool:
+        """Whether weight gradients fill the pipeline's bubble."""
+        return self.schedule == "zero-bubble"
+
+    def __str__(self) -> str:
+        parts = [
+            f"{name}={getattr(self, name)}" for name in ("tp", "pp", "vp", "cp", "dp", "ep") if getattr(self, name) > 1 or name == "dp"
+        ]
+        parts += [f"zero={self.zero}", f"micro_batch={self.micro_batch}"]
+        parts += [f"shard={self.shard}"] * bool(self.shard) + ["sp=1"] * self.sequence_parallel
+        parts += [f"recompute={self.recompute}"] * (self.recompute != "none") + [f"schedule={self.schedule}"] * self.zero_bubble
+        return ",".join(parts)
+
+
+def parse_layout(text: str, *, num_devices: int, global_batch: int) -> Layout:
+    """A layout from ``tp=2,pp=1,zero=3,micro_batch=2``; dp is what is left of the devices.
+
+    >>> str(parse_layout("tp=8,pp=16,micro_batch=1", num_devices=1024, global_batch=1536))
+    'tp=8,pp=16,dp=8,zero=1,micro_batch=1'
+
+    Raises:
+        BadValueError: an unknown key, a value that is no number, ways that do not multiply to the devices; one line.
+    """
+    found: dict[str, object] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        key, separator, value = part.partition("=")
+        if not separator or key.strip() not in _KEYS:
+            raise BadValueError(f"layout part {part!r} is unknown; expected KEY=VALUE with one of: {', '.join(sorted(_KEYS))}")
+        name = _KEYS[key.strip()]
+        if name in ("recompute", "schedule"):
+            found[name] = value.strip()
+        elif value.strip().isdigit():
+            found[name] = bool(int(value)) if name == "sequence_parallel" else int(value)
+        else:
+            raise BadValueError(f"layout part {part!r}: expected a whole number after {key.strip()}=")
+    ways = 1
+    for name in ("tp", "pp", "cp"):
+        ways *= _at_least_one(name, found.get(name, 1))
+    dp = found.setdefault("dp", max(1, num_devices // ways))
+    if not isinstance(dp, int) or ways * dp != num_devices:
+        raise BadValueError(
+            f"tp x pp x cp x dp of {text!r} is {ways} x {dp} and does not multiply to {num_devices:,} devices; "
+            f"the nearest number of devices that works: {max(1, round(num_devices / ways)) * ways:,}"
+        )
+    return Layout(global_batch=global_batch, **found)  # type: ignore[arg-type]
+
+
+def _at_least_one(name: str, value: object) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise BadValueError(f"{name} is {value!r}; expected a whole number from 1")
+    return value
+
+
+def with_devices(layout: Layout, num_devices: int) -> Layout:
+    """The same layout per replica on another number of devices, with as many sequences per replica.
+
+    Raises:
+        BadValueError: the replicas do not divide the devices.
+    """
+    replica = layout.num_devices // layout.dp
+    if num_devices % replica:
+        nearest = max(1, round(num_devices / replica)) * replica
+        raise BadValueError(f"{num_devices:,} devices do not divide into replicas of {replica}; the nearest: {nearest:,}")
+    dp = num_devices // replica
+    return replace(layout, dp=dp, global_batch=layout.global_batch // layout.dp * dp)

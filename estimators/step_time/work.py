@@ -1,0 +1,194 @@
+"""Work: what one sequence costs, read off the op table, and how tensor, expert and context parallelism may cut it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from estimators.errors import BadValueError
+from estimators.frozen import frozen
+from estimators.spec import Model, Op, Workload
+
+COLUMNS = frozenset(("query", "key", "value", "query_key_value", "query_up", "kv_up", "gate", "up", "gate_up"))
+"""Matrices whose outputs tensor parallelism divides (Shoeybi et al. 2019, arXiv 1909.08053, section 3)."""
+
+ROWS = frozenset(("output", "down"))
+"""Matrices whose inputs it divides, so that a sum over the ranks must follow."""
+
+INNER = frozenset(("activation", "rotary", "query_norm", "key_norm"))
+"""Element-wise work between the two: each rank does its part, with or without sequence parallelism."""
+
+
+@frozen
+class Product:
+    """A matrix product that each of `count` layers makes for one sequence: (m x k) times (k x n), forward.
+
+    Attributes:
+        cut: columns, rows, whole, head, expert columns or expert rows: what tensor and expert parallelism divide.
+        experts, per_token: of a mixture: how many there are, how many serve one token; 1 and 1 elsewhere.
+        trained: whether the matrix needs a gradient.
+        passes_gradient: whether its input needs one.
+    """
+
+    name: str
+    cut: str
+    m: int
+    n: int
+    k: int
+    count: int
+    experts: int = 1
+    per_token: int = 1
+    trained: bool = True
+    passes_gradient: bool = True
+
+
+@frozen
+class Work:
+    """Everything of one sequence that a step's time depends on; all layers together, nothing cut yet.
+
+    Attributes:
+        products: matrix products, those of one input taken together, as frameworks fuse them.
+        attention_flop, masked_flop: of the two attention products, all heads; what a causal kernel skips.
+        score_elements: query-key pairs times heads, which an unfused kernel writes and reads.
+        head_width: of one query.
+        inner_bytes, outer_bytes: element-wise traffic between the tensor-parallel matrices, and around them.
+        dense_params, expert_params, embedding_params, head_params: by how they are divided; the head's are 0 where tied.
+        trained_params: of all of them, those that training changes.
+        kv_elements: elements of keys and values of one token, all layers: what context parallelism passes on.
+        routed_layers: layers with experts.
+    """
+
+    seq_len: int
+    layers: int
+    width: int
+    vocab: int
+    products: tuple[Product, ...]
+    attention_flop: int
+    masked_flop: int
+    score_elements: int
+    head_width: int
+    inner_bytes: int
+    outer_bytes: int
+    dense_params: int
+    expert_params: int
+    embedding_params: int
+    head_params: int
+    trained_params: int
+    kv_elements: int
+    routed_layers: int
+    experts: int
+    experts_per_token: int
+    heads: int
+    kv_heads: int
+
+    @property
+    def params(self) -> int:
+        """Of the whole model, a tied head once."""
+        return self.dense_params + self.expert_params + self.embedding_params + self.head_params
+
+    def forward_flop(self, causal: bool) -> int:
+        """FLOP of one sequence forward, under `full` or with the masked half of attention left out."""
+        total = sum(2 * p.m * p.n * p.k * p.count * (p.per_token if p.experts > 1 else 1) for p in self.products)
+        return total + self.attention_flop - (self.masked_flop if causal else 0)
+
+
+def work_of(model: Model, seq_len: int) -> Work:
+    """What one sequence of `seq_len` tokens costs a model, read off its op table.
+
+    Raises:
+        BadValueError: a model without a sequence of tokens, such as a linear regression.
+    """
+    return _work_of(model, seq_len)  # type: ignore[arg-type]  # models are frozen, so they hash
+
+
+@functools.lru_cache(maxsize=64)
+def _work_of(model: Any, seq_len: int) -> Work:
+    ops = model.ops(Workload(phase="train", batch=1, seq_len=seq_len))
+    base = getattr(model, "base", model)
+    if not any(op.name == "head" for op in ops) or not hasattr(base, "layers"):
+        raise BadValueError(f"{model.name} is no language model with a head; layouts and step times are planned for those")
+    attention = [op for op in ops if op.kind == "attention"]
+    scores = [op for op in attention if op.mnk and op.name.endswith("scores")]
+    routed = [op for op in ops if op.component == "experts" and op.name.endswith("gate_up")]
+    parts = [(block.count, part) for block in getattr(base, "blocks", ()) for _, part in block.parts if hasattr(part, "heads")]
+    params = {name: sum(op.count * op.params for op in ops if _place(op) == name) for name in ("dense", "experts", "embedding", "head")}
+    return Work(
+        seq_len=seq_len,
+        layers=base.layers,
+        width=getattr(base, "width", 0),
+        vocab=getattr(base, "vocab", 0),
+        products=_products(ops, seq_len),
+        attention_flop=sum(op.count * op.flop for op in attention),
+        masked_flop=sum(op.count * op.masked_flop for op in attention),
+        score_elements=sum(op.count * op.flop // (2 * op.mnk[2]) for op in scores if op.mnk),
+        head_width=max((op.mnk[2] for op in scores if op.mnk), default=0),
+        inner_bytes=_traffic(ops, inner=True),
+        outer_bytes=_traffic(ops, inner=False),
+        dense_params=params["dense"],
+        expert_params=params["experts"],
+        embedding_params=params["embedding"],
+        head_params=params["head"],
+        trained_params=sum(op.count * op.trainable_params for op in ops),
+        kv_elements=sum(count * part.cache_elements_per_token for count, part in parts),
+        routed_layers=sum(op.count for op in routed),
+        experts=max((_experts(op) for op in routed), default=1),
+        experts_per_token=max((op.matrices_per_token for op in routed), default=1),
+        heads=max((part.heads for _, part in parts), default=0),
+        kv_heads=max((getattr(part, "kv_heads", part.heads) for _, part in parts), default=0),
+    )
+
+
+def _experts(op: Op) -> int:
+    return op.params * op.matrices_per_token // op.active_params if op.active_params else 1
+
+
+def _place(op: Op) -> str:
+    if op.component == "experts":
+        return "experts"
+    return "embedding" if op.kind == "lookup" else "head" if op.name == "head" else "dense"
+
+
+def _cut(op: Op) -> str:
+    last = op.name.rpartition(".")[2]
+    cut = "rows" if last in ROWS else "columns" if last in COLUMNS else "whole"
+    return "head" if op.name == "head" else f"expert {cut}" if op.component == "experts" else cut
+
+
+def _products(ops: tuple[Op, ...], seq_len: int) -> tuple[Product, ...]:
+    merged: dict[tuple[object, ...], Product] = {}
+    for op in ops:
+        if op.kind != "matmul" or not op.mnk:
+            continue
+        m, n, k = op.mnk
+        expert = op.component == "experts"
+        product = Product(
+            name=op.name,
+            cut=_cut(op),
+            m=seq_len if expert else m,
+            n=n,
+            k=k,
+            count=op.count,
+            experts=_experts(op) if expert else 1,
+            per_token=op.matrices_per_token,
+            trained=not op.frozen,
+            passes_gradient=op.backward_flop > op.weight_grad_flop,
+        )
+        key = (op.name.rpartition(".")[0], product.cut, product.m, k, op.count, op.reads, product.trained)
+        before = merged.get(key)
+        merged[key] = product if before is None else _beside(before, product)
+    return tuple(merged.values())
+
+
+def _beside(a: Product, b: Product) -> Product:
+    """Two products of one input, as one."""
+    from estimators.frozen import replace
+
+    return replace(a, n=a.n + b.n)
+
+
+def _traffic(ops: tuple[Op, ...], *, inner: bool) -> int:
+    return sum(
+        op.count * op.activation_bytes
+        for op in ops
+        if op.kind in ("norm", "elementwise") and op.name.startswith("layer") and (op.name.rpartition(".")[2] in INNER) is inner
+    )
