@@ -23,8 +23,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/*.md", "results/README.md")
-WHOLE = {"docs/cli.md": "python -m bench.cli.reference"}
+DOCUMENTS = ("README.md", "docs/*.md", "docs/*.svg", "results/README.md")
+WHOLE = {"docs/cli.md": "python -m bench.cli.reference", "docs/accuracy.svg": "python -m reports.accuracy_plot"}
 """Documents that are one command's output from first to last line."""
 
 SLOW = {"docs/exactness.md": "python -m bench.cli.exactness"}

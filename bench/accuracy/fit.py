@@ -4,7 +4,7 @@ python -m bench.accuracy.fit
 
 Least squares on the logarithm of predicted over measured, with a robust loss; each constant is held by its prior, and each
 source has a bias of its own that is thrown away afterwards, since residuals cluster by source. A fit without a source
-never sees its rows. Needs scipy (the extra `fit`).
+never sees its rows. Needs scipy, which the extra `test` brings.
 """
 
 from __future__ import annotations

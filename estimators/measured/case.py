@@ -138,7 +138,7 @@ def _throughput(record: Record) -> MeasuredStep:
         micro_batch=micro_batch,
         global_batch=global_batch,
         zero=_zero(record, group, name),
-        recompute=_recompute(record.text("recompute")),
+        recompute=_recompute(record.text("recompute") or group.recompute),
         sequence_parallel=group.stack.startswith("megatron-core"),
     )
     if record.text("confidence").find("inconsistent") >= 0 or "do not use" in record.text("notes"):
@@ -165,6 +165,8 @@ def _step(
     kind = "forced balance" if "force-balanced" in record.text("notes") and work_of(model, seq_len).experts > 1 else chosen.kind
     if "tokendrop" in name:
         kind = "forced balance"
+    if "LoRA" in name:
+        kind = "lora"
     software = _own_stack(record, group, name)
     try:
         found = hardware(device)
@@ -194,6 +196,8 @@ def _step(
 def _own_stack(record: Record, group: Group, name: str) -> Stack:
     if record.text("stack"):
         return stack(record.text("stack"))
+    if "Q-LoRA" in name:
+        return stack("transformers-qlora")
     return stack("deepspeed-2021" if "ZeRO-3" in name and group.stack == "megatron-2021" else group.stack)
 
 
@@ -223,7 +227,7 @@ def _batches(record: Record, group: Group, devices: int, ways: dict[str, Any]) -
 
 def _zero(record: Record, group: Group, name: str) -> int:
     stated = record.text("fsdp")
-    if "ZeRO-3" in name or stated == "FULL_SHARD":
+    if "ZeRO-3" in name or "Zero3" in name or stated == "FULL_SHARD":
         return 3
     if stated == "SHARD_GRAD_OP":
         return 2

@@ -22,6 +22,7 @@ class Group:
         micro_batch: where the row does not say: a number, or ``no accumulation``.
         chunks: ``two layers each`` where interleaving is known to be used and its depth is not in the row.
         precision: where the row does not say.
+        recompute: where the row does not say.
         kind: pre-training, lora or fine-tuning.
         rank, target: of LoRA: of all matrices, or of attention's.
         apart: why its rows are in no score; empty where they are.
@@ -36,6 +37,7 @@ class Group:
     micro_batch: int | str = 0
     chunks: str = ""
     precision: str = ""
+    recompute: str = ""
     kind: str = "pre-training"
     rank: int = 0
     target: str = ""

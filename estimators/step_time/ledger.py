@@ -21,6 +21,7 @@ PARTS = {
     "traffic": "norms, activations and other memory-bound work",
     "head": "head and loss",
     "recompute": "forward work done twice",
+    "dequantise": "16-bit weights made of stored 4-bit ones",
     "accumulate": "adding gradients of micro-batches",
     "launch": "kernel launches, and waiting for the host",
     "tensor_comm": "tensor-parallel communication, exposed",
@@ -96,6 +97,8 @@ def step_time(work: Work, layout: Layout, machine: Machine, software: Software, 
         "context_comm": 3 * context,
         "launch": ops * e.launch_s * (1 + RAMP_BACKWARD + full),
     }
+    frozen_params = work.dense_params / layout.tp * (1 - work.trained_params / work.params)
+    layers["dequantise"] = frozen_params * software.dequantise_bytes * (2 + full) / machine.memory_bytes_per_s
     device = sum(layers.values())
     host = ops * e.host_op_s * (2 + full)
     layers["launch"] = layers["launch"] + (device**HOST_SHARPNESS + host**HOST_SHARPNESS) ** (1 / HOST_SHARPNESS) - device

@@ -160,16 +160,12 @@ def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = ""
 
 
 def _same_chip(one: Hardware, dtype: str) -> float | None:
-    """The ceiling of a product with the same chip and peaks, such as an A100 with more memory."""
+    """The ceiling of a product with the same chip, peaks and power limit, such as an A100 with more memory."""
     from estimators.registry import hardware
 
     for hardware_id, measured_dtype in ceilings():
         if measured_dtype == dtype:
             other = hardware(hardware_id)
-            if (other.architecture, other.compute_units, other.peak_flop_per_s) == (
-                one.architecture,
-                one.compute_units,
-                one.peak_flop_per_s,
-            ):
+            if all(getattr(other, fact) == getattr(one, fact) for fact in ("architecture", "compute_units", "power_w", "peak_flop_per_s")):
                 return ceilings()[hardware_id, dtype]
     return None

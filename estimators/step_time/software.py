@@ -27,6 +27,7 @@ class Stack:
         gradient_bytes: per gradient element in the reduction between replicas.
         accumulate_bytes: per parameter and micro-batch, to add a gradient to what is there.
         overlaps_tensor, overlaps_data: whether that communication runs beside compute.
+        dequantise_bytes: per frozen parameter and pass, to make 16-bit weights of stored 4-bit ones.
         flat_rings: whether collectives cross the network once per device, instead of once per node and link.
     """
 
@@ -41,6 +42,7 @@ class Stack:
     overlaps_tensor: bool
     overlaps_data: bool
     flat_rings: bool
+    dequantise_bytes: float = 0.0
 
 
 @frozen
@@ -57,6 +59,7 @@ class Software:
     data_exposed: Lane
     data_overlapped: bool
     flat_rings: bool
+    dequantise_bytes: float = 0.0
 
 
 @functools.cache
@@ -88,4 +91,5 @@ def software(chosen: Stack, architecture: str, e: Efficiency) -> Software:
         data_exposed=e.data_exposed if chosen.overlaps_data else 1.0,
         data_overlapped=chosen.overlaps_data,
         flat_rings=chosen.flat_rings,
+        dequantise_bytes=chosen.dequantise_bytes,
     )

@@ -1,0 +1,65 @@
+"""Predicted step times against measured ones, shipped or your own: errors by source, and how often the interval held.
+
+python -m bench validate
+python -m bench validate --rows my-steps.csv
+python -m bench validate --format json
+
+A table of your own has the columns of one of the shipped ones (python -m bench list measured); `stack` and `cluster` may be added.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from bench.cli import output
+from estimators.measured.score import Scored, scored
+from estimators.measured.table import read_table, shipped
+from estimators.step_time.efficiency import efficiency_file
+from reports.table import Table
+from reports.views import accuracy
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `validate`."""
+    parser.add_argument(
+        "--rows", action="append", metavar="FILE", help="a CSV file of measured steps, instead of the shipped tables; repeatable"
+    )
+    parser.add_argument("--each", action="store_true", help="print every row; json and csv always have them")
+    parser.add_argument("--constants", action="store_true", help="print the cost model's constants instead: priors, values and ranges")
+    parser.add_argument("--plot", metavar="FILE", help="write predicted against measured there, as SVG")
+    output.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict every row and say how far off it is; 1 where no row could be scored."""
+    if args.constants:
+        output.emit([accuracy.constants_table(efficiency_file())], args)
+        return 0
+    paths: Sequence[str] = args.rows or list(shipped().values())
+    rows = [scored(record) for path in paths for record in read_table(path)]
+    output.emit(tables(rows, whole=args.each or args.format in ("json", "csv"), first=args.format == "json"), args)
+    if args.plot and any(row.counts for row in rows):
+        from reports.accuracy_plot import plot
+
+        output.write_whole(args.plot, plot(rows) + "\n")
+    return 0 if any(row.error is not None for row in rows) else 1
+
+
+def tables(rows: Sequence[Scored], *, whole: bool, first: bool = False) -> list[Table]:
+    """Every table of the answer; the rows themselves first in json, where `rows` are expected at top level."""
+    from estimators.frozen import replace
+
+    summary = accuracy.summary_table(rows)
+    each = replace(accuracy.rows_table(rows), facts=summary.facts)
+    found = [replace(summary, key="score")]
+    if any(row.counts for row in rows):
+        found += [
+            accuracy.grouped_table(rows, "By source, left out of the fit", "source", lambda row: row.step.source if row.step else ""),
+            accuracy.grouped_table(rows, "By device", "device", lambda row: row.step.hardware.id if row.step else ""),
+            accuracy.grouped_table(rows, "By number of devices", "scale", accuracy.scale_of),
+            accuracy.worst_table(rows),
+        ]
+    if any(row.skipped_reason for row in rows):
+        found.append(accuracy.left_out_table(rows))
+    return [each, *found] if first else [*found, *([each] if whole else [])]

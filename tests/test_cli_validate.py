@@ -1,0 +1,71 @@
+"""`validate`: the score through the command line, for the shipped tables and for one's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cli.main import main
+from estimators.measured.table import shipped
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+    assert main(["validate", *words, "--format", "json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_every_shipped_row_is_there_with_its_prediction_or_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    body = answer(capsys)
+    assert len(body["rows"]) == body["summary"]["rows"] == 1604
+    for row in body["rows"]:
+        assert row["skipped_reason"] or 0 < row["low_s"] <= row["predicted_step_time_s"] <= row["high_s"], row["id"]
+    assert body["summary"]["scored"] == sum(row["counts"] for row in body["rows"])
+    assert {row["group"] for row in body["source"]["rows"]} >= {"vtrain", "bloom", "llm-foundry"}
+
+
+def test_the_summary_is_computed_from_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    body = answer(capsys)
+    errors = sorted(abs(row["predicted_step_time_s"] / row["measured_step_time_s"] - 1) for row in body["rows"] if row["counts"])
+    assert body["summary"]["median_error"] == pytest.approx(errors[len(errors) // 2], rel=0.02)
+    held = [row["low_s"] <= row["measured_step_time_s"] <= row["high_s"] for row in body["rows"] if row["counts"]]
+    assert body["summary"]["coverage"] == pytest.approx(sum(held) / len(held))
+
+
+def test_rows_of_one_s_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    lines = Path(shipped()["single_node"]).read_text(encoding="utf-8").splitlines()
+    mine = tmp_path / "mine.csv"
+    mine.write_text("\n".join(lines[:4]) + "\n", encoding="utf-8")
+    body = answer(capsys, "--rows", str(mine))
+    assert [row["id"] for row in body["rows"]] == [line.split(",")[0] for line in lines[1:4]]
+
+
+def test_a_table_in_which_nothing_can_be_scored_exits_with_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    header = Path(shipped()["single_node"]).read_text(encoding="utf-8").splitlines()[0]
+    mine = tmp_path / "mine.csv"
+    mine.write_text(f"{header}\nmine,8,32,4,1024,16,24,1024,3,2,2,220\n", encoding="utf-8")
+    body = answer(capsys, "--rows", str(mine), code=1)
+    assert body["rows"][0]["skipped_reason"] == "tp x pp x cp = 6 does not divide the 8 devices"
+
+
+def test_a_bad_file_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["validate", "--rows", str(tmp_path / "none.csv")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_picture_is_the_same_bytes_every_time(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    first, second = tmp_path / "a.svg", tmp_path / "b.svg"
+    for path in (first, second):
+        assert main(["validate", "--plot", str(path)]) == 0
+    text = first.read_text(encoding="utf-8")
+    assert text == second.read_text(encoding="utf-8")
+    assert text.count("<circle") > 1143
+
+
+def test_the_constants_are_listed_with_their_ranges(capsys: pytest.CaptureFixture[str]) -> None:
+    body = answer(capsys, "--constants")
+    rows = {row["name"]: row for row in body["rows"]}
+    assert rows["matmul"]["range"].count(" to ") == 1
+    assert rows["odd_head"]["range"] is None

@@ -1,0 +1,157 @@
+"""Measured steps: what a row says is what is predicted, nothing is dropped silently, and the score is what it claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from estimators.errors import BadValueError
+from estimators.measured.case import MeasuredStep, measured_step
+from estimators.measured.groups import group_of
+from estimators.measured.score import Scored, quantile, score, scored
+from estimators.measured.table import MEMORY_COLUMNS, SINGLE_NODE_COLUMNS, LeftOutError, Record, read_table, shipped
+from estimators.step_time.efficiency import efficiency_file
+
+
+@pytest.fixture(scope="module")
+def records() -> dict[str, Record]:
+    return {record.text("id"): record for path in shipped().values() for record in read_table(path)}
+
+
+@pytest.fixture(scope="module")
+def rows(records: dict[str, Record]) -> list[Scored]:
+    return [scored(record) for record in records.values()]
+
+
+def test_a_row_of_the_megatron_paper_is_the_paper_s(records: dict[str, Record]) -> None:
+    """Narayanan et al. 2021, table 1: 1T parameters, 128 layers of 25,600, 3,072 GPUs, tp 8, pp 64, batch 3,072, 163 TFLOP/s each."""
+    step = measured_step(records["T0226"])
+    assert (step.layout.tp, step.layout.pp, step.layout.dp, step.layout.num_micro_batches) == (8, 64, 6, 512)
+    assert (step.layout.recompute, step.stack.id, step.cluster, step.hardware.id) == ("full", "megatron-2021", "selene", "a100-sxm4-80gb")
+    assert step.work.params == pytest.approx(1008e9, rel=0.002)
+    flop = 96 * 3072 * 2048 * 128 * 25600**2 * (1 + 2048 / (6 * 25600) + 51200 / (16 * 128 * 25600))
+    assert step.measured_step_time_s == pytest.approx(flop / (3072 * 163e12), rel=1e-3)
+
+
+def test_a_time_follows_from_tokens_per_second(records: dict[str, Record]) -> None:
+    """llm-foundry's MPT-70b on 512 H100: 4,096 sequences of 2,048 tokens at 1,007 tokens/s/GPU."""
+    step = measured_step(records["T0001"])
+    assert step.measured_step_time_s == pytest.approx(4096 * 2048 / (1007 * 512))
+    assert (step.layout.zero, step.layout.dp, step.layout.micro_batch, step.layout.recompute) == (3, 512, 8, "full")
+
+
+def test_a_mixture_of_experts_is_the_model_that_ships(records: dict[str, Record]) -> None:
+    step = measured_step(records["T0935"])
+    assert (step.work.experts, step.work.experts_per_token, step.layout.ep, step.layout.vp) == (128, 8, 32, 4)
+    assert step.work.params == pytest.approx(235.1e9, rel=0.001)
+
+
+def test_adapters_train_little_and_quantised_weights_are_unpacked(records: dict[str, Record]) -> None:
+    step = next(s for r in records.values() if (s := _step(r)) and "[Q-LoRA]" in s.model_name)
+    assert step.kind == "lora"
+    assert step.work.trained_params < 0.05 * step.work.params
+    assert step.stack.dequantise_bytes > 0
+
+
+def _step(record: Record) -> MeasuredStep | None:
+    try:
+        return measured_step(record)
+    except LeftOutError:
+        return None
+
+
+def test_every_row_is_predicted_or_has_a_reason(rows: list[Scored]) -> None:
+    assert len(rows) == 887 + 695 + 22
+    for row in rows:
+        assert bool(row.predicted_s) is not bool(row.skipped_reason), row.id
+
+
+def test_no_headline_row_was_seen_by_its_constants(rows: list[Scored]) -> None:
+    fits = efficiency_file()["without"]
+    counted = [row.step for row in rows if row.counts and row.step]
+    assert {step.source for step in counted} == set(fits)
+    assert all(row.predicted_s != row.fitted_s for row in rows if row.counts)
+
+
+def test_the_accuracy_on_left_out_sources_is_what_is_promised(rows: list[Scored]) -> None:
+    """The marks: 8 % pooled, 9 % with every source weighing the same, 25 % at the 90th percentile, 70 to 90 % coverage."""
+    headline = [row for row in rows if row.counts]
+    pooled, equal = score(headline), score(headline, by_source=True)
+    assert pooled is not None
+    assert equal is not None
+    assert pooled.rows > 1100
+    assert pooled.median <= 0.08
+    assert pooled.p90 <= 0.25
+    assert equal.median <= 0.09
+    assert 0.7 <= equal.coverage <= 0.9
+
+
+def test_the_published_marks_are_beaten_by_one_set_of_constants(rows: list[Scored]) -> None:
+    """vTrain profiled its own machine and reports 14.73 % and 8.37 % mean error on many nodes and on one (arXiv 2312.12391);
+    a nine-coefficient regression 12.4 % and 15.1 % where it interpolates. The rows here are predicted without any of vTrain's."""
+    vtrain = [row for row in rows if row.counts and row.step and row.step.source == "vtrain"]
+    single = [abs(row.error or 0) for row in vtrain if row.id.startswith("S")]
+    several = [abs(row.error or 0) for row in vtrain if row.id.startswith("T")]
+    assert sum(single) / len(single) < 0.151
+    assert sum(several) / len(several) < 0.1473
+
+
+def test_a_table_of_one_s_own_is_read_by_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(",".join(SINGLE_NODE_COLUMNS) + "\nmine,8,32,4,1024,16,24,1024,2,2,2,220\n", encoding="utf-8")
+    (row,) = [scored(record) for record in read_table(str(path))]
+    assert row.measured_s == pytest.approx(0.22)
+    assert row.error is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("mine,8,32,4,1024,16,24,1024,2,2,2,fast", "mine.csv, line 2: iteration_time_ms is 'fast'; expected a number from 0"),
+        ("mine,8,32,4,1024,16,2.5,1024,2,2,2,220", "mine.csv, line 2: layers is '2.5'; expected a whole number from 1"),
+        ("mine,8,32,4,,16,24,1024,2,2,2,220", "mine.csv, line 2: hidden is ''; expected a whole number from 1"),
+        ("mine,8,32,4,1024,16,24,1024,2,2,2", "mine.csv, line 2: 11 cells; expected 12, as in the header"),
+    ],
+)
+def test_a_malformed_row_is_named_by_its_line(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(f"{','.join(SINGLE_NODE_COLUMNS)}\n{line}\n", encoding="utf-8")
+    with pytest.raises(BadValueError, match=r"^[^\n]*$") as refused:
+        [scored(record) for record in read_table(str(path))]
+    assert message in str(refused.value)
+
+
+def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path: Path) -> None:
+    empty, other, binary = tmp_path / "empty.csv", tmp_path / "other.csv", tmp_path / "binary.csv"
+    empty.write_text("", encoding="utf-8")
+    other.write_text("a,b\n1,2\n", encoding="utf-8")
+    binary.write_bytes(b"\xff\xfe\x00\x01")
+    for path, message in (
+        (empty, "is empty"),
+        (other, "lacks the columns"),
+        (binary, "is no CSV text"),
+        (tmp_path / "no.csv", "cannot read"),
+    ):
+        with pytest.raises(BadValueError, match=message):
+            read_table(str(path))
+
+
+def test_impossible_rows_say_why(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(",".join(SINGLE_NODE_COLUMNS) + "\nmine,8,32,4,1024,16,24,1024,3,2,2,220\n", encoding="utf-8")
+    (row,) = [scored(record) for record in read_table(str(path))]
+    assert row.skipped_reason == "tp x pp x cp = 6 does not divide the 8 devices"
+    path = tmp_path / "unknown.csv"
+    path.write_text(",".join(MEMORY_COLUMNS) + "\nM,llama-3-70b,12,no-such-gpu,8,1,1,8,1,1,1,4096,1,4,bf16,none,843,66\n", encoding="utf-8")
+    (row,) = [scored(record) for record in read_table(str(path))]
+    assert row.skipped_reason.startswith("unknown GPU 'no-such-gpu'")
+
+
+def test_quantiles_weigh() -> None:
+    assert quantile([3.0, 1.0, 2.0], [1.0, 1.0, 1.0], 0.5) == 2.0
+    assert quantile([1.0, 2.0], [9.0, 1.0], 0.9) == 1.0
+
+
+def test_an_unknown_group_is_taken_as_it_stands() -> None:
+    assert (group_of("my cluster").stack, group_of("my cluster").apart) == ("megatron-core", "")

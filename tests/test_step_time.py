@@ -1,0 +1,223 @@
+"""The cost model against closed forms and published formulas: with every constant at its ideal value, they must come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from estimators.errors import BadValueError
+from estimators.frozen import replace
+from estimators.hf_config import model_from_config
+from estimators.registry import hardware, model_entry, model_ids
+from estimators.spec import Workload
+from estimators.step_time.collectives import all_reduce_s, all_to_all_s, bandwidth, gather_s, together
+from estimators.step_time.compute import matmul_s
+from estimators.step_time.efficiency import Efficiency, efficiency, efficiency_file
+from estimators.step_time.layout import Layout
+from estimators.step_time.ledger import OPTIMIZER_BYTES, PARTS, step_time
+from estimators.step_time.machine import Machine, machine_of, network_of
+from estimators.step_time.prediction import predict
+from estimators.step_time.software import Software, software, stack, stacks
+from estimators.step_time.work import work_of
+
+IDEAL = Efficiency(
+    **{
+        **dict.fromkeys(Efficiency.__slots__, 1.0),
+        **dict.fromkeys(
+            ("tile_tail", "depth", "odd_head", "quantise", "routing_passes", "host_op_s", "launch_s", "latency_s", "step_s", "straggle"),
+            0.0,
+        ),
+        "head_half": 0.0,
+        "unfused_passes": 0.0,
+    }
+)
+"""Everything at its peak, nothing in the way."""
+
+MACHINE = Machine(
+    flop_per_s=1e15,
+    flop16_per_s=1e15,
+    units=100,
+    memory_bytes=80e9,
+    memory_bytes_per_s=1e30,
+    link_bytes_per_s=1e30,
+    network_bytes_per_s=1e30,
+    domain=8,
+)
+"""A petaflop a second and, unless a test says otherwise, free memory and links."""
+
+
+def model(name: str) -> Any:
+    return model_from_config(model_entry(name).config, name)
+
+
+def classic() -> Software:
+    return software(stack("megatron-2021"), "Ampere", IDEAL)
+
+
+def ideal_step(layout: Layout, machine: Machine = MACHINE, name: str = "gpt-3", seq_len: int = 2048) -> Any:
+    return step_time(work_of(model(name), seq_len), layout, machine, classic(), IDEAL)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt-3", "llama-3-70b", "mixtral-8x7b", "deepseek-v3", "phi-2", "gemma-2-9b", "qwen3-30b-a3b"])
+def test_the_work_of_a_sequence_has_the_flop_and_parameters_of_the_op_table(name: str) -> None:
+    ops = model(name).ops(Workload(phase="forward", batch=1, seq_len=1024))
+    work = work_of(model(name), 1024)
+    assert work.params == sum(op.count * op.params for op in ops)
+    assert work.forward_flop(causal=False) == sum(op.count * op.flop for op in ops)
+    assert work.forward_flop(causal=True) == sum(op.count * (op.flop - op.masked_flop) for op in ops)
+
+
+def test_a_model_without_tokens_has_no_layouts() -> None:
+    linear = next(name for name in model_ids() if name == "linreg-7d")
+    with pytest.raises(BadValueError, match="no language model with a head"):
+        work_of(model(linear), 1)
+
+
+def test_an_ideal_machine_takes_the_flop_over_the_peak() -> None:
+    """Narayanan et al. 2021 (arXiv 2104.04473), equation 3 counts 4 passes with recomputation; the head is run three times."""
+    layout = Layout(global_batch=8, micro_batch=8, recompute="full")
+    work = work_of(model("gpt-3"), 2048)
+    head_flop = 2 * 2048 * 12288 * 50257
+    flop = 8 * (4 * work.forward_flop(causal=False) - head_flop)
+    assert ideal_step(layout).step_time_s == pytest.approx(flop / 1e15, rel=1e-9)
+
+
+def test_without_recomputation_it_is_three_passes() -> None:
+    layout = Layout(global_batch=4, micro_batch=1)
+    flop = 4 * 3 * work_of(model("gpt-3"), 2048).forward_flop(causal=False)
+    assert ideal_step(layout).step_time_s == pytest.approx(flop / 1e15, rel=1e-9)
+
+
+def test_the_bubble_is_the_papers_fraction() -> None:
+    """Bubble over ideal time is (p - 1)/(v·m): Narayanan et al. 2021, section 2.2. The head stands outside the layers here."""
+    plain = ideal_step(Layout(pp=8, global_batch=32)).parts
+    layers = plain["matmul"] + plain["attention"]
+    assert plain["bubble"] / layers == pytest.approx(7 / 32, rel=1e-9)
+    interleaved = ideal_step(Layout(pp=8, vp=4, global_batch=32)).parts
+    assert interleaved["bubble"] / layers == pytest.approx(7 / (4 * 32), rel=1e-9)
+
+
+def test_a_zero_bubble_schedule_leaves_a_third_of_it() -> None:
+    plain = ideal_step(Layout(pp=8, global_batch=32)).parts
+    filled = ideal_step(Layout(pp=8, global_batch=32, schedule="zero-bubble")).parts
+    assert filled["bubble"] == pytest.approx(plain["bubble"] / 3)
+
+
+def test_uneven_stages_wait_for_the_one_with_most_layers() -> None:
+    """96 layers over 10 stages: the slowest has 10, so that every other waits 10/9.6 - 1 of its time."""
+    parts = ideal_step(Layout(pp=10, global_batch=20)).parts
+    assert parts["imbalance"] / (parts["matmul"] + parts["attention"]) == pytest.approx(10 / 9.6 - 1)
+
+
+def test_tensor_parallelism_sends_what_the_paper_says() -> None:
+    """Two all-reduces of b·s·h per layer forward and two backward, fp16 (Narayanan et al. 2021, section 3.2): 2·(t-1)/t each."""
+    machine = replace(MACHINE, link_bytes_per_s=1e9)
+    parts = ideal_step(Layout(tp=8, global_batch=1), machine).parts
+    sent = 96 * 4 * 2 * (7 / 8) * 2048 * 12288 * 2
+    assert parts["tensor_comm"] == pytest.approx(sent / 1e9)
+
+
+def test_stages_send_their_activations_both_ways() -> None:
+    """b·s·h values forward and as many back per micro-batch, cut over tensor-parallel ranks (Narayanan et al. 2021, section 4.1)."""
+    machine = replace(MACHINE, network_bytes_per_s=1e9)
+    parts = ideal_step(Layout(tp=8, pp=2, global_batch=4), machine).parts
+    assert parts["pipeline_comm"] == pytest.approx(4 * 2 * 2048 * 12288 * 2 / 8 / 1e9)
+
+
+def test_replicas_reduce_their_gradients_once_per_step() -> None:
+    """A ring all-reduce of fp16 gradients: each rank sends 2·(d-1)/d of 2 bytes per parameter."""
+    machine = replace(MACHINE, network_bytes_per_s=1e9, domain=1)
+    parts = ideal_step(Layout(dp=4, global_batch=8, zero=0), machine).parts
+    assert parts["data_comm"] == pytest.approx(2 * (3 / 4) * 174_604_259_328 * 2 / 1e9)
+
+
+def test_more_replicas_per_node_share_its_adapters() -> None:
+    machine = replace(MACHINE, link_bytes_per_s=300e9, network_bytes_per_s=25e9, domain=8)
+    assert bandwidth(machine, IDEAL, group=8, together=8) == 300e9
+    assert bandwidth(machine, IDEAL, group=16, together=2) == 50e9
+    assert bandwidth(machine, IDEAL, group=64, together=8) == 200e9
+    assert (together(machine, stride=4, group=16), together(machine, stride=16, group=16)) == (2, 1)
+
+
+def test_collectives_cost_what_rings_cost() -> None:
+    assert all_reduce_s(8e9, 4, 1e9, IDEAL) == pytest.approx(2 * 3 / 4 * 8)
+    assert all_reduce_s(8e9, 1, 1e9, IDEAL) == 0
+    assert gather_s(8e9, 4, 1e9) == pytest.approx(6)
+
+
+def test_a_token_crosses_the_network_once_per_node() -> None:
+    """DeepSeek-V3 (arXiv 2412.19437), section 3.2.2: eight experts on at most four nodes are four crossings, three of them remote."""
+    machine = replace(MACHINE, link_bytes_per_s=1e30, network_bytes_per_s=1e9, domain=8)
+    assert all_to_all_s(1e9, 8, 32, machine, IDEAL) == pytest.approx(4 * (3 / 4))
+    assert all_to_all_s(1e9, 8, 8, machine, IDEAL) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_matrix_product_pays_for_its_last_wave_and_its_depth() -> None:
+    e = replace(IDEAL, tile_tail=0.5, depth=64.0)
+    assert matmul_s(4096, 4096, 4096, 1e15, 100, IDEAL) == pytest.approx(2 * 4096**3 / 1e15)
+    assert matmul_s(128, 128, 64, 1e15, 100, e) == pytest.approx(2 * 128 * 128 * 64 / 1e15 * (1 + 0.5 * 100) * 2)
+
+
+def test_the_optimizer_moves_its_state_over_the_memory_bus() -> None:
+    machine = replace(MACHINE, memory_bytes_per_s=1e12)
+    plain = step_time(work_of(model("gpt2"), 1024), Layout(zero=0), machine, classic(), IDEAL).parts["optimizer"]
+    assert plain == pytest.approx(124_439_808 * 28 / 1e12)
+    sharded = step_time(work_of(model("gpt2"), 1024), Layout(dp=4, global_batch=4, zero=1), machine, classic(), IDEAL).parts["optimizer"]
+    assert sharded == pytest.approx(plain / 4)
+
+
+@pytest.mark.parametrize("name", ["gpt-3", "llama-3-70b", "deepseek-v3"])
+def test_the_named_parts_sum_to_the_step(name: str) -> None:
+    layout = Layout(tp=4, pp=4, dp=2, ep=4 if name == "deepseek-v3" else 1, global_batch=64, recompute="selective", sequence_parallel=True)
+    found = predict(model(name), 4096, layout, hardware("h100-sxm5-80gb"))
+    assert tuple(found.ledger.parts) == tuple(PARTS)
+    assert sum(found.ledger.parts.values()) == pytest.approx(found.step_time_s)
+    assert min(found.ledger.parts.values()) >= 0
+    assert found.low_s < found.step_time_s < found.high_s
+
+
+def test_utilization_follows_from_the_step_and_its_convention() -> None:
+    layout = Layout(tp=8, pp=8, dp=2, global_batch=128, recompute="full")
+    found = predict(model("gpt-3"), 2048, layout, hardware("a100-sxm4-80gb"), stack_id="megatron-2021", cluster="selene")
+    flop = 3 * work_of(model("gpt-3"), 2048).forward_flop(causal=False) * 128
+    assert found.utilization("full") == pytest.approx(flop / found.step_time_s / (312e12 * 128))
+    assert found.utilization("hardware") == pytest.approx(4 / 3 * (found.utilization("full") or 0))
+    assert (found.utilization("causal") or 1) < (found.utilization("full") or 0)
+
+
+def test_unknown_names_are_refused_in_one_line() -> None:
+    with pytest.raises(BadValueError, match="optimizer 'lion' is unknown; expected one of: adamw"):
+        predict(model("gpt2"), 1024, Layout(), hardware("a100-sxm4-80gb"), optimizer="lion")
+    with pytest.raises(BadValueError, match="no published dense peak for fp8"):
+        predict(model("gpt2"), 1024, Layout(), hardware("a100-sxm4-80gb"), dtype="fp8")
+    with pytest.raises(BadValueError, match="no fit without 'nobody'"):
+        efficiency("nobody")
+
+
+def test_a_network_is_that_of_the_cluster_or_the_usual_one_and_is_said() -> None:
+    a100, gb200 = hardware("a100-sxm4-80gb"), hardware("gb200-186gb")
+    assert machine_of(a100, cluster="jean-zay").network_bytes_per_s == 6.25e9
+    assert machine_of(a100, cluster="jean-zay").notes == ()
+    assert any("25 GB/s per device is assumed" in note for note in machine_of(a100).notes)
+    network = network_of(gb200)
+    assert network is not None
+    assert network.devices_per_domain == machine_of(gb200).domain == 72
+
+
+def test_a_chip_with_more_memory_has_the_ceiling_of_its_sister() -> None:
+    assert machine_of(hardware("a100-sxm4-40gb")).flop_per_s == machine_of(hardware("a100-sxm4-80gb")).flop_per_s
+
+
+def test_every_stack_and_optimizer_is_known_to_the_ledger() -> None:
+    for name in stacks():
+        for optimizer in OPTIMIZER_BYTES:
+            layout = Layout(dp=2, global_batch=4)
+            assert predict(model("gpt2"), 1024, layout, hardware("a100-sxm4-80gb"), stack_id=name, optimizer=optimizer).step_time_s > 0
+
+
+def test_constants_are_physical() -> None:
+    for name, constant in efficiency_file()["constants"].items():
+        assert constant["value"] > 0, name
+        assert constant["upper"] is None or constant["value"] <= constant["upper"], name
+        assert constant["source"], name
