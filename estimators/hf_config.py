@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from estimators.errors import BadConfigError, NoOpTableError, near_misses
 from estimators.spec import Model, Source
+
+Default = TypeVar("Default")
 
 MAX_CONFIG_BYTES = 8 * 2**20
 MAX_DIMENSION = 10**9
@@ -49,11 +51,28 @@ def _read_json(file: str) -> Any:
 
 
 class Fields:
-    """Typed access to a config's fields; every complaint names the field, the value and what was expected."""
+    """Typed access to a config's fields; every complaint names the field, the value and what was expected.
+
+    Attributes:
+        taken: field -> the default that stands in for it, where the config does not have it; with the fields of its parts.
+    """
 
     def __init__(self, config: Mapping[str, Any], name: str) -> None:
         self.config = config
         self.name = name
+        self.taken: dict[str, object] = {}
+        self._prefix = ""
+
+    def part(self, key: str, config: Mapping[str, Any]) -> Fields:
+        """The fields of one part of a model, which stands under `key`."""
+        part = Fields(config, f"{self.name}: {key}")
+        part.taken, part._prefix = self.taken, f"{self._prefix}{key}."
+        return part
+
+    def default(self, key: str, value: Default) -> Default:
+        """What stands in for a field that is not there, noted as such."""
+        self.taken[self._prefix + key] = value
+        return value
 
     def _get(self, keys: tuple[str, ...]) -> tuple[str, Any]:
         for key in keys:
@@ -71,7 +90,7 @@ class Fields:
         if value is None:
             if default is None:
                 raise BadConfigError(f"{self.name}: {' or '.join(keys)} is missing; expected a whole number from {minimum}")
-            return default
+            return self.default(key, default)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= MAX_DIMENSION:
@@ -86,7 +105,7 @@ class Fields:
         """A true or false."""
         value = self.config.get(key)
         if value is None:
-            return default
+            return self.default(key, default)
         if not isinstance(value, bool):
             raise self.fail(key, value, "true or false")
         return value
@@ -102,7 +121,7 @@ class Fields:
 
     def choice(self, key: str, default: str, known: tuple[str, ...]) -> str:
         """One of a few words."""
-        value = self.config.get(key, default)
+        value = self.config[key] if key in self.config else self.default(key, default)
         if value not in known:
             raise self.fail(key, value, f"one of {', '.join(known)}")
         return str(value)
@@ -125,6 +144,21 @@ def model_from_config(config: Mapping[str, Any], name: str, source: Source | Non
         BadConfigError: no model_type, or fields that are missing, out of range or contradict each other.
         NoOpTableError: a model_type, or a class in `architectures`, that no op table is of.
     """
+    return _read(config, name, source)[0]
+
+
+def defaults_taken(config: Mapping[str, Any], name: str) -> dict[str, object]:
+    """Fields that the configuration does not have -> what the model type's own class in transformers takes for them.
+
+    Fields of a part stand under its name and a dot; one may follow from another field, such as as many key-value heads as heads.
+
+    Raises:
+        BadConfigError, NoOpTableError: as `model_from_config`.
+    """
+    return _read(config, name, None)[1].taken
+
+
+def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[Model, Fields]:
     from estimators.architectures import FAMILIES, builder
 
     model_type = config.get("model_type")
@@ -137,10 +171,10 @@ def model_from_config(config: Mapping[str, Any], name: str, source: Source | Non
         hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
         raise NoOpTableError(f"{name}: model_type {model_type[:40]!r} has no op table{hint} List them with: python -m bench list families")
     fields = Fields(config, name)
-    model = builder(model_type)(fields, name, source or Source(title=f"configuration {name}"))
+    model = builder(model_type)(fields, name, source or Source(title=name))
     if not hasattr(model, "runs"):
         _demand_language_head(fields)
-    return model
+    return model, fields
 
 
 LANGUAGE_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from estimators import formulas
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.encoder_decoder import EncoderDecoder
-from estimators.architectures.vision import DualEncoder
 from estimators.closed_formulas import closed_formulas
 from estimators.conventions import step_flop
 from estimators.estimate import count_active_params, count_params
@@ -105,6 +103,9 @@ def rules(model: Model, workload: Workload) -> tuple[Rule, ...]:
 
 def _main_input_elements(model: Model, workload: Workload) -> int:
     """What transformers' Trainer takes for D: elements of a model's first input, be they tokens or not."""
-    if isinstance(model, (EncoderDecoder, DualEncoder)):
-        return model.main_input_elements(workload)
-    return workload.num_tokens
+    if isinstance(model, Decoder):
+        return workload.num_tokens
+    from estimators.architectures.encoder_decoder import EncoderDecoder  # deferred: most models are decoders
+    from estimators.architectures.vision import DualEncoder
+
+    return model.main_input_elements(workload) if isinstance(model, (EncoderDecoder, DualEncoder)) else workload.num_tokens

@@ -106,12 +106,16 @@ def test_a_custom_operator_is_named_with_its_share_and_never_silently_zero() -> 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return secret_product(self.fc(x), self.w)
 
-    with torch.no_grad():
-        said = count(Custom(), torch.randn(3, 4), backward=False)
+    said = count(Custom(), torch.randn(3, 4))
     assert [unseen.name for unseen in said.unseen] == ["sixnd_test::secret_product"]
     assert said.unseen[0].num_calls == 1
     assert 0 < said.unseen[0].output_share_fraction < 1
     assert said.forward_flop == 2 * 3 * 4 * 4
+    # it has no gradient, so there is no backward pass to count
+    assert said.backward_flop is None
+    assert said.by_module["fc"] == (4 * 4 + 4, 2 * 3 * 4 * 4, None)
+    assert "no autograd formula was registered" in said.backward_reason
+    assert said.counted_on == "meta"
 
 
 def test_matrix_vector_products_count() -> None:
@@ -134,6 +138,10 @@ def test_tied_weights_count_once_and_frozen_ones_are_told_apart() -> None:
     said = count(net, torch.randn(1, 4))
     assert said.trainable_params == 0
     assert said.backward_flop is None
+    assert said.backward_reason == "nothing needs a gradient"
+    net[0].weight.requires_grad_(True)
+    assert count(net, torch.randn(1, 4), backward=False).backward_reason == "not asked for"
+    assert count(net, torch.randn(1, 4)).backward_reason == ""
 
 
 def test_the_network_keeps_its_weights_mode_and_gradients() -> None:

@@ -90,7 +90,8 @@ def _parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:
             return hf_config(part), _class_named(part), left_out
     own_code = "; its own code (auto_map) is never executed here" if config.get("auto_map") else ""
     raise BadConfigError(
-        f"model_type {model_type[:40]!r} has no op table and transformers {transformers.__version__} does not know it{own_code}"
+        f"model_type {model_type[:40]!r} has no op table and transformers {transformers.__version__} does not know it{own_code}; "
+        "expected a type that transformers has, or one of: python -m bench list families"
     )
 
 

@@ -58,9 +58,9 @@ class NetworkCount:
 
     Attributes:
         params, trainable_params: tied ones once.
-        forward_flop, backward_flop: by torch's dispatcher, convention `full`; backward is None where it was not asked for
-            or where nothing needs a gradient.
-        by_module: qualified module name to (parameters of its own and below, forward FLOP, backward FLOP).
+        forward_flop, backward_flop: by torch's dispatcher, convention `full`; backward is None with `backward_reason`: not
+            asked for, nothing needs a gradient, or an operator has no gradient.
+        by_module: qualified module name to (parameters of its own and below, forward FLOP, backward FLOP or None).
         by_operator: operator to forward FLOP.
         fvcore_forward_flop: twice fvcore's multiply-adds; None with `fvcore_reason`.
         unseen: operators that no formula covers; empty means that the count is whole.
@@ -71,7 +71,8 @@ class NetworkCount:
     trainable_params: int
     forward_flop: int
     backward_flop: int | None
-    by_module: Mapping[str, tuple[int, int, int]]
+    backward_reason: str
+    by_module: Mapping[str, tuple[int, int, int | None]]
     by_operator: Mapping[str, int]
     fvcore_forward_flop: int | None
     fvcore_reason: str
@@ -119,16 +120,7 @@ def count(module: nn.Module, example_inputs: Any, *, backward: bool = True, fvco
         BadValueError: the network does not run on these inputs, on meta or as it is; one line.
     """
     args, kwargs = _arguments(example_inputs)
-    try:
-        counted, where = _torch_count(module, *_on_meta(module, args, kwargs), backward=backward), "meta"
-    except DOES_NOT_RUN:
-        try:
-            counted, where = _torch_count(module, None, args, kwargs, backward=backward), str(next(_tensors(args, kwargs)).device)
-        except DOES_NOT_RUN as error:
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise BadValueError(
-                f"{type(module).__name__} does not run on these inputs: {line}; give the inputs that its forward expects"
-            ) from None
+    counted, where, backward_reason = _wherever_it_runs(module, args, kwargs, backward=backward)
     second, reason = _fvcore(module, args, kwargs) if fvcore else (None, "not asked for")
     own = {name: sum(p.numel() for p in part.parameters()) for name, part in module.named_modules()}
     return NetworkCount(
@@ -136,13 +128,38 @@ def count(module: nn.Module, example_inputs: Any, *, backward: bool = True, fvco
         trainable_params=sum(p.numel() for p in module.parameters() if p.requires_grad),
         forward_flop=counted.forward_flop,
         backward_flop=counted.backward_flop,
-        by_module={name: (size, *counted.by_module.get(name, (0, 0))) for name, size in own.items()},
+        backward_reason=backward_reason,
+        by_module={
+            name: (size, forward, None if backward_reason else total - forward)
+            for name, size in own.items()
+            for forward, total in [counted.by_module.get(name, (0, 0))]
+        },
         by_operator=counted.by_operator,
         fvcore_forward_flop=second,
         fvcore_reason=reason,
         unseen=counted.unseen,
         counted_on=where,
     )
+
+
+def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bool) -> tuple[_Passes, str, str]:
+    """What was counted, the device, and why there is no backward pass: both passes on meta or as it is, else the forward pass alone.
+
+    Raises:
+        BadValueError: not even a forward pass runs.
+    """
+    reason = "" if backward else "not asked for"
+    for passes in (True, False) if backward else (False,):
+        try:
+            counted, where = _torch_count(module, *_on_meta(module, args, kwargs), backward=passes), "meta"
+        except DOES_NOT_RUN:
+            try:
+                counted, where = _torch_count(module, None, args, kwargs, backward=passes), str(next(_tensors(args, kwargs)).device)
+            except DOES_NOT_RUN as error:
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                continue
+        return counted, where, reason or ("nothing needs a gradient" if counted.backward_flop is None else "")
+    raise BadValueError(f"{type(module).__name__} does not run on these inputs: {reason}; give the inputs that its forward expects")
 
 
 def _arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -170,7 +187,10 @@ def _on_meta(module: nn.Module, args: Any, kwargs: Any) -> tuple[dict[str, torch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Passes:
-    """FLOP of the passes by torch's dispatcher; `backward_flop` is None where there was no backward pass."""
+    """FLOP of the passes by torch's dispatcher; `backward_flop` is None where there was no backward pass.
+
+    `by_module` has forward FLOP, and those of both passes.
+    """
 
     forward_flop: int
     backward_flop: int | None
@@ -195,7 +215,7 @@ def _torch_count(module: nn.Module, state: dict[str, torch.Tensor] | None, args:
     return _Passes(
         forward_flop=forward,
         backward_flop=total - forward if roots else None,
-        by_module={name: (forward_by_module.get(name, 0), flop - forward_by_module.get(name, 0)) for name, flop in total_by_module.items()},
+        by_module={name: (forward_by_module.get(name, 0), flop) for name, flop in total_by_module.items()},
         by_operator=by_operator,
         unseen=watch.unseen(),
     )
@@ -233,8 +253,7 @@ def _fvcore(module: nn.Module, args: Any, kwargs: Any) -> tuple[int | None, str]
         return None, "fvcore is not installed"
     training = module.training
     try:
-        with warnings.catch_warnings(), _unfused(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), _unfused(), torch.no_grad():
             analysis = FlopCountAnalysis(module.eval(), args).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
             macs = sum(value for name, value in analysis.by_operator().items() if name in FVCORE_MATMULS)
             unseen = sorted(

@@ -89,10 +89,10 @@ def _suites() -> Table:
 
 
 def _families() -> Table:
-    from estimators.architectures import FAMILIES
+    from estimators.architectures import FAMILIES, builder
 
-    built_by = {model_type: f"builder {where}" for model_type, where in FAMILIES.items()}
-    return names_table("Families: model_type of config.json with an op table", "model_type", built_by)
+    described = {model_type: (builder(model_type).__doc__ or "").partition("\n")[0] for model_type in FAMILIES}
+    return names_table("Families: model_type of config.json with an op table", "model_type", described)
 
 
 KINDS: dict[str, Callable[[], Table]] = {

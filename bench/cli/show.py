@@ -8,6 +8,7 @@ python -m bench show --config path/to/config.json --phase train --seq-len 1024 -
 from __future__ import annotations
 
 import argparse
+import json
 
 from bench.cli import arguments, output
 from estimators.architectures.decoder import Decoder
@@ -88,6 +89,8 @@ def _show(args: argparse.Namespace) -> int:
     if runs := getattr(model, "runs", ""):
         conditions.append(f"counted as transformers' {runs}")
     conditions += scope_lines(model)
+    if entry is None:
+        conditions += _defaults_lines(args.config)
     by_path = _decode_by_code_path(model, steps)
     if by_path:
         listed = "; ".join(f"{name}: {format_flop(flop)}" for name, flop in by_path.items())
@@ -104,6 +107,15 @@ def _show(args: argparse.Namespace) -> int:
     facts |= {f"{'training' if phase == 'train' else phase}_flop": cost.flop["full"] for phase, cost in costs.items()}
     output.emit(arguments.with_all_facts(tables, **facts), args)
     return 0
+
+
+def _defaults_lines(path: str) -> list[str]:
+    """What a configuration does not say, and what is taken for it; nothing where it says all."""
+    from estimators.hf_config import defaults_taken, read_config
+
+    taken = defaults_taken(read_config(path), path)
+    said = ", ".join(f"{field} {json.dumps(value)}" for field, value in taken.items())
+    return [f"not in the file, so as the model type's defaults are: {said}"] if said else []
 
 
 def _fine_tuned(model: Model, args: argparse.Namespace) -> Model:

@@ -58,6 +58,7 @@ def show_counted(args: argparse.Namespace) -> int:
             by_operator=network.by_operator,
             unseen=unseen,
             decode_reason=counted.decode_reason,
+            backward_reason=network.backward_reason,
         ),
         args,
     )

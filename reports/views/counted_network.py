@@ -16,19 +16,20 @@ def network_tables(
     facts: Mapping[str, Any],
     conditions: Sequence[str],
     *,
-    by_module: Mapping[str, tuple[int, int, int]],
+    by_module: Mapping[str, tuple[int, int, int | None]],
     by_operator: Mapping[str, int],
     unseen: Sequence[tuple[str, int, float]],
     decode_reason: str = "",
+    backward_reason: str = "",
 ) -> list[Table]:
     """Totals and modules, then operators.
 
     Args:
         facts: single values of the whole; params and forward_flop among them.
-        by_module: qualified name to parameters, forward FLOP and backward FLOP.
+        by_module: qualified name to parameters, forward FLOP and backward FLOP, if there is a backward pass.
         by_operator: operator to forward FLOP.
         unseen: operators without a formula: name, calls, share of all outputs' elements.
-        decode_reason: why there is no decode figure.
+        decode_reason, backward_reason: why there is no such figure.
     """
     total = facts["forward_flop"] or 1
     rows: list[dict[str, Value]] = [
@@ -43,6 +44,8 @@ def network_tables(
         f"NOT SEEN: {name}, {calls} calls, {format_fraction(share)} of all elements produced; whatever it multiplies is missing above."
         for name, calls, share in unseen
     ]
+    if backward_reason:
+        notes.append(f"no backward figure: {backward_reason}.")
     if not unseen:
         notes.append("Every operator that may multiply has a formula; the others are elementwise, norms, lookups and moves.")
     return [

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.conventions import CONVENTIONS
 from estimators.estimate import count_params, memory
 from estimators.frozen import frozen
@@ -121,17 +120,23 @@ def convention_line(name: str) -> str:
 def scope_lines(model: Model) -> list[str]:
     """What an encoder reads beside the decoder, and what a configuration has that is not counted; nothing for most models."""
     model = getattr(model, "base", model)
-    if isinstance(model, EncoderDecoder):
-        fixed = f"{format_int(model.source_positions)} positions" if model.source_positions else "as many tokens as the decoder"
-        return [f"the encoder reads {fixed}{'' if model.source_positions else '; --source-len changes it'}"]
     if not isinstance(model, Decoder):
-        return []
+        return _source_lines(model)
     lines = [f"left out: {model.left_out}"] if model.left_out else []
     if model.prediction:
         params = count_params(model.prediction.ops(Workload(), model.width, model.vocab))
         what = "layers that predict further tokens (multi-token prediction)"
         lines.append(f"left out: {what}, {format_int(params)} parameters; `show` has them in a table of their own")
     return lines
+
+
+def _source_lines(model: Model) -> list[str]:
+    from estimators.architectures.encoder_decoder import EncoderDecoder  # deferred: most models are decoders
+
+    if isinstance(model, EncoderDecoder):
+        fixed = f"{format_int(model.source_positions)} positions" if model.source_positions else "as many tokens as the decoder"
+        return [f"the encoder reads {fixed}{'' if model.source_positions else '; --source-len changes it'}"]
+    return []
 
 
 def conditions(study: Study, *, work: bool = True) -> list[str]:

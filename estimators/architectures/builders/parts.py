@@ -141,7 +141,7 @@ def size_pair(f: Fields, key: str, default: int) -> tuple[int, int]:
 
 def per_stage(f: Fields, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """A list of positive whole numbers, one per stage of a network. Raises BadConfigError."""
-    found = default if f.config.get(key) is None else f.integers(key, minimum_length=1)
+    found = f.default(key, default) if f.config.get(key) is None else f.integers(key, minimum_length=1)
     if len(found) > MAX_STAGES:
         raise f.fail(key, f"a list of {len(found)}", f"at most {MAX_STAGES} stages, each half as wide as the one before")
     return found
@@ -153,7 +153,7 @@ def scaled(f: Fields, key: str, default: float, width: int, *, rounded: bool = F
     Raises:
         BadConfigError: no number from just above 0 to MAX_RATIO, or nothing is left.
     """
-    value = f.config.get(key, default)
+    value = f.config[key] if key in f.config else f.default(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_RATIO:
         raise f.fail(key, value, f"a number above 0, up to {MAX_RATIO:,}")
     product = value * width
@@ -169,11 +169,9 @@ def section(f: Fields, key: str) -> Fields:
     Raises:
         BadConfigError: it is no object.
     """
-    from estimators.hf_config import Fields
-
     value = f.config.get(f"{key}_dict")
     if value is None:
         value = f.config.get(key, {})
     if not isinstance(value, dict):
         raise f.fail(key, value, "an object that describes this part")
-    return Fields(value, f"{f.name}: {key}")
+    return f.part(key, value)

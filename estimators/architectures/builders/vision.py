@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from estimators.architectures import FAMILIES, builder
 from estimators.architectures.decoder import Decoder
 from estimators.errors import NoOpTableError
 from estimators.frozen import replace
-from estimators.hf_config import Fields
 from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.hf_config import Fields
 
 LEFT_OUT = "the vision encoder (vision_config) and the projection of its features: only the language part is counted"
 
@@ -55,7 +59,7 @@ def language_part(f: Fields, name: str, source: Source) -> Decoder:
     tied = f.flag("tie_word_embeddings", tied)
     if family in TIED_BY_TEXT_CONFIG:
         tied = tied or text.get("tie_word_embeddings") is True
-    model = builder(text_type)(Fields({**text, "tie_word_embeddings": tied}, f"{name}: text_config"), name, source)
+    model = builder(text_type)(f.part("text_config", {**text, "tie_word_embeddings": tied}), name, source)
     if not isinstance(model, Decoder):
         raise f.fail("text_config.model_type", text_type, "a decoder's")
     return replace(model, left_out=LEFT_OUT)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def window_of(f: Fields, default: int | None) -> int | None:
     """The sliding window: as stated, none where it is null, the default where it is not there."""
-    return f.optional_integer("sliding_window") if "sliding_window" in f.config else default
+    return f.optional_integer("sliding_window") if "sliding_window" in f.config else f.default("sliding_window", default)
 
 
 def windows_of(f: Fields, layers: int, window: int | None, slides: Callable[[int], bool]) -> tuple[int | None, ...]:
