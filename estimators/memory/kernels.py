@@ -13,8 +13,10 @@ class Kernels:
     """What one implementation keeps and holds, beside parameters.
 
     Attributes:
-        norm_bytes: per element of a norm's input, kept beside the norm's output.
-        widened_norm_bytes: the same in fp32, where a norm written out in Python keeps a copy that is upcast; 0 for none.
+        widened_norm_bytes: per element, of the fp32 copy of its input that an RMS norm written out in Python keeps, beside
+            what it normalised; 0 where a kernel keeps the input alone.
+        stream_bytes: least bytes per element of the residual stream and the norms: 4 under autocast with fp32 weights.
+        copies_inputs: whether every matrix keeps a copy of its own of the input that it shares, as under autocast.
         statistics: whether row statistics are counted (norms, log-sum-exp); the literature leaves them out.
         fused_attention: whether scores stay on the chip; else they are kept, and keys and values repeated for every head.
         widened_scores: whether an unfused softmax runs in fp32 and keeps its result beside the copy in the step's dtype.
@@ -25,12 +27,13 @@ class Kernels:
         dummy_gradients: whether one 16-bit gradient of each shape of matrix is held, since the true one is added to the
             fp32 buffer inside the matrix product.
         keeps_gradients: whether the gradient buffer outlives a step; else gradients come into being as backward frees activations.
-        masters: whether fp32 weights are held beside those computed with; else the weights are fp32 and copies are made.
+        masters: whether fp32 weights are held beside those computed with; else the weights are fp32 and 16-bit copies are made.
         workspace_bytes, expert_workspace_bytes: of matrix libraries, and more where experts run side by side.
     """
 
-    norm_bytes: int
     widened_norm_bytes: int = 0
+    stream_bytes: int = 0
+    copies_inputs: bool = False
     statistics: bool = True
     fused_attention: bool = True
     widened_scores: bool = False
@@ -44,14 +47,13 @@ class Kernels:
     expert_workspace_bytes: int = 0
 
 
-CLASSIC = Kernels(norm_bytes=2, statistics=False, fused_attention=False, dropout_bytes=1, logit_bytes=4)
+CLASSIC = Kernels(statistics=False, fused_attention=False, dropout_bytes=1, logit_bytes=4)
 """Megatron-LM of 2020 to 2022: scores, softmax and dropout masks are kept.
 
 Source: Korthikanti et al. 2022 (arXiv 2205.05198), section 4.1: 34·s·b·h + 5·a·s²·b bytes per layer, and section 4.3: logits in fp32.
 """
 
 TRANSFORMER_ENGINE = Kernels(
-    norm_bytes=2,
     separate_output=True,
     logit_bytes=2,
     dummy_gradients=True,
@@ -66,13 +68,25 @@ those for grouped matrices.
 Source: TransformerEngine, transformer_engine/pytorch/cross_entropy.py and module/base.py (version 2.11).
 """
 
-EAGER = Kernels(norm_bytes=2, widened_norm_bytes=4, logit_bytes=14, keeps_gradients=False, masters=False)
+EAGER = Kernels(widened_norm_bytes=4, logit_bytes=12, keeps_gradients=False, masters=False)
 """transformers 5 in PyTorch, attention by scaled_dot_product_attention.
 
 An RMS norm keeps its input upcast to fp32, and what it normalised; a gated feed-forward keeps gate, activated gate, up and
-product. At the start of backward the logits (2), their log-softmax (4) and two gradients of it (8) are held.
+product. At the start of backward the log-softmax of the logits and two gradients of it are held, in fp32; the logits
+themselves are gone, if the caller kept the loss alone.
 Source: counted by torch.autograd.graph.saved_tensors_hooks; transformers, modeling_llama.py and loss/loss_utils.py (version 5.23).
 """
+
+AUTOCAST = Kernels(
+    widened_norm_bytes=4,
+    stream_bytes=4,
+    copies_inputs=True,
+    widened_scores=True,
+    logit_bytes=12,
+    keeps_gradients=False,
+    masters=False,
+)
+"""The same under torch.autocast with fp32 weights: an fp32 residual stream, and a copy of its input for every matrix."""
 
 BY_STACK = {
     "megatron-2021": CLASSIC,
