@@ -16,12 +16,15 @@ class FeedForward:
         gated: gate and up, multiplied, then down.
         fused: gate and up are one matrix.
         bias: of all its linear layers.
+        activation_planes: tensors of width F that the activation keeps for backward where it is written out in Python,
+            as transformers does GPT-2's: 0.5·x·(1 + tanh(...)) keeps four; one where it is one kernel.
     """
 
     width: int
     gated: bool = False
     fused: bool = False
     bias: bool = False
+    activation_planes: int = 1
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""

@@ -32,7 +32,9 @@ _gpt_sizes = partial(plain_sizes, names=GPT_NAMES)
 def gpt2(f: Fields, name: str, source: Source) -> Decoder:
     """GPT-2 and GPT-3: learned positions, one qkv matrix, biases everywhere, tied head."""
     s = _gpt_sizes(f, vocab=50257, width=768, layers=12, heads=12, positions=1024, tied=True)
-    return _learned_positions(decoder(name, source, s, _fused(s), _biased(s), norm=LAYER_NORM))
+    written_out = f.config.get("activation_function", "gelu_new") == "gelu_new"
+    feed_forward = replace(_biased(s), activation_planes=4 if written_out else 1)
+    return _learned_positions(decoder(name, source, s, _fused(s), feed_forward, norm=LAYER_NORM))
 
 
 def gpt_bigcode(f: Fields, name: str, source: Source) -> Decoder:

@@ -1,0 +1,183 @@
+"""device_memory: what the fullest device of a layout holds at the fullest moment of a step, by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from estimators.frozen import field, frozen
+from estimators.memory.holding import Holding, Layer, holding_of
+from estimators.memory.kept import Kept
+from estimators.memory.kernels import BY_STACK
+from estimators.memory.optimizers import optimizer_bytes
+from estimators.memory.stages import Stage, micro_batches, stages_of, states_of
+from estimators.spec import Model
+from estimators.step_time.lanes import Lane, choose, greater
+from estimators.step_time.layout import Layout
+from estimators.step_time.software import DEFAULT_STACK, stack
+
+PARTS = {
+    "weights": "weights, and 16-bit copies of fp32 weights",
+    "gradients": "gradients",
+    "master_weights": "fp32 weights beside those computed with",
+    "optimizer": "optimizer state",
+    "gathered": "sharded weights of the layers that run",
+    "reducing": "gradients of a layer before they are shared out",
+    "activations": "activations kept for backward",
+    "logits": "logits, loss and what the head keeps",
+    "transient": "held for a moment on the way back: gradients of activations, a layer run again, a gradient of a matrix",
+    "buffers": "gradient buffers of fused matrix products, buffers of the pipeline, workspaces of matrix libraries",
+}
+"""What a device holds, as the framework's allocator counts it."""
+
+CONTEXT_BYTES = 2**30
+"""Reserve outside the allocator: the driver's context and the buffers of collectives. An assumption, not a fit."""
+
+FRAGMENTATION = 0.05
+"""Reserve inside it: share of what comes and goes by which reserved exceeds allocated. An assumption, not a fit."""
+
+_COMES_AND_GOES = ("gathered", "reducing", "activations", "logits", "transient")
+
+
+@frozen
+class Memory:
+    """Bytes of the fullest device, by part; a reserve beside them.
+
+    Attributes:
+        parts: bytes by name, see PARTS; they sum to what the allocator calls allocated.
+        reserve_bytes: context, collectives and fragmentation: stated, not computed.
+    """
+
+    parts: Mapping[str, Lane] = field(hash=False)
+    reserve_bytes: Lane
+
+    @property
+    def allocated_bytes(self) -> Lane:
+        """The sum of the parts: what torch.cuda.max_memory_allocated reports."""
+        return sum(self.parts.values())
+
+    @property
+    def total_bytes(self) -> Lane:
+        """Allocated and reserve."""
+        return self.allocated_bytes + self.reserve_bytes
+
+
+def memory_of(
+    model: Model, seq_len: int, layout: Layout, *, stack_id: str = DEFAULT_STACK, dtype: str = "bf16", optimizer: str = "adamw"
+) -> Memory:
+    """Memory of a model's training step under a software of stacks.json.
+
+    Llama 2 7B, AdamW in mixed precision, sharded over 8 devices by ZeRO-3: 18 bytes per parameter over 8 is 14.1 GiB of states.
+
+    >>> from estimators.measured.model import shipped_model
+    >>> layout = Layout(dp=8, zero=3, global_batch=8)
+    >>> parts = memory_of(shipped_model("llama-2-7b"), 4096, layout).parts
+    >>> round(sum(parts[name] for name in ("weights", "gradients", "master_weights", "optimizer")) / 2**30, 2)
+    14.12
+
+    Raises:
+        BadValueError: an unknown optimizer, a model that layouts do not apply to.
+        UnknownNameError: an unknown software.
+    """
+    chosen = stack(stack_id)
+    holding = holding_of(model, seq_len, BY_STACK[stack_id], dtype)
+    return device_memory(holding, layout, gradient_bytes=chosen.gradient_bytes, optimizer=optimizer)
+
+
+def device_memory(holding: Holding, layout: Layout, *, gradient_bytes: float = 4, optimizer: str = "adamw") -> Memory:
+    """Bytes by part on the fullest device at the fullest moment of a step.
+
+    Stages: the first, the second, the last. Moments: a layer's way back with everything still kept; the end of backward,
+    with every gradient there; the embedding's gradient; the loss.
+
+    Args:
+        holding: the model under the software's kernels, see `holding_of`.
+        layout: its fields may be arrays, all of one length.
+        gradient_bytes: per parameter, as the software accumulates.
+        optimizer: see `optimizers`.
+
+    Raises:
+        BadValueError: an unknown optimizer.
+    """
+    state_bytes = optimizer_bytes(holding.work, optimizer)
+    moments: list[dict[str, Lane]] = []
+    for stage in stages_of(holding, layout):
+        states = states_of(holding, layout, stage, gradient_bytes=gradient_bytes, state_bytes=state_bytes)
+        moments += _moments(holding, layout, stage, states)
+    parts = _fullest(moments)
+    return Memory(parts=parts, reserve_bytes=CONTEXT_BYTES + FRAGMENTATION * sum(parts[name] for name in _COMES_AND_GOES))
+
+
+def _on_device(layout: Layout) -> Callable[[Kept], Lane]:
+    """From bytes of one sequence to those of one micro-batch on one device."""
+    outer = choose(layout.sequence_parallel, layout.tp, 1)
+
+    def share(kept: Kept) -> Lane:
+        inner = kept.inner + kept.scores + kept.routed + choose(layout.cp > 1, kept.apart, 0)
+        return layout.micro_batch / layout.cp * (kept.outer / outer + inner / layout.tp)
+
+    return share
+
+
+def _moments(holding: Holding, layout: Layout, stage: Stage, states: dict[str, Lane]) -> list[dict[str, Lane]]:
+    work, kernels, first, rest = holding.work, holding.kernels, holding.first, holding.rest
+    share, shown = _on_device(layout), choose(layout.sequence_parallel, layout.tp, 1)
+    whole_plane = layout.micro_batch / layout.cp * work.seq_len * work.width * holding.element_bytes
+    plane = whole_plane / shown
+    gathered = choose(layout.sequence_parallel, choose(layout.tp > 1, 2 * whole_plane, 0), 0)  # a matrix's input, and its gradient
+
+    kept = [_kept(layout, layer, plane, share) for layer in (first, rest)]
+    pass_bytes = stage.of_layers(*kept) + stage.embedding * share(holding.first_end) + holding.shared_bytes / layout.cp
+    all_passes, others = stage.flights * pass_bytes, greater(stage.flights - 1, 0) * pass_bytes
+    back = greater(*(share(layer.kept) - left + share(layer.passing) for layer, left in zip((first, rest), kept, strict=True))) + gathered
+
+    live = 1.0 if kernels.keeps_gradients else choose(micro_batches(layout) > 1, 1.0, 0.0)
+    begun = states["gradients"] * greater(live, work.head_params / work.params if stage.loss else 0.0)
+    table = 2 * work.embedding_params / layout.tp * stage.embedding if kernels.dummy_gradients else 0.0
+    base = states | {"logits": 0.0, "buffers": _buffers(holding, layout, stage, plane)}
+    moments = [
+        base | {"gradients": begun, "reducing": states["reducing"] * live, "activations": all_passes, "transient": back},
+        base | {"activations": others + greater(*kept), "transient": back},
+        base | {"activations": others, "transient": table},
+    ]
+    if stage.loss:
+        entries = layout.micro_batch / layout.cp * work.seq_len * work.vocab / layout.tp
+        of_head = (2 * work.width * work.vocab / layout.tp + plane) if kernels.dummy_gradients else 0.0
+        logits = entries * kernels.logit_bytes + share(holding.last_end)
+        moments.append(
+            base
+            | {"gradients": states["gradients"] * live, "reducing": states["reducing"] * live}
+            | {"activations": all_passes, "logits": logits, "transient": of_head + gathered}
+        )
+    return moments
+
+
+def _kept(layout: Layout, layer: Layer, plane: Lane, share: Callable[[Kept], Lane]) -> Lane:
+    """Kept of one layer: all, without what is cheap to recompute, or its input alone."""
+    everything = share(layer.kept)
+    return choose(layout.full, plane, choose(layout.selective, everything - share(layer.cheap), everything))
+
+
+def _buffers(holding: Holding, layout: Layout, stage: Stage, plane: Lane) -> Lane:
+    kernels = holding.kernels
+    fixed = kernels.workspace_bytes + (kernels.expert_workspace_bytes if holding.work.experts > 1 else 0)
+    received = choose(layout.pp > 1, 2 * plane, 0)
+    if not kernels.dummy_gradients:
+        return fixed + received
+    first, rest, both = (
+        2.0 * sum(n * k for n, k in shapes)
+        for shapes in (holding.first.shapes, holding.rest.shapes, holding.first.shapes | holding.rest.shapes)
+    )
+    dummies = choose(stage.first_layers > 0, choose(stage.rest_layers > 0, both, first), rest)
+    return fixed + received + dummies / layout.tp
+
+
+def _fullest(moments: Sequence[dict[str, Lane]]) -> dict[str, Lane]:
+    """The moment with the largest sum, lane by lane."""
+    best = {name: moments[0][name] for name in PARTS}
+    most = sum(best.values())
+    for moment in moments[1:]:
+        total = sum(moment[name] for name in PARTS)
+        more = total > most
+        best = {name: choose(more, moment[name], best[name]) for name in PARTS}
+        most = greater(total, most)
+    return best

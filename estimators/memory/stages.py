@@ -1,0 +1,135 @@
+"""Pipeline stages as memory sees them, and the state that each holds: weights, gradients, optimizer."""
+
+from __future__ import annotations
+
+from estimators.frozen import frozen
+from estimators.memory.holding import Holding
+from estimators.step_time.lanes import Lane, choose, greater, smaller, up
+from estimators.step_time.layout import Layout
+
+GATHERED_LAYERS = 2
+"""Layers whose sharded weights are there in full at once: the one that runs, and the next."""
+
+
+@frozen
+class Stage:
+    """One pipeline stage of a device.
+
+    Attributes:
+        first_layers, rest_layers: layers of either kind.
+        embedding: whether it holds the embedding, as a number.
+        edge: whether it holds what belongs to no layer, such as the final norm, as a number.
+        head_params: of the head that it holds; a tied head on another stage than the embedding is a copy.
+        flights: micro-batches whose activations it holds at once.
+        loss: whether the loss is computed here.
+    """
+
+    first_layers: Lane
+    rest_layers: Lane
+    embedding: Lane
+    edge: Lane
+    head_params: Lane
+    flights: Lane
+    loss: bool
+
+    def of_layers(self, first: Lane, rest: Lane) -> Lane:
+        """A sum over its layers, from one layer of either kind."""
+        return self.first_layers * first + self.rest_layers * rest
+
+
+def micro_batches(layout: Layout) -> Lane:
+    """Passes of one step; Layout.num_micro_batches, for arrays as well."""
+    return layout.global_batch / (layout.dp * layout.micro_batch)
+
+
+def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
+    """The first, the second and the last stage, the fullest candidates; without a pipeline all are the same.
+
+    The first has min(pp, micro-batches) in flight, times 1 + (pp - 1) / (pp · vp) under interleaving; each later stage one
+    less, the last one. Layers that do not divide are rounded up on every stage: the fullest is what counts.
+
+    Source: Korthikanti et al. 2022 (arXiv 2205.05198), section 4.2.3 and appendix; Narayanan et al. 2021 (arXiv 2104.04473), section 2.2.
+    """
+    work, pp, early = holding.work, layout.pp, holding.num_first
+    staged, micro, layers = layout.pp > 1, micro_batches(layout), up(work.layers / layout.pp)
+    extra = choose(layout.vp > 1, (pp - 1) / layout.vp, 0)
+    first = smaller(micro, pp + extra)
+    last = smaller(micro, choose(layout.vp > 1, pp - extra, 1))
+    tied = work.head_params == 0
+    own_head = 0 if tied else work.head_params
+    last_head = work.embedding_params if tied else work.head_params
+    counts = [greater(smaller(early - layers * before, layers), 0) for before in (0, 1, pp - 1)]
+    return (
+        Stage(
+            first_layers=counts[0],
+            rest_layers=layers - counts[0],
+            embedding=1,
+            edge=choose(staged, 0, 1),
+            head_params=choose(staged, 0, own_head),
+            flights=first,
+            loss=False,
+        ),
+        Stage(
+            first_layers=counts[1],
+            rest_layers=choose(staged, layers - counts[1], 0),
+            embedding=0,
+            edge=0,
+            head_params=0,
+            flights=smaller(micro, greater(first - 1, 1)),
+            loss=False,
+        ),
+        Stage(
+            first_layers=counts[2],
+            rest_layers=layers - counts[2],
+            embedding=choose(staged, 0, 1),
+            edge=1,
+            head_params=choose(staged, last_head, own_head),
+            flights=last,
+            loss=True,
+        ),
+    )
+
+
+def states_of(holding: Holding, layout: Layout, stage: Stage, *, gradient_bytes: float, state_bytes: float) -> dict[str, Lane]:
+    """Bytes of weights, gradients, fp32 masters and optimizer state, and of layers on their way from and to other replicas.
+
+    ZeRO shares out optimizer state and masters (1), gradients (2), weights (3) between dp · cp replicas, those of experts
+    between the replicas of an expert. What is on its way is never more than what was shared out.
+
+    Args:
+        gradient_bytes, state_bytes: per trained parameter.
+
+    Source: Rajbhandari et al. 2019, ZeRO (arXiv 1910.02054), section 5.
+    """
+    work, kernels, size = holding.work, holding.kernels, holding.element_bytes
+    trained = work.trained_params / work.params
+    first, rest = holding.first, holding.rest
+    tables = stage.embedding * work.embedding_params + stage.edge * holding.edge_params + stage.head_params
+    dense = (stage.of_layers(first.dense_params, rest.dense_params) + tables) / layout.tp
+    expert = stage.of_layers(first.expert_params, rest.expert_params) / layout.ep
+    replicas, three = layout.dp * layout.cp, layout.zero >= 3
+    cut = choose(three & (layout.shard > 0), layout.shard * layout.cp, replicas)
+    expert_cut = greater(layout.tp * cut / layout.ep, 1)
+
+    def held(from_stage: int) -> Lane:
+        sharded = layout.zero >= from_stage
+        return dense / choose(sharded, cut, 1) + expert / choose(sharded, expert_cut, 1)
+
+    masters = 4 * trained if kernels.masters and size < 4 else 0.0
+    stored = size if kernels.masters else 4 * trained + size * (1 - trained)
+    copies = 0.0 if kernels.masters or size >= 4 else size * trained
+    gradients = gradient_bytes * trained
+    layer = greater(
+        first.dense_params / layout.tp + first.expert_params / layout.ep, rest.dense_params / layout.tp + rest.expert_params / layout.ep
+    )
+    whole = dense + expert
+    gathered = smaller(GATHERED_LAYERS * layer * size, (stored + copies) * whole - stored * held(3))
+    reduced = smaller(layer * size, gradients * (whole - held(2)))
+    return {
+        "weights": stored * held(3) + copies * choose(three, 0, whole),
+        "gradients": gradients * held(2),
+        "master_weights": masters * held(1),
+        "optimizer": state_bytes * trained * held(1),
+        "gathered": choose(three, gathered, 0),
+        "reducing": choose(layout.zero >= 2, reduced, 0),
+    }

@@ -1,0 +1,169 @@
+"""What layers keep for backward: Korthikanti's formulas and PyTorch's own saved tensors, both to the byte."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from estimators.frozen import replace
+from estimators.hf_config import model_from_config
+from estimators.measured.model import gpt, llama
+from estimators.memory.device import device_memory
+from estimators.memory.holding import Holding, holding_of
+from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, Kernels
+from estimators.step_time.layout import Layout
+
+S, H, A, L, V = 2048, 6144, 64, 48, 51200
+"""Korthikanti et al. 2022 (arXiv 2205.05198), table 3: the 22B model; micro-batch 4, tensor parallel 8."""
+
+
+def activations(**layout: Any) -> float:
+    """Of the 22B model's layers on one device of the paper, the embedding's dropout mask left out as in table 2."""
+    found = device_memory(replace(classic(), first_end=replace(classic().first_end, outer=0.0)), Layout(**layout)).parts
+    return float(found["activations"])
+
+
+def classic() -> Holding:
+    return holding_of(gpt(L, H, A, 0, V, S), S, CLASSIC)
+
+
+@pytest.mark.parametrize(
+    ("layout", "per_layer"),
+    [
+        ({}, 34 + Fraction(5 * A * S, H)),  # equation 1
+        ({"tp": 8}, 10 + 3 + Fraction(5 * A * S, 8 * H)),  # equation 2
+        ({"tp": 8, "sequence_parallel": True}, (34 + Fraction(5 * A * S, H)) / 8),  # equation 4
+        ({"tp": 8, "recompute": "selective"}, 10 + 3),  # table 2
+        ({"tp": 8, "sequence_parallel": True, "recompute": "selective"}, Fraction(34, 8)),  # equation 6
+        ({"tp": 8, "recompute": "full"}, 2),  # table 2
+    ],
+)
+def test_activations_are_those_of_the_papers_equations_to_the_byte(layout: dict[str, Any], per_layer: Fraction) -> None:
+    assert activations(micro_batch=4, global_batch=4, **layout) == S * 4 * H * L * per_layer
+
+
+def test_the_first_stage_holds_as_many_micro_batches_as_stages() -> None:
+    # equation 5: with p stages the first holds p micro-batches of L / p layers, as much as L layers
+    whole = activations(global_batch=64)
+    assert activations(pp=8, global_batch=64) == whole
+    # section 4.2.3: interleaved in m chunks, 1 + (p - 1) / (p m) times as much
+    assert activations(pp=8, vp=2, global_batch=64) == pytest.approx(whole * (1 + 7 / 16), rel=1e-12)
+    # fewer micro-batches than stages cannot fill them
+    assert activations(pp=8, global_batch=2) == whole * 2 / 8
+
+
+def test_what_the_paper_adds_for_embedding_head_and_loss_is_there() -> None:
+    # section 4.3, p = 1 and sequence parallel: s·b·h·(p / L) mask bytes and 4·s·b·h·(1 + v / h), over t
+    parts = device_memory(classic(), Layout(tp=8, sequence_parallel=True)).parts
+    assert parts["logits"] == 4 * S * H * (1 + V / H) / 8
+    assert parts["activations"] - activations(tp=8, sequence_parallel=True) == S * H / 8
+
+
+WIDTH, HEADS, KV_HEADS, FFN, VOCAB, BATCH, SEQ = 64, 4, 2, 172, 500, 2, 32
+
+
+def saved_bytes(model: Any, autocast: bool) -> int:
+    """Bytes of distinct storages that autograd keeps for backward, the model's own weights left out."""
+    import torch
+
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept: dict[int, Any] = {}
+
+    def pack(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage  # held, so that no address is used twice
+        return tensor
+
+    ids = torch.arange(BATCH * SEQ).reshape(BATCH, SEQ) % VOCAB
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        model(ids, labels=ids, use_cache=False)
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def hf_llama(layers: int, attention: str) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=layers,
+        num_attention_heads=HEADS,
+        num_key_value_heads=KV_HEADS,
+        intermediate_size=FFN,
+        vocab_size=VOCAB,
+        attn_implementation=attention,
+    )
+    return LlamaForCausalLM(config).train()
+
+
+def hf_gpt2(layers: int, attention: str, dropout: float) -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        n_embd=WIDTH,
+        n_layer=layers,
+        n_head=HEADS,
+        vocab_size=VOCAB,
+        n_positions=SEQ,
+        attn_implementation=attention,
+        resid_pdrop=dropout,
+        embd_pdrop=dropout,
+        attn_pdrop=dropout,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return GPT2LMHeadModel(config).train()
+
+
+def kept_bytes(layers: int, kind: str, kernels: Kernels, dtype: str) -> float:
+    """Ours of the same: layers, ends, and of the loss the log-softmax in fp32 and one scalar."""
+    if kind == "llama":
+        model = llama(layers, WIDTH, HEADS, KV_HEADS, FFN, VOCAB, SEQ)
+    else:
+        fields = {"model_type": "gpt2", "n_embd": WIDTH, "n_layer": layers, "n_head": HEADS, "vocab_size": VOCAB, "n_positions": SEQ}
+        model = model_from_config(fields, name="gpt2")  # type: ignore[assignment]
+    held = holding_of(model, SEQ, kernels, dtype)
+    layer = held.rest.kept
+    per_sequence = layers * (layer.inner + layer.outer + layer.scores) + held.first_end.outer + held.last_end.outer + SEQ * VOCAB * 4
+    return BATCH * per_sequence + held.shared_bytes + 4
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_hugging_faces_llama_saves_what_is_said_to_the_byte(attention: str, dtype: str) -> None:
+    import torch
+
+    kernels = EAGER if attention == "sdpa" else replace(EAGER, fused_attention=False, widened_scores=True)
+    for layers in (1, 3):
+        model = hf_llama(layers, attention).to({"bf16": torch.bfloat16, "fp32": torch.float32}[dtype])
+        assert saved_bytes(model, autocast=False) == kept_bytes(layers, "llama", kernels, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+@pytest.mark.parametrize(("attention", "dropout"), [("sdpa", 0.0), ("eager", 0.0), ("eager", 0.1)])
+def test_hugging_faces_gpt2_saves_what_is_said_to_the_byte(attention: str, dropout: float, dtype: str) -> None:
+    import torch
+
+    size = {"bf16": 2, "fp32": 4}[dtype]  # of a dropout mask on the CPU; a GPU keeps one byte
+    kernels = replace(EAGER, fused_attention=attention == "sdpa", dropout_bytes=size if dropout else 0)
+    for layers in (1, 3):
+        model = hf_gpt2(layers, attention, dropout).to({"bf16": torch.bfloat16, "fp32": torch.float32}[dtype])
+        assert saved_bytes(model, autocast=False) == kept_bytes(layers, "gpt2", kernels, dtype)
+
+
+def test_under_autocast_llama_saves_what_is_said_and_copies_of_its_matrices() -> None:
+    model = hf_llama(2, "sdpa")
+    matrices = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name)
+    assert saved_bytes(model, autocast=True) == kept_bytes(2, "llama", AUTOCAST, "bf16") + 2 * matrices
+
+
+def test_the_coefficients_measured_of_llama_are_reproduced() -> None:
+    # Measured at b = 1, s = h = 1024, 8 heads, ffn / h = 2.6875, a vocabulary of 1,000, in bf16 with SDPA: 45.54 bytes per s·b·h and
+    # layer; 12.72 per s·v for all the rest: the final norm and the head's input, 8·h, weigh as much as v there, the loss alone is 4.
+    held = holding_of(llama(1, 1024, 8, 8, 2752, 1000, 1024), 1024, EAGER)
+    layer = held.rest.kept
+    assert (layer.inner + layer.outer) / 1024**2 == pytest.approx(45.54, abs=0.005)
+    rest = held.first_end.outer + held.last_end.outer + held.shared_bytes + 4 * 1024 * 1000
+    assert rest / (1024 * 1000) == pytest.approx(12.72, abs=0.01)
