@@ -108,6 +108,25 @@ def parse_flop_rate(text: str, name: str) -> float:
     return parse_float(match[1].replace(",", ""), name, minimum=0, maximum=1e9, exclusive_minimum=True) * scale
 
 
+def parse_byte_rate(text: str, name: str) -> float:
+    """Read a bandwidth such as ``50GB/s``, or ``400Gb/s`` in bits, in bytes per second.
+
+    >>> parse_byte_rate("50GB/s", "network"), parse_byte_rate("400Gb/s", "network")
+    (50000000000.0, 50000000000.0)
+    """
+    match = re.fullmatch(r"\s*(\d[\d.]*)\s*([kKMGT]?)(B|b|bit)/s\s*", text)
+    expected = "expected a bandwidth from 1MB/s to 100TB/s, such as 50GB/s, or 400Gb/s in bits"
+    if not match or len(text) > 40:
+        raise BadValueError(f"{name} {text[:40]!r} is not a bandwidth; {expected}")
+    try:
+        value = float(match[1]) * _DECIMAL[match[2].casefold()] / (1 if match[3] == "B" else 8)
+    except ValueError:
+        raise BadValueError(f"{name} {text[:40]!r} is not a bandwidth; {expected}") from None
+    if not MEGA <= value <= 100 * TERA:
+        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
+    return value
+
+
 def parse_duration(text: str, name: str) -> float:
     """Read a length of time such as ``14d``, ``36h`` or ``90min`` as seconds; a bare number is days.
 
