@@ -61,7 +61,7 @@ def whole_batch(tokens: int, *, seq_len: int, unit: int, given: bool) -> int:
     sequences = max(1, round(tokens / seq_len / unit)) * unit
     if given and abs(sequences * seq_len - tokens) > ROUNDING * tokens:
         raise BadValueError(
-            f"a global batch of {tokens:,} tokens is {tokens / seq_len:,.1f} sequences of {seq_len:,}, no multiple of "
+            f"a global batch of {tokens:,} tokens is {tokens / seq_len:,.4g} sequences of {seq_len:,}, no multiple of "
             f"dp x micro_batch = {unit:,}; the nearest that works: {sequences * seq_len:,} tokens"
         )
     return sequences

@@ -7,6 +7,7 @@ import functools
 from estimators import data
 from estimators.frozen import frozen
 from estimators.spec import Source
+from estimators.units import parse_carbon
 
 ELECTRICITY_COLUMNS = ("id", "value", "source", "url", "note")
 
@@ -21,9 +22,10 @@ class Figure:
 
 @functools.cache
 def _figures() -> dict[str, Figure]:
+    readers = {"power_share": lambda row: row.number("value"), "world_carbon": lambda row: parse_carbon(row.text("value"), "world_carbon")}
     return {
-        row.text("id"): Figure(
-            value=row.number("value"), source=Source(title=row.text("source"), url=row.text("url"), note=row.optional_text("note"))
+        row.text("id", choices=tuple(readers)): Figure(
+            value=readers[row.text("id")](row), source=Source(title=row.text("source"), url=row.text("url"), note=row.optional_text("note"))
         )
         for row in data.read_rows(data.file("electricity.csv"), ELECTRICITY_COLUMNS)
     }
@@ -39,9 +41,10 @@ def power_share() -> Figure:
 
 
 def world_carbon() -> Figure:
-    """Grams of CO2 equivalent per kilowatt-hour, the world's average.
+    """Kilograms of CO2 equivalent per joule of electricity, the world's average.
 
-    >>> world_carbon().value
-    473.0
+    >>> from estimators.units import format_carbon
+    >>> format_carbon(world_carbon().value)
+    '473 g CO2 per kWh'
     """
-    return _figures()["carbon_g_per_kwh"]
+    return _figures()["world_carbon"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from estimators.batch import usual_batch, whole_batch
+from estimators.batch import ROUNDING, UsualBatch, usual_batch, whole_batch
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.spec import Hardware, Model
+from estimators.spec import Hardware, Model, Workload
 from estimators.step_time.default_layout import default_layout, fits, needed_bytes
 from estimators.step_time.layout import Layout, layout_fields
 from estimators.step_time.legal import check_layout
@@ -18,7 +18,8 @@ from estimators.training import check_devices
 from estimators.units import DAY_S, HOUR_S
 from estimators.whole_run import Allowance, allowance
 
-JOULE_PER_KWH = 3.6e6
+MAX_UNCOVERED = 0.001
+"""Share of a model's forward FLOP that a prediction may leave out."""
 
 
 @frozen
@@ -104,26 +105,19 @@ class PredictedRun:
         return None if power_w is None else power_w * share * wall_s * self.prediction.layout.num_devices
 
 
-def co2_kg(energy_j: float, carbon_g_per_kwh: float) -> float:
-    """Kilograms of CO2 equivalent of so much electricity.
-
-    >>> co2_kg(3.6e9, 473)  # one megawatt-hour
-    473.0
-    """
-    return energy_j / JOULE_PER_KWH * carbon_g_per_kwh / 1000
-
-
 def predicted_run(model: Model, *, tokens: int, seq_len: int, hardware: Hardware, num_devices: int, setup: Setup | None = None) -> PredictedRun:
     """Predict a training from first principles; no utilisation is assumed.
 
     Raises:
-        BadValueError: devices out of range, a layout that does not multiply to them or that the model cannot be cut by, a batch
+        BadValueError: a model that is not covered, devices out of range, a layout that does not multiply to them or that the model cannot be cut by, a batch
             that does not divide, no peak for the dtype.
         DoesNotFitError: no layout was given and none fits.
         UnknownNameError: an unknown software.
     """
     setup = setup or Setup()
     check_devices(num_devices)
+    if reason := not_covered(model, seq_len):
+        raise BadValueError(f"{model.name} {reason}; no step of it is predicted")
     if setup.optimizer not in OPTIMIZER_BYTES:
         raise BadValueError(f"optimizer {setup.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
     work = work_of(model, seq_len)
@@ -146,11 +140,36 @@ def predicted_run(model: Model, *, tokens: int, seq_len: int, hardware: Hardware
         prediction=prediction,
         tokens=tokens,
         layout_chosen=not setup.layout,
-        batch_source="" if setup.batch_tokens else f"as {usual.model} was trained ({usual.batch_tokens:,} tokens; {usual.source})",
+        batch_source="" if setup.batch_tokens else _batch_source(usual, layout.global_batch * seq_len),
         needed_bytes=needed_bytes(work, layout, setup.optimizer),
         fits=fits(work, layout, prediction.machine, setup.optimizer),
         allowance=allowance(),
     )
+
+
+def _batch_source(usual: UsualBatch, taken_tokens: int) -> str:
+    """Whose batch is taken, and whether it had to be moved far."""
+    whose = f"as {usual.model} was trained: {usual.batch_tokens:,} tokens ({usual.source})"
+    moved = abs(taken_tokens / usual.batch_tokens - 1) > ROUNDING
+    return f"{whose}, moved to a whole number of sequences per replica" if moved else whose
+
+
+def not_covered(model: Model, seq_len: int) -> str:
+    """Why the cost model does not cover a model's step, in words that follow its name; empty where it does.
+
+    A scan's time is fitted on no measured row, and operations that it knows nothing of would be predicted to take no time.
+    """
+    try:
+        work = work_of(model, seq_len)
+    except BadValueError:
+        return "is no decoder with a head"
+    ops = model.ops(Workload(phase="train", seq_len=seq_len))
+    if any(op.kind == "scan" for op in ops):
+        return "has state-space scans, which no measured step covers"
+    counted = sum(op.count * op.flop for op in ops)
+    if abs(work.forward_flop(causal=False) - counted) > MAX_UNCOVERED * counted:
+        return "has products that step times do not cover, such as experts that run on every token"
+    return ""
 
 
 def _layout(work: Work, hardware: Hardware, num_devices: int, setup: Setup, batch_tokens: int) -> Layout:

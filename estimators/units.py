@@ -127,6 +127,15 @@ def parse_byte_rate(text: str, name: str) -> float:
     return value
 
 
+def parse_carbon(text: str, name: str) -> float:
+    """Read what electricity emits, in grams of CO2 per kilowatt-hour as grids publish it, as kilograms per joule.
+
+    >>> parse_carbon("360", "carbon")
+    1e-07
+    """
+    return parse_float(text, name, minimum=0, maximum=5000) / 1000 / (KILO * HOUR_S)
+
+
 def parse_duration(text: str, name: str) -> float:
     """Read a length of time such as ``14d``, ``36h`` or ``90min`` as seconds; a bare number is days.
 
@@ -252,6 +261,24 @@ def format_energy(joules: float, digits: int = 3) -> str:
     if joules < 3.6e5:
         return _scaled(joules, _SI, "J", digits)
     return _scaled(joules / HOUR_S, _SI, "Wh", digits)
+
+
+def format_mass(kilograms: float, digits: int = 3) -> str:
+    """A mass, in tonnes from a thousand kilograms on.
+
+    >>> format_mass(12.3), format_mass(45_600)
+    ('12.3 kg', '45.6 t')
+    """
+    return f"{_significant(kilograms, digits)} kg" if _rounded(kilograms, digits) < 1000 else f"{_significant(kilograms / 1000, digits)} t"
+
+
+def format_carbon(kg_per_j: float, digits: int = 3) -> str:
+    """What electricity emits, as grids publish it.
+
+    >>> format_carbon(1e-07)
+    '360 g CO2 per kWh'
+    """
+    return f"{_significant(kg_per_j * 1000 * KILO * HOUR_S, digits)} g CO2 per kWh"
 
 
 def format_fraction(fraction: float, digits: int = 3) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli import arguments
 from estimators.errors import BadValueError
-from estimators.units import parse_byte_rate, parse_float
+from estimators.units import parse_byte_rate, parse_carbon
 
 if TYPE_CHECKING:
     from estimators.predicted_run import Setup
@@ -16,13 +16,12 @@ NAMES = ("layout", "global_batch", "software", "optimizer", "network", "carbon")
 """Every option here; None unless given."""
 
 MAX_BATCH_TOKENS = 10**10
-MAX_CARBON_G_PER_KWH = 5000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--layout, --global-batch, --software, --optimizer, --network, --carbon."""
     group = parser.add_argument_group("the step, which is predicted where --gpus is given and --utilization is not")
-    group.add_argument("--layout", metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else the least cut that fits")
+    group.add_argument("--layout", type=_layout, metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else one that fits is chosen")
     group.add_argument(
         "--global-batch",
         type=arguments.count("global-batch", maximum=MAX_BATCH_TOKENS),
@@ -33,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
     group.add_argument("--network", type=_network, metavar="RATE", help="per device and direction, such as 50GB/s; else the usual one")
     group.add_argument("--carbon", type=_carbon, metavar="G", help="grams of CO2 per kWh; else the world's average")
+
+
+def _layout(text: str) -> str:
+    if not text.strip():
+        raise BadValueError("layout is empty; expected for example tp=2,pp=1,zero=3,micro_batch=2, or no --layout")
+    return text
 
 
 def _software(text: str) -> str:
@@ -54,7 +59,7 @@ def _network(text: str) -> float:
 
 
 def _carbon(text: str) -> float:
-    return parse_float(text, "carbon", minimum=0, maximum=MAX_CARBON_G_PER_KWH)
+    return parse_carbon(text, "carbon")
 
 
 def given(args: argparse.Namespace) -> list[str]:

@@ -1,4 +1,4 @@
-"""A layout where none was given: as little cut as memory allows. A rule of thumb, no search."""
+"""A layout where none was given: what fits and is cut as little as helps. Rules of thumb, no search by predicted time."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ USABLE = 0.9
 
 MAX_MICRO_BATCH = 8
 
+RECOMPUTED = 4 / 3
+"""A step whose forward pass is run twice, over one where it is run once: backward costs two."""
+
+SPLIT_LOSS = 0.04
+"""What every doubling of tensor or context parallelism loses, as a rule of thumb for choosing; the prediction itself says more."""
+
 LEAST_SEQUENCE = 4096
 """Tokens that context parallelism leaves a device at least."""
 
@@ -56,27 +62,33 @@ def fits(work: Work, layout: Layout, machine: Machine, optimizer: str = "adamw")
 
 
 def default_layout(work: Work, machine: Machine, num_devices: int, global_batch: int, *, optimizer: str = "adamw") -> Layout:
-    """The least cut that fits: the sequence whole, fewest stages, least tensor parallelism within the domain, fewest ways of experts.
+    """The cut that fits and loses least to its bubble, to recomputation and to being cut, by rule of thumb; ZeRO-1.
 
-    ZeRO-1, and sequence parallelism beside tensor parallelism.
-
-    With the cut that lets full recomputation fit, the least recomputation that fits is taken, and without a pipeline the
-    largest micro-batch up to 8. The batch becomes the nearest multiple of the replicas.
+    Sequence parallelism goes with tensor parallelism; without a pipeline the micro-batch grows to 8 where it fits. The batch
+    becomes the nearest multiple of the replicas.
 
     Raises:
         DoesNotFitError: no such cut on so many devices; names the memory that the least one needs.
     """
-    least = float("inf")
+    least, best, best_loss = float("inf"), None, float("inf")
     for layout in _cuts(work, machine, num_devices, global_batch):
-        least = min(least, needed_bytes(work, layout, optimizer))
-        if fits(work, layout, machine, optimizer):
-            return _eased(work, layout, machine, optimizer)
+        held = needed_bytes(work, layout, optimizer)
+        least = min(least, held)
+        if held <= USABLE * machine.memory_bytes and (loss := _loss(layout)) < best_loss:
+            best, best_loss = layout, loss
+    if best is not None:
+        return _widened(work, best, machine, optimizer)
     raise DoesNotFitError(
         f"no layout of {num_devices:,} devices was found that holds the training: the least needs {format_bytes(least)} per device of "
         f"{format_bytes(machine.memory_bytes)}; give more --gpus, a shorter --seq-len, or a --layout of your own"
-        if least < float("inf")
-        else f"no layout of {num_devices:,} devices divides the model: give a power of two as --gpus, or a --layout of your own"
     )
+
+
+def _loss(layout: Layout) -> float:
+    """Time over that of an uncut step: the bubble of 1F1B, (p - 1) / m; a forward pass of three again; a little for every halving."""
+    again = RECOMPUTED if layout.full else 1.0
+    cuts = (layout.tp * layout.cp).bit_length() - 1
+    return again * (1 + (layout.pp - 1) / layout.num_micro_batches) * (1 + SPLIT_LOSS * cuts)
 
 
 def _powers(most: int) -> list[int]:
@@ -89,18 +101,13 @@ def _cuts(work: Work, machine: Machine, num_devices: int, global_batch: int) -> 
             for tp in (t for t in _powers(machine.domain) if work.heads % t == 0 and num_devices % (t * pp * cp) == 0):
                 dp = num_devices // (tp * pp * cp)
                 batch = max(1, round(global_batch / dp)) * dp
-                whole = Layout(tp=tp, pp=pp, cp=cp, dp=dp, zero=1, recompute="full", sequence_parallel=tp > 1, global_batch=batch)
+                whole = Layout(tp=tp, pp=pp, cp=cp, dp=dp, zero=1, sequence_parallel=tp > 1, global_batch=batch)
                 for ep in (x for x in _powers(work.experts) if work.experts % x == 0 and (tp * cp * dp) % x == 0):
-                    yield replace(whole, ep=ep)
+                    yield from (replace(whole, ep=ep, recompute=mode) for mode in ("none", "full"))
 
 
-def _eased(work: Work, layout: Layout, machine: Machine, optimizer: str) -> Layout:
-    """The same cut with the least recomputation, and with the largest micro-batch that then fits."""
-    layout = next(
-        kept
-        for mode in ("none", "full")
-        if fits(work, kept := replace(layout, recompute=mode), machine, optimizer) or mode == "full"
-    )
+def _widened(work: Work, layout: Layout, machine: Machine, optimizer: str) -> Layout:
+    """Without a pipeline, the largest micro-batch that fits."""
     if layout.pp > 1:
         return layout
     sizes = [m for m in _powers(MAX_MICRO_BATCH) if layout.global_batch % (layout.dp * m) == 0]

@@ -154,11 +154,13 @@ def layout_fields(text: str, *, num_devices: int) -> dict[str, Any]:
     ways = 1
     for name in ("tp", "pp", "cp"):
         ways *= _at_least_one(name, found.get(name, 1))
-    dp = found.setdefault("dp", max(1, num_devices // ways))
-    if not isinstance(dp, int) or ways * dp != num_devices:
+    stated = "dp" in found
+    dp = _at_least_one("dp", found.setdefault("dp", max(1, num_devices // ways)))
+    if ways * dp != num_devices:
+        nearest = ways * dp if stated else max(1, round(num_devices / ways)) * ways
         raise BadValueError(
-            f"tp x pp x cp x dp of {text!r} is {ways} x {dp} and does not multiply to {num_devices:,} devices; "
-            f"the nearest number of devices that works: {max(1, round(num_devices / ways)) * ways:,}"
+            f"tp x pp x cp x dp of {text[:80]!r} is {ways} x {dp} and does not multiply to {num_devices:,} devices; "
+            f"the nearest number of devices that works: {nearest:,}"
         )
     return found
 
