@@ -22,13 +22,16 @@ class Figure:
 
 @functools.cache
 def _figures() -> dict[str, Figure]:
-    readers = {"power_share": lambda row: row.number("value"), "world_carbon": lambda row: parse_carbon(row.text("value"), "world_carbon")}
-    return {
-        row.text("id", choices=tuple(readers)): Figure(
-            value=readers[row.text("id")](row), source=Source(title=row.text("source"), url=row.text("url"), note=row.optional_text("note"))
-        )
-        for row in data.read_rows(data.file("electricity.csv"), ELECTRICITY_COLUMNS)
-    }
+    return {row.text("id"): _figure(row) for row in data.read_rows(data.file("electricity.csv"), ELECTRICITY_COLUMNS)}
+
+
+def _figure(row: data.Row) -> Figure:
+    """One row: a share as it is, a grid's grams per kilowatt-hour in base units."""
+    share = row.text("id", choices=("power_share", "world_carbon")) == "power_share"
+    return Figure(
+        value=row.number("value") if share else parse_carbon(row.text("value"), "world_carbon"),
+        source=Source(title=row.text("source"), url=row.text("url"), note=row.optional_text("note")),
+    )
 
 
 def power_share() -> Figure:

@@ -8,8 +8,8 @@ from estimators.frozen import frozen
 from estimators.spec import Hardware, Model, Workload
 from estimators.step_time.default_layout import default_layout, fits, needed_bytes
 from estimators.step_time.layout import Layout, layout_fields
-from estimators.step_time.legal import check_layout
 from estimators.step_time.ledger import OPTIMIZER_BYTES
+from estimators.step_time.legal import check_layout
 from estimators.step_time.machine import machine_of
 from estimators.step_time.prediction import Prediction, predict
 from estimators.step_time.software import DEFAULT_STACK
@@ -105,12 +105,14 @@ class PredictedRun:
         return None if power_w is None else power_w * share * wall_s * self.prediction.layout.num_devices
 
 
-def predicted_run(model: Model, *, tokens: int, seq_len: int, hardware: Hardware, num_devices: int, setup: Setup | None = None) -> PredictedRun:
+def predicted_run(
+    model: Model, *, tokens: int, seq_len: int, hardware: Hardware, num_devices: int, setup: Setup | None = None
+) -> PredictedRun:
     """Predict a training from first principles; no utilisation is assumed.
 
     Raises:
-        BadValueError: a model that is not covered, devices out of range, a layout that does not multiply to them or that the model cannot be cut by, a batch
-            that does not divide, no peak for the dtype.
+        BadValueError: a model that is not covered, devices out of range, a layout that does not multiply to them or that the model
+            cannot be cut by, a batch that does not divide, no peak for the dtype.
         DoesNotFitError: no layout was given and none fits.
         UnknownNameError: an unknown software.
     """

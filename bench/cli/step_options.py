@@ -21,7 +21,9 @@ MAX_BATCH_TOKENS = 10**10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--layout, --global-batch, --software, --optimizer, --network, --carbon."""
     group = parser.add_argument_group("the step, which is predicted where --gpus is given and --utilization is not")
-    group.add_argument("--layout", type=_layout, metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else one that fits is chosen")
+    group.add_argument(
+        "--layout", type=_layout, metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else one that fits is chosen"
+    )
     group.add_argument(
         "--global-batch",
         type=arguments.count("global-batch", maximum=MAX_BATCH_TOKENS),

@@ -111,4 +111,6 @@ def _widened(work: Work, layout: Layout, machine: Machine, optimizer: str) -> La
     if layout.pp > 1:
         return layout
     sizes = [m for m in _powers(MAX_MICRO_BATCH) if layout.global_batch % (layout.dp * m) == 0]
-    return max((wider for m in sizes if fits(work, wider := replace(layout, micro_batch=m), machine, optimizer)), key=lambda w: w.micro_batch)
+    return max(
+        (wider for m in sizes if fits(work, wider := replace(layout, micro_batch=m), machine, optimizer)), key=lambda w: w.micro_batch
+    )

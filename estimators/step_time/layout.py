@@ -143,14 +143,14 @@ def layout_fields(text: str, *, num_devices: int) -> dict[str, Any]:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         key, separator, value = part.partition("=")
         if not separator or key.strip() not in _KEYS:
-            raise BadValueError(f"layout part {part!r} is unknown; expected KEY=VALUE with one of: {', '.join(sorted(_KEYS))}")
+            raise BadValueError(f"layout part {part[:60]!r} is unknown; expected KEY=VALUE with one of: {', '.join(sorted(_KEYS))}")
         name = _KEYS[key.strip()]
         if name in ("recompute", "schedule"):
             found[name] = value.strip()
         elif value.strip().isascii() and value.strip().isdigit() and len(value.strip()) <= MAX_DIGITS:
             found[name] = bool(int(value)) if name == "sequence_parallel" else int(value)
         else:
-            raise BadValueError(f"layout part {part!r}: expected a whole number after {key.strip()}=")
+            raise BadValueError(f"layout part {part[:60]!r}: expected a whole number after {key.strip()}=")
     ways = 1
     for name in ("tp", "pp", "cp"):
         ways *= _at_least_one(name, found.get(name, 1))

@@ -8,6 +8,9 @@ from estimators.errors import BadValueError
 from estimators.step_time.layout import Layout
 from estimators.step_time.work import Work
 
+OWN_CHUNKS = 2
+"""Chunks without a layer: the embedding's and the head's, as 126 layers are run in 16 x 8 of them (arXiv 2407.21783, section 3.3.2)."""
+
 
 def check_layout(layout: Layout, work: Work) -> None:
     """Demand that the model can be cut so.
@@ -18,7 +21,7 @@ def check_layout(layout: Layout, work: Work) -> None:
     """
     if work.heads and work.heads % layout.tp:
         raise BadValueError(f"tp={layout.tp} does not divide {work.heads} attention heads; {_near(layout.tp, _divisors(work.heads))}")
-    if layout.pp * layout.vp > work.layers:
+    if layout.pp > work.layers or layout.pp * layout.vp > work.layers + OWN_CHUNKS:
         raise BadValueError(
             f"pp={layout.pp} x vp={layout.vp} needs {layout.pp * layout.vp} layers and the model has {work.layers}; expected at most that"
         )

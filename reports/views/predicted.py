@@ -169,7 +169,9 @@ def claim_note(run: PredictedRun, claimed_s: float) -> str:
     low_s, _, high_s = run.whole_s
     span = f"{format_duration(low_s)} to {format_duration(high_s)} with the least and the most that whole runs added"
     claim = f"The claimed {format_duration(claimed_s)}"
-    steady = f"steady steps are predicted to take {format_duration(run.wall_s)} ({format_duration(run.low_s)} to {format_duration(run.high_s)})"
+    steady = (
+        f"steady steps are predicted to take {format_duration(run.wall_s)} ({format_duration(run.low_s)} to {format_duration(run.high_s)})"
+    )
     if claimed_s < low_s:
         return f"{claim} are less than the prediction allows, and it disagrees: {steady}, {span}."
     if claimed_s > high_s:
