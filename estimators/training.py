@@ -78,7 +78,8 @@ def check_utilization(utilization: float) -> None:
         raise BadValueError(f"utilization {utilization:g} is out of range; expected a fraction of peak above 0 and up to 1, such as 0.4")
 
 
-def _check_devices(num_devices: int) -> None:
+def check_devices(num_devices: int) -> None:
+    """Demand a number of devices in range. Raises BadValueError."""
     if not 1 <= num_devices <= MAX_DEVICES:
         raise BadValueError(f"{num_devices:,} devices is out of range; expected a whole number from 1 to {MAX_DEVICES:,}")
 
@@ -105,7 +106,7 @@ def training_run(
         UnknownNameError: no such convention.
     """
     check_utilization(utilization)
-    _check_devices(num_devices)
+    check_devices(num_devices)
     flop = training_flop(model, tokens, seq_len)
     counted = counted_as if counted_as == "6nd" else convention(counted_as).name
     gpu_seconds = flop[counted] / (hardware.peak(dtype) * utilization)
@@ -136,7 +137,7 @@ def implied_utilization(
     >>> round(implied_utilization(312 * 10**12 * 86400, hardware=a100, num_devices=2, wall_s=86400), 12)
     0.5
     """
-    _check_devices(num_devices)
+    check_devices(num_devices)
     implied = flop / (num_devices * wall_s * hardware.peak(dtype))
     if implied > 1 and not allow_above_peak:
         raise PhysicsError(

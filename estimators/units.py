@@ -108,6 +108,34 @@ def parse_flop_rate(text: str, name: str) -> float:
     return parse_float(match[1].replace(",", ""), name, minimum=0, maximum=1e9, exclusive_minimum=True) * scale
 
 
+def parse_byte_rate(text: str, name: str) -> float:
+    """Read a bandwidth such as ``50GB/s``, or ``400Gb/s`` in bits, in bytes per second.
+
+    >>> parse_byte_rate("50GB/s", "network"), parse_byte_rate("400Gb/s", "network")
+    (50000000000.0, 50000000000.0)
+    """
+    match = re.fullmatch(r"\s*(\d[\d.]*)\s*([kKMGT]?)(B|b|bit)/s\s*", text)
+    expected = "expected a bandwidth from 1MB/s to 100TB/s, such as 50GB/s, or 400Gb/s in bits"
+    if not match or len(text) > 40:
+        raise BadValueError(f"{name} {text[:40]!r} is not a bandwidth; {expected}")
+    try:
+        value = float(match[1]) * _DECIMAL[match[2].casefold()] / (1 if match[3] == "B" else 8)
+    except ValueError:
+        raise BadValueError(f"{name} {text[:40]!r} is not a bandwidth; {expected}") from None
+    if not MEGA <= value <= 100 * TERA:
+        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
+    return value
+
+
+def parse_carbon(text: str, name: str) -> float:
+    """Read what electricity emits, in grams of CO2 per kilowatt-hour as grids publish it, as kilograms per joule.
+
+    >>> parse_carbon("360", "carbon")
+    1e-07
+    """
+    return parse_float(text, name, minimum=0, maximum=5000) / 1000 / (KILO * HOUR_S)
+
+
 def parse_duration(text: str, name: str) -> float:
     """Read a length of time such as ``14d``, ``36h`` or ``90min`` as seconds; a bare number is days.
 
@@ -233,6 +261,24 @@ def format_energy(joules: float, digits: int = 3) -> str:
     if joules < 3.6e5:
         return _scaled(joules, _SI, "J", digits)
     return _scaled(joules / HOUR_S, _SI, "Wh", digits)
+
+
+def format_mass(kilograms: float, digits: int = 3) -> str:
+    """A mass, in tonnes from a thousand kilograms on.
+
+    >>> format_mass(12.3), format_mass(45_600)
+    ('12.3 kg', '45.6 t')
+    """
+    return f"{_significant(kilograms, digits)} kg" if _rounded(kilograms, digits) < 1000 else f"{_significant(kilograms / 1000, digits)} t"
+
+
+def format_carbon(kg_per_j: float, digits: int = 3) -> str:
+    """What electricity emits, as grids publish it.
+
+    >>> format_carbon(1e-07)
+    '360 g CO2 per kWh'
+    """
+    return f"{_significant(kg_per_j * 1000 * KILO * HOUR_S, digits)} g CO2 per kWh"
 
 
 def format_fraction(fraction: float, digits: int = 3) -> str:

@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTHING = ["-c", "pass"]
 ESTIMATE = shlex.split("-m bench estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --utilization 0.45")
+PREDICT = shlex.split("-m bench estimate --model llama-2-7b --tokens 2T --hardware a100-sxm4-80gb --gpus 512")
 SHOW = {
     "llama-3.1-405b": shlex.split("-m bench show --model llama-3.1-405b --seq-len 512 --format json"),
     "deepseek-v3": shlex.split("-m bench show --model deepseek-v3 --seq-len 512"),
@@ -37,7 +38,7 @@ def python(tmp_path: Path) -> Callable[[list[str]], float]:
         subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, check=True)
         return time.perf_counter() - start_s
 
-    for words in (NOTHING, ESTIMATE, *SHOW.values()):
+    for words in (NOTHING, ESTIMATE, PREDICT, *SHOW.values()):
         run(words)
     return run
 
@@ -57,6 +58,10 @@ def ratio_to_bare(benchmark: Any, python: Callable[[list[str]], float], words: l
 
 def test_estimate_costs_at_most_four_bare_pythons(benchmark: Any, python: Callable[[list[str]], float]) -> None:
     assert ratio_to_bare(benchmark, python, ESTIMATE) <= 4
+
+
+def test_a_predicted_training_costs_at_most_five_bare_pythons(benchmark: Any, python: Callable[[list[str]], float]) -> None:
+    assert ratio_to_bare(benchmark, python, PREDICT) <= 5
 
 
 @pytest.mark.parametrize("model", SHOW)

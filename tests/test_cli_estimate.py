@@ -88,8 +88,8 @@ def test_the_convention_scales_the_days_and_nothing_else(answer: Any) -> None:
 
 
 class TestUtilization:
-    def test_without_one_the_published_range_is_used_and_named(self, answer: Any) -> None:
-        body = answer(*GPT3_ON_A100)
+    def test_without_one_and_without_devices_the_published_range_is_used_and_named(self, answer: Any) -> None:
+        body = answer(*GPT3, "--hardware", "a100-sxm4-80gb")
         shares = [row["utilization_fraction"] for row in body["rows"]]
         assert [row["scenario"] for row in body["rows"]] == ["low", "median", "high"]
         assert 0 < shares[0] < shares[1] < shares[2] < 1
@@ -97,7 +97,7 @@ class TestUtilization:
         assert "published_runs.csv" in body["utilization_source"]
 
     def test_more_utilization_is_never_slower(self, answer: Any) -> None:
-        days = [row["gpu_days"] for row in answer(*GPT3_ON_A100)["rows"]]
+        days = [row["gpu_days"] for row in answer(*GPT3, "--hardware", "a100-sxm4-80gb")["rows"]]
         assert days == sorted(days, reverse=True)
 
     def test_percent_and_fraction_are_the_same(self, answer: Any) -> None:

@@ -152,6 +152,24 @@ def test_what_is_said_of_phi_2_follows_from_its_card(capsys: pytest.CaptureFixtu
     assert f"{later:.0f} %" == "60 %"
 
 
+PLAN = "estimate --model llama-3-8b --tokens 2T --hardware h100-sxm5-80gb --gpus 256 --global-batch 4M"
+
+
+def test_what_is_said_of_the_fortnight_follows_from_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"$ python -m bench {PLAN}\n" in README
+    facts = answer(PLAN, capsys)
+    # "the slow end of the interval still leaves time for what the run in the middle of the list lost"
+    assert facts["days_high"] * (1 + facts["allowance_median_fraction"]) < 14
+    # "A run that went as badly as OPT-175B's ... would take the whole fortnight and more"
+    (worst,) = (row for row in facts["allowance"]["rows"] if row["run"] == "OPT-175B")
+    assert worst["wall_days"] > 14
+    # "little is left to hide in communication, so more bandwidth buys little, and a lower precision much"
+    exposed = sum(seconds for part, seconds in facts["ledger"].items() if part.endswith("_comm"))
+    assert exposed < 0.1 * facts["step_time_s"]
+    assert answer(f"{PLAN} --network 400GB/s", capsys)["days"] > 0.95 * facts["days"]
+    assert answer(f"{PLAN} --dtype fp8", capsys)["days"] < 0.8 * facts["days"]
+
+
 def test_the_range_of_published_runs_is_as_wide_as_said(capsys: pytest.CaptureFixture[str]) -> None:
     low, _, high = (
         row["utilization_fraction"] for row in answer("estimate --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb", capsys)["rows"]

@@ -119,9 +119,7 @@ def add_dtype(parser: argparse._ActionsContainer) -> None:
 
 def add_utilization(parser: argparse._ActionsContainer, counted_as: tuple[str, ...]) -> None:
     """--utilization, the convention that it is counted under, and --price."""
-    parser.add_argument(
-        "--utilization", type=utilization, metavar="SHARE", help="of dense peak, such as 0.45 or 45%%; else the range of published runs"
-    )
+    parser.add_argument("--utilization", type=utilization, metavar="SHARE", help="of dense peak, such as 0.45 or 45%%; else predicted")
     parser.add_argument("--convention", type=convention(counted_as), default="full", metavar="NAME", help=", ".join(counted_as))
     parser.add_argument("--price", type=price, metavar="USD", help="per device and hour; else the range of quotes seen")
 

@@ -1,5 +1,6 @@
-"""One training run on several kinds of device, side by side.
+"""One training run on several kinds of device, side by side: predicted with --gpus, at a utilization otherwise.
 
+python -m bench compare-hardware --model llama-3-8b --tokens 1T --hardware all --gpus 64
 python -m bench compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb,h200-sxm-141gb --utilization 0.4
 """
 
@@ -8,7 +9,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from bench.cli import arguments, output
+from bench.cli import arguments, output, step_options
+from bench.cli import estimate_predicted as predicted
 from bench.cli.estimate_training import make_study
 from estimators.errors import BadValueError
 from estimators.estimate import estimate
@@ -25,37 +27,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_model(parser)
     group = parser.add_argument_group("the training")
     group.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", required=True, help="tokens (or samples), such as 300B")
-    group.add_argument("--hardware", metavar="ID,ID,...", required=True, help="devices, separated by commas: python -m bench list hardware")
+    group.add_argument(
+        "--hardware",
+        metavar="ID,ID,...",
+        required=True,
+        help="devices, separated by commas: python -m bench list hardware; all: those with a measured matmul ceiling",
+    )
     group.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="of each kind, for the wall time")
     arguments.add_utilization(group, COUNTED_AS)
     arguments.add_sequence(group)
     arguments.add_dtype(group)
+    step_options.add_arguments(parser)
     group.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
     output.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare."""
-    names = list(dict.fromkeys(name.strip() for name in args.hardware.split(",") if name.strip()))
+    names = _names(args)
     if not 1 <= len(names) <= MAX_CANDIDATES:
         raise BadValueError(
             f"--hardware {args.hardware[:40]!r} names {len(names)} devices; expected 1 to {MAX_CANDIDATES}, separated by commas"
         )
     model, entry = arguments.load_model(args)
     params_text = entry.published_params_text if entry else ""
+    if why := predicted.why_not(args, model):
+        step_options.refuse(args, why)
+        output.emit(_at_a_utilization(args, model, names, params_text), args)
+    else:
+        from bench.cli.compare_predicted import tables
+
+        output.emit(tables(args, model, names, params_text), args)
+    return 0
+
+
+def _names(args: argparse.Namespace) -> list[str]:
+    if args.hardware.strip() == "all":
+        from estimators.step_time.machine import ceilings
+
+        return list(dict.fromkeys(hardware_id for hardware_id, dtype in ceilings() if dtype == args.dtype))
+    return list(dict.fromkeys(name.strip() for name in args.hardware.split(",") if name.strip()))
+
+
+def _at_a_utilization(args: argparse.Namespace, model: Model, names: list[str], params_text: str) -> list[Table]:
     candidates = [_candidate(args, model, arguments.load_hardware(name), params_text) for name in names]
     answered = [candidate for candidate in candidates if candidate.study]
     if not answered:
         raise BadValueError(
             "; ".join(f"{candidate.hardware.id}: {candidate.reason}" for candidate in candidates) + "; give another --dtype"
         )
-    tables = [training_table(candidates)]
+    return [training_table(candidates), *holding(answered), *_explained(args, answered)]
+
+
+def holding(answered: list[Candidate]) -> list[Table]:
+    """What each device holds, where the model has sequences."""
     study = answered[0].study
     assert study is not None
-    if study.item == "token":
-        tables.append(holding_table(answered, seq_len=study.seq_len, context_len=_context(study.seq_len)))
-    output.emit([*tables, *_explained(args, answered)], args)
-    return 0
+    return [holding_table(answered, seq_len=study.seq_len, context_len=_context(study.seq_len))] if study.item == "token" else []
 
 
 def _context(seq_len: int) -> int:
@@ -65,9 +93,13 @@ def _context(seq_len: int) -> int:
 def _candidate(args: argparse.Namespace, model: Model, hardware: Hardware, params_text: str) -> Candidate:
     if args.dtype not in hardware.peak_flop_per_s:
         return Candidate(hardware=hardware, study=None, reason=f"no dense {args.dtype} peak; it has {', '.join(hardware.peak_flop_per_s)}")
-    study = make_study(args, model, hardware, params_text=params_text)
-    candidate = Candidate(hardware=hardware, study=study)
-    if study.item == "sample":
+    return with_steps(args, Candidate(hardware=hardware, study=make_study(args, model, hardware, params_text=params_text)))
+
+
+def with_steps(args: argparse.Namespace, candidate: Candidate) -> Candidate:
+    """The candidate with one prefill and one decode step, for the bounds; as it is where the model has no sequences."""
+    study, hardware = candidate.study, candidate.hardware
+    if study is None or study.item == "sample":
         return candidate
     return dataclasses.replace(
         candidate,

@@ -1,6 +1,7 @@
 """What a training run, or a single step, costs.
 
-A training run:  python -m bench estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --utilization 0.45
+A training run:  python -m bench estimate --model llama-2-7b --tokens 2T --hardware a100-sxm4-80gb --gpus 512
+At a given MFU:  python -m bench estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --utilization 0.45
 A claim:         python -m bench estimate --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 14
 A budget:        python -m bench estimate --model llama-3-8b --hardware h100-sxm5-80gb --budget-usd 1M
 A deadline:      python -m bench estimate --model llama-3-8b --tokens 1T --hardware h100-sxm5-80gb --deadline 30d
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, output
+from bench.cli import arguments, output, step_options
 from estimators.training import COUNTED_AS, MAX_DEVICES
 
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--hardware", metavar="ID", help="a device: python -m bench list hardware")
     training.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="number of devices")
     arguments.add_utilization(training, COUNTED_AS)
+    step_options.add_arguments(parser)
     asked = parser.add_argument_group("the other way round")
     asked.add_argument("--days", type=arguments.duration("days"), metavar="TIME", help="claimed wall time: what utilization does it imply?")
     asked.add_argument("--deadline", type=arguments.duration("deadline"), metavar="TIME", help="how many devices finish within it?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments
+from bench.cli import arguments, step_options
 from estimators.conventions import CONVENTIONS
 from estimators.errors import BadValueError
 from estimators.estimate import estimate
@@ -30,6 +30,7 @@ def tables(args: argparse.Namespace) -> list[Table]:
     for name in ("gpus", "utilization", "price"):
         if getattr(args, name) is not None:
             raise BadValueError(f"--{name} belongs to a training run: add --tokens, or leave it out for single steps")
+    step_options.refuse(args, "add --tokens, --hardware and --gpus")
     if args.convention not in CONVENTIONS:
         raise BadValueError(f"--convention {args.convention} counts whole trainings: add --tokens, or take one of {', '.join(CONVENTIONS)}")
     model, entry = arguments.load_model(args)

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments
+from bench.cli import estimate_predicted as predicted
 from estimators.errors import BadValueError
 from estimators.estimate import count_params
 from estimators.rules import rules
@@ -17,6 +18,7 @@ from reports.views.study import PriceRange, Study, price_range, range_source
 from reports.views.training import answer_table, flop_table
 
 if TYPE_CHECKING:
+    from estimators.predicted_run import PredictedRun
     from estimators.spec import Hardware, Model
 
 STEP_OPTIONS = ("batch", "prompt_tokens", "new_tokens", "num_beams")
@@ -32,10 +34,13 @@ def tables(args: argparse.Namespace) -> list[Table]:
     _check(args)
     model, entry = arguments.load_model(args)
     hardware = arguments.load_hardware(args.hardware) if args.hardware else None
-    study = make_study(args, model, hardware, params_text=entry.published_params_text if entry else "")
+    params_text = entry.published_params_text if entry else ""
+    run = predicted.predict(args, model, hardware)
+    study = make_study(args, model, hardware, params_text=params_text, run=run)
     found = [*_asked(args, study)]
     if args.tokens is not None:
-        found += [answer_table(study), flop_table(study.training_flop, study.tokens, study.item), *_rules(study)]
+        answer = predicted.tables(args, study, run) if run else [answer_table(study)]
+        found += [*answer, flop_table(study.training_flop, study.tokens, study.item), *_rules(study)]
     if args.explain:
         found.append(_explanation(args, study, found))
     return arguments.with_all_facts(found)
@@ -71,15 +76,24 @@ def _check(args: argparse.Namespace) -> None:
         raise BadValueError("--deadline needs to know how much is trained: add --tokens")
 
 
-def make_study(args: argparse.Namespace, model: Model, hardware: Hardware | None, *, params_text: str) -> Study:
+def make_study(
+    args: argparse.Namespace, model: Model, hardware: Hardware | None, *, params_text: str, run: PredictedRun | None = None
+) -> Study:
     """What was asked for, and a run at each utilisation; without --tokens, of one sequence.
+
+    Args:
+        run: what is predicted; its share of peak is then the one utilisation.
 
     Raises:
         BadValueError: no peak for the dtype, or a sequence that the model has no positions for.
     """
     seq_len = arguments.sequence_length(model, args.seq_len)
     tokens = args.tokens or seq_len
-    shares, labels, said_by = _utilizations(args, hardware) if hardware else ((), (), "")
+    flop = training_flop(model, tokens, seq_len)
+    if run is not None:
+        shares, labels, said_by = predicted.utilization(run, flop[args.convention], args.dtype)
+    else:
+        shares, labels, said_by = _utilizations(args, model, hardware) if hardware else ((), (), "")
     price, reason = _price(args, hardware) if hardware else (None, "")
     return Study(
         model=model,
@@ -91,7 +105,7 @@ def make_study(args: argparse.Namespace, model: Model, hardware: Hardware | None
         seq_len_given=args.seq_len is not None,
         dtype=args.dtype,
         convention=args.convention,
-        training_flop=training_flop(model, tokens, seq_len),
+        training_flop=flop,
         hardware=hardware,
         num_devices=args.gpus,
         runs=tuple(
@@ -115,13 +129,16 @@ def make_study(args: argparse.Namespace, model: Model, hardware: Hardware | None
     )
 
 
-def _utilizations(args: argparse.Namespace, hardware: Hardware) -> tuple[tuple[float, ...], tuple[str, ...], str]:
+def _utilizations(args: argparse.Namespace, model: Model, hardware: Hardware) -> tuple[tuple[float, ...], tuple[str, ...], str]:
     if args.utilization is not None:
         return (args.utilization,), ("given",), "given by --utilization"
     from estimators.registry import utilization_range
 
     found = utilization_range(hardware.id)
-    return (found.low, found.median, found.high), ("low", "median", "high"), range_source(found)
+    said_by = range_source(found)
+    if args.gpus is not None and (reason := predicted.model_reason(args, model)):
+        said_by += f" No step is predicted: {reason}."
+    return (found.low, found.median, found.high), ("low", "median", "high"), said_by
 
 
 def _price(args: argparse.Namespace, hardware: Hardware) -> tuple[PriceRange | None, str]:

@@ -95,12 +95,27 @@ def _families() -> Table:
     return names_table("Families: model_type of config.json with an op table", "model_type", described)
 
 
+def _software() -> Table:
+    from estimators.step_time.software import DEFAULT_STACK, stacks
+    from reports.views.step_listing import software_table
+
+    return software_table(list(stacks().values()), default=DEFAULT_STACK)
+
+
+def _measured() -> Table:
+    from reports.views.step_listing import measured_table
+
+    return measured_table()
+
+
 KINDS: dict[str, Callable[[], Table]] = {
     "models": _models,
     "families": _families,
     "hardware": _hardware,
     "tasks": _tasks,
     "suites": _suites,
+    "software": _software,
+    "measured": _measured,
     "conventions": conventions_table,
     "tools": tools_table,
     "formats": lambda: names_table("Formats of every table", "format", FORMATS),

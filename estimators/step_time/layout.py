@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.spec import PLAN_RECOMPUTES
@@ -9,6 +11,7 @@ from estimators.spec import PLAN_RECOMPUTES
 ZERO_STAGES = (0, 1, 2, 3)
 SCHEDULES = ("1f1b", "zero-bubble")
 MAX_DEVICES = 10**7
+MAX_DIGITS = 9
 
 _KEYS = {
     "tp": "tp",
@@ -127,28 +130,39 @@ def parse_layout(text: str, *, num_devices: int, global_batch: int) -> Layout:
     Raises:
         BadValueError: an unknown key, a value that is no number, ways that do not multiply to the devices; one line.
     """
-    found: dict[str, object] = {}
+    return Layout(global_batch=global_batch, **layout_fields(text, num_devices=num_devices))
+
+
+def layout_fields(text: str, *, num_devices: int) -> dict[str, Any]:
+    """What `parse_layout` reads, before the batch is known: fields of a Layout by name, dp among them.
+
+    Raises:
+        BadValueError: as parse_layout.
+    """
+    found: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         key, separator, value = part.partition("=")
         if not separator or key.strip() not in _KEYS:
-            raise BadValueError(f"layout part {part!r} is unknown; expected KEY=VALUE with one of: {', '.join(sorted(_KEYS))}")
+            raise BadValueError(f"layout part {part[:60]!r} is unknown; expected KEY=VALUE with one of: {', '.join(sorted(_KEYS))}")
         name = _KEYS[key.strip()]
         if name in ("recompute", "schedule"):
             found[name] = value.strip()
-        elif value.strip().isdigit():
+        elif value.strip().isascii() and value.strip().isdigit() and len(value.strip()) <= MAX_DIGITS:
             found[name] = bool(int(value)) if name == "sequence_parallel" else int(value)
         else:
-            raise BadValueError(f"layout part {part!r}: expected a whole number after {key.strip()}=")
+            raise BadValueError(f"layout part {part[:60]!r}: expected a whole number after {key.strip()}=")
     ways = 1
     for name in ("tp", "pp", "cp"):
         ways *= _at_least_one(name, found.get(name, 1))
-    dp = found.setdefault("dp", max(1, num_devices // ways))
-    if not isinstance(dp, int) or ways * dp != num_devices:
+    stated = "dp" in found
+    dp = _at_least_one("dp", found.setdefault("dp", max(1, num_devices // ways)))
+    if ways * dp != num_devices:
+        nearest = ways * dp if stated else max(1, round(num_devices / ways)) * ways
         raise BadValueError(
-            f"tp x pp x cp x dp of {text!r} is {ways} x {dp} and does not multiply to {num_devices:,} devices; "
-            f"the nearest number of devices that works: {max(1, round(num_devices / ways)) * ways:,}"
+            f"tp x pp x cp x dp of {text[:80]!r} is {ways} x {dp} and does not multiply to {num_devices:,} devices; "
+            f"the nearest number of devices that works: {nearest:,}"
         )
-    return Layout(global_batch=global_batch, **found)  # type: ignore[arg-type]
+    return found
 
 
 def _at_least_one(name: str, value: object) -> int:

@@ -74,7 +74,7 @@ def _headline(study: Study, rows: list[dict[str, Value]]) -> str:
     return f"{what}: {about}{format_duration(middle.wall_s)} on {study.devices_text} ({gpu_days}{money})"
 
 
-def _missing(study: Study) -> dict[str, str]:
+def missing(study: Study) -> dict[str, str]:
     """Figure -> why it is not there."""
     reasons = {}
     if study.hardware is None:
@@ -90,7 +90,7 @@ def _missing(study: Study) -> dict[str, str]:
 
 def facts(study: Study) -> dict[str, Any]:
     """The answer as single values: at the utilisation given, or at the published median."""
-    missing = _missing(study)
+    absent = missing(study)
     values: dict[str, Any] = {
         "model": study.model.name,
         "params": study.params,
@@ -112,7 +112,7 @@ def facts(study: Study) -> dict[str, Any]:
         }
         if study.price:
             values |= {f"price_usd_per_gpu_hour_{bound}": getattr(study.price, bound) for bound in ("low", "median", "high")}
-    return values | ({"unavailable": missing} if missing else {})
+    return values | ({"unavailable": absent} if absent else {})
 
 
 def _memory_note(study: Study, hardware: Hardware) -> str:
@@ -127,7 +127,7 @@ def _memory_note(study: Study, hardware: Hardware) -> str:
 def answer_table(study: Study) -> Table:
     """Time, GPU-days, energy and money, one row per utilisation."""
     rows = _rows(study)
-    notes = [f"{figure}: none, {reason}." for figure, reason in _missing(study).items()] if study.hardware else [f"{NO_HARDWARE}."]
+    notes = [f"{figure}: none, {reason}." for figure, reason in missing(study).items()] if study.hardware else [f"{NO_HARDWARE}."]
     if study.hardware:
         notes.append(_memory_note(study, study.hardware))
     if any(run.energy_j for run in study.runs):

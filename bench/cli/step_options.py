@@ -1,0 +1,91 @@
+"""Options of a step that is predicted from first principles, shared by the verbs that predict whole trainings."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from bench.cli import arguments
+from estimators.errors import BadValueError
+from estimators.units import parse_byte_rate, parse_carbon
+
+if TYPE_CHECKING:
+    from estimators.predicted_run import Setup
+
+NAMES = ("layout", "global_batch", "software", "optimizer", "network", "carbon")
+"""Every option here; None unless given."""
+
+MAX_BATCH_TOKENS = 10**10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--layout, --global-batch, --software, --optimizer, --network, --carbon."""
+    group = parser.add_argument_group("the step, which is predicted where --gpus is given and --utilization is not")
+    group.add_argument(
+        "--layout", type=_layout, metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else one that fits is chosen"
+    )
+    group.add_argument(
+        "--global-batch",
+        type=arguments.count("global-batch", maximum=MAX_BATCH_TOKENS),
+        metavar="TOKENS",
+        help="of one step, all devices together, such as 4M; else as the published run nearest in size",
+    )
+    group.add_argument("--software", type=_software, metavar="ID", help="python -m bench list software; megatron-core by default")
+    group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
+    group.add_argument("--network", type=_network, metavar="RATE", help="per device and direction, such as 50GB/s; else the usual one")
+    group.add_argument("--carbon", type=_carbon, metavar="G", help="grams of CO2 per kWh; else the world's average")
+
+
+def _layout(text: str) -> str:
+    if not text.strip():
+        raise BadValueError("layout is empty; expected for example tp=2,pp=1,zero=3,micro_batch=2, or no --layout")
+    return text
+
+
+def _software(text: str) -> str:
+    from estimators.step_time.software import stack
+
+    return stack(text).id
+
+
+def _optimizer(text: str) -> str:
+    from estimators.step_time.ledger import OPTIMIZER_BYTES
+
+    if text not in OPTIMIZER_BYTES:
+        raise BadValueError(f"optimizer {text[:40]!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
+    return text
+
+
+def _network(text: str) -> float:
+    return parse_byte_rate(text, "network")
+
+
+def _carbon(text: str) -> float:
+    return parse_carbon(text, "carbon")
+
+
+def given(args: argparse.Namespace) -> list[str]:
+    """The options here that were given, as they are written."""
+    return [f"--{name.replace('_', '-')}" for name in NAMES if getattr(args, name) is not None]
+
+
+def refuse(args: argparse.Namespace, why: str) -> None:
+    """Demand that none of the options here was given. Raises BadValueError."""
+    options = given(args)
+    if options:
+        raise BadValueError(f"{options[0]} describes a step that is predicted; {why}")
+
+
+def setup(args: argparse.Namespace) -> Setup:
+    """What was given, for `predicted_run`."""
+    from estimators.predicted_run import Setup
+    from estimators.step_time.software import DEFAULT_STACK
+
+    return Setup(
+        layout=args.layout or "",
+        batch_tokens=args.global_batch,
+        dtype=args.dtype,
+        software=args.software or DEFAULT_STACK,
+        optimizer=args.optimizer or "adamw",
+        network_bytes_per_s=args.network,
+    )
