@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from estimators.errors import BadValueError, UnavailableError
+from estimators.frozen import as_dict
 from estimators.plan.launchers import accelerate, deepspeed, megatron, torchtitan
 from estimators.plan.launchers.setup import Setup
 from estimators.step_time.layout import Layout
@@ -36,8 +37,8 @@ def emit(layout: Layout, name: str, setup: Setup) -> str:
     module = launcher(name)
     body: str = module.body(layout, setup)
     said = module.fields(body)
-    wanted = {key: getattr(layout, key) for key in Layout.__slots__}
-    defaults = {key: getattr(Layout(), key) for key in Layout.__slots__}
+    wanted = as_dict(layout)
+    defaults = as_dict(Layout())
     rest = {key: value for key, value in wanted.items() if said.get(key, None if key in NEEDED else defaults[key]) != value}
     if name == "deepspeed":
         return json.dumps(json.loads(body) | ({"sixnd": rest} if rest else {}), indent=2) + "\n"
@@ -113,7 +114,7 @@ def _rest(text: str, name: str) -> dict[str, Any]:
 
 
 def _value(key: str, text: str) -> object:
-    if key not in Layout.__slots__:
+    if key not in as_dict(Layout()):
         raise BadValueError(f"{key!r} is no part of a layout")
     if key in ("recompute", "schedule"):
         return text

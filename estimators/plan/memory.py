@@ -36,25 +36,19 @@ def memory_bytes(work: Work, layout: Lane, software: Software, *, optimizer: str
     ends = (work.embedding_params + work.head_params) / layout.tp
     ends = choose(layout.pp > 1, greater(work.embedding_params, work.head_params) / layout.tp, ends)
     replicas, expert_replicas = layout.dp * layout.cp, greater(layout.tp * layout.cp * layout.dp / layout.ep, 1)
-    weight_shards = choose(layout.shard > 0, layout.shard * layout.cp, replicas)
+    shards = choose(layout.shard > 0, layout.shard * layout.cp, replicas)
     shared = dense + ends
-    weights = WEIGHT_BYTES * choose(
-        layout.zero >= 3, shared / weight_shards + expert / smaller(expert_replicas, weight_shards), shared + expert
-    )
+
+    def params(sharded: Lane, over: Lane) -> Lane:
+        """Parameters that the device holds of, where they are sharded over so many ranks."""
+        return choose(sharded, shared / over + expert / smaller(expert_replicas, over), shared + expert)
+
     trained = work.trained_params / work.params
-    gradients = software.gradient_bytes * trained
-    gradients = gradients * choose(
-        layout.zero >= 2, shared / weight_shards + expert / smaller(expert_replicas, weight_shards), shared + expert
-    )
-    state_shards = choose(layout.zero >= 2, weight_shards, replicas)
-    states = STATE_BYTES[optimizer] * trained
-    states = states * choose(layout.zero >= 1, shared / state_shards + expert / smaller(expert_replicas, state_shards), shared + expert)
-    gathered = choose(
-        layout.zero >= 3,
-        WEIGHT_BYTES * GATHERED_LAYERS * (work.dense_params / layout.tp + work.expert_params / layout.ep) / work.layers,
-        0.0,
-    )
-    held = weights + gradients + states + gathered
+    held = WEIGHT_BYTES * params(layout.zero >= 3, shards)
+    held = held + software.gradient_bytes * trained * params(layout.zero >= 2, shards)
+    held = held + STATE_BYTES[optimizer] * trained * params(layout.zero >= 1, choose(layout.zero >= 2, shards, replicas))
+    layer = (work.dense_params / layout.tp + work.expert_params / layout.ep) / work.layers
+    held = held + choose(layout.zero >= 3, WEIGHT_BYTES * GATHERED_LAYERS * layer, 0.0)
     first, last = _activation_bytes(work, layout, software, per_stage)
     logits = LOGIT_BYTES * layout.micro_batch * work.seq_len / layout.cp * work.vocab / layout.tp
     return RESERVE_BYTES + (held + greater(first + choose(layout.pp > 1, 0.0, logits), last + logits)) * (1 + FRAGMENTATION)

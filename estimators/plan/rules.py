@@ -117,8 +117,8 @@ def raise_nothing_fits(found: Search) -> None:
         raise BadValueError(_nothing_legal(job, num_devices, batch))
     layout, needed = leanest
     raise DoesNotFitError(
-        f"{job.model.name} at {job.seq_len:,} tokens fits on {num_devices:,} x {job.hardware.id} in no layout: the leanest ({layout}) needs "
-        f"{format_bytes(needed)} on a GPU of {format_bytes(found.capacity_bytes)}, {format_bytes(needed - found.capacity_bytes)} too much; "
+        f"{job.model.name} at {job.seq_len:,} tokens fits on {num_devices:,} x {job.hardware.id} in no layout: the leanest ({layout}) "
+        f"needs {format_bytes(needed)} on a GPU of {format_bytes(found.capacity_bytes)}, {format_bytes(needed - found.capacity_bytes)} too much; "
         f"{_enough(job, num_devices, batch)}"
     )
 
@@ -172,5 +172,5 @@ def _fits(job: Job, num_devices: int, global_batch: int) -> bool:
 def _enough(job: Job, num_devices: int, global_batch: int) -> str:
     found = smallest_num_devices(job, global_batch, more_than=num_devices)
     if found is None:
-        return f"not even {MAX_SEARCHED_DEVICES:,} of them hold it at this batch and length; take a shorter --seq-len or a larger --global-batch"
+        return f"not even {MAX_SEARCHED_DEVICES:,} of them hold it; take a shorter --seq-len or a larger --global-batch"
     return f"the fewest that hold it: {found:,}"

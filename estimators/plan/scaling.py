@@ -69,8 +69,8 @@ def check_deadline(job: Job, tokens: int, num_devices: int, deadline_s: float) -
     if least is not None and least > deadline_s:
         needed = -(-least * num_devices // deadline_s)
         raise BadValueError(
-            f"{format_duration(deadline_s)} is less than physics allows on {num_devices:,} x {job.hardware.id}: the FLOP that no kernel may skip "
-            f"take {format_duration(least)} at its dense peak; at least {format_int(int(needed))} GPUs, or {format_duration(least)}"
+            f"{format_duration(deadline_s)} is less than physics allows on {num_devices:,} x {job.hardware.id}: the FLOP that no kernel may "
+            f"skip take {format_duration(least)} at its dense peak; at least {format_int(int(needed))} GPUs, or {format_duration(least)}"
         )
 
 
@@ -110,6 +110,6 @@ def fewest_for_deadline(job: Job, tokens: int, deadline_s: float, most: int, glo
         plan(job, most, global_batch)
     assert best is not None
     raise BadValueError(
-        f"no layout of {job.model.name} on at most {most:,} x {job.hardware.id} is done in {format_duration(deadline_s)}: the fastest takes "
-        f"{format_duration(best[0])} on {best[1].num_devices:,}; give that deadline, or more with --max-gpus"
+        f"no layout of {job.model.name} on at most {most:,} x {job.hardware.id} is done in {format_duration(deadline_s)}: the fastest "
+        f"takes {format_duration(best[0])} on {best[1].num_devices:,}; give that deadline, or more with --max-gpus"
     )

@@ -1,4 +1,4 @@
-"""Compute-optimal sizing: how many parameters and tokens a budget of FLOP is best spent on, by Chinchilla's fits and by the rule of thumb."""
+"""Compute-optimal sizing: the parameters and tokens that a budget of FLOP is best spent on, by Chinchilla's fits and its rule of thumb."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ class LossFit:
 
     def loss(self, params: float, tokens: float) -> float:
         """Nats per token."""
-        return self.irreducible + self.a / params**self.alpha + self.b / tokens**self.beta
+        found: float = self.irreducible + self.a / params**self.alpha + self.b / tokens**self.beta
+        return found
 
     def optimal_params(self, flop: float) -> float:
         """N that minimises the loss under 6·N·D = C: G·(C/6)^(beta/(alpha+beta)), G = (alpha·A/(beta·B))^(1/(alpha+beta))."""
         total = self.alpha + self.beta
         scale: float = (self.alpha * self.a / (self.beta * self.b)) ** (1 / total)
-        return scale * (flop / FLOP_PER_PARAM_TOKEN) ** (self.beta / total)
+        params: float = scale * (flop / FLOP_PER_PARAM_TOKEN) ** (self.beta / total)
+        return params
 
 
 HOFFMANN = LossFit(
