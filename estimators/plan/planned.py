@@ -8,7 +8,7 @@ from typing import Any
 
 from estimators.frozen import frozen
 from estimators.plan.candidates import Candidates
-from estimators.plan.global_batch import default_global_batch
+from estimators.plan.global_batch import Batch
 from estimators.plan.job import Job
 from estimators.plan.rules import check_num_devices, raise_nothing_fits
 from estimators.plan.search import OnProgress, search
@@ -86,7 +86,7 @@ def option(job: Job, layout: Layout, best: Prediction | None = None) -> Option:
 def plan(
     job: Job,
     num_devices: int,
-    global_batch: int | None = None,
+    batch: Batch | None = None,
     *,
     num_options: int = 5,
     max_tp: int | None = None,
@@ -97,7 +97,7 @@ def plan(
     """The best few layouts of a job on so many devices.
 
     Args:
-        global_batch: sequences of one step; by default what published runs of that size took.
+        batch: what is wished of it; by default what published runs of that size took.
         allowed: which layouts a launcher can run.
 
     Raises:
@@ -105,8 +105,8 @@ def plan(
         DoesNotFitError: none fits.
     """
     check_num_devices(num_devices)
-    batch = global_batch or default_global_batch(job.work.params, job.seq_len, num_devices)
-    found = search(job, num_devices, batch, max_tp=max_tp, schedule=schedule, allowed=allowed, on_progress=on_progress)
+    sequences = (batch or Batch()).on(num_devices, params=job.work.params, seq_len=job.seq_len)
+    found = search(job, num_devices, sequences, max_tp=max_tp, schedule=schedule, allowed=allowed, on_progress=on_progress)
     layouts = found.best(num_options)
     if not layouts:
         raise_nothing_fits(found)
@@ -115,7 +115,7 @@ def plan(
     return Plan(
         job=job,
         num_devices=num_devices,
-        global_batch=batch,
+        global_batch=sequences,
         options=(first, *(option(job, layout, first.prediction) for layout in layouts[1:])),
         num_legal=len(found.lanes),
         num_fitting=found.num_fitting,

@@ -118,7 +118,7 @@ def raise_nothing_fits(found: Search) -> None:
     layout, needed = leanest
     raise DoesNotFitError(
         f"{job.model.name} at {job.seq_len:,} tokens fits on {num_devices:,} x {job.hardware.id} in no layout: the leanest ({layout}) "
-        f"needs {format_bytes(needed)} on a GPU of {format_bytes(found.capacity_bytes)}, {format_bytes(needed - found.capacity_bytes)} too much; "
+        f"needs {format_bytes(needed)} of {format_bytes(found.capacity_bytes)}, {format_bytes(needed - found.capacity_bytes)} too much; "
         f"{_enough(job, num_devices, batch)}"
     )
 

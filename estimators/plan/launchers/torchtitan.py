@@ -5,7 +5,6 @@ Source: torchtitan/config/job_config.py, tests/integration_tests/base_config.tom
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any
 
 from estimators.plan.launchers.setup import Setup
@@ -45,6 +44,8 @@ def body(layout: Layout, setup: Setup) -> str:
 
 def fields(text: str) -> dict[str, Any]:
     """What the tables say of a layout."""
+    import tomllib  # deferred: only a file that is read back needs it
+
     config = tomllib.loads(text)
     ways, training = config.get("parallelism", {}), config.get("training", {})
     degrees = {"tp": "tensor", "cp": "context", "ep": "expert", "pp": "pipeline"}
