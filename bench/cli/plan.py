@@ -58,9 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument(
         "--budget-gpu-days", type=arguments.count("budget-gpu-days"), metavar="NUM", help="the compute of --compute-optimal; else --tokens'"
     )
-    more.add_argument(
-        "--emit", choices=tuple(LAUNCHERS), metavar="|".join(LAUNCHERS), help="write the layout as the launcher's own file or flags"
-    )
+    more.add_argument("--emit", choices=tuple(LAUNCHERS), metavar="|".join(LAUNCHERS), help="write the layout as that launcher reads it")
     output.add_arguments(parser)
 
 

@@ -66,9 +66,7 @@ def from_text(text: str, *, num_devices: int | None = None, global_batch: int | 
         ways = found.get("tp", 1) * found.get("pp", 1) * found.get("cp", 1)
         if num_devices % ways:
             nearest = max(1, round(num_devices / ways)) * ways
-            raise BadValueError(
-                f"tp x pp x cp of the {name} file is {ways} and does not divide {num_devices:,} devices; nearest: {nearest:,}"
-            )
+            raise BadValueError(f"tp x pp x cp of the {name} file is {ways} and does not divide {num_devices:,} GPUs; nearest: {nearest:,}")
         found["dp"] = num_devices // ways
     if global_batch is not None:
         found.setdefault("global_batch", global_batch)

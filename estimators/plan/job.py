@@ -38,6 +38,8 @@ class Job:
     flop_per_s: float | None = None
 
     def __post_init__(self) -> None:
+        if not hasattr(getattr(self.model, "base", self.model), "max_positions"):
+            raise BadValueError(f"{self.model.name} is no language model; layouts and step times are planned for those")
         if self.optimizer not in OPTIMIZER_BYTES:
             raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
 

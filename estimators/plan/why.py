@@ -11,13 +11,14 @@ MAX_PARTS = 3
 WORTH_SAYING = 0.05
 """Parts that are below this share of the whole difference are not worth a word."""
 
-SHORT = {
+SHORT = {  # what a column has room for
     "matmul": "matrix products",
     "experts": "expert products",
     "attention": "attention",
     "traffic": "memory-bound work",
     "head": "head and loss",
     "recompute": "recomputation",
+    "dequantise": "dequantisation",
     "accumulate": "adding gradients",
     "launch": "launches",
     "tensor_comm": "tensor-parallel communication",
@@ -46,8 +47,8 @@ def reason(mine: Mapping[str, float], best: Mapping[str, float]) -> str:
         return "takes as long; set up less simply"
     largest = max(abs(seconds) for seconds in changes.values())
     said = [name for name, seconds in changes.items() if abs(seconds) >= WORTH_SAYING * largest]
-    more = [f"{SHORT[name]} {signed_duration(changes[name])}" for name in said if changes[name] > 0][:MAX_PARTS]
-    less = [f"{SHORT[name]} {signed_duration(changes[name])}" for name in said if changes[name] < 0][: MAX_PARTS - 1]
+    more = [f"{SHORT.get(name, PARTS[name])} {signed_duration(changes[name])}" for name in said if changes[name] > 0][:MAX_PARTS]
+    less = [f"{SHORT.get(name, PARTS[name])} {signed_duration(changes[name])}" for name in said if changes[name] < 0][: MAX_PARTS - 1]
     return "; saves ".join(", ".join(part) for part in (more, less) if part) if more else f"saves {', '.join(less)}"
 
 
