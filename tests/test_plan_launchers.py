@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from planned import job
 
 from estimators.errors import BadValueError, UnavailableError
-from estimators.plan.emit import LAUNCHERS, emit, from_file, from_text, launcher
+from estimators.plan.emit import LAUNCHERS, emit, from_file, from_text
+from estimators.plan.global_batch import Batch
 from estimators.plan.launchers.setup import Setup, stage_sizes
 from estimators.plan.planned import plan
+from estimators.plan.search import Restriction
 from estimators.step_time.layout import Layout
 
 SETUP = Setup(seq_len=8192, layers=126, dtype="bf16", devices_per_node=8)
@@ -50,7 +52,7 @@ def test_any_layout_is_read_back_as_it_was(name: str, layout: Layout) -> None:
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_a_planned_layout_that_the_launcher_runs_is_priced_the_same_after_reading(name: str, tmp_path: Path) -> None:
     one = job("llama-2-7b", seq_len=4096)
-    found = plan(one, 64, allowed=launcher(name).can_run)
+    found = plan(one, 64, restriction=Restriction(launcher=name))
     path = tmp_path / "run"
     path.write_text(emit(found.best.layout, name, Setup(seq_len=4096, layers=32, dtype="bf16", devices_per_node=8)))
     read = from_file(str(path))
@@ -210,8 +212,14 @@ RUN: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_only_what_the_launcher_runs_is_planned_for_it(name: str) -> None:
-    found = plan(job("llama-2-7b", seq_len=4096), 64, allowed=launcher(name).can_run, num_options=20)
+    found = plan(job("llama-2-7b", seq_len=4096), 64, restriction=Restriction(launcher=name), num_options=20)
     assert all(RUN[name](option.layout) for option in found.options)
     unrestricted = plan(job("llama-2-7b", seq_len=4096), 64)
     assert unrestricted.num_legal > found.num_legal > 0
     assert found.best.prediction.step_time_s >= unrestricted.best.prediction.step_time_s
+
+
+def test_a_launcher_that_runs_none_of_the_legal_layouts_says_so() -> None:
+    """A global batch of one sequence on 16 devices needs a model cut 16 ways; two heads for each rank leave at most 8 to tensors."""
+    with pytest.raises(BadValueError, match="accelerate runs none of the .* legal layouts of llama-2-7b on 16 GPUs; take another launcher"):
+        plan(job("llama-2-7b", seq_len=4096), 16, Batch(sequences=1), Restriction(launcher="accelerate"))

@@ -13,7 +13,7 @@ from estimators.plan.candidates import candidates, divisors, legal_tp
 from estimators.plan.global_batch import Batch
 from estimators.plan.planned import option, plan
 from estimators.plan.rules import check_layout
-from estimators.plan.search import search
+from estimators.plan.search import Restriction, search
 from estimators.step_time.layout import Layout, parse_layout
 
 GPT3 = job("gpt-3")
@@ -100,7 +100,7 @@ def test_key_value_heads_are_shared_or_copied() -> None:
 
 def test_tensor_parallelism_stays_within_a_node_unless_asked() -> None:
     assert search(GPT3, 64, 64).lanes.tp.max() == 8
-    assert search(GPT3, 64, 64, max_tp=16).lanes.tp.max() == 16
+    assert search(GPT3, 64, 64, Restriction(max_tp=16)).lanes.tp.max() == 16
 
 
 def test_long_contexts_are_cut_and_short_ones_are_not() -> None:

@@ -15,6 +15,7 @@ import argparse
 from bench.cli import arguments, output
 from estimators.errors import BadValueError
 from estimators.plan.emit import LAUNCHERS
+from estimators.step_time.layout import SCHEDULES
 from estimators.units import GIGA, parse_count, parse_float
 
 MAX_GPUS = 10**7
@@ -48,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-global-batch", type=arguments.count("max-global-batch", maximum=MAX_BATCH), metavar="NUM", help="tokens of one step at most"
     )
     limits.add_argument("--max-tp", type=arguments.count("max-tp", maximum=1024), metavar="NUM", help="tensor parallel ways at most")
+    limits.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="1f1b",
+        metavar="|".join(SCHEDULES),
+        help="of pipelines; 1f1b by default",
+    )
     more = parser.add_argument_group("more")
     more.add_argument("--layout", metavar="KEY=VALUE,...", help="one of your own, to be checked and set beside the plan: tp=8,pp=8,sp=1")
     more.add_argument("--from", dest="from_file", metavar="FILE", help="the same, read from a launcher's file, as --emit writes them")

@@ -12,13 +12,13 @@ from bench import progress
 from bench.cli import arguments
 from estimators.errors import BadValueError, RequestError
 from estimators.plan.deadline import Limits, plan_within
-from estimators.plan.emit import emit, from_file, launcher
+from estimators.plan.emit import emit, from_file
 from estimators.plan.global_batch import BATCH_SOURCE, Batch
 from estimators.plan.job import Job
 from estimators.plan.planned import Option, Plan, option, plan
 from estimators.plan.rules import check_layout
 from estimators.plan.scaling import scaling_curve
-from estimators.plan.search import OnProgress
+from estimators.plan.search import OnProgress, Restriction
 from estimators.plan.sizing import FLOP_PER_PARAM_TOKEN, compute_optimal
 from estimators.plan.what_if import what_if
 from estimators.registry import prices
@@ -53,7 +53,7 @@ def tables(args: argparse.Namespace) -> list[Table]:
     if args.scaling:
         if args.tokens is None:
             raise BadValueError("--scaling needs to know how much is trained: add --tokens")
-        points = scaling_curve(best.plan.job, args.tokens, best.plan.num_devices, best.plan.global_batch)
+        points = scaling_curve(best.plan.job, args.tokens, best.plan.num_devices, best.plan.global_batch, _restriction(args))
         found.append(scaling_table(points, best.price))
     if args.what_if is not None:
         layout = own.layout if own is not None else best.plan.best.layout
@@ -67,7 +67,7 @@ def emitted(args: argparse.Namespace) -> str:
     """The launcher's file of the best layout that it can run, or of the user's own."""
     from estimators.plan.launchers.setup import Setup
 
-    (best, *more) = _choices(args, emit=args.emit)
+    (best, *more) = _choices(args)
     if more:
         raise BadValueError(f"--emit writes one file; give one --hardware instead of {len(more) + 1}")
     assert best.plan is not None
@@ -77,7 +77,7 @@ def emitted(args: argparse.Namespace) -> str:
     return emit(layout, args.emit, setup)
 
 
-def _choices(args: argparse.Namespace, emit: str | None = None) -> list[Choice]:
+def _choices(args: argparse.Namespace) -> list[Choice]:
     """The plan on every kind of device, the one to take first; without any plan, the reason of the only one or of all."""
     names = list(dict.fromkeys(name.strip() for name in args.hardware.split(",") if name.strip()))
     if not 1 <= len(names) <= MAX_HARDWARE:
@@ -85,7 +85,7 @@ def _choices(args: argparse.Namespace, emit: str | None = None) -> list[Choice]:
     _check(args)
     model, _ = arguments.load_model(args)
     jobs = [_job(args, model, name) for name in names]
-    found = [_choice(args, job, emit, alone=len(names) == 1) for job in jobs]
+    found = [_choice(args, job, alone=len(names) == 1) for job in jobs]
     planned = [choice for choice in found if choice.plan is not None]
     if not planned:
         raise BadValueError("; ".join(f"{choice.hardware_id}: {choice.reason}" for choice in found)[:450])
@@ -114,13 +114,13 @@ def _job(args: argparse.Namespace, model: Model, hardware_id: str) -> Job:
     )
 
 
-def _choice(args: argparse.Namespace, job: Job, emit: str | None, *, alone: bool) -> Choice:
+def _choice(args: argparse.Namespace, job: Job, *, alone: bool) -> Choice:
     """The plan on one kind of device; a refusal is a reason where there are others."""
     given = args.price
     price = PriceRange(low=given, median=given, high=given, source="given by --price") if given else price_range(prices(job.hardware.id))
     try:
         with searching(job.hardware.id) as on_progress:
-            found = _plan(args, job, price, emit, on_progress)
+            found = _plan(args, job, price, on_progress)
     except RequestError as error:
         if alone:
             raise
@@ -128,7 +128,7 @@ def _choice(args: argparse.Namespace, job: Job, emit: str | None, *, alone: bool
     return Choice(hardware_id=job.hardware.id, plan=found, price=price)
 
 
-def _plan(args: argparse.Namespace, job: Job, price: PriceRange | None, emit: str | None, on_progress: OnProgress) -> Plan:
+def _plan(args: argparse.Namespace, job: Job, price: PriceRange | None, on_progress: OnProgress) -> Plan:
     unit, size = args.global_batch or ("tokens", None)
     batch = Batch(**{unit: size}, most_tokens=args.max_global_batch)
     limits = Limits(
@@ -138,11 +138,14 @@ def _plan(args: argparse.Namespace, job: Job, price: PriceRange | None, emit: st
         budget_usd=args.budget,
         usd_per_gpu_hour=price.median if price else None,
     )
-    num_devices = args.gpus
-    if args.tokens is not None and (args.gpus is None or args.deadline is not None or args.budget is not None):
-        num_devices = plan_within(job, args.tokens, limits, batch, on_progress=on_progress).num_devices
-    allowed = launcher(emit).can_run if emit else None
-    return plan(job, num_devices, batch, num_options=args.top, max_tp=args.max_tp, allowed=allowed, on_progress=on_progress)
+    restriction = _restriction(args)
+    if args.tokens is None:
+        return plan(job, args.gpus, batch, restriction, num_options=args.top, on_progress=on_progress)
+    return plan_within(job, args.tokens, limits, batch, restriction, num_options=args.top, on_progress=on_progress)
+
+
+def _restriction(args: argparse.Namespace) -> Restriction:
+    return Restriction(max_tp=args.max_tp, schedule=args.schedule, launcher=args.emit or "")
 
 
 def _rank(args: argparse.Namespace, choice: Choice) -> tuple[bool, float]:

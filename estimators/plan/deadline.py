@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.frozen import frozen
-from estimators.plan.global_batch import Batch
+from estimators.plan.global_batch import PUBLISHED_BATCH, Batch
 from estimators.plan.job import Job
 from estimators.plan.planned import Plan, plan
-from estimators.plan.search import OnProgress
+from estimators.plan.search import ANYTHING, OnProgress, Restriction
 from estimators.step_time.prediction import PEAK_DTYPES
 from estimators.units import format_count, format_duration, format_int, format_money
 
@@ -76,7 +76,16 @@ class Limits:
         return None if self.usd_per_gpu_hour is None else found.gpu_hours(tokens) * self.usd_per_gpu_hour
 
 
-def plan_within(job: Job, tokens: int, limits: Limits, batch: Batch | None = None, *, on_progress: OnProgress | None = None) -> Plan:
+def plan_within(
+    job: Job,
+    tokens: int,
+    limits: Limits,
+    batch: Batch = PUBLISHED_BATCH,
+    restriction: Restriction = ANYTHING,
+    *,
+    num_options: int = 5,
+    on_progress: OnProgress | None = None,
+) -> Plan:
     """The plan that keeps to the limits: with a deadline on the fewest devices that meet it, else the fastest.
 
     Raises:
@@ -90,7 +99,7 @@ def plan_within(job: Job, tokens: int, limits: Limits, batch: Batch | None = Non
     found: list[Plan] = []
     for num in counts:
         try:
-            found.append(plan(job, num, batch, on_progress=on_progress))
+            found.append(plan(job, num, batch, restriction, num_options=num_options, on_progress=on_progress))
         except (BadValueError, DoesNotFitError):
             if num == counts[-1] and not found:
                 raise

@@ -59,6 +59,10 @@ class Batch:
         return _shareable((self.tokens or published) / seq_len, num_devices, most)
 
 
+PUBLISHED_BATCH = Batch()
+"""Nothing is wished for."""
+
+
 def _shareable(wanted: float, num_devices: int, most: int | None) -> int:
     """The nearest 2^k or 3·2^k times what is odd in the number of devices; below `most`, or `most` itself where none is."""
     odd = num_devices

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 from estimators.frozen import frozen
-from estimators.plan.candidates import Candidates
-from estimators.plan.global_batch import Batch
+from estimators.plan.global_batch import PUBLISHED_BATCH, Batch
 from estimators.plan.job import Job
 from estimators.plan.rules import check_num_devices, raise_nothing_fits
-from estimators.plan.search import OnProgress, search
+from estimators.plan.search import ANYTHING, OnProgress, Restriction, search
 from estimators.plan.why import reason
 from estimators.step_time.layout import Layout
 from estimators.step_time.prediction import Prediction
@@ -86,27 +83,25 @@ def option(job: Job, layout: Layout, best: Prediction | None = None) -> Option:
 def plan(
     job: Job,
     num_devices: int,
-    batch: Batch | None = None,
+    batch: Batch = PUBLISHED_BATCH,
+    restriction: Restriction = ANYTHING,
     *,
     num_options: int = 5,
-    max_tp: int | None = None,
-    schedule: str = "1f1b",
-    allowed: Callable[[Candidates], Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Plan:
     """The best few layouts of a job on so many devices.
 
     Args:
         batch: what is wished of it; by default what published runs of that size took.
-        allowed: which layouts a launcher can run.
+        restriction: which layouts are wanted.
 
     Raises:
         BadValueError: no devices, or no legal layout.
         DoesNotFitError: none fits.
     """
     check_num_devices(num_devices)
-    sequences = (batch or Batch()).on(num_devices, params=job.work.params, seq_len=job.seq_len)
-    found = search(job, num_devices, sequences, max_tp=max_tp, schedule=schedule, allowed=allowed, on_progress=on_progress)
+    sequences = batch.on(num_devices, params=job.work.params, seq_len=job.seq_len)
+    found = search(job, num_devices, sequences, restriction, on_progress=on_progress)
     layouts = found.best(num_options)
     if not layouts:
         raise_nothing_fits(found)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.plan.candidates import divisors, legal_tp
 from estimators.plan.job import Job
-from estimators.plan.search import Search, search
+from estimators.plan.search import ANYTHING, Restriction, Search, search
 from estimators.step_time.layout import MAX_DEVICES, Layout
 from estimators.step_time.work import Work
 from estimators.units import format_bytes
@@ -113,13 +113,18 @@ def raise_nothing_fits(found: Search) -> None:
     """
     job, num_devices, batch = found.job, found.num_devices, found.global_batch
     leanest = found.smallest()
+    if leanest is None and found.num_legal:
+        raise BadValueError(
+            f"{found.restriction.launcher} runs none of the {found.num_legal:,} legal layouts of {job.model.name} on {num_devices:,} GPUs; "
+            "take another launcher, or leave it out"
+        )
     if leanest is None:
         raise BadValueError(_nothing_legal(job, num_devices, batch))
     layout, needed = leanest
     raise DoesNotFitError(
         f"{job.model.name} at {job.seq_len:,} tokens fits on {num_devices:,} x {job.hardware.id} in no layout: the leanest ({layout}) "
         f"needs {format_bytes(needed)} of {format_bytes(found.capacity_bytes)}, {format_bytes(needed - found.capacity_bytes)} too much; "
-        f"{_enough(job, num_devices, batch)}"
+        f"{_enough(job, num_devices, batch, found.restriction)}"
     )
 
 
@@ -150,27 +155,27 @@ def _any_legal(job: Job, num_devices: int, global_batch: int) -> bool:
     return any(global_batch % (num_devices // way) == 0 for way in ways)
 
 
-def smallest_num_devices(job: Job, global_batch: int, *, more_than: int = 0) -> int | None:
+def smallest_num_devices(job: Job, global_batch: int, restriction: Restriction = ANYTHING, *, more_than: int = 0) -> int | None:
     """The fewest devices on which some layout fits; None where not even MAX_SEARCHED_DEVICES hold it.
 
     Powers of two first; between the last that fails and the first that holds, sixteen steps.
     """
     below, holds = more_than, 1
-    while holds <= more_than or not _fits(job, holds, global_batch):
+    while holds <= more_than or not _fits(job, holds, global_batch, restriction):
         below = max(below, holds if holds > more_than else more_than)
         holds *= 2
         if holds > MAX_SEARCHED_DEVICES:
             return None
     step = max(1, holds // 32)
-    return next((num for num in range(holds // 2 + step, holds, step) if num > below and _fits(job, num, global_batch)), holds)
+    return next((num for num in range(holds // 2 + step, holds, step) if num > below and _fits(job, num, global_batch, restriction)), holds)
 
 
-def _fits(job: Job, num_devices: int, global_batch: int) -> bool:
-    return search(job, num_devices, global_batch).num_fitting > 0
+def _fits(job: Job, num_devices: int, global_batch: int, restriction: Restriction) -> bool:
+    return search(job, num_devices, global_batch, restriction).num_fitting > 0
 
 
-def _enough(job: Job, num_devices: int, global_batch: int) -> str:
-    found = smallest_num_devices(job, global_batch, more_than=num_devices)
+def _enough(job: Job, num_devices: int, global_batch: int, restriction: Restriction = ANYTHING) -> str:
+    found = smallest_num_devices(job, global_batch, restriction, more_than=num_devices)
     if found is None:
         return f"not even {MAX_SEARCHED_DEVICES:,} of them hold it; take a shorter --seq-len or a larger --global-batch"
     return f"the fewest that hold it: {found:,}"

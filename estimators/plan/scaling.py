@@ -7,6 +7,7 @@ from estimators.frozen import frozen
 from estimators.plan.global_batch import Batch
 from estimators.plan.job import Job
 from estimators.plan.planned import Plan, plan
+from estimators.plan.search import ANYTHING, Restriction
 
 DOUBLINGS = 6
 WORTH_DOUBLING = 1.5
@@ -34,13 +35,15 @@ class Point:
         return None if self.gain is None else self.gain >= WORTH_DOUBLING
 
 
-def scaling_curve(job: Job, tokens: int, num_devices: int, global_batch: int, *, doublings: int = DOUBLINGS) -> tuple[Point, ...]:
+def scaling_curve(
+    job: Job, tokens: int, num_devices: int, global_batch: int, restriction: Restriction = ANYTHING, *, doublings: int = DOUBLINGS
+) -> tuple[Point, ...]:
     """Days on 1, 2, 4 ... times as many devices, each with its own best layout, the global batch held."""
     points: list[Point] = []
     for power in range(doublings + 1):
         num = num_devices << power
         try:
-            best = plan(job, num, Batch(sequences=global_batch), num_options=1)
+            best = plan(job, num, Batch(sequences=global_batch), restriction, num_options=1)
         except (BadValueError, DoesNotFitError) as error:
             points.append(Point(num_devices=num, plan=None, run_s=None, gain=None, reason=str(error)))
             continue

@@ -9,6 +9,7 @@ import numpy as np
 
 from estimators.frozen import field, frozen
 from estimators.plan.candidates import Candidates, candidates
+from estimators.plan.emit import launcher
 from estimators.plan.job import Job
 from estimators.step_time.layout import Layout
 
@@ -23,10 +24,29 @@ OnProgress = Callable[[int, int], None]
 
 
 @frozen
+class Restriction:
+    """Which of the legal layouts are wanted.
+
+    Attributes:
+        max_tp: ways of tensor parallelism at most; None for a scale-up domain.
+        schedule: of every pipeline: 1f1b or zero-bubble.
+        launcher: what must be able to run them; empty for anything.
+    """
+
+    max_tp: int | None = None
+    schedule: str = "1f1b"
+    launcher: str = ""
+
+
+ANYTHING = Restriction()
+
+
+@frozen
 class Search:
     """Every priced layout.
 
     Attributes:
+        num_legal: layouts, those that the restriction rules out among them.
         step_time_s, memory_bytes: one figure per lane.
         capacity_bytes: of one device.
     """
@@ -34,6 +54,8 @@ class Search:
     job: Job
     num_devices: int
     global_batch: int
+    restriction: Restriction
+    num_legal: int
     lanes: Candidates = field(hash=False)
     step_time_s: Any = field(hash=False)
     memory_bytes: Any = field(hash=False)
@@ -95,23 +117,22 @@ def search(
     job: Job,
     num_devices: int,
     global_batch: int,
+    restriction: Restriction = ANYTHING,
     *,
-    max_tp: int | None = None,
-    schedule: str = "1f1b",
-    allowed: Callable[[Candidates], Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Search:
     """Every legal layout of a job on so many devices, priced in time and memory.
 
     Args:
         global_batch: sequences of one step.
-        max_tp: ways of tensor parallelism at most; a scale-up domain by default.
-        allowed: which layouts some launcher can run.
     """
     work, machine = job.work, job.machine
-    lanes = candidates(work, num_devices, global_batch, domain=int(machine.domain), max_tp=max_tp, schedule=schedule)
-    if allowed is not None:
-        lanes = lanes.take(allowed(lanes))
+    lanes = candidates(
+        work, num_devices, global_batch, domain=int(machine.domain), max_tp=restriction.max_tp, schedule=restriction.schedule
+    )
+    num_legal = len(lanes)
+    if restriction.launcher:
+        lanes = lanes.take(launcher(restriction.launcher).can_run(lanes))
     times, memory = np.empty(len(lanes)), np.empty(len(lanes))
     for start in range(0, len(lanes), CHUNK):
         chunk = slice(start, min(start + CHUNK, len(lanes)))
@@ -124,6 +145,8 @@ def search(
         job=job,
         num_devices=num_devices,
         global_batch=global_batch,
+        restriction=restriction,
+        num_legal=num_legal,
         lanes=lanes,
         step_time_s=times,
         memory_bytes=memory,
