@@ -126,10 +126,8 @@ def search(
     Args:
         global_batch: sequences of one step.
     """
-    work, machine = job.work, job.machine
-    lanes = candidates(
-        work, num_devices, global_batch, domain=int(machine.domain), max_tp=restriction.max_tp, schedule=restriction.schedule
-    )
+    machine, tp = job.machine, restriction.max_tp
+    lanes = candidates(job.work, num_devices, global_batch, domain=int(machine.domain), max_tp=tp, schedule=restriction.schedule)
     num_legal = len(lanes)
     if restriction.launcher:
         lanes = lanes.take(launcher(restriction.launcher).can_run(lanes))
