@@ -28,6 +28,7 @@ _OPTION = re.compile(r"-(-|[A-Za-z])\S*")
 VERBS: dict[str, str] = {
     "run": "estimate a model, measure it here, cross-check the two and keep a record",
     "estimate": "what a training run or a single step costs: time, GPU-days, money, energy, memory, FLOP",
+    "plan": "the layouts that train a model fastest on given devices, and why the others lose",
     "compare-hardware": "one training run on several kinds of device, side by side",
     "show": "a model's operations, parameters and FLOP, row by row",
     "translate": "a published MFU or TFLOP/s in another tool's convention and peak",

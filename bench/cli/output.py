@@ -30,14 +30,23 @@ def emit(tables: Sequence[Table], args: argparse.Namespace) -> None:
     Raises:
         UnavailableError: the file or standard output cannot be written.
     """
+    width = _text_width() if args.output is None else FILE_WIDTH
+    emit_text(render(tables, args.format, width=width) + "\n", args)
+
+
+def emit_text(text: str, args: argparse.Namespace) -> None:
+    """Print a text that is whole as it is, or write it to --output.
+
+    Raises:
+        UnavailableError: the file or standard output cannot be written.
+    """
     if args.output is not None:
-        write_whole(args.output, render(tables, args.format, width=FILE_WIDTH) + "\n")
+        write_whole(args.output, text)
         return
-    rendered = render(tables, args.format, width=_text_width()) + "\n"
     with suppress(AttributeError):  # a stream that somebody put in place of stdout takes any character
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        sys.stdout.write(rendered)
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise

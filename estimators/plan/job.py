@@ -1,0 +1,89 @@
+"""Job: what is trained on what, with everything that a price of a layout depends on but the layout."""
+
+from __future__ import annotations
+
+from estimators.errors import BadValueError
+from estimators.frozen import frozen
+from estimators.plan.memory import memory_bytes
+from estimators.spec import Hardware, Model
+from estimators.step_time.efficiency import Efficiency, efficiency
+from estimators.step_time.lanes import Lane
+from estimators.step_time.layout import Layout
+from estimators.step_time.ledger import OPTIMIZER_BYTES, Ledger, step_time
+from estimators.step_time.machine import Machine, machine_of
+from estimators.step_time.prediction import Prediction, predict
+from estimators.step_time.software import DEFAULT_STACK, Software, software, stack
+from estimators.step_time.work import Work, work_of
+
+
+@frozen
+class Job:
+    """A model on a kind of device.
+
+    Attributes:
+        dtype: of the matrix products.
+        stack_id: the software; see stacks.json.
+        cluster: a known one, for its network.
+        network_bytes_per_s, flop_per_s: measured by the user, in place of the shipped figures.
+    """
+
+    model: Model
+    hardware: Hardware
+    seq_len: int
+    dtype: str = "bf16"
+    stack_id: str = DEFAULT_STACK
+    optimizer: str = "adamw"
+    cluster: str = ""
+    network_bytes_per_s: float | None = None
+    flop_per_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not hasattr(getattr(self.model, "base", self.model), "max_positions"):
+            raise BadValueError(f"{self.model.name} is no language model; layouts and step times are planned for those")
+        if self.optimizer not in OPTIMIZER_BYTES:
+            raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
+
+    @property
+    def work(self) -> Work:
+        """One sequence's work. Raises BadValueError for a model without tokens."""
+        return work_of(self.model, self.seq_len)
+
+    @property
+    def machine(self) -> Machine:
+        """The device and its links. Raises BadValueError where it has no peak for the dtype."""
+        return machine_of(
+            self.hardware, self.dtype, cluster=self.cluster, network_bytes_per_s=self.network_bytes_per_s, flop_per_s=self.flop_per_s
+        )
+
+    @property
+    def efficiency(self) -> Efficiency:
+        """The constants of the cost model."""
+        return efficiency()
+
+    @property
+    def software(self) -> Software:
+        """The stack on this device. Raises UnknownNameError."""
+        return software(stack(self.stack_id), self.hardware.architecture, self.efficiency)
+
+    def ledger(self, layout: Lane) -> Ledger:
+        """Seconds of a step by part, of one layout or of thousands."""
+        return step_time(self.work, layout, self.machine, self.software, self.efficiency, optimizer=self.optimizer)
+
+    def memory_bytes(self, layout: Lane) -> Lane:
+        """Bytes on the fullest device, of one layout or of thousands."""
+        return memory_bytes(self.work, layout, self.software, optimizer=self.optimizer)
+
+    def predict(self, layout: Layout) -> Prediction:
+        """The step of one layout, with its interval and its rates."""
+        return predict(
+            self.model,
+            self.seq_len,
+            layout,
+            self.hardware,
+            dtype=self.dtype,
+            stack_id=self.stack_id,
+            cluster=self.cluster,
+            network_bytes_per_s=self.network_bytes_per_s,
+            flop_per_s=self.flop_per_s,
+            optimizer=self.optimizer,
+        )

@@ -1,0 +1,181 @@
+"""What a layout must keep to: the broken rule in one line, with the nearest thing that works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from estimators.errors import BadValueError, DoesNotFitError
+from estimators.plan.candidates import divisors, legal_tp
+from estimators.plan.job import Job
+from estimators.plan.search import ANYTHING, Restriction, Search, search
+from estimators.step_time.layout import MAX_DEVICES, Layout
+from estimators.step_time.work import Work
+from estimators.units import format_bytes
+
+MAX_SEARCHED_DEVICES = 65_536
+"""Beyond it nobody is told that more devices would hold a model."""
+
+
+def check_num_devices(num_devices: int) -> None:
+    """Raises BadValueError for no devices, or for more than there are."""
+    if not 1 <= num_devices <= MAX_DEVICES:
+        raise BadValueError(f"{num_devices:,} GPUs is out of range; expected 1 to {MAX_DEVICES:,}")
+
+
+def check_layout(job: Job, layout: Layout) -> None:
+    """Whether a layout of the user's own can run the model at all, and fits.
+
+    Raises:
+        BadValueError: a rule is broken.
+        DoesNotFitError: it needs more memory than a device has.
+    """
+    work = job.work
+    _check_heads(work, layout)
+    _check_stages(work, layout)
+    _check_experts(work, layout)
+    _check_sequence(work, layout)
+    needed, capacity = float(job.memory_bytes(layout)), float(job.machine.memory_bytes)
+    if needed > capacity:
+        raise DoesNotFitError(
+            f"{layout} needs {format_bytes(needed)} on the fullest GPU, {format_bytes(needed - capacity)} more than the "
+            f"{format_bytes(capacity)} of {job.hardware.id}; {_remedy(job, layout)}"
+        )
+
+
+def _nearest(wanted: int, choices: Iterable[int]) -> int:
+    return min(choices, key=lambda choice: (abs(choice - wanted), choice))
+
+
+def _check_heads(work: Work, layout: Layout) -> None:
+    if not legal_tp(work, layout.tp):
+        nearest = _nearest(layout.tp, (tp for tp in divisors(work.heads) if legal_tp(work, tp)))
+        shared = f" and {work.kv_heads} key-value heads" if work.kv_heads not in (0, work.heads) else ""
+        raise BadValueError(f"tp={layout.tp} does not divide {work.heads} heads{shared}; the nearest that does: tp={nearest}")
+
+
+def _check_stages(work: Work, layout: Layout) -> None:
+    if layout.pp * layout.vp > work.layers:
+        chunks = f"pp={layout.pp}" + (f" x vp={layout.vp}" if layout.vp > 1 else "")
+        nearest = f"pp={layout.pp},vp={work.layers // layout.pp}" if layout.pp <= work.layers else f"pp={work.layers}"
+        raise BadValueError(f"{chunks} asks for more stages than the {work.layers} layers there are; the most: {nearest}")
+    if layout.vp == 1:
+        return
+    if layout.pp == 1:
+        raise BadValueError(f"vp={layout.vp} interleaves a pipeline, but pp=1 has none; leave vp out, or give pp from 2")
+    if layout.num_micro_batches % layout.pp:
+        batch = max(1, round(layout.num_micro_batches / layout.pp)) * layout.pp * layout.dp * layout.micro_batch
+        raise BadValueError(
+            f"vp={layout.vp} needs micro-batches in groups of pp={layout.pp}, but a step has {layout.num_micro_batches}; "
+            f"the nearest global batch: {batch:,} sequences, or vp=1"
+        )
+
+
+def _check_experts(work: Work, layout: Layout) -> None:
+    if layout.ep == 1:
+        return
+    if work.experts <= 1:
+        raise BadValueError(f"ep={layout.ep} divides experts, but the model has none; expected ep=1")
+    group = layout.tp * layout.cp * layout.dp
+    if work.experts % layout.ep or group % layout.ep:
+        nearest = _nearest(layout.ep, (ep for ep in divisors(work.experts) if group % ep == 0))
+        why = f"{work.experts} experts" if work.experts % layout.ep else f"the {group} GPUs of a stage"
+        than = "is more than" if layout.ep > work.experts else "does not divide"
+        raise BadValueError(f"ep={layout.ep} {than} {why}; the nearest that works: ep={nearest}")
+
+
+def _check_sequence(work: Work, layout: Layout) -> None:
+    ways = layout.cp * (2 if layout.cp > 1 else 1)
+    if work.seq_len % ways:
+        nearest = _nearest(layout.cp, (c for c in divisors(work.seq_len) if c == 1 or work.seq_len % (2 * c) == 0))
+        raise BadValueError(
+            f"cp={layout.cp} cuts a causal sequence into {ways} parts, which do not divide {work.seq_len:,} tokens; nearest: cp={nearest}"
+        )
+    if layout.sequence_parallel and work.seq_len // layout.cp % layout.tp:
+        raise BadValueError(
+            f"sp=1 shares {work.seq_len // layout.cp:,} tokens between tp={layout.tp} ranks, which do not divide them; expected sp=0"
+        )
+
+
+def _remedy(job: Job, layout: Layout) -> str:
+    """The fastest layout on the same devices that fits, else how many devices would hold the model."""
+    found = search(job, layout.num_devices, layout.global_batch)
+    if found.num_fitting:
+        return f"what fits on the same GPUs: {found.best(1)[0]}"
+    return _enough(job, layout.num_devices, layout.global_batch)
+
+
+def raise_nothing_fits(found: Search) -> None:
+    """Say why a search came to nothing.
+
+    Raises:
+        BadValueError: no layout is legal.
+        DoesNotFitError: none fits: by how much, and how many devices would hold the model.
+    """
+    job, num_devices, batch = found.job, found.num_devices, found.global_batch
+    leanest = found.smallest()
+    if leanest is None and found.num_legal:
+        raise BadValueError(
+            f"{found.restriction.launcher} runs none of the {found.num_legal:,} legal layouts of {job.model.name} on {num_devices:,} GPUs; "
+            "take another launcher, or leave it out"
+        )
+    if leanest is None:
+        raise BadValueError(_nothing_legal(job, num_devices, batch))
+    layout, needed = leanest
+    raise DoesNotFitError(
+        f"{job.model.name} at {job.seq_len:,} tokens fits on {num_devices:,} x {job.hardware.id} in no layout: the leanest ({layout}) "
+        f"needs {format_bytes(needed)} of {format_bytes(found.capacity_bytes)}, {format_bytes(needed - found.capacity_bytes)} too much; "
+        f"{_enough(job, num_devices, batch, found.restriction)}"
+    )
+
+
+def _nothing_legal(job: Job, num_devices: int, global_batch: int) -> str:
+    """Why: replicas, stages and tensor ways that multiply to the devices leave a number that the batch does not divide into."""
+    legal = [d for d in range(max(1, num_devices // 2), num_devices * 2) if _any_legal(job, d, global_batch)] if num_devices <= 4096 else []
+    unit = num_devices
+    while unit % 2 == 0:
+        unit //= 2
+    batch = max(1, round(global_batch / unit)) * unit
+    nearest = f", or {_nearest(num_devices, legal):,} GPUs" if legal else ""
+    return (
+        f"a global batch of {global_batch:,} sequences does not divide over {num_devices:,} GPUs in any layout of {job.model.name}; "
+        f"the nearest that does: {batch:,} sequences{nearest}"
+    )
+
+
+def _any_legal(job: Job, num_devices: int, global_batch: int) -> bool:
+    """Whether some tp and pp leave a number of replicas that divides the batch."""
+    work, domain = job.work, int(job.machine.domain)
+    ways = (
+        tp * pp
+        for tp in divisors(num_devices)
+        if tp <= domain and legal_tp(work, tp)
+        for pp in divisors(num_devices // tp)
+        if pp <= work.layers
+    )
+    return any(global_batch % (num_devices // way) == 0 for way in ways)
+
+
+def smallest_num_devices(job: Job, global_batch: int, restriction: Restriction = ANYTHING, *, more_than: int = 0) -> int | None:
+    """The fewest devices on which some layout fits; None where not even MAX_SEARCHED_DEVICES hold it.
+
+    Powers of two first; between the last that fails and the first that holds, sixteen steps.
+    """
+    below, holds = more_than, 1
+    while holds <= more_than or not _fits(job, holds, global_batch, restriction):
+        below = max(below, holds if holds > more_than else more_than)
+        holds *= 2
+        if holds > MAX_SEARCHED_DEVICES:
+            return None
+    step = max(1, holds // 32)
+    return next((num for num in range(holds // 2 + step, holds, step) if num > below and _fits(job, num, global_batch, restriction)), holds)
+
+
+def _fits(job: Job, num_devices: int, global_batch: int, restriction: Restriction) -> bool:
+    return search(job, num_devices, global_batch, restriction).num_fitting > 0
+
+
+def _enough(job: Job, num_devices: int, global_batch: int, restriction: Restriction = ANYTHING) -> str:
+    found = smallest_num_devices(job, global_batch, restriction, more_than=num_devices)
+    if found is None:
+        return f"not even {MAX_SEARCHED_DEVICES:,} of them hold it; take a shorter --seq-len or a larger --global-batch"
+    return f"the fewest that hold it: {found:,}"
