@@ -5,15 +5,18 @@ from __future__ import annotations
 from estimators.batch import ROUNDING, UsualBatch, usual_batch, whole_batch
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
+from estimators.memory.device import device_memory
+from estimators.memory.holding import Holding, holding_of
+from estimators.memory.kernels import BY_STACK
+from estimators.plan.default_layout import default_layout
 from estimators.spec import Hardware, Model, Workload
-from estimators.step_time.default_layout import default_layout, fits, needed_bytes
 from estimators.step_time.layout import Layout, layout_fields
 from estimators.step_time.ledger import OPTIMIZER_BYTES
 from estimators.step_time.legal import check_layout
 from estimators.step_time.machine import machine_of
 from estimators.step_time.prediction import Prediction, predict
-from estimators.step_time.software import DEFAULT_STACK
-from estimators.step_time.work import Work, work_of
+from estimators.step_time.software import DEFAULT_STACK, stack
+from estimators.step_time.work import work_of
 from estimators.training import check_devices
 from estimators.units import DAY_S, HOUR_S
 from estimators.whole_run import Allowance, allowance
@@ -124,7 +127,8 @@ def predicted_run(
         raise BadValueError(f"optimizer {setup.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
     work = work_of(model, seq_len)
     usual = usual_batch(work.params)
-    layout = _layout(work, hardware, num_devices, setup, setup.batch_tokens or usual.batch_tokens)
+    holding = holding_of(model, seq_len, BY_STACK[stack(setup.software).id], setup.dtype)
+    layout = _layout(holding, hardware, num_devices, setup, setup.batch_tokens or usual.batch_tokens)
     check_layout(layout, work)
     prediction = predict(
         model,
@@ -138,13 +142,15 @@ def predicted_run(
         optimizer=setup.optimizer,
         without=setup.without,
     )
+    gradient_bytes = prediction.stack.gradient_bytes
+    needed = float(device_memory(holding, layout, gradient_bytes=gradient_bytes, optimizer=setup.optimizer).total_bytes)
     return PredictedRun(
         prediction=prediction,
         tokens=tokens,
         layout_chosen=not setup.layout,
         batch_source="" if setup.batch_tokens else _batch_source(usual, layout.global_batch * seq_len),
-        needed_bytes=needed_bytes(work, layout, setup.optimizer),
-        fits=fits(work, layout, prediction.machine, setup.optimizer),
+        needed_bytes=needed,
+        fits=needed <= prediction.machine.memory_bytes,
         allowance=allowance(),
     )
 
@@ -174,12 +180,19 @@ def not_covered(model: Model, seq_len: int) -> str:
     return ""
 
 
-def _layout(work: Work, hardware: Hardware, num_devices: int, setup: Setup, batch_tokens: int) -> Layout:
+def _layout(holding: Holding, hardware: Hardware, num_devices: int, setup: Setup, batch_tokens: int) -> Layout:
     """The layout that was given, or one that fits; its batch in whole sequences."""
-    given = setup.batch_tokens is not None
+    given, work = setup.batch_tokens is not None, holding.work
     if not setup.layout:
         machine = machine_of(hardware, setup.dtype, cluster=setup.cluster, network_bytes_per_s=setup.network_bytes_per_s)
-        layout = default_layout(work, machine, num_devices, max(1, round(batch_tokens / work.seq_len)), optimizer=setup.optimizer)
+        layout = default_layout(
+            holding,
+            machine,
+            num_devices,
+            max(1, round(batch_tokens / work.seq_len)),
+            gradient_bytes=stack(setup.software).gradient_bytes,
+            optimizer=setup.optimizer,
+        )
         if given:
             whole_batch(batch_tokens, seq_len=work.seq_len, unit=layout.dp, given=True)
         return layout

@@ -10,10 +10,13 @@ from estimators import data
 from estimators.batch import ROUNDING, usual_batch, whole_batch
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.hf_config import model_from_config
+from estimators.memory.device import device_memory
+from estimators.memory.holding import Holding, holding_of
+from estimators.memory.kernels import BY_STACK
+from estimators.plan.default_layout import default_layout
 from estimators.predicted_run import Setup, not_covered, predicted_run
 from estimators.registry import hardware, model_entry
 from estimators.spec import Model
-from estimators.step_time.default_layout import USABLE, default_layout, fits, needed_bytes
 from estimators.step_time.layout import Layout
 from estimators.step_time.legal import check_layout
 from estimators.step_time.machine import machine_of
@@ -30,6 +33,13 @@ def model(name: str) -> Model:
 
 LLAMA = model("llama-2-7b")
 WORK = work_of(LLAMA, 4096)
+
+
+def held(name: str, seq_len: int) -> Holding:
+    return holding_of(model(name), seq_len, BY_STACK["megatron-core"])
+
+
+HELD = held("llama-2-7b", 4096)
 
 
 class TestRun:
@@ -135,24 +145,6 @@ class TestAllowance:
             whole_run_from(row)
 
 
-class TestMemory:
-    def test_it_adds_up_by_hand(self) -> None:
-        # Llama 2 7B: 6,738,415,616 parameters at 2 + 4 bytes and 12 / 8 of state; activations 34 · 4,096 · 4,096 · 32 layers; logits
-        # 12 · 4,096 · 32,000.
-        held = needed_bytes(WORK, Layout(dp=8, zero=1, global_batch=8))
-        assert held == pytest.approx(6_738_415_616 * 7.5 + 34 * 4096 * 4096 * 32 + 12 * 4096 * 32_000)
-
-    def test_full_recomputation_keeps_the_inputs_and_one_layer(self) -> None:
-        kept = needed_bytes(WORK, Layout(dp=8, zero=1, global_batch=8))
-        again = needed_bytes(WORK, Layout(dp=8, zero=1, global_batch=8, recompute="full"))
-        assert kept - again == pytest.approx((34 - 2) * 4096 * 4096 * 32 - 34 * 4096 * 4096)
-
-    def test_it_falls_with_every_zero_stage(self) -> None:
-        held = [needed_bytes(WORK, Layout(dp=8, zero=zero, global_batch=8)) for zero in (0, 1, 2, 3)]
-        assert held == sorted(held, reverse=True)
-        assert len(set(held)) == 4
-
-
 class TestDefaultLayout:
     @pytest.mark.parametrize(
         ("name", "device", "num_devices"),
@@ -167,24 +159,23 @@ class TestDefaultLayout:
         ],
     )
     def test_it_multiplies_fits_and_can_be_cut(self, name: str, device: str, num_devices: int) -> None:
-        work, machine = work_of(model(name), min(8192, getattr(model(name), "max_positions", 2048))), machine_of(hardware(device))
-        layout = default_layout(work, machine, num_devices, 1024)
+        holding, machine = held(name, min(8192, getattr(model(name), "max_positions", 2048))), machine_of(hardware(device))
+        layout = default_layout(holding, machine, num_devices, 1024)
         assert layout.num_devices == num_devices
-        assert needed_bytes(work, layout) <= USABLE * machine.memory_bytes
-        check_layout(layout, work)
+        assert device_memory(holding, layout).total_bytes <= machine.memory_bytes
+        check_layout(layout, holding.work)
 
     @settings(max_examples=30)
     @given(st.integers(2, 5000), st.integers(1, 4096))
     def test_from_two_devices_on_any_number_gives_a_layout_that_multiplies_and_fits(self, num_devices: int, global_batch: int) -> None:
-        # 6.74e9 parameters at 18 bytes are 113 GiB, 56 on each of two and 63 on each of three that share out the state alone; 71 are
-        # filled, and full recomputation keeps under 4 more.
-        layout = default_layout(WORK, machine_of(A100), num_devices, global_batch)
+        # 6.74e9 parameters at 18 bytes are 113 GiB: 56 on each of two, and full recomputation keeps under 4 more.
+        layout = default_layout(HELD, machine_of(A100), num_devices, global_batch)
         assert layout.num_devices == num_devices
-        assert fits(WORK, layout, machine_of(A100))
+        assert device_memory(HELD, layout).total_bytes <= A100.memory_bytes
 
     def test_a_model_that_fits_nowhere_is_told_so(self) -> None:
         with pytest.raises(DoesNotFitError, match=r"no layout of 8 devices .* per device of 79\.2 GiB; give more --gpus"):
-            default_layout(work_of(model("gpt-3-175b"), 2048), machine_of(A100), 8, 1536)
+            default_layout(held("gpt-3-175b", 2048), machine_of(A100), 8, 1536)
 
 
 def cut(**fields: int) -> Layout:

@@ -94,6 +94,8 @@ BY_STACK = {
     "deepspeed-2021": CLASSIC,
     "pytorch-2023": EAGER,
     "transformers": EAGER,
+    "transformers-2023": EAGER,
+    "transformers-qlora": EAGER,
     "megatron-core": TRANSFORMER_ENGINE,
     "megatron-core-plain": TRANSFORMER_ENGINE,
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.plan.memory import memory_bytes
+from estimators.memory.device import device_memory
+from estimators.memory.holding import Holding, holding_of
+from estimators.memory.kernels import BY_STACK
 from estimators.spec import Hardware, Model
 from estimators.step_time.efficiency import Efficiency, efficiency
 from estimators.step_time.lanes import Lane
@@ -49,6 +51,11 @@ class Job:
         return work_of(self.model, self.seq_len)
 
     @property
+    def holding(self) -> Holding:
+        """What its layers hold and keep under the software's kernels."""
+        return holding_of(self.model, self.seq_len, BY_STACK[self.stack_id], self.dtype)
+
+    @property
     def machine(self) -> Machine:
         """The device and its links. Raises BadValueError where it has no peak for the dtype."""
         return machine_of(
@@ -71,7 +78,7 @@ class Job:
 
     def memory_bytes(self, layout: Lane) -> Lane:
         """Bytes on the fullest device, of one layout or of thousands."""
-        return memory_bytes(self.work, layout, self.software, optimizer=self.optimizer)
+        return device_memory(self.holding, layout, gradient_bytes=self.software.gradient_bytes, optimizer=self.optimizer).total_bytes
 
     def predict(self, layout: Layout) -> Prediction:
         """The step of one layout, with its interval and its rates."""

@@ -37,7 +37,7 @@ PARTS = {
 }
 """What a step consists of, in the order of the ledger."""
 
-OPTIMIZER_BYTES = {"adamw": 28, "adamw-8bit": 16, "adafactor": 14, "muon": 20, "sgd": 12}
+OPTIMIZER_BYTES = {"adamw": 28, "adamw-8bit": 16, "adafactor": 14, "muon": 20, "sgd": 12, "sgd-momentum": 20}
 """Bytes per trained parameter that the update reads and writes: fp32 weight (8) and gradient (4), and the state twice."""
 
 LAYER_COLLECTIVES = 2
