@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 
 from bench.cli import output
+from estimators.measured.memory_score import memory_score
 from estimators.measured.score import Scored, scored
 from estimators.measured.table import read_table, shipped
 from estimators.step_time.efficiency import efficiency_file
@@ -60,6 +61,9 @@ def tables(rows: Sequence[Scored], *, whole: bool, first: bool = False) -> list[
             accuracy.grouped_table(rows, "By number of devices", "scale", accuracy.scale_of),
             accuracy.worst_table(rows),
         ]
+    memory = memory_score([row.step for row in rows if row.step])
+    if memory:
+        found.append(accuracy.memory_table(memory))
     if any(row.skipped_reason for row in rows):
         found.append(accuracy.left_out_table(rows))
     return [each, *found] if first else [*found, *([each] if whole else [])]

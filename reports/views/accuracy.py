@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from estimators.measured.memory_score import MemoryScore
 from estimators.measured.score import Score, Scored, score
 from estimators.step_time.ledger import PARTS
-from estimators.units import format_duration, format_fraction, format_int
+from estimators.units import format_bytes, format_duration, format_fraction, format_int
 from reports.table import Column, Table, Value
 from reports.views.formats import signed_percent
 
@@ -106,6 +107,42 @@ def scale_of(row: Scored) -> str:
     """The group of a row by its number of devices."""
     assert row.step
     return next(name for limit, name in SCALES if row.step.layout.num_devices <= limit)
+
+
+def memory_table(found: MemoryScore) -> Table:
+    """Predicted against measured allocated memory of the fullest rank, one line per layout. Nothing of it is fitted."""
+    lines: dict[tuple[str, float], dict[str, Value]] = {}
+    for row in found.rows:
+        step = row.step
+        lines.setdefault(
+            (step.model_name, step.measured_memory_bytes or 0.0),
+            {
+                "id": step.id,
+                "model": step.model_name,
+                "layout": str(step.layout),
+                "seq_len": step.seq_len,
+                "measured_memory_bytes": step.measured_memory_bytes,
+                "predicted_memory_bytes": row.predicted_bytes,
+                "error": row.error,
+            },
+        )
+    return Table(
+        title=f"Memory: {format_fraction(found.median)} median, {format_fraction(found.worst)} worst error over "
+        f"{format_int(len(found.rows))} measured peaks, {format_int(found.distinct)} of them distinct",
+        conditions=["allocated bytes of the fullest rank; rows that differ in micro-batches alone take the same"],
+        columns=[
+            Column(key="id", header="row"),
+            Column(key="model", header="model"),
+            Column(key="layout", header="layout"),
+            Column(key="seq_len", header="tokens", format=format_int, align="right"),
+            Column(key="measured_memory_bytes", header="measured", format=format_bytes, align="right"),
+            Column(key="predicted_memory_bytes", header="predicted", format=format_bytes, align="right"),
+            Column(key="error", header="error", format=signed_percent, align="right"),
+        ],
+        rows=list(lines.values()),
+        facts={"median_error": found.median, "worst_error": found.worst, "bias": found.bias, "distinct": found.distinct},
+        key="memory",
+    )
 
 
 def worst_table(rows: Sequence[Scored], limit: int = WORST) -> Table:
