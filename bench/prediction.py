@@ -49,7 +49,7 @@ def memory_needed(model: Model, request: Request) -> dict[str, int]:
     """Bytes by part that a run holds at its fullest: a training step, or the last decode step."""
     steps = num_decode_steps(request)
     workload = decode_workload(request, steps - 1) if steps else workload_of(request)
-    return memory(model.ops(workload), workload)
+    return memory(model.ops(workload), workload, model)
 
 
 def predict(model: Model, request: Request, hardware: Hardware | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.conventions import step_flop, unskippable_flop
-from estimators.spec import Case, Estimate, Hardware, Op, Workload
+from estimators.spec import Case, Estimate, Hardware, Model, Op, Workload
 
 OPTIMIZER_STATE_BYTES = {"adamw": 8, "sgd": 0}
 """fp32 state per parameter: AdamW keeps two moments, plain gradient descent nothing."""
@@ -53,12 +53,15 @@ def unskippable_bytes(ops: Sequence[Op], workload: Workload) -> int:
     return weights + sum(op.count * op.cache_bytes for op in ops)
 
 
-def memory(ops: Sequence[Op], workload: Workload) -> dict[str, int]:
+def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) -> dict[str, int]:
     """Bytes that must be held at once, by part.
 
     Inference: weights and KV cache. Training (torch.autocast): fp32 weights, fp32 gradients, optimizer state, the
-    low-precision copies of the weights, and the activations that an unfused backward keeps. Frozen weights are held
-    once, in the dtype of compute.
+    low-precision copies of the weights, and what backward needs: of a decoder, what PyTorch keeps (see `kept_by_torch`), of
+    other models the activations that an unfused backward keeps. Frozen weights are held once, in the dtype of compute.
+
+    Args:
+        model: whose ops they are; without it activations are those of an unfused backward.
     """
     params, trained = count_params(ops), count_trainable_params(ops)
     if workload.phase != "train":
@@ -73,6 +76,10 @@ def memory(ops: Sequence[Op], workload: Workload) -> dict[str, int]:
             "low_precision_copies": trained * workload.dtype_bytes if workload.dtype_bytes < MASTER_BYTES else 0,
             "activations": sum(op.count * op.saved_bytes for op in ops if not (recomputing and op.recomputed)),
         }
+        if model is not None and trained == params:
+            from estimators.memory.single import kept_by_torch  # deferred: other phases do without it
+
+            parts |= kept_by_torch(model, workload) or {}
     return {name: size for name, size in parts.items() if size}
 
 
@@ -110,7 +117,7 @@ def estimate(case: Case) -> Estimate:
         backward_flop=flop["full"] - forward,
         min_flop=min_flop,
         min_bytes=min_bytes,
-        memory_bytes=memory(ops, workload),
+        memory_bytes=memory(ops, workload, case.model),
         step_time_bound_s=bound_s,
         compute_bound_s=compute_s,
         bandwidth_bound_s=bandwidth_s,

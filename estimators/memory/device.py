@@ -121,7 +121,7 @@ def _on_device(layout: Layout) -> Callable[[Kept], Lane]:
 def _moments(holding: Holding, layout: Layout, stage: Stage, states: dict[str, Lane]) -> list[dict[str, Lane]]:
     work, kernels, first, rest = holding.work, holding.kernels, holding.first, holding.rest
     share, shown = _on_device(layout), choose(layout.sequence_parallel, layout.tp, 1)
-    whole_plane = layout.micro_batch / layout.cp * work.seq_len * work.width * holding.element_bytes
+    whole_plane = layout.micro_batch / layout.cp * work.seq_len * work.width * holding.stream_bytes
     plane = whole_plane / shown
     gathered = choose(layout.sequence_parallel, choose(layout.tp > 1, 2 * whole_plane, 0), 0)  # a matrix's input, and its gradient
 

@@ -58,6 +58,11 @@ class Holding:
     last_end: Kept
     shared_bytes: float
 
+    @property
+    def stream_bytes(self) -> int:
+        """Per element of what layers hand on."""
+        return max(self.element_bytes, self.kernels.stream_bytes)
+
 
 def holding_of(model: Model, seq_len: int, kernels: Kernels, dtype: str = "bf16") -> Holding:
     """What a model's layers hold and keep for one sequence of `seq_len` tokens. Products below 16 bits keep 16-bit activations.

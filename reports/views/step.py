@@ -166,12 +166,22 @@ def memory_table(name: str, uses: Mapping[str, tuple[str, Mapping[str, int]]], *
             ),
         ],
         rows=rows,
-        notes=["activations: what an unfused backward keeps; fused attention and checkpointing (hardware convention) keep less."]
-        if any(row["part"] == "activations" for row in rows)
-        else [],
+        notes=_activation_notes({row["part"] for row in rows}),
         facts=facts,
         key="memory",
     )
+
+
+def _activation_notes(parts: set[Value]) -> list[str]:
+    if "activations" not in parts:
+        return []
+    if "logits and loss" in parts:
+        return [
+            "activations: what transformers and PyTorch keep for backward, with fused attention and no dropout; with checkpointing, the "
+            "inputs of layers and one layer run again.",
+            "logits and loss: the log-softmax in fp32 and two gradients of it, at the start of backward.",
+        ]
+    return ["activations: what an unfused backward keeps; fused attention and checkpointing (hardware convention) keep less."]
 
 
 def generation_table(
