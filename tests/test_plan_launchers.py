@@ -203,8 +203,8 @@ def test_an_unknown_launcher_is_refused() -> None:
 
 RUN: dict[str, Any] = {
     "accelerate": lambda x: x.pp == 1 and x.ep == 1 and not x.sequence_parallel and (x.zero != 1 or x.dp * x.cp == 1),
-    "deepspeed": lambda x: x.pp == x.cp == x.ep == 1 and (x.tp == 1 or x.zero <= 2),
-    "torchtitan": lambda x: x.zero != 1 or x.dp * x.cp == 1,
+    "deepspeed": lambda x: x.pp == x.cp == x.ep == 1 and (x.tp == 1 or x.zero <= 2) and not x.sequence_parallel,
+    "torchtitan": lambda x: (x.zero != 1 or x.dp * x.cp == 1) and x.sequence_parallel == (x.tp > 1),
     "megatron": lambda x: x.zero <= 1 or x.pp == 1,
 }
 """What the launchers' own documentation rules out, said once more as a predicate."""

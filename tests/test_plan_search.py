@@ -169,3 +169,24 @@ def test_a_batch_of_less_than_a_sequence_is_refused(batch: Batch) -> None:
 def test_a_batch_beyond_its_own_limit_is_refused() -> None:
     with pytest.raises(BadValueError, match="more than the 10 of --max-global-batch"):
         Batch(sequences=64, most_tokens=20480).on(8, params=10**9, seq_len=2048)
+
+
+def test_devices_that_no_such_batch_divides_over_are_refused_with_some_that_work() -> None:
+    with pytest.raises(
+        BadValueError, match=r"near the 1,562 sequences .* over 10,000,000 GPUs: the smallest is 78,125; take 9,994,240 GPUs"
+    ):
+        Batch().on(10**7, params=175 * 10**9, seq_len=2048)
+    assert Batch().on(9_994_240, params=175 * 10**9, seq_len=2048) < 4 * 1562
+
+
+@pytest.mark.parametrize("name", ["mamba2-2.7b", "bamba-9b", "jamba-1.5-large", "gemma-2b", "falcon-7b", "gpt-oss-20b"])
+def test_every_kind_of_language_model_is_planned(name: str) -> None:
+    one = job(name, "h100-sxm5-80gb", 4096)
+    assert plan(one, 128, Batch(sequences=128)).best.memory_bytes < one.machine.memory_bytes
+
+
+def test_sequence_parallelism_is_optional_and_pays() -> None:
+    lanes = search(GPT3, 64, 64).lanes
+    assert set(lanes.sequence_parallel[lanes.tp > 1]) == {True, False}
+    assert not lanes.sequence_parallel[lanes.tp == 1].any()
+    assert plan(GPT3, 1024).best.layout.sequence_parallel

@@ -96,8 +96,9 @@ def candidates(
     columns = _kept(columns, (columns["vp"] == 1) | interleaved)
     columns = _sharded(columns, domain)
     columns = _cross(columns, "recompute_index", range(len(RECOMPUTES)))
-    tokens = work.seq_len // columns["cp"]
-    columns["sequence_parallel"] = (columns["tp"] > 1) & (tokens % columns["tp"] == 0)
+    columns = _cross(columns, "sequence_parallel", (0, 1))
+    shares = (columns["tp"] > 1) & (work.seq_len // columns["cp"] % columns["tp"] == 0)
+    columns = _kept(columns, shares | (columns["sequence_parallel"] == 0))
     columns["global_batch"] = np.full(len(columns["tp"]), global_batch)
     return Candidates(columns, schedule)
 

@@ -62,6 +62,9 @@ class Batch:
 PUBLISHED_BATCH = Batch()
 """Nothing is wished for."""
 
+FARTHEST = 4
+"""Times what was wished for that a batch may be, where devices leave no nearer one."""
+
 
 def _shareable(wanted: float, num_devices: int, most: int | None) -> int:
     """The nearest 2^k or 3·2^k times what is odd in the number of devices; below `most`, or `most` itself where none is."""
@@ -70,4 +73,13 @@ def _shareable(wanted: float, num_devices: int, most: int | None) -> int:
         odd //= 2
     choices = [odd * start << power for start in (1, 3) for power in range(40)]
     allowed = [batch for batch in choices if most is None or batch <= most] or [most or 1]
-    return min(allowed, key=lambda batch: (abs(batch - wanted), batch))
+    nearest = min(allowed, key=lambda batch: (abs(batch - wanted), batch))
+    if nearest > FARTHEST * wanted:
+        unit = 1
+        while unit * wanted < num_devices:
+            unit *= 2
+        raise BadValueError(
+            f"no batch near the {wanted:,.0f} sequences of a step divides over {num_devices:,} GPUs: the smallest is {nearest:,}; "
+            f"take {num_devices // unit * unit:,} GPUs, or give --global-batch {nearest}seq"
+        )
+    return nearest

@@ -129,7 +129,7 @@ def _work_of(model: Any, seq_len: int) -> Work:
         embedding_params=params["embedding"],
         head_params=params["head"],
         trained_params=sum(op.count * op.trainable_params for op in ops),
-        kv_elements=sum(count * part.cache_elements_per_token for count, part in parts),
+        kv_elements=sum(count * getattr(part, "cache_elements_per_token", 0) for count, part in parts),
         routed_layers=sum(op.count for op in routed),
         experts=max((_experts(op) for op in routed), default=1),
         experts_per_token=max((op.matrices_per_token for op in routed), default=1),

@@ -52,4 +52,4 @@ def fields(text: str) -> dict[str, Any]:
 def can_run(lanes: Any) -> Any:
     """Layouts that a configuration alone sets up: data and tensor parallelism; AutoTP goes with ZeRO 0 to 2."""
     alone = (lanes.pp == 1) & (lanes.cp == 1) & (lanes.ep == 1) & ((lanes.tp == 1) | (lanes.zero <= 2))
-    return alone & ~lanes.selective
+    return alone & ~lanes.selective & ~lanes.sequence_parallel
