@@ -127,9 +127,14 @@ class TestEstimate:
         assert [row["scenario"] for row in body["rows"]] == ["low", "median", "high"]
         assert "No step is predicted: mamba-130m has state-space scans" in body["utilization_source"]
 
-    def test_the_explanation_uses_the_predicted_share(self, said: Any) -> None:
+    def test_the_explanation_works_out_to_the_answer(self, said: Any) -> None:
         body = said("estimate", *ON_512, "--explain")
-        assert "predicted from first principles" in json.dumps(body["explanation"])
+        rows = body["explanation"]["rows"]
+        is_now = {row["figure"]: row["value"] for row in rows if row["part"] == "is"}
+        for figure, key in (("step time", "step_time_s"), ("GPU-days", "gpu_days"), ("energy", "energy_j"), ("CO2", "co2_kg")):
+            assert is_now[figure] == body[key], figure
+            printed = next(row["text"] for row in rows if row["figure"] == figure and "print(" in (row["text"] or ""))
+            assert eval(printed.split("print(")[1][:-2]) == pytest.approx(body[key]), figure
 
     def test_more_tokens_than_one_step_takes_are_not_there(self, said: Any) -> None:
         notes = said("estimate", "--model", "gpt2", "--tokens", "1M", "--hardware", "a100-sxm4-80gb", "--gpus", "10000")["notes"]

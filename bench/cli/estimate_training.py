@@ -20,6 +20,7 @@ from reports.views.training import answer_table, flop_table
 if TYPE_CHECKING:
     from estimators.predicted_run import PredictedRun
     from estimators.spec import Hardware, Model
+    from reports.views.predicted import PredictedStudy
 
 STEP_OPTIONS = ("batch", "prompt_tokens", "new_tokens", "num_beams")
 
@@ -42,11 +43,11 @@ def tables(args: argparse.Namespace) -> list[Table]:
         answer = predicted.tables(args, study, run) if run else [answer_table(study)]
         found += [*answer, flop_table(study.training_flop, study.tokens, study.item), *_rules(study)]
     if args.explain:
-        found.append(_explanation(args, study, found))
+        found.append(_explanation(args, study, found, predicted.study_of(args, study, run) if run else None))
     return arguments.with_all_facts(found)
 
 
-def _explanation(args: argparse.Namespace, study: Study, found: list[Table]) -> Table:
+def _explanation(args: argparse.Namespace, study: Study, found: list[Table], run: PredictedStudy | None) -> Table:
     from reports.views.explain_inverse import budget_step, claim_step, deadline_step
     from reports.views.explain_training import explain_training
 
@@ -60,7 +61,7 @@ def _explanation(args: argparse.Namespace, study: Study, found: list[Table]) -> 
         asked.append(budget_step(study, budget_usd=None, budget_gpu_days=args.budget_gpu_days))
     if args.budget_usd is not None and study.price is not None:
         asked.append(budget_step(study, budget_usd=args.budget_usd, budget_gpu_days=None))
-    return explain_training(study, model_option=arguments.model_option(args), asked=asked, whole=args.tokens is not None)
+    return explain_training(study, model_option=arguments.model_option(args), asked=asked, whole=args.tokens is not None, predicted=run)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from estimators.estimate import params_by_component
 from estimators.spec import Workload
@@ -23,16 +24,28 @@ from reports.views.explain import Input, Step, explanation_table, params_step
 from reports.views.formats import grouped
 from reports.views.study import Study
 
+if TYPE_CHECKING:
+    from reports.views.predicted import PredictedStudy
+
 ABOVE = "the figure above"
 
 
-def explain_training(study: Study, *, model_option: str, asked: Sequence[Step] = (), whole: bool = True, key: str = "explanation") -> Table:
+def explain_training(
+    study: Study,
+    *,
+    model_option: str,
+    asked: Sequence[Step] = (),
+    whole: bool = True,
+    key: str = "explanation",
+    predicted: PredictedStudy | None = None,
+) -> Table:
     """Every figure of the answer.
 
     Args:
         model_option: the words that name the model in a command.
         asked: steps of reports.views.explain_inverse, where the question was put the other way round.
         whole: whether a number of tokens was given, so that there is a whole training to explain.
+        predicted: the study with its predicted run, where no utilisation was given or assumed.
     """
     parts = params_by_component(study.model.ops(Workload()))
     steps = [
@@ -43,7 +56,13 @@ def explain_training(study: Study, *, model_option: str, asked: Sequence[Step] =
         steps.append(_flop_step(study))
     steps += asked
     if whole and study.hardware:
-        steps += [_gpu_days_step(study), *_wall_steps(study), *_energy_steps(study), *_cost_steps(study)]
+        if predicted is None:
+            time, energy = [_gpu_days_step(study)], _energy_steps(study)
+        else:
+            from reports.views import explain_predicted  # deferred: only a predicted run needs it
+
+            time, energy = explain_predicted.time_steps(predicted), explain_predicted.energy_steps(predicted)
+        steps += [*time, *_wall_steps(study), *energy, *_cost_steps(study)]
     where = f" on {study.devices_text}" if study.hardware else ""
     return explanation_table(steps, what=f"training {study.model.name}{where}", key=key)
 
