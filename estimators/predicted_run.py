@@ -9,7 +9,8 @@ from estimators.memory.device import device_memory
 from estimators.memory.holding import Holding, holding_of
 from estimators.memory.kernels import BY_STACK
 from estimators.plan.default_layout import default_layout
-from estimators.spec import Hardware, Model, Workload
+from estimators.spec import Hardware, Model
+from estimators.step_time.covered import not_covered
 from estimators.step_time.layout import Layout, layout_fields
 from estimators.step_time.ledger import OPTIMIZER_BYTES
 from estimators.step_time.legal import check_layout
@@ -20,9 +21,6 @@ from estimators.step_time.work import work_of
 from estimators.training import check_devices
 from estimators.units import DAY_S, HOUR_S
 from estimators.whole_run import Allowance, allowance
-
-MAX_UNCOVERED = 0.001
-"""Share of a model's forward FLOP that a prediction may leave out."""
 
 
 @frozen
@@ -160,24 +158,6 @@ def _batch_source(usual: UsualBatch, taken_tokens: int) -> str:
     whose = f"as {usual.model} was trained: {usual.batch_tokens:,} tokens ({usual.source})"
     moved = abs(taken_tokens / usual.batch_tokens - 1) > ROUNDING
     return f"{whose}, moved to a whole number of sequences per replica" if moved else whose
-
-
-def not_covered(model: Model, seq_len: int) -> str:
-    """Why the cost model does not cover a model's step, in words that follow its name; empty where it does.
-
-    A scan's time is fitted on no measured row, and operations that it knows nothing of would be predicted to take no time.
-    """
-    try:
-        work = work_of(model, seq_len)
-    except BadValueError:
-        return "is no decoder with a head"
-    ops = model.ops(Workload(phase="train", seq_len=seq_len))
-    if any(op.kind == "scan" for op in ops):
-        return "has state-space scans, which no measured step covers"
-    counted = sum(op.count * op.flop for op in ops)
-    if abs(work.forward_flop(causal=False) - counted) > MAX_UNCOVERED * counted:
-        return "has products that step times do not cover, such as experts that run on every token"
-    return ""
 
 
 def _layout(holding: Holding, hardware: Hardware, num_devices: int, setup: Setup, batch_tokens: int) -> Layout:

@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         )
     model, entry = arguments.load_model(args)
     params_text = entry.published_params_text if entry else ""
+    step_options.read_launcher_file(args, arguments.sequence_length(model, args.seq_len))
     if why := predicted.why_not(args, model):
         step_options.refuse(args, why)
         output.emit(_at_a_utilization(args, model, names, params_text), args)

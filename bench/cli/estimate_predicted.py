@@ -56,7 +56,7 @@ def model_reason(args: argparse.Namespace, model: Model) -> str:
     """Why no step of this model is predicted, whatever else is given; empty where one is."""
     if not arguments.generates(model):
         return f"{model.name} does not write tokens one by one"
-    from estimators.predicted_run import not_covered
+    from estimators.step_time.covered import not_covered
 
     reason = not_covered(model, arguments.sequence_length(model, args.seq_len))
     return f"{model.name} {reason}" if reason else ""

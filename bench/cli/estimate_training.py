@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
+from bench.cli import arguments, step_options
 from bench.cli import estimate_predicted as predicted
 from estimators.errors import BadValueError
 from estimators.estimate import count_params
@@ -35,6 +35,7 @@ def tables(args: argparse.Namespace) -> list[Table]:
     _check(args)
     model, entry = arguments.load_model(args)
     hardware = arguments.load_hardware(args.hardware) if args.hardware else None
+    step_options.read_launcher_file(args, arguments.sequence_length(model, args.seq_len))
     params_text = entry.published_params_text if entry else ""
     run = predicted.predict(args, model, hardware)
     study = make_study(args, model, hardware, params_text=params_text, run=run)

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, output
-from estimators.errors import BadValueError
+from bench.cli import arguments, output, step_options
 from estimators.plan.emit import LAUNCHERS
 from estimators.step_time.layout import SCHEDULES
-from estimators.units import GIGA, parse_count, parse_float
+from estimators.units import parse_count
 
 MAX_GPUS = 10**7
 MAX_BATCH = 10**10
@@ -39,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_dtype(training)
     training.add_argument("--software", metavar="ID", help="what trains: python -m bench list software; megatron-core by default")
     training.add_argument("--optimizer", default="adamw", metavar="NAME", help="adamw, adamw-8bit, adafactor, muon, sgd")
-    training.add_argument("--network", type=_network, metavar="GB/S", help="per device and direction between nodes; else the usual one")
+    training.add_argument(
+        "--network", type=step_options.network, metavar="RATE", help="per device and direction, such as 50GB/s; else the usual one"
+    )
     training.add_argument("--price", type=arguments.price, metavar="USD", help="per device and hour; else the range of quotes seen")
     limits = parser.add_argument_group("limits (without --gpus, as many devices are taken as they ask for)")
     limits.add_argument("--max-gpus", type=arguments.count("max-gpus", maximum=MAX_GPUS), metavar="NUM", help="at most so many")
@@ -86,9 +87,3 @@ def _batch(text: str) -> tuple[str, int]:
     number = text.strip().removesuffix("seq")
     unit = "sequences" if number != text.strip() else "tokens"
     return unit, parse_count(number, "global-batch", maximum=MAX_BATCH)
-
-
-def _network(text: str) -> float:
-    if text.strip().casefold().endswith("b/s"):
-        raise BadValueError(f"network {text[:40]!r} is not a number; expected GB/s without the unit, such as 50")
-    return parse_float(text, "network", minimum=0, maximum=1e5, exclusive_minimum=True) * GIGA

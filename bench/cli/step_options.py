@@ -12,18 +12,21 @@ from estimators.units import parse_byte_rate, parse_carbon
 if TYPE_CHECKING:
     from estimators.predicted_run import Setup
 
-NAMES = ("layout", "global_batch", "software", "optimizer", "network", "carbon")
+NAMES = ("layout", "from", "global_batch", "software", "optimizer", "network", "carbon")
 """Every option here; None unless given."""
+
+_DESTS = {"from": "from_file"}
 
 MAX_BATCH_TOKENS = 10**10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--layout, --global-batch, --software, --optimizer, --network, --carbon."""
+    """--layout, --from, --global-batch, --software, --optimizer, --network, --carbon."""
     group = parser.add_argument_group("the step, which is predicted where --gpus is given and --utilization is not")
     group.add_argument(
         "--layout", type=_layout, metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else one that fits is chosen"
     )
+    group.add_argument("--from", dest="from_file", metavar="FILE", help="the layout of a launcher's file, as `plan --emit` writes them")
     group.add_argument(
         "--global-batch",
         type=arguments.count("global-batch", maximum=MAX_BATCH_TOKENS),
@@ -32,8 +35,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--software", type=_software, metavar="ID", help="python -m bench list software; megatron-core by default")
     group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
-    group.add_argument("--network", type=_network, metavar="RATE", help="per device and direction, such as 50GB/s; else the usual one")
+    group.add_argument("--network", type=network, metavar="RATE", help="per device and direction, such as 50GB/s; else the usual one")
     group.add_argument("--carbon", type=_carbon, metavar="G", help="grams of CO2 per kWh; else the world's average")
+
+
+def read_launcher_file(args: argparse.Namespace, seq_len: int) -> None:
+    """Set --layout, and --gpus and --global-batch where they were not given, from the launcher's file of --from.
+
+    Raises:
+        RequestError: --layout beside it, a file that is no launcher's, or one for other devices than --gpus.
+    """
+    if args.from_file is None:
+        return
+    from estimators.plan.emit import from_file
+
+    if args.layout is not None:
+        raise BadValueError("--layout and --from both give a layout; leave one out")
+    sequences = None if args.global_batch is None else max(1, round(args.global_batch / seq_len))
+    layout = from_file(args.from_file, num_devices=args.gpus, global_batch=sequences)
+    if args.gpus not in (None, layout.num_devices):
+        raise BadValueError(f"the layout of {args.from_file!r} is for {layout.num_devices:,} GPUs; --gpus was {args.gpus:,}, leave it out")
+    args.layout, args.gpus = str(layout), layout.num_devices
+    if args.global_batch is None:
+        args.global_batch = layout.global_batch * seq_len
 
 
 def _layout(text: str) -> str:
@@ -56,7 +80,8 @@ def _optimizer(text: str) -> str:
     return text
 
 
-def _network(text: str) -> float:
+def network(text: str) -> float:
+    """A rate per device and direction, such as 50GB/s. Raises BadValueError."""
     return parse_byte_rate(text, "network")
 
 
@@ -66,7 +91,7 @@ def _carbon(text: str) -> float:
 
 def given(args: argparse.Namespace) -> list[str]:
     """The options here that were given, as they are written."""
-    return [f"--{name.replace('_', '-')}" for name in NAMES if getattr(args, name) is not None]
+    return [f"--{name.replace('_', '-')}" for name in NAMES if getattr(args, _DESTS.get(name, name)) is not None]
 
 
 def refuse(args: argparse.Namespace, why: str) -> None:

@@ -8,6 +8,7 @@ from estimators.memory.device import device_memory
 from estimators.memory.holding import Holding, holding_of
 from estimators.memory.kernels import BY_STACK
 from estimators.spec import Hardware, Model
+from estimators.step_time.covered import not_covered
 from estimators.step_time.efficiency import Efficiency, efficiency
 from estimators.step_time.lanes import Lane
 from estimators.step_time.layout import Layout
@@ -40,8 +41,8 @@ class Job:
     flop_per_s: float | None = None
 
     def __post_init__(self) -> None:
-        if not hasattr(getattr(self.model, "base", self.model), "max_positions"):
-            raise BadValueError(f"{self.model.name} is no language model; layouts and step times are planned for those")
+        if reason := not_covered(self.model, self.seq_len):
+            raise BadValueError(f"{self.model.name} {reason}; layouts and step times are not planned for it")
         if self.optimizer not in OPTIMIZER_BYTES:
             raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
 

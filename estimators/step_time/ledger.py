@@ -178,11 +178,11 @@ def _replica_comm(work: Work, layout: Layout, machine: Machine, software: Softwa
     plain = plain * software.data_exposed
 
     micro = layout.global_batch / (layout.dp * layout.micro_batch)
-    held = (work.dense_params + work.embedding_params + work.head_params) / layout.tp + work.expert_params / layout.ep
+    held = dense + work.expert_params / layout.ep / layout.pp
     cut = choose(layout.shard > 0, layout.shard * layout.cp, group)
     gathered = gather_s(held * 2, cut, _replica_rate(layout, machine, software, e, cut))
     three = layout.zero >= 3
-    moved = gathered * choose(three, (2 + trained) * micro, 1 + trained)
+    moved = gathered * choose(three, (2 + trained) * micro, 1 + trained * micro)
     moved = moved + choose(cut < group, gather_s(held * 2 * gradient / cut, group / cut, crossing), 0.0)
     power = e.overlap_power
     sharded = (busy**power + moved**power) ** (1 / power) - busy + e.shard_exposed * moved

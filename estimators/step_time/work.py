@@ -105,7 +105,7 @@ def work_of(model: Model, seq_len: int) -> Work:
 def _work_of(model: Any, seq_len: int) -> Work:
     ops = model.ops(Workload(phase="train", batch=1, seq_len=seq_len))
     base = getattr(model, "base", model)
-    if not any(op.name == "head" for op in ops) or not hasattr(base, "layers"):
+    if not any(op.name == "head" for op in ops) or not isinstance(getattr(base, "layers", None), int):
         raise BadValueError(f"{model.name} is no language model with a head; layouts and step times are planned for those")
     attention = [op for op in ops if op.kind == "attention"]
     scores = [op for op in attention if op.mnk and op.name.endswith("scores")]
