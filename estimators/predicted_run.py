@@ -13,7 +13,7 @@ from estimators.spec import Hardware, Model
 from estimators.step_time.covered import not_covered
 from estimators.step_time.layout import Layout, layout_fields
 from estimators.step_time.ledger import OPTIMIZER_BYTES
-from estimators.step_time.legal import check_layout
+from estimators.step_time.legal import check_cuts
 from estimators.step_time.machine import machine_of
 from estimators.step_time.prediction import Prediction, predict
 from estimators.step_time.software import DEFAULT_STACK, stack
@@ -127,7 +127,7 @@ def predicted_run(
     usual = usual_batch(work.params)
     holding = holding_of(model, seq_len, BY_STACK[stack(setup.software).id], setup.dtype)
     layout = _layout(holding, hardware, num_devices, setup, setup.batch_tokens or usual.batch_tokens)
-    check_layout(layout, work)
+    check_cuts(work, layout)
     prediction = predict(
         model,
         seq_len,

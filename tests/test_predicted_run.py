@@ -18,7 +18,7 @@ from estimators.predicted_run import Setup, not_covered, predicted_run
 from estimators.registry import hardware, model_entry
 from estimators.spec import Model
 from estimators.step_time.layout import Layout
-from estimators.step_time.legal import check_layout
+from estimators.step_time.legal import check_cuts
 from estimators.step_time.machine import machine_of
 from estimators.step_time.work import Work, work_of
 from estimators.whole_run import WHOLE_RUN_COLUMNS, allowance, whole_run_from
@@ -163,7 +163,7 @@ class TestDefaultLayout:
         layout = default_layout(holding, machine, num_devices, 1024)
         assert layout.num_devices == num_devices
         assert device_memory(holding, layout).total_bytes <= machine.memory_bytes
-        check_layout(layout, holding.work)
+        check_cuts(holding.work, layout)
 
     @settings(max_examples=30)
     @given(st.integers(2, 5000), st.integers(1, 4096))
@@ -179,32 +179,32 @@ class TestDefaultLayout:
 
 
 def cut(**fields: int) -> Layout:
-    return Layout(**fields, global_batch=fields.get("dp", 1))  # type: ignore[arg-type]
+    return Layout(**fields, global_batch=fields.get("dp", 1) * fields.get("pp", 1))  # type: ignore[arg-type]
 
 
 class TestLegal:
     @pytest.mark.parametrize(
         ("layout", "said"),
         [
-            (cut(tp=3), "tp=3 does not divide 32 attention heads; the nearest that works: 2"),
-            (cut(pp=33), "pp=33 x vp=1 needs 33 layers and the model has 32"),
-            (cut(pp=8, vp=8), "pp=8 x vp=8 needs 64 layers and the model has 32"),
-            (cut(vp=2), "vp=2 interleaves stages and pp is 1"),
-            (cut(ep=2, dp=2), "ep=2 does not divide 1 experts; the nearest that works: 1"),
-            (cut(cp=3), "cp=3 does not divide a sequence of 4,096 tokens; the nearest that works: 2"),
+            (cut(tp=3), "tp=3 does not divide 32 heads; the nearest that does: tp=2"),
+            (cut(pp=33), "pp=33 asks for more stages than the 32 layers there are; the most: pp=32"),
+            (cut(pp=8, vp=8), "pp=8 x vp=8 asks for more stages than the 32 layers there are; the most: pp=8,vp=4"),
+            (cut(vp=2), "vp=2 interleaves a pipeline, but pp=1 has none"),
+            (cut(ep=2, dp=2), "ep=2 divides experts, but the model has none; expected ep=1"),
+            (cut(cp=3), "cp=3 cuts a causal sequence into 6 parts, which do not divide 4,096 tokens; nearest: cp=2"),
         ],
     )
     def test_a_broken_rule_is_named_with_what_works(self, layout: Layout, said: str) -> None:
         with pytest.raises(BadValueError, match=said):
-            check_layout(layout, WORK)
+            check_cuts(WORK, layout)
 
     def test_experts_must_divide_the_devices_of_a_stage(self) -> None:
-        with pytest.raises(BadValueError, match=r"ep=8 does not divide the 4 devices of a stage; the nearest that works: 4"):
-            check_layout(cut(ep=8, dp=4), work_of(model("mixtral-8x7b"), 4096))
+        with pytest.raises(BadValueError, match=r"ep=8 does not divide the 4 GPUs of a stage; the nearest that works: ep=4"):
+            check_cuts(work_of(model("mixtral-8x7b"), 4096), cut(ep=8, dp=4))
 
     @pytest.mark.parametrize(("name", "pp", "vp"), [("llama-3.1-405b", 16, 8), ("deepseek-v3", 16, 1), ("qwen3-235b-a22b", 16, 1)])
     def test_uneven_stages_are_legal(self, name: str, pp: int, vp: int) -> None:
         # 126, 61 and 94 layers are run on 16 stages.
         work: Work = work_of(model(name), 4096)
         assert work.layers % pp
-        check_layout(cut(pp=pp, vp=vp), work)
+        check_cuts(work, cut(pp=pp, vp=vp))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimators.step_time.layout import Layout
+from estimators.step_time.legal import divisors, legal_tp
 from estimators.step_time.work import Work
 
 RECOMPUTES = ("none", "selective", "full")
@@ -55,22 +56,6 @@ class Candidates:
             schedule=self.schedule,
             **numbers,
         )
-
-
-def divisors(number: int) -> list[int]:
-    """Every divisor, ascending.
-
-    >>> divisors(12)
-    [1, 2, 3, 4, 6, 12]
-    """
-    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
-    return small + [number // d for d in reversed(small) if d * d != number]
-
-
-def legal_tp(work: Work, tp: int) -> bool:
-    """Whether tensor parallelism may divide the heads: each rank takes as many, and key-value heads are shared out or copied."""
-    kv_heads = work.kv_heads or work.heads
-    return not work.heads or (work.heads % tp == 0 and (kv_heads % tp == 0 or tp % kv_heads == 0))
 
 
 def candidates(

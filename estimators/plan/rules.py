@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from estimators.errors import BadValueError, DoesNotFitError
-from estimators.plan.candidates import divisors, legal_tp
 from estimators.plan.job import Job
 from estimators.plan.search import ANYTHING, Restriction, Search, search
 from estimators.step_time.layout import MAX_DEVICES, Layout
-from estimators.step_time.work import Work
+from estimators.step_time.legal import check_cuts, divisors, legal_tp, nearest
 from estimators.units import format_bytes
 
 MAX_SEARCHED_DEVICES = 65_536
@@ -29,70 +26,12 @@ def check_layout(job: Job, layout: Layout) -> None:
         BadValueError: a rule is broken.
         DoesNotFitError: it needs more memory than a device has.
     """
-    work = job.work
-    _check_heads(work, layout)
-    _check_stages(work, layout)
-    _check_experts(work, layout)
-    _check_sequence(work, layout)
+    check_cuts(job.work, layout)
     needed, capacity = float(job.memory_bytes(layout)), float(job.machine.memory_bytes)
     if needed > capacity:
         raise DoesNotFitError(
             f"{layout} needs {format_bytes(needed)} on the fullest GPU, {format_bytes(needed - capacity)} more than the "
             f"{format_bytes(capacity)} of {job.hardware.id}; {_remedy(job, layout)}"
-        )
-
-
-def _nearest(wanted: int, choices: Iterable[int]) -> int:
-    return min(choices, key=lambda choice: (abs(choice - wanted), choice))
-
-
-def _check_heads(work: Work, layout: Layout) -> None:
-    if not legal_tp(work, layout.tp):
-        nearest = _nearest(layout.tp, (tp for tp in divisors(work.heads) if legal_tp(work, tp)))
-        shared = f" and {work.kv_heads} key-value heads" if work.kv_heads not in (0, work.heads) else ""
-        raise BadValueError(f"tp={layout.tp} does not divide {work.heads} heads{shared}; the nearest that does: tp={nearest}")
-
-
-def _check_stages(work: Work, layout: Layout) -> None:
-    if layout.pp * layout.vp > work.layers:
-        chunks = f"pp={layout.pp}" + (f" x vp={layout.vp}" if layout.vp > 1 else "")
-        nearest = f"pp={layout.pp},vp={work.layers // layout.pp}" if layout.pp <= work.layers else f"pp={work.layers}"
-        raise BadValueError(f"{chunks} asks for more stages than the {work.layers} layers there are; the most: {nearest}")
-    if layout.vp == 1:
-        return
-    if layout.pp == 1:
-        raise BadValueError(f"vp={layout.vp} interleaves a pipeline, but pp=1 has none; leave vp out, or give pp from 2")
-    if layout.num_micro_batches % layout.pp:
-        batch = max(1, round(layout.num_micro_batches / layout.pp)) * layout.pp * layout.dp * layout.micro_batch
-        raise BadValueError(
-            f"vp={layout.vp} needs micro-batches in groups of pp={layout.pp}, but a step has {layout.num_micro_batches}; "
-            f"the nearest global batch: {batch:,} sequences, or vp=1"
-        )
-
-
-def _check_experts(work: Work, layout: Layout) -> None:
-    if layout.ep == 1:
-        return
-    if work.experts <= 1:
-        raise BadValueError(f"ep={layout.ep} divides experts, but the model has none; expected ep=1")
-    group = layout.tp * layout.cp * layout.dp
-    if work.experts % layout.ep or group % layout.ep:
-        nearest = _nearest(layout.ep, (ep for ep in divisors(work.experts) if group % ep == 0))
-        why = f"{work.experts} experts" if work.experts % layout.ep else f"the {group} GPUs of a stage"
-        than = "is more than" if layout.ep > work.experts else "does not divide"
-        raise BadValueError(f"ep={layout.ep} {than} {why}; the nearest that works: ep={nearest}")
-
-
-def _check_sequence(work: Work, layout: Layout) -> None:
-    ways = layout.cp * (2 if layout.cp > 1 else 1)
-    if work.seq_len % ways:
-        nearest = _nearest(layout.cp, (c for c in divisors(work.seq_len) if c == 1 or work.seq_len % (2 * c) == 0))
-        raise BadValueError(
-            f"cp={layout.cp} cuts a causal sequence into {ways} parts, which do not divide {work.seq_len:,} tokens; nearest: cp={nearest}"
-        )
-    if layout.sequence_parallel and work.seq_len // layout.cp % layout.tp:
-        raise BadValueError(
-            f"sp=1 shares {work.seq_len // layout.cp:,} tokens between tp={layout.tp} ranks, which do not divide them; expected sp=0"
         )
 
 
@@ -135,10 +74,10 @@ def _nothing_legal(job: Job, num_devices: int, global_batch: int) -> str:
     while unit % 2 == 0:
         unit //= 2
     batch = max(1, round(global_batch / unit)) * unit
-    nearest = f", or {_nearest(num_devices, legal):,} GPUs" if legal else ""
+    other = f", or {nearest(num_devices, legal):,} GPUs" if legal else ""
     return (
         f"a global batch of {global_batch:,} sequences does not divide over {num_devices:,} GPUs in any layout of {job.model.name}; "
-        f"the nearest that does: {batch:,} sequences{nearest}"
+        f"the nearest that does: {batch:,} sequences{other}"
     )
 
 
