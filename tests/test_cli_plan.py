@@ -114,7 +114,7 @@ def test_what_is_emitted_goes_to_standard_output_and_nothing_else_does(capsys: p
         (f"{GPT3} --optimizer lion", "optimizer 'lion' is unknown"),
         (f"{GPT3} --software jaxx", "unknown software 'jaxx'"),
         (f"{GPT3} --emit slurm", "invalid choice: 'slurm'"),
-        (f"{GPT3} --network 50GB/s", "expected GB/s without the unit"),
+        (f"{GPT3} --network fast", "network 'fast'"),
         (f"{GPT3} --layout tp=8 --from nothing.toml", "--layout and --from both give a layout"),
         (f"{GPT3} --what-if faster", "expected KEY=VALUE, such as gpus=2048"),
         ("plan --model gpt-3-175b --hardware a100-sxm4-80gb --gpus 0", "gpus '0' is out of range"),
@@ -131,7 +131,7 @@ def test_what_is_emitted_goes_to_standard_output_and_nothing_else_does(capsys: p
             "one --hardware instead of 2",
         ),
         ("plan --model gpt-3-175b --hardware a100-sxm4-80gb,h100-sxm5-80gb --gpus 8", "a100-sxm4-80gb: .*the fewest that hold it"),
-        ("plan --model resnet-50 --hardware a100-sxm4-80gb --gpus 8", "resnet-50 is no language model"),
+        ("plan --model resnet-50 --hardware a100-sxm4-80gb --gpus 8", "resnet-50 is no decoder with a head"),
     ],
 )
 def test_a_wrong_request_is_one_line(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

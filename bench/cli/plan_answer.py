@@ -10,10 +10,11 @@ from typing import TextIO
 
 from bench import progress
 from bench.cli import arguments
+from estimators.batch import usual_batch
 from estimators.errors import BadValueError, RequestError
 from estimators.plan.deadline import Limits, plan_within
 from estimators.plan.emit import emit, from_file
-from estimators.plan.global_batch import BATCH_SOURCE, Batch
+from estimators.plan.global_batch import Batch
 from estimators.plan.job import Job
 from estimators.plan.planned import Option, Plan, option, plan
 from estimators.plan.rules import check_layout
@@ -47,7 +48,8 @@ def tables(args: argparse.Namespace) -> list[Table]:
     assert best.plan is not None
     own = _own(args, best.plan)
     found = [choices_table(choices, args.tokens)] if len(choices) > 1 and args.tokens is not None else []
-    source = "given" if args.global_batch else BATCH_SOURCE
+    usual = usual_batch(best.plan.job.work.params)
+    source = "given" if args.global_batch else f"about that of {usual.model}: {usual.batch_tokens:,} tokens, {usual.source}"
     found.append(plan_table(best.plan, args.tokens, best.price, batch_source=source, own=own))
     found.append(ledger_table(best.plan))
     if args.scaling:

@@ -35,7 +35,8 @@ CONTEXT_BYTES = 2**30
 FRAGMENTATION = 0.05
 """Reserve inside it: share of what comes and goes by which reserved exceeds allocated. An assumption, not a fit."""
 
-_COMES_AND_GOES = ("gathered", "reducing", "activations", "logits", "transient")
+_COMES_AND_GOES = ("activations", "logits", "transient")
+"""What the allocator takes and gives back in changing sizes; buckets of sharded weights and gradients are taken once."""
 
 
 @frozen

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
+from estimators.batch import usual_batch
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-
-PUBLISHED = (
-    (1.0e9, 500_000),
-    (5.0e9, 1_000_000),
-    (100e9, 2_000_000),
-    (300e9, 3_200_000),
-    (float("inf"), 16_000_000),
-)
-"""Parameters up to which a batch of so many tokens was taken.
-
-Source: Brown et al. 2020 (arXiv 2005.14165), table 2.1: 0.5 M tokens to 0.76B, 1 M to 2.7B, 2 M to 13B, 3.2 M at 175B; Llama 3
-(arXiv 2407.21783), section 3.4: 16 M tokens for most of the 405B run. Between 13B and 175B the smaller batch is kept.
-"""
-
-BATCH_SOURCE = "the batch of published runs of that size: GPT-3 (arXiv 2005.14165, table 2.1), Llama 3 405B (arXiv 2407.21783, section 3.4)"
 
 
 @frozen
@@ -55,8 +41,7 @@ class Batch:
             if most is not None and wanted > most:
                 raise BadValueError(f"a batch of {wanted:,} sequences is more than the {most:,} of --max-global-batch; give one of them")
             return wanted
-        published = next(tokens for limit, tokens in PUBLISHED if params <= limit)
-        return _shareable((self.tokens or published) / seq_len, num_devices, most)
+        return _shareable((self.tokens or usual_batch(params).batch_tokens) / seq_len, num_devices, most)
 
 
 PUBLISHED_BATCH = Batch()
