@@ -146,6 +146,11 @@ def test_impossible_rows_say_why(tmp_path: Path) -> None:
     path.write_text(",".join(MEMORY_COLUMNS) + "\nM,llama-3-70b,12,no-such-gpu,8,1,1,8,1,1,1,4096,1,4,bf16,none,843,66\n", encoding="utf-8")
     (row,) = [scored(record) for record in read_table(str(path))]
     assert row.skipped_reason.startswith("unknown GPU 'no-such-gpu'")
+    path.write_text(
+        ",".join(MEMORY_COLUMNS) + "\nM,no-such-model,12,b200-sxm-180gb,8,1,1,8,1,1,1,4096,1,4,bf16,none,843,66\n", encoding="utf-8"
+    )
+    (row,) = [scored(record) for record in read_table(str(path))]
+    assert row.skipped_reason.startswith("unknown model 'no-such-model'")
 
 
 def test_quantiles_weigh() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from estimators.errors import RequestError
+from estimators.errors import RequestError, UnknownNameError
 from estimators.frozen import frozen
 from estimators.measured.groups import Group, group_of, model_id_of
 from estimators.measured.model import described, gpt, shipped_model
@@ -88,7 +88,10 @@ def _single_node(record: Record) -> MeasuredStep:
 
 def _memory(record: Record) -> MeasuredStep:
     group = group_of(record.text("group") or "SimuMax")
-    model = shipped_model(model_id_of(record.text("model")) or record.text("model"), record.needed("layers"))
+    try:
+        model = shipped_model(model_id_of(record.text("model")) or record.text("model"), record.needed("layers"))
+    except UnknownNameError as error:
+        raise LeftOutError(str(error)) from None
     dp, seq_len = record.whole("dp", 1) or 1, record.needed("seq_len")
     layout = _layout(
         record,
