@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from estimators.batch import ROUNDING, UsualBatch, usual_batch, whole_batch
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
@@ -11,13 +13,14 @@ from estimators.memory.kernels import BY_STACK
 from estimators.plan.default_layout import default_layout
 from estimators.spec import Hardware, Model
 from estimators.step_time.covered import not_covered
+from estimators.step_time.efficiency import efficiency
 from estimators.step_time.layout import Layout, layout_fields
-from estimators.step_time.ledger import OPTIMIZER_BYTES
+from estimators.step_time.ledger import OPTIMIZER_BYTES, step_time
 from estimators.step_time.legal import check_cuts
-from estimators.step_time.machine import machine_of
+from estimators.step_time.machine import Machine, machine_of
 from estimators.step_time.prediction import Prediction, predict
-from estimators.step_time.software import DEFAULT_STACK, stack
-from estimators.step_time.work import work_of
+from estimators.step_time.software import DEFAULT_STACK, software, stack
+from estimators.step_time.work import Work, work_of
 from estimators.training import check_devices
 from estimators.units import DAY_S, HOUR_S
 from estimators.whole_run import Allowance, allowance
@@ -126,7 +129,7 @@ def predicted_run(
     work = work_of(model, seq_len)
     usual = usual_batch(work.params)
     holding = holding_of(model, seq_len, BY_STACK[stack(setup.software).id], setup.dtype)
-    layout = _layout(holding, hardware, num_devices, setup, setup.batch_tokens or usual.batch_tokens)
+    layout = _layout(model, holding, hardware, num_devices, setup, setup.batch_tokens or usual.batch_tokens)
     check_cuts(work, layout)
     prediction = predict(
         model,
@@ -160,16 +163,44 @@ def _batch_source(usual: UsualBatch, taken_tokens: int) -> str:
     return f"{whose}, moved to a whole number of sequences per replica" if moved else whose
 
 
-def _layout(holding: Holding, hardware: Hardware, num_devices: int, setup: Setup, batch_tokens: int) -> Layout:
+def _step_time_of(work: Work, hardware: Hardware, machine: Machine, setup: Setup) -> Callable[[Layout], float]:
+    e = efficiency(setup.without)
+    runs_on = software(stack(setup.software), hardware.architecture, e)
+    return lambda layout: float(step_time(work, layout, machine, runs_on, e, optimizer=setup.optimizer).step_time_s)
+
+
+def _searched(model: Model, seq_len: int, hardware: Hardware, num_devices: int, setup: Setup, batch_tokens: int) -> Layout | None:
+    """The best of all legal layouts, for mixtures of experts: no short list covers their many ways. None where none fits."""
+    from estimators.plan.global_batch import Batch
+    from estimators.plan.job import Job
+    from estimators.plan.search import search
+
+    job = Job(
+        model=model,
+        hardware=hardware,
+        seq_len=seq_len,
+        dtype=setup.dtype,
+        stack_id=setup.software,
+        optimizer=setup.optimizer,
+        cluster=setup.cluster,
+        network_bytes_per_s=setup.network_bytes_per_s,
+    )
+    batch = Batch(tokens=batch_tokens).on(num_devices, params=job.work.params, seq_len=seq_len)
+    return next(iter(search(job, num_devices, batch).best(1)), None)
+
+
+def _layout(model: Model, holding: Holding, hardware: Hardware, num_devices: int, setup: Setup, batch_tokens: int) -> Layout:
     """The layout that was given, or one that fits; its batch in whole sequences."""
     given, work = setup.batch_tokens is not None, holding.work
     if not setup.layout:
         machine = machine_of(hardware, setup.dtype, cluster=setup.cluster, network_bytes_per_s=setup.network_bytes_per_s)
-        layout = default_layout(
+        searched = _searched(model, work.seq_len, hardware, num_devices, setup, batch_tokens) if work.experts > 1 else None
+        layout = searched or default_layout(
             holding,
             machine,
             num_devices,
             max(1, round(batch_tokens / work.seq_len)),
+            step_time_s=_step_time_of(holding.work, hardware, machine, setup),
             gradient_bytes=stack(setup.software).gradient_bytes,
             optimizer=setup.optimizer,
         )

@@ -88,7 +88,7 @@ class TestEstimate:
     def test_the_layout_batch_and_software_are_said(self, said: Any) -> None:
         body = said("estimate", *ON_512)
         conditions = " ".join(body["conditions"])
-        assert f"layout {body['layout']} (chosen: it fits" in conditions
+        assert f"layout {body['layout']} (chosen: the fastest found that fits" in conditions
         assert "as GPT-3 6.7B was trained: 2,000,000 tokens (Brown et al. 2020 (arXiv 2005.14165), table 2.1)" in conditions
         assert "software megatron-core:" in conditions
         assert "chosen" not in " ".join(said("estimate", *ON_512, *LAYOUT)["conditions"])
@@ -132,12 +132,12 @@ class TestEstimate:
         rows = body["explanation"]["rows"]
         is_now = {row["figure"]: row["value"] for row in rows if row["part"] == "is"}
         for figure, key in (("step time", "step_time_s"), ("GPU-days", "gpu_days"), ("energy", "energy_j"), ("CO2", "co2_kg")):
-            assert is_now[figure] == body[key], figure
+            assert is_now[figure] == pytest.approx(body[key], rel=1e-12), figure
             printed = next(row["text"] for row in rows if row["figure"] == figure and "print(" in (row["text"] or ""))
             assert eval(printed.split("print(")[1][:-2]) == pytest.approx(body[key]), figure
 
     def test_more_tokens_than_one_step_takes_are_not_there(self, said: Any) -> None:
-        notes = said("estimate", "--model", "gpt2", "--tokens", "1M", "--hardware", "a100-sxm4-80gb", "--gpus", "10000")["notes"]
+        notes = said("estimate", "--model", "gpt2", "--tokens", "100k", "--hardware", "a100-sxm4-80gb", "--gpus", "8")["notes"]
         assert any("A single step takes more tokens than the whole training has" in note for note in notes)
 
 

@@ -220,8 +220,9 @@ def test_only_what_the_launcher_runs_is_planned_for_it(name: str) -> None:
 
 
 def test_a_launcher_that_runs_none_of_the_legal_layouts_says_so() -> None:
-    """A global batch of one sequence on 16 devices needs a model cut 16 ways: tensors are cut 8 ways at most, and it has no stages."""
+    """A global batch of one sequence on 16 devices needs a model cut 16 ways: a sequence of 2,048 is not cut, tensors are 8 ways at most,
+    and this launcher has no stages."""
     with pytest.raises(
         BadValueError, match=r"accelerate runs none of the .* legal layouts of llama-2-7b on 16 GPUs; take another launcher"
     ):
-        plan(job("llama-2-7b", seq_len=4096), 16, Batch(sequences=1), Restriction(launcher="accelerate"))
+        plan(job("llama-2-7b", seq_len=2048), 16, Batch(sequences=1), Restriction(launcher="accelerate"))

@@ -104,9 +104,10 @@ def test_tensor_parallelism_stays_within_a_node_unless_asked() -> None:
     assert search(GPT3, 64, 64, Restriction(max_tp=16)).lanes.tp.max() == 16
 
 
-def test_long_contexts_are_cut_and_short_ones_are_not() -> None:
+def test_contexts_are_cut_down_to_2048_tokens_a_device() -> None:
     assert search(job("llama-3-8b", "h200-sxm-141gb", 131072), 64, 64).lanes.cp.max() == 64
-    assert search(job("llama-3-8b", "h200-sxm-141gb", 8192), 64, 64).lanes.cp.max() == 1
+    assert search(job("llama-3-8b", "h200-sxm-141gb", 8192), 64, 64).lanes.cp.max() == 4
+    assert search(job("llama-3-8b", "h200-sxm-141gb", 2048), 64, 64).lanes.cp.max() == 1
 
 
 def test_options_differ_in_kind() -> None:

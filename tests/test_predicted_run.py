@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,12 +16,18 @@ from estimators.memory.device import device_memory
 from estimators.memory.holding import Holding, holding_of
 from estimators.memory.kernels import BY_STACK
 from estimators.plan.default_layout import default_layout
+from estimators.plan.global_batch import Batch
+from estimators.plan.job import Job
+from estimators.plan.planned import plan
 from estimators.predicted_run import Setup, not_covered, predicted_run
 from estimators.registry import hardware, model_entry
 from estimators.spec import Model
+from estimators.step_time.efficiency import efficiency
 from estimators.step_time.layout import Layout
+from estimators.step_time.ledger import step_time
 from estimators.step_time.legal import check_cuts
-from estimators.step_time.machine import machine_of
+from estimators.step_time.machine import Machine, machine_of
+from estimators.step_time.software import software, stack
 from estimators.step_time.work import Work, work_of
 from estimators.whole_run import WHOLE_RUN_COLUMNS, allowance, whole_run_from
 
@@ -37,6 +45,12 @@ WORK = work_of(LLAMA, 4096)
 
 def held(name: str, seq_len: int) -> Holding:
     return holding_of(model(name), seq_len, BY_STACK["megatron-core"])
+
+
+def timer(work: Work, machine: Machine) -> Callable[[Layout], float]:
+    e = efficiency()
+    runs_on = software(stack("megatron-core"), "Ampere", e)
+    return lambda layout: float(step_time(work, layout, machine, runs_on, e).step_time_s)
 
 
 HELD = held("llama-2-7b", 4096)
@@ -160,7 +174,7 @@ class TestDefaultLayout:
     )
     def test_it_multiplies_fits_and_can_be_cut(self, name: str, device: str, num_devices: int) -> None:
         holding, machine = held(name, min(8192, getattr(model(name), "max_positions", 2048))), machine_of(hardware(device))
-        layout = default_layout(holding, machine, num_devices, 1024)
+        layout = default_layout(holding, machine, num_devices, 1024, step_time_s=timer(holding.work, machine))
         assert layout.num_devices == num_devices
         assert device_memory(holding, layout).total_bytes <= machine.memory_bytes
         check_cuts(holding.work, layout)
@@ -169,13 +183,29 @@ class TestDefaultLayout:
     @given(st.integers(2, 5000), st.integers(1, 4096))
     def test_from_two_devices_on_any_number_gives_a_layout_that_multiplies_and_fits(self, num_devices: int, global_batch: int) -> None:
         # 6.74e9 parameters at 18 bytes are 113 GiB: 56 on each of two, and full recomputation keeps under 4 more.
-        layout = default_layout(HELD, machine_of(A100), num_devices, global_batch)
+        layout = default_layout(HELD, machine_of(A100), num_devices, global_batch, step_time_s=timer(WORK, machine_of(A100)))
         assert layout.num_devices == num_devices
         assert device_memory(HELD, layout).total_bytes <= A100.memory_bytes
 
+    @pytest.mark.parametrize(
+        ("name", "device", "num_devices", "seq_len"),
+        [
+            ("llama-3-8b", "h100-sxm5-80gb", 256, 8192),
+            ("gpt-3-175b", "a100-sxm4-80gb", 1024, 2048),
+            ("llama-3.1-405b", "h100-sxm5-80gb", 16_384, 8192),
+            ("mixtral-8x7b", "h100-sxm5-80gb", 64, 4096),
+        ],
+    )
+    def test_it_is_within_a_tenth_of_the_best_of_every_legal_layout(self, name: str, device: str, num_devices: int, seq_len: int) -> None:
+        job = Job(model=model(name), hardware=hardware(device), seq_len=seq_len)
+        best = plan(job, num_devices, Batch()).best.layout
+        ours = default_layout(job.holding, job.machine, num_devices, best.global_batch, step_time_s=lambda x: job.predict(x).step_time_s)
+        per_sequence = [job.predict(layout).step_time_s / layout.global_batch for layout in (ours, best)]
+        assert per_sequence[0] <= 1.1 * per_sequence[1]
+
     def test_a_model_that_fits_nowhere_is_told_so(self) -> None:
         with pytest.raises(DoesNotFitError, match=r"no layout of 8 devices .* per device of 79\.2 GiB; give more --gpus"):
-            default_layout(held("gpt-3-175b", 2048), machine_of(A100), 8, 1536)
+            default_layout(held("gpt-3-175b", 2048), machine_of(A100), 8, 1536, step_time_s=timer(WORK, machine_of(A100)))
 
 
 def cut(**fields: int) -> Layout:

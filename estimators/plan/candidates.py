@@ -12,9 +12,6 @@ from estimators.step_time.legal import divisors, legal_tp
 from estimators.step_time.work import Work
 
 RECOMPUTES = ("none", "selective", "full")
-LONG_SEQUENCE_TOKENS = 8192
-"""Longer sequences may be cut by context parallelism, down to MIN_CONTEXT_TOKENS on each device."""
-
 MIN_CONTEXT_TOKENS = 2048
 MAX_CONTEXT_WAYS = 64
 MAX_MICRO_BATCH = 64
@@ -90,7 +87,7 @@ def candidates(
 
 def _ways(work: Work, num_devices: int, global_batch: int, max_tp: int) -> dict[str, Any]:
     contexts = [c for c in divisors(work.seq_len) if c == 1 or (work.seq_len % (2 * c) == 0 and c <= MAX_CONTEXT_WAYS)]
-    contexts = [c for c in contexts if c == 1 or (work.seq_len > LONG_SEQUENCE_TOKENS and work.seq_len // c >= MIN_CONTEXT_TOKENS)]
+    contexts = [c for c in contexts if c == 1 or work.seq_len // c >= MIN_CONTEXT_TOKENS]
     rows = []
     for tp in (d for d in divisors(num_devices) if d <= max_tp and legal_tp(work, d)):
         for pp in (d for d in divisors(num_devices // tp) if d <= work.layers):

@@ -92,7 +92,7 @@ def _rows(asked: PredictedStudy) -> list[dict[str, Value]]:
 def _layout_lines(run: PredictedRun) -> list[str]:
     p = run.prediction
     layout = p.layout
-    whose = " (chosen: it fits, and is cut as little as helps; --layout sets your own)" if run.layout_chosen else ""
+    whose = " (chosen: the fastest found that fits; --layout sets your own)" if run.layout_chosen else ""
     batch = f"{format_int(layout.global_batch)} sequences, {format_int(p.tokens_per_step)} tokens"
     held = f"{format_bytes(run.needed_bytes)} of {format_bytes(p.hardware.memory_bytes)} on the fullest device"
     return [
