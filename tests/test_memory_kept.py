@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from estimators.estimate import estimate
 from estimators.frozen import replace
 from estimators.hf_config import model_from_config
 from estimators.measured.model import gpt, llama
 from estimators.memory.device import device_memory
 from estimators.memory.holding import Holding, holding_of
 from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, Kernels
+from estimators.memory.single import LOGITS, kept_by_torch
+from estimators.spec import Case, Workload
 from estimators.step_time.layout import Layout
 
 S, H, A, L, V = 2048, 6144, 64, 48, 51200
@@ -167,3 +170,31 @@ def test_the_coefficients_measured_of_llama_are_reproduced() -> None:
     assert (layer.inner + layer.outer) / 1024**2 == pytest.approx(45.54, abs=0.005)
     rest = held.first_end.outer + held.last_end.outer + held.shared_bytes + 4 * 1024 * 1000
     assert rest / (1024 * 1000) == pytest.approx(12.72, abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+def test_an_estimate_of_a_training_step_has_the_activations_that_autograd_keeps(dtype: str) -> None:
+    model = llama(2, WIDTH, HEADS, KV_HEADS, FFN, VOCAB, SEQ)
+    hugging_face = hf_llama(2, "sdpa")
+    saved = saved_bytes(hugging_face, autocast=dtype == "bf16")
+    if dtype == "bf16":  # copies of matrices are a part of their own
+        saved -= 2 * sum(p.numel() for name, p in hugging_face.named_parameters() if p.dim() == 2 and "embed" not in name)
+    parts = estimate(Case(model=model, workload=Workload(phase="train", batch=BATCH, seq_len=SEQ, dtype=dtype))).memory_bytes
+    gradients_of_loss = 8 * BATCH * SEQ * VOCAB  # held with the log-softmax at the start of backward, kept by nobody
+    assert parts["activations"] + parts[LOGITS] == saved - 4 + gradients_of_loss  # 4: the loss itself
+
+
+def test_with_full_recomputation_inputs_of_layers_are_kept_and_one_layer_is_run_again() -> None:
+    model = llama(6, WIDTH, HEADS, KV_HEADS, FFN, VOCAB, SEQ)
+    plain, full = (kept_by_torch(model, Workload(phase="train", seq_len=SEQ, dtype="fp32", recompute=mode)) for mode in ("none", "full"))
+    assert plain is not None
+    assert full is not None
+    layer = holding_of(model, SEQ, EAGER, "fp32").rest.kept
+    assert plain["activations"] - full["activations"] == 5 * (layer.inner + layer.outer) - 6 * SEQ * WIDTH * 4
+    assert plain[LOGITS] == full[LOGITS]
+
+
+def test_what_is_no_decoder_is_left_to_the_op_table() -> None:
+    from estimators.measured.model import shipped_model
+
+    assert kept_by_torch(shipped_model("resnet-50"), Workload(phase="train")) is None
