@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 from estimators.batch import ROUNDING
 from estimators.errors import DoesNotFitError
@@ -17,11 +19,8 @@ from estimators.units import format_bytes
 
 MICRO_BATCHES = (1, 2, 4)
 
-RECOMPUTED = 4 / 3
-"""A step whose forward pass is run twice, over one where it is run once: backward costs two."""
-
-SELECTIVE = 1.03
-"""The same where only norms and activations are run twice."""
+AGAIN = {"none": 1.0, "selective": 1.03, "full": 4 / 3}
+"""Time of a step over one that recomputes nothing: backward costs twice what forward does, norms and activations little."""
 
 SPLIT_LOSS = 0.04
 """What every doubling of tensor or context parallelism loses, as a rule of thumb for choosing; the prediction itself says more."""
@@ -53,8 +52,8 @@ def default_layout(
     """The fastest per sequence of a short list: cuts that fit, the most promising by rule of thumb, each interleaved and widened.
 
     A search over every legal layout (`search`) needs numpy and finds a few percent more; this one costs milliseconds.
-    Sequence parallelism goes with tensor parallelism. The batch stays what it is
-    where any cut allows it, else it becomes the nearest multiple of the replicas.
+    Sequence parallelism goes with tensor parallelism. The batch stays what it is where
+    any cut allows it, else it becomes the nearest multiple of the replicas.
 
     Args:
         step_time_s: predicted seconds of one step under a layout.
@@ -69,31 +68,35 @@ def default_layout(
     def fits(layout: Layout) -> bool:
         return bool(held(layout) <= machine.memory_bytes)
 
-    def promise(layout: Layout) -> tuple[bool, float]:
-        return abs(layout.global_batch / global_batch - 1) > ROUNDING, _loss(layout, holding.work, machine)
-
-    cuts = sorted(_cuts(holding.work, machine, num_devices, global_batch), key=promise)
-    chosen = [cut for stage in STAGES for cut in islice((cut for cut in cuts if cut.zero == stage and fits(cut)), SHORTLIST)]
+    cuts = sorted(_cuts(holding.work, machine, num_devices, global_batch), key=lambda cut: (cut.moves_batch, cut.loss))
+    chosen: list[Layout] = []
+    for stage in STAGES:
+        found = ((cut, layout) for cut in cuts if cut.zero == stage and fits(layout := cut.layout()))
+        chosen += [layout for cut, layout in islice(found, SHORTLIST) if not cut.moves_batch or not chosen]
     if chosen:
-        chosen.sort(key=promise)
-        chosen = [cut for cut in chosen if promise(cut)[0] == promise(chosen[0])[0]]
         variants = [variant for cut in chosen for variant in _variants(cut, holding.work) if variant == cut or fits(variant)]
         return min(variants, key=lambda layout: step_time_s(layout) / layout.global_batch)
-    least = min(held(layout) for layout in cuts)
+    least = min(held(cut.layout()) for cut in cuts)
     raise DoesNotFitError(
         f"no layout of {num_devices:,} devices was found that holds the training: the least needs {format_bytes(least)} per device of "
         f"{format_bytes(machine.memory_bytes)}; give more --gpus, a shorter --seq-len, or a --layout of your own"
     )
 
 
-def _loss(layout: Layout, work: Work, machine: Machine) -> float:
-    """Time over that of an uncut step: the bubble, (p - 1) / (v·m); a forward pass of three again; a little for every halving."""
-    again = RECOMPUTED if layout.full else SELECTIVE if layout.selective else 1.0
-    halvings = (layout.tp * layout.cp).bit_length() - 1 + (int(layout.ep / machine.domain) or 1).bit_length() - 1
-    bubble = (layout.pp - 1) / (_finest(layout.pp, work.layers) * layout.num_micro_batches)
-    return again * (1 + bubble) * (1 + SPLIT_LOSS * halvings)
+class _Cut:
+    """A layout that is not made yet: what it should cost by rule of thumb, so that only the promising ones are."""
+
+    __slots__ = ("_fields", "loss", "moves_batch", "zero")
+
+    def __init__(self, loss: float, moves_batch: bool, fields: dict[str, Any]) -> None:
+        self.loss, self.moves_batch, self._fields, self.zero = loss, moves_batch, fields, fields["zero"]
+
+    def layout(self) -> Layout:
+        """The layout itself."""
+        return Layout(**self._fields)
 
 
+@functools.cache
 def _finest(pp: int, layers: int) -> int:
     """The most chunks per stage that leave its layers nearly even; 1 without a pipeline."""
     if pp == 1:
@@ -105,17 +108,22 @@ def _powers(most: int) -> list[int]:
     return [2**n for n in range(most.bit_length()) if 2**n <= most]
 
 
-def _cuts(work: Work, machine: Machine, num_devices: int, global_batch: int) -> Iterator[Layout]:
+def _cuts(work: Work, machine: Machine, num_devices: int, global_batch: int) -> Iterator[_Cut]:
+    """Every cut with its time over that of an uncut step: the bubble, (p - 1) / (v·m); forward work done again; a little per halving."""
     for cp in (c for c in _powers(max(1, work.seq_len // LEAST_SEQUENCE)) if work.seq_len % c == 0):
         for pp in (p for p in range(1, min(work.layers, num_devices) + 1) if num_devices % (p * cp) == 0):
             for tp in (t for t in _powers(machine.domain) if work.heads % t == 0 and num_devices % (t * pp * cp) == 0):
                 dp = num_devices // (tp * pp * cp)
                 batch = max(1, round(global_batch / dp)) * dp
-                whole = Layout(tp=tp, pp=pp, cp=cp, dp=dp, zero=1, sequence_parallel=tp > 1, global_batch=batch)
+                moves = abs(batch / global_batch - 1) > ROUNDING
+                bubble = (pp - 1) / (_finest(pp, work.layers) * (batch // dp))
+                fields = {"tp": tp, "pp": pp, "cp": cp, "dp": dp, "sequence_parallel": tp > 1, "global_batch": batch}
                 for ep in (x for x in _powers(work.experts) if work.experts % x == 0 and (tp * cp * dp) % x == 0):
-                    yield from (
-                        replace(whole, ep=ep, recompute=mode, zero=zero) for mode in ("none", "selective", "full") for zero in (1, 3)
-                    )
+                    halvings = (tp * cp).bit_length() - 1 + (int(ep / machine.domain) or 1).bit_length() - 1
+                    for recompute, again in AGAIN.items():
+                        loss = again * (1 + bubble) * (1 + SPLIT_LOSS * halvings)
+                        for zero in STAGES if dp > 1 else STAGES[:1]:
+                            yield _Cut(loss, moves, fields | {"ep": ep, "recompute": recompute, "zero": zero})
 
 
 def _variants(layout: Layout, work: Work) -> Iterator[Layout]:
