@@ -221,3 +221,18 @@ def test_constants_are_physical() -> None:
         assert constant["value"] > 0, name
         assert constant["upper"] is None or constant["value"] <= constant["upper"], name
         assert constant["source"], name
+
+
+def test_the_interval_is_wider_where_nothing_was_measured() -> None:
+    layout = Layout(dp=8, global_batch=64, zero=3)
+
+    def width(name: str, device: str, dtype: str = "bf16") -> float:
+        found = predict(model(name), 4096, layout, hardware(device), dtype=dtype)
+        return found.high_s / found.low_s
+
+    known = width("llama-3-8b", "h100-sxm5-80gb")
+    assert width("llama-3-8b", "mi300x-192gb") > known
+    assert width("llama-3-8b", "h100-sxm5-80gb", "fp8") > known
+    assert width("mixtral-8x7b", "h100-sxm5-80gb") > known
+    notes = predict(model("llama-3-8b"), 4096, layout, hardware("mi300x-192gb")).notes
+    assert any("no measured step ran on CDNA3" in note for note in notes)

@@ -92,7 +92,8 @@ def fit(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[s
 
 
 def intervals(steps: Sequence[MeasuredStep], parts: Sequence[Batch], body: dict[str, Any]) -> dict[str, Any]:
-    """Quantiles of log(measured / predicted) on left-out sources, each weighing the same: of all, and of all but each."""
+    """Quantiles of log(measured / predicted) on left-out sources, each weighing the same: of all, and of all but each;
+    and the architectures that any of their steps ran on."""
     from estimators.measured.score import quantile
 
     values = {name: constant["value"] for name, constant in body["constants"].items()}
@@ -110,7 +111,8 @@ def intervals(steps: Sequence[MeasuredStep], parts: Sequence[Batch], body: dict[
         numbers, weights = zip(*kept, strict=True)
         return [round(quantile(numbers, weights, share), 4) for share in ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2)]
 
-    return {"all": width(), "without": {source: width(source) for source in residuals}}
+    seen = sorted({step.hardware.architecture.split(" (")[0] for step in steps if step.source in residuals})
+    return {"all": width(), "without": {source: width(source) for source in residuals}, "architectures": seen}
 
 
 def main() -> int:

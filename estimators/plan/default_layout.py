@@ -130,5 +130,6 @@ def _variants(layout: Layout, work: Work) -> Iterator[Layout]:
     """The cut itself, with its stages interleaved as finely as its layers nearly divide, and each with larger micro-batches."""
     for vp in {1, _finest(layout.pp, work.layers)}:
         for size in MICRO_BATCHES:
-            if layout.global_batch % (layout.dp * size) == 0:
+            passes, rest = divmod(layout.global_batch, layout.dp * size)
+            if rest == 0 and (vp == 1 or passes % layout.pp == 0):  # interleaved stages take micro-batches in groups
                 yield replace(layout, vp=vp, micro_batch=size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from estimators.spec import Hardware
 from estimators.step_time.efficiency import efficiency_file
 
 COVERAGE = 0.8
@@ -16,7 +17,12 @@ WIDER_EXPERTS = 1.5
 """The same for mixtures of experts: two sources only."""
 
 WIDER_UNMEASURED = 1.5
-"""The same for a device whose matmul ceiling nobody measured."""
+"""The same for a device whose matmul ceiling nobody measured, or on whose architecture no measured step ran."""
+
+
+def has_measured_steps(hardware: Hardware) -> bool:
+    """Whether any step that the constants were fitted on ran on the device's architecture."""
+    return hardware.architecture.split(" (")[0] in efficiency_file()["interval"]["architectures"]
 
 
 def interval(*, low: bool, experts: bool, unmeasured: bool, without: str = "") -> tuple[float, float]:
@@ -25,7 +31,7 @@ def interval(*, low: bool, experts: bool, unmeasured: bool, without: str = "") -
     Args:
         low: whether products run below 16 bits.
         experts: whether the model is a mixture of experts.
-        unmeasured: whether the device's ceiling is assumed.
+        unmeasured: whether the device's ceiling is assumed, or its architecture in no measured step.
         without: the source that neither the constants nor these quantiles may know.
     """
     quantiles = efficiency_file()["interval"]

@@ -6,12 +6,14 @@ from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
 from estimators.spec import Hardware, Model
 from estimators.step_time.efficiency import efficiency
-from estimators.step_time.interval import interval
+from estimators.step_time.interval import has_measured_steps, interval
 from estimators.step_time.layout import Layout
 from estimators.step_time.ledger import OPTIMIZER_BYTES, Ledger, step_time
 from estimators.step_time.machine import Machine, ceilings, machine_of
 from estimators.step_time.software import DEFAULT_STACK, Stack, software, stack
 from estimators.step_time.work import Work, work_of
+
+NEVER_MEASURED = "no measured step ran on {hardware.architecture}: the constants are those of other devices, and the interval is wider"
 
 PEAK_DTYPES = {"mxfp8": "fp8", "nvfp4": "nvfp4"}
 
@@ -96,8 +98,8 @@ def predict(
     machine = machine_of(hardware, dtype, cluster=cluster, network_bytes_per_s=network_bytes_per_s, flop_per_s=flop_per_s)
     chosen, e = stack(stack_id), efficiency(without)
     ledger = step_time(work, layout, machine, software(chosen, hardware.architecture, e), e, optimizer=optimizer)
-    unmeasured = flop_per_s is None and not any(hardware_id == hardware.id for hardware_id, _ in ceilings())
-    below, above = interval(low=machine.low, experts=work.experts > 1, unmeasured=unmeasured, without=without)
+    new = not has_measured_steps(hardware) or (flop_per_s is None and not any(name == hardware.id for name, _ in ceilings()))
+    below, above = interval(low=machine.low, experts=work.experts > 1, unmeasured=new, without=without)
     seconds = float(ledger.step_time_s)
     return Prediction(
         work=work,
@@ -109,5 +111,5 @@ def predict(
         ledger=ledger,
         low_s=seconds * below,
         high_s=seconds * above,
-        notes=machine.notes,
+        notes=machine.notes if has_measured_steps(hardware) else (*machine.notes, NEVER_MEASURED.format(hardware=hardware)),
     )
