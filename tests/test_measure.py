@@ -20,6 +20,7 @@ from tiny import asked, write_config
 from bench.backend.models import random_language_model
 from bench.cli.main import main
 from bench.measure import measure
+from bench.meters.instruments import Instruments
 from bench.meters.power import PowerMeter
 from bench.record import Measurement, read_folder
 from bench.request import Request
@@ -203,7 +204,7 @@ def test_a_record_says_what_was_decided_and_what_was_asked(measured: Run) -> Non
     assert record.request["dtype_reason"] == "measured the faster here for a scripted product"
     assert record.request["weights_label"] == "random weights"
     assert record.environment["device"]["kind"] == "cpu"
-    assert record.unavailable["energy_j"] == "no NVIDIA device in use; the energy of a CPU is not read"
+    assert record.unavailable["energy_j"] == "no NVIDIA device in use"
 
 
 def test_what_the_power_meter_read_is_in_the_record_and_in_the_answer(
@@ -211,7 +212,11 @@ def test_what_the_power_meter_read_is_in_the_record_and_in_the_answer(
 ) -> None:
     # the scripted counter stands at 5 J before and at 8 J after; power reads 300 W of 700 W; bit 0x04 is the power cap
     library = FakeNvml(FakeGpu("GPU-1", energy_mj=[5000, 8000], event_reasons=0x04))
-    monkeypatch.setattr(task, "PowerMeter", lambda _: PowerMeter("GPU-1", library=library, interval_s=60))
+
+    def scripted(_: str | None, **__: object) -> Instruments:
+        return Instruments("GPU-1", idle_s=0, power=lambda uuid: PowerMeter(uuid, library=library, interval_s=60))
+
+    monkeypatch.setattr(preparation, "Instruments", scripted)
     record = measured("phi", "prefill", seq_len=8)
     assert (record.power["energy_j"], record.power["max_power_w"], record.power["power_limit_w"]) == (3.0, 300.0, 700.0)
     assert "energy_j" not in record.unavailable

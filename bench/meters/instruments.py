@@ -94,7 +94,7 @@ class Instruments:
 
     def readings(self) -> Readings:
         """Energy, power, clocks, idle power and the share of the processors that others took, with what to know of them."""
-        parts = [self._power.readings(), self._cpu.readings(), self._idle, self._others()]
+        parts = [self._cpu.readings(), self._power.readings(), self._idle, self._others()]
         return Readings(
             values={name: value for part in parts for name, value in part.values.items()},
             unavailable={name: reason for part in parts for name, reason in part.unavailable.items()},

@@ -41,7 +41,7 @@ class PowerMeter:
         self, uuid: str | None, *, library: Any = None, interval_s: float = 0.1, now: Callable[[], float] = time.perf_counter
     ) -> None:
         self._uuid, self._library, self._interval_s, self._now = uuid, library, interval_s, now
-        self._reason = "no NVIDIA device in use; the energy of a CPU is not read"
+        self._reason = "no NVIDIA device in use"
         self._handle: Any = None
         self._unanswered: dict[str, str] = {}
         self._looks: list[Look] = []

@@ -143,6 +143,8 @@ class CpuEnergyMeter:
         values: dict[str, float | None] = {}
         unavailable: dict[str, str] = {}
         for prefix, window_s, used in [("", self._end_s - self._start_s, self._used_j), *self._spans]:
+            if prefix:
+                values[f"{prefix}window_s"] = window_s
             for figure in FIGURES:
                 value, reason = self._sum(figure.split("_")[1], window_s, used)
                 values[f"{prefix}{figure}"] = value

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from bench.backend.ceilings import bandwidth_ceiling, cache_bytes, matmul_ceiling
 from bench.backend import observer
+from bench.backend.ceilings import bandwidth_ceiling, cache_bytes, matmul_ceiling
 from bench.backend.device import Device
 from bench.draft import Draft
 from bench.meters.instruments import Instruments, Watch

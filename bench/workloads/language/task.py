@@ -56,7 +56,12 @@ def measure(request: Request, draft: Draft, hub_id: str | None, say: Say) -> Non
     weights = checkpoint.label if checkpoint else loading.RANDOM_WEIGHTS
     draft.environment["device"] = device.describe()
     thorough = preset(request.preset)
-    draft.request = request.to_dict() | {"preset_values": thorough.to_dict(), "dtype_reason": why, "weights_label": weights, "input_label": inputs.label(request, encoded)}
+    draft.request = request.to_dict() | {
+        "preset_values": thorough.to_dict(),
+        "dtype_reason": why,
+        "weights_label": weights,
+        "input_label": inputs.label(request, encoded),
+    }
     draft.estimate = predict(model, request, device.hardware())
     say(f"{request.model}, {request.task}, {weights}, on {device.name} in {dtype} ({why})")
     say("counting on the meta device: op table, torch, fvcore")
