@@ -24,6 +24,7 @@ from bench.meters.instruments import Instruments
 from bench.meters.power import PowerMeter
 from bench.record import Measurement, read_folder
 from bench.request import Request
+from bench.workloads import preparation
 from bench.workloads.language import generate, loading, steps, task, train
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.registry import model_entry
