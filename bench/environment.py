@@ -134,7 +134,7 @@ def _cpu(unavailable: dict[str, str]) -> dict[str, Any]:
         "governor": _line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "turbo": turbo(),
         "numa_nodes": len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) or None,
-        "load_1min": _load_1min(),
+        "load_1min": load_1min(),
     }
     reasons = {"quota_cores": "no CPU quota on this process's control groups", "governor": "the kernel shows no frequency governor here"}
     reasons["turbo"] = "the kernel does not tell whether turbo is on"
@@ -167,7 +167,7 @@ def turbo(root: Path = Path("/sys/devices/system/cpu")) -> bool | None:
     return on == "1" if on in ("0", "1") else None
 
 
-def _load_1min() -> float | None:
+def load_1min() -> float | None:
     try:
         return os.getloadavg()[0]
     except (OSError, AttributeError):
