@@ -115,6 +115,16 @@ def test_samples_before_ctrl_c_are_in_the_record(tmp_path: Path, monkeypatch: py
     assert (len(phase.samples_s), phase.context_lens, phase.stopped_by) == (4, (8, 9, 10, 11), "interrupt")
 
 
+def test_ctrl_c_prints_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    stop_forward(monkeypatch, 8, KeyboardInterrupt())
+    config = str(write_config(tmp_path / "tiny-gpt2", "gpt2"))
+    argv = ["run", "--config", config, "--task", "decode", "--seq-len", "8", "--new-tokens", "9", "--preset", "quick"]
+    assert main([*argv, "--out", str(tmp_path / "runs"), "--format", "json"]) == 130
+    body = json.loads(capsys.readouterr().out)
+    assert body["status"] == "partial"
+    assert body["decode_step_s"] > 0
+
+
 @pytest.mark.parametrize("where", ["collect", "predict", "language_counts", "add_ceilings"])
 def test_ctrl_c_before_anything_was_timed_leaves_a_record_that_reports(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,26 +161,6 @@ def test_two_repeats_from_the_command_line(tmp_path: Path) -> None:
     records, _ = read_folder(tmp_path / "runs")
     assert [each.request["repeat"] for each in records] == [1, 2]
     assert json.loads(done.stdout)["num_timed"] == 2
-
-
-@pytest.mark.slow
-def test_ctrl_c_prints_and_keeps_what_there_is(tmp_path: Path) -> None:
-    config = str(write_config(tmp_path / "tiny-gpt2", "gpt2"))
-    command = [sys.executable, "-m", "bench", "run", "--config", config, "--task", "prefill", "--steps", "1000000", "--max-time", "600"]
-    with subprocess.Popen(
-        [*command, "--out", str(tmp_path / "runs")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("· loaded"):
-                break
-        time.sleep(1.0)
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "partial run: interrupted by the user" in out
-    ((made,), _) = read_folder(tmp_path / "runs")
-    assert made.status == "partial"
 
 
 # --- what measuring costs ---
