@@ -28,6 +28,7 @@ from bench.workloads import preparation
 from bench.workloads.language import generate, loading, steps, task, train
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.registry import model_entry
+from reports.crosscheck import crosscheck
 
 pytestmark = pytest.mark.usefixtures("quick")
 ROOT = Path(__file__).parents[1]
@@ -237,6 +238,24 @@ def test_what_the_power_meter_read_is_in_the_record_and_in_the_answer(
     assert body["energy_j"] == 3.0
     assert any(note.startswith("Throttled: ") for note in body["notes"])
     assert "energy against power limit x time" in {row["metric"] for row in body["checks"]["rows"]}
+
+
+@pytest.mark.parametrize(
+    ("broken", "failed"),
+    [
+        ("backward", {"norm of the last gradient", "parameters changed", "loss is finite and falls"}),
+        ("optimizer", {"parameters changed", "loss is finite and falls"}),
+    ],
+)
+def test_a_loop_that_does_not_train_is_busy_and_fails(
+    broken: str, failed: set[str], measured: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if broken == "backward":
+        monkeypatch.setattr("accelerate.Accelerator.backward", lambda *_, **__: None)
+    else:
+        monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_, **__: None)
+    record = measured("phi", "train", seq_len=8, steps=2, preset="quick")
+    assert {check.metric for check in crosscheck(record) if check.ok is False} == failed
 
 
 def test_two_runs_at_once_do_not_clash(tmp_path: Path) -> None:
