@@ -18,7 +18,19 @@ from bench.meters import cgroup, memory, nvml
 from estimators.errors import UnavailableError
 
 PROJECT = Path(__file__).resolve().parents[1]
-PACKAGES = ("sixnd", "torch", "transformers", "accelerate", "fvcore", "numpy", "nvidia-ml-py", "pandas")
+PACKAGES = (
+    "sixnd",
+    "torch",
+    "transformers",
+    "accelerate",
+    "fvcore",
+    "numpy",
+    "nvidia-ml-py",
+    "pandas",
+    "triton",
+    "tokenizers",
+    "safetensors",
+)
 VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -120,9 +132,12 @@ def _cpu(unavailable: dict[str, str]) -> dict[str, Any]:
         "affinity": affinity,
         "quota_cores": cgroup.cpu_limit(),
         "governor": _line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "load_1min": _load_1min(),
+        "turbo": turbo(),
+        "numa_nodes": len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) or None,
+        "load_1min": load_1min(),
     }
     reasons = {"quota_cores": "no CPU quota on this process's control groups", "governor": "the kernel shows no frequency governor here"}
+    reasons["turbo"] = "the kernel does not tell whether turbo is on"
     for name, value in figures.items():
         if value is None:
             unavailable[f"cpu.{name}"] = reasons.get(name, "the system does not tell")
@@ -141,7 +156,18 @@ def cpu_model() -> str | None:
     return platform.processor() or None
 
 
-def _load_1min() -> float | None:
+def turbo(root: Path = Path("/sys/devices/system/cpu")) -> bool | None:
+    """Whether the processor may clock above its base rate; None where the kernel does not tell.
+
+    Source: Linux kernel documentation, admin-guide/pm/intel_pstate.rst (no_turbo) and admin-guide/pm/cpufreq.rst (boost).
+    """
+    off, on = _line(str(root / "intel_pstate" / "no_turbo")), _line(str(root / "cpufreq" / "boost"))
+    if off in ("0", "1"):
+        return off == "0"
+    return on == "1" if on in ("0", "1") else None
+
+
+def load_1min() -> float | None:
     try:
         return os.getloadavg()[0]
     except (OSError, AttributeError):

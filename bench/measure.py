@@ -22,6 +22,18 @@ MAX_REASON = 500
 """Characters of an unexpected error that a failed record keeps."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, after what was measured so far was kept.
+
+    Attributes:
+        record: what there is.
+    """
+
+    def __init__(self, record: Measurement) -> None:
+        super().__init__()
+        self.record = record
+
+
 def measure(request: Request, *, hub_id: str | None, out: Path, say: Say) -> Measurement:
     """Run one request and write its record.
 
@@ -33,7 +45,7 @@ def measure(request: Request, *, hub_id: str | None, out: Path, say: Say) -> Mea
     Raises:
         RequestError: the request cannot be met; nothing was measured and nothing is left behind.
         DoesNotFitError: more memory than there is: before the run, or during it, and then a failed record was saved.
-        KeyboardInterrupt: after a partial record was saved.
+        Interrupted: after a partial record was saved.
     """
     draft = Draft(model=request.model, task=request.task, request=request.to_dict(), out=out)
     try:
@@ -42,7 +54,7 @@ def measure(request: Request, *, hub_id: str | None, out: Path, say: Say) -> Mea
     except KeyboardInterrupt:
         _keep(draft, "partial", "interrupted by the user")
         say(f"kept what was measured: {draft.path}")
-        raise
+        raise Interrupted(draft.measurement("partial", "interrupted by the user")) from None
     except SixndError:
         draft.discard()
         raise

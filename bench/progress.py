@@ -17,6 +17,7 @@ from bench.timing import OnSample
 from estimators.units import format_duration
 
 REDRAW_S = 0.2
+LATEST = 200
 
 Show = Callable[[Callable[[], str]], None]
 """Takes what makes the line's text, and calls it only when the line is drawn."""
@@ -54,30 +55,47 @@ def line(*, shown: bool = True, stream: TextIO | None = None, now: Callable[[], 
 
 @contextmanager
 def sampling(
-    name: str, *, max_samples: int, shown: bool = True, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic
+    name: str,
+    *,
+    max_samples: int,
+    max_time_s: float | None = None,
+    shown: bool = True,
+    stream: TextIO | None = None,
+    now: Callable[[], float] = time.monotonic,
 ) -> Iterator[OnSample | None]:
     """Yields what `bench.timing.sample` calls as `on_sample`; None where nobody watches (stderr is no terminal).
 
     Args:
         name: of the phase.
-        max_samples: what the loop is asked for.
+        max_samples, max_time_s: what the loop is asked for.
         shown, stream, now: see `line`.
     """
     with line(shown=shown, stream=stream, now=now) as show:
         if show is None:
             yield None
             return
-        draw = show
+        draw, start_s = show, now()
         taken: dict[str, list[float]] = {"warmup": [], "steady": []}
 
         def on_sample(kind: str, seconds: float) -> None:
             taken[kind].append(seconds)
-            draw(lambda: _state(name, kind, taken, max_samples))
+            draw(lambda: _state(name, kind, taken, max_samples, None if max_time_s is None else start_s + max_time_s - now()))
 
         yield on_sample
 
 
-def _state(name: str, kind: str, taken: dict[str, list[float]], max_samples: int) -> str:
-    steady = taken["steady"]
-    state = f"{len(steady)} of at most {max_samples}" if steady else f"warming up, {len(taken['warmup'])}"
-    return f"{name}: {state}, {format_duration(stats.median(taken[kind]))} each"
+def _state(name: str, kind: str, taken: dict[str, list[float]], max_samples: int, budget_s: float | None) -> str:
+    """How far the loop is, its running estimate with the 95 % interval, and the time left at most.
+
+    Estimate and interval are of the latest samples: the whole of a long run would take long to sort, again and again.
+    """
+    steady, latest_s = taken["steady"], taken[kind][-LATEST:]
+    each_s = stats.median(latest_s)
+    if not steady:
+        return f"{name}: warming up, {len(taken['warmup'])}, {format_duration(each_s)} each"
+    interval = stats.median_interval(latest_s)
+    within = "" if interval is None else f" (95 %: {format_duration(interval[0])} to {format_duration(interval[1])})"
+    left_s = (max_samples - len(steady)) * each_s
+    left_s = left_s if budget_s is None else max(0.0, min(left_s, budget_s))
+    left = f", {format_duration(left_s)} left at most" if left_s > 0 else ""
+    return f"{name}: {len(steady)} of at most {max_samples}, {format_duration(each_s)} each{within}{left}"

@@ -32,6 +32,8 @@ class Request:
         steps, max_time_s: how many timed steps at most, and for how long at most.
         recompute: none or full activation checkpointing.
         epochs, learning_rate, optimizer, hidden_layers, neurons, days, data: for the article's models.
+        preset: how thorough, a key of bench.presets.PRESETS; `steps` and `max_time_s` override its caps.
+        repeat, num_repeats, repeat_group: which of how many runs in fresh processes this is, and what they have in common.
         seed: of data, weights and sampling.
         prompt: text of the prompt, tokenized where a tokenizer is at hand.
     """
@@ -62,6 +64,10 @@ class Request:
     data: str | None = None
     seed: int = 0
     prompt: str | None = None
+    preset: str = "standard"
+    repeat: int = 1
+    num_repeats: int = 1
+    repeat_group: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as stored in a record."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,6 +98,7 @@ def sample(
     settle_fraction: float = 0.02,
     max_calls_per_sample: int = 1,
     on_sample: OnSample | None = None,
+    steady: AbstractContextManager[object] | None = None,
 ) -> Samples:
     """Time `step` again and again.
 
@@ -122,6 +123,7 @@ def sample(
         max_calls_per_sample: above 1, short steps are called several times per sample until the clock is fine enough;
             only for steps that may be repeated freely.
         on_sample: sees each sample, between samples.
+        steady: entered after the warm-up and left after the last sample, as a window of a power meter is.
 
     Returns:
         Samples, every one in seconds per call.
@@ -138,13 +140,14 @@ def sample(
             on_sample(kind, kept[-1])
         gc.collect(1)
 
-    with _no_collection():
+    with _no_collection(), ExitStack() as stack:
         start_s = clock.now()
         try:
             while len(warmup_s) < warmup_max and not settled and clock.now() - start_s < max_time_s / 2:
                 take("warmup", warmup_s)
                 calls = max(calls, _calls_needed(warmup_s[-1], clock.resolution_s, max_calls_per_sample))
                 settled = has_settled(warmup_s, settle_window, settle_fraction)
+            stack.enter_context(steady or nullcontext())
             check_at = min_samples
             while True:
                 take("steady", steady_s)

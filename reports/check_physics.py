@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from bench.record import Measurement, Phase
 from estimators import units
@@ -14,6 +15,13 @@ CEILING_TOLERANCE = 0.10
 
 ENERGY_COUNTER_STEP_S = 0.1
 """NVML's energy counter moves about so often: at either end of a window it may be late by as much."""
+
+
+POWER_READING_TOLERANCE = 0.05
+"""NVML's power reading is good to 5 %. Source: nvml.h, nvmlDeviceGetPowerUsage."""
+
+NVML_MEMORY_STEP_BYTES = 2 * units.MEBI
+"""NVML counts pages of the device, torch its own blocks in them."""
 
 
 def bounds(record: Measurement) -> Iterator[Check]:
@@ -111,6 +119,19 @@ def memory(record: Measurement) -> Iterator[Check]:
             ok=allocated <= reserved,
             format=units.format_bytes,
         )
+    chain = [
+        (name, held) for name in ("torch_reserved", "nvml_process", "nvml_device") if (held := record.memory_bytes.get(name)) is not None
+    ]
+    for (inner, less), (outer, more) in pairwise(chain):
+        yield Check(
+            metric=f"{inner} within {outer}",
+            estimated=more,
+            observed=less,
+            rule="<=",
+            ok=less <= more + NVML_MEMORY_STEP_BYTES,
+            explanation="" if less <= more + NVML_MEMORY_STEP_BYTES else "the instruments read different devices, or one of them is wrong",
+            format=units.format_bytes,
+        )
     parts = record.estimate.get("memory_bytes", {})
     instrument = "peak_rss" if allocated is None else "torch_allocated"
     held = record.memory_bytes.get(instrument)
@@ -127,17 +148,23 @@ def memory(record: Measurement) -> Iterator[Check]:
 
 
 def power(record: Measurement) -> Iterator[Check]:
-    """A board cannot have used more energy than its limit allows in the time."""
-    energy_j, limit_w, window_s = (record.power.get(name) for name in ("energy_j", "power_limit_w", "window_s"))
-    if energy_j is None or limit_w is None or window_s is None:
+    """A board cannot have used more energy than its limit allows in the time, neither by its counter nor by its power readings."""
+    limit_w, window_s = (record.power.get(name) for name in ("power_limit_w", "window_s"))
+    if limit_w is None or window_s is None:
         return
-    most_j = limit_w * (window_s + 2 * ENERGY_COUNTER_STEP_S)
-    yield Check(
-        metric="energy against power limit x time",
-        estimated=most_j,
-        observed=energy_j,
-        rule="<=",
-        ok=energy_j <= most_j,
-        explanation=f"limit {limit_w:.0f} W, window {units.format_duration(window_s)}, counter steps of {ENERGY_COUNTER_STEP_S} s",
-        format=units.format_energy,
-    )
+    for name, metric, tolerance in (
+        ("energy_j", "energy against power limit x time", 0.0),
+        ("sampled_energy_j", "integrated power against power limit x time", POWER_READING_TOLERANCE),
+    ):
+        energy_j, most_j = record.power.get(name), limit_w * (window_s + 2 * ENERGY_COUNTER_STEP_S)
+        if energy_j is not None:
+            yield Check(
+                metric=metric,
+                estimated=most_j,
+                observed=energy_j,
+                rule="<=",
+                tolerance=tolerance,
+                ok=energy_j <= most_j * (1 + tolerance),
+                explanation=f"limit {limit_w:.0f} W, window {units.format_duration(window_s)}, counter steps of {ENERGY_COUNTER_STEP_S} s",
+                format=units.format_energy,
+            )

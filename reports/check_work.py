@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bench.record import Measurement
 from estimators import units
 from reports.check import Check
+from reports.rates import main_phase
 
 EXACT_ROUTES = ("torch meta", "fvcore x2")
 """Routes that must equal the op table to the integer."""
@@ -105,8 +106,41 @@ def proof(record: Measurement) -> Iterator[Check]:
             explanation="" if known else "a loss was not finite",
             format=lambda loss: f"{loss:.4g}",
         )
+    if "grad_norm" in seen:
+        norm = seen["grad_norm"]
+        yield Check(
+            metric="norm of the last gradient",
+            estimated=0.0,
+            observed=norm,
+            rule=">",
+            ok=norm is not None and norm > 0,
+            explanation="there is none, or it is not finite" if norm is None else "" if norm > 0 else "nothing is being trained",
+            format=lambda value: f"{value:.4g}",
+        )
     if "params_changed" in seen:
         yield _yes("parameters changed", seen["params_changed"])
+
+
+def tokens(record: Measurement) -> Iterator[Check]:
+    """A sample of the main phase processes exactly the tokens that were asked for: batch x sequence, or batch x new tokens."""
+    asked, phase = record.request, main_phase(record)
+    if phase is None or not phase.samples_s or phase.item != "token" or not asked.get("batch") or is_article(record):
+        return
+    each = {"train": asked.get("seq_len"), "prefill": asked.get("seq_len"), "decode": 1, "generate": asked.get("new_tokens")}[asked["task"]]
+    expected = asked["batch"] * (each or 0) * record.proof.get("num_ranks", 1)
+    yield Check(
+        metric=f"tokens of a {phase.name} sample",
+        estimated=expected,
+        observed=phase.items_per_sample,
+        rule="==",
+        ok=phase.items_per_sample == expected,
+        format=units.format_int,
+    )
+
+
+def is_article(record: Measurement) -> bool:
+    """Whether a whole training was run, whose batches end in a shorter one and whose items are its samples."""
+    return "num_samples" in record.proof
 
 
 def _yes(metric: str, value: object) -> Check:

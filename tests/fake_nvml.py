@@ -18,12 +18,17 @@ class FakeGpu:
     energy_mj: Any = 0
     power_mw: Any = 300_000
     sm_clock_mhz: Any = 1980
+    memory_clock_mhz: Any = 2619
     temperature_c: Any = 60
     event_reasons: Any = 0
     limit_mw: Any = 700_000
     ecc: Any = (1, 1)
     mig: Any = field(default_factory=lambda: NVMLError("Not Supported"))
     pids: Any = ()
+    used_bytes: Any = 0
+    process_bytes: Any = None
+    power_violation_ns: Any = 0
+    thermal_violation_ns: Any = 0
 
 
 class FakeNvml:
@@ -31,6 +36,9 @@ class FakeNvml:
 
     NVMLError = NVMLError
     NVML_CLOCK_SM = 1
+    NVML_CLOCK_MEM = 2
+    NVML_PERF_POLICY_POWER = 0
+    NVML_PERF_POLICY_THERMAL = 1
     NVML_TEMPERATURE_GPU = 0
 
     def __init__(self, *gpus: FakeGpu, init_error: NVMLError | None = None) -> None:
@@ -68,10 +76,13 @@ class FakeNvml:
         return gpu.name
 
     def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> SimpleNamespace:  # noqa: N802
-        return SimpleNamespace(total=85_520_809_984)
+        return SimpleNamespace(total=85_520_809_984, used=_next(gpu, "used_bytes"))
 
     def nvmlDeviceGetPersistenceMode(self, gpu: FakeGpu) -> int:  # noqa: N802
         return 1
+
+    def nvmlDeviceGetVbiosVersion(self, gpu: FakeGpu) -> str:  # noqa: N802
+        return "96.00.74.00.01"
 
     def nvmlDeviceGetTotalEnergyConsumption(self, gpu: FakeGpu) -> int:  # noqa: N802
         return _next(gpu, "energy_mj")
@@ -83,8 +94,7 @@ class FakeNvml:
         return _next(gpu, "limit_mw")
 
     def nvmlDeviceGetClockInfo(self, gpu: FakeGpu, clock: int) -> int:  # noqa: N802
-        assert clock == self.NVML_CLOCK_SM
-        return _next(gpu, "sm_clock_mhz")
+        return _next(gpu, {self.NVML_CLOCK_SM: "sm_clock_mhz", self.NVML_CLOCK_MEM: "memory_clock_mhz"}[clock])
 
     def nvmlDeviceGetTemperature(self, gpu: FakeGpu, sensor: int) -> int:  # noqa: N802
         assert sensor == self.NVML_TEMPERATURE_GPU
@@ -100,7 +110,11 @@ class FakeNvml:
         return _next(gpu, "mig")
 
     def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[SimpleNamespace]:  # noqa: N802
-        return [SimpleNamespace(pid=pid) for pid in _next(gpu, "pids")]
+        return [SimpleNamespace(pid=pid, usedGpuMemory=gpu.process_bytes) for pid in _next(gpu, "pids")]
+
+    def nvmlDeviceGetViolationStatus(self, gpu: FakeGpu, policy: int) -> SimpleNamespace:  # noqa: N802
+        name = {self.NVML_PERF_POLICY_POWER: "power_violation_ns", self.NVML_PERF_POLICY_THERMAL: "thermal_violation_ns"}[policy]
+        return SimpleNamespace(violationTime=_next(gpu, name))
 
 
 def _next(gpu: FakeGpu, name: str) -> Any:

@@ -12,7 +12,8 @@ from tiny import CEILINGS, record
 
 from bench.cli.main import main
 from bench.draft import write
-from bench.record import Count, Measurement, Phase
+from bench.presets import preset
+from bench.record import Count, Finding, Measurement, Phase
 from estimators.registry import hardware
 from estimators.units import MEBI
 from reports.check import Check
@@ -101,6 +102,14 @@ def gpu(**fields: Any) -> Measurement:
     power = {"energy_j": 400.0, "power_limit_w": 400.0, "window_s": 1.0}
     made = {"memory_bytes": held | fields.pop("memory", {}), "power": power | fields.pop("watched", {})}
     return record("prefill", **made, **fields)
+
+
+def rigorous(made: Measurement) -> Measurement:
+    return dataclasses.replace(made, request=made.request | {"preset": "rigorous", "preset_values": preset("rigorous").to_dict()})
+
+
+def busy(made: Measurement) -> Measurement:
+    return dataclasses.replace(made, power={"other_processors_fraction": 0.3}, environment={"device": {"kind": "cpu"}})
 
 
 PEAK_FLOP_PER_S, PEAK_BYTES_PER_S = A100.peak("fp32"), A100.memory_bytes_per_s
@@ -232,6 +241,73 @@ TWINS: dict[str, tuple[Callable[[], Measurement], Callable[[], Measurement], lis
     "the run failed": (lambda: record("train"), lambda: record("train", status="failed", status_reason="out of memory"), ["run ended"]),
     "a layer takes no time": (lambda: slices(), lambda: slices(per_layer_s=0.0), ["time added by a layer"]),
     "a slice was not timed": (lambda: slices(), lambda: slices(samples_s=()), ["slices timed"]),
+    "more integrated power than the limit allows": (
+        # 480 J and the 5 % of a power reading: 504 J
+        lambda: gpu(watched={"sampled_energy_j": 504.0}),
+        lambda: gpu(watched={"sampled_energy_j": 505.0}),
+        ["integrated power against power limit x time"],
+    ),
+    "torch reserved more than NVML saw of the process": (
+        lambda: gpu(memory={"nvml_process": 10**9, "nvml_device": 2 * 10**9}),
+        lambda: gpu(memory={"nvml_process": 9 * 10**8, "nvml_device": 2 * 10**9}),
+        ["torch_reserved within nvml_process"],
+    ),
+    "the process held more than the whole device": (
+        lambda: gpu(memory={"nvml_process": 2 * 10**9, "nvml_device": 2 * 10**9}),
+        lambda: gpu(memory={"nvml_process": 2 * 10**9, "nvml_device": 10**9}),
+        ["nvml_process within nvml_device"],
+    ),
+    "the gradient was zero": (
+        lambda: with_proof(record("train"), grad_norm=0.5),
+        lambda: with_proof(record("train"), grad_norm=0.0),
+        ["norm of the last gradient"],
+    ),
+    "there was no gradient": (
+        lambda: with_proof(record("train"), grad_norm=0.5),
+        lambda: with_proof(record("train"), grad_norm=None),
+        ["norm of the last gradient"],
+    ),
+    "a step took fewer tokens than were asked for": (
+        lambda: record("train"),
+        lambda: with_phase(record("train"), "train_step", items_per_sample=7),
+        ["tokens of a train_step sample"],
+    ),
+    "the samples scatter": (
+        # the middle of the deviations is 0.4 of the median: 0.59 as a standard deviation
+        lambda: with_phase(record("prefill"), "prefill", samples_s=(1.0, 1.0, 1.1, 1.1, 0.9, 0.9)),
+        lambda: with_phase(record("prefill"), "prefill", samples_s=(1.0, 1.0, 1.4, 1.4, 0.6, 0.6)),
+        ["prefill: spread of the samples"],
+    ),
+    "the samples scatter more than a strict preset allows": (
+        lambda: with_phase(record("prefill"), "prefill", samples_s=(1.0, 1.0, 1.1, 1.1, 0.9, 0.9)),
+        lambda: with_phase(rigorous(record("prefill")), "prefill", samples_s=(1.0, 1.0, 1.1, 1.1, 0.9, 0.9)),
+        ["prefill: spread of the samples"],
+    ),
+    "a strict run never settled": (
+        lambda: with_phase(record("prefill"), "prefill", samples_s=(1.0,) * 6, settled=False),
+        lambda: with_phase(rigorous(record("prefill")), "prefill", samples_s=(1.0,) * 6, settled=False),
+        ["prefill: warm-up settled"],
+    ),
+    "another process had the GPU": (
+        lambda: gpu(),
+        lambda: gpu(warnings=(Finding(code="DeviceShared", text="1 other process had the GPU during the window"),)),
+        ["the GPU was this run's alone"],
+    ),
+    "other programs had the processors of a strict run": (
+        lambda: busy(record("prefill")),
+        lambda: rigorous(busy(record("prefill"))),
+        ["processors taken by other programs"],
+    ),
+    "a strict run was throttled": (
+        lambda: gpu(watched={"throttled_fraction": 0.5}),
+        lambda: rigorous(gpu(watched={"throttled_fraction": 0.5})),
+        ["clocks over the window"],
+    ),
+    "a strict run was throttled between the looks": (
+        lambda: gpu(watched={"throttled_fraction": 0.0, "thermal_capped_s": 0.0}),
+        lambda: rigorous(gpu(watched={"throttled_fraction": 0.0, "thermal_capped_s": 0.2})),
+        ["clocks over the window"],
+    ),
     "the extrapolated value beats the physics bound": (
         lambda: slices(),
         lambda: slices(value_s=1e-12),

@@ -150,3 +150,21 @@ def test_without_a_driver_there_is_no_gpu_and_a_reason(monkeypatch: pytest.Monke
     collected = environment.collect()
     assert collected["gpu"] is None
     assert collected["unavailable"]["gpu"] == "NVML cannot be read: NVML Shared Library Not Found"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "on"),
+    # kernel documentation: intel_pstate/no_turbo is 1 where turbo is off; cpufreq/boost is 1 where it is on
+    [
+        ("intel_pstate/no_turbo", "0", True),
+        ("intel_pstate/no_turbo", "1", False),
+        ("cpufreq/boost", "1", True),
+        ("cpufreq/boost", "0", False),
+        ("cpufreq/boost", "odd", None),
+        ("elsewhere", "1", None),
+    ],
+)
+def test_turbo_is_read_where_the_kernel_tells(file: str, text: str, on: bool | None, tmp_path: Path) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text + "\n")
+    assert environment.turbo(tmp_path) is on

@@ -53,6 +53,7 @@ def suite_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(suites.SUITES, "tiny", TINY_SUITE)
         patch.setattr(article_task, "add_ceilings", lambda draft, *_: draft.ceilings.extend(record("train").ceilings))
+        patch.setattr(article_task, "add_observer_cost", lambda *_: None)
         for style in ("text", "csv", "json", "md"):
             out, printed = folder / style, folder / f"{style}.printed"
             argv = ["run", "--suite", "tiny", "--epochs", "3", "--format", style, "--out", str(out), "--output", str(printed)]

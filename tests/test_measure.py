@@ -20,12 +20,15 @@ from tiny import asked, write_config
 from bench.backend.models import random_language_model
 from bench.cli.main import main
 from bench.measure import measure
+from bench.meters.instruments import Instruments
 from bench.meters.power import PowerMeter
 from bench.record import Measurement, read_folder
 from bench.request import Request
+from bench.workloads import preparation
 from bench.workloads.language import generate, loading, steps, task, train
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.registry import model_entry
+from reports.crosscheck import crosscheck
 
 pytestmark = pytest.mark.usefixtures("quick")
 ROOT = Path(__file__).parents[1]
@@ -111,6 +114,16 @@ def test_samples_before_ctrl_c_are_in_the_record(tmp_path: Path, monkeypatch: py
     phase = only_record(tmp_path).phase("decode")
     assert phase is not None
     assert (len(phase.samples_s), phase.context_lens, phase.stopped_by) == (4, (8, 9, 10, 11), "interrupt")
+
+
+def test_ctrl_c_prints_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    stop_forward(monkeypatch, 8, KeyboardInterrupt())
+    config = str(write_config(tmp_path / "tiny-gpt2", "gpt2"))
+    argv = ["run", "--config", config, "--task", "decode", "--seq-len", "8", "--new-tokens", "9", "--preset", "quick"]
+    assert main([*argv, "--out", str(tmp_path / "runs"), "--format", "json"]) == 130
+    body = json.loads(capsys.readouterr().out)
+    assert body["status"] == "partial"
+    assert body["decode_step_s"] > 0
 
 
 @pytest.mark.parametrize("where", ["collect", "predict", "language_counts", "add_ceilings"])
@@ -203,7 +216,7 @@ def test_a_record_says_what_was_decided_and_what_was_asked(measured: Run) -> Non
     assert record.request["dtype_reason"] == "measured the faster here for a scripted product"
     assert record.request["weights_label"] == "random weights"
     assert record.environment["device"]["kind"] == "cpu"
-    assert record.unavailable["energy_j"] == "no NVIDIA device in use; the energy of a CPU is not read"
+    assert record.unavailable["energy_j"] == "no NVIDIA device in use"
 
 
 def test_what_the_power_meter_read_is_in_the_record_and_in_the_answer(
@@ -211,7 +224,11 @@ def test_what_the_power_meter_read_is_in_the_record_and_in_the_answer(
 ) -> None:
     # the scripted counter stands at 5 J before and at 8 J after; power reads 300 W of 700 W; bit 0x04 is the power cap
     library = FakeNvml(FakeGpu("GPU-1", energy_mj=[5000, 8000], event_reasons=0x04))
-    monkeypatch.setattr(task, "PowerMeter", lambda _: PowerMeter("GPU-1", library=library, interval_s=60))
+
+    def scripted(_: str | None, **__: object) -> Instruments:
+        return Instruments("GPU-1", idle_s=0, power=lambda uuid: PowerMeter(uuid, library=library, interval_s=60))
+
+    monkeypatch.setattr(preparation, "Instruments", scripted)
     record = measured("phi", "prefill", seq_len=8)
     assert (record.power["energy_j"], record.power["max_power_w"], record.power["power_limit_w"]) == (3.0, 300.0, 700.0)
     assert "energy_j" not in record.unavailable
@@ -221,6 +238,24 @@ def test_what_the_power_meter_read_is_in_the_record_and_in_the_answer(
     assert body["energy_j"] == 3.0
     assert any(note.startswith("Throttled: ") for note in body["notes"])
     assert "energy against power limit x time" in {row["metric"] for row in body["checks"]["rows"]}
+
+
+@pytest.mark.parametrize(
+    ("broken", "failed"),
+    [
+        ("backward", {"norm of the last gradient", "parameters changed", "loss is finite and falls"}),
+        ("optimizer", {"parameters changed", "loss is finite and falls"}),
+    ],
+)
+def test_a_loop_that_does_not_train_is_busy_and_fails(
+    broken: str, failed: set[str], measured: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if broken == "backward":
+        monkeypatch.setattr("accelerate.Accelerator.backward", lambda *_, **__: None)
+    else:
+        monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_, **__: None)
+    record = measured("phi", "train", seq_len=8, steps=2, preset="quick")
+    assert {check.metric for check in crosscheck(record) if check.ok is False} == failed
 
 
 def test_two_runs_at_once_do_not_clash(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 from bench.meters import cgroup, memory, nvml
-from bench.meters.gpu_window import FIGURES
+from bench.meters.gpu_window import FIGURES, MEMORY
 from bench.meters.power import PowerMeter
 from bench.meters.readings import Readings, no_readings
 from estimators.errors import UnavailableError
@@ -216,8 +216,13 @@ def test_energy_is_the_difference_of_the_counter_and_power_is_integrated_beside_
         "power_limit_w": pytest.approx(700.0),
         "mean_sm_clock_hz": pytest.approx(1.82e9),
         "min_sm_clock_hz": pytest.approx(1.5e9),
+        "max_sm_clock_hz": pytest.approx(1.98e9),
+        "min_memory_clock_hz": pytest.approx(2.619e9),
+        "first_temperature_c": 60.0,
         "max_temperature_c": 60.0,
         "throttled_fraction": 0.0,
+        "power_capped_s": 0.0,
+        "thermal_capped_s": 0.0,
     }
     assert readings.unavailable == {}
     assert readings.findings == ()
@@ -284,8 +289,9 @@ def test_another_process_on_the_gpu_is_reported(pids: tuple[int, ...], shared: b
         ("GPU-1", FakeNvml(init_error=NVMLError("Driver Not Loaded")), "Driver Not Loaded"),
         ("GPU-9", FakeNvml(FakeGpu("GPU-1")), "NVML does not know the device GPU-9"),
         ("GPU-1", FakeNvml(FakeGpu("GPU-1", mig=(1, 1))), "is divided (MIG)"),
+        ("GPU-7", FakeNvml(FakeGpu("MIG-7")), "MIG-7 is a slice of a GPU (MIG)"),
     ],
-    ids=["cpu", "no driver", "unknown", "slice"],
+    ids=["cpu", "no driver", "unknown", "divided", "slice"],
 )
 def test_a_device_that_cannot_be_metered_costs_the_figures_and_not_the_run(uuid: str | None, library: Any, reason: str) -> None:
     with PowerMeter(uuid, library=library) as meter:
@@ -294,6 +300,99 @@ def test_a_device_that_cannot_be_metered_costs_the_figures_and_not_the_run(uuid:
     assert readings.values == dict.fromkeys(FIGURES)
     assert all(reason in why for why in readings.unavailable.values())
     assert library is None or library.open_sessions == 0
+
+
+def test_the_device_s_counters_see_slowdowns_that_no_look_met() -> None:
+    # nvml.h: nvmlViolationTime_t.violationTime in nanoseconds; 0.5 s by the power cap, 0.25 s by heat, in 2 s
+    gpu = FakeGpu("GPU-1", energy_mj=[0, 1], power_violation_ns=[10**9, 1_500_000_000], thermal_violation_ns=[0, 250_000_000])
+    readings = metered(gpu, [0.0, 2.0])
+    assert (readings.values["power_capped_s"], readings.values["thermal_capped_s"]) == (0.5, 0.25)
+    assert readings.values["throttled_fraction"] == 0.0
+    assert codes(readings) == ["Throttled"]
+    assert "by its counters for 0.50 s (power cap), 0.25 s (thermal)" in readings.findings[0].text
+
+
+@pytest.mark.parametrize(
+    ("counter_ns", "reason"),
+    [
+        ([5, 1], "the counter went backwards"),
+        ([0, 9 * 10**9], "the counter says 9.0 s in a window of 2.0 s"),
+        (NVMLError("Not Supported"), "nvmlDeviceGetViolationStatus: Not Supported"),
+    ],
+)
+def test_a_slowdown_counter_that_cannot_be_believed_is_missing(counter_ns: Any, reason: str) -> None:
+    readings = metered(FakeGpu("GPU-1", energy_mj=[0, 1], thermal_violation_ns=counter_ns), [0.0, 2.0])
+    assert readings.values["thermal_capped_s"] is None
+    assert reason in readings.unavailable["thermal_capped_s"]
+    assert readings.values["power_capped_s"] == 0.0
+
+
+def test_a_clock_that_jumps_back_costs_every_figure_of_the_window() -> None:
+    readings = metered(FakeGpu("GPU-1", energy_mj=[0, 100, 200]), [5.0, 9.0, 4.0])
+    assert readings.values == dict.fromkeys(FIGURES)
+    assert set(readings.unavailable.values()) == {"the clock went backwards during the window"}
+
+
+def test_a_jump_forward_is_a_gap_and_stops_the_cross_check_but_not_the_counter() -> None:
+    # 300 W sampled over 100 s would be 30 kJ; the counter, which slept as well, says 3 kJ
+    library = FakeNvml(FakeGpu("GPU-1", energy_mj=[0, 1_500_000, 3_000_000]))
+    meter = PowerMeter("GPU-1", library=library, interval_s=0.1, now=iter([0.0, 0.05, 100.0]).__next__)
+    meter._done.set()  # the thread ends at once: the test takes every look
+    with meter:
+        meter.look()
+    readings = meter.readings()
+    assert readings.values["energy_j"] == 3000.0
+    assert codes(readings) == ["SamplingGap"]
+    assert "for 100.0 s" in readings.findings[0].text
+
+
+def test_named_windows_have_their_own_energy() -> None:
+    # looks: enter, prefill from and to, decode from and to, leave
+    gpu = FakeGpu("GPU-1", energy_mj=[0, 1000, 401_000, 500_000, 600_000, 700_000])
+    meter = PowerMeter("GPU-1", library=FakeNvml(gpu), interval_s=NEVER_S, now=iter([0.0, 1.0, 3.0, 4.0, 4.5, 5.0]).__next__)
+    with meter:
+        with meter.window("prefill"):
+            pass
+        with meter.window("decode"):
+            pass
+    readings = meter.readings()
+    assert (readings.values["prefill_energy_j"], readings.values["prefill_window_s"]) == (400.0, 2.0)
+    assert (readings.values["decode_energy_j"], readings.values["decode_window_s"]) == (100.0, 0.5)
+    assert readings.values["energy_j"] == 700.0
+    assert [(f.code, f.text[:8]) for f in readings.findings] == [("ShortWindow", "decode: ")]
+
+
+def test_a_window_without_a_device_has_no_figures() -> None:
+    with PowerMeter(None) as meter, meter.window("prefill"):
+        pass
+    assert "prefill_energy_j" not in meter.readings().values
+
+
+def test_memory_by_nvml_is_the_peak_of_the_looks_of_the_process_and_of_the_device() -> None:
+    gpu = FakeGpu("GPU-1", used_bytes=[3, 9, 5], pids=(os.getpid(),), process_bytes=2)
+    meter = PowerMeter("GPU-1", library=FakeNvml(gpu), interval_s=NEVER_S, now=iter([0.0, 1.0, 2.0]).__next__)
+    with meter:
+        meter.look()
+    assert meter.memory().values == {"nvml_process": 2.0, "nvml_device": 9.0}
+    assert PowerMeter(None).memory().values == dict.fromkeys(MEMORY)
+
+
+def test_memory_of_a_process_that_the_driver_numbers_otherwise_is_not_guessed() -> None:
+    gpu = FakeGpu("GPU-1", used_bytes=3, pids=(4_000_001,), process_bytes=2)
+    meter = PowerMeter("GPU-1", library=FakeNvml(gpu), interval_s=NEVER_S, now=iter([0.0, 1.0]).__next__)
+    with meter:
+        pass
+    assert meter.memory().values["nvml_process"] is None
+    assert "as in a container" in meter.memory().unavailable["nvml_process"]
+
+
+def test_a_process_that_came_and_went_during_the_window_is_noticed() -> None:
+    library = FakeNvml(FakeGpu("GPU-1", energy_mj=[0, 1], pids=[(os.getpid(),), (os.getpid(), 4_000_001), (os.getpid(),)]))
+    meter = PowerMeter("GPU-1", library=library, interval_s=NEVER_S, now=itertools.count().__next__)
+    with meter:
+        for _ in range(5):
+            meter.look()
+    assert "DeviceShared" in codes(meter.readings())
 
 
 def test_the_thread_looks_by_itself_and_ends_with_the_window() -> None:

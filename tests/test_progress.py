@@ -34,11 +34,19 @@ def test_the_line_shows_the_warm_up_then_the_count_and_the_median_and_is_wiped()
         sample(clock.step, clock=clock, warmup_max=1, max_samples=3, target_fraction=None, on_sample=on_sample)
     assert drawn(stream) == [
         "decode: warming up, 1, 900 ms each",
-        "decode: 1 of at most 3, 250 ms each",
-        "decode: 2 of at most 3, 500 ms each",
+        "decode: 1 of at most 3, 250 ms each, 500 ms left at most",
+        "decode: 2 of at most 3, 500 ms each, 500 ms left at most",
         "decode: 3 of at most 3, 500 ms each",
     ]
     assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_the_line_has_the_interval_once_there_is_one_and_the_time_left_within_the_budget() -> None:
+    # 7 samples of 0.5 s: 13 left take 6.5 s, but of 6 s of budget 3.5 s are gone
+    stream, clock = Terminal(), ScriptedClock(itertools.repeat(0.5))
+    with sampling("decode", max_samples=20, max_time_s=6.0, stream=stream, now=clock.now) as on_sample:
+        sample(clock.step, clock=clock, warmup_max=0, max_samples=7, max_time_s=1e9, target_fraction=None, on_sample=on_sample)
+    assert drawn(stream)[-1] == "decode: 7 of at most 20, 500 ms each (95 %: 500 ms to 500 ms), 2.50 s left at most"
 
 
 def test_short_steps_do_not_redraw_the_line_each_time() -> None:

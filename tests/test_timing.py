@@ -3,7 +3,8 @@
 import gc
 import itertools
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,32 @@ def test_the_resolution_of_the_host_clock_is_what_it_reads_for_an_empty_step(mon
     ticks = itertools.count(0.0, 0.25)
     monkeypatch.setattr(clock_module.time, "perf_counter", lambda: next(ticks))
     assert HostClock().resolution_s == 0.25
+
+
+def test_the_steady_window_opens_after_the_warm_up_and_closes_after_the_last_sample_or_an_interrupt() -> None:
+    for script, stopped_by in (([1.0] * 5, "count"), ([1.0, 1.0, 1.0, KeyboardInterrupt], "interrupt")):
+        clock, seen = ScriptedClock(script), []
+
+        @contextmanager
+        def window(clock: ScriptedClock = clock, seen: list[int] = seen) -> Iterator[None]:
+            seen.append(clock.calls)
+            yield
+            seen.append(clock.calls)
+
+        samples = sample(
+            clock.step, clock=clock, warmup_max=2, settle_window=3, max_samples=3, max_time_s=1e9, target_fraction=None, steady=window()
+        )
+        assert samples.stopped_by == stopped_by
+        assert seen == [2, len(script)]
+
+
+def test_a_window_is_never_opened_where_the_warm_up_was_interrupted() -> None:
+    clock, opened = ScriptedClock([1.0, KeyboardInterrupt]), []
+
+    @contextmanager
+    def window() -> Iterator[None]:
+        opened.append(True)
+        yield
+
+    assert sample(clock.step, clock=clock, warmup_max=5, steady=window()).steady_s == ()
+    assert opened == []

@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
     "check-claim": "what utilization a claimed training implies, where that stands, and whether physics allows it",
     "validate": "predicted step times against measured ones, shipped or your own: how far off, and how sure",
     "report": "tables from the records of earlier runs",
+    "doctor": "what this machine lacks for a trustworthy measurement, what that costs, how to mend it",
     "list": "the names that the other verbs take",
 }
 """Verb -> one line of help. Its module is named like the verb, with `_` for `-`."""

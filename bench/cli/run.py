@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli import output
+from bench import presets
+from bench.cli import output, run_repeats
 from bench.cli.arguments import count, length
 from bench.request import TASKS, Request
 from estimators.errors import BadValueError, SixndError, UnknownNameError
@@ -60,6 +61,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     amount.add_argument("--steps", type=count("steps", maximum=10**9), metavar="NUM", help="timed steps (or generations) at most")
     amount.add_argument("--max-time", type=_number("max-time", 0, 10**6), metavar="SECONDS", help="for the timed part, at most")
     amount.add_argument(
+        "--preset",
+        default=presets.DEFAULT,
+        metavar="NAME",
+        help=f"how thorough: {', '.join(presets.PRESETS)}; {presets.DEFAULT} by default",
+    )
+    amount.add_argument(
+        "--repeats",
+        type=count("repeats", maximum=1000),
+        metavar="NUM",
+        help="runs in fresh processes, one after another; 3 for rigorous, else 1",
+    )
+    amount.add_argument(
         "--seed",
         type=count("seed", minimum=0, maximum=2**31),
         default=0,
@@ -83,14 +96,22 @@ def run(args: argparse.Namespace) -> int:
     from bench.workloads.article.ranks import is_main, start_promised_ranks
 
     start_promised_ranks()
+    repeats = run_repeats.num_repeats(args)
     if args.suite is not None:
         return _run_suite(args)
     request, hub_id = _request(args)
-    from bench.measure import measure
+    if repeats > 1:
+        return run_repeats.run(request, repeats, hub_id, args, _say)
+    from bench.measure import Interrupted, measure
     from reports.crosscheck import crosscheck, failed
     from reports.views.measured import tables
 
-    record = measure(request, hub_id=hub_id, out=Path(args.out), say=_say)
+    try:
+        record = measure(request, hub_id=hub_id, out=Path(args.out), say=_say)
+    except Interrupted as stopped:
+        if is_main() and stopped.record.phases:
+            output.emit(tables(stopped.record), args)
+        raise
     if not is_main():
         return 0
     output.emit(tables(record), args)
@@ -159,6 +180,7 @@ def _request(args: argparse.Namespace, model: str | None = None) -> tuple[Reques
         data=args.data,
         seed=args.seed,
         prompt=args.prompt,
+        preset=args.preset,
     )
     return request, hub_id
 

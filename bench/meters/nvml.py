@@ -106,6 +106,7 @@ def describe(library: Any, uuid: str) -> dict[str, Any]:
         ("ecc", "nvmlDeviceGetEccMode", lambda now_and_next: bool(now_and_next[0])),
         ("mig", "nvmlDeviceGetMigMode", lambda now_and_next: bool(now_and_next[0])),
         ("persistence", "nvmlDeviceGetPersistenceMode", bool),
+        ("vbios", "nvmlDeviceGetVbiosVersion", str),
     ):
         answer, reason = ask(library, function, handle)
         described[name] = None if answer is None else convert(answer)

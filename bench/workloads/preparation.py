@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 
+from bench.backend import observer
 from bench.backend.ceilings import bandwidth_ceiling, cache_bytes, matmul_ceiling
 from bench.backend.device import Device
 from bench.draft import Draft
+from bench.meters.instruments import Instruments, Watch
+from bench.meters.readings import Readings
 from estimators.errors import DoesNotFitError
 from estimators.units import GIBI, format_bytes
 
@@ -49,8 +53,37 @@ def add_ceilings(draft: Draft, device: Device, dtype: str) -> None:
         draft.ceilings.append(ceiling)
 
 
+def add_observer_cost(draft: Draft, device: Device, rounds: int) -> None:
+    """What the instruments cost a short step here, measured by turns; left out, with the reason, for 0 rounds."""
+    if rounds == 0:
+        draft.unavailable["observer"] = f"not measured by --preset {draft.request['preset']}"
+        return
+    cost = observer.observer_cost(device, rounds)
+    found = observer.finding(cost)
+    draft.environment["observer"] = cost
+    draft.warnings += [found] if found else []
+
+
 def add_peak_memory(draft: Draft, device: Device) -> None:
     """Peaks since the device's were reset."""
-    readings = device.peak_memory()
+    _add_memory(draft, device.peak_memory())
+
+
+@contextmanager
+def watched(draft: Draft, device: Device, idle_s: float) -> Iterator[Watch]:
+    """Run the block under all instruments; what they read goes into the draft, also where the block was interrupted."""
+    instruments = Instruments(device.uuid, idle_s=idle_s)
+    try:
+        with instruments:
+            yield instruments.window
+    finally:
+        readings = instruments.readings()
+        draft.power |= readings.values
+        draft.unavailable |= readings.unavailable
+        draft.warnings += readings.findings
+        _add_memory(draft, instruments.memory())
+
+
+def _add_memory(draft: Draft, readings: Readings) -> None:
     draft.memory_bytes |= {name: None if value is None else int(value) for name, value in readings.values.items()}
     draft.unavailable |= readings.unavailable

@@ -8,11 +8,14 @@ from typing import Any
 from bench import stats
 from bench.record import Measurement, Phase
 from estimators import units
+from estimators.units import MEGA
+from reports.check_conditions import clocks_verdict
 from reports.crosscheck import crosscheck
 from reports.rates import MAIN_PHASE, headline_s, main_phase
 from reports.table import Column, Table, Value
 from reports.views.checks import check_table
 from reports.views.counted import counts_table, rule_tables
+from reports.views.energy import energy_table
 from reports.views.formats import rate
 from reports.views.learned import learned_table
 from reports.views.measured_time import parts_table, time_table
@@ -36,6 +39,7 @@ def tables(record: Measurement) -> list[Table]:
         *rule_tables(record),
         time_table(record),
         parts_table(record),
+        energy_table(record),
         learned_table(record),
         check_table(crosscheck(record)),
     ]
@@ -92,6 +96,17 @@ def _extrapolated(record: Measurement) -> str:
     residual = "unknown" if line["residual_fraction"] is None else units.format_fraction(line["residual_fraction"])
     depths = f"line through {line['shallow_layers']} and {line['deep_layers']} layers, read at {line['full_layers']}"
     return f"{depths}; residual (scatter of the samples, carried there): {residual}"
+
+
+HELD_BY = {
+    "peak_rss": "the whole process: Python, torch and the ceilings' arrays too",
+    "peak_rss_with_children": "largest sum of a look; pages shared by two processes count twice",
+    "torch_allocated": "tensors on the device",
+    "torch_reserved": "what torch's allocator took from the device",
+    "nvml_process": "of this process by NVML: context, kernels and libraries too; peak of the looks",
+    "nvml_device": "of everybody on the device; peak of the looks",
+}
+"""Instruments of memory and what each sees: they are never merged."""
 
 
 class _Answer:
@@ -166,15 +181,20 @@ def _sizes(record: Measurement, answer: _Answer) -> None:
         note = ", ".join(f"{name.replace('_', ' ')} {units.format_bytes(size)}" for name, size in parts.items())
         whole = "memory needed by all layers" if record.extrapolation else "memory needed"
         answer.add("memory_needed_bytes", whole, sum(parts.values()), units.format_bytes, "estimated", note)
-    held_by = {"peak_rss": "the whole process: Python, torch and the ceilings' arrays too", "torch_allocated": "tensors on the device"}
     for instrument, held in record.memory_bytes.items():
         if held is not None:
-            note = held_by.get(instrument, "")
+            note = HELD_BY.get(instrument, "")
             answer.add(f"{instrument}_bytes", f"memory held, {instrument}", held, units.format_bytes, "measured", note)
     for name, what, format in (("energy_j", "energy of the timed part", units.format_energy), ("mean_power_w", "mean power", _watts)):
         watched = record.power.get(name)
         if watched is not None:
             answer.add(name, what, watched, format, "measured", f"over {units.format_duration(record.power['window_s'] or 0)}")
+    verdict = clocks_verdict(record)
+    if verdict is not None:
+        fraction = record.power.get("throttled_fraction")
+        note = f"verdict {verdict}" + (f"; lowest {clock / MEGA:.0f} MHz" if (clock := record.power.get("min_sm_clock_hz")) else "")
+        if fraction is not None:
+            answer.add("throttled_fraction", "time below the clocks", fraction, units.format_fraction, "measured", note)
     for name in ("train_loss", "heldout_loss"):
         loss = record.learning.get(name)
         if loss is not None:
@@ -185,12 +205,29 @@ def _watts(watt: float) -> str:
     return f"{watt:.0f} W"
 
 
+def _observer(record: Measurement) -> str | None:
+    """What the instruments cost, in a line."""
+    cost = record.environment.get("observer")
+    if not cost or not cost["wall_ratios"]:
+        return None
+    ratios = cost["wall_ratios"]
+    interval = stats.median_interval(ratios)
+    within = "" if interval is None else f" (95 %: {100 * (interval[0] - 1):+.1f} to {100 * (interval[1] - 1):+.1f} %)"
+    return (
+        f"Instruments cost {100 * (stats.median(ratios) - 1):+.1f} %{within} of a step of {units.format_duration(cost['step_s'])}, "
+        f"measured here, on and off by turns in {len(ratios)} rounds."
+    )
+
+
 def _remarks(record: Measurement) -> Iterator[str]:
     """What was generated, findings with their advice, then what is unavailable, each reason once."""
     if record.learning.get("output_text"):
         yield f"It wrote: {record.learning['output_text'][:MAX_TEXT]!r}"
     for finding in record.warnings:
         yield f"{finding.code}: {finding.text}" + (f"; {finding.advice}" if finding.advice else "")
+    cost = _observer(record)
+    if cost:
+        yield cost
     by_reason: dict[str, list[str]] = {}
     for name, reason in record.unavailable.items():
         by_reason.setdefault(reason, []).append(name)

@@ -9,10 +9,11 @@ from bench.backend import device as devices
 from bench.backend.routes import dense_counts, language_counts
 from bench.draft import Draft
 from bench.prediction import predict
+from bench.presets import preset
 from bench.request import Request
 from bench.workloads import article
 from bench.workloads.article.networks import build
-from bench.workloads.preparation import add_ceilings, demand_memory
+from bench.workloads.preparation import add_ceilings, add_observer_cost, demand_memory
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
 from estimators.hf_config import model_from_config
@@ -46,7 +47,8 @@ def _prepare(request: Request, draft: Draft, say: Say) -> None:
     model = model_from_config(request.config, request.model)
     device = devices.choose(request.device)
     draft.environment["device"] = device.describe()
-    draft.request = request.to_dict() | {"weights_label": "trained from random weights"}
+    thorough = preset(request.preset)
+    draft.request = request.to_dict() | {"preset_values": thorough.to_dict(), "weights_label": "trained from random weights"}
     draft.estimate = predict(model, request, device.hardware())
     demand_memory(
         f"{request.model} with batch {request.batch}",
@@ -57,3 +59,4 @@ def _prepare(request: Request, draft: Draft, say: Say) -> None:
     say(f"{request.model}: {draft.estimate['params']:,} parameters, batch {request.batch}, on {device.name}")
     draft.counts = language_counts(request, model) if isinstance(model, Decoder) else dense_counts(request, model, build)
     add_ceilings(draft, device, request.dtype or "fp32")
+    add_observer_cost(draft, device, thorough.overhead_rounds)

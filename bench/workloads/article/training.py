@@ -85,13 +85,13 @@ class Trainer:
         Accelerate's own bookkeeping is in the time. It takes a good 0.1 ms on a CPU: nothing to a language model,
         but more than all the arithmetic of a linear regression.
         """
+        self.optimizer.zero_grad()
         outputs = run(self.model, inputs)
         loss = self.losses(outputs, targets) @ weights * (self.accelerator.num_processes / self.batch)
         self.accelerator.backward(loss)
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
-        self.optimizer.zero_grad()
 
 
 def optimizer_of(plan: Plan, model: nn.Module) -> Optimizer:

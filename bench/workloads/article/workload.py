@@ -11,6 +11,7 @@ from accelerate.utils import set_seed
 
 from bench.backend.device import Device
 from bench.draft import Draft
+from bench.presets import preset
 from bench.record import Phase
 from bench.request import Request
 from bench.workloads.article import findings, subjects
@@ -22,7 +23,8 @@ from bench.workloads.article.networks import build
 from bench.workloads.article.progress import Progress
 from bench.workloads.article.sample import sample_sizes, write_sample
 from bench.workloads.article.training import Limits, Trainer, optimizer_of, schedule_of, score, train
-from bench.workloads.preparation import add_peak_memory
+from bench.workloads.gradients import gradient_norm
+from bench.workloads.preparation import add_peak_memory, watched
 
 DENSE_THREADS = 1
 """A dense step of the article takes under a millisecond, less than threads need to meet: a second one only adds waiting."""
@@ -91,7 +93,7 @@ def _train_and_report(
     drawn = {math.ceil(i * decided.epochs / CURVE_POINTS) for i in range(1, CURVE_POINTS + 1)}
     trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=schedule, losses=subject.losses, batch=batch)
     clock = device.clock()
-    with Progress(request.model, decided.epochs, shown=main) as progress:
+    with watched(draft, device, preset(request.preset).idle_s), Progress(request.model, decided.epochs, shown=main) as progress:
 
         def after_epoch(epoch: int) -> None:
             if epoch in drawn:
@@ -109,6 +111,7 @@ def _train_and_report(
         "num_steps": len(log.steps),
         "num_ranks": num_ranks,
         "num_params": sum(p.numel() for p in after),
+        "grad_norm": gradient_norm(network),
         "params_changed": all(not torch.equal(a, b) for a, b in zip(before, after, strict=True)),
     }
     step_s, epoch_s = tuple(log.step_s), tuple(log.epoch_s)

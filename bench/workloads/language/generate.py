@@ -14,6 +14,8 @@ from torch import nn
 from bench.backend.device import Device
 from bench.backend.stamps import Stamps
 from bench.draft import Draft
+from bench.meters.instruments import Watch, unwatched
+from bench.presets import preset
 from bench.progress import sampling
 from bench.record import Phase
 from bench.request import Request
@@ -22,8 +24,8 @@ from bench.timing import Samples, StoppedBy
 ARTICLE_SAMPLING = {"no_repeat_ngram_size": 2, "top_k": 50, "top_p": 0.95, "temperature": 0.7}
 """The article's own arguments. Beam search without sampling ignores the last three, in the article's call as here."""
 
-DEFAULT_GENERATIONS = 3
-DEFAULT_TIME_S = 60.0
+GENERATIONS = {"quick": 1, "standard": 3, "rigorous": 10}
+"""At most, by preset."""
 
 
 def generate_kwargs(request: Request) -> dict[str, Any]:
@@ -64,7 +66,9 @@ class _Taken:
         self.shapes.append(stamps.shapes)
 
 
-def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device) -> torch.Tensor | None:
+def run(
+    model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device, watch: Watch = unwatched
+) -> torch.Tensor | None:
     """Warm up with two tokens, then time whole generations until `steps` or `max_time_s`, one at least.
 
     Adds the phases generate (wall time), prefill and decode (forward passes alone) and between (the rest: beam search,
@@ -78,7 +82,8 @@ def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, dev
     """
     kwargs = generate_kwargs(request)
     prompt, new_tokens = request.seq_len or 0, request.new_tokens or 1
-    most = request.steps or DEFAULT_GENERATIONS
+    most = request.steps or GENERATIONS[request.preset]
+    max_time_s = request.max_time_s or preset(request.preset).max_time_s
     taken, output = _Taken(), None
     stopped_by: StoppedBy = "count"
     if request.compile:
@@ -86,11 +91,11 @@ def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, dev
     warmup_s, _, _ = _once(model, ids, kwargs | {"max_length": prompt + min(2, new_tokens), "min_length": 0}, device)
     start = time.perf_counter()
     try:
-        with sampling("forward passes", max_samples=most * new_tokens) as on_sample:
+        with sampling("forward passes", max_samples=most * new_tokens, max_time_s=max_time_s) as on_sample, watch("generate"):
             while len(taken.generate_s) < most:
                 total_s, stamps, output = _once(model, ids, kwargs, device, on_sample)
                 taken.add(total_s, stamps)
-                if time.perf_counter() - start > (request.max_time_s or DEFAULT_TIME_S):
+                if time.perf_counter() - start > max_time_s:
                     stopped_by = "time"
                     break
     except KeyboardInterrupt:

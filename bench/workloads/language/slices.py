@@ -10,6 +10,7 @@ import torch
 from bench import stats
 from bench.backend.device import Device
 from bench.draft import Draft
+from bench.meters.instruments import Watch, unwatched
 from bench.prediction import with_layers
 from bench.request import Request
 from bench.workloads.language import steps, train
@@ -58,14 +59,14 @@ def extrapolate(shallow: int, shallow_s: tuple[float, ...], deep: int, deep_s: t
     }
 
 
-def run(ids: torch.Tensor, request: Request, draft: Draft, device: Device, full: int) -> None:
+def run(ids: torch.Tensor, request: Request, draft: Draft, device: Device, full: int, watch: Watch = unwatched) -> None:
     """Measure the request's task at two depths and extrapolate; weights are random, since no checkpoint is cut."""
     assert request.layers is not None
     time_step, base = STEPS[request.task]
     measured = []
     for depth in depths(request.layers):
         model = load(request, None, device=device.torch_device, config=with_layers(request.config, depth)).model
-        timed = time_step(model, ids, request, device, f"{base}@{depth}")
+        timed = time_step(model, ids, request, device, f"{base}@{depth}", watch)
         draft.proof |= timed.proof
         draft.warnings += timed.samples.findings(timed.phase.name)
         draft.add_phase(timed.phase)

@@ -12,13 +12,13 @@ from torch import nn
 from bench.backend.device import Device
 from bench.draft import Draft
 from bench.meters.clock import Clock
+from bench.meters.instruments import Watch, unwatched
+from bench.presets import preset
 from bench.progress import sampling
 from bench.record import Phase
 from bench.request import Request
 from bench.timing import Samples, sample
 
-DEFAULT_STEPS = {"cpu": 5, "cuda": 50, "mps": 20}
-DEFAULT_TIME_S = 60.0
 DECODE_TIME_S = 600.0
 DECODE_WARMUP = {"cpu": 2, "cuda": 5, "mps": 5}
 
@@ -52,7 +52,9 @@ def after(warmup_s: tuple[float, ...], phase: Phase) -> Phase:
     return dataclasses.replace(phase, warmup_s=warmup_s + phase.warmup_s)
 
 
-def prefill(model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "prefill") -> Timed:
+def prefill(
+    model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "prefill", watch: Watch = unwatched
+) -> Timed:
     """Time the prompt alone, logits of the last position, into a fresh cache each time."""
     last: dict[str, torch.Tensor] = {}
     forward = _forward(model, request)
@@ -61,24 +63,27 @@ def prefill(model: nn.Module, ids: torch.Tensor, request: Request, device: Devic
         with torch.inference_mode():
             last["logits"] = forward(input_ids=ids, past_key_values=_new_cache(model), use_cache=True, logits_to_keep=1).logits
 
-    steps, clock = request.steps or DEFAULT_STEPS[device.kind], device.clock()
+    asked, clock = preset(request.preset), device.clock()
+    steps = request.steps or asked.max_samples[device.kind]
     compiling_s = compiling(step, clock, request)
-    with sampling(name, max_samples=steps) as on_sample:
+    with sampling(name, max_samples=steps, max_time_s=request.max_time_s or asked.max_time_s) as on_sample:
         samples = sample(
             step,
             clock=clock,
-            warmup_max=3 if device.kind == "cpu" else 20,
-            min_samples=min(3, steps),
+            warmup_max=asked.warmup_max[device.kind],
+            min_samples=min(asked.min_samples, steps),
             max_samples=steps,
-            max_time_s=request.max_time_s or DEFAULT_TIME_S,
+            max_time_s=request.max_time_s or asked.max_time_s,
+            target_fraction=asked.target_fraction,
             on_sample=on_sample,
+            steady=watch(name),
         )
     finite = bool(torch.isfinite(last["logits"].float()).all()) if last else None
     phase = samples.to_phase(name, items_per_sample=ids.numel())
     return Timed(phase=after(compiling_s, phase), samples=samples, proof={"logits_finite": finite})
 
 
-def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "decode") -> Timed:
+def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "decode", watch: Watch = unwatched) -> Timed:
     """Time single tokens after a prefill, greedily, each with the cache one longer; the first passes warm up on a cache of their own."""
     assert request.new_tokens is not None
     most = min(request.new_tokens - 1, request.steps or request.new_tokens)
@@ -100,7 +105,7 @@ def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device
     clock = device.clock()
     warmup_s = tuple(clock.time(step) for _ in range(min(DECODE_WARMUP[device.kind], request.new_tokens - 1)))
     begin()
-    with sampling(name, max_samples=most) as on_sample:
+    with sampling(name, max_samples=most, max_time_s=request.max_time_s or DECODE_TIME_S) as on_sample:
         samples = sample(
             step,
             clock=clock,
@@ -110,6 +115,7 @@ def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device
             max_time_s=request.max_time_s or DECODE_TIME_S,
             target_fraction=None,
             on_sample=on_sample,
+            steady=watch(name),
         )
     context_lens = range(ids.shape[1], ids.shape[1] + len(samples.steady_s))
     phase = samples.to_phase(name, items_per_sample=ids.shape[0], context_lens=context_lens)
@@ -122,9 +128,9 @@ def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device
     return Timed(phase=after(warmup_s, phase), samples=samples, proof=proof)
 
 
-def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device) -> None:
+def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device, watch: Watch = unwatched) -> None:
     """The prefill or decode task on the whole model."""
-    timed = (prefill if request.task == "prefill" else decode)(model, ids, request, device)
+    timed = (prefill if request.task == "prefill" else decode)(model, ids, request, device, watch=watch)
     draft.proof |= timed.proof
     draft.warnings += timed.samples.findings(timed.phase.name)
     draft.add_phase(timed.phase)

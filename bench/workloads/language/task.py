@@ -11,13 +11,14 @@ from bench.backend import device as devices
 from bench.backend.device import Device
 from bench.backend.routes import language_counts
 from bench.draft import Draft
-from bench.meters.power import PowerMeter
+from bench.meters.instruments import Watch
 from bench.prediction import predict
+from bench.presets import preset
 from bench.record import Phase
 from bench.request import Request
 from bench.workloads.language import dtypes, generate, inputs, loading, slices, steps, train
 from bench.workloads.language.flags import refuse_meaningless
-from bench.workloads.preparation import add_ceilings, add_peak_memory
+from bench.workloads.preparation import add_ceilings, add_observer_cost, add_peak_memory, watched
 from bench.workloads.sizes import ARTICLE_PROMPT, resolve
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadConfigError
@@ -54,34 +55,37 @@ def measure(request: Request, draft: Draft, hub_id: str | None, say: Say) -> Non
     )
     weights = checkpoint.label if checkpoint else loading.RANDOM_WEIGHTS
     draft.environment["device"] = device.describe()
-    draft.request = request.to_dict() | {"dtype_reason": why, "weights_label": weights, "input_label": inputs.label(request, encoded)}
+    thorough = preset(request.preset)
+    draft.request = request.to_dict() | {
+        "preset_values": thorough.to_dict(),
+        "dtype_reason": why,
+        "weights_label": weights,
+        "input_label": inputs.label(request, encoded),
+    }
     draft.estimate = predict(model, request, device.hardware())
     say(f"{request.model}, {request.task}, {weights}, on {device.name} in {dtype} ({why})")
     say("counting on the meta device: op table, torch, fvcore")
     draft.counts = language_counts(request, model)
     say("measuring this machine's matmul rate and memory bandwidth")
     add_ceilings(draft, device, dtype)
+    add_observer_cost(draft, device, thorough.overhead_rounds)
     device.reset_peak()
     ids = inputs.token_ids(request, encoded, model.vocab, device.torch_device)
-    with PowerMeter(device.uuid) as meter:
+    with watched(draft, device, thorough.idle_s) as watch:
         if request.layers is not None:
             say(f"measuring slices of {' and '.join(map(str, slices.depths(request.layers)))} layers of {model.layers}")
-            slices.run(ids, request, draft, device, model.layers)
+            slices.run(ids, request, draft, device, model.layers, watch)
         else:
-            output = _run(ids, request, draft, device, checkpoint, say)
+            output = _run(ids, request, draft, device, checkpoint, say, watch)
             if output is not None:
                 draft.learning["output_ids"] = output[0].tolist()
                 if tokenizer is not None:
                     draft.learning["output_text"] = tokenizer.decode(output[0], skip_special_tokens=True)
-    readings = meter.readings()
-    draft.power |= readings.values
-    draft.unavailable |= readings.unavailable
-    draft.warnings += readings.findings
     add_peak_memory(draft, device)
 
 
 def _run(
-    ids: torch.Tensor, request: Request, draft: Draft, device: Device, checkpoint: loading.Checkpoint | None, say: Say
+    ids: torch.Tensor, request: Request, draft: Draft, device: Device, checkpoint: loading.Checkpoint | None, say: Say, watch: Watch
 ) -> torch.Tensor | None:
     """The whole model. Returns the token ids of a generation; None for other tasks."""
     say("loading the weights" if checkpoint else f"drawing {draft.estimate['params']:,} random weights")
@@ -90,9 +94,9 @@ def _run(
     draft.proof["num_params"] = sum(p.numel() for p in loaded.model.parameters())
     say(f"loaded in {loaded.load_s:.1f} s; running")
     if request.task == "generate":
-        return generate.run(loaded.model, ids, request, draft, device)
+        return generate.run(loaded.model, ids, request, draft, device, watch)
     if request.task == "train":
-        train.run(loaded.model, ids, request, draft, device)
+        train.run(loaded.model, ids, request, draft, device, watch)
     else:
-        steps.run(loaded.model, ids, request, draft, device)
+        steps.run(loaded.model, ids, request, draft, device, watch)
     return None

@@ -10,18 +10,23 @@ from torch import nn
 
 from bench.backend.device import Device
 from bench.draft import Draft
+from bench.meters.instruments import Watch, unwatched
+from bench.presets import preset
 from bench.progress import sampling
 from bench.request import Request
 from bench.timing import sample
 from bench.workloads.article.engine import engine
-from bench.workloads.language.steps import DEFAULT_STEPS, DEFAULT_TIME_S, Timed, after, compiling
+from bench.workloads.gradients import gradient_norm
+from bench.workloads.language.steps import Timed, after, compiling
 
 LEARNING_RATE = 1e-4
 WATCHED_ELEMENTS = 4096
 """Of every weight matrix, to see that the optimizer moved it; a copy of all would need as much memory again."""
 
 
-def train(model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "train_step") -> Timed:
+def train(
+    model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "train_step", watch: Watch = unwatched
+) -> Timed:
     """Time optimizer steps on one fixed batch, which a working optimizer learns, so that its loss falls.
 
     Weights, gradients and AdamW's state are fp32; forward and backward run under autocast in the request's dtype. The
@@ -49,30 +54,34 @@ def train(model: nn.Module, ids: torch.Tensor, request: Request, device: Device,
             optimizer.step()
             losses.append(loss.detach())
 
-        steps, clock = request.steps or DEFAULT_STEPS[device.kind], device.clock()
+        asked, clock = preset(request.preset), device.clock()
+        steps, max_time_s = request.steps or asked.max_samples[device.kind], request.max_time_s or 2 * asked.max_time_s
         compiling_s = compiling(step, clock, request)
-        with sampling(name, max_samples=steps, shown=accelerator.is_main_process) as on_sample:
+        with sampling(name, max_samples=steps, max_time_s=max_time_s, shown=accelerator.is_main_process) as on_sample:
             samples = sample(
                 step,
                 clock=clock,
-                warmup_max=2 if device.kind == "cpu" else 10,
-                min_samples=min(3, steps),
+                warmup_max=math.ceil(asked.warmup_max[device.kind] / 2),
+                min_samples=min(asked.min_samples, steps),
                 max_samples=steps,
-                max_time_s=request.max_time_s or 2 * DEFAULT_TIME_S,
+                max_time_s=max_time_s,
+                target_fraction=asked.target_fraction,
                 on_sample=on_sample,
+                steady=watch(name),
             )
+        grad_norm = gradient_norm(model)
         changed = all(not torch.equal(b, a) for b, a in zip(before, _watched(model), strict=True))
         means = accelerator.reduce(torch.stack(losses).float(), reduction="mean").tolist() if losses else []
         num_ranks = accelerator.num_processes
     phase = after(compiling_s, samples.to_phase(name, items_per_sample=ids.numel() * num_ranks))
-    return Timed(phase=phase, samples=samples, proof=_proof(means, changed) | {"num_ranks": num_ranks})
+    return Timed(phase=phase, samples=samples, proof=_proof(means, changed, grad_norm) | {"num_ranks": num_ranks})
 
 
 def _watched(model: nn.Module) -> list[torch.Tensor]:
     return [p.detach().flatten()[:WATCHED_ELEMENTS].clone() for p in model.parameters() if p.dim() >= 2]
 
 
-def _proof(losses: list[float], changed: bool) -> dict[str, Any]:
+def _proof(losses: list[float], changed: bool, grad_norm: float | None) -> dict[str, Any]:
     """Evidence that the training trained: of every step, warm-up included; a loss that is no number is None."""
     if not losses:
         return {"num_steps": 0}
@@ -82,13 +91,14 @@ def _proof(losses: list[float], changed: bool) -> dict[str, Any]:
         "loss_last": losses[-1] if finite else None,
         "loss_finite": finite,
         "params_changed": changed,
+        "grad_norm": grad_norm,
         "num_steps": len(losses),
     }
 
 
-def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device) -> None:
+def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device, watch: Watch = unwatched) -> None:
     """The train task on the whole model."""
-    timed = train(model, ids, request, device)
+    timed = train(model, ids, request, device, watch=watch)
     draft.proof |= timed.proof
     draft.warnings += timed.samples.findings(timed.phase.name)
     draft.add_phase(timed.phase)

@@ -1,0 +1,87 @@
+"""What a measurement finds on this machine, what is missing and what that costs it, and how to mend it.
+
+python -m bench doctor
+python -m bench doctor --torch --out runs
+python -m bench doctor --format json
+
+Looks for about a second and imports no torch unless --torch asks for it. Exit 1 where a measurement here would not be trusted.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.cli import output
+from bench.cli.run import DEFAULT_OUT
+from bench.doctor import gpu, machine, processor, software, storage
+from bench.doctor.item import Item
+from estimators.errors import BadValueError
+from reports.table import Column, Table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `doctor`."""
+    parser.add_argument("--out", default=DEFAULT_OUT, metavar="FOLDER", help=f"where records would go; {DEFAULT_OUT}/ by default")
+    parser.add_argument("--torch", action="store_true", help="import torch, too, and ask it about its device: takes seconds")
+    parser.add_argument("--device", metavar="NAME", help="with --torch: cpu, cuda, cuda:N or mps")
+    output.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look, print, and return 1 where a measurement here would not be trusted."""
+    if args.device is not None and not args.torch:
+        raise BadValueError(f"--device {args.device[:40]} is torch's name for it; add --torch")
+    found = list(items(Path(args.out), ask_torch=args.torch, device=args.device))
+    output.emit([table(found)], args)
+    return exit_code(found)
+
+
+def items(out: Path, *, ask_torch: bool = False, device: str | None = None) -> Iterator[Item]:
+    """Everything that is looked at, by group."""
+    yield from gpu.items()
+    yield from processor.items()
+    yield from machine.items()
+    yield from software.items()
+    yield from storage.items(out)
+    if ask_torch:
+        from bench.backend import seen  # deferred: torch takes seconds to import
+
+        yield from seen.items(device)
+
+
+def exit_code(found: Sequence[Item]) -> int:
+    """1 where any of it makes a measurement untrustworthy, else 0; what merely costs something does not."""
+    return 1 if any(item.verdict == "untrusted" for item in found) else 0
+
+
+def table(found: Sequence[Item]) -> Table:
+    """One row for each thing; the title gives the verdict."""
+    untrusted = [item.what for item in found if item.verdict == "untrusted"]
+    costs = sum(item.verdict == "costs" for item in found)
+    title = "A measurement here can be trusted" if not untrusted else f"A measurement here is not to be trusted: {', '.join(untrusted)}"
+    return Table(
+        key="doctor",
+        title=f"{title}; {costs} {'thing costs' if costs == 1 else 'things cost'} it something",
+        columns=(
+            Column(key="group", header="Group", once=True),
+            Column(key="what", header="What"),
+            Column(key="found", header="Found"),
+            Column(key="verdict", header="Verdict"),
+            Column(key="cost", header="What it costs"),
+            Column(key="mend", header="How to mend it"),
+        ),
+        rows=[
+            {
+                "group": item.group,
+                "what": item.what,
+                "found": item.found,
+                "verdict": item.verdict,
+                "cost": item.cost or None,
+                "mend": item.mend or None,
+            }
+            for item in found
+        ],
+        facts={"trusted": not untrusted, "num_costs": costs, "num_untrusted": len(untrusted)},
+    )
