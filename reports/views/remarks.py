@@ -20,8 +20,8 @@ NOISY_FRACTION = 0.02
 
 def _observer(record: Measurement) -> str | None:
     """What the instruments cost, in a line; by processor time where elapsed time scatters too much to tell."""
-    cost = record.environment.get("observer")
-    interval = stats.median_interval(cost["wall_ratios"]) if cost and cost["wall_ratios"] else None
+    cost = record.environment.get("observer") or {"wall_ratios": ()}
+    interval = stats.median_interval(cost["wall_ratios"]) if cost["wall_ratios"] else None
     if interval is None:
         return None
     wall, processor = (100 * (stats.median(cost[name]) - 1) for name in ("wall_ratios", "processor_ratios"))
