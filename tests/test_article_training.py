@@ -177,7 +177,7 @@ def test_a_training_that_diverges_says_so_and_its_record_can_be_read(tmp_path: P
         assert made.learning[name] is None
         assert made.unavailable[name].startswith("the training diverged")
     assert made.proof["loss_last"] is None
-    assert [(f.code, f.advice) for f in made.warnings] == [("Diverged", "lower --learning-rate")]
+    assert [(f.code, f.advice) for f in made.warnings if f.code != "CpuShared"] == [("Diverged", "lower --learning-rate")]
     assert "train_rmse_views" not in made.learning
     assert all(math.isfinite(point["train_loss"]) for point in made.learning["curve"])
 

@@ -208,6 +208,13 @@ def test_other_programs_on_the_processors_are_noticed(share: float, found: list[
     assert [finding.code for finding in readings.findings] == found
 
 
+def test_other_ranks_of_the_same_run_are_no_other_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    readings = instruments(None, tmp_path, processor=((0.0, 0.0), (1e6, 0.0)))
+    assert readings.values["other_processors_fraction"] is None
+    assert readings.findings == ()
+
+
 @pytest.mark.parametrize(("wall_s", "found"), [((0.0, 10.5), []), ((0.0, 3610.0), ["ClockJumped"]), ((0.0, -50.0), ["ClockJumped"])])
 def test_a_wall_clock_that_jumps_is_noticed(wall_s: tuple[float, float], found: list[str], tmp_path: Path) -> None:
     assert [finding.code for finding in instruments(None, tmp_path, wall_s=wall_s).findings] == found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -122,6 +123,8 @@ class Instruments:
 
     def _others(self) -> Readings:
         name = "other_processors_fraction"
+        if any(os.environ.get(variable, "1") != "1" for variable in ("LOCAL_WORLD_SIZE", "WORLD_SIZE")):
+            return no_readings((name,), "other ranks of this run cannot be told from other programs")
         if self._used is None or self._used[0] <= 0:
             return no_readings((name,), "the window has no length")
         elapsed_s, wall_s, machine_s, own_s = self._used

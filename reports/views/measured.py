@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from bench import stats
@@ -19,15 +19,10 @@ from reports.views.energy import energy_table
 from reports.views.formats import rate
 from reports.views.learned import learned_table
 from reports.views.measured_time import parts_table, time_table
+from reports.views.remarks import remarks
 
 STEP = {"generate": "whole generation", "decode": "decode step", "prefill": "prefill", "train": "training step"}
 FIGURE = {"generate": "generation", "decode": "decode_step", "prefill": "prefill", "train": "train_step"}
-
-MAX_NAMES = 3
-"""Of unavailable figures that share a reason, how many a person is shown; json has all."""
-
-MAX_TEXT = 160
-"""Characters of generated text that are shown."""
 
 Row = dict[str, Value]
 
@@ -145,7 +140,7 @@ def _answer(record: Measurement) -> Table:
             *(Column(key=key, header=key, raw=True) for key in run),
         ),
         rows=[row | run for row in answer.rows],
-        notes=list(_remarks(record)),
+        notes=list(remarks(record)),
         facts=run | {str(row["figure"]): row["raw_value"] for row in answer.rows} | {"unavailable": dict(record.unavailable)},
     )
 
@@ -203,34 +198,3 @@ def _sizes(record: Measurement, answer: _Answer) -> None:
 
 def _watts(watt: float) -> str:
     return f"{watt:.0f} W"
-
-
-def _observer(record: Measurement) -> str | None:
-    """What the instruments cost, in a line."""
-    cost = record.environment.get("observer")
-    if not cost or not cost["wall_ratios"]:
-        return None
-    ratios = cost["wall_ratios"]
-    interval = stats.median_interval(ratios)
-    within = "" if interval is None else f" (95 %: {100 * (interval[0] - 1):+.1f} to {100 * (interval[1] - 1):+.1f} %)"
-    return (
-        f"Instruments cost {100 * (stats.median(ratios) - 1):+.1f} %{within} of a step of {units.format_duration(cost['step_s'])}, "
-        f"measured here, on and off by turns in {len(ratios)} rounds."
-    )
-
-
-def _remarks(record: Measurement) -> Iterator[str]:
-    """What was generated, findings with their advice, then what is unavailable, each reason once."""
-    if record.learning.get("output_text"):
-        yield f"It wrote: {record.learning['output_text'][:MAX_TEXT]!r}"
-    for finding in record.warnings:
-        yield f"{finding.code}: {finding.text}" + (f"; {finding.advice}" if finding.advice else "")
-    cost = _observer(record)
-    if cost:
-        yield cost
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in record.unavailable.items():
-        by_reason.setdefault(reason, []).append(name)
-    for reason, names in by_reason.items():
-        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-        yield f"Unavailable: {', '.join(names[:MAX_NAMES])}{more}: {reason}"
