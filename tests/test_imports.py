@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("estimators", "bench", "reports")
 HEAVY = {"torch", "transformers", "accelerate", "fvcore"}
-MEASURED_BY = ("bench.backend", "bench.workloads")
+MEASURED_BY = ("bench.backend", "bench.callbacks", "bench.workloads")
 """The only rooms where HEAVY packages may be named, at any level."""
 
 VECTORISED = ("estimators.step_time.lanes", "estimators.plan")

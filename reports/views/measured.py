@@ -16,6 +16,7 @@ from reports.views.counted import counts_table, rule_tables
 from reports.views.formats import rate
 from reports.views.learned import learned_table
 from reports.views.measured_time import parts_table, time_table
+from reports.views.watched import ranks_table, watched_table
 
 STEP = {"generate": "whole generation", "decode": "decode step", "prefill": "prefill", "train": "training step"}
 FIGURE = {"generate": "generation", "decode": "decode_step", "prefill": "prefill", "train": "train_step"}
@@ -36,6 +37,8 @@ def tables(record: Measurement) -> list[Table]:
         *rule_tables(record),
         time_table(record),
         parts_table(record),
+        watched_table(record),
+        ranks_table(record),
         learned_table(record),
         check_table(crosscheck(record)),
     ]
