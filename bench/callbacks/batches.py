@@ -29,7 +29,7 @@ class Size:
 
 
 def size_of(batch: Any) -> Size:
-    """The size of a batch: `input_ids` (or `inputs_embeds`) and `attention_mask` of a mapping, else the first dimension of its first tensor.
+    """The size of a batch: by `input_ids` (or `inputs_embeds`) and `attention_mask`, else the first dimension of its first tensor.
 
     Raises:
         BadValueError: no tensor in it; one line.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import stats
@@ -85,7 +85,7 @@ def text(num_steps: int, found: Mapping[str, float], *, num_ranks: int = 1, loss
     """
     share = units.format_fraction
     of_a_rank = " of this rank" if num_ranks > 1 else ""
-    written = {
+    written: dict[str, Callable[[float], str]] = {
         "step_s": units.format_duration,
         "tokens_per_s": lambda v: f"{v:,.0f} tokens/s{of_a_rank}",
         "samples_per_s": lambda v: f"{v:,.0f} samples/s{of_a_rank}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -34,9 +35,7 @@ class Watched:
 
     def changed(self) -> bool:
         """Whether any of them is another number now."""
-        return any(
-            before.shape != now.shape or not torch.equal(before, now) for before, now in zip(self._before, self._now(), strict=False)
-        )
+        return any(not torch.equal(before, now) for before, now in zip(self._before, self._now(), strict=False))
 
     def finite(self) -> bool:
         """Whether all of them are numbers."""
@@ -69,7 +68,7 @@ def loss_proof(losses: Sequence[float], params_finite: bool = True) -> tuple[dic
 
 
 def _scatter(losses: Sequence[float]) -> float:
-    differences = [after - before for before, after in zip(losses, losses[1:], strict=False)]
+    differences = [after - before for before, after in pairwise(losses)]
     if len(differences) < 3:
         return 0.0
     mean = sum(differences) / len(differences)

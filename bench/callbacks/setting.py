@@ -129,12 +129,12 @@ class Setting:
         """This machine's rates; the random state of the training is left as it is, and so is its memory."""
         own = [self._device.index] if self._device.kind == "cuda" else []
         with torch.random.fork_rng(devices=own), torch.enable_grad():
-            for kind, measured in (
-                ("matmul", lambda: matmul_ceiling(self._device, self.dtype, CEILING_TIME_S)),
-                ("bandwidth", lambda: bandwidth_ceiling(self._device, CEILING_TIME_S)),
-            ):
+            for kind in ("matmul", "bandwidth"):
                 try:
-                    self._ceilings.append(measured())
+                    if kind == "matmul":
+                        self._ceilings.append(matmul_ceiling(self._device, self.dtype, CEILING_TIME_S))
+                    else:
+                        self._ceilings.append(bandwidth_ceiling(self._device, CEILING_TIME_S))
                 except (RequestError, RuntimeError, MemoryError) as error:  # the training may have taken all memory
                     self._unavailable[f"{kind} ceiling"] = (str(error).splitlines() or [type(error).__name__])[0][:200]
         if self._device.kind == "cuda":

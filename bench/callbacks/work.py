@@ -52,7 +52,7 @@ class Work(Protocol):
 
 
 def work_of(model: nn.Module, batch: Any, inputs: Inputs | None, name: str) -> Work:
-    """The op table where it is this very model's (a causal language model on text, as many parameters, all trained), else a count on meta."""
+    """The op table where it is this very model's (causal, on text, as many parameters, all trained), else a count on meta."""
     table = _op_table(model, batch, name)
     return _Table(table, model) if table is not None else _Counted(model, inputs)
 
@@ -87,7 +87,7 @@ def num_params(model: nn.Module) -> int | None:
         hasattr(p, "ds_id") for p in model.parameters()
     ):
         return None
-    return sum(p.numel() for p in model.parameters())
+    return int(sum(p.numel() for p in model.parameters()))
 
 
 def json_safe(value: Any) -> Any:
@@ -103,8 +103,8 @@ def json_safe(value: Any) -> Any:
 
 def config_of(model: nn.Module) -> dict[str, Any]:
     """The configuration of a model of transformers, JSON-safe; empty for others."""
-    config = getattr(bare(model), "config", None)
-    return json_safe(config.to_dict()) if hasattr(config, "to_dict") else {}
+    config: Any = getattr(bare(model), "config", None)
+    return dict(json_safe(config.to_dict())) if hasattr(config, "to_dict") else {}
 
 
 def _op_table(model: nn.Module, batch: Any, name: str) -> Decoder | None:
@@ -293,7 +293,7 @@ class _Counted:
 
 
 def _on_meta(model: nn.Module) -> nn.Module:
-    """A copy whose tensors are on meta, without gradient checkpointing, whose second forward pass `full` does not count; the model is left alone."""
+    """A copy on meta, without checkpointing, whose second forward pass is not in `full`; the model is left alone."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
