@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median_low
 
@@ -60,7 +61,7 @@ def fill(
             "data_wait_s": list(whole.waits_s),
             f"{item}s_per_step": list(whole.items),
             "padding_per_step": list(whole.paddings),
-            "losses": list(whole.losses),
+            "losses": [loss if loss is not None and math.isfinite(loss) else None for loss in whole.losses],
             "training_flop": sum(pair[0] for pair in flop if pair) if all(flop) else None,
             "hardware_flop": sum(pair[1] for pair in flop if pair) if all(flop) else None,
             "ranks": ranked,

@@ -308,6 +308,8 @@ def _on_meta(model: nn.Module) -> nn.Module:
         part._forward_pre_hooks.clear()
         if hasattr(part, "gradient_checkpointing"):
             part.gradient_checkpointing = False
+    if hasattr(copied, "set_attn_implementation"):
+        copied.set_attn_implementation("eager")  # fused attention hides its products from a dispatcher on some devices
     return copied
 
 
@@ -322,7 +324,11 @@ def _forward_inputs(model: nn.Module, batch: Any) -> Any:
 
         taken = inspect.signature(model.forward).parameters
         anything = any(p.kind is p.VAR_KEYWORD for p in taken.values())
-        return {name: value for name, value in batch.items() if name in taken or (anything and name not in TEXT_INPUTS)}
+        # a model of transformers looks into a mask, which on meta holds nothing; under `full` it saves no FLOP
+        unread = {"attention_mask"} if config_of(model) else set()
+        return {
+            name: value for name, value in batch.items() if name not in unread and (name in taken or (anything and name not in TEXT_INPUTS))
+        }
     if isinstance(batch, Sequence) and not isinstance(batch, str):
         return batch[0]
     return batch
