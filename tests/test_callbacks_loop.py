@@ -282,7 +282,9 @@ class TestProof:
             watched.loss(float(number))
         assert self.failures(only_record(tmp_path)) == {"loss is finite and falls"}
 
-    @pytest.mark.parametrize(("value", "complaint"), [(torch.ones(2), "a loss of shape"), ("1.0", "a loss of type str"), (True, "type bool")])
+    @pytest.mark.parametrize(
+        ("value", "complaint"), [(torch.ones(2), "a loss of shape"), ("1.0", "a loss of type str"), (True, "type bool")]
+    )
     def test_what_is_no_loss_is_refused(self, tmp_path: Path, value: Any, complaint: str) -> None:
         watched = watch(batches(1), tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS)
         for _ in watched:
@@ -301,7 +303,7 @@ class TestEnd:
                 if number == 4:
                     raise KeyboardInterrupt
 
-        with pytest.raises(KeyboardInterrupt, match="^$"):
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
             train()
         made = only_record(tmp_path)
         assert (made.status, made.proof["num_steps"]) == ("partial", 4)  # the fifth was not through
@@ -316,7 +318,7 @@ class TestEnd:
                     if number == 2:
                         raise KeyboardInterrupt
 
-        with pytest.raises(KeyboardInterrupt, match="^$"):
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
             train()
         made = only_record(tmp_path)
         assert (made.status, made.status_reason, made.proof["num_steps"]) == ("partial", "interrupted by the user", 2)
@@ -335,13 +337,34 @@ class TestEnd:
         assert (made.status, made.proof["num_steps"]) == ("complete", 4)
 
     def test_an_error_in_a_block_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="broken"), Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS) as w:
-            with w.step(batches(1)[0]):
-                pass
-            with w.step(batches(1)[0]):
-                raise ValueError("broken")
+        model = tiny_model()
+
+        def train() -> None:
+            with Watch(model, out=tmp_path, every=0, ceilings=CEILINGS) as w:
+                for number, batch in enumerate(batches(2)):
+                    with w.step(batch):
+                        if number == 1:
+                            raise ValueError("broken")
+
+        with pytest.raises(ValueError, match="broken"):
+            train()
         made = only_record(tmp_path)
         assert (made.status, made.status_reason, made.proof["num_steps"]) == ("failed", "ValueError: broken", 1)
+
+    def test_one_rank_of_a_training_that_broke_off_says_that_it_is_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        watched = Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS)
+        with watched.step(batches(1)[0]):
+            pass
+        monkeypatch.setattr("bench.callbacks.ranks.num_ranks", lambda: 2)
+        monkeypatch.setattr("bench.callbacks.ranks.rank", lambda: 0)
+        watched.finish("partial", "interrupted by the user")
+        made = only_record(tmp_path)
+        assert "NotReduced" in {finding.code for finding in made.warnings}
+        assert made.proof["num_tokens"] == 32
+
+    def test_ranks_that_a_launcher_promised_and_did_not_start_are_missed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bench.callbacks.watcher.promised_ranks_missing", lambda _: True)
+        assert "RanksMissing" in {finding.code for finding in run(tmp_path, batches(2)).warnings}
 
     def test_an_empty_loader_has_measured_nothing_and_fails(self, tmp_path: Path) -> None:
         for _ in watch([], tiny_model(), out=tmp_path, every=0):

@@ -17,6 +17,7 @@ from bench import record
 from bench.callbacks import energy, ranks
 from bench.callbacks.steps import Step
 from bench.cli.main import main
+from bench.workloads.article.ranks import start_promised_ranks
 from reports.crosscheck import crosscheck, failed
 
 ROOT = Path(__file__).parents[1]
@@ -24,9 +25,7 @@ STEPS = 6
 
 
 def step(seconds: float, *, wait_s: float = 0.0, rows: int = 2, padding: int | None = 0, loss: float | None = 1.0) -> Step:
-    return Step(
-        host_s=seconds, device_s=None, wait_s=wait_s, exposed_wait_s=wait_s, shapes=((rows, 8),), num_padding=padding, loss=loss
-    )
+    return Step(host_s=seconds, device_s=None, wait_s=wait_s, exposed_wait_s=wait_s, shapes=((rows, 8),), num_padding=padding, loss=loss)
 
 
 def report(rank: int, *steps: Step, uuid: str | None = None) -> ranks.RankReport:
@@ -81,6 +80,8 @@ def test_energy_of_which_one_device_is_missing_is_unavailable() -> None:
 
 def drive(how: str, out: Path) -> None:
     """One rank of a training of two."""
+    if how == "accelerate":
+        start_promised_ranks()
     import torch
     from accelerate import Accelerator
     from test_callbacks_loop import batches, tiny_model
@@ -127,12 +128,19 @@ def drive(how: str, out: Path) -> None:
         dist.destroy_process_group()
 
 
+LAUNCHERS = {
+    "accelerate": ["-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu"],
+    "trainer": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    "fsdp": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+}
+
+
 def launch(out: Path, how: str) -> record.Measurement:
-    """Two ranks by torchrun: without MPI accelerate's own launcher starts one process for --cpu, however many are asked for."""
-    hidden = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    """Two ranks; accelerate's launcher starts one for --cpu without MPI, which then starts the two that were promised."""
+    hidden = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "ACCELERATE_USE_CPU", "ACCELERATE_MIXED_PRECISION")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
+    launcher = LAUNCHERS[how]
     done = subprocess.run(
         [sys.executable, *launcher, str(Path(__file__)), how, str(out)],
         env=environment,
@@ -147,7 +155,7 @@ def launch(out: Path, how: str) -> record.Measurement:
     return record.read(path)
 
 
-@pytest.mark.parametrize("how", ["accelerate", "fsdp", "trainer"])
+@pytest.mark.parametrize("how", ["accelerate", "fsdp", pytest.param("trainer", marks=pytest.mark.slow)])
 def test_two_ranks_leave_one_record_that_report_reads(how: str, tmp_path: Path) -> None:
     made = launch(tmp_path, how)
     assert (made.status, made.proof["num_ranks"], made.proof["num_steps"]) == ("complete", 2, STEPS)

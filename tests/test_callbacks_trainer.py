@@ -43,9 +43,7 @@ def callback(tmp_path: Path, **options: Any) -> SixndCallback:
     return SixndCallback(out=tmp_path / "runs", ceilings=CEILINGS, **options)
 
 
-def test_a_trainer_leaves_a_record_whose_checks_hold_and_which_report_reads(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_trainer_leaves_a_record_whose_checks_hold_and_which_report_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer(tmp_path, callback(tmp_path)).train()
     made = only_record(tmp_path / "runs")
     assert made.status == "complete"
@@ -111,7 +109,7 @@ def test_a_training_that_breaks_off_leaves_a_partial_record(tmp_path: Path) -> N
                 raise KeyboardInterrupt
 
     watching = callback(tmp_path)
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         trainer(tmp_path, watching, Interrupted()).train()
     watching.break_off()  # as at the end of the process
     made = only_record(tmp_path / "runs")

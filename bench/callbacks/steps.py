@@ -137,14 +137,16 @@ class StepLog:
         """Forget a step that was broken off."""
         self._open = None
 
-    def settle(self, *, wait: bool = False) -> None:
-        """Read the times of the steps that the device has finished; with `wait`, of all.
+    def settle(self, *, last: bool = False, wait: bool = False) -> None:
+        """Read the times of the steps that the device has finished.
 
-        The step that ended last stays open for its loss until another has begun or `wait` is given.
+        Args:
+            last: also of the step that ended last, which stays open for its loss until another has begun.
+            wait: until the device has finished all.
         """
         if wait:
             self._device.synchronize()
-        while self._pending and (wait or len(self._pending) > 1 or self._open is not None):
+        while self._pending and (last or len(self._pending) > 1 or self._open is not None):
             step = self._pending[0]
             assert step.ended is not None
             if self._cuda and not step.ended[1].query():

@@ -110,7 +110,10 @@ class Watch:
         elif issubclass(kind, KeyboardInterrupt):
             self.finish("partial", "interrupted by the user")
         else:
-            self.finish("failed", f"{kind.__name__}: {' '.join(str(error).split())[:500]}")
+            try:
+                self.finish("failed", f"{kind.__name__}: {' '.join(str(error).split())[:500]}")
+            except RuntimeError as lost:  # a device that failed cannot be read, and its own error must not be hidden
+                print(f"no record of the failed training: {str(lost).splitlines()[0][:200]}", file=sys.stderr)
 
     @contextmanager
     def step(self, batch: Any = None, *, tokens: int | None = None, padding: int = 0, seq_len: int | None = None) -> Iterator[None]:
@@ -266,16 +269,16 @@ class Watch:
             self.flush()
         else:
             self._log.drop()
-        self._log.settle(wait=status == "complete" or self._device.kind == "cpu")
+        self._log.settle(last=True, wait=status == "complete")
         self.hold()
-        if not self._log.done and status == "complete":
-            status, reason = "partial", "no step was watched"
         report = self._report()
         reports = ranks.exchange(report) if status == "complete" else [report]
         if self._draft is None:
             return None
-        self._fill(reports, "count" if status == "complete" else "interrupt")
         alone = status != "complete" and ranks.num_ranks() > 1
+        if status == "complete" and not all(one.steps for one in reports):
+            status, reason = "partial", "no step was watched" if len(reports) == 1 else "a rank watched no step"
+        self._fill(reports, "count" if status == "complete" else "interrupt")
         if alone:
             text = f"one rank of {ranks.num_ranks()}: the others were not asked, since the training broke off"
             self._draft.warnings.append(Finding(code="NotReduced", text=text, advice="take its tokens and energy as those of one rank"))
