@@ -197,6 +197,23 @@ class TestLoop:
         backward = 2 * 32 * (2 * 12 * 32**2 + 128 * 32) + 2 * (2 * 2 * 2 * 16**2 * 32)
         assert part.proof["watched"]["training_flop"] == 3 * (forward + backward)
 
+    def test_recomputed_activations_are_no_model_flop_by_either_route(self, tmp_path: Path) -> None:
+        def flop(folder: str, *, recompute: bool, trained: str) -> tuple[int, int]:
+            model = tiny_model()
+            if recompute:
+                model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad = trained in name
+            seen = run(tmp_path / folder, batches(2), model).proof["watched"]
+            return seen["training_flop"], seen["hardware_flop"]
+
+        # By hand, of 2 x 16 tokens: the layers' forward pass is run twice, 4 layers of 12·32² weights and attention's two products.
+        again = 2 * (2 * 32 * 4 * 12 * 32**2 + 4 * 2 * 2 * 2 * 16**2 * 32)
+        full, hardware_flop = flop("table", recompute=True, trained="")
+        assert (full, full) == flop("plain", recompute=False, trained="")
+        assert hardware_flop - full == again
+        assert flop("counted", recompute=True, trained="h.3")[0] == flop("uncounted", recompute=False, trained="h.3")[0]
+
     def test_it_does_not_disturb_the_random_state(self, tmp_path: Path) -> None:
         model = tiny_model()
         torch.manual_seed(3)

@@ -28,7 +28,7 @@ def num_warmup(periods_s: Sequence[float]) -> tuple[int, bool | None]:
     The first step compiles and allocates, so it is warm-up wherever there is another.
 
     >>> num_warmup([9.0, 5.0, 3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]), num_warmup([3.0, 1.0]), num_warmup([3.0])
-    ((9, True), (1, None), (0, None))
+    ((8, True), (1, None), (0, None))
     """
     for size in range(2 * SETTLE_WINDOW, min(WARMUP_MAX, len(periods_s) - 1) + 1):
         if has_settled(periods_s[:size], SETTLE_WINDOW, SETTLE_FRACTION):

@@ -81,7 +81,7 @@ def text(num_steps: int, found: Mapping[str, float], *, num_ranks: int = 1, loss
     """One line for people.
 
     >>> text(50, {"step_s": 0.25, "tokens_per_s": 4096.0, "data_wait_fraction": 0.02}, loss=2.5)
-    'step 50 · 250 ms · 4,096 tokens/s · data wait 2.0 % · loss 2.5'
+    'step 50 · 250 ms · 4,096 tokens/s · data wait 2.00 % · loss 2.5'
     """
     share = units.format_fraction
     of_a_rank = " of this rank" if num_ranks > 1 else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ TEXT_INPUTS = frozenset(
     {"input_ids", "attention_mask", "labels", "position_ids", "use_cache", "return_dict", "num_items_in_batch", "shift_labels"}
 )
 """What a decoder's forward may be given for its op table to be the whole of it."""
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 MAX_LENGTHS = 8
 """Lengths of sequence that are counted on meta; a count takes up to some seconds."""
@@ -302,10 +305,10 @@ def _on_meta(model: nn.Module) -> nn.Module:
     for owner in ("_trainer", "_fabric"):  # what Lightning's modules know of, and forward does not need
         if vars(model).get(owner) is not None:
             memo[id(vars(model)[owner])] = None
+    for part in model.modules():  # hooks are somebody's, and may hold anything
+        memo |= {id(vars(part)[hooks]): OrderedDict() for hooks in _HOOKS}
     copied = copy.deepcopy(model, memo)
     for part in copied.modules():
-        part._forward_hooks.clear()
-        part._forward_pre_hooks.clear()
         if hasattr(part, "gradient_checkpointing"):
             part.gradient_checkpointing = False
     if hasattr(copied, "set_attn_implementation"):
