@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from bench.callbacks.counted import Inputs
 from bench.callbacks.watcher import Watch
-from bench.callbacks.work import Inputs
 from bench.record import Ceiling
 from estimators.errors import UnavailableError
 

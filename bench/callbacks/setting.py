@@ -14,7 +14,8 @@ from bench import environment
 from bench.backend.ceilings import bandwidth_ceiling, cache_bytes, matmul_ceiling
 from bench.backend.device import DTYPES, Device
 from bench.callbacks.live import Limits
-from bench.callbacks.work import Work, bare, config_of, num_params, recomputes
+from bench.callbacks.modules import bare, config_of, num_params, recomputes
+from bench.callbacks.work import Work
 from bench.draft import Draft
 from bench.record import Ceiling
 from bench.request import Request

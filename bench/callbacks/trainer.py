@@ -10,8 +10,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from bench.callbacks.forward_hook import ForwardHook
+from bench.callbacks.modules import bare
 from bench.callbacks.watcher import Watch
-from bench.callbacks.work import bare
 from bench.record import Ceiling
 
 

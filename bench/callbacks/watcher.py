@@ -16,11 +16,12 @@ from torch import nn
 from bench.backend import device as devices
 from bench.callbacks import keep, live, ranks
 from bench.callbacks.batches import Size, size_of
+from bench.callbacks.counted import Inputs
 from bench.callbacks.energy import Energy
 from bench.callbacks.proof import Watched
 from bench.callbacks.setting import Setting, usual_shape
 from bench.callbacks.steps import StepLog
-from bench.callbacks.work import Inputs, Unknown, Work, work_of
+from bench.callbacks.work import Unknown, Work, work_of
 from bench.record import Ceiling, Finding, Measurement
 from bench.workloads.article.ranks import promised_ranks_missing
 from estimators.errors import BadValueError
