@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("estimators", "bench", "reports")
 HEAVY = {"torch", "transformers", "accelerate", "fvcore"}
-MEASURED_BY = ("bench.backend", "bench.workloads")
+MEASURED_BY = ("bench.backend", "bench.callbacks", "bench.workloads")
 """The only rooms where HEAVY packages may be named, at any level."""
 
 VECTORISED = ("estimators.step_time.lanes", "estimators.plan")
@@ -87,6 +87,7 @@ def test_no_module_imports_against_the_flow(name: str, path: Path) -> None:
         ("bench.meters.nvml", "import fvcore"),
         ("bench.measure", "from reports.crosscheck import crosscheck"),
         ("bench.workloads.language", "from reports import table"),
+        ("bench.callbacks.keep", "from reports.crosscheck import crosscheck"),
     ],
 )
 def test_a_module_against_the_flow_would_be_found(name: str, source: str) -> None:
@@ -100,6 +101,7 @@ def test_a_module_against_the_flow_would_be_found(name: str, source: str) -> Non
         ("reports.table", "import pandas\nfrom bench.record import Measurement\nfrom estimators import units"),
         ("bench.backend.count", "import torch, fvcore\nfrom transformers import PhiConfig"),
         ("bench.workloads.language.task", "def f():\n    import torch"),
+        ("bench.callbacks.trainer", "from transformers import TrainerCallback"),
         ("bench.cli.report", "from reports.journey import tables\nfrom bench.measure import measure"),
     ],
 )

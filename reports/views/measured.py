@@ -20,6 +20,7 @@ from reports.views.formats import rate
 from reports.views.learned import learned_table
 from reports.views.measured_time import parts_table, time_table
 from reports.views.remarks import remarks
+from reports.views.watched import ranks_table, watched_table
 
 STEP = {"generate": "whole generation", "decode": "decode step", "prefill": "prefill", "train": "training step"}
 FIGURE = {"generate": "generation", "decode": "decode_step", "prefill": "prefill", "train": "train_step"}
@@ -35,6 +36,8 @@ def tables(record: Measurement) -> list[Table]:
         time_table(record),
         parts_table(record),
         energy_table(record),
+        watched_table(record),
+        ranks_table(record),
         learned_table(record),
         check_table(crosscheck(record)),
     ]

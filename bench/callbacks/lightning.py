@@ -1,0 +1,119 @@
+"""The meters inside Lightning's Trainer. Lightning is not needed before a callback is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from bench.callbacks.counted import Inputs
+from bench.callbacks.watcher import Watch
+from bench.record import Ceiling
+from estimators.errors import UnavailableError
+
+_DTYPES = {"bf16-mixed": "bf16", "16-mixed": "fp16", "bf16-true": "bf16", "16-true": "fp16", "64-true": "fp64"}
+"""Lightning's precisions that are not the parameters' fp32."""
+
+
+class LightningHooks:
+    """What Lightning calls, by Lightning's names; `lightning_callback` makes a Callback of it.
+
+    A step is one of the optimizer: its batches between on_train_batch_start and on_train_batch_end. Data wait is the time
+    between two of them without validation. The loss is what training_step returned. Every `every` steps the rates go to the
+    Trainer's loggers.
+
+    Args:
+        out, every, name, inputs, ceilings: see Watch.
+        network: from the LightningModule to the network inside whose FLOP are counted and whose configuration is
+            recorded; None takes the module itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        out: str | os.PathLike[str] = "runs",
+        every: int = 50,
+        name: str | None = None,
+        network: Callable[[Any], nn.Module] | None = None,
+        inputs: Inputs | None = None,
+        ceilings: bool | Sequence[Ceiling] = True,
+    ) -> None:
+        super().__init__()
+        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "ceilings": ceilings}
+        self._network, self._every = network, every
+        self._watch: Watch | None = None
+        self._num_steps = 0
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin a record."""
+        self._watch = Watch(
+            self._network(pl_module) if self._network else pl_module,
+            dtype=_DTYPES.get(str(getattr(trainer, "precision", ""))),
+            accumulate=trainer.accumulate_grad_batches,
+            **self._options,
+        )
+        self._num_steps = 0
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """A batch is in hand."""
+        if self._watch is not None:
+            self._watch.begin(batch)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """The batch is done, and where gradients are not accumulated the optimizer has stepped."""
+        if self._watch is None:
+            return
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if loss is not None:
+            self._watch.loss(loss)
+        last = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or bool(getattr(trainer, "is_last_batch", False))
+        self._watch.end(last=last)
+        self._num_steps += last
+        if last and self._every and self._num_steps % self._every == 0:
+            for logger in trainer.loggers:
+                logger.log_metrics(self._watch.figures(), step=trainer.global_step)
+            self._watch.resume()
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """A validation is no training."""
+        if self._watch is not None:
+            self._watch.hold()
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """The validation is over."""
+        if self._watch is not None:
+            self._watch.resume()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write the record."""
+        self._finish("complete", "")
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Write the record of a training that broke off."""
+        if isinstance(exception, KeyboardInterrupt):
+            self._finish("partial", "interrupted by the user")
+        else:
+            self._finish("failed", f"{type(exception).__name__}: {' '.join(str(exception).split())[:500]}")
+
+    def _finish(self, status: str, reason: str) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.finish(status, reason)
+
+
+def lightning_callback(**options: Any) -> Any:
+    """A Callback for `Trainer(callbacks=[...])` of lightning or pytorch_lightning; for the options see LightningHooks.
+
+    Raises:
+        UnavailableError: neither is installed.
+    """
+    for package in ("lightning.pytorch", "pytorch_lightning"):
+        try:
+            base = import_module(package).Callback
+        except ImportError:
+            continue
+        return type("SixndLightningCallback", (LightningHooks, base), {})(**options)
+    raise UnavailableError("Lightning is not installed; install it with: pip install lightning")

@@ -1,0 +1,59 @@
+"""What a model says of itself, whatever wraps it: its parameters, its configuration, how it is cut."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model without the wrappers of DDP, FSDP 1 and torch.compile."""
+    while True:
+        inner = getattr(model, "_orig_mod", None) or (model.module if _wraps(model) else None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def _wraps(model: nn.Module) -> bool:
+    return type(model).__name__ in ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "DeepSpeedEngine")
+
+
+def recomputes(model: nn.Module) -> bool:
+    """Whether transformers' activation checkpointing is on."""
+    return any(getattr(part, "gradient_checkpointing", False) for part in model.modules())
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether a rank holds a part of the parameters only: FSDP 1 or 2, DeepSpeed."""
+    named = {type(part).__name__ for part in model.modules()} | {type(p).__name__ for p in model.parameters()}
+    return bool(named & {"FullyShardedDataParallel", "DTensor", "DeepSpeedEngine"}) or any(hasattr(p, "ds_id") for p in model.parameters())
+
+
+def num_params(model: nn.Module) -> int | None:
+    """Parameters, tied ones once; None where this rank does not see all of them."""
+    if any(type(part).__name__ == "FullyShardedDataParallel" for part in model.modules()) or any(
+        hasattr(p, "ds_id") for p in model.parameters()
+    ):
+        return None
+    return int(sum(p.numel() for p in model.parameters()))
+
+
+def json_safe(value: Any) -> Any:
+    """A configuration as a record keeps it: what JSON does not know becomes text."""
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(part) for part in value]
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
+
+
+def config_of(model: nn.Module) -> dict[str, Any]:
+    """The configuration of a model of transformers, JSON-safe; empty for others."""
+    config: Any = getattr(bare(model), "config", None)
+    return dict(json_safe(config.to_dict())) if hasattr(config, "to_dict") else {}

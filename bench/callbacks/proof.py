@@ -1,0 +1,75 @@
+"""Evidence that a watched training trained: parameters that moved, a loss that is finite and fell beyond its scatter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.record import Finding
+
+WATCHED_ELEMENTS = 4096
+"""Of every parameter that is trained, spread over it: a copy of all would need as much memory again."""
+
+
+class Watched:
+    """Elements of the parameters as they were, to see that an optimizer moved them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._before = self._now()
+
+    def _now(self) -> list[torch.Tensor]:
+        found = []
+        for parameter in self._model.parameters():
+            if parameter.requires_grad:
+                own = parameter.detach()
+                own = own.to_local() if hasattr(own, "to_local") else own
+                flat = own.reshape(-1)
+                found.append(flat[:: max(1, flat.numel() // WATCHED_ELEMENTS)].clone())
+        return found
+
+    def changed(self) -> bool:
+        """Whether any of them is another number now."""
+        return any(not torch.equal(before, now) for before, now in zip(self._before, self._now(), strict=False))
+
+    def finite(self) -> bool:
+        """Whether all of them are numbers."""
+        return all(bool(torch.isfinite(now).all()) for now in self._now())
+
+
+def loss_proof(losses: Sequence[float], params_finite: bool = True) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    """First and last loss, as a record keeps them: means over the first and the last quarter of the steps.
+
+    Single batches scatter, so a last loss that is above the first by no more than twice the standard error of the two
+    means is no failure; it is left out, and a finding says so. The scatter of one step is that of the differences of
+    neighbours, over sqrt 2. Losses that are all the same are kept: they did not fall.
+
+    >>> loss_proof([4.0, 3.0, 2.0, 1.0])[0]
+    {'loss_finite': True, 'loss_first': 4.0, 'loss_last': 1.0}
+    >>> loss_proof([2.0, 2.0])[0]
+    {'loss_finite': True, 'loss_first': 2.0, 'loss_last': 2.0}
+    """
+    if not losses and params_finite:
+        return {}, (Finding(code="NoLoss", text="no loss was given, so that it fell is not shown", advice="give it with watch.loss(loss)"),)
+    if not params_finite or not all(map(math.isfinite, losses)):
+        return {"loss_finite": False, "loss_first": None, "loss_last": None}, ()
+    size = max(1, len(losses) // 4)
+    first, last = sum(losses[:size]) / size, sum(losses[-size:]) / size
+    error = _scatter(losses) * math.sqrt(2 / size)
+    if len(losses) == 1 or (last >= first and error > 0 and last - first <= 2 * error):
+        text = f"the loss did not fall beyond its scatter in {len(losses)} steps: {first:.4g} to {last:.4g}"
+        return {"loss_finite": True}, (Finding(code="LossFlat", text=text, advice="watch more steps to see that it trains"),)
+    return {"loss_finite": True, "loss_first": first, "loss_last": last}, ()
+
+
+def _scatter(losses: Sequence[float]) -> float:
+    differences = [after - before for before, after in pairwise(losses)]
+    if len(differences) < 3:
+        return 0.0
+    mean = sum(differences) / len(differences)
+    return math.sqrt(sum((d - mean) ** 2 for d in differences) / (len(differences) - 1) / 2)

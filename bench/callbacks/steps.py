@@ -1,0 +1,183 @@
+"""The steps of a training as they happened: host time and device events together, data wait apart, read without waiting."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from bench.backend.device import Device
+from bench.callbacks.batches import Size
+from estimators.units import KILO
+
+Mark = tuple[float, Any]
+"""A point in time: the host's clock, and on CUDA an event in the queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One optimizer step that has ended.
+
+    Attributes:
+        host_s: the host's time from the batch in hand to the end; without a wait for the device on CUDA.
+        device_s: the same between two device events; None where there are none.
+        wait_s: the host's wait for data, before the step and between its batches.
+        exposed_wait_s: the part of it that held the step up: all of it by the host's clock; on CUDA at most the device's own gap.
+        shapes: rows and length of every batch in it.
+        num_padding: None where no mask tells.
+        loss: the mean of those given; None where none was.
+    """
+
+    host_s: float
+    device_s: float | None
+    wait_s: float
+    exposed_wait_s: float
+    shapes: tuple[tuple[int, int], ...]
+    num_padding: int | None
+    loss: float | None
+
+    @property
+    def period_s(self) -> float:
+        """What the step took, exposed data wait included: its tokens over this are the throughput."""
+        return self.host_s + self.wait_s if self.device_s is None else self.device_s + self.exposed_wait_s
+
+    @property
+    def num_positions(self) -> int:
+        """Positions that were computed, padding included."""
+        return sum(rows * length for rows, length in self.shapes)
+
+    @property
+    def num_items(self) -> int:
+        """Tokens without padding, or samples."""
+        return self.num_positions - (self.num_padding or 0)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A step that has not ended, or whose device has not."""
+
+    begun: Mark
+    wait_s: float
+    inner_wait_s: float = 0.0
+    ended: Mark | None = None
+    sizes: list[Size] = field(default_factory=list)
+    losses: list[Any] = field(default_factory=list)
+
+
+class StepLog:
+    """Takes the marks of one rank's steps.
+
+    Attributes:
+        done: the steps whose times are known, in order.
+        last_shapes: of the step that ended last.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._cuda = device.kind == "cuda"
+        self._side = torch.cuda.Stream(device.torch_device) if self._cuda else None
+        self._pending: deque[_Open] = deque()
+        self._open: _Open | None = None
+        self._before: Mark | None = None
+        self.done: list[Step] = []
+        self.last_shapes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a step has begun and not ended."""
+        return self._open is not None
+
+    @property
+    def num_open_batches(self) -> int:
+        """Batches in the step that has not ended."""
+        return len(self._open.sizes) if self._open else 0
+
+    def _mark(self) -> Mark:
+        if not self._cuda:
+            if self._device.kind == "mps":
+                self._device.synchronize()
+            return time.perf_counter(), None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device.torch_device))
+        return time.perf_counter(), event
+
+    def begin(self, wait_s: float) -> None:
+        """The first batch of a step is in hand, after so long a wait."""
+        assert self._open is None, "a step begins after the one before it has ended"
+        self._open = _Open(begun=self._mark(), wait_s=wait_s)
+
+    def wait(self, wait_s: float) -> None:
+        """A wait for a further batch inside the step; its time is in the step's already."""
+        assert self._open is not None
+        self._open.inner_wait_s += wait_s
+
+    def add(self, size: Size) -> None:
+        """A batch is in the step."""
+        assert self._open is not None
+        self._open.sizes.append(size)
+
+    def loss(self, value: Any) -> None:
+        """A loss of the step that is open, or of the one that ended last."""
+        target = self._open or (self._pending[-1] if self._pending else None)
+        assert target is not None, "a loss belongs to a step"
+        target.losses.append(value)
+
+    def end(self) -> None:
+        """The optimizer has stepped."""
+        assert self._open is not None
+        self._open.ended = self._mark()
+        self._pending.append(self._open)
+        self.last_shapes = tuple((size.rows, size.length) for size in self._open.sizes)
+        self._open = None
+
+    def drop(self) -> None:
+        """Forget a step that was broken off."""
+        self._open = None
+
+    def settle(self, *, last: bool = False, wait: bool = False) -> None:
+        """Read the times of the steps that the device has finished.
+
+        Args:
+            last: also of the step that ended last, which stays open for its loss until another has begun.
+            wait: until the device has finished all.
+        """
+        if wait:
+            self._device.synchronize()
+        while self._pending and (last or len(self._pending) > 1 or self._open is not None):
+            step = self._pending[0]
+            assert step.ended is not None
+            if self._cuda and not step.ended[1].query():
+                return
+            self._pending.popleft()
+            self.done.append(self._read(step, step.ended))
+            self._before = step.ended
+
+    def _read(self, step: _Open, ended: Mark) -> Step:
+        (begun_s, begun), (ended_s, end) = step.begun, ended
+        wait_s = step.wait_s + step.inner_wait_s
+        device_s, exposed_s = None, wait_s
+        if self._cuda:
+            device_s = begun.elapsed_time(end) / KILO
+            gap_s = self._before[1].elapsed_time(begun) / KILO if self._before else step.wait_s
+            exposed_s = min(step.wait_s, max(0.0, gap_s))
+        paddings = [size.num_padding for size in step.sizes if size.num_padding is not None]
+        losses = self._floats(step.losses)
+        return Step(
+            host_s=ended_s - begun_s - (0.0 if self._cuda else step.inner_wait_s),
+            device_s=device_s,
+            wait_s=wait_s,
+            exposed_wait_s=exposed_s,
+            shapes=tuple((size.rows, size.length) for size in step.sizes),
+            num_padding=round(sum(self._floats(paddings))) if paddings else None,
+            loss=sum(losses) / len(losses) if losses else None,
+        )
+
+    def _floats(self, values: list[Any]) -> list[float]:
+        """Numbers and scalars of a finished step; on CUDA through a stream of its own, so that the queue is not waited for."""
+        if self._side is None:
+            return [float(value) for value in values]
+        with torch.cuda.stream(self._side):
+            return [float(value) for value in values]

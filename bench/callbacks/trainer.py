@@ -1,0 +1,134 @@
+"""SixndCallback: the meters inside transformers' Trainer."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from bench.callbacks.forward_hook import ForwardHook
+from bench.callbacks.modules import bare
+from bench.callbacks.watcher import Watch
+from bench.record import Ceiling
+
+
+class SixndCallback(TrainerCallback):
+    """Watches a Trainer and leaves the record that `run` writes.
+
+        Trainer(model, args, train_dataset=data, callbacks=[SixndCallback()]).train()
+
+    A step is one of the optimizer, whatever the gradient accumulation, from the batches in hand to its end. Data wait is
+    the time between two steps without logging, evaluation and saving. Tokens are those that forward was given; the loss is
+    the one that it returned, before the Trainer hides what is no number. Every log gains tokens_per_s,
+    data_wait_fraction, mfu_fraction and the like (bench.callbacks.live.NAMES), on several ranks those of the main one.
+    Reporters that the Trainer calls before this callback do not see them; `attach` puts it first.
+
+    A training that an error or Ctrl-C breaks off has no last event: its partial record is written when the process ends
+    or another training begins, or by `break_off`.
+
+    Args:
+        out: folder of records.
+        every: steps between two lines on stderr; 0 prints none, since the Trainer prints its logs.
+        name: of the model in the record.
+        ceilings: see Watch.
+    """
+
+    def __init__(
+        self, *, out: str | os.PathLike[str] = "runs", every: int = 0, name: str | None = None, ceilings: bool | Sequence[Ceiling] = True
+    ) -> None:
+        self._out, self._every, self._name, self._ceilings = out, every, name, ceilings
+        self._watch: Watch | None = None
+        self._hook: ForwardHook | None = None
+        self._stepping = False
+
+    def attach(self, trainer: Any) -> None:
+        """Put this callback before all others of a Trainer, so that every reporter sees what it adds to the logs."""
+        trainer.remove_callback(self)
+        trainer.callback_handler.callbacks.insert(0, self)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Begin a record."""
+        self.break_off()
+        model, named = bare(kwargs["model"]), type(kwargs.get("optimizer")).__name__
+        self._watch = Watch(
+            model,
+            out=self._out,
+            every=self._every,
+            name=self._name,
+            dtype="bf16" if args.bf16 else "fp16" if args.fp16 else None,
+            optimizer="adamw" if args.optim in ("adamw_torch", "adamw_torch_fused") or named in ("AdamW", "Adam") else None,
+            accumulate=args.gradient_accumulation_steps,
+            ceilings=self._ceilings,
+        )
+        self._hook = ForwardHook(model, self._see_batch, self._see_loss, compiled=bool(args.torch_compile))
+        atexit.register(self.break_off)
+
+    def _see_batch(self, batch: dict[str, Any]) -> None:
+        if self._stepping and self._watch is not None:
+            self._stepping = False  # counting on meta runs forward again
+            self._watch.begin(batch, wait_s=0.0)
+            self._stepping = True
+
+    def _see_loss(self, loss: Any) -> None:
+        if self._stepping and self._watch is not None:
+            self._watch.loss(loss)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The batches of an optimizer step are in hand."""
+        if self._watch is not None:
+            self._watch.arrived()
+            self._stepping = True
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The optimizer has stepped."""
+        if self._watch is not None:
+            self._stepping = False
+            self._watch.end(last=True)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Add the rates since the last log, here and in the Trainer's own history."""
+        if self._watch is not None and logs is not None and "loss" in logs:
+            found = self._watch.figures()
+            logs.update(found)
+            if state.log_history:
+                state.log_history[-1].update(found)
+        self._resume()
+
+    def on_prediction_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """An evaluation is no training."""
+        if self._watch is not None:
+            self._watch.hold()
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The evaluation is over."""
+        self._resume()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """A checkpoint has been written."""
+        self._resume()
+
+    def _resume(self) -> None:
+        if self._watch is not None:
+            self._watch.resume()
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Write the record."""
+        self._finish("complete", "")
+
+    def break_off(self) -> None:
+        """Write the partial record of a training that has not come to its end; nothing where it has."""
+        self._finish("partial", "the training was broken off by an error or by the user")
+
+    def _finish(self, status: str, reason: str) -> None:
+        watch, self._watch, self._stepping = self._watch, None, False
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+        if watch is not None:
+            atexit.unregister(self.break_off)
+            watch.finish(status, reason)
