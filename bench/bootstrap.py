@@ -45,7 +45,7 @@ def block_length(samples: Sequence[float]) -> int:
     (1, 26)
     """
     num = len(samples)
-    least, most = max(1, round(2 / 3 * num ** (1 / 3))), max(1, math.ceil(min(3 * math.sqrt(num), num / 3)))
+    least, most = max(1, round(2 / 3 * math.cbrt(num))), max(1, math.ceil(min(3 * math.sqrt(num), num / 3)))
     covariances = sign_covariances(samples, min(num - 1, math.ceil(math.sqrt(num)) + _quiet_lags(num)) if num > 1 else 0)
     if not covariances or covariances[0] <= 0:
         return min(least, most)
@@ -55,7 +55,7 @@ def block_length(samples: Sequence[float]) -> int:
     spectrum = covariances[0] + 2 * math.fsum(weighted)
     if spectrum <= 0:
         return min(least, most)
-    best = (2 * slope**2 / (4 / 3 * spectrum**2)) ** (1 / 3) * num ** (1 / 3)
+    best = math.cbrt(2 * slope**2 / (4 / 3 * spectrum**2)) * math.cbrt(num)
     return min(max(least, math.ceil(best)), most)
 
 
@@ -173,7 +173,7 @@ class MedianDraws:
     """Medians of resamples of one series, in order of drawing.
 
     Attributes:
-        values: one per resample; already widened for few blocks at the confidence that was asked for.
+        values: one per resample.
         clipped_fraction: share of resamples whose median lies beyond the samples: no interval can be read where they count.
     """
 
@@ -181,8 +181,11 @@ class MedianDraws:
     clipped_fraction: float
 
 
-def median_draws(samples: Sequence[float], confidence: float = 0.95, seed: int = SEED) -> MedianDraws | None:
-    """Medians of 1,000 circular moving-block resamples; None with fewer than 6 samples."""
+def median_draws(samples: Sequence[float], confidence: float | None = 0.95, seed: int = SEED) -> MedianDraws | None:
+    """Medians of 1,000 circular moving-block resamples; None with fewer than 6 samples.
+
+    Without a confidence they spread by their standard error; with one, by so much more that its quantiles hold for few blocks.
+    """
     num = len(samples)
     if num < MIN_SAMPLES:
         return None
@@ -192,7 +195,8 @@ def median_draws(samples: Sequence[float], confidence: float = 0.95, seed: int =
     signs = [a - b for a, b in zip(above, below, strict=True)]
     totals = list(itertools.accumulate([*signs, *signs[: block - 1]], initial=0))
     sums = [later - before for before, later in zip(totals, totals[block:], strict=False)]
-    share = widening(blocks, confidence) * block_shortfall(_correlation(samples), block) / (2 * blocks * block)
+    factor = math.sqrt(blocks / (blocks - 1)) if confidence is None else widening(blocks, confidence)
+    share = factor * block_shortfall(_correlation(samples), block) / (2 * blocks * block)
     centre = blocks * block * totals[num] / num
     choices, ordered, last = random.Random(seed).choices, sorted(samples), num - 1
     drawn, clipped = [], 0

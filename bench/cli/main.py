@@ -35,6 +35,8 @@ VERBS: dict[str, str] = {
     "check-claim": "what utilization a claimed training implies, where that stands, and whether physics allows it",
     "validate": "predicted step times against measured ones, shipped or your own: how far off, and how sure",
     "report": "tables from the records of earlier runs",
+    "compare": "is B as fast as A? two records, or folders of them, judged: statistically and by what matters",
+    "selftest": "can this machine be trusted to measure? its noise floor, and known truths measured",
     "list": "the names that the other verbs take",
 }
 """Verb -> one line of help. Its module is named like the verb, with `_` for `-`."""
