@@ -28,6 +28,9 @@ NOT_JUDGED = ("load", "first")
 
 THRESHOLD, CONFIDENCE = 0.03, 0.95
 
+MAX_TOLD = 3
+"""Differences that are named of a case without a counterpart."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseComparison:
@@ -114,17 +117,18 @@ def compare(
     """
     in_a, in_b = cases(side_a), cases(side_b)
     shared = [key for key in in_a if key in in_b]
-    jobs = [(in_a[key], in_b[key], name) for key in shared for name in _common_phases(in_a[key], in_b[key])]
-    each = 1 - (1 - confidence) / max(1, len(jobs))
+    num_verdicts = sum(len(_common_phases(in_a[key], in_b[key], scale)) for key in shared)
+    each = 1 - (1 - confidence) / max(1, num_verdicts)
     rows: list[PhaseComparison] = []
     for key in in_a:
         one, other = in_a[key], in_b.get(key)
         fault = next(filter(None, (faults(r) for case in (one, other) if case for r in case.records)), "")
-        names = _common_phases(one, other) if other else []
+        names = _common_phases(one, other, scale) if other else []
         if other is None:
             rows.append(PhaseComparison(case=one.name, phase="", verdict="INCOMPARABLE", reason=_no_counterpart(one, in_a, in_b)))
         elif fault or not names:
-            reason = fault or "the two have no phase in common that was timed"
+            missing = "the two have no phase in common that was timed" + (", estimated and has measured ceilings" if scale else "")
+            reason = fault or missing
             rows.append(PhaseComparison(case=one.name, phase="", verdict="INCOMPARABLE", reason=reason))
         else:
             rows += [_phase(one, other, name, threshold_fraction, each, scale, floor) for name in names]
@@ -140,11 +144,12 @@ def compare(
     )
 
 
-def _common_phases(one: Case, other: Case) -> list[str]:
-    """Phases that both sides timed, in the order of A's first record that has them."""
+def _common_phases(one: Case, other: Case, scale: Scale | None) -> list[str]:
+    """Phases that both sides timed, and that can be scaled where they must, in the order of A's first record that has them."""
 
     def timed(case: Case) -> dict[str, None]:
-        return {phase.name: None for record in case.records for phase in record.phases if phase.samples_s}
+        held = ((record, phase) for record in case.records for phase in record.phases if phase.samples_s)
+        return {phase.name: None for record, phase in held if scale is None or scale(record, phase)}
 
     return [name for name in timed(one) if name in timed(other) and name not in NOT_JUDGED]
 
@@ -155,7 +160,9 @@ def _no_counterpart(one: Case, in_a: Mapping[str, Case], in_b: Mapping[str, Case
     if not free:
         return "B has nothing like it"
     likest = min(free, key=lambda case: len(differing(one, case)))
-    return "; ".join(f"another {name}: {a} against {b}" for name, a, b in differing(one, likest))
+    told = [f"another {name}: {a} against {b}" for name, a, b in differing(one, likest)]
+    more = f"; and {len(told) - MAX_TOLD} more" if len(told) > MAX_TOLD else ""
+    return "; ".join(told[:MAX_TOLD]) + more
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +287,8 @@ def _verdict(ratio: float, low: float, high: float, threshold: float) -> tuple[V
     if high < 0 and ratio < -threshold:
         return "FASTER", ""
     if low > 0 or high < 0:
-        return "AMBIGUOUS", "there is a difference, but it is not clear that it passes the threshold; take more samples"
-    return "AMBIGUOUS", "the interval reaches past the threshold and holds no difference too; take more samples or repeats"
+        return "AMBIGUOUS", "there is a difference, but perhaps none that matters; take more samples"
+    return "AMBIGUOUS", "the interval holds both no difference and one that matters; take more samples"
 
 
 def _overall(rows: Sequence[PhaseComparison], main: set[tuple[str, str]]) -> Verdict:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from bench import stats
-from bench.bootstrap import student_quantile
 from bench.record import Measurement
 from estimators.errors import BadRecordError
 
@@ -48,8 +49,9 @@ def machine(record: Measurement) -> str:
 def noise_floor(record: Measurement) -> NoiseFloor:
     """The noise floor of a record of `selftest`.
 
-    With m the log median of each round, s is the larger of the standard deviation of the differences within a pair and
-    sqrt(2) times that of all rounds, which sees slower drift too; the floor is exp(t s) - 1.
+    With m the log median of each round of A and of B, the floor is exp(q) - 1, where q is the 95 % quantile of |m_i - m_j| over
+    all pairs of rounds, near and far in time: what drifts slowly counts as well. No distribution is assumed. To be found in 80 % of
+    cases, a difference must exceed q by what normal noise of that quantile adds: 0.84 / 1.96 of it.
 
     Raises:
         BadRecordError: no record of `selftest`, or one that was stopped before it had three pairs.
@@ -64,12 +66,11 @@ def noise_floor(record: Measurement) -> NoiseFloor:
     rounds = min(len(ones), len(others))
     if rounds < 3:
         raise BadRecordError(f"{record.run_id} has {rounds} pairs of rounds, expected 3 or more; run again: python -m bench selftest")
-    paired = _deviation([b - a for a, b in zip(ones, others, strict=False)])
-    spread = max(paired, math.sqrt(2) * _deviation([*ones, *others]))
-    seen, power = student_quantile((1 + CONFIDENCE) / 2, rounds - 1), student_quantile(POWER, rounds - 1)
+    apart = stats.quantile([abs(a - b) for a, b in itertools.combinations([*ones, *others], 2)], CONFIDENCE)
+    normal = NormalDist()
     return NoiseFloor(
-        fraction=math.expm1(seen * spread),
-        detectable_fraction=math.expm1((seen + power) * spread),
+        fraction=math.expm1(apart),
+        detectable_fraction=math.expm1(apart * (1 + normal.inv_cdf(POWER) / normal.inv_cdf((1 + CONFIDENCE) / 2))),
         rounds=rounds,
         machine=machine(record),
         run_id=record.run_id,
@@ -80,12 +81,6 @@ def _round_logs(samples_s: Sequence[float], size: int) -> list[float]:
     """The log median of each whole round."""
     whole = len(samples_s) // size * size
     return [math.log(stats.median(samples_s[at : at + size])) for at in range(0, whole, size)]
-
-
-def _deviation(values: Sequence[float]) -> float:
-    """Standard deviation of the few values about their own mean."""
-    mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
 
 
 def newest(records: Sequence[Measurement]) -> Measurement | None:

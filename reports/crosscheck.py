@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from bench.record import Measurement
-from reports import check_physics, check_work
+from reports import check_physics, check_selftest, check_work
 from reports.check import Check
 
 RULES: tuple[Callable[[Measurement], Iterator[Check]], ...] = (
@@ -21,6 +21,7 @@ RULES: tuple[Callable[[Measurement], Iterator[Check]], ...] = (
     check_work.proof,
     check_physics.memory,
     check_physics.power,
+    check_selftest.selftest,
 )
 
 

@@ -27,7 +27,7 @@ def tables(compared: Comparison, a: Sequence[Measurement], b: Sequence[Measureme
 def headline(compared: Comparison) -> str:
     """The verdict in one line."""
     said = {
-        "SAME": f"B takes as long as A, within {_share(compared.threshold_fraction)}",
+        "SAME": f"B takes as long as A, within {_plain(compared.threshold_fraction)}",
         "FASTER": "B is faster than A",
         "SLOWER": "B is slower than A",
         "AMBIGUOUS": "the samples cannot tell whether B is as fast as A",
@@ -53,7 +53,7 @@ def verdict_table(compared: Comparison, a: Sequence[Measurement], b: Sequence[Me
         Column(key="a_text", header=f"A, {what}", align="right"),
         Column(key="b_text", header=f"B, {what}", align="right"),
         Column(key="change", header="B against A", align="right"),
-        Column(key="detectable_fraction", header="Visible from", format=_share, align="right"),
+        Column(key="detectable_fraction", header="Visible from", format=_rough, align="right"),
         Column(key="reason", header="Why"),
         *(Column(key=f"{side}_{suffix}", header=f"{side.upper()}, raw", raw=True) for side in ("a", "b")),
         *(Column(key=f"{name}_fraction", header=name, raw=True) for name in ("change", "low", "high")),
@@ -72,7 +72,7 @@ def verdict_table(compared: Comparison, a: Sequence[Measurement], b: Sequence[Me
         title=headline(compared),
         conditions=[
             *(f"{side}: {label}, {_records(held)} on {_machines(held)}" for side, label, held in (("A", label_a, a), ("B", label_b, b))),
-            f"a difference counts from {_share(compared.threshold_fraction)}, {_share(compared.confidence)} confidence for all rows",
+            f"a difference counts from {_plain(compared.threshold_fraction)}, {_plain(compared.confidence)} confidence for all rows",
         ],
         columns=used,
         rows=rows,
@@ -90,8 +90,13 @@ def _times_ceilings(value: float, digits: int) -> str:
     return f"{float(f'{value:.{digits}g}'):g} x"
 
 
-def _share(fraction: float) -> str:
-    return f"{100 * fraction:.3g} %"
+def _plain(fraction: float) -> str:
+    """A share that the user chose, as it was given."""
+    return f"{100 * fraction:.4g} %"
+
+
+def _rough(fraction: float) -> str:
+    return units.format_fraction(fraction, 2)
 
 
 def _half_width(row: PhaseComparison) -> float:
@@ -136,8 +141,8 @@ def _notes(compared: Comparison, a: Sequence[Measurement], b: Sequence[Measureme
     if compared.floor:
         floor = compared.floor
         yield (
-            f"Noise floor here: two runs of the same thing differ by up to {_share(floor.fraction)}, and a difference is visible from "
-            f"{_share(floor.detectable_fraction)} (self-test {floor.run_id}, {floor.rounds} pairs)."
+            f"Noise floor here: two runs of the same thing differ by up to {units.format_fraction(floor.fraction, 2)}, and a difference is visible from "
+            f"{units.format_fraction(floor.detectable_fraction, 2)} (self-test {floor.run_id}, {floor.rounds} pairs)."
         )
     else:
         yield (
