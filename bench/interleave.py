@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.draft import stamp
+from bench.environment import PROJECT
 from estimators.errors import BadValueError, UnavailableError
 
 MAX_COMPLAINT = 200
@@ -36,7 +38,7 @@ def by_turns(command_a: str, command_b: str, *, repeats: int, out: Path, say: Ca
     for turn in range(repeats):
         for side in (0, 1) if turn % 2 == 0 else (1, 0):
             say(f"repeat {turn + 1} of {repeats}, {'AB'[side]}: {shlex.join(words[side])}")
-            _run([*words[side], "--out", str(sides[side])])
+            _run(words[side], sides[side])
     return sides
 
 
@@ -57,9 +59,22 @@ def _words(command: str) -> list[str]:
     return words
 
 
-def _run(words: Sequence[str]) -> None:
-    """One process. Exit code 1 is a failed check: its record was written, and the comparison judges it."""
-    done = subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode not in (0, 1):
+def _num_records(folder: Path) -> int:
+    return sum(1 for _ in folder.glob("*.json"))
+
+
+def _run(words: Sequence[str], folder: Path) -> None:
+    """One process that writes one record. Exit code 1 is a failed check: its record is there, and the comparison judges it."""
+    paths = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
+    before = _num_records(folder)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words, "--out", str(folder)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    if done.returncode not in (0, 1) or _num_records(folder) == before:
         last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
         raise UnavailableError(f"`{shlex.join(words)}` ended with exit code {done.returncode}: {last.strip()[:MAX_COMPLAINT]}")

@@ -49,9 +49,10 @@ def machine(record: Measurement) -> str:
 def noise_floor(record: Measurement) -> NoiseFloor:
     """The noise floor of a record of `selftest`.
 
-    With m the log median of each round of A and of B, the floor is exp(q) - 1, where q is the 95 % quantile of |m_i - m_j| over
-    all pairs of rounds, near and far in time: what drifts slowly counts as well. No distribution is assumed. To be found in 80 % of
-    cases, a difference must exceed q by what normal noise of that quantile adds: 0.84 / 1.96 of it.
+    With m the log median of each round, the floor is exp(q) - 1, where q is the 95 % quantile of |m_i - m_j| over all pairs of rounds
+    of one side, near and far in time: what drifts slowly counts as well, and B is still judged by a floor it had no part in. No
+    distribution is assumed. To be found in 80 % of cases, a difference must exceed q by what normal noise of that quantile adds:
+    0.84 / 1.96 of it.
 
     Raises:
         BadRecordError: no record of `selftest`, or one that was stopped before it had three pairs.
@@ -66,7 +67,8 @@ def noise_floor(record: Measurement) -> NoiseFloor:
     rounds = min(len(ones), len(others))
     if rounds < 3:
         raise BadRecordError(f"{record.run_id} has {rounds} pairs of rounds, expected 3 or more; run again: python -m bench selftest")
-    apart = stats.quantile([abs(a - b) for a, b in itertools.combinations([*ones, *others], 2)], CONFIDENCE)
+    pairs = [pair for side in (ones, others) for pair in itertools.combinations(side, 2)]
+    apart = stats.quantile([abs(one - other) for one, other in pairs], CONFIDENCE)
     normal = NormalDist()
     return NoiseFloor(
         fraction=math.expm1(apart),

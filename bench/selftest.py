@@ -104,8 +104,8 @@ def measure(*, amount: Amount, device_name: str | None, out: Path, say: Say) -> 
     request = {"model": TASK, "task": TASK, "device": device_name, "kernel": chosen.what, "kernel_flop": chosen.flop, "sleep_s": SLEEP_S}
     request |= {"rounds": amount.rounds, "samples_per_round": amount.samples_per_round}
     draft = Draft(model=TASK, task=TASK, request=request, out=out)
-    draft.environment = environment.collect() | {"device": dict(chosen.device)}
     try:
+        draft.environment = environment.collect() | {"device": dict(chosen.device)}
         _fill(draft, chosen, amount, say)
     except KeyboardInterrupt:
         draft.save("partial", "interrupted by the user")
@@ -115,19 +115,22 @@ def measure(*, amount: Amount, device_name: str | None, out: Path, say: Say) -> 
 
 def _fill(draft: Draft, chosen: Kernel, amount: Amount, say: Say) -> None:
     clock = chosen.clock
+
+    def keep(names: Sequence[str], taken: Sequence[Sequence[float]]) -> None:
+        for name, samples_s in zip(names, taken, strict=True):
+            draft.add_phase(Phase(name=name, samples_s=tuple(samples_s), item="call", clock=clock.name))
+
     say(f"warming up: {chosen.what}")
     warm_until_s = clock.now() + WARMUP_S
     while clock.now() < warm_until_s:
         clock.time(chosen.step)
     say(f"the same work twice: {amount.rounds} rounds of A and of B by turns")
-    rounds = in_turns([chosen.step] * 2, clock, turns=amount.rounds, samples=amount.samples_per_round)
+    keep((ROUND_A, ROUND_B), in_turns([chosen.step] * 2, clock, turns=amount.rounds, samples=amount.samples_per_round))
     say("the work and its double, by turns")
-    pairs = in_turns([chosen.step, lambda: (chosen.step(), chosen.step())], clock, turns=amount.pairs, samples=1)
+    keep((SINGLE, DOUBLE), in_turns([chosen.step, lambda: (chosen.step(), chosen.step())], clock, turns=amount.pairs, samples=1))
     say(f"a sleep of {1000 * SLEEP_S:g} ms")
     host = HostClock()
     slept = tuple(host.time(lambda: time.sleep(SLEEP_S)) for _ in range(amount.sleeps))
-    for name, samples_s in zip((ROUND_A, ROUND_B, SINGLE, DOUBLE), (*rounds, *pairs), strict=True):
-        draft.add_phase(Phase(name=name, samples_s=tuple(samples_s), item="call", clock=clock.name))
     draft.add_phase(Phase(name=SLEEP, samples_s=slept, item="sleep", clock=host.name))
     say("a training that trains, and one that does not")
     draft.learning = {

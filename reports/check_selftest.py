@@ -10,6 +10,7 @@ from bench.comparison import compare
 from bench.noise import ROUND_A, ROUND_B, TASK, noise_floor
 from bench.record import Measurement
 from estimators import units
+from estimators.errors import BadRecordError
 from reports import check_work
 from reports.check import Check
 
@@ -79,7 +80,11 @@ def _double(record: Measurement) -> Iterator[Check]:
 
 
 def _verdicts(record: Measurement) -> Iterator[Check]:
-    floor = noise_floor(record)
+    try:
+        floor = noise_floor(record)
+    except BadRecordError as error:
+        yield Check(metric="noise floor", estimated="taken", observed="not taken", rule="==", ok=False, explanation=str(error))
+        return
     for metric, names, expected, noise in (
         ("A against A has no winner", (ROUND_A, ROUND_B), ("SAME", "AMBIGUOUS"), floor),
         ("doubled work is found", ("single", "double"), ("SLOWER",), None),

@@ -141,8 +141,8 @@ def _notes(compared: Comparison, a: Sequence[Measurement], b: Sequence[Measureme
     if compared.floor:
         floor = compared.floor
         yield (
-            f"Noise floor here: two runs of the same thing differ by up to {units.format_fraction(floor.fraction, 2)}, and a difference is visible from "
-            f"{units.format_fraction(floor.detectable_fraction, 2)} (self-test {floor.run_id}, {floor.rounds} pairs)."
+            f"Noise floor here: two runs of the same thing differ by up to {_rough(floor.fraction)}, and a difference is seen from "
+            f"{_rough(floor.detectable_fraction)} (self-test {floor.run_id}, {floor.rounds} pairs)."
         )
     else:
         yield (
