@@ -104,7 +104,7 @@ def compare(
         threshold_fraction: differences up to it do not matter.
         confidence: of all verdicts together.
         scale: divides times; None compares seconds.
-        floor: two single runs of the same thing differ by that much; intervals are made no narrower.
+        floor: two single runs of the same thing differ by that much: intervals of sides of one record are made no narrower.
         faults: what disqualifies a record, such as a training that did not train; empty where nothing does.
 
     >>> from bench.record import Measurement, Phase
@@ -266,8 +266,9 @@ def _phase(
         return PhaseComparison(**row, verdict="AMBIGUOUS", reason=reason)
     tail = (1 - confidence) / 2
     low, high = stats.quantile(drawn, tail), stats.quantile(drawn, 1 - tail)
-    # two single runs differ by the floor; means of several by less
-    noise = math.log1p(floor.fraction) * math.sqrt((1 / a.records + 1 / b.records) / 2) if floor else 0.0
+    # two single runs differ by the floor, each by its share; several show by themselves what processes differ by
+    singles = [a.records, b.records].count(1)
+    noise = math.log1p(floor.fraction) * math.sqrt(singles / 2) if floor else 0.0
     low, high = min(low, ratio - noise), max(high, ratio + noise)
     verdict, reason = _verdict(ratio, low, high, math.log1p(threshold))
     if verdict == "AMBIGUOUS" and noise > math.log1p(threshold):

@@ -232,6 +232,13 @@ def test_a_noise_floor_above_the_difference_leaves_it_open() -> None:
     assert quiet.phases[0].detectable_fraction > judged(a, b).phases[0].detectable_fraction  # type: ignore[operator]
 
 
+def test_repeats_show_by_themselves_what_processes_differ_by() -> None:
+    sides = [[run_of(steady(base * (1 + at / 500)), f"{base}-{at}") for at in range(3)] for base in (1.0, 1.2)]
+    noisy = noise_floor(selftest_record(drift=0.5))
+    assert judged(*sides, floor=noisy).verdict == "SLOWER"
+    assert judged(sides[0], sides[1][:1], floor=noisy).verdict == "AMBIGUOUS"
+
+
 def test_the_noise_floor_of_a_hand_worked_drift() -> None:
     # rounds at 1, 1.1, 1.2, 1.3 times the first: logs apart by up to ln 1.3; sorted pairs of one side end ..., ln 1.2, ln 1.3,
     # twice; the 95 % quantile of 12 values lies at 10.45, between the two largest, which are both ln 1.3

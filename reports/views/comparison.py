@@ -142,7 +142,8 @@ def _notes(compared: Comparison, a: Sequence[Measurement], b: Sequence[Measureme
         floor = compared.floor
         yield (
             f"Noise floor here: two runs of the same thing differ by up to {_rough(floor.fraction)}, and a difference is seen from "
-            f"{_rough(floor.detectable_fraction)} (self-test {floor.run_id}, {floor.rounds} pairs)."
+            f"{_rough(floor.detectable_fraction)} (self-test {floor.run_id}, {floor.rounds} pairs). It bounds sides of one record; several "
+            "show by themselves what processes differ by."
         )
     else:
         yield (
