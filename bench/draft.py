@@ -27,7 +27,7 @@ class Draft:
 
     def __init__(self, *, model: str, task: str, request: dict[str, Any], out: Path) -> None:
         now = datetime.datetime.now(datetime.UTC)
-        self.run_id = f"{now:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{_slug(model)}-{task}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.run_id = f"{stamp(now)}-{_slug(model)}-{task}-{os.getpid()}-{secrets.token_hex(4)}"
         self.created_utc = now.isoformat(timespec="seconds")
         self.request = request
         self.environment: dict[str, Any] = {}
@@ -85,6 +85,15 @@ class Draft:
         with contextlib.suppress(OSError):
             for folder in self._made:
                 folder.rmdir()
+
+
+def stamp(at: datetime.datetime | None = None) -> str:
+    """A time, by default now, as it begins the name of a record: sortable, in UTC, to the millisecond.
+
+    >>> stamp(datetime.datetime(2026, 1, 2, 3, 4, 5, 678000, datetime.UTC))
+    '20260102T030405.678Z'
+    """
+    return f"{at or datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S.%f}"[:-3] + "Z"
 
 
 def _slug(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from bench.record import Measurement
-from reports import check_conditions, check_physics, check_work
+from reports import check_conditions, check_physics, check_selftest, check_work
 from reports.check import Check
 
 RULES: tuple[Callable[[Measurement], Iterator[Check]], ...] = (
@@ -25,6 +25,7 @@ RULES: tuple[Callable[[Measurement], Iterator[Check]], ...] = (
     check_conditions.stability,
     check_conditions.alone,
     check_conditions.clocks,
+    check_selftest.selftest,
 )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.noise import TASK
 from bench.record import Measurement
 from estimators import units
 from estimators.errors import BadRecordError
 from reports.crosscheck import crosscheck, failed
 from reports.rates import MAIN_PHASE, headline_s, main_phase, main_rates
 from reports.table import Column, Table, Value
-from reports.views import measured
+from reports.views import measured, selftest
 from reports.views.formats import rate
 
 DAYS_PER_YEAR = 365.25
@@ -32,7 +33,13 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
 
     Raises:
         BadRecordError: records whose samples mean different things, or one that is damaged inside.
+
+    Self-tests are left out; where there is nothing else, the last of them is shown.
     """
+    tests = [record for record in records if record.request.get("task") == TASK]
+    if tests and len(tests) == len(records):
+        return selftest.tables(tests[-1])
+    records = [record for record in records if record.request.get("task") != TASK]
     _demand_one_method(records)
     made = [(record, _row_or_complaint(record)) for record in records]
     made.sort(key=lambda pair: (pair[1]["params"] or 0, pair[0].created_utc, pair[0].run_id))
@@ -68,7 +75,7 @@ def details(record: Measurement) -> list[Table]:
         BadRecordError: it is damaged inside.
     """
     try:
-        return tables([record]) if record.request.get("task") == "estimate" else measured.tables(record)
+        return tables([record]) if record.request.get("task") in ("estimate", TASK) else measured.tables(record)
     except INSIDE_DAMAGE as error:
         raise _damaged(record, error) from None
 

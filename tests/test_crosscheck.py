@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selftest_records import IDLE, TRAINED, selftest_record
 from tiny import CEILINGS, record
 
 from bench.cli.main import main
@@ -239,6 +240,30 @@ TWINS: dict[str, tuple[Callable[[], Measurement], Callable[[], Measurement], lis
         ["run ended"],
     ),
     "the run failed": (lambda: record("train"), lambda: record("train", status="failed", status_reason="out of memory"), ["run ended"]),
+    "a self-test's clock is too coarse": (
+        selftest_record,
+        lambda: selftest_record(clock_resolution_s=0.0001),
+        ["clock is fine enough"],
+    ),
+    "a sleep was cut short": (selftest_record, lambda: selftest_record(sleep_s=0.019), ["a sleep of known length"]),
+    "a sleeper was woken late": (selftest_record, lambda: selftest_record(sleep_s=0.0221), ["a sleep of known length"]),
+    "a clock that does not wait for the device": (
+        selftest_record,
+        lambda: selftest_record(double=1.0),
+        ["twice the work takes twice the time", "doubled work is found"],
+    ),
+    "the same work has a winner": (selftest_record, lambda: selftest_record(drift=0.0, b=1.2), ["A against A has no winner"]),
+    "a loop that trains nothing passes for a training": (
+        selftest_record,
+        lambda: selftest_record(idle_loop=TRAINED),
+        ["a training that does not train is caught"],
+    ),
+    "a training is taken for idle": (
+        selftest_record,
+        lambda: selftest_record(training_loop=IDLE),
+        ["a training that trains passes"],
+    ),
+    "a self-test without rounds": (selftest_record, lambda: selftest_record(rounds=2), ["noise floor"]),
     "a layer takes no time": (lambda: slices(), lambda: slices(per_layer_s=0.0), ["time added by a layer"]),
     "a slice was not timed": (lambda: slices(), lambda: slices(samples_s=()), ["slices timed"]),
     "more integrated power than the limit allows": (

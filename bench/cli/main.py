@@ -36,6 +36,8 @@ VERBS: dict[str, str] = {
     "validate": "predicted step times against measured ones, shipped or your own: how far off, and how sure",
     "report": "tables from the records of earlier runs",
     "doctor": "what this machine lacks for a trustworthy measurement, what that costs, how to mend it",
+    "compare": "is B as fast as A? two records, or folders of them, judged: statistically and by what matters",
+    "selftest": "can this machine be trusted to measure? its noise floor, and known truths measured",
     "list": "the names that the other verbs take",
 }
 """Verb -> one line of help. Its module is named like the verb, with `_` for `-`."""

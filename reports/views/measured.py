@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bench import stats
+from bench import bootstrap, stats
 from bench.record import Measurement, Phase
 from estimators import units
 from estimators.units import MEGA
@@ -82,11 +82,22 @@ def conditions(record: Measurement) -> list[str]:
 
 
 def _interval(phase: Phase) -> str:
-    interval = stats.median_interval(phase.samples_s)
+    interval = bootstrap.median_interval(phase.samples_s)
     samples = plural(len(phase.samples_s), "sample")
+    if len(phase.samples_s) == 1:
+        return samples
+    of = f"median of {samples}, MAD {units.format_duration(stats.mad(phase.samples_s), 2)}"
     if interval is None:
-        return f"median of {samples}, too few for an interval" if len(phase.samples_s) > 1 else samples
-    return f"median of {samples}; 95 %: {units.format_duration(interval[0])} to {units.format_duration(interval[1])}"
+        return f"{of}; too few for an interval"
+    return f"{of}; 95 %: {units.format_duration(interval[0])} to {units.format_duration(interval[1])}"
+
+
+def _seconds(phase: Phase | None) -> Callable[[float], str]:
+    """How a phase's median is printed: to the digits that its interval supports."""
+    if phase is None or not phase.samples_s:
+        return units.format_duration
+    digits = bootstrap.justified_digits(stats.median(phase.samples_s), bootstrap.median_interval(phase.samples_s))
+    return lambda seconds: units.format_duration(seconds, digits)
 
 
 def _extrapolated(record: Measurement) -> str:
@@ -124,7 +135,7 @@ def _answer(record: Measurement) -> Table:
     _sizes(record, answer)
     head = headline_s(record)
     title = f"{record.request['model']}: {STEP[task]}"
-    title += f" in {units.format_duration(head[0])} ({head[1]})" if head else ", not timed"
+    title += f" in {_seconds(main_phase(record))(head[0])} ({head[1]})" if head else ", not timed"
     if record.status != "complete":
         title += f"; {record.status} run: {record.status_reason}"
     run: Row = {"model": record.request["model"], "weights": record.request.get("weights_label"), "status": record.status}
@@ -152,7 +163,7 @@ def _times(record: Measurement, answer: _Answer) -> None:
     task, head, phase = record.request["task"], headline_s(record), main_phase(record)
     if head:
         note = _interval(phase) if phase else _extrapolated(record)
-        answer.add(f"{FIGURE[task]}_s", STEP[task], head[0], units.format_duration, head[1], note)
+        answer.add(f"{FIGURE[task]}_s", STEP[task], head[0], _seconds(phase), head[1], note)
         items, item = (phase.items_per_sample, phase.item) if phase else (record.extrapolation[n] for n in ("items_per_sample", "item"))
         if head[0] > 0:
             answer.add(f"{item}s_per_s", f"{item}s per second", items / head[0], rate, head[1], f"{plural(items, item)} each time")
@@ -161,7 +172,7 @@ def _times(record: Measurement, answer: _Answer) -> None:
             part = record.phase(name)
             if part and part.samples_s:
                 seconds = stats.median(part.samples_s)
-                answer.add(f"{FIGURE[name]}_s", what, seconds, units.format_duration, "measured", _interval(part))
+                answer.add(f"{FIGURE[name]}_s", what, seconds, _seconds(part), "measured", _interval(part))
 
 
 def _sizes(record: Measurement, answer: _Answer) -> None:

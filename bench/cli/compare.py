@@ -1,0 +1,191 @@
+"""Is B as fast as A? A verdict per phase and over all: SAME, FASTER, SLOWER, AMBIGUOUS or INCOMPARABLE.
+
+python -m bench compare before.json after.json
+python -m bench compare runs/main runs/branch --threshold 5% --format md
+python -m bench compare runs/a100 runs/h100 --normalise ceiling
+python -m bench compare --interleave "run --model gpt2" "run --model gpt2 --compile" --repeats 5
+
+A and B are records of `run`, or folders of them; several records of the same work on a side are repeats, pooled record by record.
+Exit code 1 if B is SLOWER, 2 if the two are INCOMPARABLE or nothing was measured, else 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli import output
+from bench.cli.arguments import count
+from estimators.errors import BadRecordError, BadValueError
+from estimators.units import parse_float
+
+if TYPE_CHECKING:
+    from bench.comparison import Scale
+    from bench.noise import NoiseFloor
+    from bench.record import Measurement, Phase
+
+EXIT = {"SLOWER": 1, "INCOMPARABLE": 2}
+DEFAULT_OUT, DEFAULT_REPEATS = "runs", 5
+SELF_TESTS = "*-selftest-selftest-*.json"
+
+
+def _share(name: str, maximum: float) -> Callable[[str], float]:
+    return lambda text: parse_float(text, name, minimum=0, maximum=maximum, exclusive_minimum=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `compare`."""
+    parser.add_argument("a", metavar="A", help="what is held against: a record, or a folder of records")
+    parser.add_argument("b", metavar="B", help="what is judged: a record, or a folder of records")
+    how = parser.add_argument_group("the verdict")
+    how.add_argument(
+        "--threshold", type=_share("threshold", 10), default=0.03, metavar="SHARE", help="the least difference that matters; 3%% by default"
+    )
+    how.add_argument(
+        "--confidence", type=_share("confidence", 0.999), default=0.95, metavar="SHARE", help="of all verdicts together; 95%% by default"
+    )
+    how.add_argument(
+        "--normalise",
+        choices=("ceiling",),
+        metavar="ceiling",
+        help="compare times as multiples of what each record's measured ceilings demand: for different machines",
+    )
+    how.add_argument(
+        "--noise-floor",
+        type=Path,
+        metavar="FILE",
+        help=f"a record of `selftest`; else the newest of the same machine among the records, or in {DEFAULT_OUT}/",
+    )
+    fresh = parser.add_argument_group("fresh processes")
+    fresh.add_argument("--interleave", action="store_true", help="A and B are commands of `run`: run them by turns, then compare")
+    fresh.add_argument(
+        "--repeats", type=count("repeats", maximum=1000), metavar="NUM", help=f"processes of each; {DEFAULT_REPEATS} by default"
+    )
+    fresh.add_argument("--out", metavar="FOLDER", help=f"where their records go, in a folder of their own; {DEFAULT_OUT}/ by default")
+    output.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, print, and return the verdict's exit code."""
+    from bench.comparison import compare
+    from reports.rates import MAIN_PHASE
+    from reports.views.comparison import headline, tables
+
+    if args.confidence < 0.5:
+        raise BadValueError(f"--confidence {args.confidence:g}: expected 0.5 to 0.999, such as 0.95 or 95%")
+    a_at, b_at = _interleaved(args) if args.interleave else _given(args)
+    a, b = (_records(path) for path in (a_at, b_at))
+    floor = _noise_floor(args.noise_floor, (a_at, b_at), [*a, *b])
+    a, b = ([r for r in side if r.request.get("task") != "selftest"] for side in (a, b))
+    for side, path in ((a, a_at), (b, b_at)):
+        if not any(phase.samples_s for record in side for phase in record.phases):
+            raise BadRecordError(f"nothing was measured in {str(path)!r}: no record there holds a timed sample; run it again")
+    compared = compare(
+        a,
+        b,
+        main_phase=MAIN_PHASE,
+        threshold_fraction=args.threshold,
+        confidence=args.confidence,
+        scale=_ceilings_s() if args.normalise else None,
+        floor=floor,
+        faults=_unfinished_work,
+    )
+    output.emit(tables(compared, a, b, label_a=args.a, label_b=args.b), args)
+    if compared.verdict == "INCOMPARABLE":
+        reason = next(row.reason for row in compared.phases if row.verdict == "INCOMPARABLE")
+        print(f"error: {headline(compared)}: {reason}", file=sys.stderr)
+    return EXIT.get(compared.verdict, 0)
+
+
+def _given(args: argparse.Namespace) -> tuple[Path, Path]:
+    """The two paths. Raises BadValueError where options of --interleave are given without it."""
+    for name in ("repeats", "out"):
+        if getattr(args, name) is not None:
+            raise BadValueError(f"--{name} belongs to --interleave, which runs two commands by turns; leave it out, or add --interleave")
+    return Path(args.a), Path(args.b)
+
+
+def _interleaved(args: argparse.Namespace) -> tuple[Path, Path]:
+    from bench.interleave import by_turns
+
+    repeats, out = args.repeats or DEFAULT_REPEATS, Path(args.out or DEFAULT_OUT)
+    return by_turns(args.a, args.b, repeats=repeats, out=out, say=lambda text: print(f"· {text}", file=sys.stderr))
+
+
+def _records(path: Path) -> list[Measurement]:
+    """The records of one side; files of a folder that are no readable record are named and left out."""
+    from bench.record import read_folder
+
+    if not path.exists():
+        raise BadRecordError(f"no record or folder {str(path)!r}; make one with: python -m bench run --model linreg-1d --out runs/")
+    records, problems = read_folder(path)
+    for problem in problems:
+        print("warning:", " ".join(problem.split()), file=sys.stderr)
+    return records
+
+
+def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Measurement]) -> NoiseFloor | None:
+    """The noise floor of the machine that both sides ran on.
+
+    Raises:
+        BadRecordError: the record that was named is none of a self-test, or of another machine.
+    """
+    from bench.noise import TASK, machine, newest, noise_floor
+    from bench.record import read
+
+    machines = {machine(record) for record in records if record.request.get("task") != TASK}
+    if given is not None:
+        floor = noise_floor(read(given))
+        if machines != {floor.machine}:
+            raise BadRecordError(
+                f"the self-test {floor.run_id} ran on {floor.machine}, the records on {' and '.join(sorted(machines))}; "
+                "take one where they ran: python -m bench selftest"
+            )
+        return floor
+    folders = {path if path.is_dir() else path.parent for path in sides} | {Path(DEFAULT_OUT)}
+    found = []
+    for path in sorted({file for folder in folders if folder.is_dir() for file in folder.rglob(SELF_TESTS)}):
+        try:
+            record = read(path)
+        except BadRecordError as error:
+            print("warning:", " ".join(str(error).split()), file=sys.stderr)
+            continue
+        if machines == {machine(record)}:
+            found.append(record)
+    last = newest(found)
+    return noise_floor(last) if last else None
+
+
+def _ceilings_s() -> Scale:
+    from reports.journey import INSIDE_DAMAGE
+    from reports.rates import rates
+
+    def demanded_s(record: Measurement, phase: Phase) -> float | None:
+        try:
+            reached = rates(record, phase)
+        except INSIDE_DAMAGE as error:
+            raise _damaged(record, error) from None
+        return reached.floor_s if reached else None
+
+    return demanded_s
+
+
+def _unfinished_work(record: Measurement) -> str:
+    """Why a record proves no work: a loop that trained nothing is fast, and no result."""
+    from reports.check_work import proof
+    from reports.crosscheck import failed
+    from reports.journey import INSIDE_DAMAGE
+
+    try:
+        bad = failed(tuple(proof(record)))
+    except INSIDE_DAMAGE as error:
+        raise _damaged(record, error) from None
+    said = ", ".join(f"{check.metric}: expected {check.rule} {check.estimated}, observed {check.observed}" for check in bad)
+    return f"{record.run_id} did not do its work ({said})" if bad else ""
+
+
+def _damaged(record: Measurement, error: Exception) -> BadRecordError:
+    return BadRecordError(f"the record {record.run_id} is damaged inside ({type(error).__name__}: {str(error)[:80]}); restore a copy")
