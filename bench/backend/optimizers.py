@@ -52,5 +52,3 @@ def sample(num_params: int, optimizer: str, device: Device, *, cache_bytes: int,
     clock = device.clock()
     made.step()
     return tuple(clock.time(made.step) / copies for _ in range(num_steps))
-
-

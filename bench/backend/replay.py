@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_flatten, tree_map_only
 
 from bench.backend.device import Device
 from bench.backend.dispatched import Call, Spec
 from bench.backend.random_data import drawn
 from bench.meters.clock import Clock
-from bench.stats import median
 
 LEAST_SAMPLE_S = 2e-4
 """Calls shorter than this are repeated within one sample: a clock's own cost must not show."""
@@ -42,12 +43,25 @@ def replay(calls: Sequence[Call], device: Device, *, cache_bytes: int, rounds: i
     """
     found = [Replay(call) for call in calls]
     clock = device.clock()
-    with torch.no_grad():
+    with torch.no_grad(), _uncollected():
         for turn in range(rounds):
             for one in found if turn % 2 == 0 else reversed(found):
                 if not one.reason:
                     _take(one, device, clock, cache_bytes, time_s)
     return found
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection inside: it would fall on whichever operator is being timed."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _take(one: Replay, device: Device, clock: Clock, cache_bytes: int, time_s: float) -> None:
@@ -110,8 +124,6 @@ def _index_bound(call: Call) -> int:
 
 
 def _specs(call: Call) -> list[Spec]:
-    from torch.utils._pytree import tree_flatten
-
     return [leaf for leaf in tree_flatten((call.args, call.kwargs))[0] if isinstance(leaf, Spec)]
 
 
@@ -125,8 +137,3 @@ def _tensor(spec: Spec, device: Device, bound: int) -> torch.Tensor:
     else:
         flat = torch.randint(0, bound, (room,), dtype=spec.dtype, device=place)
     return flat.as_strided(spec.shape, spec.strides)
-
-
-def seconds(one: Replay) -> float | None:
-    """The median; None where the operator could not be repeated."""
-    return median(one.samples_s) if one.samples_s else None

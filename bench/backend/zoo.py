@@ -71,7 +71,9 @@ def attention(size: str, dtype_name: str) -> Iterator[Call]:
         if queries == keys:
             with fake():
                 q, k, v = (torch.empty(1, 8, keys, 64, dtype=devices.dtype(dtype_name), requires_grad=True) for _ in range(3))
-                step: Callable[[], object] = lambda q=q, k=k, v=v: functional.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()  # noqa: E731
+                step: Callable[[], object] = lambda q=q, k=k, v=v: (
+                    functional.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
+                )  # noqa: E731
                 yield from (c for c in calls_of(step, _ALL_WARM) if _counts(c))
 
 

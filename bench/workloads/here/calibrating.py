@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -13,9 +15,15 @@ from bench.backend.ceilings import cache_bytes
 from bench.backend.device import Device
 from bench.backend.dispatched import Call
 from bench.calibration import Calibration, Entry
+from bench.measure import is_article
 from bench.record import Ceiling
 from bench.request import Request
 from bench.workloads.here import hosts, own
+from bench.workloads.sizes import resolve
+from estimators.architectures.decoder import Decoder
+from estimators.errors import BadConfigError
+from estimators.hf_config import model_from_config
+from estimators.registry import model_entry
 
 Say = Callable[[str], None]
 
@@ -72,8 +80,28 @@ def _timed(calls: Sequence[Call], role: str, device: Device, cached: int, size: 
     return own.entries(unique, (), device, cache_bytes=cached, rounds=2, time_s=_EACH_S[size], role=role)
 
 
-def with_model(calibration: Calibration, request: Request, device: Device, time_s: float = 0.02) -> Calibration:
-    """The calibration with the request's own operators in it."""
-    cached = caches(device)
-    calls, updates = own.work(request, cached)
-    return calibration.with_entries(own.entries(calls, updates, device, cache_bytes=cached, rounds=2, time_s=time_s))
+def with_model(calibration: Calibration, name: str, device: Device, *, say: Say) -> Calibration:
+    """The calibration with a model's own operators in it: prefill, decode and training step at the default sizes.
+
+    Raises:
+        UnknownNameError: no such model.
+        BadConfigError: neither a language model nor one of the article's.
+    """
+    entry = model_entry(name)
+    cached, found = caches(device), list[Entry]()
+    for request in _requests(entry.id, dict(entry.config)):
+        say(f"{entry.id}: operators of {request.task} in {request.dtype}")
+        calls, updates = own.work(request, cached)
+        found += own.entries(calls, updates, device, cache_bytes=cached, rounds=2, time_s=_EACH_S["whole"])
+    return dataclasses.replace(calibration.with_entries(found), models=(*dict.fromkeys((*calibration.models, entry.id)),))
+
+
+def _requests(name: str, config: dict[str, Any]) -> list[Request]:
+    asked = Request(model=name, config=config, task="train", dtype="fp32", attn="sdpa")
+    if is_article(asked):
+        return [asked]
+    model = model_from_config(config, name)
+    if not isinstance(model, Decoder) or model.left_out:
+        raise BadConfigError(f"{name} is no causal language model and none of the article's; expected one of those for --model")
+    tasks = [dataclasses.replace(asked, task=task, dtype=kind) for kind in ("fp32", "bf16") for task in ("prefill", "decode")]
+    return [resolve(request, model, prompt_tokens=None) for request in (*tasks, asked)]

@@ -49,12 +49,12 @@ def _language(task: str, mode: str, depth: int, device: Device, size: str, cache
     )
     calls, updates = own.work(request, cache_bytes)
     entries = own.entries(calls, updates, device, cache_bytes=cache_bytes, rounds=2, time_s=0.003)
-    model = random_language_model(
-        request.config, attn="sdpa", dtype=torch.float32, device=device.torch_device, seed=0
-    ).eval()
+    model = random_language_model(request.config, attn="sdpa", dtype=torch.float32, device=device.torch_device, seed=0).eval()
     ids = torch.zeros(1, 8, dtype=torch.long, device=device.torch_device)
     timed = (steps.decode if task == "decode" else train.train)(model, ids, request, device)
-    return Reference(mode=mode, num_ops=own.num_ops(calls, updates), work_s=own.total_s(calls, updates, entries), samples_s=timed.phase.samples_s)
+    return Reference(
+        mode=mode, num_ops=own.num_ops(calls, updates), work_s=own.total_s(calls, updates, entries), samples_s=timed.phase.samples_s
+    )
 
 
 def _dense(hidden: int, device: Device, size: str, cache_bytes: int) -> Reference:
@@ -67,4 +67,6 @@ def _dense(hidden: int, device: Device, size: str, cache_bytes: int) -> Referenc
         draft = Draft(model="reference", task="train", request=request.to_dict(), out=Path(folder))
         article.run(request, draft)
     samples_s = next(phase.samples_s for phase in draft.phases if phase.name == "train_step")
-    return Reference(mode="dense-train", num_ops=own.num_ops(calls, updates), work_s=own.total_s(calls, updates, entries), samples_s=samples_s)
+    return Reference(
+        mode="dense-train", num_ops=own.num_ops(calls, updates), work_s=own.total_s(calls, updates, entries), samples_s=samples_s
+    )

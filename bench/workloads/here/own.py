@@ -38,21 +38,14 @@ def is_dense(request: Request) -> bool:
 
 def work(request: Request, cache_bytes: int) -> tuple[list[Call], list[Piece]]:
     """Operators of one step, and of a training the optimizer's pieces beside them."""
-    if not _is_articles(request):
-        calls = language_calls(request, cache_bytes)
-    else:
-        calls = article_calls(request, cache_bytes)
+    calls = (article_calls if is_article(request) else language_calls)(request, cache_bytes)
     if is_dense(request):
         calls = [renamed(call, "on 1 thread") for call in calls]
     return calls, _updates(request) if request.task == "train" else []
 
 
-def _is_articles(request: Request) -> bool:
-    return is_article(request)
-
-
 def _updates(request: Request) -> list[Piece]:
-    articles = _is_articles(request)
+    articles = is_article(request)
     with fake():
         model = build(plan(request).config) if articles else language_model(request.config)
         sizes = [p.numel() for p in model.parameters()]
@@ -83,7 +76,9 @@ def entries(
     one_thread = any(call.piece.key.endswith("on 1 thread") for call in calls)
     found = []
     with threads(DENSE_THREADS) if one_thread else nullcontext():
-        for one in replay.replay([c for c in calls if c.piece.group != "view"], device, cache_bytes=cache_bytes, rounds=rounds, time_s=time_s):
+        for one in replay.replay(
+            [c for c in calls if c.piece.group != "view"], device, cache_bytes=cache_bytes, rounds=rounds, time_s=time_s
+        ):
             if one.samples_s:
                 found.append(entry(one.call.piece, tuple(one.samples_s), role))
         for update in updates:
@@ -112,5 +107,3 @@ def total_s(calls: Sequence[Call], updates: Sequence[Piece], known: Sequence[Ent
     """Sum of count · median over what was timed."""
     by_key = {one.key: one.seconds_s for one in known}
     return sum(piece.count * by_key.get(piece.key, 0.0) for piece in pieces(calls, updates))
-
-
