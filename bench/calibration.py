@@ -9,6 +9,7 @@ in a file that the user names. One file per identity: device, its UUID, threads,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -234,5 +235,6 @@ def write(calibration: Calibration, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise UnavailableError(f"cannot write the calibration {str(path)!r}: {error.strerror}; name a file with --out") from None

@@ -20,7 +20,7 @@ MEASURED_BY = ("bench.backend", "bench.workloads")
 VECTORISED = ("estimators.step_time.lanes", "estimators.plan")
 """Where thousands of layouts are priced at once, with numpy."""
 
-READ_BY_REPORTS = ("bench.record", "bench.stats")
+READ_BY_REPORTS = ("bench.record", "bench.stats", "bench.calibration")
 """What reports may know of measurement: the records, and the statistics that are computed when one is read."""
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from bench.backend.flop_formulas import MENDED
+from estimators.frozen import replace
 from estimators.local_time import Piece
 
 SHORT = {
@@ -49,7 +50,7 @@ class Spec:
     @property
     def num_bytes(self) -> int:
         """Of its elements."""
-        return _numel(self.shape) * self.dtype.itemsize
+        return _numel(self.shape) * int(self.dtype.itemsize)
 
     def __str__(self) -> str:
         plain = self.strides == torch.empty(self.shape, device="meta").stride()
@@ -156,23 +157,27 @@ def calls_of(step: Callable[[], object], cache_bytes: int) -> list[Call]:
     result = watch.result
     merged: dict[str, Call] = {}
     for seen in result.seen:
-        ages = iter(seen.ages)
-
-        def aged(spec: Spec, ages: Any = ages) -> Spec:
-            age = next(ages)
-            old = (result.touched_bytes if age is None else age) > cache_bytes
-            return Spec(spec.shape, spec.strides, spec.dtype, old and not seen.is_view and _name(seen.operator) not in _GATHERS)
-
-        args, kwargs = tree_map_only(Spec, aged, (seen.args, seen.kwargs))
+        args, kwargs = _aged(seen, result.touched_bytes, cache_bytes)
         call = _call(seen, args, kwargs)
         before = merged.get(call.piece.key)
         merged[call.piece.key] = call if before is None else _again(before)
     return list(merged.values())
 
 
-def _again(call: Call) -> Call:
-    from estimators.frozen import replace
+def _aged(seen: _Seen, step_bytes: int, cache_bytes: int) -> tuple[Any, Any]:
+    """The arguments, each marked cold if more than the caches hold was touched since; first touches wait for a whole step."""
+    ages = iter(seen.ages)
+    stays = seen.is_view or _name(seen.operator) in _GATHERS
 
+    def aged(spec: Spec) -> Spec:
+        age = next(ages)
+        return Spec(spec.shape, spec.strides, spec.dtype, not stays and (step_bytes if age is None else age) > cache_bytes)
+
+    args, kwargs = tree_map_only(Spec, aged, (seen.args, seen.kwargs))
+    return args, kwargs
+
+
+def _again(call: Call) -> Call:
     return Call(operator=call.operator, args=call.args, kwargs=call.kwargs, piece=replace(call.piece, count=call.piece.count + 1))
 
 
@@ -232,6 +237,3 @@ def _mnk(name: str, specs: list[Spec]) -> tuple[int, int, int] | None:
 def fake() -> FakeTensorMode:
     """The mode in which a step's model, inputs and step itself are made and run."""
     return FakeTensorMode(allow_non_fake_inputs=True)
-
-
-__all__ = ["Call", "FakeTensor", "Spec", "calls_of", "fake"]

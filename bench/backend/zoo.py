@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch.nn import functional
 
 from bench.backend import device as devices
 from bench.backend.dispatched import Call, calls_of, fake
+from estimators.frozen import replace
 
 GRID = {
     "quick": ((1, 16, 256), (16, 256, 4096), (16, 256, 4096)),
@@ -32,7 +34,7 @@ def products(size: str, dtype_name: str) -> list[Call]:
     for m in GRID[size][0]:
         for n in GRID[size][1]:
             for k in GRID[size][2]:
-                found += _inference(lambda make, m=m, n=n, k=k: _linear(make, m, n, k), dtype_name, _ALL_COLD)
+                found += _inference(partial(_linear, m=m, n=n, k=k), dtype_name, _ALL_COLD)
     return found
 
 
@@ -44,13 +46,14 @@ def _linear(make: Callable[..., torch.Tensor], m: int, n: int, k: int) -> Callab
 def element_wise(size: str, dtype_name: str) -> Iterator[Call]:
     """Norms, activations, sums, copies, casts, dropout, softmax, loss and embedding, forward and backward, over sizes."""
     for rows in ROWS[size]:
-        with fake():
-            kind = devices.dtype(dtype_name)
-            x = torch.empty(rows, _WIDTH, dtype=kind, requires_grad=True)
-            table = torch.empty(_CLASSES, _WIDTH, dtype=kind, requires_grad=True)
-            weight = torch.empty(_WIDTH, dtype=kind, requires_grad=True)
-            ids = torch.zeros(rows, dtype=torch.long)
-            yield from (call for call in calls_of(lambda: _zoo(x, table, weight, ids), _ALL_WARM) if call.piece.group != "view")
+        yield from (call for call in _sized(rows, devices.dtype(dtype_name)) if call.piece.group != "view")
+
+
+def _sized(rows: int, kind: torch.dtype) -> list[Call]:
+    with fake():
+        x, table, weight = (torch.empty(*s, dtype=kind, requires_grad=True) for s in ((rows, _WIDTH), (_CLASSES, _WIDTH), (_WIDTH,)))
+        ids = torch.zeros(rows, dtype=torch.long)
+        return calls_of(lambda: _zoo(x, table, weight, ids), _ALL_WARM)
 
 
 def _zoo(x: torch.Tensor, table: torch.Tensor, weight: torch.Tensor, ids: torch.Tensor) -> None:
@@ -67,14 +70,15 @@ def _zoo(x: torch.Tensor, table: torch.Tensor, weight: torch.Tensor, ids: torch.
 def attention(size: str, dtype_name: str) -> Iterator[Call]:
     """Attention as torch runs it: forward alone, and forward with backward where there are as many queries as keys."""
     for queries, keys in ATTENTION[size]:
-        yield from (c for c in _inference(lambda make, q=queries, k=keys: _attend(make, q, k), dtype_name, _ALL_WARM) if _counts(c))
+        yield from (c for c in _inference(partial(_attend, queries=queries, keys=keys), dtype_name, _ALL_WARM) if _counts(c))
         if queries == keys:
-            with fake():
-                q, k, v = (torch.empty(1, 8, keys, 64, dtype=devices.dtype(dtype_name), requires_grad=True) for _ in range(3))
-                step: Callable[[], object] = lambda q=q, k=k, v=v: (
-                    functional.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
-                )  # noqa: E731
-                yield from (c for c in calls_of(step, _ALL_WARM) if _counts(c))
+            yield from (c for c in _trained(keys, devices.dtype(dtype_name)) if _counts(c))
+
+
+def _trained(length: int, kind: torch.dtype) -> list[Call]:
+    with fake():
+        q, k, v = (torch.empty(1, 8, length, 64, dtype=kind, requires_grad=True) for _ in range(3))
+        return calls_of(lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward(), _ALL_WARM)
 
 
 def _counts(call: Call) -> bool:
@@ -99,6 +103,4 @@ def _inference(make_step: Callable[[Callable[..., torch.Tensor]], Callable[[], o
 
 def renamed(call: Call, note: str) -> Call:
     """The call under a key of its own: the same operator under other conditions, such as on one thread."""
-    from estimators.frozen import replace
-
     return dataclasses.replace(call, piece=replace(call.piece, key=f"{call.piece.key} {note}"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-
 from bench.backend import optimizers, replay
 from bench.backend.device import Device
 from bench.backend.dispatched import Call, fake
