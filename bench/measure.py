@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import environment
 from bench.draft import Draft
@@ -14,6 +15,14 @@ from bench.record import Measurement
 from bench.request import Request
 from bench.workloads.article.ranks import is_main
 from estimators.errors import DoesNotFitError, SixndError
+
+if TYPE_CHECKING:
+    from bench.backend.device import Device
+    from bench.calibration import Calibration
+    from bench.workloads.here.predicting import Foreseen
+
+CALIBRATED = ("matmul burst", "matmul sustained", "read", "write", "copy", "host to device")
+"""Kinds of ceiling that a calibration adds to a record, beside those measured just before the run."""
 
 Say = Callable[[str], None]
 """Tells the user what is happening; goes to stderr."""
@@ -34,13 +43,23 @@ class Interrupted(KeyboardInterrupt):
         self.record = record
 
 
-def measure(request: Request, *, hub_id: str | None, out: Path, say: Say) -> Measurement:
+def measure(
+    request: Request,
+    *,
+    hub_id: str | None,
+    out: Path,
+    say: Say,
+    calibration: Calibration | None = None,
+    foreseen: Callable[[Foreseen], None] | None = None,
+) -> Measurement:
     """Run one request and write its record.
 
     Args:
         request: sizes may be open; the record holds what was decided.
         hub_id: the checkpoint's name in the hub's local cache, if the model has one.
         out: folder of records.
+        calibration: of this device, to predict the step's time from before it is measured.
+        foreseen: called with that prediction, before anything is measured.
 
     Raises:
         RequestError: the request cannot be met; nothing was measured and nothing is left behind.
@@ -50,7 +69,7 @@ def measure(request: Request, *, hub_id: str | None, out: Path, say: Say) -> Mea
     draft = Draft(model=request.model, task=request.task, request=request.to_dict(), out=out)
     try:
         draft.environment = environment.collect()
-        _fill(draft, request, hub_id, say)
+        _fill(draft, request, hub_id, say, _foreseer(draft, calibration, foreseen, say))
     except KeyboardInterrupt:
         _keep(draft, "partial", "interrupted by the user")
         say(f"kept what was measured: {draft.path}")
@@ -75,15 +94,38 @@ def is_article(request: Request) -> bool:
     return request.config.get("model_type") == "dense_network" or (request.model == "tiny-gpt" and request.task == "train")
 
 
-def _fill(draft: Draft, request: Request, hub_id: str | None, say: Say) -> None:
+def _foreseer(
+    draft: Draft, calibration: Calibration | None, foreseen: Callable[[Foreseen], None] | None, say: Say
+) -> Callable[[Request, Device], None] | None:
+    """What predicts a decided request from the calibration and puts that into the draft; None without a calibration."""
+    if calibration is None:
+        return None
+
+    def foresee(request: Request, device: Device) -> None:
+        from bench.workloads.here import predicting
+
+        if request.task not in predicting.PHASE:
+            draft.unavailable["estimate.local"] = f"a step is predicted for {', '.join(predicting.PHASE)}, not for {request.task}"
+            return
+        say("predicting the step from the calibration")
+        prediction = predicting.foresee(request, device, calibration)
+        draft.estimate["local"] = prediction.to_dict()
+        draft.ceilings += [c for c in calibration.ceilings if c.kind in CALIBRATED]
+        if foreseen is not None:
+            foreseen(prediction)
+
+    return foresee
+
+
+def _fill(draft: Draft, request: Request, hub_id: str | None, say: Say, foresee: Callable[[Request, Device], None] | None) -> None:
     if is_article(request):
         from bench.workloads.article import task as article_task
 
-        article_task.measure(request, draft, say)
+        article_task.measure(request, draft, say, foresee)
     else:
         from bench.workloads.language import task as language_task
 
-        language_task.measure(request, draft, hub_id, say)
+        language_task.measure(request, draft, hub_id, say, foresee)
 
 
 def _keep(draft: Draft, status: str, reason: str) -> None:

@@ -1,7 +1,8 @@
 """Measurement, and reading it from its JSON file; bench.draft writes it.
 
 Format history
-    1  first version.
+    1  first version. Later records may hold `estimate["local"]`, the step predicted from a calibration, and the
+       calibration's own kinds of ceiling; earlier readers pass over both.
 
 A record holds the whole request, the environment, raw samples and the estimate made before the run; statistics
 and checks are computed when it is read.
@@ -74,10 +75,10 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """A rate measured on this machine just before the run.
+    """A rate measured on this machine.
 
     Attributes:
-        kind: matmul or bandwidth.
+        kind: matmul or bandwidth, just before the run; others as a calibration names them.
         value: FLOP/s or bytes/s, the median of the samples.
         dtype, shape: what ran.
         samples_s, work: raw times and the FLOP or bytes of one sample.

@@ -20,7 +20,15 @@ MEASURED_BY = ("bench.backend", "bench.callbacks", "bench.workloads")
 VECTORISED = ("estimators.step_time.lanes", "estimators.plan")
 """Where thousands of layouts are priced at once, with numpy."""
 
-READ_BY_REPORTS = ("bench.record", "bench.stats", "bench.bootstrap", "bench.comparable", "bench.comparison", "bench.noise")
+READ_BY_REPORTS = (
+    "bench.record",
+    "bench.stats",
+    "bench.bootstrap",
+    "bench.comparable",
+    "bench.comparison",
+    "bench.noise",
+    "bench.calibration",
+)
 """What reports may know of measurement: the records, and the statistics and verdicts that are computed when some are read."""
 
 

@@ -33,6 +33,7 @@ VERBS: dict[str, str] = {
     "show": "a model's operations, parameters and FLOP, row by row",
     "translate": "a published MFU or TFLOP/s in another tool's convention and peak",
     "check-claim": "what utilization a claimed training implies, where that stands, and whether physics allows it",
+    "calibrate": "measure what this machine reaches, keep it, and predict steps from it",
     "validate": "predicted step times against measured ones, shipped or your own: how far off, and how sure",
     "report": "tables from the records of earlier runs",
     "doctor": "what this machine lacks for a trustworthy measurement, what that costs, how to mend it",

@@ -17,6 +17,7 @@ from bench.cli import output
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `report`."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="records of `run`, or one record; searched with its subfolders")
+    parser.add_argument("--waterfall", action="store_true", help="explain each record's step part by part, where it was predicted")
     output.add_arguments(parser)
 
 
@@ -29,5 +30,10 @@ def run(args: argparse.Namespace) -> int:
         print("warning:", " ".join(problem.split()), file=sys.stderr)
     from reports.journey import details, num_failed, tables
 
-    output.emit(details(records[0]) if args.folder.is_file() else tables(records), args)
+    made = details(records[0]) if args.folder.is_file() else tables(records)
+    if args.waterfall:
+        from reports.views.waterfall import waterfall_table
+
+        made = [*made, *(waterfall_table(record) for record in records)]
+    output.emit(made, args)
     return 1 if num_failed(records) else 0

@@ -18,11 +18,14 @@ from bench import presets
 from bench.cli import output, run_repeats
 from bench.cli.arguments import count, length
 from bench.request import TASKS, Request
-from estimators.errors import BadValueError, SixndError, UnknownNameError
+from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
+from estimators.frozen import replace
 from estimators.units import parse_float
 
 if TYPE_CHECKING:
+    from bench.calibration import Calibration
     from bench.record import Measurement
+    from reports.table import Table
 
 DEFAULT_OUT = "runs"
 RECOMPUTE = ("none", "full")
@@ -87,6 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--days", type=count("days", maximum=10**9), metavar="NUM", help="days that a deep network looks back on")
     training.add_argument("--data", metavar="FILE", help="your own views.csv (date,views) or spam.csv; synthetic data otherwise")
     records = parser.add_argument_group("records")
+    records.add_argument(
+        "--waterfall", action="store_true", help="predict the step from this machine's calibration and explain it part by part"
+    )
     records.add_argument("--out", default=DEFAULT_OUT, metavar="FOLDER", help=f"where records go; {DEFAULT_OUT}/ by default")
     output.add_arguments(parser)
 
@@ -107,16 +113,43 @@ def run(args: argparse.Namespace) -> int:
     from reports.views.measured import tables
 
     try:
-        record = measure(request, hub_id=hub_id, out=Path(args.out), say=_say)
+        record = measure(request, hub_id=hub_id, out=Path(args.out), say=_say, calibration=_calibration(args))
     except Interrupted as stopped:
         if is_main() and stopped.record.phases:
             output.emit(tables(stopped.record), args)
         raise
     if not is_main():
         return 0
-    output.emit(tables(record), args)
+    output.emit([*tables(record), *_waterfalls(args, [record])], args)
     _say(f"record: {Path(args.out) / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
+
+
+def _calibration(args: argparse.Namespace) -> Calibration | None:
+    """This device's calibration where a waterfall is asked for.
+
+    Raises:
+        UnavailableError: there is none for this device, its threads and this torch.
+    """
+    if not args.waterfall:
+        return None
+    from bench import calibration
+    from bench.backend import device as devices
+
+    found = calibration.find(devices.choose(args.device).describe())
+    if found is None:
+        raise UnavailableError("--waterfall needs a calibration of this device, its threads and this torch: python -m bench calibrate")
+    return found
+
+
+def _waterfalls(args: argparse.Namespace, records: list[Measurement]) -> list[Table]:
+    """The waterfall of every record that has one."""
+    from reports.views.waterfall import waterfall_table
+
+    if not args.waterfall:
+        return []
+    made = [replace(waterfall_table(record), conditions=[record.request["model"]]) for record in records]
+    return [table for table in made if table.rows or len(records) == 1]
 
 
 def _say(text: str) -> None:
@@ -201,14 +234,14 @@ def _run_suite(args: argparse.Namespace) -> int:
     for name in suite.models:
         request, hub_id = _request(args, name)
         try:
-            records.append(measure(request, hub_id=hub_id, out=out, say=_say))
+            records.append(measure(request, hub_id=hub_id, out=out, say=_say, calibration=_calibration(args)))
         except SixndError as error:
             refused.append(f"{name}: {error}")
             _say(f"{name} was left out: {error}")
     if not is_main():
         return 0
     records += [estimate_only(name, tokens, records, out) for name, tokens in suite.estimated]
-    output.emit(journey.tables(records), args)
+    output.emit([*journey.tables(records), *_waterfalls(args, records)], args)
     for line in refused:
         print(f"error: {line}", file=sys.stderr)
     _say(f"records: {out}/")

@@ -9,7 +9,7 @@ from estimators import units
 from reports.rates import all_rates, floor_s, main_rates, works
 from reports.table import Column, Table, Value
 
-_CEILING = {"matmul": units.format_flop_rate, "bandwidth": units.format_byte_rate}
+_JUST_BEFORE = ("matmul", "bandwidth")
 
 
 def time_table(record: Measurement) -> Table:
@@ -57,7 +57,11 @@ def time_table(record: Measurement) -> Table:
 
 def _time_notes(record: Measurement) -> Iterator[str]:
     for c in record.ceilings:
-        yield f"{c.kind} ceiling {_CEILING[c.kind](c.value)}, measured just before ({c.dtype}, {c.shape})"
+        rate = (units.format_flop_rate if c.kind.startswith("matmul") else units.format_byte_rate)(c.value)
+        if c.kind in _JUST_BEFORE:
+            yield f"{c.kind} ceiling {rate}, measured just before ({c.dtype}, {c.shape})"
+        elif c.dtype == record.request.get("dtype") or not c.kind.startswith("matmul"):
+            yield f"{c.kind} {rate} by this device's calibration ({c.dtype}, {c.shape})"
     if record.estimate.get("peak_flop_per_s") is None:
         yield "No datasheet peak for this device: no MFU and no physics bound; the ceilings measured here stand in."
     if record.ceilings:

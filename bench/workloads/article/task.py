@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from bench.backend import device as devices
+from bench.backend.device import Device
 from bench.backend.routes import dense_counts, language_counts
 from bench.draft import Draft
 from bench.prediction import predict
@@ -19,10 +20,14 @@ from estimators.errors import BadValueError
 from estimators.hf_config import model_from_config
 
 Say = Callable[[str], None]
+Foresee = Callable[[Request, Device], None]
 
 
-def measure(request: Request, draft: Draft, say: Say) -> None:
+def measure(request: Request, draft: Draft, say: Say, foresee: Foresee | None = None) -> None:
     """Decide what is open, estimate, check, count, train; on ranks other than the main one only train.
+
+    Args:
+        foresee: predicts the decided request's step from a calibration.
 
     Raises:
         RequestError: the request cannot be met.
@@ -40,6 +45,8 @@ def measure(request: Request, draft: Draft, say: Say) -> None:
     )
     if article.is_main():
         _prepare(resolved, draft, say)
+        if foresee is not None:
+            foresee(dataclasses.replace(request, dtype=resolved.dtype), devices.choose(request.device))
     article.run(request, draft)
 
 

@@ -27,8 +27,11 @@ from estimators.hf_config import model_from_config, read_config
 Say = Callable[[str], None]
 
 
-def measure(request: Request, draft: Draft, hub_id: str | None, say: Say) -> None:
+def measure(request: Request, draft: Draft, hub_id: str | None, say: Say, foresee: Callable[[Request, Device], None] | None = None) -> None:
     """Decide what is open, estimate, check, count, load, run; every part goes into the draft.
+
+    Args:
+        foresee: predicts the decided request's step from a calibration.
 
     Raises:
         RequestError: the request cannot be met.
@@ -69,6 +72,8 @@ def measure(request: Request, draft: Draft, hub_id: str | None, say: Say) -> Non
     say("measuring this machine's matmul rate and memory bandwidth")
     add_ceilings(draft, device, dtype)
     add_observer_cost(draft, device, thorough.overhead_rounds)
+    if foresee is not None:
+        foresee(request, device)
     device.reset_peak()
     ids = inputs.token_ids(request, encoded, model.vocab, device.torch_device)
     with watched(draft, device, thorough.idle_s) as watch:

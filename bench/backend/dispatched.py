@@ -1,0 +1,239 @@
+"""The operators that a step dispatches, seen on tensors that have shapes and no memory.
+
+torch's fake tensors stand for tensors of the real device, so that the step chooses the kernels that it will choose
+there: on a CPU fused attention is fused, where the meta device falls back to plain products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map_only
+from torch.utils.flop_counter import flop_registry, shape_wrapper
+
+from bench.backend.flop_formulas import MENDED
+from estimators.frozen import replace
+from estimators.local_time import Piece
+
+SHORT = {
+    torch.float64: "fp64",
+    torch.float32: "fp32",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+    torch.int64: "int64",
+    torch.bool: "bool",
+}
+_PRODUCTS = frozenset({"mm", "addmm", "linear", "mv", "addmv", "dot", "convolution", "convolution_backward"})
+_ATTENTION = frozenset({"bmm", "baddbmm", "_softmax", "_safe_softmax", "_softmax_backward_data"})
+_WORKLESS = frozenset(
+    {"_unsafe_view", "lift_fresh", "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "_reshape_alias", "detach_"}
+)
+_GATHERS = frozenset({"embedding", "index", "gather", "index_select"})
+"""Read as much of their table as they return, wherever in it."""
+_LONGEST_KEY = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a tensor argument looks like; `cold` where it is not in the caches when its operator starts."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+    cold: bool
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its elements."""
+        return _numel(self.shape) * int(self.dtype.itemsize)
+
+    def __str__(self) -> str:
+        plain = self.strides == torch.empty(self.shape, device="meta").stride()
+        laid = "" if plain else f"/{','.join(map(str, self.strides))}"
+        return f"{SHORT.get(self.dtype, str(self.dtype))}[{','.join(map(str, self.shape))}{laid}]{'*' if self.cold else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One operator with one set of arguments: what a calibration can repeat.
+
+    Attributes:
+        operator: torch's overload; `args` and `kwargs` hold a Spec for every tensor.
+    """
+
+    operator: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    piece: Piece
+
+
+@dataclass(slots=True)
+class _Seen:
+    operator: Any
+    args: Any
+    kwargs: Any
+    ages: list[int | None]
+    out_bytes: int
+    flop: int
+    is_view: bool
+
+
+@dataclass(slots=True)
+class Watched:
+    """What `watching` saw."""
+
+    seen: list[_Seen] = field(default_factory=list)
+    touched_bytes: int = 0
+
+
+class _Watch(TorchDispatchMode):
+    """Notes every operator; of every input, how many bytes were touched since it was last in use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.result = Watched()
+        self._last: dict[int, int] = {}
+        self._alive: list[Any] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func.namespace == "prim":
+            return out
+        result, inputs = self.result, _tensors((args, kwargs))
+        outputs = _tensors(out)
+        view = func.is_view or _name(func) in _WORKLESS
+        ages = [result.touched_bytes - self._last[at] if (at := _place(t)) in self._last else None for t in inputs]
+        mended = MENDED.get(func._overloadpacket)
+        formula = shape_wrapper(mended) if mended else flop_registry.get(func._overloadpacket)
+        flop = 0 if formula is None else int(formula(*args, **(kwargs or {}), out_val=out))
+        out_bytes = sum(t.numel() * t.element_size() for t in outputs)
+        if not view:
+            result.touched_bytes += sum(t.numel() * t.element_size() for t in inputs) + out_bytes
+            for t in (*inputs, *outputs):
+                self._last[_place(t)] = result.touched_bytes
+                self._alive.append(t.untyped_storage())  # a storage's address must not be given out anew
+        described = tree_map_only(torch.Tensor, _plain, (args, kwargs or {}))
+        result.seen.append(_Seen(func, described[0], described[1], ages, out_bytes, flop, view))
+        return out
+
+
+def _plain(tensor: torch.Tensor) -> Spec:
+    return Spec(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, False)
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, torch.Tensor)]
+
+
+def _place(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _name(func: Any) -> str:
+    return str(func._overloadpacket).rpartition(".")[2]
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def calls_of(step: Callable[[], object], cache_bytes: int) -> list[Call]:
+    """The operators of one step, those with equal arguments together, in the order of their first call.
+
+    Args:
+        step: to be called inside `fake()` by whoever made its tensors there.
+        cache_bytes: what was touched longer ago than so many bytes is taken to have left the caches.
+    """
+    with _Watch() as watch:
+        step()
+    result = watch.result
+    merged: dict[str, Call] = {}
+    for seen in result.seen:
+        args, kwargs = _aged(seen, result.touched_bytes, cache_bytes)
+        call = _call(seen, args, kwargs)
+        before = merged.get(call.piece.key)
+        merged[call.piece.key] = call if before is None else _again(before)
+    return list(merged.values())
+
+
+def _aged(seen: _Seen, step_bytes: int, cache_bytes: int) -> tuple[Any, Any]:
+    """The arguments, each marked cold if more than the caches hold was touched since; first touches wait for a whole step."""
+    ages = iter(seen.ages)
+    stays = seen.is_view or _name(seen.operator) in _GATHERS
+
+    def aged(spec: Spec) -> Spec:
+        age = next(ages)
+        return Spec(spec.shape, spec.strides, spec.dtype, not stays and (step_bytes if age is None else age) > cache_bytes)
+
+    args, kwargs = tree_map_only(Spec, aged, (seen.args, seen.kwargs))
+    return args, kwargs
+
+
+def _again(call: Call) -> Call:
+    return Call(operator=call.operator, args=call.args, kwargs=call.kwargs, piece=replace(call.piece, count=call.piece.count + 1))
+
+
+def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    name = _name(seen.operator)
+    specs = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Spec)]
+    widest = max(specs, key=lambda spec: spec.num_bytes, default=None)
+    written = ", ".join(_argument(leaf) for leaf in tree_flatten((args, kwargs))[0])
+    overload = seen.operator._overloadname
+    piece = Piece(
+        key=f"{name}.{overload}({written})"[:_LONGEST_KEY],
+        kind=name,
+        group=_group(name, seen.is_view),
+        dtype=SHORT.get(widest.dtype, "other") if widest else "other",
+        mnk=_mnk(name, specs),
+        flop=seen.flop or _composite_flop(name, specs),
+        num_bytes=2 * seen.out_bytes if name in _GATHERS else sum(spec.num_bytes for spec in specs) + seen.out_bytes,
+        cold_bytes=sum(spec.num_bytes for spec in specs if spec.cold),
+    )
+    return Call(operator=seen.operator, args=args, kwargs=kwargs, piece=piece)
+
+
+def _argument(leaf: Any) -> str:
+    return str(leaf) if isinstance(leaf, (Spec, int, float, bool, str, type(None))) else str(leaf).replace("torch.", "")
+
+
+def _group(name: str, view: bool) -> str:
+    if view:
+        return "view"
+    if name in _PRODUCTS:
+        return "matmul"
+    return "attention" if name in _ATTENTION or "attention" in name else "memory"
+
+
+def _composite_flop(name: str, specs: list[Spec]) -> int:
+    """Of operators that inference does not take apart, which torch's counter has no formula for: 2 m n k; attention as if unmasked."""
+    if (mnk := _mnk(name, specs)) is not None:
+        return 2 * mnk[0] * mnk[1] * mnk[2]
+    if name == "scaled_dot_product_attention":
+        query, key, value = specs[:3]
+        return 2 * _numel(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+    return 0
+
+
+def _mnk(name: str, specs: list[Spec]) -> tuple[int, int, int] | None:
+    """Of x[m, k] · w[k, n], which addmm has after its bias; linear has w[n, k]."""
+    if name == "linear":
+        x, weight = specs[:2]
+        return _numel(x.shape[:-1]), weight.shape[0], weight.shape[1]
+    operands = {"mm": specs[:2], "addmm": specs[1:3]}.get(name, [])
+    if len(operands) != 2:
+        return None
+    (m, k), (_, n) = operands[0].shape, operands[1].shape
+    return m, n, k
+
+
+def fake() -> FakeTensorMode:
+    """The mode in which a step's model, inputs and step itself are made and run."""
+    return FakeTensorMode(allow_non_fake_inputs=True)

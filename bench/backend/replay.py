@@ -1,0 +1,139 @@
+"""Single operators repeated on real tensors: what each shape takes on this machine."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+from bench.backend.device import Device
+from bench.backend.dispatched import Call, Spec
+from bench.backend.random_data import drawn
+from bench.meters.clock import Clock
+
+LEAST_SAMPLE_S = 2e-4
+"""Calls shorter than this are repeated within one sample: a clock's own cost must not show."""
+MOST_COPIES = 64
+SLOW_S = 0.1
+"""Operators slower than this are timed once a round: their noise is small beside their time."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """One operator's samples so far, in seconds per call."""
+
+    call: Call
+    samples_s: list[float] = field(default_factory=list)
+    reason: str = ""
+
+
+def replay(calls: Sequence[Call], device: Device, *, cache_bytes: int, rounds: int, time_s: float) -> list[Replay]:
+    """Time each operator on its own, in several rounds over all of them, so that a busy moment does not fall on one alone.
+
+    Args:
+        cache_bytes: cold arguments are taken from so many copies that twice the caches would not hold them.
+        rounds: how often each has its turn.
+        time_s: for one operator in one round.
+    """
+    found = [Replay(call) for call in calls]
+    clock = device.clock()
+    with torch.no_grad(), _uncollected():
+        for turn in range(rounds):
+            for one in found if turn % 2 == 0 else reversed(found):
+                if not one.reason:
+                    _take(one, device, clock, cache_bytes, time_s)
+    return found
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection inside: it would fall on whichever operator is being timed."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _take(one: Replay, device: Device, clock: Clock, cache_bytes: int, time_s: float) -> None:
+    call = one.call
+    copies = 1
+    if call.piece.cold_bytes:
+        room = device.memory_available_bytes() // 4
+        copies = max(1, min(MOST_COPIES, math.ceil(2 * cache_bytes / call.piece.cold_bytes), room // call.piece.cold_bytes))
+    try:
+        sets = _arguments(call, copies, device)
+        operator = call.operator
+        operator(*sets[0][0], **sets[0][1])
+        once_s = max(1e-7, clock.time(lambda: operator(*sets[-1][0], **sets[-1][1])))
+    except Exception as error:  # an operator may refuse drawn arguments in any way; a curve stands in, and the record says so
+        one.reason = f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
+        return
+    calls = max(1, math.ceil(LEAST_SAMPLE_S / once_s))
+    start, at = clock.now(), 0
+
+    def several() -> None:
+        nonlocal at
+        for _ in range(calls):
+            args, kwargs = sets[at % copies]
+            operator(*args, **kwargs)
+            at += 1
+
+    taken, least = 0, 3 if once_s < SLOW_S else 1
+    while taken < least or clock.now() - start < time_s:
+        one.samples_s.append(clock.time(several) / calls)
+        taken += 1
+
+
+def _arguments(call: Call, copies: int, device: Device) -> list[tuple[Any, Any]]:
+    """Argument sets that differ in their cold tensors and share the rest."""
+    shared: dict[int, torch.Tensor] = {}
+    bound = _index_bound(call)
+    sets = []
+    for _ in range(copies):
+        position = 0
+
+        def real(spec: Spec) -> torch.Tensor:
+            nonlocal position
+            position += 1
+            if spec.cold:
+                return _tensor(spec, device, bound)
+            if position not in shared:
+                shared[position] = _tensor(spec, device, bound)
+            return shared[position]
+
+        sets.append(tree_map_only(Spec, real, (call.args, call.kwargs)))
+    return sets
+
+
+def _index_bound(call: Call) -> int:
+    """Indices stay below the smallest first or last side of what they may point into."""
+    wide = [spec for spec in _specs(call) if spec.dtype.is_floating_point and spec.shape]
+    sides = [spec.shape[0] if "embedding" in call.piece.kind or call.piece.kind == "index" else spec.shape[-1] for spec in wide]
+    numbers = [a for a in call.args if isinstance(a, int) and not isinstance(a, bool) and a > 1]
+    return max(1, min(sides + numbers, default=1))
+
+
+def _specs(call: Call) -> list[Spec]:
+    return [leaf for leaf in tree_flatten((call.args, call.kwargs))[0] if isinstance(leaf, Spec)]
+
+
+def _tensor(spec: Spec, device: Device, bound: int) -> torch.Tensor:
+    place = device.torch_device
+    room = 1 + sum((size - 1) * stride for size, stride in zip(spec.shape, spec.strides, strict=True) if size > 0)
+    if spec.dtype.is_floating_point:
+        flat = drawn(room, dtype=spec.dtype, device=place)
+    elif spec.dtype == torch.bool:
+        flat = torch.ones(room, dtype=torch.bool, device=place)
+    else:
+        flat = torch.randint(0, bound, (room,), dtype=spec.dtype, device=place)
+    return flat.as_strided(spec.shape, spec.strides)

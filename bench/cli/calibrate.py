@@ -1,0 +1,70 @@
+"""Measure what this machine reaches, keep it, and predict steps from it.
+
+python -m bench calibrate
+python -m bench calibrate --model gpt2 --quick
+python -m bench calibrate --check
+
+Rates of matrix products by shape and dtype, attention, memory, element-wise operators, optimizers, launches, and what the
+host costs. Calibrations lie in sixnd/calibrations/ of the user's data folder ($XDG_DATA_HOME, else ~/.local/share), one per
+device, number of threads and version of torch, and are found again by that; `run --waterfall` predicts from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.cli import output
+
+MARK_FRACTION = 0.1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `calibrate`."""
+    parser.add_argument("--model", metavar="NAME", help="time this model's own operators as well: prefill, decode, training step")
+    parser.add_argument("--quick", action="store_true", help="fewer shapes and samples: a minute instead of several")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; the first CUDA device if there is one, else the CPU")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write the calibration there instead of the user's data folder")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help=f"predict the article's models, GPT-2 and slices of Phi-2, then measure them; 1 if the median error is above "
+        f"{100 * MARK_FRACTION:.0f} %%",
+    )
+    parser.add_argument("--only", metavar="TEXT", help="of the check, the workloads whose name holds this")
+    parser.add_argument(
+        "--records", metavar="FOLDER", type=Path, default=Path("runs"), help="where the check's records go; runs/ by default"
+    )
+    output.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate, or with --check take the calibration that there is, predict and measure."""
+    from bench import calibration as calibrations
+    from bench.backend import device as devices
+    from bench.cli.run import _say
+    from bench.workloads.here import calibrating
+    from reports.views import here
+
+    device = devices.choose(args.device)
+    path = args.out or calibrations.path_for(device.describe())
+    found = calibrations.read(path) if args.check and path.exists() else None
+    if found is None:
+        found = calibrating.calibrate(device, quick=args.quick, say=_say)
+        calibrations.write(found, path)
+    if args.model:
+        found = calibrating.with_model(found, args.model, device, say=_say)
+        calibrations.write(found, path)
+    if not args.check:
+        output.emit(here.calibration_tables(found), args)
+        _say(f"calibration: {path}")
+        return 0
+    from bench.workloads.here.checking import cases, check
+
+    args.records.mkdir(parents=True, exist_ok=True)
+    chosen = [case for case in cases(str(device.torch_device), args.quick) if (args.only or "") in case.name]
+    checked = list(check(chosen, device, found, out=args.records, say=_say))
+    rows = [here.Row(name=one.name, foreseen=one.foreseen, record=one.record, reason=one.reason) for one in checked]
+    output.emit(here.check_tables(rows, MARK_FRACTION), args)
+    error = here.median_error(rows)
+    return 0 if error is not None and error <= MARK_FRACTION else 1

@@ -1,0 +1,151 @@
+"""The residual, explained: from the physics bound to the measured step, in named parts that sum to it."""
+
+from __future__ import annotations
+
+import math
+
+from bench import stats
+from bench.record import Measurement
+from estimators.frozen import frozen
+from reports.rates import rates
+
+UNEXPLAINED = "unexplained"
+
+
+@frozen
+class Part:
+    """One step of the waterfall.
+
+    Attributes:
+        seconds_s: what it adds; None where it is not known, and then `reason` says why. Only `unexplained` may be negative.
+        tag: measured, derived, estimated or unavailable.
+        reason: how it was had, or why it was not.
+        advice: what to do about it.
+        profiled_s: what torch's profiler measured of the whole class, where it ran.
+    """
+
+    name: str
+    seconds_s: float | None
+    tag: str
+    reason: str = ""
+    advice: str = ""
+    profiled_s: float | None = None
+
+
+@frozen
+class Waterfall:
+    """A step and its parts.
+
+    Attributes:
+        whole_s: the median step, with the wait for its data where that was timed.
+        parts: they sum to `whole_s`.
+    """
+
+    phase: str
+    whole_s: float
+    parts: tuple[Part, ...]
+
+    @property
+    def largest(self) -> Part:
+        """The part beside the bound that adds, or takes, the most."""
+        return max(self.parts[1:], key=lambda part: abs(part.seconds_s or 0.0))
+
+
+ADVICE = {
+    "matmul": "give products more rows (a larger --batch), or a dtype that the device multiplies faster (--dtype bf16)",
+    "attention": "use a fused kernel (--attn sdpa, without dropout), or shorter sequences",
+    "memory": "fuse element-wise operators (--compile)",
+    "optimizer": "spread the update over more tokens (a larger --batch), or take a fused or leaner optimizer (sgd)",
+    "host": "give each operator more work (a larger --batch), or issue fewer of them (--compile)",
+    "data": "prepare batches ahead, in workers of their own",
+    "padding": "pack sequences, or sort them by length",
+    "throttling": "raise the power limit or the cooling, or compare only runs at equal clocks",
+    UNEXPLAINED: "calibrate anew on a quiet machine (python -m bench calibrate), and look for other programs",
+}
+NAMES = {
+    "matmul": "matrix products, above the bound",
+    "attention": "attention",
+    "memory": "memory-bound operators",
+    "optimizer": "optimizer",
+    "host": "launches and host",
+}
+_COVERED_FIRST = ("matmul", "attention", "optimizer", "memory")
+"""Whose time the physics bound is part of, in this order: it holds their FLOP, or the bytes of their weights."""
+
+
+def waterfall(record: Measurement) -> Waterfall | None:
+    """The waterfall of a record's step; None where the step was not predicted from a calibration, or not timed.
+
+    The bound is that of the datasheet, else of the rates measured just before, and never more than the step itself. The parts
+    above it are the calibration's predictions, less what the bound holds already. What is left is unexplained.
+    """
+    said = record.estimate.get("local")
+    phase = record.phase(said["phase"]) if said else None
+    reached = rates(record, phase) if phase and phase.samples_s else None
+    if not said or phase is None or reached is None:
+        return None
+    step_s = stats.median(phase.samples_s)
+    wait = _data_wait(record, step_s)
+    bound_s = reached.work.bound_s if reached.work.bound_s is not None else reached.floor_s
+    throttling = _throttling(record, step_s)
+    predicted = dict(said["parts_s"])
+    covered = min(bound_s or 0.0, step_s, math.fsum(predicted[name] for name in _COVERED_FIRST))
+    profiled = said.get("profiled_s") or {}
+    parts = [Part(name="physics bound", seconds_s=covered, tag="derived", reason=_bound_reason(reached.work.bound_s, bound_s, covered))]
+    left = covered
+    for name in (*_COVERED_FIRST, "host"):
+        held = min(left, predicted[name]) if name in _COVERED_FIRST else 0.0
+        left -= held
+        parts.append(
+            Part(
+                name=NAMES[name],
+                seconds_s=predicted[name] - held,
+                tag="estimated",
+                reason="from the calibration" + (", less the bound's share" if held else ""),
+                advice=ADVICE[name],
+                profiled_s=profiled.get(name),
+            )
+        )
+    padding = Part(name="padding", seconds_s=0.0, tag="counted", reason="every row is full", advice=ADVICE["padding"])
+    parts += [wait, padding, throttling]
+    whole_s = step_s + (wait.seconds_s or 0.0)
+    rest = whole_s - math.fsum(part.seconds_s or 0.0 for part in parts)
+    parts.append(Part(name=UNEXPLAINED, seconds_s=rest, tag="derived", reason="what is left", advice=ADVICE[UNEXPLAINED]))
+    return Waterfall(phase=phase.name, whole_s=whole_s, parts=tuple(parts))
+
+
+def _bound_reason(datasheet_s: float | None, bound_s: float | None, covered_s: float) -> str:
+    if bound_s is None:
+        return "neither a datasheet nor a measured ceiling"
+    source = "datasheet" if datasheet_s is not None else "at the rates measured just before"
+    return source if covered_s == bound_s else f"{source}, cut to what its operators take"
+
+
+def _data_wait(record: Measurement, step_s: float) -> Part:
+    """Seconds per step that an epoch takes beyond its steps."""
+    epoch, step = record.phase("epoch"), record.phase("train_step")
+    name, advice = "data wait", ADVICE["data"]
+    if epoch is None and "num_samples" not in record.proof:
+        return Part(name=name, seconds_s=0.0, tag="derived", reason="one input, on the device beforehand", advice=advice)
+    if epoch is None or step is None or not epoch.samples_s:
+        return Part(name=name, seconds_s=None, tag="unavailable", reason="no epoch was completed", advice=advice)
+    per_epoch = epoch.items_per_sample / step.items_per_sample
+    wait_s = max(0.0, stats.median(epoch.samples_s) / per_epoch - step_s)
+    return Part(name=name, seconds_s=wait_s, tag="measured", reason="an epoch's time beyond its steps", advice=advice)
+
+
+def _throttling(record: Measurement, step_s: float) -> Part:
+    """Seconds that a lower clock cost: the share of looks that found it held down, times how far the mean is below the highest."""
+    held, mean, most = (record.power.get(name) for name in ("throttled_fraction", "mean_sm_clock_hz", "max_sm_clock_hz"))
+    advice = ADVICE["throttling"]
+    if held is None:
+        reason = record.unavailable.get("throttled_fraction") or record.unavailable.get("slowdowns") or "no clock was read on this device"
+        return Part(name="throttling", seconds_s=None, tag="unavailable", reason=reason, advice=advice)
+    if held == 0:
+        return Part(name="throttling", seconds_s=0.0, tag="measured", reason="the clock was never held down", advice=advice)
+    if not mean or not most:
+        reason = f"held down in {100 * held:.0f} % of the looks; by how much is not known"
+        return Part(name="throttling", seconds_s=None, tag="unavailable", reason=reason, advice=advice)
+    return Part(
+        name="throttling", seconds_s=step_s * (1 - mean / most), tag="derived", reason="mean clock under the highest", advice=advice
+    )

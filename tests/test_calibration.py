@@ -1,0 +1,105 @@
+"""A calibration's file: found again by the device's identity, whole or not at all, and refused with one line when it is not one."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import calibration as calibrations
+from bench.calibration import Calibration, Entry, Reference, local
+from bench.record import Ceiling
+from estimators.errors import BadRecordError, UnavailableError
+from estimators.local_time import HOST_MODES, Piece
+
+DEVICE = {"kind": "cpu", "name": "Some CPU @ 2 GHz", "uuid": None, "num_threads": 2, "torch": "2.0", "cpu_capability": "AVX2"}
+
+
+def entry(key: str, seconds_s: float, role: str = "curve", **fields: object) -> Entry:
+    made = {"kind": "add", "group": "memory", "dtype": "fp32", "num_bytes": 100, "flop": 0}
+    return Entry(key=key, role=role, samples_s=(seconds_s, seconds_s, 9.0), **(made | fields))  # type: ignore[arg-type]
+
+
+def whole() -> Calibration:
+    references = [
+        Reference(mode=mode, num_ops=ops, work_s=1e-3, samples_s=(1e-3 + 1e-4 + ops * 1e-6,) * 3)
+        for mode in HOST_MODES
+        for ops in (100, 500)
+    ]
+    return Calibration(
+        created_utc="2026-01-01T00:00:00+00:00",
+        device=DEVICE,
+        ceilings=(Ceiling(kind="copy", value=1e10, dtype="fp32", shape="", samples_s=(1.0,), work=10**10),),
+        entries=(entry("small", 1e-6), entry("large", 1e-4, num_bytes=10_000), entry("mine", 5e-6, "own", num_bytes=1000)),
+        references=tuple(references),
+        op_s=1e-6,
+    )
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "calibration.json"
+    calibrations.write(whole(), path)
+    assert calibrations.read(path) == whole()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_it_is_found_by_what_the_speed_hangs_on(tmp_path: Path) -> None:
+    calibrations.write(whole(), calibrations.path_for(DEVICE, tmp_path))
+    assert calibrations.find({**DEVICE, "memory_total_bytes": 5}, tmp_path) == whole()
+    for changed in ({"num_threads": 1}, {"torch": "2.1"}, {"name": "Another"}, {"uuid": "GPU-1"}, {"cpu_capability": "AVX512"}):
+        assert calibrations.find(DEVICE | changed, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("/data", Path("/data")), ("", Path.home() / ".local/share"), ("rel", Path.home() / ".local/share")]
+)
+def test_the_folder_follows_the_xdg_rules(given: str, expected: Path) -> None:
+    assert calibrations.folder({"XDG_DATA_HOME": given}) == expected / "sixnd" / "calibrations"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is no calibration"),
+        (json.dumps({"format": 2, "device": {}, "entries": [], "references": []}), "has calibration format 2"),
+        (json.dumps({"format": 1, "device": {}, "entries": [{"key": 1}], "references": []}), "is damaged"),
+    ],
+)
+def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(text)
+    with pytest.raises(BadRecordError, match=complaint):
+        calibrations.read(path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnavailableError, match="cannot write the calibration"):
+        calibrations.write(whole(), tmp_path / "file" / "c.json")
+
+
+def test_medians_curves_and_the_line_of_the_host_are_those_worked_by_hand() -> None:
+    known = local(whole())
+    assert known.curves == {("add", "fp32"): ((100.0, 1e-6), (10_000.0, 1e-4))}
+    for mode in HOST_MODES:
+        assert known.hosts[mode].per_op_s == pytest.approx(1e-6)
+        assert known.hosts[mode].fixed_s == pytest.approx(1e-4)
+
+
+def test_a_models_own_shapes_count_only_where_they_are_asked_for() -> None:
+    mine = Piece(key="mine", kind="add", group="memory", dtype="fp32", num_bytes=1000)
+    assert local(whole()).seconds(mine) == (5e-6, "exact")
+    assert local(whole(), own=False).seconds(mine) == (pytest.approx(1e-5), "interpolated")
+
+
+def test_entries_of_the_same_key_are_replaced() -> None:
+    again = whole().with_entries([entry("mine", 7e-6, "own", num_bytes=1000)])
+    assert [e.seconds_s for e in again.entries if e.key == "mine"] == [7e-6]
+    assert len(again.entries) == 3
+
+
+@pytest.mark.parametrize("missing", ["ceilings", "references"])
+def test_a_calibration_that_lacks_a_part_predicts_nothing(missing: str) -> None:
+    with pytest.raises(BadRecordError, match="make it anew"):
+        local(dataclasses.replace(whole(), **{missing: ()}))

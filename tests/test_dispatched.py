@@ -1,0 +1,122 @@
+"""Operators seen without memory and repeated on real tensors: counts by hand, and shapes as they were."""
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+import torch
+from scripted_clock import ScriptedClock
+from tiny import asked
+from torch.nn import functional
+
+from bench.backend import optimizers, sustained, zoo
+from bench.backend.device import choose
+from bench.backend.dispatched import Call, calls_of, fake
+from bench.backend.replay import replay
+from bench.workloads.here import own
+from estimators.estimate import estimate
+from estimators.hf_config import model_from_config
+from estimators.spec import Case, Workload
+
+CPU = choose("cpu")
+
+
+def traced(cache_bytes: int = 2**40) -> dict[str, Call]:
+    with fake():
+        x, weight = torch.empty(4, 8), torch.empty(16, 8)
+
+        def step() -> None:
+            with torch.inference_mode():
+                h = functional.linear(x, weight)
+                for _ in range(3):
+                    h = h + 1.0
+                h.view(-1)
+
+        return {call.piece.kind: call for call in calls_of(step, cache_bytes)}
+
+
+def test_a_product_of_known_size_has_its_flop_bytes_and_shape() -> None:
+    piece = traced()["linear"].piece
+    assert (piece.mnk, piece.flop, piece.count, piece.group) == ((4, 16, 8), 2 * 4 * 16 * 8, 1, "matmul")
+    assert piece.num_bytes == 4 * (4 * 8 + 16 * 8 + 4 * 16)
+
+
+def test_equal_operators_are_counted_together_and_views_cost_the_host_alone() -> None:
+    calls = traced()
+    assert (calls["add"].piece.count, calls["add"].piece.group) == (3, "memory")
+    assert calls["view"].piece.group == "view"
+
+
+def test_what_was_touched_longer_ago_than_the_caches_reach_is_cold() -> None:
+    assert traced(2**40)["linear"].piece.cold_bytes == 0
+    assert traced(0)["linear"].piece.cold_bytes == 4 * (4 * 8 + 16 * 8)
+    # the product's output is 256 bytes and in use again at once
+    assert traced(300)["add"].piece.cold_bytes == 0
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("task", ["prefill", "decode", "train"])
+def test_the_products_of_a_step_are_those_of_the_op_table(family: str, task: str) -> None:
+    request = asked(family, task, batch=2, seq_len=8, new_tokens=3, dtype="fp32")
+    calls, updates = own.work(request, 2**40)
+    model = model_from_config(request.config, "tiny")
+    context = 8 + (request.new_tokens or 0) // 2 if task == "decode" else 0
+    workload = Workload(phase=task, batch=2, seq_len=1 if task == "decode" else 8, context_len=context, dtype="fp32")  # type: ignore[arg-type]
+    said = estimate(Case(model=model, workload=workload))
+    products = sum(call.piece.count * call.piece.flop for call in calls if call.piece.group in ("matmul", "attention"))
+    assert products == said.flop["full"]
+    tensors = sum(update.count for update in updates)
+    params = sum(update.count * update.num_bytes // optimizers.BYTES_PER_PARAM[update.kind] for update in updates)
+    assert (params, tensors > 0) == ((said.params, True) if task == "train" else (0, False))
+
+
+def test_every_operator_of_a_training_step_can_be_repeated() -> None:
+    calls, _ = own.work(asked("gpt2", "train", batch=1, seq_len=8, dtype="fp32"), 2**40)
+    found = replay([c for c in calls if c.piece.group != "view"], CPU, cache_bytes=0, rounds=1, time_s=0)
+    assert {one.call.piece.key: one.reason for one in found if one.reason} == {}
+    assert all(len(one.samples_s) >= 1 and min(one.samples_s) > 0 for one in found)
+
+
+def test_an_operator_that_refuses_its_arguments_is_left_out_with_the_reason() -> None:
+    call = traced()["linear"]
+    broken = Call(operator=call.operator, args=call.args[:1], kwargs={}, piece=call.piece)
+    (one,) = replay([broken], CPU, cache_bytes=0, rounds=1, time_s=0)
+    assert one.samples_s == []
+    assert "missing" in one.reason
+
+
+def test_the_general_grid_is_complete_and_has_fused_attention_both_ways() -> None:
+    grid = zoo.products("quick", "fp32")
+    assert {call.piece.mnk for call in grid} == set(itertools.product(*zoo.GRID["quick"]))
+    kinds = {call.piece.kind for call in zoo.attention("whole", "fp32")}
+    assert any("backward" in kind for kind in kinds)
+    assert "scaled_dot_product_attention" in kinds
+    element_wise = {call.piece.kind for call in zoo.element_wise("quick", "bf16")}
+    assert {"native_layer_norm", "native_layer_norm_backward", "gelu_backward", "_log_softmax", "embedding_dense_backward"} <= element_wise
+
+
+def test_an_optimizer_is_timed_per_tensor() -> None:
+    taken = optimizers.sample(16, "adamw", CPU, cache_bytes=0, num_steps=3)
+    assert len(taken) == 3
+    assert min(taken) > 0
+
+
+class Throttling(ScriptedClock):
+    """A device that multiplies in 10 ms at first and in 20 ms after half a second of work."""
+
+    def __init__(self) -> None:
+        super().__init__(itertools.repeat(0.0))
+
+    def time(self, step) -> float:  # type: ignore[no-untyped-def]
+        taken = 0.01 if self._at_s < 0.5 else 0.02
+        self._at_s += taken
+        return taken
+
+
+def test_a_device_that_throttles_has_a_burst_above_what_it_sustains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sustained.SIDE, "cpu", 8)
+    monkeypatch.setattr(sustained, "REST_S", 0.0)
+    device = SimpleNamespace(kind="cpu", torch_device=torch.device("cpu"), clock=Throttling, synchronize=lambda: None)
+    burst, lasting = sustained.matmul_rates(device, "fp32", 3.0)  # type: ignore[arg-type]
+    assert (burst.value, lasting.value) == (2 * 8**3 / 0.01, 2 * 8**3 / 0.02)
+    assert (burst.kind, lasting.kind) == ("matmul burst", "matmul sustained")

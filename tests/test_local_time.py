@@ -1,0 +1,103 @@
+"""Time on a calibrated machine: interpolation by hand, sums by hand, and nothing beyond the range in silence."""
+
+import math
+
+import pytest
+
+from estimators.local_time import HOST_MODES, Host, Local, Piece, predict
+from estimators.shape_grid import Grid, along
+
+LINES = (1, 16, 256)
+RATE_FLOP_PER_S, LAUNCH_S = 1e11, 0.0
+
+
+def ideal(m: int, n: int, k: int) -> float:
+    """A machine without launch cost: 2 m n k over its rate."""
+    return 2 * m * n * k / RATE_FLOP_PER_S
+
+
+GRID = Grid(ms=LINES, ns=LINES, ks=LINES, seconds_s={(m, n, k): ideal(m, n, k) for m in LINES for n in LINES for k in LINES})
+
+
+def machine(**changes: object) -> Local:
+    made: dict[str, object] = {
+        "exact": {"add[8]": 3e-6},
+        "grids": {"fp32": GRID},
+        "curves": {("add", "fp32"): ((100.0, 1e-6), (10_000.0, 1e-4))},
+        "bytes_per_s": 1e9,
+        "op_s": 1e-6,
+        "hosts": dict.fromkeys(HOST_MODES, Host(fixed_s=1e-3, per_op_s=1e-6)),
+    }
+    return Local(**(made | changes))  # type: ignore[arg-type]
+
+
+def piece(**fields: object) -> Piece:
+    return Piece(**({"key": "k", "kind": "add", "group": "memory", "dtype": "fp32"} | fields))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mnk", [(1, 1, 1), (4, 4, 4), (3, 50, 200), (256, 256, 256), (16, 2, 77)])
+def test_a_constant_rate_is_interpolated_exactly(mnk: tuple[int, int, int]) -> None:
+    seconds, inside = GRID.seconds(mnk)
+    assert inside
+    assert math.isclose(seconds, ideal(*mnk), rel_tol=1e-12)  # log time is linear in log size, so the logarithms are exact
+
+
+@pytest.mark.parametrize("mnk", [(512, 16, 16), (16, 1024, 16), (16, 16, 4096)])
+def test_beyond_the_grid_the_edge_rate_goes_on_and_it_is_said(mnk: tuple[int, int, int]) -> None:
+    seconds, inside = GRID.seconds(mnk)
+    assert not inside
+    assert math.isclose(seconds, ideal(*mnk), rel_tol=1e-12)
+
+
+def test_a_curve_is_straight_in_both_logarithms_and_says_where_it_ends() -> None:
+    curve = ((10.0, 2.0), (1000.0, 8.0))
+    assert along(curve, 100.0) == (pytest.approx(4.0), True)  # the geometric mean of 2 and 8, half way in log size
+    assert along(curve, 5.0) == (2.0, False)
+    assert along(curve, 4000.0) == (32.0, False)
+    assert along(curve, 10.0) == (2.0, True)
+
+
+def test_each_operator_says_how_its_time_was_had() -> None:
+    local = machine()
+    product = piece(group="matmul", kind="mm", mnk=(4, 4, 4))
+    assert local.seconds(piece(key="add[8]")) == (3e-6, "exact")
+    assert local.seconds(product)[1] == "interpolated"
+    assert local.seconds(piece(group="matmul", kind="mm", mnk=(1024, 4, 4)))[1] == "extrapolated"
+    assert local.seconds(piece(num_bytes=1000)) == (pytest.approx(1e-5), "interpolated")
+    assert local.seconds(piece(num_bytes=10)) == (1e-6, "extrapolated")
+    assert local.seconds(piece(kind="unheard_of", num_bytes=1000)) == (pytest.approx(1e-6 + 1e-6), "stand-in")
+    assert local.seconds(piece(group="view")) == (0.0, "free")
+
+
+def test_a_prediction_is_the_sum_of_its_parts_by_hand() -> None:
+    pieces = [
+        piece(key="add[8]", count=10),
+        piece(key="mm", group="matmul", kind="mm", mnk=(16, 16, 16), count=2),
+        piece(key="adamw", group="optimizer", kind="adamw", num_bytes=1000),
+        piece(key="view", group="view", kind="view", count=7),
+    ]
+    found = predict(pieces, machine(), "forward")
+    product_s = 2 * 2 * 16**3 / RATE_FLOP_PER_S
+    assert found.num_ops == 20
+    assert found.parts_s == {
+        "matmul": pytest.approx(product_s),
+        "attention": 0.0,
+        "memory": pytest.approx(3e-5),
+        "optimizer": pytest.approx(1e-6 + 1e-6),
+        "host": pytest.approx(1e-3 + 20e-6),
+    }
+    assert found.seconds_s == pytest.approx(math.fsum(found.parts_s.values()))
+    assert sum(found.basis_fraction.values()) == pytest.approx(1.0)
+    assert found.weakest == ("adamw", "mm")
+
+
+def test_what_lies_beyond_the_calibration_is_never_passed_over() -> None:
+    inside = predict([piece(num_bytes=1000)], machine(), "forward")
+    beyond = predict([piece(num_bytes=1000), piece(key="far", num_bytes=10**7)], machine(), "forward")
+    assert inside.extrapolated_fraction == 0
+    assert beyond.extrapolated_fraction > 0.9
+    assert beyond.weakest[0] == "far"
+
+
+def test_a_machine_without_the_dtype_falls_back_and_says_so() -> None:
+    assert machine(grids={}).seconds(piece(group="matmul", kind="mm", mnk=(4, 4, 4), num_bytes=100))[1] == "stand-in"

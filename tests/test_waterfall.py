@@ -1,0 +1,102 @@
+"""The waterfall: its parts sum to the step, the rest is named, and one sentence says what to do."""
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import tiny
+
+from bench.record import Measurement, Phase
+from reports.views.waterfall import sentence, waterfall_table
+from reports.waterfall import UNEXPLAINED, waterfall
+
+
+def record(task: str = "prefill", *, parts: dict[str, float] | None = None, **changes: Any) -> Measurement:
+    """A record of steps of one second, predicted from a calibration in the given parts."""
+    made = tiny.record(task)
+    predicted = {"matmul": 0.3, "attention": 0.1, "memory": 0.2, "optimizer": 0.0, "host": 0.25} | (parts or {})
+    local = {
+        "phase": {"train": "train_step"}.get(task, task),
+        "seconds_s": math.fsum(predicted.values()),
+        "parts_s": predicted,
+        "num_ops": 100,
+        "basis_fraction": {"exact": 0.9, "extrapolated": 0.1},
+        "weakest": ["mm(...)"],
+    }
+    return dataclasses.replace(made, estimate=made.estimate | {"local": local}, **changes)
+
+
+def by_name(made: Measurement) -> dict[str, Any]:
+    found = waterfall(made)
+    assert found is not None
+    return {part.name: part for part in found.parts}
+
+
+@pytest.mark.parametrize("task", ["prefill", "decode", "train"])
+def test_the_parts_sum_to_the_step(task: str) -> None:
+    found = waterfall(record(task))
+    assert found is not None
+    assert found.whole_s == pytest.approx(1.0)
+    assert math.fsum(part.seconds_s or 0 for part in found.parts) == pytest.approx(found.whole_s)
+
+
+def test_the_bound_is_not_counted_twice() -> None:
+    parts = by_name(record())
+    bound = parts["physics bound"].seconds_s
+    assert 0 < bound < 0.3
+    assert parts["matrix products, above the bound"].seconds_s == pytest.approx(0.3 - bound)
+    assert parts[UNEXPLAINED].seconds_s == pytest.approx(1 - 0.85)
+
+
+def test_a_step_that_beats_its_prediction_leaves_a_negative_rest_that_is_said() -> None:
+    made = record(parts={"memory": 0.9})
+    found = waterfall(made)
+    assert found is not None
+    assert by_name(made)[UNEXPLAINED].seconds_s == pytest.approx(-0.55)
+    assert "more than the step took" not in sentence(found)  # memory is still the largest
+    assert "more than the step took" in sentence(waterfall(record(parts={"memory": 0.5, "host": 0.5, "attention": 0.7, "matmul": 0.9})))  # type: ignore[arg-type]
+
+
+def test_the_largest_part_gets_the_advice() -> None:
+    host = waterfall(record(parts={"host": 0.4}))
+    assert host is not None
+    assert host.largest.name == "launches and host"
+    assert "--compile" in sentence(host)
+
+
+def test_the_wait_for_data_is_an_epoch_beyond_its_steps() -> None:
+    made = record("train")
+    epoch = Phase(name="epoch", samples_s=(15.0,), items_per_sample=10 * made.phases[-1].items_per_sample)
+    with_epoch = dataclasses.replace(made, phases=(epoch, *made.phases))
+    assert by_name(with_epoch)["data wait"].seconds_s == pytest.approx(0.5)
+    found = waterfall(with_epoch)
+    assert found is not None
+    assert found.whole_s == pytest.approx(1.5)
+
+
+def test_a_throttled_window_is_a_part_and_an_unread_clock_is_unavailable() -> None:
+    unread = by_name(record())["throttling"]
+    assert (unread.seconds_s, unread.tag) == (None, "unavailable")
+    assert unread.reason
+    clean = by_name(record(power={"throttled_fraction": 0.0}))["throttling"]
+    assert (clean.seconds_s, clean.tag) == (0.0, "measured")
+    held = by_name(record(power={"throttled_fraction": 0.5, "mean_sm_clock_hz": 9e8, "max_sm_clock_hz": 1.2e9}))["throttling"]
+    assert held.seconds_s == pytest.approx(0.25)
+    unknown = by_name(record(power={"throttled_fraction": 0.5}))["throttling"]
+    assert unknown.seconds_s is None
+    assert "50 %" in unknown.reason
+
+
+def test_a_record_without_a_prediction_has_no_waterfall_and_says_what_to_do() -> None:
+    table = waterfall_table(tiny.record("prefill"))
+    assert not table.rows
+    assert "--waterfall" in table.notes[0]
+
+
+def test_the_table_ends_at_the_measured_step_and_names_what_was_extrapolated() -> None:
+    table = waterfall_table(record())
+    assert table.rows[-1]["part"] == "measured"
+    assert table.rows[-2]["part"] == UNEXPLAINED
+    assert table.rows[-2]["reached_s"] == pytest.approx(table.rows[-1]["seconds_s"])
+    assert any("10.0 %" in note and "mm(...)" in note for note in table.notes)
