@@ -137,6 +137,8 @@ LIGHT = [
     "list models",
     "list hardware",
     "run --help",
+    "compare results/cpu-amd-epyc results/cpu-amd-epyc",
+    "selftest --help",
 ]
 
 
