@@ -6,6 +6,7 @@ there: on a CPU fused attention is fused, where the meta device falls back to pl
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,12 +41,18 @@ _LONGEST_KEY = 400
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a tensor argument looks like; `cold` where it is not in the caches when its operator starts."""
+    """What a tensor argument looks like.
+
+    Attributes:
+        cold: whether it is not in the caches when its operator starts.
+        trained: whether it is a parameter that asks for a gradient; torch folds products by such a matrix and not by others.
+    """
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: torch.dtype
     cold: bool
+    trained: bool = False
 
     @property
     def num_bytes(self) -> int:
@@ -55,7 +62,8 @@ class Spec:
     def __str__(self) -> str:
         plain = self.strides == torch.empty(self.shape, device="meta").stride()
         laid = "" if plain else f"/{','.join(map(str, self.strides))}"
-        return f"{SHORT.get(self.dtype, str(self.dtype))}[{','.join(map(str, self.shape))}{laid}]{'*' if self.cold else ''}"
+        marks = f"{'*' if self.cold else ''}{'^' if self.trained else ''}"
+        return f"{SHORT.get(self.dtype, str(self.dtype))}[{','.join(map(str, self.shape))}{laid}]{marks}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +131,9 @@ class _Watch(TorchDispatchMode):
 
 
 def _plain(tensor: torch.Tensor) -> Spec:
-    return Spec(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, False)
+    return Spec(
+        tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, False, isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad
+    )
 
 
 def _tensors(tree: Any) -> list[torch.Tensor]:
@@ -171,7 +181,7 @@ def _aged(seen: _Seen, step_bytes: int, cache_bytes: int) -> tuple[Any, Any]:
 
     def aged(spec: Spec) -> Spec:
         age = next(ages)
-        return Spec(spec.shape, spec.strides, spec.dtype, not stays and (step_bytes if age is None else age) > cache_bytes)
+        return dataclasses.replace(spec, cold=not stays and (step_bytes if age is None else age) > cache_bytes)
 
     args, kwargs = tree_map_only(Spec, aged, (seen.args, seen.kwargs))
     return args, kwargs

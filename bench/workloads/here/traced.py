@@ -32,20 +32,19 @@ def language_calls(request: Request, cache_bytes: int) -> list[Call]:
         return calls_of(step, cache_bytes)
 
 
-def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], None]:
+def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], object]:
     from transformers import DynamicCache
 
-    cache = DynamicCache(config=model.config)
-
-    def prefill() -> None:
+    def prefilled(tokens: torch.Tensor) -> Any:
+        cache = DynamicCache(config=model.config)
         with torch.inference_mode():
-            model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cache
 
     if request.task == "prefill":
-        return prefill
+        return lambda: prefilled(ids)
     steps = (request.new_tokens or 2) - 1
-    ids = torch.zeros(ids.shape[0], ids.shape[1] + steps // 2, dtype=torch.long)
-    prefill()
+    cache = prefilled(torch.zeros(ids.shape[0], ids.shape[1] + steps // 2, dtype=torch.long))
 
     def decode() -> None:
         with torch.inference_mode():
