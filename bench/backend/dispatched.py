@@ -200,7 +200,7 @@ def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     piece = Piece(
         key=f"{name}.{overload}({written})"[:_LONGEST_KEY],
         kind=name,
-        group=_group(name, seen.is_view),
+        group=group_of(name, seen.is_view),
         dtype=SHORT.get(widest.dtype, "other") if widest else "other",
         mnk=_mnk(name, specs),
         flop=seen.flop or _composite_flop(name, specs),
@@ -214,8 +214,14 @@ def _argument(leaf: Any) -> str:
     return str(leaf) if isinstance(leaf, (Spec, int, float, bool, str, type(None))) else str(leaf).replace("torch.", "")
 
 
-def _group(name: str, view: bool) -> str:
-    if view:
+_VIEWS = frozenset(
+    {"view", "reshape", "t", "transpose", "expand", "detach", "split", "slice", "unsqueeze", "squeeze", "alias", "permute", "select"}
+)
+
+
+def group_of(name: str, view: bool = False) -> str:
+    """The class of an operator by its name: one of estimators.local_time.CLASSES, the optimizer's left out."""
+    if view or name in _VIEWS | _WORKLESS or name.startswith("as_strided"):
         return "view"
     if name in _PRODUCTS:
         return "matmul"

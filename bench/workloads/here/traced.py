@@ -28,8 +28,12 @@ def language_calls(request: Request, cache_bytes: int) -> list[Call]:
     with fake(), warnings.catch_warnings(action="ignore"):
         model = language_model(request.config, attn=request.attn or "sdpa", dtype=torch.float32 if train else devices.dtype(request.dtype))
         ids = torch.zeros(request.batch or 1, request.seq_len or 1, dtype=torch.long)
-        step = _train_step(model, ids, request) if train else _inference_step(model.eval(), ids, request)
-        return calls_of(step, cache_bytes)
+        return calls_of(step_of(model, ids, request), cache_bytes)
+
+
+def step_of(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], object]:
+    """The request's step on a model and token ids: a prefill, a decode step, or forward and backward."""
+    return _train_step(model, ids, request) if request.task == "train" else _inference_step(model.eval(), ids, request)
 
 
 def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], object]:
