@@ -7,7 +7,7 @@ import math
 from bench import stats
 from bench.record import Measurement
 from estimators.frozen import frozen
-from reports.rates import rates
+from reports.rates import all_rates
 
 UNEXPLAINED = "unexplained"
 
@@ -37,7 +37,7 @@ class Waterfall:
     """A step and its parts.
 
     Attributes:
-        whole_s: the median step, with the wait for its data where that was timed.
+        whole_s: the median step (of slices, what they say of the full depth), with the wait for its data where that was timed.
         parts: they sum to `whole_s`.
     """
 
@@ -80,11 +80,10 @@ def waterfall(record: Measurement) -> Waterfall | None:
     above it are the calibration's predictions, less what the bound holds already. What is left is unexplained.
     """
     said = record.estimate.get("local")
-    phase = record.phase(said["phase"]) if said else None
-    reached = rates(record, phase) if phase and phase.samples_s else None
-    if not said or phase is None or reached is None:
+    reached = next((r for r in all_rates(record) if r.phase == said["phase"]), None) if said else None
+    if not said or reached is None:
         return None
-    step_s = stats.median(phase.samples_s)
+    step_s = reached.seconds_s
     wait = _data_wait(record, step_s)
     bound_s = reached.work.bound_s if reached.work.bound_s is not None else reached.floor_s
     throttling = _throttling(record, step_s)
@@ -111,7 +110,7 @@ def waterfall(record: Measurement) -> Waterfall | None:
     whole_s = step_s + (wait.seconds_s or 0.0)
     rest = whole_s - math.fsum(part.seconds_s or 0.0 for part in parts)
     parts.append(Part(name=UNEXPLAINED, seconds_s=rest, tag="derived", reason="what is left", advice=ADVICE[UNEXPLAINED]))
-    return Waterfall(phase=phase.name, whole_s=whole_s, parts=tuple(parts))
+    return Waterfall(phase=reached.phase, whole_s=whole_s, parts=tuple(parts))
 
 
 def _bound_reason(datasheet_s: float | None, bound_s: float | None, covered_s: float) -> str:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from bench.backend import optimizers, sustained, zoo
 from bench.backend.device import choose
 from bench.backend.dispatched import Call, calls_of, fake
+from bench.backend.profiled import seconds_by_group
 from bench.backend.replay import replay
 from bench.workloads.here import own
 from estimators.estimate import estimate
@@ -120,3 +121,15 @@ def test_a_device_that_throttles_has_a_burst_above_what_it_sustains(monkeypatch:
     burst, lasting = sustained.matmul_rates(device, "fp32", 3.0)  # type: ignore[arg-type]
     assert (burst.value, lasting.value) == (2 * 8**3 / 0.01, 2 * 8**3 / 0.02)
     assert (burst.kind, lasting.kind) == ("matmul burst", "matmul sustained")
+
+
+def test_the_profiler_finds_the_classes_of_a_step() -> None:
+    x, weight = torch.randn(64, 64), torch.randn(64, 64)
+
+    def step() -> None:
+        torch.tanh(torch.mm(x, weight)).view(-1)
+
+    found = seconds_by_group(step, CPU)
+    assert found["matmul"] > 0
+    assert found["memory"] > 0
+    assert "attention" not in found

@@ -2,10 +2,13 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
+from test_calibration import whole
 
 from bench.record import Measurement, Phase
 from reports.views.waterfall import sentence, waterfall_table
@@ -100,3 +103,35 @@ def test_the_table_ends_at_the_measured_step_and_names_what_was_extrapolated() -
     assert table.rows[-2]["part"] == UNEXPLAINED
     assert table.rows[-2]["reached_s"] == pytest.approx(table.rows[-1]["seconds_s"])
     assert any("10.0 %" in note and "mm(...)" in note for note in table.notes)
+
+
+def test_a_run_with_a_calibration_holds_its_waterfall_and_one_without_does_not(
+    measured: Callable[..., Measurement], tmp_path: Path, quick: None
+) -> None:
+    from bench.measure import measure
+
+    foreseen: list[float] = []
+    made = measure(
+        tiny.asked("gpt2", "prefill", batch=1, seq_len=8, steps=3, dtype="fp32", device="cpu"),
+        hub_id=None,
+        out=tmp_path,
+        say=lambda _: None,
+        calibration=whole(),
+        foreseen=lambda prediction: foreseen.append(prediction.own.seconds_s),
+    )
+    found = waterfall(made)
+    assert found is not None
+    assert foreseen == [made.estimate["local"]["seconds_s"]]
+    assert math.fsum(part.seconds_s or 0 for part in found.parts) == pytest.approx(found.whole_s)
+    assert any(part.profiled_s for part in found.parts)
+    assert waterfall(measured("gpt2", "prefill", batch=1, seq_len=8, steps=3, dtype="fp32", device="cpu")) is None
+
+
+def test_slices_are_explained_at_the_full_depth() -> None:
+    made = record()
+    line = {"phase": "prefill", "value_s": 2.0, "per_layer_s": 0.5, "fixed_s": 0.0, "residual_fraction": 0.0}
+    sliced = dataclasses.replace(made, phases=(), extrapolation=line)
+    found = waterfall(sliced)
+    assert found is not None
+    assert found.whole_s == 2.0
+    assert math.fsum(part.seconds_s or 0 for part in found.parts) == pytest.approx(2.0)

@@ -6,6 +6,7 @@ there: on a CPU fused attention is fused, where the meta device falls back to pl
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,12 +41,18 @@ _LONGEST_KEY = 400
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a tensor argument looks like; `cold` where it is not in the caches when its operator starts."""
+    """What a tensor argument looks like.
+
+    Attributes:
+        cold: whether it is not in the caches when its operator starts.
+        trained: whether it is a parameter that asks for a gradient; torch folds products by such a matrix and not by others.
+    """
 
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: torch.dtype
     cold: bool
+    trained: bool = False
 
     @property
     def num_bytes(self) -> int:
@@ -55,7 +62,8 @@ class Spec:
     def __str__(self) -> str:
         plain = self.strides == torch.empty(self.shape, device="meta").stride()
         laid = "" if plain else f"/{','.join(map(str, self.strides))}"
-        return f"{SHORT.get(self.dtype, str(self.dtype))}[{','.join(map(str, self.shape))}{laid}]{'*' if self.cold else ''}"
+        marks = f"{'*' if self.cold else ''}{'^' if self.trained else ''}"
+        return f"{SHORT.get(self.dtype, str(self.dtype))}[{','.join(map(str, self.shape))}{laid}]{marks}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +131,9 @@ class _Watch(TorchDispatchMode):
 
 
 def _plain(tensor: torch.Tensor) -> Spec:
-    return Spec(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, False)
+    return Spec(
+        tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, False, isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad
+    )
 
 
 def _tensors(tree: Any) -> list[torch.Tensor]:
@@ -171,7 +181,7 @@ def _aged(seen: _Seen, step_bytes: int, cache_bytes: int) -> tuple[Any, Any]:
 
     def aged(spec: Spec) -> Spec:
         age = next(ages)
-        return Spec(spec.shape, spec.strides, spec.dtype, not stays and (step_bytes if age is None else age) > cache_bytes)
+        return dataclasses.replace(spec, cold=not stays and (step_bytes if age is None else age) > cache_bytes)
 
     args, kwargs = tree_map_only(Spec, aged, (seen.args, seen.kwargs))
     return args, kwargs
@@ -190,7 +200,7 @@ def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     piece = Piece(
         key=f"{name}.{overload}({written})"[:_LONGEST_KEY],
         kind=name,
-        group=_group(name, seen.is_view),
+        group=group_of(name, seen.is_view),
         dtype=SHORT.get(widest.dtype, "other") if widest else "other",
         mnk=_mnk(name, specs),
         flop=seen.flop or _composite_flop(name, specs),
@@ -204,8 +214,14 @@ def _argument(leaf: Any) -> str:
     return str(leaf) if isinstance(leaf, (Spec, int, float, bool, str, type(None))) else str(leaf).replace("torch.", "")
 
 
-def _group(name: str, view: bool) -> str:
-    if view:
+_VIEWS = frozenset(
+    {"view", "reshape", "t", "transpose", "expand", "detach", "split", "slice", "unsqueeze", "squeeze", "alias", "permute", "select"}
+)
+
+
+def group_of(name: str, view: bool = False) -> str:
+    """The class of an operator by its name: one of estimators.local_time.CLASSES, the optimizer's left out."""
+    if view or name in _VIEWS | _WORKLESS or name.startswith("as_strided"):
         return "view"
     if name in _PRODUCTS:
         return "matmul"

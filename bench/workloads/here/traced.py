@@ -28,24 +28,27 @@ def language_calls(request: Request, cache_bytes: int) -> list[Call]:
     with fake(), warnings.catch_warnings(action="ignore"):
         model = language_model(request.config, attn=request.attn or "sdpa", dtype=torch.float32 if train else devices.dtype(request.dtype))
         ids = torch.zeros(request.batch or 1, request.seq_len or 1, dtype=torch.long)
-        step = _train_step(model, ids, request) if train else _inference_step(model.eval(), ids, request)
-        return calls_of(step, cache_bytes)
+        return calls_of(step_of(model, ids, request), cache_bytes)
 
 
-def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], None]:
+def step_of(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], object]:
+    """The request's step on a model and token ids: a prefill, a decode step, or forward and backward."""
+    return _train_step(model, ids, request) if request.task == "train" else _inference_step(model.eval(), ids, request)
+
+
+def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], object]:
     from transformers import DynamicCache
 
-    cache = DynamicCache(config=model.config)
-
-    def prefill() -> None:
+    def prefilled(tokens: torch.Tensor) -> Any:
+        cache = DynamicCache(config=model.config)
         with torch.inference_mode():
-            model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cache
 
     if request.task == "prefill":
-        return prefill
+        return lambda: prefilled(ids)
     steps = (request.new_tokens or 2) - 1
-    ids = torch.zeros(ids.shape[0], ids.shape[1] + steps // 2, dtype=torch.long)
-    prefill()
+    cache = prefilled(torch.zeros(ids.shape[0], ids.shape[1] + steps // 2, dtype=torch.long))
 
     def decode() -> None:
         with torch.inference_mode():

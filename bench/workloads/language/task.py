@@ -81,7 +81,7 @@ def measure(request: Request, draft: Draft, hub_id: str | None, say: Say, forese
             say(f"measuring slices of {' and '.join(map(str, slices.depths(request.layers)))} layers of {model.layers}")
             slices.run(ids, request, draft, device, model.layers, watch)
         else:
-            output = _run(ids, request, draft, device, checkpoint, say, watch)
+            output = _run(ids, request, draft, device, checkpoint, say, watch, profiling=foresee is not None)
             if output is not None:
                 draft.learning["output_ids"] = output[0].tolist()
                 if tokenizer is not None:
@@ -90,7 +90,14 @@ def measure(request: Request, draft: Draft, hub_id: str | None, say: Say, forese
 
 
 def _run(
-    ids: torch.Tensor, request: Request, draft: Draft, device: Device, checkpoint: loading.Checkpoint | None, say: Say, watch: Watch
+    ids: torch.Tensor,
+    request: Request,
+    draft: Draft,
+    device: Device,
+    checkpoint: loading.Checkpoint | None,
+    say: Say,
+    watch: Watch,
+    profiling: bool,
 ) -> torch.Tensor | None:
     """The whole model. Returns the token ids of a generation; None for other tasks."""
     say("loading the weights" if checkpoint else f"drawing {draft.estimate['params']:,} random weights")
@@ -104,4 +111,10 @@ def _run(
         train.run(loaded.model, ids, request, draft, device, watch)
     else:
         steps.run(loaded.model, ids, request, draft, device, watch)
+    if profiling and "local" in draft.estimate:
+        from bench.backend.profiled import seconds_by_group
+        from bench.workloads.here.traced import step_of
+
+        say("profiling a few more steps")
+        draft.estimate["local"]["profiled_s"] = seconds_by_group(step_of(loaded.model, ids, request), device)
     return None
