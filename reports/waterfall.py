@@ -105,7 +105,7 @@ def waterfall(record: Measurement) -> Waterfall | None:
                 profiled_s=profiled.get(name),
             )
         )
-    padding = Part(name="padding", seconds_s=0.0, tag="counted", reason="every row is full", advice=ADVICE["padding"])
+    padding = Part(name="padding", seconds_s=0.0, tag="counted", reason="a run makes its rows of one length", advice=ADVICE["padding"])
     parts += [wait, padding, throttling]
     whole_s = step_s + (wait.seconds_s or 0.0)
     rest = whole_s - math.fsum(part.seconds_s or 0.0 for part in parts)

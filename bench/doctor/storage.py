@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from bench.calibration import folder as calibrations
 from bench.doctor.item import Item
 from estimators.units import MEBI, format_bytes
 
@@ -57,9 +58,7 @@ def nearest(folder: Path) -> Path:
 
 def calibration(environ: Mapping[str, str]) -> Item:
     """Calibrations of this user: what `calibrate` wrote, in sixnd/calibrations of the XDG data folder."""
-    base = Path(environ.get("XDG_DATA_HOME", ""))
-    folder = (base if base.is_absolute() else Path.home() / ".local" / "share") / "sixnd" / "calibrations"
-    names = sorted(path.stem for path in folder.glob("*.json"))
+    names = sorted(path.stem for path in calibrations(environ).glob("*.json"))
     if not names:
         cost = "ceilings are measured for seconds before each run, and nothing predicts this machine's steps"
         return Item(
