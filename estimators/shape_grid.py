@@ -69,8 +69,9 @@ def along(curve: Sequence[tuple[float, float]], size: float) -> tuple[float, boo
     Straight between neighbours in both logarithms. Below the smallest size the smallest time holds, since a launch is
     what it is; above the largest, time grows with the size.
 
-    >>> along([(10.0, 1.0), (1000.0, 100.0)], 100.0), along([(10.0, 1.0), (1000.0, 100.0)], 2000.0)
-    ((10.0, True), (200.0, False))
+    >>> curve = [(10.0, 1.0), (1000.0, 100.0)]
+    >>> [(round(seconds, 9), inside) for seconds, inside in (along(curve, 100.0), along(curve, 2000.0))]
+    [(10.0, True), (200.0, False)]
     """
     assert curve, "an empty curve"
     first, last = curve[0], curve[-1]
