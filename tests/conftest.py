@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,16 @@ from tiny import CEILINGS, asked
 
 from bench.draft import Draft
 from bench.record import Measurement
+
+
+@pytest.fixture(autouse=True)
+def no_accelerate_state_is_left() -> Iterator[None]:
+    """accelerate keeps one state per process, which a Trainer sets up and never takes down: the next test may want another dtype."""
+    yield
+    state = sys.modules.get("accelerate.state")
+    if state is not None:
+        state.AcceleratorState._reset_state(reset_partial_state=True)
+        state.GradientState._reset_state()
 
 
 @pytest.fixture
