@@ -13,7 +13,7 @@ from bench.backend import optimizers, sustained, zoo
 from bench.backend.device import choose
 from bench.backend.dispatched import Call, calls_of, fake
 from bench.backend.profiled import seconds_by_group
-from bench.backend.replay import replay
+from bench.backend.replay import _arguments, replay
 from bench.workloads.here import own
 from estimators.estimate import estimate
 from estimators.hf_config import model_from_config
@@ -133,3 +133,19 @@ def test_the_profiler_finds_the_classes_of_a_step() -> None:
     assert found["matmul"] > 0
     assert found["memory"] > 0
     assert "attention" not in found
+
+
+def test_classes_of_a_loss_over_positions_stay_below_their_number() -> None:
+    """torch's loss over images does not check its classes: one of 127 where there are 64 is written behind the gradient's end."""
+    with fake():
+        logits, classes = torch.empty(2, 5, 1, 99, requires_grad=True), torch.empty(2, 1, 99, dtype=torch.int64)
+
+        def step() -> None:
+            functional.cross_entropy(logits, classes).backward()
+
+        losses = [call for call in calls_of(step, 2**40) if "nll_loss2d" in str(call.operator)]
+    assert losses
+    for call in losses:
+        ((arguments, _),) = _arguments(call, 1, CPU)
+        drawn = next(a for a in arguments if isinstance(a, torch.Tensor) and a.dtype == torch.int64)
+        assert 0 <= int(drawn.min()) <= int(drawn.max()) < 5

@@ -116,9 +116,14 @@ def _arguments(call: Call, copies: int, device: Device) -> list[tuple[Any, Any]]
 
 
 def _index_bound(call: Call) -> int:
-    """Indices stay below the smallest first or last side of what they may point into."""
+    """Indices stay below the smallest first or last side of what they may point into; classes of a loss over images, below the second.
+
+    A kernel does not always check: a class beyond the last one is written behind the gradient's end.
+    """
     wide = [spec for spec in _specs(call) if spec.dtype.is_floating_point and spec.shape]
     sides = [spec.shape[0] if "embedding" in call.piece.kind or call.piece.kind == "index" else spec.shape[-1] for spec in wide]
+    if "nll_loss2d" in str(call.operator):
+        sides = [spec.shape[1] for spec in wide if len(spec.shape) == 4]
     numbers = [a for a in call.args if isinstance(a, int) and not isinstance(a, bool) and a > 1]
     return max(1, min(sides + numbers, default=1))
 
