@@ -156,7 +156,7 @@ class TestLoop:
         assert "75 % of the time went into waiting for data" in {f.text for f in made.warnings if f.code == "DataWait"}
 
     def test_a_line_every_few_steps_goes_to_stderr(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-        monkeypatch.setattr("bench.callbacks.watcher.LEAST_LINE_S", 0.0)
+        monkeypatch.setattr("bench.callbacks.lines.LEAST_LINE_S", 0.0)
         run(tmp_path, batches(9), every=3)
         said = capsys.readouterr()
         lines = [line for line in said.err.splitlines() if line.startswith("step ")]
@@ -380,7 +380,7 @@ class TestEnd:
         assert made.proof["num_tokens"] == 32
 
     def test_ranks_that_a_launcher_promised_and_did_not_start_are_missed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bench.callbacks.watcher.promised_ranks_missing", lambda _: True)
+        monkeypatch.setattr("bench.callbacks.writing.promised_ranks_missing", lambda _: True)
         assert "RanksMissing" in {finding.code for finding in run(tmp_path, batches(2)).warnings}
 
     def test_an_empty_loader_has_measured_nothing_and_fails(self, tmp_path: Path) -> None:
@@ -391,7 +391,7 @@ class TestEnd:
         assert {check.metric for check in failed(crosscheck(made))} >= {"timed samples", "run ended"}
 
     def test_a_training_that_still_runs_has_a_record_already(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bench.callbacks.watcher.AUTOSAVE_S", 0.0)
+        monkeypatch.setattr("bench.callbacks.writing.AUTOSAVE_S", 0.0)
         model = tiny_model()
         watched = watch(batches(6), model, out=tmp_path, every=0, ceilings=CEILINGS)
         seen = []

@@ -55,6 +55,28 @@ def size_of(batch: Any) -> Size:
     return Size(rows=int(first.shape[0]), length=1, item="sample")
 
 
+def told_size(batch: Any, tokens: int | None, padding: int, seq_len: int | None) -> Size | None:
+    """The size that was told in place of a batch; None where there is a batch.
+
+    Raises:
+        BadValueError: neither was given, or counts that no batch has.
+
+    >>> told_size(None, tokens=30, padding=2, seq_len=16)
+    Size(rows=2, length=16, num_padding=2, item='token')
+    """
+    if batch is not None:
+        return None
+    if tokens is None:
+        raise BadValueError("step() was given neither a batch nor tokens; expected step(batch), or step(tokens=...)")
+    positions = tokens + padding
+    if tokens < 0 or padding < 0 or positions == 0 or (seq_len is not None and (seq_len < 1 or positions % seq_len)):
+        given = f"tokens={tokens}, padding={padding}, seq_len={seq_len}"
+        raise BadValueError(f"{given}: expected counts from 0, and tokens and padding together a multiple of seq_len")
+    if seq_len is None:
+        return Size(rows=positions, length=1, num_padding=padding)
+    return Size(rows=positions // seq_len, length=seq_len, num_padding=padding)
+
+
 def _padding(mask: Any, rows: int, length: int) -> int | torch.Tensor | None:
     if not isinstance(mask, torch.Tensor) or tuple(mask.shape) != (rows, length):
         return None

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench.record import Finding
+from estimators.errors import BadValueError
 
 WATCHED_ELEMENTS = 4096
 """Of every parameter that is trained, spread over it: a copy of all would need as much memory again."""
@@ -40,6 +41,21 @@ class Watched:
     def finite(self) -> bool:
         """Whether all of them are numbers."""
         return all(bool(torch.isfinite(now).all()) for now in self._now())
+
+
+def scalar_loss(value: Any) -> Any:
+    """A loss as it was given, off the graph of its gradients: a number, or a tensor that stays on its device.
+
+    Raises:
+        BadValueError: not one number.
+    """
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1:
+            raise BadValueError(f"a loss of shape {tuple(value.shape)}; expected one number, such as its mean")
+        return value.detach()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadValueError(f"a loss of type {type(value).__name__}; expected a number or a scalar tensor")
+    return value
 
 
 def loss_proof(losses: Sequence[float], params_finite: bool = True) -> tuple[dict[str, Any], tuple[Finding, ...]]:

@@ -1,4 +1,4 @@
-"""Watch: the meters around the steps of somebody else's training, and the record that they leave."""
+"""Watch: the meters around the steps of somebody else's training."""
 
 from __future__ import annotations
 
@@ -10,27 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from bench.backend import device as devices
-from bench.callbacks import keep, live, ranks
-from bench.callbacks.batches import Size, size_of
+from bench.callbacks.batches import Size, size_of, told_size
 from bench.callbacks.counted import Inputs
-from bench.callbacks.energy import Energy
-from bench.callbacks.proof import Watched
-from bench.callbacks.setting import Setting, usual_shape
-from bench.callbacks.steps import StepLog
-from bench.callbacks.work import Unknown, Work, work_of
-from bench.record import Ceiling, Finding, Measurement
-from bench.workloads.article.ranks import promised_ranks_missing
+from bench.callbacks.lines import Lines
+from bench.callbacks.proof import scalar_loss
+from bench.callbacks.seen import Seen
+from bench.callbacks.setting import Setting
+from bench.callbacks.writing import Writing
+from bench.record import Ceiling, Measurement
 from estimators.errors import BadValueError
-
-AUTOSAVE_S = 60.0
-"""Between two records of a training that still runs, so that a killed one leaves its steps; and 200 times what writing one took."""
-
-LEAST_LINE_S = 1.0
-"""Between two lines, however short the steps."""
 
 
 class Watch:
@@ -85,22 +76,17 @@ class Watch:
         for option, value, least in (("every", every, 0), ("accumulate", 1 if accumulate is None else accumulate, 1)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise BadValueError(f"{option} is {value!r}; expected a whole number from {least}")
-        self._model, self._accelerator, self._inputs, self._every = model, accelerator, inputs, every
-        self._accumulate = accumulate
         parameter = next(model.parameters(), None)
         if parameter is None:
             raise BadValueError(f"{type(model).__name__} has no parameters; expected the network that is trained")
-        self._device = devices.choose(str(parameter.device))
-        self._setting = Setting(model, self._device, accelerator, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings)
-        self._draft = self._setting.draft(Path(out)) if ranks.is_main() else None
-        self._log = StepLog(self._device)
-        self._energy = Energy(self._device.uuid)
-        self._work: Work | None = None
-        self._watched: Watched | None = None
-        self._limits = live.Limits()
-        self._item, self._observer_s, self._shown = "token", 0.0, 0
-        self._free_since_s = self._line_s = time.perf_counter()
-        self._waiting, self._saved_s, self._save_every_s = False, time.monotonic(), AUTOSAVE_S
+        self._accelerator, self._accumulate = accelerator, accumulate
+        device = devices.choose(str(parameter.device))
+        self._setting = Setting(model, device, accelerator, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings)
+        self._seen = Seen(model, device, self._setting, inputs)
+        self._log, self._energy = self._seen.log, self._seen.energy
+        self._writing = Writing(self._seen, Path(out), say=every > 0)
+        self._lines = Lines(self._seen, every)
+        self._free_since_s, self._waiting = time.perf_counter(), False
 
     def __enter__(self) -> Watch:
         return self
@@ -126,7 +112,7 @@ class Watch:
             padding: with `tokens`: positions beside them that are computed and hold none.
             seq_len: with `tokens`: positions of a sequence; without it FLOP are not known.
         """
-        self.begin(batch, _said(batch, tokens, padding, seq_len))
+        self.begin(batch, told_size(batch, tokens, padding, seq_len))
         try:
             yield
         except BaseException:
@@ -158,18 +144,12 @@ class Watch:
         if not self._setting.is_open:  # the first step is short of the ceilings, which are no training
             self._energy.open()
         self._log.begin(wait_s)
-        self._observer_s += time.perf_counter() - begun_s
+        self._seen.observer_s += time.perf_counter() - begun_s
 
     def begin(self, batch: Any = None, size: Size | None = None, wait_s: float | None = None) -> None:
         """A batch is in hand, after so long a wait; the first one of a step begins it."""
         size = size or size_of(batch)
-        if self._work is None:
-            self._item, unsized = size.item, batch is None and size.length == 1
-            self._work = Unknown("no seq_len was given") if unsized else work_of(self._model, batch, self._inputs, self._setting.name)
-        self._work.see(batch, size.length)
-        if self._watched is None:
-            self._watched = Watched(self._model)
-            self._setting.look_for_autocast()
+        self._seen.see(batch, size)
         if not self._log.is_open:
             self.arrived(wait_s)
         else:
@@ -182,13 +162,7 @@ class Watch:
         Raises:
             BadValueError: not one number.
         """
-        if isinstance(value, torch.Tensor):
-            if value.numel() != 1:
-                raise BadValueError(f"a loss of shape {tuple(value.shape)}; expected one number, such as its mean")
-            value = value.detach()
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadValueError(f"a loss of type {type(value).__name__}; expected a number or a scalar tensor")
-        self._log.loss(value)
+        self._log.loss(scalar_loss(value))
 
     def end(self, *, last: bool | None = None) -> None:
         """The batch is done; `last` says whether the optimizer has stepped, None decides by the accumulation."""
@@ -198,13 +172,11 @@ class Watch:
         if last:
             self._log.end()
             self._log.settle()
-            if self._every and ranks.is_main():
-                self._show()
-        self._observer_s += time.perf_counter() - begun_s
+            self._lines.show()
+        self._seen.observer_s += time.perf_counter() - begun_s
         if last and self._setting.is_open:
-            self._limits = self._setting.close(self._work, self._log.last_shapes)
-        if time.monotonic() - self._saved_s > self._save_every_s:
-            self._autosave()
+            self._seen.close_setting()
+        self._writing.autosave()
         self._free_since_s, self._waiting = time.perf_counter(), True
 
     def _ends_here(self) -> bool:
@@ -224,39 +196,9 @@ class Watch:
     def figures(self) -> dict[str, float]:
         """Rates of this rank since the last call, for somebody's logs; empty before a step has ended. See bench.callbacks.live.NAMES."""
         begun_s = time.perf_counter()
-        found = self._figures()
-        self._observer_s += time.perf_counter() - begun_s
+        found = self._lines.figures()
+        self._seen.observer_s += time.perf_counter() - begun_s
         return found
-
-    def _figures(self) -> dict[str, float]:
-        self._log.settle()
-        fresh = self._log.done[self._shown :]
-        self._shown = len(self._log.done)
-        if not fresh:
-            return {}
-        peaks = self._device.peak_memory().values
-        held = peaks.get("torch_allocated") or peaks.get("peak_rss")
-        memory_bytes = None if held is None else int(held)
-        return live.figures(
-            fresh, work=self._work, limits=self._limits, item=self._item, memory_bytes=memory_bytes, energy_j=self._energy.so_far_j()
-        )
-
-    def _show(self) -> None:
-        num_steps, now_s = len(self._log.done), time.perf_counter()
-        if num_steps - self._shown < self._every or now_s - self._line_s < LEAST_LINE_S:
-            return
-        self._line_s = now_s
-        found = self._figures()
-        line = live.text(num_steps, found, num_ranks=ranks.num_ranks(), loss=self._log.done[-1].loss)
-        print(line, file=sys.stderr, flush=True)
-
-    def _autosave(self) -> None:
-        begun_s = time.monotonic()
-        if self._draft is not None:
-            self._fill([self._report()], "interrupt")
-            self._draft.save("partial", "was still running when this was written")
-        self._saved_s = time.monotonic()
-        self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
 
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
         """The training has ended, or pauses for good: write the record. May be called again after more steps.
@@ -272,59 +214,4 @@ class Watch:
             self._log.drop()
         self._log.settle(last=True, wait=status == "complete")
         self.hold()
-        report = self._report()
-        reports = ranks.exchange(report) if status == "complete" else [report]
-        if self._draft is None:
-            return None
-        alone = status != "complete" and ranks.num_ranks() > 1
-        if status == "complete" and not all(one.steps for one in reports):
-            status, reason = "partial", "no step was watched" if len(reports) == 1 else "a rank watched no step"
-        self._fill(reports, "count" if status == "complete" else "interrupt")
-        if alone:
-            text = f"one rank of {ranks.num_ranks()}: the others were not asked, since the training broke off"
-            self._draft.warnings.append(Finding(code="NotReduced", text=text, advice="take its tokens and energy as those of one rank"))
-        written = self._draft.save(status, reason)
-        if self._every:
-            print(f"record: {self._draft.path}", file=sys.stderr, flush=True)
-        return written
-
-    def _report(self) -> ranks.RankReport:
-        power, memory = self._energy.readings(), self._device.peak_memory()
-        return ranks.RankReport(
-            rank=ranks.rank(),
-            device=self._device.name,
-            uuid=self._device.uuid,
-            steps=tuple(self._log.done),
-            power=power.values,
-            peak_bytes={name: None if value is None else int(value) for name, value in memory.values.items()},
-            params_changed=self._watched is not None and self._watched.changed(),
-            params_finite=self._watched is None or self._watched.finite(),
-            observer_s=self._observer_s,
-        )
-
-    def _fill(self, reports: Sequence[ranks.RankReport], stopped_by: str) -> None:
-        draft = self._draft
-        assert draft is not None
-        draft.unavailable = dict(self._device.peak_memory().unavailable)
-        if reports[0].steps and self._work is not None:
-            self._setting.fill(draft, self._work, usual_shape([step.shapes for step in reports[0].steps]))
-        clock = "device-event" if self._device.kind == "cuda" else "host"
-        keep.fill(draft, reports, self._energy.readings(), work=self._work, item=self._item, clock=clock, stopped_by=stopped_by)
-        if promised_ranks_missing(os.environ):
-            text = "accelerate launch --cpu started one process of several: it needs MPI for more"
-            draft.warnings.append(Finding(code="RanksMissing", text=text, advice="start them with torchrun --nproc-per-node"))
-
-
-def _said(batch: Any, tokens: int | None, padding: int, seq_len: int | None) -> Size | None:
-    """The size that was told in place of a batch."""
-    if batch is not None:
-        return None
-    if tokens is None:
-        raise BadValueError("step() was given neither a batch nor tokens; expected step(batch), or step(tokens=...)")
-    positions = tokens + padding
-    if tokens < 0 or padding < 0 or positions == 0 or (seq_len is not None and (seq_len < 1 or positions % seq_len)):
-        given = f"tokens={tokens}, padding={padding}, seq_len={seq_len}"
-        raise BadValueError(f"{given}: expected counts from 0, and tokens and padding together a multiple of seq_len")
-    if seq_len is None:
-        return Size(rows=positions, length=1, num_padding=padding)
-    return Size(rows=positions // seq_len, length=seq_len, num_padding=padding)
+        return self._writing.write(status, reason)
