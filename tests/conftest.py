@@ -25,10 +25,19 @@ def no_accelerate_state_is_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One thread, scripted ceilings and dtype, nothing counted: those have tests of their own."""
+def one_thread() -> Iterator[None]:
+    """torch computes on one thread, whatever other tests run beside."""
     import torch
 
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
+    """One thread, scripted ceilings and dtype, nothing counted: those have tests of their own."""
     from bench.backend.faster_dtype import FasterDtype
     from bench.workloads.article import task as article_task
     from bench.workloads.language import dtypes
@@ -42,10 +51,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(task, "add_observer_cost", lambda *_: None)
     monkeypatch.setattr(language_task, "language_counts", lambda *_: [])
     monkeypatch.setattr(dtypes, "faster_dtype_cpu", lambda *_: FasterDtype(winner="fp32", samples_s={}, shape="a scripted product"))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A pynvml that answers from a script. `test_meters` checks that every function of it exists in the real one."""
+"""A pynvml that answers from a script. `test_nvml` checks that every function of it exists in the real one."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace

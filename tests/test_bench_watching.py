@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from test_callbacks_loop import batches, tiny_model
 from tiny import CEILINGS
+from watched_trainings import batches, tiny_model
 
 from bench.callbacks import Watch
 from bench.stats import median

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from test_callbacks_loop import Training, batches, only_record, tiny_model
 from tiny import CEILINGS
 from torch.utils.data import DataLoader
+from watched_trainings import Training, batches, only_record, tiny_model
 
 from bench.callbacks import lightning_callback
 from bench.callbacks.lightning import LightningHooks

@@ -84,9 +84,9 @@ def drive(how: str, out: Path) -> None:
         start_promised_ranks()
     import torch
     from accelerate import Accelerator
-    from test_callbacks_loop import batches, tiny_model
     from tiny import CEILINGS
     from torch import distributed as dist
+    from watched_trainings import batches, tiny_model
 
     from bench.callbacks import Watch, watch
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_callbacks_loop import batches, only_record, tiny_model
+from watched_trainings import batches, only_record, tiny_model
 
 from reports.crosscheck import crosscheck, failed
 

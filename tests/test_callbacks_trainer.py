@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_callbacks_loop import only_record, tiny_model
 from tiny import CEILINGS
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from watched_trainings import only_record, tiny_model
 
 from bench.callbacks import SixndCallback
 from bench.cli.main import main
 from reports.crosscheck import crosscheck, failed
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def rows(count: int, length: int = 16, padding: int = 2) -> list[dict[str, torch.Tensor]]:
