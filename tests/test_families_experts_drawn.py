@@ -33,6 +33,14 @@ HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")
 
 width, small = {"intermediate_size": st.integers(8, 40)}, st.integers(4, 24)
 layer_lists = st.lists(st.integers(0, 3), max_size=2, unique=True)
+qwen = {
+    **width,
+    "sliding_window": windows,
+    "moe_intermediate_size": small,
+    "decoder_sparse_step": st.integers(1, 2),
+    "mlp_only_layers": layer_lists,
+}
+padded = family(shapes(), {"pad_token_id": 0}, **width, attention_bias=flags)
 
 
 @st.composite
@@ -57,38 +65,25 @@ EXPERTS: dict[str, st.SearchStrategy[Config]] = {
             family(
                 shapes(),
                 {"use_sliding_window": True},
-                **width,
-                sliding_window=windows,
+                **qwen,
                 max_window_layers=st.integers(0, 3),
-                moe_intermediate_size=small,
                 shared_expert_intermediate_size=small,
-                decoder_sparse_step=st.integers(1, 2),
-                mlp_only_layers=layer_lists,
                 qkv_bias=flags,
             )
         ),
         num="num_experts",
     ),
     "qwen3_moe": routed(
-        family(
-            own_heads(),
-            **width,
-            use_sliding_window=flags,
-            sliding_window=windows,
-            moe_intermediate_size=small,
-            decoder_sparse_step=st.integers(1, 2),
-            mlp_only_layers=layer_lists,
-            attention_bias=flags,
-        ),
+        family(own_heads(), **qwen, use_sliding_window=flags, attention_bias=flags),
         num="num_experts",
     ),
-    "olmoe": routed(family(shapes(), {"pad_token_id": 0}, **width, attention_bias=flags), num="num_experts"),
+    "olmoe": routed(padded, num="num_experts"),
     "gpt_oss": routed(sliding(family(own_heads(), **width, sliding_window=windows, attention_bias=flags))),
     "deepseek_v2": latent(st.integers(1, 3), mlp_bias=flags),
     "deepseek_v3": latent(st.integers(1, 3), num_nextn_predict_layers=st.integers(0, 2)).flatmap(
         lambda config: st.sampled_from([(1, 1), (2, 1), (2, 2)]).map(lambda g: config | {"n_group": g[0], "topk_group": g[1]})
     ),
-    "granitemoe": routed(family(shapes(), {"pad_token_id": 0}, **width, attention_bias=flags)),
+    "granitemoe": routed(padded),
     "phimoe": routed(family(own_heads(), **width, sliding_window=st.none() | windows, attention_bias=flags, lm_head_bias=flags), fixed=2),
     "glm4_moe": routed(
         family(
