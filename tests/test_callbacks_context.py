@@ -37,7 +37,7 @@ class TestContext:
         assert made.unavailable["training_flop"] == "no seq_len was given"
         assert made.proof["watched"]["training_flop"] is None
 
-    @pytest.mark.parametrize("told", [{"tokens": -1}, {"tokens": 30, "seq_len": 16}, {"tokens": 0}])
+    @pytest.mark.parametrize("told", [{"tokens": -1}, {"tokens": 30, "seq_len": 16}, {"tokens": 0}, {"tokens": 30, "padding": -1}])
     def test_counts_that_do_not_fit_are_refused(self, tmp_path: Path, told: dict[str, int]) -> None:
         with pytest.raises(BadValueError, match="expected counts from 0"), Watch(tiny_model(), out=tmp_path).step(**told):
             pass

@@ -10,6 +10,7 @@ from tiny import CEILINGS
 from watched_trainings import Training, batches, only_record, run, tiny_model
 
 from bench.callbacks import Watch, watch
+from bench.draft import Draft
 from reports.crosscheck import crosscheck, failed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,6 +75,17 @@ class TestEnd:
         made = only_record(tmp_path)
         assert (made.status, made.status_reason, made.proof["num_steps"]) == ("failed", "ValueError: broken", 1)
 
+    def test_a_device_that_cannot_be_read_any_more_does_not_hide_the_error(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lost(*_: object) -> None:
+            raise RuntimeError("CUDA error: device-side assert triggered\nmore lines")
+
+        monkeypatch.setattr("bench.callbacks.seen.Seen.report", lost)
+        with pytest.raises(ValueError, match="broken"), Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS):
+            raise ValueError("broken")
+        assert capsys.readouterr().err == "no record of the failed training: CUDA error: device-side assert triggered\n"
+
     def test_one_rank_of_a_training_that_broke_off_says_that_it_is_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         watched = Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS)
         with watched.step(batches(1)[0]):
@@ -107,3 +119,17 @@ class TestEnd:
         assert seen
         assert set(seen) == {"partial"}
         assert only_record(tmp_path).status == "complete"
+
+    def test_a_record_that_takes_long_to_write_is_written_more_rarely(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """By hand: after 60 s, here at 100 s; writing takes 1 s, so that the next waits for 200 s from 101 s on: at 351 s."""
+        now, saved_at_s = [0.0], []
+        monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+        def save(_: Draft, status: str, reason: str) -> None:
+            saved_at_s.append((status, now[0]))
+            now[0] += 1.0
+
+        monkeypatch.setattr(Draft, "save", save)
+        for _ in watch(batches(8), tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS):
+            now[0] += 50.0
+        assert [at_s for status, at_s in saved_at_s if status == "partial"] == [100.0, 351.0]

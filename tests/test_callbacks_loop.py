@@ -121,6 +121,20 @@ class TestLoop:
         with pytest.raises(BadValueError, match=r"cannot tell the size of a batch of type str; .*step\(tokens=\.\.\.\)"):
             next(iter(watch(["text"], tiny_model(), out=tmp_path, every=0)))
 
+    def test_a_network_without_parameters_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(BadValueError, match="ReLU has no parameters; expected the network that is trained"):
+            watch(batches(1), torch.nn.ReLU(), out=tmp_path)
+
+    def test_a_rank_that_is_not_the_main_one_prints_and_writes_nothing(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("bench.callbacks.lines.LEAST_LINE_S", 0.0)
+        monkeypatch.setattr("bench.callbacks.ranks.is_main", lambda: False)
+        for _ in watch(batches(6), tiny_model(), out=tmp_path, every=1, ceilings=CEILINGS):
+            pass
+        assert capsys.readouterr().err == ""
+        assert list(tmp_path.glob("*.json")) == []
+
     def test_a_folder_that_cannot_be_written_is_refused_before_the_first_step(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(UnavailableError, match="cannot write records to"):

@@ -38,6 +38,14 @@ def test_each_preset_is_more_thorough_than_the_one_before() -> None:
         assert (less.max_time_s, less.idle_s, less.overhead_rounds) < (more.max_time_s, more.idle_s, more.overhead_rounds)
 
 
+def test_only_the_most_thorough_preset_repeats_and_fails_a_disturbed_run() -> None:
+    """What its own line of help promises: three fresh processes, and a disturbed run fails."""
+    assert {name: each.repeats for name, each in presets.PRESETS.items()} == {"quick": 1, "standard": 1, "rigorous": 3}
+    assert [name for name, each in presets.PRESETS.items() if each.strict] == ["rigorous"]
+    spreads = [each.spread_fraction for each in presets.PRESETS.values()]
+    assert spreads[2] < spreads[1] == spreads[0]
+
+
 @pytest.mark.parametrize(("name", "samples"), [("quick", 3), ("standard", 5)])
 def test_a_preset_s_cap_holds_and_all_of_it_is_in_the_record(
     name: str, samples: int, measured: Run, monkeypatch: pytest.MonkeyPatch
