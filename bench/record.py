@@ -167,9 +167,7 @@ def read(path: Path) -> Measurement:
     try:
         body = strict_json.loads(text)
     except (ValueError, RecursionError):
-        raise BadRecordError(
-            f"{str(path)!r} is not JSON or was cut off; expected a record written by `python -m bench run`; delete it"
-        ) from None
+        raise BadRecordError(f"{str(path)!r} is not JSON or was cut off; expected a record written by `python -m bench run`") from None
     if not isinstance(body, dict) or not {"run_id", "status", "request", "format"} <= body.keys():
         raise BadRecordError(f"{str(path)!r} is not a record of this tool (no run_id, status, request, format); move it out of the folder")
     if body["format"] != FORMAT:

@@ -75,11 +75,14 @@ class Record:
             raise self.fail(column, "a whole number from 1")
         return value
 
+    @property
+    def place(self) -> str:
+        """File and line, as a complaint names them."""
+        return f"{os.path.basename(self.path)}, line {self.line}"
+
     def fail(self, column: str, expected: str) -> BadValueError:
         """The error to raise for one cell."""
-        return BadValueError(
-            f"{os.path.basename(self.path)}, line {self.line}: {column} is {self.text(column)[:60]!r}; expected {expected}"
-        )
+        return BadValueError(f"{self.place}: {column} is {self.text(column)[:60]!r}; expected {expected}")
 
 
 def shipped() -> dict[str, str]:
