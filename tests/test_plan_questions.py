@@ -103,7 +103,7 @@ def test_recomputation_runs_the_forward_pass_again_and_saves_memory() -> None:
 @pytest.mark.parametrize(
     ("change", "part", "smaller"),
     [
-        ("network=100", "data_comm", True),
+        ("network=100GB/s", "data_comm", True),
         ("hardware=h100-sxm5-80gb", "matmul", True),
         ("tp=2", "tensor_comm", False),
         ("software=transformers", "traffic", False),
@@ -126,12 +126,12 @@ def test_a_change_shows_in_its_part(change: str, part: str, smaller: bool) -> No
         ("faster", "expected KEY=VALUE, such as gpus=2048"),
         ("gpus=", "expected KEY=VALUE"),
         ("gpus=0", "out of range"),
-        ("colour=red", "layout part 'colour=red' is unknown"),
+        ("colour=red", "what-if 'colour=red' changes nothing that is known"),
         ("tp=7", "does not multiply to 64 devices"),
         ("hardware=h2O0", "unknown GPU"),
         ("software=jaxx", "unknown software"),
         ("optimizer=lion", "optimizer 'lion' is unknown"),
-        ("network=-1", "network in GB/s '-1' is out of range"),
+        ("network=-1GB/s", "network"),
         ("global_batch=100", "does not divide into dp=64 x micro_batch=2; the nearest that does: 128"),
     ],
 )

@@ -10,9 +10,9 @@ from estimators.frozen import frozen, replace
 from estimators.plan.job import Job
 from estimators.plan.rules import check_num_devices
 from estimators.registry import hardware
-from estimators.step_time.layout import Layout, parse_layout
+from estimators.step_time.layout import LAYOUT_KEYS, Layout, parse_layout
 from estimators.step_time.prediction import Prediction
-from estimators.units import GIGA, parse_count, parse_float
+from estimators.units import parse_byte_rate, parse_count
 
 JOB_CHANGES: dict[str, Callable[[str], Any]] = {
     "seq_len": lambda text: parse_count(text, "seq_len"),
@@ -20,7 +20,7 @@ JOB_CHANGES: dict[str, Callable[[str], Any]] = {
     "software": str,
     "optimizer": str,
     "hardware": hardware,
-    "network": lambda text: parse_float(text, "network in GB/s", minimum=0, maximum=1e5, exclusive_minimum=True) * GIGA,
+    "network": lambda text: parse_byte_rate(text, "network"),
 }
 """What may change beside the layout, and how it is read."""
 
@@ -64,8 +64,11 @@ def what_if(job: Job, layout: Layout, change: str) -> WhatIf:
         changed = replace(job, **{FIELDS.get(key, key): JOB_CHANGES[key](value)})
         if key == "seq_len":
             new, note = _same_tokens(layout, job.seq_len, changed.seq_len)
-    else:
+    elif key in LAYOUT_KEYS:
         new = _with_part(layout, key, value)
+    else:
+        known = sorted({"gpus", "global_batch", *JOB_CHANGES, *LAYOUT_KEYS})
+        raise BadValueError(f"what-if {change[:40]!r} changes nothing that is known; expected KEY=VALUE with one of: {', '.join(known)}")
     return WhatIf(
         change=change,
         before=job.predict(layout),

@@ -13,7 +13,7 @@ SCHEDULES = ("1f1b", "zero-bubble")
 MAX_DEVICES = 10**7
 MAX_DIGITS = 9
 
-_KEYS = {
+LAYOUT_KEYS = {
     "tp": "tp",
     "pp": "pp",
     "cp": "cp",
@@ -29,6 +29,7 @@ _KEYS = {
     "recompute": "recompute",
     "schedule": "schedule",
 }
+"""What a layout is written with, and the field that each means."""
 
 
 @frozen
@@ -142,9 +143,9 @@ def layout_fields(text: str, *, num_devices: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         key, separator, value = part.partition("=")
-        if not separator or key.strip() not in _KEYS:
-            raise BadValueError(f"layout part {part[:60]!r} is unknown; expected KEY=VALUE with one of: {', '.join(sorted(_KEYS))}")
-        name = _KEYS[key.strip()]
+        if not separator or key.strip() not in LAYOUT_KEYS:
+            raise BadValueError(f"layout part {part[:60]!r} is unknown; expected KEY=VALUE with one of: {', '.join(sorted(LAYOUT_KEYS))}")
+        name = LAYOUT_KEYS[key.strip()]
         if name in ("recompute", "schedule"):
             found[name] = value.strip()
         elif value.strip().isascii() and value.strip().isdigit() and len(value.strip()) <= MAX_DIGITS:
