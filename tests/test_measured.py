@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from estimators.errors import BadValueError
+from estimators.frozen import replace
 from estimators.measured.case import MeasuredStep, measured_step
 from estimators.measured.groups import group_of
 from estimators.measured.score import Scored, quantile, score, scored
@@ -32,6 +33,17 @@ def test_a_row_of_the_megatron_paper_is_the_paper_s(records: dict[str, Record]) 
     assert step.work.params == pytest.approx(1008e9, rel=0.002)
     flop = 96 * 3072 * 2048 * 128 * 25600**2 * (1 + 2048 / (6 * 25600) + 51200 / (16 * 128 * 25600))
     assert step.measured_step_time_s == pytest.approx(flop / (3072 * 163e12), rel=1e-3)
+
+
+def test_the_head_is_run_three_times_where_layers_are_run_four_times(records: dict[str, Record]) -> None:
+    """Table 1's smallest model, where the head is 7 % of a step: 24 layers of 2,304, batch 512, 32 GPUs at 137 TFLOP/s each."""
+    flop = 96 * 512 * 2048 * 24 * 2304**2 * (1 + 2048 / (6 * 2304) + 51200 / (16 * 24 * 2304))
+    assert measured_step(records["T0217"]).measured_step_time_s == pytest.approx(flop / (32 * 137e12), rel=1e-4)
+
+
+def test_an_error_is_predicted_over_measured_less_one(records: dict[str, Record]) -> None:
+    step = replace(measured_step(records["T0001"]), measured_step_time_s=2.0)
+    assert Scored(id="x", step=step, predicted_s=3.0).error == pytest.approx(0.5)
 
 
 def test_a_time_follows_from_tokens_per_second(records: dict[str, Record]) -> None:
@@ -87,14 +99,14 @@ def test_the_accuracy_on_left_out_sources_is_what_is_promised(rows: list[Scored]
     assert 0.7 <= equal.coverage <= 0.9
 
 
-def test_the_published_marks_are_beaten_by_one_set_of_constants(rows: list[Scored]) -> None:
-    """vTrain profiled its own machine and reports 14.73 % and 8.37 % mean error on many nodes and on one (arXiv 2312.12391);
-    a nine-coefficient regression 12.4 % and 15.1 % where it interpolates. The rows here are predicted without any of vTrain's."""
+def test_vtrains_own_steps_are_predicted_better_than_published_regressions_without_having_seen_any(rows: list[Scored]) -> None:
+    """vTrain, which profiles the machine it predicts, reports 14.73 % mean error on several nodes and 8.37 % on one (arXiv 2312.12391); a
+    nine-coefficient regression on the same rows 12.4 % and 15.1 % where it may interpolate. Here no vTrain row was seen."""
     vtrain = [row for row in rows if row.counts and row.step and row.step.source == "vtrain"]
     single = [abs(row.error or 0) for row in vtrain if row.id.startswith("S")]
     several = [abs(row.error or 0) for row in vtrain if row.id.startswith("T")]
     assert sum(single) / len(single) < 0.151
-    assert sum(several) / len(several) < 0.1473
+    assert sum(several) / len(several) < 0.124
 
 
 def test_a_table_of_one_s_own_is_read_by_its_columns(tmp_path: Path) -> None:
@@ -111,6 +123,7 @@ def test_a_table_of_one_s_own_is_read_by_its_columns(tmp_path: Path) -> None:
         ("mine,8,32,4,1024,16,24,1024,2,2,2,fast", "mine.csv, line 2: iteration_time_ms is 'fast'; expected a number from 0"),
         ("mine,8,32,4,1024,16,2.5,1024,2,2,2,220", "mine.csv, line 2: layers is '2.5'; expected a whole number from 1"),
         ("mine,8,32,4,,16,24,1024,2,2,2,220", "mine.csv, line 2: hidden is ''; expected a whole number from 1"),
+        ("mine,8,32,4,1024,16,99999999999,1024,2,2,2,220", "mine.csv, line 2: gpt2: n_layer is '99999999999'"),
         ("mine,8,32,4,1024,16,24,1024,2,2,2", "mine.csv, line 2: 11 cells; expected 12, as in the header"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from estimators.errors import BadValueError
 from estimators.frozen import replace
 from estimators.hf_config import model_from_config
+from estimators.measured.model import gpt
 from estimators.registry import hardware, model_entry, model_ids
 from estimators.spec import Workload
 from estimators.step_time.collectives import all_reduce_s, all_to_all_s, bandwidth, gather_s, together
@@ -236,3 +237,121 @@ def test_the_interval_is_wider_where_nothing_was_measured() -> None:
     assert width("mixtral-8x7b", "h100-sxm5-80gb") > known
     notes = predict(model("llama-3-8b"), 4096, layout, hardware("mi300x-192gb")).notes
     assert any("no measured step ran on CDNA3" in note for note in notes)
+
+
+def fused(**facts: Any) -> Software:
+    return replace(software(stack("megatron-core"), "Hopper", IDEAL), **facts)
+
+
+def parts_of(name: str, layout: Layout, *, machine: Machine = MACHINE, e: Efficiency = IDEAL, on: Software | None = None) -> Any:
+    return step_time(work_of(model(name), 2048), layout, machine, on or fused(), e).parts
+
+
+def test_a_fused_kernel_makes_its_scores_anew_on_the_way_back() -> None:
+    """Two products forward, five backward (Dao et al. 2022, arXiv 2205.14135, algorithm 4), on the pairs that the mask lets through."""
+    pairs = 2048 * 2049 // 2
+    forward_flop = 32 * 32 * pairs * 2 * 128 * 2
+    assert parts_of("llama-2-7b", Layout())["attention"] == pytest.approx(3.5 * forward_flop / 1e15)
+
+
+def test_an_odd_head_width_slows_unfused_products() -> None:
+    """BLOOM's trials with 128 heads of width 108: no multiple of 8."""
+    e = replace(IDEAL, odd_head=6.0)
+    odd, even = (
+        step_time(work_of(gpt(2, 13824, heads, 0, 51200, 2048), 2048), Layout(), MACHINE, classic(), e).parts["attention"]
+        for heads in (128, 96)
+    )
+    assert odd == pytest.approx(7 * even)
+
+
+def test_the_head_is_three_products_and_fourteen_bytes_a_logit() -> None:
+    machine = replace(MACHINE, memory_bytes_per_s=1e12)
+    logits = 2048 * 32000
+    assert parts_of("llama-2-7b", Layout(), machine=machine)["head"] == pytest.approx(6 * logits * 4096 / 1e15 + 14 * logits / 1e12)
+
+
+@pytest.mark.parametrize("ep", [1, 2, 8])
+def test_balanced_experts_take_the_same_time_however_they_are_spread(ep: int) -> None:
+    """Mixtral: two of eight experts per token, three matrices of 4,096 x 14,336, 32 layers; each device has the same tokens to multiply."""
+    layout = Layout(dp=8, ep=ep, global_batch=8)
+    flop = 3 * 2 * 2048 * 2 * 3 * 4096 * 14336 * 32
+    assert parts_of("mixtral-8x7b", layout)["experts"] == pytest.approx(flop / 1e15)
+
+
+def test_tokens_travel_to_their_experts_and_back_in_both_directions() -> None:
+    """Dispatch and combine, forward and backward: four exchanges of 2 copies of 2,048 vectors of 4,096, 7 of 8 elsewhere, 32 layers."""
+    machine = replace(MACHINE, link_bytes_per_s=1e9)
+    sent = 4 * 32 * 2 * 2048 * 4096 * 2 * 7 / 8
+    assert parts_of("mixtral-8x7b", Layout(dp=8, ep=8, global_batch=8), machine=machine)["expert_comm"] == pytest.approx(sent / 1e9)
+
+
+def test_keys_and_values_go_round_the_ring_once_forward_and_with_their_gradients_back() -> None:
+    """Liu et al. 2023, Ring Attention (arXiv 2310.01889), section 3: cp - 1 sends of the local keys and values; gradients double them."""
+    machine = replace(MACHINE, link_bytes_per_s=1e9)
+    local = 2048 / 4 * 2 * 4096 * 32 * 2
+    assert parts_of("llama-2-7b", Layout(cp=4, global_batch=1), machine=machine)["context_comm"] == pytest.approx(3 * 3 * local / 1e9)
+
+
+@pytest.mark.parametrize(("zero", "passes"), [(2, 1 + 4), (3, 3 * 4)])
+def test_sharded_replicas_gather_weights_and_scatter_gradients(zero: int, passes: int) -> None:
+    """16-bit weights: ZeRO-2 gathers once a step and scatters gradients of all 4 micro-batches, ZeRO-3 gathers twice for each as well."""
+    machine, e = replace(MACHINE, link_bytes_per_s=1e9), replace(IDEAL, shard_exposed=0.0)
+    params = 6_738_415_616
+    found = parts_of("llama-2-7b", Layout(dp=8, zero=zero, global_batch=32), machine=machine, e=e)["data_comm"]
+    assert found == pytest.approx(passes * 7 / 8 * 2 * params / 1e9)
+
+
+def test_hybrid_sharding_gathers_within_the_group_and_reduces_between_groups() -> None:
+    """Zhao et al. 2023, PyTorch FSDP (arXiv 2304.11277), section 3.2.2.
+
+    Shards of 8, two groups: a group's shard of fp32 gradients crosses.
+    """
+    machine = replace(MACHINE, link_bytes_per_s=1e9, network_bytes_per_s=1e9, domain=8)
+    e = replace(IDEAL, shard_exposed=0.0)
+    params = 6_738_415_616
+    within, between = 3 * 7 / 8 * 2 * params, 1 / 2 * 2 * 4 * params / 8
+    found = parts_of("llama-2-7b", Layout(dp=16, zero=3, shard=8, global_batch=16), machine=machine, e=e)["data_comm"]
+    assert found == pytest.approx((within + between) / 1e9, rel=1e-6)
+
+
+def test_a_distributed_optimizer_scatters_gradients_and_gathers_weights() -> None:
+    """Overlapped, as Megatron-Core: reduce-scatter of fp32 gradients, all-gather of 16-bit weights.
+
+    Megatron of 2021 reduced to all first.
+    """
+    machine = replace(MACHINE, link_bytes_per_s=1e9)
+    layout, params = Layout(dp=8, zero=1, global_batch=8), 6_738_415_616
+    assert parts_of("llama-2-7b", layout, machine=machine)["data_comm"] == pytest.approx(7 / 8 * (4 + 2) * params / 1e9)
+    old = parts_of("llama-2-7b", layout, machine=machine, on=classic())["data_comm"]
+    assert old == pytest.approx(7 / 8 * (2 * 2 + 2) * params / 1e9)
+
+
+def test_gradients_are_added_for_every_micro_batch() -> None:
+    machine = replace(MACHINE, memory_bytes_per_s=1e12)
+    layers = 6_738_415_616 - 2 * 32000 * 4096
+    found = parts_of("llama-2-7b", Layout(global_batch=4), machine=machine)["accumulate"]
+    assert found == pytest.approx(4 * layers * 8 / 1e12, rel=1e-3)
+
+
+@pytest.mark.parametrize(("layout", "ops", "passes"), [({}, 45, 2.5), ({"recompute": "full"}, 45, 3.5), ({"tp": 2}, 51, 2.5)])
+def test_every_operation_starts_once_forward_and_one_and_a_half_times_backward(layout: Any, ops: int, passes: float) -> None:
+    """45 operations in a layer, six more with tensor parallelism: two all-reduces in each direction and what splits and joins for them."""
+    e = replace(IDEAL, launch_s=1e-6)
+    found = parts_of("llama-2-7b", Layout(**layout, global_batch=1), e=e)["launch"]
+    assert found == pytest.approx(ops * 32 * passes * 1e-6, rel=1e-6)
+
+
+def test_quantised_weights_are_unpacked_in_every_pass() -> None:
+    """Frozen weights of the layers, 12.5 bytes each, forward and backward; what is trained is not unpacked."""
+    from estimators.architectures.lora import with_adapters
+
+    machine, tuned = replace(MACHINE, memory_bytes_per_s=1e12), with_adapters(model("llama-2-7b"), 8)
+    found = step_time(work_of(tuned, 2048), Layout(), machine, fused(dequantise_bytes=12.5), IDEAL).parts["dequantise"]
+    assert found == pytest.approx((6_738_415_616 - 2 * 32000 * 4096) * 12.5 * 2 / 1e12, rel=2e-3)
+
+
+def test_stragglers_add_a_share_for_each_doubling_beyond_a_node() -> None:
+    e = replace(IDEAL, straggle=0.01)
+    small, large = (parts_of("gpt2", Layout(dp=dp, global_batch=dp), e=e) for dp in (8, 64))
+    assert small["straggle"] == 0
+    assert large["straggle"] == pytest.approx(0.03 * sum(value for name, value in large.items() if name != "straggle"))
