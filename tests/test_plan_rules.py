@@ -87,7 +87,7 @@ def test_a_model_that_no_number_of_devices_holds_says_so() -> None:
 
 @pytest.mark.parametrize("num_devices", [0, -8, 10**9])
 def test_no_devices_and_too_many_are_refused(num_devices: int) -> None:
-    with pytest.raises(BadValueError, match=r"GPUs is out of range; expected 1 to 10,000,000"):
+    with pytest.raises(BadValueError, match=r"devices is out of range; expected a whole number from 1 to 10,000,000"):
         plan(GPT3, num_devices)
 
 
