@@ -18,7 +18,7 @@ from estimators.measured.memory_score import memory_score
 from estimators.measured.model import gpt, llama, shipped_model
 from estimators.measured.table import read_table, shipped
 from estimators.memory.device import PARTS, device_memory, memory_of
-from estimators.memory.fitting import advice, fits
+from estimators.memory.fitting import _as_legal, advice, fits
 from estimators.memory.holding import Holding, holding_of
 from estimators.memory.kernels import BY_STACK, EAGER, TRANSFORMER_ENGINE
 from estimators.memory.optimizers import optimizer_bytes
@@ -324,3 +324,9 @@ def test_where_no_single_change_suffices_the_best_is_named_with_what_it_lacks() 
     (line,) = advice(big, Layout(dp=8, zero=0, global_batch=8), machine)
     assert line.startswith("no single change makes it fit; the best is to ")
     assert "which still lacks" in line
+
+
+def test_a_batch_that_a_change_no_longer_divides_is_rounded_down() -> None:
+    # ten sequences over two replicas, two at a time in place of five: eight of them
+    changed = _as_legal(Layout(dp=2, micro_batch=5, global_batch=10), micro_batch=2)
+    assert (changed.micro_batch, changed.global_batch) == (2, 8)

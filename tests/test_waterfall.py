@@ -52,6 +52,14 @@ def test_the_bound_is_not_counted_twice() -> None:
     assert parts[UNEXPLAINED].seconds_s == pytest.approx(1 - 0.85)
 
 
+def test_a_bound_above_the_step_is_cut_to_it() -> None:
+    made = record(parts={"matmul": 3.0})
+    phases = {name: phase | {"bound_s": 5.0} for name, phase in made.estimate["phases"].items()}
+    parts = by_name(dataclasses.replace(made, estimate=made.estimate | {"phases": phases}))
+    assert parts["physics bound"].seconds_s == pytest.approx(1.0)
+    assert parts["physics bound"].reason.endswith("cut to what its operators take")
+
+
 def test_a_step_that_beats_its_prediction_leaves_a_negative_rest_that_is_said() -> None:
     made = record(parts={"memory": 0.9})
     found = waterfall(made)
