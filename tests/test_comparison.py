@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections import Counter
 from typing import Any
@@ -237,6 +238,33 @@ def test_repeats_show_by_themselves_what_processes_differ_by() -> None:
     noisy = noise_floor(selftest_record(drift=0.5))
     assert judged(*sides, floor=noisy).verdict == "SLOWER"
     assert judged(sides[0], sides[1][:1], floor=noisy).verdict == "AMBIGUOUS"
+
+
+def test_the_interval_of_repeats_is_welchs() -> None:
+    # three records a side, log medians -d, 0, d: a variance of d^2 each, d^2 / 3 of the mean, four degrees of freedom (Welch 1947), of
+    # which Student's 97.5 % quantile is 2.776; 1,000 draws find the ends of the interval to some percent
+    d = 0.05
+    sides = [[run_of((math.exp(at * d),) * 20, f"{side}{at}") for at in (-1, 0, 1)] for side in "ab"]
+    row = judged(*sides).phases[0]
+    assert row.low_fraction is not None
+    assert row.high_fraction is not None
+    half = (math.log1p(row.high_fraction) - math.log1p(row.low_fraction)) / 2
+    assert half == pytest.approx(2.776 * math.sqrt(2 / 3) * d, rel=0.08)
+
+
+def test_a_single_run_against_what_is_known_differs_by_its_share_of_the_floor() -> None:
+    # the floor is what two runs differ by, sqrt(2) times what one does
+    known = [run_of((1.0,) * 60, f"r{at}") for at in range(3)]
+    floor = noise_floor(selftest_record(drift=0.1))
+    row = judged(known, [run_of((1.0,) * 60)], floor=floor).phases[0]
+    assert row.high_fraction == pytest.approx((1 + floor.fraction) ** math.sqrt(0.5) - 1)
+    both = judged(known[:1], [run_of((1.0,) * 60)], floor=floor).phases[0]
+    assert both.high_fraction == pytest.approx(floor.fraction)
+
+
+def test_no_more_is_said_to_be_visible_than_the_threshold_lets_through() -> None:
+    row = judged([run_of((1.0,) * 60)], [run_of((1.0,) * 60)], threshold_fraction=0.03).phases[0]
+    assert row.detectable_fraction == pytest.approx(0.03)
 
 
 def test_the_noise_floor_of_a_hand_worked_drift() -> None:
