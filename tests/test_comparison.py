@@ -13,7 +13,7 @@ from selftest_records import IDLE, MACHINE, autocorrelated, jitter, run_of, self
 
 from bench.comparable import cases, surroundings
 from bench.comparison import Comparison, compare
-from bench.noise import noise_floor
+from bench.noise import newest, noise_floor
 from bench.record import Measurement, Phase
 from estimators.errors import BadRecordError
 
@@ -274,6 +274,15 @@ def test_the_noise_floor_of_a_hand_worked_drift() -> None:
     assert floor.fraction == pytest.approx(0.3, rel=0.01)  # the ten samples of each round are not alike
     assert floor.detectable_fraction == pytest.approx(1.3 ** (1 + 0.8416 / 1.96) - 1, rel=0.01)
     assert floor.machine == "a scripted device, a scripted processor"
+
+
+def test_the_newest_self_test_is_the_last_that_was_not_stopped() -> None:
+    first, second, stopped = (
+        dataclasses.replace(selftest_record(), run_id=name, created_utc=f"2026-01-0{day}", status=status)
+        for day, (name, status) in enumerate((("first", "complete"), ("second", "complete"), ("stopped", "partial")), 1)
+    )
+    assert newest([second, stopped, first, run_of((1.0,))]) is second
+    assert newest([stopped]) is None
 
 
 def test_a_difference_between_the_sides_is_no_part_of_the_floor() -> None:

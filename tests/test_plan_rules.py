@@ -8,6 +8,7 @@ from planned import job
 from estimators.architectures.lora import with_adapters
 from estimators.errors import BadValueError, DoesNotFitError, RequestError
 from estimators.frozen import replace
+from estimators.plan.candidates import candidates
 from estimators.plan.deadline import Limits, bound_s, check_deadline, device_counts, plan_within
 from estimators.plan.global_batch import Batch
 from estimators.plan.job import Job
@@ -197,3 +198,18 @@ def test_limits_that_contradict_each_other_are_refused(limits: dict[str, int], s
 def test_an_unknown_optimizer_is_refused() -> None:
     with pytest.raises(BadValueError, match="optimizer 'lion' is unknown; expected one of: adamw"):
         replace(GPT3, optimizer="lion")
+
+
+def test_hybrid_sharding_over_all_replicas_is_no_layout_of_its_own() -> None:
+    lanes = candidates(job("llama-2-7b", seq_len=4096).work, 16, 64, domain=8)
+    hybrid = lanes.shard[lanes.shard > 0]
+    assert len(hybrid)
+    assert all(lanes.shard[lanes.shard > 0] < lanes.dp[lanes.shard > 0])
+    assert not len(candidates(job("llama-2-7b", seq_len=4096).work, 8, 64, domain=8).shard.nonzero()[0])
+
+
+def test_a_batch_that_devices_would_swell_more_than_fourfold_is_refused() -> None:
+    # 125 devices share 125 sequences at least: four times 32, more than four times 31
+    assert Batch(tokens=32 * 4096 - 1).on(125, params=10**9, seq_len=4096) == 125
+    with pytest.raises(BadValueError, match="the smallest is 125"):
+        Batch(tokens=31 * 4096 + 1).on(125, params=10**9, seq_len=4096)
