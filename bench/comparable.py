@@ -35,6 +35,9 @@ VOLATILE = frozenset({"environment.argv", "environment.cpu.load_1min", "environm
 
 MAX_CHARS = 60
 
+MAX_TOLD = 3
+"""Differences that are named of a case without a counterpart."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
@@ -98,6 +101,17 @@ def differing(one: Case, other: Case) -> list[tuple[str, str, str]]:
             short = ("its own", "other values") if name == "config" else (_short(a), _short(b))
             found.append((said, *short))
     return found
+
+
+def no_counterpart(one: Case, in_a: Mapping[str, Case], in_b: Mapping[str, Case]) -> str:
+    """Why nothing in B can be held against a case: what differs from the likest, or that there is none."""
+    free = [case for key, case in in_b.items() if key not in in_a]
+    if not free:
+        return "B has nothing like it"
+    likest = min(free, key=lambda case: len(differing(one, case)))
+    told = [f"another {name}: {a} against {b}" for name, a, b in differing(one, likest)]
+    more = f"; and {len(told) - MAX_TOLD} more" if len(told) > MAX_TOLD else ""
+    return "; ".join(told[:MAX_TOLD]) + more
 
 
 def surroundings(one: Sequence[Measurement], other: Sequence[Measurement]) -> Iterator[tuple[str, str, str]]:

@@ -7,19 +7,19 @@ the threshold (practical). Equality is claimed only where the whole interval lie
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any
 
 from bench import stats
-from bench.bootstrap import NUM_DRAWS, SEED, median_draws, student_quantile
-from bench.comparable import Case, cases, differing
+from bench.bootstrap import SEED
+from bench.comparable import Case, cases, no_counterpart
 from bench.noise import POWER, NoiseFloor
+from bench.ratio import pooled, ratio_draws
 from bench.record import Measurement, Phase
+from bench.verdict import Verdict, overall, verdict_on
 
-Verdict = Literal["SAME", "FASTER", "SLOWER", "AMBIGUOUS", "INCOMPARABLE"]
 Scale = Callable[[Measurement, Phase], float | None]
 """What a time is divided by before it is compared: seconds that the record's own ceilings demand; None where unknown."""
 
@@ -27,9 +27,6 @@ NOT_JUDGED = ("load", "first")
 """Phases that happen once in a process, so that one record cannot say how much they vary."""
 
 THRESHOLD, CONFIDENCE = 0.03, 0.95
-
-MAX_TOLD = 3
-"""Differences that are named of a case without a counterpart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +122,7 @@ def compare(
         fault = next(filter(None, (faults(r) for case in (one, other) if case for r in case.records)), "")
         names = _common_phases(one, other, scale) if other else []
         if other is None:
-            rows.append(PhaseComparison(case=one.name, phase="", verdict="INCOMPARABLE", reason=_no_counterpart(one, in_a, in_b)))
+            rows.append(PhaseComparison(case=one.name, phase="", verdict="INCOMPARABLE", reason=no_counterpart(one, in_a, in_b)))
         elif fault or not names:
             missing = "the two have no phase in common that was timed" + (", estimated and has measured ceilings" if scale else "")
             reason = fault or missing
@@ -134,7 +131,7 @@ def compare(
             rows += [_phase(one, other, name, threshold_fraction, each, scale, floor) for name in names]
     main = {(case.name, main_phase.get(case.task, "")) for case in in_a.values()}
     return Comparison(
-        verdict=_overall(rows, main),
+        verdict=overall({row.verdict for row in rows}, {row.verdict for row in rows if (row.case, row.phase) in main}),
         phases=tuple(rows),
         only_in_b=tuple(in_b[key].name for key in in_b if key not in in_a),
         normalised=scale is not None,
@@ -152,79 +149,6 @@ def _common_phases(one: Case, other: Case, scale: Scale | None) -> list[str]:
         return {phase.name: None for record, phase in held if scale is None or scale(record, phase)}
 
     return [name for name in timed(one) if name in timed(other) and name not in NOT_JUDGED]
-
-
-def _no_counterpart(one: Case, in_a: Mapping[str, Case], in_b: Mapping[str, Case]) -> str:
-    """Why nothing in B can be held against a case: what differs from the likest, or that there is none."""
-    free = [case for key, case in in_b.items() if key not in in_a]
-    if not free:
-        return "B has nothing like it"
-    likest = min(free, key=lambda case: len(differing(one, case)))
-    told = [f"another {name}: {a} against {b}" for name, a, b in differing(one, likest)]
-    more = f"; and {len(told) - MAX_TOLD} more" if len(told) > MAX_TOLD else ""
-    return "; ".join(told[:MAX_TOLD]) + more
-
-
-@dataclass(frozen=True, slots=True)
-class _Pooled:
-    """One side of one phase.
-
-    Attributes:
-        centre: mean log median of the records.
-        draws: of the log median of a single record, widened for its few blocks; empty where too few samples can tell.
-        variance: of the centre, from how several records differ; None of a single record.
-        records, samples: how much went in.
-    """
-
-    centre: float
-    draws: list[float]
-    variance: float | None
-    records: int
-    samples: int
-
-
-def _pooled(series: Sequence[Sequence[float]], confidence: float, seed: int) -> _Pooled:
-    """One record is judged by its samples; several by how their medians differ, which is never less than their samples say."""
-    num, samples = len(series), sum(map(len, series))
-    centres = [math.log(stats.median(values)) for values in series]
-    centre = math.fsum(centres) / num
-    if num == 1:
-        drawn = median_draws(series[0], confidence, seed)
-        known = drawn is not None and drawn.clipped_fraction <= (1 - confidence) / 2
-        return _Pooled(centre, [math.log(value) for value in drawn.values] if drawn and known else [], None, 1, samples)
-    within = [_variance([math.log(v) for v in d.values]) for values in series if (d := median_draws(values, None, seed))]
-    variance = max(_variance(centres), math.fsum(within) / len(within) if within else 0.0)
-    return _Pooled(centre, [], variance / num, num, samples)
-
-
-def _variance(values: Sequence[float]) -> float:
-    mean = math.fsum(values) / len(values)
-    return math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
-
-
-def _ratio_draws(a: _Pooled, b: _Pooled, confidence: float) -> list[float]:
-    """Draws of the log ratio, in no order; none where a side cannot tell.
-
-    Means of several records are drawn from Student's t, by a normal that is widened to it; its degrees of freedom are Welch's
-    where both sides have several.
-
-    Source: Welch 1947, The generalization of Student's problem, Biometrika 34 <https://doi.org/10.1093/biomet/34.1-2.28>.
-    """
-    if any(side.variance is None and not side.draws for side in (a, b)):
-        return []
-    several = [(side.variance, side.records) for side in (a, b) if side.variance is not None]
-    total = math.fsum(variance for variance, _ in several)
-    freedom = total**2 / math.fsum(variance**2 / (records - 1) for variance, records in several) if total > 0 else 1.0
-    tail = (1 + confidence) / 2
-    factor = student_quantile(tail, max(1, math.floor(freedom))) / NormalDist().inv_cdf(tail)
-
-    def draws(side: _Pooled, seed: int) -> list[float]:
-        if side.variance is None:
-            return side.draws
-        gauss, spread = random.Random(seed).gauss, factor * math.sqrt(side.variance)
-        return [gauss(side.centre, spread) for _ in range(NUM_DRAWS)]
-
-    return [later - earlier for earlier, later in zip(draws(a, SEED), draws(b, SEED + 1), strict=True)]
 
 
 def _series(case: Case, name: str, scale: Scale | None) -> tuple[list[list[float]], str]:
@@ -249,7 +173,7 @@ def _phase(
     (series_a, why_a), (series_b, why_b) = (_series(case, name, scale) for case in (one, other))
     if why_a or why_b:
         return PhaseComparison(case=one.name, phase=name, verdict="INCOMPARABLE", reason=why_a or why_b)
-    a, b = _pooled(series_a, confidence, SEED), _pooled(series_b, confidence, SEED + 1)
+    a, b = pooled(series_a, confidence, SEED), pooled(series_b, confidence, SEED + 1)
     ratio = b.centre - a.centre
     row: dict[str, Any] = {
         "case": one.name,
@@ -259,9 +183,9 @@ def _phase(
         "change_fraction": math.expm1(ratio),
     }
     row |= {"records_a": a.records, "records_b": b.records, "samples_a": a.samples, "samples_b": b.samples}
-    drawn = _ratio_draws(a, b, confidence)
+    drawn = ratio_draws(a, b, confidence)
     if not drawn:
-        few = " and ".join(side for side, pooled in (("A", a), ("B", b)) if pooled.variance is None and not pooled.draws)
+        few = " and ".join(name for name, side in (("A", a), ("B", b)) if side.variance is None and not side.draws)
         reason = f"too few independent samples in {few} for an interval; take more, or repeat the run in fresh processes"
         return PhaseComparison(**row, verdict="AMBIGUOUS", reason=reason)
     tail = (1 - confidence) / 2
@@ -270,37 +194,10 @@ def _phase(
     singles = [a.records, b.records].count(1)
     noise = math.log1p(floor.fraction) * math.sqrt(singles / 2) if floor else 0.0
     low, high = min(low, ratio - noise), max(high, ratio + noise)
-    verdict, reason = _verdict(ratio, low, high, math.log1p(threshold))
+    verdict, reason = verdict_on(ratio, low, high, math.log1p(threshold))
     if verdict == "AMBIGUOUS" and noise > math.log1p(threshold):
         reason = "this machine's noise floor is above the threshold; repeat in fresh processes, or raise --threshold"
     half = (high - low) / 2
     detectable = math.expm1(half * (1 + NormalDist().inv_cdf(POWER) / NormalDist().inv_cdf(1 - tail)))
     row |= {"low_fraction": math.expm1(low), "high_fraction": math.expm1(high), "detectable_fraction": max(detectable, threshold)}
     return PhaseComparison(**row, verdict=verdict, reason=reason, confidence=confidence)
-
-
-def _verdict(ratio: float, low: float, high: float, threshold: float) -> tuple[Verdict, str]:
-    """The verdict on a log ratio of times and its interval, and why it is no clearer."""
-    if -threshold <= low and high <= threshold:
-        return "SAME", ""
-    if low > 0 and ratio > threshold:
-        return "SLOWER", ""
-    if high < 0 and ratio < -threshold:
-        return "FASTER", ""
-    if low > 0 or high < 0:
-        return "AMBIGUOUS", "there is a difference, but perhaps none that matters; take more samples"
-    return "AMBIGUOUS", "the interval holds both no difference and one that matters; take more samples"
-
-
-def _overall(rows: Sequence[PhaseComparison], main: set[tuple[str, str]]) -> Verdict:
-    """The worst that any phase says; FASTER or SAME by the phases that answer the tasks, where those are decided."""
-    verdicts = {row.verdict for row in rows}
-    if not rows:
-        return "INCOMPARABLE"
-    for bad in ("SLOWER", "INCOMPARABLE"):
-        if bad in verdicts:
-            return bad
-    decisive = {row.verdict for row in rows if (row.case, row.phase) in main} or verdicts
-    if "AMBIGUOUS" in decisive:
-        return "AMBIGUOUS"
-    return "FASTER" if "FASTER" in decisive else "SAME"

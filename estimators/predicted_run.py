@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from estimators.batch import ROUNDING, UsualBatch, usual_batch, whole_batch
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.memory.device import device_memory
-from estimators.memory.holding import Holding, holding_of
-from estimators.memory.kernels import BY_STACK
 from estimators.plan.default_layout import default_layout
+from estimators.plan.job import Job
 from estimators.spec import Hardware, Model
 from estimators.step_time.covered import not_covered
-from estimators.step_time.efficiency import efficiency
 from estimators.step_time.layout import Layout, layout_fields
-from estimators.step_time.ledger import OPTIMIZER_BYTES, step_time
 from estimators.step_time.legal import check_cuts
-from estimators.step_time.machine import Machine, machine_of
-from estimators.step_time.prediction import Prediction, predict
-from estimators.step_time.software import DEFAULT_STACK, software, stack
-from estimators.step_time.work import Work, work_of
+from estimators.step_time.prediction import Prediction
+from estimators.step_time.software import DEFAULT_STACK
 from estimators.training import check_devices
 from estimators.units import DAY_S, HOUR_S
 from estimators.whole_run import Allowance, allowance
@@ -124,27 +116,21 @@ def predicted_run(
     check_devices(num_devices)
     if reason := not_covered(model, seq_len):
         raise BadValueError(f"{model.name} {reason}; no step of it is predicted")
-    if setup.optimizer not in OPTIMIZER_BYTES:
-        raise BadValueError(f"optimizer {setup.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
-    work = work_of(model, seq_len)
-    usual = usual_batch(work.params)
-    holding = holding_of(model, seq_len, BY_STACK[stack(setup.software).id], setup.dtype)
-    layout = _layout(model, holding, hardware, num_devices, setup, setup.batch_tokens or usual.batch_tokens)
-    check_cuts(work, layout)
-    prediction = predict(
-        model,
-        seq_len,
-        layout,
-        hardware,
+    job = Job(
+        model=model,
+        hardware=hardware,
+        seq_len=seq_len,
         dtype=setup.dtype,
         stack_id=setup.software,
+        optimizer=setup.optimizer,
         cluster=setup.cluster,
         network_bytes_per_s=setup.network_bytes_per_s,
-        optimizer=setup.optimizer,
         without=setup.without,
     )
-    gradient_bytes = prediction.stack.gradient_bytes
-    needed = float(device_memory(holding, layout, gradient_bytes=gradient_bytes, optimizer=setup.optimizer).total_bytes)
+    usual = usual_batch(job.work.params)
+    layout = _layout(job, num_devices, setup, setup.batch_tokens or usual.batch_tokens)
+    check_cuts(job.work, layout)
+    prediction, needed = job.predict(layout), float(job.memory_bytes(layout))
     return PredictedRun(
         prediction=prediction,
         tokens=tokens,
@@ -163,52 +149,34 @@ def _batch_source(usual: UsualBatch, taken_tokens: int) -> str:
     return f"{whose}, moved to a whole number of sequences per replica" if moved else whose
 
 
-def _step_time_of(work: Work, hardware: Hardware, machine: Machine, setup: Setup) -> Callable[[Layout], float]:
-    e = efficiency(setup.without)
-    runs_on = software(stack(setup.software), hardware.architecture, e)
-    return lambda layout: float(step_time(work, layout, machine, runs_on, e, optimizer=setup.optimizer).step_time_s)
-
-
-def _searched(model: Model, seq_len: int, hardware: Hardware, num_devices: int, setup: Setup, batch_tokens: int) -> Layout | None:
+def _searched(job: Job, num_devices: int, batch_tokens: int) -> Layout | None:
     """The best of all legal layouts, for mixtures of experts: no short list covers their many ways. None where none fits."""
     from estimators.plan.global_batch import Batch
-    from estimators.plan.job import Job
-    from estimators.plan.search import search
+    from estimators.plan.search import search  # deferred: numpy
 
-    job = Job(
-        model=model,
-        hardware=hardware,
-        seq_len=seq_len,
-        dtype=setup.dtype,
-        stack_id=setup.software,
-        optimizer=setup.optimizer,
-        cluster=setup.cluster,
-        network_bytes_per_s=setup.network_bytes_per_s,
-    )
-    batch = Batch(tokens=batch_tokens).on(num_devices, params=job.work.params, seq_len=seq_len)
+    batch = Batch(tokens=batch_tokens).on(num_devices, params=job.work.params, seq_len=job.seq_len)
     return next(iter(search(job, num_devices, batch).best(1)), None)
 
 
-def _layout(model: Model, holding: Holding, hardware: Hardware, num_devices: int, setup: Setup, batch_tokens: int) -> Layout:
+def _layout(job: Job, num_devices: int, setup: Setup, batch_tokens: int) -> Layout:
     """The layout that was given, or one that fits; its batch in whole sequences."""
-    given, work = setup.batch_tokens is not None, holding.work
+    given = setup.batch_tokens is not None
     if not setup.layout:
-        machine = machine_of(hardware, setup.dtype, cluster=setup.cluster, network_bytes_per_s=setup.network_bytes_per_s)
-        searched = _searched(model, work.seq_len, hardware, num_devices, setup, batch_tokens) if work.experts > 1 else None
+        searched = _searched(job, num_devices, batch_tokens) if job.work.experts > 1 else None
         layout = searched or default_layout(
-            holding,
-            machine,
+            job.holding,
+            job.machine,
             num_devices,
-            max(1, round(batch_tokens / work.seq_len)),
-            step_time_s=_step_time_of(holding.work, hardware, machine, setup),
-            gradient_bytes=stack(setup.software).gradient_bytes,
-            optimizer=setup.optimizer,
+            max(1, round(batch_tokens / job.seq_len)),
+            step_time_s=lambda tried: float(job.ledger(tried).step_time_s),
+            gradient_bytes=job.software.gradient_bytes,
+            optimizer=job.optimizer,
         )
         if given:
-            whole_batch(batch_tokens, seq_len=work.seq_len, unit=layout.dp, given=True)
+            whole_batch(batch_tokens, seq_len=job.seq_len, unit=layout.dp, given=True)
         return layout
     fields = layout_fields(setup.layout, num_devices=num_devices)
     unit = fields["dp"] * fields.get("micro_batch", 1)
     if unit < 1:
         raise BadValueError(f"layout {setup.layout[:60]!r}: dp and micro_batch are whole numbers from 1")
-    return Layout(global_batch=whole_batch(batch_tokens, seq_len=work.seq_len, unit=unit, given=given), **fields)
+    return Layout(global_batch=whole_batch(batch_tokens, seq_len=job.seq_len, unit=unit, given=given), **fields)

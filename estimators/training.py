@@ -10,9 +10,8 @@ from estimators.estimate import count_params
 from estimators.formulas import six_nd
 from estimators.frozen import frozen
 from estimators.spec import Hardware, Model, Workload
+from estimators.step_time.layout import MAX_DEVICES
 from estimators.units import DAY_S, HOUR_S
-
-MAX_DEVICES = 10**7
 
 
 @frozen

@@ -18,7 +18,7 @@ class Part:
 
     Attributes:
         seconds_s: what it adds; None where it is not known, and then `reason` says why. Only `unexplained` may be negative.
-        tag: measured, derived, estimated or unavailable.
+        tag: measured, derived, estimated or unavailable; see estimators.spec.Tag.
         reason: how it was had, or why it was not.
         advice: what to do about it.
         profiled_s: what torch's profiler measured of the whole class, where it ran.
@@ -38,11 +38,13 @@ class Waterfall:
 
     Attributes:
         whole_s: the median step (of slices, what they say of the full depth), with the wait for its data where that was timed.
+        tag: measured; extrapolated from slices; derived where the wait was added.
         parts: they sum to `whole_s`.
     """
 
     phase: str
     whole_s: float
+    tag: str
     parts: tuple[Part, ...]
 
     @property
@@ -105,12 +107,13 @@ def waterfall(record: Measurement) -> Waterfall | None:
                 profiled_s=profiled.get(name),
             )
         )
-    padding = Part(name="padding", seconds_s=0.0, tag="counted", reason="a run makes its rows of one length", advice=ADVICE["padding"])
+    padding = Part(name="padding", seconds_s=0.0, tag="derived", reason="a run makes its rows of one length", advice=ADVICE["padding"])
     parts += [wait, padding, throttling]
     whole_s = step_s + (wait.seconds_s or 0.0)
     rest = whole_s - math.fsum(part.seconds_s or 0.0 for part in parts)
     parts.append(Part(name=UNEXPLAINED, seconds_s=rest, tag="derived", reason="what is left", advice=ADVICE[UNEXPLAINED]))
-    return Waterfall(phase=reached.phase, whole_s=whole_s, parts=tuple(parts))
+    tag = "derived" if wait.seconds_s else reached.tag
+    return Waterfall(phase=reached.phase, whole_s=whole_s, tag=tag, parts=tuple(parts))
 
 
 def _bound_reason(datasheet_s: float | None, bound_s: float | None, covered_s: float) -> str:
@@ -130,7 +133,7 @@ def _data_wait(record: Measurement, step_s: float) -> Part:
         return Part(name=name, seconds_s=None, tag="unavailable", reason="no epoch was completed", advice=advice)
     per_epoch = epoch.items_per_sample / step.items_per_sample
     wait_s = max(0.0, stats.median(epoch.samples_s) / per_epoch - step_s)
-    return Part(name=name, seconds_s=wait_s, tag="measured", reason="an epoch's time beyond its steps", advice=advice)
+    return Part(name=name, seconds_s=wait_s, tag="derived", reason="an epoch's time beyond its steps", advice=advice)
 
 
 def _throttling(record: Measurement, step_s: float) -> Part:

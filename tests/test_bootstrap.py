@@ -24,6 +24,11 @@ def test_sign_covariances_of_a_hand_worked_series() -> None:
     assert bootstrap.sign_covariances([1, 4, 3, 2], 2) == [1.0, -0.25, -0.5]
 
 
+def test_a_short_series_is_rid_of_the_bias_that_its_own_mean_gives_it() -> None:
+    # signs + + - -: 4 of variance over 4, (1 - 1 + 1) / 4 of covariance; Kendall 1954 (Biometrika 41): less -(1 + 3r)/n
+    assert bootstrap._correlation([2.0, 2.0, 1.0, 1.0]) == 1 / 4 + (1 + 3 / 4) / 4
+
+
 def test_sign_covariances_count_ties_as_neither_side() -> None:
     # median 2, signs - 0 + 0 0, their mean is 0: lag 0 is 2/5, lag 2 is -1/5
     assert bootstrap.sign_covariances([1, 2, 3, 2, 2], 2) == pytest.approx([0.4, 0.0, -0.2])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import calibration as calibrations
+from bench import calibration_file
 from bench.calibration import Calibration, Entry, Reference, local
 from bench.record import Ceiling
 from estimators.errors import BadRecordError, UnavailableError
@@ -38,23 +38,23 @@ def whole() -> Calibration:
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "made" / "calibration.json"
-    calibrations.write(whole(), path)
-    assert calibrations.read(path) == whole()
+    calibration_file.write(whole(), path)
+    assert calibration_file.read(path) == whole()
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_it_is_found_by_what_the_speed_hangs_on(tmp_path: Path) -> None:
-    calibrations.write(whole(), calibrations.path_for(DEVICE, tmp_path))
-    assert calibrations.find({**DEVICE, "memory_total_bytes": 5}, tmp_path) == whole()
+    calibration_file.write(whole(), calibration_file.path_for(DEVICE, tmp_path))
+    assert calibration_file.find({**DEVICE, "memory_total_bytes": 5}, tmp_path) == whole()
     for changed in ({"num_threads": 1}, {"torch": "2.1"}, {"name": "Another"}, {"uuid": "GPU-1"}, {"cpu_capability": "AVX512"}):
-        assert calibrations.find(DEVICE | changed, tmp_path) is None
+        assert calibration_file.find(DEVICE | changed, tmp_path) is None
 
 
 @pytest.mark.parametrize(
     ("given", "expected"), [("/data", Path("/data")), ("", Path.home() / ".local/share"), ("rel", Path.home() / ".local/share")]
 )
 def test_the_folder_follows_the_xdg_rules(given: str, expected: Path) -> None:
-    assert calibrations.folder({"XDG_DATA_HOME": given}) == expected / "sixnd" / "calibrations"
+    assert calibration_file.folder({"XDG_DATA_HOME": given}) == expected / "sixnd" / "calibrations"
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str, complaint:
     path = tmp_path / "c.json"
     path.write_text(text)
     with pytest.raises(BadRecordError, match=complaint):
-        calibrations.read(path)
+        calibration_file.read(path)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnavailableError, match="cannot write the calibration"):
-        calibrations.write(whole(), tmp_path / "file" / "c.json")
+        calibration_file.write(whole(), tmp_path / "file" / "c.json")
 
 
 def test_medians_curves_and_the_line_of_the_host_are_those_worked_by_hand() -> None:

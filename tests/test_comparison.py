@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections import Counter
 from typing import Any
@@ -12,7 +13,7 @@ from selftest_records import IDLE, MACHINE, autocorrelated, jitter, run_of, self
 
 from bench.comparable import cases, surroundings
 from bench.comparison import Comparison, compare
-from bench.noise import noise_floor
+from bench.noise import newest, noise_floor
 from bench.record import Measurement, Phase
 from estimators.errors import BadRecordError
 
@@ -239,6 +240,33 @@ def test_repeats_show_by_themselves_what_processes_differ_by() -> None:
     assert judged(sides[0], sides[1][:1], floor=noisy).verdict == "AMBIGUOUS"
 
 
+def test_the_interval_of_repeats_is_welchs() -> None:
+    # three records a side, log medians -d, 0, d: a variance of d^2 each, d^2 / 3 of the mean, four degrees of freedom (Welch 1947), of
+    # which Student's 97.5 % quantile is 2.776; 1,000 draws find the ends of the interval to some percent
+    d = 0.05
+    sides = [[run_of((math.exp(at * d),) * 20, f"{side}{at}") for at in (-1, 0, 1)] for side in "ab"]
+    row = judged(*sides).phases[0]
+    assert row.low_fraction is not None
+    assert row.high_fraction is not None
+    half = (math.log1p(row.high_fraction) - math.log1p(row.low_fraction)) / 2
+    assert half == pytest.approx(2.776 * math.sqrt(2 / 3) * d, rel=0.08)
+
+
+def test_a_single_run_against_what_is_known_differs_by_its_share_of_the_floor() -> None:
+    # the floor is what two runs differ by, sqrt(2) times what one does
+    known = [run_of((1.0,) * 60, f"r{at}") for at in range(3)]
+    floor = noise_floor(selftest_record(drift=0.1))
+    row = judged(known, [run_of((1.0,) * 60)], floor=floor).phases[0]
+    assert row.high_fraction == pytest.approx((1 + floor.fraction) ** math.sqrt(0.5) - 1)
+    both = judged(known[:1], [run_of((1.0,) * 60)], floor=floor).phases[0]
+    assert both.high_fraction == pytest.approx(floor.fraction)
+
+
+def test_no_more_is_said_to_be_visible_than_the_threshold_lets_through() -> None:
+    row = judged([run_of((1.0,) * 60)], [run_of((1.0,) * 60)], threshold_fraction=0.03).phases[0]
+    assert row.detectable_fraction == pytest.approx(0.03)
+
+
 def test_the_noise_floor_of_a_hand_worked_drift() -> None:
     # rounds at 1, 1.1, 1.2, 1.3 times the first: logs apart by up to ln 1.3; sorted pairs of one side end ..., ln 1.2, ln 1.3,
     # twice; the 95 % quantile of 12 values lies at 10.45, between the two largest, which are both ln 1.3
@@ -246,6 +274,15 @@ def test_the_noise_floor_of_a_hand_worked_drift() -> None:
     assert floor.fraction == pytest.approx(0.3, rel=0.01)  # the ten samples of each round are not alike
     assert floor.detectable_fraction == pytest.approx(1.3 ** (1 + 0.8416 / 1.96) - 1, rel=0.01)
     assert floor.machine == "a scripted device, a scripted processor"
+
+
+def test_the_newest_self_test_is_the_last_that_was_not_stopped() -> None:
+    first, second, stopped = (
+        dataclasses.replace(selftest_record(), run_id=name, created_utc=f"2026-01-0{day}", status=status)
+        for day, (name, status) in enumerate((("first", "complete"), ("second", "complete"), ("stopped", "partial")), 1)
+    )
+    assert newest([second, stopped, first, run_of((1.0,))]) is second
+    assert newest([stopped]) is None
 
 
 def test_a_difference_between_the_sides_is_no_part_of_the_floor() -> None:

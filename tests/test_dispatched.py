@@ -1,7 +1,9 @@
 """Operators seen without memory and repeated on real tensors: counts by hand, and shapes as they were."""
 
 import itertools
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +14,13 @@ from torch.nn import functional
 from bench.backend import optimizers, sustained, zoo
 from bench.backend.device import choose
 from bench.backend.dispatched import Call, calls_of, fake
+from bench.backend.operators import Spec
 from bench.backend.profiled import seconds_by_group
 from bench.backend.replay import _arguments, replay
 from bench.workloads.here import own
 from estimators.estimate import estimate
 from estimators.hf_config import model_from_config
+from estimators.local_time import Piece
 from estimators.spec import Case, Workload
 
 CPU = choose("cpu")
@@ -55,6 +59,28 @@ def test_what_was_touched_longer_ago_than_the_caches_reach_is_cold() -> None:
     assert traced(300)["add"].piece.cold_bytes == 0
 
 
+def test_what_an_operator_reads_pushes_others_out_of_the_caches() -> None:
+    with fake():
+        small, large = torch.empty(16), torch.empty(4000)
+
+        def step() -> None:
+            small * 2
+            small + 1  # at once: still there
+            large.sum()  # reads 16,000 bytes and writes 4
+            small - 1
+
+        calls = {call.piece.kind: call.piece for call in calls_of(step, cache_bytes=8000)}
+    assert (calls["add"].cold_bytes, calls["sub"].cold_bytes) == (0, 64)
+
+
+def test_a_lookup_reads_what_it_returns_and_not_its_table() -> None:
+    with fake():
+        table, ids = torch.empty(1000, 8), torch.empty(4, dtype=torch.int64)
+        (call,) = calls_of(lambda: functional.embedding(ids, table), cache_bytes=0)
+    assert call.piece.num_bytes == 2 * 4 * 8 * 4  # four rows of eight fp32 read, and written
+    assert call.piece.cold_bytes == 0
+
+
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 @pytest.mark.parametrize("task", ["prefill", "decode", "train"])
 def test_the_products_of_a_step_are_those_of_the_op_table(family: str, task: str) -> None:
@@ -76,6 +102,55 @@ def test_every_operator_of_a_training_step_can_be_repeated() -> None:
     found = replay([c for c in calls if c.piece.group != "view"], CPU, cache_bytes=0, rounds=1, time_s=0)
     assert {one.call.piece.key: one.reason for one in found if one.reason} == {}
     assert all(len(one.samples_s) >= 1 and min(one.samples_s) > 0 for one in found)
+
+
+class Counted:
+    """An operator that takes 20 us a call, by a clock that counts the calls; it notes which tensors it was given."""
+
+    def __init__(self, available_bytes: int) -> None:
+        self.given: list[int] = []
+        clock = SimpleNamespace(time=self.time, now=lambda: 0.0 if not self.given else 1.0)
+        self.device: Any = SimpleNamespace(
+            kind="cpu", torch_device=torch.device("cpu"), clock=lambda: clock, memory_available_bytes=lambda: available_bytes
+        )
+
+    def __call__(self, x: torch.Tensor) -> None:
+        self.given.append(x.data_ptr())
+
+    def time(self, step: Callable[[], object]) -> float:
+        before = len(self.given)
+        step()
+        return 20e-6 * (len(self.given) - before)
+
+
+@pytest.mark.parametrize(
+    ("available_bytes", "copies"),
+    [
+        (2**30, 8),  # twice caches of 256 bytes, in tensors of 64
+        (4 * 64 * 3, 3),  # no more than a quarter of what there is
+    ],
+)
+def test_a_cold_operator_goes_round_more_copies_than_the_caches_hold_and_a_sample_is_one_call(available_bytes: int, copies: int) -> None:
+    operator = Counted(available_bytes)
+    cold = Spec((16,), (1,), torch.float32, cold=True)
+    piece = Piece(key="k", kind="k", group="memory", dtype="fp32", cold_bytes=64)
+    call = Call(operator=operator, args=(cold,), kwargs={}, piece=piece)
+    (one,) = replay([call], operator.device, cache_bytes=256, rounds=1, time_s=0)
+    assert one.samples_s == pytest.approx([20e-6] * 3)  # ten calls a sample, so that a clock's own cost does not show
+    assert len(set(operator.given)) == copies
+
+
+def test_fused_attention_is_two_products_of_their_own_widths() -> None:
+    with fake():
+        query, key, value = torch.empty(1, 2, 8, 16), torch.empty(1, 2, 12, 16), torch.empty(1, 2, 12, 4)
+
+        def step() -> None:
+            with torch.inference_mode():
+                functional.scaled_dot_product_attention(query, key, value)
+
+        calls = calls_of(step, 2**40)
+    # scores: 8 x 12 by 16; values: 8 x 4 by 12; for two heads, two FLOP a multiply-add
+    assert sum(call.piece.flop for call in calls) == 2 * 2 * (8 * 12 * 16 + 8 * 4 * 12)
 
 
 def test_an_operator_that_refuses_its_arguments_is_left_out_with_the_reason() -> None:

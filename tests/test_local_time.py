@@ -101,3 +101,18 @@ def test_what_lies_beyond_the_calibration_is_never_passed_over() -> None:
 
 def test_a_machine_without_the_dtype_falls_back_and_says_so() -> None:
     assert machine(grids={}).seconds(piece(group="matmul", kind="mm", mnk=(4, 4, 4), num_bytes=100))[1] == "stand-in"
+
+
+def test_an_operator_without_a_curve_of_its_dtype_takes_that_of_fp32() -> None:
+    assert machine().seconds(piece(dtype="bf16", num_bytes=1000)) == (pytest.approx(1e-5), "interpolated")  # half way in log bytes
+
+
+def test_what_stands_in_for_an_unmeasured_operator_counts_as_beyond_the_calibration() -> None:
+    # 1 us launch and 1000 bytes at 1 GB/s are 2 us, beside 3 us of an operator measured at its own shape
+    found = predict([piece(key="add[8]"), piece(key="new", kind="unheard_of", num_bytes=1000)], machine(), "forward")
+    assert found.extrapolated_fraction == pytest.approx(2 / 5)
+
+
+def test_the_weakest_are_those_that_cost_the_step_most_not_the_slowest_call() -> None:
+    often, once = piece(key="often", num_bytes=1000, count=5), piece(key="once", num_bytes=2000)  # 5 x 10 us against 20 us
+    assert predict([once, often], machine(), "forward").weakest == ("often", "once")

@@ -18,7 +18,7 @@ from estimators.measured.memory_score import memory_score
 from estimators.measured.model import gpt, llama, shipped_model
 from estimators.measured.table import read_table, shipped
 from estimators.memory.device import PARTS, device_memory, memory_of
-from estimators.memory.fitting import advice, fits
+from estimators.memory.fitting import _as_legal, advice, fits
 from estimators.memory.holding import Holding, holding_of
 from estimators.memory.kernels import BY_STACK, EAGER, TRANSFORMER_ENGINE
 from estimators.memory.optimizers import optimizer_bytes
@@ -136,6 +136,59 @@ def test_states_of_mixed_precision_are_eighteen_bytes_per_parameter_and_shard_as
     for zero, per_param in ((0, 18), (1, 6 + 12 / 8), (2, 2 + 16 / 8), (3, 18 / 8)):
         parts = memory_of(model, 1024, Layout(dp=8, zero=zero, global_batch=8)).parts
         assert sum(parts[name] for name in names) == pytest.approx(params * per_param, rel=1e-12)
+
+
+def test_one_copy_of_the_optimizer_state_is_shared_out_over_all_devices_experts_included() -> None:
+    # Rajbhandari et al. 2019 (arXiv 1910.02054), section 5: what the ranks hold adds up to the whole, however they are cut
+    model = shipped_model("mixtral-8x7b")
+    for layout in (
+        Layout(tp=2, dp=8, ep=4, global_batch=8),
+        Layout(tp=4, dp=4, ep=8, global_batch=4),
+        Layout(cp=2, dp=4, ep=8, global_batch=4),
+    ):
+        held = memory_of(model, 4096, layout).parts["optimizer"]
+        assert held * layout.num_devices == pytest.approx(8 * work_of(model, 4096).params, rel=1e-12)
+
+
+def test_a_large_table_has_its_gradient_at_the_end_of_backward() -> None:
+    # 100 words and 100,000 positions of 64: a gradient of the whole table, 16 bits each, before it is added to the buffer
+    model = gpt(2, 64, 4, 0, 100, 100_000)
+    for tp in (1, 2):
+        assert memory_of(model, 16, Layout(tp=tp)).parts["transient"] == 2 * 100_100 * 64 / tp
+
+
+def test_a_pipeline_receives_activations_and_gradients_into_buffers_of_one_micro_batch() -> None:
+    model = llama(4, 256, 4, 4, 688, 1000, 128)
+    alone, staged = (memory_of(model, 128, Layout(pp=pp, micro_batch=3, global_batch=12), stack_id="transformers") for pp in (1, 2))
+    assert staged.parts["buffers"] - alone.parts["buffers"] == 2 * 3 * 128 * 256 * held("transformers").stream_bytes
+
+
+def test_the_reserve_is_a_gibibyte_and_a_twentieth_of_what_comes_and_goes() -> None:
+    found = memory_of(shipped_model("llama-2-7b"), 4096, Layout(dp=8, zero=3, global_batch=8))
+    changing = sum(found.parts[name] for name in ("activations", "logits", "transient"))
+    assert found.reserve_bytes == pytest.approx(GIBI + changing / 20, rel=1e-12)
+
+
+def test_context_parallel_ranks_keep_sines_and_cosines_of_their_own_tokens() -> None:
+    # bf16, heads of 64, 256 tokens: a sine and a cosine each
+    holding = held("megatron-core")
+    assert holding.shared_bytes == 256 * 64 * 2 * 2
+    for cp in (1, 2):
+        with_them, without = (
+            device_memory(one, Layout(cp=cp)).parts["activations"] for one in (holding, replace(holding, shared_bytes=0.0))
+        )
+        assert with_them - without == pytest.approx(256 * 64 * 2 * 2 / cp)
+
+
+def test_the_second_stage_holds_one_micro_batch_less_than_the_first() -> None:
+    # Narayanan et al. 2021 (arXiv 2104.04473), section 2.2: of p stages the i-th has p - i + 1 in flight. The first layer is dense and
+    # the others have experts, so that the second of four stages is the fullest: three micro-batches of one layer.
+    model = other("deepseek-v2", num_hidden_layers=4, vocab_size=1000)
+    layout = Layout(pp=4, dp=8, ep=8, global_batch=64)
+    holding = holding_of(model, 4096, TRANSFORMER_ENGINE)
+    kept = holding.rest.kept
+    one = kept.inner + kept.outer + kept.routed + holding.shared_bytes
+    assert device_memory(holding, layout).parts["activations"] == pytest.approx(3 * one, rel=1e-12)
 
 
 @pytest.mark.parametrize(("optimizer", "expected"), [("adamw", 8), ("adamw-8bit", 2), ("sgd", 0), ("sgd-momentum", 4)])
@@ -271,3 +324,9 @@ def test_where_no_single_change_suffices_the_best_is_named_with_what_it_lacks() 
     (line,) = advice(big, Layout(dp=8, zero=0, global_batch=8), machine)
     assert line.startswith("no single change makes it fit; the best is to ")
     assert "which still lacks" in line
+
+
+def test_a_batch_that_a_change_no_longer_divides_is_rounded_down() -> None:
+    # ten sequences over two replicas, two at a time in place of five: eight of them
+    changed = _as_legal(Layout(dp=2, micro_batch=5, global_batch=10), micro_batch=2)
+    assert (changed.micro_batch, changed.global_batch) == (2, 8)

@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 
+from estimators.architectures.feed_forward import Experts
+from estimators.architectures.latent_attention import LatentAttention
 from estimators.estimate import estimate
 from estimators.frozen import replace
 from estimators.hf_config import model_from_config
 from estimators.measured.model import gpt, llama
 from estimators.memory.device import device_memory
 from estimators.memory.holding import Holding, holding_of
-from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, Kernels
+from estimators.memory.kept import part_kept
+from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, TRANSFORMER_ENGINE, Kernels
 from estimators.memory.single import LOGITS, kept_by_torch
+from estimators.registry import model_entry
 from estimators.spec import Case, Workload
 from estimators.step_time.layout import Layout
 
@@ -192,6 +196,40 @@ def test_with_full_recomputation_inputs_of_layers_are_kept_and_one_layer_is_run_
     layer = holding_of(model, SEQ, EAGER, "fp32").rest.kept
     assert plain["activations"] - full["activations"] == 5 * (layer.inner + layer.outer) - 6 * SEQ * WIDTH * 4
     assert plain[LOGITS] == full[LOGITS]
+
+
+def test_the_layer_that_is_run_again_is_the_largest() -> None:
+    # one dense layer, wider than the rest with their experts: what widens it is kept once, recomputed or not
+    def kept(recompute: Any, ffn: int) -> int:
+        config = dict(model_entry("deepseek-v2").config) | {"num_hidden_layers": 4, "intermediate_size": ffn}
+        found = kept_by_torch(model_from_config(config, name="m"), Workload(phase="train", seq_len=SEQ, dtype="fp32", recompute=recompute))
+        assert found is not None
+        return found["activations"]
+
+    wider = kept("none", 200_000) - kept("none", 100_000)
+    assert wider > 0
+    assert kept("full", 200_000) - kept("full", 100_000) == wider
+
+
+def test_a_routers_logits_and_probabilities_are_kept_in_fp32_and_gradients_of_experts_with_their_inputs() -> None:
+    # 10 tokens, 3 experts each, experts of 32 under a width of 64, bf16
+    kept, _, back = part_kept(Experts(num=8, per_token=3, width=32), 64, 10, TRANSFORMER_ENGINE, 2)
+    assert kept.outer == 10 * 8 * (4 + 4)
+    assert back.routed == 10 * 3 * (32 + 32 + 64) * 2  # gate, up, and the input of both
+
+
+def test_latent_attention_keeps_its_latents_with_the_rotary_key_beside_them() -> None:
+    # DeepSeek-V2 (arXiv 2405.04434), section 2.1, on 10 tokens in bf16: the query's latent of 24, the keys' of 16 with a rotary key of 8 in
+    # one tensor; a norm of each keeps its input and 4 bytes a token, the matrix behind it what the norm made
+    part = LatentAttention(heads=2, query_rank=24, kv_rank=16, nope_width=12, rope_width=8, value_width=12)
+    kept, _, _ = part_kept(part, 64, 10, TRANSFORMER_ENGINE, 2)
+    assert kept.outer == 10 * (2 * (24 + 24) + 4 + 2 * (16 + 16) + 4 + 2 * 8)
+
+
+def test_products_in_eight_bits_keep_activations_in_sixteen() -> None:
+    model = llama(2, WIDTH, HEADS, KV_HEADS, FFN, VOCAB, SEQ)
+    eight, sixteen = (holding_of(model, SEQ, TRANSFORMER_ENGINE, dtype) for dtype in ("fp8", "bf16"))
+    assert (eight.element_bytes, eight.rest.kept) == (2, sixteen.rest.kept)
 
 
 def test_what_is_no_decoder_is_left_to_the_op_table() -> None:

@@ -80,6 +80,12 @@ def test_accelerate_itself_reads_what_is_written(tmp_path: Path) -> None:
     }
 
 
+def test_accelerate_gets_as_many_copies_of_the_model_as_shards_leave() -> None:
+    # accelerate's ParallelismConfig: dp_replicate_size x dp_shard_size are the data-parallel ranks
+    config = yaml.safe_load(emit(Layout(dp=32, shard=8, zero=3, global_batch=32), "accelerate", SETUP))["parallelism_config"]
+    assert (config["parallelism_config_dp_replicate_size"], config["parallelism_config_dp_shard_size"]) == (4, 8)
+
+
 def test_accelerate_is_told_of_plain_replicas_without_fsdp() -> None:
     config = yaml.safe_load(emit(Layout(dp=8, zero=0, global_batch=8), "accelerate", SETUP))
     assert config["distributed_type"] == "MULTI_GPU"
@@ -131,6 +137,11 @@ def test_megatrons_flags_spell_uneven_stages_out() -> None:
     for flag in ("--sequence-parallel", "--use-distributed-optimizer", "--bf16", "--recompute-granularity", "--recompute-method"):
         assert flag in words
     assert words[words.index("--recompute-num-layers") + 1] == "1"
+
+
+def test_megatrons_stages_that_somebody_spelt_out_are_chunks_of_the_pipeline() -> None:
+    flags = "--pipeline-model-parallel-size 2 --micro-batch-size 1 --global-batch-size 8 --pipeline-model-parallel-layout "
+    assert [from_text(flags + stages, num_devices=8).vp for stages in ("'Ett|tttL'", "'Et|t|t|ttL'")] == [1, 2]
 
 
 def test_megatrons_even_chunks_need_no_spelling_out() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 from planned import job
 
+from estimators.architectures.lora import with_adapters
 from estimators.errors import BadValueError, DoesNotFitError, RequestError
 from estimators.frozen import replace
-from estimators.plan.deadline import Limits, bound_s, check_deadline, plan_within
+from estimators.plan.candidates import candidates
+from estimators.plan.deadline import Limits, bound_s, check_deadline, device_counts, plan_within
 from estimators.plan.global_batch import Batch
 from estimators.plan.job import Job
 from estimators.plan.planned import plan
 from estimators.plan.rules import check_layout, smallest_num_devices
+from estimators.plan.search import search
 from estimators.step_time.layout import Layout
 from estimators.units import DAY_S
 
@@ -77,6 +80,11 @@ def test_the_fewest_devices_are_more_than_one_less() -> None:
     assert fewest > 1  # 16 bytes per parameter are 108 GB
     with pytest.raises(DoesNotFitError, match="too much"):
         plan(small, fewest // 2, Batch(sequences=1024))
+    for large, sequences in ((GPT3, 1536), (replace(GPT3, seq_len=1024), 3072)):
+        enough = smallest_num_devices(large, sequences)
+        assert enough is not None
+        below = 1 << (enough - 1).bit_length() - 1  # the power of two that fails; sixteen steps from it to the next
+        assert not any(search(large, num, sequences).num_fitting for num in range(below, enough, max(1, below // 16)))
 
 
 def test_a_model_that_no_number_of_devices_holds_says_so() -> None:
@@ -87,7 +95,7 @@ def test_a_model_that_no_number_of_devices_holds_says_so() -> None:
 
 @pytest.mark.parametrize("num_devices", [0, -8, 10**9])
 def test_no_devices_and_too_many_are_refused(num_devices: int) -> None:
-    with pytest.raises(BadValueError, match=r"GPUs is out of range; expected 1 to 10,000,000"):
+    with pytest.raises(BadValueError, match=r"devices is out of range; expected a whole number from 1 to 10,000,000"):
         plan(GPT3, num_devices)
 
 
@@ -108,6 +116,15 @@ def test_physics_bounds_a_deadline() -> None:
     check_deadline(GPT3, 300 * 10**9, 1024, least)
 
 
+def test_adapters_leave_two_thirds_of_the_bound() -> None:
+    # Hu et al. 2021 (arXiv 2106.09685), section 4.1, frozen weights: products forward and for the inputs' gradients, none for their own
+    whole = job("llama-2-7b", seq_len=4096)
+    bounds = [bound_s(one, 10**9, 8) for one in (replace(whole, model=with_adapters(whole.model, rank=8)), whole)]
+    assert bounds[0] is not None
+    assert bounds[1] is not None
+    assert bounds[0] / bounds[1] == pytest.approx(2 / 3, rel=0.01)
+
+
 def test_every_plan_respects_the_physics_bound() -> None:
     for num in (256, 1024, 4096):
         least = bound_s(GPT3, 300 * 10**9, num)
@@ -124,6 +141,21 @@ def test_a_deadline_is_met_by_the_fewest_devices() -> None:
     found = plan_within(GPT3, tokens, Limits(deadline_s=60 * DAY_S, max_devices=4096))
     assert found.run_s(tokens) <= 60 * DAY_S
     assert plan(GPT3, found.num_devices // 2).run_s(tokens) > 60 * DAY_S
+
+
+def test_a_deadline_that_is_met_for_too_much_money_is_not_met() -> None:
+    with pytest.raises(BadValueError, match=r"does not pay for .* the cheapest plan costs"):
+        plan_within(GPT3, 300 * 10**9, Limits(deadline_s=60 * DAY_S, max_devices=1024, budget_usd=1000.0, usd_per_gpu_hour=2.0))
+
+
+def test_devices_are_offered_as_they_are_rented() -> None:
+    # one node of eight and parts of it; then 2, 3, 4, 6 and 8 nodes; and what there is
+    assert list(device_counts(GPT3, 70)) == [1, 2, 4, 8, 16, 24, 32, 48, 64, 70]
+
+
+def test_a_begun_step_is_counted_whole() -> None:
+    found = plan(job("llama-2-7b", seq_len=4096), 64, Batch(sequences=512))
+    assert found.run_s(512 * 4096 * 3 // 2) == 2 * found.best.prediction.step_time_s
 
 
 def test_a_deadline_that_no_layout_meets_names_the_fastest() -> None:
@@ -166,3 +198,18 @@ def test_limits_that_contradict_each_other_are_refused(limits: dict[str, int], s
 def test_an_unknown_optimizer_is_refused() -> None:
     with pytest.raises(BadValueError, match="optimizer 'lion' is unknown; expected one of: adamw"):
         replace(GPT3, optimizer="lion")
+
+
+def test_hybrid_sharding_over_all_replicas_is_no_layout_of_its_own() -> None:
+    lanes = candidates(job("llama-2-7b", seq_len=4096).work, 16, 64, domain=8)
+    hybrid = lanes.shard[lanes.shard > 0]
+    assert len(hybrid)
+    assert all(lanes.shard[lanes.shard > 0] < lanes.dp[lanes.shard > 0])
+    assert not len(candidates(job("llama-2-7b", seq_len=4096).work, 8, 64, domain=8).shard.nonzero()[0])
+
+
+def test_a_batch_that_devices_would_swell_more_than_fourfold_is_refused() -> None:
+    # 125 devices share 125 sequences at least: four times 32, more than four times 31
+    assert Batch(tokens=32 * 4096 - 1).on(125, params=10**9, seq_len=4096) == 125
+    with pytest.raises(BadValueError, match="the smallest is 125"):
+        Batch(tokens=31 * 4096 + 1).on(125, params=10**9, seq_len=4096)

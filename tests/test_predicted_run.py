@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estimators import data
-from estimators.batch import ROUNDING, usual_batch, whole_batch
+from estimators.batch import ROUNDING, UsualBatch, usual_batch, usual_batches, whole_batch
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.hf_config import model_from_config
 from estimators.memory.device import device_memory
@@ -19,7 +21,7 @@ from estimators.plan.default_layout import default_layout
 from estimators.plan.global_batch import Batch
 from estimators.plan.job import Job
 from estimators.plan.planned import plan
-from estimators.predicted_run import Setup, not_covered, predicted_run
+from estimators.predicted_run import Setup, _batch_source, not_covered, predicted_run
 from estimators.registry import hardware, model_entry
 from estimators.spec import Model
 from estimators.step_time.efficiency import efficiency
@@ -114,6 +116,18 @@ class TestBatch:
     def test_the_usual_batch_is_that_of_the_paper(self, params: int, tokens: int) -> None:
         assert usual_batch(params).batch_tokens == tokens
 
+    def test_the_nearest_in_size_is_by_ratio(self) -> None:
+        # just above the geometric mean of two sizes the larger is nearer, though the smaller is by difference
+        runs = usual_batches()
+        for smaller, larger in itertools.pairwise(runs):
+            if larger.params > 1.1 * smaller.params:
+                assert usual_batch(int(1.001 * math.sqrt(smaller.params * larger.params))).params == larger.params
+
+    @pytest.mark.parametrize(("taken_tokens", "moved"), [(1_040_000, False), (1_070_000, True), (930_000, True)])
+    def test_a_published_batch_that_was_moved_far_says_so(self, taken_tokens: int, moved: bool) -> None:
+        usual = UsualBatch(model="m", params=1, batch_tokens=1_000_000, source="s")
+        assert ("moved to a whole number" in _batch_source(usual, taken_tokens)) == moved  # 5 % is how people round
+
     def test_four_million_is_what_people_call_4_194_304(self) -> None:
         assert whole_batch(4_000_000, seq_len=4096, unit=512, given=True) * 4096 == 4_194_304
 
@@ -157,6 +171,10 @@ class TestAllowance:
         row = data.Row("whole_runs.csv", 2, dict.fromkeys(WHOLE_RUN_COLUMNS, "") | {"name": "x", "source": "y", "url": "z"} | cells)
         with pytest.raises(BadValueError, match=r"line 2: effective_fraction is .*expected one up to 1"):
             whole_run_from(row)
+
+    def test_a_run_that_lost_nothing_adds_nothing(self) -> None:
+        cells = {"name": "x", "source": "y", "url": "z", "effective_fraction": "1"}
+        assert whole_run_from(data.Row("whole_runs.csv", 2, dict.fromkeys(WHOLE_RUN_COLUMNS, "") | cells)).added_fraction == 0
 
 
 class TestDefaultLayout:

@@ -52,6 +52,14 @@ def test_the_bound_is_not_counted_twice() -> None:
     assert parts[UNEXPLAINED].seconds_s == pytest.approx(1 - 0.85)
 
 
+def test_a_bound_above_the_step_is_cut_to_it() -> None:
+    made = record(parts={"matmul": 3.0})
+    phases = {name: phase | {"bound_s": 5.0} for name, phase in made.estimate["phases"].items()}
+    parts = by_name(dataclasses.replace(made, estimate=made.estimate | {"phases": phases}))
+    assert parts["physics bound"].seconds_s == pytest.approx(1.0)
+    assert parts["physics bound"].reason.endswith("cut to what its operators take")
+
+
 def test_a_step_that_beats_its_prediction_leaves_a_negative_rest_that_is_said() -> None:
     made = record(parts={"memory": 0.9})
     found = waterfall(made)
@@ -75,7 +83,8 @@ def test_the_wait_for_data_is_an_epoch_beyond_its_steps() -> None:
     assert by_name(with_epoch)["data wait"].seconds_s == pytest.approx(0.5)
     found = waterfall(with_epoch)
     assert found is not None
-    assert found.whole_s == pytest.approx(1.5)
+    assert (found.whole_s, found.tag) == (pytest.approx(1.5), "derived")
+    assert by_name(with_epoch)["data wait"].tag == "derived"
 
 
 def test_a_throttled_window_is_a_part_and_an_unread_clock_is_unavailable() -> None:
@@ -99,7 +108,7 @@ def test_a_record_without_a_prediction_has_no_waterfall_and_says_what_to_do() ->
 
 def test_the_table_ends_at_the_measured_step_and_names_what_was_extrapolated() -> None:
     table = waterfall_table(record())
-    assert table.rows[-1]["part"] == "measured"
+    assert (table.rows[-1]["part"], table.rows[-1]["tag"]) == ("the step", "measured")
     assert table.rows[-2]["part"] == UNEXPLAINED
     assert table.rows[-2]["reached_s"] == pytest.approx(table.rows[-1]["seconds_s"])
     assert any("10.0 %" in note and "mm(...)" in note for note in table.notes)
@@ -133,5 +142,5 @@ def test_slices_are_explained_at_the_full_depth() -> None:
     sliced = dataclasses.replace(made, phases=(), extrapolation=line)
     found = waterfall(sliced)
     assert found is not None
-    assert found.whole_s == 2.0
+    assert (found.whole_s, found.tag) == (2.0, "extrapolated")
     assert math.fsum(part.seconds_s or 0 for part in found.parts) == pytest.approx(2.0)

@@ -18,52 +18,11 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from bench.backend.flop_formulas import MENDED
+from bench.backend.operators import GATHERS, SHORT, WORKLESS, Spec, composite_flop, group_of, mnk_of, name_of
 from estimators.frozen import replace
 from estimators.local_time import Piece
 
-SHORT = {
-    torch.float64: "fp64",
-    torch.float32: "fp32",
-    torch.bfloat16: "bf16",
-    torch.float16: "fp16",
-    torch.int64: "int64",
-    torch.bool: "bool",
-}
-_PRODUCTS = frozenset({"mm", "addmm", "linear", "mv", "addmv", "dot", "convolution", "convolution_backward"})
-_ATTENTION = frozenset({"bmm", "baddbmm", "_softmax", "_safe_softmax", "_softmax_backward_data"})
-_WORKLESS = frozenset(
-    {"_unsafe_view", "lift_fresh", "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "_reshape_alias", "detach_"}
-)
-_GATHERS = frozenset({"embedding", "index", "gather", "index_select"})
-"""Read as much of their table as they return, wherever in it."""
 _LONGEST_KEY = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What a tensor argument looks like.
-
-    Attributes:
-        cold: whether it is not in the caches when its operator starts.
-        trained: whether it is a parameter that asks for a gradient; torch folds products by such a matrix and not by others.
-    """
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: torch.dtype
-    cold: bool
-    trained: bool = False
-
-    @property
-    def num_bytes(self) -> int:
-        """Of its elements."""
-        return _numel(self.shape) * int(self.dtype.itemsize)
-
-    def __str__(self) -> str:
-        plain = self.strides == torch.empty(self.shape, device="meta").stride()
-        laid = "" if plain else f"/{','.join(map(str, self.strides))}"
-        marks = f"{'*' if self.cold else ''}{'^' if self.trained else ''}"
-        return f"{SHORT.get(self.dtype, str(self.dtype))}[{','.join(map(str, self.shape))}{laid}]{marks}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +73,7 @@ class _Watch(TorchDispatchMode):
             return out
         result, inputs = self.result, _tensors((args, kwargs))
         outputs = _tensors(out)
-        view = func.is_view or _name(func) in _WORKLESS
+        view = func.is_view or name_of(func) in WORKLESS
         ages = [result.touched_bytes - self._last[at] if (at := _place(t)) in self._last else None for t in inputs]
         mended = MENDED.get(func._overloadpacket)
         formula = shape_wrapper(mended) if mended else flop_registry.get(func._overloadpacket)
@@ -144,17 +103,6 @@ def _place(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def _name(func: Any) -> str:
-    return str(func._overloadpacket).rpartition(".")[2]
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
-
-
 def calls_of(step: Callable[[], object], cache_bytes: int) -> list[Call]:
     """The operators of one step, those with equal arguments together, in the order of their first call.
 
@@ -177,7 +125,7 @@ def calls_of(step: Callable[[], object], cache_bytes: int) -> list[Call]:
 def _aged(seen: _Seen, step_bytes: int, cache_bytes: int) -> tuple[Any, Any]:
     """The arguments, each marked cold if more than the caches hold was touched since; first touches wait for a whole step."""
     ages = iter(seen.ages)
-    stays = seen.is_view or _name(seen.operator) in _GATHERS
+    stays = seen.is_view or name_of(seen.operator) in GATHERS
 
     def aged(spec: Spec) -> Spec:
         age = next(ages)
@@ -192,7 +140,7 @@ def _again(call: Call) -> Call:
 
 
 def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    name = _name(seen.operator)
+    name = name_of(seen.operator)
     specs = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Spec)]
     widest = max(specs, key=lambda spec: spec.num_bytes, default=None)
     written = ", ".join(_argument(leaf) for leaf in tree_flatten((args, kwargs))[0])
@@ -202,9 +150,9 @@ def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         kind=name,
         group=group_of(name, seen.is_view),
         dtype=SHORT.get(widest.dtype, "other") if widest else "other",
-        mnk=_mnk(name, specs),
-        flop=seen.flop or _composite_flop(name, specs),
-        num_bytes=2 * seen.out_bytes if name in _GATHERS else sum(spec.num_bytes for spec in specs) + seen.out_bytes,
+        mnk=mnk_of(name, specs),
+        flop=seen.flop or composite_flop(name, specs),
+        num_bytes=2 * seen.out_bytes if name in GATHERS else sum(spec.num_bytes for spec in specs) + seen.out_bytes,
         cold_bytes=sum(spec.num_bytes for spec in specs if spec.cold),
     )
     return Call(operator=seen.operator, args=args, kwargs=kwargs, piece=piece)
@@ -212,42 +160,6 @@ def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
 
 def _argument(leaf: Any) -> str:
     return str(leaf) if isinstance(leaf, (Spec, int, float, bool, str, type(None))) else str(leaf).replace("torch.", "")
-
-
-_VIEWS = frozenset(
-    {"view", "reshape", "t", "transpose", "expand", "detach", "split", "slice", "unsqueeze", "squeeze", "alias", "permute", "select"}
-)
-
-
-def group_of(name: str, view: bool = False) -> str:
-    """The class of an operator by its name: one of estimators.local_time.CLASSES, the optimizer's left out."""
-    if view or name in _VIEWS | _WORKLESS or name.startswith("as_strided"):
-        return "view"
-    if name in _PRODUCTS:
-        return "matmul"
-    return "attention" if name in _ATTENTION or "attention" in name else "memory"
-
-
-def _composite_flop(name: str, specs: list[Spec]) -> int:
-    """Of operators that inference does not take apart, which torch's counter has no formula for: 2 m n k; attention as if unmasked."""
-    if (mnk := _mnk(name, specs)) is not None:
-        return 2 * mnk[0] * mnk[1] * mnk[2]
-    if name == "scaled_dot_product_attention":
-        query, key, value = specs[:3]
-        return 2 * _numel(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
-    return 0
-
-
-def _mnk(name: str, specs: list[Spec]) -> tuple[int, int, int] | None:
-    """Of x[m, k] · w[k, n], which addmm has after its bias; linear has w[n, k]."""
-    if name == "linear":
-        x, weight = specs[:2]
-        return _numel(x.shape[:-1]), weight.shape[0], weight.shape[1]
-    operands = {"mm": specs[:2], "addmm": specs[1:3]}.get(name, [])
-    if len(operands) != 2:
-        return None
-    (m, k), (_, n) = operands[0].shape, operands[1].shape
-    return m, n, k
 
 
 def fake() -> FakeTensorMode:

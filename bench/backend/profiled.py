@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch.profiler import ProfilerActivity, profile
 
 from bench.backend.device import Device
-from bench.backend.dispatched import group_of
+from bench.backend.operators import group_of
 
 
 def seconds_by_group(step: Callable[[], object], device: Device, num_steps: int = 3) -> dict[str, float]:

@@ -13,7 +13,8 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from bench.backend.device import Device
-from bench.backend.dispatched import Call, Spec
+from bench.backend.dispatched import Call
+from bench.backend.operators import Spec
 from bench.backend.random_data import drawn
 from bench.meters.clock import Clock
 

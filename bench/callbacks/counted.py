@@ -100,9 +100,10 @@ class CountedWork:
             "peak_bytes_per_s": hardware.memory_bytes_per_s if hardware else None,
         }
         route = f"torch's dispatcher on {counted.counted_on}"
+        tag = "counted" if rows == self._rows[length] else "derived"  # of other rows than were counted, in proportion
         counts = [
-            Count(quantity="forward_flop", route=route, value=forward, tag="counted"),
-            Count(quantity="backward_flop", route=route, value=whole - forward, tag="counted"),
+            Count(quantity="forward_flop", route=route, value=forward, tag=tag),
+            Count(quantity="backward_flop", route=route, value=whole - forward, tag=tag),
         ]
         return said, counts, missing
 

@@ -40,21 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, or with --check take the calibration that there is, predict and measure."""
-    from bench import calibration as calibrations
+    from bench import calibration_file
     from bench.backend import device as devices
     from bench.cli.run import _say
     from bench.workloads.here import calibrating
     from reports.views import here
 
     device = devices.choose(args.device)
-    path = args.out or calibrations.path_for(device.describe())
-    found = calibrations.read(path) if args.check and path.exists() else None
+    path = args.out or calibration_file.path_for(device.describe())
+    found = calibration_file.read(path) if args.check and path.exists() else None
     if found is None:
         found = calibrating.calibrate(device, quick=args.quick, say=_say)
-        calibrations.write(found, path)
+        calibration_file.write(found, path)
     if args.model:
         found = calibrating.with_model(found, args.model, device, say=_say)
-        calibrations.write(found, path)
+        calibration_file.write(found, path)
     if not args.check:
         output.emit(here.calibration_tables(found), args)
         _say(f"calibration: {path}")

@@ -13,7 +13,8 @@ from bench.cli import arguments, output
 from estimators.claim import check_claim
 from estimators.estimate import count_params
 from estimators.spec import Workload
-from estimators.training import MAX_DEVICES, training_flop
+from estimators.step_time.layout import MAX_DEVICES
+from estimators.training import training_flop
 from reports.views.claim_check import claim_tables
 from reports.views.study import Study
 

@@ -15,7 +15,8 @@ from bench.cli.estimate_training import make_study
 from estimators.errors import BadValueError
 from estimators.estimate import estimate
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
-from estimators.training import COUNTED_AS, MAX_DEVICES
+from estimators.step_time.layout import MAX_DEVICES
+from estimators.training import COUNTED_AS
 from reports.table import Table
 from reports.views.hardware import Candidate, holding_table, training_table
 

@@ -133,10 +133,10 @@ def _calibration(args: argparse.Namespace) -> Calibration | None:
     """
     if not args.waterfall:
         return None
-    from bench import calibration
+    from bench import calibration_file
     from bench.backend import device as devices
 
-    found = calibration.find(devices.choose(args.device).describe())
+    found = calibration_file.find(devices.choose(args.device).describe())
     if found is None:
         raise UnavailableError("--waterfall needs a calibration of this device, its threads and this torch: python -m bench calibrate")
     return found

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from bench.calibration import folder as calibrations
+from bench.calibration_file import folder as calibrations
 from bench.doctor.item import Item
 from estimators.units import MEBI, format_bytes
 

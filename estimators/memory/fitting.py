@@ -8,6 +8,7 @@ from estimators.errors import BadValueError
 from estimators.frozen import replace
 from estimators.memory.device import Memory, device_memory
 from estimators.memory.holding import Holding
+from estimators.spec import PLAN_RECOMPUTES
 from estimators.step_time.lanes import Lane
 from estimators.step_time.layout import Layout
 from estimators.step_time.machine import Machine
@@ -49,8 +50,7 @@ def _changes(holding: Holding, layout: Layout) -> Iterator[tuple[str, Layout]]:
         yield f"halve the micro-batch (micro_batch={layout.micro_batch // 2})", _as_legal(layout, micro_batch=layout.micro_batch // 2)
     if layout.tp > 1 and not layout.sequence_parallel:
         yield "share the norms' tokens between tensor-parallel ranks (sp=1)", replace(layout, sequence_parallel=True)
-    modes = ("none", "selective", "full")
-    for mode in modes[modes.index(layout.recompute) + 1 :]:
+    for mode in PLAN_RECOMPUTES[PLAN_RECOMPUTES.index(layout.recompute) + 1 :]:
         yield f"recompute (recompute={mode})", replace(layout, recompute=mode)
     if layout.dp % 2 == 0:
         if work.heads % (2 * layout.tp) == 0:

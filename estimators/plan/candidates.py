@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from estimators.spec import PLAN_RECOMPUTES
 from estimators.step_time.layout import Layout
 from estimators.step_time.legal import divisors, legal_tp
 from estimators.step_time.work import Work
 
-RECOMPUTES = ("none", "selective", "full")
 MIN_CONTEXT_TOKENS = 2048
 MAX_CONTEXT_WAYS = 64
 MAX_MICRO_BATCH = 64
@@ -33,8 +33,8 @@ class Candidates:
         self.zero, self.shard = numbers["zero"], numbers["shard"]
         self.micro_batch, self.global_batch = numbers["micro_batch"], numbers["global_batch"]
         self.sequence_parallel = np.asarray(columns["sequence_parallel"], dtype=bool)
-        self.full = numbers["recompute_index"] == RECOMPUTES.index("full")
-        self.selective = numbers["recompute_index"] == RECOMPUTES.index("selective")
+        self.full = numbers["recompute_index"] == PLAN_RECOMPUTES.index("full")
+        self.selective = numbers["recompute_index"] == PLAN_RECOMPUTES.index("selective")
         self.zero_bubble = np.full(len(self), schedule == "zero-bubble")
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class Candidates:
         numbers = {name: int(self.columns[name][lane]) for name in NUMBERS if name != "recompute_index"}
         return Layout(
             sequence_parallel=bool(self.columns["sequence_parallel"][lane]),
-            recompute=RECOMPUTES[int(self.columns["recompute_index"][lane])],
+            recompute=PLAN_RECOMPUTES[int(self.columns["recompute_index"][lane])],
             schedule=self.schedule,
             **numbers,
         )
@@ -77,7 +77,7 @@ def candidates(
     interleaved = (columns["pp"] > 1) & (chunks <= work.layers) & (micro % columns["pp"] == 0) & _even_enough(work, columns)
     columns = _kept(columns, (columns["vp"] == 1) | interleaved)
     columns = _sharded(columns, domain)
-    columns = _cross(columns, "recompute_index", range(len(RECOMPUTES)))
+    columns = _cross(columns, "recompute_index", range(len(PLAN_RECOMPUTES)))
     columns = _cross(columns, "sequence_parallel", (0, 1))
     shares = (columns["tp"] > 1) & (work.seq_len // columns["cp"] % columns["tp"] == 0)
     columns = _kept(columns, shares | (columns["sequence_parallel"] == 0))
@@ -86,17 +86,20 @@ def candidates(
 
 
 def _ways(work: Work, num_devices: int, global_batch: int, max_tp: int) -> dict[str, Any]:
+    ways = np.array(list(legal_ways(work, num_devices, global_batch, max_tp)), dtype=np.int64).reshape(-1, 4)
+    return {name: ways[:, i] for i, name in enumerate(("tp", "pp", "cp", "dp"))}
+
+
+def legal_ways(work: Work, num_devices: int, global_batch: int, max_tp: int) -> Iterator[tuple[int, int, int, int]]:
+    """Every tp, pp, cp and dp that multiply to the devices, cut the model and divide the batch."""
     contexts = [c for c in divisors(work.seq_len) if c == 1 or (work.seq_len % (2 * c) == 0 and c <= MAX_CONTEXT_WAYS)]
     contexts = [c for c in contexts if c == 1 or work.seq_len // c >= MIN_CONTEXT_TOKENS]
-    rows = []
     for tp in (d for d in divisors(num_devices) if d <= max_tp and legal_tp(work, d)):
         for pp in (d for d in divisors(num_devices // tp) if d <= work.layers):
             for cp in (c for c in contexts if num_devices // (tp * pp) % c == 0):
                 dp = num_devices // (tp * pp * cp)
                 if global_batch % dp == 0:
-                    rows.append((tp, pp, cp, dp))
-    ways = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    return {name: ways[:, i] for i, name in enumerate(("tp", "pp", "cp", "dp"))}
+                    yield tp, pp, cp, dp
 
 
 def _even_enough(work: Work, columns: Columns) -> Any:

@@ -53,9 +53,7 @@ FARTHEST = 4
 
 def _shareable(wanted: float, num_devices: int, most: int | None) -> int:
     """The nearest 2^k or 3·2^k times what is odd in the number of devices; below `most`, or `most` itself where none is."""
-    odd = num_devices
-    while odd % 2 == 0:
-        odd //= 2
+    odd = num_devices // (num_devices & -num_devices)
     choices = [odd * start << power for start in (1, 3) for power in range(40)]
     allowed = [batch for batch in choices if most is None or batch <= most] or [most or 1]
     nearest = min(allowed, key=lambda batch: (abs(batch - wanted), batch))

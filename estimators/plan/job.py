@@ -28,6 +28,7 @@ class Job:
         stack_id: the software; see stacks.json.
         cluster: a known one, for its network.
         network_bytes_per_s, flop_per_s: measured by the user, in place of the shipped figures.
+        without: a source that the constants must not have seen.
     """
 
     model: Model
@@ -39,6 +40,7 @@ class Job:
     cluster: str = ""
     network_bytes_per_s: float | None = None
     flop_per_s: float | None = None
+    without: str = ""
 
     def __post_init__(self) -> None:
         if reason := not_covered(self.model, self.seq_len):
@@ -53,8 +55,8 @@ class Job:
 
     @property
     def holding(self) -> Holding:
-        """What its layers hold and keep under the software's kernels."""
-        return holding_of(self.model, self.seq_len, BY_STACK[self.stack_id], self.dtype)
+        """What its layers hold and keep under the software's kernels. Raises UnknownNameError."""
+        return holding_of(self.model, self.seq_len, BY_STACK[stack(self.stack_id).id], self.dtype)
 
     @property
     def machine(self) -> Machine:
@@ -66,7 +68,7 @@ class Job:
     @property
     def efficiency(self) -> Efficiency:
         """The constants of the cost model."""
-        return efficiency()
+        return efficiency(self.without)
 
     @property
     def software(self) -> Software:
@@ -94,4 +96,5 @@ class Job:
             network_bytes_per_s=self.network_bytes_per_s,
             flop_per_s=self.flop_per_s,
             optimizer=self.optimizer,
+            without=self.without,
         )

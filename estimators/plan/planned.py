@@ -7,11 +7,12 @@ import math
 from estimators.frozen import frozen
 from estimators.plan.global_batch import PUBLISHED_BATCH, Batch
 from estimators.plan.job import Job
-from estimators.plan.rules import check_num_devices, raise_nothing_fits
+from estimators.plan.rules import raise_nothing_fits
 from estimators.plan.search import ANYTHING, OnProgress, Restriction, search
 from estimators.plan.why import reason
 from estimators.step_time.layout import Layout
 from estimators.step_time.prediction import Prediction
+from estimators.training import check_devices
 from estimators.units import HOUR_S
 
 
@@ -99,7 +100,7 @@ def plan(
         BadValueError: no devices, or no legal layout.
         DoesNotFitError: none fits.
     """
-    check_num_devices(num_devices)
+    check_devices(num_devices)
     sequences = batch.on(num_devices, params=job.work.params, seq_len=job.seq_len)
     found = search(job, num_devices, sequences, restriction, on_progress=on_progress)
     layouts = found.best(num_options)

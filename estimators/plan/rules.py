@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from estimators.errors import BadValueError, DoesNotFitError
+from estimators.plan.candidates import legal_ways
 from estimators.plan.job import Job
 from estimators.plan.search import ANYTHING, Restriction, Search, search
-from estimators.step_time.layout import MAX_DEVICES, Layout
-from estimators.step_time.legal import check_cuts, divisors, legal_tp, nearest
+from estimators.step_time.layout import Layout
+from estimators.step_time.legal import check_cuts, nearest
 from estimators.units import format_bytes
 
 MAX_SEARCHED_DEVICES = 65_536
 """Beyond it nobody is told that more devices would hold a model."""
-
-
-def check_num_devices(num_devices: int) -> None:
-    """Raises BadValueError for no devices, or for more than there are."""
-    if not 1 <= num_devices <= MAX_DEVICES:
-        raise BadValueError(f"{num_devices:,} GPUs is out of range; expected 1 to {MAX_DEVICES:,}")
 
 
 def check_layout(job: Job, layout: Layout) -> None:
@@ -69,29 +64,16 @@ def raise_nothing_fits(found: Search) -> None:
 
 def _nothing_legal(job: Job, num_devices: int, global_batch: int) -> str:
     """Why: replicas, stages and tensor ways that multiply to the devices leave a number that the batch does not divide into."""
-    legal = [d for d in range(max(1, num_devices // 2), num_devices * 2) if _any_legal(job, d, global_batch)] if num_devices <= 4096 else []
-    unit = num_devices
-    while unit % 2 == 0:
-        unit //= 2
+    domain = int(job.machine.domain)
+    near = range(max(1, num_devices // 2), num_devices * 2) if num_devices <= 4096 else ()
+    legal = [num for num in near if any(legal_ways(job.work, num, global_batch, domain))]
+    unit = num_devices // (num_devices & -num_devices)  # what is odd in it
     batch = max(1, round(global_batch / unit)) * unit
     other = f", or {nearest(num_devices, legal):,} GPUs" if legal else ""
     return (
         f"a global batch of {global_batch:,} sequences does not divide over {num_devices:,} GPUs in any layout of {job.model.name}; "
         f"the nearest that does: {batch:,} sequences{other}"
     )
-
-
-def _any_legal(job: Job, num_devices: int, global_batch: int) -> bool:
-    """Whether some tp and pp leave a number of replicas that divides the batch."""
-    work, domain = job.work, int(job.machine.domain)
-    ways = (
-        tp * pp
-        for tp in divisors(num_devices)
-        if tp <= domain and legal_tp(work, tp)
-        for pp in divisors(num_devices // tp)
-        if pp <= work.layers
-    )
-    return any(global_batch % (num_devices // way) == 0 for way in ways)
 
 
 def smallest_num_devices(job: Job, global_batch: int, restriction: Restriction = ANYTHING, *, more_than: int = 0) -> int | None:

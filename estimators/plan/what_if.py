@@ -8,10 +8,10 @@ from typing import Any
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.plan.job import Job
-from estimators.plan.rules import check_num_devices
 from estimators.registry import hardware
 from estimators.step_time.layout import LAYOUT_KEYS, Layout, parse_layout
 from estimators.step_time.prediction import Prediction
+from estimators.training import check_devices
 from estimators.units import parse_byte_rate, parse_count
 
 JOB_CHANGES: dict[str, Callable[[str], Any]] = {
@@ -81,7 +81,7 @@ def what_if(job: Job, layout: Layout, change: str) -> WhatIf:
 
 
 def _with_gpus(layout: Layout, num_devices: int) -> tuple[Layout, str]:
-    check_num_devices(num_devices)
+    check_devices(num_devices)
     replica = layout.num_devices // layout.dp
     if num_devices % replica:
         nearest = max(1, round(num_devices / replica)) * replica

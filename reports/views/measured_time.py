@@ -116,7 +116,7 @@ def _generation_parts(record: Measurement) -> Iterator[dict[str, Value]]:
             yield _row("decode steps, as many of the fastest", fastest_s, whole, "derived")
         slower_s = sum(decode.samples_s) / runs - fastest_s
         yield _row("decode steps slower than the fastest: longer context, other programs", slower_s, whole, "derived")
-    yield _row("between passes: beam search, logits, cache reordering", sum(between.samples_s) / runs, whole, "measured")
+    yield _row("between passes: beam search, logits, cache reordering", sum(between.samples_s) / runs, whole, "derived")
 
 
 def _step_parts(record: Measurement) -> Iterator[dict[str, Value]]:

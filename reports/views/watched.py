@@ -42,13 +42,13 @@ def _rows(record: Measurement) -> Iterator[dict[str, Value]]:
     positions = items + sum(p or 0 for p in seen["padding_per_step"])
     waits_s = sum(seen["data_wait_s"][len(phase.warmup_s) :])
     seconds = [*phase.warmup_s, *phase.samples_s]
-    yield from row("num_steps", "steps, warm-up included", record.proof["num_steps"], units.format_int, "measured")
+    yield from row("num_steps", "steps, warm-up included", record.proof["num_steps"], units.format_int, "counted")
     yield from row(f"num_{item}s", f"{item}s, padding left out", items, units.format_int, "counted")
     if None not in seen["padding_per_step"] and positions:
-        yield from row("padding_fraction", "padding, of all positions", 1 - items / positions, units.format_fraction, "counted")
+        yield from row("padding_fraction", "padding, of all positions", 1 - items / positions, units.format_fraction, "derived")
     yield from row("training_flop", "FLOP of all steps, padding included", seen["training_flop"], units.format_flop, "derived")
     yield from row(
-        "data_wait_fraction", "data wait, of the steady time", waits_s / whole_s if whole_s else None, units.format_fraction, "measured"
+        "data_wait_fraction", "data wait, of the steady time", waits_s / whole_s if whole_s else None, units.format_fraction, "derived"
     )
     flop, hardware, peak = seen["training_flop"], seen["hardware_flop"], record.estimate.get("peak_flop_per_s")
     if peak and flop and sum(seconds) > 0:

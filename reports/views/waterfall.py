@@ -30,11 +30,11 @@ def waterfall_table(record: Measurement) -> Table:
                 "how": part.reason,
             }
         )
-    rows.append({"part": "measured", "seconds_s": found.whole_s, "share_fraction": 1.0, "reached_s": found.whole_s, "tag": "measured"})
+    rows.append({"part": "the step", "seconds_s": found.whole_s, "share_fraction": 1.0, "reached_s": found.whole_s, "tag": found.tag})
     return Table(
         key="waterfall",
         title=f"From the bound to the step ({found.phase})",
-        conditions=["the parts sum to the measured step"],
+        conditions=["the parts sum to the step"],
         columns=[c for c in _columns() if c.key != "profiled_s" or any(row.get("profiled_s") is not None for row in rows)],
         rows=rows,
         notes=[sentence(found), *_notes(record)],
