@@ -1,14 +1,16 @@
-"""Fit the cost model's constants, once on all sources and once without each, and write estimators/data/efficiency.json.
+"""Fit the cost model's constants on all sources, without each, and without each pair, and write estimators/data/efficiency.json.
 
 python -m bench.accuracy.fit
 
 Least squares on the logarithm of predicted over measured, with a robust loss; each constant is held by its prior, and each
 source has a bias of its own that is thrown away afterwards, since residuals cluster by source. A fit without a source
-never sees its rows. Needs scipy, which the extra `test` brings.
+never sees its rows; the interval that a source is judged by comes from fits without it and without each of the others.
+Takes some minutes. Needs scipy, which the extra `test` brings.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ import numpy as np
 from bench.accuracy.batch import Batch, batches, predicted_s
 from estimators import data
 from estimators.measured.case import MeasuredStep, measured_step
+from estimators.measured.score import quantile
 from estimators.measured.table import LeftOutError, read_table, shipped
 from estimators.step_time.efficiency import Efficiency, efficiency_file
 from estimators.step_time.interval import COVERAGE
@@ -58,8 +61,8 @@ def fits(step: MeasuredStep) -> bool:
     return step.kind in ("pre-training", "forced balance") and not step.apart and UNCERTAIN_ATTENTION not in step.model.name
 
 
-def fit(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[str, Any], without: str = "") -> dict[str, float]:
-    """Constants fitted on every row but those of one source.
+def fit(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[str, Any], *without: str) -> dict[str, float]:
+    """Constants fitted on every row but those of some sources.
 
     Args:
         constants: of efficiency.json: prior, spread (0 for a fixed one) and upper bound.
@@ -72,7 +75,7 @@ def fit(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[s
     upper = np.array([np.log(constants[name]["upper"] or 1e9) for name in names])
     prior = np.minimum(prior, upper - 1e-3)
     spread = np.array([constants[name]["spread"] for name in names])
-    used = np.array([fits(step) and step.source != without for step in steps])
+    used = np.array([fits(step) and step.source not in without for step in steps])
     labels = np.array([f"{step.source} {step.kind}" for step in steps])
     sources = sorted(set(labels[used]))
     member = np.array([labels == source for source in sources]) & used
@@ -91,28 +94,38 @@ def fit(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[s
     return {name: float(f"{value:.5g}") for name, value in zip(names, np.exp(found[: len(names)]), strict=True)}
 
 
+def residuals(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[str, float], source: str) -> list[float]:
+    """log(measured / predicted) of one source's headline rows."""
+    times = predicted_s(parts, len(steps), Efficiency(**constants))
+    return [
+        float(np.log(step.measured_step_time_s / seconds))
+        for step, seconds in zip(steps, times, strict=True)
+        if step.source == source and step.kind == "pre-training" and not step.apart
+    ]
+
+
+def width(found: Sequence[Sequence[float]]) -> list[float]:
+    """Quantiles of residuals, every source weighing the same: the lower and the upper end of the interval, as logarithms."""
+    numbers, weights = zip(*((value, 1 / len(source)) for source in found for value in source), strict=True)
+    return [round(quantile(numbers, weights, share), 4) for share in ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2)]
+
+
 def intervals(steps: Sequence[MeasuredStep], parts: Sequence[Batch], body: dict[str, Any]) -> dict[str, Any]:
-    """Quantiles of log(measured / predicted) on left-out sources, each weighing the same: of all, and of all but each;
-    and the architectures that any of their steps ran on."""
-    from estimators.measured.score import quantile
+    """Ends of the interval from what left-out sources were missed by: of all, and for each source of all others.
 
+    A source's own interval is blind to it: each of the others is predicted by constants fitted without both.
+    """
     values = {name: constant["value"] for name, constant in body["constants"].items()}
-    residuals: dict[str, list[float]] = {}
-    for source, changed in body["without"].items():
-        times = predicted_s(parts, len(steps), Efficiency(**(values | changed)))
-        residuals[source] = [
-            float(np.log(step.measured_step_time_s / seconds))
-            for step, seconds in zip(steps, times, strict=True)
-            if step.source == source and step.kind == "pre-training" and not step.apart
-        ]
-
-    def width(leave: str = "") -> list[float]:
-        kept = [(value, 1 / len(found)) for source, found in residuals.items() if source != leave for value in found]
-        numbers, weights = zip(*kept, strict=True)
-        return [round(quantile(numbers, weights, share), 4) for share in ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2)]
-
-    seen = sorted({step.hardware.architecture.split(" (")[0] for step in steps if step.source in residuals})
-    return {"all": width(), "without": {source: width(source) for source in residuals}, "architectures": seen}
+    sources = list(body["without"])
+    alone = {source: residuals(steps, parts, values | body["without"][source], source) for source in sources}
+    blind: dict[str, list[list[float]]] = {source: [] for source in sources}
+    for one, other in itertools.combinations(sources, 2):
+        print(f"without {one} and {other}", file=sys.stderr, flush=True)
+        constants = values | fit(steps, parts, body["constants"], one, other)
+        blind[one].append(residuals(steps, parts, constants, other))
+        blind[other].append(residuals(steps, parts, constants, one))
+    seen = sorted({step.hardware.architecture.split(" (")[0] for step in steps if step.source in alone})
+    return {"all": width(list(alone.values())), "without": {s: width(blind[s]) for s in sources}, "architectures": seen}
 
 
 def main() -> int:

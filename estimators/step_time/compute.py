@@ -19,8 +19,9 @@ BACKWARD_TRAFFIC = 1.5
 FUSED_BACKWARD = 2.5
 """Attention products backward over forward where the scores are made anew: five matrix products against two."""
 
-LOSS_BYTES = 14.4
-"""Bytes per token and vocabulary entry that logits and loss move: fp32 logits, softmax and gradient, forward and backward."""
+LOSS_BYTES = 14
+"""Bytes per token and vocabulary entry that logits and loss move: 16-bit logits written (2), read in fp32 for the maximum and the
+sum (4 + 4), their 16-bit gradient written and read (2 + 2)."""
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""Training software by generation: which attention kernel it runs, what it fuses, what it overlaps. Facts, not fits."""
+"""Training software by generation: which attention kernel it runs, what it fuses, what it overlaps. None of it is fitted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Stack:
         id, name, note: the key, the name, and where its facts come from.
         attention: unfused, triton or fused: the kernel.
         traffic: classic, eager or fused: how element-wise work is run.
-        launches_per_layer: operations that one layer's forward pass issues.
+        launches_per_layer: operations that one layer's forward pass issues; assumed. A layer of transformers' GPT-2 issues 34 to 55.
         gradient_bytes: per gradient element in the reduction between replicas.
         accumulate_bytes: per parameter and micro-batch, to add a gradient to what is there.
         overlaps_tensor, overlaps_data: whether that communication runs beside compute.
