@@ -38,7 +38,8 @@ def test_every_task_of_every_family_passes_its_own_checks(family: str, task: str
     record = measured(family, task, batch=2, seq_len=20, steps=3, **({"new_tokens": 5} if task == "decode" else {}))
     assert failed(crosscheck(record)) == ()
     assert record.status == "complete"
-    assert all(check.ok is True for check in crosscheck(record))
+    unjudged = {check.metric for check in crosscheck(record) if check.ok is not True}
+    assert unjudged <= {"processors taken by other programs"}, "only what the rest of the machine does may stand unjudged"
 
 
 class TestDecode:

@@ -6,7 +6,6 @@ fvcore walks a jit graph and reports multiply-adds, which are doubled here.
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.backend import kinds
 from bench.backend.experts_on_meta import share_out_evenly
 from bench.backend.flop_formulas import MENDED
+from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.models import language_model
 from bench.backend.traced import TensorsOnly, recorded_convolutions
 from bench.record import Count
@@ -65,19 +65,12 @@ def params_of(module: nn.Module) -> int:
 
 
 def _cached(model: nn.Module, workload: Workload) -> Any:
-    from transformers import DynamicCache
-
-    cache = DynamicCache(config=model.config)
+    cache = new_cache(model)
     ids = torch.zeros(workload.batch, workload.context_len, dtype=torch.long, device="meta")
     if workload.context_len:
         with torch.no_grad():
-            model(input_ids=ids, use_cache=True, logits_to_keep=1, **{_cache_argument(model): cache})
+            model(input_ids=ids, logits_to_keep=1, **with_cache(model, cache))
     return cache
-
-
-def _cache_argument(model: nn.Module) -> str:
-    """What the forward of the model calls its cache; pure state-space models have a name of their own."""
-    return "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def _language_inputs(model: nn.Module, workload: Workload) -> dict[str, Any]:
@@ -87,7 +80,7 @@ def _language_inputs(model: nn.Module, workload: Workload) -> dict[str, Any]:
         "use_cache": True,
     }
     if workload.phase == "decode":
-        inputs[_cache_argument(model)] = _cached(model, workload)
+        inputs |= with_cache(model, _cached(model, workload))
     if workload.phase == "prefill":
         inputs["logits_to_keep"] = 1
     return inputs
@@ -142,7 +135,7 @@ class _LogitsOnly(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         if self.workload.phase == "decode":
-            return self._logits(input_ids=ids, past_key_values=_cached_for_trace(self.model, self.workload), use_cache=True)
+            return self._logits(input_ids=ids, **with_cache(self.model, _cached_for_trace(self.model, self.workload)))
         keep = 1 if self.workload.phase == "prefill" else 0
         return self._logits(input_ids=ids, use_cache=False, logits_to_keep=keep)
 
@@ -153,9 +146,7 @@ class _LogitsOnly(nn.Module):
 
 def _cached_for_trace(model: nn.Module, workload: Workload) -> Any:
     """A cache of the right shape, made without running the model: a trace would count that run."""
-    from transformers import DynamicCache
-
-    cache = DynamicCache(config=model.config)
+    cache = new_cache(model)
     config = model.config.get_text_config()
     if getattr(config, "kv_lora_rank", None):  # a latent and one rotary key stand in the places of keys and values
         kv_heads, widths = 1, (config.kv_lora_rank, config.qk_rope_head_dim)

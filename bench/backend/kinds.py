@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.backend.kv_cache import cache_name, with_cache
 from bench.backend.models import hf_config
 from estimators.errors import BadConfigError
 from estimators.spec import Workload
@@ -147,8 +148,7 @@ def step_inputs(model: nn.Module, workload: Workload) -> Inputs:
     return {
         "encoder_outputs": (read.encoder_last_hidden_state,),
         "decoder_input_ids": _ids(workload.batch, 1),
-        "past_key_values": read.past_key_values,
-        "use_cache": True,
+        **with_cache(model, getattr(read, cache_name(model))),
     }
 
 

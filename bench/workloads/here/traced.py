@@ -12,6 +12,7 @@ from torch import nn
 
 from bench.backend import device as devices
 from bench.backend.dispatched import Call, calls_of, fake
+from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.models import language_model
 from bench.request import Request
 from bench.workloads.article import plan, steady_batch, subjects
@@ -37,12 +38,10 @@ def step_of(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[
 
 
 def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], object]:
-    from transformers import DynamicCache
-
     def prefilled(tokens: torch.Tensor) -> Any:
-        cache = DynamicCache(config=model.config)
+        cache = new_cache(model)
         with torch.inference_mode():
-            model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            model(input_ids=tokens, logits_to_keep=1, **with_cache(model, cache))
         return cache
 
     if request.task == "prefill":
@@ -52,7 +51,7 @@ def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Ca
 
     def decode() -> None:
         with torch.inference_mode():
-            logits = model(input_ids=ids[:, :1], past_key_values=cache, use_cache=True).logits
+            logits = model(input_ids=ids[:, :1], **with_cache(model, cache)).logits
             logits[:, -1:].argmax(-1)
 
     return decode

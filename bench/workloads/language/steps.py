@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bench.backend.device import Device
+from bench.backend.kv_cache import cache_name, new_cache
 from bench.draft import Draft
 from bench.meters.clock import Clock
 from bench.meters.instruments import Watch, unwatched
@@ -32,12 +33,6 @@ class Timed:
     proof: dict[str, Any]
 
 
-def _new_cache(model: nn.Module) -> Any:
-    from transformers import DynamicCache
-
-    return DynamicCache(config=model.config)
-
-
 def _forward(model: nn.Module, request: Request) -> Any:
     return torch.compile(model, dynamic=True) if request.compile else model
 
@@ -57,11 +52,11 @@ def prefill(
 ) -> Timed:
     """Time the prompt alone, logits of the last position, into a fresh cache each time."""
     last: dict[str, torch.Tensor] = {}
-    forward = _forward(model, request)
+    forward, cache = _forward(model, request), cache_name(model)
 
     def step() -> None:
         with torch.inference_mode():
-            last["logits"] = forward(input_ids=ids, past_key_values=_new_cache(model), use_cache=True, logits_to_keep=1).logits
+            last["logits"] = forward(input_ids=ids, use_cache=True, logits_to_keep=1, **{cache: new_cache(model)}).logits
 
     asked, clock = preset(request.preset), device.clock()
     steps = request.steps or asked.max_samples[device.kind]
@@ -88,17 +83,17 @@ def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device
     assert request.new_tokens is not None
     most = min(request.new_tokens - 1, request.steps or request.new_tokens)
     state: dict[str, Any] = {}
-    forward = _forward(model, request)
+    forward, cache = _forward(model, request), cache_name(model)
 
     def begin() -> None:
         with torch.inference_mode():
-            state["cache"] = _new_cache(model)
-            logits = model(input_ids=ids, past_key_values=state["cache"], use_cache=True, logits_to_keep=1).logits
+            state["cache"] = new_cache(model)
+            logits = model(input_ids=ids, use_cache=True, logits_to_keep=1, **{cache: state["cache"]}).logits
             state["next"] = logits[:, -1:].argmax(-1)
 
     def step() -> None:
         with torch.inference_mode():
-            state["logits"] = forward(input_ids=state["next"], past_key_values=state["cache"], use_cache=True).logits
+            state["logits"] = forward(input_ids=state["next"], use_cache=True, **{cache: state["cache"]}).logits
             state["next"] = state["logits"][:, -1:].argmax(-1)
 
     begin()
