@@ -13,11 +13,15 @@ from typing import Any
 
 from bench import stats
 from bench.record import Ceiling
-from estimators.errors import BadRecordError
+from estimators.errors import BadRecordError, BadValueError
 from estimators.local_time import HOST_MODES, Host, Local
+from estimators.registry import hardware_for_device
 from estimators.shape_grid import Grid, Mnk
+from estimators.step_time.machine import OwnRates
 
 FORMAT = 1
+COLLECTIVE = "collective"
+"""Group and role of operations between processes, which no single step is made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +30,7 @@ class Entry:
 
     Attributes:
         key, kind, group, dtype, mnk, flop, num_bytes: as of estimators.local_time.Piece.
-        role: grid (a node of the grid of products), curve (a size of an element-wise kind), own (a model's own shape).
+        role: grid (a node of the grid of products), curve (a size of an element-wise kind), own (a model's own shape), collective.
         samples_s: seconds per call, every one, in order.
     """
 
@@ -127,6 +131,32 @@ def local(calibration: Calibration, *, own: bool = True) -> Local:
         bytes_per_s=bandwidth,
         op_s=calibration.op_s,
         hosts={mode: _host([r for r in calibration.references if r.mode == mode]) for mode in HOST_MODES},
+    )
+
+
+def own_rates(calibration: Calibration, title: str) -> OwnRates:
+    """What predictions of whole trainings take from it: matmul ceilings, and the link where an all-reduce was measured.
+
+    A ceiling is the highest rate of the sustained square product and of the grid's: what the shipped ones are, too.
+
+    Args:
+        title: names the calibration in notes.
+
+    Raises:
+        BadValueError: it is of a device that the registry does not know.
+    """
+    name, memory_bytes = str(calibration.device.get("name", "")), calibration.device.get("memory_total_bytes")
+    known = hardware_for_device(name, memory_bytes)
+    if known is None:
+        raise BadValueError(f"{title} is of {name[:60]!r}, which is no device of: python -m bench list hardware")
+    rates = [(c.dtype, c.value) for c in calibration.ceilings if c.kind == "matmul sustained"]
+    rates += [(entry.dtype, entry.flop / entry.seconds_s) for entry in calibration.entries if entry.role == "grid"]
+    highest = {dtype: max(rate for of, rate in rates if of == dtype) for dtype, _ in rates if dtype}
+    return OwnRates(
+        hardware_id=known.id,
+        flop_per_s=tuple(sorted(highest.items())),
+        link_bytes_per_s=calibration.best("all-reduce"),
+        title=f"{title}, measured {calibration.created_utc[:10]}",
     )
 
 

@@ -11,6 +11,7 @@ from estimators.spec import Hardware, Model
 from estimators.step_time.covered import not_covered
 from estimators.step_time.layout import Layout, layout_fields
 from estimators.step_time.legal import check_cuts
+from estimators.step_time.machine import OwnRates
 from estimators.step_time.prediction import Prediction
 from estimators.step_time.software import DEFAULT_STACK
 from estimators.training import check_devices
@@ -26,6 +27,7 @@ class Setup:
         layout: such as ``tp=2,pp=1,zero=3,micro_batch=2``; empty takes one.
         batch_tokens: of one step, all devices together; None takes the batch of the published run nearest in size.
         network_bytes_per_s: per device and direction; None takes the usual one.
+        own: what the user measured of the device, in place of the shipped figures.
         without: a source that the constants must not have seen.
     """
 
@@ -35,6 +37,7 @@ class Setup:
     software: str = DEFAULT_STACK
     optimizer: str = "adamw"
     network_bytes_per_s: float | None = None
+    own: OwnRates | None = None
     cluster: str = ""
     without: str = ""
 
@@ -125,6 +128,7 @@ def predicted_run(
         optimizer=setup.optimizer,
         cluster=setup.cluster,
         network_bytes_per_s=setup.network_bytes_per_s,
+        own=setup.own,
         without=setup.without,
     )
     usual = usual_batch(job.work.params)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench import calibration_file
-from bench.calibration import Calibration, Entry, Reference, local
+from bench.calibration import Calibration, Entry, Reference, local, own_rates
 from bench.record import Ceiling
-from estimators.errors import BadRecordError, UnavailableError
+from estimators.errors import BadRecordError, BadValueError, UnavailableError
 from estimators.local_time import HOST_MODES, Piece
 
 DEVICE = {"kind": "cpu", "name": "Some CPU @ 2 GHz", "uuid": None, "num_threads": 2, "torch": "2.0", "cpu_capability": "AVX2"}
@@ -103,3 +103,33 @@ def test_entries_of_the_same_key_are_replaced() -> None:
 def test_a_calibration_that_lacks_a_part_predicts_nothing(missing: str) -> None:
     with pytest.raises(BadRecordError, match="make it anew"):
         local(dataclasses.replace(whole(), **{missing: ()}))
+
+
+def of_an_h100() -> Calibration:
+    def rate(kind: str, value: float, dtype: str = "bf16") -> Ceiling:
+        return Ceiling(kind=kind, value=value, dtype=dtype, shape="", samples_s=(1.0,), work=1)
+
+    return dataclasses.replace(
+        whole(),
+        device={"kind": "cuda", "name": "NVIDIA H100 80GB HBM3", "memory_total_bytes": 85_029_158_912},
+        ceilings=(
+            *whole().ceilings,
+            rate("matmul burst", 700e12),
+            rate("matmul sustained", 600e12),
+            rate("matmul sustained", 50e12, "fp32"),
+            rate("all-reduce", 300e9, "fp32"),
+        ),
+        entries=(*whole().entries, entry("product", 2.0, "grid", dtype="bf16", flop=1_300 * 10**12, mnk=(1, 1, 1))),
+    )
+
+
+def test_a_ceiling_is_the_highest_of_the_sustained_square_and_the_grid_and_no_burst() -> None:
+    found = own_rates(of_an_h100(), "mine.json")
+    assert (found.hardware_id, found.link_bytes_per_s) == ("h100-sxm5-80gb", 300e9)
+    assert (found.ceiling("bf16"), found.ceiling("fp32"), found.ceiling("fp8")) == (650e12, 50e12, None)
+    assert found.title == "mine.json, measured 2026-01-01"
+
+
+def test_a_device_that_no_registry_knows_gives_no_rates_for_a_cluster() -> None:
+    with pytest.raises(BadValueError, match=r"mine.json is of 'Some CPU @ 2 GHz', which is no device of: python -m bench list hardware"):
+        own_rates(whole(), "mine.json")

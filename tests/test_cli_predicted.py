@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from complaints import complaint
+from test_calibration import of_an_h100, whole
 
+from bench import calibration_file
 from bench.cli.main import main
 
 LLAMA = ["--model", "llama-2-7b", "--tokens", "2T"]
@@ -260,3 +263,35 @@ class TestLists:
         assert table_1["source"] == "megatron-2021"
         assert "no micro-batch in the row" in rows["llm.c"]["apart"]
         assert all(row["apart"] or row["scored"] == row["rows"] for row in rows.values())
+
+
+class TestCalibration:
+    """Rates that the user measured stand in for the shipped ones, on the device that they are of."""
+
+    ON_H100 = (*LLAMA, "--hardware", "h100-sxm5-80gb", "--gpus", "512")
+
+    @pytest.fixture
+    def mine(self, tmp_path: Path) -> str:
+        calibration_file.write(of_an_h100(), tmp_path / "mine.json")
+        return str(tmp_path / "mine.json")
+
+    @pytest.mark.parametrize("verb", ["estimate", "plan", "compare-hardware"])
+    def test_a_device_that_multiplies_slower_takes_longer_and_the_file_is_named(self, said: Any, mine: str, verb: str) -> None:
+        shipped, own = said(verb, *self.ON_H100), said(verb, *self.ON_H100, "--calibration", mine)
+        assert "mine.json, measured 2026-01-01" in json.dumps(own)
+        assert "mine.json" not in json.dumps(shipped)
+        if verb == "estimate":
+            assert own["step_time_s"] > shipped["step_time_s"]
+            slower = own["ledger"]["matmul"] / shipped["ledger"]["matmul"]
+            assert slower == pytest.approx(809.7 / 650), "products at 650 TFLOP/s for the 809.7 of ceilings.csv"
+
+    def test_another_device_or_none_is_refused(self, mine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "is of h100-sxm5-80gb; --hardware was a100-sxm4-80gb" in complaint(["estimate", *ON_512, "--calibration", mine], capsys)
+        calibration_file.write(whole(), tmp_path / "cpu.json")
+        said = complaint(["estimate", *ON_512, "--calibration", str(tmp_path / "cpu.json")], capsys)
+        assert "'Some CPU @ 2 GHz', which is no device of" in said
+        assert "cannot read the calibration" in complaint(["plan", *ON_512, "--calibration", str(tmp_path / "none.json")], capsys)
+
+    def test_a_step_that_is_not_predicted_takes_none(self, mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+        said = complaint(["estimate", *self.ON_H100, "--utilization", "0.4", "--calibration", mine], capsys)
+        assert "--calibration describes a step that is predicted" in said

@@ -11,7 +11,8 @@ import tiny
 from test_calibration import whole
 
 from bench.record import Measurement, Phase
-from reports.views.waterfall import sentence, waterfall_table
+from reports.views.here import check_tables, predicted_tables
+from reports.views.waterfall import sentence, waterfall_table, waterfall_tables
 from reports.waterfall import UNEXPLAINED, waterfall
 
 
@@ -22,6 +23,7 @@ def record(task: str = "prefill", *, parts: dict[str, float] | None = None, **ch
     local = {
         "phase": {"train": "train_step"}.get(task, task),
         "seconds_s": math.fsum(predicted.values()),
+        "general_seconds_s": 2 * math.fsum(predicted.values()),
         "parts_s": predicted,
         "num_ops": 100,
         "basis_fraction": {"exact": 0.9, "extrapolated": 0.1},
@@ -144,3 +146,26 @@ def test_slices_are_explained_at_the_full_depth() -> None:
     assert found is not None
     assert (found.whole_s, found.tag) == (2.0, "extrapolated")
     assert math.fsum(part.seconds_s or 0 for part in found.parts) == pytest.approx(2.0)
+
+
+class TestPredictions:
+    """Predicted beside measured, over records: steps of one second, predicted as 0.85 s, 0.9 s and 1.3 s."""
+
+    RECORDS = (record("prefill"), record("decode", parts={"host": 0.3}), record("train", parts={"host": 0.7}))
+
+    def test_errors_are_predicted_over_measured_and_the_median_is_that_of_their_sizes(self) -> None:
+        (table,) = predicted_tables(self.RECORDS)
+        assert [row["error_fraction"] for row in table.rows] == pytest.approx([-0.15, -0.1, 0.3])
+        assert [row["workload"].rpartition(", ")[2] for row in table.rows] == ["prefill", "decode", "train_step"]  # type: ignore[union-attr]
+        assert table.facts["median_error_fraction"] == pytest.approx(0.15)
+        assert table.facts["general_median_error_fraction"] == pytest.approx(0.8)
+        assert table.notes[0] == "Median error 15.0 %; from the grid alone 80.0 %."
+
+    def test_a_mark_stands_beside_the_median(self) -> None:
+        (table,) = check_tables([], 0.1)
+        assert table.notes[0].startswith("Median error – (mark: at most 10.0 %)")
+
+    def test_records_without_a_prediction_are_no_rows_of_it(self) -> None:
+        assert predicted_tables([tiny.record("prefill")]) == []
+        *waterfalls, predictions = waterfall_tables([*self.RECORDS, tiny.record("prefill")])
+        assert len(waterfalls) == len(predictions.rows) == 3

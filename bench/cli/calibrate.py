@@ -2,11 +2,13 @@
 
 python -m bench calibrate
 python -m bench calibrate --model gpt2 --quick
+python -m bench calibrate --processes 2
 python -m bench calibrate --check
 
-Rates of matrix products by shape and dtype, attention, memory, element-wise operators, optimizers, launches, and what the
-host costs. Calibrations lie in sixnd/calibrations/ of the user's data folder ($XDG_DATA_HOME, else ~/.local/share), one per
-device, number of threads and version of torch, and are found again by that; `run --waterfall` predicts from them.
+Rates of matrix products by shape and dtype, attention, memory, element-wise operators, optimizers, launches, what the host
+costs, and collectives between processes. Calibrations lie in sixnd/calibrations/ of the user's data folder ($XDG_DATA_HOME,
+else ~/.local/share), one per device, number of threads and version of torch, and are found again by that; `run --waterfall`
+predicts from them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.cli import output
+from bench.cli import arguments, output
+from estimators.errors import BadValueError
 
 MARK_FRACTION = 0.1
 
@@ -24,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="time this model's own operators as well: prefill, decode, training step")
     parser.add_argument("--quick", action="store_true", help="fewer shapes and samples: a minute instead of several")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; the first CUDA device if there is one, else the CPU")
+    parser.add_argument(
+        "--processes",
+        type=arguments.count("processes", maximum=1024),
+        metavar="NUM",
+        help="measure collectives between so many processes: one per GPU unless said; on a CPU none unless said",
+    )
     parser.add_argument("--out", metavar="FILE", type=Path, help="write the calibration there instead of the user's data folder")
     parser.add_argument(
         "--check",
@@ -46,11 +55,13 @@ def run(args: argparse.Namespace) -> int:
     from bench.workloads.here import calibrating
     from reports.views import here
 
+    if args.check and args.processes:
+        raise BadValueError("--check predicts from the calibration that there is; leave --processes out, or calibrate first")
     device = devices.choose(args.device)
     path = args.out or calibration_file.path_for(device.describe())
     found = calibration_file.read(path) if args.check and path.exists() else None
     if found is None:
-        found = calibrating.calibrate(device, quick=args.quick, say=_say)
+        found = calibrating.calibrate(device, quick=args.quick, say=_say, processes=args.processes)
         calibration_file.write(found, path)
     if args.model:
         found = calibrating.with_model(found, args.model, device, say=_say)

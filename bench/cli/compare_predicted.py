@@ -9,7 +9,7 @@ from bench.cli import estimate_predicted as predicted
 from bench.cli.compare_hardware import holding, with_steps
 from bench.cli.estimate_training import make_study
 from estimators.errors import BadValueError, DoesNotFitError
-from estimators.predicted_run import predicted_run
+from estimators.predicted_run import Setup, predicted_run
 from estimators.spec import Hardware, Model
 from reports.table import Table
 from reports.views.hardware import Candidate
@@ -24,7 +24,9 @@ def tables(args: argparse.Namespace, model: Model, names: list[str], params_text
         BadValueError: no device has an answer; names each reason.
         UnknownNameError: no such device.
     """
-    rivals = [_rival(args, model, arguments.load_hardware(name), params_text) for name in names]
+    devices = [arguments.load_hardware(name) for name in names]
+    setup = step_options.setup(args, *(device.id for device in devices))
+    rivals = [_rival(args, model, device, params_text, setup) for device in devices]
     answered = [rival.asked for rival in rivals if rival.asked]
     if not answered:
         reasons = dict.fromkeys(rival.reason for rival in rivals)
@@ -33,7 +35,7 @@ def tables(args: argparse.Namespace, model: Model, names: list[str], params_text
     return arguments.with_all_facts([comparison_table(rivals), *held, *_explained(args, answered)])
 
 
-def _rival(args: argparse.Namespace, model: Model, hardware: Hardware, params_text: str) -> Rival:
+def _rival(args: argparse.Namespace, model: Model, hardware: Hardware, params_text: str, setup: Setup) -> Rival:
     try:
         hardware.peak(args.dtype)
         run = predicted_run(
@@ -42,7 +44,7 @@ def _rival(args: argparse.Namespace, model: Model, hardware: Hardware, params_te
             seq_len=arguments.sequence_length(model, args.seq_len),
             hardware=hardware,
             num_devices=args.gpus,
-            setup=step_options.setup(args),
+            setup=setup,
         )
     except (BadValueError, DoesNotFitError) as error:
         return Rival(hardware=hardware, reason=str(error))

@@ -37,7 +37,7 @@ def predict(args: argparse.Namespace, model: Model, hardware: Hardware | None) -
         seq_len=arguments.sequence_length(model, args.seq_len),
         hardware=hardware,
         num_devices=args.gpus,
-        setup=step_options.setup(args),
+        setup=step_options.setup(args, hardware.id),
     )
 
 

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--network", type=step_options.network, metavar="RATE", help="per device and direction, such as 50GB/s; else the usual one"
     )
+    step_options.add_calibration(training)
     training.add_argument("--price", type=arguments.price, metavar="USD", help="per device and hour; else the range of quotes seen")
     limits = parser.add_argument_group("limits (without --gpus, as many devices are taken as they ask for)")
     limits.add_argument("--max-gpus", type=arguments.count("max-gpus", maximum=MAX_GPUS), metavar="NUM", help="at most so many")

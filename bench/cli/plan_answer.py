@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from bench import progress
-from bench.cli import arguments
+from bench.cli import arguments, step_options
 from estimators.batch import usual_batch
 from estimators.errors import BadValueError, RequestError
 from estimators.plan.deadline import Limits, plan_within
@@ -23,8 +23,9 @@ from estimators.plan.search import OnProgress, Restriction
 from estimators.plan.sizing import FLOP_PER_PARAM_TOKEN, compute_optimal
 from estimators.plan.what_if import what_if
 from estimators.registry import prices
-from estimators.spec import Model
+from estimators.spec import Hardware, Model
 from estimators.step_time.layout import parse_layout
+from estimators.step_time.machine import OwnRates
 from estimators.step_time.software import DEFAULT_STACK, stack
 from estimators.units import DAY_S, format_count, format_int
 from reports.table import Table
@@ -86,7 +87,9 @@ def _choices(args: argparse.Namespace) -> list[Choice]:
         raise BadValueError(f"--hardware {args.hardware[:40]!r} names {len(names)} devices; expected 1 to {MAX_HARDWARE}")
     _check(args)
     model, _ = arguments.load_model(args)
-    jobs = [_job(args, model, name) for name in names]
+    devices = [arguments.load_hardware(name) for name in names]
+    own = step_options.own_rates(args, [device.id for device in devices])
+    jobs = [_job(args, model, device, own) for device in devices]
     found = [_choice(args, job, alone=len(names) == 1) for job in jobs]
     planned = [choice for choice in found if choice.plan is not None]
     if not planned:
@@ -104,15 +107,16 @@ def _check(args: argparse.Namespace) -> None:
         raise BadValueError("how many devices? Give --gpus, or a --deadline, or --max-gpus")
 
 
-def _job(args: argparse.Namespace, model: Model, hardware_id: str) -> Job:
+def _job(args: argparse.Namespace, model: Model, hardware: Hardware, own: OwnRates | None) -> Job:
     return Job(
         model=model,
-        hardware=arguments.load_hardware(hardware_id),
+        hardware=hardware,
         seq_len=arguments.sequence_length(model, args.seq_len),
         dtype=args.dtype,
         stack_id=stack(args.software or DEFAULT_STACK).id,
         optimizer=args.optimizer,
         network_bytes_per_s=args.network,
+        own=own,
     )
 
 

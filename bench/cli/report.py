@@ -17,7 +17,9 @@ from bench.cli import output
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `report`."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="records of `run`, or one record; searched with its subfolders")
-    parser.add_argument("--waterfall", action="store_true", help="explain each record's step part by part, where it was predicted")
+    parser.add_argument(
+        "--waterfall", action="store_true", help="explain each record's step part by part where it was predicted, and list the predictions"
+    )
     output.add_arguments(parser)
 
 
@@ -32,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
     made = details(records[0]) if args.folder.is_file() else tables(records)
     if args.waterfall:
-        from reports.views.waterfall import waterfall_table
+        from reports.views.waterfall import waterfall_tables
 
-        made = [*made, *(waterfall_table(record) for record in records)]
+        made = [*made, *waterfall_tables(records)]
     output.emit(made, args)
     return 1 if num_failed(records) else 0

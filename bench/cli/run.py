@@ -19,13 +19,11 @@ from bench.cli import output, run_repeats
 from bench.cli.arguments import count, length
 from bench.request import TASKS, Request
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
-from estimators.frozen import replace
 from estimators.units import parse_float
 
 if TYPE_CHECKING:
     from bench.calibration import Calibration
     from bench.record import Measurement
-    from reports.table import Table
 
 DEFAULT_OUT = "runs"
 RECOMPUTE = ("none", "full")
@@ -111,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.measure import Interrupted, measure
     from reports.crosscheck import crosscheck, failed
     from reports.views.measured import tables
+    from reports.views.waterfall import waterfall_tables
 
     try:
         record = measure(request, hub_id=hub_id, out=Path(args.out), say=_say, calibration=_calibration(args))
@@ -120,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         raise
     if not is_main():
         return 0
-    output.emit([*tables(record), *_waterfalls(args, [record])], args)
+    output.emit([*tables(record), *(waterfall_tables([record]) if args.waterfall else [])], args)
     _say(f"record: {Path(args.out) / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
 
@@ -140,16 +139,6 @@ def _calibration(args: argparse.Namespace) -> Calibration | None:
     if found is None:
         raise UnavailableError("--waterfall needs a calibration of this device, its threads and this torch: python -m bench calibrate")
     return found
-
-
-def _waterfalls(args: argparse.Namespace, records: list[Measurement]) -> list[Table]:
-    """The waterfall of every record that has one."""
-    from reports.views.waterfall import waterfall_table
-
-    if not args.waterfall:
-        return []
-    made = [replace(waterfall_table(record), conditions=[record.request["model"]]) for record in records]
-    return [table for table in made if table.rows or len(records) == 1]
 
 
 def _say(text: str) -> None:
@@ -227,6 +216,7 @@ def _run_suite(args: argparse.Namespace) -> int:
     suite = SUITES[args.suite]
     from bench.measure import measure
     from reports import journey
+    from reports.views.waterfall import waterfall_tables
 
     out = Path(args.out)
     records: list[Measurement] = []
@@ -241,7 +231,7 @@ def _run_suite(args: argparse.Namespace) -> int:
     if not is_main():
         return 0
     records += [estimate_only(name, tokens, records, out) for name, tokens in suite.estimated]
-    output.emit([*journey.tables(records), *_waterfalls(args, records)], args)
+    output.emit([*journey.tables(records), *(waterfall_tables(records) if args.waterfall else [])], args)
     for line in refused:
         print(f"error: {line}", file=sys.stderr)
     _say(f"records: {out}/")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments
@@ -11,8 +13,9 @@ from estimators.units import parse_byte_rate, parse_carbon
 
 if TYPE_CHECKING:
     from estimators.predicted_run import Setup
+    from estimators.step_time.machine import OwnRates
 
-NAMES = ("layout", "from", "global_batch", "software", "optimizer", "network", "carbon")
+NAMES = ("layout", "from", "global_batch", "software", "optimizer", "network", "calibration", "carbon")
 """Every option here; None unless given."""
 
 _DESTS = {"from": "from_file"}
@@ -21,7 +24,7 @@ MAX_BATCH_TOKENS = 10**10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--layout, --from, --global-batch, --software, --optimizer, --network, --carbon."""
+    """--layout, --from, --global-batch, --software, --optimizer, --network, --calibration, --carbon."""
     group = parser.add_argument_group("the step, which is predicted where --gpus is given and --utilization is not")
     group.add_argument(
         "--layout", type=_layout, metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else one that fits is chosen"
@@ -36,7 +39,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--software", type=_software, metavar="ID", help="python -m bench list software; megatron-core by default")
     group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
     group.add_argument("--network", type=network, metavar="RATE", help="per device and direction, such as 50GB/s; else the usual one")
+    add_calibration(group)
     group.add_argument("--carbon", type=_carbon, metavar="G", help="grams of CO2 per kWh; else the world's average")
+
+
+def add_calibration(group: argparse._ArgumentGroup) -> None:
+    """--calibration FILE."""
+    group.add_argument(
+        "--calibration", metavar="FILE", help="rates of products and links that `calibrate --out FILE` measured, for the device it is of"
+    )
+
+
+def own_rates(args: argparse.Namespace, hardware_ids: Sequence[str]) -> OwnRates | None:
+    """What the file of --calibration says; None where none was given.
+
+    Raises:
+        BadRecordError: no calibration.
+        BadValueError: it is of none of these devices.
+    """
+    if args.calibration is None:
+        return None
+    from bench import calibration_file
+    from bench.calibration import own_rates
+
+    found = own_rates(calibration_file.read(Path(args.calibration)), Path(args.calibration).name)
+    if found.hardware_id not in hardware_ids:
+        raise BadValueError(
+            f"--calibration {args.calibration[:60]!r} is of {found.hardware_id}; --hardware was {','.join(hardware_ids)[:60]}"
+        )
+    return found
 
 
 def read_launcher_file(args: argparse.Namespace, seq_len: int) -> None:
@@ -101,8 +132,8 @@ def refuse(args: argparse.Namespace, why: str) -> None:
         raise BadValueError(f"{options[0]} describes a step that is predicted; {why}")
 
 
-def setup(args: argparse.Namespace) -> Setup:
-    """What was given, for `predicted_run`."""
+def setup(args: argparse.Namespace, *hardware_ids: str) -> Setup:
+    """What was given, for `predicted_run` on these devices."""
     from estimators.predicted_run import Setup
     from estimators.step_time.software import DEFAULT_STACK
 
@@ -113,4 +144,5 @@ def setup(args: argparse.Namespace) -> Setup:
         software=args.software or DEFAULT_STACK,
         optimizer=args.optimizer or "adamw",
         network_bytes_per_s=args.network,
+        own=own_rates(args, hardware_ids),
     )

@@ -13,7 +13,7 @@ from estimators.step_time.efficiency import Efficiency, efficiency
 from estimators.step_time.lanes import Lane
 from estimators.step_time.layout import Layout
 from estimators.step_time.ledger import OPTIMIZER_BYTES, Ledger, step_time
-from estimators.step_time.machine import Machine, machine_of
+from estimators.step_time.machine import Machine, OwnRates, machine_of
 from estimators.step_time.prediction import Prediction, predict
 from estimators.step_time.software import DEFAULT_STACK, Software, software, stack
 from estimators.step_time.work import Work, work_of
@@ -27,7 +27,7 @@ class Job:
         dtype: of the matrix products.
         stack_id: the software; see stacks.json.
         cluster: a known one, for its network.
-        network_bytes_per_s, flop_per_s: measured by the user, in place of the shipped figures.
+        network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         without: a source that the constants must not have seen.
     """
 
@@ -39,7 +39,7 @@ class Job:
     optimizer: str = "adamw"
     cluster: str = ""
     network_bytes_per_s: float | None = None
-    flop_per_s: float | None = None
+    own: OwnRates | None = None
     without: str = ""
 
     def __post_init__(self) -> None:
@@ -61,9 +61,7 @@ class Job:
     @property
     def machine(self) -> Machine:
         """The device and its links. Raises BadValueError where it has no peak for the dtype."""
-        return machine_of(
-            self.hardware, self.dtype, cluster=self.cluster, network_bytes_per_s=self.network_bytes_per_s, flop_per_s=self.flop_per_s
-        )
+        return machine_of(self.hardware, self.dtype, cluster=self.cluster, network_bytes_per_s=self.network_bytes_per_s, own=self.own)
 
     @property
     def efficiency(self) -> Efficiency:
@@ -94,7 +92,7 @@ class Job:
             stack_id=self.stack_id,
             cluster=self.cluster,
             network_bytes_per_s=self.network_bytes_per_s,
-            flop_per_s=self.flop_per_s,
+            own=self.own,
             optimizer=self.optimizer,
             without=self.without,
         )

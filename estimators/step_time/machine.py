@@ -8,6 +8,7 @@ from estimators import data
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.spec import Hardware
+from estimators.step_time.efficiency import efficiency
 from estimators.step_time.lanes import Lane
 
 CEILING_COLUMNS = ("hardware_id", "dtype", "flop_per_s", "software", "source")
@@ -61,6 +62,27 @@ class Network:
     source: str
 
 
+@frozen
+class OwnRates:
+    """What somebody measured of one kind of device, in place of the shipped figures.
+
+    Attributes:
+        hardware_id: the device that they are of; any other keeps the shipped ones.
+        flop_per_s: matmul ceilings, as pairs of dtype and rate.
+        link_bytes_per_s: what an all-reduce within a node reaches per device; None keeps the shipped one.
+        title: where they come from, for notes.
+    """
+
+    hardware_id: str
+    flop_per_s: tuple[tuple[str, float], ...]
+    link_bytes_per_s: float | None = None
+    title: str = ""
+
+    def ceiling(self, dtype: str) -> float | None:
+        """FLOP/s in a dtype; None where it was not measured."""
+        return dict(self.flop_per_s).get(dtype)
+
+
 @functools.cache
 def ceilings() -> dict[tuple[str, str], float]:
     """Measured matmul ceilings in FLOP/s by hardware and dtype."""
@@ -104,7 +126,7 @@ def machine_of(
     *,
     cluster: str = "",
     network_bytes_per_s: float | None = None,
-    flop_per_s: float | None = None,
+    own: OwnRates | None = None,
     units: int | None = None,
 ) -> Machine:
     """What the cost model knows of a device.
@@ -112,12 +134,13 @@ def machine_of(
     Args:
         dtype: of the matrix products: bf16, fp16, tf32, fp32, fp8, mxfp8, nvfp4.
         cluster: a known cluster, for its network.
-        network_bytes_per_s, flop_per_s: figures measured by the user, in place of the shipped ones.
+        network_bytes_per_s, own: figures measured by the user, in place of the shipped ones.
 
     Raises:
         BadValueError: the device has neither a ceiling nor a peak for the dtype.
     """
     notes = []
+    own = own if own is not None and own.hardware_id == hardware.id else None
     network = network_of(hardware, cluster)
     if network_bytes_per_s is None and network is None:
         notes.append(f"the network of {hardware.id} is unknown: 25 GB/s per device is assumed")
@@ -125,17 +148,20 @@ def machine_of(
         notes.append(
             f"a network of {network.bytes_per_s / 1e9:g} GB/s per device is assumed, the usual one of its generation" if network else ""
         )
-    if hardware.link_bytes_per_s is None:
+    link_bytes_per_s = own.link_bytes_per_s / efficiency().link if own and own.link_bytes_per_s else hardware.link_bytes_per_s
+    if link_bytes_per_s is None:
         notes.append(f"{hardware.id} has no scale-up link: PCIe at 25 GB/s is assumed")
-    found = flop_per_s or _ceiling(hardware, dtype, notes)
+    found = _ceiling(hardware, dtype, notes, own=own)
+    if own is not None:
+        notes.append(f"{_measured(own, dtype)} from {own.title}; memory bandwidth and all constants are the shipped ones")
     domain = (network.devices_per_domain if network else None) or hardware.devices_per_node or 8
     return Machine(
         flop_per_s=found,
-        flop16_per_s=found if dtype in ("fp32", "tf32") else _ceiling(hardware, "bf16", [], "fp16"),
+        flop16_per_s=found if dtype in ("fp32", "tf32") else _ceiling(hardware, "bf16", [], "fp16", own=own),
         units=units or hardware.compute_units or 100,
         memory_bytes=hardware.memory_bytes,
         memory_bytes_per_s=hardware.memory_bytes_per_s,
-        link_bytes_per_s=hardware.link_bytes_per_s or 25e9,
+        link_bytes_per_s=link_bytes_per_s or 25e9,
         network_bytes_per_s=network_bytes_per_s or (network.bytes_per_s if network else 25e9),
         domain=domain,
         low=dtype in LOW_DTYPES,
@@ -143,9 +169,18 @@ def machine_of(
     )
 
 
-def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = "") -> float:
+def _measured(own: OwnRates, dtype: str) -> str:
+    rate, link = own.ceiling(dtype), own.link_bytes_per_s
+    said = [f"a matmul ceiling of {rate / 1e12:.4g} TFLOP/s in {dtype}"] if rate else [f"no matmul ceiling in {dtype}"]
+    return " and ".join([*said, *([f"links at {link / 1e9:.4g} GB/s per device"] if link else [])])
+
+
+def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = "", own: OwnRates | None = None) -> float:
     measured, peaks = ceilings(), hardware.peak_flop_per_s
     plain = {"mxfp8": "fp8", "fp16": "bf16"}.get(dtype, dtype)
+    for name in (dtype, instead):
+        if own is not None and (rate := own.ceiling(name)):
+            return rate
     for name in (dtype, plain):
         if (hardware.id, name) in measured:
             return measured[hardware.id, name]

@@ -9,7 +9,7 @@ from estimators.step_time.efficiency import efficiency
 from estimators.step_time.interval import has_measured_steps, interval
 from estimators.step_time.layout import Layout
 from estimators.step_time.ledger import OPTIMIZER_BYTES, Ledger, step_time
-from estimators.step_time.machine import Machine, ceilings, machine_of
+from estimators.step_time.machine import Machine, OwnRates, ceilings, machine_of
 from estimators.step_time.software import DEFAULT_STACK, Stack, software, stack
 from estimators.step_time.work import Work, work_of
 
@@ -76,7 +76,7 @@ def predict(
     stack_id: str = DEFAULT_STACK,
     cluster: str = "",
     network_bytes_per_s: float | None = None,
-    flop_per_s: float | None = None,
+    own: OwnRates | None = None,
     optimizer: str = "adamw",
     without: str = "",
 ) -> Prediction:
@@ -85,7 +85,7 @@ def predict(
     Args:
         dtype: of the matrix products.
         stack_id: the software; see stacks.json.
-        network_bytes_per_s, flop_per_s: measured by the user, in place of the shipped figures.
+        network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         without: a source whose rows the constants must not have seen.
 
     Raises:
@@ -95,10 +95,11 @@ def predict(
     if optimizer not in OPTIMIZER_BYTES:
         raise BadValueError(f"optimizer {optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
     work = work_of(model, seq_len)
-    machine = machine_of(hardware, dtype, cluster=cluster, network_bytes_per_s=network_bytes_per_s, flop_per_s=flop_per_s)
+    machine = machine_of(hardware, dtype, cluster=cluster, network_bytes_per_s=network_bytes_per_s, own=own)
     chosen, e = stack(stack_id), efficiency(without)
     ledger = step_time(work, layout, machine, software(chosen, hardware.architecture, e), e, optimizer=optimizer)
-    new = not has_measured_steps(hardware) or (flop_per_s is None and not any(name == hardware.id for name, _ in ceilings()))
+    known = any(name == hardware.id for name, _ in ceilings()) or (own is not None and own.hardware_id == hardware.id)
+    new = not (has_measured_steps(hardware) and known)
     below, above = interval(low=machine.low, experts=work.experts > 1, unmeasured=new, without=without)
     seconds = float(ledger.step_time_s)
     return Prediction(

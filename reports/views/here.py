@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import stats
-from bench.calibration import Calibration, local
+from bench.calibration import COLLECTIVE, Calibration, local
 from bench.record import Measurement
 from estimators import units
 from estimators.frozen import frozen
@@ -42,8 +42,18 @@ def median_error(rows: Sequence[Row], name: str = "seconds_s") -> float | None:
     return stats.median(errors) if errors else None
 
 
-def check_tables(rows: Sequence[Row], mark_fraction: float) -> list[Table]:
-    """Predicted against measured, one row per workload, and whether the median error meets the mark."""
+def predicted_tables(records: Sequence[Measurement]) -> list[Table]:
+    """Predicted against measured over records; none where no step of them was predicted."""
+    rows = [
+        Row(name=f"{record.request['model']}, {record.estimate['local']['phase']}", foreseen=record.estimate["local"], record=record)
+        for record in records
+        if record.estimate.get("local")
+    ]
+    return check_tables(rows) if rows else []
+
+
+def check_tables(rows: Sequence[Row], mark_fraction: float | None = None) -> list[Table]:
+    """Predicted against measured, one row per workload, and the median error, against its mark where there is one."""
     own, general = median_error(rows), median_error(rows, "general_seconds_s")
     made: list[dict[str, Value]] = []
     for row in rows:
@@ -75,7 +85,8 @@ def check_tables(rows: Sequence[Row], mark_fraction: float) -> list[Table]:
         Column(key="num_ops", header="Operators", align="right"),
         Column(key="reason", header="Reason"),
     ]
-    notes = [f"Median error {_percent(own)} (mark: at most {_percent(mark_fraction)}); from the grid alone {_percent(general)}."]
+    mark = "" if mark_fraction is None else f" (mark: at most {_percent(mark_fraction)})"
+    notes = [f"Median error {_percent(own)}{mark}; from the grid alone {_percent(general)}."]
     notes.append("Predicted: the step's operators, each timed alone just before, and the host's cost; the step itself had not run.")
     notes.append("From the grid: products and other operators interpolated from the calibration, none of them the step's own.")
     return [
@@ -146,6 +157,20 @@ def calibration_tables(calibration: Calibration) -> list[Table]:
             if e.role == "grid" and e.mnk
         ],
     )
+    between = Table(
+        key="collectives",
+        title="Collectives between processes, the slowest of them",
+        columns=(
+            Column(key="kind", header="What", once=True),
+            Column(key="num_bytes", header="Of", format=units.format_bytes, align="right"),
+            Column(key="seconds_s", header="Time", format=units.format_duration, align="right"),
+        ),
+        rows=[
+            {"kind": e.kind, "num_bytes": e.num_bytes, "seconds_s": e.seconds_s}
+            for e in sorted(calibration.entries, key=lambda e: (e.kind, e.num_bytes))
+            if e.role == COLLECTIVE
+        ],
+    )
     known = local(calibration)
     host = Table(
         key="host",
@@ -158,4 +183,4 @@ def calibration_tables(calibration: Calibration) -> list[Table]:
         rows=[{"mode": mode, "fixed_s": cost.fixed_s, "per_op_s": cost.per_op_s} for mode, cost in known.hosts.items()],
         notes=[f"The smallest operator, one after another: {units.format_duration(known.op_s)}."],
     )
-    return [rates, products, host]
+    return [rates, products, *([between] if between.rows else []), host]

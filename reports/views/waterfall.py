@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.record import Measurement
 from estimators import units
 from reports.table import Column, Table, Value
+from reports.views.here import predicted_tables
 from reports.waterfall import UNEXPLAINED, Waterfall, waterfall
 
 MISSING = "no step of this record was predicted from a calibration; make one with: python -m bench run ... --waterfall"
 
 
+def waterfall_tables(records: Sequence[Measurement]) -> list[Table]:
+    """The waterfall of every record that has one, or why the only one has none, and all predictions beside what was measured."""
+    made = [waterfall_table(record) for record in records]
+    return [*(table for table in made if table.rows or len(records) == 1), *predicted_tables(records)]
+
+
 def waterfall_table(record: Measurement) -> Table:
     """From the physics bound to the measured step, part by part; without rows where the record does not hold what it needs."""
-    found = waterfall(record)
+    found, model = waterfall(record), str(record.request["model"])
     if found is None:
-        return Table(key="waterfall", title="From the bound to the step", columns=_columns(), rows=[], notes=[_reason(record)])
+        return Table(
+            key="waterfall", title="From the bound to the step", conditions=[model], columns=_columns(), rows=[], notes=[_reason(record)]
+        )
     rows: list[dict[str, Value]] = []
     reached_s = 0.0
     for part in found.parts:
@@ -34,7 +45,7 @@ def waterfall_table(record: Measurement) -> Table:
     return Table(
         key="waterfall",
         title=f"From the bound to the step ({found.phase})",
-        conditions=["the parts sum to the step"],
+        conditions=[model, "the parts sum to the step"],
         columns=[c for c in _columns() if c.key != "profiled_s" or any(row.get("profiled_s") is not None for row in rows)],
         rows=rows,
         notes=[sentence(found), *_notes(record)],

@@ -12,18 +12,21 @@ import torch
 from bench import environment
 from bench.backend import optimizers, sustained, zoo
 from bench.backend.ceilings import cache_bytes
+from bench.backend.collectives import Collective, collectives
 from bench.backend.device import Device
 from bench.backend.dispatched import Call
-from bench.calibration import Calibration, Entry
+from bench.calibration import COLLECTIVE, Calibration, Entry
 from bench.measure import is_article
 from bench.record import Ceiling
 from bench.request import Request
+from bench.stats import median
 from bench.workloads.here import hosts, own
 from bench.workloads.sizes import resolve
 from estimators.architectures.decoder import Decoder
-from estimators.errors import BadConfigError
+from estimators.errors import BadConfigError, UnavailableError
 from estimators.hf_config import model_from_config
 from estimators.registry import model_entry
+from estimators.units import MEBI
 
 Say = Callable[[str], None]
 
@@ -37,8 +40,12 @@ def caches(device: Device) -> int:
     return int(torch.cuda.get_device_properties(device.index).L2_cache_size) if device.kind == "cuda" else cache_bytes()
 
 
-def calibrate(device: Device, *, quick: bool, say: Say) -> Calibration:
-    """Measure the device: rates, launches, products and other operators by shape, optimizers by size, what the host costs."""
+def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = None) -> Calibration:
+    """Measure the device: rates, launches, products and other operators by shape, optimizers by size, what the host costs.
+
+    Args:
+        processes: that collectives are measured between; None takes one for each GPU, and leaves them out where there is one.
+    """
     size = "quick" if quick else "whole"
     cached, unavailable, found = caches(device), dict[str, str](), list[Entry]()
     say("memory bandwidth and launches")
@@ -63,16 +70,53 @@ def calibrate(device: Device, *, quick: bool, say: Say) -> Calibration:
     references = tuple(hosts.references(device, size, cached))
     if device.kind != "cuda":
         unavailable["host to device"] = "the device is the host"
+    between, why = _collectives(device, processes, size, say)
+    unavailable |= {"collectives": why} if why else {}
     return Calibration(
         created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         device=device.describe() | {"cache_bytes": cached},
         environment=environment.collect(),
-        ceilings=tuple(ceilings),
-        entries=tuple({one.key: one for one in found}.values()),
+        ceilings=(*ceilings, *_fastest(between)),
+        entries=tuple({one.key: one for one in [*found, *(_between(one) for one in between)]}.values()),
         references=references,
         op_s=op_s,
         unavailable=unavailable,
     )
+
+
+def _collectives(device: Device, processes: int | None, size: str, say: Say) -> tuple[list[Collective], str]:
+    """Between that many processes, or why not."""
+    num = processes or (torch.cuda.device_count() if device.kind == "cuda" else 1)
+    if num < 2:
+        return [], "between one process there are none; name more with --processes"
+    say(f"collectives between {num} processes")
+    try:
+        return collectives(device, num, size), ""
+    except UnavailableError as error:
+        return [], str(error)
+
+
+def _between(one: Collective) -> Entry:
+    key = f"{one.kind} of {one.num_bytes} bytes between {one.processes} over {one.over}"
+    return Entry(
+        key=key, kind=one.kind, group=COLLECTIVE, dtype="fp32", role=COLLECTIVE, num_bytes=one.num_bytes, flop=0, samples_s=one.samples_s
+    )
+
+
+def _fastest(found: Sequence[Collective]) -> list[Ceiling]:
+    """Of each kind, the rate at which the largest size crosses the links, per process."""
+    largest = {one.kind: one for one in sorted(found, key=lambda one: one.num_bytes)}
+    return [
+        Ceiling(
+            kind=one.kind,
+            value=one.bus_bytes / median(one.samples_s),
+            dtype="fp32",
+            shape=f"{one.num_bytes // MEBI} MiB between {one.processes} processes over {one.over}",
+            samples_s=one.samples_s,
+            work=one.bus_bytes,
+        )
+        for one in largest.values()
+    ]
 
 
 def _timed(calls: Sequence[Call], role: str, device: Device, cached: int, size: str) -> list[Entry]:
