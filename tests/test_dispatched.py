@@ -1,6 +1,7 @@
 """Operators seen without memory and repeated on real tensors: counts by hand, and shapes as they were."""
 
 import itertools
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from tiny import asked
 from torch.nn import functional
 
 from bench.backend import optimizers, sustained, zoo
+from bench.backend import replay as replaying
 from bench.backend.device import choose
 from bench.backend.dispatched import Call, calls_of, fake
 from bench.backend.operators import Spec
@@ -224,3 +226,75 @@ def test_classes_of_a_loss_over_positions_stay_below_their_number() -> None:
         ((arguments, _),) = _arguments(call, 1, CPU)
         drawn = next(a for a in arguments if isinstance(a, torch.Tensor) and a.dtype == torch.int64)
         assert 0 <= int(drawn.min()) <= int(drawn.max()) < 5
+
+
+def weight_step(cache_bytes: int = 2**40) -> list[Call]:
+    """Backward of x · Wᵀ: of its products, one makes the gradient of W, which stays, and one that of x, which does not."""
+    with fake():
+        x, weight = torch.empty(4, 8, requires_grad=True), torch.nn.Parameter(torch.empty(16, 8))
+
+        def step() -> list[torch.Tensor]:
+            functional.linear(x * 2, weight).sum().backward()
+            return [weight.grad] if weight.grad is not None else []
+
+        return calls_of(step, cache_bytes)
+
+
+def test_a_result_that_outlives_the_step_is_kept_and_an_equal_one_that_does_not_is_another_piece() -> None:
+    products = {call.piece.mnk: call for call in weight_step() if call.piece.kind == "mm"}
+    assert {mnk: call.kept for mnk, call in products.items()} == {(16, 8, 4): True, (4, 8, 16): False, (4, 16, 8): False}
+    assert products[16, 8, 4].piece.key.endswith(" kept")
+    assert not products[4, 8, 16].piece.key.endswith(" kept")
+
+
+class Second(ScriptedClock):
+    """Every sample takes a second, so that it is one call."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def time(self, step: Callable[[], object]) -> float:
+        step()
+        self._at_s += 1.0
+        return 1.0
+
+
+@pytest.mark.parametrize(("room_bytes", "held_at_most"), [(10 * 512, 11), (0, 1)])
+def test_kept_results_lie_in_memory_of_their_own_until_they_are_let_go_together(
+    monkeypatch: pytest.MonkeyPatch, room_bytes: int, held_at_most: int
+) -> None:
+    alive, most = [0], [0]
+
+    def gone() -> None:
+        alive[0] -= 1
+
+    def operator() -> torch.Tensor:
+        made = torch.empty(128, dtype=torch.float32)  # 512 bytes
+        weakref.finalize(made, gone)
+        alive[0] += 1
+        most[0] = max(most[0], alive[0])
+        return made
+
+    monkeypatch.setattr(replaying, "KEPT_BYTES", room_bytes)
+    device: Any = SimpleNamespace(kind="cpu", torch_device=torch.device("cpu"), clock=Second, memory_available_bytes=lambda: 2**30)
+    piece = Piece(key="k", kind="k", group="memory", dtype="fp32")
+    for kept, held in ((True, held_at_most), (False, 1)):
+        most[0] = 0
+        (one,) = replay([Call(operator=operator, args=(), kwargs={}, piece=piece, kept=kept)], device, cache_bytes=0, rounds=1, time_s=30)
+        assert (len(one.samples_s), most[0]) == (30, held)
+
+
+def test_tensors_of_one_optimizer_share_its_update_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    updates = optimizers.pieces([100, 300, 300], "sgd")
+    monkeypatch.setattr(optimizers, "sample_together", lambda sizes, *_, **__: (7.0,) if sorted(sizes) == [100, 300, 300] else None)
+    timed = own.entries([], updates, CPU, cache_bytes=0, rounds=1, time_s=0)
+    assert [entry.seconds_s for entry in timed] == [1.0, 3.0]
+    assert own.total_s([], updates, timed) == 7.0
+
+
+def test_an_optimizer_that_does_not_fit_is_timed_a_few_tensors_at_a_time() -> None:
+    small = SimpleNamespace(kind="cpu", torch_device=torch.device("cpu"), clock=CPU.clock, memory_available_bytes=lambda: 4000)
+    assert optimizers.sample_together([1000], "adamw", small, num_steps=1) is None  # type: ignore[arg-type]
+    (one,) = own.entries([], optimizers.pieces([1000], "adamw"), small, cache_bytes=0, rounds=1, time_s=0)  # type: ignore[arg-type]
+    assert len(one.samples_s) == own.OPTIMIZER_STEPS
+    assert optimizers.sample_together([1000], "adamw", CPU, num_steps=2) is not None

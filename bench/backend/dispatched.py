@@ -31,12 +31,14 @@ class Call:
 
     Attributes:
         operator: torch's overload; `args` and `kwargs` hold a Spec for every tensor.
+        kept: whether its result outlives the step, as a gradient does: on a CPU it lies in fresh pages, which cost a fault each.
     """
 
     operator: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     piece: Piece
+    kept: bool = False
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class _Seen:
     args: Any
     kwargs: Any
     ages: list[int | None]
+    places: list[int]
     out_bytes: int
     flop: int
     is_view: bool
@@ -85,7 +88,8 @@ class _Watch(TorchDispatchMode):
                 self._last[_place(t)] = result.touched_bytes
                 self._alive.append(t.untyped_storage())  # a storage's address must not be given out anew
         described = tree_map_only(torch.Tensor, _plain, (args, kwargs or {}))
-        result.seen.append(_Seen(func, described[0], described[1], ages, out_bytes, flop, view))
+        places = [] if view else [_place(t) for t in outputs]
+        result.seen.append(_Seen(func, described[0], described[1], ages, places, out_bytes, flop, view))
         return out
 
 
@@ -107,16 +111,16 @@ def calls_of(step: Callable[[], object], cache_bytes: int) -> list[Call]:
     """The operators of one step, those with equal arguments together, in the order of their first call.
 
     Args:
-        step: to be called inside `fake()` by whoever made its tensors there.
+        step: to be called inside `fake()` by whoever made its tensors there; returns the tensors that it leaves behind.
         cache_bytes: what was touched longer ago than so many bytes is taken to have left the caches.
     """
     with _Watch() as watch:
-        step()
+        left = {_place(t) for t in _tensors(step())}
     result = watch.result
     merged: dict[str, Call] = {}
     for seen in result.seen:
         args, kwargs = _aged(seen, result.touched_bytes, cache_bytes)
-        call = _call(seen, args, kwargs)
+        call = _call(seen, args, kwargs, kept=not left.isdisjoint(seen.places))
         before = merged.get(call.piece.key)
         merged[call.piece.key] = call if before is None else _again(before)
     return list(merged.values())
@@ -136,17 +140,17 @@ def _aged(seen: _Seen, step_bytes: int, cache_bytes: int) -> tuple[Any, Any]:
 
 
 def _again(call: Call) -> Call:
-    return Call(operator=call.operator, args=call.args, kwargs=call.kwargs, piece=replace(call.piece, count=call.piece.count + 1))
+    return dataclasses.replace(call, piece=replace(call.piece, count=call.piece.count + 1))
 
 
-def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any], kept: bool) -> Call:
     name = name_of(seen.operator)
     specs = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Spec)]
     widest = max(specs, key=lambda spec: spec.num_bytes, default=None)
     written = ", ".join(_argument(leaf) for leaf in tree_flatten((args, kwargs))[0])
     overload = seen.operator._overloadname
     piece = Piece(
-        key=f"{name}.{overload}({written})"[:_LONGEST_KEY],
+        key=f"{name}.{overload}({written})"[:_LONGEST_KEY] + (" kept" if kept else ""),
         kind=name,
         group=group_of(name, seen.is_view),
         dtype=SHORT.get(widest.dtype, "other") if widest else "other",
@@ -155,7 +159,7 @@ def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         num_bytes=2 * seen.out_bytes if name in GATHERS else sum(spec.num_bytes for spec in specs) + seen.out_bytes,
         cold_bytes=sum(spec.num_bytes for spec in specs if spec.cold),
     )
-    return Call(operator=seen.operator, args=args, kwargs=kwargs, piece=piece)
+    return Call(operator=seen.operator, args=args, kwargs=kwargs, piece=piece, kept=kept)
 
 
 def _argument(leaf: Any) -> str:

@@ -17,12 +17,32 @@ from bench.backend.dispatched import Call
 from bench.backend.operators import Spec
 from bench.backend.random_data import drawn
 from bench.meters.clock import Clock
+from estimators.units import GIBI
 
 LEAST_SAMPLE_S = 2e-4
 """Calls shorter than this are repeated within one sample: a clock's own cost must not show."""
 MOST_COPIES = 64
 SLOW_S = 0.1
 """Operators slower than this are timed once a round: their noise is small beside their time."""
+
+
+KEPT_BYTES = GIBI
+"""Results that outlive their step are held until they are so many, then let go together, as gradients are."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Results held, on a device where fresh memory costs time; elsewhere none."""
+
+    room_bytes: int
+    held: list[Any] = field(default_factory=list)
+    num_bytes: int = 0
+
+    def make_room(self) -> None:
+        """Let go of all when they are too many: outside of a timed region."""
+        self.num_bytes = sum(t.numel() * t.element_size() for t in tree_flatten(self.held)[0] if isinstance(t, torch.Tensor))
+        if self.num_bytes > self.room_bytes:
+            self.held.clear()
 
 
 @dataclass(slots=True)
@@ -44,12 +64,20 @@ def replay(calls: Sequence[Call], device: Device, *, cache_bytes: int, rounds: i
     """
     found = [Replay(call) for call in calls]
     clock = device.clock()
+    kept = _room_for_kept(device) if device.kind == "cpu" and any(call.kept for call in calls) else None
     with torch.no_grad(), _uncollected():
         for turn in range(rounds):
             for one in found if turn % 2 == 0 else reversed(found):
                 if not one.reason:
-                    _take(one, device, clock, cache_bytes, time_s)
+                    _take(one, device, clock, cache_bytes, time_s, kept)
     return found
+
+
+def _room_for_kept(device: Device) -> _Kept:
+    """Room that was touched once: a virtual machine's host gives it pages at their very first touch alone, which takes longer still."""
+    room = min(KEPT_BYTES, device.memory_available_bytes() // 4)
+    torch.empty(room, dtype=torch.uint8).fill_(1)
+    return _Kept(room)
 
 
 @contextmanager
@@ -65,7 +93,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _take(one: Replay, device: Device, clock: Clock, cache_bytes: int, time_s: float) -> None:
+def _take(one: Replay, device: Device, clock: Clock, cache_bytes: int, time_s: float, kept: _Kept | None) -> None:
     call = one.call
     copies = 1
     if call.piece.cold_bytes:
@@ -81,18 +109,23 @@ def _take(one: Replay, device: Device, clock: Clock, cache_bytes: int, time_s: f
         return
     calls = max(1, math.ceil(LEAST_SAMPLE_S / once_s))
     start, at = clock.now(), 0
+    held = kept.held if kept is not None and call.kept else None
 
     def several() -> None:
         nonlocal at
         for _ in range(calls):
             args, kwargs = sets[at % copies]
-            operator(*args, **kwargs)
+            result = operator(*args, **kwargs)
             at += 1
+            if held is not None:
+                held.append(result)
 
     taken, least = 0, 3 if once_s < SLOW_S else 1
     while taken < least or clock.now() - start < time_s:
         one.samples_s.append(clock.time(several) / calls)
         taken += 1
+        if kept is not None and held:
+            kept.make_room()
 
 
 def _arguments(call: Call, copies: int, device: Device) -> list[tuple[Any, Any]]:

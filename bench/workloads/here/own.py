@@ -80,11 +80,23 @@ def entries(
         ):
             if one.samples_s:
                 found.append(entry(one.call.piece, tuple(one.samples_s), role))
-        for update in updates:
-            size = update.num_bytes // optimizers.BYTES_PER_PARAM[update.kind]
-            taken = optimizers.sample(size, update.kind, device, cache_bytes=cache_bytes, num_steps=OPTIMIZER_STEPS)
-            found.append(entry(update, taken, role))
+        found += _update_entries(updates, device, cache_bytes, role)
     return found
+
+
+def _update_entries(updates: Sequence[Piece], device: Device, cache_bytes: int, role: str) -> list[Entry]:
+    """What each tensor's update takes: its share, by bytes, of all of them at once; where they do not fit, of a few of its size."""
+    if not updates:
+        return []
+    kind, each = updates[0].kind, {one.key: one.num_bytes // optimizers.BYTES_PER_PARAM[one.kind] for one in updates}
+    sizes = [each[one.key] for one in updates for _ in range(one.count)]
+    together = optimizers.sample_together(sizes, kind, device, num_steps=OPTIMIZER_STEPS)
+    if together is not None:
+        return [entry(one, tuple(seconds * each[one.key] / sum(sizes) for seconds in together), role) for one in updates]
+    return [
+        entry(one, optimizers.sample(each[one.key], kind, device, cache_bytes=cache_bytes, num_steps=OPTIMIZER_STEPS), role)
+        for one in updates
+    ]
 
 
 def entry(piece: Piece, samples_s: tuple[float, ...], role: str) -> Entry:

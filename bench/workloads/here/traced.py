@@ -57,18 +57,24 @@ def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Ca
     return decode
 
 
-def _train_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], None]:
+def _train_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], list[torch.Tensor]]:
     model.train()
     lower = request.dtype != "fp32"
 
-    def step() -> None:
+    def step() -> list[torch.Tensor]:
         with torch.autocast(ids.device.type, dtype=devices.dtype(request.dtype or "fp32")) if lower else nullcontext():
             outputs = model(input_ids=ids, labels=ids, use_cache=False)
         if lower:
             outputs.logits.float()  # as accelerate hands them back
         outputs.loss.backward()
+        return gradients(model)
 
     return step
+
+
+def gradients(model: nn.Module) -> list[torch.Tensor]:
+    """What a backward leaves behind."""
+    return [p.grad for p in model.parameters() if p.grad is not None]
 
 
 def article_calls(request: Request, cache_bytes: int) -> list[Call]:
@@ -83,9 +89,10 @@ def article_calls(request: Request, cache_bytes: int) -> list[Call]:
         with mode:
             model = build(decided.config)
 
-            def step() -> None:
+            def step() -> list[torch.Tensor]:
                 outputs = run(model, made[0])
                 loss: Any = subject.losses(outputs, made[1]) @ made[2] * (1 / batch)
                 loss.backward()
+                return gradients(model)
 
             return calls_of(step, cache_bytes)
