@@ -12,6 +12,9 @@ TASKS: dict[str, str] = {
     "decode": "causal language model: single tokens after a prompt, step by step",
     "train": "forward, backward and optimizer step; for the article's models a whole training",
 }
+CACHES = ("dynamic", "static")
+"""Of keys and values: grown by a token a step, so that every step has another shape; or of its full length from the start, so that
+one compiled graph does for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class Request:
         device: cpu, cuda, cuda:1, mps.
         attn: attention implementation of transformers: eager, sdpa, flash_attention_2.
         compile: whether torch.compile is applied.
+        cache: of keys and values: dynamic grows by a token a step, static has its full length from the start; None is dynamic.
         layers: measure slices of true width at two depths and extrapolate; None measures the whole model.
         weights: path of a checkpoint folder; None looks in the local cache, then draws random ones.
         trust_remote_code: whether a checkpoint's own code may run; never unless the user says so.
@@ -49,6 +53,7 @@ class Request:
     device: str | None = None
     attn: str | None = None
     compile: bool = False
+    cache: str | None = None
     layers: int | None = None
     weights: str | None = None
     trust_remote_code: bool = False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench import environment
 from bench.draft import Draft
@@ -17,26 +18,52 @@ from estimators.units import format_duration, format_flop_rate
 REFERENCE_HARDWARE, REFERENCE_DEVICES, REFERENCE_UTILIZATION = "a100-sxm4-80gb", 1024, 0.45
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a suite.
+
+    Attributes:
+        model: registry id.
+        changes: fields of the request, beside what the command line says; without any, the model's default task.
+    """
+
+    model: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
     """What one suite runs.
 
     Attributes:
         help: one line.
-        models: registry ids that are measured, in order, each with its default task.
+        runs: what is measured, in order.
         estimated: models that are only estimated, with the tokens of their training.
     """
 
     help: str
-    models: tuple[str, ...]
+    runs: tuple[Run, ...]
     estimated: tuple[tuple[str, int], ...]
 
+
+_ARTICLE = ("linreg-1d", "linreg-7d", "linreg-28d", "linreg-56d", "sigmoid-10", "sigmoid-100", "mlp", "spam", "tiny-gpt", "phi-2")
+_REACH: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+    ("phi-2", {"task": "decode", "seq_len": 128, "new_tokens": 129}, {"cache": "static", "compile": True}),
+    ("gpt2", {"task": "train", "batch": 32, "seq_len": 1024}, {"compile": True}),
+    ("phi-2", {"task": "train", "batch": 2, "seq_len": 2048}, {"compile": True}),
+)
+"""Model, the request, and what is set beside it once for the best."""
 
 SUITES: dict[str, Suite] = {
     "article": Suite(
         help="the article's models really trained, Phi-2 generating, and GPT-3 175B by estimate",
-        models=("linreg-1d", "linreg-7d", "linreg-28d", "linreg-56d", "sigmoid-10", "sigmoid-100", "mlp", "spam", "tiny-gpt", "phi-2"),
+        runs=tuple(map(Run, _ARTICLE)),
         estimated=(("gpt-3-175b", 300 * 10**9),),
+    ),
+    "reach": Suite(
+        help="for a GPU: Phi-2 decoding, GPT-2 and Phi-2 in training, each with plain settings and with the best of transformers",
+        runs=tuple(Run(model, changes | best) for model, changes, bests in _REACH for best in ({}, bests)),
+        estimated=(),
     ),
 }
 

@@ -116,7 +116,7 @@ def _row(record: Measurement) -> dict[str, Value]:
         row |= {"flop": record.estimate["training_flop"], "time_s": record.estimate["time_at_ceiling_s"], "tag": "estimated"}
         return row
     what, size, needed = _WHAT[asked["task"]]
-    row["what"] = what + (size.format(**asked) if asked.get(needed) else "")
+    row["what"] = ", ".join([what + (size.format(**asked) if asked.get(needed) else ""), *measured.settings(asked)])
     said = record.estimate.get("phases", {})
     name = MAIN_PHASE[asked["task"]]
     if name in said:

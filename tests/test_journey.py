@@ -16,7 +16,7 @@ from bench import suites
 from bench.cli.main import main
 from bench.draft import Draft, write
 from bench.record import Measurement, read_folder
-from bench.suites import Suite, estimate_only
+from bench.suites import Run, Suite, estimate_only
 from estimators.errors import BadRecordError
 from reports.journey import details, num_failed, tables
 from reports.table import RENDERERS
@@ -38,7 +38,7 @@ def rows_of(*records: Measurement) -> list[dict[str, Any]]:
 
 TINY_SUITE = Suite(
     help="linear regressions, really trained, and one model by estimate",
-    models=("linreg-7d", "linreg-1d"),
+    runs=(Run("linreg-7d"), Run("linreg-1d")),
     estimated=(("gpt-3-175b", 300 * 10**9),),
 )
 
@@ -238,7 +238,7 @@ def test_an_estimated_record_says_what_it_rests_on(tmp_path: Path) -> None:
 def test_a_suite_names_what_it_had_to_leave_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suite = Suite(help="", models=("linreg-1d",), estimated=(("gpt-3-175b", 10**9),))
+    suite = Suite(help="", runs=(Run("linreg-1d"),), estimated=(("gpt-3-175b", 10**9),))
     monkeypatch.setitem(suites.SUITES, "refused", suite)
     assert main(["run", "--suite", "refused", "--num-beams", "3", "--out", str(tmp_path / "runs")]) == 1
     out, err = capsys.readouterr()

@@ -7,12 +7,29 @@ from typing import Any
 
 from torch import nn
 
+from estimators.errors import UnavailableError
 
-def new_cache(model: nn.Module) -> Any:
-    """An empty cache that grows, with the layers that the model's config asks for."""
-    from transformers import DynamicCache
 
-    return DynamicCache(config=model.config)
+def new_cache(model: nn.Module, *, static_len: int | None = None) -> Any:
+    """An empty cache with the layers that the model's config asks for.
+
+    Args:
+        static_len: tokens that a static one holds; None takes one that grows.
+    """
+    from transformers import DynamicCache, StaticCache
+
+    return DynamicCache(config=model.config) if static_len is None else StaticCache(config=model.config, max_cache_len=static_len)
+
+
+def demand_static(model: nn.Module) -> None:
+    """Refuse a static cache where transformers has none for the model.
+
+    Raises:
+        UnavailableError: one line.
+    """
+    if not getattr(model, "_can_compile_fullgraph", False):
+        kind = model.config.model_type
+        raise UnavailableError(f"transformers has no static cache for {kind!r} that compiles to one graph; leave --cache static out")
 
 
 def cache_name(model: nn.Module) -> str:

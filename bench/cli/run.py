@@ -4,11 +4,13 @@ The article's own call:  python -m bench run --model phi-2
 A slice of true width:   python -m bench run --model phi-2 --task train --layers 4 --seq-len 256
 A network of your own:   python -m bench run --model mlp --neurons 200 --hidden-layers 3
 All of the article:      python -m bench run --suite article --format md
+What a GPU can reach:    python -m bench run --suite reach
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bench import presets
 from bench.cli import output, run_repeats
 from bench.cli.arguments import count, length
-from bench.request import TASKS, Request
+from bench.request import CACHES, TASKS, Request
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
 from estimators.units import parse_float
 
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; the first CUDA device if there is one, else the CPU")
     machine.add_argument("--dtype", metavar="TYPE", help="fp32, bf16, fp16; on a CPU the faster of the first two unless said, else bf16")
     machine.add_argument("--attn", metavar="NAME", help="attention of transformers: eager, sdpa, flash_attention_2; sdpa by default")
+    machine.add_argument("--cache", metavar="NAME", help="of keys and values: dynamic, static (of full length at once); dynamic by default")
     machine.add_argument("--compile", action="store_true", help="apply torch.compile")
     weights = parser.add_argument_group("weights")
     weights.add_argument("--weights", metavar="PATH", help="a checkpoint folder; else the local hub cache, else seeded random weights")
@@ -175,6 +178,8 @@ def _request(args: argparse.Namespace, model: str | None = None) -> tuple[Reques
         raise UnknownNameError("task", task, TASKS, "python -m bench list tasks")
     if args.attn not in (None, "eager", "sdpa", "flash_attention_2"):
         raise BadValueError(f"attention {args.attn[:40]!r} is unknown; expected eager, sdpa or flash_attention_2")
+    if args.cache not in (None, *CACHES):
+        raise BadValueError(f"cache {args.cache[:40]!r} is unknown; expected {' or '.join(CACHES)}")
     assert args.max_time is None or math.isfinite(args.max_time)
     request = Request(
         model=name,
@@ -188,6 +193,7 @@ def _request(args: argparse.Namespace, model: str | None = None) -> tuple[Reques
         device=args.device,
         attn=args.attn,
         compile=args.compile,
+        cache=args.cache,
         layers=args.layers,
         weights=args.weights,
         trust_remote_code=args.trust_remote_code,
@@ -221,8 +227,10 @@ def _run_suite(args: argparse.Namespace) -> int:
     out = Path(args.out)
     records: list[Measurement] = []
     refused: list[str] = []
-    for name in suite.models:
+    for planned in suite.runs:
+        name = planned.model
         request, hub_id = _request(args, name)
+        request = dataclasses.replace(request, **planned.changes)
         try:
             records.append(measure(request, hub_id=hub_id, out=out, say=_say, calibration=_calibration(args)))
         except SixndError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench import bootstrap, stats
@@ -53,6 +53,12 @@ def plural(number: int, noun: str) -> str:
     return f"{units.format_int(number)} {noun}{'' if number == 1 else 's'}"
 
 
+def settings(asked: Mapping[str, Any]) -> list[str]:
+    """What of a request changes how the same work is done, and is not the default."""
+    how = ["torch.compile"] if asked.get("compile") else []
+    return how + (["static cache"] if asked.get("cache") == "static" else [])
+
+
 def conditions(record: Measurement) -> list[str]:
     """Under what the figures hold: task, sizes, dtype, weights, device, convention."""
     asked = record.request
@@ -68,7 +74,7 @@ def conditions(record: Measurement) -> list[str]:
     device = record.environment.get("device") or {}
     how = [asked["dtype"] + (f" ({asked['dtype_reason']})" if asked.get("dtype_reason") else "")] if asked.get("dtype") else []
     how += [f"{asked['attn']} attention"] if asked.get("attn") else []
-    how += ["torch.compile"] if asked.get("compile") else []
+    how += settings(asked)
     lines = [
         " · ".join([f"task {asked['task']}", *sizes, asked.get("weights_label", "no weights loaded")]),
         " · ".join([*how, "FLOP under `full`"]),

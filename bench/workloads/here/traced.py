@@ -38,8 +38,10 @@ def step_of(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[
 
 
 def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], object]:
+    static_len = (request.seq_len or 1) + (request.new_tokens or 0) if request.cache == "static" else None
+
     def prefilled(tokens: torch.Tensor) -> Any:
-        cache = new_cache(model)
+        cache = new_cache(model, static_len=static_len)
         with torch.inference_mode():
             model(input_ids=tokens, logits_to_keep=1, **with_cache(model, cache))
         return cache

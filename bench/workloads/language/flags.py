@@ -9,6 +9,7 @@ MEANT_FOR = {
     "new_tokens": ("generate", "decode"),
     "num_beams": ("generate",),
     "prompt": ("generate",),
+    "cache": ("generate", "prefill", "decode"),
     "learning_rate": ("train",),
     "layers": ("prefill", "decode", "train"),
 }

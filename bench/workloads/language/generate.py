@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bench.backend.device import Device
+from bench.backend.kv_cache import demand_static
 from bench.backend.stamps import Stamps
 from bench.draft import Draft
 from bench.meters.instruments import Watch, unwatched
@@ -37,6 +38,7 @@ def generate_kwargs(request: Request) -> dict[str, Any]:
         "num_beams": request.num_beams,
         "do_sample": False,
         "pad_token_id": 0,
+        **({"cache_implementation": "static"} if request.cache == "static" else {}),
         **ARTICLE_SAMPLING,
     }
 
@@ -86,8 +88,10 @@ def run(
     max_time_s = request.max_time_s or preset(request.preset).max_time_s
     taken, output = _Taken(), None
     stopped_by: StoppedBy = "count"
+    if request.cache == "static":
+        demand_static(model)
     if request.compile:
-        model.forward = torch.compile(model.forward, dynamic=True)
+        model.forward = torch.compile(model.forward, dynamic=request.cache != "static")
     warmup_s, _, _ = _once(model, ids, kwargs | {"max_length": prompt + min(2, new_tokens), "min_length": 0}, device)
     start = time.perf_counter()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from bench.backend.device import Device
-from bench.backend.kv_cache import cache_name, new_cache
+from bench.backend.kv_cache import cache_name, demand_static, new_cache
 from bench.draft import Draft
 from bench.meters.clock import Clock
 from bench.meters.instruments import Watch, unwatched
@@ -33,8 +34,28 @@ class Timed:
     proof: dict[str, Any]
 
 
-def _forward(model: nn.Module, request: Request) -> Any:
-    return torch.compile(model, dynamic=True) if request.compile else model
+def _forward(model: nn.Module, request: Request, device: Device) -> Any:
+    """The model, compiled where asked: for any length of a growing cache; for the one shape of a static one, and then as a CUDA graph."""
+    if request.cache == "static":
+        demand_static(model)
+    if not request.compile:
+        return model
+    if request.cache != "static":
+        return torch.compile(model, dynamic=True)
+    return torch.compile(model, dynamic=False, mode="reduce-overhead" if device.kind == "cuda" else None)
+
+
+def _caches(model: nn.Module, request: Request) -> Callable[[], Any]:
+    """Makes an empty cache; a static one is made once, and emptied, since a CUDA graph knows it by its address."""
+    if request.cache != "static":
+        return functools.partial(new_cache, model)
+    static = new_cache(model, static_len=(request.seq_len or 0) + (request.new_tokens or 0))
+
+    def emptied() -> Any:
+        static.reset()
+        return static
+
+    return emptied
 
 
 def compiling(step: Callable[[], None], clock: Clock, request: Request) -> tuple[float, ...]:
@@ -52,11 +73,11 @@ def prefill(
 ) -> Timed:
     """Time the prompt alone, logits of the last position, into a fresh cache each time."""
     last: dict[str, torch.Tensor] = {}
-    forward, cache = _forward(model, request), cache_name(model)
+    forward, cache, empty = _forward(model, request, device), cache_name(model), _caches(model, request)
 
     def step() -> None:
         with torch.inference_mode():
-            last["logits"] = forward(input_ids=ids, use_cache=True, logits_to_keep=1, **{cache: new_cache(model)}).logits
+            last["logits"] = forward(input_ids=ids, use_cache=True, logits_to_keep=1, **{cache: empty()}).logits
 
     asked, clock = preset(request.preset), device.clock()
     steps = request.steps or asked.max_samples[device.kind]
@@ -83,11 +104,11 @@ def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device
     assert request.new_tokens is not None
     most = min(request.new_tokens - 1, request.steps or request.new_tokens)
     state: dict[str, Any] = {}
-    forward, cache = _forward(model, request), cache_name(model)
+    forward, cache, empty = _forward(model, request, device), cache_name(model), _caches(model, request)
 
     def begin() -> None:
         with torch.inference_mode():
-            state["cache"] = new_cache(model)
+            state["cache"] = empty()
             logits = model(input_ids=ids, use_cache=True, logits_to_keep=1, **{cache: state["cache"]}).logits
             state["next"] = logits[:, -1:].argmax(-1)
 
