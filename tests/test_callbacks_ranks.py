@@ -156,7 +156,7 @@ def launch(out: Path, how: str) -> record.Measurement:
 
 
 @pytest.mark.parametrize("how", ["accelerate", "fsdp", pytest.param("trainer", marks=pytest.mark.slow)])
-def test_two_ranks_leave_one_record_that_report_reads(how: str, tmp_path: Path) -> None:
+def test_two_ranks_leave_one_record_that_report_and_compare_read(how: str, tmp_path: Path) -> None:
     made = launch(tmp_path, how)
     assert (made.status, made.proof["num_ranks"], made.proof["num_steps"]) == ("complete", 2, STEPS)
     assert failed(crosscheck(made)) == ()
@@ -170,6 +170,7 @@ def test_two_ranks_leave_one_record_that_report_reads(how: str, tmp_path: Path) 
     assert made.power["energy_j"] is None
     assert "memory_needed" in made.unavailable or how != "fsdp"
     assert main(["report", str(tmp_path / "runs")]) == 0
+    assert main(["compare", str(tmp_path / "runs"), str(tmp_path / "runs")]) == 0
 
 
 if __name__ == "__main__":

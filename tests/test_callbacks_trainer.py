@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def callback(tmp_path: Path, **options: Any) -> SixndCallback:
     return SixndCallback(out=tmp_path / "runs", ceilings=CEILINGS, **options)
 
 
-def test_a_trainer_leaves_a_record_whose_checks_hold_and_which_report_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trainer_leaves_a_record_that_passes_and_that_report_and_compare_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer(tmp_path, callback(tmp_path)).train()
     made = only_record(tmp_path / "runs")
     assert made.status == "complete"
@@ -47,6 +48,11 @@ def test_a_trainer_leaves_a_record_whose_checks_hold_and_which_report_reads(tmp_
     assert {count.route for count in made.counts} == {"op table"}
     capsys.readouterr()
     assert main(["report", str(tmp_path / "runs")]) == 0
+    trainer(tmp_path, callback(tmp_path)).train()
+    capsys.readouterr()
+    newest, *_ = sorted((tmp_path / "runs").glob("*.json"), reverse=True)
+    assert main(["compare", str(tmp_path / "runs"), str(newest)]) in (0, 1), "one of these tiny trainings may well have been slower"
+    assert re.search(r"SAME|FASTER|SLOWER|AMBIGUOUS", capsys.readouterr().out)
 
 
 def test_accumulated_batches_are_one_step_and_the_last_step_of_an_epoch_is_short(tmp_path: Path) -> None:

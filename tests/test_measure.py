@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -283,9 +284,10 @@ def test_a_killed_run_leaves_a_readable_record_or_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs_killed_at_many_moments_leave_readable_records_or_none(tmp_path: Path) -> None:
-    for number in range(12):
-        kill_after(number, tmp_path / str(number))
+def test_fifty_runs_killed_at_random_moments_leave_readable_records_or_none(tmp_path: Path) -> None:
+    draw = random.Random(5)
+    for number in range(50):
+        kill_after(draw.uniform(0, 8), tmp_path / str(number))
     for path in tmp_path.rglob("*.json"):
         read_folder(path)
 
