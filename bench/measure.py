@@ -70,6 +70,8 @@ def measure(
     try:
         draft.environment = environment.collect()
         _fill(draft, request, hub_id, say, _foreseer(draft, calibration, foreseen, say))
+        if "local" in draft.estimate and is_main():
+            _look_again(draft, say)
     except KeyboardInterrupt:
         _keep(draft, "partial", "interrupted by the user")
         say(f"kept what was measured: {draft.path}")
@@ -115,6 +117,15 @@ def _foreseer(
             foreseen(prediction)
 
     return foresee
+
+
+def _look_again(draft: Draft, say: Say) -> None:
+    """The machine's rates after the run, beside those before it, which the prediction hangs on."""
+    from bench.backend import device as devices
+    from bench.workloads.preparation import add_ceilings_after
+
+    say("measuring the machine's rates again, to see whether it changed")
+    add_ceilings_after(draft, devices.choose(draft.request["device"]), draft.request["dtype"])
 
 
 def _fill(draft: Draft, request: Request, hub_id: str | None, say: Say, foresee: Callable[[Request, Device], None] | None) -> None:

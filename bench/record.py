@@ -78,7 +78,7 @@ class Ceiling:
     """A rate measured on this machine.
 
     Attributes:
-        kind: matmul or bandwidth, just before the run; others as a calibration names them.
+        kind: matmul or bandwidth, just before the run, or with " after" behind it; others as a calibration names them.
         value: FLOP/s or bytes/s, the median of the samples.
         dtype, shape: what ran.
         samples_s, work: raw times and the FLOP or bytes of one sample.

@@ -63,6 +63,12 @@ def ceiling(record: Measurement, kind: str) -> float | None:
     return max((c.value for c in record.ceilings if c.kind == kind), default=None)
 
 
+def drift(record: Measurement) -> dict[str, float]:
+    """How much higher or lower each rate of the machine was after the run than before it, as a fraction; empty where not looked at."""
+    pairs = {kind: (ceiling(record, kind), ceiling(record, f"{kind} after")) for kind in ("matmul", "bandwidth")}
+    return {kind: after / before - 1 for kind, (before, after) in pairs.items() if before and after}
+
+
 def floor_s(record: Measurement, flop: int, num_bytes: int) -> float | None:
     """Seconds that the measured ceilings demand at least; None where they were not measured."""
     matmul, bandwidth = ceiling(record, "matmul"), ceiling(record, "bandwidth")

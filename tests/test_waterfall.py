@@ -135,6 +135,7 @@ def test_a_run_with_a_calibration_holds_its_waterfall_and_one_without_does_not(
     assert foreseen == [made.estimate["local"]["seconds_s"]]
     assert math.fsum(part.seconds_s or 0 for part in found.parts) == pytest.approx(found.whole_s)
     assert any(part.profiled_s for part in found.parts)
+    assert {"matmul after", "bandwidth after"} <= {ceiling.kind for ceiling in made.ceilings}
     assert waterfall(measured("gpt2", "prefill", batch=1, seq_len=8, steps=3, dtype="fp32", device="cpu")) is None
 
 
@@ -146,6 +147,26 @@ def test_slices_are_explained_at_the_full_depth() -> None:
     assert found is not None
     assert (found.whole_s, found.tag) == (2.0, "extrapolated")
     assert math.fsum(part.seconds_s or 0 for part in found.parts) == pytest.approx(2.0)
+
+
+def with_rates_after(made: Measurement, **factors: float) -> Measurement:
+    after = [dataclasses.replace(c, kind=f"{c.kind} after", value=c.value * factors[c.kind]) for c in made.ceilings if c.kind in factors]
+    return dataclasses.replace(made, ceilings=(*made.ceilings, *after))
+
+
+@pytest.mark.parametrize(
+    ("matmul", "bandwidth", "said"),
+    [
+        (1.05, 0.92, "its matmul rate +5.0 %, its bandwidth rate -8.0 %: the machine stayed as it was"),
+        (1.0, 0.6, "its matmul rate +0.0 %, its bandwidth rate -40.0 %: the machine itself changed"),
+    ],
+)
+def test_a_machine_that_changed_while_it_ran_is_said(matmul: float, bandwidth: float, said: str) -> None:
+    made = with_rates_after(record(), matmul=matmul, bandwidth=bandwidth)
+    assert any(said in note for note in waterfall_table(made).notes)
+    (table,) = predicted_tables([made, record()])
+    assert [row["drift_fraction"] for row in table.rows] == [pytest.approx(bandwidth - 1), None]
+    assert not any("After the run" in note for note in waterfall_table(record()).notes)
 
 
 class TestPredictions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -18,6 +19,10 @@ from estimators.units import GIBI, format_bytes
 
 RUNTIME_BYTES = GIBI
 """Beside the model: Python, torch and transformers, and the kernels' scratch space."""
+
+
+AFTER_S = 1.0
+"""For each rate that is measured again after a run."""
 
 
 def demanded_bytes(parts: Mapping[str, int]) -> int:
@@ -51,6 +56,12 @@ def add_ceilings(draft: Draft, device: Device, dtype: str) -> None:
     )
     for ceiling in (matmul_ceiling(device, dtype), bandwidth_ceiling(device)):
         draft.ceilings.append(ceiling)
+
+
+def add_ceilings_after(draft: Draft, device: Device, dtype: str) -> None:
+    """The same rates once more after the run: how far they moved is how far a prediction made before it may be off."""
+    for ceiling in (matmul_ceiling(device, dtype, AFTER_S), bandwidth_ceiling(device, AFTER_S)):
+        draft.ceilings.append(dataclasses.replace(ceiling, kind=f"{ceiling.kind} after"))
 
 
 def add_observer_cost(draft: Draft, device: Device, rounds: int) -> None:

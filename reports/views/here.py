@@ -10,6 +10,7 @@ from bench.calibration import COLLECTIVE, Calibration, local
 from bench.record import Measurement
 from estimators import units
 from estimators.frozen import frozen
+from reports.rates import drift
 from reports.table import Column, Table, Value
 
 _RATE = {"matmul burst": units.format_flop_rate, "matmul sustained": units.format_flop_rate}
@@ -69,6 +70,7 @@ def check_tables(rows: Sequence[Row], mark_fraction: float | None = None) -> lis
                 "error_fraction": row.error("seconds_s"),
                 "general_s": said.get("general_seconds_s"),
                 "general_error_fraction": row.error("general_seconds_s"),
+                "drift_fraction": max(drift(row.record).values(), key=abs, default=None) if row.record else None,
                 "num_ops": said.get("num_ops"),
                 "reason": row.reason or None,
             }
@@ -82,6 +84,7 @@ def check_tables(rows: Sequence[Row], mark_fraction: float | None = None) -> lis
         Column(key="error_fraction", header="Error", format=_signed, align="right"),
         Column(key="general_s", header="From the grid", format=units.format_duration, align="right"),
         Column(key="general_error_fraction", header="Error", format=_signed, align="right"),
+        Column(key="drift_fraction", header="Drift", format=_signed, align="right"),
         Column(key="num_ops", header="Operators", align="right"),
         Column(key="reason", header="Reason"),
     ]
@@ -89,6 +92,8 @@ def check_tables(rows: Sequence[Row], mark_fraction: float | None = None) -> lis
     notes = [f"Median error {_percent(own)}{mark}; from the grid alone {_percent(general)}."]
     notes.append("Predicted: the step's operators, each timed alone just before, and the host's cost; the step itself had not run.")
     notes.append("From the grid: products and other operators interpolated from the calibration, none of them the step's own.")
+    if any(row["drift_fraction"] is not None for row in made):
+        notes.append("Drift: the machine's matmul or bandwidth rate after the run against before it, whichever moved more.")
     return [
         Table(
             key="check",

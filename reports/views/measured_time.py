@@ -60,6 +60,8 @@ def _time_notes(record: Measurement) -> Iterator[str]:
         rate = (units.format_flop_rate if c.kind.startswith("matmul") else units.format_byte_rate)(c.value)
         if c.kind in _JUST_BEFORE:
             yield f"{c.kind} ceiling {rate}, measured just before ({c.dtype}, {c.shape})"
+        elif c.kind.endswith(" after"):
+            yield f"{c.kind.removesuffix(' after')} ceiling {rate}, measured again after the run ({c.dtype}, {c.shape})"
         elif c.dtype == record.request.get("dtype") or not c.kind.startswith("matmul"):
             yield f"{c.kind} {rate} by this device's calibration ({c.dtype}, {c.shape})"
     if record.estimate.get("peak_flop_per_s") is None:

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 from bench.record import Measurement
 from estimators import units
+from reports.rates import drift
 from reports.table import Column, Table, Value
 from reports.views.here import predicted_tables
 from reports.waterfall import UNEXPLAINED, Waterfall, waterfall
+
+STEADY_FRACTION = 0.1
+"""Rates that differ by less between before and after a run are those of one machine."""
 
 MISSING = "no step of this record was predicted from a calibration; make one with: python -m bench run ... --waterfall"
 
@@ -85,9 +89,21 @@ def _notes(record: Measurement) -> list[str]:
     said = record.estimate["local"]
     rough = said["basis_fraction"].get("extrapolated", 0.0) + said["basis_fraction"].get("stand-in", 0.0)
     lines = [f"Predicted {units.format_duration(said['seconds_s'])} before it was measured, over {said['num_ops']:,} operators."]
+    lines += _drifted(record)
     if rough:
         lines.append(f"{100 * rough:.1f} % of the operators' time is extrapolated beyond the calibration: {'; '.join(said['weakest'])}.")
     return lines
+
+
+def _drifted(record: Measurement) -> list[str]:
+    """Whether the machine is the one that was calibrated: its rates after the run against those before it."""
+    moved = drift(record)
+    if not moved:
+        return []
+    told = ", ".join(f"its {name} rate {100 * change:+.1f} %" for name, change in moved.items())
+    steady = max(map(abs, moved.values())) <= STEADY_FRACTION
+    meaning = "the machine stayed as it was" if steady else "the machine itself changed, and a step predicted before may be off by as much"
+    return [f"After the run, against before it: {told}: {meaning}."]
 
 
 def _reason(record: Measurement) -> str:
