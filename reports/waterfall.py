@@ -54,7 +54,7 @@ class Waterfall:
 
 
 ADVICE = {
-    "matmul": "give products more rows (a larger --batch), or a dtype that the device multiplies faster (--dtype bf16)",
+    "matmul": "give products more rows (a larger --batch)",
     "attention": "use a fused kernel (--attn sdpa, without dropout), or shorter sequences",
     "memory": "fuse element-wise operators (--compile)",
     "optimizer": "spread the update over more tokens (a larger --batch), or take a fused or leaner optimizer (sgd)",
@@ -64,6 +64,7 @@ ADVICE = {
     "throttling": "raise the power limit or the cooling, or compare only runs at equal clocks",
     UNEXPLAINED: "calibrate anew on a quiet machine (python -m bench calibrate), and look for other programs",
 }
+FASTER_DTYPE = ", or a dtype that the device multiplies faster (--dtype bf16)"
 NAMES = {
     "matmul": "matrix products, above the bound",
     "attention": "attention",
@@ -103,7 +104,7 @@ def waterfall(record: Measurement) -> Waterfall | None:
                 seconds_s=predicted[name] - held,
                 tag="estimated",
                 reason="from the calibration" + (", less the bound's share" if held else ""),
-                advice=ADVICE[name],
+                advice=ADVICE[name] + (FASTER_DTYPE if name == "matmul" and record.request.get("dtype") == "fp32" else ""),
                 profiled_s=profiled.get(name),
             )
         )
