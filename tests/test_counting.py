@@ -11,7 +11,7 @@ import torch
 from tiny import CONFIGS, asked, config, record
 from transformers import Trainer
 
-from bench.backend import count
+from bench.backend import count, rotary
 from bench.backend.routes import FVCORE, OP_TABLE, TORCH, TRAINER, dense_counts, language_counts
 from bench.record import Count
 from bench.request import TASKS, Request
@@ -139,3 +139,23 @@ def test_a_dense_network_is_counted_by_every_route() -> None:
     assert by_route(rows, "params") == {OP_TABLE: 11_001, TORCH: 11_001}
     assert by_route(rows, "forward_flop") == {OP_TABLE: forward, TORCH: forward, FVCORE: forward}
     assert by_route(rows, "backward_flop") == dict.fromkeys((OP_TABLE, TORCH), 2 * forward - 2 * 64 * 700)
+
+
+class TinyRotaryEmbedding(torch.nn.Module):
+    """Forms its angles as transformers 5.17 does: frequencies times positions, a product whose inner dimension is 1."""
+
+    def forward(self, frequencies: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return frequencies[None, :, None] @ positions[:, None, :]
+
+
+def test_angles_of_positions_are_no_matrix_product_and_stay_the_same_numbers() -> None:
+    frequencies, positions = torch.rand(4), torch.arange(12.0).view(2, 6)
+    plain, mended = TinyRotaryEmbedding(), rotary.multiply_angles(torch.nn.Sequential(TinyRotaryEmbedding()))[0]  # type: ignore[index]
+    with count.flop_counter() as before:
+        expected = plain(frequencies, positions)
+    with count.flop_counter() as after:
+        assert torch.equal(mended(frequencies, positions), expected)
+        torch.rand(3, 5) @ torch.rand(5, 2)  # what is no outer product, and what is outside, counts as ever
+        torch.rand(2, 3, 1) @ torch.rand(2, 1, 4)
+    assert before.get_total_flops() == 2 * 2 * 4 * 6
+    assert after.get_total_flops() == 2 * 3 * 5 * 2 + 2 * 2 * 3 * 4

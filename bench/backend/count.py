@@ -20,6 +20,7 @@ from bench.backend.experts_on_meta import share_out_evenly
 from bench.backend.flop_formulas import MENDED
 from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.models import language_model
+from bench.backend.rotary import multiply_angles
 from bench.backend.traced import TensorsOnly, recorded_convolutions
 from bench.record import Count
 from estimators.spec import Workload
@@ -41,7 +42,7 @@ class Counted:
 def meta_language_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
     """A causal language model of transformers on meta. Experts run batched, or an even share each: meta supports no other way."""
     with torch.device("meta"):
-        return share_out_evenly(language_model(config, attn=attn, experts="batched_mm").eval())
+        return multiply_angles(share_out_evenly(language_model(config, attn=attn, experts="batched_mm").eval()))
 
 
 def meta_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:

@@ -15,6 +15,7 @@ from torch import nn
 
 from bench.backend.kv_cache import cache_name, with_cache
 from bench.backend.models import hf_config
+from bench.backend.rotary import multiply_angles
 from estimators.errors import BadConfigError
 from estimators.spec import Workload
 
@@ -133,7 +134,7 @@ def on_meta(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
         raise BadConfigError(f"transformers cannot build {config['model_type']!r}: {first_line}") from None
     if config["model_type"] in TIED_UNTIL_LOADED and config.get("tie_word_embeddings") is False and hasattr(model, "lm_head"):
         model.lm_head.weight = nn.Parameter(torch.empty_like(model.lm_head.weight))
-    return model
+    return multiply_angles(model)
 
 
 def step_inputs(model: nn.Module, workload: Workload) -> Inputs:
