@@ -1,14 +1,21 @@
 """Collectives between processes: really run over gloo, counted as nccl-tests counts them, refused in one line where they cannot be."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
+from complaints import complaint
+from test_calibration import whole
 
 from bench.backend import collectives as measured
 from bench.backend.collectives import SIZES, Collective, collectives
 from bench.backend.device import Device, choose
 from bench.workloads.here import calibrating
 from estimators.errors import UnavailableError
+from reports.views.here import calibration_tables
 
 KINDS = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all"}
 
@@ -63,8 +70,35 @@ def test_where_they_cannot_run_one_line_says_why(device: Device, reason: str) ->
         collectives(device, 64, "quick")
 
 
+def uneven(rank: int, folder: str) -> None:
+    """One of two processes, which take turns at being the slower."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    slowest = measured._slowest([1.0, 4.0] if rank == 0 else [3.0, 2.0], choose("cpu"))
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(slowest))
+    dist.destroy_process_group()
+
+
+def test_each_sample_is_that_of_the_slowest_process(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(uneven, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [[3.0, 4.0]] * 2
+
+
+def test_a_calibrations_tables_list_them_by_size_and_leave_them_out_where_there_are_none() -> None:
+    entries = [calibrating._between(made("all-reduce", 2, 0.5, num_bytes=size)) for size in (2**21, 4096)]
+    shown = {table.key: table for table in calibration_tables(whole().with_entries(entries))}
+    assert [(row["kind"], row["num_bytes"], row["seconds_s"]) for row in shown["collectives"].rows] == [
+        ("all-reduce", 4096, 0.5),
+        ("all-reduce", 2**21, 0.5),
+    ]
+    assert "collectives" not in {table.key for table in calibration_tables(whole())}
+
+
 def test_a_process_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "no-such-link")
     with pytest.raises(UnavailableError, match=r"collectives between 2 processes failed: \S") as raised:
         collectives(choose("cpu"), 2, "quick")
     assert "\n" not in str(raised.value)
+
+
+def test_a_check_measures_no_collectives_and_refuses_to_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "leave --processes out, or calibrate first" in complaint(["calibrate", "--check", "--processes", "2"], capsys)

@@ -96,6 +96,18 @@ def test_one_compiled_graph_does_for_all_steps() -> None:
     assert timed.proof["num_new_tokens"] == 9
 
 
+@pytest.mark.parametrize("name", ["cache", "cache_params", "past_key_values"])
+def test_a_cache_goes_by_the_name_that_the_models_forward_has_for_it(name: str) -> None:
+    """Before transformers 5.24 there were two names; from then on one, and a decorator that still takes the old ones, with a warning."""
+    forwards = {
+        "cache": lambda input_ids, cache=None, **old: None,
+        "cache_params": lambda input_ids, cache_params=None: None,
+        "past_key_values": lambda input_ids, past_key_values=None: None,
+    }
+    model: Any = SimpleNamespace(forward=forwards[name])
+    assert kv_cache.with_cache(model, "filled") == {name: "filled", "use_cache": True}
+
+
 def test_a_model_without_one_is_refused_in_one_line() -> None:
     model = SimpleNamespace(config=SimpleNamespace(model_type="mamba"), _can_compile_fullgraph=False)
     with pytest.raises(UnavailableError, match="no static cache for 'mamba' that compiles to one graph; leave --cache static out"):

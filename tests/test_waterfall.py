@@ -78,6 +78,14 @@ def test_the_largest_part_gets_the_advice() -> None:
     assert "--compile" in sentence(host)
 
 
+def test_a_faster_dtype_is_advised_only_where_there_is_one() -> None:
+    slow = record()
+    advice = {dtype: by_name(dataclasses.replace(slow, request=slow.request | {"dtype": dtype})) for dtype in ("fp32", "bf16")}
+    name = "matrix products, above the bound"
+    assert ("--dtype bf16" in advice["fp32"][name].advice, "--dtype bf16" in advice["bf16"][name].advice) == (True, False)
+    assert "--dtype" not in advice["fp32"]["attention"].advice
+
+
 def test_the_wait_for_data_is_an_epoch_beyond_its_steps() -> None:
     made = record("train")
     epoch = Phase(name="epoch", samples_s=(15.0,), items_per_sample=10 * made.phases[-1].items_per_sample)
