@@ -24,10 +24,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "docs/*.md", "docs/*.svg", "results/README.md")
-WHOLE = {"docs/cli.md": "python -m bench.cli.reference", "docs/accuracy.svg": "python -m reports.accuracy_plot"}
+WHOLE = {"docs/cli.md": "python -m tools.cli_page", "docs/accuracy.svg": "python -m reports.plots"}
 """Documents that are one command's output from first to last line."""
 
-SLOW = {"docs/exactness.md": "python -m bench.cli.exactness"}
+SLOW = {"docs/exactness.md": "python -m tools.exactness_page"}
 """Such documents whose command takes minutes: the check passes them by, and tests of their own hold them."""
 
 BLOCK = re.compile(

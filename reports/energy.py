@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.record import Measurement, Phase
+from bench.records.record import Measurement, Phase
 
 COUNTERS = {
     "energy_j": ("NVML counter, the whole GPU", "idle_power_w"),

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench import stats
-from bench.record import Measurement, Phase
+from bench.records.record import Measurement, Phase
+from bench.statistics import robust
 
 MAIN_PHASE = {"generate": "generate", "decode": "decode", "prefill": "prefill", "train": "train_step"}
 """Task to the phase that answers it."""
@@ -117,7 +117,7 @@ def rates(record: Measurement, phase: Phase) -> Rates | None:
     if not done or min(phase.samples_s) <= 0:
         return None
     typical = sorted(done, key=lambda work: work.flop)[len(done) // 2]
-    return _rates(record, phase.name, stats.median(phase.samples_s), "measured", typical)
+    return _rates(record, phase.name, robust.median(phase.samples_s), "measured", typical)
 
 
 def all_rates(record: Measurement) -> Iterator[Rates]:
@@ -147,4 +147,4 @@ def headline_s(record: Measurement) -> tuple[float, str] | None:
     if record.extrapolation:
         return float(record.extrapolation["value_s"]), "extrapolated"
     phase = main_phase(record)
-    return (stats.median(phase.samples_s), "measured") if phase and phase.samples_s else None
+    return (robust.median(phase.samples_s), "measured") if phase and phase.samples_s else None

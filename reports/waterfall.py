@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from bench import stats
-from bench.record import Measurement
+from bench.records.record import Measurement
+from bench.statistics import robust
 from estimators.frozen import frozen
 from reports.rates import all_rates
 
@@ -133,7 +133,7 @@ def _data_wait(record: Measurement, step_s: float) -> Part:
     if epoch is None or step is None or not epoch.samples_s:
         return Part(name=name, seconds_s=None, tag="unavailable", reason="no epoch was completed", advice=advice)
     per_epoch = epoch.items_per_sample / step.items_per_sample
-    wait_s = max(0.0, stats.median(epoch.samples_s) / per_epoch - step_s)
+    wait_s = max(0.0, robust.median(epoch.samples_s) / per_epoch - step_s)
     return Part(name=name, seconds_s=wait_s, tag="derived", reason="an epoch's time beyond its steps", advice=advice)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from tiny import CEILINGS, record
 
 from bench.cli.main import main
-from bench.draft import write
-from bench.presets import preset
-from bench.record import Count, Measurement, Phase
-from estimators.registry import hardware
-from reports.check import Check
-from reports.crosscheck import crosscheck, failed
+from bench.records.draft import write
+from bench.records.record import Count, Measurement, Phase
+from bench.sampling.presets import preset
+from estimators.facts.registry import hardware
+from reports.checks.check import Check
+from reports.checks.crosscheck import crosscheck, failed
 
 A100 = hardware("a100-sxm4-80gb")
 """312 TFLOP/s in bf16, 19.5 in fp32, 2,039 GB/s."""

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tiny import CEILINGS, asked
 
-from bench.draft import Draft
-from bench.record import Measurement
+from bench.records.draft import Draft
+from bench.records.record import Measurement
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
 @pytest.fixture
 def measured(tmp_path: Path, quick: None) -> Callable[..., Measurement]:
     """Runs one request for a tiny model; the record is written to `tmp_path / "runs"`."""
-    from bench.measure import measure
+    from bench.runs.measure import measure
 
     def run(family: str, task: str, **fields: Any) -> Measurement:
         return measure(asked(family, task, **fields), hub_id=None, out=tmp_path / "runs", say=lambda _: None)

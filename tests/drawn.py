@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bench.backend import count
-from estimators.estimate import count_params, estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
-from estimators.rules import rules
+from bench.backend.counting import meta
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_params, estimate
+from estimators.counting.rules_of_thumb import rules
+from estimators.facts.registry import model_entry
 from estimators.spec import Case, Model, Op, Workload
 from estimators.units import parse_count
 
@@ -89,7 +89,7 @@ def steps(draw: st.DrawFn) -> Workload:
 
 def agree(model: Model, module: nn.Module, workload: Workload, params: int | None = None) -> None:
     """Parameters, forward and backward FLOP of the op table are torch's; every rule's parts add up to its difference."""
-    expected, counted = estimate(Case(model=model, workload=workload)), count.torch_count(module, workload)
+    expected, counted = estimate(Case(model=model, workload=workload)), meta.torch_count(module, workload)
     assert expected.params == (counted.params if params is None else params)
     assert expected.forward_flop == counted.forward_flop
     assert expected.backward_flop == (counted.backward_flop or 0)
@@ -106,7 +106,7 @@ def check_random_configurations(
     @given(configs, steps() if workloads is None else workloads)
     def check(fields: Config, workload: Workload) -> None:
         config = fields | {"model_type": model_type}
-        agree(model_from_config(config, model_type), count.meta_language_model(config), workload)
+        agree(model_from_config(config, model_type), meta.meta_language_model(config), workload)
 
     check()
 
@@ -115,14 +115,14 @@ def check_published(name: str, config: Config, workloads: tuple[Workload, ...]) 
     """The whole model has torch's and the published parameters; `config`, the same with few layers, costs what torch counts."""
     entry = model_entry(name)
     params = count_params(model_from_config(entry.config, name).ops(Workload()))
-    assert params == count.params_of(count.meta_language_model(entry.config))
+    assert params == meta.params_of(meta.meta_language_model(entry.config))
     assert as_published(params, entry.published_params_text)
     check_steps(name, config, workloads)
 
 
 def check_steps(name: str, config: Mapping[str, Any], workloads: tuple[Workload, ...]) -> None:
     """Every step of the configuration costs what torch counts."""
-    model, module = model_from_config(config, name), count.meta_language_model(config)
+    model, module = model_from_config(config, name), meta.meta_language_model(config)
     for workload in workloads:
         agree(model, module, workload)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from estimators.architectures.from_config import model_from_config
+from estimators.cost.efficiency import Efficiency
+from estimators.cost.layout import Layout
+from estimators.cost.machine import Machine
+from estimators.cost.software import Software, software, stack
+from estimators.facts.registry import model_entry
 from estimators.frozen import replace
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
-from estimators.step_time.efficiency import Efficiency
-from estimators.step_time.layout import Layout
-from estimators.step_time.ledger import step_time
-from estimators.step_time.machine import Machine
-from estimators.step_time.software import Software, software, stack
-from estimators.step_time.work import work_of
+from estimators.training.sequence_cost import work_of
+from estimators.training.step import step_time
 
 IDEAL = Efficiency(
     **{

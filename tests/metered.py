@@ -2,8 +2,8 @@
 
 from fake_nvml import FakeGpu, FakeNvml
 
-from bench.meters.power import PowerMeter
-from bench.meters.readings import Readings
+from bench.machine.meters.power import PowerMeter
+from bench.machine.meters.readings import Readings
 
 NEVER_S = 1e6  # the sampling thread sleeps: the test takes every look itself
 

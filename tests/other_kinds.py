@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from bench.backend import count
+from bench.backend.counting import meta
 from estimators.architectures.encoder import Encoder
 from estimators.architectures.encoder_decoder import EncoderDecoder
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
-from estimators.rules import rules
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
+from estimators.counting.rules_of_thumb import rules
 from estimators.spec import Case, Estimate, Model, Workload
 
 READING = (Workload(phase="train", batch=2, seq_len=24),)
@@ -47,10 +47,10 @@ def check(config: Mapping[str, Any], steps: tuple[Workload, ...] = STEPS) -> Non
     Args:
         steps: of an encoder-decoder; other kinds have theirs.
     """
-    model, module = model_from_config(config, "checked"), count.meta_model(config)
+    model, module = model_from_config(config, "checked"), meta.meta_model(config)
     assert type(module).__name__ == model.runs  # type: ignore[attr-defined]
     for workload in steps_of(model, steps):
-        expected, counted = step(model, workload), count.torch_count(module, workload)
+        expected, counted = step(model, workload), meta.torch_count(module, workload)
         assert expected.params == counted.params
         assert expected.forward_flop == counted.forward_flop, workload
         assert counted.backward_flop is None or expected.backward_flop == counted.backward_flop

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 
-from estimators.hf_config import model_from_config
-from estimators.plan.job import Job
-from estimators.registry import hardware, model_entry
+from estimators.architectures.from_config import model_from_config
+from estimators.facts.registry import hardware, model_entry
 from estimators.spec import Model
+from estimators.training.layouts.job import Job
 
 
 @functools.cache

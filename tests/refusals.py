@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadConfigError
-from estimators.hf_config import model_from_config
 
 
 def refused(config: Mapping[str, Any], match: str) -> None:

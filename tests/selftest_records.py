@@ -6,7 +6,7 @@ import math
 import random
 from typing import Any
 
-from bench.record import Measurement, Phase
+from bench.records.record import Measurement, Phase
 
 TRAINED = {"loss_first": 2.0, "loss_last": 0.5, "params_changed": True, "num_steps": 20}
 IDLE = {"loss_first": 2.0, "loss_last": 2.0, "params_changed": False, "num_steps": 20}

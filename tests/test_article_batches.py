@@ -16,7 +16,7 @@ from bench.workloads.article.networks import build, run
 from bench.workloads.article.subjects import _squared_error
 from bench.workloads.article.training import schedule_of
 from estimators.errors import BadConfigError
-from estimators.registry import model_entry
+from estimators.facts.registry import model_entry
 
 
 @pytest.mark.parametrize("widths", [[1, 1], [56, 1], [7, 100, 1], [7, 100, 100, 1], [57, 32, 16, 2], [3, 4, 5, 6, 7]])
@@ -172,7 +172,7 @@ def test_repeating_samples_to_even_out_ranks_would_change_the_gradient() -> None
 
 
 def test_the_learning_rate_of_the_small_gpt_rises_from_near_zero_and_falls_to_near_zero() -> None:
-    from bench.request import Request
+    from bench.records.request import Request
 
     decided = plan(Request(model="tiny-gpt", config=dict(model_entry("tiny-gpt").config), task="train"))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=decided.learning_rate)

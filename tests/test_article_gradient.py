@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from bench.draft import Draft
-from bench.meters.clock import HostClock
-from bench.request import Request
+from bench.records.draft import Draft
+from bench.records.request import Request
+from bench.sampling.clock import HostClock
 from bench.workloads.article import run, views
 from bench.workloads.article.batches import Rows, loader
 from bench.workloads.article.engine import engine

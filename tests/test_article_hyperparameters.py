@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bench.request import Request
+from bench.records.request import Request
 from bench.workloads.article import configure, plan, steady_batch
 from estimators.errors import BadValueError
-from estimators.registry import model_entry
+from estimators.facts.registry import model_entry
 
 ROOT = Path(__file__).parents[1]
 
@@ -150,7 +150,8 @@ def test_a_user_s_file_decides_the_batch_of_a_linear_regression(tmp_path: Path) 
 
 def test_a_plan_and_a_batch_are_known_without_torch() -> None:
     program = (
-        "import sys; from bench.request import Request; from bench.workloads.article import plan, configure, steady_batch, is_main\n"
+        "import sys; from bench.records.request import Request\n"
+        "from bench.workloads.article import plan, configure, steady_batch, is_main\n"
         "asked = Request(model='mine', config={'model_type': 'dense_network', 'widths': [7, 1]}, task='train')\n"
         "plan(asked), configure(asked), steady_batch(asked), is_main()\n"
         "print([name for name in ('torch', 'numpy', 'accelerate', 'rich', 'psutil') if name in sys.modules])"

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import record
-from bench.draft import Draft
-from bench.request import Request
+from bench.machine.ranks import promised_num_ranks, promised_ranks_missing
+from bench.records import record
+from bench.records.draft import Draft
+from bench.records.request import Request
 from bench.workloads.article import is_main, run, start_promised_ranks
-from bench.workloads.article.ranks import promised_num_ranks, promised_ranks_missing
-from estimators.registry import model_entry
+from estimators.facts.registry import model_entry
 
 ROOT = Path(__file__).parents[1]
 ODD_BATCH = 33

@@ -94,6 +94,6 @@ def test_a_line_that_the_grammar_cannot_write_is_counted_as_wrong() -> None:
 
 
 def test_the_alphabet_fits_the_vocabulary_of_the_shipped_model() -> None:
-    from estimators.registry import model_entry
+    from estimators.facts.registry import model_entry
 
     assert len(text.alphabet()) <= model_entry("tiny-gpt").config["vocab_size"]

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import torch
 
-from bench import record
-from bench.draft import Draft
-from bench.record import Measurement
-from bench.request import Request
+from bench.records import record
+from bench.records.draft import Draft
+from bench.records.record import Measurement
+from bench.records.request import Request
 from bench.workloads.article import check, run, text
 from bench.workloads.article.interrupts import one_interrupt
 from bench.workloads.article.progress import Progress
 from estimators.errors import BadValueError, UnavailableError
-from estimators.registry import model_entry
+from estimators.facts.registry import model_entry
 
 SEEDS = range(3)
 SMALL_GPT = {**model_entry("tiny-gpt").config, "n_layer": 1, "n_embd": 32, "n_head": 2, "n_positions": 64}

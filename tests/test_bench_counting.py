@@ -19,10 +19,11 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import nn
 
-from bench.backend import count, kinds
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry, model_ids
+from bench.backend import model_classes
+from bench.backend.counting import meta
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Model, Workload
 
 MODELS = (
@@ -81,8 +82,8 @@ def calflops_count(module: nn.Module, workload: Workload) -> int:
     """Twice its multiply-adds, on meta."""
     from calflops import calculate_flops
 
-    if module.config.model_type in kinds.KINDS:
-        named, fixed = kinds.step_inputs(module, workload), {}
+    if module.config.model_type in model_classes.KINDS:
+        named, fixed = model_classes.step_inputs(module, workload), {}
     else:  # a cache keeps transformers from looking into the positions, which meta cannot
         named, fixed = {"input_ids": torch.zeros(workload.batch, workload.seq_len, dtype=torch.long, device="meta")}, {"use_cache": True}
     called = Called(module, tuple(named), fixed).eval()
@@ -93,8 +94,8 @@ def calflops_count(module: nn.Module, workload: Workload) -> int:
 def others(module: nn.Module, workload: Workload) -> dict[str, Callable[[], int | float | None]]:
     """Counter -> its figure for a module that is already built, which spares it the larger part of its time."""
     found: dict[str, Callable[[], int | float | None]] = {
-        "torch": lambda: count.torch_count(module, workload).forward_flop,
-        "fvcore": lambda: count.fvcore_model_count(module, workload).value,
+        "torch": lambda: meta.torch_count(module, workload).forward_flop,
+        "fvcore": lambda: meta.fvcore_model_count(module, workload).value,
     }
     if importlib.util.find_spec("calflops"):
         found["calflops"] = lambda: calflops_count(module, workload)
@@ -111,7 +112,7 @@ def test_the_op_table_is_exact_and_the_fastest_by_far(benchmark: BenchmarkFixtur
 
     flop = benchmark(ours)
     ours_s = least_s(ours, rounds=20)
-    module, workload = count.meta_model(model_entry(name).config), workload_of(loaded(name))
+    module, workload = meta.meta_model(model_entry(name).config), workload_of(loaded(name))
     figures, times_s = {}, {}
     for counter, counted in others(module, workload).items():
         figures[counter] = counted()
@@ -126,7 +127,7 @@ def test_fvcore_does_not_see_how_bloom_scores_its_attention(benchmark: Benchmark
     """It has no handle for baddbmm: 30 layers of 32 heads, each 2·128·128·128 FLOP for 128 tokens and heads of width 128."""
     workload = Workload(seq_len=128)
     flop = benchmark(lambda: estimate(Case(model=loaded("bloom-7b1"), workload=workload)).forward_flop)
-    theirs = count.fvcore_model_count(count.meta_model(model_entry("bloom-7b1").config), workload).value
+    theirs = meta.fvcore_model_count(meta.meta_model(model_entry("bloom-7b1").config), workload).value
     assert theirs == flop - 30 * 32 * 2 * 128**3
 
 
@@ -135,7 +136,7 @@ def test_calflops_does_not_see_the_experts_of_mixtral(benchmark: BenchmarkFixtur
     pytest.importorskip("calflops", reason="calflops is no dependency; pip install calflops compares with it")
     workload = Workload(seq_len=128)
     flop = benchmark(lambda: estimate(Case(model=loaded("mixtral-8x7b"), workload=workload)).forward_flop)
-    theirs = calflops_count(count.meta_model(model_entry("mixtral-8x7b").config), workload)
+    theirs = calflops_count(meta.meta_model(model_entry("mixtral-8x7b").config), workload)
     assert theirs == flop - 2 * 128 * 32 * 2 * 3 * 4096 * 14336
 
 

@@ -6,11 +6,11 @@ import time
 from fake_nvml import FakeGpu, FakeNvml
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.meters.clock import HostClock
-from bench.meters.power import PowerMeter
-from bench.progress import sampling
-from bench.stats import median
-from bench.timing import sample
+from bench.machine.meters.power import PowerMeter
+from bench.sampling.clock import HostClock
+from bench.sampling.progress import sampling
+from bench.sampling.timing_loop import sample
+from bench.statistics.robust import median
 
 STEP_S = 0.010
 STEPS = 5

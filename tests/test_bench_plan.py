@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from planned import job
 
-from estimators.plan.search import CHUNK, search
+from estimators.training.layouts.search import CHUNK, search
 
 GPT3 = job("gpt-3")
 MIXTURE = job("deepseek-v3", "h100-sxm5-80gb", 4096)

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from bench import bootstrap, record
-from bench.draft import Draft
-from bench.record import Phase
+from bench.records import record
+from bench.records.draft import Draft
+from bench.records.record import Phase
+from bench.statistics import bootstrap
 
 NUM_SAMPLES = 100_000
 

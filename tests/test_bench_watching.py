@@ -11,7 +11,7 @@ from tiny import CEILINGS
 from watched_trainings import batches, tiny_model
 
 from bench.callbacks import Watch
-from bench.stats import median
+from bench.statistics.robust import median
 
 STEP_S = 0.100
 CALLS = 50

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import t
 from selftest_records import autocorrelated
 
-from bench import bootstrap, stats
+from bench.statistics import bootstrap, robust
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 8, 13, 30, 100, 1999])
@@ -115,7 +115,7 @@ def test_the_spread_of_the_draws_is_that_of_the_median_of_normal_samples() -> No
         assert drawn is not None
         mean = sum(drawn.values) / len(drawn.values)
         variances.append(sum((v - mean) ** 2 for v in drawn.values) / len(drawn.values))
-    assert stats.median(variances) == pytest.approx(math.pi / 800, rel=0.2)
+    assert robust.median(variances) == pytest.approx(math.pi / 800, rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import calibration_file
-from bench.calibration import Calibration, Entry, Reference, local, own_rates
-from bench.record import Ceiling
+from bench.records import calibration_file
+from bench.records.calibration import Calibration, Entry, Reference, local, own_rates
+from bench.records.record import Ceiling
 from estimators.errors import BadRecordError, BadValueError, UnavailableError
-from estimators.local_time import HOST_MODES, Piece
+from estimators.profile.operator_times import HOST_MODES, Piece
 
 DEVICE = {"kind": "cpu", "name": "Some CPU @ 2 GHz", "uuid": None, "num_threads": 2, "torch": "2.0", "cpu_capability": "AVX2"}
 

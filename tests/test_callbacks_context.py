@@ -11,7 +11,7 @@ from watched_trainings import Training, batches, only_record, run, tiny_model
 
 from bench.callbacks import Watch
 from estimators.errors import BadValueError
-from reports.crosscheck import crosscheck, failed
+from reports.checks.crosscheck import crosscheck, failed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

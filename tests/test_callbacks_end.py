@@ -10,8 +10,8 @@ from tiny import CEILINGS
 from watched_trainings import Training, batches, only_record, run, tiny_model
 
 from bench.callbacks import Watch, watch
-from bench.draft import Draft
-from reports.crosscheck import crosscheck, failed
+from bench.records.draft import Draft
+from reports.checks.crosscheck import crosscheck, failed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -81,7 +81,7 @@ class TestEnd:
         def lost(*_: object) -> None:
             raise RuntimeError("CUDA error: device-side assert triggered\nmore lines")
 
-        monkeypatch.setattr("bench.callbacks.seen.Seen.report", lost)
+        monkeypatch.setattr("bench.callbacks.rank_state.Seen.report", lost)
         with pytest.raises(ValueError, match="broken"), Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS):
             raise ValueError("broken")
         assert capsys.readouterr().err == "no record of the failed training: CUDA error: device-side assert triggered\n"
@@ -98,7 +98,7 @@ class TestEnd:
         assert made.proof["num_tokens"] == 32
 
     def test_ranks_that_a_launcher_promised_and_did_not_start_are_missed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bench.callbacks.writing.promised_ranks_missing", lambda _: True)
+        monkeypatch.setattr("bench.callbacks.writer.promised_ranks_missing", lambda _: True)
         assert "RanksMissing" in {finding.code for finding in run(tmp_path, batches(2)).warnings}
 
     def test_an_empty_loader_has_measured_nothing_and_fails(self, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ class TestEnd:
         assert {check.metric for check in failed(crosscheck(made))} >= {"timed samples", "run ended"}
 
     def test_a_training_that_still_runs_has_a_record_already(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bench.callbacks.writing.AUTOSAVE_S", 0.0)
+        monkeypatch.setattr("bench.callbacks.writer.AUTOSAVE_S", 0.0)
         model = tiny_model()
         watched = watch(batches(6), model, out=tmp_path, every=0, ceilings=CEILINGS)
         seen = []

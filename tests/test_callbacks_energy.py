@@ -6,9 +6,9 @@ import pytest
 from fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 from bench.callbacks.energy import Energy, joined
-from bench.meters.gpu_window import FIGURES
-from bench.meters.readings import Readings
-from bench.record import Finding
+from bench.machine.meters.gpu_window import FIGURES
+from bench.machine.meters.readings import Readings
+from bench.records.record import Finding
 
 
 def window(seconds: float, energy_j: float | None, **values: float) -> Readings:

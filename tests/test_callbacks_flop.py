@@ -10,11 +10,11 @@ from tiny import CEILINGS, config
 from torch import nn
 from watched_trainings import CPU, Training, batches, only_record, run, tiny_model
 
-from bench.backend.count import meta_language_model
+from bench.backend.counting.meta import meta_language_model
 from bench.callbacks import watch
-from bench.callbacks.live import NAMES
-from estimators.registry import hardware
-from reports.crosscheck import crosscheck, failed
+from bench.callbacks.rates import NAMES
+from estimators.facts.registry import hardware
+from reports.checks.crosscheck import crosscheck, failed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -16,9 +16,9 @@ from watched_trainings import Training, batches, only_record, tiny_model
 
 from bench.callbacks import lightning_callback
 from bench.callbacks.lightning import LightningHooks
-from bench.record import Measurement
+from bench.records.record import Measurement
 from estimators.errors import UnavailableError
-from reports.crosscheck import crosscheck, failed
+from reports.checks.crosscheck import crosscheck, failed
 
 
 class Logger:

@@ -14,7 +14,7 @@ from watched_trainings import Batch, Training, batches, only_record, run, tiny_m
 from bench.callbacks import watch
 from bench.cli.main import main
 from estimators.errors import BadValueError, UnavailableError
-from reports.crosscheck import crosscheck, failed
+from reports.checks.crosscheck import crosscheck, failed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -85,7 +85,7 @@ class TestLoop:
         assert "75 % of the time went into waiting for data" in {f.text for f in made.warnings if f.code == "DataWait"}
 
     def test_a_line_every_few_steps_goes_to_stderr(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-        monkeypatch.setattr("bench.callbacks.lines.LEAST_LINE_S", 0.0)
+        monkeypatch.setattr("bench.callbacks.console.LEAST_LINE_S", 0.0)
         run(tmp_path, batches(9), every=3)
         said = capsys.readouterr()
         lines = [line for line in said.err.splitlines() if line.startswith("step ")]
@@ -128,7 +128,7 @@ class TestLoop:
     def test_a_rank_that_is_not_the_main_one_prints_and_writes_nothing(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("bench.callbacks.lines.LEAST_LINE_S", 0.0)
+        monkeypatch.setattr("bench.callbacks.console.LEAST_LINE_S", 0.0)
         monkeypatch.setattr("bench.callbacks.ranks.is_main", lambda: False)
         for _ in watch(batches(6), tiny_model(), out=tmp_path, every=1, ceilings=CEILINGS):
             pass

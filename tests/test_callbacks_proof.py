@@ -12,9 +12,9 @@ from tiny import CEILINGS
 from watched_trainings import Training, batches, only_record, tiny_model
 
 from bench.callbacks import watch
-from bench.record import Measurement
+from bench.records.record import Measurement
 from estimators.errors import BadValueError
-from reports.crosscheck import crosscheck, failed
+from reports.checks.crosscheck import crosscheck, failed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

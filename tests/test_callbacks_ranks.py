@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from bench import record
 from bench.callbacks import energy, ranks
 from bench.callbacks.steps import Step
 from bench.cli.main import main
-from bench.workloads.article.ranks import start_promised_ranks
-from reports.crosscheck import crosscheck, failed
+from bench.machine.ranks import start_promised_ranks
+from bench.records import record
+from reports.checks.crosscheck import crosscheck, failed
 
 ROOT = Path(__file__).parents[1]
 STEPS = 6

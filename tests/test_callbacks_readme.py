@@ -9,7 +9,7 @@ import pytest
 import torch
 from watched_trainings import batches, only_record, tiny_model
 
-from reports.crosscheck import crosscheck, failed
+from reports.checks.crosscheck import crosscheck, failed
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -17,7 +17,7 @@ README = Path(__file__).parents[1] / "README.md"
 def test_the_loop_in_the_readme_leaves_a_record_in_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(r"^<!-- code: a loop -->\n```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.callbacks.setting.CEILING_TIME_S", 0.01)
+    monkeypatch.setattr("bench.callbacks.context.CEILING_TIME_S", 0.01)
     torch.set_num_threads(1)
     model = tiny_model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)

@@ -14,7 +14,7 @@ from watched_trainings import only_record, tiny_model
 
 from bench.callbacks import SixndCallback
 from bench.cli.main import main
-from reports.crosscheck import crosscheck, failed
+from reports.checks.crosscheck import crosscheck, failed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

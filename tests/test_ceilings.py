@@ -9,9 +9,9 @@ import pytest
 import torch
 from scripted_clock import ScriptedClock
 
-from bench import stats
 from bench.backend import ceilings
 from bench.backend.device import choose
+from bench.statistics import robust
 from estimators.errors import UnavailableError
 
 CPU = choose("cpu")
@@ -52,7 +52,7 @@ def trial(shape: str, work: int, seconds: float, error: str = "") -> ceilings._T
 def test_the_highest_median_rate_is_kept_with_its_raw_samples() -> None:
     ceiling = best(trial("slow", 100, 2.0), trial("fast", 300, 3.0), trial("middle", 80, 1.0))
     assert (ceiling.shape, ceiling.value, ceiling.work) == ("fast", 100.0, 300)
-    assert ceiling.work / stats.median(ceiling.samples_s) == ceiling.value
+    assert ceiling.work / robust.median(ceiling.samples_s) == ceiling.value
     assert (ceiling.kind, ceiling.dtype) == ("matmul", "bf16")
 
 
@@ -91,7 +91,7 @@ def test_a_real_matmul_ceiling_counts_two_flop_per_multiply_add(monkeypatch: pyt
     monkeypatch.setitem(ceilings._LAYER, "cpu", ())
     ceiling = ceilings.matmul_ceiling(CPU, dtype_name, max_time_s=0.05)
     assert (ceiling.shape, ceiling.work) == ("x[64, 64] · W[64, 64]ᵀ", 2 * 64**3)
-    assert ceiling.value == ceiling.work / stats.median(ceiling.samples_s)
+    assert ceiling.value == ceiling.work / robust.median(ceiling.samples_s)
 
 
 def test_layer_shapes_are_tried_beside_square_ones(monkeypatch: pytest.MonkeyPatch) -> None:

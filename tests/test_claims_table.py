@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from estimators.estimate import count_active_params, count_params
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry, published_runs
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_active_params, count_params
+from estimators.facts.registry import model_entry, published_runs
 from estimators.spec import Workload
 from estimators.units import HOUR_S
-from reports.claims import checked, claims_table, flop_table
+from tools.claims_page import checked, claims_table, flop_table
 
 ROWS = {row["run"]: row for row in claims_table().rows}
 RUNS = {run.name: run for run in published_runs()}

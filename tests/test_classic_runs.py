@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from estimators.hf_config import model_from_config
-from estimators.predicted_run import PredictedRun, Setup, predicted_run
-from estimators.registry import hardware, model_entry
+from estimators.architectures.from_config import model_from_config
+from estimators.facts.registry import hardware, model_entry
+from estimators.training.run import PredictedRun, Setup, predicted_run
 from estimators.units import DAY_S, HOUR_S
-from reports.views.predicted import claim_note
+from reports.views.training.predicted import claim_note
 
 
 def run(model_id: str, tokens: float, seq_len: int, device: str, num_devices: int, **setup: object) -> PredictedRun:

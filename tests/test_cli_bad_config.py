@@ -62,7 +62,7 @@ def test_a_file_of_two_gigabytes_is_refused_without_being_read(
     path = tmp_path / "config.json"
     with open(path, "wb") as file:
         file.truncate(2 * 2**30)
-    monkeypatch.setattr("estimators.hf_config._read_json", lambda file: pytest.fail(f"{file} was read"))
+    monkeypatch.setattr("estimators.architectures.from_config._read_json", lambda file: pytest.fail(f"{file} was read"))
     assert "has 2,147,483,648 bytes; expected a Hugging Face config.json" in complaint([verb, "--config", str(path)], capsys)
 
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.cli.main import main
-from estimators.claim import check_claim
+from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadValueError
-from estimators.hf_config import model_from_config
-from estimators.registry import hardware, model_entry
+from estimators.facts.percentile import peers, standing
+from estimators.facts.registry import hardware, model_entry
+from estimators.facts.tool_conventions import tools
 from estimators.spec import Model
-from estimators.standing import peers, standing
-from estimators.tool_conventions import tools
+from estimators.training.claim import check_claim
 from estimators.units import DAY_S
 
 A100 = hardware("a100-sxm4-80gb")

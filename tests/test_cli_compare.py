@@ -14,10 +14,10 @@ import pytest
 from selftest_records import IDLE, MACHINE, jitter, run_of, selftest_record
 from tiny import CEILINGS, record
 
-from bench import interleave
 from bench.cli.main import main
-from bench.draft import write
-from bench.record import Measurement, Phase
+from bench.records.draft import write
+from bench.records.record import Measurement, Phase
+from bench.runs import interleave
 from reports.table import RENDERERS
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.cli.main import main
 from reports.table import Table
-from reports.views.explain import Input, Step, explanation_table
+from reports.views.explain.formula import Input, Step, explanation_table
 
 QUESTIONS = [
     "estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --utilization 0.45",

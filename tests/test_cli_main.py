@@ -12,9 +12,9 @@ import pytest
 
 from bench.cli import main as cli
 from bench.cli.main import VERBS, main, verb_parser
-from bench.cli.reference import reference
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError
+from tools.cli_page import reference
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,7 +47,7 @@ def test_every_verb_has_help_with_an_example_of_itself(verb: str) -> None:
 
 def test_the_reference_page_is_fresh() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert page == reference(), "run: python -m bench.cli.reference > docs/cli.md"
+    assert page == reference(), "run: python -m tools.cli_page > docs/cli.md"
 
 
 def test_the_reference_page_would_be_stale_with_one_verb_more(monkeypatch: pytest.MonkeyPatch) -> None:

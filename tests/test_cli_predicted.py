@@ -10,8 +10,8 @@ import pytest
 from complaints import complaint
 from test_calibration import of_an_h100, whole
 
-from bench import calibration_file
 from bench.cli.main import main
+from bench.records import calibration_file
 
 LLAMA = ["--model", "llama-2-7b", "--tokens", "2T"]
 ON_512 = [*LLAMA, "--hardware", "a100-sxm4-80gb", "--gpus", "512"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
-from bench.draft import Draft
+from bench.records.draft import Draft
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,8 +10,8 @@ import pytest
 from complaints import complaint
 
 from bench.cli.main import main
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.architectures.from_config import model_from_config
+from estimators.facts.registry import model_entry
 from estimators.spec import Workload
 
 T5 = ["--model", "t5-small", "--seq-len", "10"]

@@ -12,15 +12,15 @@ from published_digits import half_a_unit_or_a_cut_digit
 
 from bench.cli.list import FORMATS, KINDS
 from bench.cli.main import main
-from bench.request import TASKS
-from bench.suites import SUITES
-from estimators.conventions import CONVENTIONS, step_flop
-from estimators.hf_config import model_from_config
-from estimators.registry import hardware_ids, model_entry, model_ids
+from bench.records.request import TASKS
+from bench.runs.suites import SUITES
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.conventions import CONVENTIONS, step_flop
+from estimators.facts.registry import hardware_ids, model_entry, model_ids
 from estimators.spec import PHASES, Workload
-from estimators.training import COUNTED_AS
+from estimators.training.at_utilization import COUNTED_AS
 from reports.table import RENDERERS
-from reports.views.ops import op_flop
+from reports.views.counting.ops import op_flop
 
 
 @pytest.fixture

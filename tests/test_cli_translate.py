@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from estimators.tool_conventions import tools
+from estimators.facts.tool_conventions import tools
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from estimators.measured.table import shipped
+from estimators.validation.table import shipped
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:

@@ -13,9 +13,9 @@ from test_calibration import whole
 from bench.backend import collectives as measured
 from bench.backend.collectives import SIZES, Collective, collectives
 from bench.backend.device import Device, choose
-from bench.workloads.here import calibrating
+from bench.calibration import calibrate
 from estimators.errors import UnavailableError
-from reports.views.here import calibration_tables
+from reports.views.records.calibration import calibration_tables
 
 KINDS = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all"}
 
@@ -44,16 +44,16 @@ def test_the_bytes_on_the_bus_are_those_of_nccl_tests(kind: str, processes: int,
 
 def test_a_calibration_keeps_every_size_and_the_rate_of_the_largest() -> None:
     found = [made("all-reduce", 2, 1.0, 3.0, 2.0, num_bytes=2**21), made("all-reduce", 2, 0.5), made("all-gather", 2, 4.0)]
-    fastest = {c.kind: c for c in calibrating._fastest(found)}
+    fastest = {c.kind: c for c in calibrate._fastest(found)}
     assert fastest["all-reduce"].value == 2**21 / 2.0
     assert fastest["all-reduce"].shape == "2 MiB between 2 processes over gloo"
     assert fastest["all-gather"].value == 600 / 4.0
-    assert [calibrating._between(one).num_bytes for one in found] == [2**21, 1200, 1200]
-    assert len({calibrating._between(one).key for one in found}) == 3
+    assert [calibrate._between(one).num_bytes for one in found] == [2**21, 1200, 1200]
+    assert len({calibrate._between(one).key for one in found}) == 3
 
 
 def test_without_several_processes_the_reason_is_kept() -> None:
-    found, reason = calibrating._collectives(choose("cpu"), None, "quick", print)
+    found, reason = calibrate._collectives(choose("cpu"), None, "quick", print)
     assert found == []
     assert "name more with --processes" in reason
 
@@ -84,7 +84,7 @@ def test_each_sample_is_that_of_the_slowest_process(tmp_path: Path) -> None:
 
 
 def test_a_calibrations_tables_list_them_by_size_and_leave_them_out_where_there_are_none() -> None:
-    entries = [calibrating._between(made("all-reduce", 2, 0.5, num_bytes=size)) for size in (2**21, 4096)]
+    entries = [calibrate._between(made("all-reduce", 2, 0.5, num_bytes=size)) for size in (2**21, 4096)]
     shown = {table.key: table for table in calibration_tables(whole().with_entries(entries))}
     assert [(row["kind"], row["num_bytes"], row["seconds_s"]) for row in shown["collectives"].rows] == [
         ("all-reduce", 4096, 0.5),

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from selftest_records import IDLE, MACHINE, autocorrelated, jitter, run_of, selftest_record
 
-from bench.comparable import cases, surroundings
-from bench.comparison import Comparison, compare
-from bench.noise import newest, noise_floor
-from bench.record import Measurement, Phase
+from bench.records.record import Measurement, Phase
+from bench.statistics.comparable import cases, surroundings
+from bench.statistics.comparison import Comparison, compare
+from bench.statistics.noise_floor import newest, noise_floor
 from estimators.errors import BadRecordError
 
 MAIN = {"train": "train_step", "generate": "generate"}

@@ -11,7 +11,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from bench.cli.main import main
 from estimators.architectures import FAMILIES
-from estimators.hf_config import defaults_taken
+from estimators.architectures.from_config import defaults_taken
 
 NEEDS: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"num_experts_per_tok": 6},

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.backend import count
+from bench.backend.counting import meta
 from estimators.architectures.builders.convolutional import after
+from estimators.architectures.from_config import model_from_config
 from estimators.architectures.rows import convolution
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.counting.estimate import estimate
+from estimators.facts.registry import model_entry
 from estimators.spec import Case, Op, Workload
 
 
@@ -42,7 +42,7 @@ def test_a_convolution_costs_what_its_loops_multiply(kernel: int, stride: int, p
     assert op.flop == 2 * 2 * multiplied
     layer = torch.nn.Conv2d(c_in, c_out, kernel, stride=stride, padding=padding, groups=groups, device="meta")
     assert op.params == sum(p.numel() for p in layer.parameters())
-    counter = count.flop_counter()
+    counter = meta.flop_counter()
     with counter:
         made = layer(torch.zeros(2, c_in, *size, device="meta", requires_grad=True))
         made.sum().backward()
@@ -54,7 +54,7 @@ def test_torchs_own_counter_has_the_backward_of_grouped_convolutions_wrong() -> 
     """Why bench mends it: the weight's gradient of a depthwise filter over 8 channels is counted 8 times."""
     layer = torch.nn.Conv2d(8, 8, 3, padding=1, groups=8, device="meta")
     totals = []
-    for counter in (FlopCounterMode(display=False), count.flop_counter()):
+    for counter in (FlopCounterMode(display=False), meta.flop_counter()):
         with counter:
             layer(torch.zeros(1, 8, 5, 5, device="meta", requires_grad=True)).sum().backward()
         totals.append(counter.get_total_flops())
@@ -93,7 +93,7 @@ def test_a_grouped_convolutions_backward_is_mended() -> None:
     net = nn.Conv1d(6, 6, 4, groups=6, padding=3, device="meta")
     x = torch.zeros(1, 6, 9, device="meta", requires_grad=True)
     by_hand = 2 * 12 * 6 * 4
-    assert counted_backward(count.flop_counter(), net, x) == (by_hand, 2 * by_hand)
+    assert counted_backward(meta.flop_counter(), net, x) == (by_hand, 2 * by_hand)
     forward, unmended = counted_backward(FlopCounterMode(display=False), net, x)
     assert forward == by_hand
     assert unmended != 2 * by_hand
@@ -102,7 +102,7 @@ def test_a_grouped_convolutions_backward_is_mended() -> None:
 def test_without_the_mended_formula_mamba_would_not_agree() -> None:
     """The twin: torch's own counter is far above the op table's backward of Mamba."""
     config = dict(model_entry("mamba-130m").config) | {"num_hidden_layers": 4}
-    module, ids = count.meta_language_model(config), torch.zeros(1, 64, dtype=torch.long, device="meta")
+    module, ids = meta.meta_language_model(config), torch.zeros(1, 64, dtype=torch.long, device="meta")
     step = estimate(Case(model=model_from_config(config, "mamba"), workload=Workload(phase="train", seq_len=64)))
     counter = FlopCounterMode(display=False)
     with counter:

@@ -11,18 +11,19 @@ import torch
 from tiny import CONFIGS, asked, config, record
 from transformers import Trainer
 
-from bench.backend import count, rotary
-from bench.backend.routes import FVCORE, OP_TABLE, TORCH, TRAINER, dense_counts, language_counts
-from bench.record import Count
-from bench.request import TASKS, Request
+from bench.backend import rotary
+from bench.backend.counting import meta
+from bench.backend.counting.crosscheck_counts import FVCORE, OP_TABLE, TORCH, TRAINER, dense_counts, language_counts
+from bench.records.record import Count
+from bench.records.request import TASKS, Request
 from bench.workloads.article.networks import build
 from bench.workloads.sizes import resolve
 from estimators.architectures.decoder import Decoder
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.architectures.from_config import model_from_config
+from estimators.facts.registry import model_entry
 from estimators.spec import Workload
-from reports.check_work import counts
-from reports.crosscheck import failed
+from reports.checks.crosscheck import failed
+from reports.checks.work import counts
 
 
 def request_and_model(family: str, task: str) -> tuple[Request, Decoder]:
@@ -98,7 +99,7 @@ def test_an_attention_that_is_wrong_is_found_though_it_has_no_parameters() -> No
 
 def test_the_trainer_rule_is_what_transformers_own_trainer_says() -> None:
     request, model = request_and_model("llama", "train")
-    module = count.meta_language_model(request.config)
+    module = meta.meta_language_model(request.config)
     ids = torch.zeros(2, 20, dtype=torch.long, device="meta")
     expected = Trainer.floating_point_ops(types.SimpleNamespace(model=module), {"input_ids": ids})  # type: ignore[arg-type]
     assert by_route(language_counts(request, model), "training_flop")[TRAINER] == expected
@@ -108,7 +109,7 @@ def test_a_model_that_fvcore_cannot_trace_is_counted_by_the_other_routes(monkeyp
     def refuse(*_: object) -> None:
         raise RuntimeError("Only tuples, lists and Variables are supported as JIT inputs/outputs")
 
-    monkeypatch.setattr(count, "fvcore_count", refuse)
+    monkeypatch.setattr(meta, "fvcore_count", refuse)
     request, model = request_and_model("phi", "prefill")
     rows = language_counts(request, model)
     (by_fvcore,) = (row for row in rows if row.route == FVCORE)
@@ -119,14 +120,14 @@ def test_a_model_that_fvcore_cannot_trace_is_counted_by_the_other_routes(monkeyp
 
 
 def test_fvcore_names_the_operators_that_it_does_not_see() -> None:
-    counted = count.fvcore_model_count(count.meta_language_model(config("gpt2")), Workload(phase="forward", batch=1, seq_len=4))
+    counted = meta.fvcore_model_count(meta.meta_language_model(config("gpt2")), Workload(phase="forward", batch=1, seq_len=4))
     assert "softmax" in counted.unseen
     assert not {"addmm", "matmul", "linear", "bmm"} & set(counted.unseen)
 
 
 def test_counting_175_billion_parameters_allocates_none_of_them() -> None:
-    module = count.meta_language_model(model_entry("gpt-3-175b").config)
-    assert count.params_of(module) == 174_604_259_328  # Brown et al. 2020 with vocabulary 50,257 and 2,048 positions
+    module = meta.meta_language_model(model_entry("gpt-3-175b").config)
+    assert meta.params_of(module) == 174_604_259_328  # Brown et al. 2020 with vocabulary 50,257 and 2,048 positions
     assert all(tensor.is_meta for tensor in (*module.parameters(), *module.buffers()))
 
 
@@ -151,9 +152,9 @@ class TinyRotaryEmbedding(torch.nn.Module):
 def test_angles_of_positions_are_no_matrix_product_and_stay_the_same_numbers() -> None:
     frequencies, positions = torch.rand(4), torch.arange(12.0).view(2, 6)
     plain, mended = TinyRotaryEmbedding(), rotary.multiply_angles(torch.nn.Sequential(TinyRotaryEmbedding()))[0]  # type: ignore[index]
-    with count.flop_counter() as before:
+    with meta.flop_counter() as before:
         expected = plain(frequencies, positions)
-    with count.flop_counter() as after:
+    with meta.flop_counter() as after:
         assert torch.equal(mended(frequencies, positions), expected)
         torch.rand(3, 5) @ torch.rand(5, 2)  # what is no outer product, and what is outside, counts as ever
         torch.rand(2, 3, 1) @ torch.rand(2, 1, 4)

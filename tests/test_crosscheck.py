@@ -20,8 +20,8 @@ from changed_records import (
 from tiny import record
 
 from estimators.units import MEBI
-from reports.crosscheck import RULES, crosscheck, failed
-from reports.views.checks import check_table
+from reports.checks.crosscheck import RULES, crosscheck, failed
+from reports.views.records.checks import check_table
 
 TASKS = ("generate", "decode", "prefill", "train")
 TWINS = twins_of_work.TWINS | twins_of_meters.TWINS

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from transformers import CONFIG_MAPPING, PretrainedConfig
 
-from estimators import data, registry
-from estimators.entries import entry_from
 from estimators.errors import BadValueError
-from estimators.registry import model_entry, model_ids
+from estimators.facts import data, registry
+from estimators.facts.entries import entry_from
+from estimators.facts.registry import model_entry, model_ids
 from estimators.units import parse_count
 
 TRAINING_KEYS = {"tokens", "gpus", "hardware", "days", "gpu_hours", "flop", "flop_convention", "source", "note"}

@@ -13,7 +13,7 @@ from bench.backend import faster_dtype as faster
 from bench.backend.device import Device, choose, dtype
 from bench.backend.event_clock import EventClock
 from bench.backend.random_data import drawn
-from bench.meters import cgroup
+from bench.machine.meters import cgroup
 from estimators.errors import BadValueError, UnavailableError
 from estimators.units import DTYPE_BYTES
 

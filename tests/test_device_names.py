@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from estimators.registry import hardware, hardware_for_device, hardware_ids
+from estimators.facts.registry import hardware, hardware_for_device, hardware_ids
 from estimators.units import GIBI
 
 

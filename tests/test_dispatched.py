@@ -12,17 +12,18 @@ from scripted_clock import ScriptedClock
 from tiny import asked
 from torch.nn import functional
 
-from bench.backend import optimizers, sustained, zoo
-from bench.backend import replay as replaying
+from bench.backend import sustained
 from bench.backend.device import choose
-from bench.backend.dispatched import Call, calls_of, fake
-from bench.backend.operators import Spec
-from bench.backend.profiled import seconds_by_group
-from bench.backend.replay import _arguments, replay
-from bench.workloads.here import own
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
-from estimators.local_time import Piece
+from bench.backend.operators import calibration_operators, optimizers
+from bench.backend.operators import replay as replaying
+from bench.backend.operators.operator import Spec
+from bench.backend.operators.profiler import seconds_by_group
+from bench.backend.operators.replay import _arguments, replay
+from bench.backend.operators.trace import Call, calls_of, fake
+from bench.calibration import step_operators
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
+from estimators.profile.operator_times import Piece
 from estimators.spec import Case, Workload
 
 CPU = choose("cpu")
@@ -87,7 +88,7 @@ def test_a_lookup_reads_what_it_returns_and_not_its_table() -> None:
 @pytest.mark.parametrize("task", ["prefill", "decode", "train"])
 def test_the_products_of_a_step_are_those_of_the_op_table(family: str, task: str) -> None:
     request = asked(family, task, batch=2, seq_len=8, new_tokens=3, dtype="fp32")
-    calls, updates = own.work(request, 2**40)
+    calls, updates = step_operators.work(request, 2**40)
     model = model_from_config(request.config, "tiny")
     context = 8 + (request.new_tokens or 0) // 2 if task == "decode" else 0
     workload = Workload(phase=task, batch=2, seq_len=1 if task == "decode" else 8, context_len=context, dtype="fp32")  # type: ignore[arg-type]
@@ -100,7 +101,7 @@ def test_the_products_of_a_step_are_those_of_the_op_table(family: str, task: str
 
 
 def test_every_operator_of_a_training_step_can_be_repeated() -> None:
-    calls, _ = own.work(asked("gpt2", "train", batch=1, seq_len=8, dtype="fp32"), 2**40)
+    calls, _ = step_operators.work(asked("gpt2", "train", batch=1, seq_len=8, dtype="fp32"), 2**40)
     found = replay([c for c in calls if c.piece.group != "view"], CPU, cache_bytes=0, rounds=1, time_s=0)
     assert {one.call.piece.key: one.reason for one in found if one.reason} == {}
     assert all(len(one.samples_s) >= 1 and min(one.samples_s) > 0 for one in found)
@@ -164,12 +165,12 @@ def test_an_operator_that_refuses_its_arguments_is_left_out_with_the_reason() ->
 
 
 def test_the_general_grid_is_complete_and_has_fused_attention_both_ways() -> None:
-    grid = zoo.products("quick", "fp32")
-    assert {call.piece.mnk for call in grid} == set(itertools.product(*zoo.GRID["quick"]))
-    kinds = {call.piece.kind for call in zoo.attention("whole", "fp32")}
+    grid = calibration_operators.products("quick", "fp32")
+    assert {call.piece.mnk for call in grid} == set(itertools.product(*calibration_operators.GRID["quick"]))
+    kinds = {call.piece.kind for call in calibration_operators.attention("whole", "fp32")}
     assert any("backward" in kind for kind in kinds)
     assert "scaled_dot_product_attention" in kinds
-    element_wise = {call.piece.kind for call in zoo.element_wise("quick", "bf16")}
+    element_wise = {call.piece.kind for call in calibration_operators.element_wise("quick", "bf16")}
     assert {"native_layer_norm", "native_layer_norm_backward", "gelu_backward", "_log_softmax", "embedding_dense_backward"} <= element_wise
 
 
@@ -287,14 +288,14 @@ def test_kept_results_lie_in_memory_of_their_own_until_they_are_let_go_together(
 def test_tensors_of_one_optimizer_share_its_update_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     updates = optimizers.pieces([100, 300, 300], "sgd")
     monkeypatch.setattr(optimizers, "sample_together", lambda sizes, *_, **__: (7.0,) if sorted(sizes) == [100, 300, 300] else None)
-    timed = own.entries([], updates, CPU, cache_bytes=0, rounds=1, time_s=0)
+    timed = step_operators.entries([], updates, CPU, cache_bytes=0, rounds=1, time_s=0)
     assert [entry.seconds_s for entry in timed] == [1.0, 3.0]
-    assert own.total_s([], updates, timed) == 7.0
+    assert step_operators.total_s([], updates, timed) == 7.0
 
 
 def test_an_optimizer_that_does_not_fit_is_timed_a_few_tensors_at_a_time() -> None:
     small = SimpleNamespace(kind="cpu", torch_device=torch.device("cpu"), clock=CPU.clock, memory_available_bytes=lambda: 4000)
     assert optimizers.sample_together([1000], "adamw", small, num_steps=1) is None  # type: ignore[arg-type]
-    (one,) = own.entries([], optimizers.pieces([1000], "adamw"), small, cache_bytes=0, rounds=1, time_s=0)  # type: ignore[arg-type]
-    assert len(one.samples_s) == own.OPTIMIZER_STEPS
+    (one,) = step_operators.entries([], optimizers.pieces([1000], "adamw"), small, cache_bytes=0, rounds=1, time_s=0)  # type: ignore[arg-type]
+    assert len(one.samples_s) == step_operators.OPTIMIZER_STEPS
     assert optimizers.sample_together([1000], "adamw", CPU, num_steps=2) is not None

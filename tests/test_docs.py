@@ -9,7 +9,7 @@ import pytest
 import refresh
 from refresh import DocumentError
 
-from bench.record import read_folder
+from bench.records.record import read_folder
 
 ROOT = Path(__file__).parents[1]
 BLOCK = "<!-- output of: {command} -->\nold\n<!-- end of output -->"
@@ -52,7 +52,7 @@ def test_a_slow_document_is_written_when_asked_for_and_no_other(monkeypatch: pyt
     monkeypatch.setattr(refresh, "output_of", lambda command: f"# What {command} prints")
     assert refresh.main(["--slow"]) == 0
     written = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.md")}
-    assert written == {"docs/exactness.md": "# What python -m bench.cli.exactness prints\n"}
+    assert written == {"docs/exactness.md": "# What python -m tools.exactness_page prints\n"}
 
 
 @pytest.mark.parametrize(

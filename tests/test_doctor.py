@@ -14,10 +14,10 @@ from fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 from bench.cli import doctor as verb
 from bench.cli.main import main
-from bench.doctor import gpu, machine, processor, software, storage
-from bench.doctor.item import Item
-from bench.meters.cgroup import MemoryLimit
-from bench.meters.memory import HostMemory
+from bench.machine.doctor import gpu, machine, processor, software, storage
+from bench.machine.doctor.item import Item
+from bench.machine.meters.cgroup import MemoryLimit
+from bench.machine.meters.memory import HostMemory
 from reports.table import RENDERERS
 
 ROOT = Path(__file__).parents[1]

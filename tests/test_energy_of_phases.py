@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 from tiny import record
 
-from bench.record import Measurement
-from reports.check_conditions import clocks_verdict
+from bench.records.record import Measurement
+from reports.checks.conditions import clocks_verdict
 from reports.energy import phase_energies
-from reports.views.energy import energy_table
-from reports.views.measured import tables
+from reports.views.records.energy import energy_table
+from reports.views.records.measured import tables
 
 
 def read(task: str, **power: float | None) -> Measurement:

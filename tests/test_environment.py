@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fake_nvml import FakeGpu, FakeNvml, NVMLError
 
-from bench import environment
+from bench.machine import environment
 
 PROJECT = Path(environment.__file__).parents[1]
 

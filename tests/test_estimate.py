@@ -11,12 +11,12 @@ from estimators.architectures.attention_rows import visible_pairs
 from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
-from estimators.conventions import convention, unskippable_flop
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.conventions import convention, unskippable_flop
+from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError, UnknownNameError
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
-from estimators.inference import generation
-from estimators.registry import hardware, hardware_ids, model_entry
+from estimators.facts.registry import hardware, hardware_ids, model_entry
+from estimators.inference.generation import generation
 from estimators.spec import Case, Source, Workload
 
 

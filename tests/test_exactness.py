@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.backend import count
-from bench.cli.exactness import page, table
-from bench.workloads.exactness import row
-from estimators.registry import model_entry, model_ids
+from bench.backend.counting import meta
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Workload
+from tools.exactness_page import page, table
+from tools.exactness_rows import row
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "exactness.md"
 
@@ -51,7 +51,7 @@ def test_a_changed_digit_would_be_found() -> None:
 
 def test_fvcore_counts_convolutions_of_a_model_on_meta() -> None:
     """ResNet-18: its authors' 1.8e9 multiply-adds (He et al. 2016, table 1); torchvision prints 1.814 G of them."""
-    found = count.fvcore_model_count(count.meta_model(model_entry("resnet-18").config), Workload())
+    found = meta.fvcore_model_count(meta.meta_model(model_entry("resnet-18").config), Workload())
     assert found.value is not None
     assert found.value / 2e9 == pytest.approx(1.814, abs=5e-4)
 
@@ -80,7 +80,7 @@ def test_fvcore_rounds_an_einsum_to_four_digits() -> None:
         def forward(self, left: torch.Tensor) -> torch.Tensor:
             return torch.einsum("ij,jk->ik", left, torch.zeros(103, 107, device="meta"))
 
-    counted, unseen = count.fvcore_count(Product(), torch.zeros(101, 103, device="meta"))
+    counted, unseen = meta.fvcore_count(Product(), torch.zeros(101, 103, device="meta"))
     assert (counted, unseen) == (2 * 1_113_000, ())
     product = dataclasses.replace(row("mlp"), model="product", flop=2 * 101 * 103 * 107, fvcore_flop=counted)
     assert table([product]).notes == ["fvcore counts an einsum by the four digits that numpy.einsum_path prints: product."]

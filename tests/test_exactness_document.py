@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry, model_ids
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "exactness.md"

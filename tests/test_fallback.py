@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench.backend import count
-from bench.backend.fallback import count_config
+from bench.backend.counting import meta
+from bench.backend.counting.hf_config import count_config
 from estimators.architectures import FAMILIES
+from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadConfigError, BadValueError, NoOpTableError
-from estimators.hf_config import model_from_config
 from estimators.spec import Workload
 
 XGLM: dict[str, Any] = {"model_type": "xglm", "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 64, "vocab_size": 100}
@@ -39,7 +39,7 @@ def test_the_fallback_agrees_with_the_route_that_known_families_take() -> None:
         "vocab_size": 50,
     }
     said = count_config(config, batch=1, seq_len=8)
-    assert said.network.forward_flop == count.torch_count(count.meta_language_model(config), Workload(seq_len=8)).forward_flop
+    assert said.network.forward_flop == meta.torch_count(meta.meta_language_model(config), Workload(seq_len=8)).forward_flop
 
 
 SMALL_LLAMA: dict[str, Any] = {

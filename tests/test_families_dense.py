@@ -23,11 +23,11 @@ from drawn import (
 )
 from hypothesis import strategies as st
 
-from bench.backend import count
+from bench.backend.counting import meta
 from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
 from estimators.spec import Case, Workload
 
 GPT = {"width": "n_embd", "layers": "n_layer", "heads": "n_head", "kv_heads": ""}
@@ -122,7 +122,7 @@ def test_no_dense_family_is_without_a_test() -> None:
 def test_a_missing_field_takes_the_default_of_transformers_class(model_type: str) -> None:
     config = {"model_type": model_type} | CANNOT_DO_WITHOUT.get(model_type, {})
     estimated = estimate(Case(model=model_from_config(config, model_type), workload=Workload()))
-    assert estimated.params == count.params_of(count.meta_language_model(config))
+    assert estimated.params == meta.params_of(meta.meta_language_model(config))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_null_is_not_a_missing_field(key: str, model_type: str) -> None:
     config = {"model_type": model_type, "hidden_size": 48, "num_attention_heads": 6, "num_hidden_layers": 1, "num_key_value_heads": 3}
     config |= {"pad_token_id": 0, key: None}
     estimated = estimate(Case(model=model_from_config(config, model_type), workload=Workload()))
-    assert estimated.params == count.params_of(count.meta_language_model(config))
+    assert estimated.params == meta.params_of(meta.meta_language_model(config))
 
 
 LOCAL: Config = {"model_type": "gpt_neo", "hidden_size": 8, "num_heads": 1, "num_layers": 1}
@@ -150,7 +150,7 @@ def test_gpt_neo_multiplies_what_its_window_hides_and_a_kernel_may_skip_it() -> 
 
 def test_a_cache_that_is_wrongly_trimmed_is_noticed() -> None:
     """The twin of the random configurations: GPT-Neo as if its cache dropped what has left the window."""
-    model, module = model_from_config(LOCAL, "local"), count.meta_language_model(LOCAL)
+    model, module = model_from_config(LOCAL, "local"), meta.meta_language_model(LOCAL)
     agree(model, module, Workload(phase="decode", context_len=9))
     assert isinstance(model, Decoder)
     block = model.blocks[0]

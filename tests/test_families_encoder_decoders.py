@@ -8,12 +8,12 @@ import pytest
 from other_kinds import WRITING, step
 from torch import nn
 
-from bench.backend import count
-from estimators.conventions import unskippable_flop
+from bench.backend.counting import meta
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.conventions import unskippable_flop
+from estimators.counting.estimate import count_params
 from estimators.errors import BadValueError
-from estimators.estimate import count_params
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.facts.registry import model_entry
 from estimators.spec import Op, Workload
 
 
@@ -69,7 +69,7 @@ def test_only_the_decoders_own_square_is_halved_under_the_causal_convention() ->
 
 
 def test_whispers_sinusoids_are_parameters_that_no_training_changes() -> None:
-    module = count.meta_model(model_entry("whisper-tiny").config)
+    module = meta.meta_model(model_entry("whisper-tiny").config)
     ops = model_from_config(model_entry("whisper-tiny").config, "whisper").ops(Workload())
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
     assert sum(op.count * op.trainable_params for op in ops) == trainable
@@ -95,8 +95,8 @@ def test_a_wrong_op_table_is_noticed() -> None:
         "vocab_size": 50,
     }
     right |= {"encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
-    module: nn.Module = count.meta_model(right)
-    counted = count.torch_count(module, WRITING[0])
+    module: nn.Module = meta.meta_model(right)
+    counted = meta.torch_count(module, WRITING[0])
     said = step(model_from_config(right, "right"), WRITING[0])
     assert (said.params, said.forward_flop, said.backward_flop) == (counted.params, counted.forward_flop, counted.backward_flop)
     for change in ({"decoder_layers": 3}, {"encoder_ffn_dim": 33}, {"tie_word_embeddings": False}, {"architectures": ["BartModel"]}):

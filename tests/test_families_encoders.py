@@ -9,11 +9,12 @@ import torch
 from other_kinds import step
 from refusals import refused
 
-from bench.backend import count, kinds
+from bench.backend import model_classes
+from bench.backend.counting import meta
 from estimators.architectures.encoder import Encoder, SharedBlock
+from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadConfigError, BadValueError
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.facts.registry import model_entry
 from estimators.spec import Workload
 
 
@@ -26,12 +27,12 @@ from estimators.spec import Workload
 )
 def test_full_recomputation_is_what_torch_counts_when_layers_run_forward_again(config: dict[str, Any], inputs: tuple[str, ...]) -> None:
     """Dropout is on, so that torch recomputes each layer to its very end."""
-    module = count.meta_model(config).train()
+    module = meta.meta_model(config).train()
     module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    counter = count.flop_counter()
+    counter = meta.flop_counter()
     with counter:
         outputs = module(**{name: torch.zeros(1, 32, dtype=torch.long, device="meta") for name in inputs})
-        torch.autograd.backward([root.sum() for root in kinds.differentiable(outputs)])
+        torch.autograd.backward([root.sum() for root in model_classes.differentiable(outputs)])
     workload = Workload(phase="train", seq_len=32, recompute="full")
     assert step(model_from_config(config, "checkpointed"), workload).flop["hardware"] == counter.get_total_flops()
 
@@ -62,7 +63,7 @@ def test_alberts_layers_run_twelve_times_and_are_held_once() -> None:
 def test_an_empty_list_of_architectures_names_no_class() -> None:
     model = model_from_config({"model_type": "bert", "architectures": []}, "bert")
     assert isinstance(model, Encoder)
-    assert model.runs == type(count.meta_model({"model_type": "bert", "architectures": []})).__name__ == "BertModel"
+    assert model.runs == type(meta.meta_model({"model_type": "bert", "architectures": []})).__name__ == "BertModel"
 
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
@@ -126,4 +127,4 @@ def test_a_configuration_that_contradicts_itself_is_refused_in_one_line(config: 
 
 def test_a_class_that_transformers_does_not_have_is_refused_in_one_line() -> None:
     with pytest.raises(BadConfigError, match=r"architectures names 'BertForChess', which transformers .* does not have"):
-        count.meta_model({"model_type": "bert", "architectures": ["BertForChess"]})
+        meta.meta_model({"model_type": "bert", "architectures": ["BertForChess"]})

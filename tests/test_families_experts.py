@@ -16,14 +16,14 @@ from drawn import (
 from latent_models import DEEPSEEK_V3
 from refusals import refused
 
-from bench.backend import count
+from bench.backend.counting import meta
 from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
-from estimators.estimate import count_active_params, estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry, model_ids
-from estimators.rules import rules
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_active_params, estimate
+from estimators.counting.rules_of_thumb import rules
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
 
 MODULES = {"experts", "expert_variants", "deepseek"}
@@ -130,7 +130,7 @@ def test_rules_of_thumb_name_the_experts_that_a_token_is_not_routed_to(name: str
 
 def test_one_expert_more_per_token_is_noticed() -> None:
     config = shallow(dict(model_entry("olmoe-1b-7b").config))
-    model, module = model_from_config(config, "olmoe"), count.meta_language_model(config)
+    model, module = model_from_config(config, "olmoe"), meta.meta_language_model(config)
     agree(model, module, STEPS[0])
     assert isinstance(model, Decoder)
     block = model.blocks[0]
@@ -191,6 +191,6 @@ def test_a_field_that_makes_no_sense_is_named_in_one_line(config: Config, match:
 @pytest.mark.parametrize("name", ["mixtral-8x7b", "olmoe-1b-7b", "deepseek-v2-lite"])
 def test_fvcore_agrees_though_it_shares_no_code_with_torchs_counter(name: str) -> None:
     config = shallow(dict(model_entry(name).config), 2)
-    model, module = model_from_config(config, name), count.meta_language_model(config)
+    model, module = model_from_config(config, name), meta.meta_language_model(config)
     for step in (STEPS[1], STEPS[2], STEPS[4]):
-        assert count.fvcore_model_count(module, step).value == estimate(Case(model=model, workload=step)).forward_flop
+        assert meta.fvcore_model_count(module, step).value == estimate(Case(model=model, workload=step)).forward_flop

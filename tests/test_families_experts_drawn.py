@@ -19,12 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from latent_models import latent
 
-from bench.backend import count
+from bench.backend.counting import meta
 from bench.backend.models import language_model
 from estimators.architectures import FAMILIES
-from estimators.estimate import count_params, estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry, model_ids
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_params, estimate
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
 
 MODULES = {"experts", "expert_variants", "deepseek"}
@@ -160,7 +160,7 @@ CANNOT_DO_WITHOUT = {
 @pytest.mark.parametrize("model_type", EXPERTS)
 def test_a_missing_field_takes_the_default_of_transformers_class(model_type: str) -> None:
     config = {"model_type": model_type} | CANNOT_DO_WITHOUT.get(model_type, {})
-    assert count_params(model_from_config(config, model_type).ops(Workload())) == count.params_of(count.meta_language_model(config))
+    assert count_params(model_from_config(config, model_type).ops(Workload())) == meta.params_of(meta.meta_language_model(config))
 
 
 @given(EXPERTS["dbrx"], st.integers(0, 2**31))
@@ -169,7 +169,7 @@ def test_experts_that_meta_cannot_route_cost_what_they_cost_routed_on_a_cpu(fiel
     """DBRX looks for the tokens of each expert; real weights choose unevenly, forward and backward FLOP are the same."""
     config, ids = fields | {"model_type": "dbrx"}, torch.zeros(2, 7, dtype=torch.long)
     torch.manual_seed(seed)
-    module, counter = language_model(config, attn="eager").eval(), count.flop_counter()
+    module, counter = language_model(config, attn="eager").eval(), meta.flop_counter()
     with counter:
         logits = module(input_ids=ids.random_(config["vocab_size"])).logits
     forward = counter.get_total_flops()

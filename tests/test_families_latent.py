@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from latent_models import DEEPSEEK_V3, latent
 
-from bench.backend import count
+from bench.backend.counting import meta
 from estimators.architectures.decoder import Decoder
-from estimators.estimate import count_params, estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_params, estimate
+from estimators.facts.registry import model_entry
 from estimators.spec import Case, Workload
 
 
@@ -71,17 +71,17 @@ def test_layers_that_predict_further_tokens_count_like_transformers_own() -> Non
     from transformers.cache_utils import MtpCache
     from transformers.modeling_layers import MtpModel
 
-    module, model = count.meta_language_model(DEEPSEEK_V3), model_from_config(DEEPSEEK_V3, "small")
+    module, model = meta.meta_language_model(DEEPSEEK_V3), model_from_config(DEEPSEEK_V3, "small")
     assert isinstance(model, Decoder)
     assert model.prediction is not None
     with torch.device("meta"):
         beside = MtpModel(module, 2).eval()
     step = Workload(phase="forward", batch=2, seq_len=6)
     rows = model.prediction.ops(step, model.width, model.vocab)
-    assert count_params(rows) == count.params_of(beside.layers)
+    assert count_params(rows) == meta.params_of(beside.layers)
     hidden, ids = torch.zeros(2, 6, model.width, device="meta"), torch.zeros(2, 6, dtype=torch.long, device="meta")
     positions, cache = torch.arange(6, device="meta")[None], MtpCache(config=module.config.get_mtp_config())
-    with count.flop_counter() as counter:
+    with meta.flop_counter() as counter:
         for i in range(2):
             hidden = beside.forward_layer(i, hidden, positions, cache, input_ids=ids)
             beside._project_to_logits(hidden)

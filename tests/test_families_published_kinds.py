@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 from other_kinds import SMALLEST_OF_IMAGES, WRITING, check, step
 
-from bench.backend import count, kinds
+from bench.backend import model_classes
+from bench.backend.counting import meta
 from estimators.architectures.encoder import Encoder
 from estimators.architectures.encoder_decoder import EncoderDecoder
-from estimators.estimate import count_params
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry, model_ids
-from estimators.rules import TRAINER_RULE, rules
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_params
+from estimators.counting.rules_of_thumb import TRAINER_RULE, rules
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Workload
 
-SHIPPED = [name for name in model_ids() if model_entry(name).config["model_type"] in kinds.KINDS]
+SHIPPED = [name for name in model_ids() if model_entry(name).config["model_type"] in model_classes.KINDS]
 TEXT_MODELS = [name for name in SHIPPED if isinstance(model_from_config(model_entry(name).config, name), Encoder | EncoderDecoder)]
 SMALLEST = (
     *("albert-base-v2", "bert-base-uncased", "deberta-v3-base", "distilbert-base-uncased", "electra-small", "modernbert-base"),
@@ -36,7 +37,7 @@ def shallow(config: dict[str, Any]) -> dict[str, Any]:
 def test_parameters_of_every_shipped_model_are_torchs_and_the_published_ones(name: str) -> None:
     entry = model_entry(name)
     params = count_params(model_from_config(entry.config, name).ops(Workload()))
-    assert params == entry.published_params == count.params_of(count.meta_model(entry.config))
+    assert params == entry.published_params == meta.params_of(meta.meta_model(entry.config))
 
 
 @pytest.mark.parametrize("name", SMALLEST)
@@ -133,8 +134,8 @@ def test_vit_base_by_hand() -> None:
 def test_the_trainers_rule_is_what_transformers_says_of_every_kind_of_model(name: str, workload: Workload) -> None:
     """Trainer.floating_point_ops: 6 times elements of the main input (mel bins of Whisper, too) times parameters outside embeddings."""
     config = dict(model_entry(name).config)
-    module = count.meta_model(config)
-    elements = kinds.step_inputs(module, workload)[module.main_input_name].numel()
+    module = meta.meta_model(config)
+    elements = model_classes.step_inputs(module, workload)[module.main_input_name].numel()
     found = next(rule for rule in rules(model_from_config(config, name), workload) if rule.name == TRAINER_RULE)
     assert found.flop == 6 * elements * module.num_parameters(exclude_embeddings=True)
     assert found.unexplained_flop == 0

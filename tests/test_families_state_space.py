@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from refusals import refused
 from state_space_models import STATE_SPACE
 
-from bench.backend import count
+from bench.backend.counting import meta
 from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
-from estimators.conventions import unskippable_flop
-from estimators.estimate import count_params, estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry, model_ids
-from estimators.rules import rules
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.conventions import unskippable_flop
+from estimators.counting.estimate import count_params, estimate
+from estimators.counting.rules_of_thumb import rules
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
 
 HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] == "state_space"}
@@ -60,7 +60,7 @@ def test_no_state_space_family_is_without_a_test_and_a_published_model() -> None
 @pytest.mark.parametrize("model_type", STATE_SPACE)
 def test_a_missing_field_takes_the_default_of_transformers_class(model_type: str) -> None:
     config = {"model_type": model_type} | ({"mamba_d_ssm": 8192} if model_type == "falcon_h1" else {})
-    assert count_params(model_from_config(config, model_type).ops(Workload())) == count.params_of(count.meta_language_model(config))
+    assert count_params(model_from_config(config, model_type).ops(Workload())) == meta.params_of(meta.meta_language_model(config))
 
 
 STEPS = (
@@ -113,7 +113,7 @@ def test_the_closed_formulas_of_dense_models_are_not_applied_to_hybrids() -> Non
 
 def test_one_state_more_is_noticed() -> None:
     config = shallow(dict(model_entry("mamba-130m").config))
-    model, module = model_from_config(config, "mamba"), count.meta_language_model(config)
+    model, module = model_from_config(config, "mamba"), meta.meta_language_model(config)
     agree(model, module, STEPS[1])
     assert isinstance(model, Decoder)
     block = model.blocks[0]

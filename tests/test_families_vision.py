@@ -9,23 +9,24 @@ import torch
 from other_kinds import IMAGES, SMALLEST_OF_IMAGES, step
 from refusals import refused
 
-from bench.backend import count, kinds
+from bench.backend import model_classes
+from bench.backend.counting import meta
+from estimators.architectures.from_config import model_from_config
 from estimators.architectures.vision import DualEncoder, VisionTransformer
 from estimators.errors import BadValueError
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.facts.registry import model_entry
 from estimators.spec import Workload
 
 
 def test_full_recomputation_of_vit_is_what_torch_counts_when_layers_run_forward_again() -> None:
     """Dropout is on, so that torch recomputes each layer to its very end."""
     config = {"model_type": "vit", "num_hidden_layers": 2, "hidden_dropout_prob": 0.1}
-    module = count.meta_model(config).train()
+    module = meta.meta_model(config).train()
     module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    counter = count.flop_counter()
+    counter = meta.flop_counter()
     with counter:
         outputs = module(pixel_values=torch.zeros(1, 3, 224, 224, device="meta"))
-        torch.autograd.backward([root.sum() for root in kinds.differentiable(outputs)])
+        torch.autograd.backward([root.sum() for root in model_classes.differentiable(outputs)])
     said = step(model_from_config(config, "vit"), Workload(phase="train", recompute="full"))
     assert said.flop["hardware"] == counter.get_total_flops()
 
@@ -115,7 +116,7 @@ def test_a_configuration_that_contradicts_itself_is_refused_in_one_line(config: 
 )
 def test_a_wrong_op_table_is_noticed(config: dict[str, Any], changes: list[dict[str, Any]]) -> None:
     """The twin of all checks above: another patch, a head, a stride elsewhere or a layer more changes the count."""
-    counted = count.torch_count(count.meta_model(config), IMAGES[0])
+    counted = meta.torch_count(meta.meta_model(config), IMAGES[0])
     said = step(model_from_config(config, "right"), IMAGES[0])
     assert (said.params, said.forward_flop, said.backward_flop) == (counted.params, counted.forward_flop, counted.backward_flop)
     for change in changes:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.accuracy.batch import batches, predicted_s
-from bench.accuracy.fit import fit, fits, rows
+from estimators.cost.efficiency import Efficiency, efficiency, efficiency_file
 from estimators.frozen import replace
-from estimators.measured.case import MeasuredStep
-from estimators.step_time.efficiency import Efficiency, efficiency, efficiency_file
-from estimators.step_time.prediction import predict
+from estimators.training.prediction import predict
+from estimators.validation.case import MeasuredStep
+from tools.fit_constants import fit, fits, rows
+from tools.stacked_steps import batches, predicted_s
 
 pytest.importorskip("scipy")
 

@@ -27,12 +27,12 @@ from tuned import (
     shallow,
 )
 
-from bench.backend import count
+from bench.backend.counting import meta
+from estimators.architectures.adapters import with_frozen_layers
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.lora import with_frozen_layers
+from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadValueError
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.facts.registry import model_entry
 from estimators.spec import Workload
 
 FROZEN = [
@@ -57,7 +57,7 @@ def test_frozen_first_layers_count_like_torch(config: Config) -> None:
     base = model_from_config(config, "base")
     assert isinstance(base, Decoder)
     for frozen in range(base.layers + 1 - base.tied):
-        agree(with_frozen_layers(base, frozen), freeze(count.meta_language_model(config), base, frozen), TRAIN)
+        agree(with_frozen_layers(base, frozen), freeze(meta.meta_language_model(config), base, frozen), TRAIN)
 
 
 @pytest.mark.parametrize("name", FAMILY_MODELS.values())
@@ -66,14 +66,14 @@ def test_a_published_model_of_every_family_with_its_first_layer_frozen_counts_li
     config = shallow(model_entry(name).config)
     base = model_from_config(config, name)
     assert isinstance(base, Decoder)
-    agree(with_frozen_layers(base, 1), freeze(count.meta_language_model(config), base, 1), TRAIN)
+    agree(with_frozen_layers(base, 1), freeze(meta.meta_language_model(config), base, 1), TRAIN)
 
 
 def test_a_layer_of_the_wrong_order_is_noticed() -> None:
     """GPT-OSS alternates windows and full attention: a stack of the same layers in another order has another first layer."""
     base = model_from_config(GPT_OSS, "base")
     assert isinstance(base, Decoder)
-    module = freeze(count.meta_language_model(GPT_OSS), base, 2)
+    module = freeze(meta.meta_language_model(GPT_OSS), base, 2)
     long = Workload(phase="train", batch=1, seq_len=30)
     agree(with_frozen_layers(base, 2), module, long)
     assert base.order == (0, 1, 0, 1)

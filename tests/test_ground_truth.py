@@ -7,12 +7,12 @@ import pytest
 import torch
 from scripted_clock import ScriptedClock
 
-from bench import stats
 from bench.backend.device import choose
-from bench.meters.clock import HostClock
-from bench.record import Measurement
-from bench.timing import sample
-from reports.crosscheck import crosscheck, failed
+from bench.records.record import Measurement
+from bench.sampling.clock import HostClock
+from bench.sampling.timing_loop import sample
+from bench.statistics import robust
+from reports.checks.crosscheck import crosscheck, failed
 
 SLEEP_S = 0.02
 
@@ -57,4 +57,4 @@ def test_a_training_that_does_not_train_fails_and_one_that_does_passes(measured:
     busy = measured("llama", "train", learning_rate=1e-2, **sizes)
     assert "parameters changed" in {check.metric for check in failed(crosscheck(idle))}
     assert "parameters changed" not in {check.metric for check in failed(crosscheck(busy))}
-    assert stats.median(busy.phases[-1].samples_s) > 0
+    assert robust.median(busy.phases[-1].samples_s) > 0

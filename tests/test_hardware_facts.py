@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from estimators import data, registry
-from estimators.entries import CLOCK_BASES, HARDWARE_COLUMNS, PEAK_DTYPES, hardware_from
 from estimators.errors import BadValueError
-from estimators.registry import hardware, hardware_ids
+from estimators.facts import data, registry
+from estimators.facts.entries import CLOCK_BASES, HARDWARE_COLUMNS, PEAK_DTYPES, hardware_from
+from estimators.facts.registry import hardware, hardware_ids
 from estimators.spec import Hardware
 from estimators.units import DTYPE_BYTES, GIBI
 

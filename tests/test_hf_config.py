@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from estimators.architectures.from_config import MAX_CONFIG_BYTES, model_from_config, read_config
 from estimators.errors import BadConfigError
-from estimators.hf_config import MAX_CONFIG_BYTES, model_from_config, read_config
 
 LLAMA: dict[str, Any] = {"model_type": "llama", "hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2, "vocab_size": 100}
 
@@ -90,7 +90,7 @@ def test_a_folder_is_read_through_its_config_json(tmp_path: Path) -> None:
 
 
 def test_huge_but_legal_sizes_stay_exact_integers() -> None:
-    from estimators.estimate import count_params
+    from estimators.counting.estimate import count_params
     from estimators.spec import Workload
 
     huge = model_from_config(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.meters import cgroup, memory
+from bench.machine.meters import cgroup, memory
 
 
 def write(folder: Path, **files: str) -> None:

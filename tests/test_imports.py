@@ -14,21 +14,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("estimators", "bench", "reports")
 HEAVY = {"torch", "transformers", "accelerate", "fvcore"}
-MEASURED_BY = ("bench.backend", "bench.callbacks", "bench.workloads")
+MEASURED_BY = ("bench.backend", "bench.callbacks", "bench.workloads", "bench.calibration", "bench.runs.observer_overhead")
 """The only rooms where HEAVY packages may be named, at any level."""
 
-VECTORISED = ("estimators.step_time.lanes", "estimators.plan")
+VECTORISED = ("estimators.cost.array_math", "estimators.training.layouts")
 """Where thousands of layouts are priced at once, with numpy."""
 
-READ_BY_REPORTS = (
-    "bench.record",
-    "bench.stats",
-    "bench.bootstrap",
-    "bench.comparable",
-    "bench.comparison",
-    "bench.noise",
-    "bench.calibration",
-)
+READ_BY_REPORTS = ("bench.records", "bench.statistics")
 """What reports may know of measurement: the records, and the statistics and verdicts that are computed when some are read."""
 
 
@@ -85,17 +77,17 @@ def test_no_module_imports_against_the_flow(name: str, path: Path) -> None:
         ("estimators.units", "from bench import record"),
         ("estimators.units", "from reports.table import Table"),
         ("estimators.units", "def f():\n    import numpy as np"),
-        ("estimators.data", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas"),
+        ("estimators.facts.data", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas"),
         ("reports.table", "import torch.nn"),
         ("reports.table", "from bench import measure"),
-        ("reports.views.ops", "from bench.cli.main import main"),
-        ("reports.views.ops", "def f():\n    from transformers import PhiConfig"),
-        ("bench.measure", "class A:\n    def f(self):\n        import torch"),
+        ("reports.views.counting.ops", "from bench.cli.main import main"),
+        ("reports.views.counting.ops", "def f():\n    from transformers import PhiConfig"),
+        ("bench.runs.measure", "class A:\n    def f(self):\n        import torch"),
         ("bench.cli.estimate", "from accelerate import Accelerator"),
-        ("bench.meters.nvml", "import fvcore"),
-        ("bench.measure", "from reports.crosscheck import crosscheck"),
+        ("bench.machine.meters.nvml", "import fvcore"),
+        ("bench.runs.measure", "from reports.checks.crosscheck import crosscheck"),
         ("bench.workloads.language", "from reports import table"),
-        ("bench.callbacks.keep", "from reports.crosscheck import crosscheck"),
+        ("bench.callbacks.to_record", "from reports.checks.crosscheck import crosscheck"),
     ],
 )
 def test_a_module_against_the_flow_would_be_found(name: str, source: str) -> None:
@@ -106,11 +98,11 @@ def test_a_module_against_the_flow_would_be_found(name: str, source: str) -> Non
     ("name", "source"),
     [
         ("estimators.units", "import math\nfrom estimators.errors import BadValueError"),
-        ("reports.table", "import pandas\nfrom bench.record import Measurement\nfrom estimators import units"),
-        ("bench.backend.count", "import torch, fvcore\nfrom transformers import PhiConfig"),
+        ("reports.table", "import pandas\nfrom bench.records.record import Measurement\nfrom estimators import units"),
+        ("bench.backend.counting.meta", "import torch, fvcore\nfrom transformers import PhiConfig"),
         ("bench.workloads.language.task", "def f():\n    import torch"),
         ("bench.callbacks.trainer", "from transformers import TrainerCallback"),
-        ("bench.cli.report", "from reports.journey import tables\nfrom bench.measure import measure"),
+        ("bench.cli.report", "from reports.summary import tables\nfrom bench.runs.measure import measure"),
     ],
 )
 def test_a_module_with_the_flow_is_let_through(name: str, source: str) -> None:

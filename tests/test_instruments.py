@@ -13,11 +13,11 @@ import psutil
 import pytest
 from fake_nvml import FakeGpu, FakeNvml
 
-from bench.meters import family, rapl
-from bench.meters.instruments import Instruments
-from bench.meters.power import PowerMeter
-from bench.meters.rapl import CpuEnergyMeter
-from bench.meters.readings import Readings
+from bench.machine.meters import family, rapl
+from bench.machine.meters.instruments import Instruments
+from bench.machine.meters.power import PowerMeter
+from bench.machine.meters.rapl import CpuEnergyMeter
+from bench.machine.meters.readings import Readings
 from estimators.errors import UnavailableError
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from tiny import record
 
-from bench import suites
 from bench.cli.main import main
-from bench.draft import Draft, write
-from bench.record import Measurement, read_folder
-from bench.suites import Run, Suite, estimate_only
+from bench.records.draft import Draft, write
+from bench.records.record import Measurement, read_folder
+from bench.runs import suites
+from bench.runs.suites import Run, Suite, estimate_only
 from estimators.errors import BadRecordError
-from reports.journey import details, num_failed, tables
+from reports.summary import details, num_failed, tables
 from reports.table import RENDERERS
 
 TASKS = ("generate", "decode", "prefill", "train")

@@ -12,7 +12,7 @@ from checkpoints import CPU, RUN, save_checkpoint, save_tokenizer
 from tiny import asked
 
 from bench.cli.main import main
-from bench.record import Measurement, read_folder
+from bench.records.record import Measurement, read_folder
 from bench.workloads.language import inputs, loading
 from estimators.errors import BadConfigError, BadValueError
 

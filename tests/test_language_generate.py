@@ -14,16 +14,16 @@ from tiny import CONFIGS, asked
 
 from bench.backend.device import choose
 from bench.backend.models import random_language_model
-from bench.draft import Draft
-from bench.prediction import predict
-from bench.record import Measurement
-from bench.request import Request
+from bench.records.draft import Draft
+from bench.records.record import Measurement
+from bench.records.request import Request
+from bench.records.run_estimate import predict
 from bench.workloads.language import generate
 from bench.workloads.language.generate import ARTICLE_SAMPLING, generate_kwargs, planned_shapes
 from bench.workloads.sizes import ARTICLE_PROMPT_TOKENS, resolve
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
-from reports.crosscheck import crosscheck, failed
+from estimators.architectures.from_config import model_from_config
+from estimators.facts.registry import model_entry
+from reports.checks.crosscheck import crosscheck, failed
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]

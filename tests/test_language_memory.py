@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from bench.backend.device import Device, choose
 from bench.backend.faster_dtype import FasterDtype
 from bench.cli.main import main
-from bench.prediction import at_depth, memory_needed, predict
-from bench.request import Request
+from bench.records.request import Request
+from bench.records.run_estimate import at_depth, memory_needed, predict
 from bench.workloads.language import dtypes, fit, task
 from bench.workloads.preparation import RUNTIME_BYTES, demanded_bytes
 from bench.workloads.sizes import resolve
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config
 from estimators.errors import DoesNotFitError
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.facts.registry import model_entry
 from estimators.units import GIBI, format_bytes
 
 FLAG = re.compile(r"--[a-z-]+ [a-z0-9]+")

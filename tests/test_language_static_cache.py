@@ -18,12 +18,12 @@ from bench.backend import kv_cache
 from bench.backend.device import choose
 from bench.backend.models import random_language_model
 from bench.cli.main import main
-from bench.record import Measurement
-from bench.request import Request
-from bench.suites import SUITES
+from bench.records.record import Measurement
+from bench.records.request import Request
+from bench.runs.suites import SUITES
 from bench.workloads.language import steps
 from estimators.errors import UnavailableError
-from reports.crosscheck import crosscheck, failed
+from reports.checks.crosscheck import crosscheck, failed
 
 Run = Callable[..., Measurement]
 

@@ -14,14 +14,14 @@ from torch import nn
 from bench.backend.device import Device, choose
 from bench.backend.faster_dtype import FasterDtype
 from bench.backend.models import random_language_model
-from bench.record import Measurement
+from bench.records.record import Measurement
 from bench.workloads.language import dtypes, steps, train
 from bench.workloads.sizes import resolve
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadValueError, DoesNotFitError
-from estimators.hf_config import model_from_config
 from estimators.units import GIBI, MEBI
-from reports.crosscheck import crosscheck, failed
+from reports.checks.crosscheck import crosscheck, failed
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]

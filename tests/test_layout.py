@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from estimators.cost.layout import Layout, parse_layout, with_devices
 from estimators.errors import BadValueError
-from estimators.step_time.layout import Layout, parse_layout, with_devices
 
 
 def test_what_is_left_of_the_devices_is_data_parallel() -> None:

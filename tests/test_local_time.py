@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from estimators.local_time import HOST_MODES, Host, Local, Piece, predict
-from estimators.shape_grid import Grid, along
+from estimators.profile.interpolation import Grid, along
+from estimators.profile.operator_times import HOST_MODES, Host, Local, Piece, predict
 
 LINES = (1, 16, 256)
 RATE_FLOP_PER_S, LAUNCH_S = 1e11, 0.0

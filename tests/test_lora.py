@@ -36,12 +36,12 @@ from tuned import (
     shallow,
 )
 
-from bench.backend import count
-from estimators.architectures.lora import with_adapters
+from bench.backend.counting import meta
+from estimators.architectures.adapters import with_adapters
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.facts.registry import model_entry
 from estimators.spec import Case, Model, Workload
 
 ADAPTED = [
@@ -71,7 +71,7 @@ ADAPTED = [
 )
 def test_adapters_count_like_torch_with_hand_made_adapters(config: Config, names: tuple[str, ...]) -> None:
     model = with_adapters(model_from_config(config, "base"), RANK, names)
-    module = adapt(count.meta_language_model(config), names)
+    module = adapt(meta.meta_language_model(config), names)
     for workload in STEPS:
         agree(model, module, workload)
 
@@ -92,7 +92,7 @@ class Products(TorchDispatchMode):
 @pytest.mark.parametrize("names", [("q_proj", "v_proj"), ("k_proj",), ("o_proj", "up_proj")])
 def test_every_single_product_of_forward_and_backward_is_in_the_op_table(names: tuple[str, ...]) -> None:
     """Not only the sums: torch runs as many products of each size as there are rows, weight gradients and input gradients."""
-    module = adapt(count.meta_language_model(LLAMA), names)
+    module = adapt(meta.meta_language_model(LLAMA), names)
     forward, backward = Products(), Products()
     with forward:
         logits = module(input_ids=torch.zeros(2, 6, dtype=torch.long, device="meta"), use_cache=True).logits
@@ -107,7 +107,7 @@ def test_every_single_product_of_forward_and_backward_is_in_the_op_table(names: 
 def test_adapters_on_every_linear_layer_of_every_family_count_like_torch(name: str) -> None:
     """What "all-linear" means: every linear layer but routers, the scalar gate of a shared expert and step-size projections."""
     config = shallow(model_entry(name).config)
-    module = count.meta_language_model(config)
+    module = meta.meta_language_model(config)
     left_out = {"router", "wg", "layer", "shared_expert_gate", "dt_proj"}
     inside = layers_of(module, 2).named_modules()
     names = {name.rpartition(".")[2] for name, part in inside if isinstance(part, nn.Linear | Conv1D)} - left_out
@@ -164,7 +164,7 @@ def test_a_training_step_reads_frozen_weights_twice_and_writes_none() -> None:
 
 def test_a_frozen_weight_that_is_counted_as_trained_is_noticed() -> None:
     model = with_adapters(model_from_config(LLAMA, "base"), RANK, ("q_proj", "v_proj"))
-    module = adapt(count.meta_language_model(LLAMA), ("q_proj",))
+    module = adapt(meta.meta_language_model(LLAMA), ("q_proj",))
     with pytest.raises(AssertionError):
         agree(model, module, TRAIN)
 

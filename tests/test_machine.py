@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from ideal import model
 
-from estimators.registry import hardware, hardware_ids
-from estimators.step_time.collectives import bandwidth
-from estimators.step_time.efficiency import efficiency
-from estimators.step_time.interval import has_measured_steps
-from estimators.step_time.layout import Layout
-from estimators.step_time.machine import OwnRates, ceilings, machine_of, network_of
-from estimators.step_time.prediction import predict
+from estimators.cost.collectives import bandwidth
+from estimators.cost.efficiency import efficiency
+from estimators.cost.layout import Layout
+from estimators.cost.machine import OwnRates, ceilings, machine_of, network_of
+from estimators.facts.registry import hardware, hardware_ids
+from estimators.training.interval import has_measured_steps
+from estimators.training.prediction import predict
 
 H100 = hardware("h100-sxm5-80gb")
 

@@ -20,16 +20,16 @@ from tiny import asked, write_config
 
 from bench.backend.models import random_language_model
 from bench.cli.main import main
-from bench.measure import measure
-from bench.meters.instruments import Instruments
-from bench.meters.power import PowerMeter
-from bench.record import Measurement, read_folder
-from bench.request import Request
+from bench.machine.meters.instruments import Instruments
+from bench.machine.meters.power import PowerMeter
+from bench.records.record import Measurement, read_folder
+from bench.records.request import Request
+from bench.runs.measure import measure
 from bench.workloads import preparation
 from bench.workloads.language import generate, loading, steps, task, train
 from estimators.errors import BadValueError, DoesNotFitError
-from estimators.registry import model_entry
-from reports.crosscheck import crosscheck
+from estimators.facts.registry import model_entry
+from reports.checks.crosscheck import crosscheck
 
 pytestmark = pytest.mark.usefixtures("quick")
 ROOT = Path(__file__).parents[1]
@@ -134,7 +134,7 @@ def test_ctrl_c_before_anything_was_timed_leaves_a_record_that_reports(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    from bench import environment
+    from bench.machine import environment
 
     monkeypatch.setattr(environment if where == "collect" else task, where, interrupt)
     out = tmp_path / "runs"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from estimators.cost.efficiency import efficiency_file
 from estimators.errors import BadValueError
 from estimators.frozen import replace
-from estimators.measured.case import MeasuredStep, measured_step
-from estimators.measured.groups import group_of
-from estimators.measured.score import Scored, quantile, score, scored
-from estimators.measured.table import MEMORY_COLUMNS, SINGLE_NODE_COLUMNS, LeftOutError, Record, read_table, shipped
-from estimators.step_time.efficiency import efficiency_file
+from estimators.validation.case import MeasuredStep, measured_step
+from estimators.validation.groups import group_of
+from estimators.validation.score import Scored, quantile, score, scored
+from estimators.validation.table import MEMORY_COLUMNS, SINGLE_NODE_COLUMNS, LeftOutError, Record, read_table, shipped
 
 
 @pytest.fixture(scope="module")

@@ -10,25 +10,25 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from estimators.architectures.from_config import model_from_config
+from estimators.cost.layout import Layout
+from estimators.cost.machine import machine_of
+from estimators.cost.software import stacks
 from estimators.errors import BadValueError, UnknownNameError
+from estimators.facts.registry import hardware, model_entry
 from estimators.frozen import replace
-from estimators.hf_config import model_from_config
-from estimators.measured.case import MeasuredStep, measured_step
-from estimators.measured.memory_score import memory_score
-from estimators.measured.model import gpt, llama, shipped_model
-from estimators.measured.table import read_table, shipped
 from estimators.memory.device import PARTS, device_memory, memory_of
-from estimators.memory.fitting import _as_legal, advice, fits
-from estimators.memory.holding import Holding, holding_of
+from estimators.memory.fit import _as_legal, advice, fits
 from estimators.memory.kernels import BY_STACK, EAGER, TRANSFORMER_ENGINE
+from estimators.memory.layer_memory import Holding, holding_of
 from estimators.memory.optimizers import optimizer_bytes
-from estimators.registry import hardware, model_entry
 from estimators.spec import Model
-from estimators.step_time.layout import Layout
-from estimators.step_time.machine import machine_of
-from estimators.step_time.software import stacks
-from estimators.step_time.work import work_of
+from estimators.training.sequence_cost import work_of
 from estimators.units import GIBI
+from estimators.validation.case import MeasuredStep, measured_step
+from estimators.validation.memory_score import memory_score
+from estimators.validation.model import gpt, llama, shipped_model
+from estimators.validation.table import read_table, shipped
 
 
 @functools.cache

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from estimators.architectures.feed_forward import Experts
+from estimators.architectures.from_config import model_from_config
 from estimators.architectures.latent_attention import LatentAttention
-from estimators.estimate import estimate
+from estimators.cost.layout import Layout
+from estimators.counting.estimate import estimate
+from estimators.facts.registry import model_entry
 from estimators.frozen import replace
-from estimators.hf_config import model_from_config
-from estimators.measured.model import gpt, llama
+from estimators.memory.activations import part_kept
 from estimators.memory.device import device_memory
-from estimators.memory.holding import Holding, holding_of
-from estimators.memory.kept import part_kept
 from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, TRANSFORMER_ENGINE, Kernels
-from estimators.memory.single import LOGITS, kept_by_torch
-from estimators.registry import model_entry
+from estimators.memory.layer_memory import Holding, holding_of
+from estimators.memory.single_device import LOGITS, kept_by_torch
 from estimators.spec import Case, Workload
-from estimators.step_time.layout import Layout
+from estimators.validation.model import gpt, llama
 
 S, H, A, L, V = 2048, 6144, 64, 48, 51200
 """Korthikanti et al. 2022 (arXiv 2205.05198), table 3: the 22B model; micro-batch 4, tensor parallel 8."""
@@ -233,6 +233,6 @@ def test_products_in_eight_bits_keep_activations_in_sixteen() -> None:
 
 
 def test_what_is_no_decoder_is_left_to_the_op_table() -> None:
-    from estimators.measured.model import shipped_model
+    from estimators.validation.model import shipped_model
 
     assert kept_by_torch(shipped_model("resnet-50"), Workload(phase="train")) is None

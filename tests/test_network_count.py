@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.backend.network import count
+from bench.backend.counting.module import count
 from estimators.errors import BadValueError
 
 

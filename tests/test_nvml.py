@@ -4,7 +4,7 @@ import pynvml
 import pytest
 from fake_nvml import FakeGpu, FakeNvml, NVMLError
 
-from bench.meters import nvml
+from bench.machine.meters import nvml
 from estimators.errors import UnavailableError
 
 

@@ -9,16 +9,17 @@ import torch
 from published_digits import half_a_unit_or_a_cut_digit
 from torch import nn
 
-from bench.backend import count, kinds
+from bench.backend import model_classes
+from bench.backend.counting import meta
 from bench.workloads.article.networks import build
 from estimators.architectures.decoder import Decoder
-from estimators.estimate import count_params, estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry, model_ids
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_params, estimate
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Estimate, Model, Workload
 
 DENSE_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] == "dense_network"]
-OTHER_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] in kinds.KINDS]
+OTHER_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] in model_classes.KINDS]
 LANGUAGE_MODELS = [name for name in model_ids() if name not in {*DENSE_MODELS, *OTHER_MODELS}]
 
 WORKLOADS = {
@@ -30,7 +31,7 @@ WORKLOADS = {
 
 
 def on_meta(name: str) -> nn.Module:
-    return count.meta_language_model(model_entry(name).config)
+    return meta.meta_language_model(model_entry(name).config)
 
 
 def model(name: str) -> Model:
@@ -43,7 +44,7 @@ def step(name: str, workload: Workload) -> Estimate:
 
 
 def assert_equal(name: str, module: nn.Module, workload: Workload) -> None:
-    expected, counted = step(name, workload), count.torch_count(module, workload)
+    expected, counted = step(name, workload), meta.torch_count(module, workload)
     assert expected.params == counted.params
     assert expected.forward_flop == counted.forward_flop
     if workload.phase == "train":
@@ -58,7 +59,7 @@ def test_every_shipped_language_model_has_torchs_parameters_and_forward_flop(nam
 @pytest.mark.parametrize("name", OTHER_MODELS)
 def test_every_other_shipped_model_has_torchs_parameters_and_forward_flop(name: str) -> None:
     longest = getattr(model(name), "max_positions", 1)
-    assert_equal(name, count.meta_model(model_entry(name).config), Workload(phase="forward", batch=2, seq_len=min(24, longest)))
+    assert_equal(name, meta.meta_model(model_entry(name).config), Workload(phase="forward", batch=2, seq_len=min(24, longest)))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt-3-small", "phi-1"])
@@ -81,7 +82,7 @@ def test_dense_networks_count_like_torch(name: str) -> None:
     config = model_entry(name).config
     with torch.device("meta"):
         module = build(config)
-    counted = count.module_count(module, lambda: torch.zeros(6, config["widths"][0], device="meta"), train=True)
+    counted = meta.module_count(module, lambda: torch.zeros(6, config["widths"][0], device="meta"), train=True)
     expected = step(name, Workload(phase="train", batch=6))
     assert (expected.params, expected.forward_flop, expected.backward_flop) == (counted.params, counted.forward_flop, counted.backward_flop)
 
@@ -93,7 +94,7 @@ SLOW_TO_TRACE = [pytest.param(name, marks=pytest.mark.slow) for name in ("llama-
 def test_fvcore_agrees_with_the_op_table_though_it_shares_no_code_with_torchs_counter(name: str) -> None:
     module = on_meta(name)
     for phase in ("forward", "prefill", "decode"):
-        by_fvcore = count.fvcore_model_count(module, WORKLOADS[phase])
+        by_fvcore = meta.fvcore_model_count(module, WORKLOADS[phase])
         assert by_fvcore.value == step(name, WORKLOADS[phase]).forward_flop
 
 
@@ -101,7 +102,7 @@ def test_full_recomputation_is_what_torch_counts_when_a_layer_runs_forward_again
     """GPT-2's layers end in a dropout, so torch's checkpoint recomputes them to their very end."""
     config = model_entry("gpt2").config
     with torch.device("meta"):
-        module = count.language_model(config, attn="eager").train()
+        module = meta.language_model(config, attn="eager").train()
     module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     workload = Workload(phase="train", seq_len=64, recompute="full")
     counter = torch.utils.flop_counter.FlopCounterMode(display=False)
@@ -114,17 +115,17 @@ def test_full_recomputation_is_what_torch_counts_when_a_layer_runs_forward_again
 def test_a_sliding_window_skips_what_transformers_cache_no_longer_holds() -> None:
     config = {**model_entry("mistral-7b").config, "num_hidden_layers": 2, "sliding_window": 32}
     windowed = model_from_config(config, "windowed")
-    module = count.meta_language_model(config)
+    module = meta.meta_language_model(config)
     for context in (10, 31, 32, 33, 200):
         workload = Workload(phase="decode", batch=2, context_len=context)
-        assert estimate(Case(model=windowed, workload=workload)).forward_flop == count.torch_count(module, workload).forward_flop
+        assert estimate(Case(model=windowed, workload=workload)).forward_flop == meta.torch_count(module, workload).forward_flop
 
 
 def test_a_wrong_op_table_is_noticed() -> None:
     """The twin: one head more or one layer less changes the count."""
     right = model("phi-2")
     assert isinstance(right, Decoder)
-    counted = count.torch_count(on_meta("phi-2"), WORKLOADS["forward"])
+    counted = meta.torch_count(on_meta("phi-2"), WORKLOADS["forward"])
     fewer = dataclasses.replace(right, blocks=(dataclasses.replace(right.blocks[0], count=31),))
     for wrong in (fewer, dataclasses.replace(right, tied=True), dataclasses.replace(right, width=2561)):
         estimated = estimate(Case(model=wrong, workload=WORKLOADS["forward"]))

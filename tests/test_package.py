@@ -39,8 +39,8 @@ def files(root: Path) -> set[str]:
 def test_the_wheel_holds_every_file_of_the_packages_and_no_tests(installed: Path) -> None:
     shipped = {name for name in files(installed) if ".dist-info/" not in name}
     assert shipped == {f"{package}/{name}" for package in PACKAGES for name in files(ROOT / package)}
-    assert "estimators/data/hardware.csv" in shipped
-    assert "estimators/data/models/phi-2.json" in shipped
+    assert "estimators/facts/data/hardware.csv" in shipped
+    assert "estimators/facts/data/models/phi-2.json" in shipped
 
 
 @pytest.mark.parametrize(

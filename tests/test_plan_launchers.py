@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planned import job
 
+from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, UnavailableError
-from estimators.plan.emit import LAUNCHERS, emit, from_file, from_text
-from estimators.plan.global_batch import Batch
-from estimators.plan.launchers.setup import Setup, stage_sizes
-from estimators.plan.planned import plan
-from estimators.plan.search import Restriction
-from estimators.step_time.layout import Layout
+from estimators.training.layouts.emit import LAUNCHERS, emit, from_file, from_text
+from estimators.training.layouts.global_batch import Batch
+from estimators.training.layouts.launchers.setup import Setup, stage_sizes
+from estimators.training.layouts.planned import plan
+from estimators.training.layouts.search import Restriction
 
 SETUP = Setup(seq_len=8192, layers=126, dtype="bf16", devices_per_node=8)
 

@@ -10,12 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from planned import job
 
+from estimators.cost.compute import pass_s
+from estimators.cost.layout import Layout, with_devices
 from estimators.frozen import replace
-from estimators.plan.job import Job
-from estimators.plan.search import Search, search
-from estimators.step_time.compute import pass_s
-from estimators.step_time.layout import Layout, with_devices
-from estimators.step_time.ledger import step_time
+from estimators.training.layouts.job import Job
+from estimators.training.layouts.search import Search, search
+from estimators.training.step import step_time
 
 JOBS = {
     "gpt-3": (job("gpt-3"), 1024, 1536),

@@ -7,15 +7,15 @@ import itertools
 import pytest
 from planned import job
 
+from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, RequestError
-from estimators.plan.global_batch import Batch
-from estimators.plan.planned import plan
-from estimators.plan.scaling import WORTH_DOUBLING, scaling_curve
-from estimators.plan.sizing import BESIROGLU, HOFFMANN, compute_optimal
-from estimators.plan.what_if import what_if
-from estimators.plan.why import differences, reason
-from estimators.step_time.layout import Layout
-from estimators.step_time.ledger import PARTS
+from estimators.training.layouts.global_batch import Batch
+from estimators.training.layouts.planned import plan
+from estimators.training.layouts.scaling import WORTH_DOUBLING, scaling_curve
+from estimators.training.layouts.sizing import BESIROGLU, HOFFMANN, compute_optimal
+from estimators.training.layouts.what_if import what_if
+from estimators.training.layouts.why import differences, reason
+from estimators.training.step import PARTS
 
 LLAMA = job("llama-2-7b", seq_len=4096)
 LAYOUT = Layout(dp=64, zero=2, micro_batch=2, global_batch=512)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from planned import job
 
-from estimators.architectures.lora import with_adapters
+from estimators.architectures.adapters import with_adapters
+from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, DoesNotFitError, RequestError
 from estimators.frozen import replace
-from estimators.plan.candidates import candidates
-from estimators.plan.deadline import Limits, bound_s, check_deadline, device_counts, plan_within
-from estimators.plan.global_batch import Batch
-from estimators.plan.job import Job
-from estimators.plan.planned import plan
-from estimators.plan.rules import check_layout, smallest_num_devices
-from estimators.plan.search import search
-from estimators.step_time.layout import Layout
+from estimators.training.layouts.candidates import candidates
+from estimators.training.layouts.deadline import Limits, bound_s, check_deadline, device_counts, plan_within
+from estimators.training.layouts.feasibility import check_layout, smallest_num_devices
+from estimators.training.layouts.global_batch import Batch
+from estimators.training.layouts.job import Job
+from estimators.training.layouts.planned import plan
+from estimators.training.layouts.search import search
 from estimators.units import DAY_S
 
 GPT3 = job("gpt-3")

@@ -7,15 +7,15 @@ import itertools
 import pytest
 from planned import job
 
+from estimators.cost.divisibility import divisors, legal_tp
+from estimators.cost.layout import Layout, parse_layout
 from estimators.errors import BadValueError
 from estimators.frozen import replace
-from estimators.plan.candidates import candidates
-from estimators.plan.global_batch import Batch
-from estimators.plan.planned import option, plan
-from estimators.plan.rules import check_layout
-from estimators.plan.search import Restriction, search
-from estimators.step_time.layout import Layout, parse_layout
-from estimators.step_time.legal import divisors, legal_tp
+from estimators.training.layouts.candidates import candidates
+from estimators.training.layouts.feasibility import check_layout
+from estimators.training.layouts.global_batch import Batch
+from estimators.training.layouts.planned import option, plan
+from estimators.training.layouts.search import Restriction, search
 
 GPT3 = job("gpt-3")
 PAPER = ("tp=8,pp=8,micro_batch=1", "tp=8,pp=16,micro_batch=1,recompute=full", "tp=8,pp=8,vp=12,micro_batch=1,sp=1")

@@ -7,9 +7,9 @@ import pytest
 from fake_nvml import FakeGpu, FakeNvml, NVMLError
 from metered import codes, metered
 
-from bench.meters.gpu_window import FIGURES
-from bench.meters.power import PowerMeter
-from bench.meters.readings import Readings, no_readings
+from bench.machine.meters.gpu_window import FIGURES
+from bench.machine.meters.power import PowerMeter
+from bench.machine.meters.readings import Readings, no_readings
 
 
 def test_a_figure_is_there_or_has_a_reason() -> None:

@@ -6,8 +6,8 @@ import os
 from fake_nvml import FakeGpu, FakeNvml
 from metered import NEVER_S, codes
 
-from bench.meters.gpu_window import MEMORY
-from bench.meters.power import PowerMeter
+from bench.machine.meters.gpu_window import MEMORY
+from bench.machine.meters.power import PowerMeter
 
 
 def test_named_windows_have_their_own_energy() -> None:

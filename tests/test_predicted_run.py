@@ -10,28 +10,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from estimators import data
-from estimators.batch import ROUNDING, UsualBatch, usual_batch, usual_batches, whole_batch
+from estimators.architectures.from_config import model_from_config
+from estimators.cost.divisibility import check_cuts
+from estimators.cost.efficiency import efficiency
+from estimators.cost.layout import Layout
+from estimators.cost.machine import Machine, machine_of
+from estimators.cost.software import software, stack
 from estimators.errors import BadValueError, DoesNotFitError
-from estimators.hf_config import model_from_config
+from estimators.facts import data
+from estimators.facts.goodput import WHOLE_RUN_COLUMNS, allowance, whole_run_from
+from estimators.facts.registry import hardware, model_entry
 from estimators.memory.device import device_memory
-from estimators.memory.holding import Holding, holding_of
 from estimators.memory.kernels import BY_STACK
-from estimators.plan.default_layout import default_layout
-from estimators.plan.global_batch import Batch
-from estimators.plan.job import Job
-from estimators.plan.planned import plan
-from estimators.predicted_run import Setup, _batch_source, not_covered, predicted_run
-from estimators.registry import hardware, model_entry
+from estimators.memory.layer_memory import Holding, holding_of
 from estimators.spec import Model
-from estimators.step_time.efficiency import efficiency
-from estimators.step_time.layout import Layout
-from estimators.step_time.ledger import step_time
-from estimators.step_time.legal import check_cuts
-from estimators.step_time.machine import Machine, machine_of
-from estimators.step_time.software import software, stack
-from estimators.step_time.work import Work, work_of
-from estimators.whole_run import WHOLE_RUN_COLUMNS, allowance, whole_run_from
+from estimators.training.layouts.default_layout import default_layout
+from estimators.training.layouts.global_batch import Batch
+from estimators.training.layouts.job import Job
+from estimators.training.layouts.planned import plan
+from estimators.training.layouts.usual_batch import ROUNDING, UsualBatch, usual_batch, usual_batches, whole_batch
+from estimators.training.run import Setup, _batch_source, not_covered, predicted_run
+from estimators.training.sequence_cost import Work, work_of
+from estimators.training.step import step_time
 
 A100 = hardware("a100-sxm4-80gb")
 

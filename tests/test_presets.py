@@ -14,16 +14,16 @@ import pytest
 import torch
 from tiny import asked, record, write_config
 
-from bench import presets, repeats
-from bench.backend import observer
 from bench.backend.device import choose
+from bench.backend.gradients import gradient_norm
 from bench.cli.main import main
-from bench.draft import Draft
-from bench.record import Measurement, read_folder
-from bench.workloads.gradients import gradient_norm
+from bench.records.draft import Draft
+from bench.records.record import Measurement, read_folder
+from bench.runs import observer_overhead, repeats
+from bench.sampling import presets
 from bench.workloads.preparation import add_observer_cost
 from estimators.errors import UnavailableError
-from reports.views.repeats import middle, repeats_table
+from reports.views.records.repeats import middle, repeats_table
 
 ROOT = Path(__file__).parents[1]
 Run = Callable[..., Measurement]
@@ -182,7 +182,7 @@ def test_the_cost_of_the_instruments_is_measured_by_turns_and_recorded(tmp_path:
     assert cost["step_s"] == 0.01
     assert len(cost["wall_ratios"]) == len(cost["processor_ratios"]) == 1
     assert all(ratio > 0 for ratio in cost["wall_ratios"] + cost["processor_ratios"])
-    assert observer.observer_cost(choose("cpu"), 1) is cost  # once per process
+    assert observer_overhead.observer_cost(choose("cpu"), 1) is cost  # once per process
 
 
 def test_a_preset_without_rounds_leaves_the_cost_out_and_says_so(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_preset_without_rounds_leaves_the_cost_out_and_says_so(tmp_path: Path)
     ids=["5 %", "0.5 %", "one round says otherwise", "one round alone says nothing"],
 )
 def test_costly_instruments_are_reported_only_beyond_the_rounds_scatter(ratios: list[float], costly: bool) -> None:
-    assert (observer.finding({"step_s": 0.01, "wall_ratios": ratios}) is not None) is costly
+    assert (observer_overhead.finding({"step_s": 0.01, "wall_ratios": ratios}) is not None) is costly
 
 
 # --- the gradient ---

@@ -7,8 +7,8 @@ import sys
 import pytest
 from scripted_clock import ScriptedClock
 
-from bench.progress import line, sampling
-from bench.timing import sample
+from bench.sampling.progress import line, sampling
+from bench.sampling.timing_loop import sample
 from bench.workloads.article.progress import Progress
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from estimators import data, published, registry
 from estimators.errors import BadValueError
-from estimators.prices import PROVIDER_KINDS
-from estimators.published import PublishedRun, median, summarize, utilization
-from estimators.registry import hardware
+from estimators.facts import data, published_runs, registry
+from estimators.facts.prices import PROVIDER_KINDS
+from estimators.facts.published_runs import PublishedRun, median, summarize, utilization
+from estimators.facts.registry import hardware
 from estimators.spec import Source
 from estimators.units import HOUR_S
 
@@ -130,6 +130,6 @@ def test_every_published_run_has_a_share_and_a_source() -> None:
 
 
 def test_a_bad_cell_in_published_runs_is_refused() -> None:
-    cells = dict.fromkeys(published.RUN_COLUMNS, "1") | {"dtype": "fp8", "confidence": "high"}
+    cells = dict.fromkeys(published_runs.RUN_COLUMNS, "1") | {"dtype": "fp8", "confidence": "high"}
     with pytest.raises(BadValueError, match=r"published_runs.csv, line 3: dtype is 'fp8'; expected one of: bf16, fp16"):
-        published.run_from(data.Row(data.file("published_runs.csv"), 3, cells))
+        published_runs.run_from(data.Row(data.file("published_runs.csv"), 3, cells))

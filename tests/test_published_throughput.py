@@ -22,25 +22,18 @@ from tool_models import (
     without_biases,
 )
 
-from estimators import data
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_params
+from estimators.counting.flop_by_tool import count, training_flop_per_token
+from estimators.counting.translate import observe
 from estimators.errors import BadValueError
-from estimators.estimate import count_params
-from estimators.hf_config import model_from_config
-from estimators.published_throughput import (
-    ROW_COLUMNS,
-    PublishedThroughput,
-    Residual,
-    read_throughput,
-    residuals,
-    throughput_from,
-)
-from estimators.registry import hardware
+from estimators.facts import data
+from estimators.facts.published_throughput import ROW_COLUMNS, PublishedThroughput, Residual, read_throughput, residuals, throughput_from
+from estimators.facts.registry import hardware
+from estimators.facts.tool_conventions import tool
 from estimators.spec import Workload
-from estimators.tool_conventions import tool
-from estimators.tool_flop import count, training_flop_per_token
-from estimators.translate import observe
-from reports.residuals import tables
 from reports.table import render
+from tools.residuals_page import tables
 
 ROOT = Path(__file__).parents[1]
 SOUND = [row for row in read_throughput() if not row.fault]
@@ -218,9 +211,9 @@ def block(command: str) -> str:
 
 
 def test_the_residuals_on_the_page_are_those_of_today() -> None:
-    assert block("python -m reports.residuals") == f"\n{render(tables(), 'md')}\n\n"
+    assert block("python -m tools.residuals_page") == f"\n{render(tables(), 'md')}\n\n"
 
 
 def test_the_page_would_be_stale_with_one_row_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reports.residuals.read_throughput", lambda: read_throughput()[1:])
-    assert block("python -m reports.residuals") != f"\n{render(tables(), 'md')}\n\n"
+    monkeypatch.setattr("tools.residuals_page.read_throughput", lambda: read_throughput()[1:])
+    assert block("python -m tools.residuals_page") != f"\n{render(tables(), 'md')}\n\n"

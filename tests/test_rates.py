@@ -11,8 +11,8 @@ from changed_records import (
 )
 from tiny import record
 
-from estimators.registry import hardware
-from reports.crosscheck import crosscheck
+from estimators.facts.registry import hardware
+from reports.checks.crosscheck import crosscheck
 from reports.rates import all_rates, rates, works
 
 
@@ -43,8 +43,8 @@ def test_a_device_without_a_peak_for_the_dtype_has_neither_mfu_nor_bound() -> No
     assert made.estimate["peak_flop_per_s"] == v100.peak("fp32")
     from tiny import SIZES, asked
 
-    from bench.prediction import predict
-    from estimators.hf_config import model_from_config
+    from bench.records.run_estimate import predict
+    from estimators.architectures.from_config import model_from_config
 
     request = asked("gpt2", "train", dtype="bf16", **SIZES["train"])
     said = predict(model_from_config(request.config, "x"), request, v100)

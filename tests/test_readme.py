@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main, verb_parser
-from estimators.formulas import six_nd
-from estimators.registry import hardware
+from estimators.counting.formulas import six_nd
+from estimators.facts.registry import hardware
 from estimators.units import DAY_S
 
 ROOT = Path(__file__).parents[1]

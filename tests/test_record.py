@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from bench import draft as writing
-from bench import record
-from bench.draft import Draft
-from bench.record import Ceiling, Count, Finding, Phase
+from bench.records import draft as writing
+from bench.records import record
+from bench.records.draft import Draft
+from bench.records.record import Ceiling, Count, Finding, Phase
 from estimators.errors import BadRecordError, UnavailableError
 
 PROJECT = Path(record.__file__).parents[1]

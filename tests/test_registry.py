@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from estimators import data, registry
 from estimators.errors import BadValueError, UnknownNameError
+from estimators.facts import data, registry
 from estimators.units import GIBI
 
 ARTICLE = ("linreg-1d", "linreg-7d", "linreg-28d", "linreg-56d", "sigmoid-10", "sigmoid-100", "mlp", "spam", "tiny-gpt")
@@ -93,7 +93,7 @@ def test_a_lookup_imports_nothing_heavy() -> None:
     program = (
         "import sys; from estimators import registry as r; r.model_entry('gpt-3'); r.hardware('a100-sxm4-80gb'); "
         "print(*(m for m in ('torch', 'transformers', 'pandas', 'numpy', 'statistics', 'fractions', 'difflib', 'importlib.resources', "
-        "'estimators.published') if m in sys.modules))"
+        "'estimators.facts.published_runs') if m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == ""
 

@@ -12,9 +12,9 @@ from test_estimate import decoders
 from estimators.architectures.block import RMS_NORM
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
-from estimators.rules import rules
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.rules_of_thumb import rules
+from estimators.facts.registry import model_entry
 from estimators.spec import Workload
 
 GPT3 = model_from_config(model_entry("gpt-3").config, "gpt-3")
@@ -77,7 +77,7 @@ def test_nanogpts_notebook_to_the_flop() -> None:
     feed_forward = FeedForward(width=4 * 768)
     bare_block = dataclasses.replace(block, parts=(("attention", attention), ("mlp", feed_forward)), norm=RMS_NORM)
     bare = dataclasses.replace(gpt2, blocks=(bare_block,), final_norm=RMS_NORM)
-    from estimators.estimate import count_params, estimate
+    from estimators.counting.estimate import count_params, estimate
     from estimators.spec import Case
 
     assert count_params(bare.ops(Workload())) == 124_337_664

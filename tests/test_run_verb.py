@@ -14,11 +14,11 @@ import torch
 from tiny import config, write_config
 from tiny import record as tiny_record
 
-from bench import draft
 from bench.cli import run as verb
 from bench.cli.main import main
-from bench.draft import write
-from bench.record import read_folder
+from bench.records import draft
+from bench.records.draft import write
+from bench.records.record import read_folder
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--seq-len", "8", "--steps", "2"]
@@ -236,7 +236,7 @@ class TestAnswer:
         self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         asked = []
-        from bench import measure
+        from bench.runs import measure
 
         def stop(request: Any, **_: object) -> None:
             asked.append((request.model, request.task))

@@ -11,14 +11,14 @@ import pytest
 from scripted_clock import ScriptedClock
 from selftest_records import selftest_record
 
-from bench import selftest
 from bench.backend import device as devices
 from bench.backend.kernel import matmul_kernel
 from bench.cli.main import main
-from bench.draft import write
-from bench.record import Measurement, read_folder
-from reports.crosscheck import crosscheck, failed
-from reports.views.selftest import tables
+from bench.records.draft import write
+from bench.records.record import Measurement, read_folder
+from bench.runs import selftest
+from reports.checks.crosscheck import crosscheck, failed
+from reports.views.records.selftest import tables
 
 SMALL = selftest.Amount(rounds=4, samples_per_round=5, pairs=20, sleeps=3)
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from tiny import CONFIGS, asked, config
 
-from bench.backend import count
-from bench.prediction import at_depth, with_layers, workload_of
-from bench.record import Measurement
+from bench.backend.counting import meta
+from bench.records.record import Measurement
+from bench.records.run_estimate import at_depth, with_layers, workload_of
 from bench.workloads.language.slices import depths, extrapolate
 from bench.workloads.sizes import resolve
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
 from estimators.spec import Case, Workload
-from reports.crosscheck import crosscheck, failed
+from reports.checks.crosscheck import crosscheck, failed
 from reports.rates import headline_s
-from reports.views.measured import tables
+from reports.views.records.measured import tables
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]
@@ -76,7 +76,7 @@ def test_the_estimate_is_linear_in_depth_and_so_is_torchs_count(family: str, pha
         assert (four - two) % 2 == 0
         assert seven == two + 5 * per_layer
         assert forty == two + 38 * per_layer
-    counted = count.torch_count(count.meta_language_model(with_layers(config(family), 7)), workload)
+    counted = meta.torch_count(meta.meta_language_model(with_layers(config(family), 7)), workload)
     assert (counted.params, counted.forward_flop) == (by_depth[7].params, by_depth[7].forward_flop)
 
 

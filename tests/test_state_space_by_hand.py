@@ -6,11 +6,11 @@ from drawn import (
     by_name,
 )
 
+from estimators.architectures.from_config import model_from_config
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.state_space import Mamba
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.counting.estimate import estimate
+from estimators.facts.registry import model_entry
 from estimators.spec import Case, Workload
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from ideal import IDEAL, MACHINE, classic, ideal_step, parts_of
 
+from estimators.cost.collectives import all_reduce_s, all_to_all_s, bandwidth, gather_s, together
+from estimators.cost.layout import Layout
 from estimators.frozen import replace
-from estimators.step_time.collectives import all_reduce_s, all_to_all_s, bandwidth, gather_s, together
-from estimators.step_time.layout import Layout
 
 
 def test_tensor_parallelism_sends_what_the_paper_says() -> None:

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from ideal import IDEAL, MACHINE, classic, fused, ideal_step, model, parts_of
 
+from estimators.cost.compute import matmul_s
+from estimators.cost.efficiency import efficiency, efficiency_file
+from estimators.cost.layout import Layout
+from estimators.cost.software import stacks
 from estimators.errors import BadValueError
+from estimators.facts.registry import hardware, model_ids
 from estimators.frozen import replace
-from estimators.measured.model import gpt
-from estimators.registry import hardware, model_ids
 from estimators.spec import Workload
-from estimators.step_time.compute import matmul_s
-from estimators.step_time.efficiency import efficiency, efficiency_file
-from estimators.step_time.layout import Layout
-from estimators.step_time.ledger import OPTIMIZER_BYTES, PARTS, step_time
-from estimators.step_time.prediction import predict
-from estimators.step_time.software import stacks
-from estimators.step_time.work import work_of
+from estimators.training.prediction import predict
+from estimators.training.sequence_cost import work_of
+from estimators.training.step import OPTIMIZER_BYTES, PARTS, step_time
+from estimators.validation.model import gpt
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt-3", "llama-3-70b", "mixtral-8x7b", "deepseek-v3", "phi-2", "gemma-2-9b", "qwen3-30b-a3b"])
@@ -176,7 +176,7 @@ def test_every_operation_starts_once_forward_and_one_and_a_half_times_backward(l
 
 def test_quantised_weights_are_unpacked_in_every_pass() -> None:
     """Frozen weights of the layers, 12.5 bytes each, forward and backward; what is trained is not unpacked."""
-    from estimators.architectures.lora import with_adapters
+    from estimators.architectures.adapters import with_adapters
 
     machine, tuned = replace(MACHINE, memory_bytes_per_s=1e12), with_adapters(model("llama-2-7b"), 8)
     found = step_time(work_of(tuned, 2048), Layout(), machine, fused(dequantise_bytes=12.5), IDEAL).parts["dequantise"]

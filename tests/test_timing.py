@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from scripted_clock import ScriptedClock
 
-from bench.draft import Draft
-from bench.meters import clock as clock_module
-from bench.meters.clock import HostClock
-from bench.timing import Samples, has_settled, sample
+from bench.records.draft import Draft
+from bench.sampling import clock as clock_module
+from bench.sampling.clock import HostClock
+from bench.sampling.timing_loop import Samples, has_settled, sample
 
 
 def run(script: Iterable[float | type[BaseException]], *, resolution_s: float = 1e-9, **options: Any) -> tuple[Samples, ScriptedClock]:

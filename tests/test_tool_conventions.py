@@ -10,19 +10,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tool_models import DEEPSEEK_V3, GEMMA_7B, QWEN3_30B, gpt, registered, without_biases
 
-from estimators import data, formulas
-from estimators.architectures.lora import with_adapters
-from estimators.conventions import step_flop
+from estimators.architectures.adapters import with_adapters
+from estimators.architectures.from_config import model_from_config
+from estimators.counting import formulas
+from estimators.counting.conventions import step_flop
+from estimators.counting.estimate import count_params
+from estimators.counting.flop_by_tool import (
+    ATTENTION,
+    HEAD,
+    ONE_HOT,
+    PREDICTION,
+    RECOMPUTED,
+    ROUTER,
+    SOFTMAX,
+    count,
+    training_flop_per_token,
+)
 from estimators.errors import BadValueError, UnknownNameError
-from estimators.estimate import count_params
-from estimators.hf_config import model_from_config
-from estimators.registry import hardware, model_entry
+from estimators.facts import data
+from estimators.facts.registry import hardware, model_entry
+from estimators.facts.tool_conventions import PEAK_COLUMNS, TOOL_COLUMNS, peak_of, tool, tool_from, tools
 from estimators.spec import Workload
-from estimators.tool_conventions import PEAK_COLUMNS, TOOL_COLUMNS, peak_of, tool, tool_from, tools
-from estimators.tool_flop import ATTENTION, HEAD, ONE_HOT, PREDICTION, RECOMPUTED, ROUTER, SOFTMAX, count, training_flop_per_token
-from estimators.training import training_flop
+from estimators.training.at_utilization import training_flop
 from reports.table import render
-from reports.views.all_conventions import all_conventions_table
+from reports.views.counting.all_conventions import all_conventions_table
 
 A100, H100 = hardware("a100-sxm4-80gb"), hardware("h100-sxm5-80gb")
 

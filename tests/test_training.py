@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadValueError, PhysicsError
-from estimators.hf_config import model_from_config
-from estimators.registry import hardware, model_entry
+from estimators.facts.registry import hardware, model_entry
 from estimators.spec import Model
-from estimators.training import devices_for_deadline, implied_utilization, tokens_for_budget, training_flop, training_run
+from estimators.training.at_utilization import devices_for_deadline, implied_utilization, tokens_for_budget, training_flop, training_run
 from estimators.units import DAY_S
 
 A100 = hardware("a100-sxm4-80gb")

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tool_models import DEEPSEEK_V3, gpt, registered
 
-from estimators.architectures.lora import with_adapters
+from estimators.architectures.adapters import with_adapters
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.translate import least, read, translate
 from estimators.errors import BadValueError
-from estimators.hf_config import model_from_config
-from estimators.registry import hardware
-from estimators.tool_conventions import tool, tools
-from estimators.translate import least, read, translate
+from estimators.facts.registry import hardware
+from estimators.facts.tool_conventions import tool, tools
 
 H100 = hardware("h100-sxm5-80gb")
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimators.prices import Price
-from estimators.registry import hardware, prices
+from estimators.facts.prices import Price
+from estimators.facts.registry import hardware, prices
 from estimators.spec import Source
 from reports.table import RENDERERS, Column, Table, render
 from reports.text import text
-from reports.views.claim import peers
-from reports.views.study import price_range
+from reports.views.training.claim import peers
+from reports.views.training.study import price_range
 
 MEMORY = Table(
     title="Memory of a model",

@@ -9,11 +9,11 @@ import torch
 from drawn import agree
 from transformers import AutoModelForImageTextToText
 
-from bench.backend import count
+from bench.backend.counting import meta
 from bench.backend.models import hf_config
 from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
-from estimators.hf_config import model_from_config
+from estimators.architectures.from_config import model_from_config
 from estimators.spec import Workload
 
 Config = dict[str, Any]
@@ -61,7 +61,7 @@ def test_the_language_part_of_a_vision_language_model_counts_like_torch(model_ty
         agree(model, module, workload, params)
     assert isinstance(model, Decoder)
     assert model.left_out.startswith("the vision encoder")
-    assert params < count.params_of(module)
+    assert params < meta.params_of(module)
 
 
 def test_nothing_is_left_out_of_a_model_of_text() -> None:

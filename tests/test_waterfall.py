@@ -10,9 +10,9 @@ import pytest
 import tiny
 from test_calibration import whole
 
-from bench.record import Measurement, Phase
-from reports.views.here import check_tables, predicted_tables
-from reports.views.waterfall import sentence, waterfall_table, waterfall_tables
+from bench.records.record import Measurement, Phase
+from reports.views.records.calibration import check_tables, predicted_tables
+from reports.views.records.waterfall import sentence, waterfall_table, waterfall_tables
 from reports.waterfall import UNEXPLAINED, waterfall
 
 
@@ -127,7 +127,7 @@ def test_the_table_ends_at_the_measured_step_and_names_what_was_extrapolated() -
 def test_a_run_with_a_calibration_holds_its_waterfall_and_one_without_does_not(
     measured: Callable[..., Measurement], tmp_path: Path, quick: None
 ) -> None:
-    from bench.measure import measure
+    from bench.runs.measure import measure
 
     foreseen: list[float] = []
     made = measure(

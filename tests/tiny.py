@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.prediction import predict
-from bench.record import Ceiling, Count, Measurement, Phase
-from bench.request import Request
-from estimators.hf_config import model_from_config
+from bench.records.record import Ceiling, Count, Measurement, Phase
+from bench.records.request import Request
+from bench.records.run_estimate import predict
+from estimators.architectures.from_config import model_from_config
 
 _SHARED = {"vocab_size": 128, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
 

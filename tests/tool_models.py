@@ -8,8 +8,8 @@ from estimators.architectures.attention import Attention
 from estimators.architectures.block import Block, Norm
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry
+from estimators.architectures.from_config import model_from_config
+from estimators.facts.registry import model_entry
 from estimators.spec import Model, Source
 
 

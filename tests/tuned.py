@@ -9,13 +9,13 @@ from latent_models import DEEPSEEK_V3
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from bench.backend import count
+from bench.backend.counting import meta
+from estimators.architectures.adapters import FineTuned
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.lora import FineTuned
-from estimators.estimate import estimate
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry, model_ids
-from estimators.rules import rules
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
+from estimators.counting.rules_of_thumb import rules
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Op, Source, Workload
 
 Config = dict[str, Any]
@@ -68,7 +68,7 @@ def freeze(module: nn.Module, base: Decoder, frozen: int) -> nn.Module:
 
 
 def agree(model: FineTuned, module: nn.Module, workload: Workload) -> None:
-    expected, counted = estimate(Case(model=model, workload=workload)), count.torch_count(module, workload)
+    expected, counted = estimate(Case(model=model, workload=workload)), meta.torch_count(module, workload)
     assert expected.params == counted.params
     assert expected.trainable_params == sum(p.numel() for p in module.parameters() if p.requires_grad)
     assert expected.forward_flop == counted.forward_flop

@@ -12,7 +12,7 @@ from selftest_records import IDLE, TRAINED, selftest_record
 from tiny import record
 from twins_of_work import Twins
 
-from bench.record import Finding, Phase
+from bench.records.record import Finding, Phase
 
 TWINS: Twins = {
     "less memory was held than the weights need": (

@@ -19,7 +19,7 @@ from changed_records import (
 )
 from tiny import record
 
-from bench.record import Measurement
+from bench.records.record import Measurement
 
 Twins = dict[str, tuple[Callable[[], Measurement], Callable[[], Measurement], list[str]]]
 

@@ -9,10 +9,10 @@ import torch
 from tiny import CEILINGS, config
 from torch import nn
 
-from bench import record
 from bench.backend.models import random_language_model
 from bench.callbacks import watch
-from bench.record import Measurement
+from bench.records import record
+from bench.records.record import Measurement
 
 CPU = torch.device("cpu")
 Batch = dict[str, torch.Tensor]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from bench import stats
 from bench.backend.device import Device, dtype
 from bench.backend.random_data import drawn
-from bench.record import Ceiling
+from bench.records.record import Ceiling
+from bench.statistics import robust
 from estimators.errors import UnavailableError
 from estimators.units import GIBI, KIBI, MEBI
 
@@ -41,7 +41,7 @@ class _Trial:
 
     @property
     def rate(self) -> float:
-        return self.work / stats.median(self.samples_s)
+        return self.work / robust.median(self.samples_s)
 
 
 def matmul_ceiling(device: Device, dtype_name: str, max_time_s: float = 3.0) -> Ceiling:

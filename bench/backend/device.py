@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from bench.backend.event_clock import EventClock
-from bench.environment import cpu_model
-from bench.meters import memory
-from bench.meters.clock import Clock, HostClock, nothing
-from bench.meters.readings import Readings
+from bench.machine.environment import cpu_model
+from bench.machine.meters import memory
+from bench.machine.meters.readings import Readings
+from bench.sampling.clock import Clock, HostClock, nothing
 from estimators.errors import BadValueError, UnavailableError
 from estimators.spec import Hardware
 
@@ -98,7 +98,7 @@ class Device:
         """The registry's entry for it; None for a CPU and for a device that the registry does not know."""
         if self.kind != "cuda":
             return None
-        from estimators import registry
+        from estimators.facts import registry
 
         return registry.hardware_for_device(self.name, self.memory_total_bytes)
 

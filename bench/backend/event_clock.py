@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from bench.meters.clock import empty_reading_s
+from bench.sampling.clock import empty_reading_s
 from estimators.units import KILO
 
 

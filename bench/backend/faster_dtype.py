@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from bench import stats
 from bench.backend.device import dtype
 from bench.backend.random_data import drawn
-from bench.meters.clock import HostClock, Step
+from bench.sampling.clock import HostClock, Step
+from bench.statistics import robust
 from estimators.units import MEBI
 
 CANDIDATES = ("fp32", "bf16")
@@ -54,7 +54,7 @@ def faster_dtype_cpu(m: int, n: int, k: int, *, max_time_s: float = 2.0, rounds:
                 break
             for name, step in steps.items():
                 samples_s[name].append(clock.time(step))
-    winner = min(steps, key=lambda name: stats.median(samples_s[name]))
+    winner = min(steps, key=lambda name: robust.median(samples_s[name]))
     return FasterDtype(winner=winner, samples_s={name: tuple(s) for name, s in samples_s.items()}, shape=f"x[{m}, {k}] · W[{n}, {k}]ᵀ")
 
 

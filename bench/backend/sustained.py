@@ -10,8 +10,8 @@ import torch
 from bench.backend.ceilings import working_set_bytes
 from bench.backend.device import Device, dtype
 from bench.backend.random_data import drawn
-from bench.record import Ceiling
-from bench.stats import median
+from bench.records.record import Ceiling
+from bench.statistics.robust import median
 from estimators.units import MEBI
 
 SIDE = {"cpu": 2048, "cuda": 8192, "mps": 4096}

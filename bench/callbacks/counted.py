@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.backend import network
+from bench.backend.counting import module
 from bench.callbacks.modules import bare, config_of, is_sharded
-from bench.record import Count
-from bench.request import Request
+from bench.records.record import Count
+from bench.records.request import Request
 from estimators.spec import Hardware
 
 TEXT_INPUTS = frozenset(
@@ -35,7 +35,7 @@ class CountedWork:
 
     def __init__(self, model: nn.Module, inputs: Inputs | None) -> None:
         self._model, self._inputs = model, inputs
-        self._by_length: dict[int, network.NetworkCount | None] = {}
+        self._by_length: dict[int, module.NetworkCount | None] = {}
         self._rows: dict[int, int] = {}
         self.reason = ""
 
@@ -52,7 +52,7 @@ class CountedWork:
         try:
             given = self._inputs(batch) if self._inputs else _forward_inputs(bare(self._model), batch)
             with torch.random.fork_rng(devices=[]):
-                self._by_length[length] = network.count(_on_meta(bare(self._model)), _meta_tensors(given), fvcore=False)
+                self._by_length[length] = module.count(_on_meta(bare(self._model)), _meta_tensors(given), fvcore=False)
             self._rows[length] = _rows(given)
         except Exception as error:  # somebody's network and batch may fail in any way, and their training must not be lost to it
             self.reason = f"not counted: {(str(error).splitlines() or [type(error).__name__])[0][:200]}"

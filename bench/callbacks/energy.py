@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.meters.gpu_window import FIGURES, SHORTEST_WINDOW_S
-from bench.meters.power import PowerMeter
-from bench.meters.readings import Readings
-from bench.record import Finding
+from bench.machine.meters.gpu_window import FIGURES, SHORTEST_WINDOW_S
+from bench.machine.meters.power import PowerMeter
+from bench.machine.meters.readings import Readings
+from bench.records.record import Finding
 
 INTERVAL_S = 1.0
 """Between two looks: a training lasts for hours, and its looks are kept."""

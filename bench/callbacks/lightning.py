@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.callbacks.counted import Inputs
 from bench.callbacks.watcher import Watch
-from bench.record import Ceiling
+from bench.records.record import Ceiling
 from estimators.errors import UnavailableError
 
 _DTYPES = {"bf16-mixed": "bf16", "16-mixed": "fp16", "bf16-true": "bf16", "16-true": "fp16", "64-true": "fp64"}

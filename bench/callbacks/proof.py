@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.record import Finding
+from bench.records.record import Finding
 from estimators.errors import BadValueError
 
 WATCHED_ELEMENTS = 4096

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-from bench import stats
 from bench.callbacks.steps import Step
-from bench.workloads.article import ranks
+from bench.machine import ranks
+from bench.statistics import robust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +121,8 @@ def rows(reports: Sequence[RankReport], skip: int) -> list[dict[str, Any]]:
                 "uuid": report.uuid,
                 "num_steps": len(report.steps),
                 "num_items": sum(step.num_items for step in report.steps),
-                "median_step_s": stats.median([step.period_s for step in steady]) if steady else None,
-                "median_data_wait_s": stats.median([step.exposed_wait_s for step in steady]) if steady else None,
+                "median_step_s": robust.median([step.period_s for step in steady]) if steady else None,
+                "median_data_wait_s": robust.median([step.exposed_wait_s for step in steady]) if steady else None,
                 "peak_bytes": dict(report.peak_bytes),
             }
         )

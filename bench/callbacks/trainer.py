@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from bench.callbacks.forward_hook import ForwardHook
 from bench.callbacks.modules import bare
 from bench.callbacks.watcher import Watch
-from bench.record import Ceiling
+from bench.records.record import Ceiling
 
 
 class SixndCallback(TrainerCallback):
@@ -23,7 +23,7 @@ class SixndCallback(TrainerCallback):
     A step is one of the optimizer, whatever the gradient accumulation, from the batches in hand to its end. Data wait is
     the time between two steps without logging, evaluation and saving. Tokens are those that forward was given; the loss is
     the one that it returned, before the Trainer hides what is no number. Every log gains tokens_per_s,
-    data_wait_fraction, mfu_fraction and the like (bench.callbacks.live.NAMES), on several ranks those of the main one.
+    data_wait_fraction, mfu_fraction and the like (bench.callbacks.rates.NAMES), on several ranks those of the main one.
     Reporters that the Trainer calls before this callback do not see them; `attach` puts it first.
 
     A training that an error or Ctrl-C breaks off has no last event: its partial record is written when the process ends

@@ -14,13 +14,13 @@ from torch import nn
 
 from bench.backend import device as devices
 from bench.callbacks.batches import Size, size_of, told_size
+from bench.callbacks.console import Lines
+from bench.callbacks.context import Setting
 from bench.callbacks.counted import Inputs
-from bench.callbacks.lines import Lines
 from bench.callbacks.proof import scalar_loss
-from bench.callbacks.seen import Seen
-from bench.callbacks.setting import Setting
-from bench.callbacks.writing import Writing
-from bench.record import Ceiling, Measurement
+from bench.callbacks.rank_state import Seen
+from bench.callbacks.writer import Writing
+from bench.records.record import Ceiling, Measurement
 from estimators.errors import BadValueError
 
 
@@ -194,7 +194,7 @@ class Watch:
             self.end(last=True)
 
     def figures(self) -> dict[str, float]:
-        """Rates of this rank since the last call, for somebody's logs; empty before a step has ended. See bench.callbacks.live.NAMES."""
+        """Rates of this rank since the last call, for somebody's logs; empty before a step has ended. See bench.callbacks.rates.NAMES."""
         begun_s = time.perf_counter()
         found = self._lines.figures()
         self._seen.observer_s += time.perf_counter() - begun_s

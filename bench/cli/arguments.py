@@ -11,7 +11,7 @@ from estimators.errors import BadValueError, UnknownNameError
 from estimators.units import DTYPE_BYTES, MAX_COUNT, parse_count, parse_duration, parse_float
 
 if TYPE_CHECKING:
-    from estimators.registry import ModelEntry
+    from estimators.facts.registry import ModelEntry
     from estimators.spec import Hardware, Model
     from reports.table import Table
 
@@ -83,13 +83,13 @@ def load_model(args: argparse.Namespace) -> tuple[Model, ModelEntry | None]:
         BadValueError: a --source-len that it does not take.
         BadConfigError: the configuration describes no countable model.
     """
-    from estimators.hf_config import model_from_config
+    from estimators.architectures.from_config import model_from_config
 
     if args.config is not None:
-        from estimators.hf_config import read_config
+        from estimators.architectures.from_config import read_config
 
         return _with_source(model_from_config(read_config(args.config), args.config), args), None
-    from estimators.registry import model_entry
+    from estimators.facts.registry import model_entry
 
     entry = model_entry(args.model)
     if entry.alias_note:
@@ -137,7 +137,7 @@ def add_sequence(parser: argparse._ActionsContainer) -> None:
 
 def load_hardware(name: str) -> Hardware:
     """One device of the registry. Raises UnknownNameError."""
-    from estimators.registry import hardware
+    from estimators.facts.registry import hardware
 
     return hardware(name)
 

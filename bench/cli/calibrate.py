@@ -49,11 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, or with --check take the calibration that there is, predict and measure."""
-    from bench import calibration_file
     from bench.backend import device as devices
+    from bench.calibration import calibrate
     from bench.cli.run import _say
-    from bench.workloads.here import calibrating
-    from reports.views import here
+    from bench.records import calibration_file
+    from reports.views.records import calibration
 
     if args.check and args.processes:
         raise BadValueError("--check predicts from the calibration that there is; leave --processes out, or calibrate first")
@@ -61,21 +61,21 @@ def run(args: argparse.Namespace) -> int:
     path = args.out or calibration_file.path_for(device.describe())
     found = calibration_file.read(path) if args.check and path.exists() else None
     if found is None:
-        found = calibrating.calibrate(device, quick=args.quick, say=_say, processes=args.processes)
+        found = calibrate.calibrate(device, quick=args.quick, say=_say, processes=args.processes)
         calibration_file.write(found, path)
     if args.model:
-        found = calibrating.with_model(found, args.model, device, say=_say)
+        found = calibrate.with_model(found, args.model, device, say=_say)
         calibration_file.write(found, path)
     if not args.check:
-        output.emit(here.calibration_tables(found), args)
+        output.emit(calibration.calibration_tables(found), args)
         _say(f"calibration: {path}")
         return 0
-    from bench.workloads.here.checking import cases, check
+    from bench.calibration.check import cases, check
 
     args.records.mkdir(parents=True, exist_ok=True)
     chosen = [case for case in cases(str(device.torch_device), args.quick) if (args.only or "") in case.name]
     checked = list(check(chosen, device, found, out=args.records, say=_say))
-    rows = [here.Row(name=one.name, foreseen=one.foreseen, record=one.record, reason=one.reason) for one in checked]
-    output.emit(here.check_tables(rows, MARK_FRACTION), args)
-    error = here.median_error(rows)
+    rows = [calibration.Row(name=one.name, foreseen=one.foreseen, record=one.record, reason=one.reason) for one in checked]
+    output.emit(calibration.check_tables(rows, MARK_FRACTION), args)
+    error = calibration.median_error(rows)
     return 0 if error is not None and error <= MARK_FRACTION else 1

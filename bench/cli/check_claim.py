@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 
 from bench.cli import arguments, output
-from estimators.claim import check_claim
-from estimators.estimate import count_params
+from estimators.cost.layout import MAX_DEVICES
+from estimators.counting.estimate import count_params
 from estimators.spec import Workload
-from estimators.step_time.layout import MAX_DEVICES
-from estimators.training import training_flop
-from reports.views.claim_check import claim_tables
-from reports.views.study import Study
+from estimators.training.at_utilization import training_flop
+from estimators.training.claim import check_claim
+from reports.views.training.claim_check import claim_tables
+from reports.views.training.study import Study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

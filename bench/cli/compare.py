@@ -23,9 +23,9 @@ from estimators.errors import BadRecordError, BadValueError
 from estimators.units import parse_float
 
 if TYPE_CHECKING:
-    from bench.comparison import Scale
-    from bench.noise import NoiseFloor
-    from bench.record import Measurement, Phase
+    from bench.records.record import Measurement, Phase
+    from bench.statistics.comparison import Scale
+    from bench.statistics.noise_floor import NoiseFloor
 
 EXIT = {"SLOWER": 1, "INCOMPARABLE": 2}
 DEFAULT_OUT, DEFAULT_REPEATS = "runs", 5
@@ -70,9 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print, and return the verdict's exit code."""
-    from bench.comparison import compare
+    from bench.statistics.comparison import compare
     from reports.rates import MAIN_PHASE
-    from reports.views.comparison import headline, tables
+    from reports.views.records.comparison import headline, tables
 
     if args.confidence < 0.5:
         raise BadValueError(f"--confidence {args.confidence:g}: expected 0.5 to 0.999, such as 0.95 or 95%")
@@ -109,7 +109,7 @@ def _given(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _interleaved(args: argparse.Namespace) -> tuple[Path, Path]:
-    from bench.interleave import by_turns
+    from bench.runs.interleave import by_turns
 
     repeats, out = args.repeats or DEFAULT_REPEATS, Path(args.out or DEFAULT_OUT)
     return by_turns(args.a, args.b, repeats=repeats, out=out, say=lambda text: print(f"· {text}", file=sys.stderr))
@@ -117,7 +117,7 @@ def _interleaved(args: argparse.Namespace) -> tuple[Path, Path]:
 
 def _records(path: Path) -> list[Measurement]:
     """The records of one side; files of a folder that are no readable record are named and left out."""
-    from bench.record import read_folder
+    from bench.records.record import read_folder
 
     if not path.exists():
         raise BadRecordError(f"no record or folder {str(path)!r}; make one with: python -m bench run --model linreg-1d --out runs/")
@@ -133,8 +133,8 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
     Raises:
         BadRecordError: the record that was named is none of a self-test, or of another machine.
     """
-    from bench.noise import TASK, machine, newest, noise_floor
-    from bench.record import read
+    from bench.records.record import read
+    from bench.statistics.noise_floor import TASK, machine, newest, noise_floor
 
     machines = {machine(record) for record in records if record.request.get("task") != TASK}
     if given is not None:
@@ -160,8 +160,8 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
 
 
 def _ceilings_s() -> Scale:
-    from reports.journey import INSIDE_DAMAGE
     from reports.rates import rates
+    from reports.summary import INSIDE_DAMAGE
 
     def demanded_s(record: Measurement, phase: Phase) -> float | None:
         try:
@@ -175,9 +175,9 @@ def _ceilings_s() -> Scale:
 
 def _unfinished_work(record: Measurement) -> str:
     """Why a record proves no work: a loop that trained nothing is fast, and no result."""
-    from reports.check_work import proof
-    from reports.crosscheck import failed
-    from reports.journey import INSIDE_DAMAGE
+    from reports.checks.crosscheck import failed
+    from reports.checks.work import proof
+    from reports.summary import INSIDE_DAMAGE
 
     try:
         bad = failed(tuple(proof(record)))

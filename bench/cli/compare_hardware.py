@@ -12,13 +12,13 @@ import dataclasses
 from bench.cli import arguments, output, step_options
 from bench.cli import estimate_predicted as predicted
 from bench.cli.estimate_training import make_study
+from estimators.cost.layout import MAX_DEVICES
+from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError
-from estimators.estimate import estimate
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
-from estimators.step_time.layout import MAX_DEVICES
-from estimators.training import COUNTED_AS
+from estimators.training.at_utilization import COUNTED_AS
 from reports.table import Table
-from reports.views.hardware import Candidate, holding_table, training_table
+from reports.views.planning.hardware import Candidate, holding_table, training_table
 
 MAX_CANDIDATES = 200
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _names(args: argparse.Namespace) -> list[str]:
     if args.hardware.strip() == "all":
-        from estimators.step_time.machine import ceilings
+        from estimators.cost.machine import ceilings
 
         return list(dict.fromkeys(hardware_id for hardware_id, dtype in ceilings() if dtype == args.dtype))
     return list(dict.fromkeys(name.strip() for name in args.hardware.split(",") if name.strip()))
@@ -117,7 +117,7 @@ def _step(model: Model, workload: Workload, hardware: Hardware) -> Estimate:
 def _explained(args: argparse.Namespace, answered: list[Candidate]) -> list[Table]:
     if not args.explain:
         return []
-    from reports.views.explain_training import explain_training
+    from reports.views.explain.training import explain_training
 
     option = arguments.model_option(args)
     return [explain_training(c.study, model_option=option, key=f"explanation of {c.hardware.id}") for c in answered if c.study]

@@ -9,12 +9,12 @@ from bench.cli import estimate_predicted as predicted
 from bench.cli.compare_hardware import holding, with_steps
 from bench.cli.estimate_training import make_study
 from estimators.errors import BadValueError, DoesNotFitError
-from estimators.predicted_run import Setup, predicted_run
 from estimators.spec import Hardware, Model
+from estimators.training.run import Setup, predicted_run
 from reports.table import Table
-from reports.views.hardware import Candidate
-from reports.views.predicted import PredictedStudy
-from reports.views.predicted_hardware import Rival, comparison_table
+from reports.views.planning.hardware import Candidate
+from reports.views.planning.predicted_hardware import Rival, comparison_table
+from reports.views.training.predicted import PredictedStudy
 
 
 def tables(args: argparse.Namespace, model: Model, names: list[str], params_text: str) -> list[Table]:
@@ -56,7 +56,7 @@ def _explained(args: argparse.Namespace, answered: list[PredictedStudy]) -> list
     if not args.explain:
         return []
     from estimators.frozen import replace
-    from reports.views.step_ledger import ledger_table
+    from reports.views.training.step_ledger import ledger_table
 
     found = []
     for asked in answered:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bench.cli import output
 from bench.cli.run import DEFAULT_OUT
-from bench.doctor import gpu, machine, processor, software, storage
-from bench.doctor.item import Item
+from bench.machine.doctor import gpu, machine, processor, software, storage
+from bench.machine.doctor.item import Item
 from estimators.errors import BadValueError
 from reports.table import Column, Table
 
@@ -46,9 +46,9 @@ def items(out: Path, *, ask_torch: bool = False, device: str | None = None) -> I
     yield from software.items()
     yield from storage.items(out)
     if ask_torch:
-        from bench.backend import seen  # deferred: torch takes seconds to import
+        from bench.backend import torch_device  # deferred: torch takes seconds to import
 
-        yield from seen.items(device)
+        yield from torch_device.items(device)
 
 
 def exit_code(found: Sequence[Item]) -> int:

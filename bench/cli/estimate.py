@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 
 from bench.cli import arguments, output, step_options
-from estimators.step_time.layout import MAX_DEVICES
-from estimators.training import COUNTED_AS
+from estimators.cost.layout import MAX_DEVICES
+from estimators.training.at_utilization import COUNTED_AS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

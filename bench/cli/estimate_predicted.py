@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from bench.cli import arguments, step_options
 
 if TYPE_CHECKING:
-    from estimators.predicted_run import PredictedRun
     from estimators.spec import Hardware, Model
+    from estimators.training.run import PredictedRun
     from reports.table import Table
-    from reports.views.predicted import PredictedStudy
-    from reports.views.study import Study
+    from reports.views.training.predicted import PredictedStudy
+    from reports.views.training.study import Study
 
 SAID_BY = "predicted from first principles, not assumed; --utilization sets your own."
 
@@ -29,7 +29,7 @@ def predict(args: argparse.Namespace, model: Model, hardware: Hardware | None) -
     if why or hardware is None:
         step_options.refuse(args, why)
         return None
-    from estimators.predicted_run import predicted_run
+    from estimators.training.run import predicted_run
 
     return predicted_run(
         model,
@@ -56,7 +56,7 @@ def model_reason(args: argparse.Namespace, model: Model) -> str:
     """Why no step of this model is predicted, whatever else is given; empty where one is."""
     if not arguments.generates(model):
         return f"{model.name} does not write tokens one by one"
-    from estimators.step_time.covered import not_covered
+    from estimators.training.supported import not_covered
 
     reason = not_covered(model, arguments.sequence_length(model, args.seq_len))
     return f"{model.name} {reason}" if reason else ""
@@ -74,10 +74,10 @@ def utilization(run: PredictedRun, flop: int, dtype: str) -> tuple[tuple[float, 
 
 def study_of(args: argparse.Namespace, study: Study, run: PredictedRun) -> PredictedStudy:
     """The study with everything that its tables say beside it."""
-    from estimators.electricity import Figure, power_share, world_carbon
-    from estimators.registry import utilization_range
+    from estimators.facts.electricity import Figure, power_share, world_carbon
+    from estimators.facts.registry import utilization_range
     from estimators.spec import Source
-    from reports.views.predicted import PredictedStudy
+    from reports.views.training.predicted import PredictedStudy
 
     given = args.carbon is not None
     return PredictedStudy(
@@ -91,8 +91,8 @@ def study_of(args: argparse.Namespace, study: Study, run: PredictedRun) -> Predi
 
 def tables(args: argparse.Namespace, study: Study, run: PredictedRun) -> list[Table]:
     """The answer, the ledger of a step, and what whole runs add."""
-    from reports.views.predicted import allowance_table, answer_table
-    from reports.views.step_ledger import ledger_table
+    from reports.views.training.predicted import allowance_table, answer_table
+    from reports.views.training.step_ledger import ledger_table
 
     asked = study_of(args, study, run)
     return [answer_table(asked, claimed_s=args.days), ledger_table(run.prediction), allowance_table(asked)]

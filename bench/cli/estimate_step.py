@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 
 from bench.cli import arguments, step_options
-from estimators.conventions import CONVENTIONS
+from estimators.counting.conventions import CONVENTIONS
+from estimators.counting.estimate import estimate
+from estimators.counting.rules_of_thumb import rules
 from estimators.errors import BadValueError
-from estimators.estimate import estimate
-from estimators.inference import Generation, generation
-from estimators.rules import rules
+from estimators.inference.generation import Generation, generation
 from estimators.spec import Case, Estimate, Hardware, Model, Recompute, Workload
 from estimators.units import format_int
 from reports.table import Table
-from reports.views.rules import rules_tables
-from reports.views.step import Steps, generation_table, memory_table, steps_table
-from reports.views.study import convention_line, scope_lines
+from reports.views.counting.rules_of_thumb import rules_tables
+from reports.views.training.step import Steps, generation_table, memory_table, steps_table
+from reports.views.training.study import convention_line, scope_lines
 
 PROMPT_TOKENS, NEW_TOKENS = 512, 128
 """Of a generation, where only one of the two is given."""
@@ -56,7 +56,7 @@ def tables(args: argparse.Namespace) -> list[Table]:
             0, generation_table(model.name, made, batch=batch, beams=beams, convention=args.convention, dtype=args.dtype, hardware=hardware)
         )
     if args.explain:
-        from reports.views.explain_step import explain_steps
+        from reports.views.explain.step import explain_steps
 
         option = arguments.model_option(args)
         found.append(explain_steps(model, steps, hardware=hardware, convention=args.convention, item=item, model_option=option))

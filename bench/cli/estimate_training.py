@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 from bench.cli import arguments, step_options
 from bench.cli import estimate_predicted as predicted
+from estimators.counting.estimate import count_params
+from estimators.counting.rules_of_thumb import rules
 from estimators.errors import BadValueError
-from estimators.estimate import count_params
-from estimators.rules import rules
 from estimators.spec import Workload
-from estimators.training import training_flop, training_run
+from estimators.training.at_utilization import training_flop, training_run
 from reports.table import Table
-from reports.views.rules import rules_tables
-from reports.views.study import PriceRange, Study, price_range, range_source
-from reports.views.training import answer_table, flop_table
+from reports.views.counting.rules_of_thumb import rules_tables
+from reports.views.training.at_utilization import answer_table, flop_table
+from reports.views.training.study import PriceRange, Study, price_range, range_source
 
 if TYPE_CHECKING:
-    from estimators.predicted_run import PredictedRun
     from estimators.spec import Hardware, Model
-    from reports.views.predicted import PredictedStudy
+    from estimators.training.run import PredictedRun
+    from reports.views.training.predicted import PredictedStudy
 
 STEP_OPTIONS = ("batch", "prompt_tokens", "new_tokens", "num_beams")
 
@@ -49,8 +49,8 @@ def tables(args: argparse.Namespace) -> list[Table]:
 
 
 def _explanation(args: argparse.Namespace, study: Study, found: list[Table], run: PredictedStudy | None) -> Table:
-    from reports.views.explain_inverse import budget_step, claim_step, deadline_step
-    from reports.views.explain_training import explain_training
+    from reports.views.explain.inverse import budget_step, claim_step, deadline_step
+    from reports.views.explain.training import explain_training
 
     asked = []
     if args.days is not None:
@@ -134,7 +134,7 @@ def make_study(
 def _utilizations(args: argparse.Namespace, model: Model, hardware: Hardware) -> tuple[tuple[float, ...], tuple[str, ...], str]:
     if args.utilization is not None:
         return (args.utilization,), ("given",), "given by --utilization"
-    from estimators.registry import utilization_range
+    from estimators.facts.registry import utilization_range
 
     found = utilization_range(hardware.id)
     said_by = range_source(found)
@@ -146,7 +146,7 @@ def _utilizations(args: argparse.Namespace, model: Model, hardware: Hardware) ->
 def _price(args: argparse.Namespace, hardware: Hardware) -> tuple[PriceRange | None, str]:
     if args.price is not None:
         return PriceRange(low=args.price, median=args.price, high=args.price, source="given by --price"), ""
-    from estimators.registry import prices
+    from estimators.facts.registry import prices
 
     found = price_range(prices(hardware.id))
     return found, "" if found else f"no rental price of {hardware.id} is known; give one with --price USD"
@@ -161,15 +161,15 @@ def _asked(args: argparse.Namespace, study: Study) -> list[Table]:
     """The tables that answer the inverse questions."""
     asked = []
     if args.days is not None:
-        from reports.views.claim import claim_table
+        from reports.views.training.claim import claim_table
 
         asked.append(claim_table(study, args.days))
     if args.deadline is not None:
-        from reports.views.inverse import deadline_table
+        from reports.views.training.inverse import deadline_table
 
         asked.append(deadline_table(study, args.deadline))
     if args.budget_usd is not None or args.budget_gpu_days is not None:
-        from reports.views.inverse import budget_table
+        from reports.views.training.inverse import budget_table
 
         asked.append(budget_table(study, budget_usd=args.budget_usd, budget_gpu_days=args.budget_gpu_days))
     return asked

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from bench.cli import arguments, output
 from estimators.errors import UnknownNameError
 from reports.table import Table
-from reports.views.all_conventions import tools_table
-from reports.views.listing import conventions_table, hardware_table, models_table, names_table
+from reports.views.counting.all_conventions import tools_table
+from reports.views.listing.names import conventions_table, hardware_table, models_table, names_table
 
 FORMATS = {
     "text": "for a terminal",
@@ -57,9 +57,9 @@ def _kind(text: str) -> str:
 
 
 def _models() -> Table:
-    from estimators.estimate import count_params
-    from estimators.hf_config import model_from_config
-    from estimators.registry import model_entry, model_ids
+    from estimators.architectures.from_config import model_from_config
+    from estimators.counting.estimate import count_params
+    from estimators.facts.registry import model_entry, model_ids
     from estimators.spec import Workload
 
     found = []
@@ -71,19 +71,19 @@ def _models() -> Table:
 
 
 def _hardware() -> Table:
-    from estimators.registry import hardware, hardware_ids
+    from estimators.facts.registry import hardware, hardware_ids
 
     return hardware_table([hardware(name) for name in hardware_ids()])
 
 
 def _tasks() -> Table:
-    from bench.request import TASKS
+    from bench.records.request import TASKS
 
     return names_table("Tasks of `run`", "task", TASKS)
 
 
 def _suites() -> Table:
-    from bench.suites import SUITES
+    from bench.runs.suites import SUITES
 
     return names_table("Suites of `run`", "suite", {name: suite.help for name, suite in SUITES.items()})
 
@@ -96,14 +96,14 @@ def _families() -> Table:
 
 
 def _software() -> Table:
-    from estimators.step_time.software import DEFAULT_STACK, stacks
-    from reports.views.step_listing import software_table
+    from estimators.cost.software import DEFAULT_STACK, stacks
+    from reports.views.listing.measured_steps import software_table
 
     return software_table(list(stacks().values()), default=DEFAULT_STACK)
 
 
 def _measured() -> Table:
-    from reports.views.step_listing import measured_table
+    from reports.views.listing.measured_steps import measured_table
 
     return measured_table()
 

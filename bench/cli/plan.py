@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 
 from bench.cli import arguments, output, step_options
-from estimators.plan.emit import LAUNCHERS
-from estimators.step_time.layout import SCHEDULES
+from estimators.cost.layout import SCHEDULES
+from estimators.training.layouts.emit import LAUNCHERS
 from estimators.units import parse_count
 
 MAX_GPUS = 10**7

@@ -8,30 +8,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from bench import progress
 from bench.cli import arguments, step_options
-from estimators.batch import usual_batch
+from bench.sampling import progress
+from estimators.cost.layout import parse_layout
+from estimators.cost.machine import OwnRates
+from estimators.cost.software import DEFAULT_STACK, stack
 from estimators.errors import BadValueError, RequestError
-from estimators.plan.deadline import Limits, plan_within
-from estimators.plan.emit import emit, from_file
-from estimators.plan.global_batch import Batch
-from estimators.plan.job import Job
-from estimators.plan.planned import Option, Plan, option, plan
-from estimators.plan.rules import check_layout
-from estimators.plan.scaling import scaling_curve
-from estimators.plan.search import OnProgress, Restriction
-from estimators.plan.sizing import FLOP_PER_PARAM_TOKEN, compute_optimal
-from estimators.plan.what_if import what_if
-from estimators.registry import prices
+from estimators.facts.registry import prices
 from estimators.spec import Hardware, Model
-from estimators.step_time.layout import parse_layout
-from estimators.step_time.machine import OwnRates
-from estimators.step_time.software import DEFAULT_STACK, stack
+from estimators.training.layouts.deadline import Limits, plan_within
+from estimators.training.layouts.emit import emit, from_file
+from estimators.training.layouts.feasibility import check_layout
+from estimators.training.layouts.global_batch import Batch
+from estimators.training.layouts.job import Job
+from estimators.training.layouts.planned import Option, Plan, option, plan
+from estimators.training.layouts.scaling import scaling_curve
+from estimators.training.layouts.search import OnProgress, Restriction
+from estimators.training.layouts.sizing import FLOP_PER_PARAM_TOKEN, compute_optimal
+from estimators.training.layouts.usual_batch import usual_batch
+from estimators.training.layouts.what_if import what_if
 from estimators.units import DAY_S, format_count, format_int
 from reports.table import Table
-from reports.views.plan import Choice, choices_table, ledger_table, plan_table
-from reports.views.plan_questions import scaling_table, sizing_table, what_if_table
-from reports.views.study import PriceRange, price_range
+from reports.views.planning.plan import Choice, choices_table, ledger_table, plan_table
+from reports.views.planning.plan_questions import scaling_table, sizing_table, what_if_table
+from reports.views.training.study import PriceRange, price_range
 
 MAX_HARDWARE = 50
 SLOW_S = 2.0
@@ -68,7 +68,7 @@ def tables(args: argparse.Namespace) -> list[Table]:
 
 def emitted(args: argparse.Namespace) -> str:
     """The launcher's file of the best layout that it can run, or of the user's own."""
-    from estimators.plan.launchers.setup import Setup
+    from estimators.training.layouts.launchers.setup import Setup
 
     (best, *more) = _choices(args)
     if more:

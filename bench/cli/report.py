@@ -25,16 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Report; files that are no readable record are named on stderr and left out. 1 if a check of any record failed."""
-    from bench.record import read_folder
+    from bench.records.record import read_folder
 
     records, problems = read_folder(args.folder)
     for problem in problems:
         print("warning:", " ".join(problem.split()), file=sys.stderr)
-    from reports.journey import details, num_failed, tables
+    from reports.summary import details, num_failed, tables
 
     made = details(records[0]) if args.folder.is_file() else tables(records)
     if args.waterfall:
-        from reports.views.waterfall import waterfall_tables
+        from reports.views.records.waterfall import waterfall_tables
 
         made = [*made, *waterfall_tables(records)]
     output.emit(made, args)

@@ -16,16 +16,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import presets
 from bench.cli import output, run_repeats
 from bench.cli.arguments import count, length
-from bench.request import CACHES, TASKS, Request
+from bench.records.request import CACHES, TASKS, Request
+from bench.sampling import presets
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
 from estimators.units import parse_float
 
 if TYPE_CHECKING:
-    from bench.calibration import Calibration
-    from bench.record import Measurement
+    from bench.records.calibration import Calibration
+    from bench.records.record import Measurement
 
 DEFAULT_OUT = "runs"
 RECOMPUTE = ("none", "full")
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, and return 1 if any check failed."""
-    from bench.workloads.article.ranks import is_main, start_promised_ranks
+    from bench.machine.ranks import is_main, start_promised_ranks
 
     start_promised_ranks()
     repeats = run_repeats.num_repeats(args)
@@ -109,10 +109,10 @@ def run(args: argparse.Namespace) -> int:
     request, hub_id = _request(args)
     if repeats > 1:
         return run_repeats.run(request, repeats, hub_id, args, _say)
-    from bench.measure import Interrupted, measure
-    from reports.crosscheck import crosscheck, failed
-    from reports.views.measured import tables
-    from reports.views.waterfall import waterfall_tables
+    from bench.runs.measure import Interrupted, measure
+    from reports.checks.crosscheck import crosscheck, failed
+    from reports.views.records.measured import tables
+    from reports.views.records.waterfall import waterfall_tables
 
     try:
         record = measure(request, hub_id=hub_id, out=Path(args.out), say=_say, calibration=_calibration(args))
@@ -135,8 +135,8 @@ def _calibration(args: argparse.Namespace) -> Calibration | None:
     """
     if not args.waterfall:
         return None
-    from bench import calibration_file
     from bench.backend import device as devices
+    from bench.records import calibration_file
 
     found = calibration_file.find(devices.choose(args.device).describe())
     if found is None:
@@ -147,7 +147,7 @@ def _calibration(args: argparse.Namespace) -> Calibration | None:
 def _say(text: str) -> None:
     from rich.console import Console  # deferred: only a run talks while it works
 
-    from bench.workloads.article.ranks import is_main
+    from bench.machine.ranks import is_main
 
     if is_main():
         Console(stderr=True, highlight=False).print(f"· {text}", style="dim", markup=False, soft_wrap=True)
@@ -163,11 +163,11 @@ def _request(args: argparse.Namespace, model: str | None = None) -> tuple[Reques
     """The request of the command line, and the model's name in the hub's cache."""
     hub_id = None
     if args.config is not None and model is None:
-        from estimators.hf_config import read_config
+        from estimators.architectures.from_config import read_config
 
         name, config = _config_name(args.config), read_config(args.config)
     else:
-        from estimators.registry import model_entry
+        from estimators.facts.registry import model_entry
 
         entry = model_entry(model or args.model)
         name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
@@ -214,15 +214,15 @@ def _request(args: argparse.Namespace, model: str | None = None) -> tuple[Reques
 
 
 def _run_suite(args: argparse.Namespace) -> int:
-    from bench.suites import SUITES, estimate_only
-    from bench.workloads.article.ranks import is_main
+    from bench.machine.ranks import is_main
+    from bench.runs.suites import SUITES, estimate_only
 
     if args.suite not in SUITES:
         raise UnknownNameError("suite", args.suite, SUITES, "python -m bench list suites")
     suite = SUITES[args.suite]
-    from bench.measure import measure
-    from reports import journey
-    from reports.views.waterfall import waterfall_tables
+    from bench.runs.measure import measure
+    from reports import summary
+    from reports.views.records.waterfall import waterfall_tables
 
     out = Path(args.out)
     records: list[Measurement] = []
@@ -239,8 +239,8 @@ def _run_suite(args: argparse.Namespace) -> int:
     if not is_main():
         return 0
     records += [estimate_only(name, tokens, records, out) for name, tokens in suite.estimated]
-    output.emit([*journey.tables(records), *(waterfall_tables(records) if args.waterfall else [])], args)
+    output.emit([*summary.tables(records), *(waterfall_tables(records) if args.waterfall else [])], args)
     for line in refused:
         print(f"error: {line}", file=sys.stderr)
     _say(f"records: {out}/")
-    return 1 if refused or journey.num_failed(records) else 0
+    return 1 if refused or summary.num_failed(records) else 0

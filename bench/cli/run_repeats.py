@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import presets
 from bench.cli import output
 from bench.cli.arguments import with_all_facts
-from bench.request import Request
+from bench.records.request import Request
+from bench.sampling import presets
 from estimators.errors import BadValueError
 
 if TYPE_CHECKING:
-    from bench.record import Measurement
+    from bench.records.record import Measurement
 
 
 def num_repeats(args: argparse.Namespace) -> int:
@@ -37,10 +37,10 @@ def num_repeats(args: argparse.Namespace) -> int:
 
 def run(request: Request, num_repeats: int, hub_id: str | None, args: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Run every repeat, print their table and those of the middle one; 1 if a check of any failed. Ctrl-C prints what there is."""
-    from bench import repeats
-    from reports.crosscheck import crosscheck, failed
-    from reports.views.measured import tables
-    from reports.views.repeats import middle, repeats_table
+    from bench.runs import repeats
+    from reports.checks.crosscheck import crosscheck, failed
+    from reports.views.records.measured import tables
+    from reports.views.records.repeats import middle, repeats_table
 
     records: list[Measurement] = []
     try:

@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, and return 1 if any check failed."""
-    from bench.selftest import FULL, QUICK, measure
-    from reports.crosscheck import crosscheck, failed
-    from reports.views.selftest import tables
+    from bench.runs.selftest import FULL, QUICK, measure
+    from reports.checks.crosscheck import crosscheck, failed
+    from reports.views.records.selftest import tables
 
     out = Path(args.out)
     record = measure(amount=QUICK if args.quick else FULL, device_name=args.device, out=out, say=_say)

@@ -12,15 +12,15 @@ import json
 
 from bench.cli import arguments, output
 from estimators.architectures.decoder import Decoder
-from estimators.conventions import CONVENTIONS
+from estimators.counting.conventions import CONVENTIONS
+from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError, NoOpTableError
-from estimators.estimate import estimate
 from estimators.frozen import replace
 from estimators.spec import PHASES, Case, Estimate, Model, Op, Phase, Recompute, Workload
 from estimators.units import format_flop
-from reports.views.ops import conventions_table, ops_table, params_table, prediction_table
-from reports.views.step import work_text
-from reports.views.study import convention_line, scope_lines
+from reports.views.counting.ops import conventions_table, ops_table, params_table, prediction_table
+from reports.views.training.step import work_text
+from reports.views.training.study import convention_line, scope_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +111,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _defaults_lines(path: str) -> list[str]:
     """What a configuration does not say, and what is taken for it; nothing where it says all."""
-    from estimators.hf_config import defaults_taken, read_config
+    from estimators.architectures.from_config import defaults_taken, read_config
 
     taken = defaults_taken(read_config(path), path)
     said = ", ".join(f"{field} {json.dumps(value)}" for field, value in taken.items())
@@ -128,7 +128,7 @@ def _fine_tuned(model: Model, args: argparse.Namespace) -> Model:
         raise BadValueError("--lora-rank and --frozen-layers exclude each other; with adapters every layer is frozen")
     if args.lora_targets is not None and args.lora_rank is None:
         raise BadValueError("--lora-targets needs --lora-rank")
-    from estimators.architectures.lora import with_adapters, with_frozen_layers
+    from estimators.architectures.adapters import with_adapters, with_frozen_layers
 
     if args.lora_rank is not None:
         return with_adapters(model, args.lora_rank, tuple((args.lora_targets or "").split(",")) if args.lora_targets else ())
@@ -152,9 +152,9 @@ def _decode_by_code_path(model: Model, steps: dict[str, Workload]) -> dict[str, 
 
 def _show_every_convention(args: argparse.Namespace) -> int:
     """Every tool's way of counting a training step, side by side, with what each includes."""
-    from estimators.tool_conventions import tools
-    from estimators.tool_flop import count
-    from reports.views.all_conventions import all_conventions_table
+    from estimators.counting.flop_by_tool import count
+    from estimators.facts.tool_conventions import tools
+    from reports.views.counting.all_conventions import all_conventions_table
 
     model, _ = arguments.load_model(args)
     seq_len = arguments.sequence_length(model, args.seq_len)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from bench.cli import output
+from estimators.architectures.from_config import read_config
 from estimators.errors import BadValueError
-from estimators.hf_config import read_config
-from reports.views.counted_network import network_tables
+from reports.views.counting.counted_network import network_tables
 
 DEFAULT_SEQ_LEN = 512
 
@@ -23,7 +23,7 @@ def show_counted(args: argparse.Namespace) -> int:
     """
     if args.phase != "forward" or args.convention != "full":
         raise BadValueError("what has no op table is counted in all phases under `full`; leave --phase and --convention out")
-    from bench.backend.fallback import count_config
+    from bench.backend.counting.hf_config import count_config
 
     config = read_config(args.config)
     seq_len = args.seq_len or DEFAULT_SEQ_LEN

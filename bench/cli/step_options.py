@@ -12,8 +12,8 @@ from estimators.errors import BadValueError
 from estimators.units import parse_byte_rate, parse_carbon
 
 if TYPE_CHECKING:
-    from estimators.predicted_run import Setup
-    from estimators.step_time.machine import OwnRates
+    from estimators.cost.machine import OwnRates
+    from estimators.training.run import Setup
 
 NAMES = ("layout", "from", "global_batch", "software", "optimizer", "network", "calibration", "carbon")
 """Every option here; None unless given."""
@@ -59,8 +59,8 @@ def own_rates(args: argparse.Namespace, hardware_ids: Sequence[str]) -> OwnRates
     """
     if args.calibration is None:
         return None
-    from bench import calibration_file
-    from bench.calibration import own_rates
+    from bench.records import calibration_file
+    from bench.records.calibration import own_rates
 
     found = own_rates(calibration_file.read(Path(args.calibration)), Path(args.calibration).name)
     if found.hardware_id not in hardware_ids:
@@ -78,7 +78,7 @@ def read_launcher_file(args: argparse.Namespace, seq_len: int) -> None:
     """
     if args.from_file is None:
         return
-    from estimators.plan.emit import from_file
+    from estimators.training.layouts.emit import from_file
 
     if args.layout is not None:
         raise BadValueError("--layout and --from both give a layout; leave one out")
@@ -98,13 +98,13 @@ def _layout(text: str) -> str:
 
 
 def _software(text: str) -> str:
-    from estimators.step_time.software import stack
+    from estimators.cost.software import stack
 
     return stack(text).id
 
 
 def _optimizer(text: str) -> str:
-    from estimators.step_time.ledger import OPTIMIZER_BYTES
+    from estimators.training.step import OPTIMIZER_BYTES
 
     if text not in OPTIMIZER_BYTES:
         raise BadValueError(f"optimizer {text[:40]!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
@@ -134,8 +134,8 @@ def refuse(args: argparse.Namespace, why: str) -> None:
 
 def setup(args: argparse.Namespace, *hardware_ids: str) -> Setup:
     """What was given, for `predicted_run` on these devices."""
-    from estimators.predicted_run import Setup
-    from estimators.step_time.software import DEFAULT_STACK
+    from estimators.cost.software import DEFAULT_STACK
+    from estimators.training.run import Setup
 
     return Setup(
         layout=args.layout or "",

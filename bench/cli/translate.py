@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 
 from bench.cli import arguments, output
+from estimators.counting.estimate import count_params
+from estimators.counting.translate import least, read, translate
 from estimators.errors import BadValueError
-from estimators.estimate import count_params
+from estimators.facts.tool_conventions import ToolConvention, tool, tools
 from estimators.spec import Workload
-from estimators.tool_conventions import ToolConvention, tool, tools
-from estimators.translate import least, read, translate
 from estimators.units import parse_float, parse_flop_rate
-from reports.views.translation import conditions, physics_notes, translation_tables
+from reports.views.counting.translation import conditions, physics_notes, translation_tables
 
 MAX_UTILIZATION = 10
 """More than ten times the peak is a slip of the pen; less may be a convention's fault, and is explained."""

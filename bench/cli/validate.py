@@ -13,12 +13,12 @@ import argparse
 from collections.abc import Sequence
 
 from bench.cli import output
-from estimators.measured.memory_score import memory_score
-from estimators.measured.score import Scored, scored
-from estimators.measured.table import read_table, shipped
-from estimators.step_time.efficiency import efficiency_file
+from estimators.cost.efficiency import efficiency_file
+from estimators.validation.memory_score import memory_score
+from estimators.validation.score import Scored, scored
+from estimators.validation.table import read_table, shipped
 from reports.table import Table
-from reports.views import accuracy
+from reports.views.training import accuracy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     rows = [scored(record) for path in paths for record in read_table(path)]
     output.emit(tables(rows, whole=args.each or args.format in ("json", "csv"), first=args.format == "json"), args)
     if args.plot and any(row.counts for row in rows):
-        from reports.accuracy_plot import plot
+        from reports.plots import plot
 
         output.write_whole(args.plot, plot(rows) + "\n")
     return 0 if any(row.error is not None for row in rows) else 1

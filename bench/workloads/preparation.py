@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import torch
 
-from bench.backend import observer
 from bench.backend.ceilings import bandwidth_ceiling, cache_bytes, matmul_ceiling
 from bench.backend.device import Device
-from bench.draft import Draft
-from bench.meters.instruments import Instruments, Watch
-from bench.meters.readings import Readings
+from bench.machine.meters.instruments import Instruments, Watch
+from bench.machine.meters.readings import Readings
+from bench.records.draft import Draft
+from bench.runs import observer_overhead
 from estimators.errors import DoesNotFitError
 from estimators.units import GIBI, format_bytes
 
@@ -69,8 +69,8 @@ def add_observer_cost(draft: Draft, device: Device, rounds: int) -> None:
     if rounds == 0:
         draft.unavailable["observer"] = f"not measured by --preset {draft.request['preset']}"
         return
-    cost = observer.observer_cost(device, rounds)
-    found = observer.finding(cost)
+    cost = observer_overhead.observer_cost(device, rounds)
+    found = observer_overhead.finding(cost)
     draft.environment["observer"] = cost
     draft.warnings += [found] if found else []
 

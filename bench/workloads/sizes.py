@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from bench.request import TASKS, Request
+from bench.records.request import TASKS, Request
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.spec import Model

@@ -5,11 +5,11 @@ python docs/examples/gpt_3_table_d1.py
 
 from __future__ import annotations
 
-from estimators.estimate import count_params
-from estimators.hf_config import model_from_config
-from estimators.registry import model_entry, model_ids
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_params
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Workload
-from estimators.training import training_flop
+from estimators.training.at_utilization import training_flop
 from estimators.units import format_int, format_ratio
 from reports.table import Column, Table, Value, render
 

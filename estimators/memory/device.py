@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from estimators.cost.array_math import Lane, choose, greater
+from estimators.cost.layout import Layout
+from estimators.cost.software import DEFAULT_STACK, stack
 from estimators.frozen import field, frozen
-from estimators.memory.holding import Holding, Layer, holding_of
-from estimators.memory.kept import Kept
+from estimators.memory.activations import Kept
 from estimators.memory.kernels import BY_STACK
+from estimators.memory.layer_memory import Holding, Layer, holding_of
 from estimators.memory.optimizers import optimizer_bytes
 from estimators.memory.stages import Stage, micro_batches, stages_of, states_of
 from estimators.spec import Model
-from estimators.step_time.lanes import Lane, choose, greater
-from estimators.step_time.layout import Layout
-from estimators.step_time.software import DEFAULT_STACK, stack
 
 PARTS = {
     "weights": "weights, and 16-bit copies of fp32 weights",
@@ -69,7 +69,7 @@ def memory_of(
 
     Llama 2 7B, AdamW in mixed precision, sharded over 8 devices by ZeRO-3: 18 bytes per parameter over 8 is 14.1 GiB of states.
 
-    >>> from estimators.measured.model import shipped_model
+    >>> from estimators.validation.model import shipped_model
     >>> layout = Layout(dp=8, zero=3, global_batch=8)
     >>> parts = memory_of(shipped_model("llama-2-7b"), 4096, layout).parts
     >>> round(sum(parts[name] for name in ("weights", "gradients", "master_weights", "optimizer")) / 2**30, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estimators.errors import BadValueError
-from estimators.step_time.work import Work
+from estimators.training.sequence_cost import Work
 
 STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0, "sgd": 0.0, "sgd-momentum": 4.0}
 """AdamW keeps two fp32 moments (Kingma and Ba 2014, arXiv 1412.6980), in 8 bits a byte each (Dettmers et al. 2021, arXiv

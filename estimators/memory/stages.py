@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from estimators.cost.array_math import Lane, choose, greater, smaller, up
+from estimators.cost.layout import Layout
 from estimators.frozen import frozen
-from estimators.memory.holding import Holding
-from estimators.step_time.lanes import Lane, choose, greater, smaller, up
-from estimators.step_time.layout import Layout
+from estimators.memory.layer_memory import Holding
 
 GATHERED_LAYERS = 2
 """Layers whose sharded weights are there in full at once: the one that runs, and the next."""

@@ -5,10 +5,10 @@ What may be asked before anything runs is here without torch: `plan`, `configure
 
 from __future__ import annotations
 
-from bench.draft import Draft
-from bench.request import Request
+from bench.machine.ranks import is_main, start_promised_ranks
+from bench.records.draft import Draft
+from bench.records.request import Request
 from bench.workloads.article.hyperparameters import Plan, configure, plan
-from bench.workloads.article.ranks import is_main, start_promised_ranks
 
 __all__ = ["Plan", "check", "configure", "is_main", "plan", "run", "start_promised_ranks", "steady_batch"]
 

@@ -13,8 +13,8 @@ from accelerate.utils import DataLoaderConfiguration
 
 from bench.backend import device as devices
 from bench.backend.device import Device
-from bench.request import Request
-from bench.workloads.article.ranks import asked_for_cpu
+from bench.machine.ranks import asked_for_cpu
+from bench.records.request import Request
 from estimators.errors import BadValueError
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}

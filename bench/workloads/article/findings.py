@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from bench.draft import Draft
-from bench.record import Finding, Phase
+from bench.records.draft import Draft
+from bench.records.record import Finding, Phase
 from bench.workloads.article.engine import PRECISIONS
 from bench.workloads.article.hyperparameters import Plan
 from bench.workloads.article.subjects import Subject

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bench.request import Request
+from bench.records.request import Request
 from estimators.errors import BadValueError
 
 NUM_MAIL_FEATURES = 57

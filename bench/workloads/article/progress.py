@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
-from bench import progress
+from bench.sampling import progress
 
 
 class Progress:

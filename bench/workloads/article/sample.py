@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.draft import Draft
-from bench.record import Phase
-from bench.request import Request
+from bench.records.draft import Draft
+from bench.records.record import Phase
+from bench.records.request import Request
 from bench.workloads.article import text
 from bench.workloads.article.hyperparameters import Plan
 from estimators.errors import BadValueError

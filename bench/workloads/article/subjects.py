@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.request import Request
+from bench.records.request import Request
 from bench.workloads.article import mails, text, views
 from bench.workloads.article.batches import Rows
 from bench.workloads.article.hyperparameters import Plan

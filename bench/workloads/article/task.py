@@ -6,18 +6,18 @@ import dataclasses
 from collections.abc import Callable
 
 from bench.backend import device as devices
+from bench.backend.counting.crosscheck_counts import dense_counts, language_counts
 from bench.backend.device import Device
-from bench.backend.routes import dense_counts, language_counts
-from bench.draft import Draft
-from bench.prediction import predict
-from bench.presets import preset
-from bench.request import Request
+from bench.records.draft import Draft
+from bench.records.request import Request
+from bench.records.run_estimate import predict
+from bench.sampling.presets import preset
 from bench.workloads import article
 from bench.workloads.article.networks import build
 from bench.workloads.preparation import add_ceilings, add_observer_cost, demand_memory
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadValueError
-from estimators.hf_config import model_from_config
 
 Say = Callable[[str], None]
 Foresee = Callable[[Request, Device], None]

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from bench.meters.clock import Clock
+from bench.sampling.clock import Clock
 from bench.workloads.article.batches import Batch
 from bench.workloads.article.engine import any_rank
 from bench.workloads.article.hyperparameters import Plan

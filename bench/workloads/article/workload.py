@@ -10,10 +10,11 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from bench.backend.device import Device
-from bench.draft import Draft
-from bench.presets import preset
-from bench.record import Phase
-from bench.request import Request
+from bench.backend.gradients import gradient_norm
+from bench.records.draft import Draft
+from bench.records.record import Phase
+from bench.records.request import Request
+from bench.sampling.presets import preset
 from bench.workloads.article import findings, subjects
 from bench.workloads.article.batches import loader
 from bench.workloads.article.engine import device_of, engine, slowest, summed, threads
@@ -23,7 +24,6 @@ from bench.workloads.article.networks import build
 from bench.workloads.article.progress import Progress
 from bench.workloads.article.sample import sample_sizes, write_sample
 from bench.workloads.article.training import Limits, Trainer, optimizer_of, schedule_of, score, train
-from bench.workloads.gradients import gradient_norm
 from bench.workloads.preparation import add_peak_memory, watched
 
 DENSE_THREADS = 1

@@ -8,8 +8,8 @@ import torch
 
 from bench.backend.device import Device
 from bench.backend.faster_dtype import CANDIDATES, faster_dtype_cpu
-from bench.prediction import workload_of
-from bench.request import Request
+from bench.records.request import Request
+from bench.records.run_estimate import workload_of
 from bench.workloads.language.fit import demand_fit, fits
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError

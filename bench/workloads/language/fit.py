@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench.backend.device import Device
-from bench.prediction import at_depth, memory_needed
-from bench.request import Request
+from bench.records.request import Request
+from bench.records.run_estimate import at_depth, memory_needed
 from bench.workloads.preparation import demand_memory, demanded_bytes
 from bench.workloads.sizes import resolve
 from estimators.architectures.decoder import Decoder

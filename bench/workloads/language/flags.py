@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.request import Request
+from bench.records.request import Request
 from estimators.errors import BadValueError
 
 MEANT_FOR = {

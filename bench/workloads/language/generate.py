@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from bench.backend.device import Device
+from bench.backend.forward_timer import Stamps
 from bench.backend.kv_cache import demand_static
-from bench.backend.stamps import Stamps
-from bench.draft import Draft
-from bench.meters.instruments import Watch, unwatched
-from bench.presets import preset
-from bench.progress import sampling
-from bench.record import Phase
-from bench.request import Request
-from bench.timing import Samples, StoppedBy
+from bench.machine.meters.instruments import Watch, unwatched
+from bench.records.draft import Draft
+from bench.records.record import Phase
+from bench.records.request import Request
+from bench.sampling.presets import preset
+from bench.sampling.progress import sampling
+from bench.sampling.timing_loop import Samples, StoppedBy
 
 ARTICLE_SAMPLING = {"no_repeat_ngram_size": 2, "top_k": 50, "top_p": 0.95, "temperature": 0.7}
 """The article's own arguments. Beam search without sampling ignores the last three, in the article's call as here."""

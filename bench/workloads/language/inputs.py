@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from bench.request import Request
+from bench.records.request import Request
 from bench.workloads.sizes import ARTICLE_PROMPT
 from estimators.errors import BadConfigError, BadValueError
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.backend import device as devices
 from bench.backend.models import random_language_model
-from bench.request import Request
+from bench.records.request import Request
 from estimators.errors import BadConfigError, UnavailableError
 
 RANDOM_WEIGHTS = "random weights"

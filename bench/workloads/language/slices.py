@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from bench import stats
 from bench.backend.device import Device
-from bench.draft import Draft
-from bench.meters.instruments import Watch, unwatched
-from bench.prediction import with_layers
-from bench.request import Request
+from bench.machine.meters.instruments import Watch, unwatched
+from bench.records.draft import Draft
+from bench.records.request import Request
+from bench.records.run_estimate import with_layers
+from bench.statistics import robust
 from bench.workloads.language import steps, train
 from bench.workloads.language.loading import load
 
@@ -42,12 +42,12 @@ def extrapolate(shallow: int, shallow_s: tuple[float, ...], deep: int, deep_s: t
     >>> extrapolate(2, (3.0,), 4, (5.0,), 32)["value_s"]
     33.0
     """
-    low, high = stats.median(shallow_s), stats.median(deep_s)
+    low, high = robust.median(shallow_s), robust.median(deep_s)
     per_layer_s = (high - low) / (deep - shallow)
     fixed_s = low - shallow * per_layer_s
     value_s = fixed_s + full * per_layer_s
     weight = (full - shallow) / (deep - shallow)
-    scatter_s = stats.MAD_TO_SIGMA * ((weight * stats.mad(deep_s)) ** 2 + ((1 - weight) * stats.mad(shallow_s)) ** 2) ** 0.5
+    scatter_s = robust.MAD_TO_SIGMA * ((weight * robust.mad(deep_s)) ** 2 + ((1 - weight) * robust.mad(shallow_s)) ** 2) ** 0.5
     return {
         "shallow_layers": shallow,
         "deep_layers": deep,

@@ -12,14 +12,14 @@ from torch import nn
 
 from bench.backend.device import Device
 from bench.backend.kv_cache import cache_name, demand_static, new_cache
-from bench.draft import Draft
-from bench.meters.clock import Clock
-from bench.meters.instruments import Watch, unwatched
-from bench.presets import preset
-from bench.progress import sampling
-from bench.record import Phase
-from bench.request import Request
-from bench.timing import Samples, sample
+from bench.machine.meters.instruments import Watch, unwatched
+from bench.records.draft import Draft
+from bench.records.record import Phase
+from bench.records.request import Request
+from bench.sampling.clock import Clock
+from bench.sampling.presets import preset
+from bench.sampling.progress import sampling
+from bench.sampling.timing_loop import Samples, sample
 
 DECODE_TIME_S = 600.0
 DECODE_WARMUP = {"cpu": 2, "cuda": 5, "mps": 5}

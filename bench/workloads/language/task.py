@@ -8,21 +8,21 @@ from collections.abc import Callable
 import torch
 
 from bench.backend import device as devices
+from bench.backend.counting.crosscheck_counts import language_counts
 from bench.backend.device import Device
-from bench.backend.routes import language_counts
-from bench.draft import Draft
-from bench.meters.instruments import Watch
-from bench.prediction import predict
-from bench.presets import preset
-from bench.record import Phase
-from bench.request import Request
+from bench.machine.meters.instruments import Watch
+from bench.records.draft import Draft
+from bench.records.record import Phase
+from bench.records.request import Request
+from bench.records.run_estimate import predict
+from bench.sampling.presets import preset
 from bench.workloads.language import dtypes, generate, inputs, loading, slices, steps, train
 from bench.workloads.language.flags import refuse_meaningless
 from bench.workloads.preparation import add_ceilings, add_observer_cost, add_peak_memory, watched
 from bench.workloads.sizes import ARTICLE_PROMPT, resolve
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config, read_config
 from estimators.errors import BadConfigError
-from estimators.hf_config import model_from_config, read_config
 
 Say = Callable[[str], None]
 
@@ -112,8 +112,8 @@ def _run(
     else:
         steps.run(loaded.model, ids, request, draft, device, watch)
     if profiling and "local" in draft.estimate:
-        from bench.backend.profiled import seconds_by_group
-        from bench.workloads.here.traced import step_of
+        from bench.backend.operators.profiler import seconds_by_group
+        from bench.calibration.traced_step import step_of
 
         say("profiling a few more steps")
         draft.estimate["local"]["profiled_s"] = seconds_by_group(step_of(loaded.model, ids, request), device)

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from bench.backend.device import Device
-from bench.draft import Draft
-from bench.meters.instruments import Watch, unwatched
-from bench.presets import preset
-from bench.progress import sampling
-from bench.request import Request
-from bench.timing import sample
+from bench.backend.gradients import gradient_norm
+from bench.machine.meters.instruments import Watch, unwatched
+from bench.records.draft import Draft
+from bench.records.request import Request
+from bench.sampling.presets import preset
+from bench.sampling.progress import sampling
+from bench.sampling.timing_loop import sample
 from bench.workloads.article.engine import engine
-from bench.workloads.gradients import gradient_norm
 from bench.workloads.language.steps import Timed, after, compiling
 
 LEARNING_RATE = 1e-4

@@ -16,7 +16,7 @@ from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.hf_config import Fields
+    from estimators.architectures.from_config import Fields
 
 
 def experts_of(

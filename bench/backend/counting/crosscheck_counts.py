@@ -1,0 +1,99 @@
+"""The same quantities by independent routes: op table, torch on meta, fvcore, transformers' own rule."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.backend.counting import meta
+from bench.records.record import Count
+from bench.records.request import Request
+from bench.records.run_estimate import workload_of
+from estimators.architectures.decoder import Decoder
+from estimators.counting.estimate import estimate
+from estimators.spec import Case, Model, Workload
+
+OP_TABLE, TORCH, FVCORE, TRAINER = "op table", "torch meta", "fvcore x2", "Trainer rule"
+
+
+def _row(quantity: str, route: str, value: int | None, reason: str = "", unseen: tuple[str, ...] = ()) -> Count:
+    tag = "unavailable" if value is None else "derived" if route in (OP_TABLE, TRAINER) else "counted"
+    return Count(quantity=quantity, route=route, value=value, tag=tag, reason=reason, unseen=unseen)
+
+
+def workloads_of(request: Request) -> dict[str, Workload]:
+    """The steps that are counted for a request, by the name of the quantity."""
+    first = workload_of(request)
+    if request.task == "train":
+        return {"train": dataclasses.replace(first, recompute="none")}
+    named = {"prefill_flop": first}
+    if request.task in ("generate", "decode") and (request.new_tokens or 0) > 1:
+        first_context, last_context = request.seq_len or 0, (request.seq_len or 0) + (request.new_tokens or 0) - 2
+        for context in sorted({first_context, last_context}):
+            named[f"decode_flop, context {context}"] = Workload(phase="decode", batch=first.batch, context_len=context, dtype=first.dtype)
+    return named
+
+
+def language_counts(request: Request, model: Decoder) -> list[Count]:
+    """Every quantity of a causal language model's request by every route."""
+    module = meta.meta_language_model(request.config)
+    rows: list[Count] = []
+    for quantity, workload in workloads_of(request).items():
+        expected = estimate(Case(model=model, workload=workload))
+        counted = meta.torch_count(module, workload)
+        if not rows:
+            rows += [_row("params", OP_TABLE, expected.params), _row("params", TORCH, counted.params)]
+        by_fvcore = meta.fvcore_model_count(
+            module, dataclasses.replace(workload, phase="forward") if workload.phase == "train" else workload
+        )
+        forward = "forward_flop" if workload.phase == "train" else quantity
+        rows += [
+            _row(forward, OP_TABLE, expected.forward_flop),
+            _row(forward, TORCH, counted.forward_flop),
+            dataclasses.replace(by_fvcore, quantity=forward),
+        ]
+        if workload.phase == "train":
+            rows += [
+                _row("backward_flop", OP_TABLE, expected.backward_flop),
+                _row("backward_flop", TORCH, counted.backward_flop),
+                _row("training_flop", OP_TABLE, expected.flop["full"]),
+                _row("training_flop", TRAINER, meta.trainer_rule(module, workload)),
+            ]
+    return rows
+
+
+def dense_counts(request: Request, model: Model, build: Any) -> list[Count]:
+    """Every quantity of a dense network's training step by every route.
+
+    Args:
+        build: makes the torch module from the configuration.
+    """
+    workload = dataclasses.replace(workload_of(request), recompute="none")
+    expected = estimate(Case(model=model, workload=workload))
+    with torch.device("meta"):
+        module: nn.Module = build(request.config)
+    width = int(request.config["widths"][0])
+
+    def inputs() -> torch.Tensor:
+        return torch.zeros(workload.batch, width, device="meta")
+
+    counted = meta.module_count(module, inputs, train=True)
+    rows = [
+        _row("params", OP_TABLE, expected.params),
+        _row("params", TORCH, counted.params),
+        _row("forward_flop", OP_TABLE, expected.forward_flop),
+        _row("forward_flop", TORCH, counted.forward_flop),
+    ]
+    try:
+        value, unseen = meta.fvcore_count(module, inputs())
+        rows.append(_row("forward_flop", FVCORE, value, unseen=unseen))
+    except ImportError:
+        rows.append(_row("forward_flop", FVCORE, None, "fvcore is not installed"))
+    return [
+        *rows,
+        _row("backward_flop", OP_TABLE, expected.backward_flop),
+        _row("backward_flop", TORCH, counted.backward_flop),
+    ]

@@ -1,0 +1,162 @@
+"""Counting a configuration that has no op table: built on meta by transformers, counted there by torch's dispatcher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.backend.counting.meta import torch_count
+from bench.backend.counting.module import NetworkCount, count
+from bench.backend.model_classes import OLD_NAMES
+from bench.backend.models import hf_config
+from estimators.errors import BadConfigError, BadValueError
+from estimators.spec import Workload
+
+TEXT_PARTS = ("text_config", "llm_config", "language_config")
+"""What configurations of several kinds of input call their language part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedConfig:
+    """What was counted of a configuration.
+
+    Attributes:
+        built_as: the class of transformers that ran.
+        network: parameters and FLOP by module and operator, forward and backward.
+        decode_flop: of one token after `seq_len` cached ones; None with `decode_reason`.
+        left_out: what the configuration has beside its language part and was not counted; empty for nothing.
+    """
+
+    built_as: str
+    network: NetworkCount
+    decode_flop: int | None
+    decode_reason: str
+    left_out: str = ""
+
+
+def count_config(config: Mapping[str, Any], *, batch: int, seq_len: int, source_len: int | None = None) -> CountedConfig:
+    """Parameters and FLOP of a configuration that transformers knows and the op table does not.
+
+    Args:
+        config: the parsed config.json; code of its own (auto_map) is never executed.
+        batch: sequences, images or clips.
+        seq_len: tokens per sequence, where the model takes tokens.
+        source_len: tokens of the encoder's input, for an encoder-decoder of tokens; None for as many as the decoder's.
+
+    Raises:
+        BadConfigError: transformers does not know the type, cannot build it, or it takes inputs that cannot be made up.
+        BadValueError: it does not run on these inputs, or has no encoder beside a decoder for `source_len`.
+    """
+    parsed, named, left_out = _parse(config)
+    model = _build(parsed, named)
+    network = count(model, _inputs(model, batch, seq_len, source_len), fvcore=False)
+    decode_flop, reason = None, "the model has no cache that tokens are added to"
+    if type(model).__name__.endswith("ForCausalLM"):
+        try:
+            decode_flop, reason = torch_count(model, Workload(phase="decode", batch=batch, context_len=seq_len)).forward_flop, ""
+        except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
+            reason = f"its decode step does not run on meta: {(str(error).splitlines() or [type(error).__name__])[0][:120]}"
+    return CountedConfig(built_as=type(model).__name__, network=network, decode_flop=decode_flop, decode_reason=reason, left_out=left_out)
+
+
+def _parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:
+    """transformers' configuration of what is counted, the class that it names, and what is left out.
+
+    Of several kinds of input the language part is counted, if it is a causal language model.
+
+    Raises:
+        BadConfigError: transformers knows neither the type nor that of its language part.
+    """
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    model_type = str(config.get("model_type"))
+    if model_type in CONFIG_MAPPING_NAMES:
+        parsed = hf_config(config)
+        text = parsed.get_text_config(decoder=True)
+        others = sorted(key for key in parsed.sub_configs if getattr(parsed, key, None) not in (None, text))
+        if len(others) < len(parsed.sub_configs) and text.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return text, "", f"{', '.join(others) or 'the other parts'}, and what joins them: only the language part is counted"
+        return parsed, _class_named(config), ""
+    for key in TEXT_PARTS:
+        part = config.get(key)
+        if isinstance(part, dict) and part.get("model_type") in CONFIG_MAPPING_NAMES:
+            left_out = f"all but {key}: transformers does not know {model_type[:40]!r}, and code of its own is never executed"
+            return hf_config(part), _class_named(part), left_out
+    own_code = "; its own code (auto_map) is never executed here" if config.get("auto_map") else ""
+    raise BadConfigError(
+        f"model_type {model_type[:40]!r} has no op table and transformers {transformers.__version__} does not know it{own_code}; "
+        "expected a type that transformers has, or one of: python -m bench list families"
+    )
+
+
+def _class_named(config: Mapping[str, Any]) -> str:
+    """What `architectures` names first; empty for nothing.
+
+    Raises:
+        BadConfigError: a class that transformers does not have: its head would be anybody's guess.
+    """
+    import transformers
+
+    named = config.get("architectures") or [""]
+    if not isinstance(named, list) or not isinstance(named[0], str):
+        raise BadConfigError(f"architectures is {str(named)[:60]!r}; expected a list of names of classes")
+    name = OLD_NAMES.get(named[0], named[0])
+    if name and not hasattr(getattr(transformers, name, None), "_from_config"):
+        raise BadConfigError(
+            f"architectures names {name[:60]!r}, which transformers {transformers.__version__} does not have; "
+            "leave architectures out to count the type's usual class"
+        )
+    return name
+
+
+def _build(parsed: Any, named: str) -> nn.Module:
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    if named.endswith("ForSequenceClassification") and getattr(parsed, "pad_token_id", 0) is None:
+        parsed.pad_token_id = 0  # such a class looks for the last token that is no padding, and refuses batches otherwise
+    usual = transformers.AutoModelForCausalLM if parsed.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else transformers.AutoModel
+    maker: Any = getattr(transformers, named) if named else usual
+    build = getattr(maker, "_from_config", None) or maker.from_config
+    for options in ({"attn_implementation": "eager", "experts_implementation": "batched_mm"}, {"attn_implementation": "eager"}, {}):
+        try:
+            with torch.device("meta"):
+                model: nn.Module = build(parsed, **options).eval()
+            return model
+        except Exception as error:  # a field that makes no sense fails wherever transformers first uses it
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    raise BadConfigError(f"transformers cannot build {parsed.model_type!r} from this configuration: {reason}")
+
+
+def _inputs(model: nn.Module, batch: int, seq_len: int, source_len: int | None) -> dict[str, Any]:
+    config: Any = model.config
+    name = getattr(model, "main_input_name", "input_ids")
+    writes = bool(getattr(config, "is_encoder_decoder", False))
+    if source_len is not None and not (writes and name == "input_ids"):
+        raise BadValueError(f"--source-len {source_len:,}: {type(model).__name__} reads no tokens beside a decoder; leave --source-len out")
+    ids = torch.zeros(batch, seq_len, dtype=torch.long, device="meta")
+    target = {"decoder_input_ids": ids} if writes else {}
+    if name == "input_ids" and type(model).__name__.endswith("ForMultipleChoice"):
+        return {"input_ids": ids[:, None]}  # one choice each: a sequence is a sequence
+    if name == "input_ids":
+        return {"input_ids": torch.zeros(batch, source_len or seq_len, dtype=torch.long, device="meta"), **target}
+    if name == "pixel_values":
+        vision = getattr(config, "vision_config", config)
+        size = getattr(vision, "image_size", 224)
+        height, width = size if isinstance(size, (list, tuple)) else (size, size)
+        images = torch.zeros(batch, getattr(vision, "num_channels", 3), height, width, device="meta")
+        return {"pixel_values": images}
+    if name == "input_values":
+        return {"input_values": torch.zeros(batch, seq_len * 320, device="meta")}
+    if name == "input_features" and hasattr(config, "num_mel_bins") and hasattr(config, "max_source_positions"):
+        return {"input_features": torch.zeros(batch, config.num_mel_bins, 2 * config.max_source_positions, device="meta"), **target}
+    raise BadConfigError(
+        f"{type(model).__name__} takes {name!r}, which cannot be made up from its configuration; "
+        "count it with bench.backend.counting.module.count"
+    )

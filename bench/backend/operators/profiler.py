@@ -1,0 +1,36 @@
+"""Where a step's time went by torch's profiler: seconds by class of operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch.profiler import ProfilerActivity, profile
+
+from bench.backend.device import Device
+from bench.backend.operators.operator import group_of
+
+
+def seconds_by_group(step: Callable[[], object], device: Device, num_steps: int = 3) -> dict[str, float]:
+    """Seconds of one step in each class of estimators.profile.operator_times.CLASSES; views, allocations and the like under `view`.
+
+    Self time of the operators: the kernels' on CUDA, else the host's. What lies between operators is in none of them,
+    and the profiler's own cost is in all.
+    """
+    on_cuda = device.kind == "cuda"
+    step()
+    device.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU]) as seen:
+        for _ in range(num_steps):
+            step()
+        device.synchronize()
+    totals: dict[str, float] = {}
+    for event in seen.key_averages():
+        name = event.key.removeprefix("aten::")
+        if event.key.startswith("aten::") or on_cuda:
+            taken = event.self_device_time_total if on_cuda else event.self_cpu_time_total
+            totals[group_of(name)] = totals.get(group_of(name), 0.0) + taken * MICRO / num_steps
+    return totals
+
+
+MICRO = 1e-6
+"""The profiler's unit in seconds."""

@@ -1,0 +1,158 @@
+"""One calibration, from nothing to a file's content."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from bench.backend import sustained
+from bench.backend.ceilings import cache_bytes
+from bench.backend.collectives import Collective, collectives
+from bench.backend.device import Device
+from bench.backend.operators import calibration_operators, optimizers
+from bench.backend.operators.trace import Call
+from bench.calibration import host_overhead, step_operators
+from bench.machine import environment
+from bench.records.calibration import COLLECTIVE, Calibration, Entry
+from bench.records.record import Ceiling
+from bench.records.request import Request
+from bench.runs.measure import is_article
+from bench.statistics.robust import median
+from bench.workloads.sizes import resolve
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config
+from estimators.errors import BadConfigError, UnavailableError
+from estimators.facts.registry import model_entry
+from estimators.units import MEBI
+
+Say = Callable[[str], None]
+
+DTYPES = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "bf16", "fp16"), "mps": ("fp32", "fp16")}
+_TIME_S = {"quick": 0.5, "whole": 3.0}
+_EACH_S = {"quick": 0.004, "whole": 0.02}
+
+
+def caches(device: Device) -> int:
+    """Bytes that the device's last cache holds."""
+    return int(torch.cuda.get_device_properties(device.index).L2_cache_size) if device.kind == "cuda" else cache_bytes()
+
+
+def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = None) -> Calibration:
+    """Measure the device: rates, launches, products and other operators by shape, optimizers by size, what the host costs.
+
+    Args:
+        processes: that collectives are measured between; None takes one for each GPU, and leaves them out where there is one.
+    """
+    size = "quick" if quick else "whole"
+    cached, unavailable, found = caches(device), dict[str, str](), list[Entry]()
+    say("memory bandwidth and launches")
+    ceilings: list[Ceiling] = list(sustained.memory_rates(device, _TIME_S[size] / 3))
+    op_s = sustained.launch_s(device)
+    for dtype_name in DTYPES[device.kind]:
+        say(f"products in {dtype_name}: burst, sustained, and over shapes")
+        try:
+            ceilings += sustained.matmul_rates(device, dtype_name, _TIME_S[size])
+        except RuntimeError as error:
+            unavailable[f"matmul.{dtype_name}"] = str(error).splitlines()[0][:160]
+            continue
+        found += _timed(calibration_operators.products(size, dtype_name), "grid", device, cached, size)
+        say(f"attention and element-wise operators in {dtype_name}")
+        found += _timed(
+            [*calibration_operators.attention(size, dtype_name), *calibration_operators.element_wise(size, dtype_name)],
+            "curve",
+            device,
+            cached,
+            size,
+        )
+    say("optimizers")
+    for name in optimizers.BYTES_PER_PARAM:
+        for num_params in optimizers.SIZES[size]:
+            taken = optimizers.sample(num_params, name, device, cache_bytes=cached, num_steps=step_operators.OPTIMIZER_STEPS)
+            found.append(step_operators.entry(optimizers.piece(num_params, name), taken, "curve"))
+    say("what the host costs: narrow models of two depths, forward and trained")
+    references = tuple(host_overhead.references(device, size, cached))
+    if device.kind != "cuda":
+        unavailable["host to device"] = "the device is the host"
+    between, why = _collectives(device, processes, size, say)
+    unavailable |= {"collectives": why} if why else {}
+    return Calibration(
+        created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        device=device.describe() | {"cache_bytes": cached},
+        environment=environment.collect(),
+        ceilings=(*ceilings, *_fastest(between)),
+        entries=tuple({one.key: one for one in [*found, *(_between(one) for one in between)]}.values()),
+        references=references,
+        op_s=op_s,
+        unavailable=unavailable,
+    )
+
+
+def _collectives(device: Device, processes: int | None, size: str, say: Say) -> tuple[list[Collective], str]:
+    """Between that many processes, or why not."""
+    num = processes or (torch.cuda.device_count() if device.kind == "cuda" else 1)
+    if num < 2:
+        return [], "between one process there are none; name more with --processes"
+    say(f"collectives between {num} processes")
+    try:
+        return collectives(device, num, size), ""
+    except UnavailableError as error:
+        return [], str(error)
+
+
+def _between(one: Collective) -> Entry:
+    key = f"{one.kind} of {one.num_bytes} bytes between {one.processes} over {one.over}"
+    return Entry(
+        key=key, kind=one.kind, group=COLLECTIVE, dtype="fp32", role=COLLECTIVE, num_bytes=one.num_bytes, flop=0, samples_s=one.samples_s
+    )
+
+
+def _fastest(found: Sequence[Collective]) -> list[Ceiling]:
+    """Of each kind, the rate at which the largest size crosses the links, per process."""
+    largest = {one.kind: one for one in sorted(found, key=lambda one: one.num_bytes)}
+    return [
+        Ceiling(
+            kind=one.kind,
+            value=one.bus_bytes / median(one.samples_s),
+            dtype="fp32",
+            shape=f"{one.num_bytes // MEBI} MiB between {one.processes} processes over {one.over}",
+            samples_s=one.samples_s,
+            work=one.bus_bytes,
+        )
+        for one in largest.values()
+    ]
+
+
+def _timed(calls: Sequence[Call], role: str, device: Device, cached: int, size: str) -> list[Entry]:
+    unique = list({call.piece.key: call for call in calls}.values())
+    return step_operators.entries(unique, (), device, cache_bytes=cached, rounds=2, time_s=_EACH_S[size], role=role)
+
+
+def with_model(calibration: Calibration, name: str, device: Device, *, say: Say) -> Calibration:
+    """The calibration with a model's own operators in it: prefill, decode and training step at the default sizes.
+
+    Raises:
+        UnknownNameError: no such model.
+        BadConfigError: neither a language model nor one of the article's.
+    """
+    entry = model_entry(name)
+    cached, found = caches(device), list[Entry]()
+    for request in _requests(entry.id, dict(entry.config)):
+        say(f"{entry.id}: operators of {request.task} in {request.dtype}")
+        calls, updates = step_operators.work(request, cached)
+        found += step_operators.entries(calls, updates, device, cache_bytes=cached, rounds=2, time_s=_EACH_S["whole"])
+    return dataclasses.replace(calibration.with_entries(found), models=(*dict.fromkeys((*calibration.models, entry.id)),))
+
+
+def _requests(name: str, config: dict[str, Any]) -> list[Request]:
+    asked = Request(model=name, config=config, task="train", dtype="fp32", attn="sdpa")
+    if is_article(asked):
+        return [asked]
+    model = model_from_config(config, name)
+    if not isinstance(model, Decoder) or model.left_out:
+        raise BadConfigError(f"{name} is no causal language model and none of the article's; expected one of those for --model")
+    tasks = [dataclasses.replace(asked, task=task, dtype=kind) for kind in ("fp32", "bf16") for task in ("prefill", "decode")]
+    return [resolve(request, model, prompt_tokens=None) for request in (*tasks, asked)]

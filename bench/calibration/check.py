@@ -1,0 +1,94 @@
+"""The check of a calibration: every workload predicted first, then measured, one after another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.backend.device import Device
+from bench.calibration.predict import Foreseen
+from bench.records.calibration import Calibration
+from bench.records.record import Measurement
+from bench.records.request import Request
+from bench.records.run_estimate import with_layers
+from bench.runs.measure import measure
+from bench.runs.suites import SUITES
+from estimators.errors import SixndError
+from estimators.facts.registry import model_entry
+
+Say = Callable[[str], None]
+
+SLICE_LAYERS = 4
+"""Of a model too large to run whole: its true width, this many layers, and its head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckCase:
+    """One workload of the check: what to ask for, under a name."""
+
+    name: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One workload predicted and measured; `reason` says why where it was not."""
+
+    name: str
+    foreseen: dict[str, Any] | None
+    record: Measurement | None
+    reason: str = ""
+
+
+def cases(device: str, quick: bool) -> list[CheckCase]:
+    """The article's models, then GPT-2 whole and Phi-2 sliced: prefill, decode, training."""
+    found = []
+    steps = 200 if quick else 400
+    for name in (run.model for run in SUITES["article"].runs):
+        entry = model_entry(name)
+        if entry.config.get("model_type") == "dense_network" or name == "tiny-gpt":
+            few = (10 if quick else 20) if name == "tiny-gpt" else steps
+            asked = Request(model=name, config=dict(entry.config), task="train", device=device, steps=few)
+            found.append(CheckCase(name=f"{name}, training step", request=asked))
+    for name, layers in (("gpt2", None), ("phi-2", SLICE_LAYERS)):
+        config = dict(model_entry(name).config)
+        shown = name if layers is None else f"{name} ({layers} layers)"
+        for task, seq_len, dtype in (("prefill", 256, None), ("decode", 128, None), ("train", 128, "fp32")):
+            asked = Request(
+                model=shown,
+                config=config if layers is None else with_layers(config, layers),
+                task=task,
+                seq_len=seq_len,
+                new_tokens=17 if task == "decode" else None,
+                dtype=dtype,
+                device=device,
+                steps=5 if quick else 11,
+            )
+            found.append(CheckCase(name=f"{shown}, {task}", request=asked))
+    return found
+
+
+def check(chosen: list[CheckCase], device: Device, calibration: Calibration, *, out: Path, say: Say) -> Iterator[Checked]:
+    """Predict, write the prediction down, measure; one workload at a time.
+
+    Args:
+        out: folder of the records; predictions.jsonl in it is written before each measurement.
+    """
+    for case in chosen:
+        say(f"{case.name}: predicting")
+        written: dict[str, Any] = {}
+
+        def keep(foreseen: Foreseen, name: str = case.name, written: dict[str, Any] = written) -> None:
+            written.update(foreseen.to_dict())
+            with open(out / "predictions.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps({"workload": name, **written}, allow_nan=False) + "\n")
+
+        try:
+            record = measure(case.request, hub_id=None, out=out, say=say, calibration=calibration, foreseen=keep)
+        except SixndError as error:
+            yield Checked(name=case.name, foreseen=written or None, record=None, reason=str(error))
+            continue
+        yield Checked(name=case.name, foreseen=written, record=record)

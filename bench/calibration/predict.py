@@ -1,0 +1,67 @@
+"""What a calibration says of one request's step, as a record keeps it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from bench.backend.device import Device
+from bench.calibration import step_operators as own
+from bench.calibration.calibrate import caches
+from bench.records.calibration import Calibration, local
+from bench.records.request import Request
+from estimators.profile.operator_times import Piece, Prediction, predict
+
+PHASE = {"train": "train_step", "prefill": "prefill", "decode": "decode"}
+"""Task to the phase that the prediction is of."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """A step predicted twice, before it was measured.
+
+    Attributes:
+        own: with the step's own operators measured one by one, just before.
+        general: from the calibration's grid and curves alone.
+        pieces: the step's operators.
+    """
+
+    phase: str
+    own: Prediction
+    general: Prediction
+    pieces: tuple[Piece, ...]
+    calibrated_utc: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: what `estimate["local"]` of a record holds."""
+        return {
+            "phase": self.phase,
+            "seconds_s": self.own.seconds_s,
+            "parts_s": dict(self.own.parts_s),
+            "num_ops": self.own.num_ops,
+            "basis_fraction": dict(self.own.basis_fraction),
+            "weakest": list(self.own.weakest),
+            "general_seconds_s": self.general.seconds_s,
+            "general_extrapolated_fraction": self.general.extrapolated_fraction,
+            "calibrated_utc": self.calibrated_utc,
+        }
+
+
+def foresee(request: Request, device: Device, calibration: Calibration, *, rounds: int = 2, time_s: float = 0.02) -> Foreseen:
+    """Trace the step, time its operators alone, and sum; nothing of the step itself is run.
+
+    Args:
+        request: with sizes, dtype and optimizer decided.
+    """
+    cached = caches(device)
+    calls, updates = own.work(request, cached)
+    pieces = own.pieces(calls, updates)
+    timed = own.entries(calls, updates, device, cache_bytes=cached, rounds=rounds, time_s=time_s)
+    mode = own.mode(request)
+    return Foreseen(
+        phase=PHASE[request.task],
+        own=predict(pieces, local(calibration.with_entries(timed)), mode),
+        general=predict(pieces, local(calibration, own=False), mode),
+        pieces=tuple(pieces),
+        calibrated_utc=calibration.created_utc,
+    )

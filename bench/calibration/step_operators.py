@@ -1,0 +1,120 @@
+"""A workload's own operators: which they are, what each takes on its own, and what they sum to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from bench.backend.device import Device
+from bench.backend.models import language_model
+from bench.backend.operators import optimizers, replay
+from bench.backend.operators.calibration_operators import renamed
+from bench.backend.operators.trace import Call, fake
+from bench.calibration.traced_step import article_calls, language_calls
+from bench.records.calibration import Entry
+from bench.records.request import Request
+from bench.runs.measure import is_article
+from bench.workloads.article import plan
+from bench.workloads.article.engine import threads
+from bench.workloads.article.networks import build
+from bench.workloads.article.workload import DENSE_THREADS
+from estimators.profile.operator_times import Piece
+
+OPTIMIZER_STEPS = 5
+
+
+def mode(request: Request) -> str:
+    """How the request's step is driven: one of estimators.profile.operator_times.HOST_MODES."""
+    if request.task != "train":
+        return "forward"
+    return "dense-train" if is_dense(request) else "language-train"
+
+
+def is_dense(request: Request) -> bool:
+    """Whether it is one of the article's dense networks, which run on one thread."""
+    return bool(request.config.get("model_type") == "dense_network")
+
+
+def work(request: Request, cache_bytes: int) -> tuple[list[Call], list[Piece]]:
+    """Operators of one step, and of a training the optimizer's pieces beside them."""
+    calls = (article_calls if is_article(request) else language_calls)(request, cache_bytes)
+    if is_dense(request):
+        calls = [renamed(call, "on 1 thread") for call in calls]
+    return calls, _updates(request) if request.task == "train" else []
+
+
+def _updates(request: Request) -> list[Piece]:
+    articles = is_article(request)
+    with fake():
+        model = build(plan(request).config) if articles else language_model(request.config)
+        sizes = [p.numel() for p in model.parameters()]
+    return optimizers.pieces(sizes, plan(request).optimizer if articles else request.optimizer or "adamw")
+
+
+def pieces(calls: Sequence[Call], updates: Sequence[Piece]) -> list[Piece]:
+    """All of a step, as the estimators take it."""
+    return [*(call.piece for call in calls), *updates]
+
+
+def num_ops(calls: Sequence[Call], updates: Sequence[Piece]) -> int:
+    """Operators that a step dispatches, an optimizer's update of one tensor being one."""
+    return sum(piece.count for piece in pieces(calls, updates))
+
+
+def entries(
+    calls: Sequence[Call],
+    updates: Sequence[Piece],
+    device: Device,
+    *,
+    cache_bytes: int,
+    rounds: int,
+    time_s: float,
+    role: str = "own",
+) -> list[Entry]:
+    """Each operator timed on its own; those that cannot be repeated are left out, and a prediction falls back to a curve."""
+    one_thread = any(call.piece.key.endswith("on 1 thread") for call in calls)
+    found = []
+    with threads(DENSE_THREADS) if one_thread else nullcontext():
+        for one in replay.replay(
+            [c for c in calls if c.piece.group != "view"], device, cache_bytes=cache_bytes, rounds=rounds, time_s=time_s
+        ):
+            if one.samples_s:
+                found.append(entry(one.call.piece, tuple(one.samples_s), role))
+        found += _update_entries(updates, device, cache_bytes, role)
+    return found
+
+
+def _update_entries(updates: Sequence[Piece], device: Device, cache_bytes: int, role: str) -> list[Entry]:
+    """What each tensor's update takes: its share, by bytes, of all of them at once; where they do not fit, of a few of its size."""
+    if not updates:
+        return []
+    kind, each = updates[0].kind, {one.key: one.num_bytes // optimizers.BYTES_PER_PARAM[one.kind] for one in updates}
+    sizes = [each[one.key] for one in updates for _ in range(one.count)]
+    together = optimizers.sample_together(sizes, kind, device, num_steps=OPTIMIZER_STEPS)
+    if together is not None:
+        return [entry(one, tuple(seconds * each[one.key] / sum(sizes) for seconds in together), role) for one in updates]
+    return [
+        entry(one, optimizers.sample(each[one.key], kind, device, cache_bytes=cache_bytes, num_steps=OPTIMIZER_STEPS), role)
+        for one in updates
+    ]
+
+
+def entry(piece: Piece, samples_s: tuple[float, ...], role: str) -> Entry:
+    """What a calibration keeps of it."""
+    return Entry(
+        key=piece.key,
+        kind=piece.kind,
+        group=piece.group,
+        dtype=piece.dtype,
+        role=role,
+        num_bytes=piece.num_bytes,
+        flop=piece.flop,
+        mnk=piece.mnk,
+        samples_s=samples_s,
+    )
+
+
+def total_s(calls: Sequence[Call], updates: Sequence[Piece], known: Sequence[Entry]) -> float:
+    """Sum of count · median over what was timed."""
+    by_key = {one.key: one.seconds_s for one in known}
+    return sum(piece.count * by_key.get(piece.key, 0.0) for piece in pieces(calls, updates))

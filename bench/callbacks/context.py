@@ -1,0 +1,177 @@
+"""Under what a watched training runs: model, dtype, device, this machine's ceilings, and the estimate made of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.backend.ceilings import bandwidth_ceiling, cache_bytes, matmul_ceiling
+from bench.backend.device import DTYPES, Device
+from bench.callbacks.flop_source import Work
+from bench.callbacks.modules import bare, config_of, num_params, recomputes
+from bench.callbacks.rates import Limits
+from bench.machine import environment
+from bench.records.draft import Draft
+from bench.records.record import Ceiling
+from bench.records.request import Request
+from estimators.errors import BadValueError, RequestError
+
+Shapes = tuple[tuple[int, int], ...]
+"""Rows and length of every batch of a step."""
+
+CEILING_TIME_S = 1.0
+"""For each of the two; `run` takes three seconds."""
+
+_PRECISIONS = {"bf16": "bf16", "fp16": "fp16"}
+
+
+def usual_shape(steps: Sequence[Shapes]) -> tuple[int, int, int]:
+    """Rows of a step, most rows of a batch in it, and its length: of the most common step.
+
+    >>> usual_shape([((4, 16), (4, 16)), ((4, 16), (4, 16)), ((1, 9),)])
+    (8, 4, 16)
+    """
+    shapes = Counter(steps).most_common(1)[0][0]
+    length = Counter(length for _, length in shapes).most_common(1)[0][0]
+    return sum(rows for rows, _ in shapes), max(rows for rows, _ in shapes), length
+
+
+def autocast_dtype(kind: str) -> str | None:
+    """The dtype of torch.autocast where it is on."""
+    if not torch.is_autocast_enabled(kind):
+        return None
+    return next((name for name, dtype in DTYPES.items() if dtype == torch.get_autocast_dtype(kind)), None)
+
+
+class Setting:
+    """What is known of a training before and after its first step.
+
+    Attributes:
+        name: of the model.
+        is_open: whether its dtype may still change and the ceilings have not been measured: during the first step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: Device,
+        accelerator: Any,
+        *,
+        name: str | None,
+        dtype: str | None,
+        optimizer: str | None,
+        ceilings: bool | Sequence[Ceiling],
+    ) -> None:
+        if dtype is not None and dtype not in DTYPES:
+            raise BadValueError(f"dtype {dtype[:40]!r} is unknown; expected one of: {', '.join(DTYPES)}")
+        if optimizer not in (None, "adamw", "sgd"):
+            raise BadValueError(f"optimizer {str(optimizer)[:40]!r} is unknown; expected adamw, sgd or None")
+        self._model, self._device, self._optimizer = model, device, optimizer
+        self._asked_dtype = dtype or _PRECISIONS.get(str(getattr(accelerator, "mixed_precision", "no")))
+        self._seen_dtype: str | None = None
+        self._wanted = ceilings
+        self._ceilings: list[Ceiling] = []
+        self._unavailable: dict[str, str] = {}
+        self._config = config_of(model)
+        self._compiled = "OptimizedModule" in (type(model).__name__, type(bare(model)).__name__)
+        given = name or getattr(getattr(bare(model), "config", None), "name_or_path", "")
+        self.name = (Path(given).name if given else "") or type(bare(model)).__name__
+        self.is_open = True
+
+    def draft(self, out: Path) -> Draft:
+        """The record to be; raises UnavailableError where the folder cannot be written."""
+        draft = Draft(model=self.name, task="train", request=self._request((1, 1, 1)).to_dict(), out=out)
+        draft.environment = environment.collect()
+        return draft
+
+    def look_for_autocast(self) -> None:
+        """See the dtype of autocast in the next forward pass, by a hook that then goes."""
+        if self._asked_dtype is not None or self._compiled:  # a hook would be compiled into the model
+            return
+
+        def look(*_: Any) -> None:
+            self._seen_dtype = autocast_dtype(self._device.kind)
+            handle.remove()
+
+        handle = self._model.register_forward_pre_hook(look)
+
+    @property
+    def dtype(self) -> str:
+        """Of compute: as asked, else that of autocast, else the parameters'."""
+        of_parameters = next((p.dtype for p in self._model.parameters() if p.is_floating_point()), torch.float32)
+        named = next((name for name, dtype in DTYPES.items() if dtype == of_parameters), "fp32")
+        return self._asked_dtype or self._seen_dtype or named
+
+    def close(self, work: Work | None, shapes: Shapes) -> Limits:
+        """After the first step: measure the ceilings, start the peaks anew, and say what later steps are held against."""
+        self.is_open = False
+        if self._wanted is True:
+            self._measure()
+        elif self._wanted is not False:
+            self._ceilings = list(self._wanted)
+        else:
+            self._unavailable["ceilings"] = "not asked for"
+        self._device.reset_peak()
+        hardware = self._device.hardware()
+        rows, micro_rows, length = usual_shape([shapes])
+        said, _, _ = work.estimate(self._request((rows, micro_rows, length)), micro_rows, hardware) if work else ({}, [], {})
+        return Limits(
+            peak_flop_per_s=hardware.peak_flop_per_s.get(self.dtype) if hardware else None,
+            matmul_flop_per_s=max((c.value for c in self._ceilings if c.kind == "matmul"), default=None),
+            predicted_step_s=said.get("predicted_step_s"),
+        )
+
+    def _measure(self) -> None:
+        """This machine's rates; the random state of the training is left as it is, and so is its memory."""
+        own = [self._device.index] if self._device.kind == "cuda" else []
+        with torch.random.fork_rng(devices=own), torch.enable_grad():
+            for kind in ("matmul", "bandwidth"):
+                try:
+                    if kind == "matmul":
+                        self._ceilings.append(matmul_ceiling(self._device, self.dtype, CEILING_TIME_S))
+                    else:
+                        self._ceilings.append(bandwidth_ceiling(self._device, CEILING_TIME_S))
+                except (RequestError, RuntimeError, MemoryError) as error:  # the training may have taken all memory
+                    self._unavailable[f"{kind} ceiling"] = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if self._device.kind == "cuda":
+            torch.cuda.empty_cache()
+
+    def _request(self, usual: tuple[int, int, int]) -> Request:
+        rows, _, length = usual
+        return Request(
+            model=self.name,
+            config=self._config,
+            task="train",
+            batch=rows,
+            seq_len=length,
+            dtype=self.dtype,
+            device=str(self._device.torch_device),
+            attn=getattr(getattr(bare(self._model), "config", None), "_attn_implementation", None),
+            compile=self._compiled,
+            optimizer=self._optimizer or "sgd",
+            recompute="full" if recomputes(self._model) else "none",
+            seed=torch.initial_seed(),
+        )
+
+    def fill(self, draft: Draft, work: Work, usual: tuple[int, int, int]) -> None:
+        """Put request, device, estimate, counts and ceilings into the draft."""
+        request = self._request(usual)
+        labels = {
+            "dtype_reason": "as asked" if self._asked_dtype else "autocast" if self._seen_dtype else "the parameters'",
+            "weights_label": "weights of the training that was watched",
+            "input_label": "batches of the training that was watched",
+        }
+        draft.request = request.to_dict() | labels
+        cache = torch.cuda.get_device_properties(self._device.index).L2_cache_size if self._device.kind == "cuda" else cache_bytes()
+        draft.environment["device"] = self._device.describe() | {"cache_bytes": cache}
+        draft.estimate, draft.counts, missing = work.estimate(request, usual[1], self._device.hardware())
+        draft.ceilings = list(self._ceilings)
+        draft.unavailable |= self._unavailable | missing
+        params = num_params(self._model)
+        if params is not None and draft.estimate:
+            draft.proof["num_params"] = params

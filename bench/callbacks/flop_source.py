@@ -1,0 +1,153 @@
+"""The FLOP of a step in somebody else's training, exact under `full`: by the op table, else counted once on meta."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torch import nn
+
+from bench.callbacks.counted import TEXT_INPUTS, CountedWork, Inputs
+from bench.callbacks.modules import bare, config_of, is_sharded, num_params, recomputes
+from bench.callbacks.ranks import num_ranks
+from bench.records.record import Count
+from bench.records.request import Request
+from bench.records.run_estimate import memory_needed, predict
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config
+from estimators.cost.layout import Layout
+from estimators.counting.estimate import MASTER_BYTES, estimate
+from estimators.errors import SixndError, UnavailableError
+from estimators.spec import Case, Hardware, Workload
+from estimators.training import prediction
+
+
+class Work(Protocol):
+    """What one step of a model is."""
+
+    def see(self, batch: Any, length: int) -> None:
+        """A batch of that length is about to be run; counts it where that is how this is known."""
+        ...
+
+    def flop(self, length: int) -> tuple[int, int] | None:
+        """FLOP of one row of that length, under `full` and under `hardware`; None where it is not known."""
+        ...
+
+    def estimate(self, request: Request, micro_rows: int, hardware: Hardware | None) -> tuple[dict[str, Any], list[Count], dict[str, str]]:
+        """The estimate of a record, its counts, and what is unavailable, for a request whose sizes are those of the usual step."""
+        ...
+
+
+def work_of(model: nn.Module, batch: Any, inputs: Inputs | None, name: str) -> Work:
+    """The op table where it is this very model's (causal, on text, as many parameters, all trained), else a count on meta."""
+    table = _op_table(model, batch, name)
+    return _Table(table, model) if table is not None else CountedWork(model, inputs)
+
+
+def _op_table(model: nn.Module, batch: Any, name: str) -> Decoder | None:
+    inner, config = bare(model), config_of(model)
+    on_text = batch is None or (isinstance(batch, Mapping) and "input_ids" in batch and batch.keys() <= TEXT_INPUTS)
+    has_head = getattr(inner, "get_output_embeddings", lambda: None)() is not None
+    if not (config.get("model_type") and on_text and has_head and all(p.requires_grad for p in model.parameters())):
+        return None
+    try:
+        table = model_from_config(config, name)
+    except SixndError:
+        return None
+    if not isinstance(table, Decoder) or table.left_out:
+        return None
+    params = num_params(model)
+    said = estimate(Case(model=table, workload=Workload(phase="train"))).params
+    return table if params is None or params == said else None
+
+
+class Unknown:
+    """Not known, for a reason."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def see(self, batch: Any, length: int) -> None:
+        """Nothing to count."""
+
+    def flop(self, length: int) -> tuple[int, int] | None:
+        return None
+
+    def estimate(self, request: Request, micro_rows: int, hardware: Hardware | None) -> tuple[dict[str, Any], list[Count], dict[str, str]]:
+        return {}, [], {"training_flop": self._reason}
+
+
+class _Table:
+    """By the op table."""
+
+    def __init__(self, table: Decoder, model: nn.Module) -> None:
+        self._model, self._module = table, model
+        self._recompute = "full" if recomputes(model) else "none"
+        self._flop: dict[int, tuple[int, int]] = {}
+
+    def see(self, batch: Any, length: int) -> None:
+        self.flop(length)
+
+    def flop(self, length: int) -> tuple[int, int] | None:
+        if length not in self._flop:
+            workload = Workload(phase="train", batch=1, seq_len=length, recompute=self._recompute)  # type: ignore[arg-type]
+            flop = estimate(Case(model=self._model, workload=workload)).flop
+            self._flop[length] = flop["full"], flop["hardware"]
+        return self._flop[length]
+
+    def estimate(self, request: Request, micro_rows: int, hardware: Hardware | None) -> tuple[dict[str, Any], list[Count], dict[str, str]]:
+        request = dataclasses.replace(request, recompute=self._recompute)
+        said = predict(self._model, request, hardware)
+        said["memory_bytes"] = memory_needed(self._model, dataclasses.replace(request, batch=micro_rows))
+        missing: dict[str, str] = {}
+        if any(p.element_size() != MASTER_BYTES for p in self._module.parameters()):
+            missing |= _weights_of_another_dtype(said, self._module, hardware)
+        sharded = is_sharded(self._module)
+        if sharded:
+            said["memory_bytes"] = {}
+            missing["memory_needed"] = "the parameters are shared out over the ranks"
+        try:
+            said |= _predicted(self._model, request, micro_rows, sharded, hardware)
+        except SixndError as error:
+            missing["predicted_step_s"] = str(error)
+        done = said["phases"]["train_step"]
+        counts = [
+            Count(quantity="params", route="op table", value=said["params"], tag="derived"),
+            Count(quantity="forward_flop", route="op table", value=done["forward_flop"], tag="derived"),
+            Count(quantity="backward_flop", route="op table", value=done["backward_flop"], tag="derived"),
+            Count(quantity="training_flop", route="op table", value=done["flop"]["full"], tag="derived"),
+        ]
+        return said, counts, missing
+
+
+def _predicted(table: Decoder, request: Request, micro_rows: int, sharded: bool, hardware: Hardware | None) -> dict[str, float]:
+    """The step that `estimate` predicts for this training, its ranks by data parallelism.
+
+    Raises:
+        SixndError: there is no prediction for it; one line says why.
+    """
+    if hardware is None:
+        raise UnavailableError("no prediction for a device that the registry does not know")
+    assert request.batch is not None
+    assert request.seq_len is not None
+    replicas = num_ranks()
+    layout = Layout(
+        dp=replicas,
+        zero=3 if sharded else 0,
+        micro_batch=micro_rows,
+        global_batch=max(1, request.batch // micro_rows) * micro_rows * replicas,
+        recompute=request.recompute,
+    )
+    said = prediction.predict(table, request.seq_len, layout, hardware, dtype=request.dtype or "fp32")
+    return {"predicted_step_s": said.step_time_s, "predicted_low_s": said.low_s, "predicted_high_s": said.high_s}
+
+
+def _weights_of_another_dtype(said: dict[str, Any], module: nn.Module, hardware: Hardware | None) -> dict[str, str]:
+    """The estimate's memory and bytes are of fp32 weights; of others only what is sure is kept: every weight is read once."""
+    done = said["phases"]["train_step"]
+    done["min_bytes"] = sum(p.numel() * p.element_size() for p in module.parameters())
+    if done["bound_s"] is not None and hardware is not None:
+        done["bound_s"] = max(done["min_flop"] / said["peak_flop_per_s"], done["min_bytes"] / hardware.memory_bytes_per_s)
+    said["memory_bytes"] = {}
+    return {"memory_needed": "the weights are not fp32, for which the estimate is"}

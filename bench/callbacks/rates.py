@@ -1,0 +1,102 @@
+"""The figures of the last steps while a training runs, for a line on stderr and for somebody's logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.callbacks.flop_source import Work
+from bench.callbacks.steps import Step
+from bench.statistics import robust
+from estimators import units
+
+NAMES = (
+    "step_s",
+    "tokens_per_s",
+    "samples_per_s",
+    "data_wait_fraction",
+    "padding_fraction",
+    "mfu_fraction",
+    "hfu_fraction",
+    "matmul_ceiling_fraction",
+    "memory_bytes",
+    "energy_j",
+    "measured_over_predicted",
+)
+"""What `figures` may hold, each only where it is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a step's rate is held against; None where it is not known.
+
+    Attributes:
+        peak_flop_per_s: dense, of the datasheet.
+        matmul_flop_per_s: measured here.
+        predicted_step_s: before the run.
+    """
+
+    peak_flop_per_s: float | None = None
+    matmul_flop_per_s: float | None = None
+    predicted_step_s: float | None = None
+
+
+def step_flop(step: Step, work: Work | None) -> tuple[int, int] | None:
+    """FLOP of one step, under `full` and `hardware`; None where a batch in it was not counted."""
+    found = [(rows, work.flop(length) if work else None) for rows, length in step.shapes]
+    known = [(rows * flop[0], rows * flop[1]) for rows, flop in found if flop is not None]
+    return (sum(full for full, _ in known), sum(hard for _, hard in known)) if known and len(known) == len(found) else None
+
+
+def figures(
+    steps: Sequence[Step], *, work: Work | None, limits: Limits, item: str, memory_bytes: int | None, energy_j: float | None
+) -> dict[str, float]:
+    """Rates over some steps of this rank: sums over their time, data wait included. What is not known is not there."""
+    whole_s = sum(step.period_s for step in steps)
+    if whole_s <= 0:
+        return {}
+    found: dict[str, float | None] = {
+        "step_s": robust.median([step.period_s for step in steps]),
+        f"{item}s_per_s": sum(step.num_items for step in steps) / whole_s,
+        "data_wait_fraction": sum(step.exposed_wait_s for step in steps) / whole_s,
+        "memory_bytes": memory_bytes,
+        "energy_j": energy_j,
+    }
+    if all(step.num_padding is not None for step in steps):
+        found["padding_fraction"] = 1 - sum(step.num_items for step in steps) / sum(step.num_positions for step in steps)
+    flop = [step_flop(step, work) for step in steps]
+    known = [pair for pair in flop if pair is not None]
+    if len(known) == len(flop):
+        full, hardware = (sum(pair[i] for pair in known) / whole_s for i in (0, 1))
+        if limits.peak_flop_per_s:
+            found |= {"mfu_fraction": full / limits.peak_flop_per_s, "hfu_fraction": hardware / limits.peak_flop_per_s}
+        if limits.matmul_flop_per_s:
+            found["matmul_ceiling_fraction"] = full / limits.matmul_flop_per_s
+    if limits.predicted_step_s:
+        found["measured_over_predicted"] = (found["step_s"] or 0.0) / limits.predicted_step_s
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def text(num_steps: int, found: Mapping[str, float], *, num_ranks: int = 1, loss: float | None = None) -> str:
+    """One line for people.
+
+    >>> text(50, {"step_s": 0.25, "tokens_per_s": 4096.0, "data_wait_fraction": 0.02}, loss=2.5)
+    'step 50 · 250 ms · 4,096 tokens/s · data wait 2.00 % · loss 2.5'
+    """
+    share = units.format_fraction
+    of_a_rank = " of this rank" if num_ranks > 1 else ""
+    written: dict[str, Callable[[float], str]] = {
+        "step_s": units.format_duration,
+        "tokens_per_s": lambda v: f"{v:,.0f} tokens/s{of_a_rank}",
+        "samples_per_s": lambda v: f"{v:,.0f} samples/s{of_a_rank}",
+        "data_wait_fraction": lambda v: f"data wait {share(v)}",
+        "padding_fraction": lambda v: f"padding {share(v)}",
+        "mfu_fraction": lambda v: f"MFU {share(v)}",
+        "hfu_fraction": lambda v: f"HFU {share(v)}",
+        "matmul_ceiling_fraction": lambda v: f"{share(v)} of the matmul ceiling",
+        "memory_bytes": units.format_bytes,
+        "energy_j": units.format_energy,
+        "measured_over_predicted": lambda v: f"{v:.2f} times the predicted time",
+    }
+    parts = [f"step {num_steps:,}", *(written[name](found[name]) for name in NAMES if name in found)]
+    return " · ".join([*parts, *([f"loss {loss:.4g}"] if loss is not None else [])])

@@ -1,0 +1,138 @@
+"""From what was watched to the record that `run` writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median_low
+
+from bench.callbacks import energy, proof, ranks
+from bench.callbacks.flop_source import Work
+from bench.callbacks.rates import step_flop
+from bench.machine.meters.readings import Readings
+from bench.records.draft import Draft
+from bench.records.record import Finding, Phase
+from bench.sampling.timing_loop import UNSTABLE_FRACTION, has_settled
+from bench.statistics import robust
+
+SETTLE_WINDOW, SETTLE_FRACTION, WARMUP_MAX = 3, 0.02, 20
+"""Of the warm-up, as bench.sampling.timing_loop.sample judges it, here after the fact."""
+
+MUCH_WAIT, MUCH_PADDING, MUCH_WATCHING = 0.05, 0.10, 0.005
+"""Shares of the time, of the positions, of the time, from which a reader is told."""
+
+
+def num_warmup(periods_s: Sequence[float]) -> tuple[int, bool | None]:
+    """Steps before the steady state, and whether it was reached; None where there are too few to judge.
+
+    The first step compiles and allocates, so it is warm-up wherever there is another.
+
+    >>> num_warmup([9.0, 5.0, 3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]), num_warmup([3.0, 1.0]), num_warmup([3.0])
+    ((8, True), (1, None), (0, None))
+    """
+    for size in range(2 * SETTLE_WINDOW, min(WARMUP_MAX, len(periods_s) - 1) + 1):
+        if has_settled(periods_s[:size], SETTLE_WINDOW, SETTLE_FRACTION):
+            return size, True
+    if len(periods_s) > WARMUP_MAX:
+        return WARMUP_MAX, False
+    return min(1, max(0, len(periods_s) - 1)), None
+
+
+def fill(
+    draft: Draft, reports: Sequence[ranks.RankReport], own_power: Readings, *, work: Work | None, item: str, clock: str, stopped_by: str
+) -> None:
+    """Put times, tokens, power, memory and proof of all ranks into the draft, in place of those of an earlier call."""
+    whole = ranks.together(reports)
+    skip, settled = num_warmup(whole.periods_s)
+    draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
+    ranked = ranks.rows(reports, skip)
+    observer_s = max(report.observer_s for report in reports)
+    flop = [step_flop(step, work) for report in reports for step in report.steps]
+    losses = [loss for loss in whole.losses if loss is not None]
+    proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
+    draft.proof = {
+        **({"num_params": draft.proof["num_params"]} if "num_params" in draft.proof else {}),
+        **proven,
+        "params_changed": any(report.params_changed for report in reports),
+        "num_steps": len(whole.periods_s),
+        f"num_{item}s": sum(whole.items),
+        "num_ranks": len(reports),
+        "watched": {
+            "data_wait_s": list(whole.waits_s),
+            f"{item}s_per_step": list(whole.items),
+            "padding_per_step": list(whole.paddings),
+            "losses": [loss if loss is not None and math.isfinite(loss) else None for loss in whole.losses],
+            "training_flop": sum(pair[0] for pair in flop if pair) if all(flop) else None,
+            "hardware_flop": sum(pair[1] for pair in flop if pair) if all(flop) else None,
+            "ranks": ranked,
+            "skew_fraction": ranks.skew_fraction(ranked),
+            "observer_s": observer_s,
+        },
+    }
+    merged, missing = energy.over_ranks([(report.uuid, report.power) for report in reports])
+    draft.power = merged
+    draft.unavailable |= {
+        name: own_power.unavailable.get(name, missing.get(name, "not read")) for name, value in merged.items() if value is None
+    }
+    for name in reports[0].peak_bytes:
+        draft.memory_bytes[name] = max((peak for r in reports if (peak := r.peak_bytes.get(name)) is not None), default=None)
+    draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s)]
+
+
+def _phases(whole: ranks.Together, skip: int, settled: bool | None, item: str, clock: str, stopped_by: str) -> list[Phase]:
+    if not whole.periods_s:
+        return []
+    items = median_low(whole.items[skip:])
+
+    def phase(name: str, samples_s: Sequence[float], by: str) -> Phase:
+        return Phase(
+            name=name,
+            samples_s=tuple(samples_s[skip:]),
+            warmup_s=tuple(samples_s[:skip]),
+            items_per_sample=items,
+            item=item,
+            clock=by,
+            stopped_by=stopped_by,
+            settled=settled,
+        )
+
+    phases = [phase("train_step", whole.periods_s, clock), phase("host_step", whole.host_s, "host")]
+    return [*phases, phase("device_step", whole.device_s, "device-event")] if whole.device_s else phases
+
+
+def _findings(whole: ranks.Together, skip: int, settled: bool | None, observer_s: float) -> list[Finding]:
+    found = []
+
+    def add(code: str, text: str, advice: str) -> None:
+        found.append(Finding(code=code, text=text, advice=advice))
+
+    steady, whole_s = whole.periods_s[skip:], sum(whole.periods_s)
+    spread = robust.relative_spread(steady) if steady else None
+    if settled is False:
+        add("NeverSettled", "train_step: the warm-up reached its cap before the times settled", "look for what still changes")
+    if spread is not None and spread > UNSTABLE_FRACTION:
+        add(
+            "Unstable",
+            f"train_step: the samples spread by {100 * spread:.0f} % of their median",
+            "close other programs, or watch more steps",
+        )
+    wait = sum(whole.waits_s[skip:]) / sum(steady) if steady else 0.0
+    if wait > MUCH_WAIT:
+        add(
+            "DataWait",
+            f"{100 * wait:.0f} % of the time went into waiting for data",
+            "give the loader more workers, or prepare the data before",
+        )
+    padding, positions = sum(p or 0 for p in whole.paddings), sum(whole.positions)
+    if positions and padding / positions > MUCH_PADDING:
+        add("Padding", f"{100 * padding / positions:.0f} % of the positions hold no token", "pack the sequences, or sort them by length")
+    if len(set(zip(whole.items, whole.positions, strict=True))) > 1:
+        text = "the steps differ in size: rates of one step are those of the usual size; sums are exact"
+        add("ShapesVary", text, "compare totals, not single steps")
+    if whole_s and observer_s / whole_s > MUCH_WATCHING:
+        add(
+            "Watching",
+            f"watching took {100 * observer_s / whole_s:.1f} % of the time",
+            "steps this short are better watched several at a time",
+        )
+    return found

@@ -1,0 +1,81 @@
+"""When the record of a watched training is written, from how many ranks, and what it says of a training that broke off."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.callbacks import ranks, to_record
+from bench.callbacks.context import usual_shape
+from bench.callbacks.rank_state import Seen
+from bench.machine.ranks import promised_ranks_missing
+from bench.records.draft import Draft
+from bench.records.record import Finding, Measurement
+
+AUTOSAVE_S = 60.0
+"""Between two records of a training that still runs, so that a killed one leaves its steps; and 200 times what writing one took."""
+
+
+class Writing:
+    """The one record of a training, which the main rank writes.
+
+    Args:
+        out: folder of records.
+        say: whether the path is printed on stderr.
+
+    Raises:
+        UnavailableError: the folder cannot be written.
+    """
+
+    def __init__(self, seen: Seen, out: Path, *, say: bool) -> None:
+        self._seen, self._say = seen, say
+        self._draft = seen.setting.draft(out) if ranks.is_main() else None
+        self._saved_s, self._save_every_s = time.monotonic(), AUTOSAVE_S
+
+    def autosave(self) -> None:
+        """The record so far, of this rank alone, where the last one is old enough."""
+        if time.monotonic() - self._saved_s <= self._save_every_s:
+            return
+        begun_s = time.monotonic()
+        if self._draft is not None:
+            self._fill(self._draft, [self._seen.report()], "interrupt")
+            self._draft.save("partial", "was still running when this was written")
+        self._saved_s = time.monotonic()
+        self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
+
+    def write(self, status: str, reason: str) -> Measurement | None:
+        """The record at the end; a complete one is put together from all ranks, which must all call this.
+
+        Returns:
+            What was written; None on the ranks that write nothing.
+        """
+        report = self._seen.report()
+        reports = ranks.exchange(report) if status == "complete" else [report]
+        draft = self._draft
+        if draft is None:
+            return None
+        alone = status != "complete" and ranks.num_ranks() > 1
+        if status == "complete" and not all(one.steps for one in reports):
+            status, reason = "partial", "no step was watched" if len(reports) == 1 else "a rank watched no step"
+        self._fill(draft, reports, "count" if status == "complete" else "interrupt")
+        if alone:
+            text = f"one rank of {ranks.num_ranks()}: the others were not asked, since the training broke off"
+            draft.warnings.append(Finding(code="NotReduced", text=text, advice="take its tokens and energy as those of one rank"))
+        written = draft.save(status, reason)
+        if self._say:
+            print(f"record: {draft.path}", file=sys.stderr, flush=True)
+        return written
+
+    def _fill(self, draft: Draft, reports: Sequence[ranks.RankReport], stopped_by: str) -> None:
+        seen = self._seen
+        draft.unavailable = dict(seen.device.peak_memory().unavailable)
+        if reports[0].steps and seen.work is not None:
+            seen.setting.fill(draft, seen.work, usual_shape([step.shapes for step in reports[0].steps]))
+        clock = "device-event" if seen.device.kind == "cuda" else "host"
+        to_record.fill(draft, reports, seen.energy.readings(), work=seen.work, item=seen.item, clock=clock, stopped_by=stopped_by)
+        if promised_ranks_missing(os.environ):
+            text = "accelerate launch --cpu started one process of several: it needs MPI for more"
+            draft.warnings.append(Finding(code="RanksMissing", text=text, advice="start them with torchrun --nproc-per-node"))

@@ -1,0 +1,193 @@
+"""Reads one NVIDIA GPU over a window: energy counter, power, clocks, temperature, throttling, memory, who else is on it.
+
+Energy is the difference of the device's own counter; power, sampled on a thread and integrated, stands beside it
+as a check. The counter steps about every 100 ms and the power reading of newer devices is an average over 1 s
+(the Zeus project's measurements; Yang et al., arXiv 2312.02741), so a window shorter than a second is flagged.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from bench.machine.meters import nvml
+from bench.machine.meters.gpu_window import FIGURES, MEMORY, Look, peak_memory, short_window, summarise
+from bench.machine.meters.readings import Readings, no_readings
+from bench.records.record import Finding
+from estimators.errors import UnavailableError
+from estimators.units import GIGA, KILO, MEGA
+
+PROCESSES_EVERY = 5
+"""Looks from one list of the device's processes to the next: it takes longer than all other questions together."""
+
+
+class PowerMeter:
+    """Reads one GPU between entering and leaving a `with` block; afterwards `readings` has the figures.
+
+    A device that is not there, or a counter that it lacks, is no error: its figures are None, with the reason.
+
+    Args:
+        uuid: as NVML writes it, `GPU-...`; None where no NVIDIA device is in use.
+        library: pynvml or a fake of it; None imports pynvml.
+        interval_s: between two looks of the sampling thread.
+        now: monotonic time in seconds.
+    """
+
+    def __init__(
+        self, uuid: str | None, *, library: Any = None, interval_s: float = 0.1, now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._uuid, self._library, self._interval_s, self._now = uuid, library, interval_s, now
+        self._reason = "no NVIDIA device in use"
+        self._handle: Any = None
+        self._unanswered: dict[str, str] = {}
+        self._looks: list[Look] = []
+        self._looking = threading.Lock()
+        self._windows: list[tuple[str, int, int]] = []
+        self._most_others = 0
+        self._power_limit_w: float | None = None
+        self._done = threading.Event()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> PowerMeter:
+        if self._uuid is not None:
+            try:
+                self._open(self._uuid)
+            except UnavailableError as error:
+                self._reason = str(error)
+                self._stack.close()
+        if self._handle is not None:
+            self._power_limit_w = self._ask("power_limit_w", "nvmlDeviceGetEnforcedPowerLimit", 1 / KILO)
+            thread = threading.Thread(target=self._keep_looking, name="power-meter", daemon=True)
+            self._stack.callback(self._finish, thread)
+            self.look()
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether there is a device that answers."""
+        return self._handle is not None
+
+    def look(self, *, last: bool = False) -> int:
+        """Take one look at the device, as the thread does every `interval_s`; returns its number."""
+        library = self._library
+        with self._looking:
+            at_s = self._now()
+            reasons = self._ask("slowdowns", "nvmlDeviceGetCurrentClocksEventReasons")
+            memory = self._answer("nvml_device", "nvmlDeviceGetMemoryInfo")
+            self._looks.append(
+                Look(
+                    at_s=at_s,
+                    energy_j=self._ask("energy_j", "nvmlDeviceGetTotalEnergyConsumption", 1 / KILO),
+                    power_w=self._ask("power_w", "nvmlDeviceGetPowerUsage", 1 / KILO),
+                    sm_clock_hz=self._ask("sm_clock_hz", "nvmlDeviceGetClockInfo", MEGA, library.NVML_CLOCK_SM),
+                    memory_clock_hz=self._ask("memory_clock_hz", "nvmlDeviceGetClockInfo", MEGA, library.NVML_CLOCK_MEM),
+                    temperature_c=self._ask("temperature_c", "nvmlDeviceGetTemperature", 1, library.NVML_TEMPERATURE_GPU),
+                    slowdowns=None if reasons is None else int(reasons),
+                    power_capped_s=self._violation_s("power_capped_s", library.NVML_PERF_POLICY_POWER),
+                    thermal_capped_s=self._violation_s("thermal_capped_s", library.NVML_PERF_POLICY_THERMAL),
+                    nvml_device=None if memory is None else float(memory.used),
+                    nvml_process=self._look_at_processes() if last or len(self._looks) % PROCESSES_EVERY == 0 else None,
+                )
+            )
+            return len(self._looks) - 1
+
+    @contextmanager
+    def window(self, name: str) -> Iterator[None]:
+        """A named part of the whole window, with a look at either end; its figures are `name`_energy_j and `name`_window_s."""
+        if self._handle is None:
+            yield
+            return
+        first = self.look()
+        try:
+            yield
+        finally:
+            self._windows.append((name, first, self.look()))
+
+    def readings(self) -> Readings:
+        """The figures of the window that has ended, and of the named parts."""
+        if not self._looks:
+            return no_readings(FIGURES, self._reason)
+        whole = summarise(self._looks, self._power_limit_w, self._unanswered, self._interval_s)
+        values, unavailable, findings = dict(whole.values), dict(whole.unavailable), [*whole.findings, *self._shared()]
+        for name, first, last in self._windows:
+            part = summarise(self._looks[first : last + 1], self._power_limit_w, self._unanswered, self._interval_s)
+            for figure in ("energy_j", "window_s"):
+                values[f"{name}_{figure}"] = part.values[figure]
+                if figure in part.unavailable:
+                    unavailable[f"{name}_{figure}"] = part.unavailable[figure]
+            short = short_window(part.values["window_s"] or 0.0, f"{name}: ")
+            findings += [short] if short else []
+        return Readings(values=values, unavailable=unavailable, findings=tuple(findings))
+
+    def memory(self) -> Readings:
+        """Bytes of the device by NVML, the peaks of the looks: of this process, and of all."""
+        return peak_memory(self._looks, self._unanswered) if self._looks else no_readings(MEMORY, self._reason)
+
+    def _open(self, uuid: str) -> None:
+        self._library = self._stack.enter_context(nvml.session(self._library))
+        handle, reason = nvml.ask(self._library, "nvmlDeviceGetHandleByUUID", uuid)
+        if handle is None:
+            slice_uuid = f"MIG-{uuid.removeprefix('GPU-')}"
+            if nvml.ask(self._library, "nvmlDeviceGetHandleByUUID", slice_uuid)[0] is not None:
+                raise UnavailableError(f"{slice_uuid} is a slice of a GPU (MIG): NVML's counters are of whole GPUs and say nothing of it")
+            raise UnavailableError(f"NVML does not know the device {uuid}: {reason}")
+        modes, _ = nvml.ask(self._library, "nvmlDeviceGetMigMode", handle)
+        if modes and modes[0]:
+            raise UnavailableError(f"{uuid} is divided (MIG): its counters are of the whole GPU and say nothing of one slice")
+        self._handle = handle
+
+    def _answer(self, field: str, function: str, *arguments: Any) -> Any:
+        answer, reason = nvml.ask(self._library, function, self._handle, *arguments)
+        if answer is None:
+            self._unanswered.setdefault(field, reason or f"{function} gave no answer")
+        return answer
+
+    def _ask(self, field: str, function: str, unit: float = 1, *arguments: Any) -> float | None:
+        answer = self._answer(field, function, *arguments)
+        return None if answer is None else float(answer * unit)
+
+    def _violation_s(self, field: str, policy: int) -> float | None:
+        answer = self._answer(field, "nvmlDeviceGetViolationStatus", policy)
+        return None if answer is None else answer.violationTime / GIGA
+
+    def _keep_looking(self) -> None:
+        while not self._done.wait(self._interval_s):
+            self.look()
+
+    def _finish(self, thread: threading.Thread) -> None:
+        self._done.set()
+        if thread.ident is not None:
+            thread.join()
+        self.look(last=True)
+
+    def _look_at_processes(self) -> float | None:
+        """Bytes that this process holds on the device; notes how many others compute there.
+
+        In a container pids differ from the driver's: one unknown process may be this one, and is then neither counted as
+        another nor taken for its memory.
+        """
+        processes = self._answer("nvml_process", "nvmlDeviceGetComputeRunningProcesses")
+        if processes is None:
+            return None
+        pids = {process.pid for process in processes}
+        others = len(pids - {os.getpid()}) if os.getpid() in pids else len(pids) - 1
+        self._most_others = max(self._most_others, others)
+        held = next((process.usedGpuMemory for process in processes if process.pid == os.getpid()), None)
+        if held is None:
+            self._unanswered.setdefault("nvml_process", "the driver does not list this process's memory under its pid, as in a container")
+        return held if held is None else float(held)
+
+    def _shared(self) -> tuple[Finding, ...]:
+        others = self._most_others
+        if others < 1:
+            return ()
+        text = f"{others} other process{'es' if others > 1 else ''} had the GPU during the window"
+        return (Finding(code="DeviceShared", text=text, advice="measure on a GPU that is yours alone"),)

@@ -1,0 +1,102 @@
+"""A calibration as a file, found again by the device's identity.
+
+Calibrations lie in `calibrations/` of the user's data folder ($XDG_DATA_HOME/sixnd, else ~/.local/share/sixnd), or
+in a file that the user names. One file per identity: device, its UUID, threads, torch's version and processor features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.records import typed_json
+from bench.records.calibration import FORMAT, Calibration, Entry, Reference
+from bench.records.record import Ceiling
+from estimators.errors import BadRecordError, UnavailableError
+
+IDENTITY = ("kind", "name", "uuid", "num_threads", "torch", "cpu_capability", "cuda", "float32_matmul_precision")
+"""Of what a device says of itself, what its speed hangs on."""
+
+
+def identity(device: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a device's description, what finds its calibration."""
+    return {name: device.get(name) for name in IDENTITY}
+
+
+def folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where calibrations lie: an absolute $XDG_DATA_HOME, else ~/.local/share, and in it sixnd/calibrations.
+
+    Source: XDG Base Directory Specification 0.8, which ignores relative paths.
+    """
+    base = Path(environ.get("XDG_DATA_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "sixnd" / "calibrations"
+
+
+def path_for(device: Mapping[str, Any], where: Path | None = None) -> Path:
+    """The file of a device's calibration: its name and a digest of its identity."""
+    digest = hashlib.sha256(json.dumps(identity(device), sort_keys=True).encode()).hexdigest()[:12]
+    slug = re.sub(r"[^a-z0-9]+", "-", str(device.get("name", "")).lower()).strip("-")[:40] or "device"
+    return (folder() if where is None else where) / f"{slug}-{digest}.json"
+
+
+def find(device: Mapping[str, Any], where: Path | None = None) -> Calibration | None:
+    """The device's calibration, or None where there is none.
+
+    Raises:
+        BadRecordError: there is one and it cannot be read.
+    """
+    path = path_for(device, where)
+    return read(path) if path.exists() else None
+
+
+def read(path: Path) -> Calibration:
+    """Read one calibration.
+
+    Raises:
+        BadRecordError: not there, no calibration, or of another format; one line says which and what to do.
+    """
+    again = "make it anew with: python -m bench calibrate"
+    try:
+        body = typed_json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadRecordError(f"cannot read the calibration {str(path)!r}: {error.strerror}; {again}") from None
+    except (ValueError, RecursionError):
+        raise BadRecordError(f"{str(path)!r} is not JSON or was cut off; {again}") from None
+    if not isinstance(body, dict) or not {"format", "device", "entries", "references"} <= body.keys():
+        raise BadRecordError(f"{str(path)!r} is no calibration of this tool (no format, device, entries, references); {again}")
+    if body["format"] != FORMAT:
+        raise BadRecordError(f"{str(path)!r} has calibration format {str(body['format'])[:20]}; this version reads {FORMAT}: {again}")
+    try:
+        for name, kind in (("ceilings", Ceiling), ("entries", Entry), ("references", Reference)):
+            body[name] = tuple(typed_json.build(kind, part) for part in body.get(name, ()))
+        return typed_json.build(Calibration, body)
+    except (TypeError, AttributeError) as error:
+        raise BadRecordError(f"{str(path)!r} is damaged: {' '.join(str(error).split())[:120]}; {again}") from None
+
+
+def write(calibration: Calibration, path: Path) -> None:
+    """Write a calibration whole or not at all.
+
+    Raises:
+        UnavailableError: the folder cannot be written.
+    """
+    text = json.dumps(dataclasses.asdict(calibration), indent=1, ensure_ascii=False, allow_nan=False)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UnavailableError(f"cannot write the calibration {str(path)!r}: {error.strerror}; name a file with --out") from None

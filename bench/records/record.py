@@ -1,0 +1,209 @@
+"""Measurement, and reading it from its JSON file; bench.records.draft writes it.
+
+Format history
+    1  first version. Later records may hold `estimate["local"]`, the step predicted from a calibration, and the
+       calibration's own kinds of ceiling; earlier readers pass over both.
+
+A record holds the whole request, the environment, raw samples and the estimate made before the run; statistics
+and checks are computed when it is read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.records import typed_json
+from estimators.errors import BadRecordError
+
+FORMAT = 1
+TIMING_METHOD = 1
+STATUSES = ("complete", "partial", "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """Raw times of one thing that was repeated.
+
+    Attributes:
+        name: load, first, prefill, decode, generate, train_step, epoch.
+        samples_s: every timed sample, in order; never filtered.
+        warmup_s: samples before the steady state, kept apart.
+        items_per_sample: tokens or samples that one timed sample processes.
+        item: token or sample.
+        context_lens: per sample, where it varies (decode steps).
+        clock: host or device-event.
+        stopped_by: count, time, target, interrupt.
+        settled: whether the warm-up reached a steady state; None where it was not judged.
+        calls_per_sample: calls that one steady sample is the mean of; samples are in seconds per call.
+    """
+
+    name: str
+    samples_s: tuple[float, ...]
+    warmup_s: tuple[float, ...] = ()
+    items_per_sample: int = 1
+    item: str = "token"
+    context_lens: tuple[int, ...] = ()
+    clock: str = "host"
+    stopped_by: str = "count"
+    settled: bool | None = None
+    calls_per_sample: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """One quantity by one route.
+
+    Attributes:
+        quantity: params, forward_flop, backward_flop, training_flop, prefill_flop, decode_flop, generation_flop.
+        route: op table, torch meta, fvcore x2, Trainer rule, 6ND, 2ND, PaLM, ...
+        value: exact integer where the route gives one; None where unavailable, and then `reason` says why.
+        tag: counted, derived, estimated, published, unavailable.
+        unseen: operators that the route could not see.
+    """
+
+    quantity: str
+    route: str
+    value: int | float | None
+    tag: str
+    reason: str = ""
+    unseen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """A rate measured on this machine.
+
+    Attributes:
+        kind: matmul or bandwidth, just before the run, or with " after" behind it; others as a calibration names them.
+        value: FLOP/s or bytes/s, the median of the samples.
+        dtype, shape: what ran.
+        samples_s, work: raw times and the FLOP or bytes of one sample.
+    """
+
+    kind: str
+    value: float
+    dtype: str
+    shape: str
+    samples_s: tuple[float, ...]
+    work: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something the reader of a record should know, with advice.
+
+    Attributes:
+        code: Unstable, NeverSettled, ClockTooCoarse, Throttled, DeviceShared, CeilingLow, ...
+    """
+
+    code: str
+    text: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One run of one case.
+
+    Attributes:
+        run_id: file name without ending; sortable by time, unique across processes.
+        status: complete, partial (interrupted; says why in status_reason) or failed.
+        request: everything that was asked for: model id, config, task, batch, seq_len, new_tokens, num_beams, dtype,
+            device, attn, compile, layers, weights, seed, prompt.
+        environment: machine, driver, versions, commit, argv.
+        phases, counts, ceilings: see their classes.
+        memory_bytes: by instrument (peak_rss, torch_allocated, torch_reserved); None with a reason in `unavailable`.
+        power: what the power meter read over the timed phases, by name with its unit.
+        proof: loss first and last, parameters changed, tokens generated.
+        learning: train and held-out loss, and what else a trained model reports.
+        extrapolation: from slices at two depths to the full depth; empty where the whole model ran.
+        estimate: what arithmetic said before the run; field names of estimators.spec.Estimate.
+        unavailable: figure name to the reason why it is not there.
+    """
+
+    run_id: str
+    created_utc: str
+    status: str
+    request: dict[str, Any]
+    status_reason: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
+    phases: tuple[Phase, ...] = ()
+    counts: tuple[Count, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
+    memory_bytes: dict[str, int | None] = field(default_factory=dict)
+    power: dict[str, float | None] = field(default_factory=dict)
+    proof: dict[str, Any] = field(default_factory=dict)
+    learning: dict[str, Any] = field(default_factory=dict)
+    extrapolation: dict[str, Any] = field(default_factory=dict)
+    estimate: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[Finding, ...] = ()
+    unavailable: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+    timing_method: int = TIMING_METHOD
+
+    def phase(self, name: str) -> Phase | None:
+        """The phase of that name, if it was measured."""
+        return next((p for p in self.phases if p.name == name), None)
+
+    def to_json(self) -> str:
+        """The record's text. Raises ValueError on NaN or infinity: a record never holds them."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def read(path: Path) -> Measurement:
+    """Read one record.
+
+    Raises:
+        BadRecordError: not there, not JSON, not a record, or of a newer format; one line says which and what to do.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRecordError(f"cannot read the record {str(path)!r}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+    try:
+        body = typed_json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadRecordError(f"{str(path)!r} is not JSON or was cut off; expected a record written by `python -m bench run`") from None
+    if not isinstance(body, dict) or not {"run_id", "status", "request", "format"} <= body.keys():
+        raise BadRecordError(f"{str(path)!r} is not a record of this tool (no run_id, status, request, format); move it out of the folder")
+    if body["format"] != FORMAT:
+        raise BadRecordError(
+            f"{str(path)!r} has record format {str(body['format'])[:20]}; this version reads {FORMAT}: use the version that wrote it"
+        )
+    try:
+        for name, kind in (("phases", Phase), ("counts", Count), ("ceilings", Ceiling), ("warnings", Finding)):
+            body[name] = tuple(typed_json.build(kind, part) for part in body.get(name, ()))
+        measurement = typed_json.build(Measurement, body)
+    except (TypeError, AttributeError) as error:
+        raise BadRecordError(f"{str(path)!r} is damaged: {' '.join(str(error).split())[:120]}; delete it or restore a copy") from None
+    if measurement.status not in STATUSES:
+        raise BadRecordError(f"{str(path)!r} is damaged: status is none of {', '.join(STATUSES)}; delete it or restore a copy")
+    return measurement
+
+
+def read_folder(folder: Path) -> tuple[list[Measurement], list[str]]:
+    """Every record below a folder, oldest first, and one line per file that could not be read.
+
+    Raises:
+        BadRecordError: the folder is not there or holds no record at all.
+    """
+    if folder.is_file():
+        return [read(folder)], []
+    if not folder.is_dir():
+        raise BadRecordError(f"no record folder {str(folder)!r}; make one with: python -m bench run --model linreg-1d --out {folder}")
+    records, problems = [], []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            records.append(read(path))
+        except BadRecordError as error:
+            problems.append(str(error))
+    if not records:
+        detail = f" ({len(problems)} unreadable: {problems[0]})" if problems else ""
+        raise BadRecordError(
+            f"no readable record in {str(folder)!r}{detail}; make one with: python -m bench run --model linreg-1d --out {folder}"
+        )
+    return sorted(records, key=lambda r: (r.created_utc, r.run_id)), problems

@@ -1,0 +1,79 @@
+"""What one run was asked for: the whole specification, stored in its record."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+TASKS: dict[str, str] = {
+    "generate": "causal language model: prefill, then one token at a time, with beams; the article's own call by default",
+    "prefill": "causal language model: the prompt alone, logits of the last position",
+    "decode": "causal language model: single tokens after a prompt, step by step",
+    "train": "forward, backward and optimizer step; for the article's models a whole training",
+}
+CACHES = ("dynamic", "static")
+"""Of keys and values: grown by a token a step, so that every step has another shape; or of its full length from the start, so that
+one compiled graph does for all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One run. `None` means: decided by the workload, which writes its decision into the record.
+
+    Attributes:
+        model: a registry id; `config` holds the model's configuration as read from the registry or from a file.
+        task: a key of TASKS.
+        batch, seq_len, new_tokens, num_beams: sizes. seq_len is the prompt's length for generation.
+        dtype: fp32, bf16, fp16; of compute.
+        device: cpu, cuda, cuda:1, mps.
+        attn: attention implementation of transformers: eager, sdpa, flash_attention_2.
+        compile: whether torch.compile is applied.
+        cache: of keys and values: dynamic grows by a token a step, static has its full length from the start; None is dynamic.
+        layers: measure slices of true width at two depths and extrapolate; None measures the whole model.
+        weights: path of a checkpoint folder; None looks in the local cache, then draws random ones.
+        trust_remote_code: whether a checkpoint's own code may run; never unless the user says so.
+        steps, max_time_s: how many timed steps at most, and for how long at most.
+        recompute: none or full activation checkpointing.
+        epochs, learning_rate, optimizer, hidden_layers, neurons, days, data: for the article's models.
+        preset: how thorough, a key of bench.sampling.presets.PRESETS; `steps` and `max_time_s` override its caps.
+        repeat, num_repeats, repeat_group: which of how many runs in fresh processes this is, and what they have in common.
+        seed: of data, weights and sampling.
+        prompt: text of the prompt, tokenized where a tokenizer is at hand.
+    """
+
+    model: str
+    config: dict[str, Any]
+    task: str
+    batch: int | None = None
+    seq_len: int | None = None
+    new_tokens: int | None = None
+    num_beams: int | None = None
+    dtype: str | None = None
+    device: str | None = None
+    attn: str | None = None
+    compile: bool = False
+    cache: str | None = None
+    layers: int | None = None
+    weights: str | None = None
+    trust_remote_code: bool = False
+    steps: int | None = None
+    max_time_s: float | None = None
+    recompute: str = "none"
+    epochs: int | None = None
+    learning_rate: float | None = None
+    optimizer: str | None = None
+    hidden_layers: int | None = None
+    neurons: int | None = None
+    days: int | None = None
+    data: str | None = None
+    seed: int = 0
+    prompt: str | None = None
+    preset: str = "standard"
+    repeat: int = 1
+    num_repeats: int = 1
+    repeat_group: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as stored in a record."""
+        return dataclasses.asdict(self)

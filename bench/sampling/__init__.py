@@ -1,0 +1,1 @@
+"""The sampling loop, its clocks, its presets, and the line that shows its progress."""

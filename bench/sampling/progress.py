@@ -1,0 +1,101 @@
+"""What a person sees while something long runs: one line on stderr, rewritten between two steps; nothing where nobody watches.
+
+Nothing runs beside the step: no thread refreshes the line, so it costs the loop and never a sample. It is written by
+hand because a library's bar takes half a millisecond to draw, which is more than 1 % of ten short steps.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from bench.sampling.timing_loop import OnSample
+from bench.statistics import robust
+from estimators.units import format_duration
+
+REDRAW_S = 0.2
+LATEST = 200
+
+Show = Callable[[Callable[[], str]], None]
+"""Takes what makes the line's text, and calls it only when the line is drawn."""
+
+
+@contextmanager
+def line(*, shown: bool = True, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic) -> Iterator[Show | None]:
+    """One line, drawn a few times a second at most and wiped at the end. Yields None where nobody watches.
+
+    Args:
+        shown: False draws nothing, as on all ranks but the first.
+        stream: where to draw; None takes stderr. Nothing is drawn on what is no terminal.
+        now: monotonic time in seconds.
+    """
+    out = sys.stderr if stream is None else stream
+    if not (shown and out.isatty()):
+        yield None
+        return
+    next_at_s = now()
+
+    def show(text: Callable[[], str]) -> None:
+        nonlocal next_at_s
+        if now() < next_at_s:
+            return
+        next_at_s = now() + REDRAW_S
+        out.write(f"\r\x1b[K{text()}")
+        out.flush()
+
+    try:
+        yield show
+    finally:
+        out.write("\r\x1b[K")
+        out.flush()
+
+
+@contextmanager
+def sampling(
+    name: str,
+    *,
+    max_samples: int,
+    max_time_s: float | None = None,
+    shown: bool = True,
+    stream: TextIO | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> Iterator[OnSample | None]:
+    """Yields what `bench.sampling.timing_loop.sample` calls as `on_sample`; None where nobody watches (stderr is no terminal).
+
+    Args:
+        name: of the phase.
+        max_samples, max_time_s: what the loop is asked for.
+        shown, stream, now: see `line`.
+    """
+    with line(shown=shown, stream=stream, now=now) as show:
+        if show is None:
+            yield None
+            return
+        draw, start_s = show, now()
+        taken: dict[str, list[float]] = {"warmup": [], "steady": []}
+
+        def on_sample(kind: str, seconds: float) -> None:
+            taken[kind].append(seconds)
+            draw(lambda: _state(name, kind, taken, max_samples, None if max_time_s is None else start_s + max_time_s - now()))
+
+        yield on_sample
+
+
+def _state(name: str, kind: str, taken: dict[str, list[float]], max_samples: int, budget_s: float | None) -> str:
+    """How far the loop is, its running estimate with the 95 % interval, and the time left at most.
+
+    Estimate and interval are of the latest samples: the whole of a long run would take long to sort, again and again.
+    """
+    steady, latest_s = taken["steady"], taken[kind][-LATEST:]
+    each_s = robust.median(latest_s)
+    if not steady:
+        return f"{name}: warming up, {len(taken['warmup'])}, {format_duration(each_s)} each"
+    interval = robust.median_interval(latest_s)
+    within = "" if interval is None else f" (95 %: {format_duration(interval[0])} to {format_duration(interval[1])})"
+    left_s = (max_samples - len(steady)) * each_s
+    left_s = left_s if budget_s is None else max(0.0, min(left_s, budget_s))
+    left = f", {format_duration(left_s)} left at most" if left_s > 0 else ""
+    return f"{name}: {len(steady)} of at most {max_samples}, {format_duration(each_s)} each{within}{left}"

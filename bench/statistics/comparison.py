@@ -1,0 +1,203 @@
+"""Two sides of records judged: the same, faster, slower, too noisy to tell, or not to be compared. No torch, no printing.
+
+A difference counts where it passes two gates: the interval of the ratio excludes 1 (statistical), and the ratio itself passes
+the threshold (practical). Equality is claimed only where the whole interval lies within the threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+from bench.records.record import Measurement, Phase
+from bench.statistics import robust
+from bench.statistics.bootstrap import SEED
+from bench.statistics.comparable import Case, cases, no_counterpart
+from bench.statistics.noise_floor import POWER, NoiseFloor
+from bench.statistics.ratio import pooled, ratio_draws
+from bench.statistics.verdict import Verdict, overall, verdict_on
+
+Scale = Callable[[Measurement, Phase], float | None]
+"""What a time is divided by before it is compared: seconds that the record's own ceilings demand; None where unknown."""
+
+NOT_JUDGED = ("load", "first")
+"""Phases that happen once in a process, so that one record cannot say how much they vary."""
+
+THRESHOLD, CONFIDENCE = 0.03, 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseComparison:
+    """One phase of one case.
+
+    Attributes:
+        verdict: of B against A.
+        reason: why it is no more than that; empty where the figures say it.
+        a, b: geometric mean of the records' medians: seconds, or times what the ceilings demand where normalised.
+        change_fraction: b / a - 1; low_fraction, high_fraction: its interval at `confidence`.
+        detectable_fraction: the smallest difference that would be found in 80 % of such comparisons.
+        confidence: of this phase alone, so that all phases together keep the one asked for.
+        records_a, records_b, samples_a, samples_b: how much went in.
+    """
+
+    case: str
+    phase: str
+    verdict: Verdict
+    reason: str = ""
+    a: float | None = None
+    b: float | None = None
+    change_fraction: float | None = None
+    low_fraction: float | None = None
+    high_fraction: float | None = None
+    detectable_fraction: float | None = None
+    confidence: float | None = None
+    records_a: int = 0
+    records_b: int = 0
+    samples_a: int = 0
+    samples_b: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What became of two sides.
+
+    Attributes:
+        verdict: of all together.
+        phases: one row per phase and case; one without a phase for a case that has no counterpart.
+        only_in_b: cases that A has nothing to hold against.
+        normalised: whether times were divided by what the ceilings demand.
+        threshold_fraction, confidence: as asked for.
+        floor: the noise floor that went in.
+    """
+
+    verdict: Verdict
+    phases: tuple[PhaseComparison, ...]
+    only_in_b: tuple[str, ...]
+    normalised: bool
+    threshold_fraction: float
+    confidence: float
+    floor: NoiseFloor | None
+
+
+def compare(
+    side_a: Sequence[Measurement],
+    side_b: Sequence[Measurement],
+    *,
+    main_phase: Mapping[str, str],
+    threshold_fraction: float = THRESHOLD,
+    confidence: float = CONFIDENCE,
+    scale: Scale | None = None,
+    floor: NoiseFloor | None = None,
+    faults: Callable[[Measurement], str] = lambda _: "",
+) -> Comparison:
+    """Hold B against A, case by case and phase by phase.
+
+    Args:
+        side_a, side_b: records; those of one case are repeats and are pooled record by record.
+        main_phase: task to the phase that answers it, which decides between FASTER and SAME.
+        threshold_fraction: differences up to it do not matter.
+        confidence: of all verdicts together.
+        scale: divides times; None compares seconds.
+        floor: two single runs of the same thing differ by that much: intervals of sides of one record are made no narrower.
+        faults: what disqualifies a record, such as a training that did not train; empty where nothing does.
+
+    >>> from bench.records.record import Measurement, Phase
+    >>> def run(seconds, run_id):
+    ...     phase = Phase(name="train_step", samples_s=tuple(seconds + i % 7 / 1000 for i in range(70)))
+    ...     return Measurement(run_id=run_id, created_utc="", status="complete", request={"model": "m", "task": "train"}, phases=(phase,))
+    >>> one = compare([run(1.0, "a")], [run(1.1, "b")], main_phase={"train": "train_step"}).phases[0]
+    >>> one.verdict, round(one.change_fraction, 2)
+    ('SLOWER', 0.1)
+    """
+    in_a, in_b = cases(side_a), cases(side_b)
+    shared = [key for key in in_a if key in in_b]
+    num_verdicts = sum(len(_common_phases(in_a[key], in_b[key], scale)) for key in shared)
+    each = 1 - (1 - confidence) / max(1, num_verdicts)
+    rows: list[PhaseComparison] = []
+    for key in in_a:
+        one, other = in_a[key], in_b.get(key)
+        fault = next(filter(None, (faults(r) for case in (one, other) if case for r in case.records)), "")
+        names = _common_phases(one, other, scale) if other else []
+        if other is None:
+            rows.append(PhaseComparison(case=one.name, phase="", verdict="INCOMPARABLE", reason=no_counterpart(one, in_a, in_b)))
+        elif fault or not names:
+            missing = "the two have no phase in common that was timed" + (", estimated and has measured ceilings" if scale else "")
+            reason = fault or missing
+            rows.append(PhaseComparison(case=one.name, phase="", verdict="INCOMPARABLE", reason=reason))
+        else:
+            rows += [_phase(one, other, name, threshold_fraction, each, scale, floor) for name in names]
+    main = {(case.name, main_phase.get(case.task, "")) for case in in_a.values()}
+    return Comparison(
+        verdict=overall({row.verdict for row in rows}, {row.verdict for row in rows if (row.case, row.phase) in main}),
+        phases=tuple(rows),
+        only_in_b=tuple(in_b[key].name for key in in_b if key not in in_a),
+        normalised=scale is not None,
+        threshold_fraction=threshold_fraction,
+        confidence=confidence,
+        floor=floor,
+    )
+
+
+def _common_phases(one: Case, other: Case, scale: Scale | None) -> list[str]:
+    """Phases that both sides timed, and that can be scaled where they must, in the order of A's first record that has them."""
+
+    def timed(case: Case) -> dict[str, None]:
+        held = ((record, phase) for record in case.records for phase in record.phases if phase.samples_s)
+        return {phase.name: None for record, phase in held if scale is None or scale(record, phase)}
+
+    return [name for name in timed(one) if name in timed(other) and name not in NOT_JUDGED]
+
+
+def _series(case: Case, name: str, scale: Scale | None) -> tuple[list[list[float]], str]:
+    """The samples of each record, scaled; or why there are none to compare."""
+    found = []
+    for record in case.records:
+        phase = record.phase(name)
+        if phase is None or not phase.samples_s:
+            continue
+        if min(phase.samples_s) <= 0:
+            return [], f"a sample of {record.run_id} took no time: its clock is too coarse"
+        divisor = 1.0 if scale is None else scale(record, phase)
+        if not divisor:
+            return [], f"{record.run_id} has no measured ceilings, or no estimate of this phase, to normalise by"
+        found.append([seconds / divisor for seconds in phase.samples_s])
+    return found, ""
+
+
+def _phase(
+    one: Case, other: Case, name: str, threshold: float, confidence: float, scale: Scale | None, floor: NoiseFloor | None
+) -> PhaseComparison:
+    (series_a, why_a), (series_b, why_b) = (_series(case, name, scale) for case in (one, other))
+    if why_a or why_b:
+        return PhaseComparison(case=one.name, phase=name, verdict="INCOMPARABLE", reason=why_a or why_b)
+    a, b = pooled(series_a, confidence, SEED), pooled(series_b, confidence, SEED + 1)
+    ratio = b.centre - a.centre
+    row: dict[str, Any] = {
+        "case": one.name,
+        "phase": name,
+        "a": math.exp(a.centre),
+        "b": math.exp(b.centre),
+        "change_fraction": math.expm1(ratio),
+    }
+    row |= {"records_a": a.records, "records_b": b.records, "samples_a": a.samples, "samples_b": b.samples}
+    drawn = ratio_draws(a, b, confidence)
+    if not drawn:
+        few = " and ".join(name for name, side in (("A", a), ("B", b)) if side.variance is None and not side.draws)
+        reason = f"too few independent samples in {few} for an interval; take more, or repeat the run in fresh processes"
+        return PhaseComparison(**row, verdict="AMBIGUOUS", reason=reason)
+    tail = (1 - confidence) / 2
+    low, high = robust.quantile(drawn, tail), robust.quantile(drawn, 1 - tail)
+    # two single runs differ by the floor, each by its share; several show by themselves what processes differ by
+    singles = [a.records, b.records].count(1)
+    noise = math.log1p(floor.fraction) * math.sqrt(singles / 2) if floor else 0.0
+    low, high = min(low, ratio - noise), max(high, ratio + noise)
+    verdict, reason = verdict_on(ratio, low, high, math.log1p(threshold))
+    if verdict == "AMBIGUOUS" and noise > math.log1p(threshold):
+        reason = "this machine's noise floor is above the threshold; repeat in fresh processes, or raise --threshold"
+    half = (high - low) / 2
+    detectable = math.expm1(half * (1 + NormalDist().inv_cdf(POWER) / NormalDist().inv_cdf(1 - tail)))
+    row |= {"low_fraction": math.expm1(low), "high_fraction": math.expm1(high), "detectable_fraction": max(detectable, threshold)}
+    return PhaseComparison(**row, verdict=verdict, reason=reason, confidence=confidence)

@@ -1,0 +1,194 @@
+"""Decoders of which training changes only a part: adapters of low rank beside frozen matrices, or the upper layers."""
+
+from __future__ import annotations
+
+from estimators.architectures.block import Block
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.freezing import positions, trained_in_part
+from estimators.architectures.rows import linear
+from estimators.errors import BadValueError
+from estimators.frozen import frozen
+from estimators.spec import Model, Op, Source, Workload
+
+TARGETS: dict[str, str] = {
+    "q_proj": "query",
+    "k_proj": "key",
+    "v_proj": "value",
+    "o_proj": "output",
+    "dense": "output",
+    "qkv_proj": "query_key_value",
+    "Wqkv": "query_key_value",
+    "c_attn": "query_key_value",
+    "gate_proj": "gate",
+    "up_proj": "up",
+    "gate_up_proj": "gate_up",
+    "down_proj": "down",
+    "c_fc": "up",
+    "fc1": "up",
+    "fc2": "down",
+    "fc_in": "up",
+    "fc_out": "down",
+    "dense_h_to_4h": "up",
+    "dense_4h_to_h": "down",
+    "q_a_proj": "query_down",
+    "q_b_proj": "query_up",
+    "kv_a_proj_with_mqa": "kv_down",
+    "kv_b_proj": "kv_up",
+    "in_proj": "in",
+    "in_proj_qkvz": "in",
+    "in_proj_ba": "in_gates",
+    "x_proj": "x",
+}
+"""What transformers calls a matrix -> what the op table calls it."""
+
+DEFAULT_TARGETS = ("query", "value", "query_key_value", "query_up", "kv_up", "in")
+"""Where none are named: queries and values, as in the paper's section 4.2, or the matrices that make them."""
+
+ALL_LINEAR = "all-linear"
+
+
+@frozen
+class FineTuned:
+    """A decoder and what training changes of it.
+
+    Attributes:
+        base: the decoder.
+        rank: of the adapters, y = W·x + B·(A·x); everything else is frozen. 0 for no adapters.
+        targets: rows that have adapters, such as query or down.
+        frozen_layers: without adapters: layers from the first on that are frozen, and the embedding with them.
+
+    Source: Hu et al. 2021, LoRA (arXiv 2106.09685), section 4.
+    """
+
+    base: Decoder
+    rank: int = 0
+    targets: frozenset[str] = frozenset()
+    frozen_layers: int = 0
+
+    @property
+    def name(self) -> str:
+        """The decoder's, and what is trained."""
+        if self.rank:
+            return f"{self.base.name}, adapters of rank {self.rank} on {', '.join(sorted(self.targets))}"
+        return f"{self.base.name}, embedding and {self.frozen_layers} of {self.base.layers} layers frozen"
+
+    @property
+    def source(self) -> Source:
+        """The decoder's."""
+        return self.base.source
+
+    @property
+    def max_positions(self) -> int:
+        """The decoder's."""
+        return self.base.max_positions
+
+    @property
+    def positions(self) -> int:
+        """The decoder's."""
+        return self.base.positions
+
+    def adapts(self, op: Op) -> bool:
+        """Whether an op has an adapter: a linear layer of its own that is a target."""
+        return self.rank > 0 and is_linear_layer(op) and op.name.rpartition(".")[2] in self.targets
+
+    def ops(self, workload: Workload) -> tuple[Op, ...]:
+        """The decoder's op table with adapters beside it, and a backward pass of what is needed.
+
+        Adapters run in every phase: they are not merged into the matrices.
+        """
+        return trained_in_part(
+            self.base,
+            workload,
+            lowest=self._lowest_trained(),
+            base_frozen=self.rank > 0,
+            adapters=lambda op, fed: self._adapter(workload, op, fed) if self.adapts(op) else (),
+        )
+
+    def _lowest_trained(self) -> int:
+        """Index of the first layer that has something to train."""
+        if not self.rank:
+            return self.frozen_layers
+        return min(positions(self.base, i)[0] for i, block in enumerate(self.base.blocks) if self._touches(block))
+
+    def _touches(self, block: Block) -> bool:
+        return any(self.adapts(op) for op in block.ops(Workload(), self.base.width))
+
+    def _adapter(self, w: Workload, op: Op, fed: bool) -> tuple[Op, Op]:
+        assert op.mnk
+        m, n, k = op.mnk
+        first, second = f"{op.name}.adapter_a", f"{op.name}.adapter_b"
+        count, again = op.count, op.recomputed
+        return (
+            linear(w, first, "adapter", d_in=k, d_out=self.rank, rows=m, count=count, input_grad=fed, recomputed=again, reads=op.reads),
+            linear(w, second, "adapter", d_in=self.rank, d_out=n, rows=m, count=count, recomputed=again, reads=(first,)),
+        )
+
+
+def is_linear_layer(op: Op) -> bool:
+    """Whether an op is a linear layer on every token, inside a layer: no router, no bank of experts, no convolution."""
+    inside = op.name.startswith("layer.") and op.component in ("attention", "mlp", "state_space")
+    return inside and op.kind == "matmul" and op.matrices_per_token == 1 and not op.name.endswith((".dt", ".conv"))
+
+
+def _rows_called(target: str, has: frozenset[str]) -> frozenset[str]:
+    """The rows that a target means in a model that has these rows. Two of transformers' names mean different ones.
+
+    out_proj is a mixer's where there is one, else the attention's; c_proj closes attention and feed-forward where c_attn
+    opens the attention, else the feed-forward alone.
+    """
+    if target == "out_proj":
+        return has & {"out"} or has & {"output"}
+    if target == "c_proj":
+        return has & ({"output", "down"} if "query_key_value" in has else {"down"})
+    return has & {target, TARGETS.get(target, target)}
+
+
+def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = ()) -> FineTuned:
+    """A decoder whose matrices are frozen, with trained adapters of low rank beside some of them.
+
+    Args:
+        model: a decoder.
+        rank: from 1.
+        targets: what transformers or the op table calls the matrices, or "all-linear"; queries and values if empty.
+
+    Raises:
+        BadValueError: no decoder, a rank below 1, or a target that the model does not have.
+
+    >>> from estimators.facts.registry import model_entry
+    >>> from estimators.architectures.from_config import model_from_config
+    >>> tuned = with_adapters(model_from_config(model_entry("llama-2-7b").config, "llama-2-7b"), rank=8)
+    >>> sum(op.count * op.trainable_params for op in tuned.ops(Workload()))
+    4194304
+    """
+    if not isinstance(model, Decoder):
+        raise BadValueError(f"adapters on {model.name}: expected a decoder-only language model")
+    if rank < 1:
+        raise BadValueError(f"an adapter of rank {rank}; expected a whole number from 1")
+    has = frozenset(op.name.rpartition(".")[2] for op in model.ops(Workload()) if is_linear_layer(op))
+    if ALL_LINEAR in targets:
+        return FineTuned(base=model, rank=rank, targets=has)
+    chosen = frozenset(DEFAULT_TARGETS) & has if not targets else frozenset()
+    for target in targets:
+        found = _rows_called(target, has)
+        if not found:
+            raise BadValueError(
+                f"{model.name} has no linear layer {target[:40]!r}; expected {ALL_LINEAR} or some of: {', '.join(sorted(has))}"
+            )
+        chosen |= found
+    return FineTuned(base=model, rank=rank, targets=chosen)
+
+
+def with_frozen_layers(model: Model, layers: int) -> FineTuned:
+    """A decoder whose embedding and first layers are frozen, the rest trained.
+
+    Args:
+        layers: how many, from 0 (the embedding alone) to all.
+
+    Raises:
+        BadValueError: no decoder, or more layers than it has.
+    """
+    if not isinstance(model, Decoder):
+        raise BadValueError(f"frozen layers of {model.name}: expected a decoder-only language model")
+    if not 0 <= layers <= model.layers:
+        raise BadValueError(f"{layers} frozen layers: {model.name} has {model.layers}; expected from 0 to that")
+    return FineTuned(base=model, frozen_layers=layers)

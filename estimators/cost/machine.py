@@ -1,0 +1,206 @@
+"""Machine: what a device and its links reach, as the cost model sees it; ceilings are measured, networks stated or assumed."""
+
+from __future__ import annotations
+
+import functools
+
+from estimators.cost.array_math import Lane
+from estimators.cost.efficiency import efficiency
+from estimators.errors import BadValueError
+from estimators.facts import data
+from estimators.frozen import frozen
+from estimators.spec import Hardware
+
+CEILING_COLUMNS = ("hardware_id", "dtype", "flop_per_s", "software", "source")
+NETWORK_COLUMNS = ("id", "name", "match", "bytes_per_s", "devices_per_domain", "source")
+LOW_DTYPES = ("fp8", "mxfp8", "nvfp4", "int8")
+UNMEASURED_CEILING = 0.78
+"""Share of the dense peak taken as matmul ceiling where none was measured: the median of ceilings.csv."""
+
+
+@frozen
+class Machine:
+    """A device and its links. Bandwidths are nominal and per direction; the constants say what collectives reach.
+
+    Attributes:
+        flop_per_s, flop16_per_s: matmul ceilings in the dtype of the step's products, and in bf16 (attention, head).
+        units: multiprocessors, which set how many tiles run at once.
+        memory_bytes, memory_bytes_per_s: of the device.
+        link_bytes_per_s, network_bytes_per_s: scale-up and scale-out, per device.
+        domain: devices that the scale-up link joins.
+        low: whether products run below 16 bits.
+        notes: what was assumed.
+    """
+
+    flop_per_s: Lane
+    flop16_per_s: Lane
+    units: Lane
+    memory_bytes: Lane
+    memory_bytes_per_s: Lane
+    link_bytes_per_s: Lane
+    network_bytes_per_s: Lane
+    domain: Lane
+    low: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@frozen
+class Network:
+    """What joins nodes: a known cluster, or what a generation of devices usually comes with.
+
+    Attributes:
+        match: a known cluster's name, or the beginning of a device's architecture.
+        bytes_per_s: per device and direction.
+        devices_per_domain: devices behind one scale-up switch, where it is more than a node; None for a node.
+    """
+
+    id: str
+    name: str
+    match: str
+    bytes_per_s: float
+    devices_per_domain: int | None
+    source: str
+
+
+@frozen
+class OwnRates:
+    """What somebody measured of one kind of device, in place of the shipped figures.
+
+    Attributes:
+        hardware_id: the device that they are of; any other keeps the shipped ones.
+        flop_per_s: matmul ceilings, as pairs of dtype and rate.
+        link_bytes_per_s: what an all-reduce within a node reaches per device; None keeps the shipped one.
+        title: where they come from, for notes.
+    """
+
+    hardware_id: str
+    flop_per_s: tuple[tuple[str, float], ...]
+    link_bytes_per_s: float | None = None
+    title: str = ""
+
+    def ceiling(self, dtype: str) -> float | None:
+        """FLOP/s in a dtype; None where it was not measured."""
+        return dict(self.flop_per_s).get(dtype)
+
+
+@functools.cache
+def ceilings() -> dict[tuple[str, str], float]:
+    """Measured matmul ceilings in FLOP/s by hardware and dtype."""
+    rows = data.read_rows(data.file("ceilings.csv"), CEILING_COLUMNS)
+    return {(row.text("hardware_id"), row.text("dtype")): row.number("flop_per_s") for row in rows}
+
+
+@functools.cache
+def networks() -> tuple[Network, ...]:
+    """Known clusters, then the usual network of each generation."""
+    return tuple(
+        Network(
+            id=row.text("id"),
+            name=row.text("name"),
+            match=row.text("match"),
+            bytes_per_s=row.number("bytes_per_s"),
+            devices_per_domain=row.optional_integer("devices_per_domain"),
+            source=row.text("source"),
+        )
+        for row in data.read_rows(data.file("networks.csv"), NETWORK_COLUMNS)
+    )
+
+
+def network_of(hardware: Hardware, cluster: str = "") -> Network | None:
+    """The network of a known cluster, else the usual one of the device's generation; None where neither is known.
+
+    >>> from estimators.facts.registry import hardware
+    >>> network_of(hardware("a100-sxm4-80gb")).bytes_per_s, network_of(hardware("a100-sxm4-80gb"), "jean-zay").bytes_per_s
+    (25000000000.0, 6250000000.0)
+    """
+    if cluster:
+        return next((network for network in networks() if network.id == cluster), None)
+    found = [n for n in networks() if hardware.id.startswith(n.match) or hardware.architecture.startswith(n.match)]
+    return max(found, key=lambda n: (hardware.id.startswith(n.match), len(n.match)), default=None)
+
+
+@functools.lru_cache(maxsize=512)
+def machine_of(
+    hardware: Hardware,
+    dtype: str = "bf16",
+    *,
+    cluster: str = "",
+    network_bytes_per_s: float | None = None,
+    own: OwnRates | None = None,
+    units: int | None = None,
+) -> Machine:
+    """What the cost model knows of a device.
+
+    Args:
+        dtype: of the matrix products: bf16, fp16, tf32, fp32, fp8, mxfp8, nvfp4.
+        cluster: a known cluster, for its network.
+        network_bytes_per_s, own: figures measured by the user, in place of the shipped ones.
+
+    Raises:
+        BadValueError: the device has neither a ceiling nor a peak for the dtype.
+    """
+    notes = []
+    own = own if own is not None and own.hardware_id == hardware.id else None
+    network = network_of(hardware, cluster)
+    if network_bytes_per_s is None and network is None:
+        notes.append(f"the network of {hardware.id} is unknown: 25 GB/s per device is assumed")
+    elif network_bytes_per_s is None and not cluster:
+        notes.append(
+            f"a network of {network.bytes_per_s / 1e9:g} GB/s per device is assumed, the usual one of its generation" if network else ""
+        )
+    link_bytes_per_s = own.link_bytes_per_s / efficiency().link if own and own.link_bytes_per_s else hardware.link_bytes_per_s
+    if link_bytes_per_s is None:
+        notes.append(f"{hardware.id} has no scale-up link: PCIe at 25 GB/s is assumed")
+    found = _ceiling(hardware, dtype, notes, own=own)
+    if own is not None:
+        notes.append(f"{_measured(own, dtype)} from {own.title}; memory bandwidth and all constants are the shipped ones")
+    domain = (network.devices_per_domain if network else None) or hardware.devices_per_node or 8
+    return Machine(
+        flop_per_s=found,
+        flop16_per_s=found if dtype in ("fp32", "tf32") else _ceiling(hardware, "bf16", [], "fp16", own=own),
+        units=units or hardware.compute_units or 100,
+        memory_bytes=hardware.memory_bytes,
+        memory_bytes_per_s=hardware.memory_bytes_per_s,
+        link_bytes_per_s=link_bytes_per_s or 25e9,
+        network_bytes_per_s=network_bytes_per_s or (network.bytes_per_s if network else 25e9),
+        domain=domain,
+        low=dtype in LOW_DTYPES,
+        notes=tuple(notes),
+    )
+
+
+def _measured(own: OwnRates, dtype: str) -> str:
+    rate, link = own.ceiling(dtype), own.link_bytes_per_s
+    said = [f"a matmul ceiling of {rate / 1e12:.4g} TFLOP/s in {dtype}"] if rate else [f"no matmul ceiling in {dtype}"]
+    return " and ".join([*said, *([f"links at {link / 1e9:.4g} GB/s per device"] if link else [])])
+
+
+def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = "", own: OwnRates | None = None) -> float:
+    measured, peaks = ceilings(), hardware.peak_flop_per_s
+    plain = {"mxfp8": "fp8", "fp16": "bf16"}.get(dtype, dtype)
+    for name in (dtype, instead):
+        if own is not None and (rate := own.ceiling(name)):
+            return rate
+    for name in (dtype, plain):
+        if (hardware.id, name) in measured:
+            return measured[hardware.id, name]
+    for name in (dtype, plain):
+        if alike := _same_chip(hardware, name):
+            return alike
+    for name in (dtype, plain, instead):
+        if name in peaks:
+            notes.append(f"no matmul ceiling of {hardware.id} in {dtype} was measured: {UNMEASURED_CEILING:g} of its peak is assumed")
+            return UNMEASURED_CEILING * peaks[name]
+    raise BadValueError(f"{hardware.id} has no published dense peak for {dtype}; it has one for: {', '.join(peaks)}")
+
+
+def _same_chip(one: Hardware, dtype: str) -> float | None:
+    """The ceiling of a product with the same chip, peaks and power limit, such as an A100 with more memory."""
+    from estimators.facts.registry import hardware
+
+    for hardware_id, measured_dtype in ceilings():
+        if measured_dtype == dtype:
+            other = hardware(hardware_id)
+            if all(getattr(other, fact) == getattr(one, fact) for fact in ("architecture", "compute_units", "power_w", "peak_flop_per_s")):
+                return ceilings()[hardware_id, dtype]
+    return None

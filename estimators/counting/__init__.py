@@ -1,0 +1,1 @@
+"""Sums over the op table: parameters, FLOP, bytes, under named conventions; rules of thumb and other tools beside them."""

@@ -1,0 +1,1 @@
+"""Facts with their sources: models, hardware, prices, published runs and throughput, electricity, tools."""

@@ -1,0 +1,120 @@
+"""From a data file's content to a checked fact: a model's file to a ModelEntry, a row of hardware.csv to a Hardware."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from estimators.errors import BadValueError
+from estimators.facts import data
+from estimators.frozen import field, frozen
+from estimators.spec import Hardware, Source
+
+PEAK_DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8")
+CLOCK_BASES = ("published", "peaks derived", "tensor inferred", "assumed")
+MEMORY_BASES = ("driver", "marketed", "largest configuration")
+HARDWARE_COLUMNS = (
+    *("id", "name", "vendor", "architecture", "device_names"),
+    *(f"{dtype}_flop_per_s" for dtype in PEAK_DTYPES),
+    *("memory_bytes", "memory_basis", "memory_bytes_per_s", "link_bytes_per_s", "power_w", "devices_per_node", "devices_per_product"),
+    *("compute_units", "vector_clock_hz", "tensor_clock_hz", "clock_basis", "sources", "confidence", "note"),
+)
+
+_REQUIRED_KEYS = {"id", "name", "aliases", "config", "published_params", "published_params_text", "source"}
+_OPTIONAL_KEYS = {"alias_notes", "checkpoint", "training"}
+
+
+@frozen
+class ModelEntry:
+    """What is published of one model.
+
+    Attributes:
+        id, name: the registry's key and the model's name.
+        config: the fields of its config.json that matter, true values.
+        published_params: trainable parameters as published, tied weights once.
+        published_params_text: the same as printed: exact to the last digit, or rounded as in ``174,600M``.
+        source: where configuration and count come from.
+        checkpoint: its name on the Hugging Face hub; None where no weights are published.
+        training: of the published training, what is known: tokens, gpus, hardware, days, gpu_hours, flop, source.
+        alias_note: why the name given leads here; empty unless it was an alias that needs an explanation.
+    """
+
+    id: str
+    name: str
+    config: Mapping[str, Any] = field(hash=False)
+    published_params: int
+    published_params_text: str
+    source: Source
+    checkpoint: str | None = None
+    training: Mapping[str, Any] | None = field(default=None, hash=False)
+    alias_note: str = ""
+
+
+def entry_from(body: Mapping[str, Any], place: str, name: str = "") -> ModelEntry:
+    """Check one model file's content; `name` is what the caller asked for.
+
+    Raises:
+        BadValueError: a key is missing or unknown, or a value has the wrong kind; one line.
+    """
+    wrong = (_REQUIRED_KEYS - body.keys()) | (body.keys() - _REQUIRED_KEYS - _OPTIONAL_KEYS)
+    if wrong:
+        raise BadValueError(f"{place}: missing or unknown {', '.join(sorted(wrong))}; expected {', '.join(sorted(_REQUIRED_KEYS))}")
+    params = body["published_params"]
+    if not isinstance(params, int) or isinstance(params, bool) or params < 1:
+        raise BadValueError(f"{place}: published_params is {params!r}; expected a positive whole number")
+    if not isinstance(body["config"], dict) or not isinstance(body["config"].get("model_type"), str):
+        raise BadValueError(f"{place}: config has no model_type; expected the fields of a config.json")
+    try:
+        source = Source(**body["source"])
+    except TypeError:
+        raise BadValueError(f"{place}: source is {str(body['source'])[:60]!r}; expected title, url and note") from None
+    return ModelEntry(
+        id=body["id"],
+        name=body["name"],
+        config=body["config"],
+        published_params=params,
+        published_params_text=body["published_params_text"],
+        source=source,
+        checkpoint=body.get("checkpoint"),
+        training=body.get("training"),
+        alias_note=body.get("alias_notes", {}).get(name, ""),
+    )
+
+
+@functools.cache
+def _hardware_sources() -> dict[str, dict[str, str]]:
+    return data.read_json(data.file("hardware_sources.json"))
+
+
+def hardware_from(row: data.Row) -> Hardware:
+    """Check one row of hardware.csv.
+
+    Raises:
+        BadValueError: a cell that is not what its column says, or no peak at all; one line.
+    """
+    peaks = {dtype: row.optional_number(f"{dtype}_flop_per_s") for dtype in PEAK_DTYPES}
+    if not any(peaks.values()):
+        raise row.fail("bf16_flop_per_s", "a dense peak for at least one dtype")
+    row.text("memory_basis", choices=MEMORY_BASES)
+    known, cited = _hardware_sources(), row.texts("sources")
+    if not cited or not known.keys() >= set(cited):
+        raise row.fail("sources", "keys of hardware_sources.json, separated by |")
+    first = known[cited[0]]
+    more = f"; {len(cited) - 1} more in hardware.csv" if len(cited) > 1 else ""
+    return Hardware(
+        id=row.text("id"),
+        name=row.text("name"),
+        vendor=row.text("vendor"),
+        architecture=row.text("architecture"),
+        device_names=row.texts("device_names"),
+        peak_flop_per_s={dtype: peak for dtype, peak in peaks.items() if peak},
+        memory_bytes=row.integer("memory_bytes"),
+        memory_bytes_per_s=row.number("memory_bytes_per_s"),
+        link_bytes_per_s=row.optional_number("link_bytes_per_s"),
+        power_w=row.optional_number("power_w"),
+        devices_per_node=row.optional_integer("devices_per_node"),
+        compute_units=row.optional_count("compute_units"),
+        source=Source(title=first["title"] + more, url=first["url"], note=row.optional_text("note")),
+        confidence=row.text("confidence", choices=("high", "medium", "low")),
+    )

@@ -1,0 +1,69 @@
+"""What others ask for a device by the hour: dated quotes, one range per kind of provider."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from estimators.facts import data
+from estimators.facts.published_runs import median
+from estimators.frozen import frozen
+from estimators.spec import Source
+
+PROVIDER_KINDS = ("hyperscaler", "neocloud", "marketplace")
+PRICE_COLUMNS = ("hardware_id", "provider_kind", "provider", "usd_per_gpu_hour", "seen")
+
+
+@frozen
+class Price:
+    """What one kind of provider asks for one device, on demand, in US dollars per device-hour.
+
+    Attributes:
+        low_usd_per_gpu_hour, median_usd_per_gpu_hour, high_usd_per_gpu_hour: over one quote per provider.
+        num_quotes, providers: how many, and whose.
+        first_seen, last_seen: dates of the oldest and newest quote, such as 2026-09-27.
+    """
+
+    hardware_id: str
+    provider_kind: str
+    low_usd_per_gpu_hour: float
+    median_usd_per_gpu_hour: float
+    high_usd_per_gpu_hour: float
+    num_quotes: int
+    providers: tuple[str, ...]
+    first_seen: str
+    last_seen: str
+    source: Source
+
+
+@functools.cache
+def _quotes() -> dict[tuple[str, str], list[data.Row]]:
+    groups: dict[tuple[str, str], list[data.Row]] = {}
+    for row in data.read_rows(data.file("prices.csv"), PRICE_COLUMNS):
+        groups.setdefault((row.text("hardware_id"), row.text("provider_kind", choices=PROVIDER_KINDS)), []).append(row)
+    return groups
+
+
+def price_ranges(hardware_id: str) -> tuple[Price, ...]:
+    """The ranges for one device, in the order of PROVIDER_KINDS; a kind without a quote is left out."""
+    return tuple(_price(hardware_id, kind, _quotes()[hardware_id, kind]) for kind in PROVIDER_KINDS if (hardware_id, kind) in _quotes())
+
+
+def _price(hardware_id: str, kind: str, quotes: Sequence[data.Row]) -> Price:
+    usd = sorted(quote.number("usd_per_gpu_hour") for quote in quotes)
+    seen = sorted(quote.text("seen") for quote in quotes)
+    return Price(
+        hardware_id=hardware_id,
+        provider_kind=kind,
+        low_usd_per_gpu_hour=usd[0],
+        median_usd_per_gpu_hour=median(usd),
+        high_usd_per_gpu_hour=usd[-1],
+        num_quotes=len(usd),
+        providers=tuple(quote.text("provider") for quote in quotes),
+        first_seen=seen[0],
+        last_seen=seen[-1],
+        source=Source(
+            title=f"prices.csv: on-demand quotes of {len(usd)} providers, {seen[0]} to {seen[-1]}",
+            note="Copied from public price collections, not from the providers; per instance / devices, some without CPU and memory.",
+        ),
+    )

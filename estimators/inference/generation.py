@@ -1,0 +1,87 @@
+"""Prefill, decode and whole generations with beams, as sums of single steps."""
+
+from __future__ import annotations
+
+from estimators.counting.estimate import estimate
+from estimators.errors import BadValueError
+from estimators.frozen import frozen
+from estimators.spec import Case, Estimate, Hardware, Model, Workload
+
+
+@frozen
+class Generation:
+    """A prompt's prefill and the decode steps after it.
+
+    The first new token comes from the prefill, so `new_tokens` tokens take new_tokens - 1 decode steps; step i finds
+    prompt + i - 1 tokens in the cache. With beams every step runs batch · beams sequences, the prefill too, as
+    transformers runs it.
+
+    Attributes:
+        flop: by convention, whole generation.
+        bound_s: sum of the bounds of the steps; None without hardware.
+        peak_memory_bytes: by part, at the last step.
+    """
+
+    rows: int
+    prompt_tokens: int
+    new_tokens: int
+    prefill: Estimate
+    decode: tuple[Estimate, ...]
+
+    @property
+    def flop(self) -> dict[str, int]:
+        """By convention, of the whole generation."""
+        return {name: flop + sum(step.flop[name] for step in self.decode) for name, flop in self.prefill.flop.items()}
+
+    @property
+    def min_bytes(self) -> int:
+        """Bytes that must cross the memory bus."""
+        return self.prefill.min_bytes + sum(step.min_bytes for step in self.decode)
+
+    @property
+    def bound_s(self) -> float | None:
+        """Seconds, never beaten."""
+        if self.prefill.step_time_bound_s is None:
+            return None
+        return self.prefill.step_time_bound_s + sum(step.step_time_bound_s or 0.0 for step in self.decode)
+
+    @property
+    def peak_memory_bytes(self) -> dict[str, int]:
+        """By part, when the cache is largest."""
+        return dict((self.decode[-1] if self.decode else self.prefill).memory_bytes)
+
+
+def generation(
+    model: Model,
+    *,
+    prompt_tokens: int,
+    new_tokens: int,
+    batch: int = 1,
+    beams: int = 1,
+    dtype: str = "bf16",
+    hardware: Hardware | None = None,
+) -> Generation:
+    """Estimate a whole generation.
+
+    Args:
+        prompt_tokens: tokens of each prompt.
+        new_tokens: tokens generated after each.
+        batch, beams: prompts, and beams per prompt.
+
+    Raises:
+        BadValueError: a size below 1.
+    """
+    if min(prompt_tokens, new_tokens, batch, beams) < 1:
+        raise BadValueError(f"prompt {prompt_tokens}, new tokens {new_tokens}, batch {batch}, beams {beams}: expected whole numbers from 1")
+    rows = batch * beams
+
+    def step(workload: Workload) -> Estimate:
+        return estimate(Case(model=model, workload=workload, hardware=hardware))
+
+    return Generation(
+        rows=rows,
+        prompt_tokens=prompt_tokens,
+        new_tokens=new_tokens,
+        prefill=step(Workload(phase="prefill", batch=rows, seq_len=prompt_tokens, dtype=dtype)),
+        decode=tuple(step(Workload(phase="decode", batch=rows, context_len=prompt_tokens + i, dtype=dtype)) for i in range(new_tokens - 1)),
+    )

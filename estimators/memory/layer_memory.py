@@ -1,0 +1,175 @@
+"""Holding: parameters of each kind of layer and what one sequence leaves in it for backward, read off the model's parts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from estimators.architectures.block import Beside, Block, Part
+from estimators.architectures.latent_attention import LatentAttention
+from estimators.frozen import frozen, replace
+from estimators.memory.activations import Kept, norm_kept, part_kept
+from estimators.memory.kernels import Kernels
+from estimators.spec import Model, Op, Workload
+from estimators.training.sequence_cost import Work, work_of
+from estimators.units import DTYPE_BYTES
+
+
+@frozen
+class Layer:
+    """One layer, nothing cut yet.
+
+    Attributes:
+        dense_params, expert_params: by how they are divided.
+        shapes: of its matrices, each once, whatever number has it.
+        kept: for backward, with nothing recomputed.
+        cheap: of it, what selective recomputation does without.
+        passing: gradients that are held at once on the way back through the feed-forward.
+    """
+
+    dense_params: float
+    expert_params: float
+    shapes: frozenset[tuple[int, int]]
+    kept: Kept
+    cheap: Kept
+    passing: Kept
+
+
+@frozen
+class Holding:
+    """A model as memory sees it: `num_first` layers of one kind, the rest of another.
+
+    Attributes:
+        element_bytes: of weights and activations in compute.
+        edge_params: dense parameters of no layer, such as those of the final norm.
+        first_end, last_end: kept around the layers, beside logits: token ids and dropout mask; final norm and the head's input.
+        shared_bytes: kept once for all sequences of a pass: positions, or sines and cosines.
+    """
+
+    work: Work
+    kernels: Kernels
+    element_bytes: int
+    first: Layer
+    rest: Layer
+    num_first: int
+    edge_params: float
+    first_end: Kept
+    last_end: Kept
+    shared_bytes: float
+
+    @property
+    def stream_bytes(self) -> int:
+        """Per element of what layers hand on."""
+        return max(self.element_bytes, self.kernels.stream_bytes)
+
+
+def holding_of(model: Model, seq_len: int, kernels: Kernels, dtype: str = "bf16") -> Holding:
+    """What a model's layers hold and keep for one sequence of `seq_len` tokens. Products below 16 bits keep 16-bit activations.
+
+    Raises:
+        BadValueError: a model without a head, see `work_of`.
+    """
+    return _holding_of(model, seq_len, kernels, max(2, DTYPE_BYTES.get(dtype, 2)))  # type: ignore[arg-type]  # models are frozen
+
+
+@functools.lru_cache(maxsize=64)
+def _holding_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> Holding:
+    work = work_of(model, seq_len)
+    base = getattr(model, "base", model)
+    blocks: Sequence[Block] = base.blocks
+    layers = [_layer(block, base.width, seq_len, kernels, size) for block in blocks]
+    split = len(blocks) == 2 and not base.order
+    whole = _average([(blocks[i].count, layer) for i, layer in enumerate(layers)])
+    rms = base.final_norm is None or not base.final_norm.bias
+    ids = 8.0 * seq_len * kernels.statistics
+    turns = any(getattr(part, "rotary", isinstance(part, LatentAttention)) for block in blocks for _, part in block.parts)
+    positions = 8 if base.positions else 2 * max(size, kernels.stream_bytes) * work.head_width if turns else 0
+    return Holding(
+        work=work,
+        kernels=kernels,
+        element_bytes=size,
+        first=layers[0] if split else whole,
+        rest=layers[1] if split else whole,
+        num_first=blocks[0].count if split else 0,
+        edge_params=work.dense_params - sum(block.count * layer.dense_params for block, layer in zip(blocks, layers, strict=True)),
+        first_end=Kept(outer=seq_len * base.width * kernels.dropout_bytes + ids),
+        last_end=norm_kept(base.width, rms, seq_len, kernels, size) + Kept(outer=seq_len * base.width * size + ids),
+        shared_bytes=float(seq_len * positions * kernels.statistics),
+    )
+
+
+def _average(layers: Iterable[tuple[int, Layer]]) -> Layer:
+    counted = list(layers)
+    num = sum(count for count, _ in counted)
+
+    def mean(name: str) -> float:
+        return float(sum(count * getattr(layer, name) for count, layer in counted)) / num
+
+    def kept(name: str) -> Kept:
+        parts: list[Kept] = [getattr(layer, name).times(count / num) for count, layer in counted]
+        return functools.reduce(Kept.__add__, parts)
+
+    if len(counted) == 1:
+        return counted[0][1]
+    return Layer(
+        dense_params=mean("dense_params"),
+        expert_params=mean("expert_params"),
+        shapes=frozenset().union(*(layer.shapes for _, layer in counted)),
+        kept=kept("kept"),
+        cheap=kept("cheap"),
+        passing=kept("passing"),
+    )
+
+
+def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Layer:
+    ops = block.ops(Workload(phase="train", batch=1, seq_len=seq_len), width)
+    parts = [part for _, outer in block.parts for part in (_inside(outer) if isinstance(outer, Beside) else (outer,))]
+    stream = float(seq_len * width * size)
+    inputs = min(len(block.parts), max(1, block.norms))
+    if k.copies_inputs:
+        inputs = sum(op.count for op in ops if op.kind == "matmul" and not op.reads and op.mnk and op.mnk[2] == width) // block.count
+    rms = not block.norm.bias
+    kept = norm_kept(width, rms, seq_len, k, size).times(block.norms) + Kept(outer=inputs * stream)
+    kept += Kept(outer=seq_len * width * k.dropout_bytes * len(block.parts))
+    cheap = Kept() if not k.fused_attention else Kept(outer=inputs * stream)
+    passing = Kept()
+    for part in parts:
+        more, less, back = part_kept(part, width, seq_len, k, size)
+        kept, cheap, passing = kept + more, cheap + less, _greater(passing, back)
+    scores = Kept(scores=kept.scores)
+    experts = [op for op in ops if op.component == "experts"]
+    shapes = {(op.mnk[1], op.mnk[2]) for op in _fused(ops) if op.kind == "matmul" and op.mnk and op.component != "router"}
+    return Layer(
+        dense_params=sum(op.count * op.params for op in ops if op.component != "experts") / block.count,
+        expert_params=sum(op.count * op.params for op in experts) / block.count,
+        shapes=frozenset(shapes),
+        kept=kept,
+        cheap=cheap if k.fused_attention else scores,
+        passing=passing + Kept(outer=stream),
+    )
+
+
+def _inside(beside: Beside) -> tuple[Part, ...]:
+    return tuple(part for _, part in beside.parts)
+
+
+def _fused(ops: Sequence[Op]) -> list[Op]:
+    """Rows with query, key and value, and gate and up, taken as one matrix, as training software holds them."""
+    merged: dict[tuple[str, str], Op] = {}
+    kinds = {"query": "qkv", "key": "qkv", "value": "qkv", "gate": "gate_up", "up": "gate_up"}
+    for op in ops:
+        part, _, last = op.name.rpartition(".")
+        key = (part, kinds.get(last, last))
+        before = merged.get(key)
+        if before and before.mnk and op.mnk:
+            m, n, depth = before.mnk
+            merged[key] = replace(before, mnk=(m, n + op.mnk[1], depth))
+        else:
+            merged[key] = op
+    return list(merged.values())
+
+
+def _greater(a: Kept, b: Kept) -> Kept:
+    total = [sum((kept.inner, kept.outer, kept.routed)) for kept in (a, b)]
+    return a if total[0] >= total[1] else b

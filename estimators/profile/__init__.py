@@ -1,0 +1,1 @@
+"""Time of a step on one calibrated machine: interpolation between measured operators."""

@@ -1,0 +1,161 @@
+"""Time of a step on one calibrated machine: a sum over the operators that a framework dispatches.
+
+Every operator is looked up in what was measured of the machine: exactly its shape where that was calibrated, else
+interpolated between neighbours (matrix products on a grid of shapes, everything else by the bytes that it touches),
+else carried beyond the range, which is said. Pure arithmetic: no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from estimators.frozen import field, frozen
+from estimators.profile.interpolation import Grid, along
+
+BASES = ("exact", "interpolated", "extrapolated", "stand-in", "free")
+"""How an operator's time was had, best first: its own shape, between calibrated ones, beyond them, from another operator, no work."""
+
+CLASSES = ("matmul", "attention", "memory", "optimizer", "view")
+"""What an operator is limited by: products, attention, bytes, the weights' update, or nothing but the host that issues it."""
+
+
+@frozen
+class Piece:
+    """One operator that a step dispatches `count` times.
+
+    Attributes:
+        key: operator, shapes, strides, dtypes, and what is not in the caches when it starts.
+        kind: the operator's name alone.
+        group: one of CLASSES.
+        dtype: of its widest tensor.
+        mnk: (m, n, k) where it is one matrix product.
+        flop: of one copy, one multiply-add being two.
+        num_bytes: of its inputs and outputs, one copy.
+        cold_bytes: of its inputs, those that come from memory.
+    """
+
+    key: str
+    kind: str
+    group: str
+    dtype: str
+    count: int = 1
+    mnk: tuple[int, int, int] | None = None
+    flop: int = 0
+    num_bytes: int = 0
+    cold_bytes: int = 0
+
+
+@frozen
+class Host:
+    """What the host adds to the operators' own time: per step and per operator it dispatches.
+
+    Attributes:
+        fixed_s, per_op_s: from two reference models of different depth and negligible width.
+    """
+
+    fixed_s: float
+    per_op_s: float
+
+    def seconds(self, num_ops: int) -> float:
+        """fixed + per operator · operators."""
+        return self.fixed_s + self.per_op_s * num_ops
+
+
+@frozen
+class Local:
+    """What a calibration says of one machine, ready to be asked.
+
+    Attributes:
+        exact: seconds by a piece's key.
+        grids: by dtype, seconds of a matrix product over (m, n, k).
+        curves: by kind and dtype, (bytes, seconds) in ascending order.
+        bytes_per_s: sustained, for what has no curve.
+        op_s: seconds of the smallest operator, called bare.
+        hosts: by mode of execution.
+    """
+
+    exact: Mapping[str, float] = field(hash=False)
+    grids: Mapping[str, Grid] = field(hash=False)
+    curves: Mapping[tuple[str, str], tuple[tuple[float, float], ...]] = field(hash=False)
+    bytes_per_s: float
+    op_s: float
+    hosts: Mapping[str, Host] = field(hash=False)
+
+    def seconds(self, piece: Piece) -> tuple[float, str]:
+        """Seconds of one copy of a piece, and how they were had: one of BASES.
+
+        The bytes stand-in, for an operator that nothing was measured of: launch + bytes / bandwidth.
+        """
+        if piece.group == "view":
+            return 0.0, "free"
+        if piece.key in self.exact:
+            return self.exact[piece.key], "exact"
+        if piece.mnk is not None and piece.group == "matmul" and piece.dtype in self.grids:
+            seconds, inside = self.grids[piece.dtype].seconds(piece.mnk)
+            return seconds, "interpolated" if inside else "extrapolated"
+        curve = self.curves.get((piece.kind, piece.dtype)) or self.curves.get((piece.kind, "fp32"))
+        if curve:
+            seconds, inside = along(curve, piece.num_bytes)
+            return seconds, "interpolated" if inside else "extrapolated"
+        return self.op_s + piece.num_bytes / self.bytes_per_s, "stand-in"
+
+
+@frozen
+class Prediction:
+    """What a step will take here.
+
+    Attributes:
+        seconds_s: all of it.
+        parts_s: matmul, attention, memory, optimizer, host; they sum to the whole.
+        num_ops: operators dispatched.
+        basis_fraction: of the operators' time, by how it was had.
+        weakest: keys of the costliest operators whose shape was not calibrated.
+    """
+
+    seconds_s: float
+    parts_s: Mapping[str, float] = field(hash=False)
+    num_ops: int
+    basis_fraction: Mapping[str, float] = field(hash=False)
+    weakest: tuple[str, ...] = ()
+
+    @property
+    def extrapolated_fraction(self) -> float:
+        """Of the operators' time, what lies beyond the calibrated range or stands in for an operator never measured."""
+        return self.basis_fraction.get("extrapolated", 0.0) + self.basis_fraction.get("stand-in", 0.0)
+
+
+NUM_WEAKEST = 3
+
+
+def predict(pieces: Sequence[Piece], local: Local, mode: str) -> Prediction:
+    """Seconds of a step: sum of count · seconds over its pieces, and the host's share for the mode.
+
+    Raises:
+        KeyError: the calibration has no host cost for the mode; calibrations have all of HOST_MODES.
+    """
+    parts = dict.fromkeys(("matmul", "attention", "memory", "optimizer"), 0.0)
+    bases = dict.fromkeys(BASES, 0.0)
+    rough: list[tuple[float, str]] = []
+    for piece in pieces:
+        each, basis = local.seconds(piece)
+        if piece.group == "view":
+            continue
+        parts[piece.group] += piece.count * each
+        bases[basis] += piece.count * each
+        if basis != "exact":
+            rough.append((piece.count * each, piece.key))
+    work_s = math.fsum(parts.values())
+    num_ops = sum(piece.count for piece in pieces)
+    parts["host"] = local.hosts[mode].seconds(num_ops)
+    return Prediction(
+        seconds_s=work_s + parts["host"],
+        parts_s=parts,
+        num_ops=num_ops,
+        basis_fraction={name: value / work_s for name, value in bases.items() if value} if work_s else {},
+        weakest=tuple(key for _, key in sorted(rough, reverse=True)[:NUM_WEAKEST]),
+    )
+
+
+HOST_MODES = ("forward", "language-train", "dense-train")
+"""Ways a step is driven: a forward pass of transformers, its training through accelerate, a dense network's training."""

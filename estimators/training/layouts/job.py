@@ -1,0 +1,98 @@
+"""Job: what is trained on what, with everything that a price of a layout depends on but the layout."""
+
+from __future__ import annotations
+
+from estimators.cost.array_math import Lane
+from estimators.cost.efficiency import Efficiency, efficiency
+from estimators.cost.layout import Layout
+from estimators.cost.machine import Machine, OwnRates, machine_of
+from estimators.cost.software import DEFAULT_STACK, Software, software, stack
+from estimators.errors import BadValueError
+from estimators.frozen import frozen
+from estimators.memory.device import device_memory
+from estimators.memory.kernels import BY_STACK
+from estimators.memory.layer_memory import Holding, holding_of
+from estimators.spec import Hardware, Model
+from estimators.training.prediction import Prediction, predict
+from estimators.training.sequence_cost import Work, work_of
+from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
+from estimators.training.supported import not_covered
+
+
+@frozen
+class Job:
+    """A model on a kind of device.
+
+    Attributes:
+        dtype: of the matrix products.
+        stack_id: the software; see stacks.json.
+        cluster: a known one, for its network.
+        network_bytes_per_s, own: measured by the user, in place of the shipped figures.
+        without: a source that the constants must not have seen.
+    """
+
+    model: Model
+    hardware: Hardware
+    seq_len: int
+    dtype: str = "bf16"
+    stack_id: str = DEFAULT_STACK
+    optimizer: str = "adamw"
+    cluster: str = ""
+    network_bytes_per_s: float | None = None
+    own: OwnRates | None = None
+    without: str = ""
+
+    def __post_init__(self) -> None:
+        if reason := not_covered(self.model, self.seq_len):
+            raise BadValueError(f"{self.model.name} {reason}; layouts and step times are not planned for it")
+        if self.optimizer not in OPTIMIZER_BYTES:
+            raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
+
+    @property
+    def work(self) -> Work:
+        """One sequence's work. Raises BadValueError for a model without tokens."""
+        return work_of(self.model, self.seq_len)
+
+    @property
+    def holding(self) -> Holding:
+        """What its layers hold and keep under the software's kernels. Raises UnknownNameError."""
+        return holding_of(self.model, self.seq_len, BY_STACK[stack(self.stack_id).id], self.dtype)
+
+    @property
+    def machine(self) -> Machine:
+        """The device and its links. Raises BadValueError where it has no peak for the dtype."""
+        return machine_of(self.hardware, self.dtype, cluster=self.cluster, network_bytes_per_s=self.network_bytes_per_s, own=self.own)
+
+    @property
+    def efficiency(self) -> Efficiency:
+        """The constants of the cost model."""
+        return efficiency(self.without)
+
+    @property
+    def software(self) -> Software:
+        """The stack on this device. Raises UnknownNameError."""
+        return software(stack(self.stack_id), self.hardware.architecture, self.efficiency)
+
+    def ledger(self, layout: Lane) -> Ledger:
+        """Seconds of a step by part, of one layout or of thousands."""
+        return step_time(self.work, layout, self.machine, self.software, self.efficiency, optimizer=self.optimizer)
+
+    def memory_bytes(self, layout: Lane) -> Lane:
+        """Bytes on the fullest device, of one layout or of thousands."""
+        return device_memory(self.holding, layout, gradient_bytes=self.software.gradient_bytes, optimizer=self.optimizer).total_bytes
+
+    def predict(self, layout: Layout) -> Prediction:
+        """The step of one layout, with its interval and its rates."""
+        return predict(
+            self.model,
+            self.seq_len,
+            layout,
+            self.hardware,
+            dtype=self.dtype,
+            stack_id=self.stack_id,
+            cluster=self.cluster,
+            network_bytes_per_s=self.network_bytes_per_s,
+            own=self.own,
+            optimizer=self.optimizer,
+            without=self.without,
+        )

@@ -1,0 +1,53 @@
+"""Days against devices, and where more of them stop paying."""
+
+from __future__ import annotations
+
+from estimators.errors import BadValueError, DoesNotFitError
+from estimators.frozen import frozen
+from estimators.training.layouts.global_batch import Batch
+from estimators.training.layouts.job import Job
+from estimators.training.layouts.planned import Plan, plan
+from estimators.training.layouts.search import ANYTHING, Restriction
+
+DOUBLINGS = 6
+WORTH_DOUBLING = 1.5
+"""A doubling of the devices that buys less than this factor of speed is marked: a quarter of what was bought is lost."""
+
+
+@frozen
+class Point:
+    """The best plan on one number of devices.
+
+    Attributes:
+        gain: how many times as fast as half the devices; None for the first.
+        reason: why there is no plan, where there is none.
+    """
+
+    num_devices: int
+    plan: Plan | None
+    run_s: float | None
+    gain: float | None
+    reason: str = ""
+
+    @property
+    def pays(self) -> bool | None:
+        """Whether the doubling was worth it; None where nobody can say."""
+        return None if self.gain is None else self.gain >= WORTH_DOUBLING
+
+
+def scaling_curve(
+    job: Job, tokens: int, num_devices: int, global_batch: int, restriction: Restriction = ANYTHING, *, doublings: int = DOUBLINGS
+) -> tuple[Point, ...]:
+    """Days on 1, 2, 4 ... times as many devices, each with its own best layout, the global batch held."""
+    points: list[Point] = []
+    for power in range(doublings + 1):
+        num = num_devices << power
+        try:
+            best = plan(job, num, Batch(sequences=global_batch), restriction, num_options=1)
+        except (BadValueError, DoesNotFitError) as error:
+            points.append(Point(num_devices=num, plan=None, run_s=None, gain=None, reason=str(error)))
+            continue
+        before = points[-1].run_s if points else None
+        run = best.run_s(tokens)
+        points.append(Point(num_devices=num, plan=best, run_s=run, gain=before / run if before else None))
+    return tuple(points)

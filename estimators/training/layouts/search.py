@@ -1,0 +1,152 @@
+"""search(): all legal layouts priced, those that fit ranked; a few different ones returned instead of ten variants of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from estimators.cost.layout import Layout
+from estimators.frozen import field, frozen
+from estimators.training.layouts.candidates import Candidates, candidates
+from estimators.training.layouts.emit import launcher
+from estimators.training.layouts.job import Job
+
+CHUNK = 8192
+"""Layouts priced at a time: as many as keep the intermediate arrays in the processor's cache."""
+
+TIE = 1e-6
+"""Relative difference of step times below which the simpler layout wins."""
+
+OnProgress = Callable[[int, int], None]
+"""Takes how many layouts are priced and how many there are."""
+
+
+@frozen
+class Restriction:
+    """Which of the legal layouts are wanted.
+
+    Attributes:
+        max_tp: ways of tensor parallelism at most; None for a scale-up domain.
+        schedule: of every pipeline: 1f1b or zero-bubble.
+        launcher: what must be able to run them; empty for anything.
+    """
+
+    max_tp: int | None = None
+    schedule: str = "1f1b"
+    launcher: str = ""
+
+
+ANYTHING = Restriction()
+
+
+@frozen
+class Search:
+    """Every priced layout.
+
+    Attributes:
+        num_legal: layouts, those that the restriction rules out among them.
+        step_time_s, memory_bytes: one figure per lane.
+        capacity_bytes: of one device.
+    """
+
+    job: Job
+    num_devices: int
+    global_batch: int
+    restriction: Restriction
+    num_legal: int
+    lanes: Candidates = field(hash=False)
+    step_time_s: Any = field(hash=False)
+    memory_bytes: Any = field(hash=False)
+    capacity_bytes: float
+
+    @property
+    def fits(self) -> Any:
+        """Which lanes fit into a device."""
+        return self.memory_bytes <= self.capacity_bytes
+
+    @property
+    def num_fitting(self) -> int:
+        """How many do."""
+        return int(np.count_nonzero(self.fits))
+
+    def best(self, num: int = 5) -> list[Layout]:
+        """The fastest layouts that fit, one per family; empty where none fits."""
+        return [self.lanes.layout(lane) for lane in self.best_lanes(num)]
+
+    def best_lanes(self, num: int = 5) -> list[int]:
+        """Their places. Equal times go to the simpler layout."""
+        fitting = np.flatnonzero(self.fits)
+        if not len(fitting):
+            return []
+        fastest = float(self.step_time_s[fitting].min())
+        rounded = np.round(np.log(self.step_time_s[fitting] / fastest) / TIE)
+        order = fitting[np.lexsort((_complexity(self.lanes.take(fitting)), rounded))]
+        families = _families(self.lanes.take(order))
+        _, first = np.unique(families, axis=0, return_index=True)
+        return [int(order[place]) for place in sorted(first)[:num]]
+
+    def fastest_of_all(self) -> tuple[Layout, float, float] | None:
+        """The fastest layout whether or not it fits, its step time and its memory."""
+        if not len(self.lanes):
+            return None
+        lane = int(np.argmin(self.step_time_s))
+        return self.lanes.layout(lane), float(self.step_time_s[lane]), float(self.memory_bytes[lane])
+
+    def smallest(self) -> tuple[Layout, float] | None:
+        """The layout that needs the least memory, and how much."""
+        if not len(self.lanes):
+            return None
+        lane = int(np.argmin(self.memory_bytes))
+        return self.lanes.layout(lane), float(self.memory_bytes[lane])
+
+
+def _complexity(lanes: Candidates) -> Any:
+    """How much there is to set up: ways that are cut, chunks, what is sharded, what is recomputed, sequences at once."""
+    ways = sum(np.log2(getattr(lanes, name)) + (getattr(lanes, name) > 1) for name in ("tp", "pp", "cp", "ep", "vp"))
+    return ways + lanes.zero + (lanes.shard > 0) + lanes.selective + 2 * lanes.full + np.log2(lanes.micro_batch) / 8
+
+
+def _families(lanes: Candidates) -> Any:
+    """What makes two layouts different in kind: how the model is cut, and whether weights are sharded."""
+    return np.stack([lanes.tp, lanes.pp, lanes.cp, lanes.ep, lanes.zero >= 3, lanes.full], axis=1)
+
+
+def search(
+    job: Job,
+    num_devices: int,
+    global_batch: int,
+    restriction: Restriction = ANYTHING,
+    *,
+    on_progress: OnProgress | None = None,
+) -> Search:
+    """Every legal layout of a job on so many devices, priced in time and memory.
+
+    Args:
+        global_batch: sequences of one step.
+    """
+    machine, tp = job.machine, restriction.max_tp
+    lanes = candidates(job.work, num_devices, global_batch, domain=int(machine.domain), max_tp=tp, schedule=restriction.schedule)
+    num_legal = len(lanes)
+    if restriction.launcher:
+        lanes = lanes.take(launcher(restriction.launcher).can_run(lanes))
+    times, memory = np.empty(len(lanes)), np.empty(len(lanes))
+    for start in range(0, len(lanes), CHUNK):
+        chunk = slice(start, min(start + CHUNK, len(lanes)))
+        part = lanes.take(chunk)
+        times[chunk] = job.ledger(part).step_time_s
+        memory[chunk] = job.memory_bytes(part)
+        if on_progress:
+            on_progress(chunk.stop, len(lanes))
+    return Search(
+        job=job,
+        num_devices=num_devices,
+        global_batch=global_batch,
+        restriction=restriction,
+        num_legal=num_legal,
+        lanes=lanes,
+        step_time_s=times,
+        memory_bytes=memory,
+        capacity_bytes=float(machine.memory_bytes),
+    )

@@ -1,0 +1,116 @@
+"""predict(): one training step on a cluster, with its ledger, its interval, and the rates that follow from it."""
+
+from __future__ import annotations
+
+from estimators.cost.efficiency import efficiency
+from estimators.cost.layout import Layout
+from estimators.cost.machine import Machine, OwnRates, ceilings, machine_of
+from estimators.cost.software import DEFAULT_STACK, Stack, software, stack
+from estimators.errors import BadValueError
+from estimators.frozen import field, frozen
+from estimators.spec import Hardware, Model
+from estimators.training.interval import has_measured_steps, interval
+from estimators.training.sequence_cost import Work, work_of
+from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
+
+NEVER_MEASURED = "no measured step ran on {hardware.architecture}: the constants are those of other devices, and the interval is wider"
+
+PEAK_DTYPES = {"mxfp8": "fp8", "nvfp4": "nvfp4"}
+
+
+@frozen
+class Prediction:
+    """One predicted training step.
+
+    Attributes:
+        ledger: seconds by part; they sum to the step.
+        low_s, high_s: the 80 % interval of the step time.
+        notes: what was assumed.
+    """
+
+    work: Work
+    layout: Layout
+    hardware: Hardware
+    machine: Machine
+    stack: Stack
+    dtype: str
+    ledger: Ledger = field(hash=False)
+    low_s: float
+    high_s: float
+    notes: tuple[str, ...]
+
+    @property
+    def step_time_s(self) -> float:
+        """Seconds of one step."""
+        return float(self.ledger.step_time_s)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of one step, all devices together."""
+        return self.layout.global_batch * self.work.seq_len
+
+    @property
+    def tokens_per_s_per_device(self) -> float:
+        """Throughput of one device."""
+        return self.tokens_per_step / self.step_time_s / self.layout.num_devices
+
+    def model_flop(self, convention: str = "full") -> int:
+        """FLOP of one step under `full`, `causal` or `hardware` (with what the layout recomputes in full)."""
+        forward = self.work.forward_flop(causal=convention == "causal")
+        passes = 3 + (1 if convention == "hardware" and self.layout.full else 0)
+        return passes * forward * self.layout.global_batch
+
+    def utilization(self, convention: str = "full") -> float | None:
+        """MFU, or HFU under `hardware`: FLOP over what the peaks would do in the step; None where no peak is published."""
+        peak = self.hardware.peak_flop_per_s.get(PEAK_DTYPES.get(self.dtype, self.dtype))
+        return self.model_flop(convention) / (self.step_time_s * peak * self.layout.num_devices) if peak else None
+
+
+def predict(
+    model: Model,
+    seq_len: int,
+    layout: Layout,
+    hardware: Hardware,
+    *,
+    dtype: str = "bf16",
+    stack_id: str = DEFAULT_STACK,
+    cluster: str = "",
+    network_bytes_per_s: float | None = None,
+    own: OwnRates | None = None,
+    optimizer: str = "adamw",
+    without: str = "",
+) -> Prediction:
+    """The predicted step of a model under a layout.
+
+    Args:
+        dtype: of the matrix products.
+        stack_id: the software; see stacks.json.
+        network_bytes_per_s, own: measured by the user, in place of the shipped figures.
+        without: a source whose rows the constants must not have seen.
+
+    Raises:
+        BadValueError: no peak for the dtype, an unknown optimizer, a model that layouts do not apply to; one line.
+        UnknownNameError: an unknown software.
+    """
+    if optimizer not in OPTIMIZER_BYTES:
+        raise BadValueError(f"optimizer {optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
+    work = work_of(model, seq_len)
+    machine = machine_of(hardware, dtype, cluster=cluster, network_bytes_per_s=network_bytes_per_s, own=own)
+    chosen, e = stack(stack_id), efficiency(without)
+    ledger = step_time(work, layout, machine, software(chosen, hardware.architecture, e), e, optimizer=optimizer)
+    known = any(name == hardware.id for name, _ in ceilings()) or (own is not None and own.hardware_id == hardware.id)
+    new = not (has_measured_steps(hardware) and known)
+    below, above = interval(low=machine.low, experts=work.experts > 1, unmeasured=new, without=without)
+    seconds = float(ledger.step_time_s)
+    return Prediction(
+        work=work,
+        layout=layout,
+        hardware=hardware,
+        machine=machine,
+        stack=chosen,
+        dtype=dtype,
+        ledger=ledger,
+        low_s=seconds * below,
+        high_s=seconds * above,
+        notes=machine.notes if has_measured_steps(hardware) else (*machine.notes, NEVER_MEASURED.format(hardware=hardware)),
+    )

@@ -1,0 +1,195 @@
+"""step_time: where the seconds of one training step go. The named parts are the answer; they sum to the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from estimators.cost.array_math import Lane, choose, greater, log2, up
+from estimators.cost.collectives import all_reduce_s, all_to_all_s, bandwidth, gather_s, together
+from estimators.cost.compute import Pass, pass_s
+from estimators.cost.efficiency import Efficiency
+from estimators.cost.layout import Layout
+from estimators.cost.machine import Machine
+from estimators.cost.software import Software
+from estimators.frozen import field, frozen
+from estimators.training.sequence_cost import Work
+
+PARTS = {
+    "matmul": "matrix products",
+    "experts": "matrix products of the experts",
+    "attention": "attention products and softmax",
+    "traffic": "norms, activations and other memory-bound work",
+    "head": "head and loss",
+    "recompute": "forward work done twice",
+    "dequantise": "16-bit weights made of stored 4-bit ones",
+    "accumulate": "adding gradients of micro-batches",
+    "launch": "kernel launches, and waiting for the host",
+    "tensor_comm": "tensor-parallel communication, exposed",
+    "expert_comm": "tokens to their experts and back, exposed",
+    "context_comm": "keys and values around the context-parallel ring, exposed",
+    "pipeline_comm": "activations between stages, exposed",
+    "bubble": "pipeline bubble",
+    "imbalance": "waiting for the stage with the most layers",
+    "data_comm": "gradients and sharded weights between replicas, exposed",
+    "optimizer": "optimizer step",
+    "step": "fixed cost of a step",
+    "straggle": "stragglers",
+}
+"""What a step consists of, in the order of the ledger."""
+
+OPTIMIZER_BYTES = {"adamw": 28, "adamw-8bit": 16, "adafactor": 14, "muon": 20, "sgd": 12, "sgd-momentum": 20}
+"""Bytes per trained parameter that the update reads and writes: fp32 weight (8) and gradient (4), and the state twice."""
+
+LAYER_COLLECTIVES = 2
+"""All-reduces that tensor parallelism needs per layer and direction: behind attention and behind the feed-forward."""
+
+HOST_SHARPNESS = 8
+"""How sharply a step goes from device-bound to host-bound: the greater of the two, a little rounded."""
+
+RAMP_BACKWARD = 1.5
+"""Kernel starts of a backward pass over those of a forward pass."""
+
+SELECTIVE_SHARE = 0.1
+"""Of a fused layer's forward pass, what selective recomputation runs again: norms and activations."""
+
+ZERO_BUBBLE_SHARE = 1 / 3
+"""Of the bubble, what a zero-bubble schedule leaves: only the input gradients stay on the critical path.
+
+Source: Qi et al. 2023, Zero Bubble Pipeline Parallelism (arXiv 2401.10241), table 1.
+"""
+
+
+@frozen
+class Ledger:
+    """Seconds of one step by part, on the slowest rank. Every part is at least 0."""
+
+    parts: Mapping[str, Lane] = field(hash=False)
+
+    @property
+    def step_time_s(self) -> Lane:
+        """The whole step: the sum of its parts."""
+        return sum(self.parts.values())
+
+
+def step_time(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, *, optimizer: str = "adamw") -> Ledger:
+    """The ledger of one training step.
+
+    step = micro-batches · stage + bubble + exposed communication of the replicas + optimizer + fixed cost, stragglers on top.
+
+    Args:
+        work: one sequence's work, read off the op table.
+        layout: how it is cut; its fields may be arrays, all of one length.
+    """
+    one = pass_s(work, layout, machine, software, e)
+    tensor, expert, context = _layer_comm(work, layout, machine, software, e)
+    full = choose(layout.full, 1, 0)
+    ops = (software.launches_per_layer * (1 + work.routed_layers / work.layers) + choose(layout.tp > 1, 6, 0)) * work.layers
+    again = full * (one.matmul[0] + one.experts[0] + one.attention[0] + one.traffic[0] + tensor + expert + context)
+    again = again + choose(layout.selective, 1, 0) * _selective_s(one, software)
+    layers = {
+        "matmul": sum(one.matmul),
+        "experts": sum(one.experts),
+        "attention": sum(one.attention),
+        "traffic": sum(one.traffic),
+        "recompute": again,
+        "tensor_comm": 2 * tensor,
+        "expert_comm": 2 * expert,
+        "context_comm": 3 * context,
+        "launch": ops * e.launch_s * (1 + RAMP_BACKWARD + full),
+    }
+    frozen_params = work.dense_params / layout.tp * (1 - work.trained_params / work.params)
+    layers["dequantise"] = frozen_params * software.dequantise_bytes * (2 + full) / machine.memory_bytes_per_s
+    device = sum(layers.values())
+    host = ops * e.host_op_s * (2 + full)
+    layers["launch"] = layers["launch"] + (device**HOST_SHARPNESS + host**HOST_SHARPNESS) ** (1 / HOST_SHARPNESS) - device
+    parts = _schedule(work, layout, machine, software, e, layers, one.head)
+    parts["data_comm"] = _replica_comm(work, layout, machine, software, e, sum(parts.values()) - parts["bubble"])
+    local = _local_params(work, layout) * work.trained_params / work.params
+    shards = choose(layout.zero > 0, layout.dp * layout.cp, 1)
+    parts["optimizer"] = local * OPTIMIZER_BYTES[optimizer] / shards / machine.memory_bytes_per_s
+    parts["step"] = e.step_s
+    nodes = greater((layout.tp * layout.pp * layout.cp * layout.dp) / 8, 1)
+    parts["straggle"] = sum(parts.values()) * e.straggle * log2(nodes)
+    return Ledger(parts={name: parts[name] for name in PARTS})
+
+
+def _selective_s(one: Pass, software: Software) -> Lane:
+    if software.unfused:
+        return one.attention[0]
+    return SELECTIVE_SHARE * (one.matmul[0] + one.experts[0] + one.attention[0] + one.traffic[0])
+
+
+def _layer_comm(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane, Lane]:
+    """Exposed seconds of one forward pass of one micro-batch through all layers: tensor, expert and context parallel."""
+    tokens = layout.micro_batch * work.seq_len / layout.cp
+    near = together(machine, stride=1, group=layout.tp)
+    rate = bandwidth(machine, e, group=layout.tp, together=near)
+    tensor = LAYER_COLLECTIVES * work.layers * all_reduce_s(tokens * work.width * 2, layout.tp, rate, e) * software.tensor_exposed
+    routed = tokens / layout.tp * work.width * 2
+    expert = 2 * work.routed_layers * all_to_all_s(routed, work.experts_per_token, layout.ep, machine, e) * e.expert_exposed
+    near = together(machine, stride=layout.tp, group=layout.cp)
+    rate = bandwidth(machine, e, group=layout.cp, together=near)
+    context = (layout.cp - 1) * tokens * work.kv_elements * 2 / layout.tp / rate * e.context_exposed
+    return tensor, expert, context
+
+
+def _local_params(work: Work, layout: Layout) -> Lane:
+    """Parameters on the first or last stage's device, the fullest, before sharding between replicas."""
+    layers = (work.dense_params / layout.tp + work.expert_params / layout.ep) / layout.pp
+    return layers + (work.embedding_params + work.head_params) / layout.tp
+
+
+def _schedule(
+    work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, layers: dict[str, Lane], head: Lane
+) -> dict[str, Lane]:
+    """All micro-batches through the slowest stage, and the bubble: `layers` are seconds of one through all layers."""
+    micro = layout.global_batch / (layout.dp * layout.micro_batch)
+    staged = layout.pp > 1
+    chunks = layout.pp * layout.vp
+    uneven = choose(staged, up(work.layers / chunks) * chunks / work.layers, 1.0)
+    stage = sum(layers.values()) / layout.pp * uneven
+    near = layout.tp * layout.pp * layout.cp * layout.dp <= machine.domain
+    rate = choose(near, machine.link_bytes_per_s * e.link, machine.network_bytes_per_s * e.network)
+    sent = 2 * layout.micro_batch * work.seq_len / layout.cp * work.width * 2 / layout.tp
+    boundary = choose(staged, sent / rate * choose(near, 1.0, e.pipeline_exposed) * layout.vp, 0.0)
+    weights = (work.dense_params / layout.tp + work.expert_params / layout.ep) / layout.pp * work.trained_params / work.params
+    parts: dict[str, Lane] = {name: micro * seconds / layout.pp for name, seconds in layers.items()}
+    parts["imbalance"] = micro * sum(layers.values()) / layout.pp * (uneven - 1)
+    parts["head"] = micro * head
+    parts["accumulate"] = micro * weights * software.accumulate_bytes / machine.memory_bytes_per_s
+    parts["pipeline_comm"] = micro * boundary
+    left = choose(layout.zero_bubble, ZERO_BUBBLE_SHARE, 1.0)
+    parts["bubble"] = (layout.pp - 1) / layout.vp * (stage + boundary) * left
+    return parts
+
+
+def _replica_comm(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, busy: Lane) -> Lane:
+    """Exposed seconds between replicas: reduced gradients, gathered weights; `busy` is what a sharded step hides them behind."""
+    trained = work.trained_params / work.params
+    group = layout.dp * layout.cp
+    rate = _replica_rate(layout, machine, software, e, group)
+    dense = work.dense_params / layout.tp / layout.pp + (work.embedding_params + work.head_params) / layout.tp
+    gradient = software.gradient_bytes * trained
+    per_param = choose(layout.zero > 0, (2 if not software.data_overlapped else 1) * gradient + 2 * trained, 2 * gradient)
+    plain = gather_s(dense * per_param, group, rate)
+    replicas = greater(layout.tp * layout.cp * layout.dp / layout.ep, 1)
+    crossing = bandwidth(machine, e, group=layout.dp * layout.cp, together=1)
+    plain = plain + gather_s(work.expert_params / layout.ep / layout.pp * per_param, replicas, crossing)
+    plain = plain * software.data_exposed
+
+    micro = layout.global_batch / (layout.dp * layout.micro_batch)
+    held = dense + work.expert_params / layout.ep / layout.pp
+    cut = choose(layout.shard > 0, layout.shard * layout.cp, group)
+    gathered = gather_s(held * 2, cut, _replica_rate(layout, machine, software, e, cut))
+    three = layout.zero >= 3
+    moved = gathered * choose(three, (2 + trained) * micro, 1 + trained * micro)
+    moved = moved + choose(cut < group, gather_s(held * 2 * gradient / cut, group / cut, crossing), 0.0)
+    power = e.overlap_power
+    sharded = (busy**power + moved**power) ** (1 / power) - busy + e.shard_exposed * moved
+    return choose(layout.zero >= 2, sharded, plain)
+
+
+def _replica_rate(layout: Layout, machine: Machine, software: Software, e: Efficiency, group: Lane) -> Lane:
+    whole = layout.tp * layout.pp * layout.cp * layout.dp <= machine.domain
+    near = choose(whole, group, together(machine, stride=layout.tp, group=group))
+    return bandwidth(machine, e, group=group, together=choose(software.flat_rings, choose(whole, group, 1), near))

@@ -1,0 +1,28 @@
+"""Which models' training steps the cost model covers."""
+
+from __future__ import annotations
+
+from estimators.errors import BadValueError
+from estimators.spec import Model, Workload
+from estimators.training.sequence_cost import work_of
+
+MAX_UNCOVERED = 0.001
+"""Share of a model's forward FLOP that a prediction may leave out."""
+
+
+def not_covered(model: Model, seq_len: int) -> str:
+    """Why the cost model does not cover a model's step, in words that follow its name; empty where it does.
+
+    A scan's time is fitted on no measured row, and operations that it knows nothing of would be predicted to take no time.
+    """
+    try:
+        work = work_of(model, seq_len)
+    except BadValueError:
+        return "is no decoder with a head"
+    ops = model.ops(Workload(phase="train", seq_len=seq_len))
+    if any(op.kind == "scan" for op in ops):
+        return "has state-space scans, which no measured step covers"
+    counted = sum(op.count * op.flop for op in ops)
+    if abs(work.forward_flop(causal=False) - counted) > MAX_UNCOVERED * counted:
+        return "has products that step times do not cover, such as experts that run on every token"
+    return ""

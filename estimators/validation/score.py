@@ -1,0 +1,145 @@
+"""Predicted against measured: errors of every row, by source, pooled, and with every source weighing the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from estimators.cost.efficiency import efficiency_file
+from estimators.frozen import frozen
+from estimators.training.prediction import predict
+from estimators.validation.case import MeasuredStep, measured_step
+from estimators.validation.table import LeftOutError, Record
+
+
+@frozen
+class Scored:
+    """One row: what was measured and predicted, or why it was not.
+
+    Attributes:
+        step: the case; None where there is none.
+        predicted_s, low_s, high_s: with constants and interval that never saw the row's source; None where skipped.
+        fitted_s: with the constants as they ship.
+        skipped_reason: empty where the row is predicted.
+        largest: the largest part of the predicted step.
+    """
+
+    id: str
+    step: MeasuredStep | None
+    predicted_s: float | None = None
+    low_s: float | None = None
+    high_s: float | None = None
+    fitted_s: float | None = None
+    skipped_reason: str = ""
+    largest: str = ""
+
+    @property
+    def measured_s(self) -> float | None:
+        """The measured step time."""
+        return self.step.measured_step_time_s if self.step else None
+
+    @property
+    def error(self) -> float | None:
+        """Predicted over measured, less 1."""
+        if self.predicted_s is None or not self.measured_s:
+            return None
+        return self.predicted_s / self.measured_s - 1
+
+    @property
+    def covered(self) -> bool:
+        """Whether the interval holds the measured time."""
+        return bool(self.measured_s and self.low_s and self.high_s and self.low_s <= self.measured_s <= self.high_s)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the row is in the headline score: pre-training, a stated layout, nothing that sets it apart."""
+        return self.step is not None and self.error is not None and self.step.kind == "pre-training" and not self.step.apart
+
+
+@frozen
+class Score:
+    """Errors of several rows.
+
+    Attributes:
+        median, p90: of the absolute relative error.
+        bias: median of the signed relative error.
+        coverage: share of rows that the interval held.
+    """
+
+    rows: int
+    median: float
+    p90: float
+    bias: float
+    coverage: float
+
+
+def scored(record: Record) -> Scored:
+    """One row, predicted by constants that its source had no part in."""
+    name = record.text("id") or f"line {record.line}"
+    try:
+        step = measured_step(record)
+    except LeftOutError as reason:
+        return Scored(id=name, step=None, skipped_reason=str(reason))
+    if not step.measured_step_time_s:
+        return Scored(id=name, step=step, skipped_reason="no step time in the row")
+    source = step.source if step.source in efficiency_file()["without"] else ""
+    unseen, shipped = (
+        predict(
+            step.model,
+            step.seq_len,
+            step.layout,
+            step.hardware,
+            dtype=step.dtype,
+            stack_id=step.stack.id,
+            cluster=step.cluster,
+            network_bytes_per_s=step.network_bytes_per_s,
+            without=without,
+        )
+        for without in (source, "")
+    )
+    parts = unseen.ledger.parts
+    return Scored(
+        id=name,
+        step=step,
+        predicted_s=unseen.step_time_s,
+        low_s=unseen.low_s,
+        high_s=unseen.high_s,
+        fitted_s=shipped.step_time_s,
+        largest=max(parts, key=lambda part: parts[part]),
+    )
+
+
+def quantile(values: Sequence[float], weights: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of the weight does not pass.
+
+    >>> quantile([1.0, 2.0, 3.0], [1.0, 1.0, 2.0], 0.5)
+    2.0
+    """
+    ordered = sorted(zip(values, weights, strict=True))
+    limit, sum_of_weights = share * sum(weights), 0.0
+    for value, weight in ordered:
+        sum_of_weights += weight
+        if sum_of_weights >= limit * (1 - 1e-12):
+            return value
+    return ordered[-1][0]
+
+
+def score(rows: Sequence[Scored], *, by_source: bool = False) -> Score | None:
+    """Errors of the rows that have one; None without any.
+
+    Args:
+        by_source: whether every source weighs the same, instead of every row.
+    """
+    found = [(row, row.error) for row in rows if row.error is not None and row.step is not None]
+    if not found:
+        return None
+    sources = [row.step.source for row, _ in found if row.step]
+    weights = [1 / sources.count(source) if by_source else 1.0 for source in sources]
+    errors = [error for _, error in found]
+    held = [weight for (row, _), weight in zip(found, weights, strict=True) if row.covered]
+    return Score(
+        rows=len(found),
+        median=quantile([abs(error) for error in errors], weights, 0.5),
+        p90=quantile([abs(error) for error in errors], weights, 0.9),
+        bias=quantile(errors, weights, 0.5),
+        coverage=sum(held) / sum(weights),
+    )

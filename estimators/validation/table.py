@@ -1,0 +1,131 @@
+"""Tables of measured steps: three known sets of columns, every cell checked, malformed rows named by line."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+from estimators.errors import BadValueError
+from estimators.facts import data
+from estimators.frozen import field, frozen
+
+THROUGHPUT_COLUMNS = (
+    *("id", "group", "model", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq_len", "hardware_id", "n_gpus"),
+    *("tp", "pp", "cp", "dp", "ep", "vp", "fsdp", "mbs", "gbs_seqs", "precision", "recompute"),
+    *("iteration_time_s", "tokens_per_s_per_gpu", "tflops_per_gpu", "confidence", "notes"),
+)
+SINGLE_NODE_COLUMNS = (
+    *("id", "num_gpus", "global_batch", "micro_batch", "hidden", "heads", "layers", "seq_len", "tp", "dp", "pp", "iteration_time_ms"),
+)
+MEMORY_COLUMNS = (
+    *("id", "model", "layers", "gpu", "n_gpus", "tp", "pp", "dp", "cp", "ep", "zero", "seq_len", "mbs", "num_micro_batches"),
+    *("precision", "recompute", "iteration_time_ms", "allocated_gib"),
+)
+KINDS: dict[str, tuple[str, ...]] = {"throughput": THROUGHPUT_COLUMNS, "single_node": SINGLE_NODE_COLUMNS, "memory": MEMORY_COLUMNS}
+"""Columns that a table of each kind must have; others are kept and mostly ignored."""
+
+OWN_COLUMNS = ("stack", "cluster", "network_bytes_per_s")
+"""Columns that a user may add, to say what the row's group would."""
+
+
+class LeftOutError(Exception):
+    """A row that cannot be predicted; the message says why."""
+
+
+@frozen
+class Record:
+    """One line of a table: its kind, its place, and its cells as text; an empty cell is missing."""
+
+    kind: str
+    line: int
+    path: str
+    cells: Mapping[str, str] = field(hash=False)
+
+    def text(self, column: str) -> str:
+        """A cell, empty where it or its column is missing."""
+        return self.cells.get(column, "") or ""
+
+    def number(self, column: str, default: float | None = None) -> float | None:
+        """A non-negative number, or the default where the cell is empty. Raises BadValueError, naming the line."""
+        cell = self.text(column)
+        if not cell:
+            return default
+        try:
+            value = float(cell)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < float("inf"):
+            raise self.fail(column, "a number from 0")
+        return value
+
+    def whole(self, column: str, default: int | None = None) -> int | None:
+        """A whole number from 1, or the default where the cell is empty. Raises BadValueError."""
+        value = self.number(column)
+        if value is None:
+            return default
+        if value != int(value) or value < 1:
+            raise self.fail(column, "a whole number from 1")
+        return int(value)
+
+    def needed(self, column: str) -> int:
+        """A whole number that must be there. Raises BadValueError."""
+        value = self.whole(column)
+        if value is None:
+            raise self.fail(column, "a whole number from 1")
+        return value
+
+    @property
+    def place(self) -> str:
+        """File and line, as a complaint names them."""
+        return f"{os.path.basename(self.path)}, line {self.line}"
+
+    def fail(self, column: str, expected: str) -> BadValueError:
+        """The error to raise for one cell."""
+        return BadValueError(f"{self.place}: {column} is {self.text(column)[:60]!r}; expected {expected}")
+
+
+def shipped() -> dict[str, str]:
+    """Kind -> path of the tables that ship."""
+    return {kind: data.file("measured", f"{kind}.csv") for kind in KINDS}
+
+
+def read_table(path: str) -> list[Record]:
+    """Every row of a table of one of the three kinds, told by its columns.
+
+    Raises:
+        BadValueError: not there, not text, no known set of columns, a row of another length; one line.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            return list(_records(path, csv.reader(stream)))
+    except OSError as error:
+        raise BadValueError(f"cannot read {path!r}: {error.strerror}; expected a CSV file of measured rows") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadValueError(f"{path!r} is no CSV text ({error}); expected a CSV file of measured rows") from None
+
+
+def _records(path: str, lines: Iterator[Sequence[str]]) -> Iterator[Record]:
+    name = os.path.basename(path)
+    header = next(lines, None)
+    if not header:
+        raise BadValueError(f"{name} is empty; expected a header and measured rows")
+    kind = _kind(name, header)
+    for line, cells in enumerate(lines, start=2):
+        if not cells:
+            continue
+        if len(cells) != len(header):
+            raise BadValueError(f"{name}, line {line}: {len(cells)} cells; expected {len(header)}, as in the header")
+        yield Record(kind=kind, line=line, path=path, cells=dict(zip(header, (cell.strip() for cell in cells), strict=True)))
+
+
+def _kind(name: str, header: Sequence[str]) -> str:
+    have = set(header)
+    for kind, columns in KINDS.items():
+        if have >= set(columns):
+            return kind
+    kind, missing = min(((kind, sorted(set(columns) - have)) for kind, columns in KINDS.items()), key=lambda pair: len(pair[1]))
+    raise BadValueError(
+        f"{name} lacks the columns {', '.join(missing[:8])} of a {kind} table; expected those of a shipped table, "
+        "see python -m bench list measured"
+    )

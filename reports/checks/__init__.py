@@ -1,0 +1,1 @@
+"""Cross-checks: one figure held against another, each rule able to fail."""

@@ -1,0 +1,152 @@
+"""Rules about the work: that it was counted right, that the rules of thumb add up, and that it was really done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.records.record import Measurement
+from estimators import units
+from reports.checks.check import Check
+from reports.rates import main_phase
+
+EXACT_ROUTES = ("torch meta", "fvcore x2")
+"""Routes that must equal the op table to the integer."""
+
+
+def complete(record: Measurement) -> Iterator[Check]:
+    """A run that measured nothing, or was stopped, has not passed."""
+    if record.request.get("task") == "estimate":
+        return
+    samples = [seconds for phase in record.phases if phase.name != "load" for seconds in phase.samples_s]
+    positive = sum(seconds > 0 for seconds in samples)
+    yield Check(metric="timed samples", estimated=1, observed=len(samples), rule=">=", ok=len(samples) >= 1)
+    if positive < len(samples):
+        yield Check(metric="timed samples above 0 s", estimated=len(samples), observed=positive, rule="==", ok=False)
+    if record.status != "complete":
+        yield Check(metric="run ended", estimated="complete", observed=record.status, rule="==", ok=False, explanation=record.status_reason)
+
+
+def counts(record: Measurement) -> Iterator[Check]:
+    """Every quantity by every exact route equals the op table, and the model that ran has the parameters that were estimated."""
+    expected = {c.quantity: c.value for c in record.counts if c.route == "op table"}
+    for count in record.counts:
+        if count.route in EXACT_ROUTES:
+            yield Check(
+                metric=f"{count.quantity}, {count.route}",
+                estimated=expected.get(count.quantity),
+                observed=count.value,
+                rule="==",
+                ok=None if count.value is None else count.value == expected.get(count.quantity),
+                explanation=count.reason,
+                format=units.format_int,
+            )
+    if "num_params" in record.proof:
+        params, ran = record.estimate.get("params"), record.proof["num_params"]
+        yield Check(
+            metric="params, the model that ran", estimated=params, observed=ran, rule="==", ok=params == ran, format=units.format_int
+        )
+
+
+def rules_of_thumb(record: Measurement) -> Iterator[Check]:
+    """Each rule of thumb departs from the exact count by parts that are named and add up."""
+    rules = record.estimate.get("rules", ())
+    for rule in rules:
+        unexplained = rule["flop"] - rule["exact_flop"] - sum(flop for _, flop in rule["difference"])
+        yield Check(
+            metric=f"{rule['phase']}: {rule['name']}",
+            estimated=rule["flop"],
+            observed=rule["exact_flop"],
+            rule="parts add up",
+            ok=unexplained == 0,
+            explanation=f"ratio {units.format_ratio(rule['flop'] / rule['exact_flop'])}, {len(rule['difference'])} named parts"
+            + ("" if unexplained == 0 else f"; unexplained {unexplained:,} FLOP"),
+            format=units.format_flop,
+        )
+    trainer = next((c for c in record.counts if c.route == "Trainer rule"), None)
+    ours = next((r for r in rules if r["name"] == "transformers' Trainer"), None)
+    if trainer and ours:
+        yield Check(
+            metric="training_flop, Trainer rule",
+            estimated=ours["flop"],
+            observed=trainer.value,
+            rule="==",
+            ok=trainer.value == ours["flop"],
+            explanation="N by transformers' own num_parameters",
+            format=units.format_int,
+        )
+
+
+def proof(record: Measurement) -> Iterator[Check]:
+    """The work was real: exact tokens, planned shapes, finite logits, finite and falling loss, changed parameters."""
+    seen = record.proof
+    if "num_new_tokens" in seen:
+        expected, observed = seen["num_expected_new_tokens"], seen["num_new_tokens"]
+        yield Check(metric="tokens generated", estimated=expected, observed=observed, rule="==", ok=expected == observed)
+    if "forward_shapes_as_planned" in seen:
+        as_planned = seen["forward_shapes_as_planned"]
+        yield Check(
+            metric="forward passes as estimated",
+            estimated=seen["num_expected_forward_passes"],
+            observed=seen["num_forward_passes"],
+            rule="==",
+            ok=bool(as_planned) and seen["num_forward_passes"] == seen["num_expected_forward_passes"],
+            explanation="one prefill of all rows, then one token per row" if as_planned else "transformers ran other shapes than estimated",
+        )
+    if seen.get("logits_finite") is not None:
+        yield _yes("logits are finite", seen["logits_finite"])
+    if "loss_first" in seen and "loss_last" in seen:
+        first, last = seen["loss_first"], seen["loss_last"]
+        known = first is not None and last is not None
+        yield Check(
+            metric="loss is finite and falls",
+            estimated=first,
+            observed=last,
+            rule="<",
+            ok=known and last < first,
+            explanation="" if known else "a loss was not finite",
+            format=lambda loss: f"{loss:.4g}",
+        )
+    if "grad_norm" in seen:
+        norm = seen["grad_norm"]
+        yield Check(
+            metric="norm of the last gradient",
+            estimated=0.0,
+            observed=norm,
+            rule=">",
+            ok=norm is not None and norm > 0,
+            explanation="there is none, or it is not finite" if norm is None else "" if norm > 0 else "nothing is being trained",
+            format=lambda value: f"{value:.4g}",
+        )
+    if "params_changed" in seen:
+        yield _yes("parameters changed", seen["params_changed"])
+
+
+def tokens(record: Measurement) -> Iterator[Check]:
+    """A sample of the main phase processes exactly the tokens that were asked for: batch x sequence, or batch x new tokens."""
+    asked, phase = record.request, main_phase(record)
+    if phase is None or not phase.samples_s or phase.item != "token" or not asked.get("batch") or is_article(record) or is_watched(record):
+        return
+    each = {"train": asked.get("seq_len"), "prefill": asked.get("seq_len"), "decode": 1, "generate": asked.get("new_tokens")}[asked["task"]]
+    expected = asked["batch"] * (each or 0) * record.proof.get("num_ranks", 1)
+    yield Check(
+        metric=f"tokens of a {phase.name} sample",
+        estimated=expected,
+        observed=phase.items_per_sample,
+        rule="==",
+        ok=phase.items_per_sample == expected,
+        format=units.format_int,
+    )
+
+
+def is_article(record: Measurement) -> bool:
+    """Whether a whole training was run, whose batches end in a shorter one and whose items are its samples."""
+    return "num_samples" in record.proof
+
+
+def is_watched(record: Measurement) -> bool:
+    """Whether the training was somebody else's, whose batches differ in length; their tokens were counted one by one."""
+    return "watched" in record.proof
+
+
+def _yes(metric: str, value: object) -> Check:
+    return Check(metric=metric, estimated="yes", observed="yes" if value else "no", rule="==", ok=bool(value))

@@ -1,0 +1,185 @@
+"""One table over many records: from 2 parameters to billions, measured and, for what no machine at hand can run, estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.records.record import Measurement
+from bench.statistics.noise_floor import TASK
+from estimators import units
+from estimators.errors import BadRecordError
+from reports.checks.crosscheck import crosscheck, failed
+from reports.rates import MAIN_PHASE, headline_s, main_phase, main_rates
+from reports.table import Column, Table, Value
+from reports.views.formats import rate
+from reports.views.records import measured, selftest
+
+DAYS_PER_YEAR = 365.25
+
+INSIDE_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError)
+"""What a record raises whose request or estimate somebody changed by hand."""
+
+_WHAT = {
+    "generate": ("generation", " of {new_tokens} tokens", "new_tokens"),
+    "decode": ("decode step", "", ""),
+    "prefill": ("prefill", " of {seq_len} tokens", "seq_len"),
+    "train": ("training step", ", batch {batch}", "batch"),
+}
+"""Task to what was timed, its size, and the figure that the size needs: a run that was stopped early has none."""
+
+
+def tables(records: Sequence[Measurement]) -> list[Table]:
+    """The journey: one row per record, smallest model first; runs that did not end are listed with their reason.
+
+    Raises:
+        BadRecordError: records whose samples mean different things, or one that is damaged inside.
+
+    Self-tests are left out; where there is nothing else, the last of them is shown.
+    """
+    tests = [record for record in records if record.request.get("task") == TASK]
+    if tests and len(tests) == len(records):
+        return selftest.tables(tests[-1])
+    records = [record for record in records if record.request.get("task") != TASK]
+    _demand_one_method(records)
+    made = [(record, _row_or_complaint(record)) for record in records]
+    made.sort(key=lambda pair: (pair[1]["params"] or 0, pair[0].created_utc, pair[0].run_id))
+    ordered, rows = [record for record, _ in made], [row for _, row in made]
+    columns = [
+        Column(key="model", header="Model"),
+        Column(key="params", header="Parameters", format=units.format_count, align="right"),
+        Column(key="what", header="What"),
+        Column(key="flop", header="FLOP (full)", format=units.format_flop, align="right"),
+        Column(key="time_s", header="Time", format=_long_duration, align="right"),
+        Column(key="tag", header="Kind"),
+        Column(key="items_per_s", header="Items/s", format=rate, align="right"),
+        Column(key="mfu_fraction", header="MFU", format=units.format_fraction, align="right"),
+        Column(key="matmul_ceiling_fraction", header="of matmul ceiling", format=units.format_fraction, align="right"),
+        Column(key="train_loss", header="Train loss", format=_loss, align="right"),
+        Column(key="heldout_loss", header="Held-out loss", format=_loss, align="right"),
+        Column(key="checks", header="Checks"),
+        Column(key="dtype", header="Dtype", raw=True),
+        Column(key="weights", header="Weights", raw=True),
+        Column(key="status", header="Status", raw=True),
+        Column(key="status_reason", header="Reason", raw=True),
+        Column(key="run_id", header="Record", raw=True),
+    ]
+    used = [c for c in columns if any(row.get(c.key) is not None for row in rows)]
+    notes = _notes(ordered)
+    return [Table(key="journey", title="The journey", conditions=_conditions(ordered), columns=used, rows=rows, notes=notes)]
+
+
+def details(record: Measurement) -> list[Table]:
+    """Every table of one record; of one that was only estimated, its row.
+
+    Raises:
+        BadRecordError: it is damaged inside.
+    """
+    try:
+        return tables([record]) if record.request.get("task") in ("estimate", TASK) else measured.tables(record)
+    except INSIDE_DAMAGE as error:
+        raise _damaged(record, error) from None
+
+
+def num_failed(records: Sequence[Measurement]) -> int:
+    """Checks that do not hold, over all records."""
+    return sum(len(failed(crosscheck(record))) for record in records)
+
+
+def _demand_one_method(records: Sequence[Measurement]) -> None:
+    """Times of two methods never stand in one column."""
+    by_method = {record.timing_method: record for record in records}
+    if len(by_method) > 1:
+        one, other = (f"{record.run_id} (method {method})" for method, record in sorted(by_method.items())[:2])
+        raise BadRecordError(f"the times of {one} and {other} were taken by different methods; report them apart")
+
+
+def _row_or_complaint(record: Measurement) -> dict[str, Value]:
+    try:
+        return _row(record)
+    except INSIDE_DAMAGE as error:
+        raise _damaged(record, error) from None
+
+
+def _damaged(record: Measurement, error: Exception) -> BadRecordError:
+    what = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
+    return BadRecordError(f"the record {record.run_id} is damaged inside ({what}); delete it or restore a copy")
+
+
+def _row(record: Measurement) -> dict[str, Value]:
+    asked, params = record.request, record.estimate.get("params")
+    if not isinstance(params, int | None):
+        raise TypeError("params is no number")
+    row: dict[str, Value] = {"model": asked["model"], "params": params, "run_id": record.run_id, "status": record.status}
+    row |= {"status_reason": record.status_reason or None, "dtype": asked.get("dtype"), "weights": asked.get("weights_label")}
+    if asked["task"] == "estimate":
+        row["what"] = f"whole training, {units.format_count(asked['tokens'])} tokens"
+        row |= {"flop": record.estimate["training_flop"], "time_s": record.estimate["time_at_ceiling_s"], "tag": "estimated"}
+        return row
+    what, size, needed = _WHAT[asked["task"]]
+    row["what"] = ", ".join([what + (size.format(**asked) if asked.get(needed) else ""), *measured.settings(asked)])
+    said = record.estimate.get("phases", {})
+    name = MAIN_PHASE[asked["task"]]
+    if name in said:
+        row["flop"] = said[name]["flop"]["full"]
+    head = headline_s(record)
+    phase = main_phase(record)
+    if head:
+        items = phase.items_per_sample if phase else record.extrapolation["items_per_sample"]
+        row |= {"time_s": head[0], "tag": head[1], "items_per_s": items / head[0] if head[0] > 0 else None}
+    reached = main_rates(record)
+    if reached:
+        row |= {"mfu_fraction": reached.mfu, "matmul_ceiling_fraction": reached.ceiling_fraction}
+    row |= {"train_loss": record.learning.get("train_loss"), "heldout_loss": record.learning.get("heldout_loss")}
+    checks = crosscheck(record)
+    bad = failed(checks)
+    row["checks"] = f"{len(bad)} FAILED" if bad else f"{sum(check.ok is True for check in checks)} ok"
+    return row
+
+
+def _conditions(records: Sequence[Measurement]) -> list[str]:
+    devices = sorted({(r.environment.get("device") or {}).get("name", "") for r in records} - {""})
+    lines = [f"on {', '.join(devices)}"] if devices else []
+    lines.append("FLOP under `full`: whole attention square, no recomputation; a ceiling is a rate measured on the machine just before")
+    for asked in ("dtype", "weights_label"):
+        line = _by_value(records, asked)
+        if line:
+            lines.append(f"{asked.removesuffix('_label')}: {line}")
+    return lines
+
+
+def _by_value(records: Sequence[Measurement], name: str) -> str:
+    """What the records were asked for: the value alone where all agree, else each value and its models."""
+    models: dict[str, list[str]] = {}
+    for record in records:
+        if record.request.get(name):
+            models.setdefault(record.request[name], []).append(record.request["model"])
+    if len(models) == 1:
+        return next(iter(models))
+    return "; ".join(f"{value} ({', '.join(dict.fromkeys(names))})" for value, names in models.items())
+
+
+def _notes(records: Sequence[Measurement]) -> list[str]:
+    notes = []
+    data = sorted({str(r.learning["data"]) for r in records if r.learning.get("data")})
+    if data:
+        notes.append("Data: " + "; ".join(data))
+    units_of_loss = {str(r.learning["loss_unit"]) for r in records if r.learning.get("loss_unit")}
+    if units_of_loss:
+        notes.append("Loss: " + "; ".join(sorted(units_of_loss)))
+    for record in records:
+        if record.request["task"] == "estimate":
+            notes.append(f"{record.request['model']}: {record.estimate['note']}")
+        if record.status != "complete":
+            notes.append(f"{record.request['model']} ({record.run_id}): {record.status}, {record.status_reason}")
+        for check in failed(crosscheck(record)):
+            notes.append(f"{record.request['model']}: FAILED {check.metric}: {check.explanation or 'see its record'}")
+    return notes
+
+
+def _long_duration(seconds: float) -> str:
+    years = seconds / units.DAY_S / DAYS_PER_YEAR
+    return f"{units.format_count(years)} years" if years >= 2 else units.format_duration(seconds)
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4g}"

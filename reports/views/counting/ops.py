@@ -1,0 +1,170 @@
+"""A model's op table: what each operation costs, totals per convention, parameters by component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from estimators.counting.conventions import CONVENTIONS
+from estimators.frozen import replace
+from estimators.spec import Estimate, Op, Workload
+from estimators.units import format_bytes, format_flop, format_fraction, format_int
+from reports.table import Column, Table, Value
+
+BYTES_NOTE = (
+    "weights: read once per pass, however large the batch. cache: keys and values read or written. "
+    "unfused: inputs and outputs of the operation if nothing is fused."
+)
+
+
+def op_flop(op: Op, workload: Workload, convention: str) -> int:
+    """FLOP of all copies of one operation in the step: forward, and backward where the step trains.
+
+    Summed over a table it is estimators.counting.conventions.step_flop.
+
+    Args:
+        convention: full, causal or hardware.
+    """
+    training = workload.phase == "train"
+    flop = op.flop + (op.backward_flop if training else 0)
+    if convention == "causal":
+        flop -= (op.square_flop + (op.backward_square_flop if training else 0)) // 2
+    if convention == "hardware" and training and workload.recompute == "full" and op.recomputed:
+        flop += op.flop
+    return op.count * flop
+
+
+def _shape(op: Op) -> str | None:
+    return "x".join(map(str, op.mnk)) if op.mnk else None
+
+
+def ops_table(name: str, ops: Sequence[Op], workload: Workload, *, convention: str, conditions: Sequence[str]) -> Table:
+    """One row per operation, with its share of FLOP and parameters; the last row is the sum."""
+    total_flop = sum(op_flop(op, workload, convention) for op in ops)
+    total_params = sum(op.count * op.params for op in ops)
+    rows: list[dict[str, Value]] = []
+    for op in ops:
+        flop = op_flop(op, workload, convention)
+        params = op.count * op.params
+        rows.append(
+            {
+                "op": op.name,
+                "component": op.component,
+                "kind": op.kind,
+                "count": op.count,
+                "m_n_k": _shape(op),
+                "params": params,
+                "params_fraction": params / total_params if total_params else None,
+                "flop": flop,
+                "flop_fraction": flop / total_flop if total_flop else None,
+                "forward_flop": op.count * op.flop,
+                "weight_bytes": op.count * op.weight_bytes,
+                "cache_bytes": op.count * op.cache_bytes,
+                "activation_bytes": op.count * op.activation_bytes,
+            }
+        )
+    summed = ("params", "flop", "forward_flop", "weight_bytes", "cache_bytes", "activation_bytes")
+    total: dict[str, Value] = {"op": "total", "params_fraction": 1.0, "flop_fraction": 1.0 if total_flop else None}
+    rows.append(total | {key: sum(int(str(row[key])) for row in rows) for key in summed})
+    step = "forward and backward" if workload.phase == "train" else "forward"
+    return Table(
+        title=f"Operations of {name}: {format_flop(total_flop)} {step}, {format_int(total_params)} parameters",
+        conditions=conditions,
+        columns=[
+            Column(key="op", header="operation"),
+            Column(key="component", header="component", raw=True),
+            Column(key="kind", header="kind", raw=True),
+            Column(key="count", header="copies", format=format_int, align="right"),
+            Column(key="m_n_k", header="m x n x k", align="right"),
+            Column(key="params", header="parameters", format=format_int, align="right"),
+            Column(key="params_fraction", header="share", format=_share, align="right"),
+            Column(key="flop", header="FLOP", format=format_flop, align="right"),
+            Column(key="flop_fraction", header="share", format=_share, align="right"),
+            Column(key="forward_flop", header="forward FLOP", raw=True),
+            Column(key="weight_bytes", header="weights", format=format_bytes, align="right"),
+            Column(key="cache_bytes", header="cache", format=format_bytes, align="right", raw=not rows[-1]["cache_bytes"]),
+            Column(key="activation_bytes", header="unfused", format=format_bytes, align="right"),
+        ],
+        rows=rows,
+        notes=["Figures are of all copies together; m x n x k is the shape of one of its products.", BYTES_NOTE],
+        key="ops",
+    )
+
+
+def prediction_table(name: str, ops: Sequence[Op], workload: Workload, *, convention: str) -> Table:
+    """The operations of the layers that predict further tokens, which are part of no other table.
+
+    Args:
+        ops: of all these layers.
+    """
+    table = ops_table(name, ops, workload, convention=convention, conditions=[])
+    params, flop = sum(op.count * op.params for op in ops), sum(op_flop(op, workload, convention) for op in ops)
+    step = "forward and backward" if workload.phase == "train" else "forward"
+    return replace(
+        table,
+        title=f"Multi-token prediction of {name}: {format_flop(flop)} {step}, {format_int(params)} parameters",
+        conditions=[
+            "not included above: transformers builds these layers apart (MtpModel), and they run in pre-training and in speculative "
+            "decoding alone; embedding and head are the decoder's"
+        ],
+        notes=[],
+        facts={"prediction_params": params, "prediction_flop": flop, "prediction_included": False},
+        key="prediction",
+    )
+
+
+def _share(fraction: float) -> str:
+    return format_fraction(fraction, 2) if fraction else "0"
+
+
+def conventions_table(costs: Mapping[str, Estimate], works: Mapping[str, str]) -> Table:
+    """FLOP of each kind of step under every convention.
+
+    Args:
+        costs: step -> what it costs; a training step is taken with full recomputation, so that `hardware` has it.
+        works: step -> what it is of.
+    """
+    rows: list[dict[str, Value]] = [
+        {"step": step, "work": works[step], **{f"{name}_flop": cost.flop[name] for name in CONVENTIONS}} for step, cost in costs.items()
+    ]
+    return Table(
+        title="FLOP of one step, by convention",
+        columns=[
+            Column(key="step", header="step"),
+            Column(key="work", header="of"),
+            *(Column(key=f"{name}_flop", header=name, format=format_flop, align="right") for name in CONVENTIONS),
+        ],
+        rows=rows,
+        notes=[f"{c.name}: {c.includes} ({c.used_by})." for c in CONVENTIONS.values()],
+        key="conventions",
+    )
+
+
+def params_table(params: int, embedding_params: int, by_component: Mapping[str, int], published: str) -> Table:
+    """Parameters by component, with and without embeddings."""
+    rows: list[dict[str, Value]] = [
+        {"component": component, "params": count, "params_fraction": count / params} for component, count in by_component.items()
+    ]
+    rows.append({"component": "total", "params": params, "params_fraction": 1.0})
+    if embedding_params:
+        rows.append(
+            {
+                "component": "without embeddings",
+                "params": params - embedding_params,
+                "params_fraction": (params - embedding_params) / params,
+            }
+        )
+    return Table(
+        title=f"Parameters: {format_int(params)}",
+        conditions=[f"published: {published}"] if published else [],
+        columns=[
+            Column(key="component", header="component"),
+            Column(key="params", header="parameters", format=format_int, align="right"),
+            Column(key="params_fraction", header="share", format=_share, align="right"),
+        ],
+        rows=rows,
+        notes=["A weight that is used twice is counted once: a head tied to the token embedding counts as embedding."]
+        if embedding_params
+        else [],
+        facts={"params": params, "embedding_params": embedding_params, "params_by_component": dict(by_component)},
+        key="parameters",
+    )

@@ -1,0 +1,86 @@
+"""How the answers to a claim, a deadline and a budget came about."""
+
+from __future__ import annotations
+
+from estimators.units import DAY_S, HOUR_S, format_count, format_duration, format_fraction, format_int, format_money
+from reports.views.explain.formula import Input, Step
+from reports.views.explain.training import flop_input, length_input, peak_input, sequence_flop, utilization_input
+from reports.views.training.study import Study
+
+
+def claim_step(study: Study, wall_s: float) -> Step:
+    """The utilisation that a claimed wall time implies."""
+    assert study.hardware is not None
+    assert study.num_devices is not None
+    implied = study.flop / (study.num_devices * wall_s * study.hardware.peak(study.dtype))
+    return Step(
+        figure="implied utilization",
+        value=implied,
+        text=f"{format_fraction(implied)} of peak, counted {study.convention}",
+        formula="F / (n · t · P)",
+        inputs=(
+            flop_input(study),
+            Input(symbol="n", value=study.num_devices, text=f"{format_int(study.num_devices)} devices", source="given by --gpus"),
+            Input(symbol="t", value=wall_s, text=f"{wall_s:,.0f} s = {format_duration(wall_s)}", source="given by --days"),
+            peak_input(study),
+        ),
+        check=f"python -m bench list hardware --match {study.hardware.id}",
+    )
+
+
+def deadline_step(study: Study, deadline_s: float, num_devices: int) -> Step:
+    """The devices that finish in time, before rounding up."""
+    assert study.hardware is not None
+    run = study.runs[study.middle]
+    exact = study.flop / (study.hardware.peak(study.dtype) * run.utilization * deadline_s)
+    return Step(
+        figure="devices",
+        value=exact,
+        text=f"{exact:.6g}, rounded up to {format_int(num_devices)}",
+        formula="F / (P · U · t)",
+        inputs=(
+            flop_input(study),
+            peak_input(study),
+            utilization_input(study),
+            Input(symbol="t", value=deadline_s, text=f"{deadline_s:,.0f} s = {format_duration(deadline_s)}", source="given by --deadline"),
+        ),
+        check=f"python -m bench list hardware --match {study.hardware.id}",
+    )
+
+
+def budget_step(study: Study, *, budget_usd: int | None, budget_gpu_days: int | None) -> Step:
+    """The tokens that fit into a budget at the middle price, before rounding down."""
+    assert study.hardware is not None
+    run = study.runs[study.middle]
+    flop = sequence_flop(study)
+    inputs = [
+        peak_input(study),
+        utilization_input(study),
+        length_input(study),
+        Input(symbol="C", value=flop, text=f"{format_int(flop)} FLOP", source="FLOP per sequence, above"),
+    ]
+    if budget_gpu_days is not None:
+        gpu_seconds, formula = float(budget_gpu_days * DAY_S), "G · day · P · U / C · T"
+        given = Input(
+            symbol="G", value=budget_gpu_days, text=f"{format_int(budget_gpu_days)} GPU-days", source="given by --budget-gpu-days"
+        )
+        inputs = [given, Input(symbol="day", value=DAY_S, text=f"{format_int(DAY_S)} s", source="definition"), *inputs]
+    else:
+        assert budget_usd is not None
+        assert study.price is not None
+        gpu_seconds, formula = budget_usd / study.price.median * HOUR_S, "M / p · hour · P · U / C · T"
+        inputs = [
+            Input(symbol="M", value=budget_usd, text=format_money(budget_usd), source="given by --budget-usd"),
+            Input(symbol="p", value=study.price.median, text=f"${study.price.median:.2f} per GPU-hour", source=study.price.source),
+            Input(symbol="hour", value=HOUR_S, text=f"{format_int(HOUR_S)} s", source="definition"),
+            *inputs,
+        ]
+    tokens = gpu_seconds * study.hardware.peak(study.dtype) * run.utilization / flop * study.seq_len
+    return Step(
+        figure=f"{study.item}s that fit",
+        value=tokens,
+        text=f"{format_count(tokens)} {study.item}s",
+        formula=formula,
+        inputs=tuple(inputs),
+        check=f"python -m bench list hardware --match {study.hardware.id}",
+    )

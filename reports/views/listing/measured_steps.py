@@ -1,0 +1,102 @@
+"""What predicted steps rest on: generations of training software, and the tables of measured steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from estimators.cost.software import Stack
+from estimators.errors import BadValueError
+from estimators.units import format_int
+from estimators.validation.case import measured_step
+from estimators.validation.groups import group_of
+from estimators.validation.table import LeftOutError, Record, read_table, shipped
+from reports.table import Column, Table, Value
+
+
+def software_table(stacks: Sequence[Stack], *, default: str) -> Table:
+    """Every generation of software with the facts that set its times apart."""
+    rows: list[dict[str, Value]] = [
+        {
+            "software": stack.id,
+            "name": stack.name,
+            "attention": stack.attention,
+            "traffic": stack.traffic,
+            "launches_per_layer": stack.launches_per_layer,
+            "gradient_bytes": stack.gradient_bytes,
+            "accumulate_bytes": stack.accumulate_bytes,
+            "overlaps_tensor": stack.overlaps_tensor,
+            "overlaps_data": stack.overlaps_data,
+            "flat_rings": stack.flat_rings,
+            "note": stack.note,
+        }
+        for stack in stacks
+    ]
+    return Table(
+        title=f"{len(rows)} generations of training software; {default} where none is named",
+        columns=[
+            Column(key="software", header="software"),
+            Column(key="name", header="what it is"),
+            Column(key="attention", header="attention"),
+            Column(key="traffic", header="element-wise"),
+            Column(key="launches_per_layer", header="launches", format=lambda count: f"{count:g}", align="right"),
+            Column(key="gradient_bytes", header="gradient B", format=lambda size: f"{size:g}", align="right"),
+            Column(key="accumulate_bytes", header="accumulate B", format=lambda size: f"{size:g}", align="right", raw=True),
+            Column(key="overlaps_tensor", header="hides tp"),
+            Column(key="overlaps_data", header="hides dp"),
+            Column(key="flat_rings", header="flat rings", raw=True),
+            Column(key="note", header="source", raw=True),
+        ],
+        rows=rows,
+        notes=[
+            "attention: the kernel. element-wise: how norms and activations are run. launches: per layer, forward.",
+            "gradient B: bytes per element reduced. hides: whether tensor- and data-parallel communication runs beside compute.",
+            "csv and json have the source of each.",
+        ],
+    )
+
+
+def _outcome(record: Record) -> tuple[str, str, str]:
+    """A row's group, the source that its error is pooled under, and why the row stands apart; empty where it is scored."""
+    try:
+        step = measured_step(record)
+    except (LeftOutError, BadValueError) as reason:
+        return record.text("group"), group_of(record.text("group")).source, str(reason)
+    return step.group, step.source, step.apart or ("" if step.kind == "pre-training" else step.kind)
+
+
+def measured_table() -> Table:
+    """Every group of the shipped tables of measured steps: rows, how many are scored, and why the others stand apart."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for kind, path in shipped().items():
+        for record in read_table(path):
+            group, source, reason = _outcome(record)
+            found.setdefault((kind, group), []).append((source, reason))
+    rows: list[dict[str, Value]] = []
+    for (kind, group), outcomes in found.items():
+        apart = Counter(reason for _, reason in outcomes if reason)
+        sources = sorted({source for source, _ in outcomes if source})
+        rows.append(
+            {
+                "group": group,
+                "table": kind,
+                "rows": len(outcomes),
+                "scored": len(outcomes) - sum(apart.values()),
+                "source": "|".join(sources) or None,
+                "apart": "; ".join(f"{count} x {reason}" if len(apart) > 1 else reason for reason, count in apart.most_common()) or None,
+            }
+        )
+    total, scored = (sum(int(str(row[key])) for row in rows) for key in ("rows", "scored"))
+    return Table(
+        title=f"{format_int(total)} measured rows in {len(rows)} groups, of which {format_int(scored)} have a step time to predict",
+        columns=[
+            Column(key="group", header="group"),
+            Column(key="table", header="table"),
+            Column(key="rows", header="rows", format=format_int, align="right"),
+            Column(key="scored", header="counted", format=format_int, align="right"),
+            Column(key="source", header="pooled as"),
+            Column(key="apart", header="why others stand apart"),
+        ],
+        rows=rows,
+        notes=["pooled as: tables of one author and machine are one source when constants are tested on what they have not seen."],
+    )

@@ -1,0 +1,118 @@
+"""The names that the verbs take, with what one needs to choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from estimators.counting.conventions import CONVENTIONS
+from estimators.facts.entries import PEAK_DTYPES
+from estimators.spec import Hardware
+from estimators.units import format_byte_rate, format_bytes, format_flop_rate, format_int
+from reports.table import Column, Table, Value
+from reports.views.training.study import COUNTED_BY_6ND
+
+if TYPE_CHECKING:
+    from estimators.facts.entries import ModelEntry
+
+SHOWN_DTYPES = ("fp32", "bf16", "fp16", "fp8")
+"""Peaks that people read; csv and json have all."""
+
+
+def names_table(title: str, key: str, described: Mapping[str, str]) -> Table:
+    """Names with one line each."""
+    return Table(
+        title=title,
+        columns=[Column(key=key, header=key), Column(key="description", header="what it is")],
+        rows=[{key: name, "description": text} for name, text in described.items()],
+    )
+
+
+def conventions_table() -> Table:
+    """The named ways of counting FLOP."""
+    rows: list[dict[str, Value]] = [{"convention": c.name, "includes": c.includes, "used_by": c.used_by} for c in CONVENTIONS.values()]
+    rows.append({"convention": "6nd", "includes": f"{COUNTED_BY_6ND}; whole trainings only", "used_by": "Kaplan et al. 2020, GPT-3 paper"})
+    return Table(
+        title="Ways of counting FLOP; one multiply-add is two FLOP in all of them",
+        columns=[
+            Column(key="convention", header="convention"),
+            Column(key="includes", header="includes"),
+            Column(key="used_by", header="used by"),
+        ],
+        rows=rows,
+    )
+
+
+def models_table(models: Sequence[tuple[ModelEntry, int, int]]) -> Table:
+    """Every model of the registry.
+
+    Args:
+        models: entry, parameters by the op table, longest sequence (1 for models without sequences).
+    """
+    rows: list[dict[str, Value]] = [
+        {
+            "model": entry.id,
+            "name": entry.name,
+            "family": entry.config["model_type"],
+            "params": params,
+            "published_params": entry.published_params_text,
+            "max_seq_len": longest,
+            "checkpoint": entry.checkpoint,
+            "source": str(entry.source),
+        }
+        for entry, params, longest in models
+    ]
+    return Table(
+        title=f"{len(rows)} models; any other of these families: --config path/to/config.json",
+        columns=[
+            Column(key="model", header="model"),
+            Column(key="name", header="name"),
+            Column(key="family", header="family"),
+            Column(key="params", header="parameters", format=format_int, align="right"),
+            Column(key="published_params", header="published", align="right"),
+            Column(key="max_seq_len", header="longest sequence", format=format_int, align="right"),
+            Column(key="checkpoint", header="checkpoint", raw=True),
+            Column(key="source", header="source", raw=True),
+        ],
+        rows=sorted(rows, key=lambda row: int(str(row["params"]))),
+        notes=["parameters: by the op table, tied weights once; published: as printed in the source (csv and json have it)."],
+    )
+
+
+def hardware_table(devices: Sequence[Hardware]) -> Table:
+    """Every device of the registry."""
+    rows: list[dict[str, Value]] = [
+        {
+            "hardware": device.id,
+            "name": device.name,
+            "vendor": device.vendor,
+            "architecture": device.architecture,
+            **{f"{dtype}_flop_per_s": device.peak_flop_per_s.get(dtype) for dtype in PEAK_DTYPES},
+            "memory_bytes": device.memory_bytes,
+            "memory_bytes_per_s": device.memory_bytes_per_s,
+            "link_bytes_per_s": device.link_bytes_per_s,
+            "power_w": device.power_w,
+            "devices_per_node": device.devices_per_node,
+            "device_names": "|".join(device.device_names),
+            "confidence": device.confidence,
+            "source": str(device.source),
+        }
+        for device in devices
+    ]
+    return Table(
+        title=f"{len(rows)} devices: dense peaks, fp32 accumulate; a dash is unpublished or absent",
+        columns=[
+            Column(key="hardware", header="device"),
+            *(Column(key=key, header=key, raw=True) for key in ("name", "vendor", "architecture")),
+            *(
+                Column(key=f"{dtype}_flop_per_s", header=dtype, format=format_flop_rate, align="right", raw=dtype not in SHOWN_DTYPES)
+                for dtype in PEAK_DTYPES
+            ),
+            Column(key="memory_bytes", header="memory", format=format_bytes, align="right"),
+            Column(key="memory_bytes_per_s", header="bandwidth", format=format_byte_rate, align="right"),
+            Column(key="link_bytes_per_s", header="link, one way", format=format_byte_rate, align="right"),
+            Column(key="power_w", header="power", format=lambda watts: f"{watts:,.0f} W", align="right"),
+            *(Column(key=key, header=key, raw=True) for key in ("devices_per_node", "device_names", "confidence", "source")),
+        ],
+        rows=rows,
+    )

@@ -1,0 +1,175 @@
+"""One training run on several kinds of device, and what each of them holds and bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from estimators.frozen import frozen
+from estimators.spec import Estimate, Hardware
+from estimators.units import (
+    DAY_S,
+    format_bytes,
+    format_duration,
+    format_energy,
+    format_flop_rate,
+    format_fraction,
+    format_int,
+    format_money,
+)
+from reports.table import Column, Table, Value
+from reports.views.formats import days, grouped
+from reports.views.training.study import Study, convention_line, price_text
+
+
+@frozen
+class Candidate:
+    """One device of the comparison.
+
+    Attributes:
+        study: None where the device has no answer, and then `reason` says why.
+        prefill, decode: one step at batch 1, for the bounds.
+    """
+
+    hardware: Hardware
+    study: Study | None
+    reason: str = ""
+    prefill: Estimate | None = None
+    decode: Estimate | None = None
+
+
+def by_gpu_days(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Least device time first; those without an answer last."""
+    return sorted(candidates, key=lambda c: c.study.runs[c.study.middle].gpu_seconds if c.study else math.inf)
+
+
+def training_table(candidates: Sequence[Candidate]) -> Table:
+    """Days, money and energy of the same training on each device; every candidate has a row.
+
+    Args:
+        candidates: at least one with an answer.
+    """
+    ordered = by_gpu_days(candidates)
+    rows: list[dict[str, Value]] = [_row(candidate) for candidate in ordered]
+    reference = next(c.study for c in ordered if c.study)
+    refused = any(candidate.reason for candidate in ordered)
+    if any(len(c.study.runs) > 1 for c in ordered if c.study):
+        said_by = "median of the published runs on each device's architecture; --utilization sets one for all"
+    else:
+        said_by = reference.utilization_source
+    seen = [f"price of {c.hardware.id}: {price_text(c.study.price)}, {c.study.price.source}" for c in ordered if c.study and c.study.price]
+    return Table(
+        title=f"Training {reference.model.name} on {reference.work_text}, {_count_text(reference)} of each kind",
+        conditions=[
+            f"{reference.model.name}: {format_int(reference.params)} parameters; {format_int(reference.tokens)} {reference.item}s"
+            + ("" if reference.item == "sample" else f" in sequences of {format_int(reference.seq_len)}"),
+            convention_line(reference.convention),
+            f"{reference.dtype}, share of the dense peak of each device",
+            f"utilization: {said_by}",
+        ],
+        columns=[
+            Column(key="hardware", header="device"),
+            Column(key="utilization_fraction", header="util.", format=format_fraction, align="right"),
+            Column(key="peak_flop_per_s", header="peak", format=format_flop_rate, align="right"),
+            Column(key="wall_days", header="wall time", format=days, align="right"),
+            Column(key="gpu_days", header="GPU-days", format=grouped, align="right"),
+            Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+            Column(key="energy_j", header="energy", format=format_energy, align="right"),
+            *(
+                Column(key=f"cost_usd_{bound}", header=header, format=format_money, align="right")
+                for bound, header in (("low", "cost, low"), ("median", "median"), ("high", "high"))
+            ),
+            *([Column(key="reason", header="why not")] if refused else []),
+        ],
+        rows=rows,
+        notes=[
+            *dict.fromkeys(seen),
+            "energy: the boards alone at their power limit.",
+            "The same utilization on two devices is an assumption, not a finding.",
+        ],
+        facts={
+            "model": reference.model.name,
+            "params": reference.params,
+            "tokens": reference.tokens,
+            "training_flop": reference.flop,
+            "convention": reference.convention,
+        },
+        key="training",
+    )
+
+
+def _count_text(study: Study) -> str:
+    return "any number" if study.num_devices is None else format_int(study.num_devices)
+
+
+def _row(candidate: Candidate) -> dict[str, Value]:
+    row: dict[str, Value] = {"hardware": candidate.hardware.id, "reason": candidate.reason or None}
+    study = candidate.study
+    if study is None:
+        return row
+    run = study.runs[study.middle]
+    row |= {
+        "utilization_fraction": run.utilization,
+        "peak_flop_per_s": candidate.hardware.peak(study.dtype),
+        "wall_days": run.wall_s / DAY_S if study.num_devices else None,
+        "gpu_days": run.gpu_days,
+        "gpu_hours": run.gpu_hours,
+        "energy_j": run.energy_j,
+    }
+    if study.price:
+        row |= {f"cost_usd_{bound}": getattr(study.price, bound) * run.gpu_hours for bound in ("low", "median", "high")}
+    return row
+
+
+def holding_table(candidates: Sequence[Candidate], *, seq_len: int, context_len: int) -> Table:
+    """What each device holds, and the physics bound of a prefill and a decode step at batch 1.
+
+    Where one device cannot hold weights and KV cache, the bound is for the fewest that can, perfectly split.
+
+    Args:
+        candidates: at least one with an answer; those without are left out.
+        seq_len, context_len: of the prefill, and before the decode step.
+    """
+    rows: list[dict[str, Value]] = []
+    needs: dict[str, int] = {}
+    for candidate in by_gpu_days(candidates):
+        study, prefill, decode = candidate.study, candidate.prefill, candidate.decode
+        if study is None or prefill is None or decode is None:
+            continue
+        assert prefill.step_time_bound_s is not None
+        assert decode.step_time_bound_s is not None
+        size = candidate.hardware.memory_bytes
+        needs = {"training": study.state_bytes, "inference": sum(decode.memory_bytes.values())}
+        num_serving = math.ceil(needs["inference"] / size)
+        rows.append(
+            {
+                "hardware": candidate.hardware.id,
+                "memory_bytes": size,
+                "num_devices_training_state": math.ceil(needs["training"] / size),
+                "num_devices_inference": num_serving,
+                "prefill_bound_s": prefill.step_time_bound_s / num_serving,
+                "decode_bound_s": decode.step_time_bound_s / num_serving,
+                "decode_bound_by": decode.bound_by,
+            }
+        )
+    return Table(
+        title="What a device holds, and how fast a step can be at all",
+        conditions=[
+            f"training state {format_bytes(needs['training'])}: weights, gradients, optimizer state, low-precision copies; no activations",
+            f"inference {format_bytes(needs['inference'])}: weights and the KV cache of one sequence",
+            f"batch 1: prefill of {format_int(seq_len)} tokens, decode after {format_int(context_len)} cached; a bound that is never "
+            "beaten, on the fewest devices that hold the inference, perfectly split",
+        ],
+        columns=[
+            Column(key="hardware", header="device"),
+            Column(key="memory_bytes", header="memory", format=format_bytes, align="right"),
+            Column(key="num_devices_training_state", header="to train", format=format_int, align="right"),
+            Column(key="num_devices_inference", header="to infer", format=format_int, align="right"),
+            Column(key="prefill_bound_s", header="prefill at least", format=format_duration, align="right"),
+            Column(key="decode_bound_s", header="decode at least", format=format_duration, align="right"),
+            Column(key="decode_bound_by", header="decode bound by"),
+        ],
+        rows=rows,
+        notes=["to train, to infer: the fewest devices whose memory holds the training state, or the weights and KV cache."],
+        key="holding",
+    )

@@ -1,0 +1,207 @@
+"""A plan: what it takes on each kind of device, the layouts that were ranked, and where the seconds of the best one go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from estimators.frozen import frozen
+from estimators.training.layouts.planned import Option, Plan
+from estimators.training.step import PARTS
+from estimators.units import DAY_S, format_bytes, format_count, format_duration, format_fraction, format_int, format_money
+from reports.table import Column, Table, Value
+from reports.views.formats import days, grouped, rate
+from reports.views.training.study import PriceRange
+
+STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
+
+
+@frozen
+class Choice:
+    """The plan on one kind of device, or why there is none."""
+
+    hardware_id: str
+    plan: Plan | None
+    price: PriceRange | None
+    reason: str = ""
+
+
+def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
+    """One row per kind of device."""
+    rows = [_choice_row(choice, tokens) for choice in choices]
+    first = choices[0].plan
+    assert first is not None
+    return Table(
+        title=f"{first.job.model.name} on {format_count(tokens)} tokens, by device: {choices[0].hardware_id} is the one to take",
+        columns=[
+            Column(key="hardware", header="device"),
+            Column(key="num_devices", header="GPUs", format=format_int, align="right"),
+            Column(key="layout", header="layout"),
+            Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
+            Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=rate, align="right"),
+            Column(key="run_days", header="time", format=days, align="right"),
+            Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+            Column(key="cost_usd", header="cost", format=format_money, align="right"),
+            Column(key="reason", header="", raw=not any(choice.reason for choice in choices)),
+        ],
+        rows=rows,
+        notes=[STEADY, "cost: at the median quote, no discount."],
+        key="devices",
+    )
+
+
+def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
+    if choice.plan is None:
+        return {"hardware": choice.hardware_id, "reason": choice.reason}
+    best, hours = choice.plan.best.prediction, choice.plan.gpu_hours(tokens)
+    return {
+        "hardware": choice.hardware_id,
+        "num_devices": choice.plan.num_devices,
+        "layout": str(best.layout),
+        "mfu_fraction": best.utilization(),
+        "tokens_per_s_per_device": best.tokens_per_s_per_device,
+        "run_days": choice.plan.run_s(tokens) / DAY_S,
+        "gpu_hours": hours,
+        "cost_usd": choice.price.median * hours if choice.price else None,
+        "reason": None,
+    }
+
+
+def plan_table(plan: Plan, tokens: int | None, price: PriceRange | None, *, batch_source: str, own: Option | None = None) -> Table:
+    """The ranked layouts, each with why it lost; the user's own last."""
+    best = plan.best.prediction
+    rows = [_option_row(f"{rank}", option, plan, tokens) for rank, option in enumerate(plan.options, 1)]
+    if own is not None:
+        rows.append(_option_row("yours", own, plan, tokens))
+    run = "" if tokens is None else f": {format_duration(plan.run_s(tokens))}"
+    of = "one step" if tokens is None else f"{format_count(tokens)} tokens"
+    return Table(
+        title=f"{plan.job.model.name}, {of} on {plan.num_devices:,} x {plan.job.hardware.id}{run} with {best.layout}",
+        conditions=_conditions(plan, batch_source),
+        columns=[
+            Column(key="rank", header=""),
+            Column(key="layout", header="layout"),
+            Column(key="step_time_s", header="step", format=format_duration, align="right"),
+            *([Column(key="run_days", header="run", format=days, align="right")] if tokens is not None else []),
+            Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
+            Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=rate, align="right"),
+            Column(key="memory_bytes", header="memory", format=format_bytes, align="right"),
+            Column(key="why", header="why it loses", raw=True),
+        ],
+        rows=rows,
+        notes=[*_reasons(plan, own), *_run_lines(plan, tokens, price), *_own_lines(plan, tokens, own), *_search_lines(plan)],
+        facts=_facts(plan, tokens, price, own),
+        key="plan",
+    )
+
+
+def _conditions(plan: Plan, batch_source: str) -> list[str]:
+    job, best = plan.job, plan.best.prediction
+    return [
+        f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens",
+        f"global batch: {format_int(plan.global_batch)} sequences, {format_count(best.tokens_per_step)} tokens ({batch_source})",
+        *best.notes,
+    ]
+
+
+def _option_row(rank: str, option: Option, plan: Plan, tokens: int | None) -> dict[str, Value]:
+    step = option.prediction.step_time_s
+    return {
+        "rank": rank,
+        "layout": str(option.layout),
+        "step_time_s": step,
+        "run_days": plan.run_s(tokens, step) / DAY_S if tokens is not None else None,
+        "mfu_fraction": option.prediction.utilization(),
+        "tokens_per_s_per_device": option.prediction.tokens_per_s_per_device,
+        "memory_bytes": option.memory_bytes,
+        "why": option.why or None,
+    }
+
+
+def _reasons(plan: Plan, own: Option | None) -> list[str]:
+    """One line per layout that lost."""
+    ranked = [(f"{rank}", option) for rank, option in enumerate(plan.options, 1)][1:] + ([("yours", own)] if own is not None else [])
+    best = plan.best.prediction.step_time_s
+    return [f"{rank} loses {format_duration(one.prediction.step_time_s - best)} a step: {one.why}" for rank, one in ranked if one.why]
+
+
+def _run_lines(plan: Plan, tokens: int | None, price: PriceRange | None) -> list[str]:
+    best = plan.best.prediction
+    if tokens is None:
+        return [f"80 % interval of the step: {format_duration(best.low_s)} to {format_duration(best.high_s)}. Add --tokens for a run."]
+    low, high = plan.run_s(tokens, best.low_s), plan.run_s(tokens, best.high_s)
+    hours = plan.gpu_hours(tokens)
+    lines = [f"80 % interval: {format_duration(low)} to {format_duration(high)}; {grouped(hours)} GPU-hours. {STEADY}"]
+    if price is not None:
+        between = f"{format_money(price.low * hours)} to {format_money(price.high * hours)}"
+        lines.append(f"cost: {format_money(price.median * hours)} at the median, {between} ({price.source})")
+    return lines
+
+
+def _own_lines(plan: Plan, tokens: int | None, own: Option | None) -> list[str]:
+    """What it costs to use the user's layout."""
+    if own is None:
+        return []
+    more = own.prediction.step_time_s / plan.best.prediction.step_time_s - 1
+    longer_s = 0.0 if tokens is None else plan.run_s(tokens, own.prediction.step_time_s) - plan.run_s(tokens)
+    run = "" if tokens is None else f": {format_duration(longer_s)} more for the run"
+    return [f"Your layout takes {format_fraction(more)} longer than the first{run}."] if more > 0 else ["No layout beats yours."]
+
+
+def _search_lines(plan: Plan) -> list[str]:
+    lines = [
+        f"{format_int(plan.num_legal)} layouts are legal, {format_int(plan.num_fitting)} fit into {format_bytes(plan.capacity_bytes)}; "
+        "one per way of cutting the model is shown."
+    ]
+    if plan.too_large is not None:
+        layout, seconds, needed = plan.too_large
+        lines.append(
+            f"The fastest of all, {layout}, would take {format_duration(seconds)} a step but needs {format_bytes(needed)}, "
+            f"{format_bytes(needed - plan.capacity_bytes)} too much."
+        )
+    return lines
+
+
+def _facts(plan: Plan, tokens: int | None, price: PriceRange | None, own: Option | None) -> dict[str, Value]:
+    best = plan.best
+    facts: dict[str, Value] = {
+        "model": plan.job.model.name,
+        "hardware": plan.job.hardware.id,
+        "num_devices": plan.num_devices,
+        "global_batch": plan.global_batch,
+        "layout": str(best.layout),
+        "step_time_s": best.prediction.step_time_s,
+        "low_s": best.prediction.low_s,
+        "high_s": best.prediction.high_s,
+        "memory_bytes": best.memory_bytes,
+        "num_legal": plan.num_legal,
+        "num_fitting": plan.num_fitting,
+    }
+    if own is not None:
+        facts["own_step_time_s"] = own.prediction.step_time_s
+    if tokens is not None:
+        facts |= {"tokens": tokens, "run_s": plan.run_s(tokens), "gpu_hours": plan.gpu_hours(tokens)}
+        facts["cost_usd"] = price.median * plan.gpu_hours(tokens) if price else None
+    return facts
+
+
+def ledger_table(plan: Plan) -> Table:
+    """Where the seconds of the best layout go; the parts sum to the step."""
+    best = plan.best.prediction
+    whole = best.step_time_s
+    rows: list[dict[str, Value]] = [
+        {"part": name, "text": PARTS[name], "time_s": float(seconds), "step_fraction": float(seconds) / whole}
+        for name, seconds in best.ledger.parts.items()
+        if seconds
+    ]
+    rows.append({"part": "whole", "text": "whole step", "time_s": whole, "step_fraction": 1.0})
+    return Table(
+        title=f"Where the {format_duration(whole)} of a step go",
+        columns=[
+            Column(key="part", header="", raw=True),
+            Column(key="text", header="part"),
+            Column(key="time_s", header="time", format=format_duration, align="right"),
+            Column(key="step_fraction", header="share", format=format_fraction, align="right"),
+        ],
+        rows=rows,
+        key="ledger",
+    )

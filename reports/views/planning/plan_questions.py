@@ -1,0 +1,130 @@
+"""What else a plan is asked: days against devices, one change, the model that a budget is best spent on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from estimators.training.layouts.scaling import WORTH_DOUBLING, Point
+from estimators.training.layouts.sizing import BESIROGLU, Sizing
+from estimators.training.layouts.what_if import WhatIf
+from estimators.training.layouts.why import signed_duration
+from estimators.training.step import PARTS
+from estimators.units import DAY_S, HOUR_S, format_bytes, format_count, format_duration, format_flop, format_int, format_money
+from reports.table import Column, Table, Value
+from reports.views.formats import days, grouped, rate, signed_percent
+from reports.views.training.study import PriceRange
+
+
+def scaling_table(points: Sequence[Point], price: PriceRange | None) -> Table:
+    """Days, GPU-hours and money on 1, 2, 4 ... times as many devices."""
+    rows: list[dict[str, Value]] = []
+    for point in points:
+        hours = point.run_s * point.num_devices / HOUR_S if point.run_s is not None else None
+        rows.append(
+            {
+                "num_devices": point.num_devices,
+                "layout": str(point.plan.best.layout) if point.plan else None,
+                "run_days": point.run_s / DAY_S if point.run_s is not None else None,
+                "speedup_ratio": point.gain,
+                "gpu_hours": hours,
+                "cost_usd": price.median * hours if price and hours is not None else None,
+                "remark": point.reason or (None if point.pays in (None, True) else "does not pay"),
+            }
+        )
+    stops = next((point for point in points if point.pays is False), None)
+    said = (
+        f"Beyond {format_int(stops.num_devices // 2)} GPUs a doubling buys less than {WORTH_DOUBLING:g}x."
+        if stops
+        else f"Every doubling up to {format_int(points[-1].num_devices)} GPUs buys at least {WORTH_DOUBLING:g}x."
+    )
+    return Table(
+        title="Days against GPUs, the best layout on each number",
+        conditions=["global batch held; each number of GPUs is planned afresh"],
+        columns=[
+            Column(key="num_devices", header="GPUs", format=format_int, align="right"),
+            Column(key="layout", header="layout"),
+            Column(key="run_days", header="time", format=days, align="right"),
+            Column(key="speedup_ratio", header="against half", format=lambda gain: f"{gain:.2f}x", align="right"),
+            Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+            Column(key="cost_usd", header="cost", format=format_money, align="right"),
+            Column(key="remark", header="", raw=not any(row["remark"] for row in rows)),
+        ],
+        rows=rows,
+        notes=[said],
+        facts={"scaling_stops_at_num_devices": stops.num_devices if stops else None},
+        key="scaling",
+    )
+
+
+def what_if_table(found: WhatIf) -> Table:
+    """Each part of the step before and after a change."""
+    before, after = found.before, found.after
+    parts = [(name, float(before.ledger.parts[name]), float(after.ledger.parts[name])) for name in PARTS]
+    rows = [_change_row(PARTS[name], old, new) for name, old, new in parts if old or new]
+    rows.append(_change_row("whole step", before.step_time_s, after.step_time_s))
+    excess = found.after_bytes - found.capacity_bytes
+    held = f"{format_bytes(found.before_bytes)} to {format_bytes(found.after_bytes)} of {format_bytes(found.capacity_bytes)}"
+    fits = f"does not fit, by {format_bytes(excess)}" if excess > 0 else "fits"
+    per_device = after.tokens_per_s_per_device / before.tokens_per_s_per_device - 1
+    whole = after.tokens_per_step / after.step_time_s / (before.tokens_per_step / before.step_time_s) - 1
+    return Table(
+        title=f"What if {found.change}: a step takes {signed_percent(after.step_time_s / before.step_time_s - 1)}",
+        conditions=[f"before: {before.layout}", f"after: {after.layout}", *([found.note] if found.note else [])],
+        columns=[
+            Column(key="part", header="part"),
+            Column(key="before_s", header="before", format=format_duration, align="right"),
+            Column(key="after_s", header="after", format=format_duration, align="right"),
+            Column(key="change_s", header="change", format=signed_duration, align="right"),
+        ],
+        rows=rows,
+        notes=[
+            f"tokens/s of one GPU: {rate(before.tokens_per_s_per_device)} to {rate(after.tokens_per_s_per_device)} "
+            f"({signed_percent(per_device)}); of all: {signed_percent(whole)}",
+            f"memory: {held}: {fits}",
+        ],
+        facts={
+            "before_step_time_s": before.step_time_s,
+            "after_step_time_s": after.step_time_s,
+            "after_memory_bytes": found.after_bytes,
+            "after_fits": excess <= 0,
+        },
+        key="what_if",
+    )
+
+
+def _change_row(name: str, before: float, after: float) -> dict[str, Value]:
+    return {"part": name, "before_s": before, "after_s": after, "change_s": after - before or None}
+
+
+def sizing_table(found: Sequence[Sizing], flop: float, said: str) -> Table:
+    """Model and tokens that a budget is best spent on."""
+    return Table(
+        title=f"The model that {format_flop(flop)} are best spent on: {format_count(found[0].params)} parameters, "
+        f"{format_count(found[0].tokens)} tokens",
+        conditions=[f"budget: {said}", "6 FLOP per parameter and token"],
+        columns=[
+            Column(key="name", header="by"),
+            Column(key="params", header="parameters", format=format_count, align="right"),
+            Column(key="tokens", header="tokens", format=format_count, align="right"),
+            Column(key="tokens_per_param", header="per parameter", format=lambda ratio: f"{ratio:.1f}", align="right"),
+            Column(key="loss_nats", header="loss", format=lambda loss: f"{loss:.3f}", align="right"),
+            Column(key="source", header="source"),
+        ],
+        rows=[
+            {
+                "name": one.name,
+                "params": one.params,
+                "tokens": one.tokens,
+                "tokens_per_param": one.tokens / one.params,
+                "loss_nats": one.loss,
+                "source": one.source,
+            }
+            for one in found
+        ],
+        notes=[
+            f"loss: nats per token under {BESIROGLU.name}, on Hoffmann's data and tokenizer: for comparing rows, no forecast of yours.",
+            "Compute-optimal for training alone: a model that serves many tokens is better smaller and trained longer.",
+        ],
+        facts={"budget_flop": flop},
+        key="sizing",
+    )

@@ -1,0 +1,1 @@
+"""Tables of records: measured figures, checks, comparisons, calibrations."""

@@ -1,0 +1,220 @@
+"""Tables of one measured run: the answer first, then counts by route, rules of thumb, time, where it went, and the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bench.records.record import Measurement, Phase
+from bench.statistics import bootstrap, robust
+from estimators import units
+from estimators.units import MEGA
+from reports.checks.conditions import clocks_verdict
+from reports.checks.crosscheck import crosscheck
+from reports.rates import MAIN_PHASE, headline_s, main_phase
+from reports.table import Column, Table, Value
+from reports.views.counting.counted import counts_table, rule_tables
+from reports.views.formats import rate
+from reports.views.records.checks import check_table
+from reports.views.records.energy import energy_table
+from reports.views.records.learned import learned_table
+from reports.views.records.measured_time import parts_table, time_table
+from reports.views.records.remarks import remarks
+from reports.views.records.watched import ranks_table, watched_table
+
+STEP = {"generate": "whole generation", "decode": "decode step", "prefill": "prefill", "train": "training step"}
+FIGURE = {"generate": "generation", "decode": "decode_step", "prefill": "prefill", "train": "train_step"}
+
+Row = dict[str, Value]
+
+
+def tables(record: Measurement) -> list[Table]:
+    """Every table of one run: the answer first, then those that have a row."""
+    others = [
+        counts_table(record),
+        *rule_tables(record),
+        time_table(record),
+        parts_table(record),
+        energy_table(record),
+        watched_table(record),
+        ranks_table(record),
+        learned_table(record),
+        check_table(crosscheck(record)),
+    ]
+    return [_answer(record), *(table for table in others if table.rows)]
+
+
+def plural(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> plural(1, "token"), plural(5, "token")
+    ('1 token', '5 tokens')
+    """
+    return f"{units.format_int(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def settings(asked: Mapping[str, Any]) -> list[str]:
+    """What of a request changes how the same work is done, and is not the default."""
+    how = ["torch.compile"] if asked.get("compile") else []
+    return how + (["static cache"] if asked.get("cache") == "static" else [])
+
+
+def conditions(record: Measurement) -> list[str]:
+    """Under what the figures hold: task, sizes, dtype, weights, device, convention."""
+    asked = record.request
+    sizes = [f"batch {asked['batch']}"] if asked.get("batch") else []
+    if (asked.get("num_beams") or 1) > 1:
+        sizes.append(f"{asked['num_beams']} beams")
+    if (asked.get("seq_len") or 1) > 1:
+        sizes.append(f"{'sequence' if asked['task'] == 'train' else 'prompt'} of {asked['seq_len']} tokens")
+    if asked.get("new_tokens"):
+        sizes.append(plural(asked["new_tokens"], "new token"))
+    if asked.get("recompute", "none") != "none":
+        sizes.append(f"recompute {asked['recompute']}")
+    device = record.environment.get("device") or {}
+    how = [asked["dtype"] + (f" ({asked['dtype_reason']})" if asked.get("dtype_reason") else "")] if asked.get("dtype") else []
+    how += [f"{asked['attn']} attention"] if asked.get("attn") else []
+    how += settings(asked)
+    lines = [
+        " · ".join([f"task {asked['task']}", *sizes, asked.get("weights_label", "no weights loaded")]),
+        " · ".join([*how, "FLOP under `full`"]),
+        f"on {device.get('name', 'an unknown device')} · torch {device.get('torch', 'unknown')}",
+    ]
+    if asked.get("input_label"):
+        lines.append(f"input: {asked['input_label']}")
+    if record.learning.get("data"):
+        lines.append(f"data: {record.learning['data']}")
+    return lines
+
+
+def _interval(phase: Phase) -> str:
+    interval = bootstrap.median_interval(phase.samples_s)
+    samples = plural(len(phase.samples_s), "sample")
+    if len(phase.samples_s) == 1:
+        return samples
+    of = f"median of {samples}, MAD {units.format_duration(robust.mad(phase.samples_s), 2)}"
+    if interval is None:
+        return f"{of}; too few for an interval"
+    return f"{of}; 95 %: {units.format_duration(interval[0])} to {units.format_duration(interval[1])}"
+
+
+def _seconds(phase: Phase | None) -> Callable[[float], str]:
+    """How a phase's median is printed: to the digits that its interval supports."""
+    if phase is None or not phase.samples_s:
+        return units.format_duration
+    digits = bootstrap.justified_digits(robust.median(phase.samples_s), bootstrap.median_interval(phase.samples_s))
+    return lambda seconds: units.format_duration(seconds, digits)
+
+
+def _extrapolated(record: Measurement) -> str:
+    line = record.extrapolation
+    residual = "unknown" if line["residual_fraction"] is None else units.format_fraction(line["residual_fraction"])
+    depths = f"line through {line['shallow_layers']} and {line['deep_layers']} layers, read at {line['full_layers']}"
+    return f"{depths}; residual (scatter of the samples, carried there): {residual}"
+
+
+HELD_BY = {
+    "peak_rss": "the whole process: Python, torch and the ceilings' arrays too",
+    "peak_rss_with_children": "largest sum of a look; pages shared by two processes count twice",
+    "torch_allocated": "tensors on the device",
+    "torch_reserved": "what torch's allocator took from the device",
+    "nvml_process": "of this process by NVML: context, kernels and libraries too; peak of the looks",
+    "nvml_device": "of everybody on the device; peak of the looks",
+}
+"""Instruments of memory and what each sees: they are never merged."""
+
+
+class _Answer:
+    """Rows of the answer: each figure once for people and once raw."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def add(self, figure: str, what: str, raw: float, format: Callable[[Any], str], tag: str, note: str = "") -> None:
+        self.rows.append({"figure": figure, "what": what, "value": format(raw), "raw_value": raw, "tag": tag, "note": note})
+
+
+def _answer(record: Measurement) -> Table:
+    task = record.request["task"]
+    answer = _Answer()
+    _times(record, answer)
+    _sizes(record, answer)
+    head = headline_s(record)
+    title = f"{record.request['model']}: {STEP[task]}"
+    title += f" in {_seconds(main_phase(record))(head[0])} ({head[1]})" if head else ", not timed"
+    if record.status != "complete":
+        title += f"; {record.status} run: {record.status_reason}"
+    run: Row = {"model": record.request["model"], "weights": record.request.get("weights_label"), "status": record.status}
+    run |= {"status_reason": record.status_reason or None, "run_id": record.run_id}
+    return Table(
+        key="answer",
+        title=title,
+        conditions=conditions(record),
+        columns=(
+            Column(key="figure", header="Figure", raw=True),
+            Column(key="what", header="What"),
+            Column(key="value", header="Value", align="right"),
+            Column(key="raw_value", header="Raw value", raw=True),
+            Column(key="tag", header="Kind"),
+            Column(key="note", header="Note"),
+            *(Column(key=key, header=key, raw=True) for key in run),
+        ),
+        rows=[row | run for row in answer.rows],
+        notes=list(remarks(record)),
+        facts=run | {str(row["figure"]): row["raw_value"] for row in answer.rows} | {"unavailable": dict(record.unavailable)},
+    )
+
+
+def _times(record: Measurement, answer: _Answer) -> None:
+    task, head, phase = record.request["task"], headline_s(record), main_phase(record)
+    if head:
+        note = _interval(phase) if phase else _extrapolated(record)
+        answer.add(f"{FIGURE[task]}_s", STEP[task], head[0], _seconds(phase), head[1], note)
+        items, item = (phase.items_per_sample, phase.item) if phase else (record.extrapolation[n] for n in ("items_per_sample", "item"))
+        if head[0] > 0:
+            answer.add(f"{item}s_per_s", f"{item}s per second", items / head[0], rate, head[1], f"{plural(items, item)} each time")
+    if task == "generate":
+        for name, what in (("decode", "decode step"), ("prefill", "prefill")):
+            part = record.phase(name)
+            if part and part.samples_s:
+                seconds = robust.median(part.samples_s)
+                answer.add(f"{FIGURE[name]}_s", what, seconds, _seconds(part), "measured", _interval(part))
+
+
+def _sizes(record: Measurement, answer: _Answer) -> None:
+    task, said = record.request["task"], record.estimate
+    if "params" in said:
+        answer.add("params", "parameters", said["params"], units.format_int, "derived", "op table; counted again below")
+    done = said.get("phases", {}).get(MAIN_PHASE[task])
+    if done:
+        answer.add(f"{FIGURE[task]}_flop", f"FLOP of the {STEP[task]}", done["flop"]["full"], units.format_flop, "derived")
+        if done["flop"]["hardware"] != done["flop"]["full"]:
+            note = "convention `hardware`"
+            answer.add(f"{FIGURE[task]}_hardware_flop", "with recomputation", done["flop"]["hardware"], units.format_flop, "derived", note)
+    parts = said.get("memory_bytes")
+    if parts:
+        note = ", ".join(f"{name.replace('_', ' ')} {units.format_bytes(size)}" for name, size in parts.items())
+        whole = "memory needed by all layers" if record.extrapolation else "memory needed"
+        answer.add("memory_needed_bytes", whole, sum(parts.values()), units.format_bytes, "estimated", note)
+    for instrument, held in record.memory_bytes.items():
+        if held is not None:
+            note = HELD_BY.get(instrument, "")
+            answer.add(f"{instrument}_bytes", f"memory held, {instrument}", held, units.format_bytes, "measured", note)
+    for name, what, format in (("energy_j", "energy of the timed part", units.format_energy), ("mean_power_w", "mean power", _watts)):
+        watched = record.power.get(name)
+        if watched is not None:
+            answer.add(name, what, watched, format, "measured", f"over {units.format_duration(record.power['window_s'] or 0)}")
+    verdict = clocks_verdict(record)
+    if verdict is not None:
+        fraction = record.power.get("throttled_fraction")
+        note = f"verdict {verdict}" + (f"; lowest {clock / MEGA:.0f} MHz" if (clock := record.power.get("min_sm_clock_hz")) else "")
+        if fraction is not None:
+            answer.add("throttled_fraction", "time below the clocks", fraction, units.format_fraction, "measured", note)
+    for name in ("train_loss", "heldout_loss"):
+        loss = record.learning.get(name)
+        if loss is not None:
+            answer.add(name, name.replace("_", " "), loss, lambda v: f"{v:.4g}", "measured", str(record.learning.get("loss_unit", "")))
+
+
+def _watts(watt: float) -> str:
+    return f"{watt:.0f} W"

@@ -1,0 +1,236 @@
+"""Predicted against measured step times: the score on sources that no fit had seen, by group, and what is worst."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from estimators.training.step import PARTS
+from estimators.units import format_bytes, format_duration, format_fraction, format_int
+from estimators.validation.memory_score import MemoryScore
+from estimators.validation.score import Score, Scored, score
+from reports.table import Column, Table, Value
+from reports.views.formats import signed_percent
+
+SCALES = ((1, "1 device"), (8, "2 to 8"), (64, "9 to 64"), (512, "65 to 512"), (10**9, "more than 512"))
+"""Up to so many devices, and what the group is called."""
+
+WORST = 10
+
+_SCORE = [
+    Column(key="rows", header="rows", format=format_int, align="right"),
+    Column(key="median_error", header="median |error|", format=format_fraction, align="right"),
+    Column(key="p90_error", header="90th percentile", format=format_fraction, align="right"),
+    Column(key="bias", header="bias", format=signed_percent, align="right"),
+    Column(key="coverage", header="interval held", format=format_fraction, align="right"),
+]
+
+
+def _cells(name: str, found: Score | None) -> dict[str, Value]:
+    if found is None:
+        return {"group": name, "rows": 0, "median_error": None, "p90_error": None, "bias": None, "coverage": None}
+    return {
+        "group": name,
+        "rows": found.rows,
+        "median_error": found.median,
+        "p90_error": found.p90,
+        "bias": found.bias,
+        "coverage": found.coverage,
+    }
+
+
+def _kind(rows: Sequence[Scored], kind: str) -> list[Scored]:
+    return [row for row in rows if row.step and row.step.kind == kind and not row.step.apart]
+
+
+def coverage_by_source(rows: Sequence[Scored]) -> float | None:
+    """How often the interval held, averaged over sources; None without rows."""
+    found = [group.coverage for source in sources(rows) if (group := score([r for r in rows if r.step and r.step.source == source]))]
+    return sum(found) / len(found) if found else None
+
+
+def sources(rows: Sequence[Scored]) -> list[str]:
+    """The sources of rows that are scored, by name."""
+    return sorted({row.step.source for row in rows if row.step and row.error is not None})
+
+
+def summary_table(rows: Sequence[Scored]) -> Table:
+    """The headline: pooled, and with every source weighing the same; other kinds of rows beside it."""
+    headline = [row for row in rows if row.counts]
+    pooled, equal, held = score(headline), score(headline, by_source=True), coverage_by_source(headline)
+    apart = [row for row in rows if row.step and row.step.apart]
+    lines = [
+        _cells("pre-training, every row weighing the same", pooled),
+        _cells("pre-training, every source weighing the same", equal),
+        _cells("LoRA", score(_kind(rows, "lora"))),
+        _cells("other fine-tuning", score(_kind(rows, "fine-tuning"))),
+        _cells("experts with forced balance", score(_kind(rows, "forced balance"))),
+        _cells("set apart: the table lacks what a fair score needs", score(apart)),
+    ]
+    summary = {
+        "rows": len(rows),
+        "scored": len(headline),
+        "sources": len(sources(headline)),
+        "median_error": pooled and pooled.median,
+        "p90_error": pooled and pooled.p90,
+        "bias": pooled and pooled.bias,
+        "coverage": pooled and pooled.coverage,
+        "median_error_by_source": equal and equal.median,
+        "p90_error_by_source": equal and equal.p90,
+        "coverage_by_source": held,
+    }
+    return Table(
+        title=f"Predicted against {format_int(len(headline))} measured steps of {len(sources(headline))} sources, each left out of the fit",
+        conditions=[
+            "every source is predicted by constants fitted without it; an error is predicted over measured, less one",
+            "rows without a stated layout are not predicted; they are listed below with the reason",
+        ],
+        columns=[Column(key="group", header="rows of"), *_SCORE],
+        rows=[line for line in lines if line["rows"]],
+        notes=[] if held is None else [f"The 80 % interval held {format_fraction(held)} of the rows, averaged over sources."],
+        facts={"summary": summary},
+    )
+
+
+def grouped_table(rows: Sequence[Scored], title: str, key: str, name: Callable[[Scored], str]) -> Table:
+    """Scores of the headline's rows by some group."""
+    groups: dict[str, list[Scored]] = {}
+    for row in rows:
+        if row.counts:
+            groups.setdefault(name(row), []).append(row)
+    lines = [_cells(group, score(groups[group])) for group in sorted(groups)]
+    return Table(title=title, columns=[Column(key="group", header=key), *_SCORE], rows=lines, key=key.replace(" ", "_"))
+
+
+def scale_of(row: Scored) -> str:
+    """The group of a row by its number of devices."""
+    assert row.step
+    return next(name for limit, name in SCALES if row.step.layout.num_devices <= limit)
+
+
+def memory_table(found: MemoryScore) -> Table:
+    """Predicted against measured allocated memory of the fullest rank, one line per layout. Nothing of it is fitted."""
+    lines: dict[tuple[str, float], dict[str, Value]] = {}
+    for row in found.rows:
+        step = row.step
+        lines.setdefault(
+            (step.model_name, step.measured_memory_bytes or 0.0),
+            {
+                "id": step.id,
+                "model": step.model_name,
+                "layout": str(step.layout),
+                "seq_len": step.seq_len,
+                "measured_memory_bytes": step.measured_memory_bytes,
+                "predicted_memory_bytes": row.predicted_bytes,
+                "error": row.error,
+            },
+        )
+    return Table(
+        title=f"Memory: {format_fraction(found.median)} median, {format_fraction(found.worst)} worst error over "
+        f"{format_int(len(found.rows))} measured peaks, {format_int(found.distinct)} of them distinct",
+        conditions=["allocated bytes of the fullest rank; rows that differ in micro-batches alone take the same"],
+        columns=[
+            Column(key="id", header="row"),
+            Column(key="model", header="model"),
+            Column(key="layout", header="layout"),
+            Column(key="seq_len", header="tokens", format=format_int, align="right"),
+            Column(key="measured_memory_bytes", header="measured", format=format_bytes, align="right"),
+            Column(key="predicted_memory_bytes", header="predicted", format=format_bytes, align="right"),
+            Column(key="error", header="error", format=signed_percent, align="right"),
+        ],
+        rows=list(lines.values()),
+        facts={"median_error": found.median, "worst_error": found.worst, "bias": found.bias, "distinct": found.distinct},
+        key="memory",
+    )
+
+
+def worst_table(rows: Sequence[Scored], limit: int = WORST) -> Table:
+    """The rows that are missed by most, one per source and layout, with the largest part of the predicted step."""
+    found = sorted((row for row in rows if row.counts), key=lambda row: -abs(row.error or 0.0))[:limit]
+    return Table(
+        title=f"The {len(found)} worst rows",
+        columns=[
+            Column(key="id", header="row"),
+            Column(key="source", header="source"),
+            Column(key="model", header="model"),
+            Column(key="layout", header="layout"),
+            Column(key="measured_step_time_s", header="measured", format=format_duration, align="right"),
+            Column(key="predicted_step_time_s", header="predicted", format=format_duration, align="right"),
+            Column(key="error", header="error", format=signed_percent, align="right"),
+            Column(key="reason", header="most of the predicted step"),
+        ],
+        rows=[_row(row) | {"reason": PARTS.get(row.largest)} for row in found],
+        key="worst",
+    )
+
+
+def constants_table(body: Mapping[str, Any]) -> Table:
+    """The cost model's constants: prior, value, and the range over the fits that each leave one source out."""
+    return Table(
+        title="The constants of the cost model",
+        conditions=["fitted on all sources; the range is that of the fits without one source each; a fixed constant has no range"],
+        columns=[
+            Column(key="name", header="constant"),
+            Column(key="prior", header="prior", format=_figure, align="right"),
+            Column(key="value", header="value", format=_figure, align="right"),
+            Column(key="range", header="left out", align="right"),
+            Column(key="unit", header="unit"),
+            Column(key="meaning", header="what it is"),
+            Column(key="source", header="where the prior comes from"),
+        ],
+        rows=[
+            {
+                "name": name,
+                "range": " to ".join(map(_figure, c["range"])) if "range" in c else None,
+                **{key: c[key] for key in ("prior", "value", "unit", "meaning", "source")},
+            }
+            for name, c in body["constants"].items()
+        ],
+        key="constants",
+    )
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def left_out_table(rows: Sequence[Scored]) -> Table:
+    """Why rows have no prediction, and how many: none is dropped silently."""
+    reasons = Counter(row.skipped_reason for row in rows if row.skipped_reason)
+    return Table(
+        title=f"{format_int(sum(reasons.values()))} rows are not predicted",
+        columns=[Column(key="reason", header="because"), Column(key="rows", header="rows", format=format_int, align="right")],
+        rows=[{"reason": reason, "rows": number} for reason, number in reasons.most_common()],
+        key="left_out",
+    )
+
+
+def rows_table(rows: Sequence[Scored]) -> Table:
+    """Every row, for machines: json and csv."""
+    keys = (
+        *("id", "source", "kind", "model", "hardware", "num_devices", "layout", "measured_step_time_s", "predicted_step_time_s"),
+        *("low_s", "high_s", "fitted_step_time_s", "error", "counts", "skipped_reason"),
+    )
+    return Table(title="Rows", columns=[Column(key=key, header=key) for key in keys], rows=[_row(row) for row in rows], key="all_rows")
+
+
+def _row(row: Scored) -> dict[str, Any]:
+    step = row.step
+    return {
+        "id": row.id,
+        "source": step and step.source,
+        "kind": step and step.kind,
+        "model": step and step.model_name,
+        "hardware": step and step.hardware.id,
+        "num_devices": step and step.layout.num_devices,
+        "layout": str(step.layout) if step else None,
+        "measured_step_time_s": row.measured_s,
+        "predicted_step_time_s": row.predicted_s,
+        "low_s": row.low_s,
+        "high_s": row.high_s,
+        "fitted_step_time_s": row.fitted_s,
+        "error": row.error,
+        "counts": row.counts,
+        "skipped_reason": row.skipped_reason or (step.apart if step else "") or None,
+    }

@@ -1,0 +1,168 @@
+"""A claimed training under every convention, among the published runs, and a sentence of judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from estimators.counting.translate import Reading
+from estimators.facts.percentile import Peer
+from estimators.training.claim import Claim, Verdict
+from estimators.units import format_duration, format_flop, format_flop_rate, format_fraction, format_int
+from reports.table import Column, Table, Value
+from reports.views.counting.translation import data_sheet_note, peak_text
+from reports.views.formats import signed_points
+from reports.views.training.claim_notes import headroom_note, rounding_notes, state_note
+from reports.views.training.study import Study, conditions
+
+OURS = ("full", "causal", "6nd")
+"""Conventions beside the verdict."""
+
+_COLUMNS = [
+    Column(key="convention", header="convention"),
+    Column(key="utilization_fraction", header="implied util.", format=format_fraction, align="right"),
+    Column(key="device_flop_per_s", header="per GPU", format=format_flop_rate, align="right"),
+    Column(key="training_flop", header="FLOP", format=format_flop, align="right"),
+    Column(key="peak", header="divides by", align="right"),
+    Column(key="includes", header="counts"),
+]
+
+NUM_NEAREST = 5
+"""Published runs that are named around the claim."""
+
+
+def judgement(claim: Claim, study: Study) -> str:
+    """The verdict in a sentence, with the figures that it rests on."""
+    known, wall = claim.standing, format_duration(claim.wall_s)
+    every = f"all {len(known.peers)} published dense runs on {known.scope}"
+    among = f"{known.num_below} of {len(known.peers)} published dense runs on {known.scope}"
+    usual = f"at their median of {format_fraction(known.median)} it takes {format_duration(claim.usual_wall_s)}"
+    texts: dict[Verdict, str] = {
+        "impossible": (
+            f"Impossible: what no kernel may skip takes {format_fraction(claim.least)} of the dense peak for {wall}; on "
+            f"{study.devices_text} it takes at least {format_duration(claim.least_wall_s)}."
+        ),
+        "above every published run": f"Physics allows it, experience does not: more than {every} reached; {usual}.",
+        "among the fastest tenth": f"Possible, and hard: more than {among} reached; {usual}.",
+        "ordinary": f"Plausible: more than {among} reached; {usual}.",
+        "among the slowest tenth": f"Possible, and slow: more than only {among} reached; {usual}.",
+        "below every published run": f"Possible, and slow: less than {every} reached; {usual}.",
+    }
+    return texts[claim.verdict]
+
+
+def claim_tables(claim: Claim, study: Study) -> list[Table]:
+    """Three tables: the verdict, the published runs nearest to the claim, and what every tool would print for it.
+
+    Args:
+        study: what was claimed, with hardware and devices.
+    """
+    shares = {reading.tool.id: reading.utilization for reading in claim.readings}
+    full = shares["full"]
+    assert full is not None
+    notes = [judgement(claim, study)]
+    if claim.verdict == "above every published run":
+        notes.append(headroom_note(full))
+    notes += rounding_notes(study, claim.standing.share, claim.wall_s)
+    if claim.verdict in ("above every published run", "among the fastest tenth"):
+        notes.append(state_note(study))
+    notes += _recompute_notes(shares)
+    ours = [*OURS, *(["hardware"] if claim.recompute == "full" else [])]
+    rows = [_row(reading, study) for reading in claim.readings if reading.tool.id in ours]
+    main = Table(
+        title=(
+            f"{study.model.name} on {study.work_text} in {format_duration(claim.wall_s)} on {study.devices_text}: {claim.verdict}, "
+            f"{format_fraction(claim.standing.share)} of peak by 6·N·D"
+        ),
+        conditions=[line for line in conditions(study) if not line.startswith(("utilization", "price", "FLOP counted"))],
+        columns=[column for column in _COLUMNS if column.key != "peak"],
+        rows=rows,
+        notes=notes,
+        facts={
+            "verdict": claim.verdict,
+            "possible": claim.possible,
+            "least_fraction": claim.least,
+            "least_wall_s": claim.least_wall_s,
+            "claimed_wall_s": claim.wall_s,
+            "usual_wall_s": claim.usual_wall_s,
+            "implied_utilization_fraction": claim.standing.share,
+            "implied_utilization_fraction_by_convention": shares,
+            "percentile_fraction": claim.standing.percentile_fraction,
+            "num_published": len(claim.standing.peers),
+            "num_below": claim.standing.num_below,
+            "scope": claim.standing.scope,
+        },
+        key="claim",
+    )
+    return [main, nearest_table(claim), tools_table(claim, study)]
+
+
+def tools_table(claim: Claim, study: Study) -> Table:
+    """What each tool would have printed for the claimed run."""
+    return Table(
+        title="What each tool would print for it",
+        columns=_COLUMNS,
+        rows=[_row(reading, study) for reading in claim.readings],
+        notes=data_sheet_note([reading.peak for reading in claim.readings]),
+        key="conventions",
+    )
+
+
+def _row(reading: Reading, study: Study) -> dict[str, Value]:
+    return {
+        "convention": reading.tool.id,
+        "utilization_fraction": reading.utilization,
+        "device_flop_per_s": reading.flop_per_s,
+        "training_flop": reading.flop.flop * study.tokens // study.seq_len,
+        "peak": peak_text(reading.peak),
+        "includes": reading.tool.includes,
+    }
+
+
+def _recompute_notes(shares: Mapping[str, float | None]) -> list[str]:
+    hardware = shares["megatron-2021"]
+    if hardware is None or hardware <= 1 or (shares["full"] or 0) > 1:
+        return []
+    return ["With every activation recomputed it passes the peak: the run cannot have done that."]
+
+
+def nearest_table(claim: Claim) -> Table:
+    """The published runs nearest to the claim, which stands in its place among them, highest first."""
+    known = claim.standing
+    rows = [_peer_row(peer, known.share) for peer in known.nearest(NUM_NEAREST)]
+    place = sum(peer.share >= known.share for peer in known.nearest(NUM_NEAREST))
+    rows.insert(place, {"run": "the claim", "utilization_fraction": known.share, "tag": "derived", "difference_fraction": 0.0})
+    percentile = "above all of them" if known.percentile_fraction == 1 else f"above {format_fraction(known.percentile_fraction, 2)} of them"
+    return Table(
+        title=f"Nearest of {format_int(len(known.peers))} published dense runs on {known.scope}; the claim is {percentile}",
+        conditions=["share of dense peak: as reported, else 6·N·D over device time and peak, restarts and evaluation included"],
+        columns=[
+            Column(key="run", header="run"),
+            Column(key="hardware", header="device"),
+            Column(key="utilization_fraction", header="of peak", format=format_fraction, align="right"),
+            Column(key="difference_fraction", header="to the claim", format=signed_points, align="right"),
+            Column(key="tag", header="how known"),
+            Column(key="source", header="source"),
+        ],
+        rows=rows,
+        notes=_top_notes(known.peers),
+        key="nearest",
+    )
+
+
+def _peer_row(peer: Peer, share: float) -> dict[str, Value]:
+    return {
+        "run": peer.run.name,
+        "hardware": peer.run.hardware_id,
+        "utilization_fraction": peer.share,
+        "difference_fraction": peer.share - share,
+        "tag": peer.tag,
+        "source": str(peer.run.source.title),
+    }
+
+
+def _top_notes(peers: Sequence[Peer]) -> list[str]:
+    top, bottom = peers[0], peers[-1]
+    return [
+        f"The highest is {top.run.name} with {format_fraction(top.share)} ({top.tag}), the lowest {bottom.run.name} with "
+        f"{format_fraction(bottom.share)} ({bottom.tag})."
+    ]

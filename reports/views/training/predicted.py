@@ -1,0 +1,243 @@
+"""The answer of a training whose step is predicted: days, energy, CO2 and money with their interval; what runs add to that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from estimators.facts.electricity import Figure
+from estimators.frozen import frozen
+from estimators.training.interval import COVERAGE
+from estimators.training.run import PredictedRun
+from estimators.units import (
+    DAY_S,
+    HOUR_S,
+    format_bytes,
+    format_carbon,
+    format_duration,
+    format_energy,
+    format_fraction,
+    format_int,
+    format_mass,
+    format_money,
+)
+from reports.table import Column, Table, Value
+from reports.views.formats import days, grouped
+from reports.views.training import at_utilization
+from reports.views.training.step_ledger import rate_facts
+from reports.views.training.study import Study, conditions
+
+BOUNDS = ("low", "median", "high")
+
+
+@frozen
+class PredictedStudy:
+    """A study whose one utilisation is predicted, and the run behind it.
+
+    Attributes:
+        power, carbon: share of the power limit, kilograms of CO2 per joule, and who says so.
+        highest_published: the largest share of peak that a published run reached on this architecture.
+    """
+
+    study: Study
+    run: PredictedRun
+    power: Figure
+    carbon: Figure
+    highest_published: float
+
+
+def figures(asked: PredictedStudy, wall_s: float) -> dict[str, Value]:
+    """Everything that follows from a wall time: device time, energy, CO2, money; None where a fact is missing."""
+    run, price = asked.run, asked.study.price
+    gpu_seconds = wall_s * run.prediction.layout.num_devices
+    energy_j = run.energy_j(wall_s, asked.power.value)
+    return {
+        "wall_days": wall_s / DAY_S,
+        "gpu_days": gpu_seconds / DAY_S,
+        "gpu_hours": gpu_seconds / HOUR_S,
+        "energy_j": energy_j,
+        "co2_kg": None if energy_j is None else energy_j * asked.carbon.value,
+        **{f"cost_usd_{bound}": getattr(price, bound) * gpu_seconds / HOUR_S if price else None for bound in BOUNDS},
+    }
+
+
+def _columns(asked: PredictedStudy) -> list[Column]:
+    price = asked.study.price
+    one_price = price is not None and price.low == price.high
+    costs = [("median", "cost")] if one_price else [("low", "cost, low"), ("median", "median"), ("high", "high")]
+    return [
+        Column(key="scenario", header=""),
+        Column(key="step_time_s", header="step", format=format_duration, align="right"),
+        Column(key="wall_days", header="wall time", format=days, align="right"),
+        Column(key="gpu_days", header="GPU-days", format=grouped, align="right"),
+        Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+        Column(key="energy_j", header="energy", format=format_energy, align="right"),
+        Column(key="co2_kg", header="CO2", format=format_mass, align="right"),
+        *(Column(key=f"cost_usd_{bound}", header=header, format=format_money, align="right") for bound, header in costs),
+    ]
+
+
+def _rows(asked: PredictedStudy) -> list[dict[str, Value]]:
+    run, p = asked.run, asked.run.prediction
+    interval = f"{100 * COVERAGE:.0f} %"
+    return [
+        {"scenario": name, "step_time_s": step_s, **figures(asked, wall_s)}
+        for name, step_s, wall_s in (
+            (f"{interval}, from", p.low_s, run.low_s),
+            ("predicted", p.step_time_s, run.wall_s),
+            (f"{interval}, to", p.high_s, run.high_s),
+        )
+    ]
+
+
+def _layout_lines(run: PredictedRun) -> list[str]:
+    p = run.prediction
+    layout = p.layout
+    whose = " (chosen: the fastest found that fits; --layout sets your own)" if run.layout_chosen else ""
+    batch = f"{format_int(layout.global_batch)} sequences, {format_int(p.tokens_per_step)} tokens"
+    held = f"{format_bytes(run.needed_bytes)} of {format_bytes(p.hardware.memory_bytes)} on the fullest device"
+    return [
+        f"layout {layout}{whose}; {held}",
+        f"batch of a step: {batch}{f', {run.batch_source}' if run.batch_source else ''}",
+        f"software {p.stack.id}: {p.stack.name}",
+        *p.notes,
+    ]
+
+
+def facts(asked: PredictedStudy) -> dict[str, Any]:
+    """The answer as single values, the names that an assumed utilisation has among them."""
+    run, p = asked.run, asked.run.prediction
+    low, middle, high = _rows(asked)
+    whole_low, whole, whole_high = run.whole_s
+    found = at_utilization.facts(asked.study) | {key: value for key, value in middle.items() if key != "scenario"}
+    found["energy_limit_j"] = run.energy_j(run.wall_s, 1.0)
+    for name, row in (("low", low), ("high", high)):
+        found |= {
+            f"step_time_{name}_s": row["step_time_s"],
+            f"days_{name}": row["wall_days"],
+            f"gpu_days_{name}": row["gpu_days"],
+            f"gpu_hours_{name}": row["gpu_hours"],
+            f"energy_{name}_j": row["energy_j"],
+            f"co2_{name}_kg": row["co2_kg"],
+        }
+    return found | {
+        "days": run.days,
+        "interval_fraction": COVERAGE,
+        "num_steps": run.num_steps,
+        "ledger": dict(p.ledger.parts),
+        **rate_facts(p),
+        "layout": str(p.layout),
+        "layout_chosen": run.layout_chosen,
+        "global_batch": p.layout.global_batch,
+        "global_batch_tokens": p.tokens_per_step,
+        "software": p.stack.id,
+        "needed_bytes": run.needed_bytes,
+        "fits": run.fits,
+        "power_share_fraction": asked.power.value,
+        "carbon_kg_per_j": asked.carbon.value,
+        **{f"allowance_{bound}_fraction": getattr(run.allowance, bound) for bound in BOUNDS},
+        "days_with_allowance": whole / DAY_S,
+        "days_with_allowance_low": whole_low / DAY_S,
+        "days_with_allowance_high": whole_high / DAY_S,
+    }
+
+
+def _notes(asked: PredictedStudy, claimed_s: float | None) -> list[str]:
+    run, study = asked.run, asked.study
+    notes = [claim_note(run, claimed_s)] if claimed_s is not None else []
+    if not run.fits:
+        notes.append("memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less.")
+    if run.num_steps < 1:
+        notes.append("A single step takes more tokens than the whole training has: fewer devices or a smaller --global-batch do.")
+    mfu = run.prediction.utilization("full")
+    if mfu is not None and mfu > asked.highest_published:
+        notes.append(
+            f"Doubt it: {format_fraction(mfu)} of peak is above every published run on {run.prediction.hardware.architecture}, of which "
+            f"the highest has {format_fraction(asked.highest_published)}; those cover whole runs, or other layouts and software."
+        )
+    missing = at_utilization.missing(study)
+    notes += [f"{figure}: none, {reason}." for figure, reason in missing.items()]
+    if "energy_j" not in missing:
+        share = f"energy: the boards alone at {format_fraction(asked.power.value, 2)} of their power limit"
+        notes.append(f"{share} ({asked.power.source.title}); no hosts, network or cooling.")
+        notes.append(f"CO2: {format_carbon(asked.carbon.value)}, {asked.carbon.source.title}.")
+    notes.append("wall time: steady steps from first to last. What whole runs add to that stands apart, below.")
+    return notes
+
+
+def claim_note(run: PredictedRun, claimed_s: float) -> str:
+    """Whether a claimed wall time agrees with the prediction, and with what whole runs add to it."""
+    low_s, _, high_s = run.whole_s
+    span = f"{format_duration(low_s)} to {format_duration(high_s)} with the least and the most that whole runs added"
+    claim = f"The claimed {format_duration(claimed_s)}"
+    steady = (
+        f"steady steps are predicted to take {format_duration(run.wall_s)} ({format_duration(run.low_s)} to {format_duration(run.high_s)})"
+    )
+    if claimed_s < low_s:
+        return f"{claim} are less than the prediction allows, and it disagrees: {steady}, {span}."
+    if claimed_s > high_s:
+        return f"{claim} are more than the prediction allows, and it disagrees: {steady}, {span}."
+    return f"{claim} agree with the prediction: {steady}, {span}."
+
+
+def answer_table(asked: PredictedStudy, claimed_s: float | None = None) -> Table:
+    """Days, device time, energy, CO2 and money: predicted, and the ends of the interval.
+
+    Args:
+        claimed_s: a wall time that somebody claims, to be judged.
+    """
+    study, run = asked.study, asked.run
+    rows = _rows(asked)
+    span = f"{100 * COVERAGE:.0f} %: {format_duration(run.low_s)} to {format_duration(run.high_s)}"
+    price = study.price
+    money = f", {'' if price.low == price.high else 'about '}{format_money(price.median * run.gpu_hours)}" if price else ""
+    gpu_days = grouped(run.gpu_hours / 24)
+    return Table(
+        title=(
+            f"Training {study.model.name} on {study.work_text}: {format_duration(run.wall_s)} predicted on {study.devices_text} "
+            f"({span}; {gpu_days} GPU-days{money})"
+        ),
+        conditions=[*conditions(study), *_layout_lines(run)],
+        columns=_columns(asked),
+        rows=rows,
+        notes=_notes(asked, claimed_s),
+        facts=facts(asked),
+        key="training",
+    )
+
+
+def allowance_table(asked: PredictedStudy) -> Table:
+    """What each published run added over its steady steps, and what that would make of this one."""
+    run = asked.run
+    added = run.allowance
+    whole_s = run.wall_s * (1 + added.median)
+    rows: list[dict[str, Value]] = [
+        {
+            "run": found.name,
+            "num_devices": found.num_devices,
+            "effective_fraction": found.effective_fraction,
+            "bound": "at least" if found.at_least else "",
+            "added_fraction": found.added_fraction,
+            **figures(asked, run.wall_s * (1 + found.added_fraction)),
+            "source": str(found.source),
+        }
+        for found in added.runs
+    ]
+    span = f"{format_fraction(added.low, 2)} to {format_fraction(added.high, 2)} more"
+    return Table(
+        title=f"What whole runs add: {span}, {format_fraction(added.median, 2)} in the middle, which makes {format_duration(whole_s)}",
+        conditions=["restarts, lost work, evaluation, checkpoints, waiting for machines; in none of the figures above"],
+        columns=[
+            Column(key="run", header="published run"),
+            Column(key="num_devices", header="GPUs", format=format_int, align="right"),
+            Column(key="bound", header=""),
+            Column(key="effective_fraction", header="effective", format=format_fraction, align="right"),
+            Column(key="added_fraction", header="adds", format=lambda share: format_fraction(share, 2), align="right"),
+            Column(key="wall_days", header="would take", format=days, align="right"),
+            Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+            Column(key="cost_usd_median", header="cost", format=format_money, align="right"),
+            Column(key="source", header="source", raw=True),
+        ],
+        rows=rows,
+        notes=["effective: time in steps that counted, of the whole; csv and json have each source."],
+        key="allowance",
+    )

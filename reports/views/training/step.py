@@ -1,0 +1,232 @@
+"""What single steps cost: time bound, FLOP under each convention, bytes that must move, memory by part, a generation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from estimators.counting.conventions import CONVENTIONS
+from estimators.inference.generation import Generation
+from estimators.spec import Estimate, Hardware, Workload
+from estimators.units import format_byte_rate, format_bytes, format_duration, format_flop, format_flop_rate, format_fraction, format_int
+from reports.table import Column, Table, Value
+from reports.views.formats import rate
+
+NO_HARDWARE = "time bounds: none, name a device with --hardware."
+BOUND_NOTE = (
+    "at least: physics, never beaten by one device: the larger of FLOP that no kernel may skip / dense peak and bytes that must "
+    "move / bandwidth. Real kernels need more; no efficiency hides in it."
+)
+
+Steps = Mapping[str, tuple[Workload, Estimate]]
+"""Name of a step -> what it does and what it costs."""
+
+
+def hardware_line(hardware: Hardware | None, dtype: str) -> list[str]:
+    """The device in one line, for the head of a table; nothing without one."""
+    if hardware is None:
+        return []
+    return [
+        f"{hardware.id}: dense {dtype} peak {format_flop_rate(hardware.peak(dtype))}, {format_byte_rate(hardware.memory_bytes_per_s)}, "
+        f"{format_bytes(hardware.memory_bytes)} ({hardware.source.title})"
+    ]
+
+
+def _bound_notes(hardware: Hardware | None, num_bytes: int) -> list[str]:
+    """What a bound means, and what it does not where one device is too small.
+
+    Args:
+        num_bytes: weights and KV cache.
+    """
+    if hardware is None:
+        return [NO_HARDWARE]
+    least = math.ceil(num_bytes / hardware.memory_bytes)
+    if least == 1:
+        return [BOUND_NOTE]
+    return [
+        BOUND_NOTE,
+        f"One {hardware.id} cannot hold the {format_bytes(num_bytes)} of weights and KV cache: at least {format_int(least)} devices are "
+        "needed, and n of them, perfectly split, are bound by 1/n of these times.",
+    ]
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{format_int(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def work_text(workload: Workload, item: str) -> str:
+    """What a step is of, such as ``5 x 1 token after 512 cached``."""
+    if item == "sample":
+        return _plural(workload.batch, "sample")
+    shape = f"{format_int(workload.batch)} x {_plural(workload.seq_len, 'token')}"
+    return f"{shape} after {format_int(workload.context_len)} cached" if workload.context_len else shape
+
+
+def steps_table(name: str, steps: Steps, *, hardware: Hardware | None, convention: str, item: str, conditions: Sequence[str]) -> Table:
+    """One row per step: its bound first, FLOP and bytes after it.
+
+    Args:
+        name: the model's.
+        steps: at least one.
+        item: token or sample.
+        conditions: what holds for all steps.
+    """
+    rows: list[dict[str, Value]] = []
+    for step, (workload, cost) in steps.items():
+        bound = cost.step_time_bound_s
+        rows.append(
+            {
+                "step": step,
+                "work": work_text(workload, item),
+                "step_time_bound_s": bound,
+                "bound_by": cost.bound_by or None,
+                "max_items_per_s": workload.num_tokens / bound if bound else None,
+                **{f"{counted}_flop": flop for counted, flop in cost.flop.items()},
+                "min_bytes": cost.min_bytes,
+            }
+        )
+    timed = [
+        Column(key="step_time_bound_s", header="at least", format=format_duration, align="right"),
+        Column(key="bound_by", header="bound by"),
+        Column(key="max_items_per_s", header=f"{item}s/s at most", format=rate, align="right"),
+    ]
+    others = [c for c in CONVENTIONS if c != convention and any(cost.flop[c] != cost.flop[convention] for _, cost in steps.values())]
+    return Table(
+        title=f"One step of {name}",
+        conditions=[*conditions, *hardware_line(hardware, next(iter(steps.values()))[0].dtype)],
+        columns=[
+            Column(key="step", header="step"),
+            Column(key="work", header="of"),
+            *(timed if hardware else []),
+            *(Column(key=f"{c}_flop", header=f"FLOP, {c}", format=format_flop, align="right") for c in (convention, *others)),
+            Column(key="min_bytes", header="bytes moved", format=format_bytes, align="right"),
+        ],
+        rows=rows,
+        notes=[
+            *_bound_notes(hardware, max(sum(cost.memory_bytes.values()) for w, cost in steps.values() if w.phase != "train")),
+            "bytes moved: at least, each weight once per pass and the KV cache; training adds the optimizer's reads and writes.",
+        ],
+        facts=_facts(steps, convention),
+        key="steps",
+    )
+
+
+def _facts(steps: Steps, convention: str) -> dict[str, Any]:
+    first = next(iter(steps.values()))[1]
+    facts: dict[str, Any] = {"params": first.params, "embedding_params": first.embedding_params, "convention": convention}
+    for step, (_, cost) in steps.items():
+        prefix = "train_step" if step == "training" else step
+        facts[f"{prefix}_flop"] = cost.flop[convention]
+        if cost.step_time_bound_s is not None:
+            facts[f"{prefix}_time_bound_s"] = cost.step_time_bound_s
+    return facts | {"flop_by_convention": {step: dict(cost.flop) for step, (_, cost) in steps.items()}}
+
+
+def memory_table(name: str, uses: Mapping[str, tuple[str, Mapping[str, int]]], *, hardware: Hardware | None) -> Table:
+    """What must be held at once, by use and part, and on how many devices it fits.
+
+    Args:
+        uses: use -> (conditions of it, bytes by part).
+    """
+    rows: list[dict[str, Value]] = []
+    conditions, facts = [], {}
+    for use, (condition, parts) in uses.items():
+        conditions.append(f"{use}: {condition}")
+        total = sum(parts.values())
+        facts[f"{use}_memory_bytes"] = total
+        facts |= {f"{use}_{part}_bytes": size for part, size in parts.items()}
+        for part, size in [*parts.items(), ("total", total)]:
+            row: dict[str, Value] = {"use": use, "part": part.replace("_", " "), "memory_bytes": size}
+            if hardware:
+                row |= {"device_fraction": size / hardware.memory_bytes, "num_devices": math.ceil(size / hardware.memory_bytes)}
+            rows.append(row)
+    return Table(
+        title=f"Memory of {name}",
+        conditions=conditions,
+        columns=[
+            Column(key="use", header="use", once=True),
+            Column(key="part", header="part"),
+            Column(key="memory_bytes", header="memory", format=format_bytes, align="right"),
+            *(
+                [
+                    Column(key="device_fraction", header=f"of {hardware.id}", format=format_fraction, align="right"),
+                    Column(key="num_devices", header="devices that hold it", format=format_int, align="right"),
+                ]
+                if hardware
+                else []
+            ),
+        ],
+        rows=rows,
+        notes=_activation_notes({row["part"] for row in rows}),
+        facts=facts,
+        key="memory",
+    )
+
+
+def _activation_notes(parts: set[Value]) -> list[str]:
+    if "activations" not in parts:
+        return []
+    if "logits and loss" in parts:
+        return [
+            "activations: what transformers and PyTorch keep for backward, with fused attention and no dropout; with checkpointing, the "
+            "inputs of layers and one layer run again.",
+            "logits and loss: the log-softmax in fp32 and two gradients of it, at the start of backward.",
+        ]
+    return ["activations: what an unfused backward keeps; fused attention and checkpointing (hardware convention) keep less."]
+
+
+def generation_table(
+    name: str, made: Generation, *, batch: int, beams: int, convention: str, dtype: str, hardware: Hardware | None
+) -> Table:
+    """A prompt and the tokens after it: prefill, the decode steps, and both together."""
+    decode_s = sum(step.step_time_bound_s or 0.0 for step in made.decode)
+    prefill_s = made.prefill.step_time_bound_s
+    decode_flop = sum(step.flop[convention] for step in made.decode)
+    rows: list[dict[str, Value]] = [
+        {
+            "phase": phase,
+            "num_steps": steps,
+            "time_bound_s": seconds if hardware else None,
+            "flop": flop,
+            "min_bytes": num_bytes,
+        }
+        for phase, steps, seconds, flop, num_bytes in (
+            ("prefill", 1, prefill_s, made.prefill.flop[convention], made.prefill.min_bytes),
+            ("decode", len(made.decode), decode_s, decode_flop, made.min_bytes - made.prefill.min_bytes),
+            ("whole", 1 + len(made.decode), made.bound_s, made.flop[convention], made.min_bytes),
+        )
+    ]
+    bound = made.bound_s
+    generated = batch * made.new_tokens
+    headline = f"Generating {format_int(made.new_tokens)} tokens after {format_int(made.prompt_tokens)} with {name}"
+    if bound and hardware:
+        headline += f": at least {format_duration(bound)}, at most {rate(generated / bound)} new tokens/s on one {hardware.id}"
+    cache = made.peak_memory_bytes.get("kv_cache", 0)
+    return Table(
+        title=headline,
+        conditions=[
+            f"{_plural(batch, 'prompt')} of {format_int(made.prompt_tokens)} tokens, {_plural(beams, 'beam')} each: "
+            f"{_plural(made.rows, 'row')} per step; {dtype}; FLOP counted {convention}",
+            *hardware_line(hardware, dtype),
+        ],
+        columns=[
+            Column(key="phase", header="phase"),
+            Column(key="num_steps", header="steps", format=format_int, align="right"),
+            *([Column(key="time_bound_s", header="at least", format=format_duration, align="right")] if hardware else []),
+            Column(key="flop", header="FLOP", format=format_flop, align="right"),
+            Column(key="min_bytes", header="bytes moved", format=format_bytes, align="right"),
+        ],
+        rows=rows,
+        notes=[
+            f"KV cache at the end: {format_bytes(cache)}. The first new token comes from the prefill.",
+            *_bound_notes(hardware, sum(made.peak_memory_bytes.values())),
+        ],
+        facts={
+            "generation_flop": made.flop[convention],
+            "generation_min_bytes": made.min_bytes,
+            "generation_time_bound_s": bound,
+            "generation_kv_cache_bytes": cache,
+        },
+        key="generation",
+    )

@@ -1,0 +1,136 @@
+"""Published throughput recomputed: our figure beside the source's own, by tool and model.
+
+python -m tools.residuals_page
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from estimators.facts.published_runs import median
+from estimators.facts.published_throughput import PublishedThroughput, Residual, read_throughput, residuals
+from estimators.facts.tool_conventions import tools
+from reports.table import Column, Table, Value, render
+from reports.views.formats import signed_percent
+
+QUANTITIES = {"mfu": "MFU", "hfu": "HFU", "flop_per_s": "FLOP/s of one device"}
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.3f}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.3f} %"
+
+
+def _worst(found: Sequence[Residual], size: Callable[[Residual], float]) -> float:
+    return max(abs(size(one)) for one in found)
+
+
+def _summary(found: Sequence[Residual]) -> dict[str, Value]:
+    """Of residuals of one quantity."""
+    in_points = found[0].points is not None
+    return {
+        "num_rows": len(found),
+        "worst_points": _worst(found, lambda one: one.points or 0.0) if in_points else None,
+        "worst_fraction": _worst(found, lambda one: one.relative),
+        "median_fraction": median(sorted(abs(one.relative) for one in found)),
+    }
+
+
+_FIGURES = [
+    Column(key="num_rows", header="rows", align="right"),
+    Column(key="worst_points", header="worst, points of MFU", format=_points, align="right"),
+    Column(key="worst_fraction", header="worst", format=_percent, align="right"),
+    Column(key="median_fraction", header="median", format=_percent, align="right"),
+]
+
+
+def tools_table(found: Sequence[Residual]) -> Table:
+    """One line per tool and quantity: how far our count is from the figures that the tool printed."""
+    groups: dict[tuple[str, str], list[Residual]] = {}
+    for one in found:
+        groups.setdefault((one.row.tool, one.quantity), []).append(one)
+    return Table(
+        title=f"Residuals by tool: {len(found)} published figures recomputed from tokens and time",
+        columns=[
+            Column(key="tool", header="tool"),
+            Column(key="quantity", header="figure"),
+            Column(key="counts", header="counts"),
+            *_FIGURES,
+        ],
+        rows=[
+            {"tool": tools()[tool].name, "quantity": QUANTITIES[quantity], "counts": tools()[tool].includes, **_summary(group)}
+            for (tool, quantity), group in groups.items()
+        ],
+        notes=["Ours over theirs, less one. What is left is rounding: of throughputs, days and rates to the digits printed."],
+        key="tools",
+    )
+
+
+def models_table(found: Sequence[Residual]) -> Table:
+    """One line per source and model, with the signed residual that is largest; HFU moves with MFU and is left out."""
+    groups: dict[tuple[str, str, str], list[Residual]] = {}
+    for one in found:
+        if one.quantity != "hfu":
+            groups.setdefault((one.row.source.title, one.row.name, one.quantity), []).append(one)
+    rows: list[dict[str, Value]] = []
+    for (source, name, quantity), group in groups.items():
+        largest = max(group, key=lambda one: abs(one.relative))
+        rows.append(
+            {"source": source, "model": name, "quantity": QUANTITIES[quantity], "signed_fraction": largest.relative, **_summary(group)}
+        )
+    return Table(
+        title="Residuals by source and model",
+        columns=[
+            Column(key="source", header="source", once=True),
+            Column(key="model", header="model"),
+            Column(key="quantity", header="figure"),
+            Column(key="num_rows", header="rows", align="right"),
+            Column(key="signed_fraction", header="largest", format=signed_percent, align="right"),
+            Column(key="worst_points", header="points of MFU", format=_points, align="right"),
+        ],
+        rows=rows,
+        key="models",
+    )
+
+
+def faults_table(rows: Sequence[PublishedThroughput]) -> Table:
+    """Rows that contradict themselves, by name: they prove nothing, and are in no other table."""
+    by_reason: dict[str, list[PublishedThroughput]] = {}
+    for row in rows:
+        by_reason.setdefault(row.fault, []).append(row)
+    return Table(
+        title=f"Left out: {len(rows)} rows that contradict themselves or were completed by fitting",
+        columns=[
+            Column(key="reason", header="reason", once=True),
+            Column(key="model", header="model"),
+            Column(key="num_devices", header="devices", align="right"),
+            Column(key="residual_fraction", header="residual", format=signed_percent, align="right"),
+            Column(key="source", header="source"),
+        ],
+        rows=[
+            {
+                "reason": reason,
+                "model": row.name,
+                "num_devices": row.num_devices,
+                "residual_fraction": residuals(row)[0].relative,
+                "source": row.source.title,
+            }
+            for reason, group in by_reason.items()
+            for row in group
+        ],
+        key="faults",
+    )
+
+
+def tables() -> list[Table]:
+    """Every table of the page: by tool, by source and model, and what was left out."""
+    rows = read_throughput()
+    sound = [one for row in rows if not row.fault for one in residuals(row)]
+    return [tools_table(sound), models_table(sound), faults_table([row for row in rows if row.fault])]
+
+
+if __name__ == "__main__":
+    print(render(tables(), "md"))

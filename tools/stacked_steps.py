@@ -1,0 +1,91 @@
+"""Measured steps as lanes: rows of one kind of model and software, stacked, so that all are predicted at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from estimators.cost.efficiency import Efficiency
+from estimators.cost.machine import Machine
+from estimators.cost.software import Stack, software
+from estimators.frozen import frozen, replace
+from estimators.training.sequence_cost import Work
+from estimators.training.step import step_time
+from estimators.validation.case import MeasuredStep
+
+LAYOUT_NUMBERS = ("tp", "pp", "vp", "cp", "dp", "ep", "zero", "shard", "micro_batch", "global_batch")
+LAYOUT_FLAGS = ("sequence_parallel", "full", "selective", "zero_bubble")
+PRODUCT_NUMBERS = ("m", "n", "k", "count", "experts", "per_token")
+
+
+class Lanes:
+    """A layout, a machine or the like whose fields are arrays of one length."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+
+@frozen
+class Batch:
+    """Rows that share software, precision and the shape of their op tables.
+
+    Attributes:
+        rows: their places in the list that was stacked.
+    """
+
+    rows: tuple[int, ...]
+    stack: Stack
+    architecture: str
+    work: Any
+    layout: Any
+    machine: Any
+
+    def step_times_s(self, e: Efficiency) -> Any:
+        """Predicted seconds of every row."""
+        ledger = step_time(self.work, self.layout, self.machine, software(self.stack, self.architecture, e), e)
+        return ledger.step_time_s + np.zeros(len(self.rows))
+
+
+def batches(steps: Sequence[MeasuredStep]) -> list[Batch]:
+    """All rows, in as few batches as their software and op tables allow."""
+    kinds: dict[Any, list[int]] = {}
+    for i, step in enumerate(steps):
+        hopper = step.hardware.architecture.startswith("Hopper")
+        products = tuple((p.cut, p.trained, p.passes_gradient) for p in step.work.products)
+        kinds.setdefault((step.stack.id, hopper, step.machine.low, step.work.experts > 1, products), []).append(i)
+    return [_batch(tuple(rows), [steps[i] for i in rows]) for rows in kinds.values()]
+
+
+def _batch(rows: tuple[int, ...], steps: list[MeasuredStep]) -> Batch:
+    works, first = [step.work for step in steps], steps[0]
+
+    def lanes(read: Callable[[Any], float], of: Sequence[Any]) -> Any:
+        return np.array([float(read(one)) for one in of])
+
+    products = tuple(
+        replace(product, **{name: lanes(lambda w, i=i, name=name: getattr(w.products[i], name), works) for name in PRODUCT_NUMBERS})
+        for i, product in enumerate(first.work.products)
+    )
+    numbers = [name for name in Work.__slots__ if name != "products"]
+    work = Lanes(
+        products=products, params=lanes(lambda w: w.params, works), **{n: lanes(lambda w, n=n: getattr(w, n), works) for n in numbers}
+    )
+    layouts = [step.layout for step in steps]
+    layout = Lanes(
+        **{name: lanes(lambda one, name=name: getattr(one, name), layouts) for name in LAYOUT_NUMBERS},
+        **{name: np.array([getattr(one, name) for one in layouts]) for name in LAYOUT_FLAGS},
+    )
+    machines = [step.machine for step in steps]
+    plain = [name for name in Machine.__slots__ if name not in ("low", "notes")]
+    machine = Lanes(low=first.machine.low, **{name: lanes(lambda one, name=name: getattr(one, name), machines) for name in plain})
+    return Batch(rows=rows, stack=first.stack, architecture=first.hardware.architecture, work=work, layout=layout, machine=machine)
+
+
+def predicted_s(parts: Sequence[Batch], num_rows: int, e: Efficiency) -> Any:
+    """Predicted seconds of all rows, in their order."""
+    times = np.zeros(num_rows)
+    for part in parts:
+        times[list(part.rows)] = part.step_times_s(e)
+    return times
