@@ -14,7 +14,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("estimators", "bench", "reports")
 HEAVY = {"torch", "transformers", "accelerate", "fvcore"}
-MEASURED_BY = ("bench.backend", "bench.callbacks", "bench.workloads", "bench.calibration", "bench.runs.observer_overhead")
+MEASURED_BY = (
+    "bench.backend",
+    "bench.callbacks",
+    "bench.workloads",
+    "bench.calibration",
+    "bench.runs.observer_overhead",
+    "bench.machine.ranks",
+)
 """The only rooms where HEAVY packages may be named, at any level."""
 
 VECTORISED = ("estimators.cost.array_math", "estimators.training.layouts")

@@ -20,7 +20,7 @@ from bench.records.draft import Draft
 from bench.records.record import Ceiling, Count, Finding, Phase
 from estimators.errors import BadRecordError, UnavailableError
 
-PROJECT = Path(record.__file__).parents[1]
+PROJECT = Path(record.__file__).parents[2]
 
 
 def draft(out: Path, **request: Any) -> Draft:
