@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import ClassVar, Literal
 
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
@@ -194,16 +195,60 @@ class Op:
         return self.masked_flop * self.backward_flop // self.flop if self.flop else 0
 
 
-class Model(Protocol):
-    """Anything that can list its operations."""
+Item = Literal["token", "sample"]
+
+
+class Model(ABC):
+    """Anything that can list its operations. What most models do not have, has the value here that says so.
+
+    Attributes:
+        item: what one row of input is: a token of a language model, a sample of any other.
+        phases: of a step, those that the model has; only what writes tokens has a prefill and a decode step.
+    """
+
+    __slots__ = ()
+
+    item: ClassVar[Item] = "sample"
+    phases: ClassVar[tuple[Phase, ...]] = ("train", "forward")
 
     @property
-    def name(self) -> str: ...
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called."""
 
     @property
-    def source(self) -> Source: ...
+    @abstractmethod
+    def source(self) -> Source:
+        """Where its configuration comes from."""
 
-    def ops(self, workload: Workload) -> tuple[Op, ...]: ...
+    @abstractmethod
+    def ops(self, workload: Workload) -> tuple[Op, ...]:
+        """The op table of one step."""
+
+    @property
+    def max_positions(self) -> int:
+        """Tokens of the longest sequence that it was made for; 1 for models without a sequence."""
+        return 1
+
+    @property
+    def positions(self) -> int:
+        """Rows of its table of positions; 0 where positions are computed, so that no sequence is too long."""
+        return 0
+
+    @property
+    def runs(self) -> str:
+        """The class of transformers that it is counted as, where that is no decoder with the head of a language model; else empty."""
+        return ""
+
+    @property
+    def base(self) -> Model:
+        """The model itself, all of it trained: another one where this is a way to train a part of it."""
+        return self
+
+    @property
+    def code_paths(self) -> Mapping[str, Model]:
+        """The ways in which it is run at different cost, name to model; empty where there is no choice."""
+        return {}
 
 
 @frozen

@@ -26,7 +26,7 @@ def ours(name: str) -> tuple[str, str, str, str]:
     """Family, parameters, publisher's text and FLOP of the forward pass that the document states, by our op table."""
     entry = model_entry(name)
     model, family = model_from_config(entry.config, entry.id, entry.source), str(entry.config["model_type"])
-    tokens = min(128, getattr(model, "max_positions", 1) or 128)  # samples without a sequence have no positions
+    tokens = min(128, model.max_positions)
     said = estimate(Case(model=model, workload=Workload(seq_len=tokens)))
     return family, f"{said.params:,}", entry.published_params_text, f"{said.forward_flop:,}"
 

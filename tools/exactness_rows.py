@@ -48,9 +48,7 @@ def row(name: str) -> Row:
         counted = meta.module_count(module, lambda: inputs, train=False)
         by_fvcore, unseen = meta.fvcore_count(module, inputs)
     else:
-        workload = Workload(
-            seq_len=min(SEQ_LEN, getattr(model, "max_positions", None) or 1) if model_type in model_classes.KINDS else SEQ_LEN
-        )
+        workload = Workload(seq_len=min(SEQ_LEN, model.max_positions) if model_type in model_classes.KINDS else SEQ_LEN)
         module = meta.meta_model(entry.config)
         counted = meta.torch_count(module, workload)
         second = meta.fvcore_model_count(module, workload)

@@ -144,24 +144,22 @@ def load_hardware(name: str) -> Hardware:
 
 def longest_sequence(model: Model) -> int:
     """Tokens of the longest sequence that the model was made for; 1 for models without a sequence."""
-    longest: int = getattr(model, "max_positions", 1)
-    return longest
+    return model.max_positions
 
 
 def learned_positions(model: Model) -> int:
     """Rows of the model's table of positions; 0 where positions are computed, so that no sequence is too long."""
-    rows: int = getattr(model, "positions", 0)
-    return rows
+    return model.positions
 
 
 def item_of(model: Model) -> str:
     """What one row of input is: a token of a language model, a sample of any other."""
-    return "token" if hasattr(model, "max_positions") else "sample"
+    return model.item
 
 
 def generates(model: Model) -> bool:
     """Whether the model writes tokens one by one: decoders and encoder-decoders do, encoders and models of samples do not."""
-    return item_of(model) == "token" and "decode" in getattr(model, "phases", ("decode",))
+    return "decode" in model.phases
 
 
 def sequence_length(model: Model, given: int | None) -> int:

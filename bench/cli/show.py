@@ -86,8 +86,8 @@ def _show(args: argparse.Namespace) -> int:
         convention_line(args.convention),
         f"configuration: {model.source}",
     ]
-    if runs := getattr(model, "runs", ""):
-        conditions.append(f"counted as transformers' {runs}")
+    if model.runs:
+        conditions.append(f"counted as transformers' {model.runs}")
     conditions += scope_lines(model)
     if entry is None:
         conditions += _defaults_lines(args.config)
@@ -144,10 +144,9 @@ def _prediction_ops(model: Model, workload: Workload) -> tuple[Op, ...]:
 
 def _decode_by_code_path(model: Model, steps: dict[str, Workload]) -> dict[str, int]:
     """FLOP of the decode step by each way of running it; empty where there is only one."""
-    paths: dict[str, Model] = getattr(model, "code_paths", {})
     if "decode" not in steps:
         return {}
-    return {name: estimate(Case(model=path, workload=steps["decode"])).flop["full"] for name, path in paths.items()}
+    return {name: estimate(Case(model=path, workload=steps["decode"])).flop["full"] for name, path in model.code_paths.items()}
 
 
 def _show_every_convention(args: argparse.Namespace) -> int:
@@ -174,7 +173,7 @@ def workloads(args: argparse.Namespace, model: Model) -> dict[str, Workload]:
     recompute: Recompute = "full" if args.convention == "hardware" else "none"
     sizes: dict[Phase, tuple[int, int]] = {"forward": (seq_len, 0)}
     if arguments.generates(model):
-        fits = not getattr(model, "positions", 0) or seq_len < arguments.longest_sequence(model)
+        fits = not model.positions or seq_len < arguments.longest_sequence(model)
         default = seq_len if fits else seq_len - 1
         context_len = default if args.context_len is None else args.context_len
         arguments.sequence_length(model, context_len + 1)

@@ -78,7 +78,7 @@ def estimate_only(name: str, tokens: int, measured: Sequence[Measurement], out: 
     entry = model_entry(name)
     model = model_from_config(entry.config, entry.id, entry.source)
     reference = hardware(REFERENCE_HARDWARE)
-    seq_len = getattr(model, "max_positions", 1)
+    seq_len = model.max_positions
     cluster = training_run(
         model, tokens=tokens, seq_len=seq_len, hardware=reference, num_devices=REFERENCE_DEVICES, utilization=REFERENCE_UTILIZATION
     )

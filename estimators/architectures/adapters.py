@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.freezing import positions, trained_in_part
 from estimators.architectures.rows import linear
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.spec import Model, Op, Source, Workload
+from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
 
 TARGETS: dict[str, str] = {
     "q_proj": "query",
@@ -48,7 +50,7 @@ ALL_LINEAR = "all-linear"
 
 
 @frozen
-class FineTuned:
+class FineTuned(Model):
     """A decoder and what training changes of it.
 
     Attributes:
@@ -59,6 +61,9 @@ class FineTuned:
 
     Source: Hu et al. 2021, LoRA (arXiv 2106.09685), section 4.
     """
+
+    item: ClassVar[Item] = "token"
+    phases: ClassVar[tuple[Phase, ...]] = PHASES
 
     base: Decoder
     rank: int = 0

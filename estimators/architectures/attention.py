@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from estimators.architectures.attention_rows import attention_products, chunk_pairs
+from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.frozen import frozen
 from estimators.spec import Op, Workload
 
 
 @frozen
-class Attention:
+class Attention(Part):
     """Multi-head, grouped-query or multi-query attention.
 
     Attributes:

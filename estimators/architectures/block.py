@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from estimators.architectures.attention import Attention
+from estimators.architectures.part import Part
 from estimators.architectures.rows import checkpoint, elementwise, norm
 from estimators.frozen import frozen
 from estimators.spec import Op, Workload
 
 
-class Part(Protocol):
-    """What a layer is made of: attention, a state-space mixer, a feed-forward, experts."""
-
-    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
-        """Rows of `count` equal layers of model width `width`."""
-        ...
-
-
-def paths_of(part: Part) -> dict[str, Part]:
-    """The ways in which a part is run at different cost, name to part; empty where there is no choice."""
-    paths: dict[str, Part] = getattr(part, "code_paths", {})
-    return paths
-
-
 @frozen
-class Beside:
+class Beside(Part):
     """Parts that read the same input, and whose outputs are added: attention and a state-space mixer in one layer.
 
     Attributes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from estimators.architectures.block import LAYER_NORM, Norm
 from estimators.architectures.encoder import Projection
 from estimators.architectures.rows import convolution, elementwise, linear, norm, parameters
 from estimators.architectures.vision import demand_samples
 from estimators.frozen import frozen
-from estimators.spec import Op, Phase, Source, Workload
+from estimators.spec import Model, Op, Source, Workload
 
 Map = tuple[int, int]
 """Height and width of a map of features."""
@@ -133,15 +133,13 @@ class MapNorm:
 
 
 @frozen
-class ConvolutionalNetwork:
+class ConvolutionalNetwork(Model):
     """Layers over the maps of one image, and a head on what is pooled from the last.
 
     Attributes:
         runs: the class of transformers that this is.
         image: height and width in pixels.
     """
-
-    phases: ClassVar[tuple[Phase, ...]] = ("train", "forward")
 
     name: str
     source: Source

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from estimators.architectures.block import RMS_NORM, Block, Norm, paths_of
+from typing import ClassVar
+
+from estimators.architectures.block import RMS_NORM, Block, Norm
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.prediction import PredictionLayers
 from estimators.architectures.rows import linear, lookup, norm
 from estimators.frozen import frozen, replace
-from estimators.spec import Op, Source, Workload
+from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
 
 
 @frozen
-class Decoder:
+class Decoder(Model):
     """A stack of layers between an embedding and a head.
 
     Attributes:
@@ -28,6 +30,9 @@ class Decoder:
         prediction: layers beside the decoder that predict further tokens; counted by themselves, not in `ops`.
         left_out: what the configuration has beside the decoder and is not counted; empty for nothing.
     """
+
+    item: ClassVar[Item] = "token"
+    phases: ClassVar[tuple[Phase, ...]] = PHASES
 
     name: str
     source: Source
@@ -69,12 +74,12 @@ class Decoder:
         Empty where there is no choice. Latent attention: a decode step expands the cached latents anew, or multiplies the
         latents themselves. Llama 4: all experts run, or the chosen alone.
         """
-        paths = next((part_paths for block in self.blocks for _, part in block.parts if (part_paths := paths_of(part))), {})
+        paths = next((part.code_paths for block in self.blocks for _, part in block.parts if part.code_paths), {})
         return {name: self._on_path(name) for name in paths}
 
     def _on_path(self, name: str) -> Decoder:
         def along(block: Block) -> Block:
-            return replace(block, parts=tuple((key, paths_of(part).get(name, part)) for key, part in block.parts))
+            return replace(block, parts=tuple((key, part.code_paths.get(name, part)) for key, part in block.parts))
 
         prediction = self.prediction and replace(self.prediction, block=along(self.prediction.block))
         return replace(self, blocks=tuple(along(block) for block in self.blocks), prediction=prediction)

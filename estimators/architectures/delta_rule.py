@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.architectures.state_space import begins, causal_convolution, kept_bytes, scan
 from estimators.frozen import frozen, replace
@@ -9,7 +10,7 @@ from estimators.spec import Op, Workload
 
 
 @frozen
-class GatedDeltaNet:
+class GatedDeltaNet(Part):
     """Each head keeps a matrix of key width x value width, and corrects in it what the token's key already recalls.
 
     A sequence is cut into chunks of 64 tokens and padded to whole ones. A decode step is elementwise, so that its state

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from estimators.architectures.rows import elementwise, linear
 from estimators.frozen import frozen
-from estimators.spec import Op, Source, Workload
+from estimators.spec import Model, Op, Source, Workload
 
 
 @frozen
-class DenseNetwork:
+class DenseNetwork(Model):
     """widths[0] inputs, then one linear layer with bias per further width, an activation between two layers.
 
     A linear regression on n days is widths (n, 1). A sum of n sigmoids, y = b + sum_i c_i·sigmoid(b_i + sum_j w_ij·x_j),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from estimators.architectures.attention import Attention
+from estimators.architectures.part import Part
 from estimators.architectures.rows import convolution, linear, lookup, norm, spare
 from estimators.architectures.stems import TokenStem
 from estimators.frozen import frozen, replace
@@ -10,7 +11,7 @@ from estimators.spec import Op, Workload
 
 
 @frozen
-class DisentangledAttention:
+class DisentangledAttention(Part):
     """Attention whose scores are a sum: content to content, content to position, position to content.
 
     Attributes:

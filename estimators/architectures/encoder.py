@@ -9,7 +9,7 @@ from estimators.architectures.rows import linear, norm, spare
 from estimators.architectures.stems import Stem, TokenStem
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
-from estimators.spec import Op, Phase, Source, Workload
+from estimators.spec import Item, Model, Op, Phase, Source, Workload
 
 
 class Layers(Protocol):
@@ -105,7 +105,7 @@ def demand_phase(name: str, workload: Workload, phases: tuple[Phase, ...]) -> No
 
 
 @frozen
-class Encoder:
+class Encoder(Model):
     """A tower over tokens and its heads.
 
     Attributes:
@@ -113,7 +113,7 @@ class Encoder:
         max_positions: the longest sequence that the model was made for.
     """
 
-    phases: ClassVar[tuple[Phase, ...]] = ("train", "forward")
+    item: ClassVar[Item] = "token"
 
     name: str
     source: Source

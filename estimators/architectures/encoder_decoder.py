@@ -9,11 +9,11 @@ from estimators.architectures.rows import linear, spare
 from estimators.architectures.stems import FrameStem, TokenStem
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
-from estimators.spec import PHASES, Op, Phase, Source, Workload
+from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
 
 
 @frozen
-class EncoderDecoder:
+class EncoderDecoder(Model):
     """An encoder, a decoder with cross-attention, and a head on every decoder position.
 
     Train and forward run both. A prefill runs the encoder, projects its output to keys and values once, and starts the
@@ -28,6 +28,7 @@ class EncoderDecoder:
         spare: parameters that no step uses: the common token table, where nothing is tied to it.
     """
 
+    item: ClassVar[Item] = "token"
     phases: ClassVar[tuple[Phase, ...]] = PHASES
 
     name: str

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, parameters
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
 
 @frozen
-class FeedForward:
+class FeedForward(Part):
     """Two matrices with an activation between, or three where a gate multiplies.
 
     Attributes:
@@ -41,7 +42,7 @@ class FeedForward:
 
 
 @frozen
-class Experts:
+class Experts(Part):
     """A router, `num` gated experts of which `per_token` serve each token, and shared experts that serve all.
 
     FLOP are those of balanced routing, and of any other: every token is multiplied by per_token experts.

@@ -172,7 +172,7 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
         raise NoOpTableError(f"{name}: model_type {model_type[:40]!r} has no op table{hint} List them with: python -m bench list families")
     fields = Fields(config, name)
     model = builder(model_type)(fields, name, source or Source(title=name))
-    if not hasattr(model, "runs"):
+    if not model.runs:
         _demand_language_head(fields)
     return model, fields
 

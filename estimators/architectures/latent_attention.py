@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from estimators.architectures.attention_rows import attention_products
+from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
 
 @frozen
-class LatentAttention:
+class LatentAttention(Part):
     """Keys and values are expanded from a narrow latent, which is all that is cached.
 
     Attributes:
@@ -38,6 +39,11 @@ class LatentAttention:
     def qk_width(self) -> int:
         """Width of one head's query and key."""
         return self.nope_width + self.rope_width
+
+    @property
+    def rotary(self) -> bool:
+        """Positions turn a part of each query, and the key that all heads share."""
+        return True
 
     @property
     def cache_elements_per_token(self) -> int:

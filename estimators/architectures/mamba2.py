@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.architectures.state_space import begins, causal_convolution, kept_bytes, scan
 from estimators.frozen import frozen, replace
@@ -9,7 +10,7 @@ from estimators.spec import Op, Workload
 
 
 @frozen
-class Mamba2:
+class Mamba2(Part):
     """State-space duality: heads with one decay each, run as attention inside chunks and as a recurrence between them.
 
     Attributes:

@@ -6,6 +6,7 @@ are FLOP under the convention; the state's update is elementwise and costs bytes
 
 from __future__ import annotations
 
+from estimators.architectures.part import Part
 from estimators.architectures.rows import convolution, elementwise, linear, norm, parameters
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
@@ -82,7 +83,7 @@ def kept_bytes(w: Workload, elements: int) -> int:
 
 
 @frozen
-class Mamba:
+class Mamba(Part):
     """Selective state space: every channel has a state of its own, and its step size, input and output depend on the token.
 
     Attributes:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from estimators.architectures.attention import Attention
-from estimators.architectures.block import Block, Part
+from estimators.architectures.block import Block
 from estimators.architectures.encoder import Projection, Tower, demand_phase
+from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
-from estimators.spec import Op, Phase, Source, Workload
+from estimators.spec import Model, Op, Phase, Source, Workload
 
 
 def demand_samples(name: str, workload: Workload, phases: tuple[Phase, ...]) -> None:
@@ -22,15 +21,13 @@ def demand_samples(name: str, workload: Workload, phases: tuple[Phase, ...]) -> 
 
 
 @frozen
-class VisionTransformer:
+class VisionTransformer(Model):
     """A tower over the patches of one image, and its heads.
 
     Attributes:
         runs: the class of transformers that this is.
         tokens: of one image.
     """
-
-    phases: ClassVar[tuple[Phase, ...]] = ("train", "forward")
 
     name: str
     source: Source
@@ -50,7 +47,7 @@ class VisionTransformer:
 
 
 @frozen
-class DualEncoder:
+class DualEncoder(Model):
     """Two towers, over images and over texts, whose projected vectors are multiplied each with each (CLIP).
 
     Attributes:
@@ -60,8 +57,6 @@ class DualEncoder:
 
     Source: Radford et al. 2021 (arXiv 2103.00020), figure 3.
     """
-
-    phases: ClassVar[tuple[Phase, ...]] = ("train", "forward")
 
     name: str
     source: Source
@@ -107,7 +102,7 @@ class DualEncoder:
 
 
 @frozen
-class Scaled:
+class Scaled(Part):
     """A part of a layer whose output is multiplied by one learned number per channel (DINOv2's layer scale)."""
 
     part: Part
@@ -121,7 +116,7 @@ class Scaled:
 
 
 @frozen
-class WindowedAttention:
+class WindowedAttention(Part):
     """Attention inside square windows of an image, with a learned bias by distance (Swin).
 
     Attributes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from estimators.architectures.attention import Attention
-from estimators.architectures.block import Part
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
+from estimators.architectures.part import Part
 from estimators.frozen import frozen
 from estimators.memory.kernels import STATISTIC_BYTES, Kernels
 from estimators.spec import Workload

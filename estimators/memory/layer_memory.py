@@ -6,8 +6,9 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from estimators.architectures.block import Beside, Block, Part
-from estimators.architectures.latent_attention import LatentAttention
+from estimators.architectures.block import Beside, Block
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.part import Part
 from estimators.frozen import frozen, replace
 from estimators.memory.activations import Kept, norm_kept, part_kept
 from estimators.memory.kernels import Kernels
@@ -70,20 +71,20 @@ def holding_of(model: Model, seq_len: int, kernels: Kernels, dtype: str = "bf16"
     Raises:
         BadValueError: a model without a head, see `work_of`.
     """
-    return _holding_of(model, seq_len, kernels, max(2, DTYPE_BYTES.get(dtype, 2)))  # type: ignore[arg-type]  # models are frozen
+    return _holding_of(model, seq_len, kernels, max(2, DTYPE_BYTES.get(dtype, 2)))
 
 
 @functools.lru_cache(maxsize=64)
 def _holding_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> Holding:
     work = work_of(model, seq_len)
-    base = getattr(model, "base", model)
-    blocks: Sequence[Block] = base.blocks
+    base: Decoder = model.base
+    blocks = base.blocks
     layers = [_layer(block, base.width, seq_len, kernels, size) for block in blocks]
     split = len(blocks) == 2 and not base.order
     whole = _average([(blocks[i].count, layer) for i, layer in enumerate(layers)])
     rms = base.final_norm is None or not base.final_norm.bias
     ids = 8.0 * seq_len * kernels.statistics
-    turns = any(getattr(part, "rotary", isinstance(part, LatentAttention)) for block in blocks for _, part in block.parts)
+    turns = any(part.rotary for block in blocks for _, part in block.parts)
     positions = 8 if base.positions else 2 * max(size, kernels.stream_bytes) * work.head_width if turns else 0
     return Holding(
         work=work,

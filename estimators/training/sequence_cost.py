@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.spec import Model, Op, Workload
@@ -98,25 +99,25 @@ def work_of(model: Model, seq_len: int) -> Work:
     Raises:
         BadValueError: a model without a sequence of tokens, such as a linear regression.
     """
-    return _work_of(model, seq_len)  # type: ignore[arg-type]  # models are frozen, so they hash
+    return _work_of(model, seq_len)
 
 
 @functools.lru_cache(maxsize=64)
 def _work_of(model: Any, seq_len: int) -> Work:
     ops = model.ops(Workload(phase="train", batch=1, seq_len=seq_len))
-    base = getattr(model, "base", model)
-    if not any(op.name == "head" for op in ops) or not isinstance(getattr(base, "layers", None), int):
+    base = model.base
+    if not isinstance(base, Decoder):
         raise BadValueError(f"{model.name} is no language model with a head; layouts and step times are planned for those")
     attention = [op for op in ops if op.kind == "attention"]
     scores = [op for op in attention if op.mnk and op.name.endswith("scores")]
     routed = [op for op in ops if op.component == "experts" and op.name.endswith("gate_up")]
-    parts = [(block.count, part) for block in getattr(base, "blocks", ()) for _, part in block.parts if hasattr(part, "heads")]
+    parts = [(block.count, part) for block in base.blocks for _, part in block.parts]
     params = {name: sum(op.count * op.params for op in ops if _place(op) == name) for name in ("dense", "experts", "embedding", "head")}
     return Work(
         seq_len=seq_len,
         layers=base.layers,
-        width=getattr(base, "width", 0),
-        vocab=getattr(base, "vocab", 0),
+        width=base.width,
+        vocab=base.vocab,
         products=_products(ops, seq_len),
         attention_flop=sum(op.count * op.flop for op in attention),
         masked_flop=sum(op.count * op.masked_flop for op in attention),
@@ -129,12 +130,12 @@ def _work_of(model: Any, seq_len: int) -> Work:
         embedding_params=params["embedding"],
         head_params=params["head"],
         trained_params=sum(op.count * op.trainable_params for op in ops),
-        kv_elements=sum(count * getattr(part, "cache_elements_per_token", 0) for count, part in parts),
+        kv_elements=sum(count * part.cache_elements_per_token for count, part in parts),
         routed_layers=sum(op.count for op in routed),
         experts=max((_experts(op) for op in routed), default=1),
         experts_per_token=max((op.matrices_per_token for op in routed), default=1),
         heads=max((part.heads for _, part in parts), default=0),
-        kv_heads=max((getattr(part, "kv_heads", part.heads) for _, part in parts), default=0),
+        kv_heads=max((part.kv_heads for _, part in parts), default=0),
     )
 
 

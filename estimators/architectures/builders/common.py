@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
-from estimators.architectures.block import RMS_NORM, Block, Norm, Part
+from estimators.architectures.block import RMS_NORM, Block, Norm
 from estimators.architectures.builders.sizes import Sizes
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.part import Part
 from estimators.frozen import replace
 from estimators.spec import Source
 

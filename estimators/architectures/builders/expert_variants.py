@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
-from estimators.architectures.block import LAYER_NORM, Part
+from estimators.architectures.block import LAYER_NORM
 from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.experts import check_groups, experts_of
 from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
@@ -14,6 +14,7 @@ from estimators.architectures.builders.sizes import MOSAIC_NAMES, Sizes, plain_s
 from estimators.architectures.builders.windows import window_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.part import Part
 from estimators.architectures.prediction import PredictionLayers
 from estimators.frozen import replace
 from estimators.spec import Source

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from estimators.architectures.block import Part
 from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.layers import indices, layered, varied_layers, windowed
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.part import Part
 from estimators.frozen import replace
 from estimators.spec import Source
 

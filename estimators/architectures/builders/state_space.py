@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
-from estimators.architectures.block import RMS_NORM, Beside, Block, Part
+from estimators.architectures.block import RMS_NORM, Beside, Block
 from estimators.architectures.builders.common import attention_of, with_qk_norm
 from estimators.architectures.builders.experts import experts_of, sometimes_sparse
 from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
@@ -15,6 +15,7 @@ from estimators.architectures.decoder import Decoder
 from estimators.architectures.delta_rule import GatedDeltaNet
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.mamba2 import Mamba2
+from estimators.architectures.part import Part
 from estimators.architectures.state_space import Mamba
 from estimators.frozen import replace
 from estimators.spec import Source

@@ -119,7 +119,7 @@ def convention_line(name: str) -> str:
 
 def scope_lines(model: Model) -> list[str]:
     """What an encoder reads beside the decoder, and what a configuration has that is not counted; nothing for most models."""
-    model = getattr(model, "base", model)
+    model = model.base
     if not isinstance(model, Decoder):
         return _source_lines(model)
     lines = [f"left out: {model.left_out}"] if model.left_out else []

@@ -1,0 +1,43 @@
+"""What a layer is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from estimators.spec import Op, Workload
+
+
+class Part(ABC):
+    """Attention, a state-space mixer, a feed-forward, experts. What most parts do not have, has the value here that says so."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of `count` equal layers of model width `width`."""
+
+    @property
+    def heads(self) -> int:
+        """Heads that mix tokens; 0 for parts that mix none."""
+        return 0
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values: as many as there are heads, unless some share theirs."""
+        return self.heads
+
+    @property
+    def rotary(self) -> bool:
+        """Whether positions turn queries and keys."""
+        return False
+
+    @property
+    def cache_elements_per_token(self) -> int:
+        """Elements that one token leaves in one layer's cache of keys and values."""
+        return 0
+
+    @property
+    def code_paths(self) -> Mapping[str, Part]:
+        """The ways in which it is run at different cost, name to part; empty where there is no choice."""
+        return {}
