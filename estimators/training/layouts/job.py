@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estimators.architectures.adapters import FineTuned
 from estimators.cost.array_math import Lane
 from estimators.cost.efficiency import Efficiency, efficiency
 from estimators.cost.layout import Layout
@@ -47,6 +48,9 @@ class Job:
             raise BadValueError(f"{self.model.name} {reason}; layouts and step times are not planned for it")
         if self.optimizer not in OPTIMIZER_BYTES:
             raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
+        chosen = stack(self.stack_id)
+        if chosen.dequantise_bytes and not (isinstance(self.model, FineTuned) and self.model.rank):
+            raise BadValueError(f"software {chosen.id} trains adapters over 4-bit weights, but {self.model.name} has none; give another")
 
     @property
     def work(self) -> Work:
