@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from reports.table import Table
+from reports.table import Table
 
 MIN_WRAPPED_WIDTH = 16
 """Characters that a wrapped column keeps, however narrow the terminal."""

@@ -18,7 +18,7 @@ from bench.cli.main import main
 from bench.records.draft import write
 from bench.records.record import Measurement, Phase
 from bench.runs import interleave
-from reports.table import RENDERERS
+from reports.render import RENDERERS
 
 
 def steady(seconds_s: float, num: int = 60) -> tuple[float, ...]:

@@ -19,7 +19,7 @@ from estimators.counting.conventions import CONVENTIONS, step_flop
 from estimators.facts.registry import hardware_ids, model_entry, model_ids
 from estimators.spec import PHASES, Workload
 from estimators.training.at_utilization import COUNTED_AS
-from reports.table import RENDERERS
+from reports.render import RENDERERS
 from reports.views.counting.ops import op_flop
 
 

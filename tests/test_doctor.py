@@ -18,7 +18,7 @@ from bench.machine.doctor import gpu, machine, processor, software, storage
 from bench.machine.doctor.item import Item
 from bench.machine.meters.cgroup import MemoryLimit
 from bench.machine.meters.memory import HostMemory
-from reports.table import RENDERERS
+from reports.render import RENDERERS
 
 ROOT = Path(__file__).parents[1]
 GOOD, COSTS, UNTRUSTED = "good", "costs", "untrusted"

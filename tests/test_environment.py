@@ -50,7 +50,10 @@ def test_every_missing_figure_has_a_reason() -> None:
 
 
 def test_collecting_imports_neither_torch_nor_transformers() -> None:
-    check = "import sys; from bench.machine import environment; environment.collect(); print({'torch', 'transformers', 'pandas'} & set(sys.modules))"
+    check = (
+        "import sys; from bench.machine import environment; environment.collect()\n"
+        "print({'torch', 'transformers', 'pandas'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", check], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -116,6 +116,53 @@ def test_a_module_with_the_flow_is_let_through(name: str, source: str) -> None:
     assert violations(name, source) == []
 
 
+def circles(imports: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import one another in a loop, each sorted; Tarjan's strongly connected components."""
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    groups = []
+
+    def visit(name: str) -> None:
+        numbers[name] = lowest[name] = len(numbers)
+        stack.append(name)
+        for other in sorted(imports[name]):
+            if other not in numbers:
+                visit(other)
+                lowest[name] = min(lowest[name], lowest[other])
+            elif other in stack:
+                lowest[name] = min(lowest[name], numbers[other])
+        if lowest[name] == numbers[name]:
+            group = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(group) > 1:
+                groups.append(sorted(group))
+
+    for name in sorted(imports):
+        if name not in numbers:
+            visit(name)
+    return groups
+
+
+def between_modules(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Module -> the modules of `sources` that its text imports, at any level."""
+
+    def module_of(dotted: str) -> str | None:
+        parent = dotted.rpartition(".")[0]
+        return dotted if dotted in sources else parent if parent in sources else None
+
+    return {name: {m for m in map(module_of, imported(text)) if m and m != name} for name, text in sources.items()}
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    assert circles(between_modules({name: path.read_text(encoding="utf-8") for name, path in modules()})) == []
+
+
+def test_a_circle_would_be_found() -> None:
+    sources = {"a.x": "from a.y import f", "a.y": "def f():\n    import a.z", "a.z": "from a import x", "a.w": "import a.x"}
+    assert circles(between_modules(sources)) == [["a.x", "a.y", "a.z"]]
+
+
 def test_a_relative_import_would_be_found() -> None:
     with pytest.raises(AssertionError, match="relative imports hide"):
         imported("from . import record")

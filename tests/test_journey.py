@@ -18,8 +18,8 @@ from bench.records.record import Measurement, read_folder
 from bench.runs import suites
 from bench.runs.suites import Run, Suite, estimate_only
 from estimators.errors import BadRecordError
+from reports.render import RENDERERS
 from reports.summary import details, num_failed, tables
-from reports.table import RENDERERS
 
 TASKS = ("generate", "decode", "prefill", "train")
 

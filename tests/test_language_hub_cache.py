@@ -38,7 +38,7 @@ class EvilForCausalLM(PhiForCausalLM):
 FRESH_PROCESS = """
 import json, pathlib, sys
 import torch
-from bench.request import Request
+from bench.records.request import Request
 from bench.workloads.language import loading
 
 own_code, marker = sys.argv[1:]

@@ -32,7 +32,7 @@ from estimators.facts.published_throughput import ROW_COLUMNS, PublishedThroughp
 from estimators.facts.registry import hardware
 from estimators.facts.tool_conventions import tool
 from estimators.spec import Workload
-from reports.table import render
+from reports.render import render
 from tools.residuals_page import tables
 
 ROOT = Path(__file__).parents[1]

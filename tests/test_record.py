@@ -215,8 +215,8 @@ def test_good_records_are_read_beside_bad_ones_oldest_first(tmp_path: Path) -> N
 
 ATOMIC_WRITER = """
 import pathlib, sys
-from bench.draft import Draft
-from bench.record import Phase
+from bench.records.draft import Draft
+from bench.records.record import Phase
 draft = Draft(model="phi-2", task="decode", request={}, out=pathlib.Path(sys.argv[1]))
 draft.phases.append(Phase(name="decode", samples_s=tuple(i / 7 for i in range(5000))))
 draft.save("partial")

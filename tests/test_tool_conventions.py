@@ -32,7 +32,7 @@ from estimators.facts.registry import hardware, model_entry
 from estimators.facts.tool_conventions import PEAK_COLUMNS, TOOL_COLUMNS, peak_of, tool, tool_from, tools
 from estimators.spec import Workload
 from estimators.training.at_utilization import training_flop
-from reports.table import render
+from reports.render import render
 from reports.views.counting.all_conventions import all_conventions_table
 
 A100, H100 = hardware("a100-sxm4-80gb"), hardware("h100-sxm5-80gb")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from estimators.facts.prices import Price
 from estimators.facts.registry import hardware, prices
 from estimators.spec import Source
-from reports.table import RENDERERS, Column, Table, render
+from reports.render import RENDERERS, render
+from reports.table import Column, Table
 from reports.text import text
 from reports.views.training.claim import peers
 from reports.views.training.study import price_range

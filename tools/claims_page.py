@@ -12,7 +12,8 @@ from estimators.facts.registry import hardware, model_entry, published_runs
 from estimators.training.at_utilization import training_flop
 from estimators.training.claim import Claim, check_claim
 from estimators.units import format_count, format_fraction
-from reports.table import Column, Table, Value, render
+from reports.render import render
+from reports.table import Column, Table, Value
 from reports.views.formats import signed_percent, signed_points
 
 CONVENTIONS = ("full", "causal")

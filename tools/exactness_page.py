@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from estimators.facts.registry import model_ids
 from estimators.units import format_int
-from reports.table import Column, Table, Value, render
+from reports.render import render
+from reports.table import Column, Table, Value
 
 if TYPE_CHECKING:
     from tools.exactness_rows import Row

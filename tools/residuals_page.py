@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from estimators.facts.published_runs import median
 from estimators.facts.published_throughput import PublishedThroughput, Residual, read_throughput, residuals
 from estimators.facts.tool_conventions import tools
-from reports.table import Column, Table, Value, render
+from reports.render import render
+from reports.table import Column, Table, Value
 from reports.views.formats import signed_percent
 
 QUANTITIES = {"mfu": "MFU", "hfu": "HFU", "flop_per_s": "FLOP/s of one device"}

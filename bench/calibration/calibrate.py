@@ -20,7 +20,6 @@ from bench.machine import environment
 from bench.records.calibration import COLLECTIVE, Calibration, Entry
 from bench.records.record import Ceiling
 from bench.records.request import Request
-from bench.runs.measure import is_article
 from bench.statistics.robust import median
 from bench.workloads.sizes import resolve
 from estimators.architectures.decoder import Decoder
@@ -149,7 +148,7 @@ def with_model(calibration: Calibration, name: str, device: Device, *, say: Say)
 
 def _requests(name: str, config: dict[str, Any]) -> list[Request]:
     asked = Request(model=name, config=config, task="train", dtype="fp32", attn="sdpa")
-    if is_article(asked):
+    if asked.is_article:
         return [asked]
     model = model_from_config(config, name)
     if not isinstance(model, Decoder) or model.left_out:

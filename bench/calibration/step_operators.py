@@ -13,7 +13,6 @@ from bench.backend.operators.trace import Call, fake
 from bench.calibration.traced_step import article_calls, language_calls
 from bench.records.calibration import Entry
 from bench.records.request import Request
-from bench.runs.measure import is_article
 from bench.workloads.article import plan
 from bench.workloads.article.engine import threads
 from bench.workloads.article.networks import build
@@ -37,14 +36,14 @@ def is_dense(request: Request) -> bool:
 
 def work(request: Request, cache_bytes: int) -> tuple[list[Call], list[Piece]]:
     """Operators of one step, and of a training the optimizer's pieces beside them."""
-    calls = (article_calls if is_article(request) else language_calls)(request, cache_bytes)
+    calls = (article_calls if request.is_article else language_calls)(request, cache_bytes)
     if is_dense(request):
         calls = [renamed(call, "on 1 thread") for call in calls]
     return calls, _updates(request) if request.task == "train" else []
 
 
 def _updates(request: Request) -> list[Piece]:
-    articles = is_article(request)
+    articles = request.is_article
     with fake():
         model = build(plan(request).config) if articles else language_model(request.config)
         sizes = [p.numel() for p in model.parameters()]

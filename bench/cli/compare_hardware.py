@@ -14,11 +14,15 @@ from bench.cli import estimate_predicted as predicted
 from bench.cli.estimate_training import make_study
 from estimators.cost.layout import MAX_DEVICES
 from estimators.counting.estimate import estimate
-from estimators.errors import BadValueError
+from estimators.errors import BadValueError, DoesNotFitError
+from estimators.frozen import replace
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
 from estimators.training.at_utilization import COUNTED_AS
+from estimators.training.run import Setup, predicted_run
 from reports.table import Table
 from reports.views.planning.hardware import Candidate, holding_table, training_table
+from reports.views.planning.predicted_hardware import Rival, comparison_table
+from reports.views.training.predicted import PredictedStudy
 
 MAX_CANDIDATES = 200
 
@@ -57,9 +61,7 @@ def run(args: argparse.Namespace) -> int:
         step_options.refuse(args, why)
         output.emit(_at_a_utilization(args, model, names, params_text), args)
     else:
-        from bench.cli.compare_predicted import tables
-
-        output.emit(tables(args, model, names, params_text), args)
+        output.emit(_predicted(args, model, names, params_text), args)
     return 0
 
 
@@ -78,10 +80,10 @@ def _at_a_utilization(args: argparse.Namespace, model: Model, names: list[str], 
         raise BadValueError(
             "; ".join(f"{candidate.hardware.id}: {candidate.reason}" for candidate in candidates) + "; give another --dtype"
         )
-    return [training_table(candidates), *holding(answered), *_explained(args, answered)]
+    return [training_table(candidates), *_holding(answered), *_explained(args, answered)]
 
 
-def holding(answered: list[Candidate]) -> list[Table]:
+def _holding(answered: list[Candidate]) -> list[Table]:
     """What each device holds, where the model has sequences."""
     study = answered[0].study
     assert study is not None
@@ -95,10 +97,10 @@ def _context(seq_len: int) -> int:
 def _candidate(args: argparse.Namespace, model: Model, hardware: Hardware, params_text: str) -> Candidate:
     if args.dtype not in hardware.peak_flop_per_s:
         return Candidate(hardware=hardware, study=None, reason=f"no dense {args.dtype} peak; it has {', '.join(hardware.peak_flop_per_s)}")
-    return with_steps(args, Candidate(hardware=hardware, study=make_study(args, model, hardware, params_text=params_text)))
+    return _with_steps(args, Candidate(hardware=hardware, study=make_study(args, model, hardware, params_text=params_text)))
 
 
-def with_steps(args: argparse.Namespace, candidate: Candidate) -> Candidate:
+def _with_steps(args: argparse.Namespace, candidate: Candidate) -> Candidate:
     """The candidate with one prefill and one decode step, for the bounds; as it is where the model has no sequences."""
     study, hardware = candidate.study, candidate.hardware
     if study is None or study.item == "sample":
@@ -121,3 +123,50 @@ def _explained(args: argparse.Namespace, answered: list[Candidate]) -> list[Tabl
 
     option = arguments.model_option(args)
     return [explain_training(c.study, model_option=option, key=f"explanation of {c.hardware.id}") for c in answered if c.study]
+
+
+def _predicted(args: argparse.Namespace, model: Model, names: list[str], params_text: str) -> list[Table]:
+    """The comparison, what each device holds, and with --explain where each step goes.
+
+    Raises:
+        BadValueError: no device has an answer; names each reason.
+        UnknownNameError: no such device.
+    """
+    devices = [arguments.load_hardware(name) for name in names]
+    setup = step_options.setup(args, *(device.id for device in devices))
+    rivals = [_rival(args, model, device, params_text, setup) for device in devices]
+    answered = [rival.asked for rival in rivals if rival.asked]
+    if not answered:
+        reasons = dict.fromkeys(rival.reason for rival in rivals)
+        raise BadValueError(f"no answer on {len(rivals)} kinds of device: {'; '.join(reasons)}"[:480])
+    held = _holding([_with_steps(args, Candidate(hardware=a.run.prediction.hardware, study=a.study)) for a in answered])
+    return arguments.with_all_facts([comparison_table(rivals), *held, *_ledgers(args, answered)])
+
+
+def _rival(args: argparse.Namespace, model: Model, hardware: Hardware, params_text: str, setup: Setup) -> Rival:
+    try:
+        hardware.peak(args.dtype)
+        run = predicted_run(
+            model,
+            tokens=args.tokens,
+            seq_len=arguments.sequence_length(model, args.seq_len),
+            hardware=hardware,
+            num_devices=args.gpus,
+            setup=setup,
+        )
+    except (BadValueError, DoesNotFitError) as error:
+        return Rival(hardware=hardware, reason=str(error))
+    study = make_study(args, model, hardware, params_text=params_text, run=run)
+    return Rival(hardware=hardware, asked=predicted.study_of(args, study, run))
+
+
+def _ledgers(args: argparse.Namespace, answered: list[PredictedStudy]) -> list[Table]:
+    if not args.explain:
+        return []
+    from reports.views.training.step_ledger import ledger_table
+
+    found = []
+    for asked in answered:
+        table, device = ledger_table(asked.run.prediction), asked.run.prediction.hardware.id
+        found.append(replace(table, title=f"{device}: {table.title[0].lower()}{table.title[1:]}", key=f"step on {device}"))
+    return found

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from estimators.errors import UnavailableError
-from reports.table import RENDERERS, Table, render
+from reports.render import RENDERERS, render
+from reports.table import Table
 
 FILE_WIDTH, MIN_WIDTH, MAX_WIDTH = 120, 60, 140
 """Columns of text in a file or pipe, and the limits in a terminal."""

@@ -74,6 +74,11 @@ class Request:
     num_repeats: int = 1
     repeat_group: str | None = None
 
+    @property
+    def is_article(self) -> bool:
+        """Whether the model is trained as the article's models are: dense networks and the small GPT."""
+        return self.config.get("model_type") == "dense_network" or (self.model == "tiny-gpt" and self.task == "train")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as stored in a record."""
         return dataclasses.asdict(self)

@@ -91,11 +91,6 @@ def measure(
     return draft.save("complete") if is_main() else draft.measurement("complete")
 
 
-def is_article(request: Request) -> bool:
-    """Whether the model is trained as the article's models are: dense networks and the small GPT."""
-    return request.config.get("model_type") == "dense_network" or (request.model == "tiny-gpt" and request.task == "train")
-
-
 def _foreseer(
     draft: Draft, calibration: Calibration | None, foreseen: Callable[[Foreseen], None] | None, say: Say
 ) -> Callable[[Request, Device], None] | None:
@@ -129,7 +124,7 @@ def _look_again(draft: Draft, say: Say) -> None:
 
 
 def _fill(draft: Draft, request: Request, hub_id: str | None, say: Say, foresee: Callable[[Request, Device], None] | None) -> None:
-    if is_article(request):
+    if request.is_article:
         from bench.workloads.article import task as article_task
 
         article_task.measure(request, draft, say, foresee)

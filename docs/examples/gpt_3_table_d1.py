@@ -11,7 +11,8 @@ from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Workload
 from estimators.training.at_utilization import training_flop
 from estimators.units import format_int, format_ratio
-from reports.table import Column, Table, Value, render
+from reports.render import render
+from reports.table import Column, Table, Value
 
 SEQ_LEN = 2048
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from estimators.spec import Model, Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 FAMILIES: dict[str, str] = {
     "albert": "encoders.albert",

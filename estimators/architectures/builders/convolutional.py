@@ -23,7 +23,7 @@ from estimators.architectures.convolution import Convolution, ConvolutionalNetwo
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 
 def after(before: Map, *, kernel: int, stride: int, padding: int) -> Map:

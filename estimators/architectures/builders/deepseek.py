@@ -14,7 +14,7 @@ from estimators.architectures.prediction import PredictionLayers
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 EXPERT_KEYS = ("n_routed_experts", "num_experts", "num_local_experts")
 

@@ -8,7 +8,7 @@ from estimators.architectures.dense import DenseNetwork
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 
 def dense_network(f: Fields, name: str, source: Source) -> DenseNetwork:

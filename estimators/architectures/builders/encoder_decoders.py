@@ -16,7 +16,7 @@ from estimators.architectures.stems import TokenStem
 from estimators.spec import Model, Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 
 def t5(f: Fields, name: str, source: Source) -> Model:

@@ -16,7 +16,7 @@ from estimators.errors import BadConfigError
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 
 def masked_lm(f: Fields, width: int, edge: int, vocab: int, *, spare_bias: bool) -> Heads:

@@ -20,7 +20,7 @@ from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 LOCAL_KEYS = ("num_local_experts", "num_experts")
 

@@ -33,7 +33,7 @@ from estimators.architectures.vision import DualEncoder, Scaled, Stage, VisionTr
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 
 def _patches(

@@ -14,7 +14,7 @@ from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 Parts = tuple[tuple[str, Part], ...]
 """Name to part, in order: what one layer is made of."""

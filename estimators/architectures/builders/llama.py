@@ -15,7 +15,7 @@ from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 BARE_NORM = Norm(gain=False)
 

@@ -13,7 +13,7 @@ from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 
 def smollm3(f: Fields, name: str, source: Source) -> Decoder:

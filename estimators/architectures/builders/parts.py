@@ -12,7 +12,7 @@ from estimators.architectures.feed_forward import FeedForward
 from estimators.errors import NoOpTableError
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 Heads = tuple[Projection, ...]
 HeadTable = dict[str, Callable[[], Heads]]

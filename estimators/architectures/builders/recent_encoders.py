@@ -15,7 +15,7 @@ from estimators.architectures.stems import TokenStem
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 MAX_LAYERS = 10_000
 

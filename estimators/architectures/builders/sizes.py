@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from estimators.frozen import frozen
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 
 NAMES: Mapping[str, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ from estimators.architectures.stems import FrameStem, Stem, TokenStem
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 
 def whisper(f: Fields, name: str, source: Source) -> EncoderDecoder:

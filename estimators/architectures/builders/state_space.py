@@ -21,7 +21,7 @@ from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 TRAINED_LENGTH = 2048
 """Tokens per sequence in the training of Mamba and Mamba 2 (both papers, appendix); the state itself has no longest sequence."""

@@ -11,7 +11,7 @@ from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 LEFT_OUT = "the vision encoder (vision_config) and the projection of its features: only the language part is counted"
 

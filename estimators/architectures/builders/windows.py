@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from estimators.architectures.builders.sizes import MAX_VARIED_LAYERS
 
 if TYPE_CHECKING:
-    from estimators.architectures.from_config import Fields
+    from estimators.architectures.fields import Fields
 
 
 def window_of(f: Fields, default: int | None) -> int | None:

@@ -1,0 +1,121 @@
+"""Tables as text, Markdown, CSV, JSON, HTML and LaTeX: one function a format, and the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from reports.table import Table
+from reports.text import text
+
+
+def _tabulate(table: Table, style: str, cells: list[list[str]]) -> str:
+    from tabulate import tabulate
+
+    return tabulate(
+        cells,
+        headers=[c.header for c in table.shown],
+        tablefmt=style,
+        colalign=[c.align for c in table.shown] if table.rows else None,
+        disable_numparse=True,
+    )
+
+
+def _md(table: Table) -> str:
+    lines = [f"### {table.title}", ""]
+    if table.conditions:
+        lines += [" · ".join(table.conditions), ""]
+    if table.rows:
+        lines += [_tabulate(table, "pipe", [[cell.replace("|", r"\|") for cell in row] for row in table.cells()]), ""]
+    return "\n".join([*lines, *(f"- {n}" for n in table.notes)]).rstrip()
+
+
+def _csv(tables: Sequence[Table]) -> str:
+    """One header for all tables; where there are several, a first column names the table of each row."""
+    import csv
+    import io
+
+    keys = list(dict.fromkeys(c.key for table in tables for c in table.columns))
+    several = len(tables) > 1
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["table", *keys] if several else keys)
+    for table in tables:
+        own = {c.key for c in table.columns}
+        for row in table.rows:
+            values = ["" if key not in own or row.get(key) is None else row.get(key) for key in keys]
+            writer.writerow([table.key or table.title, *values] if several else values)
+    return buffer.getvalue().rstrip("\n")
+
+
+def _body(table: Table) -> dict[str, Any]:
+    return {
+        "title": table.title,
+        **table.facts,
+        "conditions": list(table.conditions),
+        "rows": [{c.key: row.get(c.key) for c in table.columns} for row in table.rows],
+        "notes": list(table.notes),
+    }
+
+
+def _json(tables: Sequence[Table]) -> str:
+    """One table is an object. Later tables that have a key are held by the first one under it; else all make a list."""
+    import json
+
+    first, *others = tables
+    body: Any
+    if all(table.key for table in others):
+        body = _body(first) | {table.key: _body(table) for table in others}
+    else:
+        body = [_body(table) for table in tables]
+    return json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _html(table: Table) -> str:
+    from html import escape
+
+    head = f"<h3>{escape(table.title)}</h3>\n" + "".join(f"<p>{escape(c)}</p>\n" for c in table.conditions)
+    return head + _tabulate(table, "html", table.cells()) + "".join(f"\n<p>{escape(n)}</p>" for n in table.notes)
+
+
+_LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}"}
+
+
+def _latex_escaped(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in text).replace("--", "-{}-")
+
+
+def _latex(table: Table) -> str:
+    """A table environment for the booktabs package; conditions stand in the caption, notes below."""
+    caption = " ".join(f"{part.rstrip('.')}." for part in (table.title, *table.conditions))
+    notes = [rf"\par\footnotesize {_latex_escaped(note)}" for note in table.notes]
+    grid = [_tabulate(table, "latex_booktabs", table.cells())] if table.rows else []
+    return "\n".join([r"\begin{table}", rf"\caption{{{_latex_escaped(caption)}}}", *grid, *notes, r"\end{table}"])
+
+
+def _each(one: Callable[[Table], str]) -> Callable[[Sequence[Table]], str]:
+    return lambda tables: "\n\n".join(map(one, tables))
+
+
+RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "text": _each(text),
+    "md": _each(_md),
+    "csv": _csv,
+    "json": _json,
+    "html": _each(_html),
+    "latex": _each(_latex),
+}
+
+
+def render(tables: Sequence[Table], style: str, width: int | None = None) -> str:
+    """Render tables in one of RENDERERS' styles.
+
+    Args:
+        tables: at least one.
+        style: a key of RENDERERS.
+        width: columns that `text` may fill; long cells, conditions and notes wrap. None never wraps.
+    """
+    if style == "text":
+        return "\n\n".join(text(table, width) for table in tables)
+    return RENDERERS[style](tables)
