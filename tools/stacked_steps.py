@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,25 +61,22 @@ def batches(steps: Sequence[MeasuredStep]) -> list[Batch]:
 def _batch(rows: tuple[int, ...], steps: list[MeasuredStep]) -> Batch:
     works, first = [step.work for step in steps], steps[0]
 
-    def lanes(read: Callable[[Any], float], of: Sequence[Any]) -> Any:
-        return np.array([float(read(one)) for one in of])
+    def stacked(holders: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+        return {name: np.array([float(getattr(holder, name)) for holder in holders]) for name in names}
 
     products = tuple(
-        replace(product, **{name: lanes(lambda w, i=i, name=name: getattr(w.products[i], name), works) for name in PRODUCT_NUMBERS})
-        for i, product in enumerate(first.work.products)
+        replace(product, **stacked([work.products[place] for work in works], PRODUCT_NUMBERS))
+        for place, product in enumerate(first.work.products)
     )
-    numbers = [name for name in Work.__slots__ if name != "products"]
-    work = Lanes(
-        products=products, params=lanes(lambda w: w.params, works), **{n: lanes(lambda w, n=n: getattr(w, n), works) for n in numbers}
-    )
+    numbers = [name for name in vars(Work)["__slots__"] if name != "products"]
+    work = Lanes(products=products, **stacked(works, ["params", *numbers]))
     layouts = [step.layout for step in steps]
     layout = Lanes(
-        **{name: lanes(lambda one, name=name: getattr(one, name), layouts) for name in LAYOUT_NUMBERS},
+        **stacked(layouts, LAYOUT_NUMBERS),
         **{name: np.array([getattr(one, name) for one in layouts]) for name in LAYOUT_FLAGS},
     )
-    machines = [step.machine for step in steps]
-    plain = [name for name in Machine.__slots__ if name not in ("low", "notes")]
-    machine = Lanes(low=first.machine.low, **{name: lanes(lambda one, name=name: getattr(one, name), machines) for name in plain})
+    plain = [name for name in vars(Machine)["__slots__"] if name not in ("low", "notes")]
+    machine = Lanes(low=first.machine.low, **stacked([step.machine for step in steps], plain))
     return Batch(rows=rows, stack=first.stack, architecture=first.hardware.architecture, work=work, layout=layout, machine=machine)
 
 

@@ -69,7 +69,7 @@ def collectives(device: Device, processes: int, size: str) -> list[Collective]:
         raise UnavailableError(f"{processes} processes need {processes} GPUs; {torch.cuda.device_count()} visible")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            torch.multiprocessing.spawn(_rank, (processes, device.kind, backend, size, folder), nprocs=processes)  # type: ignore[no-untyped-call]
+            torch.multiprocessing.spawn(_rank, (processes, device.kind, backend, size, folder), nprocs=processes)
         except (torch.multiprocessing.ProcessRaisedException, torch.multiprocessing.ProcessExitedException) as error:
             last_line = str(error).strip().splitlines()[-1][:160]
             raise UnavailableError(f"collectives between {processes} processes failed: {last_line}") from None

@@ -25,10 +25,10 @@ def multiply_angles(model: nn.Module) -> nn.Module:
 
 def _without_products(forward: Any) -> Any:
     def counted(*args: Any, **kwargs: Any) -> Any:
-        torch.Tensor.__matmul__ = _broadcast  # type: ignore[method-assign]
+        torch.Tensor.__matmul__ = _broadcast
         try:
             return forward(*args, **kwargs)
         finally:
-            torch.Tensor.__matmul__ = _product  # type: ignore[method-assign]
+            torch.Tensor.__matmul__ = _product
 
     return counted
