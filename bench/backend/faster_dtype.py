@@ -35,7 +35,7 @@ class FasterDtype:
 
 
 def faster_dtype_cpu(m: int, n: int, k: int, *, max_time_s: float = 2.0, rounds: int = 15) -> FasterDtype:
-    """Time x[m, k] · W[n, k]ᵀ, the product of a linear layer, in fp32 and bf16 by turns.
+    """Time x[m, k] · W[n, k]ᵀ, the product of a linear layer, in fp32 and bf16, interleaved.
 
     Every product reads another copy of W, so that the weights come from memory and not from a cache.
 

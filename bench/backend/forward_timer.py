@@ -1,4 +1,4 @@
-"""Points in time inside somebody else's loop: host time, or on CUDA device events, so that nothing waits inside."""
+"""Points in time inside the user's loop: host time, or on CUDA device events, so that nothing waits inside."""
 
 from __future__ import annotations
 

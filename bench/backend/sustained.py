@@ -22,7 +22,7 @@ _LAUNCHES = 200
 def matmul_rates(device: Device, dtype_name: str, time_s: float) -> tuple[Ceiling, Ceiling]:
     """Rates of one square product: in the first moments after a rest, and in the second half of `time_s` without a pause.
 
-    A device whose clock falls under load has a burst above what it sustains; a step that lasts is held against the second.
+    A device whose clock falls under load has a burst above what it sustains; a step is compared with the sustained rate.
 
     Raises:
         RuntimeError: the device cannot multiply in this dtype.

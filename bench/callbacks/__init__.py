@@ -1,4 +1,4 @@
-"""The meters inside somebody else's training: a loop, accelerate, transformers' Trainer, Lightning.
+"""The meters inside the user's training: a plain loop, accelerate, transformers' Trainer, Lightning.
 
     for batch in watch(loader, model): ...                # a plain loop
     with Watch(model, accelerator) as w, w.step(batch): ...   # accelerate, or anything

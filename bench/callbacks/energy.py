@@ -12,7 +12,7 @@ from bench.machine.meters.readings import Readings
 from bench.records.record import Finding
 
 INTERVAL_S = 1.0
-"""Between two looks: a training lasts for hours, and its looks are kept."""
+"""Between two samples: a training lasts for hours, and its samples are kept."""
 
 LONGEST_WINDOW_S = 600.0
 """A window that is asked for its energy while it is open is summed up anew; one longer than this is ended and another begun."""

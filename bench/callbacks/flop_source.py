@@ -1,4 +1,4 @@
-"""The FLOP of a step in somebody else's training, exact under `full`: by the op table, else counted once on meta."""
+"""The FLOP of a step in the user's training loop, exact under `full`: by the op table, else counted once on meta."""
 
 from __future__ import annotations
 

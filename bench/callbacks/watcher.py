@@ -1,4 +1,4 @@
-"""Watch: the meters around the steps of somebody else's training."""
+"""Watch: the meters around the steps of the user's training loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two commands run by turns, each time in a fresh process: what drifts on the machine drifts for both."""
+"""Two commands run interleaved, each time in a fresh process: what drifts on the machine drifts for both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What measuring costs: the same work with all instruments and without any, by turns, on the device at hand."""
+"""What measuring costs: the same work with all instruments and without any, interleaved, on the device at hand."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One request in several fresh processes, one after another: what differs between processes is in no single one's samples.
 
-Memory layout, the allocator's state, the choice of kernels and the clock's mood are drawn anew by every process, so the spread
+Memory layout, the allocator's state, the choice of kernels and the clock state are drawn anew by every process, so the spread
 between repeats may be many times that within one. A child reads its request from standard input and answers with its record's path.
 """
 

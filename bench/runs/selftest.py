@@ -18,7 +18,7 @@ from bench.statistics.noise_floor import ROUND_A, ROUND_B, TASK
 from bench.records.record import Measurement, Phase
 
 SINGLE, DOUBLE, SLEEP = "single", "double", "sleep"
-"""Phases beside the rounds: the kernel once and twice per sample, by turns; a sleep of `sleep_s`."""
+"""Phases beside the rounds: the kernel once and twice per sample, interleaved; a sleep of `sleep_s`."""
 
 SLEEP_S, KERNEL_S, WARMUP_S = 0.02, 0.004, 0.5
 PYTHON_TURNS = 20_000

@@ -25,7 +25,7 @@ MAX_BLOCKS = 2000
 """Blocks of a resample at most: longer series get longer blocks, which costs nothing but draws."""
 
 MAX_CORRELATION = 0.95
-"""Beyond it a series wanders, and no block of it is a sample of anything: the correction stays finite."""
+"""Beyond it a series is non-stationary, and no block of it is a sample of anything: the correction stays finite."""
 
 MIN_SAMPLES = 6
 """Fewer do not enclose their median with 95 %, whatever they are: see bench.statistics.robust.interval_rank."""

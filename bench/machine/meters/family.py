@@ -1,4 +1,4 @@
-"""The most memory that this process and its children held together, from looks a few times a second.
+"""The most memory that this process and its children held together, sampled a few times a second.
 
 A sum of resident sets counts pages that two processes share twice: it is a figure of its own, beside the peak of this
 process alone, which the kernel keeps exactly. Source: man pages proc_pid_statm(5), proc_tid_children(5).

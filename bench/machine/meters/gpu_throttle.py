@@ -21,7 +21,7 @@ COUNTER_STEP_S = 0.1
 
 
 def fraction(masks: Sequence[int]) -> float | None:
-    """Share of the looks at which one of SLOWDOWNS held; None without looks.
+    """Share of the samples at which one of SLOWDOWNS held; None without samples.
 
     >>> fraction([0x1, 0x4, 0x44, 0x0])
     0.5

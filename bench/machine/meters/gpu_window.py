@@ -1,4 +1,4 @@
-"""What the looks at one GPU over a window add up to: energy, power, clock, temperature, throttling."""
+"""What the samples of one GPU over a window add up to: energy, power, clock, temperature, throttling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CROSSCHECK_WINDOW_S, CROSSCHECK_FRACTION = 10.0, 0.1
 """From 10 s on, a power reading that averages over 1 s distorts its integral by at most about a tenth."""
 
 GAP_FACTOR = 10
-"""A pause between two looks of so many intervals, and of GAP_S at least, means that process or machine was stopped meanwhile."""
+"""A pause between two samples of so many intervals, and of GAP_S at least, means that process or machine was stopped meanwhile."""
 
 GAP_S = 2.0
 
@@ -54,7 +54,7 @@ def summarise(looks: Sequence[Look], power_limit_w: float | None, unanswered: Ma
         looks: in order of time, the first and last at the window's ends; two at least.
         power_limit_w: board limit enforced during the window.
         unanswered: field of a look (or power_limit_w) to the reason why the device did not answer.
-        interval_s: between two looks, as the sampler meant it.
+        interval_s: between two samples, as the sampler meant it.
     """
     window_s = looks[-1].at_s - looks[0].at_s
     if any(after.at_s < before.at_s for before, after in pairwise(looks)):
@@ -108,7 +108,7 @@ FIGURES = ("window_s", "energy_j", "mean_power_w", *_FIELD_OF, *gpu_throttle.COU
 """Names of everything that a window can tell."""
 
 MEMORY = ("nvml_process", "nvml_device")
-"""Names of the device's memory by NVML: what this process holds, and what all do. The peaks of the looks."""
+"""Names of the device's memory by NVML: what this process holds, and what all do. The peaks of the samples."""
 
 
 def peak_memory(looks: Sequence[Look], unanswered: Mapping[str, str]) -> Readings:

@@ -33,7 +33,7 @@ class PowerMeter:
     Args:
         uuid: as NVML writes it, `GPU-...`; None where no NVIDIA device is in use.
         library: pynvml or a fake of it; None imports pynvml.
-        interval_s: between two looks of the sampling thread.
+        interval_s: between two samples of the sampling thread.
         now: monotonic time in seconds.
     """
 
@@ -128,7 +128,7 @@ class PowerMeter:
         return Readings(values=values, unavailable=unavailable, findings=tuple(findings))
 
     def memory(self) -> Readings:
-        """Bytes of the device by NVML, the peaks of the looks: of this process, and of all."""
+        """Bytes of the device by NVML, the peaks of the samples: of this process, and of all."""
         return peak_memory(self._looks, self._unanswered) if self._looks else no_readings(MEMORY, self._reason)
 
     def _open(self, uuid: str) -> None:
