@@ -114,6 +114,59 @@ def test_where_few_runs_are_published_all_hardware_is_compared_and_it_says_so(ch
     assert body["scope"] in body["nearest"]["title"]
 
 
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        ((*PHI_2, "--days", "14"), "above every published run"),  # model card: 96 A100 for 14 days
+        # Model card: 184,320 GPU-hours for 2T tokens.
+        (("--model", "llama-2-7b", "--tokens", "2T", "--hardware", "a100-sxm4-80gb", "--gpus", "1024", "--days", "180h"), "ordinary"),
+        # Technical report, table 1: 2.664M GPU-hours on 2,048 H800 for 14.8T tokens.
+        (
+            (
+                *("--model", "deepseek-v3", "--tokens", "14.8T", "--seq-len", "4096"),
+                *("--hardware", "h800-sxm5-80gb", "--gpus", "2048", "--days", "1300h"),
+            ),
+            "ordinary",
+        ),
+    ],
+)
+def test_estimate_says_of_a_published_run_what_check_claim_says(
+    words: tuple[str, ...], verdict: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bodies = []
+    for verb in ("estimate", "check-claim"):
+        assert main([verb, *words, "--format", "json"]) == 0
+        bodies.append(json.loads(capsys.readouterr().out))
+    estimated, claimed = bodies
+    told = {
+        "title",
+        "verdict",
+        "rows",
+        "notes",
+        "conditions",
+        "nearest",
+        *(key for key in claimed if key.startswith(("claimed_", "implied_"))),
+    }
+    told |= {"possible", "least_fraction", "least_wall_s", "usual_wall_s", "percentile_fraction", "num_published", "num_below", "scope"}
+    assert {key: estimated[key] for key in told} == {key: claimed[key] for key in told}
+    assert claimed["verdict"] == verdict
+
+
+def test_an_impossible_claim_has_one_sentence_in_both_verbs(checked: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    sentence = checked(*PHI_2, "--days", "9", code=1)["notes"][0]
+    assert main(["estimate", *PHI_2, "--days", "9"]) == 1
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+
+
+def test_a_model_of_samples_is_compared_by_its_products(capsys: pytest.CaptureFixture[str]) -> None:
+    """6·N·D takes a convolution's weights to be used once an image: 0.6 % of what it multiplies."""
+    words = "estimate --model resnet-50 --tokens 1B --hardware a100-sxm4-80gb --gpus 8 --days 1 --format json"
+    assert main(words.split()) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["implied_utilization_fraction"] == body["implied_utilization_fraction_by_convention"]["full"]
+    assert "of peak counted full" in body["title"]
+
+
 class TestStanding:
     def test_the_percentile_is_the_share_of_runs_below(self) -> None:
         for share, expected in ((0.001, 0.0), (1.0, 1.0)):

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from estimators.facts.percentile import peers
 from estimators.facts.prices import Price
 from estimators.facts.registry import hardware, prices
 from estimators.spec import Source
 from reports.render import RENDERERS, render
 from reports.table import Column, Table
 from reports.text import text
-from reports.views.training.claim import peers
 from reports.views.training.study import price_range
 
 MEMORY = Table(

@@ -43,7 +43,7 @@ def _row(run: PublishedRun) -> dict[str, Value] | None:
         return None
     by_rule = 6 * params * run.tokens / (run.device_seconds * device.peak(run.dtype))
     claim = checked(run)
-    shares = {reading.tool.id: reading.utilization for reading in claim.readings if reading.tool.id in CONVENTIONS} if claim else {}
+    shares = {name: claim.by_convention[name].utilization for name in CONVENTIONS} if claim else {}
     stands = standing(by_rule, device, tokens=run.tokens, device_s=run.device_seconds)
     return {
         "run": run.name,

@@ -12,10 +12,11 @@ import argparse
 from bench.cli import arguments, output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.counting.estimate import count_params
+from estimators.counting.flop_by_tool import decoder_of
 from estimators.spec import Workload
 from estimators.training.at_utilization import training_flop
 from estimators.training.claim import check_claim
-from reports.views.training.claim_check import claim_tables
+from reports.views.training.claim import claim_tables
 from reports.views.training.study import Study
 
 
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Judge; 1 where physics forbids it."""
     model, entry = arguments.load_model(args)
     hardware = arguments.load_hardware(args.hardware)
+    decoder_of(model)  # the last table is every tool's, and those count no other model
     seq_len = arguments.sequence_length(model, args.seq_len)
     claim = check_claim(
         model,

@@ -9,7 +9,7 @@ from bench.cli import arguments, step_options
 from bench.cli import estimate_predicted as predicted
 from estimators.counting.estimate import count_params
 from estimators.counting.rules_of_thumb import rules
-from estimators.errors import BadValueError
+from estimators.errors import BadValueError, PhysicsError
 from estimators.spec import Workload
 from estimators.training.at_utilization import training_flop, training_run
 from reports.table import Table
@@ -19,6 +19,7 @@ from reports.views.training.study import PriceRange, Study, price_range, range_s
 
 if TYPE_CHECKING:
     from estimators.spec import Hardware, Model
+    from estimators.training.claim import Claim
     from estimators.training.run import PredictedRun
     from reports.views.training.predicted import PredictedStudy
 
@@ -39,22 +40,49 @@ def tables(args: argparse.Namespace) -> list[Table]:
     params_text = entry.published_params_text if entry else ""
     run = predicted.predict(args, model, hardware)
     study = make_study(args, model, hardware, params_text=params_text, run=run)
-    found = [*_asked(args, study)]
+    claim = _claim(args, study)
+    found = [*_asked(args, study, claim)]
     if args.tokens is not None:
         answer = predicted.tables(args, study, run) if run else [answer_table(study)]
         found += [*answer, flop_table(study.training_flop, study.tokens, study.item), *_rules(study)]
     if args.explain:
-        found.append(_explanation(args, study, found, predicted.study_of(args, study, run) if run else None))
+        found.append(_explanation(args, study, found, claim, predicted.study_of(args, study, run) if run else None))
     return arguments.with_all_facts(found)
 
 
-def _explanation(args: argparse.Namespace, study: Study, found: list[Table], run: PredictedStudy | None) -> Table:
+def _claim(args: argparse.Namespace, study: Study) -> Claim | None:
+    """The claimed wall time held against the published runs and physics; None where none was claimed.
+
+    Raises:
+        PhysicsError: no such run exists.
+    """
+    if args.days is None:
+        return None
+    from estimators.training.claim import check_claim
+    from reports.views.training.claim import judgement
+
+    assert study.hardware is not None
+    claim = check_claim(
+        study.model,
+        tokens=study.tokens,
+        seq_len=study.seq_len,
+        hardware=study.hardware,
+        num_devices=args.gpus,
+        wall_s=args.days,
+        dtype=study.dtype,
+    )
+    if not claim.possible:
+        raise PhysicsError(judgement(claim, study))
+    return claim
+
+
+def _explanation(args: argparse.Namespace, study: Study, found: list[Table], claim: Claim | None, run: PredictedStudy | None) -> Table:
     from reports.views.explain.inverse import budget_step, claim_step, deadline_step
     from reports.views.explain.training import explain_training
 
     asked = []
-    if args.days is not None:
-        asked.append(claim_step(study, args.days))
+    if claim is not None:
+        asked.append(claim_step(study, claim))
     if args.deadline is not None:
         answer = next(table.facts["deadline_num_devices"] for table in found if table.key == "deadline")
         asked.append(deadline_step(study, args.deadline, answer))
@@ -157,13 +185,13 @@ def _rules(study: Study) -> list[Table]:
     return rules_tables(one_sequence, work="the whole training", num_steps=(study.tokens, study.seq_len))
 
 
-def _asked(args: argparse.Namespace, study: Study) -> list[Table]:
-    """The tables that answer the inverse questions."""
+def _asked(args: argparse.Namespace, study: Study, claim: Claim | None) -> list[Table]:
+    """The tables that answer the inverse questions; what each tool would print for a claim is left to `check-claim`."""
     asked = []
-    if args.days is not None:
-        from reports.views.training.claim import claim_table
+    if claim is not None:
+        from reports.views.training.claim import claim_tables
 
-        asked.append(claim_table(study, args.days))
+        asked += claim_tables(claim, study)[:2]
     if args.deadline is not None:
         from reports.views.training.inverse import deadline_table
 

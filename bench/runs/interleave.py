@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.records.draft import stamp
 from bench.machine.environment import PROJECT
+from bench.records.draft import stamp
 from estimators.errors import BadValueError, UnavailableError
 
 MAX_COMPLAINT = 200

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.machine import environment
+from bench.machine.ranks import is_main
 from bench.records.draft import Draft
 from bench.records.record import Measurement
 from bench.records.request import Request
-from bench.machine.ranks import is_main
 from estimators.errors import DoesNotFitError, SixndError
 
 if TYPE_CHECKING:
     from bench.backend.device import Device
-    from bench.records.calibration import Calibration
     from bench.calibration.predict import Foreseen
+    from bench.records.calibration import Calibration
 
 CALIBRATED = ("matmul burst", "matmul sustained", "read", "write", "copy", "host to device")
 """Kinds of ceiling that a calibration adds to a record, beside those measured just before the run."""

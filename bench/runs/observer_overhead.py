@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from bench.statistics import robust
 from bench.backend.device import Device
 from bench.backend.random_data import drawn
 from bench.machine.meters.instruments import Instruments
-from bench.sampling.progress import sampling
 from bench.records.record import Finding
+from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import sample
+from bench.statistics import robust
 
 STEP_S = 0.010
 """The step that the cost is a share of; a longer step pays the smaller share."""

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.runs.measure import Say, measure
 from bench.records.record import Measurement, read
 from bench.records.request import Request
+from bench.runs.measure import Say, measure
 from estimators.errors import RequestError, SixndError, UnavailableError
 
 PATIENCE_S = 60.0

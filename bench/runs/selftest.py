@@ -13,9 +13,9 @@ from typing import Any
 
 from bench.machine import environment
 from bench.records.draft import Draft
+from bench.records.record import Measurement, Phase
 from bench.sampling.clock import Clock, HostClock
 from bench.statistics.noise_floor import ROUND_A, ROUND_B, TASK
-from bench.records.record import Measurement, Phase
 
 SINGLE, DOUBLE, SLEEP = "single", "double", "sleep"
 """Phases beside the rounds: the kernel once and twice per sample, interleaved; a sleep of `sleep_s`."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from estimators.counting.flop_by_tool import count
-from estimators.counting.translate import Reading, least, observe
+from estimators.architectures.adapters import FineTuned
+from estimators.architectures.decoder import Decoder
+from estimators.counting.conventions import CONVENTIONS, unskippable_flop
+from estimators.counting.estimate import count_active_params
+from estimators.counting.formulas import six_nd
+from estimators.counting.translate import observe
 from estimators.facts.percentile import Standing, standing
-from estimators.facts.tool_conventions import tools
+from estimators.facts.tool_conventions import Peak, tools
 from estimators.frozen import frozen
-from estimators.spec import Hardware, Model, Recompute
-from estimators.training.at_utilization import implied_utilization
+from estimators.spec import Hardware, Model, Recompute, Workload
+from estimators.training.at_utilization import implied_utilization, training_flop, training_state_bytes
+from estimators.units import DAY_S
 
 Verdict = Literal[
     "impossible",
@@ -21,8 +27,35 @@ Verdict = Literal[
     "below every published run",
 ]
 TENTH = 0.1
-COMPARED = "gpt-3"
-"""Published runs are compared by 6·N·D, which is what most of their shares are derived by."""
+Compared = Literal["6nd", "full"]
+"""Published runs are compared by 6·N·D over active parameters, which is what most of their shares are derived by.
+
+Models of samples are counted full: a convolution uses a parameter many times, which 6·N·D leaves out.
+"""
+
+
+@frozen
+class Implied:
+    """What a claimed training implies under one way of counting.
+
+    Attributes:
+        name: id of the convention.
+        includes: what it counts, in one line.
+        training_flop: of all tokens.
+        flop_per_s: of one device.
+        peak: what a utilisation divides by.
+    """
+
+    name: str
+    includes: str
+    training_flop: int
+    flop_per_s: float
+    peak: Peak
+
+    @property
+    def utilization(self) -> float:
+        """Share of the peak: flop_per_s / peak; above 1 is let through."""
+        return self.flop_per_s / self.peak.flop_per_s
 
 
 @frozen
@@ -30,17 +63,37 @@ class Claim:
     """What a claimed training implies.
 
     Attributes:
-        readings: one per tool, in the order of tool_conventions.csv.
+        implied: one per convention: of a decoder-only language model every tool's, in the order of tool_conventions.csv,
+            of any other model this project's own.
         least: share of the dense peak that FLOP which no kernel may skip take; above 1 the claim is impossible.
-        standing: by 6·N·D over active parameters.
-        wall_s, recompute: as claimed.
+        recomputed: share of the dense peak with every activation recomputed.
+        compared, standing: the convention by which the claim stands among the published runs, and where.
+        tokens, num_devices, wall_s, recompute: as claimed.
+        state_bytes: weights, gradients, optimizer state and low-precision copies of one replica.
+        device_bytes: memory of one device.
     """
 
-    readings: tuple[Reading, ...]
+    implied: tuple[Implied, ...]
     least: float
+    recomputed: float
+    compared: Compared
     standing: Standing
+    tokens: int
+    num_devices: int
     wall_s: float
     recompute: Recompute
+    state_bytes: int
+    device_bytes: int
+
+    @property
+    def by_convention(self) -> dict[str, Implied]:
+        """Id of the convention -> what it implies."""
+        return {one.name: one for one in self.implied}
+
+    @property
+    def gpu_days(self) -> float:
+        """Device time in days, all devices together."""
+        return self.num_devices * self.wall_s / DAY_S
 
     @property
     def possible(self) -> bool:
@@ -56,6 +109,32 @@ class Claim:
     def usual_wall_s(self) -> float:
         """The time at the median share of the published runs."""
         return self.wall_s * self.standing.share / self.standing.median
+
+    @property
+    def headroom(self) -> float:
+        """The share of the time that is left of a possible claim once what no kernel may skip is done at peak speed."""
+        return 1 - self.least
+
+    @property
+    def devices_per_replica(self) -> int:
+        """The fewest devices whose memory holds the training state."""
+        return math.ceil(self.state_bytes / self.device_bytes)
+
+    @property
+    def rounded_range(self) -> tuple[float, float] | None:
+        """The lowest and highest share that claims rounding to the same figures would imply; None for exact figures.
+
+        Tokens are taken as given to two figures where the rest are zeros, days to a whole day.
+        """
+        share, tokens, wall_s = self.standing.share, self.tokens, self.wall_s
+        unit = 10 ** max(0, len(str(tokens)) - 2)
+        half_tokens = unit / 2 if tokens % unit == 0 else 0
+        half_s = DAY_S / 2 if wall_s % DAY_S == 0 else 0
+        if not (half_tokens or half_s) or wall_s <= half_s:
+            return None
+        low = share * (tokens - half_tokens) / tokens * wall_s / (wall_s + half_s)
+        high = share * (tokens + half_tokens) / tokens * wall_s / (wall_s - half_s)
+        return low, high
 
     @property
     def verdict(self) -> Verdict:
@@ -86,25 +165,73 @@ def check_claim(
     """Judge a training of `tokens` tokens on `num_devices` devices in `wall_s` seconds.
 
     Args:
+        tokens: samples for a model without sequences.
         seq_len: tokens per sequence, on which attention depends.
         recompute: whether the run recomputed activations; conventions that count it ask for it.
 
     Raises:
-        BadValueError: devices out of range, no peak for the dtype, or not a decoder-only language model.
+        BadValueError: devices out of range, or no peak for the dtype.
     """
-    flop = count(tools()[COMPARED], model, seq_len).flop * tokens // seq_len
-    share = implied_utilization(flop, hardware=hardware, num_devices=num_devices, wall_s=wall_s, dtype=dtype, allow_above_peak=True)
+
+    def share(flop: int) -> float:
+        return implied_utilization(flop, hardware=hardware, num_devices=num_devices, wall_s=wall_s, dtype=dtype)
+
+    workload = Workload(phase="train", seq_len=seq_len)
+    by_convention = training_flop(model, tokens, seq_len)
     device_s = num_devices * wall_s
-    readings = tuple(
-        observe(tool, model, seq_len=seq_len, tokens_per_s=tokens / device_s, hardware=hardware, recompute=recompute, dtype=dtype)
-        for tool in tools().values()
+    recomputed = share(by_convention["hardware"])
+    decoder = isinstance(model.base if isinstance(model, FineTuned) else model, Decoder)
+    implied = (_by_every_tool if decoder else _by_ours)(
+        model, tokens=tokens, seq_len=seq_len, hardware=hardware, device_s=device_s, dtype=dtype, recompute=recompute
     )
-    at_least = least(readings[0], model, hardware=hardware, dtype=dtype)
-    assert at_least is not None
+    compared: Compared = "full" if model.item == "sample" else "6nd"
+    flop = next(one.training_flop for one in implied if one.name == compared)
     return Claim(
-        readings=readings,
-        least=at_least.training,
-        standing=standing(share, hardware, tokens=tokens, device_s=device_s),
+        implied=implied,
+        least=share(unskippable_flop(model.ops(workload), workload) * tokens // seq_len),
+        recomputed=recomputed,
+        compared=compared,
+        standing=standing(share(flop), hardware, tokens=tokens, device_s=device_s),
+        tokens=tokens,
+        num_devices=num_devices,
         wall_s=wall_s,
         recompute=recompute,
+        state_bytes=training_state_bytes(model, dtype),
+        device_bytes=hardware.memory_bytes,
+    )
+
+
+def _by_every_tool(
+    model: Model, *, tokens: int, seq_len: int, hardware: Hardware, device_s: float, dtype: str, recompute: Recompute
+) -> tuple[Implied, ...]:
+    """What each tool would print for it."""
+    found = []
+    for tool in tools().values():
+        rate = tokens / device_s
+        reading = observe(tool, model, seq_len=seq_len, tokens_per_s=rate, hardware=hardware, recompute=recompute, dtype=dtype)
+        assert reading.peak is not None
+        assert reading.flop_per_s is not None
+        flop = reading.flop.flop * tokens // seq_len
+        found.append(Implied(name=tool.id, includes=tool.includes, training_flop=flop, flop_per_s=reading.flop_per_s, peak=reading.peak))
+    return tuple(found)
+
+
+def _by_ours(
+    model: Model, *, tokens: int, seq_len: int, hardware: Hardware, device_s: float, dtype: str, recompute: Recompute
+) -> tuple[Implied, ...]:
+    """This project's conventions, which count any model."""
+    counted = training_flop(model, tokens, seq_len)
+    counted["6nd"] = six_nd(count_active_params(model.ops(Workload(phase="train", seq_len=seq_len))), tokens)
+    if recompute == "none":
+        counted["hardware"] = counted["full"]
+    peak = Peak(flop_per_s=hardware.peak(dtype), own=False, source=hardware.source)
+    return tuple(
+        Implied(
+            name=name,
+            includes=CONVENTIONS[name].includes if name in CONVENTIONS else tools()[name].includes,
+            training_flop=flop,
+            flop_per_s=flop / device_s,
+            peak=peak,
+        )
+        for name, flop in counted.items()
     )

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from estimators.units import DAY_S, HOUR_S, format_count, format_duration, format_fraction, format_int, format_money
+from estimators.training.claim import Claim
+from estimators.units import DAY_S, HOUR_S, format_count, format_duration, format_flop, format_fraction, format_int, format_money
 from reports.views.explain.formula import Input, Step
 from reports.views.explain.training import flop_input, length_input, peak_input, sequence_flop, utilization_input
+from reports.views.training.claim import COUNTED
 from reports.views.training.study import Study
 
 
-def claim_step(study: Study, wall_s: float) -> Step:
-    """The utilisation that a claimed wall time implies."""
+def claim_step(study: Study, claim: Claim) -> Step:
+    """The utilisation that a claimed wall time implies, as it is compared with published runs."""
     assert study.hardware is not None
-    assert study.num_devices is not None
-    implied = study.flop / (study.num_devices * wall_s * study.hardware.peak(study.dtype))
+    flop = claim.by_convention[claim.compared].training_flop
+    of_it = f"6·N·D; N are the parameters that a {study.item} uses" if claim.compared == "6nd" else "training FLOP counted full"
+    days = f"{claim.wall_s:,.0f} s = {format_duration(claim.wall_s)}"
     return Step(
         figure="implied utilization",
-        value=implied,
-        text=f"{format_fraction(implied)} of peak, counted {study.convention}",
+        value=claim.standing.share,
+        text=f"{format_fraction(claim.standing.share)} of peak, {COUNTED[claim.compared]}",
         formula="F / (n · t · P)",
         inputs=(
-            flop_input(study),
-            Input(symbol="n", value=study.num_devices, text=f"{format_int(study.num_devices)} devices", source="given by --gpus"),
-            Input(symbol="t", value=wall_s, text=f"{wall_s:,.0f} s = {format_duration(wall_s)}", source="given by --days"),
+            Input(symbol="F", value=flop, text=format_flop(flop), source=of_it),
+            Input(symbol="n", value=claim.num_devices, text=f"{format_int(claim.num_devices)} devices", source="given by --gpus"),
+            Input(symbol="t", value=claim.wall_s, text=days, source="given by --days"),
             peak_input(study),
         ),
         check=f"python -m bench list hardware --match {study.hardware.id}",

@@ -1,97 +1,198 @@
-"""What a claimed run implies, where that stands among published runs, and why one should doubt or believe it."""
+"""A claimed training under every convention, among the published runs, and a sentence of judgement."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from estimators.counting.conventions import CONVENTIONS
-from estimators.facts.percentile import Peer, peers
-from estimators.training.at_utilization import implied_utilization
-from estimators.units import DAY_S, format_duration, format_flop, format_flop_rate, format_fraction
+from estimators.facts.percentile import Peer
+from estimators.training.claim import Claim, Compared, Implied, Verdict
+from estimators.units import format_bytes, format_count, format_duration, format_flop, format_flop_rate, format_fraction, format_int
 from reports.table import Column, Table, Value
-from reports.views.training.claim_notes import headroom_note, rounding_notes, state_note
-from reports.views.training.study import COUNTED_BY_6ND, Study, conditions
+from reports.views.counting.translation import data_sheet_note, peak_text
+from reports.views.formats import signed_points
+from reports.views.training.study import Study, conditions
 
-NUM_NAMED = 3
-"""Published runs that are named beside the claim."""
+OURS = ("full", "causal", "6nd")
+"""Conventions beside the verdict."""
 
+_COLUMNS = [
+    Column(key="convention", header="convention"),
+    Column(key="utilization_fraction", header="implied util.", format=format_fraction, align="right"),
+    Column(key="device_flop_per_s", header="per GPU", format=format_flop_rate, align="right"),
+    Column(key="training_flop", header="FLOP", format=format_flop, align="right"),
+    Column(key="peak", header="divides by", align="right"),
+    Column(key="includes", header="counts"),
+]
 
-def _named(known: Sequence[Peer]) -> str:
-    return ", ".join(f"{peer.run.name} {format_fraction(peer.share)} ({peer.tag}; {peer.run.source.title})" for peer in known[:NUM_NAMED])
-
-
-def _place_note(share: float, known: Sequence[Peer], architecture: str) -> str:
-    if not known:
-        return f"By 6·N·D the claim is {format_fraction(share)}; no published run on {architecture} is known to compare it with."
-    below = sum(peer.share < share for peer in known)
-    top = f"The highest published: {_named(known)}."
-    if below == len(known):
-        return (
-            f"By 6·N·D the claim is {format_fraction(share)} of peak, at the very top of what was ever reported: above all {len(known)} "
-            f"published dense runs on {architecture}. {top}"
-        )
-    if share < known[-1].share:
-        return f"By 6·N·D the claim is {format_fraction(share)}, below all {len(known)} published dense runs on {architecture}: slow. {top}"
-    return f"By 6·N·D the claim is {format_fraction(share)}, above {below} of {len(known)} published dense runs on {architecture}. {top}"
+NUM_NEAREST = 5
+"""Published runs that are named around the claim."""
 
 
-def _doubts(study: Study, shares: dict[str, float], wall_s: float, known: Sequence[Peer]) -> list[str]:
-    """Reasons for and against, each from the claim's own figures."""
-    above_all = not known or shares["6nd"] > known[0].share
-    return [
-        *([headroom_note(shares["full"])] if above_all else []),
-        *rounding_notes(study, shares["6nd"], wall_s),
-        state_note(study),
-    ]
+COUNTED: dict[Compared, str] = {"6nd": "by 6·N·D", "full": "counted full"}
+"""How a share that is compared with published runs is counted."""
 
 
-def claim_table(study: Study, wall_s: float) -> Table:
-    """The utilisation that a claimed wall time implies, under every convention.
-
-    Raises:
-        PhysicsError: above the peak under the chosen convention.
-    """
-    device, num_devices = study.hardware, study.num_devices
-    assert device is not None
-    assert num_devices is not None
-    asked = implied_utilization(study.flop, hardware=device, num_devices=num_devices, wall_s=wall_s, dtype=study.dtype)
-    device_s = num_devices * wall_s
-    shares = {name: flop / (device_s * device.peak(study.dtype)) for name, flop in study.training_flop.items()}
-    rows: list[dict[str, Value]] = [
-        {
-            "convention": name,
-            "utilization_fraction": shares[name],
-            "device_flop_per_s": study.training_flop[name] / device_s,
-            "training_flop": study.training_flop[name],
-            "includes": CONVENTIONS[name].includes if name in CONVENTIONS else COUNTED_BY_6ND,
-        }
-        for name in ("6nd", "full", "causal", "hardware")
-    ]
-    known = peers(device, tokens=study.tokens, device_s=device_s)
-    notes = [_place_note(shares["6nd"], known, device.architecture), *_doubts(study, shares, wall_s, known)]
-    if shares["hardware"] > 1:
-        notes.append("Counted hardware it passes the peak: the run cannot have recomputed every activation.")
-    by_6nd = "" if study.convention == "6nd" else f" counted {study.convention}, {format_fraction(shares['6nd'])}"
-    return Table(
-        title=(
-            f"{study.model.name} on {study.work_text} in {format_duration(wall_s)} on {study.devices_text} implies "
-            f"{format_fraction(asked)} of peak{by_6nd} by 6·N·D"
+def judgement(claim: Claim, study: Study) -> str:
+    """The verdict in a sentence, with the figures that it rests on."""
+    known, wall = claim.standing, format_duration(claim.wall_s)
+    every = f"all {len(known.peers)} published dense runs on {known.scope}"
+    among = f"{known.num_below} of {len(known.peers)} published dense runs on {known.scope}"
+    usual = f"at their median of {format_fraction(known.median)} it takes {format_duration(claim.usual_wall_s)}"
+    texts: dict[Verdict, str] = {
+        "impossible": (
+            f"Impossible: what no kernel may skip takes {format_fraction(claim.least)} of the dense peak for {wall}; on "
+            f"{study.devices_text} it takes at least {format_duration(claim.least_wall_s)}."
         ),
-        conditions=[line for line in conditions(study) if not line.startswith(("utilization", "price"))],
-        columns=[
-            Column(key="convention", header="counted"),
-            Column(key="utilization_fraction", header="implied util.", format=format_fraction, align="right"),
-            Column(key="device_flop_per_s", header="per GPU", format=format_flop_rate, align="right"),
-            Column(key="training_flop", header="FLOP", format=format_flop, align="right"),
-            Column(key="includes", header="includes"),
-        ],
-        rows=rows,
-        notes=notes,
+        "above every published run": f"Physics allows it, experience does not: more than {every} reached; {usual}.",
+        "among the fastest tenth": f"Possible, and hard: more than {among} reached; {usual}.",
+        "ordinary": f"Plausible: more than {among} reached; {usual}.",
+        "among the slowest tenth": f"Possible, and slow: more than only {among} reached; {usual}.",
+        "below every published run": f"Possible, and slow: less than {every} reached; {usual}.",
+    }
+    return texts[claim.verdict]
+
+
+def _headroom_note(claim: Claim) -> str:
+    """What is left of the time once the products are done at peak speed."""
+    taken, left = format_fraction(claim.least), format_fraction(claim.headroom)
+    return (
+        f"Doubt it: what no kernel may skip takes {taken} of the time at peak speed, so {left} is left for slower "
+        "products, norms, softmax, optimizer, communication, data, checkpoints and restarts together."
+    )
+
+
+def _rounding_notes(claim: Claim, study: Study) -> list[str]:
+    """What rounding alone may have done to the share; nothing for exact figures."""
+    rounded = claim.rounded_range
+    if not rounded:
+        return []
+    return [
+        f"Rounding: {study.work_text} and {format_duration(claim.wall_s)} look rounded; figures that round to them imply "
+        f"{format_fraction(rounded[0])} to {format_fraction(rounded[1])} {COUNTED[claim.compared]}."
+    ]
+
+
+def _state_note(claim: Claim, study: Study) -> str:
+    """Whether the training's state fits on one device, so that none must share a model with others."""
+    state = f"the training state of {format_bytes(claim.state_bytes)} ({format_count(study.params)} parameters)"
+    if claim.devices_per_replica <= 1:
+        return (
+            f"Believe it: {state} fits on one device of {format_bytes(claim.device_bytes)}, so the "
+            f"{format_int(claim.num_devices)} devices need only average gradients: the easiest layout there is."
+        )
+    return f"Doubt it: {state} needs at least {claim.devices_per_replica} devices per replica, and splitting a model costs communication."
+
+
+def _notes(claim: Claim, study: Study) -> list[str]:
+    """The judgement, then reasons for and against, each from the claim's own figures."""
+    above_all = claim.verdict == "above every published run"
+    notes = [judgement(claim, study)]
+    if above_all:
+        notes.append(_headroom_note(claim))
+    notes += _rounding_notes(claim, study)
+    if above_all or claim.verdict == "among the fastest tenth":
+        notes.append(_state_note(claim, study))
+    if claim.recomputed > 1 >= claim.by_convention["full"].utilization:
+        notes.append("With every activation recomputed it passes the peak: the run cannot have done that.")
+    return notes
+
+
+def claim_tables(claim: Claim, study: Study) -> list[Table]:
+    """Three tables: the verdict, the published runs nearest to the claim, and what every tool would print for it.
+
+    Args:
+        study: what was claimed, with hardware and devices.
+    """
+    ours = [*OURS, *(["hardware"] if claim.recompute == "full" else [])]
+    main = Table(
+        title=(
+            f"{study.model.name} on {study.work_text} in {format_duration(claim.wall_s)} on {study.devices_text}: {claim.verdict}, "
+            f"{format_fraction(claim.standing.share)} of peak {COUNTED[claim.compared]}"
+        ),
+        conditions=[line for line in conditions(study) if not line.startswith(("utilization", "price", "FLOP counted"))],
+        columns=[column for column in _COLUMNS if column.key != "peak"],
+        rows=[_row(one) for one in claim.implied if one.name in ours],
+        notes=_notes(claim, study),
         facts={
-            "claimed_wall_s": wall_s,
-            "claimed_gpu_days": device_s / DAY_S,
-            "implied_utilization_fraction": asked,
-            "implied_utilization_fraction_by_convention": shares,
+            "verdict": claim.verdict,
+            "possible": claim.possible,
+            "least_fraction": claim.least,
+            "least_wall_s": claim.least_wall_s,
+            "claimed_wall_s": claim.wall_s,
+            "claimed_gpu_days": claim.gpu_days,
+            "usual_wall_s": claim.usual_wall_s,
+            "implied_utilization_fraction": claim.standing.share,
+            "implied_utilization_fraction_by_convention": {one.name: one.utilization for one in claim.implied},
+            "percentile_fraction": claim.standing.percentile_fraction,
+            "num_published": len(claim.standing.peers),
+            "num_below": claim.standing.num_below,
+            "scope": claim.standing.scope,
         },
         key="claim",
     )
+    return [main, nearest_table(claim), tools_table(claim)]
+
+
+def tools_table(claim: Claim) -> Table:
+    """What each tool would have printed for the claimed run."""
+    return Table(
+        title="What each tool would print for it",
+        columns=_COLUMNS,
+        rows=[_row(one) for one in claim.implied],
+        notes=data_sheet_note([one.peak for one in claim.implied]),
+        key="conventions",
+    )
+
+
+def _row(one: Implied) -> dict[str, Value]:
+    return {
+        "convention": one.name,
+        "utilization_fraction": one.utilization,
+        "device_flop_per_s": one.flop_per_s,
+        "training_flop": one.training_flop,
+        "peak": peak_text(one.peak),
+        "includes": one.includes,
+    }
+
+
+def nearest_table(claim: Claim) -> Table:
+    """The published runs nearest to the claim, which stands in its place among them, highest first."""
+    known = claim.standing
+    rows = [_peer_row(peer, known.share) for peer in known.nearest(NUM_NEAREST)]
+    place = sum(peer.share >= known.share for peer in known.nearest(NUM_NEAREST))
+    rows.insert(place, {"run": "the claim", "utilization_fraction": known.share, "tag": "derived", "difference_fraction": 0.0})
+    percentile = "above all of them" if known.percentile_fraction == 1 else f"above {format_fraction(known.percentile_fraction, 2)} of them"
+    return Table(
+        title=f"Nearest of {format_int(len(known.peers))} published dense runs on {known.scope}; the claim is {percentile}",
+        conditions=["share of dense peak: as reported, else 6·N·D over device time and peak, restarts and evaluation included"],
+        columns=[
+            Column(key="run", header="run"),
+            Column(key="hardware", header="device"),
+            Column(key="utilization_fraction", header="of peak", format=format_fraction, align="right"),
+            Column(key="difference_fraction", header="to the claim", format=signed_points, align="right"),
+            Column(key="tag", header="how known"),
+            Column(key="source", header="source"),
+        ],
+        rows=rows,
+        notes=_top_notes(known.peers),
+        key="nearest",
+    )
+
+
+def _peer_row(peer: Peer, share: float) -> dict[str, Value]:
+    return {
+        "run": peer.run.name,
+        "hardware": peer.run.hardware_id,
+        "utilization_fraction": peer.share,
+        "difference_fraction": peer.share - share,
+        "tag": peer.tag,
+        "source": str(peer.run.source.title),
+    }
+
+
+def _top_notes(peers: Sequence[Peer]) -> list[str]:
+    top, bottom = peers[0], peers[-1]
+    return [
+        f"The highest is {top.run.name} with {format_fraction(top.share)} ({top.tag}), the lowest {bottom.run.name} with "
+        f"{format_fraction(bottom.share)} ({bottom.tag})."
+    ]

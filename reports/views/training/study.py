@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
 from estimators.counting.conventions import CONVENTIONS
-from estimators.counting.estimate import count_params, memory
+from estimators.counting.estimate import count_params
 from estimators.frozen import frozen
 from estimators.spec import Workload
+from estimators.training.at_utilization import training_state_bytes
 from estimators.units import format_count, format_flop_rate, format_fraction, format_int
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ class Study:
     @property
     def state_bytes(self) -> int:
         """What training holds besides activations: weights, gradients, optimizer state, low-precision copies."""
-        workload = Workload(phase="train", dtype=self.dtype, optimizer="sgd" if self.item == "sample" else "adamw")
-        parts = memory(self.model.ops(workload), workload)
-        return sum(size for part, size in parts.items() if part != "activations")
+        return training_state_bytes(self.model, self.dtype)
 
     @property
     def devices_text(self) -> str:
