@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -188,6 +190,32 @@ class TestAnswer:
             answered.append(sixnd.count(nn.Linear(2, 2), ones(1, 2)))
         held = {name for answer in answered for name in answer._facts()}
         assert set(kind.__annotations__) - held == set()
+
+
+class TestDocument:
+    PAGE = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+
+    @staticmethod
+    def complaints(page: str) -> str:
+        """What doctest says of the fenced blocks of Python of a page, run one after another."""
+        blocks = re.findall(r"^```python\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+        assert blocks
+        test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "library.md", None, 0)
+        said: list[str] = []
+        doctest.DocTestRunner().run(test, out=said.append)
+        return "".join(said)
+
+    def test_every_example_gives_what_stands_below_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert self.complaints(self.PAGE) == ""
+
+    def test_another_figure_would_be_found(self) -> None:
+        page = "```python\n>>> import sixnd\n>>> sixnd.show(model='phi-2').params\n2779683841\n```\n"
+        assert "Got:\n    2779683840" in self.complaints(page)
+
+    @pytest.mark.parametrize("name", sixnd.__all__)
+    def test_every_name_is_on_the_page(self, name: str) -> None:
+        assert f"`{name}`" in self.PAGE
 
 
 class TestImport:
