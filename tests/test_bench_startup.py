@@ -18,6 +18,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTHING = ["-c", "pass"]
+JSON = ["-c", "import json"]
+FACE = ["-c", "import sixnd"]
 ESTIMATE = shlex.split("-m bench estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --utilization 0.45")
 PREDICT = shlex.split("-m bench estimate --model llama-2-7b --tokens 2T --hardware a100-sxm4-80gb --gpus 512")
 SHOW = {
@@ -38,17 +40,17 @@ def python(tmp_path: Path) -> Callable[[list[str]], float]:
         subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, check=True)
         return time.perf_counter() - start_s
 
-    for words in (NOTHING, ESTIMATE, PREDICT, *SHOW.values()):
+    for words in (NOTHING, JSON, FACE, ESTIMATE, PREDICT, *SHOW.values()):
         run(words)
     return run
 
 
-def ratio_to_bare(benchmark: Any, python: Callable[[list[str]], float], words: list[str]) -> float:
+def ratio_to_bare(benchmark: Any, python: Callable[[list[str]], float], words: list[str], bare: list[str] = NOTHING) -> float:
     """The least of many, of each: whatever else the machine does only ever adds time."""
     bare_s, command_s = [], []
 
     def pair() -> None:
-        bare_s.append(python(NOTHING))
+        bare_s.append(python(bare))
         command_s.append(python(words))
 
     benchmark.pedantic(pair, rounds=30, warmup_rounds=2)
@@ -67,3 +69,7 @@ def test_a_predicted_training_costs_at_most_five_bare_pythons(benchmark: Any, py
 @pytest.mark.parametrize("model", SHOW)
 def test_show_costs_at_most_five_bare_pythons(benchmark: Any, python: Callable[[list[str]], float], model: str) -> None:
     assert ratio_to_bare(benchmark, python, SHOW[model]) <= 5
+
+
+def test_import_sixnd_costs_at_most_two_pythons_that_import_json(benchmark: Any, python: Callable[[list[str]], float]) -> None:
+    assert ratio_to_bare(benchmark, python, FACE, JSON) <= 2

@@ -1,4 +1,4 @@
-"""The flow runs one way: facts and formulas, then measurement, then reports; the command line alone sees all three."""
+"""The flow runs one way: facts and formulas, then measurement, then reports; the command line and the library alone see all three."""
 
 from __future__ import annotations
 
@@ -31,8 +31,13 @@ READ_BY_REPORTS = ("bench.records", "bench.statistics")
 """What reports may know of measurement: the records, and the statistics and verdicts that are computed when some are read."""
 
 
+SEE_ALL = ("bench.cli", "bench.library", "sixnd")
+"""What may import all three packages: the command line, the verbs as functions, and their face."""
+
+
 def modules() -> Iterator[tuple[str, Path]]:
     """Dotted name and file of every module that ships."""
+    yield "sixnd", ROOT / "sixnd.py"
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
@@ -66,7 +71,7 @@ def violations(name: str, source: str) -> list[str]:
         elif is_in(name, "reports"):
             allowed = top not in HEAVY and (top != "bench" or is_in(module, *READ_BY_REPORTS))
         else:
-            allowed = (top not in HEAVY or is_in(name, *MEASURED_BY)) and (top != "reports" or is_in(name, "bench.cli"))
+            allowed = (top not in HEAVY or is_in(name, *MEASURED_BY)) and (top != "reports" or is_in(name, *SEE_ALL))
         if not allowed:
             wrong.append(f"{name} imports {module}")
     return wrong
@@ -95,6 +100,8 @@ def test_no_module_imports_against_the_flow(name: str, path: Path) -> None:
         ("bench.runs.measure", "from reports.checks.crosscheck import crosscheck"),
         ("bench.workloads.language", "from reports import table"),
         ("bench.callbacks.to_record", "from reports.checks.crosscheck import crosscheck"),
+        ("sixnd", "def f():\n    import torch"),
+        ("bench.library.measurements", "from torch import nn"),
     ],
 )
 def test_a_module_against_the_flow_would_be_found(name: str, source: str) -> None:
@@ -110,6 +117,7 @@ def test_a_module_against_the_flow_would_be_found(name: str, source: str) -> Non
         ("bench.workloads.language.task", "def f():\n    import torch"),
         ("bench.callbacks.trainer", "from transformers import TrainerCallback"),
         ("bench.cli.report", "from reports.summary import tables\nfrom bench.runs.measure import measure"),
+        ("sixnd", "from bench.callbacks import watch\nfrom reports.render import render\nfrom estimators import units"),
     ],
 )
 def test_a_module_with_the_flow_is_let_through(name: str, source: str) -> None:

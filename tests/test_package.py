@@ -1,4 +1,4 @@
-"""The wheel: the packages with their data files, nothing else; and it works away from the checkout."""
+"""The wheel: the packages with their data files and sixnd.py, nothing else; and it works away from the checkout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, wheels = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheels")
     for package in (*PACKAGES, "tests"):
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("sixnd.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     words = ["-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "-w", str(wheels)]
     done = subprocess.run([sys.executable, *words, str(source)], capture_output=True, text=True, check=False)
@@ -38,7 +38,7 @@ def files(root: Path) -> set[str]:
 
 def test_the_wheel_holds_every_file_of_the_packages_and_no_tests(installed: Path) -> None:
     shipped = {name for name in files(installed) if ".dist-info/" not in name}
-    assert shipped == {f"{package}/{name}" for package in PACKAGES for name in files(ROOT / package)}
+    assert shipped == {"sixnd.py"} | {f"{package}/{name}" for package in PACKAGES for name in files(ROOT / package)}
     assert "estimators/facts/data/hardware.csv" in shipped
     assert "estimators/facts/data/models/phi-2.json" in shipped
 
@@ -57,6 +57,9 @@ def test_the_wheel_answers_away_from_the_checkout(installed: Path, tmp_path: Pat
         [sys.executable, "-m", "bench", *words], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
     )
     assert (done.returncode, expected in done.stdout) == (0, True), done.stderr
+    face = "import sixnd; print(sixnd.show(model='phi-2').params, sixnd.__file__)"
+    printed = subprocess.run([sys.executable, "-c", face], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True)
+    assert printed.stdout == f"2779683840 {installed / 'sixnd.py'}\n"
     where = subprocess.run(
         [sys.executable, "-c", "import bench; print(bench.__file__)"],
         capture_output=True,

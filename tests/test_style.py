@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted(path for package in ("estimators", "bench", "reports") for path in (ROOT / package).rglob("*.py"))
+SOURCES = [ROOT / "sixnd.py", *sorted(path for package in ("estimators", "bench", "reports") for path in (ROOT / package).rglob("*.py"))]
 MAX_LINES = 350
 
 # One reader takes it for a count, another for a rate, a third for multiply-adds.

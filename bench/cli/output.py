@@ -16,6 +16,17 @@ FILE_WIDTH, MIN_WIDTH, MAX_WIDTH = 120, 60, 140
 """Columns of text in a file or pipe, and the limits in a terminal."""
 
 
+class Kept:
+    """A destination in this process, in place of a file's name: the tables as they are, for whoever called a verb as a function.
+
+    Attributes:
+        tables: what the verb emitted last.
+    """
+
+    def __init__(self) -> None:
+        self.tables: list[Table] = []
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--format and --output, the same for every verb that prints a table."""
     group = parser.add_argument_group("output")
@@ -26,11 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def emit(tables: Sequence[Table], args: argparse.Namespace) -> None:
-    """Print the tables, or write them to --output.
+    """Print the tables, write them to --output, or keep them.
 
     Raises:
         UnavailableError: the file or standard output cannot be written.
     """
+    if isinstance(args.output, Kept):
+        args.output.tables = list(tables)
+        return
     width = _text_width() if args.output is None else FILE_WIDTH
     emit_text(render(tables, args.format, width=width) + "\n", args)
 

@@ -1,0 +1,219 @@
+"""Answers: the tables of a verb, with their single values as attributes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from reports.render import render
+from reports.table import Table
+
+
+class Answer:
+    """What a verb answers.
+
+    Every single value of the verb's json is an attribute. One that a class lists and that this question has no value for is
+    None; `unavailable` may say why.
+
+    Attributes:
+        unavailable: name of a figure -> why there is none.
+    """
+
+    unavailable: dict[str, str] | None
+
+    def __init__(self, tables: Sequence[Table], exit_code: int = 0) -> None:
+        self._tables = tuple(tables)
+        self._exit_code = exit_code
+
+    @property
+    def good(self) -> bool:
+        """Whether the verb would exit with 0: no check failed, nothing is impossible or slower."""
+        return self._exit_code == 0
+
+    def tables(self) -> list[Table]:
+        """The tables that the verb prints, what was asked first."""
+        return list(self._tables)
+
+    def to_dict(self) -> Any:
+        """What the verb prints with --format json; a list where its tables have no names."""
+        return json.loads(render(self._tables, "json")) if self._tables else {}
+
+    def __str__(self) -> str:
+        return render(self._tables, "text") if self._tables else ""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._tables[0].title if self._tables else 'nothing'}>"
+
+    def _repr_html_(self) -> str:
+        return render(self._tables, "html") if self._tables else ""
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._facts(), *self._listed()})
+
+    def _facts(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for table in reversed(self._tables):
+            found |= table.facts
+        return found
+
+    @classmethod
+    def _listed(cls) -> set[str]:
+        return {name for base in cls.__mro__ if issubclass(base, Answer) for name in base.__annotations__}
+
+    if not TYPE_CHECKING:  # a type checker knows the listed attributes alone, and finds one misspelt
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            facts = self._facts()
+            if name in facts or name in self._listed():
+                return facts.get(name)
+            from estimators.errors import near_misses
+
+            near = near_misses(name, {*facts, *self._listed()})
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise AttributeError(f"{type(self).__name__} has no {name!r}{hint}")
+
+
+class EstimateAnswer(Answer):
+    """Of `estimate`: a whole training with `tokens`, else single steps."""
+
+    model: str
+    params: int
+    hardware: str | None
+    num_devices: int | None
+    dtype: str | None
+    seq_len: int | None
+    training_flop: int | None
+    training_flop_by_convention: dict[str, int] | None
+    utilization_fraction: float | None
+    wall_days: float | None
+    gpu_days: float | None
+    gpu_hours: float | None
+    energy_j: float | None
+    co2_kg: float | None
+    cost_usd_low: float | None
+    cost_usd_median: float | None
+    cost_usd_high: float | None
+    step_time_s: float | None
+    tokens_per_s: float | None
+    days_low: float | None
+    days_high: float | None
+    days_with_allowance: float | None
+    mfu_full_fraction: float | None
+    layout: str | None
+    global_batch: int | None
+    needed_bytes: float | None
+    fits: bool | None
+    verdict: str | None
+    implied_utilization_fraction: float | None
+    deadline_num_devices: int | None
+    budget_tokens: int | None
+    forward_flop: int | None
+    forward_time_bound_s: float | None
+    train_step_flop: int | None
+    train_step_time_bound_s: float | None
+    generation_flop: int | None
+    generation_time_bound_s: float | None
+    training_memory_bytes: int | None
+    inference_memory_bytes: int | None
+
+
+class PlanAnswer(Answer):
+    """Of `plan`: the best layout, and with several kinds of device the one to take."""
+
+    model: str
+    hardware: str
+    num_devices: int
+    global_batch: int
+    layout: str
+    step_time_s: float
+    low_s: float
+    high_s: float
+    memory_bytes: float
+    num_legal: int
+    num_fitting: int
+    tokens: int | None
+    run_s: float | None
+    gpu_hours: float | None
+    cost_usd: float | None
+
+
+class HardwareAnswer(Answer):
+    """Of `compare_hardware`: one row per kind of device in the first table."""
+
+    model: str
+    params: int
+    tokens: int
+    seq_len: int
+    num_devices: int | None
+
+
+class ClaimAnswer(Answer):
+    """Of `check_claim`; `good` is False where physics forbids the claim."""
+
+    verdict: str
+    possible: bool
+    least_fraction: float
+    least_wall_s: float
+    claimed_wall_s: float
+    claimed_gpu_days: float
+    usual_wall_s: float
+    implied_utilization_fraction: float
+    implied_utilization_fraction_by_convention: dict[str, float]
+    percentile_fraction: float
+    num_published: int
+    num_below: int
+    scope: str
+
+
+class ModelAnswer(Answer):
+    """Of `show`: the operations are the rows of the first table."""
+
+    model: str | None
+    phase: str | None
+    params: int | None
+    trainable_params: int | None
+    active_params: int | None
+    embedding_params: int | None
+    params_by_component: dict[str, int] | None
+    forward_flop: int | None
+    prefill_flop: int | None
+    decode_flop: int | None
+    training_flop: int | None
+
+
+class CountAnswer(Answer):
+    """Of `count`: modules are the rows of the first table."""
+
+    model: str
+    params: int
+    trainable_params: int
+    forward_flop: int
+    backward_flop: int | None
+    fvcore_forward_flop: int | None
+    by_operator: dict[str, int]
+    unseen_operators: list[str]
+    counted_on: str
+
+
+class RecordsAnswer(Answer):
+    """Of `measure` and `report`; `good` is False where a check failed."""
+
+    model: str | None
+    run_id: str | None
+    status: str | None
+    params: int | None
+    train_step_s: float | None
+    train_step_flop: int | None
+    memory_needed_bytes: int | None
+
+
+class ComparisonAnswer(Answer):
+    """Of `compare`; `good` is False where B is slower or cannot be compared."""
+
+    verdict: str
+    threshold_fraction: float
+    confidence: float
+    noise_floor_fraction: float | None

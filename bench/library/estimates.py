@@ -1,0 +1,158 @@
+"""What is estimated and needs no torch: estimate, plan, compare_hardware, check_claim, show.
+
+Every function takes the options of its verb as keywords, with the words of the command line ('2T', '30d', '50GB/s') or plain
+numbers, and raises estimators.errors.RequestError for a wrong request and PhysicsError for an impossible figure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from bench.library.answers import ClaimAnswer, EstimateAnswer, HardwareAnswer, ModelAnswer, PlanAnswer
+from bench.library.keywords import ask
+
+Number = int | float | str
+"""A count such as 2_000_000, 2e12 or '2T'; a share such as 0.45 or '45%'; an amount such as '500k'."""
+
+Time = int | float | str
+"""'30d' or '36h'; a bare number is days."""
+
+Path = str | os.PathLike[str]
+Names = str | Sequence[str]
+"""One name, several with commas between them, or a list."""
+
+
+def estimate(
+    *,
+    model: str | None = None,
+    config: Path | None = None,
+    tokens: Number | None = None,
+    hardware: str | None = None,
+    gpus: Number | None = None,
+    utilization: Number | None = None,
+    convention: str | None = None,
+    price: Number | None = None,
+    layout: str | None = None,
+    from_file: Path | None = None,
+    global_batch: Number | None = None,
+    software: str | None = None,
+    optimizer: str | None = None,
+    network: str | None = None,
+    calibration: Path | None = None,
+    carbon: Number | None = None,
+    days: Time | None = None,
+    deadline: Time | None = None,
+    budget_usd: Number | None = None,
+    budget_gpu_days: Number | None = None,
+    batch: Number | None = None,
+    prompt_tokens: Number | None = None,
+    new_tokens: Number | None = None,
+    num_beams: Number | None = None,
+    seq_len: Number | None = None,
+    source_len: Number | None = None,
+    dtype: str | None = None,
+    explain: bool = False,
+) -> EstimateAnswer:
+    """What a training run costs, or without `tokens` single steps: `python -m bench estimate --help` has every option."""
+    return EstimateAnswer(*ask("estimate", locals()))
+
+
+def plan(
+    *,
+    hardware: Names,
+    model: str | None = None,
+    config: Path | None = None,
+    gpus: Number | None = None,
+    tokens: Number | None = None,
+    global_batch: Number | None = None,
+    seq_len: Number | None = None,
+    source_len: Number | None = None,
+    dtype: str | None = None,
+    software: str | None = None,
+    optimizer: str | None = None,
+    network: str | None = None,
+    calibration: Path | None = None,
+    price: Number | None = None,
+    max_gpus: Number | None = None,
+    deadline: Time | None = None,
+    budget: Number | None = None,
+    max_global_batch: Number | None = None,
+    max_tp: Number | None = None,
+    schedule: str | None = None,
+    layout: str | None = None,
+    from_file: Path | None = None,
+    top: Number | None = None,
+    what_if: str | None = None,
+    scaling: bool = False,
+    compute_optimal: bool = False,
+    budget_gpu_days: Number | None = None,
+) -> PlanAnswer:
+    """The layouts that train a model fastest on given devices: `python -m bench plan --help` has every option."""
+    return PlanAnswer(*ask("plan", locals()))
+
+
+def compare_hardware(
+    *,
+    hardware: Names,
+    tokens: Number,
+    model: str | None = None,
+    config: Path | None = None,
+    gpus: Number | None = None,
+    utilization: Number | None = None,
+    convention: str | None = None,
+    price: Number | None = None,
+    seq_len: Number | None = None,
+    source_len: Number | None = None,
+    dtype: str | None = None,
+    layout: str | None = None,
+    from_file: Path | None = None,
+    global_batch: Number | None = None,
+    software: str | None = None,
+    optimizer: str | None = None,
+    network: str | None = None,
+    calibration: Path | None = None,
+    carbon: Number | None = None,
+    explain: bool = False,
+) -> HardwareAnswer:
+    """One training run on several kinds of device: `python -m bench compare-hardware --help` has every option."""
+    return HardwareAnswer(*ask("compare-hardware", locals()))
+
+
+def check_claim(
+    *,
+    tokens: Number,
+    hardware: str,
+    gpus: Number,
+    days: Time,
+    model: str | None = None,
+    config: Path | None = None,
+    seq_len: Number | None = None,
+    source_len: Number | None = None,
+    dtype: str | None = None,
+    recompute: str | None = None,
+) -> ClaimAnswer:
+    """What a claimed training implies, where that stands, and whether physics allows it.
+
+    An impossible claim is an answer whose `possible` is False.
+    """
+    return ClaimAnswer(*ask("check-claim", locals()))
+
+
+def show(
+    *,
+    model: str | None = None,
+    config: Path | None = None,
+    phase: str | None = None,
+    batch: Number | None = None,
+    seq_len: Number | None = None,
+    source_len: Number | None = None,
+    context_len: Number | None = None,
+    dtype: str | None = None,
+    convention: str | None = None,
+    lora_rank: Number | None = None,
+    lora_targets: Names | None = None,
+    frozen_layers: Number | None = None,
+) -> ModelAnswer:
+    """A model's operations, parameters and FLOP, row by row: `python -m bench show --help` has every option."""
+    return ModelAnswer(*ask("show", locals()))
