@@ -7,6 +7,7 @@ from test_imports import PACKAGES, between_modules, is_in, modules
 
 LAYERS = {
     "bench": [
+        ("bench.library",),
         ("bench.cli", "bench.__main__"),
         ("bench.callbacks", "bench.calibration.check"),
         ("bench.runs",),
