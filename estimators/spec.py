@@ -226,6 +226,11 @@ class Model(ABC):
         """The op table of one step."""
 
     @property
+    def generates(self) -> bool:
+        """Whether it writes tokens one by one: decoders and encoder-decoders do, encoders and models of samples do not."""
+        return "decode" in self.phases
+
+    @property
     def max_positions(self) -> int:
         """Tokens of the longest sequence that it was made for; 1 for models without a sequence."""
         return 1

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from bench.backend.device import Device
-from bench.calibration import step_operators as own
+from bench.calibration import step_operators
 from bench.calibration.calibrate import caches
 from bench.records.calibration import Calibration, local
 from bench.records.request import Request
@@ -54,10 +54,10 @@ def foresee(request: Request, device: Device, calibration: Calibration, *, round
         request: with sizes, dtype and optimizer decided.
     """
     cached = caches(device)
-    calls, updates = own.work(request, cached)
-    pieces = own.pieces(calls, updates)
-    timed = own.entries(calls, updates, device, cache_bytes=cached, rounds=rounds, time_s=time_s)
-    mode = own.mode(request)
+    calls, updates = step_operators.work(request, cached)
+    pieces = step_operators.pieces(calls, updates)
+    timed = step_operators.entries(calls, updates, device, cache_bytes=cached, rounds=rounds, time_s=time_s)
+    mode = step_operators.mode(request)
     return Foreseen(
         phase=PHASE[request.task],
         own=predict(pieces, local(calibration.with_entries(timed)), mode),

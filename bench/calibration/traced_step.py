@@ -22,7 +22,7 @@ from bench.workloads.article.networks import build, run
 def language_calls(request: Request, cache_bytes: int) -> list[Call]:
     """Operators of one prefill, decode step (the median one), or forward and backward of a training step.
 
-    The request's sizes and dtype must be decided. The optimizer is not among them: see `bench.workloads.here.optimizers`.
+    The request's sizes and dtype must be decided. The optimizer is not among them: see `bench.backend.operators.optimizers`.
     """
     assert request.dtype is not None
     train = request.task == "train"

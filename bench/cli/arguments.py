@@ -142,38 +142,18 @@ def load_hardware(name: str) -> Hardware:
     return hardware(name)
 
 
-def longest_sequence(model: Model) -> int:
-    """Tokens of the longest sequence that the model was made for; 1 for models without a sequence."""
-    return model.max_positions
-
-
-def learned_positions(model: Model) -> int:
-    """Rows of the model's table of positions; 0 where positions are computed, so that no sequence is too long."""
-    return model.positions
-
-
-def item_of(model: Model) -> str:
-    """What one row of input is: a token of a language model, a sample of any other."""
-    return model.item
-
-
-def generates(model: Model) -> bool:
-    """Whether the model writes tokens one by one: decoders and encoder-decoders do, encoders and models of samples do not."""
-    return "decode" in model.phases
-
-
 def sequence_length(model: Model, given: int | None) -> int:
     """--seq-len, or the longest sequence of the model.
 
     Raises:
         BadValueError: longer than the model's table of positions, or a length for a model that has no sequences.
     """
-    longest = longest_sequence(model)
+    longest = model.max_positions
     if given is None:
         return longest
-    if item_of(model) == "sample" and given != 1:
+    if model.item == "sample" and given != 1:
         raise BadValueError(f"--seq-len {given:,}: {model.name} takes single samples, not sequences; leave --seq-len out")
-    if given > longest and learned_positions(model):
+    if given > longest and model.positions:
         raise BadValueError(
             f"a sequence of {given:,} tokens is more than the {longest:,} positions that {model.name} has; give at most that"
         )

@@ -54,7 +54,7 @@ def why_not(args: argparse.Namespace, model: Model) -> str:
 
 def model_reason(args: argparse.Namespace, model: Model) -> str:
     """Why no step of this model is predicted, whatever else is given; empty where one is."""
-    if not arguments.generates(model):
+    if not model.generates:
         return f"{model.name} does not write tokens one by one"
     from estimators.training.supported import not_covered
 

@@ -35,7 +35,7 @@ def tables(args: argparse.Namespace) -> list[Table]:
         raise BadValueError(f"--convention {args.convention} counts whole trainings: add --tokens, or take one of {', '.join(CONVENTIONS)}")
     model, entry = arguments.load_model(args)
     hardware = arguments.load_hardware(args.hardware) if args.hardware else None
-    item = arguments.item_of(model)
+    item = model.item
     made = _generation(args, model, hardware)
     steps = _steps(args, model, item, hardware)
     published = f" (published: {entry.published_params_text})" if entry else ""
@@ -68,11 +68,11 @@ def _generation(args: argparse.Namespace, model: Model, hardware: Hardware | Non
         if args.num_beams is not None:
             raise BadValueError("--num-beams belongs to a generation: add --prompt-tokens or --new-tokens")
         return None
-    if not arguments.generates(model):
+    if not model.generates:
         raise BadValueError(f"{model.name} generates nothing: leave --prompt-tokens and --new-tokens out")
     prompt, new = args.prompt_tokens or PROMPT_TOKENS, args.new_tokens or NEW_TOKENS
-    longest = arguments.longest_sequence(model)
-    if arguments.learned_positions(model) and prompt + new - 1 > longest:
+    longest = model.max_positions
+    if model.positions and prompt + new - 1 > longest:
         raise BadValueError(f"{prompt:,} prompt tokens and {new:,} new ones pass the {longest:,} positions that {model.name} has")
     return generation(
         model, prompt_tokens=prompt, new_tokens=new, batch=args.batch or 1, beams=args.num_beams or 1, dtype=args.dtype, hardware=hardware
@@ -84,7 +84,7 @@ def _steps(args: argparse.Namespace, model: Model, item: str, hardware: Hardware
     batch = args.batch or 1
     recompute: Recompute = "full" if args.convention == "hardware" else "none"
     workloads = {"forward": Workload(phase="forward", batch=batch, seq_len=seq_len, dtype=args.dtype)}
-    if arguments.generates(model):
+    if model.generates:
         rows = batch * (args.num_beams or 1)
         prompt = args.prompt_tokens or seq_len
         context = args.prompt_tokens or max(0, seq_len - 1)

@@ -129,7 +129,7 @@ def make_study(
         model=model,
         params=count_params(model.ops(Workload(phase="train", seq_len=seq_len))),
         params_text=params_text,
-        item=arguments.item_of(model),
+        item=model.item,
         tokens=tokens,
         seq_len=seq_len,
         seq_len_given=args.seq_len is not None,

@@ -10,7 +10,7 @@ import argparse
 import dataclasses
 from collections.abc import Callable
 
-from bench.cli import arguments, output
+from bench.cli import output
 from estimators.errors import UnknownNameError
 from reports.table import Table
 from reports.views.counting.all_conventions import tools_table
@@ -66,7 +66,7 @@ def _models() -> Table:
     for name in model_ids():
         entry = model_entry(name)
         model = model_from_config(entry.config, entry.id, entry.source)
-        found.append((entry, count_params(model.ops(Workload())), arguments.longest_sequence(model)))
+        found.append((entry, count_params(model.ops(Workload())), model.max_positions))
     return models_table(found)
 
 

@@ -74,7 +74,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.convention == "all":
         return _show_every_convention(args)
     model, entry = arguments.load_model(args)
-    item = arguments.item_of(model)
+    item = model.item
     model = _fine_tuned(model, args)
     steps = workloads(args, model)
     if args.phase not in steps:
@@ -172,8 +172,8 @@ def workloads(args: argparse.Namespace, model: Model) -> dict[str, Workload]:
     seq_len = arguments.sequence_length(model, args.seq_len)
     recompute: Recompute = "full" if args.convention == "hardware" else "none"
     sizes: dict[Phase, tuple[int, int]] = {"forward": (seq_len, 0)}
-    if arguments.generates(model):
-        fits = not model.positions or seq_len < arguments.longest_sequence(model)
+    if model.generates:
+        fits = not model.positions or seq_len < model.max_positions
         default = seq_len if fits else seq_len - 1
         context_len = default if args.context_len is None else args.context_len
         arguments.sequence_length(model, context_len + 1)

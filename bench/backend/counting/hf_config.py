@@ -158,5 +158,5 @@ def _inputs(model: nn.Module, batch: int, seq_len: int, source_len: int | None) 
         return {"input_features": torch.zeros(batch, config.num_mel_bins, 2 * config.max_source_positions, device="meta"), **target}
     raise BadConfigError(
         f"{type(model).__name__} takes {name!r}, which cannot be made up from its configuration; "
-        "count it with bench.backend.counting.module.count"
+        "count it with sixnd.count(module, example_inputs)"
     )

@@ -59,9 +59,9 @@ def explain_training(
         if predicted is None:
             time, energy = [_gpu_days_step(study)], _energy_steps(study)
         else:
-            from reports.views.explain import predicted as explain_predicted  # deferred: only a predicted run needs it
+            from reports.views.explain.predicted import energy_steps, time_steps  # deferred: only a predicted run needs it
 
-            time, energy = explain_predicted.time_steps(predicted), explain_predicted.energy_steps(predicted)
+            time, energy = time_steps(predicted), energy_steps(predicted)
         steps += [*time, *_wall_steps(study), *energy, *_cost_steps(study)]
     where = f" on {study.devices_text}" if study.hardware else ""
     return explanation_table(steps, what=f"training {study.model.name}{where}", key=key)
