@@ -239,7 +239,7 @@ class TestImport:
         (tmp_path / hides).parent.mkdir(exist_ok=True)
         (tmp_path / hides).write_text("")
         tried = "try:\n    sixnd.estimate\nexcept ImportError as error:\n    print(error)"
-        program = f"import sys; sys.path.append({str(ROOT)!r})\nimport sixnd\n{tried}"
+        program = f"import sys; sys.path.insert(1, {str(ROOT)!r})\nimport sixnd\n{tried}"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
         package = hides.split("/")[0].removesuffix(".py")
         assert done.stdout.startswith(f"sixnd needs its own package {package!r} in {ROOT}; Python finds {tmp_path / package}")
@@ -248,6 +248,6 @@ class TestImport:
 
     def test_an_empty_folder_of_that_name_hides_nothing(self, tmp_path: Path) -> None:
         (tmp_path / "bench").mkdir()
-        program = f"import sys; sys.path.append({str(ROOT)!r})\nimport sixnd\nprint(sixnd.show(model='phi-2').params)"
+        program = f"import sys; sys.path.insert(1, {str(ROOT)!r})\nimport sixnd\nprint(sixnd.show(model='phi-2').params)"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
         assert done.stdout == "2779683840\n"
