@@ -140,10 +140,18 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
-def test_a_full_disk_on_stdout_is_one_line_and_exit_2() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["list formats", "estimate --help", "--help", "--version"])
+def test_a_full_disk_on_stdout_is_one_line_and_exit_2(words: str, unbuffered: str) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "bench", "list", "formats"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
+            [sys.executable, "-m", "bench", *words.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            check=False,
         )
     assert done.returncode == 2
     assert done.stderr.startswith("error: cannot write to standard output: No space left on device")

@@ -15,8 +15,9 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from bench.cli.output import to_stdout
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError
 
@@ -50,6 +51,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Complain. Raises BadValueError."""
         raise BadValueError(f"{message}; for help: {self.prog} --help")
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help, whole or with an error. Raises UnavailableError."""
+        to_stdout(self.format_help())
 
     def parse_strictly(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse all of `argv`; an option that does not exist is answered with its near misses, before one that is missing is asked for.
@@ -104,10 +109,10 @@ def dispatch(argv: Sequence[str]) -> int:
         PhysicsError: the answer would be a figure that no machine can produce.
     """
     if argv and argv[0] in ("-h", "--help"):
-        print(help_text())
+        to_stdout(help_text() + "\n")
         return 0
     if argv and argv[0] == "--version":
-        print(f"sixnd {__version__}")
+        to_stdout(f"sixnd {__version__}\n")
         return 0
     if not argv:
         raise BadValueError(f"no verb given; expected one of: {', '.join(VERBS)}; for help: {PROGRAM} --help")
@@ -134,10 +139,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(error), 1)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
-    except BrokenPipeError:
-        # The reader has seen enough. Python would complain once more when it flushes stdout on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has seen enough
         return 0
+    finally:
+        _drop_what_cannot_be_written()
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Turn an unwritable standard output away: Python would flush it once more on its way out, complain, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, code: int) -> int:

@@ -58,6 +58,16 @@ def emit_text(text: str, args: argparse.Namespace) -> None:
     if args.output is not None:
         write_whole(args.output, text)
         return
+    to_stdout(text)
+
+
+def to_stdout(text: str) -> None:
+    """Print a text that is whole as it is.
+
+    Raises:
+        UnavailableError: standard output cannot be written.
+        BrokenPipeError: its reader has gone.
+    """
     with suppress(AttributeError):  # a stream that somebody put in place of stdout takes any character
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
