@@ -8,8 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
-from module_imports import PACKAGES, between_modules, imported, is_in, modules
+
+from tests.support.checkout import ROOT
+from tests.support.module_imports import PACKAGES, between_modules, imported, is_in, modules
 
 HEAVY = {"torch", "transformers", "accelerate", "fvcore"}
 MEASURED_BY = (

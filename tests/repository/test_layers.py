@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from module_imports import PACKAGES, between_modules, is_in, modules
+
+from tests.support.module_imports import PACKAGES, between_modules, is_in, modules
 
 LAYERS = {
     "bench": [

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from checkout import ROOT
+from tests.support.checkout import ROOT
 
 PACKAGES = ("estimators", "bench", "reports")
 

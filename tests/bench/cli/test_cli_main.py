@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
 
 from bench.cli import main as cli
 from bench.cli.main import VERBS, main, verb_parser
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError
+from tests.support.checkout import ROOT
 from tools.cli_page import reference
 
 

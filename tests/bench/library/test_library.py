@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT
 
 import bench.callbacks
 import sixnd
@@ -22,6 +21,7 @@ from bench.cli.main import main, verb_parser
 from bench.library import answers
 from estimators.errors import BadRecordError, BadValueError, PhysicsError, UnknownNameError
 from reports.table import Table
+from tests.support.checkout import ROOT
 
 VERBS: dict[str, Callable[..., Any]] = {
     "estimate": sixnd.estimate,
