@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     output.emit(tables(compared, a, b, label_a=args.a, label_b=args.b), args)
     if compared.verdict == "INCOMPARABLE":
         reason = next(row.reason for row in compared.phases if row.verdict == "INCOMPARABLE")
-        print(f"error: {headline(compared)}: {reason}", file=sys.stderr)
+        print("error:", " ".join(f"{headline(compared)}: {reason}".split()), file=sys.stderr)
     return EXIT.get(compared.verdict, 0)
 
 
