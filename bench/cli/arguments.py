@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from bench.machine.ranks import say
 from estimators.errors import BadValueError, UnknownNameError
-from estimators.units import DTYPE_BYTES, MAX_COUNT, parse_count, parse_duration, parse_float
+from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
+from estimators.units import DTYPE_BYTES
 
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
@@ -93,7 +94,7 @@ def load_model(args: argparse.Namespace) -> tuple[Model, ModelEntry | None]:
 
     entry = model_entry(args.model)
     if entry.alias_note:
-        print(f"· {entry.alias_note}", file=sys.stderr)
+        say(entry.alias_note)
     return _with_source(model_from_config(entry.config, entry.id, entry.source), args), entry
 
 

@@ -17,6 +17,7 @@ import argparse
 from pathlib import Path
 
 from bench.cli import arguments, output
+from bench.machine.ranks import say
 from estimators.errors import BadValueError
 
 MARK_FRACTION = 0.1
@@ -51,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
     """Calibrate, or with --check take the calibration that there is, predict and measure."""
     from bench.backend import device as devices
     from bench.calibration import calibrate
-    from bench.cli.run import _say
     from bench.records import calibration_file
     from reports.views.records import calibration
 
@@ -61,20 +61,20 @@ def run(args: argparse.Namespace) -> int:
     path = args.out or calibration_file.path_for(device.describe())
     found = calibration_file.read(path) if args.check and path.exists() else None
     if found is None:
-        found = calibrate.calibrate(device, quick=args.quick, say=_say, processes=args.processes)
+        found = calibrate.calibrate(device, quick=args.quick, say=say, processes=args.processes)
         calibration_file.write(found, path)
     if args.model:
-        found = calibrate.with_model(found, args.model, device, say=_say)
+        found = calibrate.with_model(found, args.model, device, say=say)
         calibration_file.write(found, path)
     if not args.check:
         output.emit(calibration.calibration_tables(found), args)
-        _say(f"calibration: {path}")
+        say(f"calibration: {path}")
         return 0
     from bench.calibration.check import cases, check
 
     args.records.mkdir(parents=True, exist_ok=True)
     chosen = [case for case in cases(str(device.torch_device), args.quick) if (args.only or "") in case.name]
-    checked = list(check(chosen, device, found, out=args.records, say=_say))
+    checked = list(check(chosen, device, found, out=args.records, say=say))
     rows = [calibration.Row(name=one.name, foreseen=one.foreseen, record=one.record, reason=one.reason) for one in checked]
     output.emit(calibration.check_tables(rows, MARK_FRACTION), args)
     error = calibration.median_error(rows)

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from bench.cli import output
 from bench.cli.arguments import count
+from bench.machine.ranks import say
 from estimators.errors import BadRecordError, BadValueError
-from estimators.units import parse_float
+from estimators.parsing import parse_float
 
 if TYPE_CHECKING:
     from bench.records.record import Measurement, Phase
@@ -112,7 +113,7 @@ def _interleaved(args: argparse.Namespace) -> tuple[Path, Path]:
     from bench.runs.interleave import by_turns
 
     repeats, out = args.repeats or DEFAULT_REPEATS, Path(args.out or DEFAULT_OUT)
-    return by_turns(args.a, args.b, repeats=repeats, out=out, say=lambda text: print(f"· {text}", file=sys.stderr))
+    return by_turns(args.a, args.b, repeats=repeats, out=out, say=say)
 
 
 def _records(path: Path) -> list[Measurement]:

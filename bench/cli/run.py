@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli import output, run_repeats
 from bench.cli.arguments import count, length
+from bench.machine.ranks import say
 from bench.records.request import CACHES, TASKS, Request
 from bench.sampling import presets
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
-from estimators.units import parse_float
+from estimators.parsing import parse_float
 
 if TYPE_CHECKING:
     from bench.records.calibration import Calibration
@@ -108,14 +109,14 @@ def run(args: argparse.Namespace) -> int:
         return _run_suite(args)
     request, hub_id = _request(args)
     if repeats > 1:
-        return run_repeats.run(request, repeats, hub_id, args, _say)
+        return run_repeats.run(request, repeats, hub_id, args, say)
     from bench.runs.measure import Interrupted, measure
     from reports.checks.crosscheck import crosscheck, failed
     from reports.views.records.measured import tables
     from reports.views.records.waterfall import waterfall_tables
 
     try:
-        record = measure(request, hub_id=hub_id, out=Path(args.out), say=_say, calibration=_calibration(args))
+        record = measure(request, hub_id=hub_id, out=Path(args.out), say=say, calibration=_calibration(args))
     except Interrupted as stopped:
         if is_main() and stopped.record.phases:
             output.emit(tables(stopped.record), args)
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     if not is_main():
         return 0
     output.emit([*tables(record), *(waterfall_tables([record]) if args.waterfall else [])], args)
-    _say(f"record: {Path(args.out) / record.run_id}.json")
+    say(f"record: {Path(args.out) / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
 
 
@@ -142,15 +143,6 @@ def _calibration(args: argparse.Namespace) -> Calibration | None:
     if found is None:
         raise UnavailableError("--waterfall needs a calibration of this device, its threads and this torch: python -m bench calibrate")
     return found
-
-
-def _say(text: str) -> None:
-    from rich.console import Console  # deferred: only a run talks while it works
-
-    from bench.machine.ranks import is_main
-
-    if is_main():
-        Console(stderr=True, highlight=False).print(f"· {text}", style="dim", markup=False, soft_wrap=True)
 
 
 def _config_name(path: str) -> str:
@@ -172,7 +164,7 @@ def _request(args: argparse.Namespace, model: str | None = None) -> tuple[Reques
         entry = model_entry(model or args.model)
         name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
         if entry.alias_note:
-            _say(entry.alias_note)
+            say(entry.alias_note)
     task = args.task or ("train" if config.get("model_type") == "dense_network" or name == "tiny-gpt" else "generate")
     if task not in TASKS:
         raise UnknownNameError("task", task, TASKS, "python -m bench list tasks")
@@ -232,15 +224,15 @@ def _run_suite(args: argparse.Namespace) -> int:
         request, hub_id = _request(args, name)
         request = dataclasses.replace(request, **planned.changes)
         try:
-            records.append(measure(request, hub_id=hub_id, out=out, say=_say, calibration=_calibration(args)))
+            records.append(measure(request, hub_id=hub_id, out=out, say=say, calibration=_calibration(args)))
         except SixndError as error:
             refused.append(f"{name}: {error}")
-            _say(f"{name} was left out: {error}")
+            say(f"{name} was left out: {error}")
     if not is_main():
         return 0
     records += [estimate_only(name, tokens, records, out) for name, tokens in suite.estimated]
     output.emit([*summary.tables(records), *(waterfall_tables(records) if args.waterfall else [])], args)
     for line in refused:
         print(f"error: {line}", file=sys.stderr)
-    _say(f"records: {out}/")
+    say(f"records: {out}/")
     return 1 if refused or summary.num_failed(records) else 0

@@ -9,10 +9,10 @@ The record that it writes tells `compare` what two runs of the same thing differ
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from bench.cli import output
+from bench.machine.ranks import say
 
 DEFAULT_OUT = "runs"
 
@@ -32,11 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from reports.views.records.selftest import tables
 
     out = Path(args.out)
-    record = measure(amount=QUICK if args.quick else FULL, device_name=args.device, out=out, say=_say)
+    record = measure(amount=QUICK if args.quick else FULL, device_name=args.device, out=out, say=say)
     output.emit(tables(record), args)
-    _say(f"record: {out / record.run_id}.json")
+    say(f"record: {out / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
-
-
-def _say(text: str) -> None:
-    print(f"· {text}", file=sys.stderr)

@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 
 from bench.cli import output
+from bench.records import atomic_file
 from estimators.cost.efficiency import efficiency_file
 from estimators.validation.memory_score import memory_score
 from estimators.validation.score import Scored, scored
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot and any(row.counts for row in rows):
         from reports.plots import plot
 
-        output.write_whole(args.plot, plot(rows) + "\n")
+        atomic_file.write(args.plot, plot(rows) + "\n", mend=output.MEND.replace("--output", "--plot"))
     return 0 if any(row.error is not None for row in rows) else 1
 
 
