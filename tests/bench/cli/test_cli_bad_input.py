@@ -1,0 +1,122 @@
+"""Every wrong request to a verb that computes is one clear line on stderr, exit 2, nothing on stdout, no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkout import ROOT
+from tests.support.error_lines import complaint
+
+TRAINING = ["estimate", "--model", "gpt2", "--tokens", "1B"]
+ON_A100 = [*TRAINING, "--hardware", "a100-sxm4-80gb"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["estimate", "--model", "gpt-33"], "unknown model 'gpt-33'; did you mean"),
+        (["show", "--model", ""], "unknown model ''"),
+        (["show", "--model", "../../secrets"], "unknown model '../../secrets'"),
+        (["estimate", "--model", "x" * 10_000], "unknown model 'xxx"),
+        ([*TRAINING, "--hardware", "h2O0-sxm"], "unknown GPU 'h2O0-sxm'; did you mean"),
+        ([*TRAINING, "--hardware", "A100"], "unknown GPU 'A100'"),
+        (["estimate", "--model", "gpt2", "--dtype", "bf61"], "unknown dtype 'bf61'; expected one of: fp64"),
+        ([*ON_A100, "--utilization", "0.4", "--dtype", "fp8"], "a100-sxm4-80gb has no published dense peak for fp8; it has one for"),
+        ([*ON_A100, "--convention", "half"], "unknown convention 'half'"),
+        (["compare-hardware", "--model", "gpt2", "--tokens", "1B", "--hardware", "a100-sxm4-80gb,a999"], "unknown GPU 'a999'"),
+        (["compare-hardware", "--model", "gpt2", "--tokens", "1B", "--hardware", ",,"], "names 0 devices"),
+        (["compare-hardware", "--model", "gpt2", "--tokens", "1B", "--hardware", "v100-sxm2-32gb"], "no dense bf16 peak; it has"),
+        (["list", "hardware", "--match", "zzz"], "unknown hardware 'zzz'"),
+    ],
+)
+def test_unknown_names(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in complaint(argv, capsys)
+
+
+@pytest.mark.parametrize("tokens", ["0", "-1", "1e30", "1e-3", "1.5", "NaN", "inf", "many", "", "1B2", "0x10", "1e999999999", "9" * 5000])
+def test_tokens_that_are_no_count(tokens: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = complaint(["estimate", "--model", "gpt2", f"--tokens={tokens}"], capsys)
+    assert "tokens" in line
+    assert "expected a whole number from 1 to 1e+24, such as 300B" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--utilization", "0"], "utilization '0' is out of range"),
+        (["--utilization", "1.01"], "out of range"),
+        (["--utilization", "45"], "out of range; expected a number above 0 to 1"),
+        (["--utilization", "nan"], "out of range"),
+        (["--utilization=-0.4"], "out of range"),
+        (["--utilization", "half"], "is not a number"),
+        (["--gpus", "0"], "gpus '0' is out of range"),
+        (["--gpus", "1e9"], "out of range"),
+        (["--gpus", "1.5"], "not a whole number"),
+        (["--price", "0"], "out of range"),
+        (["--price", "inf"], "out of range"),
+        (["--deadline", "soon"], "deadline 'soon' is not a length of time"),
+        (["--deadline", "0d"], "out of range"),
+        (["--budget-usd", "0"], "out of range"),
+        (["--budget-gpu-days", "-5"], "out of range"),
+        (["--seq-len", "0"], "seq-len '0' is out of range"),
+        (["--seq-len", "2048"], "a sequence of 2,048 tokens is more than the 1,024 positions that gpt2 has"),
+        (["--days", "14"], "--days is a claim about a run: add its --tokens and --gpus"),
+        (["--batch", "4"], "--batch describes a single step"),
+        (["--num-beams", "4"], "--num-beams describes a single step"),
+    ],
+)
+def test_a_training_with_an_impossible_number(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in complaint([*ON_A100, *words], capsys)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([*TRAINING, "--gpus", "8"], "--gpus needs a device: add --hardware"),
+        ([*TRAINING, "--deadline", "3d"], "--deadline needs a device"),
+        (["estimate", "--model", "gpt2", "--budget-usd", "1M"], "--budget-usd needs a device"),
+        (
+            ["estimate", "--model", "gpt2", "--hardware", "a100-sxm4-80gb", "--deadline", "3d"],
+            "--deadline needs to know how much is trained",
+        ),
+        (["estimate", "--model", "gpt2", "--gpus", "8"], "--gpus belongs to a training run: add --tokens"),
+        (["estimate", "--model", "gpt2", "--utilization", "0.4"], "--utilization belongs to a training run"),
+        (["estimate", "--model", "gpt2", "--convention", "6nd"], "--convention 6nd counts whole trainings"),
+        (["estimate", "--model", "gpt2", "--num-beams", "5"], "--num-beams belongs to a generation"),
+        (["estimate", "--model", "gpt2", "--prompt-tokens", "1000", "--new-tokens", "100"], "pass the 1,024 positions that gpt2 has"),
+        (["estimate", "--model", "gpt2", "--new-tokens", "1e9"], "new-tokens '1e9' is out of range"),
+        (["estimate", "--model", "mlp", "--prompt-tokens", "5"], "mlp generates nothing"),
+        (["estimate", "--model", "mlp", "--seq-len", "5"], "mlp takes single samples, not sequences"),
+        (["show", "--model", "mlp", "--phase", "decode"], "--phase decode: mlp does not generate"),
+        (["show", "--model", "gpt2", "--batch", "0"], "batch '0' is out of range"),
+        (["show", "--model", "gpt2", "--phase", "decode", "--context-len", "1024"], "a sequence of 1,025 tokens is more than the 1,024"),
+        (["show", "--model", "gpt2", "--convention", "6nd"], "unknown convention '6nd'"),
+    ],
+)
+def test_options_that_do_not_go_together(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said in complaint(argv, capsys)
+
+
+def test_a_folder_without_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no readable record in" in complaint(["report", str(tmp_path)], capsys)
+    assert "no record folder" in complaint(["report", str(tmp_path / "nowhere")], capsys)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"run_id": "x"}', "[]", '{"run_id": 1, "status": 2, "request": 3, "format": 99}'])
+def test_a_record_that_cannot_be_read(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.json").write_text(content)
+    assert "broken.json" in complaint(["report", str(tmp_path)], capsys)
+
+
+def test_the_process_itself_complains_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b'{"a":' * 100_000)
+    for words in (["show", "--config", str(tmp_path)], ["estimate", "--model", "gpt-3", "--tokens", "1e30"], ["report", str(tmp_path)]):
+        done = subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        (line,) = [line for line in done.stderr.splitlines() if not line.startswith("· ")]
+        assert line.startswith("error: ")

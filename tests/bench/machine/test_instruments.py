@@ -1,0 +1,220 @@
+"""RAPL, memory of a family of processes, and all instruments of a run together, on hand-made files and scripted clocks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.machine.meters import family, rapl
+from bench.machine.meters.instruments import Instruments
+from bench.machine.meters.power import PowerMeter
+from bench.machine.meters.rapl import CpuEnergyMeter
+from bench.machine.meters.readings import Readings
+from estimators.errors import UnavailableError
+from tests.support.fake_nvml import FakeGpu, FakeNvml
+
+
+def domain(root: Path, folder: str, name: str, energy_uj: int, range_uj: int | None = 262_143_328_850) -> Path:
+    """A powercap folder as the kernel lays it out."""
+    place = root / folder
+    place.mkdir(parents=True)
+    (place / "name").write_text(name + "\n")
+    (place / "energy_uj").write_text(f"{energy_uj}\n")
+    if range_uj is not None:
+        (place / "max_energy_range_uj").write_text(f"{range_uj}\n")
+    return place / "energy_uj"
+
+
+def used(root: Path, change: Callable[[], None], times_s: tuple[float, float] = (0.0, 10.0)) -> Readings:
+    with CpuEnergyMeter(root, now=iter(times_s).__next__) as meter:
+        change()
+    return meter.readings()
+
+
+def test_packages_are_added_up_and_memory_is_a_figure_of_its_own(tmp_path: Path) -> None:
+    first = domain(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
+    second = domain(tmp_path, "intel-rapl:1", "package-1", 7_000_000)
+    dram = domain(tmp_path, "intel-rapl:0:0", "dram", 0)
+    domain(tmp_path, "intel-rapl:0:1", "core", 123)  # a part of its package: never added
+
+    def change() -> None:
+        first.write_text("101000000")
+        second.write_text("57000000")
+        dram.write_text("5000000")
+
+    assert used(tmp_path, change).values == {"cpu_package_energy_j": 150.0, "cpu_dram_energy_j": 5.0}
+
+
+def test_a_counter_that_wraps_goes_on_from_its_range(tmp_path: Path) -> None:
+    counter = domain(tmp_path, "intel-rapl:0", "package-0", 990_000_000, range_uj=1_000_000_000)
+    readings = used(tmp_path, lambda: counter.write_text("20000000"))
+    assert readings.values["cpu_package_energy_j"] == pytest.approx(30.0)
+    assert readings.unavailable == {"cpu_dram_energy_j": "this processor has no counter of its dram"}
+
+
+def test_a_counter_that_goes_back_without_a_known_range_is_missing(tmp_path: Path) -> None:
+    counter = domain(tmp_path, "intel-rapl:0", "package-0", 990_000_000, range_uj=None)
+    readings = used(tmp_path, lambda: counter.write_text("20000000"))
+    assert readings.values["cpu_package_energy_j"] is None
+    assert "went backwards" in readings.unavailable["cpu_package_energy_j"]
+
+
+def test_a_counter_that_was_reset_says_more_watts_than_there_are_and_is_missing(tmp_path: Path) -> None:
+    # 262,143 J of wrap-around in 10 s would be 26 kW
+    counter = domain(tmp_path, "intel-rapl:0", "package-0", 500_000_000)
+    readings = used(tmp_path, lambda: counter.write_text("1"))
+    assert "it was reset during the window" in readings.unavailable["cpu_package_energy_j"]
+
+
+def test_a_counter_that_did_not_move_is_missing_and_not_zero(tmp_path: Path) -> None:
+    domain(tmp_path, "intel-rapl:0", "package-0", 500)
+    readings = used(tmp_path, lambda: None)
+    assert readings.values["cpu_package_energy_j"] is None
+    assert "did not move" in readings.unavailable["cpu_package_energy_j"]
+
+
+def test_a_counter_that_stops_answering_is_missing(tmp_path: Path) -> None:
+    counter = domain(tmp_path, "intel-rapl:0", "package-0", 500)
+    assert "stopped answering" in used(tmp_path, counter.unlink).unavailable["cpu_package_energy_j"]
+
+
+def test_named_windows_have_their_own_processor_energy(tmp_path: Path) -> None:
+    counter = domain(tmp_path, "intel-rapl:0", "package-0", 0)
+    with CpuEnergyMeter(tmp_path, now=itertools.count().__next__) as meter:
+        counter.write_text("5000000")
+        with meter.window("decode"):
+            counter.write_text("12000000")
+    values = meter.readings().values
+    assert (values["cpu_package_energy_j"], values["decode_cpu_package_energy_j"], values["decode_window_s"]) == (12.0, 7.0, 1)
+
+
+def test_a_machine_without_counters_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="no RAPL counters here"):
+        rapl.domains(tmp_path)
+    readings = used(tmp_path, lambda: None)
+    assert readings.values == dict.fromkeys(rapl.FIGURES)
+    assert all("no RAPL counters here" in reason for reason in readings.unavailable.values())
+
+
+def test_counters_that_only_root_may_read_say_how_to_open_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    domain(tmp_path, "intel-rapl:0", "package-0", 500)
+
+    def refused(_: rapl.Domain) -> float:
+        raise PermissionError
+
+    monkeypatch.setattr(rapl, "_read_j", refused)
+    with pytest.raises(UnavailableError, match=r"may not be read by this user; as root: chmod a\+r"):
+        rapl.domains(tmp_path)
+
+
+# --- memory of a family ---
+
+
+def process(proc: Path, pid: int, pages: int, children: dict[int, tuple[int, ...]]) -> None:
+    """A process as /proc shows it: pages resident, and per thread the children that it started."""
+    folder = proc / str(pid)
+    for thread, pids in children.items():
+        (folder / "task" / str(thread)).mkdir(parents=True)
+        (folder / "task" / str(thread) / "children").write_text(" ".join(map(str, pids)))
+    (folder / "statm").write_text(f"999999 {pages} 1 1 0 1 0\n")
+
+
+def test_a_family_is_the_process_its_children_of_all_threads_and_theirs(tmp_path: Path) -> None:
+    process(tmp_path, 1, 100, {1: (2,), 11: (3,)})
+    process(tmp_path, 2, 20, {2: (4, 5)})
+    process(tmp_path, 3, 3, {3: ()})
+    process(tmp_path, 4, 4000, {4: ()})  # 5 has ended meanwhile
+    assert family.family_rss_bytes(1, tmp_path) == 4123 * family.PAGE_BYTES
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc")
+def test_a_child_that_holds_memory_is_seen_and_the_parent_s_own_peak_is_not_it() -> None:
+    code = "block = b'x' * (200 << 20); print('ready', flush=True); input()"
+    with family.FamilyMemory(interval_s=1e6) as meter:
+        alone = psutil.Process().memory_info().rss
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            meter.look()
+            child.communicate("\n")
+    peak = meter.readings().values[family.FIGURE]
+    assert peak is not None
+    assert peak - alone > 190 << 20
+
+
+def test_a_system_that_lists_no_children_has_no_figure(tmp_path: Path) -> None:
+    with family.FamilyMemory(tmp_path / "none") as meter:
+        pass
+    assert meter.readings().unavailable == {family.FIGURE: "this system does not list a process's children"}
+
+
+# --- all together ---
+
+
+def instruments(
+    gpu: FakeGpu | None,
+    folder: Path,
+    *,
+    wall_s: tuple[float, float] = (0.0, 10.0),
+    processor: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 0.0), (0.0, 0.0)),
+) -> Readings:
+    """Readings over 10 s of the monotonic clock; the GPU's own meter looks at 0, 2 s (idle), and at 0, 10 s."""
+    times_s = iter([0.0, 2.0, 0.0, 10.0])
+    library = FakeNvml(gpu) if gpu else None
+    meter = Instruments(
+        gpu and gpu.uuid,
+        idle_s=2.0,
+        power=lambda uuid: PowerMeter(uuid, library=library, interval_s=1e6, now=times_s.__next__),
+        cpu_energy=lambda: CpuEnergyMeter(folder),
+        sleep=lambda _: None,
+        now=iter([0.0, 10.0]).__next__,
+        wall=iter(wall_s).__next__,
+        processor=iter(processor).__next__,
+    )
+    with meter:
+        pass
+    assert meter.memory().values.keys() == {"nvml_process", "nvml_device", family.FIGURE}
+    return meter.readings()
+
+
+def test_idle_power_is_read_before_and_stands_beside_the_gross_energy(tmp_path: Path) -> None:
+    # 120 J in 2 s at rest are 60 W; then 4,000 J in 10 s
+    values = instruments(FakeGpu("GPU-1", energy_mj=[0, 120_000, 120_000, 4_120_000]), tmp_path).values
+    assert (values["idle_power_w"], values["energy_j"]) == (60.0, 4000.0)
+
+
+def test_without_any_counter_nothing_waits_and_every_figure_has_a_reason(tmp_path: Path) -> None:
+    waited: list[float] = []
+    meter = Instruments(None, power=PowerMeter, cpu_energy=lambda: CpuEnergyMeter(tmp_path), sleep=waited.append)
+    with meter:
+        pass
+    assert waited == []
+    assert meter.readings().values["idle_power_w"] is None
+    assert meter.readings().unavailable["idle_power_w"] == "no NVIDIA device in use"
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.2, []), (0.3, ["CpuShared"])])
+def test_other_programs_on_the_processors_are_noticed(share: float, found: list[str], tmp_path: Path) -> None:
+    cores_s = 10.0 * (os.cpu_count() or 1)
+    readings = instruments(None, tmp_path, processor=((100.0, 5.0), (100.0 + 4.0 + share * cores_s, 9.0)))
+    assert readings.values["other_processors_fraction"] == pytest.approx(share)
+    assert [finding.code for finding in readings.findings] == found
+
+
+def test_other_ranks_of_the_same_run_are_no_other_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    readings = instruments(None, tmp_path, processor=((0.0, 0.0), (1e6, 0.0)))
+    assert readings.values["other_processors_fraction"] is None
+    assert readings.findings == ()
+
+
+@pytest.mark.parametrize(("wall_s", "found"), [((0.0, 10.5), []), ((0.0, 3610.0), ["ClockJumped"]), ((0.0, -50.0), ["ClockJumped"])])
+def test_a_wall_clock_that_jumps_is_noticed(wall_s: tuple[float, float], found: list[str], tmp_path: Path) -> None:
+    assert [finding.code for finding in instruments(None, tmp_path, wall_s=wall_s).findings] == found

@@ -1,0 +1,145 @@
+"""Several ranks: which one speaks, starting those that a launcher promised, and a real launch of two that counts once.
+
+Run as a program, this file is the driver of the launch: it trains and saves a record, as `bench run` does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.machine.ranks import promised_num_ranks, promised_ranks_missing
+from bench.records import record
+from bench.records.draft import Draft
+from bench.records.request import Request
+from bench.workloads.article import is_main, run, start_promised_ranks
+from estimators.facts.registry import model_entry
+from tests.support.checkout import ROOT
+
+ODD_BATCH = 33
+"""Two ranks cannot share it evenly: one of them gets a filler in every step."""
+
+
+def drive(out: Path) -> None:
+    """Train a deep network as a rank of whatever launched this process; the main rank saves."""
+    asked = Request(model="mlp", config=dict(model_entry("mlp").config), task="train", epochs=3, batch=ODD_BATCH, device="cpu")
+    start_promised_ranks()
+    draft = Draft(model="mlp", task="train", request=asked.to_dict(), out=out)
+    run(asked, draft)
+    if is_main():
+        draft.save("complete")
+    else:
+        assert (draft.phases, draft.learning, draft.proof) == ([], {}, {}), "only the main rank's draft is filled"
+
+
+def launch(out: Path, *launcher: str) -> record.Measurement:
+    hidden = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "ACCELERATE_USE_CPU", "ACCELERATE_MIXED_PRECISION")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(
+        [sys.executable, *launcher, str(Path(__file__)), str(out)],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (path,) = out.glob("*.json")  # one record, whatever the number of ranks
+    return record.read(path)
+
+
+def test_two_ranks_of_accelerate_launch_count_once_and_learn_what_one_process_learns(tmp_path: Path) -> None:
+    one = launch(tmp_path / "one")
+    two = launch(tmp_path / "two", "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu")
+    assert (one.proof["num_ranks"], two.proof["num_ranks"]) == (1, 2)
+    assert one.proof["num_samples"] == two.proof["num_samples"] == 3 * (1405 // ODD_BATCH) * ODD_BATCH
+    assert one.proof["num_steps"] == two.proof["num_steps"]
+    # The same sums in another order: fp32 keeps about seven digits, and 126 steps of AdamW spread the last ones.
+    for name in ("train_loss", "heldout_loss"):
+        assert two.learning[name] == pytest.approx(one.learning[name], rel=1e-3)
+    assert two.proof["loss_first"] == pytest.approx(one.proof["loss_first"], rel=1e-5)
+    steps = two.phase("train_step")
+    assert steps is not None
+    assert len(steps.samples_s) + len(steps.warmup_s) == two.proof["num_steps"]
+    assert steps.items_per_sample == ODD_BATCH
+
+
+@pytest.mark.parametrize(
+    ("environment", "main"),
+    [
+        ({}, True),
+        ({"RANK": "0"}, True),
+        ({"RANK": "1"}, False),
+        ({"PMI_RANK": "3"}, False),
+        ({"OMPI_COMM_WORLD_RANK": "1"}, False),
+        ({"MV2_COMM_WORLD_RANK": "1"}, False),
+        ({"RANK": ""}, True),
+    ],
+)
+def test_the_main_rank_is_rank_0_of_every_launcher(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], main: bool) -> None:
+    for name in ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_main() is main
+
+
+# What `accelerate launch --cpu --num_processes 2` of accelerate 1.15 leaves in the environment of the one process it starts.
+PROMISED = {"ACCELERATE_USE_CPU": "True", "ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+def test_a_promise_that_was_not_kept_is_seen() -> None:
+    assert promised_ranks_missing(PROMISED)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"MASTER_ADDR": "127.0.0.1"},  # a cluster's own variable
+        {name: value for name, value in PROMISED.items() if name != "MASTER_ADDR"},  # one process was asked for
+        {**PROMISED, "ACCELERATE_USE_CPU": "False"},
+        {**PROMISED, "RANK": "1", "WORLD_SIZE": "2"},  # started by torchrun
+        {**PROMISED, "PMI_SIZE": "2", "PMI_RANK": "0"},  # started by MPI
+    ],
+)
+def test_a_process_that_misses_no_ranks_is_left_alone(environment: dict[str, str]) -> None:
+    assert not promised_ranks_missing(environment)
+
+
+@pytest.mark.parametrize(
+    ("words", "num_ranks"),
+    [
+        (["python3", "/usr/bin/accelerate", "launch", "--num_processes", "2", "--cpu", "-m", "bench", "run"], 2),
+        (["python3", "/usr/bin/accelerate", "launch", "--num-processes=3", "--cpu", "train.py", "--num_processes", "7"], 3),
+        (["python3", "/usr/bin/accelerate-launch", "--cpu", "--num_processes", "4", "train.py"], 4),
+        (["python3", "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "4", "train.py"], 4),
+        (["python3", "/lib/accelerate/commands/launch.py", "--cpu", "--num_processes", "4", "train.py"], 4),
+        (["python3", "/usr/bin/accelerate", "launch", "--cpu", "train.py"], 1),
+        (["python3", "/usr/bin/accelerate", "launch", "--num_processes", "many", "train.py"], None),
+        (["/bin/bash"], None),
+        ([], None),
+    ],
+)
+def test_the_number_of_ranks_is_read_from_the_launchers_command_line(
+    words: list[str], num_ranks: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert promised_num_ranks(words) == num_ranks
+
+
+def test_the_number_of_ranks_may_stand_in_a_configuration_of_accelerate(tmp_path: Path) -> None:
+    config = tmp_path / "two.yaml"
+    config.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_CPU\nnum_processes: 2\nuse_cpu: true\nmixed_precision: 'no'\n"
+    )
+    assert promised_num_ranks(["accelerate", "launch", "--config_file", str(config), "train.py"]) == 2
+
+
+if __name__ == "__main__":
+    drive(Path(sys.argv[1]))

@@ -1,0 +1,80 @@
+"""A device and its links as the cost model sees them: shipped, assumed and said, or measured by the user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from estimators.cost.collectives import bandwidth
+from estimators.cost.efficiency import efficiency
+from estimators.cost.layout import Layout
+from estimators.cost.machine import OwnRates, ceilings, machine_of, network_of
+from estimators.facts.registry import hardware, hardware_ids
+from estimators.training.interval import has_measured_steps
+from estimators.training.prediction import predict
+from tests.support.ideal_machine import model
+
+H100 = hardware("h100-sxm5-80gb")
+
+
+def test_a_network_is_that_of_the_cluster_or_the_usual_one_and_is_said() -> None:
+    a100, gb200 = hardware("a100-sxm4-80gb"), hardware("gb200-186gb")
+    assert machine_of(a100, cluster="jean-zay").network_bytes_per_s == 6.25e9
+    assert machine_of(a100, cluster="jean-zay").notes == ()
+    assert any("25 GB/s per device is assumed" in note for note in machine_of(a100).notes)
+    network = network_of(gb200)
+    assert network is not None
+    assert network.devices_per_domain == machine_of(gb200).domain == 72
+
+
+def test_a_chip_with_more_memory_has_the_ceiling_of_its_sister() -> None:
+    assert machine_of(hardware("a100-sxm4-40gb")).flop_per_s == machine_of(hardware("a100-sxm4-80gb")).flop_per_s
+
+
+def test_the_interval_is_wider_where_nothing_was_measured() -> None:
+    layout = Layout(dp=8, global_batch=64, zero=3)
+
+    def width(name: str, device: str, dtype: str = "bf16") -> float:
+        found = predict(model(name), 4096, layout, hardware(device), dtype=dtype)
+        return found.high_s / found.low_s
+
+    known = width("llama-3-8b", "h100-sxm5-80gb")
+    assert width("llama-3-8b", "mi300x-192gb") > known
+    assert width("llama-3-8b", "h100-sxm5-80gb", "fp8") > known
+    assert width("mixtral-8x7b", "h100-sxm5-80gb") > known
+    notes = predict(model("llama-3-8b"), 4096, layout, hardware("mi300x-192gb")).notes
+    assert any("no measured step ran on CDNA3" in note for note in notes)
+
+
+def own(**rates: Any) -> OwnRates:
+    return OwnRates(**({"hardware_id": "h100-sxm5-80gb", "flop_per_s": (("bf16", 650e12),), "title": "mine"} | rates))
+
+
+class TestOwnRates:
+    """What a user measured, on the device that it is of."""
+
+    def test_a_measured_ceiling_and_link_are_what_products_and_collectives_reach(self) -> None:
+        found, shipped = machine_of(H100, own=own(link_bytes_per_s=300e9)), machine_of(H100)
+        assert (found.flop_per_s, found.flop16_per_s) == (650e12, 650e12)
+        assert bandwidth(found, efficiency(), group=8, together=8) == pytest.approx(300e9), "as measured: the share of nominal is in it"
+        assert (found.memory_bytes_per_s, found.network_bytes_per_s) == (shipped.memory_bytes_per_s, shipped.network_bytes_per_s)
+        assert any("650 TFLOP/s in bf16 and links at 300 GB/s per device from mine" in note for note in found.notes)
+
+    def test_a_dtype_that_was_not_measured_keeps_the_shipped_ceiling_and_says_so(self) -> None:
+        found = machine_of(H100, "fp8", own=own())
+        assert (found.flop_per_s, found.flop16_per_s) == (machine_of(H100, "fp8").flop_per_s, 650e12)
+        assert any("no matmul ceiling in fp8 from mine" in note for note in found.notes)
+
+    def test_another_device_is_as_shipped(self) -> None:
+        a100 = hardware("a100-sxm4-80gb")
+        assert machine_of(a100, own=own()) == machine_of(a100)
+
+    def test_a_measured_ceiling_narrows_the_interval_of_a_device_that_had_none(self) -> None:
+        measured = {name for name, _ in ceilings()}
+        known = (hardware(name) for name in hardware_ids() if name not in measured)
+        unknown = next(one for one in known if has_measured_steps(one) and "bf16" in one.peak_flop_per_s)
+        mine = own(hardware_id=unknown.id)
+        steps = [predict(model("llama-3-8b"), 4096, Layout(dp=8, global_batch=64, zero=3), unknown, own=one) for one in (None, mine)]
+        before, after = (step.high_s / step.low_s for step in steps)
+        assert after < before

@@ -1,0 +1,76 @@
+"""`estimate` and `show` answer in a blink: what the whole command costs beside a Python that does nothing.
+
+Run with: python -m pytest tests/repository/test_bench_startup.py --benchmark-only
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.checkout import ROOT
+
+NOTHING = ["-c", "pass"]
+JSON = ["-c", "import json"]
+FACE = ["-c", "import sixnd"]
+ESTIMATE = shlex.split("-m bench estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --utilization 0.45")
+PREDICT = shlex.split("-m bench estimate --model llama-2-7b --tokens 2T --hardware a100-sxm4-80gb --gpus 512")
+SHOW = {
+    "llama-3.1-405b": shlex.split("-m bench show --model llama-3.1-405b --seq-len 512 --format json"),
+    "deepseek-v3": shlex.split("-m bench show --model deepseek-v3 --seq-len 512"),
+    "resnet-50": shlex.split("-m bench show --model resnet-50"),
+}
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[[list[str]], float]:
+    """Seconds that one Python process takes; bytecode is compiled beforehand, as it is after an installation."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPYCACHEPREFIX"] = str(tmp_path / "bytecode")
+
+    def run(words: list[str]) -> float:
+        start_s = time.perf_counter()
+        subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, check=True)
+        return time.perf_counter() - start_s
+
+    for words in (NOTHING, JSON, FACE, ESTIMATE, PREDICT, *SHOW.values()):
+        run(words)
+    return run
+
+
+def ratio_to_bare(benchmark: Any, python: Callable[[list[str]], float], words: list[str], bare: list[str] = NOTHING) -> float:
+    """The least of many, of each: whatever else the machine does only ever adds time."""
+    bare_s, command_s = [], []
+
+    def pair() -> None:
+        bare_s.append(python(bare))
+        command_s.append(python(words))
+
+    benchmark.pedantic(pair, rounds=30, warmup_rounds=2)
+    benchmark.extra_info.update(bare_s=min(bare_s), command_s=min(command_s), ratio=min(command_s) / min(bare_s))
+    return min(command_s) / min(bare_s)
+
+
+def test_estimate_costs_at_most_four_bare_pythons(benchmark: Any, python: Callable[[list[str]], float]) -> None:
+    assert ratio_to_bare(benchmark, python, ESTIMATE) <= 4
+
+
+def test_a_predicted_training_costs_at_most_five_bare_pythons(benchmark: Any, python: Callable[[list[str]], float]) -> None:
+    assert ratio_to_bare(benchmark, python, PREDICT) <= 5
+
+
+@pytest.mark.parametrize("model", SHOW)
+def test_show_costs_at_most_five_bare_pythons(benchmark: Any, python: Callable[[list[str]], float], model: str) -> None:
+    assert ratio_to_bare(benchmark, python, SHOW[model]) <= 5
+
+
+def test_import_sixnd_costs_at_most_two_pythons_that_import_json(benchmark: Any, python: Callable[[list[str]], float]) -> None:
+    assert ratio_to_bare(benchmark, python, FACE, JSON) <= 2

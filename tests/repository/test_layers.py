@@ -1,0 +1,113 @@
+"""Within a package too the imports run one way: a module knows those of its own layer and of the layers below."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.module_imports import PACKAGES, between_modules, is_in, modules
+
+LAYERS = {
+    "bench": [
+        ("bench.library",),
+        ("bench.cli", "bench.__main__"),
+        ("bench.callbacks", "bench.calibration.check"),
+        ("bench.runs",),
+        ("bench.calibration",),
+        ("bench.workloads.article.task", "bench.workloads.language.task"),
+        ("bench.calibration.traced_step",),
+        ("bench.workloads",),
+        ("bench.runs.observer_overhead",),
+        ("bench.backend",),
+        ("bench.machine",),
+        ("bench.sampling",),
+        ("bench.statistics",),
+        ("bench.records",),
+        ("bench.statistics.robust",),
+    ],
+    "estimators": [
+        ("estimators.validation",),
+        ("estimators.inference",),
+        ("estimators.training",),
+        ("estimators.counting.estimate", "estimators.counting.closed_formulas", "estimators.counting.rules_of_thumb"),
+        ("estimators.memory",),
+        ("estimators.cost", "estimators.profile"),
+        ("estimators.training.sequence_cost",),
+        ("estimators.facts",),
+        ("estimators.counting",),
+        ("estimators.facts.data", "estimators.facts.entries", "estimators.facts.tool_conventions"),
+        ("estimators.architectures",),
+        ("estimators.spec",),
+        ("estimators.units",),
+        ("estimators.errors", "estimators.frozen"),
+    ],
+}
+"""The layers of a package, the highest first. A module belongs to the longest name here that it lies in, so that one which
+stands higher or lower than its room is named by itself."""
+
+
+def layer_of(module: str) -> int:
+    """Place of a module's layer in LAYERS, 0 the highest.
+
+    Raises:
+        LookupError: the module lies in no layer.
+    """
+    layers = LAYERS[module.split(".")[0]]
+    matches = [(len(name), place) for place, layer in enumerate(layers) for name in layer if is_in(module, name)]
+    if not matches:
+        raise LookupError(f"{module} is in no layer")
+    return max(matches)[1]
+
+
+def upward(sources: dict[str, str]) -> list[str]:
+    """Imports of a module in a higher layer of the same package; the package's own __init__ is in none."""
+    return [
+        f"{name} imports {other}"
+        for name, others in sorted(between_modules(sources).items())
+        for other in sorted(others)
+        if name not in PACKAGES and other not in PACKAGES
+        if name.split(".")[0] == other.split(".")[0] and layer_of(other) < layer_of(name)
+    ]
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_no_module_imports_a_higher_layer(package: str) -> None:
+    assert upward({name: path.read_text(encoding="utf-8") for name, path in modules() if is_in(name, package)}) == []
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_every_module_is_in_a_layer_and_every_layer_has_a_module(package: str) -> None:
+    names = [name for name, _ in modules() if is_in(name, package) and name != package]
+    assert {layer_of(name) for name in names} == set(range(len(LAYERS[package])))
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_every_name_of_a_layer_exists(package: str) -> None:
+    there = {name for name, _ in modules()}
+    assert [name for layer in LAYERS[package] for name in layer if name not in there] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "other"),
+    [
+        ("bench.backend.device", "from bench.workloads.sizes import f", "bench.workloads.sizes"),
+        ("bench.records.record", "def f():\n    import bench.machine.environment", "bench.machine.environment"),
+        ("bench.runs.measure", "from bench.cli import main", "bench.cli.main"),
+        ("bench.statistics.robust", "from bench.statistics.comparison import f", "bench.statistics.comparison"),
+        ("estimators.cost.matmul", "from estimators.training.step import f", "estimators.training.step"),
+        ("estimators.cost.matmul", "def f():\n    from estimators.inference import generation", "estimators.inference.generation"),
+        ("estimators.memory.fit", "from estimators.counting import estimate", "estimators.counting.estimate"),
+        ("estimators.architectures.rows", "from estimators.facts.registry import f", "estimators.facts.registry"),
+    ],
+)
+def test_an_import_of_a_higher_layer_would_be_found(name: str, source: str, other: str) -> None:
+    assert upward({name: source, other: ""}) == [f"{name} imports {other}"]
+
+
+def test_imports_of_the_same_and_of_lower_layers_are_let_through() -> None:
+    source = "from bench.workloads.sizes import f\nfrom bench.backend import device"
+    assert upward({"bench.workloads.preparation": source, "bench.workloads.sizes": "", "bench.backend.device": ""}) == []
+
+
+def test_a_module_in_no_layer_would_be_found() -> None:
+    with pytest.raises(LookupError, match=r"bench\.attic\.old is in no layer"):
+        layer_of("bench.attic.old")

@@ -1,0 +1,54 @@
+"""Small models with latent attention: one of DeepSeek V3, and random ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.support.drawn_decoders import Config, flags
+
+DEEPSEEK_V3: Config = {
+    "model_type": "deepseek_v3",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "vocab_size": 100,
+    "q_lora_rank": 12,
+    "kv_lora_rank": 8,
+    "qk_nope_head_dim": 6,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 10,
+    "moe_intermediate_size": 20,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "n_group": 4,
+    "topk_group": 2,
+    "first_k_dense_replace": 1,
+    "num_nextn_predict_layers": 2,
+}
+
+
+@st.composite
+def latent(draw: st.DrawFn, layers: st.SearchStrategy[int], **optional: st.SearchStrategy[Any]) -> Config:
+    """A configuration with latent attention, experts in groups, dense first layers; DeepSeek V2 turns pairs, so widths are even."""
+    heads = draw(st.integers(1, 4))
+    always = {
+        "hidden_size": heads * draw(st.integers(2, 12)),
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+        "num_hidden_layers": draw(layers),
+        "q_lora_rank": draw(st.none() | st.integers(1, 20)),
+        "vocab_size": draw(st.integers(20, 200)),
+        "first_k_dense_replace": draw(st.integers(0, 3)),
+        "n_routed_experts": 4 * draw(st.integers(1, 3)),
+        "num_experts_per_tok": draw(st.integers(1, 4)),
+        "kv_lora_rank": 2 * draw(st.integers(1, 8)),
+        "qk_rope_head_dim": 2 * draw(st.integers(1, 4)),
+    }
+    sizes = {key: st.integers(1, 12).map(lambda n: 2 * n) for key in ("qk_nope_head_dim", "v_head_dim", "intermediate_size")}
+    sizes |= {"moe_intermediate_size": st.integers(1, 24)}
+    shared = {"n_shared_experts": st.integers(1, 3), "attention_bias": flags, "tie_word_embeddings": flags}
+    return always | draw(st.fixed_dictionaries({}, optional=sizes | shared | optional))

@@ -1,0 +1,118 @@
+"""Random configurations of state-space models and their hybrids with attention."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from tests.support.drawn_decoders import (
+    Config,
+    family,
+    flags,
+    own_heads,
+    routed,
+    shapes,
+)
+
+taps, states = st.integers(2, 5), st.integers(2, 9)
+
+
+@st.composite
+def mamba2(draw: st.DrawFn) -> Config:
+    """Heads that are twice as wide as the model together, in groups."""
+    groups, width = draw(st.integers(1, 3)), 4 * draw(st.integers(1, 4))
+    fields = {"num_heads": 2 * groups, "n_groups": groups, "head_dim": width, "hidden_size": groups * width, "expand": 2}
+    fields |= {"num_hidden_layers": draw(st.integers(1, 3)), "state_size": draw(states), "chunk_size": draw(st.integers(2, 9))}
+    optional = {"conv_kernel": taps, "use_bias": flags, "use_conv_bias": flags, "tie_word_embeddings": flags}
+    return fields | draw(st.fixed_dictionaries({}, optional=optional | {"vocab_size": st.integers(20, 200)}))
+
+
+@st.composite
+def beside(draw: st.DrawFn, configs: st.SearchStrategy[Config], inner: str) -> Config:
+    """A configuration with the fields of a Mamba 2 mixer, whose channels are `inner` or, in Bamba, expand times the width."""
+    config = draw(configs)
+    groups = draw(st.integers(1, 2))
+    heads = 2 * groups
+    head_width = draw(st.integers(2, 9))
+    channels = {inner: heads * head_width} if inner else {"mamba_expand": 2}
+    if not inner:
+        config["hidden_size"] = config["num_attention_heads"] * 8
+        config["attn_layer_indices"] = [draw(st.integers(0, config["num_hidden_layers"] - 1)), 7]
+        heads = groups * next(n for n in (3, 2, 1) if 2 * config["hidden_size"] % (n * groups) == 0)
+    optional = {"mamba_d_conv": taps, "mamba_chunk_size": st.integers(2, 9), "mamba_conv_bias": flags, "mamba_proj_bias": flags}
+    return (
+        config
+        | channels
+        | {"mamba_n_heads": heads, "mamba_n_groups": groups, "mamba_d_state": draw(states)}
+        | draw(st.fixed_dictionaries({}, optional=optional))
+    )
+
+
+@st.composite
+def periods(draw: st.DrawFn, configs: st.SearchStrategy[Config]) -> Config:
+    """Which of Jamba's layers attend, one at least, and which have experts."""
+    config, attention, experts = draw(configs), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    first = draw(st.integers(0, min(attention, config["num_hidden_layers"]) - 1))
+    offsets = {"attn_layer_offset": first, "expert_layer_offset": draw(st.integers(0, experts - 1))}
+    return config | {"attn_layer_period": attention, "expert_layer_period": experts} | offsets
+
+
+@st.composite
+def delta(draw: st.DrawFn, configs: st.SearchStrategy[Config]) -> Config:
+    """Heads of Qwen3-Next's linear attention, and a layer of the usual one at least: transformers' cache asks it for its length."""
+    config, keys = draw(configs), draw(st.integers(1, 3))
+    heads = {"linear_num_key_heads": keys, "linear_num_value_heads": keys * draw(st.integers(1, 2))}
+    widths = {"linear_key_head_dim": draw(st.integers(2, 9)), "linear_value_head_dim": draw(st.integers(2, 9))}
+    interval = {"full_attention_interval": draw(st.integers(1, config["num_hidden_layers"]))}
+    optional = {"linear_conv_kernel_dim": taps}
+    return config | heads | widths | interval | draw(st.fixed_dictionaries({}, optional=optional))
+
+
+width = {"intermediate_size": st.integers(8, 40)}
+STATE_SPACE: dict[str, st.SearchStrategy[Config]] = {
+    "mamba": st.fixed_dictionaries(
+        {"hidden_size": st.integers(4, 40), "num_hidden_layers": st.integers(1, 3)},
+        optional={
+            "state_size": states,
+            "expand": st.integers(1, 3),
+            "conv_kernel": taps,
+            "time_step_rank": st.just("auto") | st.integers(1, 5),
+            "use_bias": flags,
+            "use_conv_bias": flags,
+            "tie_word_embeddings": flags,
+            "vocab_size": st.integers(20, 200),
+        },
+    ),
+    "mamba2": mamba2(),
+    "jamba": periods(
+        routed(
+            family(
+                shapes(),
+                {"mamba_d_state": 3},
+                **width,
+                mamba_d_conv=taps,
+                mamba_expand=st.integers(1, 3),
+                mamba_dt_rank=st.just("auto") | st.integers(1, 5),
+                mamba_conv_bias=flags,
+                mamba_proj_bias=flags,
+            ),
+            num="num_experts",
+        )
+    ),
+    "bamba": beside(family(shapes(), **width, attention_bias=flags, mlp_bias=flags), ""),
+    "falcon_h1": beside(
+        family(own_heads(), **width, attention_bias=flags, mlp_bias=flags, projectors_bias=flags, mamba_rms_norm=flags), "mamba_d_ssm"
+    ),
+    "qwen3_next": delta(
+        routed(
+            family(
+                own_heads(),
+                **width,
+                moe_intermediate_size=st.integers(4, 24),
+                shared_expert_intermediate_size=st.integers(4, 24),
+                decoder_sparse_step=st.integers(1, 2),
+                attention_bias=flags,
+            ),
+            num="num_experts",
+        )
+    ),
+}
