@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.machine.ranks import say
 from estimators.errors import BadValueError, UnknownNameError
+from estimators.frozen import frozen
 from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
 from estimators.units import DTYPE_BYTES
 
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 MAX_LENGTH = 10**9
 EXPLAIN_HELP = "how each figure came about: formula, numbers, sources, and a command that checks it"
 MAX_DOLLARS_PER_HOUR = 10**5
+
+
+@frozen
+class ModelOptions:
+    """The model that is asked about; every verb's options that name one extend these.
+
+    Attributes:
+        model: a name of the registry, or None for `config`.
+        config: path of a config.json or of the folder that holds it, or None.
+        source_len: tokens that an encoder beside a decoder reads; None for as many as the decoder's.
+    """
+
+    model: str | None
+    config: str | None
+    source_len: int | None
 
 
 def count(name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> Callable[[str], int]:
@@ -76,7 +92,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
 
 
-def load_model(args: argparse.Namespace) -> tuple[Model, ModelEntry | None]:
+def load_model(options: ModelOptions | argparse.Namespace) -> tuple[Model, ModelEntry | None]:
     """The model that was named, and its registry entry where it has one.
 
     Raises:
@@ -86,31 +102,32 @@ def load_model(args: argparse.Namespace) -> tuple[Model, ModelEntry | None]:
     """
     from estimators.architectures.from_config import model_from_config
 
-    if args.config is not None:
+    if options.config is not None:
         from estimators.architectures.from_config import read_config
 
-        return _with_source(model_from_config(read_config(args.config), args.config), args), None
+        return _with_source(model_from_config(read_config(options.config), options.config), options.source_len), None
     from estimators.facts.registry import model_entry
 
-    entry = model_entry(args.model)
+    assert options.model is not None
+    entry = model_entry(options.model)
     if entry.alias_note:
         say(entry.alias_note)
-    return _with_source(model_from_config(entry.config, entry.id, entry.source), args), entry
+    return _with_source(model_from_config(entry.config, entry.id, entry.source), options.source_len), entry
 
 
-def _with_source(model: Model, args: argparse.Namespace) -> Model:
+def _with_source(model: Model, source_len: int | None) -> Model:
     """The model as it is, or on sources of --source-len.
 
     Raises:
         BadValueError: it has no encoder beside its decoder, or one that takes other lengths.
     """
-    if args.source_len is None:
+    if source_len is None:
         return model
     from estimators.architectures.encoder_decoder import EncoderDecoder  # deferred: most models have no source
 
     if not isinstance(model, EncoderDecoder):
-        raise BadValueError(f"--source-len {args.source_len:,}: {model.name} has no encoder beside a decoder; leave --source-len out")
-    return model.with_source(args.source_len)
+        raise BadValueError(f"--source-len {source_len:,}: {model.name} has no encoder beside a decoder; leave --source-len out")
+    return model.with_source(source_len)
 
 
 def add_dtype(parser: argparse._ActionsContainer) -> None:
@@ -171,9 +188,9 @@ def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:
     return [replace(tables[0], facts=facts), *tables[1:]]
 
 
-def model_option(args: argparse.Namespace) -> str:
+def model_option(options: ModelOptions | argparse.Namespace) -> str:
     """The words that name the model again, and its source, in a command that the user can copy."""
     import shlex  # deferred: only explanations need it
 
-    named = f"--config {shlex.quote(args.config)}" if args.config is not None else f"--model {args.model}"
-    return named if args.source_len is None else f"{named} --source-len {args.source_len}"
+    named = f"--config {shlex.quote(options.config)}" if options.config is not None else f"--model {options.model}"
+    return named if options.source_len is None else f"{named} --source-len {options.source_len}"
