@@ -14,16 +14,15 @@ import dataclasses
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.cli import run_repeats
-from bench.cli.arguments import count, length
+from bench.cli.arguments import count, length, positive
 from bench.cli.output import Output
 from bench.records.request import CACHES, TASKS, Request
 from bench.sampling import presets
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
 from estimators.frozen import frozen
-from estimators.units import parse_float
 
 if TYPE_CHECKING:
     from bench.records.calibration import Calibration
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT = "runs"
 RECOMPUTE = ("none", "full")
-
-
-def _number(name: str, minimum: float, maximum: float) -> Any:
-    return lambda text: parse_float(text, name, minimum=minimum, maximum=maximum, exclusive_minimum=True)
 
 
 @frozen
@@ -103,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     amount = parser.add_argument_group("how much")
     amount.add_argument("--steps", type=count("steps", maximum=10**9), metavar="NUM", help="timed steps (or generations) at most")
     amount.add_argument(
-        "--max-time", type=_number("max-time", 0, 10**6), dest="max_time_s", metavar="SECONDS", help="for the timed part, at most"
+        "--max-time", type=positive("max-time", 10**6), dest="max_time_s", metavar="SECONDS", help="for the timed part, at most"
     )
     amount.add_argument(
         "--preset",
@@ -126,7 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     training = parser.add_argument_group("hyper-parameters of the article's models")
     training.add_argument("--epochs", type=count("epochs", maximum=10**9), metavar="NUM", help="passes over the training data")
-    training.add_argument("--learning-rate", type=_number("learning-rate", 0, 1000), metavar="RATE", help="of the optimizer")
+    training.add_argument("--learning-rate", type=positive("learning-rate", 1000), metavar="RATE", help="of the optimizer")
     training.add_argument("--neurons", type=count("neurons", maximum=10**9), metavar="NUM", help="per hidden layer")
     training.add_argument("--hidden-layers", type=count("hidden-layers", maximum=10**9), metavar="NUM", help="how many")
     training.add_argument("--days", type=count("days", maximum=10**9), metavar="NUM", help="days that a deep network looks back on")
