@@ -140,7 +140,7 @@ def sample(
             on_sample(kind, kept[-1])
         gc.collect(1)
 
-    with _no_collection(), ExitStack() as stack:
+    with no_collection(), ExitStack() as stack:
         start_s = clock.now()
         try:
             while len(warmup_s) < warmup_max and not settled and clock.now() - start_s < max_time_s / 2:
@@ -215,8 +215,8 @@ def _is_narrow(samples_s: Sequence[float], fraction: float) -> bool:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Garbage is collected between samples (young generations, cheap) and never inside one."""
+def no_collection() -> Iterator[None]:
+    """No garbage is collected inside, where it would fall on whatever is being timed; the caller collects between samples."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

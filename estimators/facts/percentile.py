@@ -64,7 +64,7 @@ class Standing:
     @property
     def median(self) -> float:
         """The middle share of the published runs."""
-        return median(sorted(peer.share for peer in self.peers))
+        return median(peer.share for peer in self.peers)
 
     def nearest(self, number: int) -> tuple[Peer, ...]:
         """The published runs whose shares are nearest, highest first."""

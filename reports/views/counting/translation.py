@@ -8,9 +8,17 @@ from estimators.counting.flop_by_tool import ATTENTION, PARTS, RECOMPUTED
 from estimators.counting.translate import Least, Reading, Translation
 from estimators.facts.tool_conventions import Peak
 from estimators.spec import Hardware, Recompute
-from estimators.units import format_flop, format_flop_rate, format_fraction, format_int, format_ratio
+from estimators.units import (
+    format_flop,
+    format_flop_rate,
+    format_fraction,
+    format_int,
+    format_rate,
+    format_ratio,
+    format_signed_flop,
+    format_signed_fraction,
+)
 from reports.table import Column, Table, Value
-from reports.views.formats import rate, signed_flop, signed_percent
 
 WITHOUT_DEVICE = "no device given: both are taken to divide by the same peak; --hardware ID brings in the peak that each divides by"
 DATA_SHEET_NOTE = "* names no peak for the device and dtype: the data sheet's dense peak is taken."
@@ -80,7 +88,7 @@ def translation_tables(translations: Sequence[Translation], *, conditions: Seque
         }
     main = Table(
         title=title,
-        conditions=[*conditions, *([f"{rate(tokens)} tokens/s on one device, in all of them"] if tokens is not None else [])],
+        conditions=[*conditions, *([f"{format_rate(tokens)} tokens/s on one device, in all of them"] if tokens is not None else [])],
         columns=[
             Column(key="convention", header="convention"),
             Column(key="name", header="name", raw=True),
@@ -142,8 +150,8 @@ def parts_table(translations: Sequence[Translation]) -> Table:
         columns=[
             Column(key="convention", header="convention", once=True),
             Column(key="part", header="part"),
-            Column(key="difference_ratio", header="of the given count", format=signed_percent, align="right"),
-            Column(key="difference_flop", header="per sequence", format=signed_flop, align="right"),
+            Column(key="difference_ratio", header="of the given count", format=format_signed_fraction, align="right"),
+            Column(key="difference_flop", header="per sequence", format=format_signed_flop, align="right"),
         ],
         rows=rows,
         key="differences",

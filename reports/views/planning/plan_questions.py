@@ -7,11 +7,23 @@ from collections.abc import Sequence
 from estimators.training.layouts.scaling import WORTH_DOUBLING, Point
 from estimators.training.layouts.sizing import BESIROGLU, Sizing
 from estimators.training.layouts.what_if import WhatIf
-from estimators.training.layouts.why import signed_duration
 from estimators.training.step import PARTS
-from estimators.units import DAY_S, HOUR_S, format_bytes, format_count, format_duration, format_flop, format_int, format_money
+from estimators.units import (
+    DAY_S,
+    HOUR_S,
+    format_bytes,
+    format_count,
+    format_days,
+    format_duration,
+    format_flop,
+    format_grouped,
+    format_int,
+    format_money,
+    format_rate,
+    format_signed_duration,
+    format_signed_fraction,
+)
 from reports.table import Column, Table, Value
-from reports.views.formats import days, grouped, rate, signed_percent
 from reports.views.training.study import PriceRange
 
 
@@ -43,9 +55,9 @@ def scaling_table(points: Sequence[Point], price: PriceRange | None) -> Table:
         columns=[
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
             Column(key="layout", header="layout"),
-            Column(key="run_days", header="time", format=days, align="right"),
+            Column(key="run_days", header="time", format=format_days, align="right"),
             Column(key="speedup_ratio", header="against half", format=lambda gain: f"{gain:.2f}x", align="right"),
-            Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+            Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
             Column(key="cost_usd", header="cost", format=format_money, align="right"),
             Column(key="remark", header="", raw=not any(row["remark"] for row in rows)),
         ],
@@ -68,18 +80,18 @@ def what_if_table(change: WhatIf) -> Table:
     per_device = after.tokens_per_s_per_device / before.tokens_per_s_per_device - 1
     whole = after.tokens_per_step / after.step_time_s / (before.tokens_per_step / before.step_time_s) - 1
     return Table(
-        title=f"What if {change.change}: a step takes {signed_percent(after.step_time_s / before.step_time_s - 1)}",
+        title=f"What if {change.change}: a step takes {format_signed_fraction(after.step_time_s / before.step_time_s - 1)}",
         conditions=[f"before: {before.layout}", f"after: {after.layout}", *([change.note] if change.note else [])],
         columns=[
             Column(key="part", header="part"),
             Column(key="before_s", header="before", format=format_duration, align="right"),
             Column(key="after_s", header="after", format=format_duration, align="right"),
-            Column(key="change_s", header="change", format=signed_duration, align="right"),
+            Column(key="change_s", header="change", format=format_signed_duration, align="right"),
         ],
         rows=rows,
         notes=[
-            f"tokens/s of one GPU: {rate(before.tokens_per_s_per_device)} to {rate(after.tokens_per_s_per_device)} "
-            f"({signed_percent(per_device)}); of all: {signed_percent(whole)}",
+            f"tokens/s of one GPU: {format_rate(before.tokens_per_s_per_device)} to {format_rate(after.tokens_per_s_per_device)} "
+            f"({format_signed_fraction(per_device)}); of all: {format_signed_fraction(whole)}",
             f"memory: {held}: {fits}",
         ],
         facts={

@@ -111,7 +111,7 @@ def _percent(value: float | None) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{100 * value:+.1f} %"
+    return units.format_signed_fraction(value, 1)
 
 
 def calibration_tables(calibration: Calibration) -> list[Table]:

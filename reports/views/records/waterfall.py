@@ -70,21 +70,13 @@ def sentence(breakdown: Waterfall) -> str:
 def _columns() -> list[Column]:
     return [
         Column(key="part", header="Part"),
-        Column(key="seconds_s", header="Time", format=_signed_duration, align="right"),
-        Column(key="share_fraction", header="Share", format=_signed_share, align="right"),
-        Column(key="reached_s", header="Up to here", format=_signed_duration, align="right"),
+        Column(key="seconds_s", header="Time", format=units.format_duration, align="right"),
+        Column(key="share_fraction", header="Share", format=units.format_fraction, align="right"),
+        Column(key="reached_s", header="Up to here", format=units.format_duration, align="right"),
         Column(key="profiled_s", header="Profiler, whole class", format=units.format_duration, align="right"),
         Column(key="tag", header="Kind"),
         Column(key="how", header="How"),
     ]
-
-
-def _signed_duration(value: float) -> str:
-    return f"-{units.format_duration(-value)}" if value < 0 else units.format_duration(value)
-
-
-def _signed_share(value: float) -> str:
-    return f"-{units.format_fraction(-value)}" if value < 0 else units.format_fraction(value)
 
 
 def _notes(record: Measurement) -> list[str]:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from estimators.training.step import PARTS
-from estimators.units import format_bytes, format_duration, format_fraction, format_int
+from estimators.units import format_bytes, format_duration, format_fraction, format_int, format_signed_fraction
 from estimators.validation.memory_score import MemoryScore
 from estimators.validation.score import Score, Scored, score
 from reports.table import Column, Table, Value
-from reports.views.formats import signed_percent
 
 SCALES = ((1, "1 device"), (8, "2 to 8"), (64, "9 to 64"), (512, "65 to 512"), (10**9, "more than 512"))
 """Up to so many devices, and what the group is called."""
@@ -22,7 +21,7 @@ _SCORE = [
     Column(key="rows", header="rows", format=format_int, align="right"),
     Column(key="median_error", header="median |error|", format=format_fraction, align="right"),
     Column(key="p90_error", header="90th percentile", format=format_fraction, align="right"),
-    Column(key="bias", header="bias", format=signed_percent, align="right"),
+    Column(key="bias", header="bias", format=format_signed_fraction, align="right"),
     Column(key="coverage", header="interval held", format=format_fraction, align="right"),
 ]
 
@@ -137,7 +136,7 @@ def memory_table(memory: MemoryScore) -> Table:
             Column(key="seq_len", header="tokens", format=format_int, align="right"),
             Column(key="measured_memory_bytes", header="measured", format=format_bytes, align="right"),
             Column(key="predicted_memory_bytes", header="predicted", format=format_bytes, align="right"),
-            Column(key="error", header="error", format=signed_percent, align="right"),
+            Column(key="error", header="error", format=format_signed_fraction, align="right"),
         ],
         rows=list(lines.values()),
         facts={"median_error": memory.median, "worst_error": memory.worst, "bias": memory.bias, "distinct": memory.distinct},
@@ -157,7 +156,7 @@ def worst_table(rows: Sequence[Scored], limit: int = WORST) -> Table:
             Column(key="layout", header="layout"),
             Column(key="measured_step_time_s", header="measured", format=format_duration, align="right"),
             Column(key="predicted_step_time_s", header="predicted", format=format_duration, align="right"),
-            Column(key="error", header="error", format=signed_percent, align="right"),
+            Column(key="error", header="error", format=format_signed_fraction, align="right"),
             Column(key="reason", header="most of the predicted step"),
         ],
         rows=[_row(row) | {"reason": PARTS.get(row.largest)} for row in worst],

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 from estimators.facts.percentile import Peer
 from estimators.training.claim import Claim, Compared, Implied, Verdict
-from estimators.units import format_bytes, format_count, format_duration, format_flop, format_flop_rate, format_fraction, format_int
+from estimators.units import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_flop,
+    format_flop_rate,
+    format_fraction,
+    format_int,
+    format_signed_points,
+)
 from reports.table import Column, Table, Value
 from reports.views.counting.translation import data_sheet_note, peak_text
-from reports.views.formats import signed_points
 from reports.views.training.study import Study, conditions
 
 OURS = ("full", "causal", "6nd")
@@ -169,7 +177,7 @@ def nearest_table(claim: Claim) -> Table:
             Column(key="run", header="run"),
             Column(key="hardware", header="device"),
             Column(key="utilization_fraction", header="of peak", format=format_fraction, align="right"),
-            Column(key="difference_fraction", header="to the claim", format=signed_points, align="right"),
+            Column(key="difference_fraction", header="to the claim", format=format_signed_points, align="right"),
             Column(key="tag", header="how known"),
             Column(key="source", header="source"),
         ],

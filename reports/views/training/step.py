@@ -9,9 +9,17 @@ from typing import Any
 from estimators.counting.conventions import CONVENTIONS
 from estimators.inference.generation import Generation
 from estimators.spec import Estimate, Hardware, Workload
-from estimators.units import format_byte_rate, format_bytes, format_duration, format_flop, format_flop_rate, format_fraction, format_int
+from estimators.units import (
+    format_byte_rate,
+    format_bytes,
+    format_duration,
+    format_flop,
+    format_flop_rate,
+    format_fraction,
+    format_int,
+    format_rate,
+)
 from reports.table import Column, Table, Value
-from reports.views.formats import rate
 
 NO_HARDWARE = "time bounds: none, name a device with --hardware."
 BOUND_NOTE = (
@@ -89,7 +97,7 @@ def steps_table(name: str, steps: Steps, *, hardware: Hardware | None, conventio
     timed = [
         Column(key="step_time_bound_s", header="at least", format=format_duration, align="right"),
         Column(key="bound_by", header="bound by"),
-        Column(key="max_items_per_s", header=f"{item}s/s at most", format=rate, align="right"),
+        Column(key="max_items_per_s", header=f"{item}s/s at most", format=format_rate, align="right"),
     ]
     others = [c for c in CONVENTIONS if c != convention and any(cost.flop[c] != cost.flop[convention] for _, cost in steps.values())]
     return Table(
@@ -201,7 +209,7 @@ def generation_table(
     generated = batch * generation.new_tokens
     headline = f"Generating {format_int(generation.new_tokens)} tokens after {format_int(generation.prompt_tokens)} with {name}"
     if bound and hardware:
-        headline += f": at least {format_duration(bound)}, at most {rate(generated / bound)} new tokens/s on one {hardware.id}"
+        headline += f": at least {format_duration(bound)}, at most {format_rate(generated / bound)} new tokens/s on one {hardware.id}"
     cache = generation.peak_memory_bytes.get("kv_cache", 0)
     return Table(
         title=headline,
