@@ -85,7 +85,7 @@ def alone(record: Measurement) -> Iterator[Check]:
 
 
 def clocks_verdict(record: Measurement) -> str | None:
-    """clean or throttled, by the looks and by the device's counters; None where neither answered."""
+    """clean or throttled, by the samples and by the device's counters; None where neither answered."""
     said = [record.power.get(name) for name in ("throttled_fraction", "power_capped_s", "thermal_capped_s")]
     known = [value for value in said if value is not None]
     return None if not known else "throttled" if any(known) else "clean"

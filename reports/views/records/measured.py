@@ -114,11 +114,11 @@ def _extrapolated(record: Measurement) -> str:
 
 HELD_BY = {
     "peak_rss": "the whole process: Python, torch and the ceilings' arrays too",
-    "peak_rss_with_children": "largest sum of a look; pages shared by two processes count twice",
+    "peak_rss_with_children": "largest sum of a sample; pages shared by two processes count twice",
     "torch_allocated": "tensors on the device",
     "torch_reserved": "what torch's allocator took from the device",
-    "nvml_process": "of this process by NVML: context, kernels and libraries too; peak of the looks",
-    "nvml_device": "of everybody on the device; peak of the looks",
+    "nvml_process": "of this process by NVML: context, kernels and libraries too; peak of the samples",
+    "nvml_device": "of everybody on the device; peak of the samples",
 }
 """Instruments of memory and what each sees: they are never merged."""
 
