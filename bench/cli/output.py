@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from bench.records import atomic_file
 from estimators.errors import UnavailableError
 from reports.render import RENDERERS, render
 from reports.table import Table
@@ -16,15 +17,52 @@ FILE_WIDTH, MIN_WIDTH, MAX_WIDTH = 120, 60, 140
 """Columns of text in a file or pipe, and the limits in a terminal."""
 
 
-class Kept:
-    """A destination in this process, in place of a file's name: the tables as they are, for whoever called a verb as a function.
+class Output:
+    """Standard output or a file, and the format of the tables that go there.
+
+    Attributes:
+        format: a key of RENDERERS.
+        file: path of the file, or None for standard output.
+    """
+
+    def __init__(self, format: str = "text", file: str | None = None) -> None:
+        self.format, self.file = format, file
+
+    def emit(self, tables: Sequence[Table]) -> None:
+        """Print the tables, or write them.
+
+        Raises:
+            UnavailableError: the file or standard output cannot be written.
+        """
+        width = _text_width() if self.file is None else FILE_WIDTH
+        self.emit_text(render(tables, self.format, width=width) + "\n")
+
+    def emit_text(self, text: str) -> None:
+        """Print a text that is whole as it is, or write it.
+
+        Raises:
+            UnavailableError: the file or standard output cannot be written.
+        """
+        if self.file is None:
+            to_stdout(text)
+        else:
+            atomic_file.write(self.file, text, mend="name a file in a writable folder with --output")
+
+
+class Kept(Output):
+    """The tables as they are, for whoever calls a verb as a function.
 
     Attributes:
         tables: what the verb emitted last.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.tables: list[Table] = []
+
+    def emit(self, tables: Sequence[Table]) -> None:
+        """Keep the tables."""
+        self.tables = list(tables)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,31 +72,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=tuple(RENDERERS), default="text", metavar="|".join(RENDERERS), help="of the tables; text by default"
     )
     group.add_argument("--output", metavar="FILE", help="write the result there (whole or not at all) instead of to standard output")
-
-
-def emit(tables: Sequence[Table], args: argparse.Namespace) -> None:
-    """Print the tables, write them to --output, or keep them.
-
-    Raises:
-        UnavailableError: the file or standard output cannot be written.
-    """
-    if isinstance(args.output, Kept):
-        args.output.tables = list(tables)
-        return
-    width = _text_width() if args.output is None else FILE_WIDTH
-    emit_text(render(tables, args.format, width=width) + "\n", args)
-
-
-def emit_text(text: str, args: argparse.Namespace) -> None:
-    """Print a text that is whole as it is, or write it to --output.
-
-    Raises:
-        UnavailableError: the file or standard output cannot be written.
-    """
-    if args.output is not None:
-        write_whole(args.output, text)
-        return
-    to_stdout(text)
 
 
 def to_stdout(text: str) -> None:
@@ -85,29 +98,3 @@ def _text_width() -> int:
         return max(MIN_WIDTH, min(MAX_WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns))
     except (OSError, ValueError, AttributeError):
         return FILE_WIDTH
-
-
-def write_whole(path: str, text: str) -> None:
-    """Write a text file atomically: temporary file beside it, fsync, rename. A pipe or device is written as it is.
-
-    Raises:
-        UnavailableError: the folder is not there or not writable, or the disk is full; an earlier file stays.
-    """
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        target = os.path.realpath(path)
-        temporary = f"{target}.{os.getpid()}.tmp"
-        if os.path.exists(target) and not os.path.isfile(target):
-            with open(target, "w", encoding="utf-8", errors="replace") as device:
-                device.write(text)
-            return
-        with open(temporary, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except (OSError, ValueError) as error:
-        with suppress(OSError, ValueError):
-            os.unlink(temporary)
-        reason = getattr(error, "strerror", None) or error
-        raise UnavailableError(f"cannot write {path!r}: {reason}; name a file in a writable folder with --output") from None

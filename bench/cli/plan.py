@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, output, step_options
+from bench.cli import arguments, step_options
+from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
+from estimators.parsing import parse_count
 from estimators.training.layouts.emit import LAUNCHERS
-from estimators.units import parse_count
 
 MAX_GPUS = 10**7
 MAX_BATCH = 10**10
@@ -69,17 +70,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--budget-gpu-days", type=arguments.count("budget-gpu-days"), metavar="NUM", help="the compute of --compute-optimal; else --tokens'"
     )
     more.add_argument("--emit", choices=tuple(LAUNCHERS), metavar="|".join(LAUNCHERS), help="write the layout as that launcher reads it")
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+Options = argparse.Namespace
+
+
+def run(args: argparse.Namespace, out: Output) -> int:
     """Plan."""
     from bench.cli.plan_answer import emitted, tables
 
     if args.emit is None:
-        output.emit(tables(args), args)
+        out.emit(tables(args))
     else:
-        output.emit_text(emitted(args), args)
+        out.emit_text(emitted(args))
     return 0
 
 
