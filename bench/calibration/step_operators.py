@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from bench.backend.device import Device
-from bench.backend.models import language_model
 from bench.backend.operators import optimizers, replay
 from bench.backend.operators.calibration_operators import renamed
-from bench.backend.operators.trace import Call, fake
-from bench.calibration.traced_step import article_calls, language_calls
+from bench.backend.operators.trace import Call
+from bench.calibration.traced_step import article_work, language_work
 from bench.records.calibration import Entry
 from bench.records.request import Request
 from bench.workloads.article import plan
 from bench.workloads.article.engine import threads
-from bench.workloads.article.networks import build
 from bench.workloads.article.workload import DENSE_THREADS
 from estimators.profile.operator_times import Piece
 
@@ -36,18 +34,12 @@ def is_dense(request: Request) -> bool:
 
 def work(request: Request, cache_bytes: int) -> tuple[list[Call], list[Piece]]:
     """Operators of one step, and of a training the optimizer's pieces beside them."""
-    calls = (article_calls if request.is_article else language_calls)(request, cache_bytes)
+    calls, updated = (article_work if request.is_article else language_work)(request, cache_bytes)
     if is_dense(request):
         calls = [renamed(call, "on 1 thread") for call in calls]
-    return calls, _updates(request) if request.task == "train" else []
-
-
-def _updates(request: Request) -> list[Piece]:
-    articles = request.is_article
-    with fake():
-        model = build(plan(request).config) if articles else language_model(request.config)
-        sizes = [p.numel() for p in model.parameters()]
-    return optimizers.pieces(sizes, plan(request).optimizer if articles else request.optimizer or "adamw")
+    if request.task != "train":
+        return calls, []
+    return calls, optimizers.pieces(updated, plan(request).optimizer if request.is_article else request.optimizer or "adamw")
 
 
 def pieces(calls: Sequence[Call], updates: Sequence[Piece]) -> list[Piece]:

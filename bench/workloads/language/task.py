@@ -112,9 +112,8 @@ def _run(
     else:
         steps.run(loaded.model, ids, request, draft, device, watch)
     if profiling and "local" in draft.estimate:
-        from bench.backend.operators.profiler import seconds_by_group
-        from bench.calibration.traced_step import step_of
+        from bench.calibration.traced_step import profiled
 
         say("profiling a few more steps")
-        draft.estimate["local"]["profiled_s"] = seconds_by_group(step_of(loaded.model, ids, request), device)
+        draft.estimate["local"] |= profiled(loaded.model, ids, request, device)
     return None

@@ -1,4 +1,4 @@
-"""A real training step of a causal language model: forward, loss, backward, AdamW, through accelerate."""
+"""Training of a causal language model, step by step on one batch, through accelerate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bench.backend.device import Device
+from bench.backend.steps.training import TrainingStep
 from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
@@ -19,7 +20,18 @@ from bench.sampling.timing_loop import sample
 from bench.workloads.article.engine import engine
 from bench.workloads.language.steps import Timed, after, compiling
 
-LEARNING_RATE = 1e-4
+
+def training_step(model: nn.Module, ids: torch.Tensor, request: Request, accelerator: Any, *, compiled: bool = False) -> TrainingStep:
+    """The request's step; the accelerator is `engine`'s of the same request."""
+    return TrainingStep(
+        model,
+        ids,
+        accelerator,
+        optimizer=request.optimizer or "adamw",
+        learning_rate=request.learning_rate,
+        recompute=request.recompute,
+        compiled=compiled,
+    )
 
 
 def train(
@@ -27,30 +39,19 @@ def train(
 ) -> Timed:
     """Time optimizer steps on one fixed batch, which a working optimizer learns, so that its loss falls.
 
-    Weights, gradients and AdamW's state are fp32; forward and backward run under autocast in the request's dtype. The
+    Weights, gradients and the optimizer's state are fp32; forward and backward run under autocast in the request's dtype. The
     loss stays on the device inside the timed region and is read after it.
 
     Args:
         ids: B x T token ids, inputs and labels at once.
     """
-    with engine(request) as (accelerator, _):
-        ids = ids.to(accelerator.device)
-        if request.recompute == "full":
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.train()
+    with engine(request) as (accelerator, _), training_step(model, ids, request, accelerator, compiled=request.compile) as one_step:
         torch.manual_seed(request.seed)  # of dropout
-        optimizer = torch.optim.AdamW(model.parameters(), lr=request.learning_rate or LEARNING_RATE)
-        prepared, optimizer = accelerator.prepare(model, optimizer)
-        forward: Any = torch.compile(prepared) if request.compile else prepared
         parameters = SampledParameters(model)
         losses: list[torch.Tensor] = []
 
         def step() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            loss = forward(input_ids=ids, labels=ids, use_cache=False).loss
-            accelerator.backward(loss)
-            optimizer.step()
-            losses.append(loss.detach())
+            losses.append(one_step())
 
         asked, clock = preset(request.preset), device.clock()
         steps, max_time_s = request.steps or asked.max_samples[device.kind], request.max_time_s or 2 * asked.max_time_s
