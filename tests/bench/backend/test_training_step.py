@@ -16,15 +16,21 @@ from torch.utils._pytree import tree_leaves
 
 from bench.backend.device import choose
 from bench.backend.models import language_model, random_language_model
+from bench.backend.operators.profiler import num_operators
 from bench.backend.operators.trace import fake
-from bench.backend.steps.training import TrainingStep, gradients
+from bench.backend.steps.training import TrainingStep, gradients, prepared
 from bench.calibration import step_operators
 from bench.calibration.traced_step import profiled
 from bench.cli.main import main
 from bench.records import calibration_file
+from bench.records.request import Request
+from bench.workloads.article import plan, steady_batch, subjects
 from bench.workloads.article.engine import engine
+from bench.workloads.article.networks import build
+from bench.workloads.article.training import Trainer, optimizer_of
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
+from estimators.facts.registry import model_entry
 from estimators.spec import Case, Workload
 from tests.support.calibrations import whole
 from tests.support.tiny_models import asked, config, write_config
@@ -185,6 +191,20 @@ def test_a_step_of_inference_has_the_operators_that_were_predicted(task: str) ->
     model = random_language_model(request.config, attn="sdpa", dtype=torch.float32, device=CPU, seed=0)
     seen = profiled(model, torch.ones(2, 8, dtype=torch.long), request, choose("cpu"))
     assert seen["num_profiled_ops"] == step_operators.num_ops(calls, updates)
+
+
+@pytest.mark.parametrize("name", ["linreg-1d", "tiny-gpt"])
+def test_a_step_of_the_article_has_the_operators_that_were_predicted(name: str) -> None:
+    request = Request(model=name, config=dict(model_entry(name).config), task="train", device="cpu")
+    calls, updates = step_operators.work(request, 2**40)
+    decided, batch = plan(request), steady_batch(request)
+    subject, network = subjects.load(request, decided), build(decided.config)
+    given = subject.train.__getitems__(torch.arange(batch))
+    with engine(request) as (accelerator, _):
+        model, optimizer = prepared(accelerator, network, optimizer_of(decided, network))
+        trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=None, losses=subject.losses, batch=batch)
+        assert num_operators(lambda: trainer.forward_backward(*given)) == sum(call.piece.count for call in calls)
+    assert sum(update.count for update in updates) == len(list(network.parameters()))
 
 
 def test_run_states_as_many_operators_predicted_as_it_dispatched_with_recomputation(
