@@ -45,22 +45,25 @@ class _DataclassFields:
     def __get__(self, instance: object, owner: Any) -> dict[str, Field[Any]]:
         from dataclasses import make_dataclass
 
-        plain: Any = make_dataclass(owner.__name__, [(name, owner.__annotations__[name]) for name in owner.__slots__], kw_only=True)
+        kinds = {name: kind for base in reversed(owner.__mro__) for name, kind in vars(base).get("__annotations__", {}).items()}
+        plain: Any = make_dataclass(owner.__name__, [(name, kinds[name]) for name in owner._fields], kw_only=True)
         fields: dict[str, Field[Any]] = plain.__dataclass_fields__
         return fields
 
 
 class _Frozen:
-    """The methods that every frozen class shares. `_defaults` maps a field to its Default, `_hashed` names those in the hash."""
+    """The methods that every frozen class shares. `_fields` names its fields and those of what it extends, `_defaults` maps a field to
+    its Default, `_hashed` names those in the hash."""
 
     __slots__: tuple[str, ...] = ()
+    _fields: tuple[str, ...] = ()
     _defaults: Mapping[str, Default] = MappingProxyType({})
     _hashed: tuple[str, ...] = ()
     __dataclass_fields__ = _DataclassFields()
 
     def __init__(self, **given: Any) -> None:
         put, defaults, num_used = object.__setattr__, self._defaults, 0
-        for name in self.__slots__:
+        for name in self._fields:
             if name in given:
                 put(self, name, given[name])
                 num_used += 1
@@ -70,7 +73,7 @@ class _Frozen:
                 raise TypeError(f"{type(self).__name__}() lacks the keyword argument {name!r}")
             put(self, name, default.make())
         if num_used < len(given):
-            raise TypeError(f"{type(self).__name__}() has no field {', '.join(repr(name) for name in given if name not in self.__slots__)}")
+            raise TypeError(f"{type(self).__name__}() has no field {', '.join(repr(name) for name in given if name not in self._fields)}")
         self.__post_init__()
 
     def __post_init__(self) -> None:
@@ -101,7 +104,7 @@ def _rebuild(cls: type[T], values: dict[str, Any]) -> T:
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def frozen(cls: type[T]) -> type[T]:
-    """Make a class of annotated fields frozen, slotted and keyword-only.
+    """Make a class of annotated fields frozen, slotted and keyword-only. It may extend one other frozen class.
 
     >>> @frozen
     ... class Point:
@@ -118,15 +121,24 @@ def frozen(cls: type[T]) -> type[T]:
     defaults = {name: value if isinstance(value, Default) else field(default=value) for name, value in given.items()}
     body = {name: value for name, value in vars(cls).items() if name not in given and name not in ("__dict__", "__weakref__")}
     bases = tuple(base for base in cls.__bases__ if base is not object)
-    hashed = tuple(name for name in names if name not in defaults or defaults[name].hashed)
-    body |= {"__slots__": names, "_defaults": defaults, "_hashed": hashed, "__match_args__": ()}
-    made: type[T] = type(cls.__name__, (*bases, _Frozen), body)
+    extended: Any = next((base for base in bases if issubclass(base, _Frozen)), _Frozen)
+    own = tuple(name for name in names if name not in extended._fields)
+    defaults = {**extended._defaults, **defaults}
+    fields = (*extended._fields, *own)
+    body |= {
+        "__slots__": own,
+        "_fields": fields,
+        "_defaults": defaults,
+        "_hashed": tuple(name for name in fields if name not in defaults or defaults[name].hashed),
+        "__match_args__": (),
+    }
+    made: type[T] = type(cls.__name__, bases if extended is not _Frozen else (*bases, _Frozen), body)
     return made
 
 
 def as_dict(instance: Any) -> dict[str, Any]:
     """The fields of one instance, in order; nested instances stay as they are."""
-    return {name: getattr(instance, name) for name in instance.__slots__}
+    return {name: getattr(instance, name) for name in instance._fields}
 
 
 def replace(instance: T, **changes: Any) -> T:

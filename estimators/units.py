@@ -35,11 +35,11 @@ MAX_COUNT = 10**24
 """Larger token or parameter counts are refused: no corpus or machine comes within nine orders of magnitude."""
 
 
-def parse_count(text: str, name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> int:
-    """Read a count such as ``300B``, ``1.4T``, ``2k`` or ``4_000_000``; exact, never through a float.
+def parse_count(given: str | float, name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> int:
+    """Read a count such as ``300B``, ``1.4T``, ``2k`` or ``4_000_000``, exact, never through a float; or check a number.
 
     Args:
-        text: the count, with an optional decimal suffix k, M, B or G, T, P, E (powers of 1000).
+        given: the count, as text with an optional decimal suffix k, M, B or G, T, P, E (powers of 1000).
         name: what is being read, for the message.
         minimum, maximum: the range allowed, inclusive.
 
@@ -50,23 +50,33 @@ def parse_count(text: str, name: str, *, minimum: int = 1, maximum: int = MAX_CO
     300000000000
     >>> parse_count("1.4T", "tokens")
     1400000000000
+    >>> parse_count(1.4e12, "tokens")
+    1400000000000
     """
-    match = _NUMBER.fullmatch(text)
+    shown = repr(str(given)[:40])
     expected = f"expected a whole number from {minimum:,} to {maximum:.0e}, such as 300B, 1.4T or 2k"
+    try:
+        value, rest = _count_in(given) if isinstance(given, str) else (int(given), given - int(given))
+    except ValueError:
+        raise BadValueError(f"{name} {shown} is not a count; {expected}") from None
+    except OverflowError:
+        raise BadValueError(f"{name} {shown} is out of range; {expected}") from None
+    if rest:
+        raise BadValueError(f"{name} {shown} is not a whole number; {expected}")
+    if not minimum <= value <= maximum:
+        raise BadValueError(f"{name} {shown} is out of range; {expected}")
+    return value
+
+
+def _count_in(text: str) -> tuple[int, int]:
+    """The whole number that a text holds, and what is left over. Raises ValueError for no count, OverflowError for a huge exponent."""
+    match = _NUMBER.fullmatch(text)
     if not match or not match[1].strip("+-") or match[2].casefold() not in _DECIMAL or len(text) > 40:
-        raise BadValueError(f"{name} {text[:40]!r} is not a count; {expected}")
+        raise ValueError(text)
     exponent = re.search(r"[eE]([+-]?\d+)$", match[1])
     if exponent and abs(int(exponent[1])) > 40:
-        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
-    try:
-        value, rest = _whole(match[1].replace(",", "").replace("_", ""), _DECIMAL[match[2].casefold()])
-    except ValueError:
-        raise BadValueError(f"{name} {text[:40]!r} is not a count; {expected}") from None
-    if rest:
-        raise BadValueError(f"{name} {text[:40]!r} is not a whole number; {expected}")
-    if not minimum <= value <= maximum:
-        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
-    return value
+        raise OverflowError(text)
+    return _whole(match[1].replace(",", "").replace("_", ""), _DECIMAL[match[2].casefold()])
 
 
 def _whole(number: str, scale: int) -> tuple[int, int]:
@@ -78,20 +88,23 @@ def _whole(number: str, scale: int) -> tuple[int, int]:
     return divmod(int(digits + decimals) * scale * int(up), int(down))
 
 
-def parse_float(text: str, name: str, *, minimum: float, maximum: float, exclusive_minimum: bool = False) -> float:
-    """Read a finite number within a range; a trailing ``%`` divides by 100.
+def parse_float(given: str | float, name: str, *, minimum: float, maximum: float, exclusive_minimum: bool = False) -> float:
+    """Read a finite number within a range, or check one; of text, a trailing ``%`` divides by 100.
 
-    >>> parse_float("45%", "utilization", minimum=0, maximum=1)
-    0.45
+    >>> parse_float("45%", "utilization", minimum=0, maximum=1), parse_float(0.45, "utilization", minimum=0, maximum=1)
+    (0.45, 0.45)
     """
+    shown = repr(str(given)[:40])
     expected = f"expected a number {'above' if exclusive_minimum else 'from'} {minimum:g} to {maximum:g}"
-    body, scale = (text.strip()[:-1], 100.0) if text.strip().endswith("%") else (text, 1.0)
     try:
-        value = float(body) / scale
+        percent = isinstance(given, str) and given.strip().endswith("%")
+        value = float(str(given).strip()[:-1]) / 100 if percent else float(given)
     except ValueError:
-        raise BadValueError(f"{name} {text[:40]!r} is not a number; {expected}") from None
+        raise BadValueError(f"{name} {shown} is not a number; {expected}") from None
+    except OverflowError:
+        raise BadValueError(f"{name} {shown} is out of range; {expected}") from None
     if not math.isfinite(value) or not minimum <= value <= maximum or (exclusive_minimum and value == minimum):
-        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
+        raise BadValueError(f"{name} {shown} is out of range; {expected}")
     return value
 
 
@@ -127,26 +140,28 @@ def parse_byte_rate(text: str, name: str) -> float:
     return value
 
 
-def parse_carbon(text: str, name: str) -> float:
+def parse_carbon(given: str | float, name: str) -> float:
     """Read what electricity emits, in grams of CO2 per kilowatt-hour as grids publish it, as kilograms per joule.
 
     >>> parse_carbon("360", "carbon")
     1e-07
     """
-    return parse_float(text, name, minimum=0, maximum=5000) / 1000 / (KILO * HOUR_S)
+    return parse_float(given, name, minimum=0, maximum=5000) / 1000 / (KILO * HOUR_S)
 
 
-def parse_duration(text: str, name: str) -> float:
+def parse_duration(given: str | float, name: str) -> float:
     """Read a length of time such as ``14d``, ``36h`` or ``90min`` as seconds; a bare number is days.
 
-    >>> parse_duration("14d", "deadline")
-    1209600.0
+    >>> parse_duration("14d", "deadline"), parse_duration(14, "deadline")
+    (1209600.0, 1209600.0)
     """
-    match = _NUMBER.fullmatch(text)
-    unit = match[2].casefold() if match else ""
-    if not match or not match[1] or (unit and unit not in _TIME_S):
-        raise BadValueError(f"{name} {text[:40]!r} is not a length of time; expected for example 14d, 36h or 90min")
-    number = match[1].replace(",", "")
+    number, unit = given, ""
+    if isinstance(given, str):
+        match = _NUMBER.fullmatch(given)
+        unit = match[2].casefold() if match else ""
+        if not match or not match[1] or (unit and unit not in _TIME_S):
+            raise BadValueError(f"{name} {given[:40]!r} is not a length of time; expected for example 14d, 36h or 90min")
+        number = match[1].replace(",", "")
     return parse_float(number, name, minimum=0, maximum=1e9, exclusive_minimum=True) * _TIME_S.get(unit, DAY_S)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import CEILINGS, asked
 
 from bench.records.draft import Draft
 from bench.records.record import Measurement
+from tests.support.tiny_models import CEILINGS, asked
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from estimators.errors import BadValueError, UnknownNameError
+from estimators.frozen import frozen
 from estimators.units import DTYPE_BYTES, MAX_COUNT, parse_count, parse_duration, parse_float
 
 if TYPE_CHECKING:
@@ -20,34 +21,53 @@ EXPLAIN_HELP = "how each figure came about: formula, numbers, sources, and a com
 MAX_DOLLARS_PER_HOUR = 10**5
 
 
-def count(name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> Callable[[str], int]:
+@frozen
+class ModelOptions:
+    """The model that is asked about; every verb's options that name one extend these.
+
+    Attributes:
+        model: a name of the registry, or None for `config`.
+        config: path of a config.json or of the folder that holds it, or None.
+        source_len: tokens that an encoder beside a decoder reads; None for as many as the decoder's.
+    """
+
+    model: str | None
+    config: str | None
+    source_len: int | None
+
+
+def count(name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> Callable[[str | float], int]:
     """A reader of counts such as 300B, 1.4T or 2k."""
-    return lambda text: parse_count(text, name, minimum=minimum, maximum=maximum)
+    return lambda given: parse_count(given, name, minimum=minimum, maximum=maximum)
 
 
-def length(name: str) -> Callable[[str], int]:
+def length(name: str) -> Callable[[str | float], int]:
     """A reader of lengths and batch sizes."""
     return count(name, maximum=MAX_LENGTH)
 
 
-def duration(name: str) -> Callable[[str], float]:
+def duration(name: str) -> Callable[[str | float], float]:
     """A reader of lengths of time, in seconds; a bare number is days."""
-    return lambda text: parse_duration(text, name)
+    return lambda given: parse_duration(given, name)
 
 
-def utilization(text: str) -> float:
-    """Read a share of peak: 0.45 or 45%."""
-    return parse_float(text, "utilization", minimum=0, maximum=1, exclusive_minimum=True)
+def positive(name: str, maximum: float) -> Callable[[str | float], float]:
+    """A reader of numbers above 0, such as 0.45 or 45%."""
+    return lambda given: parse_float(given, name, minimum=0, maximum=maximum, exclusive_minimum=True)
 
 
-def dollars(text: str) -> int:
+def dollars(given: str | float) -> int:
     """Read an amount of money such as 1M or $250k."""
-    return parse_count(text.strip().removeprefix("$"), "budget-usd")
+    return parse_count(_without_sign(given), "budget-usd")
 
 
-def price(text: str) -> float:
+def price(given: str | float) -> float:
     """Read a price per device and hour in US dollars."""
-    return parse_float(text.strip().removeprefix("$"), "price", minimum=0, maximum=MAX_DOLLARS_PER_HOUR, exclusive_minimum=True)
+    return parse_float(_without_sign(given), "price", minimum=0, maximum=MAX_DOLLARS_PER_HOUR, exclusive_minimum=True)
+
+
+def _without_sign(given: str | float) -> str | float:
+    return given.strip().removeprefix("$") if isinstance(given, str) else given
 
 
 def dtype(text: str) -> str:
@@ -75,7 +95,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
 
 
-def load_model(args: argparse.Namespace) -> tuple[Model, ModelEntry | None]:
+def load_model(options: ModelOptions | argparse.Namespace) -> tuple[Model, ModelEntry | None]:
     """The model that was named, and its registry entry where it has one.
 
     Raises:
@@ -85,31 +105,32 @@ def load_model(args: argparse.Namespace) -> tuple[Model, ModelEntry | None]:
     """
     from estimators.architectures.from_config import model_from_config
 
-    if args.config is not None:
+    if options.config is not None:
         from estimators.architectures.from_config import read_config
 
-        return _with_source(model_from_config(read_config(args.config), args.config), args), None
+        return _with_source(model_from_config(read_config(options.config), options.config), options.source_len), None
     from estimators.facts.registry import model_entry
 
-    entry = model_entry(args.model)
+    assert options.model is not None
+    entry = model_entry(options.model)
     if entry.alias_note:
         print(f"· {entry.alias_note}", file=sys.stderr)
-    return _with_source(model_from_config(entry.config, entry.id, entry.source), args), entry
+    return _with_source(model_from_config(entry.config, entry.id, entry.source), options.source_len), entry
 
 
-def _with_source(model: Model, args: argparse.Namespace) -> Model:
+def _with_source(model: Model, source_len: int | None) -> Model:
     """The model as it is, or on sources of --source-len.
 
     Raises:
         BadValueError: it has no encoder beside its decoder, or one that takes other lengths.
     """
-    if args.source_len is None:
+    if source_len is None:
         return model
     from estimators.architectures.encoder_decoder import EncoderDecoder  # deferred: most models have no source
 
     if not isinstance(model, EncoderDecoder):
-        raise BadValueError(f"--source-len {args.source_len:,}: {model.name} has no encoder beside a decoder; leave --source-len out")
-    return model.with_source(args.source_len)
+        raise BadValueError(f"--source-len {source_len:,}: {model.name} has no encoder beside a decoder; leave --source-len out")
+    return model.with_source(source_len)
 
 
 def add_dtype(parser: argparse._ActionsContainer) -> None:
@@ -119,7 +140,9 @@ def add_dtype(parser: argparse._ActionsContainer) -> None:
 
 def add_utilization(parser: argparse._ActionsContainer, counted_as: tuple[str, ...]) -> None:
     """--utilization, the convention that it is counted under, and --price."""
-    parser.add_argument("--utilization", type=utilization, metavar="SHARE", help="of dense peak, such as 0.45 or 45%%; else predicted")
+    parser.add_argument(
+        "--utilization", type=positive("utilization", 1), metavar="SHARE", help="of dense peak, such as 0.45 or 45%%; else predicted"
+    )
     parser.add_argument("--convention", type=convention(counted_as), default="full", metavar="NAME", help=", ".join(counted_as))
     parser.add_argument("--price", type=price, metavar="USD", help="per device and hour; else the range of quotes seen")
 
@@ -170,9 +193,9 @@ def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:
     return [replace(tables[0], facts=facts), *tables[1:]]
 
 
-def model_option(args: argparse.Namespace) -> str:
+def model_option(options: ModelOptions | argparse.Namespace) -> str:
     """The words that name the model again, and its source, in a command that the user can copy."""
     import shlex  # deferred: only explanations need it
 
-    named = f"--config {shlex.quote(args.config)}" if args.config is not None else f"--model {args.model}"
-    return named if args.source_len is None else f"{named} --source-len {args.source_len}"
+    named = f"--config {shlex.quote(options.config)}" if options.config is not None else f"--model {options.model}"
+    return named if options.source_len is None else f"{named} --source-len {options.source_len}"

@@ -16,10 +16,26 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.cli import arguments, output
+from bench.cli import arguments
+from bench.cli.output import Output
 from estimators.errors import BadValueError
+from estimators.frozen import frozen
 
 MARK_FRACTION = 0.1
+
+
+@frozen
+class Options:
+    """Options of `calibrate`."""
+
+    model: str | None
+    quick: bool
+    device: str | None
+    processes: int | None
+    out: Path | None
+    check: bool
+    only: str | None
+    records: Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--records", metavar="FOLDER", type=Path, default=Path("runs"), help="where the check's records go; runs/ by default"
     )
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """Calibrate, or with --check take the calibration that there is, predict and measure."""
     from bench.backend import device as devices
     from bench.calibration import calibrate
@@ -55,27 +70,27 @@ def run(args: argparse.Namespace) -> int:
     from bench.records import calibration_file
     from reports.views.records import calibration
 
-    if args.check and args.processes:
+    if options.check and options.processes:
         raise BadValueError("--check predicts from the calibration that there is; leave --processes out, or calibrate first")
-    device = devices.choose(args.device)
-    path = args.out or calibration_file.path_for(device.describe())
-    found = calibration_file.read(path) if args.check and path.exists() else None
+    device = devices.choose(options.device)
+    path = options.out or calibration_file.path_for(device.describe())
+    found = calibration_file.read(path) if options.check and path.exists() else None
     if found is None:
-        found = calibrate.calibrate(device, quick=args.quick, say=_say, processes=args.processes)
+        found = calibrate.calibrate(device, quick=options.quick, say=_say, processes=options.processes)
         calibration_file.write(found, path)
-    if args.model:
-        found = calibrate.with_model(found, args.model, device, say=_say)
+    if options.model:
+        found = calibrate.with_model(found, options.model, device, say=_say)
         calibration_file.write(found, path)
-    if not args.check:
-        output.emit(calibration.calibration_tables(found), args)
+    if not options.check:
+        out.emit(calibration.calibration_tables(found))
         _say(f"calibration: {path}")
         return 0
     from bench.calibration.check import cases, check
 
-    args.records.mkdir(parents=True, exist_ok=True)
-    chosen = [case for case in cases(str(device.torch_device), args.quick) if (args.only or "") in case.name]
-    checked = list(check(chosen, device, found, out=args.records, say=_say))
+    options.records.mkdir(parents=True, exist_ok=True)
+    chosen = [case for case in cases(str(device.torch_device), options.quick) if (options.only or "") in case.name]
+    checked = list(check(chosen, device, found, out=options.records, say=_say))
     rows = [calibration.Row(name=one.name, foreseen=one.foreseen, record=one.record, reason=one.reason) for one in checked]
-    output.emit(calibration.check_tables(rows, MARK_FRACTION), args)
+    out.emit(calibration.check_tables(rows, MARK_FRACTION))
     error = calibration.median_error(rows)
     return 0 if error is not None and error <= MARK_FRACTION else 1

@@ -9,15 +9,30 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, output
+from bench.cli import arguments
+from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.counting.estimate import count_params
 from estimators.counting.flop_by_tool import decoder_of
-from estimators.spec import Workload
+from estimators.frozen import frozen
+from estimators.spec import Recompute, Workload
 from estimators.training.at_utilization import training_flop
 from estimators.training.claim import check_claim
 from reports.views.training.claim import claim_tables
 from reports.views.training.study import Study
+
+
+@frozen
+class Options(arguments.ModelOptions):
+    """Options of `check-claim`."""
+
+    tokens: int
+    hardware: str
+    gpus: int
+    wall_s: float
+    seq_len: int | None
+    dtype: str
+    recompute: Recompute
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,43 +42,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     claim.add_argument("--tokens", type=arguments.count("tokens"), required=True, metavar="NUM", help="tokens trained on, such as 1.4T")
     claim.add_argument("--hardware", required=True, metavar="ID", help="the device: python -m bench list hardware")
     claim.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), required=True, metavar="NUM", help="number of devices")
-    claim.add_argument("--days", type=arguments.duration("days"), required=True, metavar="TIME", help="wall time, such as 14 or 36h")
+    claim.add_argument(
+        "--days", type=arguments.duration("days"), required=True, dest="wall_s", metavar="TIME", help="wall time, such as 14 or 36h"
+    )
     details = parser.add_argument_group("details of the run")
     arguments.add_sequence(details)
     arguments.add_dtype(details)
     details.add_argument("--recompute", choices=("none", "full"), default="none", help="whether it recomputed activations; none by default")
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """Judge; 1 where physics forbids it."""
-    model, entry = arguments.load_model(args)
-    hardware = arguments.load_hardware(args.hardware)
+    model, entry = arguments.load_model(options)
+    hardware = arguments.load_hardware(options.hardware)
     decoder_of(model)  # the last table is every tool's, and those count no other model
-    seq_len = arguments.sequence_length(model, args.seq_len)
+    seq_len = arguments.sequence_length(model, options.seq_len)
     claim = check_claim(
         model,
-        tokens=args.tokens,
+        tokens=options.tokens,
         seq_len=seq_len,
         hardware=hardware,
-        num_devices=args.gpus,
-        wall_s=args.days,
-        dtype=args.dtype,
-        recompute=args.recompute,
+        num_devices=options.gpus,
+        wall_s=options.wall_s,
+        dtype=options.dtype,
+        recompute=options.recompute,
     )
     study = Study(
         model=model,
         params=count_params(model.ops(Workload(phase="train", seq_len=seq_len))),
         params_text=entry.published_params_text if entry else "",
         item="token",
-        tokens=args.tokens,
+        tokens=options.tokens,
         seq_len=seq_len,
-        seq_len_given=args.seq_len is not None,
-        dtype=args.dtype,
+        seq_len_given=options.seq_len is not None,
+        dtype=options.dtype,
         convention="full",
-        training_flop=training_flop(model, args.tokens, seq_len),
+        training_flop=training_flop(model, options.tokens, seq_len),
         hardware=hardware,
-        num_devices=args.gpus,
+        num_devices=options.gpus,
     )
-    output.emit(arguments.with_all_facts(claim_tables(claim, study), model=model.name), args)
+    out.emit(arguments.with_all_facts(claim_tables(claim, study), model=model.name))
     return 0 if claim.possible else 1

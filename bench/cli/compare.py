@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import output
-from bench.cli.arguments import count
+from bench.cli.arguments import count, positive
+from bench.cli.output import Output
 from estimators.errors import BadRecordError, BadValueError
-from estimators.units import parse_float
+from estimators.frozen import frozen
 
 if TYPE_CHECKING:
     from bench.records.record import Measurement, Phase
@@ -32,8 +32,25 @@ DEFAULT_OUT, DEFAULT_REPEATS = "runs", 5
 SELF_TESTS = "*-selftest-selftest-*.json"
 
 
-def _share(name: str, maximum: float) -> Callable[[str], float]:
-    return lambda text: parse_float(text, name, minimum=0, maximum=maximum, exclusive_minimum=True)
+@frozen
+class Options:
+    """Options of `compare`.
+
+    Attributes:
+        a, b: paths, or commands of `run` with `interleave`.
+        threshold, confidence: shares.
+        normalise: "ceiling" or None.
+    """
+
+    a: str
+    b: str
+    threshold: float
+    confidence: float
+    normalise: str | None
+    noise_floor: Path | None
+    interleave: bool
+    repeats: int | None
+    out: Path | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", metavar="B", help="what is judged: a record, or a folder of records")
     how = parser.add_argument_group("the verdict")
     how.add_argument(
-        "--threshold", type=_share("threshold", 10), default=0.03, metavar="SHARE", help="the least difference that matters; 3%% by default"
+        "--threshold",
+        type=positive("threshold", 10),
+        default=0.03,
+        metavar="SHARE",
+        help="the least difference that matters; 3%% by default",
     )
     how.add_argument(
-        "--confidence", type=_share("confidence", 0.999), default=0.95, metavar="SHARE", help="of all verdicts together; 95%% by default"
+        "--confidence", type=positive("confidence", 0.999), default=0.95, metavar="SHARE", help="of all verdicts together; 95%% by default"
     )
     how.add_argument(
         "--normalise",
@@ -64,21 +85,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fresh.add_argument(
         "--repeats", type=count("repeats", maximum=1000), metavar="NUM", help=f"processes of each; {DEFAULT_REPEATS} by default"
     )
-    fresh.add_argument("--out", metavar="FOLDER", help=f"where their records go, in a folder of their own; {DEFAULT_OUT}/ by default")
-    output.add_arguments(parser)
+    fresh.add_argument(
+        "--out", type=Path, metavar="FOLDER", help=f"where their records go, in a folder of their own; {DEFAULT_OUT}/ by default"
+    )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """Compare, print, and return the verdict's exit code."""
     from bench.statistics.comparison import compare
     from reports.rates import MAIN_PHASE
     from reports.views.records.comparison import headline, tables
 
-    if args.confidence < 0.5:
-        raise BadValueError(f"--confidence {args.confidence:g}: expected 0.5 to 0.999, such as 0.95 or 95%")
-    a_at, b_at = _interleaved(args) if args.interleave else _given(args)
+    if options.confidence < 0.5:
+        raise BadValueError(f"--confidence {options.confidence:g}: expected 0.5 to 0.999, such as 0.95 or 95%")
+    a_at, b_at = _interleaved(options) if options.interleave else _given(options)
     a, b = (_records(path) for path in (a_at, b_at))
-    floor = _noise_floor(args.noise_floor, (a_at, b_at), [*a, *b])
+    floor = _noise_floor(options.noise_floor, (a_at, b_at), [*a, *b])
     a, b = ([r for r in side if r.request.get("task") != "selftest"] for side in (a, b))
     for side, path in ((a, a_at), (b, b_at)):
         if not any(phase.samples_s for record in side for phase in record.phases):
@@ -87,32 +109,32 @@ def run(args: argparse.Namespace) -> int:
         a,
         b,
         main_phase=MAIN_PHASE,
-        threshold_fraction=args.threshold,
-        confidence=args.confidence,
-        scale=_ceilings_s() if args.normalise else None,
+        threshold_fraction=options.threshold,
+        confidence=options.confidence,
+        scale=_ceilings_s() if options.normalise else None,
         floor=floor,
         faults=_unfinished_work,
     )
-    output.emit(tables(compared, a, b, label_a=args.a, label_b=args.b), args)
+    out.emit(tables(compared, a, b, label_a=options.a, label_b=options.b))
     if compared.verdict == "INCOMPARABLE":
         reason = next(row.reason for row in compared.phases if row.verdict == "INCOMPARABLE")
         print(f"error: {headline(compared)}: {reason}", file=sys.stderr)
     return EXIT.get(compared.verdict, 0)
 
 
-def _given(args: argparse.Namespace) -> tuple[Path, Path]:
+def _given(options: Options) -> tuple[Path, Path]:
     """The two paths. Raises BadValueError where options of --interleave are given without it."""
     for name in ("repeats", "out"):
-        if getattr(args, name) is not None:
+        if getattr(options, name) is not None:
             raise BadValueError(f"--{name} belongs to --interleave, which runs two commands by turns; leave it out, or add --interleave")
-    return Path(args.a), Path(args.b)
+    return Path(options.a), Path(options.b)
 
 
-def _interleaved(args: argparse.Namespace) -> tuple[Path, Path]:
+def _interleaved(options: Options) -> tuple[Path, Path]:
     from bench.runs.interleave import by_turns
 
-    repeats, out = args.repeats or DEFAULT_REPEATS, Path(args.out or DEFAULT_OUT)
-    return by_turns(args.a, args.b, repeats=repeats, out=out, say=lambda text: print(f"· {text}", file=sys.stderr))
+    repeats, out = options.repeats or DEFAULT_REPEATS, options.out or Path(DEFAULT_OUT)
+    return by_turns(options.a, options.b, repeats=repeats, out=out, say=lambda text: print(f"· {text}", file=sys.stderr))
 
 
 def _records(path: Path) -> list[Measurement]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from bench.cli import arguments, output, step_options
+from bench.cli import arguments, step_options
 from bench.cli import estimate_predicted as predicted
 from bench.cli.estimate_training import make_study
+from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError, DoesNotFitError
@@ -44,10 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_dtype(group)
     step_options.add_arguments(parser)
     group.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+Options = argparse.Namespace
+
+
+def run(args: argparse.Namespace, out: Output) -> int:
     """Compare."""
     names = _names(args)
     if not 1 <= len(names) <= MAX_CANDIDATES:
@@ -59,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     step_options.read_launcher_file(args, arguments.sequence_length(model, args.seq_len))
     if why := predicted.why_not(args, model):
         step_options.refuse(args, why)
-        output.emit(_at_a_utilization(args, model, names, params_text), args)
+        out.emit(_at_a_utilization(args, model, names, params_text))
     else:
-        output.emit(_predicted(args, model, names, params_text), args)
+        out.emit(_predicted(args, model, names, params_text))
     return 0
 
 

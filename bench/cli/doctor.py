@@ -13,28 +13,39 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.cli import output
+from bench.cli.output import Output
 from bench.cli.run import DEFAULT_OUT
 from bench.machine.doctor import gpu, machine, processor, software, storage
 from bench.machine.doctor.item import Item
 from estimators.errors import BadValueError
+from estimators.frozen import frozen
 from reports.table import Column, Table
+
+
+@frozen
+class Options:
+    """Options of `doctor`."""
+
+    out: Path
+    torch: bool
+    device: str | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `doctor`."""
-    parser.add_argument("--out", default=DEFAULT_OUT, metavar="FOLDER", help=f"where records would go; {DEFAULT_OUT}/ by default")
+    parser.add_argument(
+        "--out", type=Path, default=Path(DEFAULT_OUT), metavar="FOLDER", help=f"where records would go; {DEFAULT_OUT}/ by default"
+    )
     parser.add_argument("--torch", action="store_true", help="import torch, too, and ask it about its device: takes seconds")
     parser.add_argument("--device", metavar="NAME", help="with --torch: cpu, cuda, cuda:N or mps")
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """Look, print, and return 1 where a measurement here would not be trusted."""
-    if args.device is not None and not args.torch:
-        raise BadValueError(f"--device {args.device[:40]} is torch's name for it; add --torch")
-    found = list(items(Path(args.out), ask_torch=args.torch, device=args.device))
-    output.emit([table(found)], args)
+    if options.device is not None and not options.torch:
+        raise BadValueError(f"--device {options.device[:40]} is torch's name for it; add --torch")
+    found = list(items(options.out, ask_torch=options.torch, device=options.device))
+    out.emit([table(found)])
     return exit_code(found)
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, output, step_options
+from bench.cli import arguments, step_options
+from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.training.at_utilization import COUNTED_AS
 
@@ -42,14 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_sequence(both)
     arguments.add_dtype(both)
     both.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+Options = argparse.Namespace
+
+
+def run(args: argparse.Namespace, out: Output) -> int:
     """Answer, as a training run or as single steps."""
     if any(value is not None for value in (args.tokens, args.budget_usd, args.budget_gpu_days, args.days, args.deadline)):
         from bench.cli.estimate_training import tables
     else:
         from bench.cli.estimate_step import tables
-    output.emit(tables(args), args)
+    out.emit(tables(args))
     return 0

@@ -10,8 +10,9 @@ import argparse
 import dataclasses
 from collections.abc import Callable
 
-from bench.cli import output
+from bench.cli.output import Output
 from estimators.errors import UnknownNameError
+from estimators.frozen import frozen
 from reports.table import Table
 from reports.views.counting.all_conventions import tools_table
 from reports.views.listing.names import conventions_table, hardware_table, models_table, names_table
@@ -26,27 +27,34 @@ FORMATS = {
 }
 
 
+@frozen
+class Options:
+    """Options of `list`."""
+
+    what: str
+    match: str | None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `list`."""
     parser.add_argument("what", type=_kind, metavar="|".join(KINDS), help="what to list")
     parser.add_argument("--match", metavar="TEXT", help="only names that contain it, upper or lower case")
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """List.
 
     Raises:
         UnknownNameError: no name contains --match.
     """
-    table = KINDS[args.what]()
-    if args.match is not None:
+    table = KINDS[options.what]()
+    if options.match is not None:
         key = table.columns[0].key
-        rows = [row for row in table.rows if args.match.casefold() in str(row[key]).casefold()]
+        rows = [row for row in table.rows if options.match.casefold() in str(row[key]).casefold()]
         if not rows:
-            raise UnknownNameError(key, args.match, (str(row[key]) for row in table.rows), f"python -m bench list {args.what}")
+            raise UnknownNameError(key, options.match, (str(row[key]) for row in table.rows), f"python -m bench list {options.what}")
         table = dataclasses.replace(table, rows=rows)
-    output.emit([table], args)
+    out.emit([table])
     return 0
 
 

@@ -1,7 +1,8 @@
 """The grammar of the command line: one verb, its options, one exit code.
 
-Each verb is a module of this package with `add_arguments(parser)` and `run(args) -> int`, imported only when it is
-asked for, so that a verb that only computes never pays for torch. The module's docstring is the verb's help.
+Each verb is a module of this package, imported only when it is asked for, so that a verb that only computes never pays for
+torch. The module's docstring is the verb's help. It has `add_arguments(parser)`; `Options`, a frozen class with a field for
+each option of that parser; and `run(options, out) -> int`, which answers on an `Output` and returns the exit code.
 
 Exit codes: 0 good; 1 a check failed or a figure is physically impossible; 2 the request was wrong; 130 interrupted.
 stdout holds the result and nothing else; every error is one line on stderr.
@@ -15,9 +16,11 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Any, NoReturn
 
-from bench.cli.output import to_stdout
+from bench.cli import output
+from bench.cli.output import Output, to_stdout
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError
 
@@ -56,8 +59,9 @@ class Parser(argparse.ArgumentParser):
         """Print the help, whole or with an error. Raises UnavailableError."""
         to_stdout(self.format_help())
 
-    def parse_strictly(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Parse all of `argv`; an option that does not exist is answered with its near misses, before one that is missing is asked for.
+    def parse_strictly(self, argv: Sequence[str]) -> dict[str, Any]:
+        """Parse all of `argv` into destination -> value; an option that does not exist is answered with its near misses, before one
+        that is missing is asked for.
 
         Raises:
             UnknownNameError: an option that does not exist.
@@ -70,12 +74,17 @@ class Parser(argparse.ArgumentParser):
         args, unknown = self.parse_known_args(argv)
         if unknown:
             self.error(f"unexpected {unknown[0][:80]!r}")
-        return args
+        return vars(args)
+
+
+def verb_module(verb: str) -> ModuleType:
+    """The module of one verb."""
+    return import_module(f"bench.cli.{verb.replace('-', '_')}")
 
 
 def verb_parser(verb: str) -> Parser:
-    """The parser of one verb, complete with its options; parsing sets `args.run` to what the verb does."""
-    module = import_module(f"bench.cli.{verb.replace('-', '_')}")
+    """The parser of one verb, complete with its options and those of the output."""
+    module = verb_module(verb)
     parser = Parser(
         prog=f"{PROGRAM} {verb}",
         description=module.__doc__,
@@ -83,9 +92,9 @@ def verb_parser(verb: str) -> Parser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    output.add_arguments(parser)
     positionals = "".join(f" {action.metavar or action.dest}" for action in parser._get_positional_actions())
     parser.usage = f"{PROGRAM} {verb}{positionals} [options]"
-    parser.set_defaults(run=module.run)
     return parser
 
 
@@ -118,8 +127,10 @@ def dispatch(argv: Sequence[str]) -> int:
         raise BadValueError(f"no verb given; expected one of: {', '.join(VERBS)}; for help: {PROGRAM} --help")
     if argv[0] not in VERBS:
         raise UnknownNameError("verb", argv[0], VERBS, f"{PROGRAM} --help")
-    args = verb_parser(argv[0]).parse_strictly(argv[1:])
-    code: int = args.run(args)
+    given = verb_parser(argv[0]).parse_strictly(argv[1:])
+    out = Output(given.pop("format"), given.pop("output"))
+    verb = verb_module(argv[0])
+    code: int = verb.run(verb.Options(**given), out)
     return code
 
 

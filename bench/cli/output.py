@@ -16,15 +16,52 @@ FILE_WIDTH, MIN_WIDTH, MAX_WIDTH = 120, 60, 140
 """Columns of text in a file or pipe, and the limits in a terminal."""
 
 
-class Kept:
-    """A destination in this process, in place of a file's name: the tables as they are, for whoever called a verb as a function.
+class Output:
+    """Standard output or a file, and the format of the tables that go there.
+
+    Attributes:
+        format: a key of RENDERERS.
+        file: path of the file, or None for standard output.
+    """
+
+    def __init__(self, format: str = "text", file: str | None = None) -> None:
+        self.format, self.file = format, file
+
+    def emit(self, tables: Sequence[Table]) -> None:
+        """Print the tables, or write them.
+
+        Raises:
+            UnavailableError: the file or standard output cannot be written.
+        """
+        width = _text_width() if self.file is None else FILE_WIDTH
+        self.emit_text(render(tables, self.format, width=width) + "\n")
+
+    def emit_text(self, text: str) -> None:
+        """Print a text that is whole as it is, or write it.
+
+        Raises:
+            UnavailableError: the file or standard output cannot be written.
+        """
+        if self.file is None:
+            to_stdout(text)
+        else:
+            write_whole(self.file, text)
+
+
+class Kept(Output):
+    """The tables as they are, for whoever calls a verb as a function.
 
     Attributes:
         tables: what the verb emitted last.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.tables: list[Table] = []
+
+    def emit(self, tables: Sequence[Table]) -> None:
+        """Keep the tables."""
+        self.tables = list(tables)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,31 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=tuple(RENDERERS), default="text", metavar="|".join(RENDERERS), help="of the tables; text by default"
     )
     group.add_argument("--output", metavar="FILE", help="write the result there (whole or not at all) instead of to standard output")
-
-
-def emit(tables: Sequence[Table], args: argparse.Namespace) -> None:
-    """Print the tables, write them to --output, or keep them.
-
-    Raises:
-        UnavailableError: the file or standard output cannot be written.
-    """
-    if isinstance(args.output, Kept):
-        args.output.tables = list(tables)
-        return
-    width = _text_width() if args.output is None else FILE_WIDTH
-    emit_text(render(tables, args.format, width=width) + "\n", args)
-
-
-def emit_text(text: str, args: argparse.Namespace) -> None:
-    """Print a text that is whole as it is, or write it to --output.
-
-    Raises:
-        UnavailableError: the file or standard output cannot be written.
-    """
-    if args.output is not None:
-        write_whole(args.output, text)
-        return
-    to_stdout(text)
 
 
 def to_stdout(text: str) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, output, step_options
+from bench.cli import arguments, step_options
+from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
 from estimators.training.layouts.emit import LAUNCHERS
 from estimators.units import parse_count
@@ -69,17 +70,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--budget-gpu-days", type=arguments.count("budget-gpu-days"), metavar="NUM", help="the compute of --compute-optimal; else --tokens'"
     )
     more.add_argument("--emit", choices=tuple(LAUNCHERS), metavar="|".join(LAUNCHERS), help="write the layout as that launcher reads it")
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+Options = argparse.Namespace
+
+
+def run(args: argparse.Namespace, out: Output) -> int:
     """Plan."""
     from bench.cli.plan_answer import emitted, tables
 
     if args.emit is None:
-        output.emit(tables(args), args)
+        out.emit(tables(args))
     else:
-        output.emit_text(emitted(args), args)
+        out.emit_text(emitted(args))
     return 0
 
 

@@ -11,7 +11,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench.cli import output
+from bench.cli.output import Output
+from estimators.frozen import frozen
+
+
+@frozen
+class Options:
+    """Options of `report`."""
+
+    folder: Path
+    waterfall: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,22 +29,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--waterfall", action="store_true", help="explain each record's step part by part where it was predicted, and list the predictions"
     )
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """Report; files that are no readable record are named on stderr and left out. 1 if a check of any record failed."""
     from bench.records.record import read_folder
 
-    records, problems = read_folder(args.folder)
+    records, problems = read_folder(options.folder)
     for problem in problems:
         print("warning:", " ".join(problem.split()), file=sys.stderr)
     from reports.summary import details, num_failed, tables
 
-    made = details(records[0]) if args.folder.is_file() else tables(records)
-    if args.waterfall:
+    made = details(records[0]) if options.folder.is_file() else tables(records)
+    if options.waterfall:
         from reports.views.records.waterfall import waterfall_tables
 
         made = [*made, *waterfall_tables(records)]
-    output.emit(made, args)
+    out.emit(made)
     return 1 if num_failed(records) else 0

@@ -14,14 +14,15 @@ import dataclasses
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.cli import output, run_repeats
-from bench.cli.arguments import count, length
+from bench.cli import run_repeats
+from bench.cli.arguments import count, length, positive
+from bench.cli.output import Output
 from bench.records.request import CACHES, TASKS, Request
 from bench.sampling import presets
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
-from estimators.units import parse_float
+from estimators.frozen import frozen
 
 if TYPE_CHECKING:
     from bench.records.calibration import Calibration
@@ -31,8 +32,41 @@ DEFAULT_OUT = "runs"
 RECOMPUTE = ("none", "full")
 
 
-def _number(name: str, minimum: float, maximum: float) -> Any:
-    return lambda text: parse_float(text, name, minimum=minimum, maximum=maximum, exclusive_minimum=True)
+@frozen
+class Options:
+    """Options of `run`; None where the preset, the workload or the device decides."""
+
+    model: str | None
+    config: str | None
+    suite: str | None
+    task: str | None
+    batch: int | None
+    seq_len: int | None
+    new_tokens: int | None
+    num_beams: int | None
+    prompt: str | None
+    recompute: str
+    layers: int | None
+    device: str | None
+    dtype: str | None
+    attn: str | None
+    cache: str | None
+    compile: bool
+    weights: str | None
+    trust_remote_code: bool
+    steps: int | None
+    max_time_s: float | None
+    preset: str
+    repeats: int | None
+    seed: int
+    epochs: int | None
+    learning_rate: float | None
+    neurons: int | None
+    hidden_layers: int | None
+    days: int | None
+    data: str | None
+    waterfall: bool
+    out: Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +97,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     weights.add_argument("--trust-remote-code", action="store_true", help="let the checkpoint's own code run; never otherwise")
     amount = parser.add_argument_group("how much")
     amount.add_argument("--steps", type=count("steps", maximum=10**9), metavar="NUM", help="timed steps (or generations) at most")
-    amount.add_argument("--max-time", type=_number("max-time", 0, 10**6), metavar="SECONDS", help="for the timed part, at most")
+    amount.add_argument(
+        "--max-time", type=positive("max-time", 10**6), dest="max_time_s", metavar="SECONDS", help="for the timed part, at most"
+    )
     amount.add_argument(
         "--preset",
         default=presets.DEFAULT,
@@ -85,7 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     training = parser.add_argument_group("hyper-parameters of the article's models")
     training.add_argument("--epochs", type=count("epochs", maximum=10**9), metavar="NUM", help="passes over the training data")
-    training.add_argument("--learning-rate", type=_number("learning-rate", 0, 1000), metavar="RATE", help="of the optimizer")
+    training.add_argument("--learning-rate", type=positive("learning-rate", 1000), metavar="RATE", help="of the optimizer")
     training.add_argument("--neurons", type=count("neurons", maximum=10**9), metavar="NUM", help="per hidden layer")
     training.add_argument("--hidden-layers", type=count("hidden-layers", maximum=10**9), metavar="NUM", help="how many")
     training.add_argument("--days", type=count("days", maximum=10**9), metavar="NUM", help="days that a deep network looks back on")
@@ -94,51 +130,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_argument(
         "--waterfall", action="store_true", help="predict the step from this machine's calibration and explain it part by part"
     )
-    records.add_argument("--out", default=DEFAULT_OUT, metavar="FOLDER", help=f"where records go; {DEFAULT_OUT}/ by default")
-    output.add_arguments(parser)
+    records.add_argument(
+        "--out", type=Path, default=Path(DEFAULT_OUT), metavar="FOLDER", help=f"where records go; {DEFAULT_OUT}/ by default"
+    )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """Measure, print, and return 1 if any check failed."""
     from bench.machine.ranks import is_main, start_promised_ranks
 
     start_promised_ranks()
-    repeats = run_repeats.num_repeats(args)
-    if args.suite is not None:
-        return _run_suite(args)
-    request, hub_id = _request(args)
+    repeats = run_repeats.num_repeats(options.repeats, options.preset, is_suite=options.suite is not None)
+    if options.suite is not None:
+        return _run_suite(options.suite, options, out)
+    request, hub_id = _request(options)
     if repeats > 1:
-        return run_repeats.run(request, repeats, hub_id, args, _say)
+        return run_repeats.run(request, repeats, hub_id, folder=options.out, out=out, say=_say)
     from bench.runs.measure import Interrupted, measure
     from reports.checks.crosscheck import crosscheck, failed
     from reports.views.records.measured import tables
     from reports.views.records.waterfall import waterfall_tables
 
     try:
-        record = measure(request, hub_id=hub_id, out=Path(args.out), say=_say, calibration=_calibration(args))
+        record = measure(request, hub_id=hub_id, out=options.out, say=_say, calibration=_calibration(options))
     except Interrupted as stopped:
         if is_main() and stopped.record.phases:
-            output.emit(tables(stopped.record), args)
+            out.emit(tables(stopped.record))
         raise
     if not is_main():
         return 0
-    output.emit([*tables(record), *(waterfall_tables([record]) if args.waterfall else [])], args)
-    _say(f"record: {Path(args.out) / record.run_id}.json")
+    out.emit([*tables(record), *(waterfall_tables([record]) if options.waterfall else [])])
+    _say(f"record: {options.out / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
 
 
-def _calibration(args: argparse.Namespace) -> Calibration | None:
+def _calibration(options: Options) -> Calibration | None:
     """This device's calibration where a waterfall is asked for.
 
     Raises:
         UnavailableError: there is none for this device, its threads and this torch.
     """
-    if not args.waterfall:
+    if not options.waterfall:
         return None
     from bench.backend import device as devices
     from bench.records import calibration_file
 
-    found = calibration_file.find(devices.choose(args.device).describe())
+    found = calibration_file.find(devices.choose(options.device).describe())
     if found is None:
         raise UnavailableError("--waterfall needs a calibration of this device, its threads and this torch: python -m bench calibrate")
     return found
@@ -159,88 +196,88 @@ def _config_name(path: str) -> str:
     return given.parent.name if given.name == "config.json" else given.stem if given.is_file() else given.name
 
 
-def _request(args: argparse.Namespace, model: str | None = None) -> tuple[Request, str | None]:
+def _request(options: Options, model: str | None = None) -> tuple[Request, str | None]:
     """The request of the command line, and the model's name in the hub's cache."""
     hub_id = None
-    if args.config is not None and model is None:
+    if options.config is not None and model is None:
         from estimators.architectures.from_config import read_config
 
-        name, config = _config_name(args.config), read_config(args.config)
+        name, config = _config_name(options.config), read_config(options.config)
     else:
         from estimators.facts.registry import model_entry
 
-        entry = model_entry(model or args.model)
+        named = model or options.model
+        assert named is not None
+        entry = model_entry(named)
         name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
         if entry.alias_note:
             _say(entry.alias_note)
-    task = args.task or ("train" if config.get("model_type") == "dense_network" or name == "tiny-gpt" else "generate")
+    task = options.task or ("train" if config.get("model_type") == "dense_network" or name == "tiny-gpt" else "generate")
     if task not in TASKS:
         raise UnknownNameError("task", task, TASKS, "python -m bench list tasks")
-    if args.attn not in (None, "eager", "sdpa", "flash_attention_2"):
-        raise BadValueError(f"attention {args.attn[:40]!r} is unknown; expected eager, sdpa or flash_attention_2")
-    if args.cache not in (None, *CACHES):
-        raise BadValueError(f"cache {args.cache[:40]!r} is unknown; expected {' or '.join(CACHES)}")
-    assert args.max_time is None or math.isfinite(args.max_time)
+    if options.attn not in (None, "eager", "sdpa", "flash_attention_2"):
+        raise BadValueError(f"attention {options.attn[:40]!r} is unknown; expected eager, sdpa or flash_attention_2")
+    if options.cache not in (None, *CACHES):
+        raise BadValueError(f"cache {options.cache[:40]!r} is unknown; expected {' or '.join(CACHES)}")
+    assert options.max_time_s is None or math.isfinite(options.max_time_s)
     request = Request(
         model=name,
         config=config,
         task=task,
-        batch=args.batch,
-        seq_len=args.seq_len,
-        new_tokens=args.new_tokens,
-        num_beams=args.num_beams,
-        dtype=args.dtype,
-        device=args.device,
-        attn=args.attn,
-        compile=args.compile,
-        cache=args.cache,
-        layers=args.layers,
-        weights=args.weights,
-        trust_remote_code=args.trust_remote_code,
-        steps=args.steps,
-        max_time_s=args.max_time,
-        recompute=args.recompute,
-        epochs=args.epochs,
-        learning_rate=args.learning_rate,
-        hidden_layers=args.hidden_layers,
-        neurons=args.neurons,
-        days=args.days,
-        data=args.data,
-        seed=args.seed,
-        prompt=args.prompt,
-        preset=args.preset,
+        batch=options.batch,
+        seq_len=options.seq_len,
+        new_tokens=options.new_tokens,
+        num_beams=options.num_beams,
+        dtype=options.dtype,
+        device=options.device,
+        attn=options.attn,
+        compile=options.compile,
+        cache=options.cache,
+        layers=options.layers,
+        weights=options.weights,
+        trust_remote_code=options.trust_remote_code,
+        steps=options.steps,
+        max_time_s=options.max_time_s,
+        recompute=options.recompute,
+        epochs=options.epochs,
+        learning_rate=options.learning_rate,
+        hidden_layers=options.hidden_layers,
+        neurons=options.neurons,
+        days=options.days,
+        data=options.data,
+        seed=options.seed,
+        prompt=options.prompt,
+        preset=options.preset,
     )
     return request, hub_id
 
 
-def _run_suite(args: argparse.Namespace) -> int:
+def _run_suite(name: str, options: Options, out: Output) -> int:
     from bench.machine.ranks import is_main
     from bench.runs.suites import SUITES, estimate_only
 
-    if args.suite not in SUITES:
-        raise UnknownNameError("suite", args.suite, SUITES, "python -m bench list suites")
-    suite = SUITES[args.suite]
+    if name not in SUITES:
+        raise UnknownNameError("suite", name, SUITES, "python -m bench list suites")
+    suite = SUITES[name]
     from bench.runs.measure import measure
     from reports import summary
     from reports.views.records.waterfall import waterfall_tables
 
-    out = Path(args.out)
     records: list[Measurement] = []
     refused: list[str] = []
     for planned in suite.runs:
-        name = planned.model
-        request, hub_id = _request(args, name)
+        request, hub_id = _request(options, planned.model)
         request = dataclasses.replace(request, **planned.changes)
         try:
-            records.append(measure(request, hub_id=hub_id, out=out, say=_say, calibration=_calibration(args)))
+            records.append(measure(request, hub_id=hub_id, out=options.out, say=_say, calibration=_calibration(options)))
         except SixndError as error:
-            refused.append(f"{name}: {error}")
-            _say(f"{name} was left out: {error}")
+            refused.append(f"{planned.model}: {error}")
+            _say(f"{planned.model} was left out: {error}")
     if not is_main():
         return 0
-    records += [estimate_only(name, tokens, records, out) for name, tokens in suite.estimated]
-    output.emit([*summary.tables(records), *(waterfall_tables(records) if args.waterfall else [])], args)
+    records += [estimate_only(model, tokens, records, options.out) for model, tokens in suite.estimated]
+    out.emit([*summary.tables(records), *(waterfall_tables(records) if options.waterfall else [])])
     for line in refused:
         print(f"error: {line}", file=sys.stderr)
-    _say(f"records: {out}/")
+    _say(f"records: {options.out}/")
     return 1 if refused or summary.num_failed(records) else 0

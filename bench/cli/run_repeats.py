@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import output
 from bench.cli.arguments import with_all_facts
+from bench.cli.output import Output
 from bench.records.request import Request
 from bench.sampling import presets
 from estimators.errors import BadValueError
@@ -18,24 +17,24 @@ if TYPE_CHECKING:
     from bench.records.record import Measurement
 
 
-def num_repeats(args: argparse.Namespace) -> int:
+def num_repeats(given: int | None, preset: str, *, is_suite: bool) -> int:
     """--repeats, or what the preset says where there is one model and one process.
 
     Raises:
         UnknownNameError: no such preset.
         BadValueError: repeats of a suite, or under a launcher.
     """
-    thorough = presets.preset(args.preset)
+    thorough = presets.preset(preset)
     launched = os.environ.get("WORLD_SIZE", "1") != "1"
-    if (args.repeats or 1) > 1 and (args.suite is not None or launched):
+    if (given or 1) > 1 and (is_suite or launched):
         what = "a launcher's processes" if launched else "a suite"
-        raise BadValueError(f"--repeats {args.repeats} starts processes of its own and cannot repeat {what}; leave --repeats out")
-    if args.repeats is None:
-        return 1 if args.suite is not None or launched else thorough.repeats
-    return int(args.repeats)
+        raise BadValueError(f"--repeats {given} starts processes of its own and cannot repeat {what}; leave --repeats out")
+    if given is None:
+        return 1 if is_suite or launched else thorough.repeats
+    return given
 
 
-def run(request: Request, num_repeats: int, hub_id: str | None, args: argparse.Namespace, say: Callable[[str], None]) -> int:
+def run(request: Request, num_repeats: int, hub_id: str | None, *, folder: Path, out: Output, say: Callable[[str], None]) -> int:
     """Run every repeat, print their table and those of the middle one; 1 if a check of any failed. Ctrl-C prints what there is."""
     from bench.runs import repeats
     from reports.checks.crosscheck import crosscheck, failed
@@ -44,10 +43,10 @@ def run(request: Request, num_repeats: int, hub_id: str | None, args: argparse.N
 
     records: list[Measurement] = []
     try:
-        for record in repeats.run(request, num_repeats, hub_id=hub_id, out=Path(args.out), say=say):
+        for record in repeats.run(request, num_repeats, hub_id=hub_id, out=folder, say=say):
             records.append(record)
     finally:
         if records:
-            output.emit(with_all_facts([repeats_table(records), *tables(middle(records))]), args)
-            say(f"records: {args.out}/")
+            out.emit(with_all_facts([repeats_table(records), *tables(middle(records))]))
+            say(f"records: {folder}/")
     return 1 if any(failed(crosscheck(record)) for record in records) else 0

@@ -12,29 +12,39 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench.cli import output
+from bench.cli.output import Output
+from estimators.frozen import frozen
 
 DEFAULT_OUT = "runs"
+
+
+@frozen
+class Options:
+    """Options of `selftest`."""
+
+    quick: bool
+    device: str | None
+    out: Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selftest`."""
     parser.add_argument("--quick", action="store_true", help="a few seconds instead of half a minute: fewer rounds, a coarser noise floor")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; the first CUDA device if there is one, else the CPU")
-    parser.add_argument("--out", default=DEFAULT_OUT, metavar="FOLDER", help=f"where its record goes; {DEFAULT_OUT}/ by default")
-    output.add_arguments(parser)
+    parser.add_argument(
+        "--out", type=Path, default=Path(DEFAULT_OUT), metavar="FOLDER", help=f"where its record goes; {DEFAULT_OUT}/ by default"
+    )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """Measure, print, and return 1 if any check failed."""
     from bench.runs.selftest import FULL, QUICK, measure
     from reports.checks.crosscheck import crosscheck, failed
     from reports.views.records.selftest import tables
 
-    out = Path(args.out)
-    record = measure(amount=QUICK if args.quick else FULL, device_name=args.device, out=out, say=_say)
-    output.emit(tables(record), args)
-    _say(f"record: {out / record.run_id}.json")
+    record = measure(amount=QUICK if options.quick else FULL, device_name=options.device, out=options.out, say=_say)
+    out.emit(tables(record))
+    _say(f"record: {options.out / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
 
 

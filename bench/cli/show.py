@@ -10,17 +10,37 @@ from __future__ import annotations
 import argparse
 import json
 
-from bench.cli import arguments, output
+from bench.cli import arguments
+from bench.cli.output import Output
 from estimators.architectures.decoder import Decoder
 from estimators.counting.conventions import CONVENTIONS
 from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError, NoOpTableError
-from estimators.frozen import replace
+from estimators.frozen import frozen, replace
 from estimators.spec import PHASES, Case, Estimate, Model, Op, Phase, Recompute, Workload
 from estimators.units import format_flop
+from reports.table import Table
 from reports.views.counting.ops import conventions_table, ops_table, params_table, prediction_table
 from reports.views.training.step import work_text
 from reports.views.training.study import convention_line, scope_lines
+
+COUNTED_SEQ_LEN = 512
+"""Tokens that a class without an op table is counted on, unless said."""
+
+
+@frozen
+class Options(arguments.ModelOptions):
+    """Options of `show`."""
+
+    phase: Phase
+    batch: int
+    seq_len: int | None
+    context_len: int | None
+    dtype: str
+    convention: str
+    lora_rank: int | None
+    lora_targets: str | None
+    frozen_layers: int | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,56 +77,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUM",
         help="freeze the embedding and so many first layers",
     )
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """Show; a configuration without an op table is counted by torch instead, and labelled so."""
     try:
-        return _show(args)
+        tables = _by_convention(options) if options.convention == "all" else _by_operation(options)
     except NoOpTableError:
-        from bench.cli.show_counted import show_counted
+        tables = _counted(options)
+    out.emit(tables)
+    return 0
 
-        return show_counted(args)
+
+def _counted(options: Options) -> list[Table]:
+    """Only --config leads here: every model of the registry has an op table. Raises BadValueError for an option that needs one."""
+    from bench.cli.show_counted import counted_tables
+
+    if options.phase != "forward" or options.convention != "full":
+        raise BadValueError("what has no op table is counted in all phases under `full`; leave --phase and --convention out")
+    assert options.config is not None
+    return counted_tables(options.config, batch=options.batch, seq_len=options.seq_len or COUNTED_SEQ_LEN, source_len=options.source_len)
 
 
-def _show(args: argparse.Namespace) -> int:
-    if args.convention == "all":
-        return _show_every_convention(args)
-    model, entry = arguments.load_model(args)
+def _by_operation(options: Options) -> list[Table]:
+    model, entry = arguments.load_model(options)
     item = model.item
-    model = _fine_tuned(model, args)
-    steps = workloads(args, model)
-    if args.phase not in steps:
-        raise BadValueError(f"--phase {args.phase}: {model.name} does not generate; expected one of: {', '.join(steps)}")
+    model = _fine_tuned(model, options)
+    steps = workloads(options, model)
+    if options.phase not in steps:
+        raise BadValueError(f"--phase {options.phase}: {model.name} does not generate; expected one of: {', '.join(steps)}")
     costs = {phase: _cost(model, workload) for phase, workload in steps.items()}
-    shown = costs[args.phase]
+    shown = costs[options.phase]
     conditions = [
-        f"{args.phase}: {work_text(steps[args.phase], item)}; {args.dtype}",
-        convention_line(args.convention),
+        f"{options.phase}: {work_text(steps[options.phase], item)}; {options.dtype}",
+        convention_line(options.convention),
         f"configuration: {model.source}",
     ]
     if model.runs:
         conditions.append(f"counted as transformers' {model.runs}")
     conditions += scope_lines(model)
-    if entry is None:
-        conditions += _defaults_lines(args.config)
+    if options.config is not None:
+        conditions += _defaults_lines(options.config)
     by_path = _decode_by_code_path(model, steps)
     if by_path:
         listed = "; ".join(f"{name}: {format_flop(flop)}" for name, flop in by_path.items())
         conditions.append(f"a decode step depends on the code path: {listed}")
     tables = [
-        ops_table(model.name, model.ops(steps[args.phase]), steps[args.phase], convention=args.convention, conditions=conditions),
+        ops_table(model.name, model.ops(steps[options.phase]), steps[options.phase], convention=options.convention, conditions=conditions),
         conventions_table(costs, {phase: work_text(workload, item) for phase, workload in steps.items()}),
         params_table(shown.params, shown.embedding_params, shown.params_by_component, entry.published_params_text if entry else ""),
     ]
-    if beside := _prediction_ops(model, steps[args.phase]):
-        tables.append(prediction_table(model.name, beside, steps[args.phase], convention=args.convention))
-    facts = {"model": model.name, "phase": args.phase, "convention": args.convention, "dtype": args.dtype}
+    if beside := _prediction_ops(model, steps[options.phase]):
+        tables.append(prediction_table(model.name, beside, steps[options.phase], convention=options.convention))
+    facts: dict[str, object] = {"model": model.name, "phase": options.phase, "convention": options.convention, "dtype": options.dtype}
     facts |= {"trainable_params": shown.trainable_params, "active_params": shown.active_params, "decode_flop_by_code_path": by_path}
     facts |= {f"{'training' if phase == 'train' else phase}_flop": cost.flop["full"] for phase, cost in costs.items()}
-    output.emit(arguments.with_all_facts(tables, **facts), args)
-    return 0
+    return arguments.with_all_facts(tables, **facts)
 
 
 def _defaults_lines(path: str) -> list[str]:
@@ -118,21 +144,21 @@ def _defaults_lines(path: str) -> list[str]:
     return [f"not in the file, so as the model type's defaults are: {said}"] if said else []
 
 
-def _fine_tuned(model: Model, args: argparse.Namespace) -> Model:
+def _fine_tuned(model: Model, options: Options) -> Model:
     """The model as it is, or with adapters, or with frozen layers.
 
     Raises:
         BadValueError: both, targets without a rank, or a model that cannot be tuned so.
     """
-    if args.lora_rank is not None and args.frozen_layers is not None:
+    if options.lora_rank is not None and options.frozen_layers is not None:
         raise BadValueError("--lora-rank and --frozen-layers exclude each other; with adapters every layer is frozen")
-    if args.lora_targets is not None and args.lora_rank is None:
+    if options.lora_targets is not None and options.lora_rank is None:
         raise BadValueError("--lora-targets needs --lora-rank")
     from estimators.architectures.adapters import with_adapters, with_frozen_layers
 
-    if args.lora_rank is not None:
-        return with_adapters(model, args.lora_rank, tuple((args.lora_targets or "").split(",")) if args.lora_targets else ())
-    return model if args.frozen_layers is None else with_frozen_layers(model, args.frozen_layers)
+    if options.lora_rank is not None:
+        return with_adapters(model, options.lora_rank, tuple((options.lora_targets or "").split(",")) if options.lora_targets else ())
+    return model if options.frozen_layers is None else with_frozen_layers(model, options.frozen_layers)
 
 
 def _prediction_ops(model: Model, workload: Workload) -> tuple[Op, ...]:
@@ -149,38 +175,37 @@ def _decode_by_code_path(model: Model, steps: dict[str, Workload]) -> dict[str, 
     return {name: estimate(Case(model=path, workload=steps["decode"])).flop["full"] for name, path in model.code_paths.items()}
 
 
-def _show_every_convention(args: argparse.Namespace) -> int:
+def _by_convention(options: Options) -> list[Table]:
     """Every tool's way of counting a training step, side by side, with what each includes."""
     from estimators.counting.flop_by_tool import count
     from estimators.facts.tool_conventions import tools
     from reports.views.counting.all_conventions import all_conventions_table
 
-    model, _ = arguments.load_model(args)
-    seq_len = arguments.sequence_length(model, args.seq_len)
+    model, _ = arguments.load_model(options)
+    seq_len = arguments.sequence_length(model, options.seq_len)
     counted = [count(tool, model, seq_len, "full") for tool in tools().values()]
     conditions = [f"sequences of {seq_len:,}; with full recomputation where a tool counts it", f"configuration: {model.source}"]
-    output.emit([all_conventions_table(model.name, counted, conditions=conditions)], args)
-    return 0
+    return [all_conventions_table(model.name, counted, conditions=conditions)]
 
 
-def workloads(args: argparse.Namespace, model: Model) -> dict[str, Workload]:
+def workloads(options: Options, model: Model) -> dict[str, Workload]:
     """Phase -> what one step of it does.
 
     Raises:
         BadValueError: a sequence or context that the model has no positions for.
     """
-    seq_len = arguments.sequence_length(model, args.seq_len)
-    recompute: Recompute = "full" if args.convention == "hardware" else "none"
+    seq_len = arguments.sequence_length(model, options.seq_len)
+    recompute: Recompute = "full" if options.convention == "hardware" else "none"
     sizes: dict[Phase, tuple[int, int]] = {"forward": (seq_len, 0)}
     if model.generates:
         fits = not model.positions or seq_len < model.max_positions
         default = seq_len if fits else seq_len - 1
-        context_len = default if args.context_len is None else args.context_len
+        context_len = default if options.context_len is None else options.context_len
         arguments.sequence_length(model, context_len + 1)
         sizes |= {"prefill": (seq_len, 0), "decode": (1, context_len)}
     sizes["train"] = (seq_len, 0)
     return {
-        phase: Workload(phase=phase, batch=args.batch, seq_len=length, context_len=context, dtype=args.dtype, recompute=recompute)
+        phase: Workload(phase=phase, batch=options.batch, seq_len=length, context_len=context, dtype=options.dtype, recompute=recompute)
         for phase, (length, context) in sizes.items()
     }
 

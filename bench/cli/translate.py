@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, output
+from bench.cli import arguments
+from bench.cli.output import Output
 from estimators.counting.estimate import count_params
 from estimators.counting.translate import least, read, translate
 from estimators.errors import BadValueError
 from estimators.facts.tool_conventions import ToolConvention, tool, tools
-from estimators.spec import Workload
+from estimators.frozen import frozen
+from estimators.spec import Recompute, Workload
 from estimators.units import parse_float, parse_flop_rate
 from reports.views.counting.translation import conditions, physics_notes, translation_tables
 
@@ -22,6 +24,26 @@ MAX_UTILIZATION = 10
 """More than ten times the peak is a slip of the pen; less may be a convention's fault, and is explained."""
 
 EVERYBODY = "all"
+
+
+@frozen
+class Options(arguments.ModelOptions):
+    """Options of `translate`.
+
+    Attributes:
+        given_by, to: whose figure it is, and whose it becomes; None for everybody's.
+        frozen: whether all weights but small adapters were frozen.
+    """
+
+    mfu: float | None
+    flop_per_s: float | None
+    given_by: ToolConvention
+    to: ToolConvention | None
+    seq_len: int | None
+    hardware: str | None
+    dtype: str
+    recompute: Recompute
+    frozen: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,41 +61,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_dtype(run)
     run.add_argument("--recompute", choices=("none", "full"), default="none", help="whether it recomputed activations; none by default")
     run.add_argument("--frozen", action="store_true", help="all weights but small adapters were frozen (LoRA)")
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """Translate; 1 where no machine can have done it."""
-    model, _ = arguments.load_model(args)
-    hardware = arguments.load_hardware(args.hardware) if args.hardware else None
-    seq_len = arguments.sequence_length(model, args.seq_len)
+    model, _ = arguments.load_model(options)
+    hardware = arguments.load_hardware(options.hardware) if options.hardware else None
+    seq_len = arguments.sequence_length(model, options.seq_len)
     given = read(
-        args.given_by,
+        options.given_by,
         model,
         seq_len=seq_len,
-        recompute=args.recompute,
-        utilization=args.mfu,
-        flop_per_s=args.flop_per_s,
+        recompute=options.recompute,
+        utilization=options.mfu,
+        flop_per_s=options.flop_per_s,
         hardware=hardware,
-        dtype=args.dtype,
+        dtype=options.dtype,
     )
-    targets = [args.to] if args.to else [other for other in tools().values() if other != args.given_by]
-    found = [translate(given, to, model, recompute=args.recompute, hardware=hardware, dtype=args.dtype) for to in targets]
-    at_least = least(given, model, hardware=hardware, dtype=args.dtype)
+    targets = [options.to] if options.to else [other for other in tools().values() if other != options.given_by]
+    found = [translate(given, to, model, recompute=options.recompute, hardware=hardware, dtype=options.dtype) for to in targets]
+    at_least = least(given, model, hardware=hardware, dtype=options.dtype)
     params = count_params(model.ops(Workload(phase="train", seq_len=seq_len)))
     notes = physics_notes(
         [given, *(one.translated for one in found)],
         at_least,
-        frozen=args.frozen,
+        frozen=options.frozen,
         hardware=hardware,
-        dtype=args.dtype,
-        recompute=args.recompute,
+        dtype=options.dtype,
+        recompute=options.recompute,
     )
-    lines = conditions(model.name, params, seq_len, hardware, args.dtype, args.recompute)
+    lines = conditions(model.name, params, seq_len, hardware, options.dtype, options.recompute)
     tables = translation_tables(found, conditions=lines, notes=notes)
-    share = None if at_least is None else at_least.frozen if args.frozen else at_least.training
+    share = None if at_least is None else at_least.frozen if options.frozen else at_least.training
     possible = None if share is None else share <= 1
-    output.emit(arguments.with_all_facts(tables, model=model.name, seq_len=seq_len, least_fraction=share, possible=possible), args)
+    out.emit(arguments.with_all_facts(tables, model=model.name, seq_len=seq_len, least_fraction=share, possible=possible))
     return 1 if possible is False else 0
 
 

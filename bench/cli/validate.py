@@ -12,13 +12,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from bench.cli import output
+from bench.cli.output import Output, write_whole
 from estimators.cost.efficiency import efficiency_file
+from estimators.frozen import frozen, replace
 from estimators.validation.memory_score import memory_score
 from estimators.validation.score import Scored, scored
 from estimators.validation.table import read_table, shipped
 from reports.table import Table
 from reports.views.training import accuracy
+
+
+@frozen
+class Options:
+    """Options of `validate`."""
+
+    rows: list[str] | None
+    each: bool
+    constants: bool
+    plot: str | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,28 +40,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--each", action="store_true", help="print every row; json and csv always have them")
     parser.add_argument("--constants", action="store_true", help="print the cost model's constants instead: priors, values and ranges")
     parser.add_argument("--plot", metavar="FILE", help="write predicted against measured there, as SVG")
-    output.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: Options, out: Output) -> int:
     """Predict every row and say how far off it is; 1 where no row could be scored."""
-    if args.constants:
-        output.emit([accuracy.constants_table(efficiency_file())], args)
+    if options.constants:
+        out.emit([accuracy.constants_table(efficiency_file())])
         return 0
-    paths: Sequence[str] = args.rows or list(shipped().values())
+    paths: Sequence[str] = options.rows or list(shipped().values())
     rows = [scored(record) for path in paths for record in read_table(path)]
-    output.emit(tables(rows, whole=args.each or args.format in ("json", "csv"), first=args.format == "json"), args)
-    if args.plot and any(row.counts for row in rows):
+    out.emit(tables(rows, whole=options.each or out.format in ("json", "csv"), first=out.format == "json"))
+    if options.plot and any(row.counts for row in rows):
         from reports.plots import plot
 
-        output.write_whole(args.plot, plot(rows) + "\n")
+        write_whole(options.plot, plot(rows) + "\n")
     return 0 if any(row.error is not None for row in rows) else 1
 
 
 def tables(rows: Sequence[Scored], *, whole: bool, first: bool = False) -> list[Table]:
     """Every table of the answer; the rows themselves first in json, where `rows` are expected at top level."""
-    from estimators.frozen import replace
-
     summary = accuracy.summary_table(rows)
     each = replace(accuracy.rows_table(rows), facts=summary.facts)
     found = [replace(summary, key="score")]

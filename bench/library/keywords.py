@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from keyword import iskeyword
 
-from bench.cli.main import verb_parser
+from bench.cli.main import verb_module, verb_parser
 from bench.cli.output import Kept
 from reports.table import Table
 
@@ -15,17 +16,23 @@ def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int]:
     """The tables that a verb makes of keyword arguments, and its exit code.
 
     Args:
-        given: name of an option, as argparse calls it, to its value; None and False stand for an option that was not given.
+        given: name of an option, as `keyword` says it, to its value; None and False stand for an option that was not given.
 
     Raises:
         RequestError: the request was wrong.
         PhysicsError: the answer would be a figure that no machine can produce.
     """
-    parser = verb_parser(verb)
-    args = parser.parse_strictly(words(parser, given))
-    args.output = kept = Kept()
-    code: int = args.run(args)
+    parser, module, kept = verb_parser(verb), verb_module(verb), Kept()
+    read = parser.parse_strictly(words(parser, given))
+    del read["format"], read["output"]
+    code: int = module.run(module.Options(**read), kept)
     return kept.tables, code
+
+
+def keyword(action: argparse.Action) -> str:
+    """What an option is called as a keyword argument: its long name, or its destination where Python has that word."""
+    name = action.option_strings[-1].lstrip("-").replace("-", "_") if action.option_strings else action.dest
+    return action.dest if iskeyword(name) else name
 
 
 def words(parser: argparse.ArgumentParser, given: Mapping[str, object]) -> list[str]:
@@ -39,7 +46,7 @@ def words(parser: argparse.ArgumentParser, given: Mapping[str, object]) -> list[
     ['--tokens=2000000000000', '--hardware=a,b', '--explain']
     """
     options, positionals = [], []
-    actions = {action.dest: action for action in parser._actions}
+    actions = {keyword(action): action for action in parser._actions}
     for name, value in given.items():
         action = actions[name]
         if value is None or value is False:

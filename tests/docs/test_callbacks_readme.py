@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkout import ROOT
-from watched_trainings import batches, only_record, tiny_model
 
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.checkout import ROOT
+from tests.support.watched_trainings import batches, only_record, tiny_model
 
 README = ROOT / "README.md"
 

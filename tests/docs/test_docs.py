@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import refresh
-from checkout import ROOT
 from refresh import DocumentError
 
 from bench.records.record import read_folder
+from tests.support.checkout import ROOT
 
 BLOCK = "<!-- output of: {command} -->\nold\n<!-- end of output -->"
 LINK = re.compile(r"\]\(([^)#\s]+)")

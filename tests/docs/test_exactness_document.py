@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from checkout import ROOT
 
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
+from tests.support.checkout import ROOT
 
 DOCUMENT = ROOT / "docs" / "exactness.md"
 COLUMNS = ("model", "family", "params", "torch_params", "params_ratio", "published", "flop", "torch_flop", "flop_ratio", "fvcore_ratio")

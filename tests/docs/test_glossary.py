@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from checkout import ROOT
+
+from tests.support.checkout import ROOT
 
 PAGE = ROOT / "docs" / "conventions.md"
 MIN_TERMS = 40

@@ -8,12 +8,12 @@ import shlex
 from typing import Any
 
 import pytest
-from checkout import ROOT
 
 from bench.cli.main import main, verb_parser
 from estimators.counting.formulas import six_nd
 from estimators.facts.registry import hardware
 from estimators.units import DAY_S
+from tests.support.checkout import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SAYS = " ".join(README.split())

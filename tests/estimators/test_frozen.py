@@ -107,3 +107,40 @@ def test_copies_and_pickles_are_equal() -> None:
     for other in (copy.copy(workload), copy.deepcopy(workload), pickle.loads(pickle.dumps(workload))):
         assert other == workload
         assert hash(other) == hash(workload)
+
+
+class TestExtended:
+    @staticmethod
+    def made(decorate: Any) -> Any:
+        @decorate
+        class Base:
+            x: int
+            tag: str = "none"
+
+        @decorate
+        class Extended(Base):
+            y: int
+            tag: str = "some"
+
+        return Base, Extended
+
+    def test_fields_defaults_equality_and_text_are_those_of_the_standard_library(self) -> None:
+        (base, ours), (_, theirs) = self.made(frozen), self.made(standard)
+        one, other = ours(x=1, y=2), theirs(x=1, y=2)
+        assert dataclasses.asdict(one) == dataclasses.asdict(other) == {"x": 1, "tag": "some", "y": 2}
+        assert repr(one).split("(", 1)[1] == repr(other).split("(", 1)[1]
+        assert isinstance(one, base)
+        assert one != base(x=1, tag="some")
+        assert (one == ours(x=1, y=2), one == ours(x=2, y=2), hash(one) == hash(replace(ours(x=5, y=2), x=1))) == (True, False, True)
+
+    @pytest.mark.parametrize("given", [{"x": 1}, {"y": 1}, {"x": 1, "y": 2, "z": 3}])
+    def test_what_is_lacking_or_unknown_is_refused(self, given: dict[str, Any]) -> None:
+        for decorate in (frozen, standard):
+            with pytest.raises(TypeError, match=r"x|y|z"):
+                self.made(decorate)[1](**given)
+
+    def test_it_is_frozen_and_slotted_too(self) -> None:
+        one = self.made(frozen)[1](x=1, y=2)
+        with pytest.raises(AttributeError, match="cannot assign"):
+            one.x = 2
+        assert not hasattr(one, "__dict__")

@@ -6,11 +6,11 @@ import ast
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
 
 from estimators.architectures.from_config import model_from_config
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Model
+from tests.support.checkout import ROOT
 
 TORCH = ("backend", "callbacks")
 """Rooms of bench whose models are torch's, which have no base class of ours."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from tiny import record
 
 from bench.records.record import Measurement
 from reports.checks.conditions import clocks_verdict
 from reports.energy import phase_energies
 from reports.views.records.energy import energy_table
 from reports.views.records.measured import tables
+from tests.support.tiny_models import record
 
 
 def read(task: str, **power: float | None) -> Measurement:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import record
 
 from bench.cli.main import main
 from bench.records.draft import Draft, write
@@ -20,6 +19,7 @@ from bench.runs.suites import Run, Suite, estimate_only
 from estimators.errors import BadRecordError
 from reports.render import RENDERERS
 from reports.summary import details, num_failed, tables
+from tests.support.tiny_models import record
 
 TASKS = ("generate", "decode", "prefill", "train")
 

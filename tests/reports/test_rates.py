@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from changed_records import (
-    A100,
-    with_phase,
-)
-from tiny import record
 
 from estimators.facts.registry import hardware
 from reports.checks.crosscheck import crosscheck
 from reports.rates import all_rates, rates, works
+from tests.support.changed_records import (
+    A100,
+    with_phase,
+)
+from tests.support.tiny_models import record
 
 
 def test_rates_are_those_worked_by_hand() -> None:
@@ -41,10 +41,9 @@ def test_a_device_without_a_peak_for_the_dtype_has_neither_mfu_nor_bound() -> No
     assert "bf16" not in v100.peak_flop_per_s
     made = record("train", hardware=v100)
     assert made.estimate["peak_flop_per_s"] == v100.peak("fp32")
-    from tiny import SIZES, asked
-
     from bench.records.run_estimate import predict
     from estimators.architectures.from_config import model_from_config
+    from tests.support.tiny_models import SIZES, asked
 
     request = asked("gpt2", "train", dtype="bf16", **SIZES["train"])
     said = predict(model_from_config(request.config, "x"), request, v100)

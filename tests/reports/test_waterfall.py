@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
-from calibrations import whole
 
 from bench.records.record import Measurement, Phase
 from reports.views.records.calibration import check_tables, predicted_tables
 from reports.views.records.waterfall import sentence, waterfall_table, waterfall_tables
 from reports.waterfall import UNEXPLAINED, waterfall
+from tests.support import tiny_models
+from tests.support.calibrations import whole
 
 
 def record(task: str = "prefill", *, parts: dict[str, float] | None = None, **changes: Any) -> Measurement:
     """A record of steps of one second, predicted from a calibration in the given parts."""
-    made = tiny.record(task)
+    made = tiny_models.record(task)
     predicted = {"matmul": 0.3, "attention": 0.1, "memory": 0.2, "optimizer": 0.0, "host": 0.25} | (parts or {})
     local = {
         "phase": {"train": "train_step"}.get(task, task),
@@ -111,7 +111,7 @@ def test_a_throttled_window_is_a_part_and_an_unread_clock_is_unavailable() -> No
 
 
 def test_a_record_without_a_prediction_has_no_waterfall_and_says_what_to_do() -> None:
-    table = waterfall_table(tiny.record("prefill"))
+    table = waterfall_table(tiny_models.record("prefill"))
     assert not table.rows
     assert "--waterfall" in table.notes[0]
 
@@ -131,7 +131,7 @@ def test_a_run_with_a_calibration_holds_its_waterfall_and_one_without_does_not(
 
     foreseen: list[float] = []
     made = measure(
-        tiny.asked("gpt2", "prefill", batch=1, seq_len=8, steps=3, dtype="fp32", device="cpu"),
+        tiny_models.asked("gpt2", "prefill", batch=1, seq_len=8, steps=3, dtype="fp32", device="cpu"),
         hub_id=None,
         out=tmp_path,
         say=lambda _: None,
@@ -195,6 +195,6 @@ class TestPredictions:
         assert table.notes[0].startswith("Median error – (mark: at most 10.0 %)")
 
     def test_records_without_a_prediction_are_no_rows_of_it(self) -> None:
-        assert predicted_tables([tiny.record("prefill")]) == []
-        *waterfalls, predictions = waterfall_tables([*self.RECORDS, tiny.record("prefill")])
+        assert predicted_tables([tiny_models.record("prefill")]) == []
+        *waterfalls, predictions = waterfall_tables([*self.RECORDS, tiny_models.record("prefill")])
         assert len(waterfalls) == len(predictions.rows) == 3

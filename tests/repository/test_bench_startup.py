@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT
+
+from tests.support.checkout import ROOT
 
 NOTHING = ["-c", "pass"]
 JSON = ["-c", "import json"]

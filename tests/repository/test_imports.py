@@ -8,8 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
-from module_imports import PACKAGES, between_modules, imported, is_in, modules
+
+from tests.support.checkout import ROOT
+from tools.module_imports import PACKAGES, between_modules, imported, is_in, modules
 
 HEAVY = {"torch", "transformers", "accelerate", "fvcore"}
 MEASURED_BY = (
@@ -49,7 +50,7 @@ def violations(name: str, source: str) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules()), ids=[name for name, _ in modules()])
+@pytest.mark.parametrize(("name", "path"), list(modules(ROOT)), ids=[name for name, _ in modules(ROOT)])
 def test_no_module_imports_against_the_flow(name: str, path: Path) -> None:
     assert violations(name, path.read_text(encoding="utf-8")) == []
 
@@ -125,7 +126,7 @@ def circles(imports: dict[str, set[str]]) -> list[list[str]]:
 
 
 def test_no_modules_import_one_another_in_a_circle() -> None:
-    assert circles(between_modules({name: path.read_text(encoding="utf-8") for name, path in modules()})) == []
+    assert circles(between_modules({name: path.read_text(encoding="utf-8") for name, path in modules(ROOT)})) == []
 
 
 def test_a_circle_would_be_found() -> None:

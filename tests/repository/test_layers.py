@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from module_imports import PACKAGES, between_modules, is_in, modules
+
+from tests.support.checkout import ROOT
+from tools.module_imports import PACKAGES, between_modules, is_in, modules
 
 LAYERS = {
     "bench": [
@@ -70,18 +72,18 @@ def upward(sources: dict[str, str]) -> list[str]:
 
 @pytest.mark.parametrize("package", LAYERS)
 def test_no_module_imports_a_higher_layer(package: str) -> None:
-    assert upward({name: path.read_text(encoding="utf-8") for name, path in modules() if is_in(name, package)}) == []
+    assert upward({name: path.read_text(encoding="utf-8") for name, path in modules(ROOT) if is_in(name, package)}) == []
 
 
 @pytest.mark.parametrize("package", LAYERS)
 def test_every_module_is_in_a_layer_and_every_layer_has_a_module(package: str) -> None:
-    names = [name for name, _ in modules() if is_in(name, package) and name != package]
+    names = [name for name, _ in modules(ROOT) if is_in(name, package) and name != package]
     assert {layer_of(name) for name in names} == set(range(len(LAYERS[package])))
 
 
 @pytest.mark.parametrize("package", LAYERS)
 def test_every_name_of_a_layer_exists(package: str) -> None:
-    there = {name for name, _ in modules()}
+    there = {name for name, _ in modules(ROOT)}
     assert [name for layer in LAYERS[package] for name in layer if name not in there] == []
 
 

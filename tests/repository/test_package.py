@@ -10,7 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
+
+from tests.support.checkout import ROOT
 
 PACKAGES = ("estimators", "bench", "reports")
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
+
+from tests.support.checkout import ROOT
 
 SOURCES = [ROOT / "sixnd.py", *sorted(path for package in ("estimators", "bench", "reports") for path in (ROOT / package).rglob("*.py"))]
 MAX_LINES = 350

@@ -6,8 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from tiny import CEILINGS, record
-
 from bench.cli.main import main
 from bench.records.draft import write
 from bench.records.record import Count, Measurement, Phase
@@ -15,6 +13,7 @@ from bench.sampling.presets import preset
 from estimators.facts.registry import hardware
 from reports.checks.check import Check
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.tiny_models import CEILINGS, record
 
 A100 = hardware("a100-sxm4-80gb")
 """312 TFLOP/s in bf16, 19.5 in fp32, 2,039 GB/s."""

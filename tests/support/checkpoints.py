@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import config
 from torch import nn
 
 from bench.backend.models import random_language_model
+from tests.support.tiny_models import config
 
 CPU = torch.device("cpu")
 RUN = ["--task", "generate", "--new-tokens", "3", "--num-beams", "2", "--steps", "1"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from drawn import (
+from hypothesis import strategies as st
+
+from tests.support.drawn_decoders import (
     Config,
     family,
     flags,
@@ -10,7 +12,6 @@ from drawn import (
     routed,
     shapes,
 )
-from hypothesis import strategies as st
 
 taps, states = st.integers(2, 5), st.integers(2, 9)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import CEILINGS
 from transformers import Trainer, TrainerCallback, TrainingArguments
-from watched_trainings import tiny_model
 
 from bench.callbacks import SixndCallback
+from tests.support.tiny_models import CEILINGS
+from tests.support.watched_trainings import tiny_model
 
 
 def rows(count: int, length: int = 16, padding: int = 2) -> list[dict[str, torch.Tensor]]:

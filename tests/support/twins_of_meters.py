@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from changed_records import (
+from bench.records.record import Finding, Phase
+from tests.support.changed_records import (
     busy,
     gpu,
     rigorous,
     with_phase,
 )
-from selftest_records import IDLE, TRAINED, selftest_record
-from tiny import record
-from twins_of_work import Twins
-
-from bench.records.record import Finding, Phase
+from tests.support.selftest_records import IDLE, TRAINED, selftest_record
+from tests.support.tiny_models import record
+from tests.support.twins_of_work import Twins
 
 TWINS: Twins = {
     "less memory was held than the weights need": (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from changed_records import (
+from bench.records.record import Measurement
+from tests.support.changed_records import (
     A100,
     PEAK_BYTES_PER_S,
     PEAK_FLOP_PER_S,
@@ -17,9 +18,7 @@ from changed_records import (
     with_rule,
     with_trainer_rule,
 )
-from tiny import record
-
-from bench.records.record import Measurement
+from tests.support.tiny_models import record
 
 Twins = dict[str, tuple[Callable[[], Measurement], Callable[[], Measurement], list[str]]]
 

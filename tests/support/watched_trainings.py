@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import CEILINGS, config
 from torch import nn
 
 from bench.backend.models import random_language_model
 from bench.callbacks import watch
 from bench.records import record
 from bench.records.record import Measurement
+from tests.support.tiny_models import CEILINGS, config
 
 CPU = torch.device("cpu")
 Batch = dict[str, torch.Tensor]

@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 import torch
-from checkout import ROOT
 
 from bench.backend.counting import meta
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Workload
+from tests.support.checkout import ROOT
 from tools.exactness_page import page, table
 from tools.exactness_rows import row
 

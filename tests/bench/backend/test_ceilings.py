@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from scripted_clock import ScriptedClock
 
 from bench.backend import ceilings
 from bench.backend.device import choose
 from bench.statistics import robust
 from estimators.errors import UnavailableError
+from tests.support.scripted_clock import ScriptedClock
 
 CPU = choose("cpu")
 MIB = 2**20

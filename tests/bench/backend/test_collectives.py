@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from calibrations import whole
-from complaints import complaint
 
 from bench.backend import collectives as measured
 from bench.backend.collectives import SIZES, Collective, collectives
@@ -16,6 +14,8 @@ from bench.backend.device import Device, choose
 from bench.calibration import calibrate
 from estimators.errors import UnavailableError
 from reports.views.records.calibration import calibration_tables
+from tests.support.calibrations import whole
+from tests.support.error_lines import complaint
 
 KINDS = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all"}
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CONFIGS, asked, config, record
 from transformers import Trainer
 
 from bench.backend import rotary
@@ -24,6 +23,7 @@ from estimators.facts.registry import model_entry
 from estimators.spec import Workload
 from reports.checks.crosscheck import failed
 from reports.checks.work import counts
+from tests.support.tiny_models import CONFIGS, asked, config, record
 
 
 def request_and_model(family: str, task: str) -> tuple[Request, Decoder]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from scripted_clock import ScriptedClock
 
 from bench.backend import device as device_module
 from bench.backend import faster_dtype as faster
@@ -16,6 +15,7 @@ from bench.backend.random_data import drawn
 from bench.machine.meters import cgroup
 from estimators.errors import BadValueError, UnavailableError
 from estimators.units import DTYPE_BYTES
+from tests.support.scripted_clock import ScriptedClock
 
 GIB = 2**30
 UUID = "1b2c3d4e-0000-1111-2222-333344445555"

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from scripted_clock import ScriptedClock
-from tiny import asked
 from torch.nn import functional
 
 from bench.backend import sustained
@@ -25,6 +23,8 @@ from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
 from estimators.profile.operator_times import Piece
 from estimators.spec import Case, Workload
+from tests.support.scripted_clock import ScriptedClock
+from tests.support.tiny_models import asked
 
 CPU = choose("cpu")
 

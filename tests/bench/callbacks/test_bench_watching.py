@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
-from tiny import CEILINGS
-from watched_trainings import batches, tiny_model
 
 from bench.callbacks import Watch
 from bench.statistics.robust import median
+from tests.support.tiny_models import CEILINGS
+from tests.support.watched_trainings import batches, tiny_model
 
 STEP_S = 0.100
 CALLS = 50

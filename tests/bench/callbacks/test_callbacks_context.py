@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CEILINGS
-from watched_trainings import Training, batches, only_record, run, tiny_model
 
 from bench.callbacks import Watch
 from estimators.errors import BadValueError
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.tiny_models import CEILINGS
+from tests.support.watched_trainings import Training, batches, only_record, run, tiny_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

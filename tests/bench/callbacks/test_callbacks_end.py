@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny import CEILINGS
-from watched_trainings import Training, batches, only_record, run, tiny_model
 
 from bench.callbacks import Watch, watch
 from bench.records.draft import Draft
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.tiny_models import CEILINGS
+from tests.support.watched_trainings import Training, batches, only_record, run, tiny_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

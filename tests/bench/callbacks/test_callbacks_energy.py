@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 from bench.callbacks.energy import Energy, joined
 from bench.machine.meters.gpu_window import FIGURES
 from bench.machine.meters.readings import Readings
 from bench.records.record import Finding
+from tests.support.fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 
 def window(seconds: float, energy_j: float | None, **values: float) -> Readings:

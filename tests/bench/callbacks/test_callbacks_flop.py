@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CEILINGS, config
 from torch import nn
-from watched_trainings import CPU, Training, batches, only_record, run, tiny_model
 
 from bench.backend.counting.meta import meta_language_model
 from bench.callbacks import watch
 from bench.callbacks.rates import NAMES
 from estimators.facts.registry import hardware
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.tiny_models import CEILINGS, config
+from tests.support.watched_trainings import CPU, Training, batches, only_record, run, tiny_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CEILINGS
 from torch.utils.data import DataLoader
-from watched_trainings import Training, batches, only_record, tiny_model
 
 from bench.callbacks import lightning_callback
 from bench.callbacks.lightning import LightningHooks
 from bench.records.record import Measurement
 from estimators.errors import UnavailableError
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.tiny_models import CEILINGS
+from tests.support.watched_trainings import Training, batches, only_record, tiny_model
 
 
 class Logger:

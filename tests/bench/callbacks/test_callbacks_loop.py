@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CEILINGS
-from watched_trainings import Batch, Training, batches, only_record, run, tiny_model
 
 from bench.callbacks import watch
 from bench.cli.main import main
 from estimators.errors import BadValueError, UnavailableError
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.tiny_models import CEILINGS
+from tests.support.watched_trainings import Batch, Training, batches, only_record, run, tiny_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CEILINGS
-from watched_trainings import Training, batches, only_record, tiny_model
 
 from bench.callbacks import watch
 from bench.records.record import Measurement
 from estimators.errors import BadValueError
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.tiny_models import CEILINGS
+from tests.support.watched_trainings import Training, batches, only_record, tiny_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

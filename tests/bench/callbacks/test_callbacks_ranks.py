@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT
 
 from bench.callbacks import energy, ranks
 from bench.callbacks.steps import Step
@@ -20,6 +19,7 @@ from bench.cli.main import main
 from bench.machine.ranks import start_promised_ranks
 from bench.records import record
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.checkout import ROOT
 
 STEPS = 6
 
@@ -84,16 +84,16 @@ def drive(how: str, out: Path) -> None:
         start_promised_ranks()
     import torch
     from accelerate import Accelerator
-    from tiny import CEILINGS
     from torch import distributed as dist
-    from watched_trainings import batches, tiny_model
 
     from bench.callbacks import Watch, watch
+    from tests.support.tiny_models import CEILINGS
+    from tests.support.watched_trainings import batches, tiny_model
 
     torch.set_num_threads(1)
     rank = int(os.environ.get("RANK", "0"))
     if how == "trainer":
-        from trainings_by_trainer import callback, trainer
+        from tests.support.trainings_by_trainer import callback, trainer
 
         trainer(out, callback(out), num_rows=2 * 2 * STEPS).train()
     elif how == "accelerate":
@@ -139,7 +139,7 @@ def launch(out: Path, how: str) -> record.Measurement:
     """Two ranks; accelerate's launcher starts one for --cpu without MPI, which then starts the two that were promised."""
     hidden = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "ACCELERATE_USE_CPU", "ACCELERATE_MIXED_PRECISION")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'support'}", "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     launcher = LAUNCHERS[how]
     done = subprocess.run(
         [sys.executable, *launcher, str(Path(__file__)), how, str(out)],

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trainings_by_trainer import callback, trainer
 from transformers import TrainerCallback
-from watched_trainings import only_record
 
 from bench.cli.main import main
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.trainings_by_trainer import callback, trainer
+from tests.support.watched_trainings import only_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

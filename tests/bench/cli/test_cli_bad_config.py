@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from complaints import complaint
 
 from bench.cli.main import main
+from tests.support.error_lines import complaint
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
-from complaints import complaint
+
+from tests.support.checkout import ROOT
+from tests.support.error_lines import complaint
 
 TRAINING = ["estimate", "--model", "gpt2", "--tokens", "1B"]
 ON_A100 = [*TRAINING, "--hardware", "a100-sxm4-80gb"]

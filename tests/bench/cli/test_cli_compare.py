@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from selftest_records import IDLE, MACHINE, jitter, run_of, selftest_record
-from tiny import CEILINGS, record
 
 from bench.cli.main import main
 from bench.records.draft import write
 from bench.records.record import Measurement, Phase
 from bench.runs import interleave
 from reports.render import RENDERERS
+from tests.support.selftest_records import IDLE, MACHINE, jitter, run_of, selftest_record
+from tests.support.tiny_models import CEILINGS, record
 
 
 def steady(seconds_s: float, num: int = 60) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -9,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
 
 from bench.cli import main as cli
-from bench.cli.main import VERBS, main, verb_parser
+from bench.cli.main import VERBS, main, verb_module, verb_parser
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError
+from tests.support.checkout import ROOT
 from tools.cli_page import reference
 
 
@@ -42,6 +43,31 @@ def test_every_verb_has_help_with_an_example_of_itself(verb: str) -> None:
     assert f"python -m bench {verb} " in text.split("options:")[0].split("\n", 1)[1]
     assert "--format" in text
     assert "--output" in text
+
+
+def destinations(parser: cli.Parser) -> set[str]:
+    """Where the parser of a verb puts what is given, but for the output, which `main` takes for itself."""
+    return {action.dest for action in parser._actions} - {"help", "format", "output"}
+
+
+@pytest.mark.parametrize("verb", sorted({*VERBS} - {"estimate", "plan", "compare-hardware"}))
+def test_a_verb_has_a_typed_field_for_each_of_its_options(verb: str) -> None:
+    module = verb_module(verb)
+    assert destinations(verb_parser(verb)) == set(module.Options._fields)
+    assert inspect.signature(module.run).parameters["options"].annotation == "Options"
+
+
+def test_an_option_without_a_field_would_be_found() -> None:
+    parser = verb_parser("report")
+    parser.add_argument("--colour")
+    assert destinations(parser) - set(verb_module("report").Options._fields) == {"colour"}
+
+
+def test_options_that_lack_a_field_or_have_one_more_are_refused() -> None:
+    options = verb_module("report").Options
+    for given in ({"folder": Path("runs")}, {"folder": Path("runs"), "waterfall": False, "colour": "red"}):
+        with pytest.raises(TypeError, match=r"waterfall|colour"):
+            options(**given)
 
 
 def test_the_reference_page_is_fresh() -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT
-from complaints import complaint
 
 from bench.cli.main import main
 from bench.cli.plan_answer import SLOW_S, searching
 from estimators.training.layouts.emit import LAUNCHERS, from_file
+from tests.support.checkout import ROOT
+from tests.support.error_lines import complaint
 
 GPT3 = "plan --model gpt-3-175b --tokens 300B --hardware a100-sxm4-80gb --gpus 1024"
 LLAMA = "plan --model llama-2-7b --hardware a100-sxm4-80gb --gpus 64 --seq-len 4096"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calibrations import of_an_h100, whole
-from complaints import complaint
 
 from bench.cli.main import main
 from bench.records import calibration_file
+from tests.support.calibrations import of_an_h100, whole
+from tests.support.error_lines import complaint
 
 LLAMA = ["--model", "llama-2-7b", "--tokens", "2T"]
 ON_512 = [*LLAMA, "--hardware", "a100-sxm4-80gb", "--gpus", "512"]

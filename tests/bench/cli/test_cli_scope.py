@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from complaints import complaint
 
 from bench.cli.main import main
 from estimators.architectures.from_config import model_from_config
 from estimators.facts.registry import model_entry
 from estimators.spec import Workload
+from tests.support.error_lines import complaint
 
 T5 = ["--model", "t5-small", "--seq-len", "10"]
 VISION_LANGUAGE: dict[str, Any] = {

@@ -8,7 +8,6 @@ import json
 from typing import Any
 
 import pytest
-from published_digits import half_a_unit_or_a_cut_digit
 
 from bench.cli.list import FORMATS, KINDS
 from bench.cli.main import main
@@ -21,6 +20,7 @@ from estimators.spec import PHASES, Workload
 from estimators.training.at_utilization import COUNTED_AS
 from reports.render import RENDERERS
 from reports.views.counting.ops import op_flop
+from tests.support.published_digits import half_a_unit_or_a_cut_digit
 
 
 @pytest.fixture

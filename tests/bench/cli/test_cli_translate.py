@@ -8,10 +8,10 @@ import sys
 from typing import Any
 
 import pytest
-from checkout import ROOT
 
 from bench.cli.main import main
 from estimators.facts.tool_conventions import tools
+from tests.support.checkout import ROOT
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from checkout import ROOT
-from tiny import config, write_config
-from tiny import record as tiny_record
 
 from bench.cli import run as verb
 from bench.cli.main import main
 from bench.records import draft
 from bench.records.draft import write
 from bench.records.record import read_folder
+from tests.support.checkout import ROOT
+from tests.support.tiny_models import config, write_config
+from tests.support.tiny_models import record as tiny_record
 
 QUICK = ["--seq-len", "8", "--steps", "2"]
 

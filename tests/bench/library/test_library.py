@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT
 
 import bench.callbacks
 import sixnd
 from bench.cli.main import main, verb_parser
 from bench.library import answers
+from bench.library.keywords import keyword
 from estimators.errors import BadRecordError, BadValueError, PhysicsError, UnknownNameError
 from reports.table import Table
+from tests.support.checkout import ROOT
 
 VERBS: dict[str, Callable[..., Any]] = {
     "estimate": sixnd.estimate,
@@ -91,7 +92,7 @@ def test_a_function_answers_what_its_verb_prints(command: str, given: dict[str, 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_function_takes_every_option_of_its_verb_and_no_other(verb: str) -> None:
-    options = {action.dest for action in verb_parser(verb)._actions} - TO_FILES
+    options = {keyword(action) for action in verb_parser(verb)._actions} - TO_FILES
     assert set(inspect.signature(VERBS[verb]).parameters) == options
 
 

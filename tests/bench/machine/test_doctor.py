@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
-from fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 from bench.cli import doctor as verb
 from bench.cli.main import main
@@ -20,6 +18,8 @@ from bench.machine.doctor.item import Item
 from bench.machine.meters.cgroup import MemoryLimit
 from bench.machine.meters.memory import HostMemory
 from reports.render import RENDERERS
+from tests.support.checkout import ROOT
+from tests.support.fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 GOOD, COSTS, UNTRUSTED = "good", "costs", "untrusted"
 

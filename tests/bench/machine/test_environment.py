@@ -8,9 +8,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 from bench.machine import environment
+from tests.support.fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 PROJECT = Path(environment.__file__).parents[2]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fake_nvml import FakeGpu, FakeNvml
 
 from bench.machine.meters import family, rapl
 from bench.machine.meters.instruments import Instruments
@@ -19,6 +18,7 @@ from bench.machine.meters.power import PowerMeter
 from bench.machine.meters.rapl import CpuEnergyMeter
 from bench.machine.meters.readings import Readings
 from estimators.errors import UnavailableError
+from tests.support.fake_nvml import FakeGpu, FakeNvml
 
 
 def domain(root: Path, folder: str, name: str, energy_uj: int, range_uj: int | None = 262_143_328_850) -> Path:

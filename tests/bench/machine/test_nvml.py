@@ -2,10 +2,10 @@
 
 import pynvml
 import pytest
-from fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 from bench.machine.meters import nvml
 from estimators.errors import UnavailableError
+from tests.support.fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 
 def test_the_fake_has_only_what_the_real_library_has() -> None:

@@ -4,12 +4,12 @@ import os
 from typing import Any
 
 import pytest
-from fake_nvml import FakeGpu, FakeNvml, NVMLError
-from metered import codes, metered
 
 from bench.machine.meters.gpu_window import FIGURES
 from bench.machine.meters.power import PowerMeter
 from bench.machine.meters.readings import Readings, no_readings
+from tests.support.fake_nvml import FakeGpu, FakeNvml, NVMLError
+from tests.support.scripted_power import codes, metered
 
 
 def test_a_figure_is_there_or_has_a_reason() -> None:

@@ -3,11 +3,10 @@
 import itertools
 import os
 
-from fake_nvml import FakeGpu, FakeNvml
-from metered import NEVER_S, codes
-
 from bench.machine.meters.gpu_window import MEMORY
 from bench.machine.meters.power import PowerMeter
+from tests.support.fake_nvml import FakeGpu, FakeNvml
+from tests.support.scripted_power import NEVER_S, codes
 
 
 def test_named_windows_have_their_own_energy() -> None:

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-from calibrations import DEVICE, entry, of_an_h100, whole
 
 from bench.records import calibration_file
 from bench.records.calibration import local, own_rates
 from estimators.errors import BadRecordError, BadValueError, UnavailableError
 from estimators.profile.operator_times import HOST_MODES, Piece
+from tests.support.calibrations import DEVICE, entry, of_an_h100, whole
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:

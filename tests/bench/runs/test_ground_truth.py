@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from scripted_clock import ScriptedClock
 
 from bench.backend.device import choose
 from bench.records.record import Measurement
@@ -13,6 +12,7 @@ from bench.sampling.clock import HostClock
 from bench.sampling.timing_loop import sample
 from bench.statistics import robust
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.scripted_clock import ScriptedClock
 
 SLEEP_S = 0.02
 

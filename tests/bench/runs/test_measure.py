@@ -15,9 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from checkout import ROOT
-from fake_nvml import FakeGpu, FakeNvml
-from tiny import asked, write_config
 
 from bench.backend.models import random_language_model
 from bench.cli.main import main
@@ -31,6 +28,9 @@ from bench.workloads.language import generate, loading, steps, task, train
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.facts.registry import model_entry
 from reports.checks.crosscheck import crosscheck
+from tests.support.checkout import ROOT
+from tests.support.fake_nvml import FakeGpu, FakeNvml
+from tests.support.tiny_models import asked, write_config
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]

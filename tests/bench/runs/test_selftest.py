@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_clock import ScriptedClock
-from selftest_records import selftest_record
 
 from bench.backend import device as devices
 from bench.backend.kernel import matmul_kernel
@@ -19,6 +17,8 @@ from bench.records.record import Measurement, read_folder
 from bench.runs import selftest
 from reports.checks.crosscheck import crosscheck, failed
 from reports.views.records.selftest import tables
+from tests.support.scripted_clock import ScriptedClock
+from tests.support.selftest_records import selftest_record
 
 SMALL = selftest.Amount(rounds=4, samples_per_round=5, pairs=20, sleeps=3)
 

@@ -3,7 +3,6 @@
 import io
 import time
 
-from fake_nvml import FakeGpu, FakeNvml
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.machine.meters.power import PowerMeter
@@ -11,6 +10,7 @@ from bench.sampling.clock import HostClock
 from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import sample
 from bench.statistics.robust import median
+from tests.support.fake_nvml import FakeGpu, FakeNvml
 
 STEP_S = 0.010
 STEPS = 5

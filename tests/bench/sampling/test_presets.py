@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkout import ROOT
-from tiny import asked, record, write_config
 
 from bench.backend.device import choose
 from bench.backend.gradients import gradient_norm
@@ -25,6 +23,8 @@ from bench.sampling import presets
 from bench.workloads.preparation import add_observer_cost
 from estimators.errors import UnavailableError
 from reports.views.records.repeats import middle, repeats_table
+from tests.support.checkout import ROOT
+from tests.support.tiny_models import asked, record, write_config
 
 Run = Callable[..., Measurement]
 

@@ -5,11 +5,11 @@ import itertools
 import sys
 
 import pytest
-from scripted_clock import ScriptedClock
 
 from bench.sampling.progress import line, sampling
 from bench.sampling.timing_loop import sample
 from bench.workloads.article.progress import Progress
+from tests.support.scripted_clock import ScriptedClock
 
 
 class Terminal(io.StringIO):

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_clock import ScriptedClock
 
 from bench.records.draft import Draft
 from bench.sampling import clock as clock_module
 from bench.sampling.clock import HostClock
 from bench.sampling.timing_loop import Samples, has_settled, sample
+from tests.support.scripted_clock import ScriptedClock
 
 
 def run(script: Iterable[float | type[BaseException]], *, resolution_s: float = 1e-9, **options: Any) -> tuple[Samples, ScriptedClock]:

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 from scipy.stats import t
-from selftest_records import autocorrelated
 
 from bench.statistics import bootstrap, robust
+from tests.support.selftest_records import autocorrelated
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 8, 13, 30, 100, 1999])

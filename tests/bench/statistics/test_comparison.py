@@ -9,13 +9,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from selftest_records import IDLE, MACHINE, autocorrelated, jitter, run_of, selftest_record
 
 from bench.records.record import Measurement, Phase
 from bench.statistics.comparable import cases, surroundings
 from bench.statistics.comparison import Comparison, compare
 from bench.statistics.noise_floor import newest, noise_floor
 from estimators.errors import BadRecordError
+from tests.support.selftest_records import IDLE, MACHINE, autocorrelated, jitter, run_of, selftest_record
 
 MAIN = {"train": "train_step", "generate": "generate"}
 PAIRS = 1000

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT
 
 from bench.records.request import Request
 from bench.workloads.article import configure, plan, steady_batch
 from estimators.errors import BadValueError
 from estimators.facts.registry import model_entry
+from tests.support.checkout import ROOT
 
 
 def request(model: str, **flags: Any) -> Request:

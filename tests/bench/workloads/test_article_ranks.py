@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from checkout import ROOT
 
 from bench.machine.ranks import promised_num_ranks, promised_ranks_missing
 from bench.records import record
@@ -19,6 +18,7 @@ from bench.records.draft import Draft
 from bench.records.request import Request
 from bench.workloads.article import is_main, run, start_promised_ranks
 from estimators.facts.registry import model_entry
+from tests.support.checkout import ROOT
 
 ODD_BATCH = 33
 """Two ranks cannot share it evenly: one of them gets a filler in every step."""
@@ -39,7 +39,7 @@ def drive(out: Path) -> None:
 def launch(out: Path, *launcher: str) -> record.Measurement:
     hidden = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "ACCELERATE_USE_CPU", "ACCELERATE_MIXED_PRECISION")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests' / 'support'}"
+    environment["PYTHONPATH"] = str(ROOT)
     done = subprocess.run(
         [sys.executable, *launcher, str(Path(__file__)), str(out)],
         env=environment,

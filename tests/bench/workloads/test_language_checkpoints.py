@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import CPU, RUN, save_checkpoint, save_tokenizer
-from tiny import asked
 
 from bench.cli.main import main
 from bench.records.record import Measurement, read_folder
 from bench.workloads.language import inputs, loading
 from estimators.errors import BadConfigError, BadValueError
+from tests.support.checkpoints import CPU, RUN, save_checkpoint, save_tokenizer
+from tests.support.tiny_models import asked
 
 pytestmark = pytest.mark.usefixtures("quick")
 

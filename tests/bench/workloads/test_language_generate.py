@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CONFIGS, asked
 
 from bench.backend.device import choose
 from bench.backend.models import random_language_model
@@ -24,6 +23,7 @@ from bench.workloads.sizes import ARTICLE_PROMPT_TOKENS, resolve
 from estimators.architectures.from_config import model_from_config
 from estimators.facts.registry import model_entry
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.tiny_models import CONFIGS, asked
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from checkout import ROOT
-from checkpoints import CPU, save_checkpoint
-from tiny import asked
 
 from bench.workloads.language import loading
 from estimators.errors import UnavailableError
+from tests.support.checkout import ROOT
+from tests.support.checkpoints import CPU, save_checkpoint
+from tests.support.tiny_models import asked
 
 pytestmark = pytest.mark.usefixtures("quick")
 

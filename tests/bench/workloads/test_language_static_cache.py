@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from complaints import complaint
-from tiny import CONFIGS, asked, config
 from torch import nn
 
 from bench.backend import kv_cache
@@ -24,6 +22,8 @@ from bench.runs.suites import SUITES
 from bench.workloads.language import steps
 from estimators.errors import UnavailableError
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.error_lines import complaint
+from tests.support.tiny_models import CONFIGS, asked, config
 
 Run = Callable[..., Measurement]
 

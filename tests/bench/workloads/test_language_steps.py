@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CONFIGS, asked, config
 from torch import nn
 
 from bench.backend.device import Device, choose
@@ -22,6 +21,7 @@ from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.units import GIBI, MEBI
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.tiny_models import CONFIGS, asked, config
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]

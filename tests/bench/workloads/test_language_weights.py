@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import random_model
-from tiny import CONFIGS, config
 from torch.overrides import TorchFunctionMode
 
 from bench.backend.models import language_model
+from tests.support.checkpoints import random_model
+from tests.support.tiny_models import CONFIGS, config
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tiny import CONFIGS, asked, config
 
 from bench.backend.counting import meta
 from bench.records.record import Measurement
@@ -19,6 +18,7 @@ from estimators.spec import Case, Workload
 from reports.checks.crosscheck import crosscheck, failed
 from reports.rates import headline_s
 from reports.views.records.measured import tables
+from tests.support.tiny_models import CONFIGS, asked, config
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]

@@ -9,7 +9,15 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from drawn import (
+from hypothesis import strategies as st
+
+from bench.backend.counting import meta
+from estimators.architectures import FAMILIES
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
+from estimators.spec import Case, Workload
+from tests.support.drawn_decoders import (
     Config,
     agree,
     check_random_configurations,
@@ -21,14 +29,6 @@ from drawn import (
     sliding,
     windows,
 )
-from hypothesis import strategies as st
-
-from bench.backend.counting import meta
-from estimators.architectures import FAMILIES
-from estimators.architectures.decoder import Decoder
-from estimators.architectures.from_config import model_from_config
-from estimators.counting.estimate import estimate
-from estimators.spec import Case, Workload
 
 GPT = {"width": "n_embd", "layers": "n_layer", "heads": "n_head", "kv_heads": ""}
 ffn, inner, positions = {"intermediate_size": st.integers(8, 64)}, {"n_inner": st.integers(8, 64)}, {"n_positions": st.integers(64, 99)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from other_kinds import WRITING, step
 from torch import nn
 
 from bench.backend.counting import meta
@@ -15,6 +14,7 @@ from estimators.counting.estimate import count_params
 from estimators.errors import BadValueError
 from estimators.facts.registry import model_entry
 from estimators.spec import Op, Workload
+from tests.support.encoders_and_images import WRITING, step
 
 
 def row(ops: tuple[Op, ...], name: str) -> Op:

@@ -6,7 +6,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from other_kinds import WRITING, check
+
+from tests.support.encoders_and_images import WRITING, check
 
 
 @st.composite

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from other_kinds import step
-from refusals import refused
 
 from bench.backend import model_classes
 from bench.backend.counting import meta
@@ -16,6 +14,8 @@ from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadConfigError, BadValueError
 from estimators.facts.registry import model_entry
 from estimators.spec import Workload
+from tests.support.encoders_and_images import step
+from tests.support.refused_configs import refused
 
 
 @pytest.mark.parametrize(

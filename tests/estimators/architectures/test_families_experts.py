@@ -5,16 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from drawn import (
-    Config,
-    agree,
-    as_published,
-    by_name,
-    check_published,
-    check_steps,
-)
-from latent_models import DEEPSEEK_V3
-from refusals import refused
 
 from bench.backend.counting import meta
 from estimators.architectures import FAMILIES
@@ -25,6 +15,16 @@ from estimators.counting.estimate import count_active_params, estimate
 from estimators.counting.rules_of_thumb import rules
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
+from tests.support.drawn_decoders import (
+    Config,
+    agree,
+    as_published,
+    by_name,
+    check_published,
+    check_steps,
+)
+from tests.support.latent_attention_models import DEEPSEEK_V3
+from tests.support.refused_configs import refused
 
 MODULES = {"experts", "expert_variants", "deepseek"}
 HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] in MODULES}

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from drawn import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.backend.counting import meta
+from bench.backend.models import language_model
+from estimators.architectures import FAMILIES
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_params, estimate
+from estimators.facts.registry import model_entry, model_ids
+from estimators.spec import Case, Workload
+from tests.support.drawn_decoders import (
     Config,
     check_random_configurations,
     family,
@@ -15,17 +25,7 @@ from drawn import (
     sliding,
     windows,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from latent_models import latent
-
-from bench.backend.counting import meta
-from bench.backend.models import language_model
-from estimators.architectures import FAMILIES
-from estimators.architectures.from_config import model_from_config
-from estimators.counting.estimate import count_params, estimate
-from estimators.facts.registry import model_entry, model_ids
-from estimators.spec import Case, Workload
+from tests.support.latent_attention_models import latent
 
 MODULES = {"experts", "expert_variants", "deepseek"}
 HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] in MODULES}

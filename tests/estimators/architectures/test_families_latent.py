@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from drawn import (
-    Config,
-    by_name,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latent_models import DEEPSEEK_V3, latent
 
 from bench.backend.counting import meta
 from estimators.architectures.decoder import Decoder
@@ -18,6 +13,11 @@ from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import count_params, estimate
 from estimators.facts.registry import model_entry
 from estimators.spec import Case, Workload
+from tests.support.drawn_decoders import (
+    Config,
+    by_name,
+)
+from tests.support.latent_attention_models import DEEPSEEK_V3, latent
 
 
 def deepseek_v3() -> Decoder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from other_kinds import SMALLEST_OF_IMAGES, WRITING, check, step
 
 from bench.backend import model_classes
 from bench.backend.counting import meta
@@ -16,6 +15,7 @@ from estimators.counting.estimate import count_params
 from estimators.counting.rules_of_thumb import TRAINER_RULE, rules
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Workload
+from tests.support.encoders_and_images import SMALLEST_OF_IMAGES, WRITING, check, step
 
 SHIPPED = [name for name in model_ids() if model_entry(name).config["model_type"] in model_classes.KINDS]
 TEXT_MODELS = [name for name in SHIPPED if isinstance(model_from_config(model_entry(name).config, name), Encoder | EncoderDecoder)]

@@ -5,17 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from drawn import (
-    Config,
-    agree,
-    check_published,
-    check_random_configurations,
-    check_steps,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from refusals import refused
-from state_space_models import STATE_SPACE
 
 from bench.backend.counting import meta
 from estimators.architectures import FAMILIES
@@ -26,6 +17,15 @@ from estimators.counting.estimate import count_params, estimate
 from estimators.counting.rules_of_thumb import rules
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
+from tests.support.drawn_decoders import (
+    Config,
+    agree,
+    check_published,
+    check_random_configurations,
+    check_steps,
+)
+from tests.support.refused_configs import refused
+from tests.support.state_space_models import STATE_SPACE
 
 HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] == "state_space"}
 SHIPPED = [name for name in model_ids() if model_entry(name).config["model_type"] in HERE]

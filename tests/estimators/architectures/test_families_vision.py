@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from other_kinds import IMAGES, SMALLEST_OF_IMAGES, step
-from refusals import refused
 
 from bench.backend import model_classes
 from bench.backend.counting import meta
@@ -16,6 +14,8 @@ from estimators.architectures.vision import DualEncoder, VisionTransformer
 from estimators.errors import BadValueError
 from estimators.facts.registry import model_entry
 from estimators.spec import Workload
+from tests.support.encoders_and_images import IMAGES, SMALLEST_OF_IMAGES, step
+from tests.support.refused_configs import refused
 
 
 def test_full_recomputation_of_vit_is_what_torch_counts_when_layers_run_forward_again() -> None:

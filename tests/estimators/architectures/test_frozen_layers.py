@@ -5,7 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from tuned import (
+
+from bench.backend.counting import meta
+from estimators.architectures.adapters import with_frozen_layers
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config
+from estimators.errors import BadValueError
+from estimators.facts.registry import model_entry
+from estimators.spec import Workload
+from tests.support.fine_tuned import (
     DEEPSEEK,
     FALCON_H1,
     FAMILY_MODELS,
@@ -26,14 +34,6 @@ from tuned import (
     freeze,
     shallow,
 )
-
-from bench.backend.counting import meta
-from estimators.architectures.adapters import with_frozen_layers
-from estimators.architectures.decoder import Decoder
-from estimators.architectures.from_config import model_from_config
-from estimators.errors import BadValueError
-from estimators.facts.registry import model_entry
-from estimators.spec import Workload
 
 FROZEN = [
     LLAMA,

@@ -9,7 +9,15 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.pytorch_utils import Conv1D
-from tuned import (
+
+from bench.backend.counting import meta
+from estimators.architectures.adapters import with_adapters
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
+from estimators.errors import BadValueError
+from estimators.facts.registry import model_entry
+from estimators.spec import Case, Model, Workload
+from tests.support.fine_tuned import (
     DEEPSEEK,
     FALCON_H1,
     FAMILY_MODELS,
@@ -35,14 +43,6 @@ from tuned import (
     layers_of,
     shallow,
 )
-
-from bench.backend.counting import meta
-from estimators.architectures.adapters import with_adapters
-from estimators.architectures.from_config import model_from_config
-from estimators.counting.estimate import estimate
-from estimators.errors import BadValueError
-from estimators.facts.registry import model_entry
-from estimators.spec import Case, Model, Workload
 
 ADAPTED = [
     *((LLAMA, (name,)) for name in ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")),

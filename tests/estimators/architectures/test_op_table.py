@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 import torch
-from published_digits import half_a_unit_or_a_cut_digit
 from torch import nn
 
 from bench.backend import model_classes
@@ -17,6 +16,7 @@ from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import count_params, estimate
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Estimate, Model, Workload
+from tests.support.published_digits import half_a_unit_or_a_cut_digit
 
 DENSE_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] == "dense_network"]
 OTHER_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] in model_classes.KINDS]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from drawn import (
-    by_name,
-)
-
 from estimators.architectures.from_config import model_from_config
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.state_space import Mamba
 from estimators.counting.estimate import estimate
 from estimators.facts.registry import model_entry
 from estimators.spec import Case, Workload
+from tests.support.drawn_decoders import (
+    by_name,
+)
 
 
 def test_mamba_130m_by_hand() -> None:

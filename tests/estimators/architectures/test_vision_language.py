@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from drawn import agree
 from transformers import AutoModelForImageTextToText
 
 from bench.backend.counting import meta
@@ -15,6 +14,7 @@ from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.spec import Workload
+from tests.support.drawn_decoders import agree
 
 Config = dict[str, Any]
 CLIP, SIGLIP = ({"model_type": f"{kind}_vision_model"} for kind in ("clip", "siglip"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ideal import model
 
 from estimators.cost.collectives import bandwidth
 from estimators.cost.efficiency import efficiency
@@ -14,6 +13,7 @@ from estimators.cost.machine import OwnRates, ceilings, machine_of, network_of
 from estimators.facts.registry import hardware, hardware_ids
 from estimators.training.interval import has_measured_steps
 from estimators.training.prediction import predict
+from tests.support.ideal_machine import model
 
 H100 = hardware("h100-sxm5-80gb")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from ideal import IDEAL, MACHINE, classic, ideal_step, parts_of
 
 from estimators.cost.collectives import all_reduce_s, all_to_all_s, bandwidth, gather_s, together
 from estimators.cost.layout import Layout
 from estimators.frozen import replace
+from tests.support.ideal_machine import IDEAL, MACHINE, classic, ideal_step, parts_of
 
 
 def test_tensor_parallelism_sends_what_the_paper_says() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from decoders import decoders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from estimators.errors import BadValueError, UnknownNameError
 from estimators.facts.registry import hardware, hardware_ids, model_entry
 from estimators.inference.generation import generation
 from estimators.spec import Case, Workload
+from tests.support.decoder_strategy import decoders
 
 
 def flop(model: Decoder, workload: Workload) -> int:

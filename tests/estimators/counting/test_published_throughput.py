@@ -8,19 +8,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from checkout import ROOT
-from tool_models import (
-    DEEPSEEK_V2,
-    DEEPSEEK_V2_LITE,
-    DEEPSEEK_V3,
-    GEMMA_2B,
-    GEMMA_7B,
-    QWEN3_30B,
-    QWEN3_235B,
-    palm_540b,
-    registered,
-    without_biases,
-)
 
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import count_params
@@ -33,6 +20,19 @@ from estimators.facts.registry import hardware
 from estimators.facts.tool_conventions import tool
 from estimators.spec import Workload
 from reports.render import render
+from tests.support.checkout import ROOT
+from tests.support.tool_models import (
+    DEEPSEEK_V2,
+    DEEPSEEK_V2_LITE,
+    DEEPSEEK_V3,
+    GEMMA_2B,
+    GEMMA_7B,
+    QWEN3_30B,
+    QWEN3_235B,
+    palm_540b,
+    registered,
+    without_biases,
+)
 from tools.residuals_page import tables
 
 SOUND = [row for row in read_throughput() if not row.fault]

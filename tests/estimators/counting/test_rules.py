@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from decoders import decoders
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from estimators.architectures.from_config import model_from_config
 from estimators.counting.rules_of_thumb import rules
 from estimators.facts.registry import model_entry
 from estimators.spec import Workload
+from tests.support.decoder_strategy import decoders
 
 GPT3 = model_from_config(model_entry("gpt-3").config, "gpt-3")
 STEP = Workload(phase="train", seq_len=2048)

@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tool_models import DEEPSEEK_V3, GEMMA_7B, QWEN3_30B, gpt, registered, without_biases
 
 from estimators.architectures.adapters import with_adapters
 from estimators.architectures.from_config import model_from_config
@@ -34,6 +33,7 @@ from estimators.spec import Workload
 from estimators.training.at_utilization import training_flop
 from reports.render import render
 from reports.views.counting.all_conventions import all_conventions_table
+from tests.support.tool_models import DEEPSEEK_V3, GEMMA_7B, QWEN3_30B, gpt, registered, without_biases
 
 A100, H100 = hardware("a100-sxm4-80gb"), hardware("h100-sxm5-80gb")
 

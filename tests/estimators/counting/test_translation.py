@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tool_models import DEEPSEEK_V3, gpt, registered
 
 from estimators.architectures.adapters import with_adapters
 from estimators.architectures.from_config import model_from_config
@@ -13,6 +12,7 @@ from estimators.counting.translate import least, read, translate
 from estimators.errors import BadValueError
 from estimators.facts.registry import hardware
 from estimators.facts.tool_conventions import tool, tools
+from tests.support.tool_models import DEEPSEEK_V3, gpt, registered
 
 H100 = hardware("h100-sxm5-80gb")
 

@@ -9,9 +9,9 @@ import time
 from typing import Any
 
 import numpy as np
-from planned import job
 
 from estimators.training.layouts.search import CHUNK, search
+from tests.support.planner_jobs import job
 
 GPT3 = job("gpt-3")
 MIXTURE = job("deepseek-v3", "h100-sxm5-80gb", 4096)

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from planned import job
 
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, UnavailableError
@@ -21,6 +20,7 @@ from estimators.training.layouts.global_batch import Batch
 from estimators.training.layouts.launchers.setup import Setup, stage_sizes
 from estimators.training.layouts.planned import plan
 from estimators.training.layouts.search import Restriction
+from tests.support.planner_jobs import job
 
 SETUP = Setup(seq_len=8192, layers=126, dtype="bf16", devices_per_node=8)
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from planned import job
 
 from estimators.cost.compute import pass_s
 from estimators.cost.layout import Layout, with_devices
@@ -16,6 +15,7 @@ from estimators.frozen import replace
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.search import Search, search
 from estimators.training.step import step_time
+from tests.support.planner_jobs import job
 
 JOBS = {
     "gpt-3": (job("gpt-3"), 1024, 1536),

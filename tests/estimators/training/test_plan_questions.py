@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from planned import job
 
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, RequestError
@@ -16,6 +15,7 @@ from estimators.training.layouts.sizing import BESIROGLU, HOFFMANN, compute_opti
 from estimators.training.layouts.what_if import what_if
 from estimators.training.layouts.why import differences, reason
 from estimators.training.step import PARTS
+from tests.support.planner_jobs import job
 
 LLAMA = job("llama-2-7b", seq_len=4096)
 LAYOUT = Layout(dp=64, zero=2, micro_batch=2, global_batch=512)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from planned import job
 
 from estimators.architectures.adapters import with_adapters
 from estimators.cost.layout import Layout
@@ -17,6 +16,7 @@ from estimators.training.layouts.job import Job
 from estimators.training.layouts.planned import plan
 from estimators.training.layouts.search import search
 from estimators.units import DAY_S
+from tests.support.planner_jobs import job
 
 GPT3 = job("gpt-3")
 LLAMA70 = job("llama-3-70b", "h100-sxm5-80gb", 8192)

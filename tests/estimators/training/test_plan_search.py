@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from planned import job
 
 from estimators.cost.divisibility import divisors, legal_tp
 from estimators.cost.layout import Layout, parse_layout
@@ -16,6 +15,7 @@ from estimators.training.layouts.feasibility import check_layout
 from estimators.training.layouts.global_batch import Batch
 from estimators.training.layouts.planned import option, plan
 from estimators.training.layouts.search import Restriction, search
+from tests.support.planner_jobs import job
 
 GPT3 = job("gpt-3")
 PAPER = ("tp=8,pp=8,micro_batch=1", "tp=8,pp=16,micro_batch=1,recompute=full", "tp=8,pp=8,vp=12,micro_batch=1,sp=1")

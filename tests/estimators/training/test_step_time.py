@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ideal import IDEAL, MACHINE, classic, fused, ideal_step, model, parts_of
 
 from estimators.cost.compute import matmul_s
 from estimators.cost.efficiency import efficiency, efficiency_file
@@ -19,6 +18,7 @@ from estimators.training.prediction import predict
 from estimators.training.sequence_cost import work_of
 from estimators.training.step import OPTIMIZER_BYTES, PARTS, step_time
 from estimators.validation.model import gpt
+from tests.support.ideal_machine import IDEAL, MACHINE, classic, fused, ideal_step, model, parts_of
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt-3", "llama-3-70b", "mixtral-8x7b", "deepseek-v3", "phi-2", "gemma-2-9b", "qwen3-30b-a3b"])

@@ -6,9 +6,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-import twins_of_meters
-import twins_of_work
-from changed_records import (
+
+from estimators.units import MEBI
+from reports.checks.crosscheck import RULES, crosscheck, failed
+from reports.views.records.checks import check_table
+from tests.support import twins_of_meters, twins_of_work
+from tests.support.changed_records import (
     A100,
     by_metric,
     exit_code,
@@ -17,11 +20,7 @@ from changed_records import (
     with_count,
     with_phase,
 )
-from tiny import record
-
-from estimators.units import MEBI
-from reports.checks.crosscheck import RULES, crosscheck, failed
-from reports.views.records.checks import check_table
+from tests.support.tiny_models import record
 
 TASKS = ("generate", "decode", "prefill", "train")
 TWINS = twins_of_work.TWINS | twins_of_meters.TWINS

@@ -1,4 +1,4 @@
-"""Every module that ships, and what it imports."""
+"""Every module that ships, and which others it imports: read from the texts, nothing is run."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from checkout import ROOT
-
 PACKAGES = ("estimators", "bench", "reports")
 
 
-def modules() -> Iterator[tuple[str, Path]]:
+def modules(checkout: Path) -> Iterator[tuple[str, Path]]:
     """Dotted name and file of every module that ships."""
-    yield "sixnd", ROOT / "sixnd.py"
+    face = checkout / "sixnd.py"
+    if face.exists():
+        yield "sixnd", face
     for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
+        for path in sorted((checkout / package).rglob("*.py")):
+            parts = path.relative_to(checkout).with_suffix("").parts
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
 def imported(source: str) -> set[str]:
     """Every module that a source text imports, at any level, inside functions and under TYPE_CHECKING too."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide where a name comes from"
             assert node.module is not None
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def is_in(module: str, *packages: str) -> bool:
+    """Whether a module is one of the packages or lies in one."""
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 

@@ -1,9 +1,8 @@
 """What the power meter reads of a scripted GPU at scripted times."""
 
-from fake_nvml import FakeGpu, FakeNvml
-
 from bench.machine.meters.power import PowerMeter
 from bench.machine.meters.readings import Readings
+from tests.support.fake_nvml import FakeGpu, FakeNvml
 
 NEVER_S = 1e6  # the sampling thread sleeps: the test takes every look itself
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from latent_models import DEEPSEEK_V3
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -17,6 +16,7 @@ from estimators.counting.estimate import estimate
 from estimators.counting.rules_of_thumb import rules
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Op, Source, Workload
+from tests.support.latent_attention_models import DEEPSEEK_V3
 
 Config = dict[str, Any]
 RANK = 3

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from drawn import Config, flags
 from hypothesis import strategies as st
+
+from tests.support.drawn_decoders import Config, flags
 
 DEEPSEEK_V3: Config = {
     "model_type": "deepseek_v3",
