@@ -8,7 +8,8 @@ from estimators.architectures.attention_rows import attention_products, chunk_pa
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.frozen import frozen
-from estimators.spec import Op, Role, Workload
+from estimators.roles import Role
+from estimators.spec import Op, Workload
 
 
 @frozen

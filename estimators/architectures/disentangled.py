@@ -9,7 +9,8 @@ from estimators.architectures.part import Part
 from estimators.architectures.rows import convolution, edge_norm, linear, lookup, name_of, spare
 from estimators.architectures.stems import TokenStem
 from estimators.frozen import frozen, replace
-from estimators.spec import Op, Role, Workload
+from estimators.roles import Role
+from estimators.spec import Op, Workload
 
 
 @frozen

@@ -9,7 +9,8 @@ from estimators.architectures.rows import edge_norm, linear, spare
 from estimators.architectures.stems import Stem, TokenStem
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
-from estimators.spec import Cut, Item, Model, Op, Phase, Role, Source, Workload
+from estimators.roles import Cut, Role
+from estimators.spec import Item, Model, Op, Phase, Source, Workload
 
 
 class Layers(Protocol):

@@ -7,7 +7,8 @@ from functools import partial
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, name_of, parameters
 from estimators.frozen import frozen, replace
-from estimators.spec import Cut, Op, Role, Workload
+from estimators.roles import Cut, Role
+from estimators.spec import Op, Workload
 
 
 @frozen

@@ -6,7 +6,8 @@ K key-value heads, H head width, V vocabulary, L layers.
 
 from __future__ import annotations
 
-from estimators.spec import Cut, Op, Role, Workload
+from estimators.roles import Cut, Role
+from estimators.spec import Op, Workload
 
 
 def name_of(part: str, label: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.spec import Cut, Model, Op, Workload
+from estimators.roles import Cut
+from estimators.spec import Model, Op, Workload
 
 
 @frozen

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 
 import pytest
-from checkout import ROOT
+
+from tests.support.checkout import ROOT
 
 SOURCES = sorted(path for package in ("estimators", "bench", "reports", "tools") for path in (ROOT / package).rglob("*.py"))
 ROWS = ("Op", "Product")
