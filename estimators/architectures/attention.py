@@ -81,8 +81,8 @@ class Attention(Part):
             bias = self.query_bias
             table.append(project("query_key_value", "attention", cut="columns", d_in=width, d_out=q + 2 * kv, bias=bias))
         else:
-            made = 2 * q if self.output_gate else q
-            table.append(project("query", "attention", cut="columns", d_in=width, d_out=made, bias=self.query_bias))
+            query_width = 2 * q if self.output_gate else q
+            table.append(project("query", "attention", cut="columns", d_in=width, d_out=query_width, bias=self.query_bias))
             rows = self._source_rows(w)
             projections: tuple[tuple[Role, bool], ...] = (("key", self.key_bias), ("value", self.value_bias))
             for role, bias in projections:

@@ -109,10 +109,10 @@ class _Walk:
         for op in rows:
             inputs = tuple(name in self.flows for name in op.reads) or (fed,)
             adapter = self.adapters(op, any(inputs))
-            made = with_gradients(op, frozen=self.base_frozen, fed=inputs)
-            if adapter or made.trainable_params or any(inputs):
+            row = with_gradients(op, frozen=self.base_frozen, fed=inputs)
+            if adapter or row.trainable_params or any(inputs):
                 self.flows.add(op.name)
-            yield made
+            yield row
             yield from adapter
 
 
