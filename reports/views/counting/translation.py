@@ -63,17 +63,20 @@ def conditions(model_name: str, params: int, seq_len: int, hardware: Hardware | 
     return [*lines, f"{hardware.id}, {dtype}: dense peak {format_flop_rate(hardware.peak(dtype), 4)} ({hardware.source.title})"]
 
 
-def translation_tables(found: Sequence[Translation], *, conditions: Sequence[str], notes: Sequence[str]) -> list[Table]:
+def translation_tables(translations: Sequence[Translation], *, conditions: Sequence[str], notes: Sequence[str]) -> list[Table]:
     """The figure in every convention asked for, then the parts that make up each difference.
 
     Args:
-        found: at least one; all of the same run.
+        translations: at least one; all of the same run.
     """
-    given, only = found[0].given, found[0] if len(found) == 1 else None
+    given, only = translations[0].given, translations[0] if len(translations) == 1 else None
     title = f"{given.tool.name} {figure_text(given)}"
     title += f" is {figure_text(only.translated)} by {only.translated.tool.name}" if only else ", in other conventions"
     tokens = given.tokens_per_s
-    rows = [_row(given, 1.0, 1.0), *(_row(one.translated, one.flop_ratio, one.peak_ratio) for one in found)]
+    rows = [
+        _row(given, 1.0, 1.0),
+        *(_row(translation.translated, translation.flop_ratio, translation.peak_ratio) for translation in translations),
+    ]
     facts: dict[str, object] = {"from": given.tool.id, "tokens_per_s": tokens}
     if only:
         facts |= {
@@ -103,18 +106,22 @@ def translation_tables(found: Sequence[Translation], *, conditions: Sequence[str
         rows=rows,
         notes=[
             *notes,
-            *data_sheet_note([given.peak, *(one.translated.peak for one in found)]),
-            *(f"{reading.tool.name}: {_source_text(reading)}" for reading in _readings(found)),
+            *data_sheet_note([given.peak, *(translation.translated.peak for translation in translations)]),
+            *(f"{reading.tool.name}: {_source_text(reading)}" for reading in _readings(translations)),
         ],
         facts=facts,
         key="translation",
     )
-    return [main, parts_table(found)]
+    return [main, parts_table(translations)]
 
 
-def _readings(found: Sequence[Translation]) -> list[Reading]:
+def _readings(translations: Sequence[Translation]) -> list[Reading]:
     """Whose sources are worth a line: of a list of all tools only the one that was given (csv and json have the others)."""
-    return [found[0].given, *(one.translated for one in found)] if len(found) == 1 else [found[0].given]
+    return (
+        [translations[0].given, *(translation.translated for translation in translations)]
+        if len(translations) == 1
+        else [translations[0].given]
+    )
 
 
 def data_sheet_note(peaks: Sequence[Peak | None]) -> list[str]:
@@ -127,17 +134,17 @@ def _source_text(reading: Reading) -> str:
     return f"{reading.tool.source}{f'. {note}' if note else ''}"
 
 
-def parts_table(found: Sequence[Translation]) -> Table:
+def parts_table(translations: Sequence[Translation]) -> Table:
     """Each part of the difference, in FLOP per sequence and of the given count: 1 plus the parts is the FLOP ratio."""
     rows: list[dict[str, Value]] = []
-    for one in found:
-        total = one.given.flop.flop
+    for translation in translations:
+        total = translation.given.flop.flop
         rows += [
-            {"convention": one.translated.tool.id, "part": part, "difference_ratio": flop / total, "difference_flop": flop}
-            for part, flop in one.parts
+            {"convention": translation.translated.tool.id, "part": part, "difference_ratio": flop / total, "difference_flop": flop}
+            for part, flop in translation.parts
         ]
-        if not one.parts:
-            rows.append({"convention": one.translated.tool.id, "part": "none", "difference_ratio": 0.0, "difference_flop": 0})
+        if not translation.parts:
+            rows.append({"convention": translation.translated.tool.id, "part": "none", "difference_ratio": 0.0, "difference_flop": 0})
     return Table(
         title="Where the counts differ: FLOP ratio = 1 + the parts; figure = given x FLOP ratio x peak ratio",
         columns=[
@@ -190,12 +197,12 @@ def _above_peak(reading: Reading, frozen: bool, hardware: Hardware | None, dtype
 
 def overcounts(reading: Reading, recompute: Recompute) -> list[str]:
     """Parts of a count that the machine need not have run, each with its share of the count."""
-    found = []
+    reasons = []
     for part, flop in reading.flop.parts.items():
         if reason := PARTS[part]:
-            found.append(f"{format_fraction(flop / reading.flop.flop)} of its count are {part}: {reason}")
+            reasons.append(f"{format_fraction(flop / reading.flop.flop)} of its count are {part}: {reason}")
         elif part == ATTENTION and "half" not in reading.tool.attention:
-            found.append(f"{format_fraction(flop / reading.flop.flop / 2)} are masked attention, which kernels skip")
+            reasons.append(f"{format_fraction(flop / reading.flop.flop / 2)} are masked attention, which kernels skip")
         elif part == RECOMPUTED and recompute == "none":
-            found.append(f"{format_fraction(flop / reading.flop.flop)} are recomputation that the run did not do")
-    return found
+            reasons.append(f"{format_fraction(flop / reading.flop.flop)} are recomputation that the run did not do")
+    return reasons

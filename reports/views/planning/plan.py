@@ -131,7 +131,11 @@ def _reasons(plan: Plan, own: Option | None) -> list[str]:
     """One line per layout that lost."""
     ranked = [(f"{rank}", option) for rank, option in enumerate(plan.options, 1)][1:] + ([("yours", own)] if own is not None else [])
     best = plan.best.prediction.step_time_s
-    return [f"{rank} loses {format_duration(one.prediction.step_time_s - best)} a step: {one.why}" for rank, one in ranked if one.why]
+    return [
+        f"{rank} loses {format_duration(slower.prediction.step_time_s - best)} a step: {slower.why}"
+        for rank, slower in ranked
+        if slower.why
+    ]
 
 
 def _run_lines(plan: Plan, tokens: int | None, price: PriceRange | None) -> list[str]:

@@ -26,16 +26,16 @@ _SCORE = [
 ]
 
 
-def _cells(name: str, found: Score | None) -> dict[str, Value]:
-    if found is None:
+def _cells(name: str, total: Score | None) -> dict[str, Value]:
+    if total is None:
         return {"group": name, "rows": 0, "median_error": None, "p90_error": None, "bias": None, "coverage": None}
     return {
         "group": name,
-        "rows": found.rows,
-        "median_error": found.median,
-        "p90_error": found.p90,
-        "bias": found.bias,
-        "coverage": found.coverage,
+        "rows": total.rows,
+        "median_error": total.median,
+        "p90_error": total.p90,
+        "bias": total.bias,
+        "coverage": total.coverage,
     }
 
 
@@ -45,8 +45,8 @@ def _kind(rows: Sequence[Scored], kind: str) -> list[Scored]:
 
 def coverage_by_source(rows: Sequence[Scored]) -> float | None:
     """How often the interval held, averaged over sources; None without rows."""
-    found = [group.coverage for source in sources(rows) if (group := score([r for r in rows if r.step and r.step.source == source]))]
-    return sum(found) / len(found) if found else None
+    coverages = [group.coverage for source in sources(rows) if (group := score([r for r in rows if r.step and r.step.source == source]))]
+    return sum(coverages) / len(coverages) if coverages else None
 
 
 def sources(rows: Sequence[Scored]) -> list[str]:
@@ -108,10 +108,10 @@ def scale_of(row: Scored) -> str:
     return next(name for limit, name in SCALES if row.step.layout.num_devices <= limit)
 
 
-def memory_table(found: MemoryScore) -> Table:
+def memory_table(memory: MemoryScore) -> Table:
     """Predicted against measured allocated memory of the fullest rank, one line per layout. Nothing of it is fitted."""
     lines: dict[tuple[str, float], dict[str, Value]] = {}
-    for row in found.rows:
+    for row in memory.rows:
         step = row.step
         lines.setdefault(
             (step.model_name, step.measured_memory_bytes or 0.0),
@@ -126,8 +126,8 @@ def memory_table(found: MemoryScore) -> Table:
             },
         )
     return Table(
-        title=f"Memory: {format_fraction(found.median)} median, {format_fraction(found.worst)} worst error over "
-        f"{format_int(len(found.rows))} measured peaks, {format_int(found.distinct)} of them distinct",
+        title=f"Memory: {format_fraction(memory.median)} median, {format_fraction(memory.worst)} worst error over "
+        f"{format_int(len(memory.rows))} measured peaks, {format_int(memory.distinct)} of them distinct",
         conditions=["allocated bytes of the fullest rank; rows that differ in micro-batches alone take the same"],
         columns=[
             Column(key="id", header="row"),
@@ -139,16 +139,16 @@ def memory_table(found: MemoryScore) -> Table:
             Column(key="error", header="error", format=format_signed_fraction, align="right"),
         ],
         rows=list(lines.values()),
-        facts={"median_error": found.median, "worst_error": found.worst, "bias": found.bias, "distinct": found.distinct},
+        facts={"median_error": memory.median, "worst_error": memory.worst, "bias": memory.bias, "distinct": memory.distinct},
         key="memory",
     )
 
 
 def worst_table(rows: Sequence[Scored], limit: int = WORST) -> Table:
     """The rows that are missed by most, one per source and layout, with the largest part of the predicted step."""
-    found = sorted((row for row in rows if row.counts), key=lambda row: -abs(row.error or 0.0))[:limit]
+    worst = sorted((row for row in rows if row.counts), key=lambda row: -abs(row.error or 0.0))[:limit]
     return Table(
-        title=f"The {len(found)} worst rows",
+        title=f"The {len(worst)} worst rows",
         columns=[
             Column(key="id", header="row"),
             Column(key="source", header="source"),
@@ -159,7 +159,7 @@ def worst_table(rows: Sequence[Scored], limit: int = WORST) -> Table:
             Column(key="error", header="error", format=format_signed_fraction, align="right"),
             Column(key="reason", header="most of the predicted step"),
         ],
-        rows=[_row(row) | {"reason": PARTS.get(row.largest)} for row in found],
+        rows=[_row(row) | {"reason": PARTS.get(row.largest)} for row in worst],
         key="worst",
     )
 

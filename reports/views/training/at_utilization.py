@@ -118,11 +118,11 @@ def facts(study: Study) -> dict[str, Any]:
 
 def _memory_note(study: Study, hardware: Hardware) -> str:
     """What the training must hold, against what the devices have."""
-    least, one = math.ceil(study.state_bytes / hardware.memory_bytes), format_bytes(hardware.memory_bytes)
+    least, capacity = math.ceil(study.state_bytes / hardware.memory_bytes), format_bytes(hardware.memory_bytes)
     state = f"memory: weights, gradients, optimizer state and low-precision copies take {format_bytes(study.state_bytes)}"
     if study.num_devices is not None and study.num_devices < least:
-        return f"{state}; {format_int(study.num_devices)} x {one} cannot hold that, at least {format_int(least)} devices are needed."
-    return f"{state}: {'one device' if least == 1 else f'at least {format_int(least)} devices'} of {one}, activations on top."
+        return f"{state}; {format_int(study.num_devices)} x {capacity} cannot hold that, at least {format_int(least)} devices are needed."
+    return f"{state}: {'one device' if least == 1 else f'at least {format_int(least)} devices'} of {capacity}, activations on top."
 
 
 def answer_table(study: Study) -> Table:

@@ -109,10 +109,10 @@ def facts(asked: PredictedStudy) -> dict[str, Any]:
     run, p = asked.run, asked.run.prediction
     low, middle, high = _rows(asked)
     whole_low, whole, whole_high = run.whole_s
-    found = at_utilization.facts(asked.study) | {key: value for key, value in middle.items() if key != "scenario"}
-    found["energy_limit_j"] = run.energy_j(run.wall_s, 1.0)
+    values = at_utilization.facts(asked.study) | {key: value for key, value in middle.items() if key != "scenario"}
+    values["energy_limit_j"] = run.energy_j(run.wall_s, 1.0)
     for name, row in (("low", low), ("high", high)):
-        found |= {
+        values |= {
             f"step_time_{name}_s": row["step_time_s"],
             f"days_{name}": row["wall_days"],
             f"gpu_days_{name}": row["gpu_days"],
@@ -120,7 +120,7 @@ def facts(asked: PredictedStudy) -> dict[str, Any]:
             f"energy_{name}_j": row["energy_j"],
             f"co2_{name}_kg": row["co2_kg"],
         }
-    return found | {
+    return values | {
         "days": run.days,
         "interval_fraction": COVERAGE,
         "num_steps": run.num_steps,
@@ -213,15 +213,15 @@ def allowance_table(asked: PredictedStudy) -> Table:
     whole_s = run.wall_s * (1 + added.median)
     rows: list[dict[str, Value]] = [
         {
-            "run": found.name,
-            "num_devices": found.num_devices,
-            "effective_fraction": found.effective_fraction,
-            "bound": "at least" if found.at_least else "",
-            "added_fraction": found.added_fraction,
-            **figures(asked, run.wall_s * (1 + found.added_fraction)),
-            "source": str(found.source),
+            "run": published.name,
+            "num_devices": published.num_devices,
+            "effective_fraction": published.effective_fraction,
+            "bound": "at least" if published.at_least else "",
+            "added_fraction": published.added_fraction,
+            **figures(asked, run.wall_s * (1 + published.added_fraction)),
+            "source": str(published.source),
         }
-        for found in added.runs
+        for published in added.runs
     ]
     span = f"{format_fraction(added.low, 2)} to {format_fraction(added.high, 2)} more"
     return Table(
