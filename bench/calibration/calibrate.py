@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from bench.backend import sustained
-from bench.backend.ceilings import cache_bytes
 from bench.backend.collectives import Collective, collectives
 from bench.backend.device import Device
 from bench.backend.operators import calibration_operators, optimizers
@@ -35,11 +34,6 @@ _TIME_S = {"quick": 0.5, "whole": 3.0}
 _EACH_S = {"quick": 0.004, "whole": 0.02}
 
 
-def caches(device: Device) -> int:
-    """Bytes that the device's last cache holds."""
-    return int(torch.cuda.get_device_properties(device.index).L2_cache_size) if device.kind == "cuda" else cache_bytes()
-
-
 def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = None) -> Calibration:
     """Measure the device: rates, launches, products and other operators by shape, optimizers by size, what the host costs.
 
@@ -47,7 +41,7 @@ def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = 
         processes: that collectives are measured between; None takes one for each GPU, and leaves them out where there is one.
     """
     size = "quick" if quick else "whole"
-    cached, unavailable, found = caches(device), dict[str, str](), list[Entry]()
+    cached, unavailable, found = device.cache_bytes(), dict[str, str](), list[Entry]()
     say("memory bandwidth and launches")
     ceilings: list[Ceiling] = list(sustained.memory_rates(device, _TIME_S[size] / 3))
     op_s = sustained.launch_s(device)
@@ -138,7 +132,7 @@ def with_model(calibration: Calibration, name: str, device: Device, *, say: Say)
         BadConfigError: neither a language model nor one of the article's.
     """
     entry = model_entry(name)
-    cached, found = caches(device), list[Entry]()
+    cached, found = device.cache_bytes(), list[Entry]()
     for request in _requests(entry.id, dict(entry.config)):
         say(f"{entry.id}: operators of {request.task} in {request.dtype}")
         calls, updates = step_operators.work(request, cached)

@@ -7,7 +7,6 @@ from typing import Any
 
 from bench.backend.device import Device
 from bench.calibration import step_operators
-from bench.calibration.calibrate import caches
 from bench.records.calibration import Calibration, local
 from bench.records.request import Request
 from estimators.profile.operator_times import Piece, Prediction, predict
@@ -53,7 +52,7 @@ def foresee(request: Request, device: Device, calibration: Calibration, *, round
     Args:
         request: with sizes, dtype and optimizer decided.
     """
-    cached = caches(device)
+    cached = device.cache_bytes()
     calls, updates = step_operators.work(request, cached)
     pieces = step_operators.pieces(calls, updates)
     timed = step_operators.entries(calls, updates, device, cache_bytes=cached, rounds=rounds, time_s=time_s)

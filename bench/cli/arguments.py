@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from bench.machine.ranks import say
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
-from estimators.units import DTYPE_BYTES, MAX_COUNT, parse_count, parse_duration, parse_float
+from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
+from estimators.units import DTYPE_BYTES
 
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
@@ -114,7 +115,7 @@ def load_model(options: ModelOptions | argparse.Namespace) -> tuple[Model, Model
     assert options.model is not None
     entry = model_entry(options.model)
     if entry.alias_note:
-        print(f"· {entry.alias_note}", file=sys.stderr)
+        say(entry.alias_note)
     return _with_source(model_from_config(entry.config, entry.id, entry.source), options.source_len), entry
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.arguments import count, positive
 from bench.cli.output import Output
+from bench.machine.ranks import say
 from estimators.errors import BadRecordError, BadValueError
 from estimators.frozen import frozen
 
@@ -118,7 +119,7 @@ def run(options: Options, out: Output) -> int:
     out.emit(tables(compared, a, b, label_a=options.a, label_b=options.b))
     if compared.verdict == "INCOMPARABLE":
         reason = next(row.reason for row in compared.phases if row.verdict == "INCOMPARABLE")
-        print(f"error: {headline(compared)}: {reason}", file=sys.stderr)
+        print("error:", " ".join(f"{headline(compared)}: {reason}".split()), file=sys.stderr)
     return EXIT.get(compared.verdict, 0)
 
 
@@ -134,7 +135,7 @@ def _interleaved(options: Options) -> tuple[Path, Path]:
     from bench.runs.interleave import by_turns
 
     repeats, out = options.repeats or DEFAULT_REPEATS, options.out or Path(DEFAULT_OUT)
-    return by_turns(options.a, options.b, repeats=repeats, out=out, say=lambda text: print(f"· {text}", file=sys.stderr))
+    return by_turns(options.a, options.b, repeats=repeats, out=out, say=say)
 
 
 def _records(path: Path) -> list[Measurement]:

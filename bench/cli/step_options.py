@@ -11,9 +11,9 @@ from bench.cli import arguments
 from estimators.cost.software import DEFAULT_STACK
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
+from estimators.parsing import parse_byte_rate, parse_carbon, parse_count
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.training.layouts.job import Job
-from estimators.units import parse_byte_rate, parse_carbon, parse_count
 
 if TYPE_CHECKING:
     from estimators.cost.machine import OwnRates

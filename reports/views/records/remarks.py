@@ -20,8 +20,10 @@ NOISY_FRACTION = 0.02
 
 def _observer(record: Measurement) -> str | None:
     """What the instruments cost, in a line; by processor time where elapsed time scatters too much to tell."""
-    cost = record.environment.get("observer") or {"wall_ratios": ()}
-    interval = robust.median_interval(cost["wall_ratios"]) if cost["wall_ratios"] else None
+    cost = record.environment.get("observer")
+    if not cost or not cost["wall_ratios"] or not cost["processor_ratios"]:
+        return None
+    interval = robust.median_interval(cost["wall_ratios"])
     if interval is None:
         return None
     wall, processor = (100 * (robust.median(cost[name]) - 1) for name in ("wall_ratios", "processor_ratios"))
