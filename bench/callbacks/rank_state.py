@@ -7,13 +7,13 @@ from typing import Any
 from torch import nn
 
 from bench.backend.device import Device
+from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
 from bench.callbacks.batches import Size
 from bench.callbacks.context import Setting
 from bench.callbacks.counted import Inputs
 from bench.callbacks.energy import Energy
 from bench.callbacks.flop_source import Unknown, Work, work_of
-from bench.callbacks.proof import Watched
 from bench.callbacks.steps import StepLog
 
 
@@ -31,7 +31,7 @@ class Seen:
 
     def __init__(self, model: nn.Module, device: Device, setting: Setting, inputs: Inputs | None) -> None:
         self._model, self._inputs = model, inputs
-        self._watched: Watched | None = None
+        self._parameters: SampledParameters | None = None
         self.device, self.setting = device, setting
         self.log, self.energy = StepLog(device), Energy(device.uuid)
         self.work: Work | None = None
@@ -44,8 +44,8 @@ class Seen:
             self.item, unsized = size.item, batch is None and size.length == 1
             self.work = Unknown("no seq_len was given") if unsized else work_of(self._model, batch, self._inputs, self.setting.name)
         self.work.see(batch, size.length)
-        if self._watched is None:
-            self._watched = Watched(self._model)
+        if self._parameters is None:
+            self._parameters = SampledParameters(self._model)
             self.setting.look_for_autocast()
 
     def close_setting(self) -> None:
@@ -62,7 +62,7 @@ class Seen:
             steps=tuple(self.log.done),
             power=power.values,
             peak_bytes={name: None if value is None else int(value) for name, value in memory.values.items()},
-            params_changed=self._watched is not None and self._watched.changed(),
-            params_finite=self._watched is None or self._watched.finite(),
+            params_changed=self._parameters is not None and self._parameters.changed(),
+            params_finite=self._parameters is None or self._parameters.finite(),
             observer_s=self.observer_s,
         )

@@ -22,7 +22,7 @@ class RankReport:
         steps: in order.
         power: of its device.
         peak_bytes: memory by instrument.
-        params_changed, params_finite: of its watched parameters.
+        params_changed, params_finite: whether all of its trained parameters changed, and are numbers.
         observer_s: what watching cost.
     """
 

@@ -53,7 +53,7 @@ def fill(
     draft.proof = {
         **({"num_params": draft.proof["num_params"]} if "num_params" in draft.proof else {}),
         **proven,
-        "params_changed": any(report.params_changed for report in reports),
+        "params_changed": all(report.params_changed for report in reports),
         "num_steps": len(whole.periods_s),
         f"num_{item}s": sum(whole.items),
         "num_ranks": len(reports),

@@ -29,7 +29,7 @@ LAYERS = {
         ("estimators.validation",),
         ("estimators.inference",),
         ("estimators.training",),
-        ("estimators.counting.estimate", "estimators.counting.closed_formulas", "estimators.counting.rules_of_thumb"),
+        ("estimators.counting.estimate", "estimators.counting.rules_of_thumb"),
         ("estimators.memory",),
         ("estimators.cost", "estimators.profile"),
         ("estimators.training.sequence_cost",),
@@ -38,7 +38,7 @@ LAYERS = {
         ("estimators.facts.data", "estimators.facts.entries", "estimators.facts.tool_conventions"),
         ("estimators.architectures",),
         ("estimators.spec",),
-        ("estimators.parsing", "estimators.units"),
+        ("estimators.parsing", "estimators.roles", "estimators.units"),
         ("estimators.errors", "estimators.frozen"),
     ],
 }
