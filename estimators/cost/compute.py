@@ -57,7 +57,7 @@ def pass_s(work: Work, layout: Layout, machine: Machine, software: Software, e: 
     outer = choose(layout.sequence_parallel, layout.tp, 1)
     matmul, experts, head = [0.0, 0.0], [0.0, 0.0], 0.0
     for p in work.products:
-        if p.cut.startswith("expert"):
+        if p.cut in ("expert_columns", "expert_rows"):
             rows = tokens / layout.tp * p.per_token * layout.ep / p.experts
             slower = e.experts * (e.experts_low if machine.low else 1.0) * greater(p.experts / layout.ep, 1)
             for i, seconds in enumerate(_product_s(p, rows, p.n, p.k, rate, machine, e)):
@@ -66,13 +66,13 @@ def pass_s(work: Work, layout: Layout, machine: Machine, software: Software, e: 
         m: Lane = p.m / work.seq_len * tokens
         n: Lane = p.n
         k: Lane = p.k
-        if p.cut in ("columns", "head"):
+        if p.cut in ("columns", "vocabulary"):
             n = n / layout.tp
         elif p.cut == "rows":
             k = k / layout.tp
         else:
             m = m / outer
-        if p.cut == "head":
+        if p.cut == "vocabulary":
             head = head + sum(_product_s(p, m, n, k, rate16, machine, e))
             continue
         for i, seconds in enumerate(_product_s(p, m, n, k, rate, machine, e)):

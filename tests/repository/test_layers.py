@@ -38,7 +38,7 @@ LAYERS = {
         ("estimators.facts.data", "estimators.facts.entries", "estimators.facts.tool_conventions"),
         ("estimators.architectures",),
         ("estimators.spec",),
-        ("estimators.parsing", "estimators.units"),
+        ("estimators.parsing", "estimators.roles", "estimators.units"),
         ("estimators.errors", "estimators.frozen"),
     ],
 }
