@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estimators.errors import BadValueError
-from estimators.training.sequence_cost import Work
+from estimators.training.sequence_cost import SequenceCost
 
 STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0, "sgd": 0.0, "sgd-momentum": 4.0}
 """AdamW keeps two fp32 moments (Kingma and Ba 2014, arXiv 1412.6980), in 8 bits a byte each (Dettmers et al. 2021, arXiv
@@ -12,7 +12,7 @@ STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0, "sgd": 0.0, "sgd-momentum": 4.0}
 OPTIMIZERS = (*STATE_BYTES, "adafactor", "muon")
 
 
-def optimizer_bytes(work: Work, optimizer: str) -> float:
+def optimizer_bytes(work: SequenceCost, optimizer: str) -> float:
     """State bytes per parameter, averaged over the model.
 
     Adafactor keeps a row and a column of each matrix, 4·(n + k) bytes, no first moment (Shazeer and Stern 2018, arXiv

@@ -5,14 +5,14 @@ from __future__ import annotations
 from estimators.cost.array_math import Lane, choose, greater, smaller, up
 from estimators.cost.layout import Layout
 from estimators.frozen import frozen
-from estimators.memory.layer_memory import Holding
+from estimators.memory.layer_memory import ModelMemory
 
 GATHERED_LAYERS = 2
 """Layers whose sharded weights are there in full at once: the one that runs, and the next."""
 
 
 @frozen
-class Stage:
+class PipelineStage:
     """One pipeline stage of a device.
 
     Attributes:
@@ -42,7 +42,7 @@ def micro_batches(layout: Layout) -> Lane:
     return layout.global_batch / (layout.dp * layout.micro_batch)
 
 
-def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
+def stages_of(model_memory: ModelMemory, layout: Layout) -> tuple[PipelineStage, PipelineStage, PipelineStage]:
     """The first, the second and the last stage, the fullest candidates; without a pipeline all are the same.
 
     The first has min(pp, micro-batches) in flight, times 1 + (pp - 1) / (pp · vp) under interleaving; each later stage one
@@ -50,7 +50,7 @@ def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
 
     Source: Korthikanti et al. 2022 (arXiv 2205.05198), section 4.2.3 and appendix; Narayanan et al. 2021 (arXiv 2104.04473), section 2.2.
     """
-    work, pp, early = holding.work, layout.pp, holding.num_first
+    work, pp, early = model_memory.work, layout.pp, model_memory.num_first
     staged, micro, layers = layout.pp > 1, micro_batches(layout), up(work.layers / layout.pp)
     extra = choose(layout.vp > 1, (pp - 1) / layout.vp, 0)
     first = smaller(micro, pp + extra)
@@ -60,7 +60,7 @@ def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
     last_head = work.embedding_params if tied else work.head_params
     counts = [greater(smaller(early - layers * before, layers), 0) for before in (0, 1, pp - 1)]
     return (
-        Stage(
+        PipelineStage(
             first_layers=counts[0],
             rest_layers=layers - counts[0],
             embedding=1,
@@ -69,7 +69,7 @@ def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
             flights=first,
             loss=False,
         ),
-        Stage(
+        PipelineStage(
             first_layers=counts[1],
             rest_layers=choose(staged, layers - counts[1], 0),
             embedding=0,
@@ -78,7 +78,7 @@ def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
             flights=smaller(micro, greater(first - 1, 1)),
             loss=False,
         ),
-        Stage(
+        PipelineStage(
             first_layers=counts[2],
             rest_layers=layers - counts[2],
             embedding=choose(staged, 0, 1),
@@ -90,7 +90,9 @@ def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
     )
 
 
-def states_of(holding: Holding, layout: Layout, stage: Stage, *, gradient_bytes: float, state_bytes: float) -> dict[str, Lane]:
+def states_of(
+    model_memory: ModelMemory, layout: Layout, stage: PipelineStage, *, gradient_bytes: float, state_bytes: float
+) -> dict[str, Lane]:
     """Bytes of weights, gradients, fp32 masters and optimizer state, and of layers on their way from and to other replicas.
 
     ZeRO shares out optimizer state and masters (1), gradients (2), weights (3) between dp · cp replicas, those of experts
@@ -101,10 +103,10 @@ def states_of(holding: Holding, layout: Layout, stage: Stage, *, gradient_bytes:
 
     Source: Rajbhandari et al. 2019, ZeRO (arXiv 1910.02054), section 5.
     """
-    work, kernels, size = holding.work, holding.kernels, holding.element_bytes
+    work, kernels, size = model_memory.work, model_memory.kernels, model_memory.element_bytes
     trained = work.trained_params / work.params
-    first, rest = holding.first, holding.rest
-    tables = stage.embedding * work.embedding_params + stage.edge * holding.edge_params + stage.head_params
+    first, rest = model_memory.first, model_memory.rest
+    tables = stage.embedding * work.embedding_params + stage.edge * model_memory.edge_params + stage.head_params
     dense = (stage.of_layers(first.dense_params, rest.dense_params) + tables) / layout.tp
     expert = stage.of_layers(first.expert_params, rest.expert_params) / layout.ep
     replicas, three = layout.dp * layout.cp, layout.zero >= 3
