@@ -11,8 +11,7 @@ from estimators.frozen import field, frozen
 from estimators.memory.activations import SavedActivations
 from estimators.memory.kernels import BY_STACK
 from estimators.memory.layer_memory import LayerMemory, ModelMemory, model_memory_of
-from estimators.memory.optimizers import optimizer_bytes
-from estimators.memory.stages import PipelineStage, micro_batches, stages_of, states_of
+from estimators.memory.state import PipelineStage, micro_batches, optimizer_bytes, stages_of, states_of
 from estimators.spec import Model
 
 PARTS = {

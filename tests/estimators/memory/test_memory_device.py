@@ -21,7 +21,7 @@ from estimators.memory.device import PARTS, device_memory, memory_of
 from estimators.memory.fit import _as_legal, advice, fits
 from estimators.memory.kernels import BY_STACK, EAGER, TRANSFORMER_ENGINE
 from estimators.memory.layer_memory import ModelMemory, model_memory_of
-from estimators.memory.optimizers import optimizer_bytes
+from estimators.memory.state import optimizer_bytes
 from estimators.spec import Model
 from estimators.training.sequence_cost import sequence_cost_of
 from estimators.units import GIBI
