@@ -1,4 +1,4 @@
-"""The figures of the last steps while a training runs, for a line on stderr and for somebody's logs."""
+"""The figures of the last steps while a training runs, for a line on stderr and for the user's logs."""
 
 from __future__ import annotations
 

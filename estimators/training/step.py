@@ -13,7 +13,7 @@ from estimators.cost.machine import Machine
 from estimators.cost.software import Software
 from estimators.frozen import field, frozen
 from estimators.training.passes import Pass, pass_s
-from estimators.training.sequence_cost import Work
+from estimators.training.sequence_cost import SequenceCost
 
 PARTS = {
     "matmul": "matrix products",
@@ -66,7 +66,9 @@ class Ledger:
         return sum(self.parts.values())
 
 
-def step_time(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, *, optimizer: str = "adamw") -> Ledger:
+def step_time(
+    work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, *, optimizer: str = "adamw"
+) -> Ledger:
     """The ledger of one training step.
 
     step = micro-batches · stage + bubble + exposed communication of the replicas + optimizer + fixed cost, stragglers on top.
@@ -113,7 +115,7 @@ def _selective_s(one: Pass, software: Software) -> Lane:
     return SELECTIVE_SHARE * (one.matmul[0] + one.experts[0] + one.attention[0] + one.traffic[0])
 
 
-def _layer_comm(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane, Lane]:
+def _layer_comm(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane, Lane]:
     """Exposed seconds of one forward pass of one micro-batch through all layers: tensor, expert and context parallel."""
     tokens = layout.micro_batch * work.seq_len / layout.cp
     tensor = tensor_parallel_s(tokens * work.width * 2, work.layers, layout.tp, machine, e) * software.tensor_exposed
@@ -125,14 +127,14 @@ def _layer_comm(work: Work, layout: Layout, machine: Machine, software: Software
     return tensor, expert, context
 
 
-def _local_params(work: Work, layout: Layout) -> Lane:
+def _local_params(work: SequenceCost, layout: Layout) -> Lane:
     """Parameters on the first or last stage's device, the fullest, before sharding between replicas."""
     layers = (work.dense_params / layout.tp + work.expert_params / layout.ep) / layout.pp
     return layers + (work.embedding_params + work.head_params) / layout.tp
 
 
 def _schedule(
-    work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, layers: dict[str, Lane], head: Lane
+    work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, layers: dict[str, Lane], head: Lane
 ) -> dict[str, Lane]:
     """All micro-batches through the slowest stage, and the bubble: `layers` are seconds of one through all layers."""
     micro = layout.global_batch / (layout.dp * layout.micro_batch)
@@ -155,7 +157,7 @@ def _schedule(
     return parts
 
 
-def _replica_comm(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, busy: Lane) -> Lane:
+def _replica_comm(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, busy: Lane) -> Lane:
     """Exposed seconds between replicas: reduced gradients, gathered weights; `busy` is what a sharded step hides them behind."""
     trained = work.trained_params / work.params
     group = layout.dp * layout.cp
