@@ -116,7 +116,7 @@ HELD_BY = {
     "torch_allocated": "tensors on the device",
     "torch_reserved": "what torch's allocator took from the device",
     "nvml_process": "of this process by NVML: context, kernels and libraries too; peak of the samples",
-    "nvml_device": "of everybody on the device; peak of the samples",
+    "nvml_device": "of all processes on the device; peak of the samples",
 }
 """Instruments of memory and what each sees: they are never merged."""
 
@@ -280,7 +280,7 @@ def _observer(record: Measurement) -> str | None:
         return None
     wall, processor = (100 * (robust.median(cost[name]) - 1) for name in ("wall_ratios", "processor_ratios"))
     within = f"95 %: {100 * (interval[0] - 1):+.1f} to {100 * (interval[1] - 1):+.1f} %"
-    how = f"measured here, on and off by turns in {len(cost['wall_ratios'])} rounds"
+    how = f"measured here, on and off, interleaved, in {len(cost['wall_ratios'])} rounds"
     step = units.format_duration(cost["step_s"])
     if interval[1] - interval[0] > 2 * NOISY_FRACTION:
         hidden = f"What the instruments cost a step of {step} is lost in this machine's noise ({within})"

@@ -208,7 +208,7 @@ def answer_table(asked: PredictedStudy, claimed_s: float | None = None) -> Table
     """Days, device time, energy, CO2 and money: predicted, and the ends of the interval.
 
     Args:
-        claimed_s: a wall time that somebody claims, to be judged.
+        claimed_s: a claimed wall time, to be judged.
     """
     study, run = asked.study, asked.run
     p = run.prediction
