@@ -154,7 +154,7 @@ def _common_phases(one: Case, other: Case, scale: Scale | None) -> list[str]:
 
 def _series(case: Case, name: str, scale: Scale | None) -> tuple[list[list[float]], str]:
     """The samples of each record, scaled; or why there are none to compare."""
-    found = []
+    series = []
     for record in case.records:
         phase = record.phase(name)
         if phase is None or not phase.samples_s:
@@ -164,8 +164,8 @@ def _series(case: Case, name: str, scale: Scale | None) -> tuple[list[list[float
         divisor = 1.0 if scale is None else scale(record, phase)
         if not divisor:
             return [], f"{record.run_id} has no measured ceilings, or no estimate of this phase, to normalise by"
-        found.append([seconds / divisor for seconds in phase.samples_s])
-    return found, ""
+        series.append([seconds / divisor for seconds in phase.samples_s])
+    return series, ""
 
 
 def _phase(

@@ -97,25 +97,25 @@ def plan(
     """
     check_devices(num_devices)
     sequences = batch.on(num_devices, params=job.work.params, seq_len=job.seq_len)
-    found = search(job, num_devices, sequences, restriction, on_progress=on_progress)
-    if not found.num_fitting:
-        raise_nothing_fits(found)
-    return best_of(found, num_options)
+    searched = search(job, num_devices, sequences, restriction, on_progress=on_progress)
+    if not searched.num_fitting:
+        raise_nothing_fits(searched)
+    return best_of(searched, num_options)
 
 
-def best_of(found: Search, num_options: int = 1) -> Plan:
+def best_of(searched: Search, num_options: int = 1) -> Plan:
     """The best few of a search in which at least one layout fits."""
-    job = found.job
-    layouts = found.best(num_options)
+    job = searched.job
+    layouts = searched.best(num_options)
     first = option(job, layouts[0])
-    fastest = found.fastest_of_all()
+    fastest = searched.fastest_of_all()
     return Plan(
         job=job,
-        num_devices=found.num_devices,
-        global_batch=found.global_batch,
+        num_devices=searched.num_devices,
+        global_batch=searched.global_batch,
         options=(first, *(option(job, layout, first.prediction) for layout in layouts[1:])),
-        num_legal=len(found.lanes),
-        num_fitting=found.num_fitting,
-        capacity_bytes=found.capacity_bytes,
-        too_large=fastest if fastest and fastest[2] > found.capacity_bytes else None,
+        num_legal=len(searched.lanes),
+        num_fitting=searched.num_fitting,
+        capacity_bytes=searched.capacity_bytes,
+        too_large=fastest if fastest and fastest[2] > searched.capacity_bytes else None,
     )

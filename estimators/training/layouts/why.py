@@ -9,7 +9,7 @@ from estimators.units import format_signed_duration
 
 MAX_PARTS = 3
 WORTH_SAYING = 0.05
-"""Parts that are below this share of the whole difference are not worth a word."""
+"""Parts below this share of the whole difference are not shown."""
 
 SHORT = {  # what a column has room for
     "matmul": "matrix products",
@@ -36,8 +36,8 @@ SHORT = {  # what a column has room for
 
 def differences(mine: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
     """Seconds that `mine` takes more than `other`, part by part, the largest first; parts that do not differ are left out."""
-    found = {name: float(mine[name]) - float(other[name]) for name in PARTS}
-    return dict(sorted(((name, s) for name, s in found.items() if s), key=lambda pair: -abs(pair[1])))
+    by_part = {name: float(mine[name]) - float(other[name]) for name in PARTS}
+    return dict(sorted(((name, s) for name, s in by_part.items() if s), key=lambda pair: -abs(pair[1])))
 
 
 def reason(mine: Mapping[str, float], best: Mapping[str, float]) -> str:
