@@ -31,7 +31,7 @@ MAX_LENGTHS = 8
 Inputs = Callable[[Any], Any]
 
 
-class CountedWork:
+class CountedFlop:
     """By torch's dispatcher on meta, once per length of sequence; exactly linear in the rows."""
 
     def __init__(self, model: nn.Module, inputs: Inputs | None) -> None:

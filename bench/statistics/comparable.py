@@ -93,14 +93,14 @@ def _name(request: Mapping[str, Any]) -> str:
 
 def differing(one: Case, other: Case) -> list[tuple[str, str, str]]:
     """Fields of the identity in which two cases differ: what a person calls it, and both values."""
-    found = []
+    differences = []
     for name in one.identity:
         a, b = one.identity[name], other.identity.get(name)
         if a != b:
             said = IDENTITY.get(name, "timing method")
             short = ("its own", "other values") if name == "config" else (_short(a), _short(b))
-            found.append((said, *short))
-    return found
+            differences.append((said, *short))
+    return differences
 
 
 def no_counterpart(one: Case, in_a: Mapping[str, Case], in_b: Mapping[str, Case]) -> str:

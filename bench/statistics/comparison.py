@@ -7,18 +7,54 @@ the threshold (practical). Equality is claimed only where the whole interval lie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from bench.records.record import Measurement, Phase
-from bench.statistics import robust
 from bench.statistics.bootstrap import SEED
 from bench.statistics.comparable import Case, cases, no_counterpart
 from bench.statistics.noise_floor import POWER, NoiseFloor
 from bench.statistics.ratio import pooled, ratio_draws
-from bench.statistics.verdict import Verdict, overall, verdict_on
+
+Verdict = Literal["SAME", "FASTER", "SLOWER", "AMBIGUOUS", "INCOMPARABLE"]
+
+
+def verdict_on(ratio: float, low: float, high: float, threshold: float) -> tuple[Verdict, str]:
+    """The verdict on a log ratio of times and its interval, and why it is no clearer."""
+    if -threshold <= low and high <= threshold:
+        return "SAME", ""
+    if low > 0 and ratio > threshold:
+        return "SLOWER", ""
+    if high < 0 and ratio < -threshold:
+        return "FASTER", ""
+    if low > 0 or high < 0:
+        return "AMBIGUOUS", "there is a difference, but perhaps none that matters; take more samples"
+    return "AMBIGUOUS", "the interval holds both no difference and one that matters; take more samples"
+
+
+def overall(verdicts: Set[Verdict], main: Set[Verdict]) -> Verdict:
+    """The worst that any phase says; FASTER or SAME by the phases that answer the tasks, where those are decided.
+
+    Args:
+        verdicts: of all phases.
+        main: of those that answer the tasks.
+
+    >>> overall({"SAME", "FASTER"}, {"SAME"}), overall({"FASTER", "SLOWER"}, {"FASTER"}), overall(set(), set())
+    ('SAME', 'SLOWER', 'INCOMPARABLE')
+    """
+    if "SLOWER" in verdicts:
+        return "SLOWER"
+    if not verdicts or "INCOMPARABLE" in verdicts:
+        return "INCOMPARABLE"
+    decisive = main or verdicts
+    if "AMBIGUOUS" in decisive:
+        return "AMBIGUOUS"
+    return "FASTER" if "FASTER" in decisive else "SAME"
+
 
 Scale = Callable[[Measurement, Phase], float | None]
 """What a time is divided by before it is compared: seconds that the record's own ceilings demand; None where unknown."""
@@ -153,7 +189,7 @@ def _common_phases(one: Case, other: Case, scale: Scale | None) -> list[str]:
 
 def _series(case: Case, name: str, scale: Scale | None) -> tuple[list[list[float]], str]:
     """The samples of each record, scaled; or why there are none to compare."""
-    found = []
+    series = []
     for record in case.records:
         phase = record.phase(name)
         if phase is None or not phase.samples_s:
@@ -163,8 +199,8 @@ def _series(case: Case, name: str, scale: Scale | None) -> tuple[list[list[float
         divisor = 1.0 if scale is None else scale(record, phase)
         if not divisor:
             return [], f"{record.run_id} has no measured ceilings, or no estimate of this phase, to normalise by"
-        found.append([seconds / divisor for seconds in phase.samples_s])
-    return found, ""
+        series.append([seconds / divisor for seconds in phase.samples_s])
+    return series, ""
 
 
 def _phase(
@@ -184,12 +220,12 @@ def _phase(
     }
     row |= {"records_a": a.records, "records_b": b.records, "samples_a": a.samples, "samples_b": b.samples}
     drawn = ratio_draws(a, b, confidence)
-    if not drawn:
-        few = " and ".join(name for name, side in (("A", a), ("B", b)) if side.variance is None and not side.draws)
+    if not drawn.size:
+        few = " and ".join(name for name, side in (("A", a), ("B", b)) if side.variance is None and not side.draws.size)
         reason = f"too few independent samples in {few} for an interval; take more, or repeat the run in fresh processes"
         return PhaseComparison(**row, verdict="AMBIGUOUS", reason=reason)
     tail = (1 - confidence) / 2
-    low, high = robust.quantile(drawn, tail), robust.quantile(drawn, 1 - tail)
+    low, high = (float(bound) for bound in np.quantile(drawn, (tail, 1 - tail)))
     # two single runs differ by the floor, each by its share; several show by themselves what processes differ by
     singles = [a.records, b.records].count(1)
     noise = math.log1p(floor.fraction) * math.sqrt(singles / 2) if floor else 0.0

@@ -59,7 +59,7 @@ def stability(record: Measurement) -> Iterator[Check]:
 
 
 def alone(record: Measurement) -> Iterator[Check]:
-    """Nobody else computed on the GPU; where a CPU is the device, other programs left it most of the processors."""
+    """No other process computed on the GPU; where a CPU is the device, other programs left it most of the processors."""
     shared = _found(record, "DeviceShared")
     if shared or record.power.get("window_s") is not None:
         yield Check(

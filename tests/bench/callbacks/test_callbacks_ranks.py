@@ -45,7 +45,7 @@ def report(rank: int, *steps: Step, uuid: str | None = None, params_changed: boo
 
 
 def test_tokens_are_summed_and_the_slowest_rank_gives_the_time() -> None:
-    whole = ranks.together([report(0, step(1.0, padding=3), step(2.0)), report(1, step(4.0, wait_s=0.5, rows=3), step(1.0, loss=3.0))])
+    whole = ranks.joined_steps([report(0, step(1.0, padding=3), step(2.0)), report(1, step(4.0, wait_s=0.5, rows=3), step(1.0, loss=3.0))])
     assert whole.periods_s == (4.5, 2.0)
     assert whole.waits_s == (0.5, 0.0)
     assert whole.items == (2 * 8 - 3 + 3 * 8, 2 * 2 * 8)
@@ -54,7 +54,7 @@ def test_tokens_are_summed_and_the_slowest_rank_gives_the_time() -> None:
 
 
 def test_a_step_that_not_every_rank_took_is_left_out_and_an_unknown_padding_stays_unknown() -> None:
-    whole = ranks.together([report(0, step(1.0, padding=None), step(1.0)), report(1, step(1.0))])
+    whole = ranks.joined_steps([report(0, step(1.0, padding=None), step(1.0)), report(1, step(1.0))])
     assert (len(whole.periods_s), whole.paddings) == (1, (None,))
 
 
@@ -68,7 +68,7 @@ def test_skew_is_that_of_the_median_steps() -> None:
 def test_the_parameters_changed_where_they_did_on_every_rank(changed: tuple[bool, bool], tmp_path: Path) -> None:
     draft = Draft(model="tiny", task="train", request={}, out=tmp_path)
     reports = [report(rank, step(1.0), params_changed=held) for rank, held in enumerate(changed)]
-    to_record.fill(draft, reports, Readings(values={}, unavailable={}), work=None, item="token", clock="host", stopped_by="count")
+    to_record.fill(draft, reports, Readings(values={}, unavailable={}), flop_source=None, item="token", clock="host", stopped_by="count")
     assert draft.proof["params_changed"] is all(changed)
 
 
