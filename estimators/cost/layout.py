@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from estimators.errors import BadValueError
-from estimators.frozen import frozen, replace
+from estimators.frozen import frozen
 from estimators.spec import PLAN_RECOMPUTES
 
 ZERO_STAGES = (0, 1, 2, 3)
@@ -170,17 +170,3 @@ def _at_least_one(name: str, value: object) -> int:
     if not isinstance(value, int) or value < 1:
         raise BadValueError(f"{name} is {value!r}; expected a whole number from 1")
     return value
-
-
-def with_devices(layout: Layout, num_devices: int) -> Layout:
-    """The same layout per replica on another number of devices, with as many sequences per replica.
-
-    Raises:
-        BadValueError: the replicas do not divide the devices.
-    """
-    replica = layout.num_devices // layout.dp
-    if num_devices % replica:
-        nearest = max(1, round(num_devices / replica)) * replica
-        raise BadValueError(f"{num_devices:,} devices do not divide into replicas of {replica}; the nearest: {nearest:,}")
-    dp = num_devices // replica
-    return replace(layout, dp=dp, global_batch=layout.global_batch // layout.dp * dp)
