@@ -182,7 +182,7 @@ def test_a_prefill_on_several_devices_lies_near_what_was_measured(model: str, de
 @pytest.mark.parametrize(
     ("name", "workload", "ranks", "said"),
     [
-        ("gpt2", Workload(phase="train"), 1, "phase 'train' is no step of inference"),
+        ("gpt2", Workload(phase="train"), 1, "phase 'train' is not a step of inference"),
         ("mamba-130m", Workload(phase="decode"), 1, "no decoder of attention and feed-forward layers"),
         ("t5-small", Workload(phase="decode"), 1, "no decoder of attention and feed-forward layers"),
         ("gpt2", Workload(phase="decode"), 0, "over 0 devices; expected a whole number from 1"),
