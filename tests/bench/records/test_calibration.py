@@ -78,7 +78,7 @@ def test_entries_of_the_same_key_are_replaced() -> None:
 
 @pytest.mark.parametrize("missing", ["ceilings", "references"])
 def test_a_calibration_that_lacks_a_part_predicts_nothing(missing: str) -> None:
-    with pytest.raises(BadRecordError, match="make it anew"):
+    with pytest.raises(BadRecordError, match="make it again"):
         local(dataclasses.replace(whole(), **{missing: ()}))
 
 
