@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 
 from bench.cli import arguments
 from bench.cli.output import Output
@@ -23,8 +24,8 @@ from estimators.spec import PHASES, Case, Estimate, Model, Op, Phase, Recompute,
 from estimators.units import format_flop
 from reports.table import Table
 from reports.views.counting.ops import conventions_table, ops_table, params_table, prediction_table
+from reports.views.training.conditions import convention_line, scope_lines
 from reports.views.training.step import work_text
-from reports.views.training.study import convention_line, scope_lines
 
 COUNTED_SEQ_LEN = 512
 """Tokens that a class without an op table is counted on, unless said."""
@@ -41,7 +42,7 @@ class Options(arguments.ModelOptions):
     dtype: str
     convention: str
     lora_rank: int | None
-    lora_targets: str | None
+    lora_targets: tuple[str, ...] | None
     frozen_layers: int | None
 
 
@@ -71,7 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lora-rank", type=arguments.count("lora-rank", maximum=10**6), metavar="NUM", help="freeze the model, train adapters of this rank"
     )
     tuned.add_argument(
-        "--lora-targets", metavar="NAMES", help="which matrices get one, such as q_proj,v_proj or all-linear; peft's by default"
+        "--lora-targets",
+        type=_targets,
+        metavar="NAMES",
+        help="which matrices get one, such as q_proj,v_proj or all-linear; peft's by default",
     )
     tuned.add_argument(
         "--frozen-layers",
@@ -79,6 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUM",
         help="freeze the embedding and so many first layers",
     )
+
+
+def _targets(given: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(given.split(",")) if isinstance(given, str) else tuple(given)
 
 
 def run(options: Options, out: Output) -> int:
@@ -156,8 +164,7 @@ def _method(options: Options) -> TrainingMethod:
         raise BadValueError("--lora-rank and --frozen-layers exclude each other; with adapters every layer is frozen")
     if options.lora_targets is not None and options.lora_rank is None:
         raise BadValueError("--lora-targets needs --lora-rank")
-    targets = tuple(options.lora_targets.split(",")) if options.lora_targets else ()
-    return TrainingMethod(rank=options.lora_rank or 0, targets=targets, frozen_layers=options.frozen_layers)
+    return TrainingMethod(rank=options.lora_rank or 0, targets=options.lora_targets or (), frozen_layers=options.frozen_layers)
 
 
 def _prediction_ops(model: Model, workload: Workload) -> tuple[Op, ...]:
