@@ -1,15 +1,12 @@
 """The only file that knows what a tera or a gibi is.
 
 Inside the project every quantity is in its base unit (FLOP, bytes, seconds, tokens, watts, joules) and the
-unit is the suffix of its name. Scaling happens here, on the way in (`parse_*`) and on the way out (`format_*`).
+unit is the suffix of its name. Scaling happens on the way in (`estimators.parsing`) and on the way out (`format_*` here).
 """
 
 from __future__ import annotations
 
 import math
-import re
-
-from estimators.errors import BadValueError
 
 KILO, MEGA, GIGA, TERA, PETA, EXA = (10**n for n in (3, 6, 9, 12, 15, 18))
 KIBI, MEBI, GIBI, TEBI = (2**n for n in (10, 20, 30, 40))
@@ -17,137 +14,6 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 DTYPE_BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
 """Bytes that one stored element takes. tf32 is a way of multiplying: its elements are stored as fp32."""
-
-_DECIMAL = {"": 1, "k": KILO, "m": MEGA, "b": GIGA, "g": GIGA, "t": TERA, "p": PETA, "e": EXA}
-_NUMBER = re.compile(r"\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)?(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*")
-"""A comma separates thousands and nothing else: ``1,5`` is refused rather than read as 15."""
-_TIME_S = {
-    **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
-    **dict.fromkeys(("m", "min", "minute", "minutes"), MINUTE_S),
-    **dict.fromkeys(("h", "hour", "hours"), HOUR_S),
-    **dict.fromkeys(("d", "day", "days"), DAY_S),
-    **dict.fromkeys(("w", "week", "weeks"), 7 * DAY_S),
-    "ms": 1e-3,
-    "us": 1e-6,
-}
-
-MAX_COUNT = 10**24
-"""Larger token or parameter counts are refused: no corpus or machine comes within nine orders of magnitude."""
-
-
-def parse_count(text: str, name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> int:
-    """Read a count such as ``300B``, ``1.4T``, ``2k`` or ``4_000_000``; exact, never through a float.
-
-    Args:
-        text: the count, with an optional decimal suffix k, M, B or G, T, P, E (powers of 1000).
-        name: what is being read, for the message.
-        minimum, maximum: the range allowed, inclusive.
-
-    Raises:
-        BadValueError: unreadable, not a whole number, or out of range.
-
-    >>> parse_count("300B", "tokens")
-    300000000000
-    >>> parse_count("1.4T", "tokens")
-    1400000000000
-    """
-    match = _NUMBER.fullmatch(text)
-    expected = f"expected a whole number from {minimum:,} to {maximum:.0e}, such as 300B, 1.4T or 2k"
-    if not match or not match[1].strip("+-") or match[2].casefold() not in _DECIMAL or len(text) > 40:
-        raise BadValueError(f"{name} {text[:40]!r} is not a count; {expected}")
-    exponent = re.search(r"[eE]([+-]?\d+)$", match[1])
-    if exponent and abs(int(exponent[1])) > 40:
-        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
-    try:
-        value, rest = _whole(match[1].replace(",", "").replace("_", ""), _DECIMAL[match[2].casefold()])
-    except ValueError:
-        raise BadValueError(f"{name} {text[:40]!r} is not a count; {expected}") from None
-    if rest:
-        raise BadValueError(f"{name} {text[:40]!r} is not a whole number; {expected}")
-    if not minimum <= value <= maximum:
-        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
-    return value
-
-
-def _whole(number: str, scale: int) -> tuple[int, int]:
-    """number · scale as a whole number and what is left over; exact, and without the 3 ms of the fractions module."""
-    mantissa, _, exponent = number.casefold().partition("e")
-    digits, _, decimals = mantissa.partition(".")
-    power = int(exponent or 0) - len(decimals)
-    up, down = 10 ** max(0, power), 10 ** max(0, -power)
-    return divmod(int(digits + decimals) * scale * int(up), int(down))
-
-
-def parse_float(text: str, name: str, *, minimum: float, maximum: float, exclusive_minimum: bool = False) -> float:
-    """Read a finite number within a range; a trailing ``%`` divides by 100.
-
-    >>> parse_float("45%", "utilization", minimum=0, maximum=1)
-    0.45
-    """
-    expected = f"expected a number {'above' if exclusive_minimum else 'from'} {minimum:g} to {maximum:g}"
-    body, scale = (text.strip()[:-1], 100.0) if text.strip().endswith("%") else (text, 1.0)
-    try:
-        value = float(body) / scale
-    except ValueError:
-        raise BadValueError(f"{name} {text[:40]!r} is not a number; {expected}") from None
-    if not math.isfinite(value) or not minimum <= value <= maximum or (exclusive_minimum and value == minimum):
-        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
-    return value
-
-
-def parse_flop_rate(text: str, name: str) -> float:
-    """Read a rate of operations as tools print it, such as ``450`` or ``0.45P``; a bare number is TFLOP/s.
-
-    >>> parse_flop_rate("450", "tflops"), parse_flop_rate("1.2P", "tflops")
-    (450000000000000.0, 1200000000000000.0)
-    """
-    match = _NUMBER.fullmatch(text)
-    if not match or not match[1] or match[2].casefold() not in _DECIMAL:
-        raise BadValueError(f"{name} {text[:40]!r} is not a rate; expected TFLOP/s, for example 450")
-    scale = _DECIMAL[match[2].casefold()] if match[2] else TERA
-    return parse_float(match[1].replace(",", ""), name, minimum=0, maximum=1e9, exclusive_minimum=True) * scale
-
-
-def parse_byte_rate(text: str, name: str) -> float:
-    """Read a bandwidth such as ``50GB/s``, or ``400Gb/s`` in bits, in bytes per second.
-
-    >>> parse_byte_rate("50GB/s", "network"), parse_byte_rate("400Gb/s", "network")
-    (50000000000.0, 50000000000.0)
-    """
-    match = re.fullmatch(r"\s*(\d[\d.]*)\s*([kKMGT]?)(B|b|bit)/s\s*", text)
-    expected = "expected a bandwidth from 1MB/s to 100TB/s, such as 50GB/s, or 400Gb/s in bits"
-    if not match or len(text) > 40:
-        raise BadValueError(f"{name} {text[:40]!r} is not a bandwidth; {expected}")
-    try:
-        value = float(match[1]) * _DECIMAL[match[2].casefold()] / (1 if match[3] == "B" else 8)
-    except ValueError:
-        raise BadValueError(f"{name} {text[:40]!r} is not a bandwidth; {expected}") from None
-    if not MEGA <= value <= 100 * TERA:
-        raise BadValueError(f"{name} {text[:40]!r} is out of range; {expected}")
-    return value
-
-
-def parse_carbon(text: str, name: str) -> float:
-    """Read what electricity emits, in grams of CO2 per kilowatt-hour as grids publish it, as kilograms per joule.
-
-    >>> parse_carbon("360", "carbon")
-    1e-07
-    """
-    return parse_float(text, name, minimum=0, maximum=5000) / 1000 / (KILO * HOUR_S)
-
-
-def parse_duration(text: str, name: str) -> float:
-    """Read a length of time such as ``14d``, ``36h`` or ``90min`` as seconds; a bare number is days.
-
-    >>> parse_duration("14d", "deadline")
-    1209600.0
-    """
-    match = _NUMBER.fullmatch(text)
-    unit = match[2].casefold() if match else ""
-    if not match or not match[1] or (unit and unit not in _TIME_S):
-        raise BadValueError(f"{name} {text[:40]!r} is not a length of time; expected for example 14d, 36h or 90min")
-    number = match[1].replace(",", "")
-    return parse_float(number, name, minimum=0, maximum=1e9, exclusive_minimum=True) * _TIME_S.get(unit, DAY_S)
 
 
 def _rounded(value: float, digits: int) -> float:
@@ -306,3 +172,66 @@ def format_int(count: int) -> str:
     '2,779,683,840'
     """
     return f"{count:,}"
+
+
+def format_grouped(value: float) -> str:
+    """A number of days or hours as people read it.
+
+    >>> format_grouped(26619.4), format_grouped(3.14159)
+    ('26,619', '3.14')
+    """
+    return f"{value:,.0f}" if 100 <= value < 1e9 else f"{value:.3g}"
+
+
+def format_days(value: float) -> str:
+    """Days in the unit that people think in.
+
+    >>> format_days(26.0), format_days(0.125)
+    ('26.0 days', '3.00 h')
+    """
+    return format_duration(value * DAY_S)
+
+
+def format_rate(items_per_s: float) -> str:
+    """Tokens or samples per second.
+
+    >>> format_rate(297.183), format_rate(55_362)
+    ('297', '55.4 k')
+    """
+    return format_count(items_per_s) if items_per_s >= 1000 else f"{items_per_s:.3g}"
+
+
+def format_signed_fraction(fraction: float, decimals: int = 2) -> str:
+    """A difference as a share.
+
+    >>> format_signed_fraction(-0.0267), format_signed_fraction(0.00004), format_signed_fraction(-0.0267, 1)
+    ('-2.67 %', '+0.004 %', '-2.7 %')
+    """
+    return f"{100 * fraction:+.{decimals}f} %" if abs(fraction) >= 5e-4 else f"{100 * fraction:+.2g} %"
+
+
+def format_signed_points(fraction: float) -> str:
+    """A difference of two shares.
+
+    >>> format_signed_points(-0.0267), format_signed_points(0.0)
+    ('-2.67 points', '0')
+    """
+    return f"{100 * fraction:+.2f} points" if fraction else "0"
+
+
+def format_signed_flop(flop: float) -> str:
+    """A difference in FLOP, with its sign.
+
+    >>> format_signed_flop(1.5e12), format_signed_flop(-2e9)
+    ('+1.500 TFLOP', '-2.000 GFLOP')
+    """
+    return f"{'+' if flop > 0 else ''}{format_flop(flop)}"
+
+
+def format_signed_duration(seconds: float) -> str:
+    """A difference of times, with its sign.
+
+    >>> format_signed_duration(-0.25), format_signed_duration(1.5)
+    ('-250 ms', '+1.50 s')
+    """
+    return f"{'-' if seconds < 0 else '+'}{format_duration(abs(seconds))}"

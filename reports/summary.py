@@ -8,10 +8,10 @@ from bench.records.record import Measurement
 from bench.statistics.noise_floor import TASK
 from estimators import units
 from estimators.errors import BadRecordError
+from estimators.units import format_rate
 from reports.checks.crosscheck import crosscheck, failed
 from reports.rates import MAIN_PHASE, headline_s, main_phase, main_rates
 from reports.table import Column, Table, Value
-from reports.views.formats import rate
 from reports.views.records import measured, selftest
 
 DAYS_PER_YEAR = 365.25
@@ -51,7 +51,7 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
         Column(key="flop", header="FLOP (full)", format=units.format_flop, align="right"),
         Column(key="time_s", header="Time", format=_long_duration, align="right"),
         Column(key="tag", header="Kind"),
-        Column(key="items_per_s", header="Items/s", format=rate, align="right"),
+        Column(key="items_per_s", header="Items/s", format=format_rate, align="right"),
         Column(key="mfu_fraction", header="MFU", format=units.format_fraction, align="right"),
         Column(key="matmul_ceiling_fraction", header="of matmul ceiling", format=units.format_fraction, align="right"),
         Column(key="train_loss", header="Train loss", format=_loss, align="right"),

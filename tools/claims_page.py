@@ -11,10 +11,9 @@ from estimators.facts.published_runs import PublishedRun
 from estimators.facts.registry import hardware, model_entry, published_runs
 from estimators.training.at_utilization import training_flop
 from estimators.training.claim import Claim, check_claim
-from estimators.units import format_count, format_fraction
+from estimators.units import format_count, format_fraction, format_signed_fraction, format_signed_points
 from reports.render import render
 from reports.table import Column, Table, Value
-from reports.views.formats import signed_percent, signed_points
 
 CONVENTIONS = ("full", "causal")
 """Beside 6·N·D: they need the model's op table and the length of its sequences."""
@@ -78,7 +77,7 @@ def claims_table() -> Table:
             Column(key="six_nd_fraction", header="6·N·D", format=format_fraction, align="right"),
             Column(key="percentile_fraction", header="below it", format=format_fraction, align="right"),
             Column(key="reported_fraction", header="MFU printed", format=format_fraction, align="right"),
-            Column(key="difference_fraction", header="full, else 6·N·D, less it", format=signed_points, align="right"),
+            Column(key="difference_fraction", header="full, else 6·N·D, less it", format=format_signed_points, align="right"),
             Column(key="verdict", header="verdict"),
         ],
         rows=rows,
@@ -112,8 +111,8 @@ def flop_table() -> Table:
         columns=[
             Column(key="run", header="run"),
             Column(key="printed_flop", header="FLOP printed", format=lambda flop: f"{flop:.3g}", align="right"),
-            Column(key="full_over_printed_fraction", header="full", format=signed_percent, align="right"),
-            Column(key="six_nd_over_printed_fraction", header="6·N·D", format=signed_percent, align="right"),
+            Column(key="full_over_printed_fraction", header="full", format=format_signed_fraction, align="right"),
+            Column(key="six_nd_over_printed_fraction", header="6·N·D", format=format_signed_fraction, align="right"),
         ],
         rows=rows,
         key="flop",

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from estimators.facts.published_runs import median
 from estimators.facts.published_throughput import PublishedThroughput, Residual, read_throughput, residuals
 from estimators.facts.tool_conventions import tools
+from estimators.units import format_signed_fraction
 from reports.render import render
 from reports.table import Column, Table, Value
-from reports.views.formats import signed_percent
 
 QUANTITIES = {"mfu": "MFU", "hfu": "HFU", "flop_per_s": "FLOP/s of one device"}
 
@@ -89,7 +89,7 @@ def models_table(found: Sequence[Residual]) -> Table:
             Column(key="model", header="model"),
             Column(key="quantity", header="figure"),
             Column(key="num_rows", header="rows", align="right"),
-            Column(key="signed_fraction", header="largest", format=signed_percent, align="right"),
+            Column(key="signed_fraction", header="largest", format=format_signed_fraction, align="right"),
             Column(key="worst_points", header="points of MFU", format=_points, align="right"),
         ],
         rows=rows,
@@ -108,7 +108,7 @@ def faults_table(rows: Sequence[PublishedThroughput]) -> Table:
             Column(key="reason", header="reason", once=True),
             Column(key="model", header="model"),
             Column(key="num_devices", header="devices", align="right"),
-            Column(key="residual_fraction", header="residual", format=signed_percent, align="right"),
+            Column(key="residual_fraction", header="residual", format=format_signed_fraction, align="right"),
             Column(key="source", header="source"),
         ],
         rows=[

@@ -10,7 +10,6 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
@@ -19,13 +18,12 @@ from bench.backend.random_data import drawn
 from bench.records.record import Ceiling
 from bench.statistics import robust
 from estimators.errors import UnavailableError
-from estimators.units import GIBI, KIBI, MEBI
+from estimators.units import GIBI, MEBI
 
 _SQUARE = {"cpu": (512, 1024, 2048, 4096), "cuda": (2048, 4096, 8192, 16384), "mps": (1024, 2048, 4096)}
 _LAYER = {"cpu": ((512, 10240, 2560), (512, 2560, 10240)), "cuda": ((8192, 10240, 2560), (8192, 28672, 8192)), "mps": ((2048, 4096, 1024),)}
 """(m, n, k) of linear layers of language models: m tokens through n x k weights."""
 
-_CACHES = Path("/sys/devices/system/cpu")
 _COLUMNS = 2**13
 _FINALISTS, _LEAST_SAMPLES, _MOST_SAMPLES = 2, 5, 50
 
@@ -67,21 +65,8 @@ def bandwidth_ceiling(device: Device, max_time_s: float = 3.0) -> Ceiling:
 
 def working_set_bytes(device: Device) -> int:
     """Bytes of one array: four times the caches and 256 MiB at least (1 GiB on a GPU), an eighth of what is free at most."""
-    wanted = GIBI if device.kind == "cuda" else max(256 * MEBI, 4 * cache_bytes())
+    wanted = GIBI if device.kind == "cuda" else max(256 * MEBI, 4 * device.cache_bytes())
     return min(wanted, device.memory_available_bytes() // 8) // (4 * _COLUMNS) * (4 * _COLUMNS)
-
-
-def cache_bytes(cpus: Path = _CACHES) -> int:
-    """All last-level caches of this machine together; 0 where the system does not tell."""
-    sizes: dict[int, dict[tuple[int, str], int]] = {}
-    for index in cpus.glob("cpu[0-9]*/cache/index[0-9]*"):
-        try:
-            level, size, shared = ((index / name).read_text().strip() for name in ("level", "size", "shared_cpu_list"))
-        except OSError:
-            continue
-        if level.isdecimal() and size[:-1].isdecimal() and size[-1] in "KM":
-            sizes.setdefault(int(level), {})[int(level), shared] = int(size[:-1]) * (KIBI if size[-1] == "K" else MEBI)
-    return sum(sizes[max(sizes)].values()) if sizes else 0
 
 
 def _matmuls(shapes: Iterable[tuple[int, int, int]], device: Device, dtype_name: str) -> Iterator[_Trial]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from bench.backend.event_clock import EventClock
-from bench.machine.environment import cpu_model
+from bench.machine.environment import cpu_cache_bytes, cpu_model
 from bench.machine.meters import memory
 from bench.machine.meters.readings import Readings
 from bench.sampling.clock import Clock, HostClock, nothing
@@ -66,6 +66,12 @@ class Device:
         if self.kind == "cuda":
             return int(torch.cuda.get_device_properties(self.index).total_memory)
         return memory.host_memory().total_bytes
+
+    def cache_bytes(self) -> int:
+        """What the device's last cache holds, on a CPU all of them together; 0 where the system does not tell."""
+        if self.kind == "cuda":
+            return int(torch.cuda.get_device_properties(self.index).L2_cache_size)
+        return cpu_cache_bytes()
 
     def memory_available_bytes(self) -> int:
         """What could be allocated now, what torch holds without using it included."""

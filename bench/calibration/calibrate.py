@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 import torch
 
 from bench.backend import sustained
-from bench.backend.ceilings import cache_bytes
 from bench.backend.collectives import Collective, collectives
 from bench.backend.device import Device
 from bench.backend.operators import calibration_operators, optimizers
@@ -31,11 +30,6 @@ _TIME_S = {"quick": 0.5, "whole": 3.0}
 _EACH_S = {"quick": 0.004, "whole": 0.02}
 
 
-def caches(device: Device) -> int:
-    """Bytes that the device's last cache holds."""
-    return int(torch.cuda.get_device_properties(device.index).L2_cache_size) if device.kind == "cuda" else cache_bytes()
-
-
 def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = None) -> Calibration:
     """Measure the device: rates, launches, products and other operators by shape, optimizers by size, what the host costs.
 
@@ -43,7 +37,7 @@ def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = 
         processes: that collectives are measured between; None takes one for each GPU, and leaves them out where there is one.
     """
     size = "quick" if quick else "whole"
-    cached, unavailable, found = caches(device), dict[str, str](), list[Entry]()
+    cached, unavailable, found = device.cache_bytes(), dict[str, str](), list[Entry]()
     say("memory bandwidth and launches")
     ceilings: list[Ceiling] = list(sustained.memory_rates(device, _TIME_S[size] / 3))
     op_s = sustained.launch_s(device)
@@ -131,7 +125,7 @@ def with_model(calibration: Calibration, runs: Sequence[ArticleRun | LanguageRun
     found = list[Entry]()
     for run in runs:
         say(f"{run.model}: operators of {run.task} in {run.dtype}")
-        cached = caches(run.device)
+        cached = run.device.cache_bytes()
         calls, updates = step_operators.work(run, cached)
         found += step_operators.entries(calls, updates, run.device, cache_bytes=cached, rounds=2, time_s=_EACH_S["whole"])
     models = dict.fromkeys((*calibration.models, *(run.model for run in runs)))

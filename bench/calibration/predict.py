@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 from bench.calibration import step_operators
-from bench.calibration.calibrate import caches
 from bench.records.calibration import Calibration, local
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.language.run import LanguageRun
@@ -49,7 +48,7 @@ class Foreseen:
 
 def foresee(run: ArticleRun | LanguageRun, calibration: Calibration, *, rounds: int = 2, time_s: float = 0.02) -> Foreseen:
     """Trace the step, time its operators alone, and sum; nothing of the step itself is run."""
-    cached = caches(run.device)
+    cached = run.device.cache_bytes()
     calls, updates = step_operators.work(run, cached)
     pieces = step_operators.pieces(calls, updates)
     timed = step_operators.entries(calls, updates, run.device, cache_bytes=cached, rounds=rounds, time_s=time_s)

@@ -42,9 +42,9 @@ def size_of(batch: Any) -> Size:
     """
     if isinstance(batch, Mapping):
         for name in ("input_ids", "inputs_embeds"):
-            found = batch.get(name)
-            if isinstance(found, torch.Tensor) and found.dim() >= 2:
-                rows, length = int(found.shape[0]), int(found.shape[1])
+            tensor = batch.get(name)
+            if isinstance(tensor, torch.Tensor) and tensor.dim() >= 2:
+                rows, length = int(tensor.shape[0]), int(tensor.shape[1])
                 return Size(rows=rows, length=length, num_padding=_padding(batch.get("attention_mask"), rows, length))
     first = _first_tensor(batch)
     if first is None or first.dim() == 0:
@@ -88,4 +88,4 @@ def _first_tensor(batch: Any) -> torch.Tensor | None:
     if isinstance(batch, torch.Tensor):
         return batch
     parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, Sequence) and not isinstance(batch, str) else ()
-    return next((found for part in parts if (found := _first_tensor(part)) is not None), None)
+    return next((tensor for part in parts if (tensor := _first_tensor(part)) is not None), None)

@@ -47,6 +47,6 @@ class Lines:
             return
         self._line_s = now_s
         num_steps = len(done)
-        found = self.figures()
-        line = rates.text(num_steps, found, num_ranks=ranks.num_ranks(), loss=done[-1].loss)
+        figures = self.figures()
+        line = rates.text(num_steps, figures, num_ranks=ranks.num_ranks(), loss=done[-1].loss)
         print(line, file=sys.stderr, flush=True)

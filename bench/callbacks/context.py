@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.backend.ceilings import bandwidth_ceiling, cache_bytes, matmul_ceiling
+from bench.backend.ceilings import bandwidth_ceiling, matmul_ceiling
 from bench.backend.device import DTYPES, Device
 from bench.callbacks.flop_source import Work
 from bench.callbacks.modules import bare, config_of, num_params, recomputes
@@ -181,8 +181,7 @@ class Setting:
             "input_label": "batches of the training that was watched",
         }
         draft.request = dict(run.request) | labels
-        cache = torch.cuda.get_device_properties(self._device.index).L2_cache_size if self._device.kind == "cuda" else cache_bytes()
-        draft.environment["device"] = self._device.describe() | {"cache_bytes": cache}
+        draft.environment["device"] = self._device.describe() | {"cache_bytes": self._device.cache_bytes()}
         draft.estimate, draft.counts, missing = work.estimate(run, usual[1], self._device.hardware())
         draft.ceilings = list(self._ceilings)
         draft.unavailable |= self._unavailable | missing

@@ -136,12 +136,14 @@ def _meta_tensors(tree: Any) -> Any:
 def _forward_inputs(model: nn.Module, batch: Any) -> Any:
     """What of a batch goes into forward: the arguments that it names, or the first of a pair of inputs and targets."""
     if isinstance(batch, Mapping):
-        taken = inspect.signature(model.forward).parameters
-        anything = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+        parameters = inspect.signature(model.forward).parameters
+        anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         # a model of transformers looks into a mask, which on meta holds nothing; under `full` it saves no FLOP
         unread = {"attention_mask"} if config_of(model) else set()
         return {
-            name: value for name, value in batch.items() if name not in unread and (name in taken or (anything and name not in TEXT_INPUTS))
+            name: value
+            for name, value in batch.items()
+            if name not in unread and (name in parameters or (anything and name not in TEXT_INPUTS))
         }
     if isinstance(batch, Sequence) and not isinstance(batch, str):
         return batch[0]

@@ -78,9 +78,9 @@ def joined(windows: Sequence[Readings]) -> Readings:
     values: dict[str, float | None] = {}
     unavailable: dict[str, str] = {}
     for name in windows[0].values:
-        found = [window.values.get(name) for window in windows]
-        known = [value for value in found if value is not None]
-        if len(known) < len(found):
+        read = [window.values.get(name) for window in windows]
+        known = [value for value in read if value is not None]
+        if len(known) < len(read):
             values[name] = None
             unavailable[name] = next(window.unavailable[name] for window in windows if window.values.get(name) is None)
         elif name in _SUMS:

@@ -35,10 +35,10 @@ class Watched(Generic[Batch]):
         self._watch.__exit__(kind, error, trace)
 
     def __iter__(self) -> Iterator[Batch]:
-        watch, batches, taken = self._watch, iter(self._loader), 0
+        watch, batches, num_steps = self._watch, iter(self._loader), 0
         status, reason = "partial", "the loop was left before its end, by a break or an error"
         try:
-            while self._steps is None or taken < self._steps:
+            while self._steps is None or num_steps < self._steps:
                 asked_s = time.perf_counter()
                 try:
                     batch = next(batches)
@@ -47,7 +47,7 @@ class Watched(Generic[Batch]):
                 watch.begin(batch, self._size(batch), wait_s=time.perf_counter() - asked_s)
                 yield batch
                 watch.end()
-                taken += 1
+                num_steps += 1
             watch.flush()
             status, reason = "complete", ""
         except KeyboardInterrupt:

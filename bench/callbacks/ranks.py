@@ -56,9 +56,9 @@ def exchange(own: RankReport) -> list[RankReport]:
     """The reports of all ranks, in their order; every rank must call it."""
     if num_ranks() == 1:
         return [own]
-    found: list[Any] = [None] * num_ranks()
-    dist.all_gather_object(found, own)
-    return found
+    reports: list[Any] = [None] * num_ranks()
+    dist.all_gather_object(reports, own)
+    return reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ def together(reports: Sequence[RankReport]) -> Together:
     return Together(
         periods_s=tuple(max(step.period_s for step in steps) for steps in at_once),
         host_s=tuple(max(step.host_s for step in steps) for steps in at_once),
-        device_s=tuple(max(found) for found in devices) if all(devices) else (),
+        device_s=tuple(max(times_s) for times_s in devices) if all(devices) else (),
         waits_s=tuple(max(step.exposed_wait_s for step in steps) for steps in at_once),
         items=tuple(sum(step.num_items for step in steps) for steps in at_once),
         positions=tuple(sum(step.num_positions for step in steps) for steps in at_once),
@@ -111,10 +111,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def rows(reports: Sequence[RankReport], skip: int) -> list[dict[str, Any]]:
     """One row per rank, as a record keeps them: medians of its steps after the warm-up, and its tokens of all steps."""
-    found = []
+    by_rank = []
     for report in reports:
         steady = report.steps[skip:]
-        found.append(
+        by_rank.append(
             {
                 "rank": report.rank,
                 "device": report.device,
@@ -126,7 +126,7 @@ def rows(reports: Sequence[RankReport], skip: int) -> list[dict[str, Any]]:
                 "peak_bytes": dict(report.peak_bytes),
             }
         )
-    return found
+    return by_rank
 
 
 def skew_fraction(ranked: Sequence[Mapping[str, Any]]) -> float | None:

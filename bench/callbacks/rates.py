@@ -43,9 +43,9 @@ class Limits:
 
 def step_flop(step: Step, work: Work | None) -> tuple[int, int] | None:
     """FLOP of one step, under `full` and `hardware`; None where a batch in it was not counted."""
-    found = [(rows, work.flop(length) if work else None) for rows, length in step.shapes]
-    known = [(rows * flop[0], rows * flop[1]) for rows, flop in found if flop is not None]
-    return (sum(full for full, _ in known), sum(hard for _, hard in known)) if known and len(known) == len(found) else None
+    per_shape = [(rows, work.flop(length) if work else None) for rows, length in step.shapes]
+    known = [(rows * flop[0], rows * flop[1]) for rows, flop in per_shape if flop is not None]
+    return (sum(full for full, _ in known), sum(hard for _, hard in known)) if known and len(known) == len(per_shape) else None
 
 
 def figures(
@@ -55,7 +55,7 @@ def figures(
     whole_s = sum(step.period_s for step in steps)
     if whole_s <= 0:
         return {}
-    found: dict[str, float | None] = {
+    values: dict[str, float | None] = {
         "step_s": robust.median([step.period_s for step in steps]),
         f"{item}s_per_s": sum(step.num_items for step in steps) / whole_s,
         "data_wait_fraction": sum(step.exposed_wait_s for step in steps) / whole_s,
@@ -63,21 +63,21 @@ def figures(
         "energy_j": energy_j,
     }
     if all(step.num_padding is not None for step in steps):
-        found["padding_fraction"] = 1 - sum(step.num_items for step in steps) / sum(step.num_positions for step in steps)
+        values["padding_fraction"] = 1 - sum(step.num_items for step in steps) / sum(step.num_positions for step in steps)
     flop = [step_flop(step, work) for step in steps]
     known = [pair for pair in flop if pair is not None]
     if len(known) == len(flop):
         full, hardware = (sum(pair[i] for pair in known) / whole_s for i in (0, 1))
         if limits.peak_flop_per_s:
-            found |= {"mfu_fraction": full / limits.peak_flop_per_s, "hfu_fraction": hardware / limits.peak_flop_per_s}
+            values |= {"mfu_fraction": full / limits.peak_flop_per_s, "hfu_fraction": hardware / limits.peak_flop_per_s}
         if limits.matmul_flop_per_s:
-            found["matmul_ceiling_fraction"] = full / limits.matmul_flop_per_s
+            values["matmul_ceiling_fraction"] = full / limits.matmul_flop_per_s
     if limits.predicted_step_s:
-        found["measured_over_predicted"] = (found["step_s"] or 0.0) / limits.predicted_step_s
-    return {name: value for name, value in found.items() if value is not None}
+        values["measured_over_predicted"] = (values["step_s"] or 0.0) / limits.predicted_step_s
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def text(num_steps: int, found: Mapping[str, float], *, num_ranks: int = 1, loss: float | None = None) -> str:
+def text(num_steps: int, values: Mapping[str, float], *, num_ranks: int = 1, loss: float | None = None) -> str:
     """One line for people.
 
     >>> text(50, {"step_s": 0.25, "tokens_per_s": 4096.0, "data_wait_fraction": 0.02}, loss=2.5)
@@ -98,5 +98,5 @@ def text(num_steps: int, found: Mapping[str, float], *, num_ranks: int = 1, loss
         "energy_j": units.format_energy,
         "measured_over_predicted": lambda v: f"{v:.2f} times the predicted time",
     }
-    parts = [f"step {num_steps:,}", *(written[name](found[name]) for name in NAMES if name in found)]
+    parts = [f"step {num_steps:,}", *(written[name](values[name]) for name in NAMES if name in values)]
     return " · ".join([*parts, *([f"loss {loss:.4g}"] if loss is not None else [])])

@@ -93,10 +93,10 @@ class SixndCallback(TrainerCallback):
     ) -> None:
         """Add the rates since the last log, here and in the Trainer's own history."""
         if self._watch is not None and logs is not None and "loss" in logs:
-            found = self._watch.figures()
-            logs.update(found)
+            figures = self._watch.figures()
+            logs.update(figures)
             if state.log_history:
-                state.log_history[-1].update(found)
+                state.log_history[-1].update(figures)
         self._resume()
 
     def on_prediction_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

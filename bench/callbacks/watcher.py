@@ -196,9 +196,9 @@ class Watch:
     def figures(self) -> dict[str, float]:
         """Rates of this rank since the last call, for somebody's logs; empty before a step has ended. See bench.callbacks.rates.NAMES."""
         begun_s = time.perf_counter()
-        found = self._lines.figures()
+        figures = self._lines.figures()
         self._seen.observer_s += time.perf_counter() - begun_s
-        return found
+        return figures
 
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
         """The training has ended, or pauses for good: write the record. May be called again after more steps.

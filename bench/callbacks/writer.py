@@ -58,7 +58,7 @@ class Writing:
         if draft is None:
             return None
         alone = status != "complete" and ranks.num_ranks() > 1
-        if status == "complete" and not all(one.steps for one in reports):
+        if status == "complete" and not all(each.steps for each in reports):
             status, reason = "partial", "no step was watched" if len(reports) == 1 else "a rank watched no step"
         self._fill(draft, reports, "count" if status == "complete" else "interrupt")
         if alone:

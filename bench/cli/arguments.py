@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from bench.machine.ranks import say
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
-from estimators.units import DTYPE_BYTES, MAX_COUNT, parse_count, parse_duration, parse_float
+from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
+from estimators.units import DTYPE_BYTES
 
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
@@ -36,34 +37,38 @@ class ModelOptions:
     source_len: int | None
 
 
-def count(name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> Callable[[str], int]:
+def count(name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> Callable[[str | float], int]:
     """A reader of counts such as 300B, 1.4T or 2k."""
-    return lambda text: parse_count(text, name, minimum=minimum, maximum=maximum)
+    return lambda given: parse_count(given, name, minimum=minimum, maximum=maximum)
 
 
-def length(name: str) -> Callable[[str], int]:
+def length(name: str) -> Callable[[str | float], int]:
     """A reader of lengths and batch sizes."""
     return count(name, maximum=MAX_LENGTH)
 
 
-def duration(name: str) -> Callable[[str], float]:
+def duration(name: str) -> Callable[[str | float], float]:
     """A reader of lengths of time, in seconds; a bare number is days."""
-    return lambda text: parse_duration(text, name)
+    return lambda given: parse_duration(given, name)
 
 
-def utilization(text: str) -> float:
-    """Read a share of peak: 0.45 or 45%."""
-    return parse_float(text, "utilization", minimum=0, maximum=1, exclusive_minimum=True)
+def positive(name: str, maximum: float) -> Callable[[str | float], float]:
+    """A reader of numbers above 0, such as 0.45 or 45%."""
+    return lambda given: parse_float(given, name, minimum=0, maximum=maximum, exclusive_minimum=True)
 
 
-def dollars(text: str) -> int:
+def dollars(given: str | float) -> int:
     """Read an amount of money such as 1M or $250k."""
-    return parse_count(text.strip().removeprefix("$"), "budget-usd")
+    return parse_count(_without_sign(given), "budget-usd")
 
 
-def price(text: str) -> float:
+def price(given: str | float) -> float:
     """Read a price per device and hour in US dollars."""
-    return parse_float(text.strip().removeprefix("$"), "price", minimum=0, maximum=MAX_DOLLARS_PER_HOUR, exclusive_minimum=True)
+    return parse_float(_without_sign(given), "price", minimum=0, maximum=MAX_DOLLARS_PER_HOUR, exclusive_minimum=True)
+
+
+def _without_sign(given: str | float) -> str | float:
+    return given.strip().removeprefix("$") if isinstance(given, str) else given
 
 
 def dtype(text: str) -> str:
@@ -110,7 +115,7 @@ def load_model(options: ModelOptions | argparse.Namespace) -> tuple[Model, Model
     assert options.model is not None
     entry = model_entry(options.model)
     if entry.alias_note:
-        print(f"· {entry.alias_note}", file=sys.stderr)
+        say(entry.alias_note)
     return _with_source(model_from_config(entry.config, entry.id, entry.source), options.source_len), entry
 
 
@@ -136,7 +141,9 @@ def add_dtype(parser: argparse._ActionsContainer) -> None:
 
 def add_utilization(parser: argparse._ActionsContainer, counted_as: tuple[str, ...]) -> None:
     """--utilization, the convention that it is counted under, and --price."""
-    parser.add_argument("--utilization", type=utilization, metavar="SHARE", help="of dense peak, such as 0.45 or 45%%; else predicted")
+    parser.add_argument(
+        "--utilization", type=positive("utilization", 1), metavar="SHARE", help="of dense peak, such as 0.45 or 45%%; else predicted"
+    )
     parser.add_argument("--convention", type=convention(counted_as), default="full", metavar="NAME", help=", ".join(counted_as))
     parser.add_argument("--price", type=price, metavar="USD", help="per device and hour; else the range of quotes seen")
 

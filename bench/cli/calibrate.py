@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.cli import arguments
 from bench.cli.output import Output
+from bench.machine.ranks import say
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 
@@ -66,7 +67,6 @@ def run(options: Options, out: Output) -> int:
     """Calibrate, or with --check take the calibration that there is, predict and measure."""
     from bench.backend import device as devices
     from bench.calibration import calibrate
-    from bench.cli.run import _say
     from bench.records import calibration_file
     from bench.runs.decide import usual_runs
     from reports.views.records import calibration
@@ -77,20 +77,20 @@ def run(options: Options, out: Output) -> int:
     path = options.out or calibration_file.path_for(device.describe())
     found = calibration_file.read(path) if options.check and path.exists() else None
     if found is None:
-        found = calibrate.calibrate(device, quick=options.quick, say=_say, processes=options.processes)
+        found = calibrate.calibrate(device, quick=options.quick, say=say, processes=options.processes)
         calibration_file.write(found, path)
     if options.model:
-        found = calibrate.with_model(found, usual_runs(options.model, device), say=_say)
+        found = calibrate.with_model(found, usual_runs(options.model, device), say=say)
         calibration_file.write(found, path)
     if not options.check:
         out.emit(calibration.calibration_tables(found))
-        _say(f"calibration: {path}")
+        say(f"calibration: {path}")
         return 0
     from bench.calibration.check import cases, check
 
     options.records.mkdir(parents=True, exist_ok=True)
     chosen = [case for case in cases(str(device.torch_device), options.quick) if (options.only or "") in case.name]
-    checked = list(check(chosen, device, found, out=options.records, say=_say))
+    checked = list(check(chosen, device, found, out=options.records, say=say))
     rows = [calibration.Row(name=one.name, foreseen=one.foreseen, record=one.record, reason=one.reason) for one in checked]
     out.emit(calibration.check_tables(rows, MARK_FRACTION))
     error = calibration.median_error(rows)

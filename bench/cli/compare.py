@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import count
+from bench.cli.arguments import count, positive
 from bench.cli.output import Output
+from bench.machine.ranks import say
 from estimators.errors import BadRecordError, BadValueError
 from estimators.frozen import frozen
-from estimators.units import parse_float
 
 if TYPE_CHECKING:
     from bench.records.record import Measurement, Phase
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 EXIT = {"SLOWER": 1, "INCOMPARABLE": 2}
 DEFAULT_OUT, DEFAULT_REPEATS = "runs", 5
 SELF_TESTS = "*-selftest-selftest-*.json"
-
-
-def _share(name: str, maximum: float) -> Callable[[str], float]:
-    return lambda text: parse_float(text, name, minimum=0, maximum=maximum, exclusive_minimum=True)
 
 
 @frozen
@@ -64,10 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", metavar="B", help="what is judged: a record, or a folder of records")
     how = parser.add_argument_group("the verdict")
     how.add_argument(
-        "--threshold", type=_share("threshold", 10), default=0.03, metavar="SHARE", help="the least difference that matters; 3%% by default"
+        "--threshold",
+        type=positive("threshold", 10),
+        default=0.03,
+        metavar="SHARE",
+        help="the least difference that matters; 3%% by default",
     )
     how.add_argument(
-        "--confidence", type=_share("confidence", 0.999), default=0.95, metavar="SHARE", help="of all verdicts together; 95%% by default"
+        "--confidence", type=positive("confidence", 0.999), default=0.95, metavar="SHARE", help="of all verdicts together; 95%% by default"
     )
     how.add_argument(
         "--normalise",
@@ -135,7 +135,7 @@ def _interleaved(options: Options) -> tuple[Path, Path]:
     from bench.runs.interleave import by_turns
 
     repeats, out = options.repeats or DEFAULT_REPEATS, options.out or Path(DEFAULT_OUT)
-    return by_turns(options.a, options.b, repeats=repeats, out=out, say=lambda text: print(f"· {text}", file=sys.stderr))
+    return by_turns(options.a, options.b, repeats=repeats, out=out, say=say)
 
 
 def _records(path: Path) -> list[Measurement]:

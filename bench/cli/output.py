@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from bench.records import atomic_file
 from estimators.errors import UnavailableError
 from reports.render import RENDERERS, render
 from reports.table import Table
@@ -45,7 +46,7 @@ class Output:
         if self.file is None:
             to_stdout(text)
         else:
-            write_whole(self.file, text)
+            atomic_file.write(self.file, text, mend="name a file in a writable folder with --output")
 
 
 class Kept(Output):
@@ -97,29 +98,3 @@ def _text_width() -> int:
         return max(MIN_WIDTH, min(MAX_WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns))
     except (OSError, ValueError, AttributeError):
         return FILE_WIDTH
-
-
-def write_whole(path: str, text: str) -> None:
-    """Write a text file atomically: temporary file beside it, fsync, rename. A pipe or device is written as it is.
-
-    Raises:
-        UnavailableError: the folder is not there or not writable, or the disk is full; an earlier file stays.
-    """
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
-        target = os.path.realpath(path)
-        temporary = f"{target}.{os.getpid()}.tmp"
-        if os.path.exists(target) and not os.path.isfile(target):
-            with open(target, "w", encoding="utf-8", errors="replace") as device:
-                device.write(text)
-            return
-        with open(temporary, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except (OSError, ValueError) as error:
-        with suppress(OSError, ValueError):
-            os.unlink(temporary)
-        reason = getattr(error, "strerror", None) or error
-        raise UnavailableError(f"cannot write {path!r}: {reason}; name a file in a writable folder with --output") from None

@@ -15,8 +15,8 @@ import argparse
 from bench.cli import arguments, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
+from estimators.parsing import parse_count
 from estimators.training.layouts.emit import LAUNCHERS
-from estimators.units import parse_count
 
 MAX_GPUS = 10**7
 MAX_BATCH = 10**10

@@ -14,16 +14,16 @@ import dataclasses
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.cli import run_repeats
-from bench.cli.arguments import count, length
+from bench.cli.arguments import count, length, positive
 from bench.cli.output import Output
+from bench.machine.ranks import say
 from bench.records.request import CACHES, TASKS, Request
 from bench.sampling import presets
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
 from estimators.frozen import frozen
-from estimators.units import parse_float
 
 if TYPE_CHECKING:
     from bench.records.calibration import Calibration
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT = "runs"
 RECOMPUTE = ("none", "full")
-
-
-def _number(name: str, minimum: float, maximum: float) -> Any:
-    return lambda text: parse_float(text, name, minimum=minimum, maximum=maximum, exclusive_minimum=True)
 
 
 @frozen
@@ -103,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     amount = parser.add_argument_group("how much")
     amount.add_argument("--steps", type=count("steps", maximum=10**9), metavar="NUM", help="timed steps (or generations) at most")
     amount.add_argument(
-        "--max-time", type=_number("max-time", 0, 10**6), dest="max_time_s", metavar="SECONDS", help="for the timed part, at most"
+        "--max-time", type=positive("max-time", 10**6), dest="max_time_s", metavar="SECONDS", help="for the timed part, at most"
     )
     amount.add_argument(
         "--preset",
@@ -126,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     training = parser.add_argument_group("hyper-parameters of the article's models")
     training.add_argument("--epochs", type=count("epochs", maximum=10**9), metavar="NUM", help="passes over the training data")
-    training.add_argument("--learning-rate", type=_number("learning-rate", 0, 1000), metavar="RATE", help="of the optimizer")
+    training.add_argument("--learning-rate", type=positive("learning-rate", 1000), metavar="RATE", help="of the optimizer")
     training.add_argument("--neurons", type=count("neurons", maximum=10**9), metavar="NUM", help="per hidden layer")
     training.add_argument("--hidden-layers", type=count("hidden-layers", maximum=10**9), metavar="NUM", help="how many")
     training.add_argument("--days", type=count("days", maximum=10**9), metavar="NUM", help="days that a deep network looks back on")
@@ -150,14 +146,14 @@ def run(options: Options, out: Output) -> int:
         return _run_suite(options.suite, options, out)
     request, hub_id = _request(options)
     if repeats > 1:
-        return run_repeats.run(request, repeats, hub_id, folder=options.out, out=out, say=_say)
+        return run_repeats.run(request, repeats, hub_id, folder=options.out, out=out, say=say)
     from bench.runs.measure import Interrupted, measure
     from reports.checks.crosscheck import crosscheck, failed
     from reports.views.records.measured import tables
     from reports.views.records.waterfall import waterfall_tables
 
     try:
-        record = measure(request, hub_id=hub_id, out=options.out, say=_say, calibration=_calibration(options))
+        record = measure(request, hub_id=hub_id, out=options.out, say=say, calibration=_calibration(options))
     except Interrupted as stopped:
         if is_main() and stopped.record.phases:
             out.emit(tables(stopped.record))
@@ -165,7 +161,7 @@ def run(options: Options, out: Output) -> int:
     if not is_main():
         return 0
     out.emit([*tables(record), *(waterfall_tables([record]) if options.waterfall else [])])
-    _say(f"record: {options.out / record.run_id}.json")
+    say(f"record: {options.out / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
 
 
@@ -184,15 +180,6 @@ def _calibration(options: Options) -> Calibration | None:
     if found is None:
         raise UnavailableError("--waterfall needs a calibration of this device, its threads and this torch: python -m bench calibrate")
     return found
-
-
-def _say(text: str) -> None:
-    from rich.console import Console  # deferred: only a run talks while it works
-
-    from bench.machine.ranks import is_main
-
-    if is_main():
-        Console(stderr=True, highlight=False).print(f"· {text}", style="dim", markup=False, soft_wrap=True)
 
 
 def _config_name(path: str) -> str:
@@ -216,7 +203,7 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
         entry = model_entry(named)
         name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
         if entry.alias_note:
-            _say(entry.alias_note)
+            say(entry.alias_note)
     task = options.task or ("train" if config.get("model_type") == "dense_network" or name == "tiny-gpt" else "generate")
     if task not in TASKS:
         raise UnknownNameError("task", task, TASKS, "python -m bench list tasks")
@@ -274,15 +261,15 @@ def _run_suite(name: str, options: Options, out: Output) -> int:
         request, hub_id = _request(options, planned.model)
         request = dataclasses.replace(request, **planned.changes)
         try:
-            records.append(measure(request, hub_id=hub_id, out=options.out, say=_say, calibration=_calibration(options)))
+            records.append(measure(request, hub_id=hub_id, out=options.out, say=say, calibration=_calibration(options)))
         except SixndError as error:
             refused.append(f"{planned.model}: {error}")
-            _say(f"{planned.model} was left out: {error}")
+            say(f"{planned.model} was left out: {error}")
     if not is_main():
         return 0
     records += [estimate_only(model, tokens, records, options.out) for model, tokens in suite.estimated]
     out.emit([*summary.tables(records), *(waterfall_tables(records) if options.waterfall else [])])
     for line in refused:
         print(f"error: {line}", file=sys.stderr)
-    _say(f"records: {options.out}/")
+    say(f"records: {options.out}/")
     return 1 if refused or summary.num_failed(records) else 0

@@ -9,10 +9,10 @@ The record that it writes tells `compare` what two runs of the same thing differ
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from bench.cli.output import Output
+from bench.machine.ranks import say
 from estimators.frozen import frozen
 
 DEFAULT_OUT = "runs"
@@ -42,11 +42,7 @@ def run(options: Options, out: Output) -> int:
     from reports.checks.crosscheck import crosscheck, failed
     from reports.views.records.selftest import tables
 
-    record = measure(amount=QUICK if options.quick else FULL, device_name=options.device, out=options.out, say=_say)
+    record = measure(amount=QUICK if options.quick else FULL, device_name=options.device, out=options.out, say=say)
     out.emit(tables(record))
-    _say(f"record: {options.out / record.run_id}.json")
+    say(f"record: {options.out / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
-
-
-def _say(text: str) -> None:
-    print(f"· {text}", file=sys.stderr)

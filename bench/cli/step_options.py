@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli import arguments
 from estimators.errors import BadValueError
-from estimators.units import parse_byte_rate, parse_carbon
+from estimators.parsing import parse_byte_rate, parse_carbon
 
 if TYPE_CHECKING:
     from estimators.cost.machine import OwnRates

@@ -16,8 +16,8 @@ from estimators.counting.translate import least, read, translate
 from estimators.errors import BadValueError
 from estimators.facts.tool_conventions import ToolConvention, tool, tools
 from estimators.frozen import frozen
+from estimators.parsing import parse_float, parse_flop_rate
 from estimators.spec import Recompute, Workload
-from estimators.units import parse_float, parse_flop_rate
 from reports.views.counting.translation import conditions, physics_notes, translation_tables
 
 MAX_UTILIZATION = 10

@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from bench.cli.output import Output, write_whole
+from bench.cli.output import Output
+from bench.records import atomic_file
 from estimators.cost.efficiency import efficiency_file
 from estimators.frozen import frozen, replace
 from estimators.validation.memory_score import memory_score
@@ -53,7 +54,7 @@ def run(options: Options, out: Output) -> int:
     if options.plot and any(row.counts for row in rows):
         from reports.plots import plot
 
-        write_whole(options.plot, plot(rows) + "\n")
+        atomic_file.write(options.plot, plot(rows) + "\n", mend="name a file in a writable folder with --plot")
     return 0 if any(row.error is not None for row in rows) else 1
 
 

@@ -16,6 +16,9 @@ import psutil
 
 from bench.machine.meters import cgroup, memory, nvml
 from estimators.errors import UnavailableError
+from estimators.units import KIBI, MEBI
+
+_CPUS = Path("/sys/devices/system/cpu")
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -156,7 +159,7 @@ def cpu_model() -> str | None:
     return platform.processor() or None
 
 
-def turbo(root: Path = Path("/sys/devices/system/cpu")) -> bool | None:
+def turbo(root: Path = _CPUS) -> bool | None:
     """Whether the processor may clock above its base rate; None where the kernel does not tell.
 
     Source: Linux kernel documentation, admin-guide/pm/intel_pstate.rst (no_turbo) and admin-guide/pm/cpufreq.rst (boost).
@@ -165,6 +168,19 @@ def turbo(root: Path = Path("/sys/devices/system/cpu")) -> bool | None:
     if off in ("0", "1"):
         return off == "0"
     return on == "1" if on in ("0", "1") else None
+
+
+def cpu_cache_bytes(cpus: Path = _CPUS) -> int:
+    """All last-level caches of this machine together; 0 where the system does not tell."""
+    sizes: dict[int, dict[tuple[int, str], int]] = {}
+    for index in cpus.glob("cpu[0-9]*/cache/index[0-9]*"):
+        try:
+            level, size, shared = ((index / name).read_text().strip() for name in ("level", "size", "shared_cpu_list"))
+        except OSError:
+            continue
+        if level.isdecimal() and size[:-1].isdecimal() and size[-1] in "KM":
+            sizes.setdefault(int(level), {})[int(level), shared] = int(size[:-1]) * (KIBI if size[-1] == "K" else MEBI)
+    return sum(sizes[max(sizes)].values()) if sizes else 0
 
 
 def load_1min() -> float | None:

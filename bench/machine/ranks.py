@@ -22,6 +22,12 @@ def is_main() -> bool:
     return all(int(os.environ.get(name) or 0) == 0 for name in RANK_VARIABLES)
 
 
+def say(text: str) -> None:
+    """A remark on stderr while something long runs; from rank 0 alone."""
+    if is_main():
+        print(f"· {text}", file=sys.stderr)
+
+
 def asked_for_cpu(environment: Mapping[str, str]) -> bool:
     """Whether accelerate's launcher was told to keep off the GPU."""
     return environment.get("ACCELERATE_USE_CPU", "").casefold() in ("1", "true")

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.records import typed_json
+from bench.records import atomic_file, typed_json
 from bench.records.calibration import FORMAT, Calibration, Entry, Reference
 from bench.records.record import Ceiling
-from estimators.errors import BadRecordError, UnavailableError
+from estimators.errors import BadRecordError
 
 IDENTITY = ("kind", "name", "uuid", "num_threads", "torch", "cpu_capability", "cuda", "float32_matmul_precision")
 """Of what a device says of itself, what its speed hangs on."""
@@ -88,15 +88,6 @@ def write(calibration: Calibration, path: Path) -> None:
         UnavailableError: the folder cannot be written.
     """
     text = json.dumps(dataclasses.asdict(calibration), indent=1, ensure_ascii=False, allow_nan=False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with contextlib.suppress(OSError):  # the write says why there is no folder
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UnavailableError(f"cannot write the calibration {str(path)!r}: {error.strerror}; name a file with --out") from None
+    atomic_file.write(path, text, what="the calibration", mend="name a file with --out")

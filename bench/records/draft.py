@@ -1,7 +1,4 @@
-"""A record while it is being made, and its file: written whole or not at all.
-
-Temporary file in the same folder, fsync, rename: a killed run leaves a readable record or none.
-"""
+"""A record while it is being made, and its file: a killed run leaves a readable record or none."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench.records import atomic_file
 from bench.records.record import STATUSES, Ceiling, Count, Finding, Measurement, Phase
 from estimators.errors import UnavailableError
 
@@ -112,24 +110,9 @@ def _make_folder(out: Path) -> list[Path]:
 
 
 def write(measurement: Measurement, path: Path) -> None:
-    """Write a record atomically: temporary file in the same folder, fsync, rename.
+    """Write a record whole or not at all.
 
     Raises:
         UnavailableError: the folder cannot be written or the disk is full; an earlier file stays as it was.
     """
-    text = measurement.to_json()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        # a lone surrogate (a file name that is not UTF-8) becomes \udcXX, which is JSON's own way to write it
-        with open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UnavailableError(
-            f"cannot write the record {str(path)!r}: {error.strerror}; free some space or name a folder with --out"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    atomic_file.write(path, measurement.to_json(), what="the record", mend="free some space or name a folder with --out")

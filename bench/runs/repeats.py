@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.machine.ranks import say
 from bench.records.record import Measurement, read
 from bench.records.request import Request
 from bench.runs.measure import Say, measure
@@ -69,9 +70,6 @@ def answer(asked: str) -> dict[str, str]:
     body = json.loads(asked)
     sys.argv = body["argv"]
     out = Path(body["out"])
-
-    def say(text: str) -> None:
-        print(f"· {text}", file=sys.stderr)
 
     try:
         record = measure(Request(**body["request"]), hub_id=body["hub_id"], out=out, say=say)

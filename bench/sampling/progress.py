@@ -75,24 +75,24 @@ def sampling(
             yield None
             return
         draw, start_s = show, now()
-        taken: dict[str, list[float]] = {"warmup": [], "steady": []}
+        samples_s: dict[str, list[float]] = {"warmup": [], "steady": []}
 
         def on_sample(kind: str, seconds: float) -> None:
-            taken[kind].append(seconds)
-            draw(lambda: _state(name, kind, taken, max_samples, None if max_time_s is None else start_s + max_time_s - now()))
+            samples_s[kind].append(seconds)
+            draw(lambda: _state(name, kind, samples_s, max_samples, None if max_time_s is None else start_s + max_time_s - now()))
 
         yield on_sample
 
 
-def _state(name: str, kind: str, taken: dict[str, list[float]], max_samples: int, budget_s: float | None) -> str:
+def _state(name: str, kind: str, samples_s: dict[str, list[float]], max_samples: int, budget_s: float | None) -> str:
     """How far the loop is, its running estimate with the 95 % interval, and the time left at most.
 
     Estimate and interval are of the latest samples: the whole of a long run would take long to sort, again and again.
     """
-    steady, latest_s = taken["steady"], taken[kind][-LATEST:]
+    steady, latest_s = samples_s["steady"], samples_s[kind][-LATEST:]
     each_s = robust.median(latest_s)
     if not steady:
-        return f"{name}: warming up, {len(taken['warmup'])}, {format_duration(each_s)} each"
+        return f"{name}: warming up, {len(samples_s['warmup'])}, {format_duration(each_s)} each"
     interval = robust.median_interval(latest_s)
     within = "" if interval is None else f" (95 %: {format_duration(interval[0])} to {format_duration(interval[1])})"
     left_s = (max_samples - len(steady)) * each_s

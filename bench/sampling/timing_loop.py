@@ -70,19 +70,19 @@ class Samples:
 
     def findings(self, name: str) -> tuple[Finding, ...]:
         """What a reader of the phase `name` should know: NeverSettled, ClockTooCoarse, Unstable."""
-        found = []
+        findings = []
         if self.settled is False:
             text, advice = "the warm-up reached its cap before the times settled", "warm up longer, or look for what still changes"
-            found.append(Finding(code="NeverSettled", text=f"{name}: {text}", advice=advice))
+            findings.append(Finding(code="NeverSettled", text=f"{name}: {text}", advice=advice))
         if self.steady_s and robust.median(self.steady_s) * self.calls_per_sample < LEAST_TICKS * self.resolution_s:
             text = f"a sample takes less than {LEAST_TICKS} times what the clock reads for an empty step"
             advice = "give one step more work, such as a larger batch"
-            found.append(Finding(code="ClockTooCoarse", text=f"{name}: {text}", advice=advice))
+            findings.append(Finding(code="ClockTooCoarse", text=f"{name}: {text}", advice=advice))
         spread = robust.relative_spread(self.steady_s) if self.steady_s else None
         if spread is not None and spread > UNSTABLE_FRACTION:
             text, advice = f"the samples spread by {100 * spread:.0f} % of their median", "close other programs, or take more samples"
-            found.append(Finding(code="Unstable", text=f"{name}: {text}", advice=advice))
-        return tuple(found)
+            findings.append(Finding(code="Unstable", text=f"{name}: {text}", advice=advice))
+        return tuple(findings)
 
 
 def sample(
@@ -140,7 +140,7 @@ def sample(
             on_sample(kind, kept[-1])
         gc.collect(1)
 
-    with _no_collection(), ExitStack() as stack:
+    with no_collection(), ExitStack() as stack:
         start_s = clock.now()
         try:
             while len(warmup_s) < warmup_max and not settled and clock.now() - start_s < max_time_s / 2:
@@ -215,8 +215,8 @@ def _is_narrow(samples_s: Sequence[float], fraction: float) -> bool:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Garbage is collected between samples (young generations, cheap) and never inside one."""
+def no_collection() -> Iterator[None]:
+    """No garbage is collected inside, where it would fall on whatever is being timed; the caller collects between samples."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -6,9 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import torch
-
-from bench.backend.ceilings import bandwidth_ceiling, cache_bytes, matmul_ceiling
+from bench.backend.ceilings import bandwidth_ceiling, matmul_ceiling
 from bench.backend.device import Device
 from bench.machine.meters.instruments import Instruments, Watch
 from bench.machine.meters.readings import Readings
@@ -51,9 +49,7 @@ def demand_memory(what: str, parts: Mapping[str, int], device: Device, mend: str
 
 def add_ceilings(draft: Draft, device: Device, dtype: str) -> None:
     """Matmul and bandwidth rates of this machine, measured just before the run, and the caches that may beat the second."""
-    draft.environment.setdefault("device", {})["cache_bytes"] = (
-        torch.cuda.get_device_properties(device.index).L2_cache_size if device.kind == "cuda" else cache_bytes()
-    )
+    draft.environment.setdefault("device", {})["cache_bytes"] = device.cache_bytes()
     for ceiling in (matmul_ceiling(device, dtype), bandwidth_ceiling(device)):
         draft.ceilings.append(ceiling)
 

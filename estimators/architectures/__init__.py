@@ -119,5 +119,5 @@ FAMILIES: dict[str, str] = {
 def builder(model_type: str) -> Callable[[Fields, str, Source], Model]:
     """The function that builds a family's dataclass from a config's fields. `model_type` is a key of FAMILIES."""
     module, function = FAMILIES[model_type].split(".")
-    found: Callable[[Fields, str, Source], Model] = getattr(import_module(f"estimators.architectures.builders.{module}"), function)
-    return found
+    build: Callable[[Fields, str, Source], Model] = getattr(import_module(f"estimators.architectures.builders.{module}"), function)
+    return build

@@ -174,12 +174,12 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = ()) -> Fin
         return FineTuned(base=model, rank=rank, targets=has)
     chosen = frozenset(DEFAULT_TARGETS) & has if not targets else frozenset()
     for target in targets:
-        found = _rows_called(target, has)
-        if not found:
+        rows = _rows_called(target, has)
+        if not rows:
             raise BadValueError(
                 f"{model.name} has no linear layer {target[:40]!r}; expected {ALL_LINEAR} or some of: {', '.join(sorted(has))}"
             )
-        chosen |= found
+        chosen |= rows
     return FineTuned(base=model, rank=rank, targets=chosen)
 
 

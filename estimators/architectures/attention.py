@@ -79,9 +79,9 @@ class Attention(Part):
                 linear(w, f"{prefix}.query_key_value", "attention", d_in=width, d_out=q + 2 * kv, bias=bias, count=count, recomputed=True)
             )
         else:
-            made = 2 * q if self.output_gate else q
+            query_width = 2 * q if self.output_gate else q
             table.append(
-                linear(w, f"{prefix}.query", "attention", d_in=width, d_out=made, bias=self.query_bias, count=count, recomputed=True)
+                linear(w, f"{prefix}.query", "attention", d_in=width, d_out=query_width, bias=self.query_bias, count=count, recomputed=True)
             )
             rows = self._source_rows(w)
             for name, bias in (("key", self.key_bias), ("value", self.value_bias)):

@@ -72,8 +72,8 @@ class GatedDeltaNet(Part):
             name: str, mnk: tuple[int, int, int], reads: tuple[str, str], *, no_first_gradient: bool = False, dead_last: bool = False
         ) -> Op:
             op = scan(w, f"{prefix}.{name}", matrices=each * chunks, mnk=mnk, reads=reads, count=count, least_flop=0)
-            one = op.flop // chunks
-            return replace(op, backward_flop=op.backward_flop - one * no_first_gradient - 2 * one * dead_last)
+            per_chunk = op.flop // chunks
+            return replace(op, backward_flop=op.backward_flop - per_chunk * no_first_gradient - 2 * per_chunk * dead_last)
 
         overlap = product("overlap", (c, c, k), (weighed, conv))
         systems = product("solve", (c, k + v, c), (overlap.name, weighed))

@@ -96,19 +96,19 @@ class Experts(Part):
         """One matrix of every expert. Bytes that must move: the experts of one token, since all may choose the same."""
         chosen = w.num_tokens * self.per_token
         rows = w.num_tokens * self.num if self.runs_all else chosen
-        one = d_in * d_out + (d_out if self.bias else 0)
+        per_expert = d_in * d_out + (d_out if self.bias else 0)
         flop = 2 * rows * d_in * d_out
         return Op(
             name=name,
             component="experts",
             kind="matmul",
             count=count,
-            params=self.num * one,
-            active_params=self.per_token * one,
+            params=self.num * per_expert,
+            active_params=self.per_token * per_expert,
             flop=flop,
             backward_flop=2 * flop,
             masked_flop=2 * (rows - chosen) * d_in * d_out,
-            weight_bytes=self.per_token * one * w.dtype_bytes,
+            weight_bytes=self.per_token * per_expert * w.dtype_bytes,
             activation_bytes=rows * (d_in + d_out) * w.dtype_bytes,
             saved_bytes=rows * d_in * w.dtype_bytes,
             recomputed=True,

@@ -85,9 +85,9 @@ class _Walk:
                 yield from self._part(rows, fed=True)
             else:
                 block = self.split.blocks[index]
-                made = list(self._part(rows, fed=(stream and not block.parallel) or self._trains_norm_before(block)))
-                stream = stream or any(op.trainable_params for op in made)
-                yield from made
+                ops = list(self._part(rows, fed=(stream and not block.parallel) or self._trains_norm_before(block)))
+                stream = stream or any(op.trainable_params for op in ops)
+                yield from ops
 
     def _place(self, op: Op) -> tuple[int | None, str | None]:
         """Which block an op is in, and in which of its parts; none outside."""
@@ -118,10 +118,10 @@ class _Walk:
         for op in rows:
             inputs = tuple(name in self.flows for name in op.reads) or (fed,)
             adapter = self.adapters(op, any(inputs))
-            made = with_gradients(op, frozen=self.base_frozen, fed=inputs)
-            if adapter or made.trainable_params or any(inputs):
+            row = with_gradients(op, frozen=self.base_frozen, fed=inputs)
+            if adapter or row.trainable_params or any(inputs):
                 self.flows.add(op.name)
-            yield made
+            yield row
             yield from adapter
 
 

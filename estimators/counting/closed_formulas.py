@@ -23,10 +23,10 @@ MEGATRON = Source(
 
 def closed_formulas(model: Decoder, ops: tuple[Op, ...], workload: Workload) -> list[Rule]:
     """Those that apply to the phase. `model` has a `plain_block`."""
-    found = [_chinchilla(model, ops, workload)]
+    formulas = [_chinchilla(model, ops, workload)]
     if workload.phase == "train":
-        found = [_palm(model, ops, workload), *found, _megatron(model, workload)]
-    return found
+        formulas = [_palm(model, ops, workload), *formulas, _megatron(model, workload)]
+    return formulas
 
 
 def _plain(model: Decoder) -> tuple[Attention, FeedForward]:

@@ -87,18 +87,18 @@ def rules(model: Model, workload: Workload) -> tuple[Rule, ...]:
     """
     ops = model.ops(workload)
     product = "6·N·D" if workload.phase == "train" else "2·N·D"
-    found = [
+    listed = [
         _per_param_rule(f"{product}, all parameters", f"{product}, N = every parameter", ops, workload, KAPLAN, lookups=True, head=True)
     ]
     if any(op.kind == "lookup" for op in ops):
         name = f"{product}, without embeddings"
-        found.append(_per_param_rule(name, f"{product}, N without embeddings and head", ops, workload, KAPLAN, lookups=False, head=False))
+        listed.append(_per_param_rule(name, f"{product}, N without embeddings and head", ops, workload, KAPLAN, lookups=False, head=False))
         if workload.phase == "train":
             formula, main_input = f"{product}, N without embedding modules", _main_input_elements(model, workload)
-            found.append(_per_param_rule(TRAINER_RULE, formula, ops, workload, TRAINER, lookups=False, head=True, tokens=main_input))
+            listed.append(_per_param_rule(TRAINER_RULE, formula, ops, workload, TRAINER, lookups=False, head=True, tokens=main_input))
     if isinstance(model, Decoder) and model.plain_block and workload.phase in ("train", "forward"):
-        found += closed_formulas(model, ops, workload)
-    return tuple(found)
+        listed += closed_formulas(model, ops, workload)
+    return tuple(listed)
 
 
 def _main_input_elements(model: Model, workload: Workload) -> int:

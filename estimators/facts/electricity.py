@@ -6,8 +6,8 @@ import functools
 
 from estimators.facts import data
 from estimators.frozen import frozen
+from estimators.parsing import parse_carbon
 from estimators.spec import Source
-from estimators.units import parse_carbon
 
 ELECTRICITY_COLUMNS = ("id", "value", "source", "url", "note")
 

@@ -25,7 +25,7 @@ def peers(device: Hardware | None, *, tokens: int, device_s: float) -> tuple[Pee
     Args:
         tokens, device_s: of the claim: a published run that has both is the claim itself.
     """
-    found = []
+    runs = []
     for run in published_runs():
         same = run.tokens == tokens and run.device_seconds is not None and math.isclose(run.device_seconds, device_s, rel_tol=0.01)
         if same or not comparable(run):
@@ -33,8 +33,8 @@ def peers(device: Hardware | None, *, tokens: int, device_s: float) -> tuple[Pee
         its = hardware(run.hardware_id)
         share = utilization(run, its) if device is None or its.architecture == device.architecture else None
         if share and share[0] <= 1:
-            found.append(Peer(*share, run))
-    return tuple(sorted(found, key=lambda peer: -peer.share))
+            runs.append(Peer(*share, run))
+    return tuple(sorted(runs, key=lambda peer: -peer.share))
 
 
 @frozen
@@ -64,7 +64,7 @@ class Standing:
     @property
     def median(self) -> float:
         """The middle share of the published runs."""
-        return median(sorted(peer.share for peer in self.peers))
+        return median(peer.share for peer in self.peers)
 
     def nearest(self, number: int) -> tuple[Peer, ...]:
         """The published runs whose shares are nearest, highest first."""

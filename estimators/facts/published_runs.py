@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from estimators.counting.formulas import six_nd
 from estimators.facts import data
@@ -157,7 +157,12 @@ def summarize(runs: Sequence[PublishedRun], hardware_of: Callable[[str], Hardwar
     )
 
 
-def median(ordered: Sequence[float]) -> float:
-    """The middle of sorted values, or the mean of the two in the middle (the statistics module costs 10 ms to import)."""
+def median(values: Iterable[float]) -> float:
+    """The middle value, or the mean of the two in the middle (the statistics module costs 10 ms to import).
+
+    >>> median([3.0, 1.0, 2.0]), median([4.0, 1.0, 2.0, 3.0])
+    (2.0, 2.5)
+    """
+    ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

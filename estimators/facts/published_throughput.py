@@ -145,11 +145,11 @@ class Residual:
 
 def residuals(row: PublishedThroughput) -> tuple[Residual, ...]:
     """One for each figure that the row reports."""
-    found = []
+    differences = []
     if row.reported_mfu is not None:
-        found.append(Residual(row=row, quantity="mfu", ours=row.utilization(row.tool), reported=row.reported_mfu))
+        differences.append(Residual(row=row, quantity="mfu", ours=row.utilization(row.tool), reported=row.reported_mfu))
     if row.reported_hfu is not None:
-        found.append(Residual(row=row, quantity="hfu", ours=row.utilization(f"{row.tool}-hfu"), reported=row.reported_hfu))
+        differences.append(Residual(row=row, quantity="hfu", ours=row.utilization(f"{row.tool}-hfu"), reported=row.reported_hfu))
     if row.reported_flop_per_s is not None:
-        found.append(Residual(row=row, quantity="flop_per_s", ours=row.flop_per_s(row.tool), reported=row.reported_flop_per_s))
-    return tuple(found)
+        differences.append(Residual(row=row, quantity="flop_per_s", ours=row.flop_per_s(row.tool), reported=row.reported_flop_per_s))
+    return tuple(differences)

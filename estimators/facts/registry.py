@@ -107,10 +107,10 @@ def hardware_for_device(driver_name: str, memory_bytes: int | None = None) -> Ha
     >>> hardware_for_device("NVIDIA L40S").id, hardware_for_device("NVIDIA L40S Turbo")
     ('l40s-48gb', None)
     """
-    found = [row for row in _hardware_rows().values() if driver_name.strip() in row.texts("device_names")]
+    named = [row for row in _hardware_rows().values() if driver_name.strip() in row.texts("device_names")]
     if memory_bytes is not None:
-        found = [row for row in found if _has_memory(row, memory_bytes)]
-    return hardware(found[0].text("id")) if len(found) == 1 else None
+        named = [row for row in named if _has_memory(row, memory_bytes)]
+    return hardware(named[0].text("id")) if len(named) == 1 else None
 
 
 def _has_memory(row: data.Row, memory_bytes: int) -> bool:

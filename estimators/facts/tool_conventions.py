@@ -164,20 +164,20 @@ def tool(name: str) -> ToolConvention:
     'megatron-2022'
     """
     key = name.casefold()
-    found = tools().get(_aliases().get(key, key))
-    if found is None:
+    convention = tools().get(_aliases().get(key, key))
+    if convention is None:
         raise UnknownNameError("convention", name, (*tools(), *_aliases()), "python -m bench list tools")
-    return found
+    return convention
 
 
 @functools.cache
 def _peaks() -> dict[tuple[str, str, str], Peak]:
-    found: dict[tuple[str, str, str], Peak] = {}
+    peaks: dict[tuple[str, str, str], Peak] = {}
     for row in data.read_rows(data.file("tool_peaks.csv"), PEAK_COLUMNS):
         source = Source(title=row.text("source"), url=row.text("url"))
         peak = Peak(flop_per_s=row.number("peak_flop_per_s"), own=True, source=source)
-        found |= {(row.text("tool"), device, dtype): peak for device in row.texts("hardware_ids") for dtype in row.texts("dtypes")}
-    return found
+        peaks |= {(row.text("tool"), device, dtype): peak for device in row.texts("hardware_ids") for dtype in row.texts("dtypes")}
+    return peaks
 
 
 def peak_of(tool: ToolConvention, hardware: Hardware, dtype: str) -> Peak:

@@ -172,8 +172,8 @@ def _step(
         kind = "lora"
     software = _own_stack(record, group, name)
     try:
-        found = hardware(device)
-        machine_of(found, dtype, cluster=record.text("cluster") or group.cluster)
+        facts = hardware(device)
+        machine_of(facts, dtype, cluster=record.text("cluster") or group.cluster)
     except RequestError as error:
         raise LeftOutError(str(error)) from None
     return MeasuredStep(
@@ -184,7 +184,7 @@ def _step(
         apart=group.apart,
         model_name=name,
         model=model,
-        hardware=found,
+        hardware=facts,
         dtype=dtype,
         layout=layout,
         stack=software,

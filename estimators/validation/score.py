@@ -129,15 +129,15 @@ def score(rows: Sequence[Scored], *, by_source: bool = False) -> Score | None:
     Args:
         by_source: whether every source weighs the same, instead of every row.
     """
-    found = [(row, row.error) for row in rows if row.error is not None and row.step is not None]
-    if not found:
+    predicted = [(row, row.error) for row in rows if row.error is not None and row.step is not None]
+    if not predicted:
         return None
-    sources = [row.step.source for row, _ in found if row.step]
+    sources = [row.step.source for row, _ in predicted if row.step]
     weights = [1 / sources.count(source) if by_source else 1.0 for source in sources]
-    errors = [error for _, error in found]
-    held = [weight for (row, _), weight in zip(found, weights, strict=True) if row.covered]
+    errors = [error for _, error in predicted]
+    held = [weight for (row, _), weight in zip(predicted, weights, strict=True) if row.covered]
     return Score(
-        rows=len(found),
+        rows=len(predicted),
         median=quantile([abs(error) for error in errors], weights, 0.5),
         p90=quantile([abs(error) for error in errors], weights, 0.9),
         bias=quantile(errors, weights, 0.5),

@@ -70,13 +70,13 @@ def alone(record: Measurement) -> Iterator[Check]:
             ok=not shared,
             explanation=shared and f"{shared}: the figures are of both",
         )
-    taken = record.power.get("other_processors_fraction")
-    if taken is not None and (record.environment.get("device") or {}).get("kind") == "cpu":
-        quiet = taken <= OTHERS_FRACTION
+    others_fraction = record.power.get("other_processors_fraction")
+    if others_fraction is not None and (record.environment.get("device") or {}).get("kind") == "cpu":
+        quiet = others_fraction <= OTHERS_FRACTION
         yield Check(
             metric="processors taken by other programs",
             estimated=OTHERS_FRACTION,
-            observed=taken,
+            observed=others_fraction,
             rule="<=",
             ok=quiet or (False if _is_strict(record) else None),
             explanation="" if quiet else "the figures are of a busy machine" if _is_strict(record) else NOT_STRICT,

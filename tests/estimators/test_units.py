@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from estimators import units
 from estimators.errors import BadValueError
-from estimators.units import parse_count, parse_duration, parse_float
+from estimators.parsing import parse_count, parse_duration, parse_float
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ LAYERS = {
         ("estimators.facts.data", "estimators.facts.entries", "estimators.facts.tool_conventions"),
         ("estimators.architectures",),
         ("estimators.spec",),
-        ("estimators.units",),
+        ("estimators.parsing", "estimators.units"),
         ("estimators.errors", "estimators.frozen"),
     ],
 }

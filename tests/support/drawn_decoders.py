@@ -15,8 +15,8 @@ from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import count_params, estimate
 from estimators.counting.rules_of_thumb import rules
 from estimators.facts.registry import model_entry
+from estimators.parsing import parse_count
 from estimators.spec import Case, Model, Op, Workload
-from estimators.units import parse_count
 
 Config = dict[str, Any]
 flags, windows = st.booleans(), st.integers(2, 24)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +15,7 @@ from bench.backend.operators.operator import Spec
 from bench.backend.operators.trace import Call
 from bench.backend.random_data import drawn
 from bench.sampling.clock import Clock
+from bench.sampling.timing_loop import no_collection
 from estimators.units import GIBI
 
 LEAST_SAMPLE_S = 2e-4
@@ -65,7 +64,7 @@ def replay(calls: Sequence[Call], device: Device, *, cache_bytes: int, rounds: i
     found = [Replay(call) for call in calls]
     clock = device.clock()
     kept = _room_for_kept(device) if device.kind == "cpu" and any(call.kept for call in calls) else None
-    with torch.no_grad(), _uncollected():
+    with torch.no_grad(), no_collection():
         for turn in range(rounds):
             for one in found if turn % 2 == 0 else reversed(found):
                 if not one.reason:
@@ -78,19 +77,6 @@ def _room_for_kept(device: Device) -> _Kept:
     room = min(KEPT_BYTES, device.memory_available_bytes() // 4)
     torch.empty(room, dtype=torch.uint8).fill_(1)
     return _Kept(room)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection inside: it would fall on whichever operator is being timed."""
-    gc.collect()
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _take(one: Replay, device: Device, clock: Clock, cache_bytes: int, time_s: float, kept: _Kept | None) -> None:

@@ -47,22 +47,22 @@ def _driver(library: Any) -> Iterator[Item]:
 
 def _mask(seen: nvml.Visible, environ: Mapping[str, str]) -> Iterator[Item]:
     asked = environ.get("CUDA_VISIBLE_DEVICES")
-    found = f"{len(seen.uuids)} seen" + ("" if asked is None else f" with CUDA_VISIBLE_DEVICES={asked[:60]}")
+    visible = f"{len(seen.uuids)} seen" + ("" if asked is None else f" with CUDA_VISIBLE_DEVICES={asked[:60]}")
     if seen.note:
         slices = "MIG" in seen.note
         yield Item(
             group=GROUP,
             what="visible GPUs",
-            found=f"{found}: {seen.note}",
+            found=f"{visible}: {seen.note}",
             verdict="costs",
             cost="a slice's power, energy and clocks cannot be read" if slices else "another GPU may be described than the one used",
             mend="measure on a whole GPU" if slices else "set CUDA_VISIBLE_DEVICES to full UUIDs, or CUDA_DEVICE_ORDER=PCI_BUS_ID",
         )
     elif not seen.uuids:
         cost, mend = "no GPU is measured", "unset CUDA_VISIBLE_DEVICES, or name one that is there (nvidia-smi -L)"
-        yield Item(group=GROUP, what="visible GPUs", found=found, verdict="costs", cost=cost, mend=mend)
+        yield Item(group=GROUP, what="visible GPUs", found=visible, verdict="costs", cost=cost, mend=mend)
     else:
-        yield Item(group=GROUP, what="visible GPUs", found=found)
+        yield Item(group=GROUP, what="visible GPUs", found=visible)
 
 
 def _device(library: Any, uuid: str, name: str) -> Iterator[Item]:
@@ -110,9 +110,9 @@ def _others(library: Any, handle: Any, name: str) -> Iterator[Item]:
         return
     others = sorted({process.pid for process in processes} - {os.getpid()})
     if others:
-        found = f"{len(others)} computing: pid {', '.join(map(str, others[:5]))}"
+        text = f"{len(others)} computing: pid {', '.join(map(str, others[:5]))}"
         cost, mend = "times, power and memory would be of all of them together", "end them, or choose another GPU with CUDA_VISIBLE_DEVICES"
-        yield Item(group=GROUP, what=what, found=found, verdict="untrusted", cost=cost, mend=mend)
+        yield Item(group=GROUP, what=what, found=text, verdict="untrusted", cost=cost, mend=mend)
     else:
         yield Item(group=GROUP, what=what, found="none")
 

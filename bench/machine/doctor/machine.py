@@ -25,19 +25,19 @@ def items() -> Iterator[Item]:
 
 def memory_item(host: memory.HostMemory, limit: cgroup.MemoryLimit | None) -> Item:
     """What a run may hold, container limits respected."""
-    found = f"{format_bytes(host.available_bytes)} of {format_bytes(host.total_bytes)} available"
-    found += "" if limit is None else f", control group's limit {format_bytes(limit.limit_bytes)}"
+    text = f"{format_bytes(host.available_bytes)} of {format_bytes(host.total_bytes)} available"
+    text += "" if limit is None else f", control group's limit {format_bytes(limit.limit_bytes)}"
     if host.available_bytes < LITTLE_BYTES:
         cost, mend = "only the smallest models fit, and others' pages may be swapped while a run is timed", "end other programs"
-        return Item(group="memory", what="memory", found=found, verdict="costs", cost=cost, mend=mend)
-    return Item(group="memory", what="memory", found=found)
+        return Item(group="memory", what="memory", found=text, verdict="costs", cost=cost, mend=mend)
+    return Item(group="memory", what="memory", found=text)
 
 
 def clock_item(resolution_s: float) -> Item:
     """What the host's clock reads for an empty step, and the shortest step that it times to 1 %."""
     shortest_s = LEAST_TICKS * resolution_s
-    found = f"an empty step reads {format_duration(resolution_s)}; steps from {format_duration(shortest_s)} on are timed to 1 %"
+    text = f"an empty step reads {format_duration(resolution_s)}; steps from {format_duration(shortest_s)} on are timed to 1 %"
     if not math.isfinite(resolution_s) or resolution_s > COARSE_S:
         cost, mend = "short steps cannot be timed", "give one step more work, or measure outside the virtual machine"
-        return Item(group="clock", what="host clock", found=found, verdict="untrusted", cost=cost, mend=mend)
-    return Item(group="clock", what="host clock", found=found)
+        return Item(group="clock", what="host clock", found=text, verdict="untrusted", cost=cost, mend=mend)
+    return Item(group="clock", what="host clock", found=text)

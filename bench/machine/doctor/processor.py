@@ -75,14 +75,14 @@ def threads(usable: int, quota: float | None, environ: Mapping[str, str]) -> Ite
     """Threads that torch will start against the processors and the quota there are."""
     asked = environ.get("OMP_NUM_THREADS", "")
     number = int(asked) if asked.isdecimal() and int(asked) else usable
-    found = f"{number} threads" + (f" (OMP_NUM_THREADS={asked})" if asked else "") + f" on {usable} processors"
-    found += "" if quota is None else f", quota of {quota:g}"
+    text = f"{number} threads" + (f" (OMP_NUM_THREADS={asked})" if asked else "") + f" on {usable} processors"
+    text += "" if quota is None else f", quota of {quota:g}"
     allowed = usable if quota is None else min(usable, quota)
     if number > allowed:
         cost = "threads wait for one another while the quota stops them" if quota is not None and quota < usable else "threads take turns"
         mend = f"export OMP_NUM_THREADS={max(1, int(allowed))}"
-        return Item(group=GROUP, what="threads and quota", found=found, verdict="untrusted", cost=cost, mend=mend)
-    return Item(group=GROUP, what="threads and quota", found=found)
+        return Item(group=GROUP, what="threads and quota", found=text, verdict="untrusted", cost=cost, mend=mend)
+    return Item(group=GROUP, what="threads and quota", found=text)
 
 
 def others(
@@ -94,21 +94,21 @@ def others(
     """What other programs take of the processors, over half a second. In a container the whole host's programs count."""
     (machine, own), _ = read(), sleep(look_s)
     machine_after, own_after = read()
-    taken = max(0.0, (machine_after - machine) - (own_after - own)) / look_s
-    found = f"{taken:.1f} of {usable} processors" + (f", load {load:.1f}" if (load := environment.load_1min()) is not None else "")
-    if taken > SHARED_FRACTION * usable:
+    num_busy = max(0.0, (machine_after - machine) - (own_after - own)) / look_s
+    text = f"{num_busy:.1f} of {usable} processors" + (f", load {load:.1f}" if (load := environment.load_1min()) is not None else "")
+    if num_busy > SHARED_FRACTION * usable:
         cost, mend = "steps wait for other programs: times are too long and scatter", "end the other programs, or wait for them"
-        return Item(group=GROUP, what="taken by other programs", found=found, verdict="untrusted", cost=cost, mend=mend)
-    return Item(group=GROUP, what="taken by other programs", found=found)
+        return Item(group=GROUP, what="taken by other programs", found=text, verdict="untrusted", cost=cost, mend=mend)
+    return Item(group=GROUP, what="taken by other programs", found=text)
 
 
 def energy(root: Path = rapl.ROOT) -> Item:
     """Whether the processor's energy counters can be read."""
     try:
-        found = rapl.domains(root)
+        counters = rapl.domains(root)
     except UnavailableError as error:
         mend = str(error).partition("; ")[2] or "nothing, in a virtual machine or container; else load the module intel_rapl_msr"
         return Item(
             group=GROUP, what="energy (RAPL)", found=str(error).partition("; ")[0], verdict="costs", cost="no energy of a CPU", mend=mend
         )
-    return Item(group=GROUP, what="energy (RAPL)", found=f"{len(found)} counters are read")
+    return Item(group=GROUP, what="energy (RAPL)", found=f"{len(counters)} counters are read")

@@ -32,8 +32,8 @@ def _version(package: str) -> str | None:
 def items(version: Callable[[str], str | None] = _version) -> Iterator[Item]:
     """Each package's version, or what its absence costs."""
     for package, (verdict, cost, mend) in NEEDED.items():
-        found = version(package)
-        if found is None:
+        installed = version(package)
+        if installed is None:
             yield Item(group=GROUP, what=package, found="not installed", verdict=verdict, cost=cost, mend=mend)
         else:
-            yield Item(group=GROUP, what=package, found=found)
+            yield Item(group=GROUP, what=package, found=installed)

@@ -27,15 +27,15 @@ def items(out: Path) -> Iterator[Item]:
 def writable(out: Path) -> Item:
     """Whether a record could be written there; a folder that is not there yet is tried in the nearest one that is. Nothing stays."""
     what, place = "records folder", nearest(out)
-    found = f"{out}/" + ("" if place == out else f", to be made in {place}/")
+    where = f"{out}/" + ("" if place == out else f", to be made in {place}/")
     try:
         if not place.is_dir():
             raise NotADirectoryError(0, f"{place} is no folder")
         with tempfile.NamedTemporaryFile(dir=place, prefix=".try-"):
-            return Item(group=GROUP, what=what, found=f"{found} can be written")
+            return Item(group=GROUP, what=what, found=f"{where} can be written")
     except OSError as error:
         cost, mend = "no record is kept, and `run` refuses to start", "name a writable folder with --out"
-        return Item(group=GROUP, what=what, found=f"{found}: {error.strerror}", verdict="untrusted", cost=cost, mend=mend)
+        return Item(group=GROUP, what=what, found=f"{where}: {error.strerror}", verdict="untrusted", cost=cost, mend=mend)
 
 
 def space(out: Path, free_bytes: Callable[[Path], int] = lambda place: shutil.disk_usage(place).free) -> Item:

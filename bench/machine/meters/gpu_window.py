@@ -142,13 +142,13 @@ def short_window(window_s: float, what: str = "") -> Finding | None:
 
 
 def _findings(window_s: float, values: Mapping[str, float | None], masks: Sequence[int], gap_s: float, interval_s: float) -> list[Finding]:
-    found = [short_window(window_s), gpu_throttle.finding(values, masks)]
+    findings = [short_window(window_s), gpu_throttle.finding(values, masks)]
     gap = gap_s > max(GAP_S, GAP_FACTOR * interval_s)
     if gap:
         text = f"nobody looked at the GPU for {gap_s:.1f} s: the process or the machine was stopped meanwhile"
-        found.append(Finding(code="SamplingGap", text=text, advice="the integral of power is a guess there; measure again undisturbed"))
+        findings.append(Finding(code="SamplingGap", text=text, advice="the integral of power is a guess there; measure again undisturbed"))
     counted, sampled = values["energy_j"], values["sampled_energy_j"]
     if not gap and window_s >= CROSSCHECK_WINDOW_S and counted and sampled and abs(sampled / counted - 1) > CROSSCHECK_FRACTION:
         text = f"counted energy ({counted:.0f} J) and integrated power ({sampled:.0f} J) differ by more than a tenth"
-        found.append(Finding(code="EnergyDisagrees", text=text, advice="trust neither before a longer window"))
-    return [each for each in found if each is not None]
+        findings.append(Finding(code="EnergyDisagrees", text=text, advice="trust neither before a longer window"))
+    return [each for each in findings if each is not None]

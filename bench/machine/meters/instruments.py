@@ -128,13 +128,13 @@ class Instruments:
         if self._used is None or self._used[0] <= 0:
             return no_readings((name,), "the window has no length")
         elapsed_s, wall_s, machine_s, own_s = self._used
-        found = []
+        findings = []
         num = psutil.cpu_count() or 1
-        taken = max(0.0, machine_s - own_s) / (elapsed_s * num)
-        if taken > SHARED_FRACTION:
-            text = f"other programs took {100 * taken:.0f} % of this machine's processors during the window"
-            found.append(Finding(code="CpuShared", text=text, advice="measure on a quiet machine"))
+        others_fraction = max(0.0, machine_s - own_s) / (elapsed_s * num)
+        if others_fraction > SHARED_FRACTION:
+            text = f"other programs took {100 * others_fraction:.0f} % of this machine's processors during the window"
+            findings.append(Finding(code="CpuShared", text=text, advice="measure on a quiet machine"))
         if abs(wall_s - elapsed_s) > SLEPT_S:
             text = f"the wall clock moved by {wall_s:.1f} s and the monotonic clock by {elapsed_s:.1f} s: the machine slept or was set"
-            found.append(Finding(code="ClockJumped", text=text, advice="measure again undisturbed"))
-        return Readings(values={name: min(1.0, taken)}, findings=tuple(found))
+            findings.append(Finding(code="ClockJumped", text=text, advice="measure again undisturbed"))
+        return Readings(values={name: min(1.0, others_fraction)}, findings=tuple(findings))

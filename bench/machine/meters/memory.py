@@ -60,10 +60,10 @@ def peak_rss(status: Path = STATUS) -> Readings:
     From VmHWM on Linux, else from getrusage (which nothing resets), else from the working-set peak on Windows.
     """
     try:
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
+        line = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
     except OSError:
-        found = None
-    peak_bytes = int(found[1]) * KIBI if found else _peak_of_process_bytes()
+        line = None
+    peak_bytes = int(line[1]) * KIBI if line else _peak_of_process_bytes()
     if peak_bytes is None:
         return no_readings(("peak_rss",), "this system keeps no peak of a process's memory")
     return Readings(values={"peak_rss": peak_bytes})

@@ -41,17 +41,17 @@ def domains(root: Path = ROOT) -> list[Domain]:
     Raises:
         UnavailableError: there are none here, or they may not be read; one line says which.
     """
-    found = []
+    counters = []
     for folder in sorted(root.glob("intel-rapl:*")):
         kind = (_text(folder / "name") or "").partition("-")[0]
         if kind in ("package", "dram"):
             highest = _text(folder / "max_energy_range_uj")
-            found.append(
+            counters.append(
                 Domain(path=folder / "energy_uj", kind=kind, range_j=int(highest) / MEGA if highest and highest.isdecimal() else None)
             )
-    if not any(domain.kind == "package" for domain in found):
+    if not any(domain.kind == "package" for domain in counters):
         raise UnavailableError("no RAPL counters here (/sys/class/powercap): a virtual machine, a container, or a processor without them")
-    for domain in found:
+    for domain in counters:
         try:
             _read_j(domain)
         except PermissionError:
@@ -60,7 +60,7 @@ def domains(root: Path = ROOT) -> list[Domain]:
             ) from None
         except (OSError, ValueError) as error:
             raise UnavailableError(f"a RAPL counter cannot be read: {error}") from None
-    return found
+    return counters
 
 
 class CpuEnergyMeter:

@@ -155,5 +155,5 @@ def _llama4_attention(f: Fields, s: Sizes) -> list[Attention]:
         return replace(base, rotary=bool(turn), window=chunk if chunked else None, chunked=chunked)
 
     of_each = list(zip(turned, types, strict=False))
-    made = {each: attention(*each) for each in set(of_each)}
-    return [made[each] for each in of_each]
+    by_kind = {each: attention(*each) for each in set(of_each)}
+    return [by_kind[each] for each in of_each]

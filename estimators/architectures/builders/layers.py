@@ -55,8 +55,8 @@ def layered(
 
 def windowed(attention: Attention, windows: Sequence[int | None]) -> list[Attention]:
     """The attention of each layer; layers with the same window share one."""
-    made = {window: replace(attention, window=window) for window in set(windows)}
-    return [made[window] for window in windows]
+    by_window = {window: replace(attention, window=window) for window in set(windows)}
+    return [by_window[window] for window in windows]
 
 
 def varied_layers(f: Fields, s: Sizes) -> range:

@@ -25,8 +25,8 @@ def divisible(value: float, divisor: int, minimum: int) -> int:
     >>> divisible(11.0, 8, 8), divisible(13.0, 8, 8)
     (16, 16)
     """
-    found = max(minimum, int(value + divisor / 2) // divisor * divisor)
-    return found + divisor if found < 0.9 * value else found
+    rounded = max(minimum, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
 
 
 class _Maker:

@@ -141,10 +141,10 @@ def size_pair(f: Fields, key: str, default: int) -> tuple[int, int]:
 
 def per_stage(f: Fields, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """A list of positive whole numbers, one per stage of a network. Raises BadConfigError."""
-    found = f.default(key, default) if f.config.get(key) is None else f.integers(key, minimum_length=1)
-    if len(found) > MAX_STAGES:
-        raise f.fail(key, f"a list of {len(found)}", f"at most {MAX_STAGES} stages, each half as wide as the one before")
-    return found
+    values = f.default(key, default) if f.config.get(key) is None else f.integers(key, minimum_length=1)
+    if len(values) > MAX_STAGES:
+        raise f.fail(key, f"a list of {len(values)}", f"at most {MAX_STAGES} stages, each half as wide as the one before")
+    return values
 
 
 def scaled(f: Fields, key: str, default: float, width: int, *, rounded: bool = False) -> int:
@@ -157,10 +157,10 @@ def scaled(f: Fields, key: str, default: float, width: int, *, rounded: bool = F
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_RATIO:
         raise f.fail(key, value, f"a number above 0, up to {MAX_RATIO:,}")
     product = value * width
-    found = round(product) if rounded else int(product)
-    if found < 1:
+    size = round(product) if rounded else int(product)
+    if size < 1:
         raise f.fail(key, value, f"a number that leaves at least 1 of {width}")
-    return found
+    return size
 
 
 def section(f: Fields, key: str) -> Fields:

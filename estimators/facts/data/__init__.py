@@ -93,8 +93,8 @@ class Row:
         return self.integer(column) if self._cells[column] else None
 
     def optional_count(self, column: str) -> int | None:
-        """A positive count as `units.parse_count` reads it, such as ``1.4T`` or ``3.8e25``; None where the cell is empty."""
-        from estimators.units import parse_count
+        """A positive count as `parsing.parse_count` reads it, such as ``1.4T`` or ``3.8e25``; None where the cell is empty."""
+        from estimators.parsing import parse_count
 
         if not self._cells[column]:
             return None

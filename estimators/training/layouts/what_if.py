@@ -9,10 +9,10 @@ from estimators.cost.layout import LAYOUT_KEYS, Layout, parse_layout
 from estimators.errors import BadValueError
 from estimators.facts.registry import hardware
 from estimators.frozen import frozen, replace
+from estimators.parsing import parse_byte_rate, parse_count
 from estimators.training.at_utilization import check_devices
 from estimators.training.layouts.job import Job
 from estimators.training.prediction import Prediction
-from estimators.units import parse_byte_rate, parse_count
 
 JOB_CHANGES: dict[str, Callable[[str], Any]] = {
     "seq_len": lambda text: parse_count(text, "seq_len"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from estimators.training.step import PARTS
-from estimators.units import format_duration
+from estimators.units import format_signed_duration
 
 MAX_PARTS = 3
 WORTH_SAYING = 0.05
@@ -46,16 +46,11 @@ def reason(mine: Mapping[str, float], best: Mapping[str, float]) -> str:
     if not changes:
         return "takes as long; set up less simply"
     largest = max(abs(seconds) for seconds in changes.values())
-    said = [name for name, seconds in changes.items() if abs(seconds) >= WORTH_SAYING * largest]
-    more = [f"{SHORT.get(name, PARTS[name])} {signed_duration(changes[name])}" for name in said if changes[name] > 0][:MAX_PARTS]
-    less = [f"{SHORT.get(name, PARTS[name])} {signed_duration(changes[name])}" for name in said if changes[name] < 0][: MAX_PARTS - 1]
+    told = {
+        name: f"{SHORT.get(name, PARTS[name])} {format_signed_duration(seconds)}"
+        for name, seconds in changes.items()
+        if abs(seconds) >= WORTH_SAYING * largest
+    }
+    more = [text for name, text in told.items() if changes[name] > 0][:MAX_PARTS]
+    less = [text for name, text in told.items() if changes[name] < 0][: MAX_PARTS - 1]
     return "; saves ".join(", ".join(part) for part in (more, less) if part) if more else f"saves {', '.join(less)}"
-
-
-def signed_duration(seconds: float) -> str:
-    """A difference of times, with its sign.
-
-    >>> signed_duration(-0.25), signed_duration(1.5)
-    ('-250 ms', '+1.50 s')
-    """
-    return f"{'-' if seconds < 0 else '+'}{format_duration(abs(seconds))}"

@@ -38,15 +38,15 @@ def _row(flop: ToolFlop, base: ToolFlop, *, has_router: bool) -> dict[str, Value
     }
 
 
-def all_conventions_table(model_name: str, found: Sequence[ToolFlop], *, conditions: Sequence[str]) -> Table:
+def all_conventions_table(model_name: str, counts: Sequence[ToolFlop], *, conditions: Sequence[str]) -> Table:
     """FLOP of training on one sequence in every convention; csv and json have the named parts of each.
 
     Args:
-        found: of one model and sequence, `full` among them.
+        counts: of one model and sequence, `full` among them.
     """
-    base = next(flop for flop in found if flop.tool.id == "full")
-    has_router = any(ROUTER in flop.parts for flop in found)
-    rows = [_row(flop, base, has_router=has_router) for flop in found]
+    base = next(flop for flop in counts if flop.tool.id == "full")
+    has_router = any(ROUTER in flop.parts for flop in counts)
+    rows = [_row(flop, base, has_router=has_router) for flop in counts]
     return Table(
         title=f"Training {model_name} on one sequence, in every convention",
         conditions=conditions,
@@ -68,14 +68,14 @@ def all_conventions_table(model_name: str, found: Sequence[ToolFlop], *, conditi
             *(Column(key=f"{part}_flop", header=part, raw=True) for part in PARTS),
         ],
         rows=rows,
-        notes=[LEFT_OUT_BY_ALL, *_tied_notes(found)],
+        notes=[LEFT_OUT_BY_ALL, *_tied_notes(counts)],
         key="all_conventions",
     )
 
 
-def _tied_notes(found: Sequence[ToolFlop]) -> list[str]:
+def _tied_notes(counts: Sequence[ToolFlop]) -> list[str]:
     """A tied head hides in the embedding, which conventions by parameters count once."""
-    if any(flop.tool.weights == "without embeddings" and HEAD in flop.parts for flop in found):
+    if any(flop.tool.weights == "without embeddings" and HEAD in flop.parts for flop in counts):
         return []
     return ["The head is tied to the embedding: where N has embeddings it is counted as head, where N has none it is left out."]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.counting.rule_of_thumb import Rule
-from estimators.units import format_flop, format_ratio
+from estimators.units import format_flop, format_ratio, format_signed_flop, format_signed_fraction
 from reports.table import Column, Table, Value
-from reports.views.formats import signed_flop, signed_percent
 
 
 def _scaled(flop: int, num_steps: tuple[int, int]) -> int:
@@ -64,8 +63,8 @@ def rules_tables(rules: Sequence[Rule], *, work: str, num_steps: tuple[int, int]
         columns=[
             Column(key="rule", header="rule", once=True),
             Column(key="part", header="part"),
-            Column(key="ratio", header="of exact", format=signed_percent, align="right"),
-            Column(key="difference_flop", header="FLOP", format=signed_flop, align="right"),
+            Column(key="ratio", header="of exact", format=format_signed_fraction, align="right"),
+            Column(key="difference_flop", header="FLOP", format=format_signed_flop, align="right"),
         ],
         rows=parts,
         key="differences",

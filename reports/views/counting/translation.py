@@ -8,9 +8,17 @@ from estimators.counting.flop_by_tool import ATTENTION, PARTS, RECOMPUTED
 from estimators.counting.translate import Least, Reading, Translation
 from estimators.facts.tool_conventions import Peak
 from estimators.spec import Hardware, Recompute
-from estimators.units import format_flop, format_flop_rate, format_fraction, format_int, format_ratio
+from estimators.units import (
+    format_flop,
+    format_flop_rate,
+    format_fraction,
+    format_int,
+    format_rate,
+    format_ratio,
+    format_signed_flop,
+    format_signed_fraction,
+)
 from reports.table import Column, Table, Value
-from reports.views.formats import rate, signed_flop, signed_percent
 
 WITHOUT_DEVICE = "no device given: both are taken to divide by the same peak; --hardware ID brings in the peak that each divides by"
 DATA_SHEET_NOTE = "* names no peak for the device and dtype: the data sheet's dense peak is taken."
@@ -55,17 +63,20 @@ def conditions(model_name: str, params: int, seq_len: int, hardware: Hardware | 
     return [*lines, f"{hardware.id}, {dtype}: dense peak {format_flop_rate(hardware.peak(dtype), 4)} ({hardware.source.title})"]
 
 
-def translation_tables(found: Sequence[Translation], *, conditions: Sequence[str], notes: Sequence[str]) -> list[Table]:
+def translation_tables(translations: Sequence[Translation], *, conditions: Sequence[str], notes: Sequence[str]) -> list[Table]:
     """The figure in every convention asked for, then the parts that make up each difference.
 
     Args:
-        found: at least one; all of the same run.
+        translations: at least one; all of the same run.
     """
-    given, only = found[0].given, found[0] if len(found) == 1 else None
+    given, only = translations[0].given, translations[0] if len(translations) == 1 else None
     title = f"{given.tool.name} {figure_text(given)}"
     title += f" is {figure_text(only.translated)} by {only.translated.tool.name}" if only else ", in other conventions"
     tokens = given.tokens_per_s
-    rows = [_row(given, 1.0, 1.0), *(_row(one.translated, one.flop_ratio, one.peak_ratio) for one in found)]
+    rows = [
+        _row(given, 1.0, 1.0),
+        *(_row(translation.translated, translation.flop_ratio, translation.peak_ratio) for translation in translations),
+    ]
     facts: dict[str, object] = {"from": given.tool.id, "tokens_per_s": tokens}
     if only:
         facts |= {
@@ -77,7 +88,7 @@ def translation_tables(found: Sequence[Translation], *, conditions: Sequence[str
         }
     main = Table(
         title=title,
-        conditions=[*conditions, *([f"{rate(tokens)} tokens/s on one device, in all of them"] if tokens is not None else [])],
+        conditions=[*conditions, *([f"{format_rate(tokens)} tokens/s on one device, in all of them"] if tokens is not None else [])],
         columns=[
             Column(key="convention", header="convention"),
             Column(key="name", header="name", raw=True),
@@ -95,18 +106,22 @@ def translation_tables(found: Sequence[Translation], *, conditions: Sequence[str
         rows=rows,
         notes=[
             *notes,
-            *data_sheet_note([given.peak, *(one.translated.peak for one in found)]),
-            *(f"{reading.tool.name}: {_source_text(reading)}" for reading in _readings(found)),
+            *data_sheet_note([given.peak, *(translation.translated.peak for translation in translations)]),
+            *(f"{reading.tool.name}: {_source_text(reading)}" for reading in _readings(translations)),
         ],
         facts=facts,
         key="translation",
     )
-    return [main, parts_table(found)]
+    return [main, parts_table(translations)]
 
 
-def _readings(found: Sequence[Translation]) -> list[Reading]:
+def _readings(translations: Sequence[Translation]) -> list[Reading]:
     """Whose sources are worth a line: of a list of all tools only the one that was given (csv and json have the others)."""
-    return [found[0].given, *(one.translated for one in found)] if len(found) == 1 else [found[0].given]
+    return (
+        [translations[0].given, *(translation.translated for translation in translations)]
+        if len(translations) == 1
+        else [translations[0].given]
+    )
 
 
 def data_sheet_note(peaks: Sequence[Peak | None]) -> list[str]:
@@ -119,24 +134,24 @@ def _source_text(reading: Reading) -> str:
     return f"{reading.tool.source}{f'. {note}' if note else ''}"
 
 
-def parts_table(found: Sequence[Translation]) -> Table:
+def parts_table(translations: Sequence[Translation]) -> Table:
     """Each part of the difference, in FLOP per sequence and of the given count: 1 plus the parts is the FLOP ratio."""
     rows: list[dict[str, Value]] = []
-    for one in found:
-        total = one.given.flop.flop
+    for translation in translations:
+        total = translation.given.flop.flop
         rows += [
-            {"convention": one.translated.tool.id, "part": part, "difference_ratio": flop / total, "difference_flop": flop}
-            for part, flop in one.parts
+            {"convention": translation.translated.tool.id, "part": part, "difference_ratio": flop / total, "difference_flop": flop}
+            for part, flop in translation.parts
         ]
-        if not one.parts:
-            rows.append({"convention": one.translated.tool.id, "part": "none", "difference_ratio": 0.0, "difference_flop": 0})
+        if not translation.parts:
+            rows.append({"convention": translation.translated.tool.id, "part": "none", "difference_ratio": 0.0, "difference_flop": 0})
     return Table(
         title="Where the counts differ: FLOP ratio = 1 + the parts; figure = given x FLOP ratio x peak ratio",
         columns=[
             Column(key="convention", header="convention", once=True),
             Column(key="part", header="part"),
-            Column(key="difference_ratio", header="of the given count", format=signed_percent, align="right"),
-            Column(key="difference_flop", header="per sequence", format=signed_flop, align="right"),
+            Column(key="difference_ratio", header="of the given count", format=format_signed_fraction, align="right"),
+            Column(key="difference_flop", header="per sequence", format=format_signed_flop, align="right"),
         ],
         rows=rows,
         key="differences",
@@ -182,12 +197,12 @@ def _above_peak(reading: Reading, frozen: bool, hardware: Hardware | None, dtype
 
 def overcounts(reading: Reading, recompute: Recompute) -> list[str]:
     """Parts of a count that the machine need not have run, each with its share of the count."""
-    found = []
+    reasons = []
     for part, flop in reading.flop.parts.items():
         if reason := PARTS[part]:
-            found.append(f"{format_fraction(flop / reading.flop.flop)} of its count are {part}: {reason}")
+            reasons.append(f"{format_fraction(flop / reading.flop.flop)} of its count are {part}: {reason}")
         elif part == ATTENTION and "half" not in reading.tool.attention:
-            found.append(f"{format_fraction(flop / reading.flop.flop / 2)} are masked attention, which kernels skip")
+            reasons.append(f"{format_fraction(flop / reading.flop.flop / 2)} are masked attention, which kernels skip")
         elif part == RECOMPUTED and recompute == "none":
-            found.append(f"{format_fraction(flop / reading.flop.flop)} are recomputation that the run did not do")
-    return found
+            reasons.append(f"{format_fraction(flop / reading.flop.flop)} are recomputation that the run did not do")
+    return reasons

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from estimators.units import DAY_S, format_carbon, format_duration, format_energy, format_fraction, format_int, format_mass
+from estimators.units import DAY_S, format_carbon, format_duration, format_energy, format_fraction, format_grouped, format_int, format_mass
 from reports.views.explain.formula import Input, Step
-from reports.views.formats import grouped
 from reports.views.training.predicted import PredictedStudy, figures
 
 
@@ -25,7 +24,7 @@ def time_steps(asked: PredictedStudy) -> list[Step]:
     gpu_days = Step(
         figure="GPU-days",
         value=run.gpu_hours / 24,
-        text=f"{grouped(run.gpu_hours / 24)} GPU-days = {grouped(run.gpu_hours)} GPU-hours",
+        text=f"{format_grouped(run.gpu_hours / 24)} GPU-days = {format_grouped(run.gpu_hours)} GPU-hours",
         formula="D / B · t · n / day",
         inputs=(
             Input(symbol="D", value=run.tokens, text=f"{format_int(run.tokens)} tokens", source="given by --tokens"),
@@ -68,7 +67,7 @@ def energy_steps(asked: PredictedStudy) -> list[Step]:
                 text=f"{format_fraction(asked.power.value, 2)} of it drawn in training",
                 source=str(asked.power.source),
             ),
-            Input(symbol="G", value=run.gpu_hours / 24, text=f"{grouped(run.gpu_hours / 24)} GPU-days", source="GPU-days, above"),
+            Input(symbol="G", value=run.gpu_hours / 24, text=f"{format_grouped(run.gpu_hours / 24)} GPU-days", source="GPU-days, above"),
             Input(symbol="day", value=DAY_S, text=f"{format_int(DAY_S)} s", source="definition"),
         ),
         check=f"python -m bench list hardware --match {hardware.id}",

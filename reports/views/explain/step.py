@@ -17,13 +17,13 @@ def explain_steps(model: Model, steps: Steps, *, hardware: Hardware | None, conv
         model_option: the words that name the model in a command.
     """
     first = next(iter(steps.values()))[1]
-    found = [params_step(first.params, first.params_by_component, source=str(model.source), model_option=model_option)]
+    explained = [params_step(first.params, first.params_by_component, source=str(model.source), model_option=model_option)]
     for name, (workload, cost) in steps.items():
-        found.append(_flop_step(name, workload, cost, convention, item, _show(workload, item, convention, model_option)))
+        explained.append(_flop_step(name, workload, cost, convention, item, _show(workload, item, convention, model_option)))
         if hardware:
-            found.append(_bound_step(name, workload, cost, hardware))
-    found.append(_state_step(steps["training"][0], first.params))
-    return explanation_table(found, what=f"one step of {model.name}{f' on {hardware.id}' if hardware else ''}")
+            explained.append(_bound_step(name, workload, cost, hardware))
+    explained.append(_state_step(steps["training"][0], first.params))
+    return explanation_table(explained, what=f"one step of {model.name}{f' on {hardware.id}' if hardware else ''}")
 
 
 def _show(workload: Workload, item: str, convention: str, model_option: str) -> str:

@@ -16,12 +16,12 @@ from estimators.units import (
     format_flop,
     format_flop_rate,
     format_fraction,
+    format_grouped,
     format_int,
     format_money,
 )
 from reports.table import Table
 from reports.views.explain.formula import Input, Step, explanation_table, params_step
-from reports.views.formats import grouped
 from reports.views.training.study import Study
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _gpu_days_step(study: Study) -> Step:
     return Step(
         figure="GPU-days",
         value=run.gpu_days,
-        text=f"{grouped(run.gpu_days)} GPU-days = {grouped(run.gpu_hours)} GPU-hours",
+        text=f"{format_grouped(run.gpu_days)} GPU-days = {format_grouped(run.gpu_hours)} GPU-hours",
         formula="F / (P · U) / day",
         inputs=(
             flop_input(study),
@@ -187,7 +187,7 @@ def _wall_steps(study: Study) -> list[Step]:
             text=format_duration(run.wall_s),
             formula="G / n",
             inputs=(
-                Input(symbol="G", value=run.gpu_days, text=f"{grouped(run.gpu_days)} GPU-days", source=ABOVE),
+                Input(symbol="G", value=run.gpu_days, text=f"{format_grouped(run.gpu_days)} GPU-days", source=ABOVE),
                 Input(symbol="n", value=study.num_devices, text=f"{format_int(study.num_devices)} devices", source="given by --gpus"),
             ),
         )
@@ -207,7 +207,7 @@ def _energy_steps(study: Study) -> list[Step]:
             formula="W · G · day",
             inputs=(
                 Input(symbol="W", value=power_w, text=f"{power_w:,.0f} W, power limit of one board", source=str(study.hardware.source)),
-                Input(symbol="G", value=run.gpu_days, text=f"{grouped(run.gpu_days)} GPU-days", source="GPU-days, above"),
+                Input(symbol="G", value=run.gpu_days, text=f"{format_grouped(run.gpu_days)} GPU-days", source="GPU-days, above"),
                 Input(symbol="day", value=DAY_S, text=f"{format_int(DAY_S)} s", source="definition"),
             ),
             check=f"python -m bench list hardware --match {study.hardware.id}",
@@ -228,7 +228,7 @@ def _cost_steps(study: Study) -> list[Step]:
             formula="p · G · day / hour",
             inputs=(
                 Input(symbol="p", value=study.price.median, text=f"${study.price.median:.2f} per GPU-hour", source=study.price.source),
-                Input(symbol="G", value=run.gpu_days, text=f"{grouped(run.gpu_days)} GPU-days", source="GPU-days, above"),
+                Input(symbol="G", value=run.gpu_days, text=f"{format_grouped(run.gpu_days)} GPU-days", source="GPU-days, above"),
                 Input(symbol="day", value=DAY_S, text=f"{format_int(DAY_S)} s", source="definition"),
                 Input(symbol="hour", value=HOUR_S, text=f"{format_int(HOUR_S)} s", source="definition"),
             ),

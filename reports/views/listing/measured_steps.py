@@ -67,13 +67,13 @@ def _outcome(record: Record) -> tuple[str, str, str]:
 
 def measured_table() -> Table:
     """Every group of the shipped tables of measured steps: rows, how many are scored, and why the others stand apart."""
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    by_group: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for kind, path in shipped().items():
         for record in read_table(path):
             group, source, reason = _outcome(record)
-            found.setdefault((kind, group), []).append((source, reason))
+            by_group.setdefault((kind, group), []).append((source, reason))
     rows: list[dict[str, Value]] = []
-    for (kind, group), outcomes in found.items():
+    for (kind, group), outcomes in by_group.items():
         apart = Counter(reason for _, reason in outcomes if reason)
         sources = sorted({source for source, _ in outcomes if source})
         rows.append(

@@ -10,15 +10,16 @@ from estimators.spec import Estimate, Hardware
 from estimators.units import (
     DAY_S,
     format_bytes,
+    format_days,
     format_duration,
     format_energy,
     format_flop_rate,
     format_fraction,
+    format_grouped,
     format_int,
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.formats import days, grouped
 from reports.views.training.study import Study, convention_line, price_text
 
 
@@ -71,9 +72,9 @@ def training_table(candidates: Sequence[Candidate]) -> Table:
             Column(key="hardware", header="device"),
             Column(key="utilization_fraction", header="util.", format=format_fraction, align="right"),
             Column(key="peak_flop_per_s", header="peak", format=format_flop_rate, align="right"),
-            Column(key="wall_days", header="wall time", format=days, align="right"),
-            Column(key="gpu_days", header="GPU-days", format=grouped, align="right"),
-            Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+            Column(key="wall_days", header="wall time", format=format_days, align="right"),
+            Column(key="gpu_days", header="GPU-days", format=format_grouped, align="right"),
+            Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
             Column(key="energy_j", header="energy", format=format_energy, align="right"),
             *(
                 Column(key=f"cost_usd_{bound}", header=header, format=format_money, align="right")

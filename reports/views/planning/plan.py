@@ -7,9 +7,19 @@ from collections.abc import Sequence
 from estimators.frozen import frozen
 from estimators.training.layouts.planned import Option, Plan
 from estimators.training.step import PARTS
-from estimators.units import DAY_S, format_bytes, format_count, format_duration, format_fraction, format_int, format_money
+from estimators.units import (
+    DAY_S,
+    format_bytes,
+    format_count,
+    format_days,
+    format_duration,
+    format_fraction,
+    format_grouped,
+    format_int,
+    format_money,
+    format_rate,
+)
 from reports.table import Column, Table, Value
-from reports.views.formats import days, grouped, rate
 from reports.views.training.study import PriceRange
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
@@ -37,9 +47,9 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
             Column(key="layout", header="layout"),
             Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
-            Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=rate, align="right"),
-            Column(key="run_days", header="time", format=days, align="right"),
-            Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+            Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=format_rate, align="right"),
+            Column(key="run_days", header="time", format=format_days, align="right"),
+            Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
             Column(key="cost_usd", header="cost", format=format_money, align="right"),
             Column(key="reason", header="", raw=not any(choice.reason for choice in choices)),
         ],
@@ -81,9 +91,9 @@ def plan_table(plan: Plan, tokens: int | None, price: PriceRange | None, *, batc
             Column(key="rank", header=""),
             Column(key="layout", header="layout"),
             Column(key="step_time_s", header="step", format=format_duration, align="right"),
-            *([Column(key="run_days", header="run", format=days, align="right")] if tokens is not None else []),
+            *([Column(key="run_days", header="run", format=format_days, align="right")] if tokens is not None else []),
             Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
-            Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=rate, align="right"),
+            Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=format_rate, align="right"),
             Column(key="memory_bytes", header="memory", format=format_bytes, align="right"),
             Column(key="why", header="why it loses", raw=True),
         ],
@@ -121,7 +131,11 @@ def _reasons(plan: Plan, own: Option | None) -> list[str]:
     """One line per layout that lost."""
     ranked = [(f"{rank}", option) for rank, option in enumerate(plan.options, 1)][1:] + ([("yours", own)] if own is not None else [])
     best = plan.best.prediction.step_time_s
-    return [f"{rank} loses {format_duration(one.prediction.step_time_s - best)} a step: {one.why}" for rank, one in ranked if one.why]
+    return [
+        f"{rank} loses {format_duration(slower.prediction.step_time_s - best)} a step: {slower.why}"
+        for rank, slower in ranked
+        if slower.why
+    ]
 
 
 def _run_lines(plan: Plan, tokens: int | None, price: PriceRange | None) -> list[str]:
@@ -130,7 +144,7 @@ def _run_lines(plan: Plan, tokens: int | None, price: PriceRange | None) -> list
         return [f"80 % interval of the step: {format_duration(best.low_s)} to {format_duration(best.high_s)}. Add --tokens for a run."]
     low, high = plan.run_s(tokens, best.low_s), plan.run_s(tokens, best.high_s)
     hours = plan.gpu_hours(tokens)
-    lines = [f"80 % interval: {format_duration(low)} to {format_duration(high)}; {grouped(hours)} GPU-hours. {STEADY}"]
+    lines = [f"80 % interval: {format_duration(low)} to {format_duration(high)}; {format_grouped(hours)} GPU-hours. {STEADY}"]
     if price is not None:
         between = f"{format_money(price.low * hours)} to {format_money(price.high * hours)}"
         lines.append(f"cost: {format_money(price.median * hours)} at the median, {between} ({price.source})")

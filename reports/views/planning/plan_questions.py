@@ -7,11 +7,23 @@ from collections.abc import Sequence
 from estimators.training.layouts.scaling import WORTH_DOUBLING, Point
 from estimators.training.layouts.sizing import BESIROGLU, Sizing
 from estimators.training.layouts.what_if import WhatIf
-from estimators.training.layouts.why import signed_duration
 from estimators.training.step import PARTS
-from estimators.units import DAY_S, HOUR_S, format_bytes, format_count, format_duration, format_flop, format_int, format_money
+from estimators.units import (
+    DAY_S,
+    HOUR_S,
+    format_bytes,
+    format_count,
+    format_days,
+    format_duration,
+    format_flop,
+    format_grouped,
+    format_int,
+    format_money,
+    format_rate,
+    format_signed_duration,
+    format_signed_fraction,
+)
 from reports.table import Column, Table, Value
-from reports.views.formats import days, grouped, rate, signed_percent
 from reports.views.training.study import PriceRange
 
 
@@ -43,9 +55,9 @@ def scaling_table(points: Sequence[Point], price: PriceRange | None) -> Table:
         columns=[
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
             Column(key="layout", header="layout"),
-            Column(key="run_days", header="time", format=days, align="right"),
+            Column(key="run_days", header="time", format=format_days, align="right"),
             Column(key="speedup_ratio", header="against half", format=lambda gain: f"{gain:.2f}x", align="right"),
-            Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+            Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
             Column(key="cost_usd", header="cost", format=format_money, align="right"),
             Column(key="remark", header="", raw=not any(row["remark"] for row in rows)),
         ],
@@ -56,36 +68,36 @@ def scaling_table(points: Sequence[Point], price: PriceRange | None) -> Table:
     )
 
 
-def what_if_table(found: WhatIf) -> Table:
+def what_if_table(change: WhatIf) -> Table:
     """Each part of the step before and after a change."""
-    before, after = found.before, found.after
+    before, after = change.before, change.after
     parts = [(name, float(before.ledger.parts[name]), float(after.ledger.parts[name])) for name in PARTS]
     rows = [_change_row(PARTS[name], old, new) for name, old, new in parts if old or new]
     rows.append(_change_row("whole step", before.step_time_s, after.step_time_s))
-    excess = found.after_bytes - found.capacity_bytes
-    held = f"{format_bytes(found.before_bytes)} to {format_bytes(found.after_bytes)} of {format_bytes(found.capacity_bytes)}"
+    excess = change.after_bytes - change.capacity_bytes
+    held = f"{format_bytes(change.before_bytes)} to {format_bytes(change.after_bytes)} of {format_bytes(change.capacity_bytes)}"
     fits = f"does not fit, by {format_bytes(excess)}" if excess > 0 else "fits"
     per_device = after.tokens_per_s_per_device / before.tokens_per_s_per_device - 1
     whole = after.tokens_per_step / after.step_time_s / (before.tokens_per_step / before.step_time_s) - 1
     return Table(
-        title=f"What if {found.change}: a step takes {signed_percent(after.step_time_s / before.step_time_s - 1)}",
-        conditions=[f"before: {before.layout}", f"after: {after.layout}", *([found.note] if found.note else [])],
+        title=f"What if {change.change}: a step takes {format_signed_fraction(after.step_time_s / before.step_time_s - 1)}",
+        conditions=[f"before: {before.layout}", f"after: {after.layout}", *([change.note] if change.note else [])],
         columns=[
             Column(key="part", header="part"),
             Column(key="before_s", header="before", format=format_duration, align="right"),
             Column(key="after_s", header="after", format=format_duration, align="right"),
-            Column(key="change_s", header="change", format=signed_duration, align="right"),
+            Column(key="change_s", header="change", format=format_signed_duration, align="right"),
         ],
         rows=rows,
         notes=[
-            f"tokens/s of one GPU: {rate(before.tokens_per_s_per_device)} to {rate(after.tokens_per_s_per_device)} "
-            f"({signed_percent(per_device)}); of all: {signed_percent(whole)}",
+            f"tokens/s of one GPU: {format_rate(before.tokens_per_s_per_device)} to {format_rate(after.tokens_per_s_per_device)} "
+            f"({format_signed_fraction(per_device)}); of all: {format_signed_fraction(whole)}",
             f"memory: {held}: {fits}",
         ],
         facts={
             "before_step_time_s": before.step_time_s,
             "after_step_time_s": after.step_time_s,
-            "after_memory_bytes": found.after_bytes,
+            "after_memory_bytes": change.after_bytes,
             "after_fits": excess <= 0,
         },
         key="what_if",
@@ -96,11 +108,11 @@ def _change_row(name: str, before: float, after: float) -> dict[str, Value]:
     return {"part": name, "before_s": before, "after_s": after, "change_s": after - before or None}
 
 
-def sizing_table(found: Sequence[Sizing], flop: float, said: str) -> Table:
+def sizing_table(sizings: Sequence[Sizing], flop: float, said: str) -> Table:
     """Model and tokens that a budget is best spent on."""
     return Table(
-        title=f"The model that {format_flop(flop)} are best spent on: {format_count(found[0].params)} parameters, "
-        f"{format_count(found[0].tokens)} tokens",
+        title=f"The model that {format_flop(flop)} are best spent on: {format_count(sizings[0].params)} parameters, "
+        f"{format_count(sizings[0].tokens)} tokens",
         conditions=[f"budget: {said}", "6 FLOP per parameter and token"],
         columns=[
             Column(key="name", header="by"),
@@ -112,14 +124,14 @@ def sizing_table(found: Sequence[Sizing], flop: float, said: str) -> Table:
         ],
         rows=[
             {
-                "name": one.name,
-                "params": one.params,
-                "tokens": one.tokens,
-                "tokens_per_param": one.tokens / one.params,
-                "loss_nats": one.loss,
-                "source": one.source,
+                "name": sizing.name,
+                "params": sizing.params,
+                "tokens": sizing.tokens,
+                "tokens_per_param": sizing.tokens / sizing.params,
+                "loss_nats": sizing.loss,
+                "source": sizing.source,
             }
-            for one in found
+            for sizing in sizings
         ],
         notes=[
             f"loss: nats per token under {BESIROGLU.name}, on Hoffmann's data and tokenizer: for comparing rows, no forecast of yours.",

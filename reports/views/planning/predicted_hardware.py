@@ -7,9 +7,18 @@ from collections.abc import Sequence
 
 from estimators.frozen import frozen
 from estimators.spec import Hardware
-from estimators.units import format_bytes, format_duration, format_energy, format_fraction, format_int, format_mass, format_money
+from estimators.units import (
+    format_bytes,
+    format_days,
+    format_duration,
+    format_energy,
+    format_fraction,
+    format_grouped,
+    format_int,
+    format_mass,
+    format_money,
+)
 from reports.table import Column, Table, Value
-from reports.views.formats import days, grouped
 from reports.views.training.predicted import BOUNDS, PredictedStudy, figures
 from reports.views.training.step_ledger import rate_facts
 from reports.views.training.study import convention_line, price_text
@@ -91,13 +100,13 @@ def comparison_table(rivals: Sequence[Rival]) -> Table:
             Column(key="hardware", header="device"),
             Column(key="fits", header="fits"),
             Column(key="step_time_s", header="step", format=format_duration, align="right"),
-            Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=grouped, align="right"),
+            Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=format_grouped, align="right"),
             Column(key="mfu_full_fraction", header="MFU", format=format_fraction, align="right"),
-            Column(key="wall_days", header="time", format=days, align="right"),
-            Column(key="days_low", header="80 %, from", format=days, align="right"),
-            Column(key="days_high", header="to", format=days, align="right"),
-            Column(key="gpu_days", header="GPU-days", format=grouped, align="right", raw=True),
-            Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right", raw=True),
+            Column(key="wall_days", header="time", format=format_days, align="right"),
+            Column(key="days_low", header="80 %, from", format=format_days, align="right"),
+            Column(key="days_high", header="to", format=format_days, align="right"),
+            Column(key="gpu_days", header="GPU-days", format=format_grouped, align="right", raw=True),
+            Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right", raw=True),
             Column(key="energy_j", header="energy", format=format_energy, align="right"),
             *_costs(answered),
             Column(key="layout", header="layout"),

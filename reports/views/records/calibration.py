@@ -56,11 +56,11 @@ def predicted_tables(records: Sequence[Measurement]) -> list[Table]:
 def check_tables(rows: Sequence[Row], mark_fraction: float | None = None) -> list[Table]:
     """Predicted against measured, one row per workload, and the median error, against its mark where there is one."""
     own, general = median_error(rows), median_error(rows, "general_seconds_s")
-    made: list[dict[str, Value]] = []
+    cells: list[dict[str, Value]] = []
     for row in rows:
         said = row.foreseen or {}
         phase = row.record.phase(said["phase"]) if row.record and said else None
-        made.append(
+        cells.append(
             {
                 "workload": row.name,
                 "dtype": row.record.request.get("dtype") if row.record else None,
@@ -92,14 +92,14 @@ def check_tables(rows: Sequence[Row], mark_fraction: float | None = None) -> lis
     notes = [f"Median error {_percent(own)}{mark}; from the grid alone {_percent(general)}."]
     notes.append("Predicted: the step's operators, each timed alone just before, and the host's cost; the step itself had not run.")
     notes.append("From the grid: products and other operators interpolated from the calibration, none of them the step's own.")
-    if any(row["drift_fraction"] is not None for row in made):
+    if any(row["drift_fraction"] is not None for row in cells):
         notes.append("Drift: the machine's matmul or bandwidth rate after the run against before it, whichever moved more.")
     return [
         Table(
             key="check",
             title="Steps predicted on this machine, against measured",
-            columns=[c for c in columns if any(row.get(c.key) is not None for row in made)],
-            rows=made,
+            columns=[c for c in columns if any(row.get(c.key) is not None for row in cells)],
+            rows=cells,
             notes=notes,
             facts={"median_error_fraction": own, "general_median_error_fraction": general, "mark_fraction": mark_fraction},
         )
@@ -111,7 +111,7 @@ def _percent(value: float | None) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{100 * value:+.1f} %"
+    return units.format_signed_fraction(value, 1)
 
 
 def calibration_tables(calibration: Calibration) -> list[Table]:

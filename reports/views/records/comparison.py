@@ -44,8 +44,8 @@ def verdict_table(compared: Comparison, a: Sequence[Measurement], b: Sequence[Me
         raw: dict[str, Value] = {name: getattr(row, name) for name in (field.name for field in dataclasses.fields(PhaseComparison))}
         rows.append(raw | {"a_text": _time(row, row.a, number), "b_text": _time(row, row.b, number), "change": _change(row)})
     suffix, what = ("of_ceilings", "of ceilings") if compared.normalised else ("s", "time")
-    for made in rows:
-        made[f"a_{suffix}"], made[f"b_{suffix}"] = made.pop("a"), made.pop("b")
+    for cells in rows:
+        cells[f"a_{suffix}"], cells[f"b_{suffix}"] = cells.pop("a"), cells.pop("b")
     columns = [
         Column(key="case", header="Case", once=True),
         Column(key="phase", header="Phase"),

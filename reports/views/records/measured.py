@@ -8,13 +8,12 @@ from typing import Any
 from bench.records.record import Measurement, Phase
 from bench.statistics import bootstrap, robust
 from estimators import units
-from estimators.units import MEGA
+from estimators.units import MEGA, format_rate
 from reports.checks.conditions import clocks_verdict
 from reports.checks.crosscheck import crosscheck
 from reports.rates import MAIN_PHASE, headline_s, main_phase
 from reports.table import Column, Table, Value
 from reports.views.counting.counted import counts_table, rule_tables
-from reports.views.formats import rate
 from reports.views.records.checks import check_table
 from reports.views.records.energy import energy_table
 from reports.views.records.learned import learned_table
@@ -172,7 +171,7 @@ def _times(record: Measurement, answer: _Answer) -> None:
         answer.add(f"{FIGURE[task]}_s", STEP[task], head[0], _seconds(phase), head[1], note)
         items, item = (phase.items_per_sample, phase.item) if phase else (record.extrapolation[n] for n in ("items_per_sample", "item"))
         if head[0] > 0:
-            answer.add(f"{item}s_per_s", f"{item}s per second", items / head[0], rate, head[1], f"{plural(items, item)} each time")
+            answer.add(f"{item}s_per_s", f"{item}s per second", items / head[0], format_rate, head[1], f"{plural(items, item)} each time")
     if task == "generate":
         for name, what in (("decode", "decode step"), ("prefill", "prefill")):
             part = record.phase(name)

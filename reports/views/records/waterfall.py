@@ -19,47 +19,49 @@ MISSING = "no step of this record was predicted from a calibration; make one wit
 
 def waterfall_tables(records: Sequence[Measurement]) -> list[Table]:
     """The waterfall of every record that has one, or why the only one has none, and all predictions beside what was measured."""
-    made = [waterfall_table(record) for record in records]
-    return [*(table for table in made if table.rows or len(records) == 1), *predicted_tables(records)]
+    tables = [waterfall_table(record) for record in records]
+    return [*(table for table in tables if table.rows or len(records) == 1), *predicted_tables(records)]
 
 
 def waterfall_table(record: Measurement) -> Table:
     """From the physics bound to the measured step, part by part; without rows where the record does not hold what it needs."""
-    found, model = waterfall(record), str(record.request["model"])
-    if found is None:
+    breakdown, model = waterfall(record), str(record.request["model"])
+    if breakdown is None:
         return Table(
             key="waterfall", title="From the bound to the step", conditions=[model], columns=_columns(), rows=[], notes=[_reason(record)]
         )
     rows: list[dict[str, Value]] = []
     reached_s = 0.0
-    for part in found.parts:
+    for part in breakdown.parts:
         reached_s += part.seconds_s or 0.0
         rows.append(
             {
                 "part": part.name,
                 "seconds_s": part.seconds_s,
-                "share_fraction": None if part.seconds_s is None else part.seconds_s / found.whole_s,
+                "share_fraction": None if part.seconds_s is None else part.seconds_s / breakdown.whole_s,
                 "reached_s": reached_s,
                 "profiled_s": part.profiled_s,
                 "tag": part.tag,
                 "how": part.reason,
             }
         )
-    rows.append({"part": "the step", "seconds_s": found.whole_s, "share_fraction": 1.0, "reached_s": found.whole_s, "tag": found.tag})
+    rows.append(
+        {"part": "the step", "seconds_s": breakdown.whole_s, "share_fraction": 1.0, "reached_s": breakdown.whole_s, "tag": breakdown.tag}
+    )
     return Table(
         key="waterfall",
-        title=f"From the bound to the step ({found.phase})",
+        title=f"From the bound to the step ({breakdown.phase})",
         conditions=[model, "the parts sum to the step"],
         columns=[c for c in _columns() if c.key != "profiled_s" or any(row.get("profiled_s") is not None for row in rows)],
         rows=rows,
-        notes=[sentence(found), *_notes(record)],
+        notes=[sentence(breakdown), *_notes(record)],
     )
 
 
-def sentence(found: Waterfall) -> str:
+def sentence(breakdown: Waterfall) -> str:
     """What to do about the largest part beside the bound."""
-    part = found.largest
-    share = abs(part.seconds_s or 0.0) / found.whole_s
+    part = breakdown.largest
+    share = abs(part.seconds_s or 0.0) / breakdown.whole_s
     if part.name == UNEXPLAINED and (part.seconds_s or 0.0) < 0:
         return f"The parts are {100 * share:.0f} % more than the step took: the calibration is too slow for it; {part.advice}."
     return f"The largest part beside the bound is {part.name}, {100 * share:.0f} % of the step: {part.advice}."
@@ -68,21 +70,13 @@ def sentence(found: Waterfall) -> str:
 def _columns() -> list[Column]:
     return [
         Column(key="part", header="Part"),
-        Column(key="seconds_s", header="Time", format=_signed_duration, align="right"),
-        Column(key="share_fraction", header="Share", format=_signed_share, align="right"),
-        Column(key="reached_s", header="Up to here", format=_signed_duration, align="right"),
+        Column(key="seconds_s", header="Time", format=units.format_duration, align="right"),
+        Column(key="share_fraction", header="Share", format=units.format_fraction, align="right"),
+        Column(key="reached_s", header="Up to here", format=units.format_duration, align="right"),
         Column(key="profiled_s", header="Profiler, whole class", format=units.format_duration, align="right"),
         Column(key="tag", header="Kind"),
         Column(key="how", header="How"),
     ]
-
-
-def _signed_duration(value: float) -> str:
-    return f"-{units.format_duration(-value)}" if value < 0 else units.format_duration(value)
-
-
-def _signed_share(value: float) -> str:
-    return f"-{units.format_fraction(-value)}" if value < 0 else units.format_fraction(value)
 
 
 def _notes(record: Measurement) -> list[str]:

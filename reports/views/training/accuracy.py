@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from estimators.training.step import PARTS
-from estimators.units import format_bytes, format_duration, format_fraction, format_int
+from estimators.units import format_bytes, format_duration, format_fraction, format_int, format_signed_fraction
 from estimators.validation.memory_score import MemoryScore
 from estimators.validation.score import Score, Scored, score
 from reports.table import Column, Table, Value
-from reports.views.formats import signed_percent
 
 SCALES = ((1, "1 device"), (8, "2 to 8"), (64, "9 to 64"), (512, "65 to 512"), (10**9, "more than 512"))
 """Up to so many devices, and what the group is called."""
@@ -22,21 +21,21 @@ _SCORE = [
     Column(key="rows", header="rows", format=format_int, align="right"),
     Column(key="median_error", header="median |error|", format=format_fraction, align="right"),
     Column(key="p90_error", header="90th percentile", format=format_fraction, align="right"),
-    Column(key="bias", header="bias", format=signed_percent, align="right"),
+    Column(key="bias", header="bias", format=format_signed_fraction, align="right"),
     Column(key="coverage", header="interval held", format=format_fraction, align="right"),
 ]
 
 
-def _cells(name: str, found: Score | None) -> dict[str, Value]:
-    if found is None:
+def _cells(name: str, total: Score | None) -> dict[str, Value]:
+    if total is None:
         return {"group": name, "rows": 0, "median_error": None, "p90_error": None, "bias": None, "coverage": None}
     return {
         "group": name,
-        "rows": found.rows,
-        "median_error": found.median,
-        "p90_error": found.p90,
-        "bias": found.bias,
-        "coverage": found.coverage,
+        "rows": total.rows,
+        "median_error": total.median,
+        "p90_error": total.p90,
+        "bias": total.bias,
+        "coverage": total.coverage,
     }
 
 
@@ -46,8 +45,8 @@ def _kind(rows: Sequence[Scored], kind: str) -> list[Scored]:
 
 def coverage_by_source(rows: Sequence[Scored]) -> float | None:
     """How often the interval held, averaged over sources; None without rows."""
-    found = [group.coverage for source in sources(rows) if (group := score([r for r in rows if r.step and r.step.source == source]))]
-    return sum(found) / len(found) if found else None
+    coverages = [group.coverage for source in sources(rows) if (group := score([r for r in rows if r.step and r.step.source == source]))]
+    return sum(coverages) / len(coverages) if coverages else None
 
 
 def sources(rows: Sequence[Scored]) -> list[str]:
@@ -109,10 +108,10 @@ def scale_of(row: Scored) -> str:
     return next(name for limit, name in SCALES if row.step.layout.num_devices <= limit)
 
 
-def memory_table(found: MemoryScore) -> Table:
+def memory_table(memory: MemoryScore) -> Table:
     """Predicted against measured allocated memory of the fullest rank, one line per layout. Nothing of it is fitted."""
     lines: dict[tuple[str, float], dict[str, Value]] = {}
-    for row in found.rows:
+    for row in memory.rows:
         step = row.step
         lines.setdefault(
             (step.model_name, step.measured_memory_bytes or 0.0),
@@ -127,8 +126,8 @@ def memory_table(found: MemoryScore) -> Table:
             },
         )
     return Table(
-        title=f"Memory: {format_fraction(found.median)} median, {format_fraction(found.worst)} worst error over "
-        f"{format_int(len(found.rows))} measured peaks, {format_int(found.distinct)} of them distinct",
+        title=f"Memory: {format_fraction(memory.median)} median, {format_fraction(memory.worst)} worst error over "
+        f"{format_int(len(memory.rows))} measured peaks, {format_int(memory.distinct)} of them distinct",
         conditions=["allocated bytes of the fullest rank; rows that differ in micro-batches alone take the same"],
         columns=[
             Column(key="id", header="row"),
@@ -137,19 +136,19 @@ def memory_table(found: MemoryScore) -> Table:
             Column(key="seq_len", header="tokens", format=format_int, align="right"),
             Column(key="measured_memory_bytes", header="measured", format=format_bytes, align="right"),
             Column(key="predicted_memory_bytes", header="predicted", format=format_bytes, align="right"),
-            Column(key="error", header="error", format=signed_percent, align="right"),
+            Column(key="error", header="error", format=format_signed_fraction, align="right"),
         ],
         rows=list(lines.values()),
-        facts={"median_error": found.median, "worst_error": found.worst, "bias": found.bias, "distinct": found.distinct},
+        facts={"median_error": memory.median, "worst_error": memory.worst, "bias": memory.bias, "distinct": memory.distinct},
         key="memory",
     )
 
 
 def worst_table(rows: Sequence[Scored], limit: int = WORST) -> Table:
     """The rows that are missed by most, one per source and layout, with the largest part of the predicted step."""
-    found = sorted((row for row in rows if row.counts), key=lambda row: -abs(row.error or 0.0))[:limit]
+    worst = sorted((row for row in rows if row.counts), key=lambda row: -abs(row.error or 0.0))[:limit]
     return Table(
-        title=f"The {len(found)} worst rows",
+        title=f"The {len(worst)} worst rows",
         columns=[
             Column(key="id", header="row"),
             Column(key="source", header="source"),
@@ -157,10 +156,10 @@ def worst_table(rows: Sequence[Scored], limit: int = WORST) -> Table:
             Column(key="layout", header="layout"),
             Column(key="measured_step_time_s", header="measured", format=format_duration, align="right"),
             Column(key="predicted_step_time_s", header="predicted", format=format_duration, align="right"),
-            Column(key="error", header="error", format=signed_percent, align="right"),
+            Column(key="error", header="error", format=format_signed_fraction, align="right"),
             Column(key="reason", header="most of the predicted step"),
         ],
-        rows=[_row(row) | {"reason": PARTS.get(row.largest)} for row in found],
+        rows=[_row(row) | {"reason": PARTS.get(row.largest)} for row in worst],
         key="worst",
     )
 

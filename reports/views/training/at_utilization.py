@@ -11,16 +11,17 @@ from estimators.spec import Hardware
 from estimators.units import (
     DAY_S,
     format_bytes,
+    format_days,
     format_duration,
     format_energy,
     format_flop,
     format_fraction,
+    format_grouped,
     format_int,
     format_money,
     format_ratio,
 )
 from reports.table import Column, Table, Value
-from reports.views.formats import days, grouped
 from reports.views.training.study import COUNTED_BY_6ND, Study, conditions
 
 NO_DEVICES = "give --gpus N for the wall time"
@@ -51,9 +52,9 @@ def _columns(study: Study) -> list[Column]:
     return [
         *([Column(key="scenario", header="")] if len(study.runs) > 1 else []),
         Column(key="utilization_fraction", header="util.", format=format_fraction, align="right"),
-        Column(key="wall_days", header="wall time", format=days, align="right"),
-        Column(key="gpu_days", header="GPU-days", format=grouped, align="right"),
-        Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+        Column(key="wall_days", header="wall time", format=format_days, align="right"),
+        Column(key="gpu_days", header="GPU-days", format=format_grouped, align="right"),
+        Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
         Column(key="energy_j", header="energy", format=format_energy, align="right"),
         *(Column(key=f"cost_usd_{bound}", header=header, format=format_money, align="right") for bound, header in costs),
     ]
@@ -64,7 +65,7 @@ def _headline(study: Study, rows: list[dict[str, Value]]) -> str:
     if not rows:
         return f"{what}: {format_flop(study.flop)}"
     middle = study.runs[study.middle]
-    gpu_days = f"{grouped(middle.gpu_days)} GPU-days"
+    gpu_days = f"{format_grouped(middle.gpu_days)} GPU-days"
     money = ""
     if study.price:
         money = f", {'' if study.price.low == study.price.high else 'about '}{format_money(study.price.median * middle.gpu_hours)}"
@@ -117,11 +118,11 @@ def facts(study: Study) -> dict[str, Any]:
 
 def _memory_note(study: Study, hardware: Hardware) -> str:
     """What the training must hold, against what the devices have."""
-    least, one = math.ceil(study.state_bytes / hardware.memory_bytes), format_bytes(hardware.memory_bytes)
+    least, capacity = math.ceil(study.state_bytes / hardware.memory_bytes), format_bytes(hardware.memory_bytes)
     state = f"memory: weights, gradients, optimizer state and low-precision copies take {format_bytes(study.state_bytes)}"
     if study.num_devices is not None and study.num_devices < least:
-        return f"{state}; {format_int(study.num_devices)} x {one} cannot hold that, at least {format_int(least)} devices are needed."
-    return f"{state}: {'one device' if least == 1 else f'at least {format_int(least)} devices'} of {one}, activations on top."
+        return f"{state}; {format_int(study.num_devices)} x {capacity} cannot hold that, at least {format_int(least)} devices are needed."
+    return f"{state}: {'one device' if least == 1 else f'at least {format_int(least)} devices'} of {capacity}, activations on top."
 
 
 def answer_table(study: Study) -> Table:

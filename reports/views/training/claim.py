@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 from estimators.facts.percentile import Peer
 from estimators.training.claim import Claim, Compared, Implied, Verdict
-from estimators.units import format_bytes, format_count, format_duration, format_flop, format_flop_rate, format_fraction, format_int
+from estimators.units import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_flop,
+    format_flop_rate,
+    format_fraction,
+    format_int,
+    format_signed_points,
+)
 from reports.table import Column, Table, Value
 from reports.views.counting.translation import data_sheet_note, peak_text
-from reports.views.formats import signed_points
 from reports.views.training.study import Study, conditions
 
 OURS = ("full", "causal", "6nd")
@@ -54,9 +62,9 @@ def judgement(claim: Claim, study: Study) -> str:
 
 def _headroom_note(claim: Claim) -> str:
     """What is left of the time once the products are done at peak speed."""
-    taken, left = format_fraction(claim.least), format_fraction(claim.headroom)
+    needed, left = format_fraction(claim.least), format_fraction(claim.headroom)
     return (
-        f"Doubt it: what no kernel may skip takes {taken} of the time at peak speed, so {left} is left for slower "
+        f"Doubt it: what no kernel may skip takes {needed} of the time at peak speed, so {left} is left for slower "
         "products, norms, softmax, optimizer, communication, data, checkpoints and restarts together."
     )
 
@@ -111,7 +119,7 @@ def claim_tables(claim: Claim, study: Study) -> list[Table]:
         ),
         conditions=[line for line in conditions(study) if not line.startswith(("utilization", "price", "FLOP counted"))],
         columns=[column for column in _COLUMNS if column.key != "peak"],
-        rows=[_row(one) for one in claim.implied if one.name in ours],
+        rows=[_row(implied) for implied in claim.implied if implied.name in ours],
         notes=_notes(claim, study),
         facts={
             "verdict": claim.verdict,
@@ -122,7 +130,7 @@ def claim_tables(claim: Claim, study: Study) -> list[Table]:
             "claimed_gpu_days": claim.gpu_days,
             "usual_wall_s": claim.usual_wall_s,
             "implied_utilization_fraction": claim.standing.share,
-            "implied_utilization_fraction_by_convention": {one.name: one.utilization for one in claim.implied},
+            "implied_utilization_fraction_by_convention": {implied.name: implied.utilization for implied in claim.implied},
             "percentile_fraction": claim.standing.percentile_fraction,
             "num_published": len(claim.standing.peers),
             "num_below": claim.standing.num_below,
@@ -138,20 +146,20 @@ def tools_table(claim: Claim) -> Table:
     return Table(
         title="What each tool would print for it",
         columns=_COLUMNS,
-        rows=[_row(one) for one in claim.implied],
-        notes=data_sheet_note([one.peak for one in claim.implied]),
+        rows=[_row(implied) for implied in claim.implied],
+        notes=data_sheet_note([implied.peak for implied in claim.implied]),
         key="conventions",
     )
 
 
-def _row(one: Implied) -> dict[str, Value]:
+def _row(implied: Implied) -> dict[str, Value]:
     return {
-        "convention": one.name,
-        "utilization_fraction": one.utilization,
-        "device_flop_per_s": one.flop_per_s,
-        "training_flop": one.training_flop,
-        "peak": peak_text(one.peak),
-        "includes": one.includes,
+        "convention": implied.name,
+        "utilization_fraction": implied.utilization,
+        "device_flop_per_s": implied.flop_per_s,
+        "training_flop": implied.training_flop,
+        "peak": peak_text(implied.peak),
+        "includes": implied.includes,
     }
 
 
@@ -169,7 +177,7 @@ def nearest_table(claim: Claim) -> Table:
             Column(key="run", header="run"),
             Column(key="hardware", header="device"),
             Column(key="utilization_fraction", header="of peak", format=format_fraction, align="right"),
-            Column(key="difference_fraction", header="to the claim", format=signed_points, align="right"),
+            Column(key="difference_fraction", header="to the claim", format=format_signed_points, align="right"),
             Column(key="tag", header="how known"),
             Column(key="source", header="source"),
         ],

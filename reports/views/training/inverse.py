@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 
 from estimators.training.at_utilization import devices_for_deadline, tokens_for_budget
-from estimators.units import DAY_S, HOUR_S, format_count, format_duration, format_fraction, format_int, format_money
+from estimators.units import (
+    DAY_S,
+    HOUR_S,
+    format_count,
+    format_days,
+    format_duration,
+    format_fraction,
+    format_grouped,
+    format_int,
+    format_money,
+)
 from reports.table import Column, Table, Value
-from reports.views.formats import days, grouped
 from reports.views.training.study import Study, conditions
 
 TOKENS_PER_PARAM = 20
@@ -50,7 +59,7 @@ def deadline_table(study: Study, deadline_s: float) -> Table:
             Column(key="utilization_fraction", header="util.", format=format_fraction, align="right"),
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
             Column(key="num_nodes", header="nodes", format=format_int, align="right"),
-            Column(key="wall_days", header="wall time", format=days, align="right"),
+            Column(key="wall_days", header="wall time", format=format_days, align="right"),
             Column(key="cost_usd", header="cost at the median price", format=format_money, align="right"),
         ],
         rows=rows,
@@ -112,10 +121,10 @@ def budget_table(study: Study, *, budget_usd: int | None, budget_gpu_days: int |
             Column(key="budget", header="budget", once=True),
             *([Column(key="scenario", header="")] if len(study.runs) > 1 else []),
             Column(key="utilization_fraction", header="util.", format=format_fraction, align="right"),
-            Column(key="gpu_days", header="GPU-days", format=grouped, align="right"),
+            Column(key="gpu_days", header="GPU-days", format=format_grouped, align="right"),
             Column(key="tokens", header=f"{study.item}s", format=format_count, align="right"),
-            Column(key="tokens_per_param", header="per parameter", format=grouped, align="right"),
-            Column(key="wall_days", header="wall time", format=days, align="right"),
+            Column(key="tokens_per_param", header="per parameter", format=format_grouped, align="right"),
+            Column(key="wall_days", header="wall time", format=format_days, align="right"),
         ],
         rows=rows,
         notes=notes,

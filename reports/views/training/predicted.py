@@ -13,15 +13,16 @@ from estimators.units import (
     HOUR_S,
     format_bytes,
     format_carbon,
+    format_days,
     format_duration,
     format_energy,
     format_fraction,
+    format_grouped,
     format_int,
     format_mass,
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.formats import days, grouped
 from reports.views.training import at_utilization
 from reports.views.training.step_ledger import rate_facts
 from reports.views.training.study import Study, conditions
@@ -67,9 +68,9 @@ def _columns(asked: PredictedStudy) -> list[Column]:
     return [
         Column(key="scenario", header=""),
         Column(key="step_time_s", header="step", format=format_duration, align="right"),
-        Column(key="wall_days", header="wall time", format=days, align="right"),
-        Column(key="gpu_days", header="GPU-days", format=grouped, align="right"),
-        Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+        Column(key="wall_days", header="wall time", format=format_days, align="right"),
+        Column(key="gpu_days", header="GPU-days", format=format_grouped, align="right"),
+        Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
         Column(key="energy_j", header="energy", format=format_energy, align="right"),
         Column(key="co2_kg", header="CO2", format=format_mass, align="right"),
         *(Column(key=f"cost_usd_{bound}", header=header, format=format_money, align="right") for bound, header in costs),
@@ -108,10 +109,10 @@ def facts(asked: PredictedStudy) -> dict[str, Any]:
     run, p = asked.run, asked.run.prediction
     low, middle, high = _rows(asked)
     whole_low, whole, whole_high = run.whole_s
-    found = at_utilization.facts(asked.study) | {key: value for key, value in middle.items() if key != "scenario"}
-    found["energy_limit_j"] = run.energy_j(run.wall_s, 1.0)
+    values = at_utilization.facts(asked.study) | {key: value for key, value in middle.items() if key != "scenario"}
+    values["energy_limit_j"] = run.energy_j(run.wall_s, 1.0)
     for name, row in (("low", low), ("high", high)):
-        found |= {
+        values |= {
             f"step_time_{name}_s": row["step_time_s"],
             f"days_{name}": row["wall_days"],
             f"gpu_days_{name}": row["gpu_days"],
@@ -119,7 +120,7 @@ def facts(asked: PredictedStudy) -> dict[str, Any]:
             f"energy_{name}_j": row["energy_j"],
             f"co2_{name}_kg": row["co2_kg"],
         }
-    return found | {
+    return values | {
         "days": run.days,
         "interval_fraction": COVERAGE,
         "num_steps": run.num_steps,
@@ -190,7 +191,7 @@ def answer_table(asked: PredictedStudy, claimed_s: float | None = None) -> Table
     span = f"{100 * COVERAGE:.0f} %: {format_duration(run.low_s)} to {format_duration(run.high_s)}"
     price = study.price
     money = f", {'' if price.low == price.high else 'about '}{format_money(price.median * run.gpu_hours)}" if price else ""
-    gpu_days = grouped(run.gpu_hours / 24)
+    gpu_days = format_grouped(run.gpu_hours / 24)
     return Table(
         title=(
             f"Training {study.model.name} on {study.work_text}: {format_duration(run.wall_s)} predicted on {study.devices_text} "
@@ -212,15 +213,15 @@ def allowance_table(asked: PredictedStudy) -> Table:
     whole_s = run.wall_s * (1 + added.median)
     rows: list[dict[str, Value]] = [
         {
-            "run": found.name,
-            "num_devices": found.num_devices,
-            "effective_fraction": found.effective_fraction,
-            "bound": "at least" if found.at_least else "",
-            "added_fraction": found.added_fraction,
-            **figures(asked, run.wall_s * (1 + found.added_fraction)),
-            "source": str(found.source),
+            "run": published.name,
+            "num_devices": published.num_devices,
+            "effective_fraction": published.effective_fraction,
+            "bound": "at least" if published.at_least else "",
+            "added_fraction": published.added_fraction,
+            **figures(asked, run.wall_s * (1 + published.added_fraction)),
+            "source": str(published.source),
         }
-        for found in added.runs
+        for published in added.runs
     ]
     span = f"{format_fraction(added.low, 2)} to {format_fraction(added.high, 2)} more"
     return Table(
@@ -232,8 +233,8 @@ def allowance_table(asked: PredictedStudy) -> Table:
             Column(key="bound", header=""),
             Column(key="effective_fraction", header="effective", format=format_fraction, align="right"),
             Column(key="added_fraction", header="adds", format=lambda share: format_fraction(share, 2), align="right"),
-            Column(key="wall_days", header="would take", format=days, align="right"),
-            Column(key="gpu_hours", header="GPU-hours", format=grouped, align="right"),
+            Column(key="wall_days", header="would take", format=format_days, align="right"),
+            Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
             Column(key="cost_usd_median", header="cost", format=format_money, align="right"),
             Column(key="source", header="source", raw=True),
         ],

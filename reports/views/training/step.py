@@ -9,9 +9,17 @@ from typing import Any
 from estimators.counting.conventions import CONVENTIONS
 from estimators.inference.generation import Generation
 from estimators.spec import Estimate, Hardware, Workload
-from estimators.units import format_byte_rate, format_bytes, format_duration, format_flop, format_flop_rate, format_fraction, format_int
+from estimators.units import (
+    format_byte_rate,
+    format_bytes,
+    format_duration,
+    format_flop,
+    format_flop_rate,
+    format_fraction,
+    format_int,
+    format_rate,
+)
 from reports.table import Column, Table, Value
-from reports.views.formats import rate
 
 NO_HARDWARE = "time bounds: none, name a device with --hardware."
 BOUND_NOTE = (
@@ -89,7 +97,7 @@ def steps_table(name: str, steps: Steps, *, hardware: Hardware | None, conventio
     timed = [
         Column(key="step_time_bound_s", header="at least", format=format_duration, align="right"),
         Column(key="bound_by", header="bound by"),
-        Column(key="max_items_per_s", header=f"{item}s/s at most", format=rate, align="right"),
+        Column(key="max_items_per_s", header=f"{item}s/s at most", format=format_rate, align="right"),
     ]
     others = [c for c in CONVENTIONS if c != convention and any(cost.flop[c] != cost.flop[convention] for _, cost in steps.values())]
     return Table(
@@ -177,12 +185,12 @@ def _activation_notes(parts: set[Value]) -> list[str]:
 
 
 def generation_table(
-    name: str, made: Generation, *, batch: int, beams: int, convention: str, dtype: str, hardware: Hardware | None
+    name: str, generation: Generation, *, batch: int, beams: int, convention: str, dtype: str, hardware: Hardware | None
 ) -> Table:
     """A prompt and the tokens after it: prefill, the decode steps, and both together."""
-    decode_s = sum(step.step_time_bound_s or 0.0 for step in made.decode)
-    prefill_s = made.prefill.step_time_bound_s
-    decode_flop = sum(step.flop[convention] for step in made.decode)
+    decode_s = sum(step.step_time_bound_s or 0.0 for step in generation.decode)
+    prefill_s = generation.prefill.step_time_bound_s
+    decode_flop = sum(step.flop[convention] for step in generation.decode)
     rows: list[dict[str, Value]] = [
         {
             "phase": phase,
@@ -192,22 +200,22 @@ def generation_table(
             "min_bytes": num_bytes,
         }
         for phase, steps, seconds, flop, num_bytes in (
-            ("prefill", 1, prefill_s, made.prefill.flop[convention], made.prefill.min_bytes),
-            ("decode", len(made.decode), decode_s, decode_flop, made.min_bytes - made.prefill.min_bytes),
-            ("whole", 1 + len(made.decode), made.bound_s, made.flop[convention], made.min_bytes),
+            ("prefill", 1, prefill_s, generation.prefill.flop[convention], generation.prefill.min_bytes),
+            ("decode", len(generation.decode), decode_s, decode_flop, generation.min_bytes - generation.prefill.min_bytes),
+            ("whole", 1 + len(generation.decode), generation.bound_s, generation.flop[convention], generation.min_bytes),
         )
     ]
-    bound = made.bound_s
-    generated = batch * made.new_tokens
-    headline = f"Generating {format_int(made.new_tokens)} tokens after {format_int(made.prompt_tokens)} with {name}"
+    bound = generation.bound_s
+    generated = batch * generation.new_tokens
+    headline = f"Generating {format_int(generation.new_tokens)} tokens after {format_int(generation.prompt_tokens)} with {name}"
     if bound and hardware:
-        headline += f": at least {format_duration(bound)}, at most {rate(generated / bound)} new tokens/s on one {hardware.id}"
-    cache = made.peak_memory_bytes.get("kv_cache", 0)
+        headline += f": at least {format_duration(bound)}, at most {format_rate(generated / bound)} new tokens/s on one {hardware.id}"
+    cache = generation.peak_memory_bytes.get("kv_cache", 0)
     return Table(
         title=headline,
         conditions=[
-            f"{_plural(batch, 'prompt')} of {format_int(made.prompt_tokens)} tokens, {_plural(beams, 'beam')} each: "
-            f"{_plural(made.rows, 'row')} per step; {dtype}; FLOP counted {convention}",
+            f"{_plural(batch, 'prompt')} of {format_int(generation.prompt_tokens)} tokens, {_plural(beams, 'beam')} each: "
+            f"{_plural(generation.rows, 'row')} per step; {dtype}; FLOP counted {convention}",
             *hardware_line(hardware, dtype),
         ],
         columns=[
@@ -220,11 +228,11 @@ def generation_table(
         rows=rows,
         notes=[
             f"KV cache at the end: {format_bytes(cache)}. The first new token comes from the prefill.",
-            *_bound_notes(hardware, sum(made.peak_memory_bytes.values())),
+            *_bound_notes(hardware, sum(generation.peak_memory_bytes.values())),
         ],
         facts={
-            "generation_flop": made.flop[convention],
-            "generation_min_bytes": made.min_bytes,
+            "generation_flop": generation.flop[convention],
+            "generation_min_bytes": generation.min_bytes,
             "generation_time_bound_s": bound,
             "generation_kv_cache_bytes": cache,
         },

@@ -6,9 +6,8 @@ from typing import Any
 
 from estimators.training.prediction import Prediction
 from estimators.training.step import PARTS
-from estimators.units import format_duration, format_fraction
+from estimators.units import format_duration, format_fraction, format_grouped
 from reports.table import Column, Table, Value
-from reports.views.formats import grouped
 
 RATES = {"full": "mfu_full_fraction", "causal": "mfu_causal_fraction", "hardware": "hfu_fraction"}
 """Convention -> the name of its share of peak."""
@@ -30,7 +29,7 @@ def _rates_line(prediction: Prediction) -> str:
         for label, name in (("MFU", "mfu_full_fraction"), ("MFU (causal)", "mfu_causal_fraction"), ("HFU", "hfu_fraction"))
         if rates[name] is not None
     ]
-    return ", ".join([f"{grouped(rates['tokens_per_s_per_device'])} tokens/s per GPU", *shares])
+    return ", ".join([f"{format_grouped(rates['tokens_per_s_per_device'])} tokens/s per GPU", *shares])
 
 
 def ledger_table(prediction: Prediction) -> Table:

@@ -169,6 +169,6 @@ def price_text(price: PriceRange) -> str:
     return f"${price.low:.2f} (lowest), ${price.median:.2f} (middle of the medians), ${price.high:.2f} (highest)"
 
 
-def range_source(found: UtilizationRange) -> str:
+def range_source(published: UtilizationRange) -> str:
     """Who says so, in one line."""
-    return f"{found.source.title}. {found.source.note} --utilization sets your own."
+    return f"{published.source.title}. {published.source.note} --utilization sets your own."

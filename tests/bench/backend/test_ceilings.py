@@ -1,8 +1,6 @@
 """Ceilings: the best of several shapes under a scripted clock, and small real ones."""
 
-import itertools
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -127,21 +125,6 @@ def test_streams_do_what_they_are_called() -> None:
     assert not torch.equal(steps["triad"](), copied)
 
 
-def cache(cpus: Path, cpu: int, index: int, level: str, size: str, shared: str) -> None:
-    folder = cpus / f"cpu{cpu}" / "cache" / f"index{index}"
-    folder.mkdir(parents=True)
-    for name, text in (("level", level), ("size", size), ("shared_cpu_list", shared)):
-        (folder / name).write_text(text + "\n")
-
-
-def test_all_last_level_caches_count_once_each(tmp_path: Path) -> None:
-    for cpu, shared in itertools.chain(((0, "0-1"), (1, "0-1")), ((2, "2-3"), (3, "2-3"))):
-        cache(tmp_path, cpu, 0, "1", "32K", str(cpu))
-        cache(tmp_path, cpu, 3, "3", "32768K", shared)
-    assert ceilings.cache_bytes(tmp_path) == 2 * 32 * MIB
-    assert ceilings.cache_bytes(tmp_path / "none") == 0
-
-
 @pytest.mark.parametrize(
     ("kind", "caches", "free", "expected"),
     [
@@ -152,9 +135,6 @@ def test_all_last_level_caches_count_once_each(tmp_path: Path) -> None:
     ],
     ids=["at least", "large caches", "little memory", "gpu"],
 )
-def test_the_working_set_is_far_beyond_the_caches_and_within_the_memory(
-    monkeypatch: pytest.MonkeyPatch, kind: str, caches: int, free: int, expected: int
-) -> None:
-    monkeypatch.setattr(ceilings, "cache_bytes", lambda: caches)
-    device = SimpleNamespace(kind=kind, memory_available_bytes=lambda: free)
+def test_the_working_set_is_far_beyond_the_caches_and_within_the_memory(kind: str, caches: int, free: int, expected: int) -> None:
+    device = SimpleNamespace(kind=kind, cache_bytes=lambda: caches, memory_available_bytes=lambda: free)
     assert ceilings.working_set_bytes(device) == expected  # type: ignore[arg-type]

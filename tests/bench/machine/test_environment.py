@@ -1,5 +1,6 @@
 """The environment of a record: complete, publishable, and never in the way of a measurement."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -169,3 +170,18 @@ def test_turbo_is_read_where_the_kernel_tells(file: str, text: str, on: bool | N
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(text + "\n")
     assert environment.turbo(tmp_path) is on
+
+
+def cache(cpus: Path, cpu: int, index: int, level: str, size: str, shared: str) -> None:
+    folder = cpus / f"cpu{cpu}" / "cache" / f"index{index}"
+    folder.mkdir(parents=True)
+    for name, text in (("level", level), ("size", size), ("shared_cpu_list", shared)):
+        (folder / name).write_text(text + "\n")
+
+
+def test_all_last_level_caches_count_once_each(tmp_path: Path) -> None:
+    for cpu, shared in itertools.chain(((0, "0-1"), (1, "0-1")), ((2, "2-3"), (3, "2-3"))):
+        cache(tmp_path, cpu, 0, "1", "32K", str(cpu))
+        cache(tmp_path, cpu, 3, "3", "32768K", shared)
+    assert environment.cpu_cache_bytes(tmp_path) == 2 * 32 * 2**20
+    assert environment.cpu_cache_bytes(tmp_path / "none") == 0

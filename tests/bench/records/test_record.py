@@ -113,7 +113,7 @@ def test_a_full_disk_keeps_the_earlier_file_and_says_so(tmp_path: Path, monkeypa
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writing.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UnavailableError, match=r"cannot write the record .*No space left on device; free some space") as error:
         made.save("complete")
     one_line(error)

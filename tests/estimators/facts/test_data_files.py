@@ -12,7 +12,7 @@ from estimators.errors import BadValueError
 from estimators.facts import data, registry
 from estimators.facts.entries import entry_from
 from estimators.facts.registry import model_entry, model_ids
-from estimators.units import parse_count
+from estimators.parsing import parse_count
 
 TRAINING_KEYS = {"tokens", "gpus", "hardware", "days", "gpu_hours", "flop", "flop_convention", "source", "note"}
 ROPE_KEYS = {"rope_theta", "rope_scaling", "partial_rotary_factor"}

@@ -1,0 +1,51 @@
+"""A text file that is written whole or not at all: temporary file in the same folder, fsync, rename."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from estimators.errors import UnavailableError
+
+
+def write(path: str | Path, text: str, *, what: str = "", mend: str) -> None:
+    """Write the file; a link is followed, and a pipe or device is written as it is.
+
+    Args:
+        what: the file's content, for the message, such as ``the record``.
+        mend: what a reader of the message can do.
+
+    Raises:
+        UnavailableError: the folder is not there or cannot be written, or the disk is full; an earlier file stays as it was.
+    """
+    try:
+        target = os.path.realpath(path)
+        if os.path.exists(target) and not os.path.isfile(target):
+            _write(target, text)
+        else:
+            _replace(target, text)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        named = f"{what} {str(path)!r}".lstrip()
+        raise UnavailableError(f"cannot write {named}: {reason}; {mend}") from None
+
+
+def _replace(target: str, text: str) -> None:
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    try:
+        _write(temporary, text, sync=True)
+        os.replace(temporary, target)
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
+
+
+def _write(path: str, text: str, *, sync: bool = False) -> None:
+    # a lone surrogate (a file name that is not UTF-8) becomes \udcXX, which is JSON's own way to write it
+    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
