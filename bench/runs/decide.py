@@ -59,7 +59,7 @@ def usual_runs(name: str, device: Device) -> list[ArticleRun] | list[LanguageRun
     if not isinstance(model, Decoder) or model.left_out:
         raise BadConfigError(f"{entry.id} is no causal language model and none of the article's; expected one of those for --model")
     inference = [(task, dtype) for dtype in ("fp32", "bf16") for task in ("prefill", "decode")]
-    return [_sized(dataclasses.replace(asked, task=task), None, dtype=dtype)[0] for task, dtype in (*inference, ("train", "fp32"))]
+    return [sized(dataclasses.replace(asked, task=task), None, dtype=dtype)[0] for task, dtype in (*inference, ("train", "fp32"))]
 
 
 def _device(request: Request) -> Device:
@@ -172,9 +172,9 @@ def _language(request: Request, hub_id: str | None) -> LanguageRun:
     Raises:
         RequestError: the request cannot be met; one line says why.
     """
-    sized, model = _sized(request, hub_id, dtype=dtypes.COMPUTE_DTYPES[0])
-    dtype, why = dtypes.decide(request.dtype, sized, model)
-    run = dataclasses.replace(sized, dtype=dtype, dtype_reason=why)
+    undecided, model = sized(request, hub_id, dtype=dtypes.COMPUTE_DTYPES[0])
+    dtype, why = dtypes.decide(request.dtype, undecided, model)
+    run = dataclasses.replace(undecided, dtype=dtype, dtype_reason=why)
     stated = {
         "config": run.config,
         "batch": run.batch,
@@ -193,7 +193,7 @@ def _language(request: Request, hub_id: str | None) -> LanguageRun:
     return dataclasses.replace(run, request=request.to_dict() | stated)
 
 
-def _sized(request: Request, hub_id: str | None, *, dtype: str) -> tuple[LanguageRun, Decoder]:
+def sized(request: Request, hub_id: str | None, *, dtype: str) -> tuple[LanguageRun, Decoder]:
     """The run in a dtype that is still to be judged, and its op table.
 
     Raises:

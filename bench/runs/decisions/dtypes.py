@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
-
 from bench.backend.faster_dtype import CANDIDATES, faster_dtype_cpu
 from bench.records.run_estimate import workload_of
 from bench.runs.decisions.fit import demand_fit, fits
@@ -41,7 +39,7 @@ def decide(asked: str | None, run: LanguageRun, model: Decoder) -> tuple[str, st
         demand_fit(in_dtype[asked], model)
         return asked, "as asked"
     if run.device.kind != "cpu":
-        name = "bf16" if run.device.kind != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        name = "bf16" if run.device.has_bf16 else "fp16"
         demand_fit(in_dtype[name], model)
         return name, "the accelerator's usual" if name == "bf16" else "this GPU has no bf16"
     fitting = [name for name in CANDIDATES if fits(in_dtype[name], model)]
