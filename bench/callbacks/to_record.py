@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import median_low
 
 from bench.callbacks import energy, proof, ranks
-from bench.callbacks.flop_source import Work
+from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.rates import step_flop
 from bench.machine.meters.readings import Readings
 from bench.records.draft import Draft
@@ -39,21 +39,28 @@ def num_warmup(periods_s: Sequence[float]) -> tuple[int, bool | None]:
 
 
 def fill(
-    draft: Draft, reports: Sequence[ranks.RankReport], own_power: Readings, *, work: Work | None, item: str, clock: str, stopped_by: str
+    draft: Draft,
+    reports: Sequence[ranks.RankReport],
+    own_power: Readings,
+    *,
+    flop_source: FlopSource | None,
+    item: str,
+    clock: str,
+    stopped_by: str,
 ) -> None:
     """Put times, tokens, power, memory and proof of all ranks into the draft, in place of those of an earlier call."""
-    whole = ranks.together(reports)
+    whole = ranks.joined_steps(reports)
     skip, settled = num_warmup(whole.periods_s)
     draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
     ranked = ranks.rows(reports, skip)
     observer_s = max(report.observer_s for report in reports)
-    flop = [step_flop(step, work) for report in reports for step in report.steps]
+    flop = [step_flop(step, flop_source) for report in reports for step in report.steps]
     losses = [loss for loss in whole.losses if loss is not None]
     proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
     draft.proof = {
         **({"num_params": draft.proof["num_params"]} if "num_params" in draft.proof else {}),
         **proven,
-        "params_changed": any(report.params_changed for report in reports),
+        "params_changed": all(report.params_changed for report in reports),
         "num_steps": len(whole.periods_s),
         f"num_{item}s": sum(whole.items),
         "num_ranks": len(reports),
@@ -79,7 +86,7 @@ def fill(
     draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s)]
 
 
-def _phases(whole: ranks.Together, skip: int, settled: bool | None, item: str, clock: str, stopped_by: str) -> list[Phase]:
+def _phases(whole: ranks.JoinedSteps, skip: int, settled: bool | None, item: str, clock: str, stopped_by: str) -> list[Phase]:
     if not whole.periods_s:
         return []
     items = median_low(whole.items[skip:])
@@ -100,7 +107,7 @@ def _phases(whole: ranks.Together, skip: int, settled: bool | None, item: str, c
     return [*phases, phase("device_step", whole.device_s, "device-event")] if whole.device_s else phases
 
 
-def _findings(whole: ranks.Together, skip: int, settled: bool | None, observer_s: float) -> list[Finding]:
+def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observer_s: float) -> list[Finding]:
     found = []
 
     def add(code: str, text: str, advice: str) -> None:

@@ -119,7 +119,7 @@ def run(options: Options, out: Output) -> int:
     out.emit(tables(compared, a, b, label_a=options.a, label_b=options.b))
     if compared.verdict == "INCOMPARABLE":
         reason = next(row.reason for row in compared.phases if row.verdict == "INCOMPARABLE")
-        print(f"error: {headline(compared)}: {reason}", file=sys.stderr)
+        print("error:", " ".join(f"{headline(compared)}: {reason}".split()), file=sys.stderr)
     return EXIT.get(compared.verdict, 0)
 
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.records import atomic_file, typed_json
-from bench.records.calibration import FORMAT, Calibration, Entry, Reference
-from bench.records.record import Ceiling
+from bench.records.calibration import FORMAT, Calibration
 from estimators.errors import BadRecordError
 
 IDENTITY = ("kind", "name", "uuid", "num_threads", "torch", "cpu_capability", "cuda", "float32_matmul_precision")
@@ -74,11 +73,9 @@ def read(path: Path) -> Calibration:
     if body["format"] != FORMAT:
         raise BadRecordError(f"{str(path)!r} has calibration format {str(body['format'])[:20]}; this version reads {FORMAT}: {again}")
     try:
-        for name, kind in (("ceilings", Ceiling), ("entries", Entry), ("references", Reference)):
-            body[name] = tuple(typed_json.build(kind, part) for part in body.get(name, ()))
         return typed_json.build(Calibration, body)
-    except (TypeError, AttributeError) as error:
-        raise BadRecordError(f"{str(path)!r} is damaged: {' '.join(str(error).split())[:120]}; {again}") from None
+    except typed_json.MisfitError as error:
+        raise BadRecordError(f"{str(path)!r} is damaged at {' '.join(str(error).split())[:200]}; {again}") from None
 
 
 def write(calibration: Calibration, path: Path) -> None:

@@ -14,14 +14,32 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from bench.records import typed_json
+from bench.records.asked import Asked
+from bench.records.estimated import Estimated
+from bench.records.extrapolation import Extrapolation
+from bench.records.learning import Learning
+from bench.records.part import Part
+from bench.records.proof import Proof
+from bench.records.surroundings import Surroundings
+from bench.records.typed_json import OneOf
 from estimators.errors import BadRecordError
 
 FORMAT = 1
 TIMING_METHOD = 1
 STATUSES = ("complete", "partial", "failed")
+
+INSIDE: dict[str, type[Part]] = {
+    "request": Asked,
+    "environment": Surroundings,
+    "proof": Proof,
+    "learning": Learning,
+    "extrapolation": Extrapolation,
+    "estimate": Estimated,
+}
+"""Field of a record to what it must hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +136,7 @@ class Measurement:
         phases, counts, ceilings: see their classes.
         memory_bytes: by instrument (peak_rss, torch_allocated, torch_reserved); None with a reason in `unavailable`.
         power: what the power meter read over the timed phases, by name with its unit.
-        proof: loss first and last, parameters changed, tokens generated.
+        proof: loss first and last, whether every trained tensor changed, tokens generated.
         learning: train and held-out loss, and what else a trained model reports.
         extrapolation: from slices at two depths to the full depth; empty where the whole model ran.
         estimate: what arithmetic said before the run; field names of estimators.spec.Estimate.
@@ -127,7 +145,7 @@ class Measurement:
 
     run_id: str
     created_utc: str
-    status: str
+    status: Annotated[str, OneOf(STATUSES)]
     request: dict[str, Any]
     status_reason: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
@@ -175,14 +193,12 @@ def read(path: Path) -> Measurement:
             f"{str(path)!r} has record format {str(body['format'])[:20]}; this version reads {FORMAT}: use the version that wrote it"
         )
     try:
-        for name, kind in (("phases", Phase), ("counts", Count), ("ceilings", Ceiling), ("warnings", Finding)):
-            body[name] = tuple(typed_json.build(kind, part) for part in body.get(name, ()))
-        measurement = typed_json.build(Measurement, body)
-    except (TypeError, AttributeError) as error:
-        raise BadRecordError(f"{str(path)!r} is damaged: {' '.join(str(error).split())[:120]}; delete it or restore a copy") from None
-    if measurement.status not in STATUSES:
-        raise BadRecordError(f"{str(path)!r} is damaged: status is none of {', '.join(STATUSES)}; delete it or restore a copy")
-    return measurement
+        for name, kind in INSIDE.items():
+            if body.get(name) or kind is Asked:
+                typed_json.build(kind, body[name], name)
+        return typed_json.build(Measurement, body)
+    except typed_json.MisfitError as error:
+        raise BadRecordError(f"{str(path)!r} is damaged at {' '.join(str(error).split())[:200]}; delete it or restore a copy") from None
 
 
 def read_folder(folder: Path) -> tuple[list[Measurement], list[str]]:

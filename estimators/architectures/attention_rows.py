@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from estimators.architectures.rows import name_of
 from estimators.spec import Op, Workload
 
 
@@ -102,12 +105,15 @@ def attention_products(
     else:
         cache_bytes = 0
 
-    def product(name: str, width: int, cache: int, reads: tuple[str, str]) -> Op:
+    def product(role: Literal["scores", "context"], width: int, cache: int, reads: tuple[str, str]) -> Op:
         flop = 2 * b * heads * t * s * width
         return Op(
-            name=f"{prefix}.{name}",
+            name=name_of(prefix, role),
             component="attention",
             kind="attention",
+            part=prefix,
+            role=role,
+            cut="heads",
             count=count,
             flop=flop,
             backward_flop=2 * flop,
@@ -117,7 +123,7 @@ def attention_products(
             activation_bytes=b * heads * (t * s + (t + s) * width) * workload.dtype_bytes,
             saved_bytes=b * heads * (t * s + t * width) * workload.dtype_bytes,
             recomputed=recomputed,
-            mnk=(t, s, width) if name == "scores" else (t, width, s),
+            mnk=(t, s, width) if role == "scores" else (t, width, s),
             reads=tuple(f"{prefix}.{operand}" for operand in reads),
         )
 

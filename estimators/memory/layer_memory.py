@@ -157,11 +157,10 @@ def _inside(beside: Beside) -> tuple[Part, ...]:
 
 def _fused(ops: Sequence[Op]) -> list[Op]:
     """Rows with query, key and value, and gate and up, taken as one matrix, as training software holds them."""
-    merged: dict[tuple[str, str], Op] = {}
-    kinds = {"query": "qkv", "key": "qkv", "value": "qkv", "gate": "gate_up", "up": "gate_up"}
+    merged: dict[tuple[str, ...], Op] = {}
+    fused = {"query": "query_key_value", "key": "query_key_value", "value": "query_key_value", "gate": "gate_up", "up": "gate_up"}
     for op in ops:
-        part, _, last = op.name.rpartition(".")
-        key = (part, kinds.get(last, last))
+        key = (op.part, fused[op.role]) if op.role in fused else (op.name,)
         before = merged.get(key)
         if before and before.mnk and op.mnk:
             m, n, depth = before.mnk

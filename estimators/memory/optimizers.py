@@ -26,7 +26,7 @@ def optimizer_bytes(work: Work, optimizer: str) -> float:
         return STATE_BYTES[optimizer]
     if optimizer not in OPTIMIZERS:
         raise BadValueError(f"optimizer {optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZERS)}")
-    inner = [p for p in work.products if p.cut != "head"]
+    inner = [p for p in work.products if p.cut != "vocabulary"]
     matrices = sum(p.count * p.experts * p.n * p.k for p in inner)
     if optimizer == "muon":
         return 8 - 4 * min(1.0, matrices / work.params)

@@ -49,6 +49,14 @@ class Prediction:
         """Tokens of one step, all devices together."""
         return self.layout.global_batch * self.work.seq_len
 
+    def run_s(self, tokens: int, step_time_s: float | None = None) -> float:
+        """Seconds of steady steps on so many tokens; a last, shorter step counts in proportion.
+
+        Args:
+            step_time_s: such as low_s, in place of the predicted one.
+        """
+        return tokens / self.tokens_per_step * (self.step_time_s if step_time_s is None else step_time_s)
+
     @property
     def tokens_per_s_per_device(self) -> float:
         """Throughput of one device."""

@@ -104,4 +104,4 @@ def seconds_from_rate(record: Record, group: Group, model: Model, seq_len: int, 
 
 
 def _head_flop(work: Work) -> int:
-    return sum(2 * p.m * p.n * p.k for p in work.products if p.cut == "head")
+    return sum(2 * p.m * p.n * p.k for p in work.products if p.cut == "vocabulary")

@@ -34,7 +34,7 @@ def family_rss_bytes(pid: int, proc: Path = PROC) -> int:
 
 
 class FamilyMemory:
-    """Looks on a thread of its own between entering and leaving a `with` block; `readings` has the peak afterwards."""
+    """Samples on a thread of its own between entering and leaving a `with` block; `readings` has the peak afterwards."""
 
     def __init__(self, proc: Path = PROC, interval_s: float = 0.5) -> None:
         self._proc, self._interval_s = proc, interval_s
@@ -43,7 +43,7 @@ class FamilyMemory:
         self._thread = threading.Thread(target=self._keep_looking, name="family-memory", daemon=True)
 
     def __enter__(self) -> FamilyMemory:
-        self.look()
+        self.sample()
         if self._peak_bytes is not None:
             self._thread.start()
         return self
@@ -52,10 +52,10 @@ class FamilyMemory:
         self._done.set()
         if self._thread.ident is not None:
             self._thread.join()
-            self.look()
+            self.sample()
 
-    def look(self) -> None:
-        """Take one look; a system that cannot tell leaves no figure."""
+    def sample(self) -> None:
+        """Take one sample; a system that cannot tell leaves no figure."""
         try:
             now_bytes = family_rss_bytes(os.getpid(), self._proc)
         except (OSError, ValueError, IndexError):
@@ -63,11 +63,11 @@ class FamilyMemory:
         self._peak_bytes = max(self._peak_bytes or 0, now_bytes)
 
     def readings(self) -> Readings:
-        """The largest sum of a look."""
+        """The largest sum of a sample."""
         if self._peak_bytes is None:
             return no_readings((FIGURE,), "this system does not list a process's children")
         return Readings(values={FIGURE: self._peak_bytes})
 
     def _keep_looking(self) -> None:
         while not self._done.wait(self._interval_s):
-            self.look()
+            self.sample()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import time
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from bench.backend.device import Device
-from bench.backend.gradients import gradient_norm
+from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.records.draft import Draft
 from bench.records.record import Phase
 from bench.workloads.article import findings
@@ -51,7 +50,6 @@ def _train_and_report(run: ArticleRun, draft: Draft, accelerator: Accelerator, d
     device.reset_peak()
     set_seed(run.seed)
     network = build(run.config)
-    before = [p.detach().clone() for p in network.parameters()]
     shuffled_by = None if batch == len(subject.train) else run.seed
     train_loader = loader(subject.train, batch, num_ranks=num_ranks, seed=shuffled_by)
     optimizer = optimizer_of(run, network)
@@ -65,6 +63,7 @@ def _train_and_report(run: ArticleRun, draft: Draft, accelerator: Accelerator, d
         loader(subject.train.first(subject.num_scored), scoring, num_ranks=num_ranks, seed=None),
         loader(subject.heldout, scoring, num_ranks=num_ranks, seed=None),
     )
+    parameters = SampledParameters(network)
     if main:
         findings.note_ranks(draft, accelerator)
         draft.add_phase(Phase(name="load", samples_s=(time.perf_counter() - began,), item="model"))
@@ -89,13 +88,12 @@ def _train_and_report(run: ArticleRun, draft: Draft, accelerator: Accelerator, d
         limits = Limits(epochs=run.epochs, steps=run.steps, max_time_s=run.max_time_s)
         log = train(trainer, train_loader, limits, clock, after_epoch=after_epoch)
 
-    after = [p.detach().to("cpu") for p in accelerator.unwrap_model(model).parameters()]
     proof = {
         "num_steps": len(log.steps),
         "num_ranks": num_ranks,
-        "num_params": sum(p.numel() for p in after),
+        "num_params": sum(p.numel() for p in network.parameters()),
         "grad_norm": gradient_norm(network),
-        "params_changed": all(not torch.equal(a, b) for a, b in zip(before, after, strict=True)),
+        "params_changed": parameters.changed(),
     }
     step_s, epoch_s = tuple(log.step_s), tuple(log.epoch_s)
     reached: dict[str, float] = {}

@@ -45,7 +45,7 @@ class Job:
 
     def __post_init__(self) -> None:
         if reason := not_covered(self.model, self.seq_len):
-            raise BadValueError(f"{self.model.name} {reason}; layouts and step times are not planned for it")
+            raise BadValueError(f"{self.model.name} {reason}; no step of it is predicted")
         if self.optimizer not in OPTIMIZER_BYTES:
             raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
         chosen = stack(self.stack_id)

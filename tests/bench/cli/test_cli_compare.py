@@ -152,11 +152,17 @@ def test_a_training_that_did_not_train_is_not_called_faster(tmp_path: Path, caps
     assert "did not do its work (loss is finite and falls" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("damage", [{"proof": {"num_new_tokens": 3}}, {"proof": {"loss_first": "low", "loss_last": 1.0}}])
-def test_a_record_damaged_inside_is_named(damage: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sides = [saved(tmp_path / "a", run_of(steady(1.0))), saved(tmp_path / "b", run_of(steady(1.0), "bad", **damage))]
+def test_a_record_damaged_inside_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = run_of(steady(1.0), "bad", proof={"loss_first": "low", "loss_last": 1.0})
+    sides = [saved(tmp_path / "a", run_of(steady(1.0))), saved(tmp_path / "b", damaged)]
     assert main(["compare", *sides]) == 2
-    assert "0-bad is damaged inside" in one_line(capsys)
+    assert """0-bad.json' is damaged at proof.loss_first: found "low", expected a number""" in one_line(capsys)
+
+
+def test_tokens_without_the_number_that_was_to_be_are_no_proof_of_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sides = [saved(tmp_path / "a", run_of(steady(1.0))), saved(tmp_path / "b", run_of(steady(1.0), proof={"num_new_tokens": 3}))]
+    assert main(["compare", *sides]) == 2
+    assert "did not do its work (tokens generated" in capsys.readouterr().err
 
 
 def test_machines_are_compared_by_their_ceilings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

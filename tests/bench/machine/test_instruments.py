@@ -142,7 +142,7 @@ def test_a_child_that_holds_memory_is_seen_and_the_parent_s_own_peak_is_not_it()
         with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"
-            meter.look()
+            meter.sample()
             child.communicate("\n")
     peak = meter.readings().values[family.FIGURE]
     assert peak is not None
@@ -165,7 +165,7 @@ def instruments(
     wall_s: tuple[float, float] = (0.0, 10.0),
     processor: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 0.0), (0.0, 0.0)),
 ) -> Readings:
-    """Readings over 10 s of the monotonic clock; the GPU's own meter looks at 0, 2 s (idle), and at 0, 10 s."""
+    """Readings over 10 s of the monotonic clock; the GPU's own meter samples at 0, 2 s (idle), and at 0, 10 s."""
     times_s = iter([0.0, 2.0, 0.0, 10.0])
     library = FakeNvml(gpu) if gpu else None
     meter = Instruments(

@@ -24,7 +24,7 @@ PROJECT = Path(record.__file__).parents[2]
 
 
 def draft(out: Path, **request: Any) -> Draft:
-    made = Draft(model="microsoft/phi-2", task="generate", request={"model": "phi-2", **request}, out=out)
+    made = Draft(model="microsoft/phi-2", task="generate", request={"model": "phi-2", "task": "generate", **request}, out=out)
     made.phases.append(Phase(name="decode", samples_s=(0.25, 0.5), warmup_s=(1.0,), context_lens=(8, 9), settled=True, calls_per_sample=2))
     made.counts.append(Count(quantity="params", route="op table", value=174_604_259_328, tag="counted"))
     made.counts.append(
@@ -68,7 +68,7 @@ def test_a_prompt_that_is_not_utf8_survives(tmp_path: Path) -> None:
 
 
 def test_drafts_made_at_once_have_different_ids(tmp_path: Path) -> None:
-    ids = [Draft(model="m", task="train", request={}, out=tmp_path).run_id for _ in range(300)]
+    ids = [Draft(model="m", task="train", request={"model": "m", "task": "train"}, out=tmp_path).run_id for _ in range(300)]
     assert len(set(ids)) == 300
 
 
@@ -167,18 +167,31 @@ def test_foreign_and_hostile_files_are_refused(tmp_path: Path, text: str, messag
     [
         ({"format": 2}, "has record format 2; this version reads 1"),
         ({"format": "x" * 10**6}, "has record format x{20}; this version reads 1"),
-        ({"surprise\nfield": 1}, "is damaged: .*surprise field"),
-        ({"status": "done"}, "is damaged: status is none of complete, partial, failed"),
-        ({"created_utc": 5}, "is damaged: created_utc of a Measurement is not str"),
-        ({"environment": ["linux"]}, "is damaged: environment of a Measurement is not"),
-        ({"memory_bytes": {"peak_rss": "much"}}, "is damaged: memory_bytes of a Measurement is not"),
-        ({"phases": None}, "is damaged"),
-        ({"phases": 3}, "is damaged"),
-        ({"phases": [["decode"]]}, "is damaged"),
-        ({"phases": [{"samples_s": [1.0]}]}, "is damaged: .*name"),
-        ({"phases": [{"name": "decode", "samples_s": ["fast"]}]}, "is damaged: samples_s of a Phase is not"),
-        ({"phases": [{"name": "decode", "samples_s": 1.0}]}, "is damaged: samples_s of a Phase is not"),
-        ({"phases": [{"name": "decode", "samples_s": [True]}]}, "is damaged: samples_s of a Phase is not"),
+        ({"surprise\nfield": 1}, "is damaged at surprise field: no field has this name"),
+        ({"status": "done"}, 'is damaged at status: found "done", expected a text out of complete, partial, failed'),
+        ({"created_utc": 5}, "is damaged at created_utc: found 5, expected a text"),
+        ({"environment": ["linux"]}, "is damaged at environment: found a list of 1, expected an object"),
+        ({"memory_bytes": {"peak_rss": "much"}}, 'is damaged at memory_bytes.peak_rss: found "much", expected a whole number'),
+        ({"phases": None}, "is damaged at phases: found null, expected a list"),
+        ({"phases": 3}, "is damaged at phases: found 3, expected a list"),
+        ({"phases": [["decode"]]}, "is damaged at phases.0: found a list of 1, expected an object"),
+        ({"phases": [{"samples_s": [1.0]}]}, "is damaged at phases.0.name: it is not there, expected a text"),
+        ({"phases": [{"name": "decode", "samples_s": ["fast"]}]}, 'is damaged at phases.0.samples_s.0: found "fast", expected a number'),
+        ({"phases": [{"name": "decode", "samples_s": 1.0}]}, "is damaged at phases.0.samples_s: found 1.0, expected a list"),
+        ({"phases": [{"name": "decode", "samples_s": [True]}]}, "is damaged at phases.0.samples_s.0: found true, expected a number"),
+        ({"request": {"model": "m"}}, "is damaged at request.task: it is not there, expected a text out of generate, prefill, decode"),
+        ({"request": {"model": "m", "task": "rest"}}, 'is damaged at request.task: found "rest", expected a text out of generate'),
+        (
+            {"request": {"model": "m", "task": "train", "batch": 10**400}},
+            "is damaged at request.batch: found a number of another size",
+        ),
+        ({"environment": {"device": "a toaster"}}, 'is damaged at environment.device: found "a toaster", expected an object'),
+        ({"extrapolation": {"value_s": 3.0}}, "is damaged at extrapolation.phase: it is not there, expected a text"),
+        ({"proof": {"params_changed": 1}}, "is damaged at proof.params_changed: found 1, expected true or false"),
+        ({"learning": {"baseline_losses": {"as yesterday": "low"}}}, 'is damaged at learning.baseline_losses.as yesterday: found "low"'),
+        ({"estimate": {"params": "many"}}, 'is damaged at estimate.params: found "many", expected a whole number'),
+        ({"estimate": {"phases": {"decode": {"flop": 3}}}}, "is damaged at estimate.phases.decode.forward_flop: it is not there"),
+        ({"estimate": {"rules": [{"phase": "decode"}]}}, "is damaged at estimate.rules.0.name: it is not there, expected a text"),
     ],
 )
 def test_damaged_and_newer_records_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -217,7 +230,7 @@ ATOMIC_WRITER = """
 import pathlib, sys
 from bench.records.draft import Draft
 from bench.records.record import Phase
-draft = Draft(model="phi-2", task="decode", request={}, out=pathlib.Path(sys.argv[1]))
+draft = Draft(model="phi-2", task="decode", request={"model": "phi-2", "task": "decode"}, out=pathlib.Path(sys.argv[1]))
 draft.phases.append(Phase(name="decode", samples_s=tuple(i / 7 for i in range(5000))))
 draft.save("partial")
 print("started", flush=True)

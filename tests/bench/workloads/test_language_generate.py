@@ -72,7 +72,9 @@ def test_the_call_is_the_articles() -> None:
 
 def test_an_end_of_text_token_cannot_shorten_the_work(measured: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every other token ends the text: without a least length, five in a row that do not are one chance in 32."""
-    monkeypatch.setattr("tests.support.tiny_models.CONFIGS", {name: {**config, "eos_token_id": list(range(1, 128, 2))} for name, config in CONFIGS.items()})
+    monkeypatch.setattr(
+        "tests.support.tiny_models.CONFIGS", {name: {**config, "eos_token_id": list(range(1, 128, 2))} for name, config in CONFIGS.items()}
+    )
     record = measured("phi", "generate", seq_len=9, new_tokens=6, steps=1)
     assert record.proof["num_new_tokens"] == 6
     monkeypatch.setattr(generate, "generate_kwargs", lambda run: generate_kwargs(run) | {"min_length": 0})

@@ -1,0 +1,87 @@
+"""Asked: what a record says was asked for and decided: a run's whole request, a self-test's, or a training's that is only estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from bench.records.part import Part
+from bench.records.request import TASKS
+from bench.records.typed_json import AtLeast, OneOf
+
+ESTIMATE, SELFTEST = "estimate", "selftest"
+"""Tasks of records that no run of a model made."""
+
+
+class PresetValues(Part):
+    """How thorough a run was; see bench.sampling.presets.Preset."""
+
+    about: str
+    max_samples: Mapping[str, int]
+    warmup_max: Mapping[str, int]
+    min_samples: int
+    target_fraction: float
+    max_time_s: float
+    spread_fraction: float
+    strict: bool
+    idle_s: float
+    overhead_rounds: int
+    repeats: int
+
+
+class Asked(Part):
+    """A record's `request`.
+
+    Attributes:
+        model .. repeat_group: as of bench.records.request.Request, with what was decided; of a watched training, its usual step.
+        preset_values: what `preset` meant.
+        weights_label, dtype_reason, input_label: where weights, dtype and input are from.
+        warmup_fraction, num_ranks, num_threads: of the article's trainings.
+        tokens: of a training that is only estimated.
+        kernel, kernel_flop, sleep_s, rounds, samples_per_round: of a self-test; the FLOP are None where the kernel has none.
+    """
+
+    model: str
+    task: Annotated[str, OneOf((*TASKS, ESTIMATE, SELFTEST))]
+    config: dict[str, Any] | None = None
+    batch: int | None = None
+    seq_len: int | None = None
+    new_tokens: int | None = None
+    num_beams: int | None = None
+    dtype: str | None = None
+    device: str | None = None
+    attn: str | None = None
+    compile: bool = False
+    cache: str | None = None
+    layers: int | None = None
+    weights: str | None = None
+    trust_remote_code: bool = False
+    steps: int | None = None
+    max_time_s: float | None = None
+    recompute: str = "none"
+    epochs: int | None = None
+    learning_rate: float | None = None
+    optimizer: str | None = None
+    hidden_layers: int | None = None
+    neurons: int | None = None
+    days: int | None = None
+    data: str | None = None
+    seed: int = 0
+    prompt: str | None = None
+    preset: str = "standard"
+    repeat: int = 1
+    num_repeats: int = 1
+    repeat_group: str | None = None
+    preset_values: PresetValues | None = None
+    weights_label: str | None = None
+    dtype_reason: str | None = None
+    input_label: str | None = None
+    warmup_fraction: float | None = None
+    num_ranks: int | None = None
+    num_threads: int | None = None
+    tokens: int | None = None
+    kernel: str | None = None
+    kernel_flop: int | None = None
+    sleep_s: float | None = None
+    rounds: int | None = None
+    samples_per_round: Annotated[int, AtLeast(1)] | None = None

@@ -1,0 +1,77 @@
+"""Proof: evidence that the work of a run was done, and what was seen of a training that was watched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench.records.part import Part
+
+
+class WatchedRank(Part):
+    """One rank: medians of its steps after the warm-up, and its tokens or samples of all steps."""
+
+    rank: int
+    device: str
+    uuid: str | None
+    num_steps: int
+    num_items: int
+    median_step_s: float | None
+    median_data_wait_s: float | None
+    peak_bytes: Mapping[str, int | None]
+
+
+class WatchedTraining(Part):
+    """Every step of a watched training, warm-up included, all ranks together.
+
+    Attributes:
+        data_wait_s: exposed wait for data per step.
+        tokens_per_step or samples_per_step: padding left out.
+        padding_per_step: None where a mask does not tell.
+        losses: None where none was given, or it was not finite.
+        training_flop, hardware_flop: of all steps, padding included; None where a batch was not counted.
+        skew_fraction: slowest rank's median step over the fastest's, less 1; None for one rank.
+        observer_s: what watching took.
+    """
+
+    data_wait_s: tuple[float, ...]
+    tokens_per_step: tuple[int, ...] = ()
+    samples_per_step: tuple[int, ...] = ()
+    padding_per_step: tuple[int | None, ...]
+    losses: tuple[float | None, ...]
+    training_flop: int | None
+    hardware_flop: int | None
+    ranks: tuple[WatchedRank, ...]
+    skew_fraction: float | None
+    observer_s: float
+
+
+class Proof(Part):
+    """A record's `proof`. What was not looked at is not stated; a loss or norm that is stated as None was not finite.
+
+    Attributes:
+        num_params: of the model that ran.
+        num_new_tokens, num_distinct_new_tokens: generated, beside what was to be.
+        num_forward_passes, forward_shapes_as_planned: of a generation, beside what was estimated.
+        params_changed: whether every trained tensor changed, by a sample of each; see docs/conventions.md.
+        num_steps, num_ranks, num_samples, num_tokens: of a training.
+        watched: where the training was somebody else's.
+    """
+
+    num_params: int | None = None
+    num_new_tokens: int | None = None
+    num_expected_new_tokens: int | None = None
+    num_distinct_new_tokens: int | None = None
+    num_forward_passes: int | None = None
+    num_expected_forward_passes: int | None = None
+    forward_shapes_as_planned: bool | None = None
+    logits_finite: bool | None = None
+    loss_first: float | None = None
+    loss_last: float | None = None
+    loss_finite: bool | None = None
+    params_changed: bool | None = None
+    grad_norm: float | None = None
+    num_steps: int | None = None
+    num_ranks: int | None = None
+    num_samples: int | None = None
+    num_tokens: int | None = None
+    watched: WatchedTraining | None = None
