@@ -143,6 +143,7 @@ class Op:
         masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `square_flop` is a convention.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
         cache_bytes: KV cache that must be read or written.
+        cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
         activation_bytes: inputs read and outputs written if nothing is fused.
         saved_bytes: activations that an unfused backward keeps.
         recomputed: whether full activation checkpointing runs this op's forward twice.
@@ -167,6 +168,7 @@ class Op:
     masked_flop: int = 0
     weight_bytes: int = 0
     cache_bytes: int = 0
+    cache_heads: int = 1
     activation_bytes: int = 0
     saved_bytes: int = 0
     recomputed: bool = False

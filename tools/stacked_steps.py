@@ -11,7 +11,7 @@ from estimators.cost.efficiency import Efficiency
 from estimators.cost.machine import Machine
 from estimators.cost.software import Stack, software
 from estimators.frozen import frozen, replace
-from estimators.training.sequence_cost import Work
+from estimators.training.sequence_cost import SequenceCost
 from estimators.training.step import step_time
 from estimators.validation.case import MeasuredStep
 
@@ -68,12 +68,12 @@ def _batch(rows: tuple[int, ...], steps: list[MeasuredStep]) -> Batch:
         replace(product, **stacked([work.products[place] for work in works], PRODUCT_NUMBERS))
         for place, product in enumerate(first.work.products)
     )
-    numbers = [name for name in vars(Work)["__slots__"] if name != "products"]
+    numbers = [name for name in vars(SequenceCost)["__slots__"] if name != "products"]
     work = Lanes(products=products, **stacked(works, ["params", *numbers]))
     layouts = [step.layout for step in steps]
     layout = Lanes(
         **stacked(layouts, LAYOUT_NUMBERS),
-        **{name: np.array([getattr(one, name) for one in layouts]) for name in LAYOUT_FLAGS},
+        **{name: np.array([getattr(each, name) for each in layouts]) for name in LAYOUT_FLAGS},
     )
     plain = [name for name in vars(Machine)["__slots__"] if name not in ("low", "notes")]
     machine = Lanes(low=first.machine.low, **stacked([step.machine for step in steps], plain))

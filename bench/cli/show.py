@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 
 from bench.cli import arguments
 from bench.cli.output import Output
@@ -21,8 +22,8 @@ from estimators.spec import PHASES, Case, Estimate, Model, Op, Phase, Recompute,
 from estimators.units import format_flop
 from reports.table import Table
 from reports.views.counting.ops import conventions_table, ops_table, params_table, prediction_table
+from reports.views.training.conditions import convention_line, scope_lines
 from reports.views.training.step import work_text
-from reports.views.training.study import convention_line, scope_lines
 
 COUNTED_SEQ_LEN = 512
 """Tokens that a class without an op table is counted on, unless said."""
@@ -39,7 +40,7 @@ class Options(arguments.ModelOptions):
     dtype: str
     convention: str
     lora_rank: int | None
-    lora_targets: str | None
+    lora_targets: tuple[str, ...] | None
     frozen_layers: int | None
 
 
@@ -69,7 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lora-rank", type=arguments.count("lora-rank", maximum=10**6), metavar="NUM", help="freeze the model, train adapters of this rank"
     )
     tuned.add_argument(
-        "--lora-targets", metavar="NAMES", help="which matrices get one, such as q_proj,v_proj or all-linear; peft's by default"
+        "--lora-targets",
+        type=_targets,
+        metavar="NAMES",
+        help="which matrices get one, such as q_proj,v_proj or all-linear; peft's by default",
     )
     tuned.add_argument(
         "--frozen-layers",
@@ -77,6 +81,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUM",
         help="freeze the embedding and so many first layers",
     )
+
+
+def _targets(given: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(given.split(",")) if isinstance(given, str) else tuple(given)
 
 
 def run(options: Options, out: Output) -> int:
@@ -157,7 +165,7 @@ def _fine_tuned(model: Model, options: Options) -> Model:
     from estimators.architectures.adapters import with_adapters, with_frozen_layers
 
     if options.lora_rank is not None:
-        return with_adapters(model, options.lora_rank, tuple((options.lora_targets or "").split(",")) if options.lora_targets else ())
+        return with_adapters(model, options.lora_rank, options.lora_targets or ())
     return model if options.frozen_layers is None else with_frozen_layers(model, options.frozen_layers)
 
 

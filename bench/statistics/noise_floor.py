@@ -87,5 +87,5 @@ def _round_logs(samples_s: Sequence[float], size: int) -> list[float]:
 
 def newest(records: Sequence[Measurement]) -> Measurement | None:
     """The last complete self-test among records, by the time it was begun."""
-    found = [record for record in records if record.request.get("task") == TASK and record.status == "complete"]
-    return max(found, key=lambda record: (record.created_utc, record.run_id), default=None)
+    selftests = [record for record in records if record.request.get("task") == TASK and record.status == "complete"]
+    return max(selftests, key=lambda record: (record.created_utc, record.run_id), default=None)

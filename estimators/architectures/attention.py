@@ -99,6 +99,7 @@ class Attention(Part):
             qk_width=self.head_width,
             v_width=self.head_width,
             cache_elements_per_token=self.cache_elements_per_token,
+            cache_heads=self.kv_heads,
             causal=self.causal and not self.cross,
             window=self.window,
             trims_cache=self.trims_cache,

@@ -70,6 +70,7 @@ def attention_products(
     qk_width: int,
     v_width: int,
     cache_elements_per_token: int,
+    cache_heads: int,
     causal: bool = True,
     window: int | None = None,
     trims_cache: bool = True,
@@ -83,6 +84,7 @@ def attention_products(
 
     Args:
         cache_elements_per_token: elements that one token leaves in one layer's KV cache.
+        cache_heads: heads that it holds keys and values of.
         window: keys that a query may see at most, itself included.
         trims_cache: whether keys that have left the window are gone; else they are multiplied and masked.
         keys: S where it is not the step's own past (cross-attention).
@@ -120,6 +122,7 @@ def attention_products(
             square_flop=2 * b * heads * square * width,
             masked_flop=2 * b * heads * masked * width,
             cache_bytes=cache,
+            cache_heads=cache_heads,
             activation_bytes=b * heads * (t * s + (t + s) * width) * workload.dtype_bytes,
             saved_bytes=b * heads * (t * s + t * width) * workload.dtype_bytes,
             recomputed=recomputed,

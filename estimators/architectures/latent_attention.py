@@ -112,6 +112,7 @@ class LatentAttention(Part):
                 qk_width=qk_width,
                 v_width=v_width,
                 cache_elements_per_token=self.cache_elements_per_token,
+                cache_heads=1,
                 count=count,
                 operands=operands,
             )

@@ -7,8 +7,8 @@ from estimators.cost.efficiency import Efficiency
 from estimators.cost.machine import Machine
 from estimators.cost.software import Software
 
-TILE = 128 * 128
-"""Outputs that one multiprocessor makes at a time: the tile of cuBLAS's usual half-precision kernels."""
+TILE_SIDE = 128
+"""Outputs that one multiprocessor makes at a time are a square of this side: the tile of cuBLAS's usual half-precision kernels."""
 
 TENSOR_LAUNCHES = 6
 """Operations that tensor parallelism adds to a layer's forward pass: collectives, and what packs and unpacks for them. Assumed."""
@@ -17,9 +17,14 @@ HOST_SHARPNESS = 8
 """How sharply a step goes from device-bound to host-bound: the greater of the two, a little rounded."""
 
 
-def matmul_s(m: Lane, n: Lane, k: Lane, flop_per_s: Lane, units: Lane, e: Efficiency) -> Lane:
-    """(m x k) times (k x n): 2·m·n·k over the rate, longer where tiles fill no whole wave and where k is shallow."""
-    return 2 * m * n * k / flop_per_s * (1 + e.tile_tail * units * TILE / greater(m * n, 1)) * (1 + e.depth / k)
+def matmul_s(m: Lane, n: Lane, k: Lane, flop_per_s: Lane, units: Lane, e: Efficiency, *, tile_rows: Lane = TILE_SIDE) -> Lane:
+    """(m x k) times (k x n): 2·m·n·k over the rate, longer where tiles fill no whole wave and where k is shallow.
+
+    Args:
+        tile_rows: height of a tile. Kernels for a few rows have lower ones.
+    """
+    tile = tile_rows * TILE_SIDE
+    return 2 * m * n * k / flop_per_s * (1 + e.tile_tail * units * tile / greater(m * n, 1)) * (1 + e.depth / k)
 
 
 def grouped(machine: Machine, e: Efficiency) -> Lane:

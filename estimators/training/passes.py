@@ -9,7 +9,7 @@ from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine
 from estimators.cost.software import Software
 from estimators.frozen import frozen
-from estimators.training.sequence_cost import Product, Work
+from estimators.training.sequence_cost import Product, SequenceCost
 
 BACKWARD_TRAFFIC = 1.5
 """Element-wise bytes backward over forward: the saved input is read beside the gradient (r+r+w over r+w)."""
@@ -43,7 +43,7 @@ def _product_s(p: Product, m: Lane, n: Lane, k: Lane, flop_per_s: Lane, machine:
     return forward, backward
 
 
-def pass_s(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> Pass:
+def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> Pass:
     """Seconds of one micro-batch on one device, were the device to hold all layers."""
     tokens = layout.micro_batch * work.seq_len / layout.cp
     rate, rate16 = machine.flop_per_s * e.matmul, machine.flop16_per_s * e.matmul
@@ -79,7 +79,7 @@ def pass_s(work: Work, layout: Layout, machine: Machine, software: Software, e: 
     )
 
 
-def _attention_s(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane]:
+def _attention_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane]:
     part = layout.micro_batch / layout.cp / layout.tp
     visible_flop = part * (work.attention_flop - work.masked_flop)
     forward = attention_s(part * work.attention_flop, visible_flop, part * work.score_elements, work.head_width, machine, software, e)
@@ -87,7 +87,7 @@ def _attention_s(work: Work, layout: Layout, machine: Machine, software: Softwar
 
 
 def _traffic_s(
-    work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, tokens: Lane, outer: Lane
+    work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, tokens: Lane, outer: Lane
 ) -> tuple[Lane, Lane]:
     plain = (work.inner_bytes / layout.tp + work.outer_bytes / outer) * layout.micro_batch / layout.cp
     routed = routing_bytes(tokens / layout.tp * work.experts_per_token * work.width * 2, work.routed_layers, e)

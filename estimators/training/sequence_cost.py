@@ -36,7 +36,7 @@ class Product:
 
 
 @frozen
-class Work:
+class SequenceCost:
     """Everything of one sequence that a step's time depends on; all layers together, nothing cut yet.
 
     Attributes:
@@ -85,17 +85,17 @@ class Work:
         return total + self.attention_flop - (self.masked_flop if causal else 0)
 
 
-def work_of(model: Model, seq_len: int) -> Work:
+def sequence_cost_of(model: Model, seq_len: int) -> SequenceCost:
     """What one sequence of `seq_len` tokens costs a model, read off its op table.
 
     Raises:
         BadValueError: a model without a sequence of tokens, such as a linear regression.
     """
-    return _work_of(model, seq_len)
+    return _sequence_cost_of(model, seq_len)
 
 
 @functools.lru_cache(maxsize=64)
-def _work_of(model: Any, seq_len: int) -> Work:
+def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
     ops = model.ops(Workload(phase="train", batch=1, seq_len=seq_len))
     base = model.base
     if not isinstance(base, Decoder):
@@ -105,7 +105,7 @@ def _work_of(model: Any, seq_len: int) -> Work:
     routed = [op for op in ops if op.component == "experts" and op.role == "gate_up"]
     parts = [(block.count, part) for block in base.blocks for _, part in block.parts]
     params = {name: sum(op.count * op.params for op in ops if _place(op) == name) for name in ("dense", "experts", "embedding", "head")}
-    return Work(
+    return SequenceCost(
         seq_len=seq_len,
         layers=base.layers,
         width=base.width,

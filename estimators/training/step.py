@@ -13,7 +13,7 @@ from estimators.cost.machine import Machine
 from estimators.cost.software import Software
 from estimators.frozen import field, frozen
 from estimators.training.passes import Pass, pass_s
-from estimators.training.sequence_cost import Work
+from estimators.training.sequence_cost import SequenceCost
 
 PARTS = {
     "matmul": "matrix products",
@@ -66,7 +66,9 @@ class Ledger:
         return sum(self.parts.values())
 
 
-def step_time(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, *, optimizer: str = "adamw") -> Ledger:
+def step_time(
+    work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, *, optimizer: str = "adamw"
+) -> Ledger:
     """The ledger of one training step.
 
     step = micro-batches · stage + bubble + exposed communication of the replicas + optimizer + fixed cost, stragglers on top.
@@ -75,17 +77,19 @@ def step_time(work: Work, layout: Layout, machine: Machine, software: Software, 
         work: one sequence's work, read off the op table.
         layout: how it is cut; its fields may be arrays, all of one length.
     """
-    one = pass_s(work, layout, machine, software, e)
+    layer_pass = pass_s(work, layout, machine, software, e)
     tensor, expert, context = _layer_comm(work, layout, machine, software, e)
     full = choose(layout.full, 1, 0)
     ops = operations(work.layers, work.routed_layers, layout.tp, software)
-    again = full * (one.matmul[0] + one.experts[0] + one.attention[0] + one.traffic[0] + tensor + expert + context)
-    again = again + choose(layout.selective, 1, 0) * _selective_s(one, software)
+    again = full * (
+        layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0] + tensor + expert + context
+    )
+    again = again + choose(layout.selective, 1, 0) * _selective_s(layer_pass, software)
     layers = {
-        "matmul": sum(one.matmul),
-        "experts": sum(one.experts),
-        "attention": sum(one.attention),
-        "traffic": sum(one.traffic),
+        "matmul": sum(layer_pass.matmul),
+        "experts": sum(layer_pass.experts),
+        "attention": sum(layer_pass.attention),
+        "traffic": sum(layer_pass.traffic),
         "recompute": again,
         "tensor_comm": 2 * tensor,
         "expert_comm": 2 * expert,
@@ -96,7 +100,7 @@ def step_time(work: Work, layout: Layout, machine: Machine, software: Software, 
     layers["dequantise"] = frozen_params * software.dequantise_bytes * (2 + full) / machine.memory_bytes_per_s
     device = sum(layers.values())
     layers["launch"] = layers["launch"] + issued_s(device, ops * e.host_op_s * (2 + full)) - device
-    parts = _schedule(work, layout, machine, software, e, layers, one.head)
+    parts = _schedule(work, layout, machine, software, e, layers, layer_pass.head)
     parts["data_comm"] = _replica_comm(work, layout, machine, software, e, sum(parts.values()) - parts["bubble"])
     local = _local_params(work, layout) * work.trained_params / work.params
     shards = choose(layout.zero > 0, layout.dp * layout.cp, 1)
@@ -107,13 +111,13 @@ def step_time(work: Work, layout: Layout, machine: Machine, software: Software, 
     return Ledger(parts={name: parts[name] for name in PARTS})
 
 
-def _selective_s(one: Pass, software: Software) -> Lane:
+def _selective_s(layer_pass: Pass, software: Software) -> Lane:
     if software.unfused:
-        return one.attention[0]
-    return SELECTIVE_SHARE * (one.matmul[0] + one.experts[0] + one.attention[0] + one.traffic[0])
+        return layer_pass.attention[0]
+    return SELECTIVE_SHARE * (layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0])
 
 
-def _layer_comm(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane, Lane]:
+def _layer_comm(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane, Lane]:
     """Exposed seconds of one forward pass of one micro-batch through all layers: tensor, expert and context parallel."""
     tokens = layout.micro_batch * work.seq_len / layout.cp
     tensor = tensor_parallel_s(tokens * work.width * 2, work.layers, layout.tp, machine, e) * software.tensor_exposed
@@ -125,14 +129,14 @@ def _layer_comm(work: Work, layout: Layout, machine: Machine, software: Software
     return tensor, expert, context
 
 
-def _local_params(work: Work, layout: Layout) -> Lane:
+def _local_params(work: SequenceCost, layout: Layout) -> Lane:
     """Parameters on the first or last stage's device, the fullest, before sharding between replicas."""
     layers = (work.dense_params / layout.tp + work.expert_params / layout.ep) / layout.pp
     return layers + (work.embedding_params + work.head_params) / layout.tp
 
 
 def _schedule(
-    work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, layers: dict[str, Lane], head: Lane
+    work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, layers: dict[str, Lane], head: Lane
 ) -> dict[str, Lane]:
     """All micro-batches through the slowest stage, and the bubble: `layers` are seconds of one through all layers."""
     micro = layout.global_batch / (layout.dp * layout.micro_batch)
@@ -155,7 +159,7 @@ def _schedule(
     return parts
 
 
-def _replica_comm(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, busy: Lane) -> Lane:
+def _replica_comm(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, busy: Lane) -> Lane:
     """Exposed seconds between replicas: reduced gradients, gathered weights; `busy` is what a sharded step hides them behind."""
     trained = work.trained_params / work.params
     group = layout.dp * layout.cp

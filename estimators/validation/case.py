@@ -9,7 +9,7 @@ from estimators.errors import BadConfigError, BadValueError, RequestError, Unkno
 from estimators.facts.registry import hardware
 from estimators.frozen import frozen
 from estimators.spec import Hardware, Model
-from estimators.training.sequence_cost import Work, work_of
+from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.units import GIBI
 from estimators.validation.groups import Group, group_of, model_id_of
 from estimators.validation.model import described, gpt, shipped_model
@@ -46,9 +46,9 @@ class MeasuredStep:
     measured_memory_bytes: float | None = None
 
     @property
-    def work(self) -> Work:
+    def work(self) -> SequenceCost:
         """One sequence's work."""
-        return work_of(self.model, self.seq_len)
+        return sequence_cost_of(self.model, self.seq_len)
 
     @property
     def machine(self) -> Machine:
@@ -127,18 +127,18 @@ def _throughput(record: Record) -> MeasuredStep:
         raise LeftOutError(group.apart or "the row has no dimensions of the model")
     if group.stack.startswith("megatron") and not record.text("tp"):
         raise LeftOutError(group.apart or "the layout is not stated")
-    ways = {key: record.whole(key, 1) for key in ("tp", "pp", "cp", "ep", "vp")}
-    micro_batch, global_batch = batches(record, group, devices, ways)
+    degrees = {key: record.whole(key, 1) for key in ("tp", "pp", "cp", "ep", "vp")}
+    micro_batch, global_batch = batches(record, group, devices, degrees)
     dtype = precision(record, group)
     model = described(record, group, name, seq_len)
     layers = record.needed("layers")
-    pipeline = ways["pp"] or 1
-    if group.chunks and ways["vp"] == 1 and pipeline > 1:
-        ways["vp"] = max(1, layers // pipeline // 2)
+    pipeline = degrees["pp"] or 1
+    if group.chunks and degrees["vp"] == 1 and pipeline > 1:
+        degrees["vp"] = max(1, layers // pipeline // 2)
     layout = layout_of(
         record,
         devices,
-        ways,
+        degrees,
         micro_batch=micro_batch,
         global_batch=global_batch,
         zero=zero_stage(record, group, name),
@@ -165,7 +165,7 @@ def _step(
     step_s: float | None,
     allocated: float | None = None,
 ) -> MeasuredStep:
-    kind = "forced balance" if "force-balanced" in record.text("notes") and work_of(model, seq_len).experts > 1 else group.kind
+    kind = "forced balance" if "force-balanced" in record.text("notes") and sequence_cost_of(model, seq_len).experts > 1 else group.kind
     if "tokendrop" in name:
         kind = "forced balance"
     if "LoRA" in name:

@@ -82,7 +82,7 @@ def _vit_like(f: Fields, name: str, source: Source, base: str, *, extra_tokens: 
     }
     if extra_tokens == 2:
         two = ("head.class", "head.distillation")
-        known |= {f"{base}ForImageClassificationWithTeacher": lambda: tuple(classifier(d, labels(f), name=one) for one in two)}
+        known |= {f"{base}ForImageClassificationWithTeacher": lambda: tuple(classifier(d, labels(f), name=head) for head in two)}
     runs, heads = heads_named(f, known, default_class(f, base))
     stem = _patches(f, patch=16, extra_tokens=extra_tokens)
     h = head_width(f, "num_attention_heads", n, "hidden_size", d)

@@ -10,10 +10,10 @@ import numpy as np
 from estimators.cost.divisibility import divisors, legal_tp
 from estimators.cost.layout import Layout
 from estimators.spec import PLAN_RECOMPUTES
-from estimators.training.sequence_cost import Work
+from estimators.training.sequence_cost import SequenceCost
 
 MIN_CONTEXT_TOKENS = 2048
-MAX_CONTEXT_WAYS = 64
+MAX_CONTEXT_DEGREE = 64
 MAX_MICRO_BATCH = 64
 MAX_CHUNKS = 16
 """Chunks of layers per device: more would send each activation around the pipeline too often to pay."""
@@ -56,17 +56,17 @@ class Candidates:
 
 
 def candidates(
-    work: Work, num_devices: int, global_batch: int, *, domain: int, max_tp: int | None = None, schedule: str = "1f1b"
+    work: SequenceCost, num_devices: int, global_batch: int, *, domain: int, max_tp: int | None = None, schedule: str = "1f1b"
 ) -> Candidates:
     """All legal layouts.
 
     Args:
         global_batch: sequences of one step.
         domain: devices behind one scale-up switch: tensor parallelism stays within it.
-        max_tp: ways of tensor parallelism at most, in place of `domain`.
+        max_tp: the largest degree of tensor parallelism, in place of `domain`.
         schedule: of every pipeline.
     """
-    columns = _ways(work, num_devices, global_batch, max_tp or domain)
+    columns = _degrees(work, num_devices, global_batch, max_tp or domain)
     columns = _cross(columns, "ep", [e for e in divisors(work.experts) if work.experts > 1] or [1])
     columns = _kept(columns, columns["tp"] * columns["cp"] * columns["dp"] % columns["ep"] == 0)
     columns = _cross(columns, "micro_batch", [m for m in divisors(global_batch) if m <= MAX_MICRO_BATCH])
@@ -85,14 +85,14 @@ def candidates(
     return Candidates(columns, schedule)
 
 
-def _ways(work: Work, num_devices: int, global_batch: int, max_tp: int) -> dict[str, Any]:
-    ways = np.array(list(legal_ways(work, num_devices, global_batch, max_tp)), dtype=np.int64).reshape(-1, 4)
-    return {name: ways[:, i] for i, name in enumerate(("tp", "pp", "cp", "dp"))}
+def _degrees(work: SequenceCost, num_devices: int, global_batch: int, max_tp: int) -> dict[str, Any]:
+    degrees = np.array(list(legal_degrees(work, num_devices, global_batch, max_tp)), dtype=np.int64).reshape(-1, 4)
+    return {name: degrees[:, i] for i, name in enumerate(("tp", "pp", "cp", "dp"))}
 
 
-def legal_ways(work: Work, num_devices: int, global_batch: int, max_tp: int) -> Iterator[tuple[int, int, int, int]]:
+def legal_degrees(work: SequenceCost, num_devices: int, global_batch: int, max_tp: int) -> Iterator[tuple[int, int, int, int]]:
     """Every tp, pp, cp and dp that multiply to the devices, cut the model and divide the batch."""
-    contexts = [c for c in divisors(work.seq_len) if c == 1 or (work.seq_len % (2 * c) == 0 and c <= MAX_CONTEXT_WAYS)]
+    contexts = [c for c in divisors(work.seq_len) if c == 1 or (work.seq_len % (2 * c) == 0 and c <= MAX_CONTEXT_DEGREE)]
     contexts = [c for c in contexts if c == 1 or work.seq_len // c >= MIN_CONTEXT_TOKENS]
     for tp in (d for d in divisors(num_devices) if d <= max_tp and legal_tp(work, d)):
         for pp in (d for d in divisors(num_devices // tp) if d <= work.layers):
@@ -102,7 +102,7 @@ def legal_ways(work: Work, num_devices: int, global_batch: int, max_tp: int) -> 
                     yield tp, pp, cp, dp
 
 
-def _even_enough(work: Work, columns: Columns) -> Any:
+def _even_enough(work: SequenceCost, columns: Columns) -> Any:
     """Whether interleaving leaves the fullest stage no more layers than it would have without: else it cannot pay."""
     chunks, pp, layers = columns["pp"] * columns["vp"], columns["pp"], work.layers
     return -(-layers // chunks) * columns["vp"] <= -(-layers // pp)

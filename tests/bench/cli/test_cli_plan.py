@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from bench.cli.plan_answer import SLOW_S, searching
+from bench.cli.plan import SLOW_S, searching
 from estimators.training.layouts.emit import LAUNCHERS, from_file
 from tests.support.checkout import ROOT
 from tests.support.error_lines import complaint

@@ -22,7 +22,7 @@ from estimators.training.layouts.global_batch import FARTHEST, ROUNDING, Batch
 from estimators.training.layouts.planned import plan
 from estimators.training.layouts.search import search
 from estimators.training.run import predicted_run
-from estimators.training.sequence_cost import Work, work_of
+from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.training.supported import not_covered
 from tests.support.planner_jobs import job, model
 
@@ -30,7 +30,7 @@ A100 = hardware("a100-sxm4-80gb")
 
 
 LLAMA = job("llama-2-7b", seq_len=4096)
-WORK = work_of(model("llama-2-7b"), 4096)
+WORK = sequence_cost_of(model("llama-2-7b"), 4096)
 
 
 class TestRun:
@@ -244,11 +244,11 @@ class TestLegal:
 
     def test_experts_must_divide_the_devices_of_a_stage(self) -> None:
         with pytest.raises(BadValueError, match=r"ep=8 does not divide the 4 GPUs of a stage; the nearest that works: ep=4"):
-            check_cuts(work_of(model("mixtral-8x7b"), 4096), cut(ep=8, dp=4))
+            check_cuts(sequence_cost_of(model("mixtral-8x7b"), 4096), cut(ep=8, dp=4))
 
     @pytest.mark.parametrize(("name", "pp", "vp"), [("llama-3.1-405b", 16, 8), ("deepseek-v3", 16, 1), ("qwen3-235b-a22b", 16, 1)])
     def test_uneven_stages_are_legal(self, name: str, pp: int, vp: int) -> None:
         # 126, 61 and 94 layers are run on 16 stages.
-        work: Work = work_of(model(name), 4096)
+        work: SequenceCost = sequence_cost_of(model(name), 4096)
         assert work.layers % pp
         check_cuts(work, cut(pp=pp, vp=vp))
