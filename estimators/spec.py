@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
+from estimators.method import FULL, TrainingMethod
 from estimators.roles import Cut, Role
 from estimators.units import DTYPE_BYTES
 
@@ -152,6 +153,7 @@ class Op:
         active_params: of `params`, those that one token uses; None for all. Experts are the case.
         reads: rows whose outputs it multiplies; empty where that is the input of its part of the layer.
         frozen: whether training leaves its parameters as they are, so that they need no gradient.
+        stored_bytes: of its parameters where they are held in another format than they are computed in; None for the workload's dtype.
     """
 
     name: str
@@ -177,6 +179,7 @@ class Op:
     active_params: int | None = None
     reads: tuple[str, ...] = ()
     frozen: bool = False
+    stored_bytes: int | None = None
 
     @property
     def trainable_params(self) -> int:
@@ -251,7 +254,7 @@ class Model(ABC):
 
     @property
     def runs(self) -> str:
-        """The class of transformers that it is counted as, where that is no decoder with the head of a language model; else empty."""
+        """The class of transformers that it is counted as, where that is not a decoder with the head of a language model; else empty."""
         return ""
 
     @property
@@ -267,11 +270,12 @@ class Model(ABC):
 
 @frozen
 class Case:
-    """Model, workload, hardware: the join key of estimates, measurements and reports."""
+    """Model, workload, hardware, and how the model is trained: the join key of estimates, measurements and reports."""
 
     model: Model
     workload: Workload
     hardware: Hardware | None = None
+    method: TrainingMethod = FULL
 
 
 @frozen
