@@ -268,7 +268,7 @@ class Model(ABC):
 
     @property
     def runs(self) -> str:
-        """The class of transformers that it is counted as, where that is no decoder with the head of a language model; else empty."""
+        """The class of transformers that it is counted as, where that is not a decoder with the head of a language model; else empty."""
         return ""
 
     @property

@@ -64,7 +64,7 @@ class WatchedLoader(Generic[Batch]):
         self._watch.loss(value)
 
     def pause(self) -> AbstractContextManager[None]:
-        """Around what is no training, such as an evaluation; see Watch.pause."""
+        """Around what is not training, such as an evaluation; see Watch.pause."""
         return self._watch.pause()
 
     def figures(self) -> dict[str, float]:
