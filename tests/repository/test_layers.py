@@ -41,7 +41,7 @@ LAYERS = {
         ("estimators.architectures",),
         ("estimators.spec",),
         ("estimators.method",),
-        ("estimators.parsing", "estimators.roles", "estimators.units", "estimators.weight_formats"),
+        ("estimators.parsing", "estimators.roles", "estimators.samples", "estimators.units", "estimators.weight_formats"),
         ("estimators.errors", "estimators.frozen"),
     ],
 }
