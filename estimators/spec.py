@@ -10,6 +10,7 @@ from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
 from estimators.method import FULL, TrainingMethod
 from estimators.roles import Cut, Role
+from estimators.samples import Sample
 from estimators.units import DTYPE_BYTES
 
 Phase = Literal["train", "forward", "prefill", "decode"]
@@ -91,6 +92,7 @@ class Workload:
         seq_len: tokens per sequence in this step; 1 in decode; 1 for models without a sequence.
         context_len: tokens already in the KV cache before the step.
         source_len: tokens of the encoder's input, for models with an encoder beside the decoder; 0 for the others.
+        sample: what each of the batch is, for models of images or audio; None for what the model was made for.
         dtype: of compute and stored weights.
         optimizer: for the memory and bytes of a training step.
         recompute: activation checkpointing, counted under the `hardware` convention only.
@@ -101,6 +103,7 @@ class Workload:
     seq_len: int = 1
     context_len: int = 0
     source_len: int = 0
+    sample: Sample | None = None
     dtype: str = "bf16"
     optimizer: str = "adamw"
     recompute: Recompute = "none"
@@ -251,6 +254,17 @@ class Model(ABC):
     def positions(self) -> int:
         """Rows of its table of positions; 0 where positions are computed, so that no sequence is too long."""
         return 0
+
+    @property
+    def sample(self) -> Sample | None:
+        """What it was made to read, where that is no text and no numbers: an image of a size, audio of a length."""
+        return None
+
+    def demand_sample(self, workload: Workload) -> None:
+        """Refuse samples that it does not read. Raises BadValueError."""
+        if workload.sample is not None and workload.sample != self.sample:
+            reads = self.sample or ("tokens" if self.item == "token" else "numbers")
+            raise BadValueError(f"{self.name} reads {reads}, not {workload.sample}")
 
     @property
     def runs(self) -> str:

@@ -107,6 +107,7 @@ class FineTuned(Model):
 
         Adapters run in every phase: they are not merged into the matrices.
         """
+        self.demand_sample(workload)
         table = trained_in_part(
             self.base,
             workload,
