@@ -16,42 +16,40 @@ from bench.backend.models import language_model
 from bench.backend.operators.profiler import num_operators, seconds_by_group
 from bench.backend.operators.trace import Call, calls_of, fake
 from bench.backend.steps.training import gradients, prepared
-from bench.records.request import Request
-from bench.workloads.article import plan, steady_batch, subjects
+from bench.workloads.article import networks
 from bench.workloads.article.engine import engine
-from bench.workloads.article.networks import build
+from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.training import Trainer, optimizer_of
+from bench.workloads.language.run import LanguageRun
 from bench.workloads.language.train import training_step
 
 Step = Callable[[], Sequence[torch.Tensor]]
 """One step, of a training without its update; returns the tensors that it leaves behind, which are the gradients to update by."""
 
 
-def language_work(request: Request, cache_bytes: int) -> tuple[list[Call], list[int]]:
+def language_work(run: LanguageRun, cache_bytes: int) -> tuple[list[Call], list[int]]:
     """Operators of one prefill, decode step (the median one), or training step without its update, and the sizes of what is updated.
 
-    The request's sizes and dtype must be decided. How an update is seen: `bench.backend.operators.optimizers`.
+    How an update is seen: `bench.backend.operators.optimizers`.
     """
-    assert request.dtype is not None
-    dtype = torch.float32 if request.task == "train" else devices.dtype(request.dtype)
-    with engine(request) as (accelerator, _), fake(accelerator.device):
-        model = language_model(request.config, attn=request.attn or "sdpa", dtype=dtype)
-        ids = torch.zeros(request.batch or 1, request.seq_len or 1, dtype=torch.long)
-        with _step(model, ids, request, accelerator) as step:
+    dtype = torch.float32 if run.task == "train" else devices.dtype(run.dtype)
+    with _driven(run) as (accelerator, device), fake(device.torch_device):
+        model = language_model(run.config, attn=run.attn, dtype=dtype)
+        ids = torch.zeros(run.batch, run.seq_len, dtype=torch.long)
+        with _step(model, ids, run, accelerator) as step:
             return _seen(step, cache_bytes)
 
 
-def article_work(request: Request, cache_bytes: int) -> tuple[list[Call], list[int]]:
+def article_work(run: ArticleRun, cache_bytes: int) -> tuple[list[Call], list[int]]:
     """The same of one training step of an article's model."""
-    decided = plan(request)
-    subject = subjects.load(request, decided)
-    batch = steady_batch(request)
-    given = subject.train.__getitems__(torch.zeros(batch, dtype=torch.long))
-    with engine(request) as (accelerator, _), fake(accelerator.device) as mode:
+    given = run.subject.train.__getitems__(torch.zeros(run.batch, dtype=torch.long))
+    with engine(run.device, run.dtype) as (accelerator, _), fake(accelerator.device) as mode:
         inputs, targets, weights = (mode.from_tensor(tensor).to(accelerator.device) for tensor in given)
-        network = build(decided.config)
-        model, optimizer = prepared(accelerator, network, optimizer_of(decided, network))
-        trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=None, losses=subject.losses, batch=batch)
+        network = networks.build(run.config)
+        model, optimizer = prepared(accelerator, network, optimizer_of(run, network))
+        trainer = Trainer(
+            accelerator=accelerator, model=model, optimizer=optimizer, schedule=None, losses=run.subject.losses, batch=run.batch
+        )
 
         def forward_backward() -> list[torch.Tensor]:
             trainer.forward_backward(inputs, targets, weights)
@@ -70,22 +68,38 @@ def _seen(step: Step, cache_bytes: int) -> tuple[list[Call], list[int]]:
     return calls_of(once, cache_bytes), [tensor.numel() for tensor in left]
 
 
-def profiled(model: nn.Module, ids: torch.Tensor, request: Request, device: Device) -> dict[str, Any]:
-    """Where the time of a language model's step goes as it runs, and of how many operators it is: the record's `estimate["local"]`.
+def profiled(step: Step, device: Device) -> dict[str, Any]:
+    """Where a step's time goes as it runs, and of how many operators it is: fields of a record's `estimate["local"]`.
 
     An update counts as one operator for each of its tensors, as where it is predicted.
     """
-    with engine(request) as (accelerator, _), _step(model, ids, request, accelerator) as step:
-        num_updates = len(step())
-        return {"profiled_s": seconds_by_group(step, device), "num_profiled_ops": num_operators(step) + num_updates}
+    num_updates = len(step())
+    return {"profiled_s": seconds_by_group(step, device), "num_profiled_ops": num_operators(step) + num_updates}
 
 
 @contextmanager
-def _step(model: nn.Module, ids: torch.Tensor, request: Request, accelerator: Any) -> Iterator[Step]:
-    if request.task != "train":
-        yield _inference_step(model.eval(), ids, request)
+def step_of(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Iterator[Step]:
+    """The run's step on a model and token ids: a prefill, a decode step, or forward and backward."""
+    with _driven(run) as (accelerator, _), _step(model, ids, run, accelerator) as step:
+        yield step
+
+
+@contextmanager
+def _driven(run: LanguageRun) -> Iterator[tuple[Any, Device]]:
+    """What a training step is driven by, accelerate, and the device of this rank; inference does without."""
+    if run.task != "train":
+        yield None, run.device
         return
-    with training_step(model, ids, request, accelerator) as step:
+    with engine(run.device, run.dtype) as (accelerator, device):
+        yield accelerator, device
+
+
+@contextmanager
+def _step(model: nn.Module, ids: torch.Tensor, run: LanguageRun, accelerator: Any) -> Iterator[Step]:
+    if run.task != "train":
+        yield _inference_step(model.eval(), ids, run)
+        return
+    with training_step(model, ids, run, accelerator) as step:
 
         def forward_backward() -> list[torch.Tensor]:
             step.forward_backward()
@@ -94,8 +108,8 @@ def _step(model: nn.Module, ids: torch.Tensor, request: Request, accelerator: An
         yield forward_backward
 
 
-def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Step:
-    static_len = (request.seq_len or 1) + (request.new_tokens or 0) if request.cache == "static" else None
+def _inference_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Step:
+    static_len = run.seq_len + run.new_tokens if run.cache == "static" else None
 
     def prefilled(tokens: torch.Tensor) -> Any:
         cache = new_cache(model, static_len=static_len)
@@ -107,9 +121,9 @@ def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> St
         prefilled(ids)
         return ()
 
-    if request.task == "prefill":
+    if run.task == "prefill":
         return prefill
-    steps = (request.new_tokens or 2) - 1
+    steps = run.new_tokens - 1
     cache = prefilled(torch.zeros(ids.shape[0], ids.shape[1] + steps // 2, dtype=torch.long, device=ids.device))
 
     def decode() -> Sequence[torch.Tensor]:

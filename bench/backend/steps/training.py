@@ -11,8 +11,6 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from bench.backend.steps.optimizer import new_optimizer
 
-LEARNING_RATE = 1e-4
-
 
 def prepared(accelerator: Any, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
     """The two as accelerate trains with them; on fake tensors the model stays where it is, and no other rank is spoken to."""
@@ -53,8 +51,8 @@ class TrainingStep:
         ids: torch.Tensor,
         accelerator: Any,
         *,
-        optimizer: str = "adamw",
-        learning_rate: float | None = None,
+        optimizer: str,
+        learning_rate: float,
         recompute: str = "none",
         accumulation: int = 1,
         compiled: bool = False,
@@ -64,7 +62,7 @@ class TrainingStep:
         Args:
             ids: B x T token ids of one step.
             accelerator: of accelerate; it decides on device, ranks and mixed precision.
-            optimizer: see `new_optimizer`; LEARNING_RATE unless a rate is given.
+            optimizer, learning_rate: see `new_optimizer`.
             recompute: "full" computes every layer again in the backward pass, "none" nothing.
             accumulation: backward passes before an update, each of B / accumulation sequences.
         """
@@ -75,7 +73,7 @@ class TrainingStep:
         model.train()
         accelerator.gradient_accumulation_steps = accumulation
         self._model, self._accelerator = model, accelerator
-        new = new_optimizer(optimizer, model.parameters(), learning_rate or LEARNING_RATE)
+        new = new_optimizer(optimizer, model.parameters(), learning_rate)
         self._prepared, self._optimizer = prepared(accelerator, model, new)
         self._forward: Any = torch.compile(self._prepared) if compiled else self._prepared
         self._micro_batches = ids.to(accelerator.device).chunk(accumulation)

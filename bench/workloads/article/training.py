@@ -19,8 +19,8 @@ from bench.backend.steps.optimizer import new_optimizer
 from bench.sampling.clock import Clock
 from bench.workloads.article.batches import Batch
 from bench.workloads.article.engine import any_rank
-from bench.workloads.article.hyperparameters import Plan
 from bench.workloads.article.networks import run
+from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.subjects import Score
 
 INTERRUPT_WAIT_S = 0.5
@@ -100,16 +100,16 @@ class Trainer:
         self.accelerator.backward(loss)
 
 
-def optimizer_of(plan: Plan, model: nn.Module) -> Optimizer:
+def optimizer_of(decided: ArticleRun, model: nn.Module) -> Optimizer:
     """Plain gradient descent, or AdamW with PyTorch's betas and weight decay."""
-    return new_optimizer(plan.optimizer, model.parameters(), plan.learning_rate)
+    return new_optimizer(decided.optimizer, model.parameters(), decided.learning_rate)
 
 
-def schedule_of(plan: Plan, optimizer: Optimizer, num_steps: int) -> LambdaLR | None:
+def schedule_of(decided: ArticleRun, optimizer: Optimizer, num_steps: int) -> LambdaLR | None:
     """The learning rate's rise and fall over `num_steps` steps; None where it stays."""
-    if plan.warmup_fraction is None:
+    if decided.warmup_fraction is None:
         return None
-    rising = max(1, int(num_steps * plan.warmup_fraction))
+    rising = max(1, int(num_steps * decided.warmup_fraction))
     return LambdaLR(optimizer, lambda step: min((step + 1) / rising, (num_steps - step) / max(1, num_steps - rising), 1.0))
 
 

@@ -8,62 +8,56 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.backend.device import Device
 from bench.backend.steps.training import TrainingStep
 from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.machine.meters.instruments import Watch, unwatched
-from bench.records.draft import Draft
-from bench.records.request import Request
-from bench.sampling.presets import preset
 from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import sample
 from bench.workloads.article.engine import engine
+from bench.workloads.language.run import LanguageRun
 from bench.workloads.language.steps import Timed, after, compiling
 
 
-def training_step(model: nn.Module, ids: torch.Tensor, request: Request, accelerator: Any, *, compiled: bool = False) -> TrainingStep:
-    """The request's step; the accelerator is `engine`'s of the same request."""
+def training_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun, accelerator: Any, *, compiled: bool = False) -> TrainingStep:
+    """The run's step; the accelerator is `engine`'s of its device and dtype."""
     return TrainingStep(
         model,
         ids,
         accelerator,
-        optimizer=request.optimizer or "adamw",
-        learning_rate=request.learning_rate,
-        recompute=request.recompute,
+        optimizer=run.optimizer,
+        learning_rate=run.learning_rate,
+        recompute=run.recompute,
         compiled=compiled,
     )
 
 
-def train(
-    model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "train_step", watch: Watch = unwatched
-) -> Timed:
+def train(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "train_step", watch: Watch = unwatched) -> Timed:
     """Time optimizer steps on one fixed batch, which a working optimizer learns, so that its loss falls.
 
-    Weights, gradients and the optimizer's state are fp32; forward and backward run under autocast in the request's dtype. The
+    Weights, gradients and the optimizer's state are fp32; forward and backward run under autocast in the run's dtype. The
     loss stays on the device inside the timed region and is read after it.
 
     Args:
         ids: B x T token ids, inputs and labels at once.
     """
-    with engine(request) as (accelerator, _), training_step(model, ids, request, accelerator, compiled=request.compile) as one_step:
-        torch.manual_seed(request.seed)  # of dropout
+    with engine(run.device, run.dtype) as (accelerator, _), training_step(model, ids, run, accelerator, compiled=run.compile) as one_step:
+        torch.manual_seed(run.seed)  # of dropout
         parameters = SampledParameters(model)
         losses: list[torch.Tensor] = []
 
         def step() -> None:
             losses.append(one_step())
 
-        asked, clock = preset(request.preset), device.clock()
-        steps, max_time_s = request.steps or asked.max_samples[device.kind], request.max_time_s or 2 * asked.max_time_s
-        compiling_s = compiling(step, clock, request)
-        with sampling(name, max_samples=steps, max_time_s=max_time_s, shown=accelerator.is_main_process) as on_sample:
+        asked, clock = run.preset, run.device.clock()
+        compiling_s = compiling(step, clock, run)
+        with sampling(name, max_samples=run.steps, max_time_s=run.max_time_s, shown=accelerator.is_main_process) as on_sample:
             samples = sample(
                 step,
                 clock=clock,
-                warmup_max=math.ceil(asked.warmup_max[device.kind] / 2),
-                min_samples=min(asked.min_samples, steps),
-                max_samples=steps,
-                max_time_s=max_time_s,
+                warmup_max=math.ceil(asked.warmup_max[run.device.kind] / 2),
+                min_samples=min(asked.min_samples, run.steps),
+                max_samples=run.steps,
+                max_time_s=run.max_time_s,
                 target_fraction=asked.target_fraction,
                 on_sample=on_sample,
                 steady=watch(name),
@@ -77,7 +71,7 @@ def train(
 
 
 def _proof(losses: list[float], changed: bool, grad_norm: float | None) -> dict[str, Any]:
-    """Evidence that the training trained: of every step, warm-up included; a loss that is no number is None."""
+    """Evidence that the training trained: of every step, warm-up included; a loss that is not a number is None."""
     if not losses:
         return {"num_steps": 0}
     finite = all(map(math.isfinite, losses))
@@ -89,11 +83,3 @@ def _proof(losses: list[float], changed: bool, grad_norm: float | None) -> dict[
         "grad_norm": grad_norm,
         "num_steps": len(losses),
     }
-
-
-def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device, watch: Watch = unwatched) -> None:
-    """The train task on the whole model."""
-    timed = train(model, ids, request, device, watch=watch)
-    draft.proof |= timed.proof
-    draft.warnings += timed.samples.findings(timed.phase.name)
-    draft.add_phase(timed.phase)

@@ -20,24 +20,26 @@ from bench.backend.operators.profiler import num_operators
 from bench.backend.operators.trace import fake
 from bench.backend.steps.training import TrainingStep, gradients, prepared
 from bench.calibration import step_operators
-from bench.calibration.traced_step import profiled
+from bench.calibration.traced_step import profiled, step_of
 from bench.cli.main import main
 from bench.records import calibration_file
 from bench.records.request import Request
-from bench.workloads.article import plan, steady_batch, subjects
+from bench.runs.decide import decide
 from bench.workloads.article.engine import engine
 from bench.workloads.article.networks import build
+from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.training import Trainer, optimizer_of
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
 from estimators.facts.registry import model_entry
 from estimators.spec import Case, Workload
 from tests.support.calibrations import whole
-from tests.support.tiny_models import asked, config, write_config
+from tests.support.tiny_models import config, decided, write_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
+ADAMW: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 1e-4}
 IDS = torch.arange(80).view(4, 20)
 """Longer than the window of tiny Mistral, so that a mask is needed there; several rows in half a batch too, since the stride of a
 single one means nothing, and is another on fake tensors."""
@@ -78,7 +80,7 @@ def real(family: str) -> nn.Module:
 
 def operators_of(model: nn.Module, ids: torch.Tensor, accelerator: Any, **settings: Any) -> Counter[tuple[str, ...]]:
     """Of the second step, which finds the optimizer's state: forward, backward and update."""
-    with TrainingStep(model, ids, accelerator, **settings) as step:
+    with TrainingStep(model, ids, accelerator, **ADAMW | settings) as step:
         step()
         with Operators() as operators:
             step()
@@ -86,10 +88,9 @@ def operators_of(model: nn.Module, ids: torch.Tensor, accelerator: Any, **settin
 
 
 def run_and_predicted(family: str, dtype: str, **settings: Any) -> tuple[Counter[tuple[str, ...]], Counter[tuple[str, ...]]]:
-    request = asked(family, "train", dtype=dtype, device="cpu")
-    with engine(request) as (accelerator, _):
+    with engine(choose("cpu"), dtype) as (accelerator, _):
         ran = operators_of(real(family), IDS, accelerator, **settings)
-    with engine(request) as (accelerator, _), fake():
+    with engine(choose("cpu"), dtype) as (accelerator, _), fake():
         model = language_model(shallow(family), attn="sdpa")
         assert all(isinstance(parameter, FakeTensor) for parameter in model.parameters())
         predicted = operators_of(model, torch.zeros(IDS.shape, dtype=torch.long), accelerator, **settings)
@@ -112,9 +113,9 @@ def test_the_predicted_step_of_other_families_too(family: str) -> None:
 
 def test_steps_that_differ_have_different_operators() -> None:
     """So that the equality above says something."""
-    with engine(asked("gpt2", "train", dtype="fp32", device="cpu")) as (accelerator, _):
+    with engine(choose("cpu"), "fp32") as (accelerator, _):
         each = [operators_of(real("gpt2"), IDS, accelerator, **settings) for settings in SETTINGS]
-    with engine(asked("gpt2", "train", dtype="bf16", device="cpu")) as (accelerator, _):
+    with engine(choose("cpu"), "bf16") as (accelerator, _):
         each.append(operators_of(real("gpt2"), IDS, accelerator))
     assert all(first != second for index, first in enumerate(each) for second in each[:index])
 
@@ -131,7 +132,7 @@ def test_without_being_told_of_plain_sequences_a_step_without_values_would_have_
 def test_recomputed_products_are_those_of_the_op_table(family: str, left_out: int) -> None:
     """But torch stops to recompute where the last tensor that backward needs is there: the last matrix of a layer of Llama, of
     64 x 32 weights, is not multiplied again by 2 x 8 tokens. That of GPT-2 is, since dropout follows it."""
-    calls, updates = step_operators.work(asked(family, "train", batch=2, seq_len=8, dtype="fp32", device="cpu", recompute="full"), 2**40)
+    calls, updates = step_operators.work(decided(family, "train", batch=2, seq_len=8, recompute="full"), 2**40)
     workload = Workload(phase="train", batch=2, seq_len=8, dtype="fp32", recompute="full")
     model = model_from_config(config(family), "tiny")
     flop = sum(call.piece.count * call.piece.flop for call in calls if call.piece.group in ("matmul", "attention"))
@@ -143,10 +144,10 @@ def test_recomputed_products_are_those_of_the_op_table(family: str, left_out: in
 def test_accumulated_micro_batches_have_the_gradient_and_the_loss_of_the_whole_batch() -> None:
     """Cross-entropy is a mean over positions, of which both halves have as many; fp32 sums in another order. Llama has no dropout."""
     found = []
-    with engine(asked("llama", "train", dtype="fp32", device="cpu")) as (accelerator, _):
+    with engine(choose("cpu"), "fp32") as (accelerator, _):
         for accumulation in (1, 2):
             model = real("llama")
-            with TrainingStep(model, IDS, accelerator, accumulation=accumulation) as step:
+            with TrainingStep(model, IDS, accelerator, **ADAMW, accumulation=accumulation) as step:
                 loss = step.forward_backward()
                 found.append((float(loss), torch.cat([gradient.flatten() for gradient in gradients(model)])))
     (loss, gradient), (mean, accumulated) = found
@@ -155,9 +156,9 @@ def test_accumulated_micro_batches_have_the_gradient_and_the_loss_of_the_whole_b
 
 
 def test_a_step_clears_the_gradients_of_the_one_before() -> None:
-    with engine(asked("llama", "train", dtype="fp32", device="cpu")) as (accelerator, _):
+    with engine(choose("cpu"), "fp32") as (accelerator, _):
         model = real("llama")
-        with TrainingStep(model, IDS, accelerator) as step:
+        with TrainingStep(model, IDS, accelerator, **ADAMW) as step:
             step.forward_backward()
             first = [gradient.clone() for gradient in gradients(model)]
             step.forward_backward()
@@ -176,8 +177,8 @@ def test_the_model_is_given_back_as_it_was(dtype: str) -> None:
         return operators.seen
 
     before = seen()
-    with engine(asked("llama", "train", dtype=dtype, device="cpu")) as (accelerator, _):
-        with TrainingStep(model, IDS, accelerator, recompute="full") as step:
+    with engine(choose("cpu"), dtype) as (accelerator, _):
+        with TrainingStep(model, IDS, accelerator, **ADAMW, recompute="full") as step:
             step()
         assert gradients(model) == []
     assert not model.training
@@ -186,23 +187,25 @@ def test_the_model_is_given_back_as_it_was(dtype: str) -> None:
 
 @pytest.mark.parametrize("task", ["prefill", "decode"])
 def test_a_step_of_inference_has_the_operators_that_were_predicted(task: str) -> None:
-    request = asked("llama", task, batch=2, seq_len=8, new_tokens=4, dtype="fp32", device="cpu")
-    calls, updates = step_operators.work(request, 2**40)
-    model = random_language_model(request.config, attn="sdpa", dtype=torch.float32, device=CPU, seed=0)
-    seen = profiled(model, torch.ones(2, 8, dtype=torch.long), request, choose("cpu"))
-    assert seen["num_profiled_ops"] == step_operators.num_ops(calls, updates)
+    run = decided("llama", task, batch=2, seq_len=8, **({"new_tokens": 4} if task == "decode" else {}))
+    calls, updates = step_operators.work(run, 2**40)
+    model = random_language_model(run.config, attn="sdpa", dtype=torch.float32, device=CPU, seed=0)
+    with step_of(model, torch.ones(2, 8, dtype=torch.long), run) as step:
+        assert profiled(step, run.device)["num_profiled_ops"] == step_operators.num_ops(calls, updates)
 
 
 @pytest.mark.parametrize("name", ["linreg-1d", "tiny-gpt"])
 def test_a_step_of_the_article_has_the_operators_that_were_predicted(name: str) -> None:
     request = Request(model=name, config=dict(model_entry(name).config), task="train", device="cpu")
-    calls, updates = step_operators.work(request, 2**40)
-    decided, batch = plan(request), steady_batch(request)
-    subject, network = subjects.load(request, decided), build(decided.config)
-    given = subject.train.__getitems__(torch.arange(batch))
-    with engine(request) as (accelerator, _):
-        model, optimizer = prepared(accelerator, network, optimizer_of(decided, network))
-        trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=None, losses=subject.losses, batch=batch)
+    run = decide(request, None)
+    assert isinstance(run, ArticleRun)
+    calls, updates = step_operators.work(run, 2**40)
+    network, given = build(run.config), run.subject.train.__getitems__(torch.arange(run.batch))
+    with engine(run.device, run.dtype) as (accelerator, _):
+        model, optimizer = prepared(accelerator, network, optimizer_of(run, network))
+        trainer = Trainer(
+            accelerator=accelerator, model=model, optimizer=optimizer, schedule=None, losses=run.subject.losses, batch=run.batch
+        )
         assert num_operators(lambda: trainer.forward_backward(*given)) == sum(call.piece.count for call in calls)
     assert sum(update.count for update in updates) == len(list(network.parameters()))
 
@@ -221,5 +224,5 @@ def test_run_states_as_many_operators_predicted_as_it_dispatched_with_recomputat
     assert local["num_ops"] == local["num_profiled_ops"]
     stated = f"over {local['num_ops']:,} operators; the step that ran had {local['num_ops']:,}."
     assert stated in " ".join(capsys.readouterr().out.split())
-    without = step_operators.work(asked("gpt2", "train", batch=1, seq_len=8, dtype="fp32", device="cpu"), 2**40)
+    without = step_operators.work(decided("gpt2", "train", batch=1, seq_len=8), 2**40)
     assert step_operators.num_ops(*without) < local["num_ops"]
