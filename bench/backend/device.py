@@ -111,7 +111,7 @@ class Device:
         return memory.host_memory().available_bytes
 
     def reset_peak(self) -> bool:
-        """Start the peaks anew; False where peak RSS cannot be, and is then since the process began."""
+        """Reset the peaks; False where peak RSS cannot be, and is then since the process began."""
         if self.kind == "cuda":
             torch.cuda.reset_peak_memory_stats(self.index)
         return memory.reset_peak_rss()

@@ -196,7 +196,7 @@ def _question(options: Options, model: Model, devices: Sequence[Hardware]) -> Pl
 @contextmanager
 def searching(name: str, *, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic) -> Iterator[OnProgress]:
     """Yields what a search tells how far it is; shown on a terminal once SLOW_S have passed."""
-    from bench.sampling import progress  # deferred: it takes numpy, which is no part of help
+    from bench.sampling import progress  # deferred: it takes numpy, which is not a part of help
 
     started_s = now()
     with progress.line(stream=stream, now=now) as show:

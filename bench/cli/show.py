@@ -13,11 +13,13 @@ from collections.abc import Sequence
 
 from bench.cli import arguments
 from bench.cli.output import Output
+from estimators.architectures.adapters import trained
 from estimators.counting.conventions import CONVENTIONS
 from estimators.counting.phases import PhasesQuestion, count_phases
 from estimators.errors import BadValueError, NoOpTableError
 from estimators.frozen import frozen
-from estimators.spec import PHASES, Model, Phase
+from estimators.method import TrainingMethod
+from estimators.spec import PHASES, Phase
 from reports.table import Table
 from reports.views.counting.ops import phases_tables
 
@@ -109,7 +111,7 @@ def _by_operation(options: Options) -> list[Table]:
     if options.context_len is not None and model.generates:
         arguments.sequence_length(model, options.context_len + 1)
     question = PhasesQuestion(
-        model=_fine_tuned(model, options),
+        model=trained(model, _method(options)),
         phase=options.phase,
         seq_len=seq_len,
         context_len=options.context_len,
@@ -143,21 +145,17 @@ def _defaults_lines(path: str) -> list[str]:
     return [f"not in the file, so as the model type's defaults are: {said}"] if said else []
 
 
-def _fine_tuned(model: Model, options: Options) -> Model:
-    """The model as it is, or with adapters, or with frozen layers.
+def _method(options: Options) -> TrainingMethod:
+    """How the model is trained.
 
     Raises:
-        BadValueError: both, targets without a rank, or a model that cannot be tuned so.
+        BadValueError: both adapters and frozen layers, or targets without a rank.
     """
     if options.lora_rank is not None and options.frozen_layers is not None:
         raise BadValueError("--lora-rank and --frozen-layers exclude each other; with adapters every layer is frozen")
     if options.lora_targets is not None and options.lora_rank is None:
         raise BadValueError("--lora-targets needs --lora-rank")
-    from estimators.architectures.adapters import with_adapters, with_frozen_layers
-
-    if options.lora_rank is not None:
-        return with_adapters(model, options.lora_rank, options.lora_targets or ())
-    return model if options.frozen_layers is None else with_frozen_layers(model, options.frozen_layers)
+    return TrainingMethod(rank=options.lora_rank or 0, targets=options.lora_targets or (), frozen_layers=options.frozen_layers)
 
 
 def _by_convention(options: Options) -> list[Table]:

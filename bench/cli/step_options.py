@@ -104,7 +104,7 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
         params_text: the published count, as printed.
 
     Raises:
-        RequestError: options of a step that is predicted where none is, --layout beside --from, a file that is no launcher's or one for
+        RequestError: options of a step that is predicted where none is, --layout beside --from, a file that is not a launcher's or one for
             other devices than --gpus, or a calibration of another device.
     """
     seq_len = arguments.sequence_length(model, options.seq_len)
@@ -164,7 +164,7 @@ def _wished(options: StepOptions, seq_len: int) -> tuple[str, int | None, Batch]
     """Layout, devices and batch as given; what a launcher's file of --from says in place of --layout.
 
     Raises:
-        RequestError: --layout beside --from, a file that is no launcher's, or one for other devices than --gpus.
+        RequestError: --layout beside --from, a file that is not a launcher's, or one for other devices than --gpus.
     """
     given = options.global_batch or PUBLISHED_BATCH
     if options.from_file is None:

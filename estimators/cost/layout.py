@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from estimators.errors import BadValueError
-from estimators.frozen import frozen, replace
+from estimators.frozen import frozen
 from estimators.spec import PLAN_RECOMPUTES
 
 ZERO_STAGES = (0, 1, 2, 3)
@@ -129,7 +129,7 @@ def parse_layout(text: str, *, num_devices: int, global_batch: int) -> Layout:
     'tp=8,pp=16,dp=8,zero=1,micro_batch=1'
 
     Raises:
-        BadValueError: an unknown key, a value that is no number, degrees that do not multiply to the devices; one line.
+        BadValueError: an unknown key, a value that is not a number, degrees that do not multiply to the devices; one line.
     """
     return Layout(global_batch=global_batch, **layout_fields(text, num_devices=num_devices))
 
@@ -170,17 +170,3 @@ def _at_least_one(name: str, value: object) -> int:
     if not isinstance(value, int) or value < 1:
         raise BadValueError(f"{name} is {value!r}; expected a whole number from 1")
     return value
-
-
-def with_devices(layout: Layout, num_devices: int) -> Layout:
-    """The same layout per replica on another number of devices, with as many sequences per replica.
-
-    Raises:
-        BadValueError: the replicas do not divide the devices.
-    """
-    replica = layout.num_devices // layout.dp
-    if num_devices % replica:
-        nearest = max(1, round(num_devices / replica)) * replica
-        raise BadValueError(f"{num_devices:,} devices do not divide into replicas of {replica}; the nearest: {nearest:,}")
-    dp = num_devices // replica
-    return replace(layout, dp=dp, global_batch=layout.global_batch // layout.dp * dp)

@@ -44,7 +44,9 @@ def keep_finite(draft: Draft, part: dict[str, Any], values: dict[str, float]) ->
         if part[name] is None:
             draft.unavailable[name] = f"the training diverged: {name} is {value}"
     if any(not math.isfinite(value) for value in values.values()) and not any(f.code == "Diverged" for f in draft.warnings):
-        draft.warnings.append(Finding(code="Diverged", text="the training diverged: a loss is no number", advice="lower --learning-rate"))
+        draft.warnings.append(
+            Finding(code="Diverged", text="the training diverged: a loss is not a number", advice="lower --learning-rate")
+        )
 
 
 def keep_curve(draft: Draft, curve: Sequence[dict[str, float]]) -> None:
