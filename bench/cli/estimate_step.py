@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.cli import arguments, step_options
 from bench.cli.estimate_options import Options
+from estimators.architectures.adapters import trained
 from estimators.counting.conventions import CONVENTIONS
 from estimators.counting.estimate import estimate
 from estimators.counting.rules_of_thumb import rules
@@ -11,6 +12,7 @@ from estimators.errors import BadValueError
 from estimators.inference.generation import Generation, generation
 from estimators.spec import Case, Estimate, Hardware, Model, Recompute, Workload
 from estimators.units import format_int
+from estimators.weight_formats import WeightFormat
 from reports.table import Table
 from reports.views.counting.rules_of_thumb import rules_tables
 from reports.views.training.conditions import convention_line, scope_lines
@@ -38,6 +40,7 @@ def tables(options: Options) -> list[Table]:
     model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware) if options.hardware else None
     item = model.item
+    model = trained(model, arguments.method(options))
     made = _generation(options, model, hardware)
     steps = _steps(options, model, item, hardware)
     published = f" (published: {entry.published_params_text})" if entry else ""
@@ -49,7 +52,7 @@ def tables(options: Options) -> list[Table]:
     ]
     found = [
         steps_table(model.name, steps, hardware=hardware, convention=options.convention, item=item, conditions=conditions),
-        memory_table(model.name, _memory_uses(steps, made), hardware=hardware),
+        memory_table(model.name, _memory_uses(steps, made, options.base_format), hardware=hardware),
         *_rules(model, steps),
     ]
     if made:
@@ -116,18 +119,20 @@ def _steps(options: Options, model: Model, item: str, hardware: Hardware | None)
     return {name: (workload, cost(workload)) for name, workload in workloads.items()}
 
 
-def _memory_uses(steps: Steps, made: Generation | None) -> dict[str, tuple[str, dict[str, int]]]:
+def _memory_uses(steps: Steps, made: Generation | None, base_format: WeightFormat) -> dict[str, tuple[str, dict[str, int]]]:
     """Use -> its conditions, and bytes by part: inference at its longest, training of one step."""
-    uses = {}
+    uses, weights = {}, steps["forward"][0].dtype
+    if base_format != "16-bit":
+        weights += f", those of frozen layers in {base_format}"
     if made:
         shape = f"{format_int(made.rows)} rows of {format_int(made.prompt_tokens + made.new_tokens - 1)} tokens"
-        uses["inference"] = (f"weights in {steps['decode'][0].dtype}, KV cache of {shape}", made.peak_memory_bytes)
+        uses["inference"] = (f"weights in {weights}, KV cache of {shape}", made.peak_memory_bytes)
     else:
         name = "decode" if "decode" in steps else "forward"
         workload, cost = steps[name]
         tokens = workload.context_len + workload.seq_len
         cache = f", KV cache of {format_int(workload.batch)} x {format_int(tokens)} tokens" if name == "decode" else ""
-        uses["inference"] = (f"weights in {workload.dtype}{cache}", dict(cost.memory_bytes))
+        uses["inference"] = (f"weights in {weights}{cache}", dict(cost.memory_bytes))
     workload, cost = steps["training"]
     recomputing = "full activation checkpointing" if workload.recompute == "full" else "no activation checkpointing"
     uses["training"] = (
