@@ -108,7 +108,7 @@ def _damaged(record: Measurement, error: Exception) -> BadRecordError:
 def _row(record: Measurement) -> dict[str, Value]:
     asked, params = record.request, record.estimate.get("params")
     if not isinstance(params, int | None):
-        raise TypeError("params is no number")
+        raise TypeError("params is not a number")
     row: dict[str, Value] = {"model": asked["model"], "params": params, "run_id": record.run_id, "status": record.status}
     row |= {"status_reason": record.status_reason or None, "dtype": asked.get("dtype"), "weights": asked.get("weights_label")}
     if asked["task"] == "estimate":

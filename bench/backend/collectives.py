@@ -24,7 +24,7 @@ SIZES = {"quick": (4 * KIBI, 16 * MEBI), "whole": (4 * KIBI, 256 * KIBI, 4 * MEB
 
 SAMPLES = {"quick": 10, "whole": 30}
 LEAST_SAMPLE_S = 2e-3
-"""Shorter operations are repeated within one sample, so that how unevenly a barrier lets go does not show."""
+"""Shorter operations are repeated within one sample, so that how unevenly ranks leave a barrier does not show."""
 
 _RENAMED = (("all_gather", "all_gather_into_tensor"), ("reduce_scatter", "reduce_scatter_tensor"))
 """Operations that a later torch calls `_single`, with their names before."""

@@ -19,6 +19,7 @@ from bench.machine import environment
 from bench.records.draft import Draft
 from bench.records.record import Ceiling
 from bench.records.request import Request
+from bench.records.run import Run
 from estimators.errors import BadValueError, RequestError
 
 Shapes = tuple[tuple[int, int], ...]
@@ -85,7 +86,7 @@ class TrainingContext:
 
     def draft(self, out: Path) -> Draft:
         """The record to be; raises UnavailableError where the folder cannot be written."""
-        draft = Draft(model=self.name, task="train", request=self._request((1, 1, 1)).to_dict(), out=out)
+        draft = Draft(model=self.name, task="train", request=dict(self._run((1, 1, 1)).request), out=out)
         draft.environment = environment.collect()
         return draft
 
@@ -108,7 +109,7 @@ class TrainingContext:
         return self._asked_dtype or self._seen_dtype or named
 
     def close(self, flop_source: FlopSource | None, shapes: Shapes) -> RateBounds:
-        """After the first step: measure the ceilings, start the peaks anew, and say what later steps are held against."""
+        """After the first step: measure the ceilings, reset the peaks, and say what later steps are held against."""
         self.is_open = False
         if self._wanted is True:
             self._measure()
@@ -119,7 +120,7 @@ class TrainingContext:
         self._device.reset_peak()
         hardware = self._device.hardware()
         rows, micro_rows, length = usual_shape([shapes])
-        said, _, _ = flop_source.estimate(self._request((rows, micro_rows, length)), micro_rows, hardware) if flop_source else ({}, [], {})
+        said, _, _ = flop_source.estimate(self._run((rows, micro_rows, length)), micro_rows, hardware) if flop_source else ({}, [], {})
         return RateBounds(
             peak_flop_per_s=hardware.peak_flop_per_s.get(self.dtype) if hardware else None,
             matmul_flop_per_s=max((c.value for c in self._ceilings if c.kind == "matmul"), default=None),
@@ -141,9 +142,9 @@ class TrainingContext:
         if self._device.kind == "cuda":
             torch.cuda.empty_cache()
 
-    def _request(self, usual: tuple[int, int, int]) -> Request:
+    def _run(self, usual: tuple[int, int, int]) -> Run:
         rows, _, length = usual
-        return Request(
+        request = Request(
             model=self.name,
             config=self._config,
             task="train",
@@ -157,18 +158,31 @@ class TrainingContext:
             recompute="full" if recomputes(self._model) else "none",
             seed=torch.initial_seed(),
         )
+        return Run(
+            model=request.model,
+            config=request.config,
+            task=request.task,
+            batch=rows,
+            seq_len=length,
+            new_tokens=0,
+            num_beams=1,
+            dtype=self.dtype,
+            optimizer=self._optimizer or "sgd",
+            recompute=request.recompute,
+            request=request.to_dict(),
+        )
 
     def fill(self, draft: Draft, flop_source: FlopSource, usual: tuple[int, int, int]) -> None:
         """Put request, device, estimate, counts and ceilings into the draft."""
-        request = self._request(usual)
+        run = self._run(usual)
         labels = {
             "dtype_reason": "as asked" if self._asked_dtype else "autocast" if self._seen_dtype else "the parameters'",
             "weights_label": "weights of the training that was watched",
             "input_label": "batches of the training that was watched",
         }
-        draft.request = request.to_dict() | labels
+        draft.request = dict(run.request) | labels
         draft.environment["device"] = self._device.describe() | {"cache_bytes": self._device.cache_bytes()}
-        draft.estimate, draft.counts, missing = flop_source.estimate(request, usual[1], self._device.hardware())
+        draft.estimate, draft.counts, missing = flop_source.estimate(run, usual[1], self._device.hardware())
         draft.ceilings = list(self._ceilings)
         draft.unavailable |= self._unavailable | missing
         params = num_params(self._model)

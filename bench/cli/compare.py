@@ -125,9 +125,9 @@ def run(options: Options, out: Output) -> int:
 
 def _given(options: Options) -> tuple[Path, Path]:
     """The two paths. Raises BadValueError where options of --interleave are given without it."""
-    for name in ("repeats", "out"):
-        if getattr(options, name) is not None:
-            raise BadValueError(f"--{name} belongs to --interleave, which runs two commands by turns; leave it out, or add --interleave")
+    for word, value in {"--repeats": options.repeats, "--out": options.out}.items():
+        if value is not None:
+            raise BadValueError(f"{word} belongs to --interleave, which runs two commands by turns; leave it out, or add --interleave")
     return Path(options.a), Path(options.b)
 
 
@@ -154,7 +154,7 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
     """The noise floor of the machine that both sides ran on.
 
     Raises:
-        BadRecordError: the record that was named is none of a self-test, or of another machine.
+        BadRecordError: the record that was named is not of a self-test, or of another machine.
     """
     from bench.records.record import read
     from bench.statistics.noise_floor import TASK, machine, newest, noise_floor

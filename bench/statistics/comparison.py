@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.records.record import Measurement, Phase
 from bench.statistics.bootstrap import SEED
-from bench.statistics.comparable import Case, cases, no_counterpart
+from bench.statistics.comparable import ComparedCase, cases, no_counterpart
 from bench.statistics.noise_floor import POWER, NoiseFloor
 from bench.statistics.ratio import pooled, ratio_draws
 
@@ -177,17 +177,17 @@ def compare(
     )
 
 
-def _common_phases(one: Case, other: Case, scale: Scale | None) -> list[str]:
+def _common_phases(one: ComparedCase, other: ComparedCase, scale: Scale | None) -> list[str]:
     """Phases that both sides timed, and that can be scaled where they must, in the order of A's first record that has them."""
 
-    def timed(case: Case) -> dict[str, None]:
+    def timed(case: ComparedCase) -> dict[str, None]:
         held = ((record, phase) for record in case.records for phase in record.phases if phase.samples_s)
         return {phase.name: None for record, phase in held if scale is None or scale(record, phase)}
 
     return [name for name in timed(one) if name in timed(other) and name not in NOT_JUDGED]
 
 
-def _series(case: Case, name: str, scale: Scale | None) -> tuple[list[list[float]], str]:
+def _series(case: ComparedCase, name: str, scale: Scale | None) -> tuple[list[list[float]], str]:
     """The samples of each record, scaled; or why there are none to compare."""
     series = []
     for record in case.records:
@@ -204,7 +204,7 @@ def _series(case: Case, name: str, scale: Scale | None) -> tuple[list[list[float
 
 
 def _phase(
-    one: Case, other: Case, name: str, threshold: float, confidence: float, scale: Scale | None, floor: NoiseFloor | None
+    one: ComparedCase, other: ComparedCase, name: str, threshold: float, confidence: float, scale: Scale | None, floor: NoiseFloor | None
 ) -> PhaseComparison:
     (series_a, why_a), (series_b, why_b) = (_series(case, name, scale) for case in (one, other))
     if why_a or why_b:

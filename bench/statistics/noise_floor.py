@@ -59,7 +59,7 @@ def noise_floor(record: Measurement) -> NoiseFloor:
     """
     first, second = record.phase(ROUND_A), record.phase(ROUND_B)
     if record.request.get("task") != TASK or first is None or second is None:
-        raise BadRecordError(f"{record.run_id} is no record of a self-test; make one with: python -m bench selftest")
+        raise BadRecordError(f"{record.run_id} is not a record of a self-test; make one with: python -m bench selftest")
     size = record.request.get("samples_per_round")
     if not isinstance(size, int) or size < 1 or min((*first.samples_s, *second.samples_s), default=0.0) <= 0:
         raise BadRecordError(f"{record.run_id} is damaged inside: no rounds of positive times; make another with: python -m bench selftest")

@@ -129,7 +129,7 @@ def parse_layout(text: str, *, num_devices: int, global_batch: int) -> Layout:
     'tp=8,pp=16,dp=8,zero=1,micro_batch=1'
 
     Raises:
-        BadValueError: an unknown key, a value that is no number, degrees that do not multiply to the devices; one line.
+        BadValueError: an unknown key, a value that is not a number, degrees that do not multiply to the devices; one line.
     """
     return Layout(global_batch=global_batch, **layout_fields(text, num_devices=num_devices))
 

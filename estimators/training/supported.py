@@ -18,7 +18,7 @@ def not_covered(model: Model, seq_len: int) -> str:
     try:
         work = sequence_cost_of(model, seq_len)
     except BadValueError:
-        return "is no decoder with a head"
+        return "is not a decoder with a head"
     ops = model.ops(Workload(phase="train", seq_len=seq_len))
     if any(op.kind == "scan" for op in ops):
         return "has state-space scans, which no measured step covers"

@@ -26,7 +26,7 @@ SLOW_S = 0.1
 
 
 KEPT_BYTES = GIBI
-"""Results that outlive their step are held until they are so many, then let go together, as gradients are."""
+"""Results that outlive their step are held until they are so many, then freed together, as gradients are."""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class _Kept:
     num_bytes: int = 0
 
     def make_room(self) -> None:
-        """Let go of all when they are too many: outside of a timed region."""
+        """Free all when they are too many: outside of a timed region."""
         self.num_bytes = sum(t.numel() * t.element_size() for t in tree_flatten(self.held)[0] if isinstance(t, torch.Tensor))
         if self.num_bytes > self.room_bytes:
             self.held.clear()

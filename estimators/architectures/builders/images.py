@@ -150,7 +150,7 @@ def clip(f: Fields, name: str, source: Source) -> DualEncoder:
     """CLIP: CLIPModel, both towers; a text is `max_position_embeddings` tokens long, as OpenAI pads it.
 
     Raises:
-        BadConfigError: a part that is no object; one line.
+        BadConfigError: a part that is not an object; one line.
     """
     runs = class_named(f, ("CLIPModel",), "CLIPModel")
     text, vision = section(f, "text_config"), section(f, "vision_config")

@@ -102,7 +102,7 @@ def _kind(text: str) -> str:
         return "accelerate"
     if any("--" in line and "-parallel-size" in line for line in lines):
         return "megatron"
-    raise BadValueError(f"this is no launcher's file; expected one of: {', '.join(LAUNCHERS)}, as `plan --emit` writes them")
+    raise BadValueError(f"this is not a launcher's file; expected one of: {', '.join(LAUNCHERS)}, as `plan --emit` writes them")
 
 
 def _rest(text: str, name: str) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _rest(text: str, name: str) -> dict[str, Any]:
 
 def _value(key: str, text: str) -> object:
     if key not in as_dict(Layout()):
-        raise BadValueError(f"{key!r} is no part of a layout")
+        raise BadValueError(f"{key!r} is not a part of a layout")
     if key in ("recompute", "schedule"):
         return text
     return text == "True" if key == "sequence_parallel" else int(text)

@@ -144,7 +144,7 @@ class TestOurOwnConventions:
 
     @pytest.mark.parametrize("name", ["mlp", "linreg-7d"])
     def test_a_model_that_is_no_decoder_is_refused(self, name: str) -> None:
-        with pytest.raises(BadValueError, match=f"{name} is no decoder-only language model; the tools' conventions are for those alone"):
+        with pytest.raises(BadValueError, match=f"{name} is not a decoder-only language model; the tools' conventions are for those alone"):
             count(tool("palm"), registered(name), 1)
 
 

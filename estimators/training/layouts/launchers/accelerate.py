@@ -61,7 +61,7 @@ def _lines(config: dict[str, Any], indent: str = "") -> list[str]:
 
 
 def fields(text: str) -> dict[str, Any]:
-    """What the keys say of a layout. Raises BadValueError where a number is none."""
+    """What the keys say of a layout. Raises BadValueError where a value is not a number."""
     values: dict[str, str] = {}
     for line in text.splitlines():
         key, _, value = line.partition("#")[0].partition(":")

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.records.request import Request
+from bench.workloads.article.tables import NUM_MAIL_FEATURES
 from estimators.errors import BadValueError
-
-NUM_MAIL_FEATURES = 57
-"""Inputs of the spam classifier: 48 words, 6 characters and 3 measures of capital letters, as in UCI Spambase."""
 
 OPTIMIZERS = ("sgd", "adamw")
 MAX_DAYS, MAX_NEURONS, MAX_HIDDEN_LAYERS = 365, 16_384, 128
@@ -191,7 +189,7 @@ def _check_network(request: Request, about: str, config: dict[str, Any]) -> None
 
 def _check_meaningless_flags(request: Request, about: str) -> None:
     if request.task != "train":
-        raise BadValueError(f"{request.model} is trained and has no {request.task} task; use --task train")
+        raise BadValueError(f"{request.model} has no {request.task} task; it is trained: leave --task out or say --task train")
     unused = ["attn", "cache", "layers", "weights", "num_beams"] + ([] if about == "text" else ["new_tokens", "prompt"])
     given = [name for name in unused if getattr(request, name) not in (None, 0)]
     given += ["seq_len"] if about != "text" and request.seq_len not in (None, 1) else []
