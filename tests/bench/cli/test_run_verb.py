@@ -259,7 +259,7 @@ class TestAnswer:
 
 
 def test_what_was_learned_stands_beside_simple_guesses_and_the_best_possible(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    learning = {"data": "synthetic, seed 0", "loss_unit": "nats", "num_train": 1000, "num_heldout": 200, "curve": [{"epoch": 1}]}
+    learning = {"data": "synthetic, seed 0", "loss_unit": "nats", "num_train": 1000, "num_heldout": 200, "curve": []}
     learning |= {"baseline_losses": {"as yesterday": 0.75}, "bound_loss": 0.25, "bound": "no model beats it"}
     learning |= {"heldout_accuracy": 0.875, "train_loss": 0.5, "sample": "ab\n" * 100}
     made = tiny_record("train", learning=learning)
