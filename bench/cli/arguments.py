@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.machine.ranks import say
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
 from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
@@ -128,6 +127,8 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
     assert options.model is not None
     entry = model_entry(options.model)
     if entry.alias_note:
+        from bench.machine.ranks import say  # deferred: most names are no alias
+
         say(entry.alias_note)
     return _with_source(model_from_config(entry.config, entry.id, entry.source), options.source_len), entry
 
