@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.cli import arguments, step_options
 from bench.cli.estimate_options import Options
+from estimators.architectures.adapters import trained
 from estimators.counting.conventions import CONVENTIONS
 from estimators.errors import BadValueError
 from estimators.inference.single_steps import StepsQuestion, estimate_steps
@@ -21,7 +22,7 @@ def tables(options: Options) -> list[Table]:
     model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware) if options.hardware else None
     question = StepsQuestion(
-        model=model,
+        model=trained(model, arguments.method(options)),
         seq_len=arguments.sequence_length(model, options.seq_len),
         hardware=hardware,
         batch=options.batch or 1,
@@ -37,7 +38,7 @@ def tables(options: Options) -> list[Table]:
         from reports.views.explain.step import explain_steps
 
         shown.append(explain_steps(answer, model_option=arguments.model_option(options)))
-    return arguments.with_all_facts(shown, model=model.name, hardware=hardware.id if hardware else None, dtype=options.dtype)
+    return arguments.with_all_facts(shown, model=question.model.name, hardware=hardware.id if hardware else None, dtype=options.dtype)
 
 
 def _check(options: Options) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 
 from bench.cli import arguments
 from bench.cli.output import Output
@@ -18,7 +17,6 @@ from estimators.counting.conventions import CONVENTIONS
 from estimators.counting.phases import PhasesQuestion, count_phases
 from estimators.errors import BadValueError, NoOpTableError
 from estimators.frozen import frozen
-from estimators.method import TrainingMethod
 from estimators.spec import PHASES, Phase
 from reports.table import Table
 from reports.views.counting.ops import phases_tables
@@ -28,7 +26,7 @@ COUNTED_SEQ_LEN = 512
 
 
 @frozen
-class Options(arguments.ModelOptions):
+class Options(arguments.MethodOptions):
     """Options of `show`."""
 
     phase: Phase
@@ -37,9 +35,6 @@ class Options(arguments.ModelOptions):
     context_len: int | None
     dtype: str
     convention: str
-    lora_rank: int | None
-    lora_targets: tuple[str, ...] | None
-    frozen_layers: int | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,26 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"{', '.join(CONVENTIONS)}; or all, side by side",
     )
-    tuned = parser.add_argument_group("fine-tuning")
-    tuned.add_argument(
-        "--lora-rank", type=arguments.count("lora-rank", maximum=10**6), metavar="NUM", help="freeze the model, train adapters of this rank"
-    )
-    tuned.add_argument(
-        "--lora-targets",
-        type=_targets,
-        metavar="NAMES",
-        help="which matrices get one, such as q_proj,v_proj or all-linear; peft's by default",
-    )
-    tuned.add_argument(
-        "--frozen-layers",
-        type=arguments.count("frozen-layers", minimum=0, maximum=10**6),
-        metavar="NUM",
-        help="freeze the embedding and so many first layers",
-    )
-
-
-def _targets(given: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple(given.split(",")) if isinstance(given, str) else tuple(given)
+    arguments.add_method(parser)
 
 
 def run(options: Options, out: Output) -> int:
@@ -111,7 +87,7 @@ def _by_operation(options: Options) -> list[Table]:
     if options.context_len is not None and model.generates:
         arguments.sequence_length(model, options.context_len + 1)
     question = PhasesQuestion(
-        model=trained(model, _method(options)),
+        model=trained(model, arguments.method(options)),
         phase=options.phase,
         seq_len=seq_len,
         context_len=options.context_len,
@@ -143,19 +119,6 @@ def _defaults_lines(path: str) -> list[str]:
     taken = defaults_taken(read_config(path), path)
     said = ", ".join(f"{field} {json.dumps(value)}" for field, value in taken.items())
     return [f"not in the file, so as the model type's defaults are: {said}"] if said else []
-
-
-def _method(options: Options) -> TrainingMethod:
-    """How the model is trained.
-
-    Raises:
-        BadValueError: both adapters and frozen layers, or targets without a rank.
-    """
-    if options.lora_rank is not None and options.frozen_layers is not None:
-        raise BadValueError("--lora-rank and --frozen-layers exclude each other; with adapters every layer is frozen")
-    if options.lora_targets is not None and options.lora_rank is None:
-        raise BadValueError("--lora-targets needs --lora-rank")
-    return TrainingMethod(rank=options.lora_rank or 0, targets=options.lora_targets or (), frozen_layers=options.frozen_layers)
 
 
 def _by_convention(options: Options) -> list[Table]:

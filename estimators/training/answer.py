@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from estimators.counting.estimate import count_params
 from estimators.frozen import frozen, replace
+from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model, Workload
 from estimators.training.at_utilization import TrainingRun, training_flop, training_run, training_state_bytes
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
@@ -27,6 +28,7 @@ class Question:
     """A training, decided but for what is left to be planned.
 
     Attributes:
+        method: how it is trained.
         params_text: the published count, as printed; empty for a model of a file.
         tokens: None for those of one sequence, which stands for any number of them.
         seq_len_given: False where it is the model's own longest sequence.
@@ -43,6 +45,7 @@ class Question:
     hardware: Hardware | None
     seq_len: int
     seq_len_given: bool = True
+    method: TrainingMethod = FULL
     params_text: str = ""
     tokens: int | None = None
     dtype: str = "bf16"
@@ -57,6 +60,15 @@ class Question:
     own: OwnRates | None = None
     usd_per_gpu_hour: float | None = None
     carbon_kg_per_j: float | None = None
+
+    @property
+    def trained(self) -> Model:
+        """The model as the method trains it. Raises BadValueError where the model does not have what the method names."""
+        if self.method == FULL:
+            return self.model
+        from estimators.architectures.adapters import trained  # deferred: most questions do without it
+
+        return trained(self.model, self.method)
 
     @property
     def num_tokens(self) -> int:
@@ -81,6 +93,7 @@ class Question:
         assert self.hardware is not None
         return Job(
             model=self.model,
+            method=self.method,
             hardware=self.hardware,
             seq_len=self.seq_len,
             dtype=self.dtype,
@@ -186,7 +199,7 @@ class OnDevice(Generic[T]):
 def _why_not_predicted(question: Question) -> str:
     from estimators.training.supported import why_not_predicted  # deferred: with a utilization nobody asks
 
-    return why_not_predicted(question.model, question.seq_len)
+    return why_not_predicted(question.trained, question.seq_len)
 
 
 def training_answer(question: Question, run: PredictedRun | None = None) -> TrainingAnswer:
@@ -195,7 +208,7 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
     Raises:
         BadValueError: no peak for the dtype, or a utilization out of range.
     """
-    model, hardware, seq_len, tokens = question.model, question.hardware, question.seq_len, question.num_tokens
+    model, hardware, seq_len, tokens = question.trained, question.hardware, question.seq_len, question.num_tokens
     flop = training_flop(model, tokens, seq_len)
     num_devices = run.prediction.layout.num_devices if run is not None else question.num_devices
     answer = TrainingAnswer(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from estimators.architectures.adapters import FineTuned
 from estimators.counting.conventions import CONVENTIONS
 from estimators.spec import Hardware, Model, Workload
 from estimators.units import (
@@ -85,7 +86,7 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
     conditions = [f"{model.name}: {format_int(params)} parameters{published}; {dtype}", convention_line(convention), *scope_lines(model)]
     tables = [
         steps_table(model.name, steps, hardware=hardware, convention=convention, item=model.item, conditions=conditions),
-        memory_table(model.name, _memory_uses(steps, generated), hardware=hardware),
+        memory_table(model.name, _memory_uses(steps, generated, _weights_text(model, dtype)), hardware=hardware),
         *_rules(model, steps),
     ]
     if generated:
@@ -95,18 +96,25 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
     return tables
 
 
-def _memory_uses(steps: Steps, generated: Generation | None) -> dict[str, tuple[str, dict[str, int]]]:
+def _weights_text(model: Model, dtype: str) -> str:
+    """What weights are held in, such as ``bf16``."""
+    if isinstance(model, FineTuned) and model.base_format != "16-bit":
+        return f"{dtype}, those of frozen layers in {model.base_format}"
+    return dtype
+
+
+def _memory_uses(steps: Steps, generated: Generation | None, weights: str) -> dict[str, tuple[str, dict[str, int]]]:
     """Use -> its conditions, and bytes by part: inference at its longest, training of one step."""
     uses = {}
     if generated:
         shape = f"{format_int(generated.rows)} rows of {format_int(generated.prompt_tokens + generated.new_tokens - 1)} tokens"
-        uses["inference"] = (f"weights in {steps['decode'][0].dtype}, KV cache of {shape}", generated.peak_memory_bytes)
+        uses["inference"] = (f"weights in {weights}, KV cache of {shape}", generated.peak_memory_bytes)
     else:
         name = "decode" if "decode" in steps else "forward"
         workload, cost = steps[name]
         tokens = workload.context_len + workload.seq_len
         cache = f", KV cache of {format_int(workload.batch)} x {format_int(tokens)} tokens" if name == "decode" else ""
-        uses["inference"] = (f"weights in {workload.dtype}{cache}", dict(cost.memory_bytes))
+        uses["inference"] = (f"weights in {weights}{cache}", dict(cost.memory_bytes))
     workload, cost = steps["training"]
     recomputing = "full activation checkpointing" if workload.recompute == "full" else "no activation checkpointing"
     uses["training"] = (
