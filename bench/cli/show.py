@@ -116,8 +116,8 @@ def _defaults_lines(path: str) -> list[str]:
     """What a configuration does not say, and what is taken for it; nothing where it says all."""
     from estimators.architectures.from_config import defaults_taken, read_config
 
-    taken = defaults_taken(read_config(path), path)
-    said = ", ".join(f"{field} {json.dumps(value)}" for field, value in taken.items())
+    defaults = defaults_taken(read_config(path), path)
+    said = ", ".join(f"{field} {json.dumps(value)}" for field, value in defaults.items())
     return [f"not in the file, so as the model type's defaults are: {said}"] if said else []
 
 
