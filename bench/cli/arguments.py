@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.machine.ranks import say
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
 from estimators.method import TrainingMethod
@@ -198,6 +197,8 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
     assert options.model is not None
     entry = model_entry(options.model)
     if entry.alias_note:
+        from bench.machine.ranks import say  # deferred: most names are no alias
+
         say(entry.alias_note)
     return _reading(model_from_config(entry.config, entry.id, entry.source), options), entry
 
