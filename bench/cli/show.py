@@ -77,6 +77,8 @@ def _counted(options: Options) -> list[Table]:
 
     if options.phase != "forward" or options.convention != "full":
         raise BadValueError("what has no op table is counted in all phases under `full`; leave --phase and --convention out")
+    if options.image is not None:
+        raise BadValueError("what has no op table is counted on the images of its configuration; leave --image-size out")
     assert options.config is not None
     return counted_tables(options.config, batch=options.batch, seq_len=options.seq_len or COUNTED_SEQ_LEN, source_len=options.source_len)
 
