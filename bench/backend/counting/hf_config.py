@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -127,7 +128,7 @@ def _build(parsed: Any, named: str) -> nn.Module:
     build = getattr(maker, "_from_config", None) or maker.from_config
     for options in ({"attn_implementation": "eager"}, {}):
         try:
-            return on_meta(lambda options=options: build(parsed, **options))  # type: ignore[misc]
+            return on_meta(partial(build, parsed, **options))
         except Exception as error:  # a field that makes no sense fails wherever transformers first uses it
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
     raise BadConfigError(f"transformers cannot build {parsed.model_type!r} from this configuration: {reason}")
