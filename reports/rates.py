@@ -127,8 +127,8 @@ def all_rates(record: Measurement) -> Iterator[Rates]:
         if reached is not None:
             yield reached
     line = record.extrapolation
-    if line and line["value_s"] > 0 and line["phase"] in record.estimate.get("phases", {}):
-        yield _rates(record, line["phase"], line["value_s"], "extrapolated", _work(record.estimate["phases"][line["phase"]]))
+    if line and line.value_s > 0 and line.phase in record.estimate.get("phases", {}):
+        yield _rates(record, line.phase, line.value_s, "extrapolated", _work(record.estimate["phases"][line.phase]))
 
 
 def main_rates(record: Measurement) -> Rates | None:
@@ -145,6 +145,6 @@ def main_phase(record: Measurement) -> Phase | None:
 def headline_s(record: Measurement) -> tuple[float, str] | None:
     """Seconds of the main step and whether they were measured or extrapolated."""
     if record.extrapolation:
-        return float(record.extrapolation["value_s"]), "extrapolated"
+        return record.extrapolation.value_s, "extrapolated"
     phase = main_phase(record)
     return (robust.median(phase.samples_s), "measured") if phase and phase.samples_s else None

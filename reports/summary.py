@@ -122,14 +122,13 @@ def _row(record: Measurement) -> dict[str, Value]:
     if name in said:
         row["flop"] = said[name]["flop"]["full"]
     head = headline_s(record)
-    phase = main_phase(record)
-    if head:
-        items = phase.items_per_sample if phase else record.extrapolation["items_per_sample"]
-        row |= {"time_s": head[0], "tag": head[1], "items_per_s": items / head[0] if head[0] > 0 else None}
+    timed = main_phase(record) or record.extrapolation
+    if head and timed:
+        row |= {"time_s": head[0], "tag": head[1], "items_per_s": timed.items_per_sample / head[0] if head[0] > 0 else None}
     reached = main_rates(record)
     if reached:
         row |= {"mfu_fraction": reached.mfu, "matmul_ceiling_fraction": reached.ceiling_fraction}
-    row |= {"train_loss": record.learning.get("train_loss"), "heldout_loss": record.learning.get("heldout_loss")}
+    row |= {"train_loss": record.learning.train_loss, "heldout_loss": record.learning.heldout_loss}
     checks = crosscheck(record)
     bad = failed(checks)
     row["checks"] = f"{len(bad)} FAILED" if bad else f"{sum(check.ok is True for check in checks)} ok"
@@ -160,10 +159,10 @@ def _by_value(records: Sequence[Measurement], name: str) -> str:
 
 def _notes(records: Sequence[Measurement]) -> list[str]:
     notes = []
-    data = sorted({str(r.learning["data"]) for r in records if r.learning.get("data")})
+    data = sorted({r.learning.data for r in records if r.learning.data})
     if data:
         notes.append("Data: " + "; ".join(data))
-    units_of_loss = {str(r.learning["loss_unit"]) for r in records if r.learning.get("loss_unit")}
+    units_of_loss = {r.learning.loss_unit for r in records if r.learning.loss_unit}
     if units_of_loss:
         notes.append("Loss: " + "; ".join(sorted(units_of_loss)))
     for record in records:

@@ -128,7 +128,7 @@ def _data_wait(record: Measurement, step_s: float) -> Part:
     """Seconds per step that an epoch takes beyond its steps."""
     epoch, step = record.phase("epoch"), record.phase("train_step")
     name, advice = "data wait", ADVICE["data"]
-    if epoch is None and "num_samples" not in record.proof:
+    if epoch is None and record.proof.num_samples is None:
         return Part(name=name, seconds_s=0.0, tag="derived", reason="one input, on the device beforehand", advice=advice)
     if epoch is None or step is None or not epoch.samples_s:
         return Part(name=name, seconds_s=None, tag="unavailable", reason="no epoch was completed", advice=advice)

@@ -17,6 +17,7 @@ from bench.callbacks.modules import bare, config_of, num_params, recomputes
 from bench.callbacks.rates import Limits
 from bench.machine import environment
 from bench.records.draft import Draft
+from bench.records.proof import Proof
 from bench.records.record import Ceiling
 from bench.records.request import Request
 from estimators.errors import BadValueError, RequestError
@@ -173,4 +174,4 @@ class Setting:
         draft.unavailable |= self._unavailable | missing
         params = num_params(self._model)
         if params is not None and draft.estimate:
-            draft.proof["num_params"] = params
+            draft.proof |= Proof(num_params=params)

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.records import atomic_file
+from bench.records.extrapolation import Extrapolation
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.record import STATUSES, Ceiling, Count, Finding, Measurement, Phase
 from estimators.errors import UnavailableError
 
@@ -34,9 +37,9 @@ class Draft:
         self.ceilings: list[Ceiling] = []
         self.memory_bytes: dict[str, int | None] = {}
         self.power: dict[str, float | None] = {}
-        self.proof: dict[str, Any] = {}
-        self.learning: dict[str, Any] = {}
-        self.extrapolation: dict[str, Any] = {}
+        self.proof = Proof()
+        self.learning = Learning()
+        self.extrapolation: Extrapolation | None = None
         self.estimate: dict[str, Any] = {}
         self.warnings: list[Finding] = []
         self.unavailable: dict[str, str] = {}

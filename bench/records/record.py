@@ -10,7 +10,6 @@ and checks are computed when it is read.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,9 +33,6 @@ STATUSES = ("complete", "partial", "failed")
 INSIDE: dict[str, type[Part]] = {
     "request": Asked,
     "environment": Surroundings,
-    "proof": Proof,
-    "learning": Learning,
-    "extrapolation": Extrapolation,
     "estimate": Estimated,
 }
 """Field of a record to what it must hold."""
@@ -138,7 +134,7 @@ class Measurement:
         power: what the power meter read over the timed phases, by name with its unit.
         proof: loss first and last, parameters changed, tokens generated.
         learning: train and held-out loss, and what else a trained model reports.
-        extrapolation: from slices at two depths to the full depth; empty where the whole model ran.
+        extrapolation: from slices at two depths to the full depth; None, and empty in the file, where the whole model ran.
         estimate: what arithmetic said before the run; field names of estimators.spec.Estimate.
         unavailable: figure name to the reason why it is not there.
     """
@@ -154,9 +150,9 @@ class Measurement:
     ceilings: tuple[Ceiling, ...] = ()
     memory_bytes: dict[str, int | None] = field(default_factory=dict)
     power: dict[str, float | None] = field(default_factory=dict)
-    proof: dict[str, Any] = field(default_factory=dict)
-    learning: dict[str, Any] = field(default_factory=dict)
-    extrapolation: dict[str, Any] = field(default_factory=dict)
+    proof: Proof = field(default_factory=Proof)
+    learning: Learning = field(default_factory=Learning)
+    extrapolation: Extrapolation | None = None
     estimate: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[Finding, ...] = ()
     unavailable: dict[str, str] = field(default_factory=dict)
@@ -169,7 +165,12 @@ class Measurement:
 
     def to_json(self) -> str:
         """The record's text. Raises ValueError on NaN or infinity: a record never holds them."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+        return json.dumps(
+            typed_json.plain(self) | {"extrapolation": typed_json.plain(self.extrapolation) or {}},
+            indent=1,
+            ensure_ascii=False,
+            allow_nan=False,
+        )
 
 
 def read(path: Path) -> Measurement:
@@ -196,7 +197,7 @@ def read(path: Path) -> Measurement:
         for name, kind in INSIDE.items():
             if body.get(name) or kind is Asked:
                 typed_json.build(kind, body[name], name)
-        return typed_json.build(Measurement, body)
+        return typed_json.build(Measurement, body | {"extrapolation": body.get("extrapolation") or None})
     except typed_json.MisfitError as error:
         raise BadRecordError(f"{str(path)!r} is damaged at {' '.join(str(error).split())[:200]}; delete it or restore a copy") from None
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from bench.machine import environment
 from bench.records.draft import Draft
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.record import Measurement, Phase
 from bench.sampling.clock import Clock, HostClock
 from bench.statistics.noise_floor import ROUND_A, ROUND_B, TASK
@@ -133,11 +135,9 @@ def _fill(draft: Draft, chosen: Kernel, amount: Amount, say: Say) -> None:
     slept = tuple(host.time(lambda: time.sleep(SLEEP_S)) for _ in range(amount.sleeps))
     draft.add_phase(Phase(name=SLEEP, samples_s=slept, item="sleep", clock=host.name))
     say("a training that trains, and one that does not")
-    draft.learning = {
-        "clock_resolution_s": clock.resolution_s,
-        "training_loop": regression(learning_rate=0.1),
-        "idle_loop": regression(learning_rate=0.0),
-    }
+    draft.learning = Learning(
+        clock_resolution_s=clock.resolution_s, training_loop=regression(learning_rate=0.1), idle_loop=regression(learning_rate=0.0)
+    )
 
 
 def in_turns(steps: Sequence[Step], clock: Clock, *, turns: int, samples: int) -> list[list[float]]:
@@ -150,10 +150,10 @@ def in_turns(steps: Sequence[Step], clock: Clock, *, turns: int, samples: int) -
     return taken
 
 
-def regression(learning_rate: float, num_steps: int = 20) -> dict[str, Any]:
+def regression(learning_rate: float, num_steps: int = 20) -> Proof:
     """Gradient descent on y = 2x in plain Python, and the evidence a record keeps of it; at a rate of 0 it trains nothing.
 
-    >>> regression(0.1)["params_changed"], regression(0.0)["params_changed"]
+    >>> regression(0.1).params_changed, regression(0.0).params_changed
     (True, False)
     """
     points = [(x / 4, x / 2) for x in range(-4, 5)]
@@ -161,4 +161,4 @@ def regression(learning_rate: float, num_steps: int = 20) -> dict[str, Any]:
     for _ in range(num_steps):
         losses.append(sum((weight * x - y) ** 2 for x, y in points) / len(points))
         weight -= learning_rate * sum(2 * (weight * x - y) * x for x, y in points) / len(points)
-    return {"loss_first": losses[0], "loss_last": losses[-1], "params_changed": weight != 0.0, "num_steps": num_steps}
+    return Proof(loss_first=losses[0], loss_last=losses[-1], params_changed=weight != 0.0, num_steps=num_steps)

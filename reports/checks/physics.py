@@ -88,7 +88,7 @@ def extrapolation(record: Measurement) -> Iterator[Check]:
     line = record.extrapolation
     if not line:
         return
-    phases: list[Phase | None] = [record.phase(f"{line['phase']}@{line[depth]}") for depth in ("shallow_layers", "deep_layers")]
+    phases: list[Phase | None] = [record.phase(f"{line.phase}@{depth}") for depth in (line.shallow_layers, line.deep_layers)]
     yield Check(
         metric="slices timed",
         estimated=2,
@@ -99,10 +99,10 @@ def extrapolation(record: Measurement) -> Iterator[Check]:
     yield Check(
         metric="time added by a layer",
         estimated=0.0,
-        observed=line["per_layer_s"],
+        observed=line.per_layer_s,
         rule=">",
-        ok=line["per_layer_s"] > 0,
-        explanation="" if line["per_layer_s"] > 0 else "the deeper slice was not slower: measure again on a quiet machine",
+        ok=line.per_layer_s > 0,
+        explanation="" if line.per_layer_s > 0 else "the deeper slice was not slower: measure again on a quiet machine",
         format=units.format_duration,
     )
 

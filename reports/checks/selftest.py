@@ -34,7 +34,7 @@ def selftest(record: Measurement) -> Iterator[Check]:
 
 
 def _clock(record: Measurement) -> Iterator[Check]:
-    phase, resolution_s = record.phase(ROUND_A), record.learning.get("clock_resolution_s")
+    phase, resolution_s = record.phase(ROUND_A), record.learning.clock_resolution_s
     if phase and phase.samples_s and resolution_s is not None:
         least_s, sample_s = LEAST_TICKS * resolution_s, robust.median(phase.samples_s)
         yield Check(
@@ -103,11 +103,10 @@ def _as_run(record: Measurement, name: str) -> Measurement:
 
 def _trainings(record: Measurement) -> Iterator[Check]:
     """The proof of work holds for a training and fails for a loop that changes nothing."""
-    for key, metric, caught in (
-        ("training_loop", "a training that trains passes", False),
-        ("idle_loop", "a training that does not train is caught", True),
+    for seen, metric, caught in (
+        (record.learning.training_loop, "a training that trains passes", False),
+        (record.learning.idle_loop, "a training that does not train is caught", True),
     ):
-        seen = record.learning.get(key)
         if seen is not None:
             checks = tuple(work.proof(dataclasses.replace(record, proof=seen)))
             bad = [check.metric for check in checks if check.ok is False]

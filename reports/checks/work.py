@@ -40,8 +40,9 @@ def counts(record: Measurement) -> Iterator[Check]:
                 explanation=count.reason,
                 format=units.format_int,
             )
-    if "num_params" in record.proof:
-        params, ran = record.estimate.get("params"), record.proof["num_params"]
+    ran = record.proof.num_params
+    if ran is not None:
+        params = record.estimate.get("params")
         yield Check(
             metric="params, the model that ran", estimated=params, observed=ran, rule="==", ok=params == ran, format=units.format_int
         )
@@ -79,35 +80,35 @@ def rules_of_thumb(record: Measurement) -> Iterator[Check]:
 def proof(record: Measurement) -> Iterator[Check]:
     """The work was real: exact tokens, planned shapes, finite logits, finite and falling loss, changed parameters."""
     seen = record.proof
-    if "num_new_tokens" in seen:
-        expected, observed = seen.get("num_expected_new_tokens"), seen["num_new_tokens"]
+    if seen.num_new_tokens is not None:
+        expected, observed = seen.num_expected_new_tokens, seen.num_new_tokens
         yield Check(metric="tokens generated", estimated=expected, observed=observed, rule="==", ok=expected == observed)
-    if "forward_shapes_as_planned" in seen:
-        as_planned = seen["forward_shapes_as_planned"]
+    as_planned = seen.forward_shapes_as_planned
+    if as_planned is not None:
         yield Check(
             metric="forward passes as estimated",
-            estimated=seen.get("num_expected_forward_passes"),
-            observed=seen.get("num_forward_passes"),
+            estimated=seen.num_expected_forward_passes,
+            observed=seen.num_forward_passes,
             rule="==",
-            ok=bool(as_planned) and seen.get("num_forward_passes") == seen.get("num_expected_forward_passes"),
+            ok=as_planned and seen.num_forward_passes == seen.num_expected_forward_passes,
             explanation="one prefill of all rows, then one token per row" if as_planned else "transformers ran other shapes than estimated",
         )
-    if seen.get("logits_finite") is not None:
-        yield _yes("logits are finite", seen["logits_finite"])
+    if seen.logits_finite is not None:
+        yield _yes("logits are finite", seen.logits_finite)
     if "loss_first" in seen and "loss_last" in seen:
-        first, last = seen["loss_first"], seen["loss_last"]
-        known = first is not None and last is not None
+        first, last = seen.loss_first, seen.loss_last
+        falls = None if first is None or last is None else last < first
         yield Check(
             metric="loss is finite and falls",
             estimated=first,
             observed=last,
             rule="<",
-            ok=known and last < first,
-            explanation="" if known else "a loss was not finite",
+            ok=bool(falls),
+            explanation="a loss was not finite" if falls is None else "",
             format=lambda loss: f"{loss:.4g}",
         )
     if "grad_norm" in seen:
-        norm = seen["grad_norm"]
+        norm = seen.grad_norm
         yield Check(
             metric="norm of the last gradient",
             estimated=0.0,
@@ -117,8 +118,8 @@ def proof(record: Measurement) -> Iterator[Check]:
             explanation="there is none, or it is not finite" if norm is None else "" if norm > 0 else "nothing is being trained",
             format=lambda value: f"{value:.4g}",
         )
-    if "params_changed" in seen:
-        yield _yes("parameters changed", seen["params_changed"])
+    if seen.params_changed is not None:
+        yield _yes("parameters changed", seen.params_changed)
 
 
 def tokens(record: Measurement) -> Iterator[Check]:
@@ -127,7 +128,7 @@ def tokens(record: Measurement) -> Iterator[Check]:
     if phase is None or not phase.samples_s or phase.item != "token" or not asked.get("batch") or is_article(record) or is_watched(record):
         return
     each = {"train": asked.get("seq_len"), "prefill": asked.get("seq_len"), "decode": 1, "generate": asked.get("new_tokens")}[asked["task"]]
-    expected = asked["batch"] * (each or 0) * record.proof.get("num_ranks", 1)
+    expected = asked["batch"] * (each or 0) * (record.proof.num_ranks or 1)
     yield Check(
         metric=f"tokens of a {phase.name} sample",
         estimated=expected,
@@ -140,13 +141,13 @@ def tokens(record: Measurement) -> Iterator[Check]:
 
 def is_article(record: Measurement) -> bool:
     """Whether a whole training was run, whose batches end in a shorter one and whose items are its samples."""
-    return "num_samples" in record.proof
+    return record.proof.num_samples is not None
 
 
 def is_watched(record: Measurement) -> bool:
     """Whether the training was somebody else's, whose batches differ in length; their tokens were counted one by one."""
-    return "watched" in record.proof
+    return record.proof.watched is not None
 
 
-def _yes(metric: str, value: object) -> Check:
-    return Check(metric=metric, estimated="yes", observed="yes" if value else "no", rule="==", ok=bool(value))
+def _yes(metric: str, value: bool) -> Check:
+    return Check(metric=metric, estimated="yes", observed="yes" if value else "no", rule="==", ok=value)

@@ -13,12 +13,14 @@ import pytest
 
 from bench.cli.main import main
 from bench.records.draft import Draft, write
+from bench.records.proof import Proof
 from bench.records.record import Measurement, read_folder
 from bench.runs import suites
 from bench.runs.suites import Run, Suite, estimate_only
 from estimators.errors import BadRecordError
 from reports.render import RENDERERS
 from reports.summary import details, num_failed, tables
+from tests.support.changed_records import extrapolated
 from tests.support.tiny_models import record
 
 TASKS = ("generate", "decode", "prefill", "train")
@@ -115,8 +117,7 @@ def test_time_and_rate_are_those_of_the_main_phase(task: str, seconds: float, it
 
 
 def test_a_run_from_slices_is_labelled_extrapolated() -> None:
-    line = {"shallow_layers": 1, "deep_layers": 2, "full_layers": 4, "per_layer_s": 1.0, "fixed_s": 0.0, "value_s": 4.0}
-    line |= {"phase": "train_step", "residual_fraction": 0.01, "items_per_sample": 8, "item": "token"}
+    line = extrapolated(phase="train_step", per_layer_s=1.0, value_s=4.0)
     (row,) = rows_of(record("train", phases=(), extrapolation=line))
     assert (row["time_s"], row["tag"], row["items_per_s"]) == (4.0, "extrapolated", 2.0)
     # the share of the ceiling is that of the whole model in the extrapolated time
@@ -166,7 +167,7 @@ def test_broken_files_are_named_and_hide_no_record(tmp_path: Path, capsys: pytes
 
 
 def test_a_failed_check_is_named_below_the_table_and_counts(tmp_path: Path) -> None:
-    bad = record("train", proof={**record("train").proof, "loss_last": 9.0})
+    bad = record("train", proof=record("train").proof | Proof(loss_last=9.0))
     (table,) = tables([bad, record("decode")])
     assert [row["checks"] for row in table.rows].count("1 FAILED") == 1
     assert "tiny-gpt2: FAILED loss is finite and falls: see its record" in table.notes

@@ -14,6 +14,7 @@ from reports.views.records.waterfall import sentence, waterfall_table, waterfall
 from reports.waterfall import UNEXPLAINED, waterfall
 from tests.support import tiny_models
 from tests.support.calibrations import whole
+from tests.support.changed_records import extrapolated
 
 
 def record(task: str = "prefill", *, parts: dict[str, float] | None = None, **changes: Any) -> Measurement:
@@ -149,7 +150,7 @@ def test_a_run_with_a_calibration_holds_its_waterfall_and_one_without_does_not(
 
 def test_slices_are_explained_at_the_full_depth() -> None:
     made = record()
-    line = {"phase": "prefill", "value_s": 2.0, "per_layer_s": 0.5, "fixed_s": 0.0, "residual_fraction": 0.0}
+    line = extrapolated(phase="prefill", value_s=2.0, per_layer_s=0.5)
     sliced = dataclasses.replace(made, phases=(), extrapolation=line)
     found = waterfall(sliced)
     assert found is not None

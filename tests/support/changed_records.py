@@ -8,6 +8,8 @@ from typing import Any
 
 from bench.cli.main import main
 from bench.records.draft import write
+from bench.records.extrapolation import Extrapolation
+from bench.records.proof import Proof
 from bench.records.record import Count, Measurement, Phase
 from bench.sampling.presets import preset
 from estimators.facts.registry import hardware
@@ -41,7 +43,7 @@ def with_phase(made: Measurement, name: str, **fields: Any) -> Measurement:
 
 
 def with_proof(made: Measurement, **fields: Any) -> Measurement:
-    return dataclasses.replace(made, proof=made.proof | fields)
+    return dataclasses.replace(made, proof=made.proof | Proof(**fields))
 
 
 def with_count(made: Measurement, index: int, **fields: Any) -> Measurement:
@@ -75,11 +77,16 @@ def at_rate(task: str, phase: str, factor: float, **rate: float) -> Measurement:
 
 def slices(per_layer_s: float = 1.0, samples_s: tuple[float, ...] = (2.0,), value_s: float = 4.0) -> Measurement:
     made = record("train", hardware=A100)
-    line = {"shallow_layers": 1, "deep_layers": 2, "full_layers": 4, "per_layer_s": per_layer_s, "fixed_s": 0.0, "value_s": value_s}
-    line |= {"phase": "train_step", "residual_fraction": 0.01, "items_per_sample": 8, "item": "token"}
+    line = extrapolated(phase="train_step", per_layer_s=per_layer_s, value_s=value_s)
     phases = (Phase(name="train_step@1", samples_s=(1.0,)), Phase(name="train_step@2", samples_s=samples_s))
-    proof = {name: value for name, value in made.proof.items() if name != "num_params"}
+    proof = Proof(**{name: value for name, value in made.proof.stated().items() if name != "num_params"})
     return dataclasses.replace(made, phases=phases, extrapolation=line, proof=proof)
+
+
+def extrapolated(**fields: Any) -> Extrapolation:
+    """A line through slices of 1 and 2 of 4 layers, of 8 tokens a sample."""
+    of = {"shallow_layers": 1, "deep_layers": 2, "full_layers": 4, "fixed_s": 0.0, "residual_fraction": 0.01}
+    return Extrapolation(**of, items_per_sample=8, item="token", **fields)
 
 
 def gpu(**fields: Any) -> Measurement:

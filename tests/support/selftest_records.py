@@ -6,10 +6,12 @@ import math
 import random
 from typing import Any
 
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.record import Measurement, Phase
 
-TRAINED = {"loss_first": 2.0, "loss_last": 0.5, "params_changed": True, "num_steps": 20}
-IDLE = {"loss_first": 2.0, "loss_last": 2.0, "params_changed": False, "num_steps": 20}
+TRAINED = Proof(loss_first=2.0, loss_last=0.5, params_changed=True, num_steps=20)
+IDLE = Proof(loss_first=2.0, loss_last=2.0, params_changed=False, num_steps=20)
 MACHINE = {"device": {"name": "a scripted device"}, "cpu": {"model": "a scripted processor"}}
 
 
@@ -26,8 +28,8 @@ def selftest_record(
     sleep_s: float = 0.0201,
     drift: float = 0.01,
     clock_resolution_s: float = 1e-7,
-    training_loop: dict[str, Any] = TRAINED,
-    idle_loop: dict[str, Any] = IDLE,
+    training_loop: Proof = TRAINED,
+    idle_loop: Proof = IDLE,
 ) -> Measurement:
     """A kernel of 5 ms in rounds of 10, each pair slower by `drift` than the last; B takes `b` times, the double `double` times as long."""
     ones = [0.005 * (1 + drift * (at // 10)) * jitter(at) for at in range(10 * rounds)]
@@ -48,7 +50,7 @@ def selftest_record(
         },
         environment=MACHINE,
         phases=tuple(Phase(name=name, samples_s=tuple(samples)) for name, samples in phases.items()),
-        learning={"clock_resolution_s": clock_resolution_s, "training_loop": training_loop, "idle_loop": idle_loop},
+        learning=Learning(clock_resolution_s=clock_resolution_s, training_loop=training_loop, idle_loop=idle_loop),
     )
 
 

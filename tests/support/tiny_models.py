@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.records.proof import Proof
 from bench.records.record import Ceiling, Count, Measurement, Phase
 from bench.records.request import Request
 from bench.records.run_estimate import predict
@@ -86,12 +87,12 @@ def record(task: str, *, family: str = "gpt2", hardware: Any = None, **fields: A
         "estimate": estimate,
         **_DONE[task],
     }
-    made["proof"] = made["proof"] | {"num_params": params}
+    made["proof"] = made["proof"] | Proof(num_params=params)
     return Measurement(**(made | fields))
 
 
-_TOKENS = {"num_new_tokens": 5, "num_expected_new_tokens": 5}
-_PASSES = {"num_forward_passes": 5, "num_expected_forward_passes": 5, "forward_shapes_as_planned": True}
+_TOKENS = Proof(num_new_tokens=5, num_expected_new_tokens=5)
+_PASSES = Proof(num_forward_passes=5, num_expected_forward_passes=5, forward_shapes_as_planned=True)
 _DONE: Mapping[str, dict[str, Any]] = {
     "generate": {
         "phases": (
@@ -104,11 +105,11 @@ _DONE: Mapping[str, dict[str, Any]] = {
     },
     "decode": {
         "phases": (Phase(name="decode", samples_s=(1.0, 1.0, 1.0, 1.0), context_lens=(8, 9, 10, 11)),),
-        "proof": _TOKENS | {"logits_finite": True},
+        "proof": _TOKENS | Proof(logits_finite=True),
     },
-    "prefill": {"phases": (Phase(name="prefill", samples_s=(1.0, 1.0), items_per_sample=8),), "proof": {"logits_finite": True}},
+    "prefill": {"phases": (Phase(name="prefill", samples_s=(1.0, 1.0), items_per_sample=8),), "proof": Proof(logits_finite=True)},
     "train": {
         "phases": (Phase(name="train_step", samples_s=(1.0, 1.0), items_per_sample=8),),
-        "proof": {"loss_first": 5.0, "loss_last": 4.0, "loss_finite": True, "params_changed": True, "num_steps": 2},
+        "proof": Proof(loss_first=5.0, loss_last=4.0, loss_finite=True, params_changed=True, num_steps=2),
     },
 }

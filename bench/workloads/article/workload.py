@@ -12,6 +12,8 @@ from accelerate.utils import set_seed
 from bench.backend.device import Device
 from bench.backend.gradients import gradient_norm
 from bench.records.draft import Draft
+from bench.records.learning import CurvePoint, Learning
+from bench.records.proof import Proof
 from bench.records.record import Phase
 from bench.records.request import Request
 from bench.sampling.presets import preset
@@ -85,11 +87,11 @@ def _train_and_report(
     if main:
         findings.note_decisions(draft, decided, accelerator, batch)
         draft.add_phase(Phase(name="load", samples_s=(time.perf_counter() - began,), item="model"))
-        draft.learning |= subject.facts | {"num_train": len(subject.train), "num_heldout": len(subject.heldout)}
+        draft.learning |= subject.facts | Learning(num_train=len(subject.train), num_heldout=len(subject.heldout))
 
     scores = {"loss": subject.losses, **subject.scores}
     loss_first = score(accelerator, model, seen, scores)["loss"]
-    curve: list[dict[str, float]] = []
+    curve: list[CurvePoint] = []
     drawn = {math.ceil(i * decided.epochs / CURVE_POINTS) for i in range(1, CURVE_POINTS + 1)}
     trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=schedule, losses=subject.losses, batch=batch)
     clock = device.clock()
@@ -100,40 +102,39 @@ def _train_and_report(
                 losses = {
                     f"{name}_loss": score(accelerator, model, rows, scores)["loss"] for name, rows in (("train", seen), ("heldout", unseen))
                 }
-                curve.append({"epoch": epoch, **losses})
+                curve.append(CurvePoint(epoch=epoch, **losses))
             progress.show(epoch, curve)
 
         limits = Limits(epochs=decided.epochs, steps=request.steps, max_time_s=request.max_time_s)
         log = train(trainer, train_loader, limits, clock, after_epoch=after_epoch)
 
     after = [p.detach().to("cpu") for p in accelerator.unwrap_model(model).parameters()]
-    proof = {
-        "num_steps": len(log.steps),
-        "num_ranks": num_ranks,
-        "num_params": sum(p.numel() for p in after),
-        "grad_norm": gradient_norm(network),
-        "params_changed": all(not torch.equal(a, b) for a, b in zip(before, after, strict=True)),
-    }
+    proof = Proof(
+        num_steps=len(log.steps),
+        num_ranks=num_ranks,
+        num_params=sum(p.numel() for p in after),
+        grad_norm=gradient_norm(network),
+        params_changed=all(not torch.equal(a, b) for a, b in zip(before, after, strict=True)),
+    )
     step_s, epoch_s = tuple(log.step_s), tuple(log.epoch_s)
     reached: dict[str, float] = {}
     if log.stopped_by != "interrupt":
         step_s, epoch_s = slowest(accelerator, step_s), slowest(accelerator, epoch_s)
-        proof["num_samples"] = summed(accelerator, log.num_samples)
+        proof |= Proof(num_samples=summed(accelerator, log.num_samples))
         for name, rows in (("train", seen), ("heldout", unseen)):
             reached |= {f"{name}_{key}": value for key, value in score(accelerator, model, rows, scores).items()}
     if not main:
         if log.stopped_by == "interrupt":
             raise KeyboardInterrupt
         return
-    draft.proof |= proof
-    findings.keep_finite(draft, draft.proof, {"loss_first": loss_first})
+    draft.proof |= proof | Proof(**findings.finite(draft, {"loss_first": loss_first}))
     findings.keep_curve(draft, curve)
     add_peak_memory(draft, device)
     if log.stopped_by == "interrupt":
         findings.keep_interrupted(draft, len(log.steps), batch, num_ranks)
     else:
-        findings.keep_finite(draft, draft.proof, {"loss_last": reached["train_loss"]})
-        findings.keep_finite(draft, draft.learning, reached)
+        draft.proof |= Proof(**findings.finite(draft, {"loss_last": reached["train_loss"]}))
+        draft.learning |= Learning(**findings.finite(draft, reached))
         if all(map(math.isfinite, reached.values())):
             draft.learning |= subject.derived(reached)
             if decided.subject == "text":

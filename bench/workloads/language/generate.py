@@ -16,6 +16,7 @@ from bench.backend.forward_timer import Stamps
 from bench.backend.kv_cache import demand_static
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
+from bench.records.proof import Proof
 from bench.records.record import Phase
 from bench.records.request import Request
 from bench.sampling.presets import preset
@@ -122,17 +123,17 @@ def _once(
     return time.perf_counter() - start, stamps, output
 
 
-def _proof(taken: _Taken, output: torch.Tensor, request: Request) -> dict[str, Any]:
+def _proof(taken: _Taken, output: torch.Tensor, request: Request) -> Proof:
     prompt = request.seq_len or 0
     planned = planned_shapes(request)
-    return {
-        "num_new_tokens": int(output.shape[1]) - prompt,
-        "num_expected_new_tokens": request.new_tokens,
-        "num_forward_passes": len(taken.shapes[-1]),
-        "num_expected_forward_passes": len(planned),
-        "forward_shapes_as_planned": all(shapes == planned for shapes in taken.shapes),
-        "num_distinct_new_tokens": len(set(output[0, prompt:].tolist())),
-    }
+    return Proof(
+        num_new_tokens=int(output.shape[1]) - prompt,
+        num_expected_new_tokens=request.new_tokens,
+        num_forward_passes=len(taken.shapes[-1]),
+        num_expected_forward_passes=len(planned),
+        forward_shapes_as_planned=all(shapes == planned for shapes in taken.shapes),
+        num_distinct_new_tokens=len(set(output[0, prompt:].tolist())),
+    )
 
 
 def _add_phases(taken: _Taken, request: Request, draft: Draft, device: Device, warmup_s: float, stopped_by: StoppedBy) -> None:

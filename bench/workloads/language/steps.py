@@ -14,6 +14,7 @@ from bench.backend.device import Device
 from bench.backend.kv_cache import cache_name, demand_static, new_cache
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
+from bench.records.proof import Proof
 from bench.records.record import Phase
 from bench.records.request import Request
 from bench.sampling.clock import Clock
@@ -31,7 +32,7 @@ class Timed:
 
     phase: Phase
     samples: Samples
-    proof: dict[str, Any]
+    proof: Proof
 
 
 def _forward(model: nn.Module, request: Request, device: Device) -> Any:
@@ -96,7 +97,7 @@ def prefill(
         )
     finite = bool(torch.isfinite(last["logits"].float()).all()) if last else None
     phase = samples.to_phase(name, items_per_sample=ids.numel())
-    return Timed(phase=after(compiling_s, phase), samples=samples, proof={"logits_finite": finite})
+    return Timed(phase=after(compiling_s, phase), samples=samples, proof=Proof(logits_finite=finite))
 
 
 def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "decode", watch: Watch = unwatched) -> Timed:
@@ -135,12 +136,12 @@ def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device
         )
     context_lens = range(ids.shape[1], ids.shape[1] + len(samples.steady_s))
     phase = samples.to_phase(name, items_per_sample=ids.shape[0], context_lens=context_lens)
-    proof = {
+    proof = Proof(
         # the token of the prefill, and one for every later pass, which left its predecessor in the cache
-        "num_new_tokens": 1 + int(state["cache"].get_seq_length()) - ids.shape[1],
-        "num_expected_new_tokens": 1 + (most if samples.stopped_by == "count" else len(samples.steady_s)),
-        "logits_finite": bool(torch.isfinite(state["logits"].float()).all()),
-    }
+        num_new_tokens=1 + int(state["cache"].get_seq_length()) - ids.shape[1],
+        num_expected_new_tokens=1 + (most if samples.stopped_by == "count" else len(samples.steady_s)),
+        logits_finite=bool(torch.isfinite(state["logits"].float()).all()),
+    )
     return Timed(phase=after(warmup_s, phase), samples=samples, proof=proof)
 
 

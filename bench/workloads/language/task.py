@@ -12,6 +12,8 @@ from bench.backend.counting.crosscheck_counts import language_counts
 from bench.backend.device import Device
 from bench.machine.meters.instruments import Watch
 from bench.records.draft import Draft
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.record import Phase
 from bench.records.request import Request
 from bench.records.run_estimate import predict
@@ -83,9 +85,9 @@ def measure(request: Request, draft: Draft, hub_id: str | None, say: Say, forese
         else:
             output = _run(ids, request, draft, device, checkpoint, say, watch, profiling=foresee is not None)
             if output is not None:
-                draft.learning["output_ids"] = output[0].tolist()
+                draft.learning |= Learning(output_ids=tuple(output[0].tolist()))
                 if tokenizer is not None:
-                    draft.learning["output_text"] = tokenizer.decode(output[0], skip_special_tokens=True)
+                    draft.learning |= Learning(output_text=tokenizer.decode(output[0], skip_special_tokens=True))
     add_peak_memory(draft, device)
 
 
@@ -103,7 +105,7 @@ def _run(
     say("loading the weights" if checkpoint else f"drawing {draft.estimate['params']:,} random weights")
     loaded = loading.load(request, checkpoint, device=device.torch_device)
     draft.add_phase(Phase(name="load", samples_s=(loaded.load_s,), item="model"))
-    draft.proof["num_params"] = sum(p.numel() for p in loaded.model.parameters())
+    draft.proof |= Proof(num_params=sum(p.numel() for p in loaded.model.parameters()))
     say(f"loaded in {loaded.load_s:.1f} s; running")
     if request.task == "generate":
         return generate.run(loaded.model, ids, request, draft, device, watch)

@@ -12,6 +12,7 @@ from bench.backend.device import Device
 from bench.backend.gradients import gradient_norm
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
+from bench.records.proof import Proof
 from bench.records.request import Request
 from bench.sampling.presets import preset
 from bench.sampling.progress import sampling
@@ -74,26 +75,26 @@ def train(
         means = accelerator.reduce(torch.stack(losses).float(), reduction="mean").tolist() if losses else []
         num_ranks = accelerator.num_processes
     phase = after(compiling_s, samples.to_phase(name, items_per_sample=ids.numel() * num_ranks))
-    return Timed(phase=phase, samples=samples, proof=_proof(means, changed, grad_norm) | {"num_ranks": num_ranks})
+    return Timed(phase=phase, samples=samples, proof=_proof(means, changed, grad_norm) | Proof(num_ranks=num_ranks))
 
 
 def _watched(model: nn.Module) -> list[torch.Tensor]:
     return [p.detach().flatten()[:WATCHED_ELEMENTS].clone() for p in model.parameters() if p.dim() >= 2]
 
 
-def _proof(losses: list[float], changed: bool, grad_norm: float | None) -> dict[str, Any]:
+def _proof(losses: list[float], changed: bool, grad_norm: float | None) -> Proof:
     """Evidence that the training trained: of every step, warm-up included; a loss that is no number is None."""
     if not losses:
-        return {"num_steps": 0}
+        return Proof(num_steps=0)
     finite = all(map(math.isfinite, losses))
-    return {
-        "loss_first": losses[0] if finite else None,
-        "loss_last": losses[-1] if finite else None,
-        "loss_finite": finite,
-        "params_changed": changed,
-        "grad_norm": grad_norm,
-        "num_steps": len(losses),
-    }
+    return Proof(
+        loss_first=losses[0] if finite else None,
+        loss_last=losses[-1] if finite else None,
+        loss_finite=finite,
+        params_changed=changed,
+        grad_norm=grad_norm,
+        num_steps=len(losses),
+    )
 
 
 def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device, watch: Watch = unwatched) -> None:

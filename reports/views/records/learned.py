@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from bench.records.learning import Learning
 from bench.records.record import Measurement
 from reports.table import Column, Table, Value
 
@@ -18,11 +18,11 @@ MAX_SAMPLE = 160
 def learned_table(record: Measurement) -> Table:
     """One row per score; no row for a run that trained nothing."""
     learned = record.learning
-    conditions = [f"data: {learned['data']}"] if learned.get("data") else []
-    if "num_train" in learned and "num_heldout" in learned:
-        conditions.append(f"{learned['num_train']:,} samples to train, {learned['num_heldout']:,} held out")
-    if learned.get("loss_unit"):
-        conditions.append(f"loss: {learned['loss_unit']}")
+    conditions = [f"data: {learned.data}"] if learned.data else []
+    if learned.num_train is not None and learned.num_heldout is not None:
+        conditions.append(f"{learned.num_train:,} samples to train, {learned.num_heldout:,} held out")
+    if learned.loss_unit:
+        conditions.append(f"loss: {learned.loss_unit}")
     return Table(
         key="learned",
         title="What was learned",
@@ -34,16 +34,16 @@ def learned_table(record: Measurement) -> Table:
             Column(key="note", header="Note"),
         ),
         rows=sorted(_rows(learned), key=lambda row: row["tag"] != "measured"),
-        notes=[f"A sample of what it writes: {learned['sample'][:MAX_SAMPLE]!r}"] if learned.get("sample") else [],
+        notes=[f"A sample of what it writes: {learned.sample[:MAX_SAMPLE]!r}"] if learned.sample else [],
     )
 
 
-def _rows(learned: dict[str, Any]) -> Iterator[dict[str, Value]]:
-    for name, value in learned.items():
+def _rows(learned: Learning) -> Iterator[dict[str, Value]]:
+    for name, value in learned.stated().items():
         whose, _, score = name.partition("_")
         if whose in OF and isinstance(value, int | float):
-            note = str(learned.get("bound", "")) if name == "bound_loss" else ""
+            note = learned.bound or "" if name == "bound_loss" else ""
             tag = "measured" if whose in MEASURED else "derived"
             yield {"what": f"{score.replace('_', ' ')} {OF[whose]}", "score": value, "tag": tag, "note": note}
-    for guess, loss in learned.get("baseline_losses", {}).items():
+    for guess, loss in learned.baseline_losses.items():
         yield {"what": "loss of a simple guess", "score": loss, "tag": "derived", "note": guess}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bench.records.extrapolation import Extrapolation
 from bench.records.record import Measurement, Phase
 from bench.statistics import bootstrap, robust
 from estimators import units
@@ -81,8 +82,8 @@ def conditions(record: Measurement) -> list[str]:
     ]
     if asked.get("input_label"):
         lines.append(f"input: {asked['input_label']}")
-    if record.learning.get("data"):
-        lines.append(f"data: {record.learning['data']}")
+    if record.learning.data:
+        lines.append(f"data: {record.learning.data}")
     return lines
 
 
@@ -105,10 +106,9 @@ def _seconds(phase: Phase | None) -> Callable[[float], str]:
     return lambda seconds: units.format_duration(seconds, digits)
 
 
-def _extrapolated(record: Measurement) -> str:
-    line = record.extrapolation
-    residual = "unknown" if line["residual_fraction"] is None else units.format_fraction(line["residual_fraction"])
-    depths = f"line through {line['shallow_layers']} and {line['deep_layers']} layers, read at {line['full_layers']}"
+def _extrapolated(line: Extrapolation) -> str:
+    residual = "unknown" if line.residual_fraction is None else units.format_fraction(line.residual_fraction)
+    depths = f"line through {line.shallow_layers} and {line.deep_layers} layers, read at {line.full_layers}"
     return f"{depths}; residual (scatter of the samples, carried there): {residual}"
 
 
@@ -166,10 +166,11 @@ def _answer(record: Measurement) -> Table:
 
 def _times(record: Measurement, answer: _Answer) -> None:
     task, head, phase = record.request["task"], headline_s(record), main_phase(record)
-    if head:
-        note = _interval(phase) if phase else _extrapolated(record)
+    timed = phase or record.extrapolation
+    if head and timed:
+        note = _interval(timed) if isinstance(timed, Phase) else _extrapolated(timed)
         answer.add(f"{FIGURE[task]}_s", STEP[task], head[0], _seconds(phase), head[1], note)
-        items, item = (phase.items_per_sample, phase.item) if phase else (record.extrapolation[n] for n in ("items_per_sample", "item"))
+        items, item = timed.items_per_sample, timed.item
         if head[0] > 0:
             answer.add(f"{item}s_per_s", f"{item}s per second", items / head[0], format_rate, head[1], f"{plural(items, item)} each time")
     if task == "generate":
@@ -209,10 +210,9 @@ def _sizes(record: Measurement, answer: _Answer) -> None:
         note = f"verdict {verdict}" + (f"; lowest {clock / MEGA:.0f} MHz" if (clock := record.power.get("min_sm_clock_hz")) else "")
         if fraction is not None:
             answer.add("throttled_fraction", "time below the clocks", fraction, units.format_fraction, "measured", note)
-    for name in ("train_loss", "heldout_loss"):
-        loss = record.learning.get(name)
+    for name, loss in (("train_loss", record.learning.train_loss), ("heldout_loss", record.learning.heldout_loss)):
         if loss is not None:
-            answer.add(name, name.replace("_", " "), loss, lambda v: f"{v:.4g}", "measured", str(record.learning.get("loss_unit", "")))
+            answer.add(name, name.replace("_", " "), loss, lambda v: f"{v:.4g}", "measured", record.learning.loss_unit or "")
 
 
 def _watts(watt: float) -> str:

@@ -38,8 +38,8 @@ def _observer(record: Measurement) -> str | None:
 
 def remarks(record: Measurement) -> Iterator[str]:
     """What was generated, findings with their advice, then what is unavailable, each reason once."""
-    if record.learning.get("output_text"):
-        yield f"It wrote: {record.learning['output_text'][:MAX_TEXT]!r}"
+    if record.learning.output_text:
+        yield f"It wrote: {record.learning.output_text[:MAX_TEXT]!r}"
     for finding in record.warnings:
         yield f"{finding.code}: {finding.text}" + (f"; {finding.advice}" if finding.advice else "")
     cost = _observer(record)

@@ -30,7 +30,7 @@ class TestFlop:
         with counter:
             on_meta(input_ids=data[0]["input_ids"].to("meta")).logits.sum().backward()
         assert made.estimate["phases"]["train_step"]["flop"]["full"] == counter.get_total_flops()
-        assert made.proof["watched"]["training_flop"] == 3 * counter.get_total_flops()
+        assert made.proof.watched.training_flop == 3 * counter.get_total_flops()
 
     def test_a_network_of_ones_own_is_counted_on_meta(self, tmp_path: Path) -> None:
         network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
@@ -47,7 +47,7 @@ class TestFlop:
         # By hand: forward 2·4·(8·16 + 16·1); backward twice that, less the gradient of the first input, 2·4·8·16.
         forward = 2 * 4 * (8 * 16 + 16)
         assert made.estimate["phases"]["train_step"]["flop"]["full"] == 3 * forward - 2 * 4 * 8 * 16
-        assert made.proof["num_samples"] == 24
+        assert made.proof.num_samples == 24
         assert failed(crosscheck(made)) == ()
         assert all(p.device == CPU for p in network.parameters())
 
@@ -62,7 +62,7 @@ class TestFlop:
         # By hand, of 2 x 16 tokens: the last layer's matrices have 12·32² weights, for which backward takes twice their forward FLOP;
         # attention's two products, 2·2·2·16²·32, take twice as well; the head (128·32) passes a gradient on and needs none itself.
         backward = 2 * 32 * (2 * 12 * 32**2 + 128 * 32) + 2 * (2 * 2 * 2 * 16**2 * 32)
-        assert part.proof["watched"]["training_flop"] == 3 * (forward + backward)
+        assert part.proof.watched.training_flop == 3 * (forward + backward)
 
     def test_recomputed_activations_are_no_model_flop_by_either_route(self, tmp_path: Path) -> None:
         def flop(folder: str, *, recompute: bool, trained: str) -> tuple[int, int]:
@@ -71,8 +71,8 @@ class TestFlop:
                 model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]
             for name, parameter in model.named_parameters():
                 parameter.requires_grad = trained in name
-            seen = run(tmp_path / folder, batches(2), model).proof["watched"]
-            return seen["training_flop"], seen["hardware_flop"]
+            seen = run(tmp_path / folder, batches(2), model).proof.watched
+            return seen.training_flop, seen.hardware_flop
 
         # By hand, of 2 x 16 tokens: the layers' forward pass is run twice, 4 layers of 12·32² weights and attention's two products.
         again = 2 * (2 * 32 * 4 * 12 * 32**2 + 4 * 2 * 2 * 2 * 16**2 * 32)

@@ -158,15 +158,15 @@ def launch(out: Path, how: str) -> record.Measurement:
 @pytest.mark.parametrize("how", ["accelerate", "fsdp", pytest.param("trainer", marks=pytest.mark.slow)])
 def test_two_ranks_leave_one_record_that_report_and_compare_read(how: str, tmp_path: Path) -> None:
     made = launch(tmp_path, how)
-    assert (made.status, made.proof["num_ranks"], made.proof["num_steps"]) == ("complete", 2, STEPS)
+    assert (made.status, made.proof.num_ranks, made.proof.num_steps) == ("complete", 2, STEPS)
     assert failed(crosscheck(made)) == ()
     # By hand: rows of 16 positions, one with padding: 2 rows on one rank and 3 on the other; the Trainer's rows have 2 of padding each.
     each = 2 * 2 * 14 if how == "trainer" else (2 * 16 - 1) + (3 * 16 - 1)
-    assert made.proof["watched"]["tokens_per_step"] == [each] * STEPS
-    rows = made.proof["watched"]["ranks"]
-    assert [row["rank"] for row in rows] == [0, 1]
-    assert sum(row["num_items"] for row in rows) == made.proof["num_tokens"] == each * STEPS
-    assert made.proof["watched"]["skew_fraction"] >= 0
+    assert made.proof.watched.tokens_per_step == (each,) * STEPS
+    rows = made.proof.watched.ranks
+    assert [row.rank for row in rows] == [0, 1]
+    assert sum(row.num_items for row in rows) == made.proof.num_tokens == each * STEPS
+    assert made.proof.watched.skew_fraction >= 0
     assert made.power["energy_j"] is None
     assert "memory_needed" in made.unavailable or how != "fsdp"
     assert main(["report", str(tmp_path / "runs")]) == 0

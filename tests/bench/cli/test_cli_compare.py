@@ -14,6 +14,7 @@ import pytest
 
 from bench.cli.main import main
 from bench.records.draft import write
+from bench.records.proof import Proof
 from bench.records.record import Measurement, Phase
 from bench.runs import interleave
 from reports.render import RENDERERS
@@ -160,7 +161,7 @@ def test_a_record_damaged_inside_is_named(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_tokens_without_the_number_that_was_to_be_are_no_proof_of_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sides = [saved(tmp_path / "a", run_of(steady(1.0))), saved(tmp_path / "b", run_of(steady(1.0), proof={"num_new_tokens": 3}))]
+    sides = [saved(tmp_path / "a", run_of(steady(1.0))), saved(tmp_path / "b", run_of(steady(1.0), proof=Proof(num_new_tokens=3)))]
     assert main(["compare", *sides]) == 2
     assert "did not do its work (tokens generated" in capsys.readouterr().err
 

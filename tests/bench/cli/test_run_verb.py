@@ -16,6 +16,7 @@ from bench.cli import run as verb
 from bench.cli.main import main
 from bench.records import draft
 from bench.records.draft import write
+from bench.records.learning import CurvePoint, Learning
 from bench.records.record import read_folder
 from tests.support.checkout import ROOT
 from tests.support.tiny_models import config, write_config
@@ -259,9 +260,10 @@ class TestAnswer:
 
 
 def test_what_was_learned_stands_beside_simple_guesses_and_the_best_possible(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    learning = {"data": "synthetic, seed 0", "loss_unit": "nats", "num_train": 1000, "num_heldout": 200, "curve": [{"epoch": 1}]}
-    learning |= {"baseline_losses": {"as yesterday": 0.75}, "bound_loss": 0.25, "bound": "no model beats it"}
-    learning |= {"heldout_accuracy": 0.875, "train_loss": 0.5, "sample": "ab\n" * 100}
+    curve = (CurvePoint(epoch=1, train_loss=0.5, heldout_loss=0.6),)
+    learning = Learning(data="synthetic, seed 0", loss_unit="nats", num_train=1000, num_heldout=200, curve=curve)
+    learning |= Learning(baseline_losses={"as yesterday": 0.75}, bound_loss=0.25, bound="no model beats it")
+    learning |= Learning(heldout_accuracy=0.875, train_loss=0.5, sample="ab\n" * 100)
     made = tiny_record("train", learning=learning)
     write(made, tmp_path / "run.json")
     assert main(["report", str(tmp_path / "run.json"), "--format", "json"]) == 0
@@ -279,7 +281,7 @@ def test_what_was_learned_stands_beside_simple_guesses_and_the_best_possible(tmp
 
 
 def test_what_a_checkpoint_wrote_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tiny_record("generate", learning={"output_text": "deep learning is hard"}), tmp_path / "run.json")
+    write(tiny_record("generate", learning=Learning(output_text="deep learning is hard")), tmp_path / "run.json")
     assert main(["report", str(tmp_path / "run.json")]) == 0
     assert "It wrote: 'deep learning is hard'" in capsys.readouterr().out
 

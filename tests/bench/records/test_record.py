@@ -17,6 +17,7 @@ import pytest
 from bench.records import draft as writing
 from bench.records import record
 from bench.records.draft import Draft
+from bench.records.proof import Proof
 from bench.records.record import Ceiling, Count, Finding, Phase
 from estimators.errors import BadRecordError, UnavailableError
 
@@ -83,7 +84,7 @@ def test_ids_sort_by_time_and_name_the_run(tmp_path: Path) -> None:
 def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path, number: float) -> None:
     made = draft(tmp_path)
     made.save("partial")
-    made.proof["loss_last"] = number
+    made.proof = Proof(loss_last=number)
     with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
         made.save("complete")
     assert record.read(made.path).status == "partial"

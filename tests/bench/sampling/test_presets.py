@@ -216,4 +216,4 @@ def test_the_norm_of_gradients_by_hand() -> None:
 
 @pytest.mark.parametrize("task", ["train"])
 def test_a_real_training_leaves_a_gradient_in_its_proof(task: str, measured: Run) -> None:
-    assert measured("gpt2", task, seq_len=8, steps=2, preset="quick").proof["grad_norm"] > 0
+    assert measured("gpt2", task, seq_len=8, steps=2, preset="quick").proof.grad_norm > 0

@@ -85,14 +85,14 @@ def test_the_whole_one_day_training_is_the_articles_loop_of_1000_epochs(tmp_path
     asked = Request(model="linreg-1d", config=LINE, task="train", device="cpu")
     draft = Draft(model="linreg-1d", task="train", request=asked.to_dict(), out=tmp_path)
     run(asked, draft)
-    assert draft.proof["num_steps"] == 1000
-    assert draft.proof["num_samples"] == 1000 * cut.num_train
-    assert draft.learning["train_loss"] == pytest.approx(loss(fit), rel=1e-5)
-    assert draft.learning["heldout_loss"] == pytest.approx(loss(held), rel=1e-5)
+    assert draft.proof.num_steps == 1000
+    assert draft.proof.num_samples == 1000 * cut.num_train
+    assert draft.learning.train_loss == pytest.approx(loss(fit), rel=1e-5)
+    assert draft.learning.heldout_loss == pytest.approx(loss(held), rel=1e-5)
     # Before training b = w = 0 predicts 0: the loss is the mean square of the targets.
-    assert draft.proof["loss_first"] == pytest.approx(math.fsum(y * y for y in ys[fit]) / cut.num_train, rel=1e-5)
+    assert draft.proof.loss_first == pytest.approx(math.fsum(y * y for y in ys[fit]) / cut.num_train, rel=1e-5)
     # RMSE in views: undo the normalisation.
-    assert draft.learning["heldout_rmse_views"] == pytest.approx(math.sqrt(loss(held)) * cut.std, rel=1e-5)
+    assert draft.learning.heldout_rmse_views == pytest.approx(math.sqrt(loss(held)) * cut.std, rel=1e-5)
 
 
 def test_gradient_descent_ends_where_least_squares_does(tmp_path: Path) -> None:
@@ -105,4 +105,4 @@ def test_gradient_descent_ends_where_least_squares_does(tmp_path: Path) -> None:
     asked = Request(model="linreg-1d", config=LINE, task="train", device="cpu", seed=2)
     draft = Draft(model="linreg-1d", task="train", request=asked.to_dict(), out=tmp_path)
     run(asked, draft)
-    assert draft.learning["train_loss"] == pytest.approx(best, rel=1e-4)
+    assert draft.learning.train_loss == pytest.approx(best, rel=1e-4)

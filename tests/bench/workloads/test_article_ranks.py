@@ -57,16 +57,16 @@ def launch(out: Path, *launcher: str) -> record.Measurement:
 def test_two_ranks_of_accelerate_launch_count_once_and_learn_what_one_process_learns(tmp_path: Path) -> None:
     one = launch(tmp_path / "one")
     two = launch(tmp_path / "two", "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu")
-    assert (one.proof["num_ranks"], two.proof["num_ranks"]) == (1, 2)
-    assert one.proof["num_samples"] == two.proof["num_samples"] == 3 * (1405 // ODD_BATCH) * ODD_BATCH
-    assert one.proof["num_steps"] == two.proof["num_steps"]
+    assert (one.proof.num_ranks, two.proof.num_ranks) == (1, 2)
+    assert one.proof.num_samples == two.proof.num_samples == 3 * (1405 // ODD_BATCH) * ODD_BATCH
+    assert one.proof.num_steps == two.proof.num_steps
     # The same sums in another order: fp32 keeps about seven digits, and 126 steps of AdamW spread the last ones.
     for name in ("train_loss", "heldout_loss"):
-        assert two.learning[name] == pytest.approx(one.learning[name], rel=1e-3)
-    assert two.proof["loss_first"] == pytest.approx(one.proof["loss_first"], rel=1e-5)
+        assert getattr(two.learning, name) == pytest.approx(getattr(one.learning, name), rel=1e-3)
+    assert two.proof.loss_first == pytest.approx(one.proof.loss_first, rel=1e-5)
     steps = two.phase("train_step")
     assert steps is not None
-    assert len(steps.samples_s) + len(steps.warmup_s) == two.proof["num_steps"]
+    assert len(steps.samples_s) + len(steps.warmup_s) == two.proof.num_steps
     assert steps.items_per_sample == ODD_BATCH
 
 

@@ -33,8 +33,8 @@ Run = Callable[..., Measurement]
 @pytest.mark.parametrize(("batch", "num_beams"), [(1, 1), (2, 3)])
 def test_every_forward_pass_is_one_that_the_estimate_plans(family: str, batch: int, num_beams: int, measured: Run) -> None:
     record = measured(family, "generate", batch=batch, num_beams=num_beams, seq_len=9, new_tokens=6, steps=2)
-    assert record.proof["forward_shapes_as_planned"]
-    assert (record.proof["num_forward_passes"], record.proof["num_new_tokens"]) == (6, 6)
+    assert record.proof.forward_shapes_as_planned
+    assert (record.proof.num_forward_passes, record.proof.num_new_tokens) == (6, 6)
     assert [phase.name for phase in record.phases] == ["load", "prefill", "decode", "between", "generate"]
     assert {phase.name: len(phase.samples_s) for phase in record.phases} == {
         "load": 1,
@@ -74,10 +74,10 @@ def test_an_end_of_text_token_cannot_shorten_the_work(measured: Run, monkeypatch
     """Every other token ends the text: without a least length, five in a row that do not are one chance in 32."""
     monkeypatch.setattr("tiny.CONFIGS", {name: {**config, "eos_token_id": list(range(1, 128, 2))} for name, config in CONFIGS.items()})
     record = measured("phi", "generate", seq_len=9, new_tokens=6, steps=1)
-    assert record.proof["num_new_tokens"] == 6
+    assert record.proof.num_new_tokens == 6
     monkeypatch.setattr(generate, "generate_kwargs", lambda request: generate_kwargs(request) | {"min_length": 0})
     shortened = measured("phi", "generate", seq_len=9, new_tokens=6, steps=1)
-    assert shortened.proof["num_new_tokens"] < 6
+    assert shortened.proof.num_new_tokens < 6
     assert {"tokens generated", "forward passes as estimated"} <= {check.metric for check in failed(crosscheck(shortened))}
 
 
@@ -100,13 +100,13 @@ def test_the_parts_sum_to_the_whole_and_contexts_grow_by_one(measured: Run) -> N
 def test_a_single_new_token_is_a_prefill_and_nothing_more(measured: Run) -> None:
     record = measured("gpt2", "generate", seq_len=9, new_tokens=1, steps=1)
     assert record.phase("decode") is None
-    assert record.proof["num_forward_passes"] == 1
+    assert record.proof.num_forward_passes == 1
     assert failed(crosscheck(record)) == ()
 
 
 def test_the_same_seed_generates_the_same_tokens(measured: Run) -> None:
     first, again, other = (measured("phi", "generate", steps=1, seed=seed) for seed in (0, 0, 1))
-    assert first.learning["output_ids"] == again.learning["output_ids"] != other.learning["output_ids"]
+    assert first.learning.output_ids == again.learning.output_ids != other.learning.output_ids
 
 
 def test_the_time_limit_stops_after_the_generation_at_hand(measured: Run) -> None:

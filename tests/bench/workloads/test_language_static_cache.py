@@ -93,7 +93,7 @@ def test_one_compiled_graph_does_for_all_steps() -> None:
     request = asked("llama", "decode", seq_len=6, new_tokens=9, cache="static", compile=True)
     timed = steps.decode(random_model("llama"), torch.arange(6).view(1, 6), request, choose("cpu"))
     assert counters["stats"]["unique_graphs"] == 1
-    assert timed.proof["num_new_tokens"] == 9
+    assert timed.proof.num_new_tokens == 9
 
 
 @pytest.mark.parametrize("name", ["cache", "cache_params", "past_key_values"])
