@@ -106,21 +106,18 @@ def _damaged(record: Measurement, error: Exception) -> BadRecordError:
 
 
 def _row(record: Measurement) -> dict[str, Value]:
-    asked, params = record.request, record.estimate.get("params")
-    if not isinstance(params, int | None):
-        raise TypeError("params is no number")
+    asked, params = record.request, record.estimate.params
     row: dict[str, Value] = {"model": asked["model"], "params": params, "run_id": record.run_id, "status": record.status}
     row |= {"status_reason": record.status_reason or None, "dtype": asked.get("dtype"), "weights": asked.get("weights_label")}
     if asked["task"] == "estimate":
         row["what"] = f"whole training, {units.format_count(asked['tokens'])} tokens"
-        row |= {"flop": record.estimate["training_flop"], "time_s": record.estimate["time_at_ceiling_s"], "tag": "estimated"}
+        row |= {"flop": record.estimate.training_flop, "time_s": record.estimate.time_at_ceiling_s, "tag": "estimated"}
         return row
     what, size, needed = _WHAT[asked["task"]]
     row["what"] = ", ".join([what + (size.format(**asked) if asked.get(needed) else ""), *measured.settings(asked)])
-    said = record.estimate.get("phases", {})
-    name = MAIN_PHASE[asked["task"]]
-    if name in said:
-        row["flop"] = said[name]["flop"]["full"]
+    done = record.estimate.phases.get(MAIN_PHASE[asked["task"]])
+    if done:
+        row["flop"] = done.flop.full
     head = headline_s(record)
     timed = main_phase(record) or record.extrapolation
     if head and timed:
@@ -167,7 +164,7 @@ def _notes(records: Sequence[Measurement]) -> list[str]:
         notes.append("Loss: " + "; ".join(sorted(units_of_loss)))
     for record in records:
         if record.request["task"] == "estimate":
-            notes.append(f"{record.request['model']}: {record.estimate['note']}")
+            notes.append(f"{record.request['model']}: {record.estimate.note or 'no note'}")
         if record.status != "complete":
             notes.append(f"{record.request['model']} ({record.run_id}): {record.status}, {record.status_reason}")
         for check in failed(crosscheck(record)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from bench.records.record import Measurement
 from bench.statistics import robust
@@ -82,17 +83,17 @@ def waterfall(record: Measurement) -> Waterfall | None:
     The bound is that of the datasheet, else of the rates measured just before, and never more than the step itself. The parts
     above it are the calibration's predictions, less what the bound holds already. What is left is unexplained.
     """
-    said = record.estimate.get("local")
-    reached = next((r for r in all_rates(record) if r.phase == said["phase"]), None) if said else None
+    said = record.estimate.local
+    reached = next((r for r in all_rates(record) if r.phase == said.phase), None) if said else None
     if not said or reached is None:
         return None
     step_s = reached.seconds_s
     wait = _data_wait(record, step_s)
     bound_s = reached.work.bound_s if reached.work.bound_s is not None else reached.floor_s
     throttling = _throttling(record, step_s)
-    predicted = dict(said["parts_s"])
+    predicted: Mapping[str, float] = said.parts_s.stated()
     covered = min(bound_s or 0.0, step_s, math.fsum(predicted[name] for name in _COVERED_FIRST))
-    profiled = said.get("profiled_s") or {}
+    profiled = said.profiled_s or {}
     parts = [Part(name="physics bound", seconds_s=covered, tag="derived", reason=_bound_reason(reached.work.bound_s, bound_s, covered))]
     left = covered
     for name in (*_COVERED_FIRST, "host"):

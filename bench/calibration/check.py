@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.backend.device import Device
 from bench.calibration.predict import Foreseen
+from bench.records import typed_json
 from bench.records.calibration import Calibration
+from bench.records.estimated import PredictedStep
 from bench.records.record import Measurement
 from bench.records.request import Request
 from bench.records.run_estimate import with_layers
@@ -38,7 +39,7 @@ class Checked:
     """One workload predicted and measured; `reason` says why where it was not."""
 
     name: str
-    foreseen: dict[str, Any] | None
+    foreseen: PredictedStep | None
     record: Measurement | None
     reason: str = ""
 
@@ -79,16 +80,16 @@ def check(chosen: list[CheckCase], device: Device, calibration: Calibration, *, 
     """
     for case in chosen:
         say(f"{case.name}: predicting")
-        written: dict[str, Any] = {}
+        kept: list[PredictedStep] = []
 
-        def keep(foreseen: Foreseen, name: str = case.name, written: dict[str, Any] = written) -> None:
-            written.update(foreseen.to_dict())
+        def keep(foreseen: Foreseen, name: str = case.name, kept: list[PredictedStep] = kept) -> None:
+            kept.append(foreseen.kept())
             with open(out / "predictions.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps({"workload": name, **written}, allow_nan=False) + "\n")
+                file.write(json.dumps({"workload": name, **typed_json.plain(kept[-1])}, allow_nan=False) + "\n")
 
         try:
             record = measure(case.request, hub_id=None, out=out, say=say, calibration=calibration, foreseen=keep)
         except SixndError as error:
-            yield Checked(name=case.name, foreseen=written or None, record=None, reason=str(error))
+            yield Checked(name=case.name, foreseen=kept[-1] if kept else None, record=None, reason=str(error))
             continue
-        yield Checked(name=case.name, foreseen=written, record=record)
+        yield Checked(name=case.name, foreseen=kept[-1], record=record)

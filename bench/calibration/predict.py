@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from bench.backend.device import Device
 from bench.calibration import step_operators
 from bench.records.calibration import Calibration, local
+from bench.records.estimated import PartsOfStep, PredictedStep
 from bench.records.request import Request
 from estimators.profile.operator_times import Piece, Prediction, predict
 
@@ -31,19 +31,19 @@ class Foreseen:
     pieces: tuple[Piece, ...]
     calibrated_utc: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values: what `estimate["local"]` of a record holds."""
-        return {
-            "phase": self.phase,
-            "seconds_s": self.own.seconds_s,
-            "parts_s": dict(self.own.parts_s),
-            "num_ops": self.own.num_ops,
-            "basis_fraction": dict(self.own.basis_fraction),
-            "weakest": list(self.own.weakest),
-            "general_seconds_s": self.general.seconds_s,
-            "general_extrapolated_fraction": self.general.extrapolated_fraction,
-            "calibrated_utc": self.calibrated_utc,
-        }
+    def kept(self) -> PredictedStep:
+        """What a record keeps of it."""
+        return PredictedStep(
+            phase=self.phase,
+            seconds_s=self.own.seconds_s,
+            parts_s=PartsOfStep(**self.own.parts_s),
+            num_ops=self.own.num_ops,
+            basis_fraction=dict(self.own.basis_fraction),
+            weakest=self.own.weakest,
+            general_seconds_s=self.general.seconds_s,
+            general_extrapolated_fraction=self.general.extrapolated_fraction,
+            calibrated_utc=self.calibrated_utc,
+        )
 
 
 def foresee(request: Request, device: Device, calibration: Calibration, *, rounds: int = 2, time_s: float = 0.02) -> Foreseen:

@@ -17,6 +17,7 @@ from bench.callbacks.modules import bare, config_of, num_params, recomputes
 from bench.callbacks.rates import Limits
 from bench.machine import environment
 from bench.records.draft import Draft
+from bench.records.estimated import Estimated
 from bench.records.proof import Proof
 from bench.records.record import Ceiling
 from bench.records.request import Request
@@ -120,11 +121,11 @@ class Setting:
         self._device.reset_peak()
         hardware = self._device.hardware()
         rows, micro_rows, length = usual_shape([shapes])
-        said, _, _ = work.estimate(self._request((rows, micro_rows, length)), micro_rows, hardware) if work else ({}, [], {})
+        said, _, _ = work.estimate(self._request((rows, micro_rows, length)), micro_rows, hardware) if work else (Estimated(), [], {})
         return Limits(
             peak_flop_per_s=hardware.peak_flop_per_s.get(self.dtype) if hardware else None,
             matmul_flop_per_s=max((c.value for c in self._ceilings if c.kind == "matmul"), default=None),
-            predicted_step_s=said.get("predicted_step_s"),
+            predicted_step_s=said.predicted_step_s,
         )
 
     def _measure(self) -> None:

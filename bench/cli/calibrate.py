@@ -92,5 +92,5 @@ def run(options: Options, out: Output) -> int:
     checked = list(check(chosen, device, found, out=options.records, say=say))
     rows = [calibration.Row(name=one.name, foreseen=one.foreseen, record=one.record, reason=one.reason) for one in checked]
     out.emit(calibration.check_tables(rows, MARK_FRACTION))
-    error = calibration.median_error(rows)
+    error = calibration.median_error(row.error for row in rows)
     return 0 if error is not None and error <= MARK_FRACTION else 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.records import atomic_file
+from bench.records.estimated import Estimated
 from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
 from bench.records.proof import Proof
@@ -40,7 +41,7 @@ class Draft:
         self.proof = Proof()
         self.learning = Learning()
         self.extrapolation: Extrapolation | None = None
-        self.estimate: dict[str, Any] = {}
+        self.estimate = Estimated()
         self.warnings: list[Finding] = []
         self.unavailable: dict[str, str] = {}
         self.path = out / f"{self.run_id}.json"

@@ -1,7 +1,7 @@
 """Measurement, and reading it from its JSON file; bench.records.draft writes it.
 
 Format history
-    1  first version. Later records may hold `estimate["local"]`, the step predicted from a calibration, and the
+    1  first version. Later records may hold `estimate.local`, the step predicted from a calibration, and the
        calibration's own kinds of ceiling; earlier readers pass over both.
 
 A record holds the whole request, the environment, raw samples and the estimate made before the run; statistics
@@ -33,7 +33,6 @@ STATUSES = ("complete", "partial", "failed")
 INSIDE: dict[str, type[Part]] = {
     "request": Asked,
     "environment": Surroundings,
-    "estimate": Estimated,
 }
 """Field of a record to what it must hold."""
 
@@ -135,7 +134,7 @@ class Measurement:
         proof: loss first and last, parameters changed, tokens generated.
         learning: train and held-out loss, and what else a trained model reports.
         extrapolation: from slices at two depths to the full depth; None, and empty in the file, where the whole model ran.
-        estimate: what arithmetic said before the run; field names of estimators.spec.Estimate.
+        estimate: what arithmetic said before the run.
         unavailable: figure name to the reason why it is not there.
     """
 
@@ -153,7 +152,7 @@ class Measurement:
     proof: Proof = field(default_factory=Proof)
     learning: Learning = field(default_factory=Learning)
     extrapolation: Extrapolation | None = None
-    estimate: dict[str, Any] = field(default_factory=dict)
+    estimate: Estimated = field(default_factory=Estimated)
     warnings: tuple[Finding, ...] = ()
     unavailable: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT

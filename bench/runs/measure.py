@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bench.machine import environment
 from bench.machine.ranks import is_main
 from bench.records.draft import Draft
+from bench.records.estimated import Estimated
 from bench.records.record import Measurement
 from bench.records.request import Request
 from estimators.errors import DoesNotFitError, SixndError
@@ -70,7 +71,7 @@ def measure(
     try:
         draft.environment = environment.collect()
         _fill(draft, request, hub_id, say, _foreseer(draft, calibration, foreseen, say))
-        if "local" in draft.estimate and is_main():
+        if draft.estimate.local and is_main():
             _look_again(draft, say)
     except KeyboardInterrupt:
         _keep(draft, "partial", "interrupted by the user")
@@ -106,7 +107,7 @@ def _foreseer(
             return
         say("predicting the step from the calibration")
         prediction = predict.foresee(request, device, calibration)
-        draft.estimate["local"] = prediction.to_dict()
+        draft.estimate |= Estimated(local=prediction.kept())
         draft.ceilings += [c for c in calibration.ceilings if c.kind in CALIBRATED]
         if foreseen is not None:
             foreseen(prediction)

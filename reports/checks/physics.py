@@ -132,7 +132,7 @@ def memory(record: Measurement) -> Iterator[Check]:
             explanation="" if less <= more + NVML_MEMORY_STEP_BYTES else "the instruments read different devices, or one of them is wrong",
             format=units.format_bytes,
         )
-    parts = record.estimate.get("memory_bytes", {})
+    parts = record.estimate.memory_bytes
     instrument = "peak_rss" if allocated is None else "torch_allocated"
     held = record.memory_bytes.get(instrument)
     if "weights" in parts and held is not None and not record.extrapolation:

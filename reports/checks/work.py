@@ -42,7 +42,7 @@ def counts(record: Measurement) -> Iterator[Check]:
             )
     ran = record.proof.num_params
     if ran is not None:
-        params = record.estimate.get("params")
+        params = record.estimate.params
         yield Check(
             metric="params, the model that ran", estimated=params, observed=ran, rule="==", ok=params == ran, format=units.format_int
         )
@@ -50,28 +50,28 @@ def counts(record: Measurement) -> Iterator[Check]:
 
 def rules_of_thumb(record: Measurement) -> Iterator[Check]:
     """Each rule of thumb departs from the exact count by parts that are named and add up."""
-    rules = record.estimate.get("rules", ())
+    rules = record.estimate.rules
     for rule in rules:
-        unexplained = rule["flop"] - rule["exact_flop"] - sum(flop for _, flop in rule["difference"])
+        unexplained = rule.flop - rule.exact_flop - sum(flop for _, flop in rule.difference)
         yield Check(
-            metric=f"{rule['phase']}: {rule['name']}",
-            estimated=rule["flop"],
-            observed=rule["exact_flop"],
+            metric=f"{rule.phase}: {rule.name}",
+            estimated=rule.flop,
+            observed=rule.exact_flop,
             rule="parts add up",
             ok=unexplained == 0,
-            explanation=f"ratio {units.format_ratio(rule['flop'] / rule['exact_flop'])}, {len(rule['difference'])} named parts"
+            explanation=f"ratio {units.format_ratio(rule.flop / rule.exact_flop)}, {len(rule.difference)} named parts"
             + ("" if unexplained == 0 else f"; unexplained {unexplained:,} FLOP"),
             format=units.format_flop,
         )
     trainer = next((c for c in record.counts if c.route == "Trainer rule"), None)
-    ours = next((r for r in rules if r["name"] == "transformers' Trainer"), None)
+    ours = next((r for r in rules if r.name == "transformers' Trainer"), None)
     if trainer and ours:
         yield Check(
             metric="training_flop, Trainer rule",
-            estimated=ours["flop"],
+            estimated=ours.flop,
             observed=trainer.value,
             rule="==",
-            ok=trainer.value == ours["flop"],
+            ok=trainer.value == ours.flop,
             explanation="N by transformers' own num_parameters",
             format=units.format_int,
         )

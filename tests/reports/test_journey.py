@@ -121,7 +121,7 @@ def test_a_run_from_slices_is_labelled_extrapolated() -> None:
     (row,) = rows_of(record("train", phases=(), extrapolation=line))
     assert (row["time_s"], row["tag"], row["items_per_s"]) == (4.0, "extrapolated", 2.0)
     # the share of the ceiling is that of the whole model in the extrapolated time
-    assert row["matmul_ceiling_fraction"] == record("train").estimate["phases"]["train_step"]["flop"]["full"] / 4.0 / 1e12
+    assert row["matmul_ceiling_fraction"] == record("train").estimate.phases["train_step"].flop.full / 4.0 / 1e12
 
 
 def stopped(tmp_path: Path, status: str, reason: str) -> Measurement:
@@ -219,7 +219,7 @@ def test_one_record_alone_prints_all_its_tables(tmp_path: Path, capsys: pytest.C
     assert main(["report", str(path), "--format", "json"]) == 0
     body = json.loads(capsys.readouterr().out)
     assert body["generation_s"] == 6.0
-    assert body["params"] == record("generate").estimate["params"]
+    assert body["params"] == record("generate").estimate.params
     assert {"counts", "prefill_rules", "decode_rules", "time", "parts", "checks"} <= body.keys()
     shares = [row["share_fraction"] for row in body["parts"]["rows"]]
     assert sum(shares) == pytest.approx(1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.records.estimated import Estimated, PartsOfStep, PredictedStep
 from bench.records.record import Measurement, Phase
 from reports.views.records.calibration import check_tables, predicted_tables
 from reports.views.records.waterfall import sentence, waterfall_table, waterfall_tables
@@ -21,16 +22,18 @@ def record(task: str = "prefill", *, parts: dict[str, float] | None = None, **ch
     """A record of steps of one second, predicted from a calibration in the given parts."""
     made = tiny_models.record(task)
     predicted = {"matmul": 0.3, "attention": 0.1, "memory": 0.2, "optimizer": 0.0, "host": 0.25} | (parts or {})
-    local = {
-        "phase": {"train": "train_step"}.get(task, task),
-        "seconds_s": math.fsum(predicted.values()),
-        "general_seconds_s": 2 * math.fsum(predicted.values()),
-        "parts_s": predicted,
-        "num_ops": 100,
-        "basis_fraction": {"exact": 0.9, "extrapolated": 0.1},
-        "weakest": ["mm(...)"],
-    }
-    return dataclasses.replace(made, estimate=made.estimate | {"local": local}, **changes)
+    local = PredictedStep(
+        phase={"train": "train_step"}.get(task, task),
+        seconds_s=math.fsum(predicted.values()),
+        general_seconds_s=2 * math.fsum(predicted.values()),
+        general_extrapolated_fraction=0.5,
+        parts_s=PartsOfStep(**predicted),
+        num_ops=100,
+        basis_fraction={"exact": 0.9, "extrapolated": 0.1},
+        weakest=("mm(...)",),
+        calibrated_utc="2026-01-01T00:00:00+00:00",
+    )
+    return dataclasses.replace(made, estimate=made.estimate | Estimated(local=local), **changes)
 
 
 def by_name(made: Measurement) -> dict[str, Any]:
@@ -57,8 +60,8 @@ def test_the_bound_is_not_counted_twice() -> None:
 
 def test_a_bound_above_the_step_is_cut_to_it() -> None:
     made = record(parts={"matmul": 3.0})
-    phases = {name: phase | {"bound_s": 5.0} for name, phase in made.estimate["phases"].items()}
-    parts = by_name(dataclasses.replace(made, estimate=made.estimate | {"phases": phases}))
+    phases = {name: phase.replaced(bound_s=5.0) for name, phase in made.estimate.phases.items()}
+    parts = by_name(dataclasses.replace(made, estimate=made.estimate | Estimated(phases=phases)))
     assert parts["physics bound"].seconds_s == pytest.approx(1.0)
     assert parts["physics bound"].reason.endswith("cut to what its operators take")
 
@@ -141,7 +144,7 @@ def test_a_run_with_a_calibration_holds_its_waterfall_and_one_without_does_not(
     )
     found = waterfall(made)
     assert found is not None
-    assert foreseen == [made.estimate["local"]["seconds_s"]]
+    assert foreseen == [made.estimate.local.seconds_s]
     assert math.fsum(part.seconds_s or 0 for part in found.parts) == pytest.approx(found.whole_s)
     assert any(part.profiled_s for part in found.parts)
     assert {"matmul after", "bandwidth after"} <= {ceiling.kind for ceiling in made.ceilings}

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.cli.main import main
 from bench.records.draft import write
+from bench.records.estimated import Estimated
 from bench.records.extrapolation import Extrapolation
 from bench.records.proof import Proof
 from bench.records.record import Count, Measurement, Phase
@@ -53,8 +54,8 @@ def with_count(made: Measurement, index: int, **fields: Any) -> Measurement:
 
 
 def with_rule(made: Measurement, **fields: Any) -> Measurement:
-    first, *others = made.estimate["rules"]
-    return dataclasses.replace(made, estimate=made.estimate | {"rules": [first | fields, *others]})
+    first, *others = made.estimate.rules
+    return dataclasses.replace(made, estimate=made.estimate | Estimated(rules=(first.replaced(**fields), *others)))
 
 
 def with_ceiling(made: Measurement, kind: str, value: float) -> Measurement:
@@ -63,9 +64,9 @@ def with_ceiling(made: Measurement, kind: str, value: float) -> Measurement:
 
 def seconds_at(made: Measurement, phase: str, **rate: float) -> float:
     """The time at which a phase has the rate: flop_per_s or bytes_per_s."""
-    said = made.estimate["phases"][phase]
+    said = made.estimate.phases[phase]
     ((name, value),) = rate.items()
-    return (said["flop"]["full"] if name == "flop_per_s" else said["min_bytes"]) / value
+    return (said.flop.full if name == "flop_per_s" else said.min_bytes) / value
 
 
 def at_rate(task: str, phase: str, factor: float, **rate: float) -> Measurement:
@@ -106,6 +107,6 @@ def busy(made: Measurement) -> Measurement:
 
 def with_trainer_rule(more: int) -> Measurement:
     made = record("train")
-    ours = next(rule for rule in made.estimate["rules"] if rule["name"] == "transformers' Trainer")
-    trainer = Count(quantity="training_flop", route="Trainer rule", value=ours["flop"] + more, tag="derived")
+    ours = next(rule for rule in made.estimate.rules if rule.name == "transformers' Trainer")
+    trainer = Count(quantity="training_flop", route="Trainer rule", value=ours.flop + more, tag="derived")
     return dataclasses.replace(made, counts=(*made.counts, trainer))

@@ -66,8 +66,8 @@ def record(task: str, *, family: str = "gpt2", hardware: Any = None, **fields: A
     request = asked(family, task, dtype="fp32", device="cpu", **SIZES[task])
     model = model_from_config(request.config, request.model)
     estimate = predict(model, request, hardware)
-    params = estimate["params"]
-    main = estimate["phases"]["train_step" if task == "train" else "prefill"]["forward_flop"]
+    params = estimate.params
+    main = estimate.phases["train_step" if task == "train" else "prefill"].forward_flop
     quantity = "forward_flop" if task == "train" else "prefill_flop"
     made: dict[str, Any] = {
         "run_id": f"20260101T000000.000Z-tiny-{family}-{task}-1-00000000",

@@ -59,11 +59,11 @@ def _prepare(request: Request, draft: Draft, say: Say) -> None:
     draft.estimate = predict(model, request, device.hardware())
     demand_memory(
         f"{request.model} with batch {request.batch}",
-        draft.estimate["memory_bytes"],
+        draft.estimate.memory_bytes,
         device,
         "take a smaller --batch, --neurons or --hidden-layers",
     )
-    say(f"{request.model}: {draft.estimate['params']:,} parameters, batch {request.batch}, on {device.name}")
+    say(f"{request.model}: {draft.estimate.params:,} parameters, batch {request.batch}, on {device.name}")
     draft.counts = language_counts(request, model) if isinstance(model, Decoder) else dense_counts(request, model, build)
     add_ceilings(draft, device, request.dtype or "fp32")
     add_observer_cost(draft, device, thorough.overhead_rounds)

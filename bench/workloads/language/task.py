@@ -12,6 +12,7 @@ from bench.backend.counting.crosscheck_counts import language_counts
 from bench.backend.device import Device
 from bench.machine.meters.instruments import Watch
 from bench.records.draft import Draft
+from bench.records.estimated import Estimated
 from bench.records.learning import Learning
 from bench.records.proof import Proof
 from bench.records.record import Phase
@@ -102,7 +103,7 @@ def _run(
     profiling: bool,
 ) -> torch.Tensor | None:
     """The whole model. Returns the token ids of a generation; None for other tasks."""
-    say("loading the weights" if checkpoint else f"drawing {draft.estimate['params']:,} random weights")
+    say("loading the weights" if checkpoint else f"drawing {draft.estimate.params:,} random weights")
     loaded = loading.load(request, checkpoint, device=device.torch_device)
     draft.add_phase(Phase(name="load", samples_s=(loaded.load_s,), item="model"))
     draft.proof |= Proof(num_params=sum(p.numel() for p in loaded.model.parameters()))
@@ -113,10 +114,12 @@ def _run(
         train.run(loaded.model, ids, request, draft, device, watch)
     else:
         steps.run(loaded.model, ids, request, draft, device, watch)
-    if profiling and "local" in draft.estimate:
+    predicted = draft.estimate.local
+    if profiling and predicted:
         from bench.backend.operators.profiler import seconds_by_group
         from bench.calibration.traced_step import step_of
 
         say("profiling a few more steps")
-        draft.estimate["local"]["profiled_s"] = seconds_by_group(step_of(loaded.model, ids, request), device)
+        taken_s = seconds_by_group(step_of(loaded.model, ids, request), device)
+        draft.estimate |= Estimated(local=predicted.replaced(profiled_s=taken_s))
     return None

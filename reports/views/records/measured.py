@@ -183,15 +183,15 @@ def _times(record: Measurement, answer: _Answer) -> None:
 
 def _sizes(record: Measurement, answer: _Answer) -> None:
     task, said = record.request["task"], record.estimate
-    if "params" in said:
-        answer.add("params", "parameters", said["params"], units.format_int, "derived", "op table; counted again below")
-    done = said.get("phases", {}).get(MAIN_PHASE[task])
+    if said.params is not None:
+        answer.add("params", "parameters", said.params, units.format_int, "derived", "op table; counted again below")
+    done = said.phases.get(MAIN_PHASE[task])
     if done:
-        answer.add(f"{FIGURE[task]}_flop", f"FLOP of the {STEP[task]}", done["flop"]["full"], units.format_flop, "derived")
-        if done["flop"]["hardware"] != done["flop"]["full"]:
+        answer.add(f"{FIGURE[task]}_flop", f"FLOP of the {STEP[task]}", done.flop.full, units.format_flop, "derived")
+        if done.flop.hardware != done.flop.full:
             note = "convention `hardware`"
-            answer.add(f"{FIGURE[task]}_hardware_flop", "with recomputation", done["flop"]["hardware"], units.format_flop, "derived", note)
-    parts = said.get("memory_bytes")
+            answer.add(f"{FIGURE[task]}_hardware_flop", "with recomputation", done.flop.hardware, units.format_flop, "derived", note)
+    parts = said.memory_bytes
     if parts:
         note = ", ".join(f"{name.replace('_', ' ')} {units.format_bytes(size)}" for name, size in parts.items())
         whole = "memory needed by all layers" if record.extrapolation else "memory needed"

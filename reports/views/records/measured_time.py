@@ -64,7 +64,7 @@ def _time_notes(record: Measurement) -> Iterator[str]:
             yield f"{c.kind.removesuffix(' after')} ceiling {rate}, measured again after the run ({c.dtype}, {c.shape})"
         elif c.dtype == record.request.get("dtype") or not c.kind.startswith("matmul"):
             yield f"{c.kind} {rate} by this device's calibration ({c.dtype}, {c.shape})"
-    if record.estimate.get("peak_flop_per_s") is None:
+    if record.estimate.peak_flop_per_s is None:
         yield "No datasheet peak for this device: no MFU and no physics bound; the ceilings measured here stand in."
     if record.ceilings:
         product = "6·N·D" if record.request.get("task") == "train" else "2·N·D"

@@ -50,12 +50,12 @@ def _rows(record: Measurement) -> Iterator[dict[str, Value]]:
     yield from row(
         "data_wait_fraction", "data wait, of the steady time", waits_s / whole_s if whole_s else None, units.format_fraction, "derived"
     )
-    flop, hardware, peak = seen.training_flop, seen.hardware_flop, record.estimate.get("peak_flop_per_s")
-    if peak and flop and sum(seconds) > 0:
+    flop, hardware, peak = seen.training_flop, seen.hardware_flop, record.estimate.peak_flop_per_s
+    if peak and flop and hardware and sum(seconds) > 0:
         busy_flop = sum(seconds) * peak * (record.proof.num_ranks or 1)
         yield from row("mean_mfu_fraction", "MFU over all steps", flop / busy_flop, units.format_fraction, "derived")
         yield from row("mean_hfu_fraction", "HFU over all steps", hardware / busy_flop, units.format_fraction, "derived")
-    said, head = record.estimate.get("predicted_step_s"), headline_s(record)
+    said, head = record.estimate.predicted_step_s, headline_s(record)
     if said and head:
         yield from row("predicted_step_s", "step, predicted", said, units.format_duration, "estimated")
         yield from row("measured_over_predicted", "measured over predicted", head[0] / said, units.format_ratio, "derived")

@@ -26,7 +26,7 @@ class TestContext:
                     w.loss(training.step(data))
         made = only_record(tmp_path)
         assert made.proof.num_tokens == 120
-        assert made.estimate["phases"]["train_step"]["flop"] == run(tmp_path / "b", batches(2)).estimate["phases"]["train_step"]["flop"]
+        assert made.estimate.phases["train_step"].flop == run(tmp_path / "b", batches(2)).estimate.phases["train_step"].flop
 
     def test_without_a_length_flop_are_unavailable_and_say_why(self, tmp_path: Path) -> None:
         with Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS) as w:

@@ -214,8 +214,8 @@ class TestAnswer:
         body = json.loads(capsys.readouterr().out)
         ((record,), _) = read_folder(tmp_path / "runs")
         assert (body["run_id"], body["status"], body["weights"]) == (record.run_id, "complete", "random weights")
-        assert body["params"] == record.estimate["params"]
-        assert body["train_step_flop"] == record.estimate["phases"]["train_step"]["flop"]["full"]
+        assert body["params"] == record.estimate.params
+        assert body["train_step_flop"] == record.estimate.phases["train_step"].flop.full
         phase = record.phase("train_step")
         assert phase is not None
         assert min(phase.samples_s) <= body["train_step_s"] <= max(phase.samples_s)
@@ -313,7 +313,7 @@ def test_a_whole_run_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert record.request["dtype_reason"].startswith("measured the faster here for x[1, 32] · W[64, 32]")
     assert record.environment["device"]["cache_bytes"] >= 0
     assert "0 failed" in done.stdout
-    assert f"{record.estimate['params']:,}" in done.stdout
+    assert f"{record.estimate.params:,}" in done.stdout
 
 
 def test_a_waterfall_without_a_calibration_is_one_line(

@@ -15,6 +15,8 @@ import pytest
 from bench.machine.ranks import promised_num_ranks, promised_ranks_missing
 from bench.records import record
 from bench.records.draft import Draft
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.request import Request
 from bench.workloads.article import is_main, run, start_promised_ranks
 from estimators.facts.registry import model_entry
@@ -33,7 +35,7 @@ def drive(out: Path) -> None:
     if is_main():
         draft.save("complete")
     else:
-        assert (draft.phases, draft.learning, draft.proof) == ([], {}, {}), "only the main rank's draft is filled"
+        assert (draft.phases, draft.learning, draft.proof) == ([], Learning(), Proof()), "only the main rank's draft is filled"
 
 
 def launch(out: Path, *launcher: str) -> record.Measurement:

@@ -15,6 +15,8 @@ import torch
 
 from bench.records import record
 from bench.records.draft import Draft
+from bench.records.learning import CurvePoint, Learning
+from bench.records.proof import Proof
 from bench.records.record import Measurement
 from bench.records.request import Request
 from bench.workloads.article import check, run, text
@@ -123,13 +125,13 @@ def test_a_record_holds_every_step_and_what_was_decided(tmp_path: Path) -> None:
 def test_the_same_seed_trains_the_same_network_and_another_seed_another(tmp_path: Path) -> None:
     one, same, other = (trained(tmp_path, "mlp", epochs=2, seed=seed).learning for seed in (0, 0, 1))
     assert one == same
-    assert one.train_loss != other["train_loss"]
+    assert one.train_loss != other.train_loss
 
 
 def test_the_curve_ends_with_the_reported_losses(tmp_path: Path) -> None:
     learned = trained(tmp_path, "mlp", epochs=50).learning
     assert len(learned.curve) == 20
-    assert learned.curve[-1] == {"epoch": 50, "train_loss": learned.train_loss, "heldout_loss": learned.heldout_loss}
+    assert learned.curve[-1] == CurvePoint(epoch=50, train_loss=learned.train_loss, heldout_loss=learned.heldout_loss)
 
 
 def test_the_user_s_own_views_are_trained_on_and_named(tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_added(
         check(asked)
     with pytest.raises(error, match=match):
         run(asked, draft)
-    assert (draft.phases, draft.learning, draft.proof) == ([], {}, {})
+    assert (draft.phases, draft.learning, draft.proof) == ([], Learning(), Proof())
 
 
 @pytest.mark.parametrize("model", ["linreg-1d", "mlp", "spam", "tiny-gpt"])

@@ -54,9 +54,9 @@ def test_a_generation_is_planned_as_one_prefill_of_all_rows_and_single_tokens_af
 def test_planned_passes_are_the_estimates_decode_steps() -> None:
     model = model_from_config(CONFIGS["phi"], "phi")
     request = resolve(asked("phi", "generate", dtype="fp32"), model, prompt_tokens=None)
-    steps = predict(model, request, None)["phases"]["decode"]["steps"]
+    steps = predict(model, request, None).phases["decode"].steps
     assert len(planned_shapes(request)) == 1 + len(steps)
-    assert [step["context_len"] for step in steps] == list(range(10, 49))  # max_length 50 with a prompt of 10
+    assert [step.context_len for step in steps] == list(range(10, 49))  # max_length 50 with a prompt of 10
 
 
 def test_the_call_is_the_articles() -> None:

@@ -143,12 +143,12 @@ class TestTraining:
 
     def test_recomputation_is_counted_as_hardware_flop_and_holds_fewer_activations(self, measured: Run) -> None:
         plain, full = (measured("llama", "train", seq_len=32, steps=2, recompute=recompute) for recompute in ("none", "full"))
-        step, again = (record.estimate["phases"]["train_step"]["flop"] for record in (plain, full))
-        assert step["full"] == step["hardware"] == again["full"] < again["hardware"]
+        step, again = (record.estimate.phases["train_step"].flop for record in (plain, full))
+        assert step.full == step.hardware == again.full < again.hardware
         # one more forward of the layers (the head is outside them): Chen et al. 2016 (arXiv 1604.06174)
         head = 2 * 32 * 32 * 128
-        assert again["hardware"] - again["full"] == full.estimate["phases"]["train_step"]["forward_flop"] - head
-        assert full.estimate["memory_bytes"]["activations"] < plain.estimate["memory_bytes"]["activations"]
+        assert again.hardware - again.full == full.estimate.phases["train_step"].forward_flop - head
+        assert full.estimate.memory_bytes["activations"] < plain.estimate.memory_bytes["activations"]
 
     def test_recomputation_really_runs_the_layers_again(self) -> None:
         passes = {}

@@ -94,7 +94,7 @@ def test_slices_are_measured_and_the_record_says_that_they_are_extrapolated(task
     of = {"phase": base, "items": deep.items_per_sample, "item": "token"}
     assert record.extrapolation == extrapolate(1, shallow.samples_s, 2, deep.samples_s, 4, **of)
     assert headline_s(record) == (record.extrapolation.value_s, "extrapolated")
-    assert record.estimate["params"] == estimate(Case(model=model_of("phi"), workload=workload_of(decided("phi", task)))).params
+    assert record.estimate.params == estimate(Case(model=model_of("phi"), workload=workload_of(decided("phi", task)))).params
     text = "\n".join(str(cell) for table in tables(record) for row in table.rows for cell in row.values())
     assert "extrapolated" in text
     assert "line through 1 and 2 layers, read at 4; residual (scatter of the samples, carried there):" in text
