@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
+from estimators.roles import Cut, Role
 from estimators.units import DTYPE_BYTES
 
 Phase = Literal["train", "forward", "prefill", "decode"]
@@ -129,9 +130,12 @@ class Op:
     """One row of the op table: `count` identical copies, every figure per copy.
 
     Attributes:
-        name: such as ``layer.attention.query``; unique within a table.
+        name: such as ``layer.attention.query``; unique within a table. It is for display, and no code reads a meaning out of it.
         component: embedding, attention, mlp, norm, head, loss.
         kind: matmul, attention or scan (a product of two activations), lookup, norm, elementwise.
+        part: what the row is a part of, such as ``layer.attention``; rows of one part without `reads` have one input.
+        role: what the operation is there.
+        cut: what tensor and expert parallelism divide of it.
         params: parameters that this op owns (a tied weight is owned once, elsewhere); trained unless it is `frozen`.
         flop: forward, `full` convention, one multiply-add being two.
         backward_flop: `full`, without recomputation.
@@ -139,6 +143,7 @@ class Op:
         masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `square_flop` is a convention.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
         cache_bytes: KV cache that must be read or written.
+        cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
         activation_bytes: inputs read and outputs written if nothing is fused.
         saved_bytes: activations that an unfused backward keeps.
         recomputed: whether full activation checkpointing runs this op's forward twice.
@@ -152,6 +157,9 @@ class Op:
     name: str
     component: str
     kind: str
+    part: str
+    role: Role
+    cut: Cut
     count: int = 1
     params: int = 0
     flop: int = 0
@@ -160,6 +168,7 @@ class Op:
     masked_flop: int = 0
     weight_bytes: int = 0
     cache_bytes: int = 0
+    cache_heads: int = 1
     activation_bytes: int = 0
     saved_bytes: int = 0
     recomputed: bool = False

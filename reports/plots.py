@@ -1,19 +1,23 @@
-"""A picture of predicted against measured step times, as an SVG of fixed bytes: no clock, no font metrics, no random names.
+"""Pictures, drawn by matplotlib, an extra that is imported when one is asked for: SVG of fixed bytes for one version of it.
 
 python -m reports.plots
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 import sys
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
 
+from estimators.errors import UnavailableError
 from estimators.validation.score import Scored, scored
 from estimators.validation.table import read_table, shipped
 
-WIDTH, HEIGHT, LEFT, TOP, SIDE = 820, 560, 70, 30, 480
+WITHIN_FRACTION = 0.25
+"""Half width of the grey band around what was measured."""
+
 COLOURS = (
     "#0072b2",
     "#d55e00",
@@ -30,57 +34,69 @@ COLOURS = (
 )
 """Okabe and Ito's colours, and Tol's muted ones: apart for colour-blind readers."""
 
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: searchable, and the same whatever fonts the drawing machine has
+    "svg.hashsalt": "sixnd",  # else every drawing has new names inside
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "legend.frameon": False,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+}
+
 
 def plot(rows: Sequence[Scored]) -> str:
-    """Both axes logarithmic, one decade per grid line; the band holds predictions within 25 %.
+    """Predicted against measured step times, each source left out of the fit: both axes logarithmic, coloured by source.
 
     Args:
-        rows: those that count are drawn, coloured by source.
+        rows: those that count are drawn.
+
+    Raises:
+        UnavailableError: matplotlib is not installed.
     """
-    points = [(row.measured_s, row.predicted_s, row.step.source) for row in rows if row.counts and row.step]
-    times = [time for measured, predicted, _ in points for time in (measured, predicted) if time]
-    low, high = math.floor(math.log10(min(times))), math.ceil(math.log10(max(times)))
+    try:
+        from matplotlib import style
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UnavailableError("pictures are drawn by matplotlib, which is not installed: pip install matplotlib") from None
 
-    def place(seconds: float) -> float:
-        return SIDE * (math.log10(seconds) - low) / (high - low)
-
-    def x(seconds: float) -> str:
-        return f"{LEFT + place(seconds):.1f}"
-
-    def y(seconds: float) -> str:
-        return f"{TOP + SIDE - place(seconds):.1f}"
-
-    start, end = 10.0**low, 10.0**high
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">',
-        "<title>Predicted against measured step time, each source left out of the fit</title>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        f'<clipPath id="area"><rect x="{LEFT}" y="{TOP}" width="{SIDE}" height="{SIDE}"/></clipPath>',
+    points = [
+        (row.step.source, row.measured_s, row.predicted_s) for row in rows if row.counts and row.step and row.measured_s and row.predicted_s
     ]
-    for decade in range(low, high + 1):
-        at, label = 10.0**decade, f"{10.0**decade:g} s"
-        parts += [
-            f'<path d="M{x(at)} {TOP}V{TOP + SIDE}M{LEFT} {y(at)}H{LEFT + SIDE}" stroke="#dddddd" fill="none"/>',
-            f'<text x="{x(at)}" y="{TOP + SIDE + 18}" text-anchor="middle">{label}</text>',
-            f'<text x="{LEFT - 6}" y="{y(at)}" text-anchor="end" dominant-baseline="middle">{label}</text>',
-        ]
-    band = f"M{x(start)} {y(start * 0.75)}L{x(end)} {y(end * 0.75)}L{x(end)} {y(end * 1.25)}L{x(start)} {y(start * 1.25)}Z"
-    parts += [
-        f'<path d="{band}" fill="#eeeeee" clip-path="url(#area)"/>',
-        f'<path d="M{x(start)} {y(start)}L{x(end)} {y(end)}" stroke="#555555" fill="none"/>',
-        f'<text x="{LEFT + SIDE / 2:g}" y="{TOP + SIDE + 40}" text-anchor="middle">measured step time</text>',
-        f'<text transform="translate(16 {TOP + SIDE / 2:g}) rotate(-90)" text-anchor="middle">predicted, its source unseen</text>',
-    ]
-    for place_in_legend, source in enumerate(sorted({source for _, _, source in points})):
-        colour, own = COLOURS[place_in_legend % len(COLOURS)], [point for point in points if point[2] == source]
-        dots = "".join(f'<circle cx="{x(m)}" cy="{y(p)}" r="2.5"/>' for m, p, _ in own if m and p)
-        top = TOP + 14 + 22 * place_in_legend
-        parts += [
-            f'<g fill="{colour}" fill-opacity="0.6">{dots}</g>',
-            f'<circle cx="{LEFT + SIDE + 24}" cy="{top}" r="5" fill="{colour}"/>',
-            f'<text x="{LEFT + SIDE + 36}" y="{top}" dominant-baseline="middle">{escape(source)} ({len(own)})</text>',
-        ]
-    return "\n".join([*parts, f'<text x="{LEFT + SIDE + 18}" y="{TOP + SIDE - 4}" fill="#777777">grey: within 25 %</text>', "</svg>"])
+    times = [seconds for _, measured_s, predicted_s in points for seconds in (measured_s, predicted_s)]
+    decades = range(math.floor(math.log10(min(times))), math.ceil(math.log10(max(times))) + 1)
+    ends = [10.0 ** decades[0], 10.0 ** decades[-1]]
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=(8.6, 6), layout="compressed")
+        axes = figure.add_subplot(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+        low, high = ([(1 + way * WITHIN_FRACTION) * end for end in ends] for way in (-1, 1))
+        axes.fill_between(ends, low, high, color="#eeeeee", label=f"within {100 * WITHIN_FRACTION:g} %")
+        axes.plot(ends, ends, color="#555555", linewidth=1)
+        for at, source in enumerate(sorted({source for source, *_ in points})):
+            measured_s, predicted_s = zip(*((m, p) for of, m, p in points if of == source), strict=True)
+            colour, label = COLOURS[at % len(COLOURS)], f"{source} ({len(measured_s)})"
+            axes.scatter(measured_s, predicted_s, s=14, color=colour, alpha=0.6, linewidths=0, label=label)
+        axes.grid(visible=True)
+        axes.set(xlabel="measured step time", ylabel="predicted, its source unseen")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_ticks([10.0**decade for decade in decades], [f"{10.0**decade:g} s" for decade in decades])
+            axis.set_ticks([], minor=True)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", markerscale=1.5)
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata=_metadata(points))
+    return drawn.getvalue().rstrip("\n")
+
+
+def _metadata(points: Sequence[tuple[str, float, float]]) -> dict[str, str | None]:
+    """Title, and which points were drawn, by a digest that another version of matplotlib does not change; no date."""
+    lines = sorted(f"{source} {measured:.4g} {predicted:.4g}" for source, measured, predicted in points)
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return {
+        "Title": "Predicted against measured step time, each source left out of the fit",
+        "Description": f"{len(points)} steps, points {digest}",
+        "Date": None,
+        "Creator": None,
+    }
 
 
 if __name__ == "__main__":

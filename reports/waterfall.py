@@ -139,7 +139,7 @@ def _data_wait(record: Measurement, step_s: float) -> Part:
 
 
 def _throttling(record: Measurement, step_s: float) -> Part:
-    """Seconds that a lower clock cost: the share of looks that found it held down, times how far the mean is below the highest."""
+    """Seconds that a lower clock cost: the share of samples that found it held down, times how far the mean is below the highest."""
     held, mean, most = (record.power.get(name) for name in ("throttled_fraction", "mean_sm_clock_hz", "max_sm_clock_hz"))
     advice = ADVICE["throttling"]
     if held is None:
@@ -148,7 +148,7 @@ def _throttling(record: Measurement, step_s: float) -> Part:
     if held == 0:
         return Part(name="throttling", seconds_s=0.0, tag="measured", reason="the clock was never held down", advice=advice)
     if not mean or not most:
-        reason = f"held down in {100 * held:.0f} % of the looks; by how much is not known"
+        reason = f"held down in {100 * held:.0f} % of the samples; by how much is not known"
         return Part(name="throttling", seconds_s=None, tag="unavailable", reason=reason, advice=advice)
     return Part(
         name="throttling", seconds_s=step_s * (1 - mean / most), tag="derived", reason="mean clock under the highest", advice=advice

@@ -11,7 +11,7 @@ from estimators.cost.efficiency import Efficiency
 from estimators.cost.machine import Machine
 from estimators.cost.software import Stack, software
 from estimators.frozen import frozen, replace
-from estimators.training.sequence_cost import Work
+from estimators.training.sequence_cost import SequenceCost
 from estimators.training.step import step_time
 from estimators.validation.case import MeasuredStep
 
@@ -68,7 +68,7 @@ def _batch(rows: tuple[int, ...], steps: list[MeasuredStep]) -> Batch:
         replace(product, **stacked([work.products[place] for work in works], PRODUCT_NUMBERS))
         for place, product in enumerate(first.work.products)
     )
-    numbers = [name for name in vars(Work)["__slots__"] if name != "products"]
+    numbers = [name for name in vars(SequenceCost)["__slots__"] if name != "products"]
     work = Lanes(products=products, **stacked(works, ["params", *numbers]))
     layouts = [step.layout for step in steps]
     layout = Lanes(

@@ -15,7 +15,7 @@ from torch import nn
 
 from bench.backend.kv_cache import cache_name, with_cache
 from bench.backend.models import hf_config
-from bench.backend.rotary import multiply_angles
+from bench.backend.on_meta import on_meta
 from estimators.errors import BadConfigError
 from estimators.spec import Workload
 
@@ -118,7 +118,7 @@ def class_named(config: Mapping[str, Any]) -> Any:
     return getattr(transformers, name)
 
 
-def on_meta(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
+def meta_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
     """The model of a configuration, on meta.
 
     Raises:
@@ -127,14 +127,13 @@ def on_meta(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
     parsed, chosen = hf_config(config), class_named(config)
     build = chosen.from_config if chosen.__name__.startswith("Auto") else chosen._from_config
     try:
-        with torch.device("meta"):
-            model: nn.Module = build(parsed, attn_implementation=attn).eval()
+        model = on_meta(lambda: build(parsed, attn_implementation=attn))
     except (ValueError, AssertionError) as error:
         first_line = str(error).strip().splitlines()[0][:160] if str(error) else type(error).__name__
         raise BadConfigError(f"transformers cannot build {config['model_type']!r}: {first_line}") from None
     if config["model_type"] in TIED_UNTIL_LOADED and config.get("tie_word_embeddings") is False and hasattr(model, "lm_head"):
         model.lm_head.weight = nn.Parameter(torch.empty_like(model.lm_head.weight))
-    return multiply_angles(model)
+    return model
 
 
 def step_inputs(model: nn.Module, workload: Workload) -> Inputs:

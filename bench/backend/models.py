@@ -48,13 +48,8 @@ def hf_config(config: Mapping[str, Any]) -> Any:
         raise BadConfigError(f"transformers refuses this configuration ({config.get('model_type')!r}): {_reason(error)}") from None
 
 
-def language_model(
-    config: Mapping[str, Any], *, attn: str = "sdpa", dtype: torch.dtype = torch.float32, experts: str | None = None
-) -> nn.Module:
-    """A causal language model with whatever initial weights its class draws; build it under torch.device("meta") to count.
-
-    Args:
-        experts: how experts are run, for models that have some; None for transformers' own choice.
+def language_model(config: Mapping[str, Any], *, attn: str = "sdpa", dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A causal language model with whatever initial weights its class draws; `bench.backend.on_meta` builds it to be counted.
 
     Raises:
         BadConfigError: transformers cannot build it.
@@ -62,9 +57,8 @@ def language_model(
     from transformers import AutoModelForCausalLM
 
     parsed = hf_config(config)
-    options = {} if experts is None else {"experts_implementation": experts}
     try:
-        model: nn.Module = AutoModelForCausalLM.from_config(parsed, attn_implementation=attn, dtype=dtype, **options)
+        model: nn.Module = AutoModelForCausalLM.from_config(parsed, attn_implementation=attn, dtype=dtype)
     except (MemoryError, RuntimeError):  # the device's affair, not the configuration's
         raise
     except Exception as error:

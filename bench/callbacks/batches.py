@@ -12,7 +12,7 @@ from estimators.errors import BadValueError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class BatchSize:
     """The size of one batch.
 
     Attributes:
@@ -28,7 +28,7 @@ class Size:
     item: str = "token"
 
 
-def size_of(batch: Any) -> Size:
+def size_of(batch: Any) -> BatchSize:
     """The size of a batch: by `input_ids` (or `inputs_embeds`) and `attention_mask`, else the first dimension of its first tensor.
 
     Raises:
@@ -45,17 +45,17 @@ def size_of(batch: Any) -> Size:
             tensor = batch.get(name)
             if isinstance(tensor, torch.Tensor) and tensor.dim() >= 2:
                 rows, length = int(tensor.shape[0]), int(tensor.shape[1])
-                return Size(rows=rows, length=length, num_padding=_padding(batch.get("attention_mask"), rows, length))
+                return BatchSize(rows=rows, length=length, num_padding=_padding(batch.get("attention_mask"), rows, length))
     first = _first_tensor(batch)
     if first is None or first.dim() == 0:
         raise BadValueError(
             f"cannot tell the size of a batch of type {type(batch).__name__}; expected tensors with a first dimension of rows, "
             "or a mapping with input_ids; say it yourself with Watch(model).step(tokens=...)"
         )
-    return Size(rows=int(first.shape[0]), length=1, item="sample")
+    return BatchSize(rows=int(first.shape[0]), length=1, item="sample")
 
 
-def told_size(batch: Any, tokens: int | None, padding: int, seq_len: int | None) -> Size | None:
+def told_size(batch: Any, tokens: int | None, padding: int, seq_len: int | None) -> BatchSize | None:
     """The size that was told in place of a batch; None where there is a batch.
 
     Raises:
@@ -73,8 +73,8 @@ def told_size(batch: Any, tokens: int | None, padding: int, seq_len: int | None)
         given = f"tokens={tokens}, padding={padding}, seq_len={seq_len}"
         raise BadValueError(f"{given}: expected counts from 0, and tokens and padding together a multiple of seq_len")
     if seq_len is None:
-        return Size(rows=positions, length=1, num_padding=padding)
-    return Size(rows=positions // seq_len, length=seq_len, num_padding=padding)
+        return BatchSize(rows=positions, length=1, num_padding=padding)
+    return BatchSize(rows=positions // seq_len, length=seq_len, num_padding=padding)
 
 
 def _padding(mask: Any, rows: int, length: int) -> int | torch.Tensor | None:

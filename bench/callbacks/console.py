@@ -6,43 +6,48 @@ import sys
 import time
 
 from bench.callbacks import ranks, rates
-from bench.callbacks.rank_state import Seen
+from bench.callbacks.rank_state import RankState
 
 LEAST_LINE_S = 1.0
 """Between two lines, however short the steps."""
 
 
-class Lines:
+class Console:
     """Figures of the steps that were not shown yet.
 
     Args:
         every: steps between two lines; 0 prints none.
     """
 
-    def __init__(self, seen: Seen, every: int) -> None:
-        self._seen, self._every = seen, every
+    def __init__(self, state: RankState, every: int) -> None:
+        self._state, self._every = state, every
         self._shown, self._line_s = 0, time.perf_counter()
 
     def figures(self) -> dict[str, float]:
         """Rates since the last call or line; empty before a step has ended."""
-        seen = self._seen
-        seen.log.settle()
-        fresh = seen.log.done[self._shown :]
-        self._shown = len(seen.log.done)
+        state = self._state
+        state.log.settle()
+        fresh = state.log.done[self._shown :]
+        self._shown = len(state.log.done)
         if not fresh:
             return {}
-        peaks = seen.device.peak_memory().values
+        peaks = state.device.peak_memory().values
         held = peaks.get("torch_allocated") or peaks.get("peak_rss")
         memory_bytes = None if held is None else int(held)
         return rates.figures(
-            fresh, work=seen.work, limits=seen.limits, item=seen.item, memory_bytes=memory_bytes, energy_j=seen.energy.so_far_j()
+            fresh,
+            flop_source=state.flop_source,
+            bounds=state.bounds,
+            item=state.item,
+            memory_bytes=memory_bytes,
+            energy_j=state.energy.so_far_j(),
         )
 
     def show(self) -> None:
         """Print a line where enough steps and enough time have passed since the last; the main rank's alone."""
         if not self._every or not ranks.is_main():
             return
-        done, now_s = self._seen.log.done, time.perf_counter()
+        done, now_s = self._state.log.done, time.perf_counter()
         if len(done) - self._shown < self._every or now_s - self._line_s < LEAST_LINE_S:
             return
         self._line_s = now_s

@@ -12,9 +12,9 @@ from torch import nn
 
 from bench.backend.ceilings import bandwidth_ceiling, matmul_ceiling
 from bench.backend.device import DTYPES, Device
-from bench.callbacks.flop_source import Work
+from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.modules import bare, config_of, num_params, recomputes
-from bench.callbacks.rates import Limits
+from bench.callbacks.rates import RateBounds
 from bench.machine import environment
 from bench.records.draft import Draft
 from bench.records.estimated import Estimated
@@ -50,7 +50,7 @@ def autocast_dtype(kind: str) -> str | None:
     return next((name for name, dtype in DTYPES.items() if dtype == torch.get_autocast_dtype(kind)), None)
 
 
-class Setting:
+class TrainingContext:
     """What is known of a training before and after its first step.
 
     Attributes:
@@ -109,7 +109,7 @@ class Setting:
         named = next((name for name, dtype in DTYPES.items() if dtype == of_parameters), "fp32")
         return self._asked_dtype or self._seen_dtype or named
 
-    def close(self, work: Work | None, shapes: Shapes) -> Limits:
+    def close(self, flop_source: FlopSource | None, shapes: Shapes) -> RateBounds:
         """After the first step: measure the ceilings, start the peaks anew, and say what later steps are held against."""
         self.is_open = False
         if self._wanted is True:
@@ -121,8 +121,10 @@ class Setting:
         self._device.reset_peak()
         hardware = self._device.hardware()
         rows, micro_rows, length = usual_shape([shapes])
-        said, _, _ = work.estimate(self._request((rows, micro_rows, length)), micro_rows, hardware) if work else (Estimated(), [], {})
-        return Limits(
+        said, _, _ = (
+            flop_source.estimate(self._request((rows, micro_rows, length)), micro_rows, hardware) if flop_source else (Estimated(), [], {})
+        )
+        return RateBounds(
             peak_flop_per_s=hardware.peak_flop_per_s.get(self.dtype) if hardware else None,
             matmul_flop_per_s=max((c.value for c in self._ceilings if c.kind == "matmul"), default=None),
             predicted_step_s=said.predicted_step_s,
@@ -160,7 +162,7 @@ class Setting:
             seed=torch.initial_seed(),
         )
 
-    def fill(self, draft: Draft, work: Work, usual: tuple[int, int, int]) -> None:
+    def fill(self, draft: Draft, flop_source: FlopSource, usual: tuple[int, int, int]) -> None:
         """Put request, device, estimate, counts and ceilings into the draft."""
         request = self._request(usual)
         labels = {
@@ -170,7 +172,7 @@ class Setting:
         }
         draft.request = request.to_dict() | labels
         draft.environment["device"] = self._device.describe() | {"cache_bytes": self._device.cache_bytes()}
-        draft.estimate, draft.counts, missing = work.estimate(request, usual[1], self._device.hardware())
+        draft.estimate, draft.counts, missing = flop_source.estimate(request, usual[1], self._device.hardware())
         draft.ceilings = list(self._ceilings)
         draft.unavailable |= self._unavailable | missing
         params = num_params(self._model)

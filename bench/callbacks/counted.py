@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bench.backend.counting import module
+from bench.backend.on_meta import mended
 from bench.callbacks.modules import bare, config_of, is_sharded
 from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
 from bench.records.record import Count
@@ -31,7 +32,7 @@ MAX_LENGTHS = 8
 Inputs = Callable[[Any], Any]
 
 
-class CountedWork:
+class CountedFlop:
     """By torch's dispatcher on meta, once per length of sequence; exactly linear in the rows."""
 
     def __init__(self, model: nn.Module, inputs: Inputs | None) -> None:
@@ -125,7 +126,7 @@ def _on_meta(model: nn.Module) -> nn.Module:
             part.gradient_checkpointing = False
     if hasattr(copied, "set_attn_implementation"):
         copied.set_attn_implementation("eager")  # fused attention hides its products from a dispatcher on some devices
-    return copied
+    return mended(copied)
 
 
 def _meta_tensors(tree: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from bench.callbacks.counted import TEXT_INPUTS, CountedWork, Inputs
+from bench.callbacks.counted import TEXT_INPUTS, CountedFlop, Inputs
 from bench.callbacks.modules import bare, config_of, is_sharded, num_params, recomputes
 from bench.callbacks.ranks import num_ranks
 from bench.records.estimated import Estimated
@@ -24,7 +24,7 @@ from estimators.spec import Case, Hardware, Workload
 from estimators.training import prediction
 
 
-class Work(Protocol):
+class FlopSource(Protocol):
     """What one step of a model is."""
 
     def see(self, batch: Any, length: int) -> None:
@@ -40,10 +40,10 @@ class Work(Protocol):
         ...
 
 
-def work_of(model: nn.Module, batch: Any, inputs: Inputs | None, name: str) -> Work:
+def find_flop_source(model: nn.Module, batch: Any, inputs: Inputs | None, name: str) -> FlopSource:
     """The op table where it is this very model's (causal, on text, as many parameters, all trained), else a count on meta."""
     table = _op_table(model, batch, name)
-    return _Table(table, model) if table is not None else CountedWork(model, inputs)
+    return _OpTableFlop(table, model) if table is not None else CountedFlop(model, inputs)
 
 
 def _op_table(model: nn.Module, batch: Any, name: str) -> Decoder | None:
@@ -63,7 +63,7 @@ def _op_table(model: nn.Module, batch: Any, name: str) -> Decoder | None:
     return table if params is None or params == said else None
 
 
-class Unknown:
+class UnknownFlop:
     """Not known, for a reason."""
 
     def __init__(self, reason: str) -> None:
@@ -79,7 +79,7 @@ class Unknown:
         return Estimated(), [], {"training_flop": self._reason}
 
 
-class _Table:
+class _OpTableFlop:
     """By the op table."""
 
     def __init__(self, table: Decoder, model: nn.Module) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from bench.callbacks.batches import Size, size_of
+from bench.callbacks.batches import BatchSize, size_of
 from bench.callbacks.watcher import Watch
 from estimators.errors import BadValueError
 
@@ -20,7 +20,7 @@ Batch = TypeVar("Batch")
 class Watched(Generic[Batch]):
     """Batches of a loader, watched; see `watch`. May be gone through again, epoch after epoch, into the same record."""
 
-    def __init__(self, loader: Iterable[Batch], watcher: Watch, steps: int | None, size: Callable[[Batch], Size]) -> None:
+    def __init__(self, loader: Iterable[Batch], watcher: Watch, steps: int | None, size: Callable[[Batch], BatchSize]) -> None:
         self._loader, self._watch, self._steps, self._size = loader, watcher, steps, size
         self._inside = False
 
@@ -79,7 +79,7 @@ def watch(
     out: str | os.PathLike[str] = "runs",
     every: int = 50,
     steps: int | None = None,
-    size: Callable[[Batch], Size] = size_of,
+    size: Callable[[Batch], BatchSize] = size_of,
     **options: Any,
 ) -> Watched[Batch]:
     """The loader's batches, one by one; each pass of the body is timed as a training step.

@@ -1,4 +1,4 @@
-"""Evidence that a watched training trained: parameters that moved, a loss that is finite and fell beyond its scatter."""
+"""Evidence that a watched training trained: a loss that is finite and fell beyond its scatter."""
 
 from __future__ import annotations
 
@@ -8,40 +8,10 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import nn
 
 from bench.records.proof import Proof
 from bench.records.record import Finding
 from estimators.errors import BadValueError
-
-WATCHED_ELEMENTS = 4096
-"""Of every parameter that is trained, spread over it: a copy of all would need as much memory again."""
-
-
-class Watched:
-    """Elements of the parameters as they were, to see that an optimizer moved them."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self._before = self._now()
-
-    def _now(self) -> list[torch.Tensor]:
-        found = []
-        for parameter in self._model.parameters():
-            if parameter.requires_grad:
-                own = parameter.detach()
-                own = own.to_local() if hasattr(own, "to_local") else own
-                flat = own.reshape(-1)
-                found.append(flat[:: max(1, flat.numel() // WATCHED_ELEMENTS)].clone())
-        return found
-
-    def changed(self) -> bool:
-        """Whether any of them is another number now."""
-        return any(not torch.equal(before, now) for before, now in zip(self._before, self._now(), strict=False))
-
-    def finite(self) -> bool:
-        """Whether all of them are numbers."""
-        return all(bool(torch.isfinite(now).all()) for now in self._now())
 
 
 def scalar_loss(value: Any) -> Any:

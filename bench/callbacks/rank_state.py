@@ -7,50 +7,52 @@ from typing import Any
 from torch import nn
 
 from bench.backend.device import Device
+from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
-from bench.callbacks.batches import Size
-from bench.callbacks.context import Setting
+from bench.callbacks.batches import BatchSize
+from bench.callbacks.context import TrainingContext
 from bench.callbacks.counted import Inputs
 from bench.callbacks.energy import Energy
-from bench.callbacks.flop_source import Unknown, Work, work_of
-from bench.callbacks.proof import Watched
+from bench.callbacks.flop_source import FlopSource, UnknownFlop, find_flop_source
 from bench.callbacks.steps import StepLog
 
 
-class Seen:
+class RankState:
     """The meters around one rank's steps.
 
     Attributes:
-        device, setting: on what, and under what.
+        device, context: on what, and under what.
         log, energy: the steps; the power meter between pauses.
-        work: what a batch computes; None before the first.
-        limits: what a step is held against; nothing before the first has ended.
+        flop_source: what a batch computes; None before the first.
+        bounds: what a step is held against; nothing before the first has ended.
         item: token or sample.
         observer_s: what watching has cost.
     """
 
-    def __init__(self, model: nn.Module, device: Device, setting: Setting, inputs: Inputs | None) -> None:
+    def __init__(self, model: nn.Module, device: Device, context: TrainingContext, inputs: Inputs | None) -> None:
         self._model, self._inputs = model, inputs
-        self._watched: Watched | None = None
-        self.device, self.setting = device, setting
+        self._parameters: SampledParameters | None = None
+        self.device, self.context = device, context
         self.log, self.energy = StepLog(device), Energy(device.uuid)
-        self.work: Work | None = None
-        self.limits = rates.Limits()
+        self.flop_source: FlopSource | None = None
+        self.bounds = rates.RateBounds()
         self.item, self.observer_s = "token", 0.0
 
-    def see(self, batch: Any, size: Size) -> None:
+    def see(self, batch: Any, size: BatchSize) -> None:
         """A batch before its forward pass; the first one tells what is computed and what the parameters were."""
-        if self.work is None:
+        if self.flop_source is None:
             self.item, unsized = size.item, batch is None and size.length == 1
-            self.work = Unknown("no seq_len was given") if unsized else work_of(self._model, batch, self._inputs, self.setting.name)
-        self.work.see(batch, size.length)
-        if self._watched is None:
-            self._watched = Watched(self._model)
-            self.setting.look_for_autocast()
+            self.flop_source = (
+                UnknownFlop("no seq_len was given") if unsized else find_flop_source(self._model, batch, self._inputs, self.context.name)
+            )
+        self.flop_source.see(batch, size.length)
+        if self._parameters is None:
+            self._parameters = SampledParameters(self._model)
+            self.context.look_for_autocast()
 
-    def close_setting(self) -> None:
+    def close_context(self) -> None:
         """The first step has ended: its size decides what later ones are held against."""
-        self.limits = self.setting.close(self.work, self.log.last_shapes)
+        self.bounds = self.context.close(self.flop_source, self.log.last_shapes)
 
     def report(self) -> ranks.RankReport:
         """Of the steps that have been read, for the main rank."""
@@ -62,7 +64,7 @@ class Seen:
             steps=tuple(self.log.done),
             power=power.values,
             peak_bytes={name: None if value is None else int(value) for name, value in memory.values.items()},
-            params_changed=self._watched is not None and self._watched.changed(),
-            params_finite=self._watched is None or self._watched.finite(),
+            params_changed=self._parameters is not None and self._parameters.changed(),
+            params_finite=self._parameters is None or self._parameters.finite(),
             observer_s=self.observer_s,
         )

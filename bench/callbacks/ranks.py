@@ -23,7 +23,7 @@ class RankReport:
         steps: in order.
         power: of its device.
         peak_bytes: memory by instrument.
-        params_changed, params_finite: of its watched parameters.
+        params_changed, params_finite: whether all of its trained parameters changed, and are numbers.
         observer_s: what watching cost.
     """
 
@@ -63,7 +63,7 @@ def exchange(own: RankReport) -> list[RankReport]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Together:
+class JoinedSteps:
     """A training of several ranks as one.
 
     Attributes:
@@ -84,11 +84,11 @@ class Together:
     losses: tuple[float | None, ...]
 
 
-def together(reports: Sequence[RankReport]) -> Together:
+def joined_steps(reports: Sequence[RankReport]) -> JoinedSteps:
     """Steps of all ranks by number; those that not every rank has taken are left out."""
     at_once = list(zip(*(report.steps for report in reports), strict=False))
     devices = [[step.device_s for step in steps if step.device_s is not None] for steps in at_once]
-    return Together(
+    return JoinedSteps(
         periods_s=tuple(max(step.period_s for step in steps) for steps in at_once),
         host_s=tuple(max(step.host_s for step in steps) for steps in at_once),
         device_s=tuple(max(times_s) for times_s in devices) if all(devices) else (),

@@ -1,11 +1,11 @@
-"""The figures of the last steps while a training runs, for a line on stderr and for somebody's logs."""
+"""The figures of the last steps while a training runs, for a line on stderr and for the user's logs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.callbacks.flop_source import Work
+from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.steps import Step
 from bench.statistics import robust
 from estimators import units
@@ -27,7 +27,7 @@ NAMES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class RateBounds:
     """What a step's rate is held against; None where it is not known.
 
     Attributes:
@@ -41,15 +41,21 @@ class Limits:
     predicted_step_s: float | None = None
 
 
-def step_flop(step: Step, work: Work | None) -> tuple[int, int] | None:
+def step_flop(step: Step, flop_source: FlopSource | None) -> tuple[int, int] | None:
     """FLOP of one step, under `full` and `hardware`; None where a batch in it was not counted."""
-    per_shape = [(rows, work.flop(length) if work else None) for rows, length in step.shapes]
+    per_shape = [(rows, flop_source.flop(length) if flop_source else None) for rows, length in step.shapes]
     known = [(rows * flop[0], rows * flop[1]) for rows, flop in per_shape if flop is not None]
     return (sum(full for full, _ in known), sum(hard for _, hard in known)) if known and len(known) == len(per_shape) else None
 
 
 def figures(
-    steps: Sequence[Step], *, work: Work | None, limits: Limits, item: str, memory_bytes: int | None, energy_j: float | None
+    steps: Sequence[Step],
+    *,
+    flop_source: FlopSource | None,
+    bounds: RateBounds,
+    item: str,
+    memory_bytes: int | None,
+    energy_j: float | None,
 ) -> dict[str, float]:
     """Rates over some steps of this rank: sums over their time, data wait included. What is not known is not there."""
     whole_s = sum(step.period_s for step in steps)
@@ -64,16 +70,16 @@ def figures(
     }
     if all(step.num_padding is not None for step in steps):
         values["padding_fraction"] = 1 - sum(step.num_items for step in steps) / sum(step.num_positions for step in steps)
-    flop = [step_flop(step, work) for step in steps]
+    flop = [step_flop(step, flop_source) for step in steps]
     known = [pair for pair in flop if pair is not None]
     if len(known) == len(flop):
         full, hardware = (sum(pair[i] for pair in known) / whole_s for i in (0, 1))
-        if limits.peak_flop_per_s:
-            values |= {"mfu_fraction": full / limits.peak_flop_per_s, "hfu_fraction": hardware / limits.peak_flop_per_s}
-        if limits.matmul_flop_per_s:
-            values["matmul_ceiling_fraction"] = full / limits.matmul_flop_per_s
-    if limits.predicted_step_s:
-        values["measured_over_predicted"] = (values["step_s"] or 0.0) / limits.predicted_step_s
+        if bounds.peak_flop_per_s:
+            values |= {"mfu_fraction": full / bounds.peak_flop_per_s, "hfu_fraction": hardware / bounds.peak_flop_per_s}
+        if bounds.matmul_flop_per_s:
+            values["matmul_ceiling_fraction"] = full / bounds.matmul_flop_per_s
+    if bounds.predicted_step_s:
+        values["measured_over_predicted"] = (values["step_s"] or 0.0) / bounds.predicted_step_s
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from bench.backend.device import Device
-from bench.callbacks.batches import Size
+from bench.callbacks.batches import BatchSize
 from estimators.units import KILO
 
 Mark = tuple[float, Any]
@@ -63,7 +63,7 @@ class _Open:
     wait_s: float
     inner_wait_s: float = 0.0
     ended: Mark | None = None
-    sizes: list[Size] = field(default_factory=list)
+    sizes: list[BatchSize] = field(default_factory=list)
     losses: list[Any] = field(default_factory=list)
 
 
@@ -114,7 +114,7 @@ class StepLog:
         assert self._open is not None
         self._open.inner_wait_s += wait_s
 
-    def add(self, size: Size) -> None:
+    def add(self, size: BatchSize) -> None:
         """A batch is in the step."""
         assert self._open is not None
         self._open.sizes.append(size)

@@ -8,7 +8,7 @@ from statistics import median_low
 from typing import Any
 
 from bench.callbacks import energy, proof, ranks
-from bench.callbacks.flop_source import Work
+from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.rates import step_flop
 from bench.machine.meters.readings import Readings
 from bench.records.draft import Draft
@@ -41,15 +41,22 @@ def num_warmup(periods_s: Sequence[float]) -> tuple[int, bool | None]:
 
 
 def fill(
-    draft: Draft, reports: Sequence[ranks.RankReport], own_power: Readings, *, work: Work | None, item: str, clock: str, stopped_by: str
+    draft: Draft,
+    reports: Sequence[ranks.RankReport],
+    own_power: Readings,
+    *,
+    flop_source: FlopSource | None,
+    item: str,
+    clock: str,
+    stopped_by: str,
 ) -> None:
     """Put times, tokens, power, memory and proof of all ranks into the draft, in place of those of an earlier call."""
-    whole = ranks.together(reports)
+    whole = ranks.joined_steps(reports)
     skip, settled = num_warmup(whole.periods_s)
     draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
     ranked = ranks.rows(reports, skip)
     observer_s = max(report.observer_s for report in reports)
-    flop = [step_flop(step, work) for report in reports for step in report.steps]
+    flop = [step_flop(step, flop_source) for report in reports for step in report.steps]
     losses = [loss for loss in whole.losses if loss is not None]
     proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
     of_item: dict[str, Any] = {f"{item}s_per_step": whole.items}
@@ -65,7 +72,7 @@ def fill(
         observer_s=observer_s,
     )
     known = Proof(num_params=draft.proof.num_params) if "num_params" in draft.proof else Proof()
-    changed = any(report.params_changed for report in reports)
+    changed = all(report.params_changed for report in reports)
     count = Proof(num_tokens=sum(whole.items)) if item == "token" else Proof(num_samples=sum(whole.items))
     draft.proof = (
         known
@@ -84,7 +91,7 @@ def fill(
     draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s)]
 
 
-def _phases(whole: ranks.Together, skip: int, settled: bool | None, item: str, clock: str, stopped_by: str) -> list[Phase]:
+def _phases(whole: ranks.JoinedSteps, skip: int, settled: bool | None, item: str, clock: str, stopped_by: str) -> list[Phase]:
     if not whole.periods_s:
         return []
     items = median_low(whole.items[skip:])
@@ -105,7 +112,7 @@ def _phases(whole: ranks.Together, skip: int, settled: bool | None, item: str, c
     return [*phases, phase("device_step", whole.device_s, "device-event")] if whole.device_s else phases
 
 
-def _findings(whole: ranks.Together, skip: int, settled: bool | None, observer_s: float) -> list[Finding]:
+def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observer_s: float) -> list[Finding]:
     found = []
 
     def add(code: str, text: str, advice: str) -> None:

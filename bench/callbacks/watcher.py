@@ -13,13 +13,13 @@ from typing import Any
 from torch import nn
 
 from bench.backend import device as devices
-from bench.callbacks.batches import Size, size_of, told_size
-from bench.callbacks.console import Lines
-from bench.callbacks.context import Setting
+from bench.callbacks.batches import BatchSize, size_of, told_size
+from bench.callbacks.console import Console
+from bench.callbacks.context import TrainingContext
 from bench.callbacks.counted import Inputs
 from bench.callbacks.proof import scalar_loss
-from bench.callbacks.rank_state import Seen
-from bench.callbacks.writer import Writing
+from bench.callbacks.rank_state import RankState
+from bench.callbacks.writer import Writer
 from bench.records.record import Ceiling, Measurement
 from estimators.errors import BadValueError
 
@@ -81,11 +81,11 @@ class Watch:
             raise BadValueError(f"{type(model).__name__} has no parameters; expected the network that is trained")
         self._accelerator, self._accumulate = accelerator, accumulate
         device = devices.choose(str(parameter.device))
-        self._setting = Setting(model, device, accelerator, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings)
-        self._seen = Seen(model, device, self._setting, inputs)
-        self._log, self._energy = self._seen.log, self._seen.energy
-        self._writing = Writing(self._seen, Path(out), say=every > 0)
-        self._lines = Lines(self._seen, every)
+        self._context = TrainingContext(model, device, accelerator, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings)
+        self._state = RankState(model, device, self._context, inputs)
+        self._log, self._energy = self._state.log, self._state.energy
+        self._writer = Writer(self._state, Path(out), say=every > 0)
+        self._console = Console(self._state, every)
         self._free_since_s, self._waiting = time.perf_counter(), False
 
     def __enter__(self) -> Watch:
@@ -141,15 +141,15 @@ class Watch:
         begun_s = time.perf_counter()
         if wait_s is None:
             wait_s = begun_s - self._free_since_s if self._waiting else 0.0
-        if not self._setting.is_open:  # the first step is short of the ceilings, which are no training
+        if not self._context.is_open:  # the first step is short of the ceilings, which are no training
             self._energy.open()
         self._log.begin(wait_s)
-        self._seen.observer_s += time.perf_counter() - begun_s
+        self._state.observer_s += time.perf_counter() - begun_s
 
-    def begin(self, batch: Any = None, size: Size | None = None, wait_s: float | None = None) -> None:
+    def begin(self, batch: Any = None, size: BatchSize | None = None, wait_s: float | None = None) -> None:
         """A batch is in hand, after so long a wait; the first one of a step begins it."""
         size = size or size_of(batch)
-        self._seen.see(batch, size)
+        self._state.see(batch, size)
         if not self._log.is_open:
             self.arrived(wait_s)
         else:
@@ -172,11 +172,11 @@ class Watch:
         if last:
             self._log.end()
             self._log.settle()
-            self._lines.show()
-        self._seen.observer_s += time.perf_counter() - begun_s
-        if last and self._setting.is_open:
-            self._seen.close_setting()
-        self._writing.autosave()
+            self._console.show()
+        self._state.observer_s += time.perf_counter() - begun_s
+        if last and self._context.is_open:
+            self._state.close_context()
+        self._writer.autosave()
         self._free_since_s, self._waiting = time.perf_counter(), True
 
     def _ends_here(self) -> bool:
@@ -196,8 +196,8 @@ class Watch:
     def figures(self) -> dict[str, float]:
         """Rates of this rank since the last call, for somebody's logs; empty before a step has ended. See bench.callbacks.rates.NAMES."""
         begun_s = time.perf_counter()
-        figures = self._lines.figures()
-        self._seen.observer_s += time.perf_counter() - begun_s
+        figures = self._console.figures()
+        self._state.observer_s += time.perf_counter() - begun_s
         return figures
 
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
@@ -214,4 +214,4 @@ class Watch:
             self._log.drop()
         self._log.settle(last=True, wait=status == "complete")
         self.hold()
-        return self._writing.write(status, reason)
+        return self._writer.write(status, reason)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.callbacks import ranks, to_record
 from bench.callbacks.context import usual_shape
-from bench.callbacks.rank_state import Seen
+from bench.callbacks.rank_state import RankState
 from bench.machine.ranks import promised_ranks_missing
 from bench.records.draft import Draft
 from bench.records.record import Finding, Measurement
@@ -19,7 +19,7 @@ AUTOSAVE_S = 60.0
 """Between two records of a training that still runs, so that a killed one leaves its steps; and 200 times what writing one took."""
 
 
-class Writing:
+class Writer:
     """The one record of a training, which the main rank writes.
 
     Args:
@@ -30,9 +30,9 @@ class Writing:
         UnavailableError: the folder cannot be written.
     """
 
-    def __init__(self, seen: Seen, out: Path, *, say: bool) -> None:
-        self._seen, self._say = seen, say
-        self._draft = seen.setting.draft(out) if ranks.is_main() else None
+    def __init__(self, state: RankState, out: Path, *, say: bool) -> None:
+        self._state, self._say = state, say
+        self._draft = state.context.draft(out) if ranks.is_main() else None
         self._saved_s, self._save_every_s = time.monotonic(), AUTOSAVE_S
 
     def autosave(self) -> None:
@@ -41,7 +41,7 @@ class Writing:
             return
         begun_s = time.monotonic()
         if self._draft is not None:
-            self._fill(self._draft, [self._seen.report()], "interrupt")
+            self._fill(self._draft, [self._state.report()], "interrupt")
             self._draft.save("partial", "was still running when this was written")
         self._saved_s = time.monotonic()
         self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
@@ -52,7 +52,7 @@ class Writing:
         Returns:
             What was written; None on the ranks that write nothing.
         """
-        report = self._seen.report()
+        report = self._state.report()
         reports = ranks.exchange(report) if status == "complete" else [report]
         draft = self._draft
         if draft is None:
@@ -70,12 +70,14 @@ class Writing:
         return written
 
     def _fill(self, draft: Draft, reports: Sequence[ranks.RankReport], stopped_by: str) -> None:
-        seen = self._seen
-        draft.unavailable = dict(seen.device.peak_memory().unavailable)
-        if reports[0].steps and seen.work is not None:
-            seen.setting.fill(draft, seen.work, usual_shape([step.shapes for step in reports[0].steps]))
-        clock = "device-event" if seen.device.kind == "cuda" else "host"
-        to_record.fill(draft, reports, seen.energy.readings(), work=seen.work, item=seen.item, clock=clock, stopped_by=stopped_by)
+        state = self._state
+        draft.unavailable = dict(state.device.peak_memory().unavailable)
+        if reports[0].steps and state.flop_source is not None:
+            state.context.fill(draft, state.flop_source, usual_shape([step.shapes for step in reports[0].steps]))
+        clock = "device-event" if state.device.kind == "cuda" else "host"
+        to_record.fill(
+            draft, reports, state.energy.readings(), flop_source=state.flop_source, item=state.item, clock=clock, stopped_by=stopped_by
+        )
         if promised_ranks_missing(os.environ):
             text = "accelerate launch --cpu started one process of several: it needs MPI for more"
             draft.warnings.append(Finding(code="RanksMissing", text=text, advice="start them with torchrun --nproc-per-node"))

@@ -1,4 +1,4 @@
-"""One training run on several kinds of device, side by side: predicted with --gpus, at a utilization otherwise.
+"""One training run on several kinds of device, side by side: predicted, or at a utilization with --utilization.
 
 python -m bench compare-hardware --model llama-3-8b --tokens 1T --hardware all --gpus 64
 python -m bench compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb,h200-sxm-141gb --utilization 0.4
@@ -14,12 +14,13 @@ from bench.cli import estimate_predicted as predicted
 from bench.cli.estimate_training import make_study
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
+from estimators.cost.machine import OwnRates
 from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.frozen import replace
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
 from estimators.training.at_utilization import COUNTED_AS
-from estimators.training.run import Setup, predicted_run
+from estimators.training.run import predicted_run
 from reports.table import Table
 from reports.views.planning.hardware import Candidate, holding_table, training_table
 from reports.views.planning.predicted_hardware import Rival, comparison_table
@@ -39,7 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="devices, separated by commas: python -m bench list hardware; all: those with a measured matmul ceiling",
     )
-    group.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="of each kind, for the wall time")
+    group.add_argument(
+        "--gpus",
+        type=arguments.count("gpus", maximum=MAX_DEVICES),
+        metavar="NUM",
+        help="of each kind; else the fewest that hold the training",
+    )
     arguments.add_utilization(group, COUNTED_AS)
     arguments.add_sequence(group)
     arguments.add_dtype(group)
@@ -59,7 +65,6 @@ def run(args: argparse.Namespace, out: Output) -> int:
         )
     model, entry = arguments.load_model(args)
     params_text = entry.published_params_text if entry else ""
-    step_options.read_launcher_file(args, arguments.sequence_length(model, args.seq_len))
     if why := predicted.why_not(args, model):
         step_options.refuse(args, why)
         out.emit(_at_a_utilization(args, model, names, params_text))
@@ -136,8 +141,9 @@ def _predicted(args: argparse.Namespace, model: Model, names: list[str], params_
         UnknownNameError: no such device.
     """
     devices = [arguments.load_hardware(name) for name in names]
-    setup = step_options.setup(args, *(device.id for device in devices))
-    rivals = [_rival(args, model, device, params_text, setup) for device in devices]
+    own = step_options.own_rates(args, [device.id for device in devices])
+    wished = step_options.wished(args, arguments.sequence_length(model, args.seq_len))
+    rivals = [_rival(args, model, device, params_text, own, wished) for device in devices]
     answered = [rival.asked for rival in rivals if rival.asked]
     if not answered:
         reasons = dict.fromkeys(rival.reason for rival in rivals)
@@ -146,17 +152,12 @@ def _predicted(args: argparse.Namespace, model: Model, names: list[str], params_
     return arguments.with_all_facts([comparison_table(rivals), *held, *_ledgers(args, answered)])
 
 
-def _rival(args: argparse.Namespace, model: Model, hardware: Hardware, params_text: str, setup: Setup) -> Rival:
+def _rival(
+    args: argparse.Namespace, model: Model, hardware: Hardware, params_text: str, own: OwnRates | None, wished: step_options.Wished
+) -> Rival:
     try:
-        hardware.peak(args.dtype)
-        run = predicted_run(
-            model,
-            tokens=args.tokens,
-            seq_len=arguments.sequence_length(model, args.seq_len),
-            hardware=hardware,
-            num_devices=args.gpus,
-            setup=setup,
-        )
+        job = step_options.job(args, model, hardware, own)
+        run = predicted_run(job, tokens=args.tokens, num_devices=wished.num_devices, batch=wished.batch, layout=wished.layout)
     except (BadValueError, DoesNotFitError) as error:
         return Rival(hardware=hardware, reason=str(error))
     study = make_study(args, model, hardware, params_text=params_text, run=run)

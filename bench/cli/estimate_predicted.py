@@ -9,6 +9,7 @@ from bench.cli import arguments, step_options
 
 if TYPE_CHECKING:
     from estimators.spec import Hardware, Model
+    from estimators.training.layouts.job import Job
     from estimators.training.run import PredictedRun
     from reports.table import Table
     from reports.views.training.predicted import PredictedStudy
@@ -18,8 +19,9 @@ SAID_BY = "predicted from first principles, not assumed; --utilization sets your
 
 
 def predict(args: argparse.Namespace, model: Model, hardware: Hardware | None) -> PredictedRun | None:
-    """The predicted run, or None where the request is for something else: a given utilisation, no devices, an inverse question,
-    a model without a language model's head.
+    """The predicted run, or None where a utilisation is given, or no step of the model is predicted.
+
+    Without --tokens it is of one sequence; without --gpus on the devices of the deadline, or on the fewest that hold it well.
 
     Raises:
         BadValueError: options of a predicted step where none is predicted, or out of range.
@@ -31,24 +33,33 @@ def predict(args: argparse.Namespace, model: Model, hardware: Hardware | None) -
         return None
     from estimators.training.run import predicted_run
 
-    return predicted_run(
-        model,
-        tokens=args.tokens,
-        seq_len=arguments.sequence_length(model, args.seq_len),
-        hardware=hardware,
-        num_devices=args.gpus,
-        setup=step_options.setup(args, hardware.id),
-    )
+    job, wished = _asked(args, model, hardware)
+    if args.deadline is not None and wished.num_devices is None and not wished.layout:
+        return in_time(args, model, hardware)
+    tokens = args.tokens or job.seq_len
+    return predicted_run(job, tokens=tokens, num_devices=wished.num_devices, batch=wished.batch, layout=wished.layout)
+
+
+def in_time(args: argparse.Namespace, model: Model, hardware: Hardware) -> PredictedRun:
+    """The run on the fewest devices that meet --deadline. Raises BadValueError where none do."""
+    from estimators.training.layouts.deadline import Limits, plan_within
+    from estimators.training.run import run_of
+
+    job, wished = _asked(args, model, hardware)
+    return run_of(plan_within(job, args.tokens, Limits(deadline_s=args.deadline), wished.batch, num_options=1), args.tokens, wished.batch)
+
+
+def _asked(args: argparse.Namespace, model: Model, hardware: Hardware) -> tuple[Job, step_options.Wished]:
+    own = step_options.own_rates(args, [hardware.id])
+    return step_options.job(args, model, hardware, own), step_options.wished(args, arguments.sequence_length(model, args.seq_len))
 
 
 def why_not(args: argparse.Namespace, model: Model) -> str:
     """What keeps the request from being predicted, as advice; empty where nothing does."""
-    for name in ("tokens", "hardware", "gpus"):
-        if getattr(args, name) is None:
-            return f"add --{name}"
-    for name in ("utilization", "deadline", "budget_usd", "budget_gpu_days"):
-        if getattr(args, name, None) is not None:
-            return f"leave --{name.replace('_', '-')} out"
+    if args.hardware is None:
+        return "add --hardware"
+    if args.utilization is not None:
+        return "leave --utilization out"
     return model_reason(args, model)
 
 
@@ -85,14 +96,13 @@ def study_of(args: argparse.Namespace, study: Study, run: PredictedRun) -> Predi
         run=run,
         power=power_share(),
         carbon=Figure(value=args.carbon, source=Source(title="given by --carbon")) if given else world_carbon(),
-        highest_published=utilization_range(run.prediction.hardware.id).high,
+        published=utilization_range(run.prediction.hardware.id),
     )
 
 
-def tables(args: argparse.Namespace, study: Study, run: PredictedRun) -> list[Table]:
+def tables(args: argparse.Namespace, asked: PredictedStudy) -> list[Table]:
     """The answer, the ledger of a step, and what whole runs add."""
     from reports.views.training.predicted import allowance_table, answer_table
     from reports.views.training.step_ledger import ledger_table
 
-    asked = study_of(args, study, run)
-    return [answer_table(asked, claimed_s=args.days), ledger_table(run.prediction), allowance_table(asked)]
+    return [answer_table(asked, claimed_s=args.days), ledger_table(asked.run.prediction), allowance_table(asked)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments, step_options
+from bench.cli import arguments
 from bench.cli import estimate_predicted as predicted
 from estimators.counting.estimate import count_params
 from estimators.counting.rules_of_thumb import rules
@@ -36,18 +36,31 @@ def tables(args: argparse.Namespace) -> list[Table]:
     _check(args)
     model, entry = arguments.load_model(args)
     hardware = arguments.load_hardware(args.hardware) if args.hardware else None
-    step_options.read_launcher_file(args, arguments.sequence_length(model, args.seq_len))
     params_text = entry.published_params_text if entry else ""
     run = predicted.predict(args, model, hardware)
     study = make_study(args, model, hardware, params_text=params_text, run=run)
+    asked = predicted.study_of(args, study, run) if run else None
+    in_time = _in_time(args, model, hardware, params_text, asked)
     claim = _claim(args, study)
-    found = [*_asked(args, study, claim)]
+    found = [*_asked(args, study, claim, in_time)]
     if args.tokens is not None:
-        answer = predicted.tables(args, study, run) if run else [answer_table(study)]
+        answer = predicted.tables(args, asked) if asked else [answer_table(study)]
         found += [*answer, flop_table(study.training_flop, study.tokens, study.item), *_rules(study)]
     if args.explain:
-        found.append(_explanation(args, study, found, claim, predicted.study_of(args, study, run) if run else None))
+        found.append(_explanation(args, study, found, claim, asked, in_time))
     return arguments.with_all_facts(found)
+
+
+def _in_time(
+    args: argparse.Namespace, model: Model, hardware: Hardware | None, params_text: str, asked: PredictedStudy | None
+) -> PredictedStudy | None:
+    """The training on the devices that --deadline asks for; None without a deadline, or where no step is predicted."""
+    if args.deadline is None or asked is None or hardware is None:
+        return None
+    if args.gpus is None:
+        return asked
+    run = predicted.in_time(args, model, hardware)
+    return predicted.study_of(args, make_study(args, model, hardware, params_text=params_text, run=run), run)
 
 
 def _claim(args: argparse.Namespace, study: Study) -> Claim | None:
@@ -76,14 +89,23 @@ def _claim(args: argparse.Namespace, study: Study) -> Claim | None:
     return claim
 
 
-def _explanation(args: argparse.Namespace, study: Study, found: list[Table], claim: Claim | None, run: PredictedStudy | None) -> Table:
-    from reports.views.explain.inverse import budget_step, claim_step, deadline_step
+def _explanation(
+    args: argparse.Namespace,
+    study: Study,
+    found: list[Table],
+    claim: Claim | None,
+    run: PredictedStudy | None,
+    in_time: PredictedStudy | None,
+) -> Table:
+    from reports.views.explain.inverse import budget_step, claim_step, deadline_step, predicted_deadline_step
     from reports.views.explain.training import explain_training
 
     asked = []
     if claim is not None:
         asked.append(claim_step(study, claim))
-    if args.deadline is not None:
+    if in_time is not None:
+        asked.append(predicted_deadline_step(in_time, args.deadline))
+    elif args.deadline is not None:
         answer = next(table.facts["deadline_num_devices"] for table in found if table.key == "deadline")
         asked.append(deadline_step(study, args.deadline, answer))
     if args.budget_gpu_days is not None:
@@ -125,6 +147,7 @@ def make_study(
     else:
         shares, labels, said_by = _utilizations(args, model, hardware) if hardware else ((), (), "")
     price, reason = _price(args, hardware) if hardware else (None, "")
+    num_devices = run.prediction.layout.num_devices if run is not None else args.gpus
     return Study(
         model=model,
         params=count_params(model.ops(Workload(phase="train", seq_len=seq_len))),
@@ -137,14 +160,14 @@ def make_study(
         convention=args.convention,
         training_flop=flop,
         hardware=hardware,
-        num_devices=args.gpus,
+        num_devices=num_devices,
         runs=tuple(
             training_run(
                 model,
                 tokens=tokens,
                 seq_len=seq_len,
                 hardware=hardware,
-                num_devices=args.gpus or 1,
+                num_devices=num_devices or 1,
                 utilization=share,
                 dtype=args.dtype,
                 counted_as=args.convention,
@@ -166,7 +189,7 @@ def _utilizations(args: argparse.Namespace, model: Model, hardware: Hardware) ->
 
     found = utilization_range(hardware.id)
     said_by = range_source(found)
-    if args.gpus is not None and (reason := predicted.model_reason(args, model)):
+    if reason := predicted.model_reason(args, model):
         said_by += f" No step is predicted: {reason}."
     return (found.low, found.median, found.high), ("low", "median", "high"), said_by
 
@@ -185,7 +208,7 @@ def _rules(study: Study) -> list[Table]:
     return rules_tables(one_sequence, work="the whole training", num_steps=(study.tokens, study.seq_len))
 
 
-def _asked(args: argparse.Namespace, study: Study, claim: Claim | None) -> list[Table]:
+def _asked(args: argparse.Namespace, study: Study, claim: Claim | None, in_time: PredictedStudy | None) -> list[Table]:
     """The tables that answer the inverse questions; what each tool would print for a claim is left to `check-claim`."""
     asked = []
     if claim is not None:
@@ -193,9 +216,9 @@ def _asked(args: argparse.Namespace, study: Study, claim: Claim | None) -> list[
 
         asked += claim_tables(claim, study)[:2]
     if args.deadline is not None:
-        from reports.views.training.inverse import deadline_table
+        from reports.views.training.inverse import deadline_table, predicted_deadline_table
 
-        asked.append(deadline_table(study, args.deadline))
+        asked.append(predicted_deadline_table(in_time, args.deadline) if in_time else deadline_table(study, args.deadline))
     if args.budget_usd is not None or args.budget_gpu_days is not None:
         from reports.views.training.inverse import budget_table
 

@@ -15,11 +15,9 @@ import argparse
 from bench.cli import arguments, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
-from estimators.parsing import parse_count
 from estimators.training.layouts.emit import LAUNCHERS
 
 MAX_GPUS = 10**7
-MAX_BATCH = 10**10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", help="tokens to train on, such as 300B")
     training.add_argument(
         "--global-batch",
-        type=_batch,
+        type=step_options.batch,
         metavar="NUM",
-        help="tokens of one step, such as 4M, or sequences, such as 1536seq; else as published runs of that size",
+        help="tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size",
     )
     arguments.add_sequence(training)
     arguments.add_dtype(training)
-    training.add_argument("--software", metavar="ID", help="what trains: python -m bench list software; megatron-core by default")
+    training.add_argument(
+        "--software", type=step_options.software, metavar="ID", help="what trains: python -m bench list software; megatron-core by default"
+    )
     training.add_argument("--optimizer", default="adamw", metavar="NAME", help="adamw, adamw-8bit, adafactor, muon, sgd")
     training.add_argument(
         "--network", type=step_options.network, metavar="RATE", help="per device and direction, such as 50GB/s; else the usual one"
@@ -49,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--deadline", type=arguments.duration("deadline"), metavar="TIME", help="done within, such as 30d")
     limits.add_argument("--budget", type=arguments.dollars, metavar="USD", help="for at most so much, such as 500k")
     limits.add_argument(
-        "--max-global-batch", type=arguments.count("max-global-batch", maximum=MAX_BATCH), metavar="NUM", help="tokens of one step at most"
+        "--max-global-batch",
+        type=arguments.count("max-global-batch", maximum=step_options.MAX_BATCH),
+        metavar="NUM",
+        help="tokens of one step at most",
     )
     limits.add_argument("--max-tp", type=arguments.count("max-tp", maximum=1024), metavar="NUM", help="tensor parallel ways at most")
     limits.add_argument(
@@ -84,10 +87,3 @@ def run(args: argparse.Namespace, out: Output) -> int:
     else:
         out.emit_text(emitted(args))
     return 0
-
-
-def _batch(text: str) -> tuple[str, int]:
-    """Tokens, or sequences where the number ends in `seq`."""
-    number = text.strip().removesuffix("seq")
-    unit = "sequences" if number != text.strip() else "tokens"
-    return unit, parse_count(number, "global-batch", maximum=MAX_BATCH)

@@ -11,21 +11,18 @@ from typing import TextIO
 from bench.cli import arguments, step_options
 from bench.sampling import progress
 from estimators.cost.layout import parse_layout
-from estimators.cost.machine import OwnRates
-from estimators.cost.software import DEFAULT_STACK, stack
 from estimators.errors import BadValueError, RequestError
 from estimators.facts.registry import prices
-from estimators.spec import Hardware, Model
+from estimators.frozen import replace
 from estimators.training.layouts.deadline import Limits, plan_within
 from estimators.training.layouts.emit import emit, from_file
 from estimators.training.layouts.feasibility import check_layout
-from estimators.training.layouts.global_batch import Batch
+from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.planned import Option, Plan, option, plan
 from estimators.training.layouts.scaling import scaling_curve
 from estimators.training.layouts.search import OnProgress, Restriction
 from estimators.training.layouts.sizing import FLOP_PER_PARAM_TOKEN, compute_optimal
-from estimators.training.layouts.usual_batch import usual_batch
 from estimators.training.layouts.what_if import what_if
 from estimators.units import DAY_S, format_count, format_int
 from reports.table import Table
@@ -49,9 +46,8 @@ def tables(args: argparse.Namespace) -> list[Table]:
     assert best.plan is not None
     own = _own(args, best.plan)
     found = [choices_table(choices, args.tokens)] if len(choices) > 1 and args.tokens is not None else []
-    usual = usual_batch(best.plan.job.work.params)
-    source = "given" if args.global_batch else f"about that of {usual.model}: {usual.batch_tokens:,} tokens, {usual.source}"
-    found.append(plan_table(best.plan, args.tokens, best.price, batch_source=source, own=own))
+    source = _batch(args).source(best.plan.job.work.params, best.plan.best.prediction.tokens_per_step)
+    found.append(plan_table(best.plan, args.tokens, best.price, batch_source=source or "given", own=own))
     found.append(ledger_table(best.plan))
     if args.scaling:
         if args.tokens is None:
@@ -89,7 +85,7 @@ def _choices(args: argparse.Namespace) -> list[Choice]:
     model, _ = arguments.load_model(args)
     devices = [arguments.load_hardware(name) for name in names]
     own = step_options.own_rates(args, [device.id for device in devices])
-    jobs = [_job(args, model, device, own) for device in devices]
+    jobs = [step_options.job(args, model, device, own) for device in devices]
     found = [_choice(args, job, alone=len(names) == 1) for job in jobs]
     planned = [choice for choice in found if choice.plan is not None]
     if not planned:
@@ -107,19 +103,6 @@ def _check(args: argparse.Namespace) -> None:
         raise BadValueError("how many devices? Give --gpus, or a --deadline, or --max-gpus")
 
 
-def _job(args: argparse.Namespace, model: Model, hardware: Hardware, own: OwnRates | None) -> Job:
-    return Job(
-        model=model,
-        hardware=hardware,
-        seq_len=arguments.sequence_length(model, args.seq_len),
-        dtype=args.dtype,
-        stack_id=stack(args.software or DEFAULT_STACK).id,
-        optimizer=args.optimizer,
-        network_bytes_per_s=args.network,
-        own=own,
-    )
-
-
 def _choice(args: argparse.Namespace, job: Job, *, alone: bool) -> Choice:
     """The plan on one kind of device; a refusal is a reason where there are others."""
     given = args.price
@@ -135,8 +118,7 @@ def _choice(args: argparse.Namespace, job: Job, *, alone: bool) -> Choice:
 
 
 def _plan(args: argparse.Namespace, job: Job, price: PriceRange | None, on_progress: OnProgress) -> Plan:
-    unit, size = args.global_batch or ("tokens", None)
-    batch = Batch(**{unit: size}, most_tokens=args.max_global_batch)
+    batch = _batch(args)
     limits = Limits(
         num_devices=args.gpus,
         max_devices=args.max_gpus,
@@ -148,6 +130,10 @@ def _plan(args: argparse.Namespace, job: Job, price: PriceRange | None, on_progr
     if args.tokens is None:
         return plan(job, args.gpus, batch, restriction, num_options=args.top, on_progress=on_progress)
     return plan_within(job, args.tokens, limits, batch, restriction, num_options=args.top, on_progress=on_progress)
+
+
+def _batch(args: argparse.Namespace) -> Batch:
+    return replace(args.global_batch or PUBLISHED_BATCH, most_tokens=args.max_global_batch)
 
 
 def _restriction(args: argparse.Namespace) -> Restriction:

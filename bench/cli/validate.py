@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--each", action="store_true", help="print every row; json and csv always have them")
     parser.add_argument("--constants", action="store_true", help="print the cost model's constants instead: priors, values and ranges")
-    parser.add_argument("--plot", metavar="FILE", help="write predicted against measured there, as SVG")
+    parser.add_argument("--plot", metavar="FILE", help="write predicted against measured there, as SVG, drawn by matplotlib")
 
 
 def run(options: Options, out: Output) -> int:
@@ -50,11 +50,11 @@ def run(options: Options, out: Output) -> int:
         return 0
     paths: Sequence[str] = options.rows or list(shipped().values())
     rows = [scored(record) for path in paths for record in read_table(path)]
-    out.emit(tables(rows, whole=options.each or out.format in ("json", "csv"), first=out.format == "json"))
     if options.plot and any(row.counts for row in rows):
         from reports.plots import plot
 
         atomic_file.write(options.plot, plot(rows) + "\n", mend="name a file in a writable folder with --plot")
+    out.emit(tables(rows, whole=options.each or out.format in ("json", "csv"), first=out.format == "json"))
     return 0 if any(row.error is not None for row in rows) else 1
 
 

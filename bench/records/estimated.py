@@ -57,7 +57,7 @@ class EstimatedPhase(Part):
 
 
 class EstimatedRule(Part):
-    """A rule of thumb applied to one step of a phase; see estimators.counting.rule_of_thumb.Rule."""
+    """A rule of thumb applied to one step of a phase; see estimators.counting.rules_of_thumb.Rule."""
 
     phase: Annotated[str, OneOf(STEPS)]
     name: str

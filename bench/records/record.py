@@ -131,7 +131,7 @@ class Measurement:
         phases, counts, ceilings: see their classes.
         memory_bytes: by instrument (peak_rss, torch_allocated, torch_reserved); None with a reason in `unavailable`.
         power: what the power meter read over the timed phases, by name with its unit.
-        proof: loss first and last, parameters changed, tokens generated.
+        proof: loss first and last, whether every trained tensor changed, tokens generated.
         learning: train and held-out loss, and what else a trained model reports.
         extrapolation: from slices at two depths to the full depth; None, and empty in the file, where the whole model ran.
         estimate: what arithmetic said before the run.

@@ -10,8 +10,7 @@ from bench.records.request import Request
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate, memory
 from estimators.counting.formulas import six_nd, two_n
-from estimators.counting.rule_of_thumb import Rule
-from estimators.counting.rules_of_thumb import rules
+from estimators.counting.rules_of_thumb import Rule, rules
 from estimators.inference.generation import generation
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
 

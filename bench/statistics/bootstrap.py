@@ -2,18 +2,18 @@
 
 Only signs are resampled: whether a sample lies above or below the median. A resample whose signs sum to d of n has its median
 at the share 1/2 - d/2n of the ordered samples (Bahadur's representation of a quantile), so that no resample is ever sorted, and
-outliers, however far, weigh as one. The autocorrelation that sets the block length is that of the signs too: counted on bits of
-one integer, a lag of 100,000 samples takes microseconds.
+outliers, however far, weigh as one. The autocorrelation that sets the block length is that of the signs too.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
 
 from bench.statistics import robust
 
@@ -47,12 +47,12 @@ def block_length(samples: Sequence[float]) -> int:
     num = len(samples)
     least, most = max(1, round(2 / 3 * math.cbrt(num))), max(1, math.ceil(min(3 * math.sqrt(num), num / 3)))
     covariances = sign_covariances(samples, min(num - 1, math.ceil(math.sqrt(num)) + _quiet_lags(num)) if num > 1 else 0)
-    if not covariances or covariances[0] <= 0:
+    if covariances[0] <= 0:
         return min(least, most)
     last = min(2 * _last_correlated_lag(covariances, num), len(covariances) - 1)
-    weighted = [min(1.0, 2 * (1 - lag / last)) * covariances[lag] for lag in range(1, last + 1)]
-    slope = 2 * math.fsum(lag * value for lag, value in enumerate(weighted, 1))
-    spectrum = covariances[0] + 2 * math.fsum(weighted)
+    lags = np.arange(1, last + 1)
+    weighted = np.minimum(1, 2 * (1 - lags / last)) * covariances[1 : last + 1]
+    slope, spectrum = 2 * float(lags @ weighted), float(covariances[0] + 2 * weighted.sum())
     if spectrum <= 0:
         return min(least, most)
     best = math.cbrt(2 * slope**2 / (4 / 3 * spectrum**2)) * math.cbrt(num)
@@ -64,30 +64,24 @@ def _quiet_lags(num: int) -> int:
     return max(5, math.ceil(math.sqrt(math.log10(num))))
 
 
-def _last_correlated_lag(covariances: Sequence[float], num: int) -> int:
+def _last_correlated_lag(covariances: npt.NDArray[np.float64], num: int) -> int:
     """The smallest lag after which as many lags as `_quiet_lags` says lie within chance; the last that does not, if there is none."""
     chance, quiet = 2 * math.sqrt(math.log10(num) / num) * covariances[0], _quiet_lags(num)
-    loud = [lag for lag in range(1, len(covariances)) if abs(covariances[lag]) >= chance]
-    before = 0
-    for lag in loud:
-        if lag - before > quiet:
-            break
-        before = lag
-    return before
+    loud = np.flatnonzero(np.abs(covariances[1:]) >= chance) + 1
+    ends = np.flatnonzero(np.diff(loud, prepend=0) > quiet)
+    counted = loud[: ends[0]] if len(ends) else loud
+    return int(counted[-1]) if len(counted) else 0
 
 
-def sign_covariances(samples: Sequence[float], most_lag: int) -> list[float]:
-    """Autocovariance of the signs about the median at lags 0 to `most_lag`, by counting bits."""
-    num, middle = len(samples), robust.median(samples)
-    above, below = (int("".join("1" if flag else "0" for flag in flags), 2) for flags in _sides(samples, middle))
-    mean = (above.bit_count() - below.bit_count()) / num
-    covariances = []
-    for lag in range(most_lag + 1):
-        later_above, later_below = above >> lag, below >> lag
-        same = (above & later_above).bit_count() + (below & later_below).bit_count()
-        other = (above & later_below).bit_count() + (below & later_above).bit_count()
-        covariances.append((same - other) / num - mean * mean)
-    return covariances
+def sign_covariances(samples: Sequence[float], most_lag: int) -> npt.NDArray[np.float64]:
+    """Autocovariance of the signs about the median at lags 0 to `most_lag`."""
+    num, signs = len(samples), _signs(samples)
+    products = np.array([signs[: num - lag] @ signs[lag:] for lag in range(most_lag + 1)])
+    return products / num - np.mean(signs) ** 2
+
+
+def _signs(samples: Sequence[float]) -> npt.NDArray[np.float64]:
+    return np.sign(np.asarray(samples, dtype=float) - robust.median(samples))
 
 
 def block_shortfall(correlation: float, block: int) -> float:
@@ -113,10 +107,6 @@ def _correlation(samples: Sequence[float]) -> float:
     variance, covariance = sign_covariances(samples, 1)
     seen = covariance / variance if variance > 0 else 0.0
     return seen + (1 + 3 * seen) / len(samples)
-
-
-def _sides(samples: Sequence[float], middle: float) -> tuple[list[bool], list[bool]]:
-    return [x > middle for x in samples], [x < middle for x in samples]
 
 
 def student_quantile(probability: float, freedom: int) -> float:
@@ -191,23 +181,17 @@ def median_draws(samples: Sequence[float], confidence: float | None = 0.95, seed
         return None
     block = max(block_length(samples), math.ceil(num / MAX_BLOCKS))
     blocks = math.ceil(num / block)
-    above, below = _sides(samples, robust.median(samples))
-    signs = [a - b for a, b in zip(above, below, strict=True)]
-    totals = list(itertools.accumulate([*signs, *signs[: block - 1]], initial=0))
-    sums = [later - before for before, later in zip(totals, totals[block:], strict=False)]
+    signs, last = _signs(samples), num - 1
+    totals = np.cumsum(np.concatenate(([0], signs, signs[: block - 1])))
+    sums = totals[block:] - totals[:-block]
     factor = math.sqrt(blocks / (blocks - 1)) if confidence is None else widening(blocks, confidence)
     share = factor * block_shortfall(_correlation(samples), block) / (2 * blocks * block)
-    centre = blocks * block * totals[num] / num
-    choices, ordered, last = random.Random(seed).choices, sorted(samples), num - 1
-    drawn, clipped = [], 0
-    for _ in range(NUM_DRAWS):
-        position = (0.5 - share * (sum(choices(sums, k=blocks)) - centre)) * last
-        clipped += not 0 <= position <= last
-        position = min(max(position, 0.0), last)
-        below_at = int(position)
-        low, high = ordered[below_at], ordered[min(below_at + 1, last)]
-        drawn.append(low + (position - below_at) * (high - low))
-    return MedianDraws(values=tuple(drawn), clipped_fraction=clipped / NUM_DRAWS)
+    drawn = np.random.default_rng(seed).choice(sums, (NUM_DRAWS, blocks)).sum(axis=1) - blocks * sums.mean()
+    positions = (0.5 - share * drawn) * last
+    return MedianDraws(
+        values=tuple(np.interp(positions, np.arange(num), np.sort(samples)).tolist()),
+        clipped_fraction=float(np.mean((positions < 0) | (positions > last))),
+    )
 
 
 def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
@@ -221,7 +205,8 @@ def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple
     tail = (1 - confidence) / 2
     if draws is None or draws.clipped_fraction > tail:
         return None
-    return robust.quantile(draws.values, tail), robust.quantile(draws.values, 1 - tail)
+    low, high = np.quantile(draws.values, (tail, 1 - tail)).tolist()
+    return low, high
 
 
 def justified_digits(value: float, interval: tuple[float, float] | None, most: int = 3) -> int:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
+
 from bench.records.record import Measurement, Phase
-from bench.statistics import robust
 from bench.statistics.bootstrap import SEED
 from bench.statistics.comparable import Case, cases, no_counterpart
 from bench.statistics.noise_floor import POWER, NoiseFloor
@@ -184,12 +185,12 @@ def _phase(
     }
     row |= {"records_a": a.records, "records_b": b.records, "samples_a": a.samples, "samples_b": b.samples}
     drawn = ratio_draws(a, b, confidence)
-    if not drawn:
-        few = " and ".join(name for name, side in (("A", a), ("B", b)) if side.variance is None and not side.draws)
+    if not drawn.size:
+        few = " and ".join(name for name, side in (("A", a), ("B", b)) if side.variance is None and not side.draws.size)
         reason = f"too few independent samples in {few} for an interval; take more, or repeat the run in fresh processes"
         return PhaseComparison(**row, verdict="AMBIGUOUS", reason=reason)
     tail = (1 - confidence) / 2
-    low, high = robust.quantile(drawn, tail), robust.quantile(drawn, 1 - tail)
+    low, high = (float(bound) for bound in np.quantile(drawn, (tail, 1 - tail)))
     # two single runs differ by the floor, each by its share; several show by themselves what processes differ by
     singles = [a.records, b.records].count(1)
     noise = math.log1p(floor.fraction) * math.sqrt(singles / 2) if floor else 0.0

@@ -1,37 +1,27 @@
-"""Robust statistics on plain sequences: median, spread, quantiles, interval of the median, outliers.
+"""Robust statistics on plain sequences: median, spread, quantiles, interval of the median.
 
-Nothing here filters: an outlier is flagged, never removed.
+Nothing here filters: an outlier weighs as one sample and is never removed.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 MAD_TO_SIGMA = 1.4826
 """1 / Phi^-1(3/4): makes the median absolute deviation of normal data estimate its standard deviation."""
-
-OUTLIER_SCORE = 3.5
-"""Modified z above which a sample is flagged: Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993, section 3.2."""
 
 
 def quantile(samples: Sequence[float], fraction: float) -> float:
     """The quantile at `fraction`, interpolated linearly between order statistics (type 7 of Hyndman and Fan, 1996).
 
-    With the samples sorted as x_0 ... x_(n-1) and h = (n - 1) * fraction, the value is x_floor(h) plus the
-    rest of h times the gap to the next one.
-
     >>> quantile([1.0, 2.0, 4.0, 8.0], 0.25)
     1.75
     """
-    assert samples, "no samples"
-    assert 0 <= fraction <= 1, fraction
-    ordered = sorted(samples)
-    position = (len(ordered) - 1) * fraction
-    below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+    assert len(samples), "no samples"
+    return float(np.quantile(samples, fraction))
 
 
 def median(samples: Sequence[float]) -> float:
@@ -40,7 +30,8 @@ def median(samples: Sequence[float]) -> float:
     >>> median([3.0, 1.0, 2.0]), median([4.0, 1.0, 2.0, 3.0])
     (2.0, 2.5)
     """
-    return quantile(samples, 0.5)
+    assert len(samples), "no samples"
+    return float(np.median(samples))
 
 
 def mad(samples: Sequence[float]) -> float:
@@ -49,8 +40,7 @@ def mad(samples: Sequence[float]) -> float:
     >>> mad([1.0, 1.0, 2.0, 2.0, 4.0, 6.0, 9.0])
     1.0
     """
-    middle = median(samples)
-    return median([abs(x - middle) for x in samples])
+    return float(np.median(np.abs(np.asarray(samples) - median(samples))))
 
 
 def relative_spread(samples: Sequence[float]) -> float | None:
@@ -70,10 +60,10 @@ def lag1_autocorrelation(samples: Sequence[float]) -> float:
     >>> lag1_autocorrelation([1.0, -1.0, 1.0, -1.0])
     -0.75
     """
-    mean = math.fsum(samples) / len(samples)
-    centred = [x - mean for x in samples]
-    square = math.fsum(c * c for c in centred)
-    return math.fsum(a * b for a, b in itertools.pairwise(centred)) / square if square > 0 else 0.0
+    if min(samples) == max(samples):
+        return 0.0
+    centred = np.asarray(samples) - np.mean(samples)
+    return float(centred[:-1] @ centred[1:] / (centred @ centred))
 
 
 def interval_rank(num_samples: int, confidence: float) -> int | None:
@@ -119,23 +109,3 @@ def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple
     below = (rank - 1) * (num_samples - 1) // (independent - 1)
     ordered = sorted(samples)
     return ordered[below], ordered[num_samples - 1 - below]
-
-
-def modified_z(samples: Sequence[float]) -> list[float]:
-    """Distance of each sample from the median in robust standard deviations.
-
-    (x - median) / (1.4826 MAD), or over 1.2533 mean absolute deviations where the MAD is 0 (more than half
-    of the samples equal); 0 where all samples are equal.
-    """
-    middle = median(samples)
-    scale = MAD_TO_SIGMA * mad(samples) or math.sqrt(math.pi / 2) * math.fsum(abs(x - middle) for x in samples) / len(samples)
-    return [(x - middle) / scale if scale > 0 else 0.0 for x in samples]
-
-
-def outliers(samples: Sequence[float]) -> list[bool]:
-    """Per sample, whether its modified z is above 3.5 in either direction.
-
-    >>> outliers([10.0, 11.0, 9.0, 10.0, 12.0, 30.0])
-    [False, False, False, False, False, True]
-    """
-    return [abs(z) > OUTLIER_SCORE for z in modified_z(samples)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from estimators.architectures.block import Block
@@ -94,7 +95,7 @@ class FineTuned(Model):
 
     def adapts(self, op: Op) -> bool:
         """Whether an op has an adapter: a linear layer of its own that is a target."""
-        return self.rank > 0 and is_linear_layer(op) and op.name.rpartition(".")[2] in self.targets
+        return self.rank > 0 and is_linear_layer(op) and op.role in self.targets
 
     def ops(self, workload: Workload) -> tuple[Op, ...]:
         """The decoder's op table with adapters beside it, and a backward pass of what is needed.
@@ -121,18 +122,15 @@ class FineTuned(Model):
     def _adapter(self, w: Workload, op: Op, fed: bool) -> tuple[Op, Op]:
         assert op.mnk
         m, n, k = op.mnk
-        first, second = f"{op.name}.adapter_a", f"{op.name}.adapter_b"
-        count, again = op.count, op.recomputed
-        return (
-            linear(w, first, "adapter", d_in=k, d_out=self.rank, rows=m, count=count, input_grad=fed, recomputed=again, reads=op.reads),
-            linear(w, second, "adapter", d_in=self.rank, d_out=n, rows=m, count=count, recomputed=again, reads=(first,)),
-        )
+        row = partial(linear, w, op.name, "adapter", "adapter", cut="whole", rows=m, count=op.count, recomputed=op.recomputed)
+        first = row(label="adapter_a", d_in=k, d_out=self.rank, input_grad=fed, reads=op.reads)
+        return first, row(label="adapter_b", d_in=self.rank, d_out=n, reads=(first.name,))
 
 
 def is_linear_layer(op: Op) -> bool:
     """Whether an op is a linear layer on every token, inside a layer: no router, no bank of experts, no convolution."""
-    inside = op.name.startswith("layer.") and op.component in ("attention", "mlp", "state_space")
-    return inside and op.kind == "matmul" and op.matrices_per_token == 1 and not op.name.endswith((".dt", ".conv"))
+    inside = op.component in ("attention", "mlp", "state_space")
+    return inside and op.kind == "matmul" and op.matrices_per_token == 1 and op.role not in ("dt", "convolution")
 
 
 def _rows_called(target: str, has: frozenset[str]) -> frozenset[str]:
@@ -169,7 +167,7 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = ()) -> Fin
         raise BadValueError(f"adapters on {model.name}: expected a decoder-only language model")
     if rank < 1:
         raise BadValueError(f"an adapter of rank {rank}; expected a whole number from 1")
-    has = frozenset(op.name.rpartition(".")[2] for op in model.ops(Workload()) if is_linear_layer(op))
+    has = frozenset(op.role for op in model.ops(Workload()) if is_linear_layer(op))
     if ALL_LINEAR in targets:
         return FineTuned(base=model, rank=rank, targets=has)
     chosen = frozenset(DEFAULT_TARGETS) & has if not targets else frozenset()

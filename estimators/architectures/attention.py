@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from estimators.architectures.attention_rows import attention_products, chunk_pairs
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.frozen import frozen
+from estimators.roles import Role
 from estimators.spec import Op, Workload
 
 
@@ -71,28 +74,24 @@ class Attention(Part):
 
         A cross-attention projects the encoder's output once, in the prefill, and finds keys and values cached in decode.
         """
+        project = partial(linear, w, prefix, count=count, recomputed=True)
         q, kv = self.inner_width, self.kv_heads * self.head_width
         table: list[Op] = []
         if self.fused:
             bias = self.query_bias
-            table.append(
-                linear(w, f"{prefix}.query_key_value", "attention", d_in=width, d_out=q + 2 * kv, bias=bias, count=count, recomputed=True)
-            )
+            table.append(project("query_key_value", "attention", cut="columns", d_in=width, d_out=q + 2 * kv, bias=bias))
         else:
             query_width = 2 * q if self.output_gate else q
-            table.append(
-                linear(w, f"{prefix}.query", "attention", d_in=width, d_out=query_width, bias=self.query_bias, count=count, recomputed=True)
-            )
+            table.append(project("query", "attention", cut="columns", d_in=width, d_out=query_width, bias=self.query_bias))
             rows = self._source_rows(w)
-            for name, bias in (("key", self.key_bias), ("value", self.value_bias)):
-                table.append(
-                    linear(w, f"{prefix}.{name}", "attention", d_in=width, d_out=kv, bias=bias, rows=rows, count=count, recomputed=True)
-                )
+            projections: tuple[tuple[Role, bool], ...] = (("key", self.key_bias), ("value", self.value_bias))
+            for role, bias in projections:
+                table.append(project(role, "attention", cut="columns", d_in=width, d_out=kv, bias=bias, rows=rows))
         table += self._norm_ops(w, prefix, count)
         if self.rotary:
-            table.append(elementwise(w, f"{prefix}.rotary", "elementwise", width=q + kv, count=count))
+            table.append(elementwise(w, prefix, "rotary", cut="heads", width=q + kv, count=count))
         if self.sinks:
-            table.append(parameters(w, f"{prefix}.sinks", "attention", num=self.heads, count=count))
+            table.append(parameters(w, prefix, "sinks", "attention", num=self.heads, count=count))
         table += attention_products(
             w,
             prefix,
@@ -100,6 +99,7 @@ class Attention(Part):
             qk_width=self.head_width,
             v_width=self.head_width,
             cache_elements_per_token=self.cache_elements_per_token,
+            cache_heads=self.kv_heads,
             causal=self.causal and not self.cross,
             window=self.window,
             trims_cache=self.trims_cache,
@@ -109,9 +109,7 @@ class Attention(Part):
             pairs=chunk_pairs(w, self.window) if self.chunked and self.window else None,
         )
         context = (f"{prefix}.context",)
-        table.append(
-            linear(w, f"{prefix}.output", "attention", d_in=q, d_out=width, bias=self.out_bias, count=count, recomputed=True, reads=context)
-        )
+        table.append(project("output", "attention", cut="rows", d_in=q, d_out=width, bias=self.out_bias, reads=context))
         return table
 
     def _source_rows(self, w: Workload) -> int:
@@ -120,19 +118,22 @@ class Attention(Part):
         return 0 if w.phase == "decode" else w.batch * w.source_len
 
     def _norm_ops(self, w: Workload, prefix: str, count: int) -> list[Op]:
+        norms: tuple[tuple[Role, int, int], ...] = (
+            ("query_norm", self.query_norm_width, self.inner_width),
+            ("key_norm", self.key_norm_width, self.kv_heads * self.head_width),
+        )
         return [
             norm(
                 w,
-                f"{prefix}.{name}_norm",
+                prefix,
+                role,
+                cut="heads",
                 width=size,
                 gain=self.qk_norm_params,
                 bias=self.qk_norm_bias,
                 rows=w.num_tokens * total // size,
                 count=count,
             )
-            for name, size, total in (
-                ("query", self.query_norm_width, self.inner_width),
-                ("key", self.key_norm_width, self.kv_heads * self.head_width),
-            )
+            for role, size, total in norms
             if size
         ]

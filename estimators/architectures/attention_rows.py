@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from estimators.architectures.rows import name_of
 from estimators.spec import Op, Workload
 
 
@@ -67,6 +70,7 @@ def attention_products(
     qk_width: int,
     v_width: int,
     cache_elements_per_token: int,
+    cache_heads: int,
     causal: bool = True,
     window: int | None = None,
     trims_cache: bool = True,
@@ -80,6 +84,7 @@ def attention_products(
 
     Args:
         cache_elements_per_token: elements that one token leaves in one layer's KV cache.
+        cache_heads: heads that it holds keys and values of.
         window: keys that a query may see at most, itself included.
         trims_cache: whether keys that have left the window are gone; else they are multiplied and masked.
         keys: S where it is not the step's own past (cross-attention).
@@ -102,22 +107,26 @@ def attention_products(
     else:
         cache_bytes = 0
 
-    def product(name: str, width: int, cache: int, reads: tuple[str, str]) -> Op:
+    def product(role: Literal["scores", "context"], width: int, cache: int, reads: tuple[str, str]) -> Op:
         flop = 2 * b * heads * t * s * width
         return Op(
-            name=f"{prefix}.{name}",
+            name=name_of(prefix, role),
             component="attention",
             kind="attention",
+            part=prefix,
+            role=role,
+            cut="heads",
             count=count,
             flop=flop,
             backward_flop=2 * flop,
             square_flop=2 * b * heads * square * width,
             masked_flop=2 * b * heads * masked * width,
             cache_bytes=cache,
+            cache_heads=cache_heads,
             activation_bytes=b * heads * (t * s + (t + s) * width) * workload.dtype_bytes,
             saved_bytes=b * heads * (t * s + t * width) * workload.dtype_bytes,
             recomputed=recomputed,
-            mnk=(t, s, width) if name == "scores" else (t, width, s),
+            mnk=(t, s, width) if role == "scores" else (t, width, s),
             reads=tuple(f"{prefix}.{operand}" for operand in reads),
         )
 

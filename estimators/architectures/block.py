@@ -61,15 +61,19 @@ class Block:
 
     def ops(self, w: Workload, width: int, prefix: str = "layer") -> list[Op]:
         """Rows of all layers of the block."""
+        return [op for name, part in self.parts for op in part.ops(w, width, f"{prefix}.{name}", self.count)] + self.between(
+            w, width, prefix
+        )
+
+    def between(self, w: Workload, width: int, prefix: str) -> list[Op]:
+        """Rows of what belongs to no part: norms and residuals, and what checkpointing keeps."""
         table: list[Op] = []
-        for name, part in self.parts:
-            table += part.ops(w, width, f"{prefix}.{name}", self.count)
         if self.norms:
-            table.append(norm(w, f"{prefix}.norm", width=width, gain=self.norm.gain, bias=self.norm.bias, count=self.count * self.norms))
+            table.append(norm(w, prefix, cut="whole", width=width, gain=self.norm.gain, bias=self.norm.bias, count=self.count * self.norms))
         residuals = self.count * len(self.parts)
-        table.append(elementwise(w, f"{prefix}.residual", "elementwise", width=width, reads=2, count=residuals, saved=False))
+        table.append(elementwise(w, prefix, "residual", cut="whole", width=width, reads=2, count=residuals, saved=False))
         if w.recompute == "full":
-            table.append(checkpoint(w, f"{prefix}.input", width=width, count=self.count))
+            table.append(checkpoint(w, prefix, width=width, count=self.count))
         return table
 
     @property

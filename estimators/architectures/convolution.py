@@ -54,6 +54,7 @@ class Convolution:
         table = [
             convolution(
                 w,
+                "",
                 self.name,
                 "embedding" if self.reads_data else "convolution",
                 channels_in=self.channels_in,
@@ -68,11 +69,12 @@ class Convolution:
             )
         ]
         if self.norm:
-            name, gain, bias = f"{self.name}.norm", self.norm.gain, self.norm.bias
+            gain, bias = self.norm.gain, self.norm.bias
             table.append(
                 norm(
                     w,
-                    name,
+                    self.name,
+                    cut="whole",
                     width=self.channels_out,
                     gain=gain,
                     bias=bias,
@@ -83,7 +85,7 @@ class Convolution:
             )
         if self.activation:
             width = positions * self.channels_out
-            table.append(elementwise(w, f"{self.name}.activation", "elementwise", width=width, count=self.count, recomputed=False))
+            table.append(elementwise(w, self.name, "activation", cut="whole", width=width, count=self.count, recomputed=False))
         return table
 
 
@@ -109,12 +111,12 @@ class Inverted:
         positions, inner = self.map[0] * self.map[1], 4 * self.width
         rows = w.batch * positions
         table = [
-            linear(w, f"{self.name}.up", "mlp", d_in=self.width, d_out=inner, bias=True, rows=rows, count=self.count),
-            elementwise(w, f"{self.name}.activation", "elementwise", width=positions * inner, count=self.count, recomputed=False),
-            linear(w, f"{self.name}.down", "mlp", d_in=inner, d_out=self.width, bias=True, rows=rows, count=self.count),
+            linear(w, self.name, "up", "mlp", cut="whole", d_in=self.width, d_out=inner, bias=True, rows=rows, count=self.count),
+            elementwise(w, self.name, "activation", cut="whole", width=positions * inner, count=self.count, recomputed=False),
+            linear(w, self.name, "down", "mlp", cut="whole", d_in=inner, d_out=self.width, bias=True, rows=rows, count=self.count),
         ]
         if self.scaled:
-            table.append(parameters(w, f"{self.name}.scale", "elementwise", num=self.width, count=self.count))
+            table.append(parameters(w, self.name, "scale", "elementwise", num=self.width, count=self.count))
         return table
 
 
@@ -129,7 +131,7 @@ class MapNorm:
     def ops(self, w: Workload) -> list[Op]:
         """One row."""
         rows = w.batch * self.map[0] * self.map[1]
-        return [norm(w, self.name, width=self.width, bias=True, rows=rows, recomputed=False)]
+        return [norm(w, "", cut="whole", label=self.name, width=self.width, bias=True, rows=rows, recomputed=False)]
 
 
 @frozen

@@ -7,7 +7,7 @@ from typing import ClassVar
 from estimators.architectures.block import RMS_NORM, Block, Norm
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.prediction import PredictionLayers
-from estimators.architectures.rows import linear, lookup, norm
+from estimators.architectures.rows import edge_norm, linear, lookup
 from estimators.frozen import frozen, replace
 from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
 
@@ -85,24 +85,37 @@ class Decoder(Model):
         return replace(self, blocks=tuple(along(block) for block in self.blocks), prediction=prediction)
 
     def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """The op table of one step. Head on the last position only in a prefill, as `generate` runs it."""
-        w = workload
-        head_rows = w.batch if w.phase == "prefill" else w.num_tokens
+        """The op table of one step."""
+        layers = [op for i, block in enumerate(self.blocks) for op in block.ops(workload, self.width, self.prefix(i))]
+        return (*self.embedding_ops(workload), *layers, *self.head_ops(workload))
+
+    def prefix(self, index: int) -> str:
+        """What the rows of a block are called before their own names."""
+        return "layer" if len(self.blocks) == 1 else f"layer.{index}"
+
+    def embedding_ops(self, w: Workload) -> list[Op]:
+        """Rows before the first layer."""
         edge = self.embedding_width or self.width
-        table = [lookup(w, "embedding.token", num_rows=self.vocab, width=edge)]
+        table = [lookup(w, "embedding", "token", num_rows=self.vocab, width=edge)]
         if self.positions:
-            table.append(lookup(w, "embedding.position", num_rows=self.positions, width=self.width))
+            table.append(lookup(w, "embedding", "position", num_rows=self.positions, width=self.width))
         if edge != self.width:
-            table.append(linear(w, "embedding.project_in", "embedding", d_in=edge, d_out=self.width))
+            table.append(linear(w, "embedding", "project_in", "embedding", cut="whole", d_in=edge, d_out=self.width))
         if self.embedding_norm:
-            table.append(
-                norm(w, "embedding.norm", width=self.width, gain=self.embedding_norm.gain, bias=self.embedding_norm.bias, recomputed=False)
-            )
-        for i, block in enumerate(self.blocks):
-            table += block.ops(w, self.width, "layer" if len(self.blocks) == 1 else f"layer.{i}")
-        if self.final_norm:
-            table.append(norm(w, "final.norm", width=self.width, gain=self.final_norm.gain, bias=self.final_norm.bias, recomputed=False))
+            table.append(self._norm(w, "embedding", self.embedding_norm))
+        return table
+
+    def head_ops(self, w: Workload) -> list[Op]:
+        """Rows behind the last layer. Head on the last position only in a prefill, as `generate` runs it."""
+        edge = self.embedding_width or self.width
+        rows = w.batch if w.phase == "prefill" else w.num_tokens
+        table = [self._norm(w, "final", self.final_norm)] if self.final_norm else []
         if edge != self.width:
-            table.append(linear(w, "head.project_out", "head", d_in=self.width, d_out=edge))
-        table.append(linear(w, "head", "head", d_in=edge, d_out=self.vocab, bias=self.head_bias, rows=head_rows, owned=not self.tied))
-        return tuple(table)
+            table.append(linear(w, "head", "project_out", "head", cut="whole", d_in=self.width, d_out=edge))
+        owned, bias = not self.tied, self.head_bias
+        table.append(linear(w, "", "head", "head", cut="vocabulary", d_in=edge, d_out=self.vocab, bias=bias, rows=rows, owned=owned))
+        return table
+
+    def _norm(self, w: Workload, part: str, look: Norm) -> Op:
+        gain, bias = look.gain, look.bias
+        return edge_norm(w, part, width=self.width, gain=gain, bias=bias)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.architectures.state_space import begins, causal_convolution, kept_bytes, scan
@@ -34,19 +36,20 @@ class GatedDeltaNet(Part):
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
+        project = partial(linear, w, prefix, count=count, recomputed=True)
         keys, values = self.key_heads * self.key_width, self.value_heads * self.value_width
         conv, gates = f"{prefix}.conv", f"{prefix}.in_gates"
         table = [
-            linear(w, f"{prefix}.in", "state_space", d_in=width, d_out=2 * keys + 2 * values, count=count, recomputed=True),
-            linear(w, gates, "state_space", d_in=width, d_out=2 * self.value_heads, count=count, recomputed=True),
+            project("in", "state_space", cut="whole", d_in=width, d_out=2 * keys + 2 * values),
+            project("in_gates", "state_space", cut="whole", d_in=width, d_out=2 * self.value_heads),
             causal_convolution(w, prefix, channels=2 * keys + values, taps=self.taps, bias=False, count=count),
-            replace(elementwise(w, f"{prefix}.weigh", "elementwise", width=keys + values, count=count), reads=(conv, gates)),
-            parameters(w, f"{prefix}.decay", "state_space", num=2 * self.value_heads, count=count),
+            replace(elementwise(w, prefix, cut="whole", label="weigh", width=keys + values, count=count), reads=(conv, gates)),
+            parameters(w, prefix, "decay", "state_space", num=2 * self.value_heads, count=count),
             *(self._chunked(w, prefix, count) if begins(w) else [self._recurrent(w, prefix, count)]),
-            norm(w, f"{prefix}.norm", width=self.value_width, bias=False, rows=w.num_tokens * self.value_heads, count=count),
+            norm(w, prefix, cut="whole", width=self.value_width, bias=False, rows=w.num_tokens * self.value_heads, count=count),
         ]
         last = (table[-2].name,)
-        table.append(linear(w, f"{prefix}.out", "state_space", d_in=values, d_out=width, count=count, recomputed=True, reads=last))
+        table.append(project("out", "state_space", cut="whole", d_in=values, d_out=width, reads=last))
         return table
 
     @property
@@ -54,7 +57,7 @@ class GatedDeltaNet(Part):
         return self.value_heads * self.key_width * self.value_width
 
     def _recurrent(self, w: Workload, prefix: str, count: int) -> Op:
-        row = elementwise(w, f"{prefix}.update", "elementwise", width=self._state, reads=2, count=count)
+        row = elementwise(w, prefix, cut="whole", label="update", width=self._state, reads=2, count=count)
         return replace(row, cache_bytes=kept_bytes(w, self._state), reads=(f"{prefix}.weigh", f"{prefix}.conv"))
 
     def _chunked(self, w: Workload, prefix: str, count: int) -> list[Op]:
@@ -69,9 +72,9 @@ class GatedDeltaNet(Part):
         conv, weighed, solved = (f"{prefix}.{name}" for name in ("conv", "weigh", "solve"))
 
         def product(
-            name: str, mnk: tuple[int, int, int], reads: tuple[str, str], *, no_first_gradient: bool = False, dead_last: bool = False
+            label: str, mnk: tuple[int, int, int], reads: tuple[str, str], *, no_first_gradient: bool = False, dead_last: bool = False
         ) -> Op:
-            op = scan(w, f"{prefix}.{name}", matrices=each * chunks, mnk=mnk, reads=reads, count=count, least_flop=0)
+            op = scan(w, prefix, label, matrices=each * chunks, mnk=mnk, reads=reads, count=count, least_flop=0)
             per_chunk = op.flop // chunks
             return replace(op, backward_flop=op.backward_flop - per_chunk * no_first_gradient - 2 * per_chunk * dead_last)
 

@@ -30,7 +30,13 @@ class DenseNetwork(Model):
         last = len(self.widths) - 2
         for i, (d_in, d_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
             component = "head" if i == last else "mlp"
-            table.append(linear(workload, f"linear.{i}", component, d_in=d_in, d_out=d_out, bias=True, input_grad=i > 0))
+            table.append(
+                linear(
+                    workload, "linear", "linear", component, cut="whole", label=str(i), d_in=d_in, d_out=d_out, bias=True, input_grad=i > 0
+                )
+            )
             if i != last:
-                table.append(elementwise(workload, f"{self.activation}.{i}", "mlp", width=d_out, recomputed=False))
+                table.append(
+                    elementwise(workload, self.activation, "activation", "mlp", cut="whole", label=str(i), width=d_out, recomputed=False)
+                )
         return tuple(table)

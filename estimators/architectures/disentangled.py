@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from estimators.architectures.attention import Attention
 from estimators.architectures.part import Part
-from estimators.architectures.rows import convolution, linear, lookup, norm, spare
+from estimators.architectures.rows import convolution, edge_norm, linear, lookup, name_of, spare
 from estimators.architectures.stems import TokenStem
 from estimators.frozen import frozen, replace
+from estimators.roles import Role
 from estimators.spec import Op, Workload
 
 
@@ -31,38 +34,36 @@ class DisentangledAttention(Part):
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of the content's attention, then of the projections of the table (once per layer, whatever the batch) and the scores."""
+        project = partial(linear, w, prefix, count=count, recomputed=True)
         table = self.attention.ops(w, width, prefix, count)
-        for name, used in (("position_key", self.content_to_position), ("position_query", self.position_to_content)):
+        projections: tuple[tuple[Role, bool], ...] = (
+            ("position_key", self.content_to_position),
+            ("position_query", self.position_to_content),
+        )
+        for role, used in projections:
             if used or self.shared:
                 inner = self.attention.inner_width
-                row = linear(
-                    w,
-                    f"{prefix}.{name}",
-                    "attention",
-                    d_in=width,
-                    d_out=inner,
-                    bias=True,
-                    rows=self.distances,
-                    count=count,
-                    recomputed=True,
-                )
+                row = project(role, "attention", cut="columns", d_in=width, d_out=inner, bias=True, rows=self.distances)
                 if self.shared:
                     row = replace(row, params=0, weight_bytes=0)
                 table.append(row if used else replace(row, backward_flop=0))
         for name, used in (("content_to_position", self.content_to_position), ("position_to_content", self.position_to_content)):
             if used:
-                table.append(self._scores(w, f"{prefix}.{name}", count))
+                table.append(self._scores(w, prefix, name, count))
         return table
 
-    def _scores(self, w: Workload, name: str, count: int) -> Op:
+    def _scores(self, w: Workload, prefix: str, label: str, count: int) -> Op:
         """Every token against every distance: 2·B·N·T·distances·H; a gather then picks the distances that occur."""
         n, h, t, r = self.attention.heads, self.attention.head_width, w.seq_len, self.distances
         flop = 2 * w.batch * n * t * r * h
         size = w.batch * n * (t * h + r * h + t * r) * w.dtype_bytes
         return Op(
-            name=name,
+            name=name_of(prefix, label),
             component="attention",
             kind="attention",
+            part=prefix,
+            role="position_scores",
+            cut="heads",
             count=count,
             flop=flop,
             backward_flop=2 * flop,
@@ -94,18 +95,18 @@ class DistanceStem:
         """Rows of the tokens, the distances and the convolution."""
         table = self.tokens.ops(w, width, prefix)
         if self.distances:
-            table.append(lookup(w, f"{prefix}embedding.distance", num_rows=self.distances, width=width))
+            table.append(lookup(w, f"{prefix}embedding", "distance", num_rows=self.distances, width=width))
         if self.distance_norm:
-            name = f"{prefix}embedding.distance.norm"
-            used = norm(w, name, width=width, bias=True, rows=self.distances, recomputed=False)
-            table.append(used if self.distances else spare(name, "norm", num=used.params))
+            part = f"{prefix}embedding.distance"
+            used = edge_norm(w, part, width=width, bias=True, rows=self.distances)
+            table.append(used if self.distances else spare(part, "norm", "norm", num=used.params))
         if self.kernel:
-            name = f"{prefix}embedding.convolution"
-            t = w.seq_len
+            part, t = f"{prefix}embedding", w.seq_len
             table.append(
                 convolution(
                     w,
-                    name,
+                    part,
+                    "convolution",
                     "convolution",
                     channels_in=width,
                     channels_out=width,
@@ -116,5 +117,5 @@ class DistanceStem:
                     bias=True,
                 )
             )
-            table.append(norm(w, f"{name}.norm", width=width, bias=True, recomputed=False))
+            table.append(edge_norm(w, f"{part}.convolution", width=width, bias=True))
         return table

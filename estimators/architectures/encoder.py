@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal, Protocol
 
 from estimators.architectures.block import Block, Norm
-from estimators.architectures.rows import linear, norm, spare
+from estimators.architectures.rows import edge_norm, linear, spare
 from estimators.architectures.stems import Stem, TokenStem
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
+from estimators.roles import Cut, Role
 from estimators.spec import Item, Model, Op, Phase, Source, Workload
 
 
@@ -57,7 +58,7 @@ class Tower:
             table += block.ops(w, self.width, f"{prefix}layer" if len(self.blocks) == 1 else f"{prefix}layer.{i}")
         if self.final_norm:
             gain, bias, rows = self.final_norm.gain, self.final_norm.bias, w.batch if self.norm_per_sample else w.num_tokens
-            table.append(norm(w, f"{prefix}final.norm", width=self.width, gain=gain, bias=bias, rows=rows, recomputed=False))
+            table.append(edge_norm(w, f"{prefix}final", width=self.width, gain=gain, bias=bias, rows=rows))
         return table
 
 
@@ -68,6 +69,7 @@ class Projection:
     Attributes:
         per: whether every token or every sample goes through it.
         component: head where it makes logits; pooler or transform before.
+        cut: vocabulary where it makes a logit for each of its entries.
         owned: False where it reuses the token table.
         spare: parameters beside it that no step uses.
     """
@@ -78,6 +80,7 @@ class Projection:
     bias: bool = True
     per: Literal["token", "sample"] = "token"
     component: str = "head"
+    cut: Cut = "whole"
     owned: bool = True
     norm: Norm | None = None
     spare: int = 0
@@ -85,15 +88,17 @@ class Projection:
     def ops(self, w: Workload) -> list[Op]:
         """Its rows. A bias is owned even where the weight is not."""
         rows = w.num_tokens if self.per == "token" else w.batch
-        row = linear(w, self.name, self.component, d_in=self.d_in, d_out=self.d_out, bias=self.bias, rows=rows)
+        role: Role = "head" if self.component == "head" else "projection"
+        row = linear(
+            w, "", role, self.component, cut=self.cut, label=self.name, d_in=self.d_in, d_out=self.d_out, bias=self.bias, rows=rows
+        )
         if not self.owned:
             row = replace(row, params=self.d_out if self.bias else 0)
         table = [row]
         if self.norm:
-            name = f"{self.name}.norm"
-            table.append(norm(w, name, width=self.d_out, gain=self.norm.gain, bias=self.norm.bias, rows=rows, recomputed=False))
+            table.append(edge_norm(w, self.name, width=self.d_out, gain=self.norm.gain, bias=self.norm.bias, rows=rows))
         if self.spare:
-            table.append(spare(f"{self.name}.spare", self.component, num=self.spare))
+            table.append(spare(self.name, "spare", self.component, num=self.spare))
         return table
 
 

@@ -95,9 +95,9 @@ class EncoderDecoder(Model):
             table = [_idle(op) for op in table]
         table += self.decoder.ops(w, "decoder.")
         if self.vocab:
-            table.append(linear(w, "head", "head", d_in=self.decoder.width, d_out=self.vocab, owned=not self.tied))
+            table.append(linear(w, "", "head", "head", cut="vocabulary", d_in=self.decoder.width, d_out=self.vocab, owned=not self.tied))
         if self.spare:
-            table.append(spare("embedding.spare", "embedding", num=self.spare))
+            table.append(spare("embedding", "spare", "embedding", num=self.spare))
         return tuple(table)
 
 
@@ -108,6 +108,9 @@ def _idle(op: Op) -> Op:
         name=op.name,
         component=op.component,
         kind=op.kind,
+        part=op.part,
+        role=op.role,
+        cut=op.cut,
         count=op.count,
         params=op.params,
         frozen=op.frozen,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from estimators.architectures.part import Part
-from estimators.architectures.rows import elementwise, linear, parameters
+from estimators.architectures.rows import elementwise, linear, name_of, parameters
 from estimators.frozen import frozen, replace
+from estimators.roles import Cut, Role
 from estimators.spec import Op, Workload
 
 
@@ -29,15 +32,15 @@ class FeedForward(Part):
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
+        project = partial(linear, w, prefix, count=count, recomputed=True)
         halves = 2 if self.gated else 1
-        names = ("gate_up",) if self.fused else ("gate", "up")[-halves:]
-        up = self.width * halves // len(names)
-        table = [linear(w, f"{prefix}.{name}", "mlp", d_in=width, d_out=up, bias=self.bias, count=count, recomputed=True) for name in names]
-        table.append(elementwise(w, f"{prefix}.activation", "elementwise", width=self.width, reads=halves, count=count))
-        reads = tuple(f"{prefix}.{name}" for name in names)
-        table.append(
-            linear(w, f"{prefix}.down", "mlp", d_in=self.width, d_out=width, bias=self.bias, count=count, recomputed=True, reads=reads)
-        )
+        plain: tuple[Role, ...] = ("gate", "up")
+        roles: tuple[Role, ...] = ("gate_up",) if self.fused else plain[-halves:]
+        up = self.width * halves // len(roles)
+        table = [project(role, "mlp", cut="columns", d_in=width, d_out=up, bias=self.bias) for role in roles]
+        reads = tuple(op.name for op in table)
+        table.append(elementwise(w, prefix, "activation", cut="columns", width=self.width, reads=halves, count=count))
+        table.append(project("down", "mlp", cut="rows", d_in=self.width, d_out=width, bias=self.bias, reads=reads))
         return table
 
 
@@ -78,30 +81,38 @@ class Experts(Part):
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
+        project = partial(linear, w, prefix, count=count, recomputed=True)
+        experts = f"{prefix}.experts"
+        up = self._expert_op(w, experts, "gate_up", "expert_columns", d_in=width, d_out=2 * self.width, count=count)
         table = [
-            linear(w, f"{prefix}.router", "router", d_in=width, d_out=self.num, bias=self.router_bias, count=count, recomputed=True),
-            self._expert_op(w, f"{prefix}.experts.gate_up", d_in=width, d_out=2 * self.width, count=count),
-            elementwise(w, f"{prefix}.experts.activation", "elementwise", width=self.per_token * self.width, reads=2, count=count),
-            self._expert_op(w, f"{prefix}.experts.down", d_in=self.width, d_out=width, count=count, reads=(f"{prefix}.experts.gate_up",)),
+            project("router", "router", cut="whole", d_in=width, d_out=self.num, bias=self.router_bias),
+            up,
+            elementwise(w, experts, "activation", cut="expert_columns", width=self.per_token * self.width, reads=2, count=count),
+            self._expert_op(w, experts, "down", "expert_rows", d_in=self.width, d_out=width, count=count, reads=(up.name,)),
         ]
         if self.steered:
-            table.append(replace(parameters(w, f"{prefix}.choice_bias", "router", num=self.num, count=count), frozen=True))
+            table.append(replace(parameters(w, prefix, "choice_bias", "router", num=self.num, count=count), frozen=True))
         if self.shared:
             table += self.shared.ops(w, width, f"{prefix}.shared", count)
         if self.shared_gate:
-            table.append(linear(w, f"{prefix}.shared_gate", "router", d_in=width, d_out=1, count=count, recomputed=True))
+            table.append(project("shared_gate", "router", cut="whole", d_in=width, d_out=1))
         return table
 
-    def _expert_op(self, w: Workload, name: str, *, d_in: int, d_out: int, count: int, reads: tuple[str, ...] = ()) -> Op:
+    def _expert_op(
+        self, w: Workload, part: str, role: Role, cut: Cut, *, d_in: int, d_out: int, count: int, reads: tuple[str, ...] = ()
+    ) -> Op:
         """One matrix of every expert. Bytes that must move: the experts of one token, since all may choose the same."""
         chosen = w.num_tokens * self.per_token
         rows = w.num_tokens * self.num if self.runs_all else chosen
         per_expert = d_in * d_out + (d_out if self.bias else 0)
         flop = 2 * rows * d_in * d_out
         return Op(
-            name=name,
+            name=name_of(part, role),
             component="experts",
             kind="matmul",
+            part=part,
+            role=role,
+            cut=cut,
             count=count,
             params=self.num * per_expert,
             active_params=self.per_token * per_expert,

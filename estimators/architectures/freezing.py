@@ -8,10 +8,9 @@ order of the forward pass tells which gradients flow.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import groupby
 from typing import Literal
 
-from estimators.architectures.block import Beside, Block
+from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
 from estimators.frozen import field, frozen, replace
 from estimators.spec import Op, Workload
@@ -75,45 +74,37 @@ class _Walk:
 
     def rows(self, w: Workload) -> Iterator[Op]:
         """Every row, with its adapter behind it."""
-        stream = False  # whether the layer's input, or what its earlier parts made of it, needs a gradient
-        for (index, part), rows in groupby(self.split.ops(w), self._place):
-            if index is None:
-                yield from (self._edge(op) for op in rows)
-            elif self.stages[index] == "below":
-                yield from (replace(without_gradient(op), recomputed=False) for op in rows)
-            elif self.stages[index] == "above" or part is None:
-                yield from self._part(rows, fed=True)
-            else:
-                block = self.split.blocks[index]
-                ops = list(self._part(rows, fed=(stream and not block.parallel) or self._trains_norm_before(block)))
-                stream = stream or any(op.trainable_params for op in ops)
-                yield from ops
+        yield from (without_gradient(op) for op in self.split.embedding_ops(w))  # the embedding is frozen throughout
+        for index in range(len(self.split.blocks)):
+            yield from self._block(w, index)
+        yield from (self._behind(op) for op in self.split.head_ops(w))
 
-    def _place(self, op: Op) -> tuple[int | None, str | None]:
-        """Which block an op is in, and in which of its parts; none outside."""
-        if not op.name.startswith("layer."):
-            return None, None
-        names = op.name.split(".")[1:]
-        index = int(names.pop(0)) if len(self.split.blocks) > 1 else 0
-        for name, part in self.split.blocks[index].parts:
-            if names[0] in ([inside for inside, _ in part.parts] if isinstance(part, Beside) else [name]):
-                return index, name
-        return index, None
+    def _block(self, w: Workload, index: int) -> Iterator[Op]:
+        """Rows of the layers of one block."""
+        block, stage, width, prefix = self.split.blocks[index], self.stages[index], self.split.width, self.split.prefix(index)
+        if stage == "below":
+            yield from (replace(without_gradient(op), recomputed=False) for op in block.ops(w, width, prefix))
+            return
+        stream = False  # whether the layer's input, or what its earlier parts made of it, needs a gradient
+        for name, part in block.parts:
+            fed = stage == "above" or (stream and not block.parallel) or self._trains_norm_before(block)
+            for op in self._part(part.ops(w, width, f"{prefix}.{name}", block.count), fed=fed):
+                stream = stream or op.trainable_params > 0
+                yield op
+        yield from self._part(block.between(w, width, prefix), fed=True)
 
     def _trains_norm_before(self, block: Block) -> bool:
         """Whether a trained norm stands before a part: then the part's input needs a gradient, even if the norm's does not."""
         return not self.base_frozen and block.prenorm and block.norms > 0 and (block.norm.gain or block.norm.bias)
 
-    def _edge(self, op: Op) -> Op:
-        """A row of the embedding, which is frozen, of the final norm or the head. A tied head is the embedding."""
-        if op.name.startswith("embedding."):
-            return without_gradient(op)
+    def _behind(self, op: Op) -> Op:
+        """A row of the final norm or the head. A tied head is the embedding."""
         look = self.split.final_norm
         trains_norm = not self.base_frozen and look is not None and (look.gain or look.bias)
         frozen = self.base_frozen or (op.component == "head" and self.split.tied)
         return with_gradients(op, frozen=frozen, fed=("first" in self.stages or trains_norm,))
 
-    def _part(self, rows: Iterator[Op], *, fed: bool) -> Iterator[Op]:
+    def _part(self, rows: list[Op], *, fed: bool) -> Iterator[Op]:
         """Rows of one part of a layer; `fed`: whether the part's input needs a gradient."""
         for op in rows:
             inputs = tuple(name in self.flows for name in op.reads) or (fed,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from estimators.architectures.attention_rows import attention_products
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm
@@ -58,41 +60,40 @@ class LatentAttention(Part):
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
+        project = partial(linear, w, prefix, count=count, recomputed=True)
         query, latent = "query" if self.query_rank is None else "query_up", "kv_up"
         table = self._query_ops(w, width, prefix, count)
         down = self.kv_rank + self.rope_width
         table += [
-            linear(w, f"{prefix}.kv_down", "attention", d_in=width, d_out=down, bias=self.bias, count=count, recomputed=True),
-            norm(w, f"{prefix}.kv_norm", width=self.kv_rank, bias=False, count=count),
+            project("kv_down", "attention", cut="whole", d_in=width, d_out=down, bias=self.bias),
+            norm(w, prefix, "kv_norm", cut="whole", width=self.kv_rank, bias=False, count=count),
             self._expansion(w, prefix, count),
-            elementwise(w, f"{prefix}.rotary", "elementwise", width=(self.heads + 1) * self.rope_width, count=count),
+            elementwise(w, prefix, "rotary", cut="heads", width=(self.heads + 1) * self.rope_width, count=count),
             *self._products(w, prefix, (query, latent, latent), count),
         ]
         out, context = self.heads * self.value_width, (f"{prefix}.context",)
-        table.append(
-            linear(w, f"{prefix}.output", "attention", d_in=out, d_out=width, bias=self.bias, count=count, recomputed=True, reads=context)
-        )
+        table.append(project("output", "attention", cut="rows", d_in=out, d_out=width, bias=self.bias, reads=context))
         return table
 
     def _query_ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        project = partial(linear, w, prefix, count=count, recomputed=True)
         queries, down = self.heads * self.qk_width, f"{prefix}.query_down"
         if self.query_rank is None:
-            return [linear(w, f"{prefix}.query", "attention", d_in=width, d_out=queries, count=count, recomputed=True)]
+            return [project("query", "attention", cut="columns", d_in=width, d_out=queries)]
         rank = self.query_rank
         return [
-            linear(w, down, "attention", d_in=width, d_out=rank, bias=self.bias, count=count, recomputed=True),
-            norm(w, f"{prefix}.query_norm", width=rank, bias=False, count=count),
-            linear(w, f"{prefix}.query_up", "attention", d_in=rank, d_out=queries, count=count, recomputed=True, reads=(down,)),
+            project("query_down", "attention", cut="whole", d_in=width, d_out=rank, bias=self.bias),
+            norm(w, prefix, "query_norm", cut="heads", width=rank, bias=False, count=count),
+            project("query_up", "attention", cut="columns", d_in=rank, d_out=queries, reads=(down,)),
         ]
 
     def _expansion(self, w: Workload, prefix: str, count: int) -> Op:
         """From latents to keys and values. An engine that caches them expanded skips those of past tokens."""
+        project = partial(linear, w, prefix, count=count, recomputed=True)
         up, down = self.heads * (self.nope_width + self.value_width), (f"{prefix}.kv_down",)
 
         def rows(tokens: int) -> Op:
-            return linear(
-                w, f"{prefix}.kv_up", "attention", d_in=self.kv_rank, d_out=up, rows=tokens, count=count, recomputed=True, reads=down
-            )
+            return project("kv_up", "attention", cut="columns", d_in=self.kv_rank, d_out=up, rows=tokens, reads=down)
 
         once = rows(w.num_tokens)
         if self.absorbed or w.phase != "decode":
@@ -111,6 +112,7 @@ class LatentAttention(Part):
                 qk_width=qk_width,
                 v_width=v_width,
                 cache_elements_per_token=self.cache_elements_per_token,
+                cache_heads=1,
                 count=count,
                 operands=operands,
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.architectures.state_space import begins, causal_convolution, kept_bytes, scan
@@ -42,29 +44,28 @@ class Mamba2(Part):
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
+        project = partial(linear, w, prefix, count=count, recomputed=True)
         e, mixed = self.inner, self.inner + 2 * self.groups * self.state
         joined = e + mixed + self.heads
         scans = self._chunked(w, prefix, count) if begins(w) else [self._recurrent(w, prefix, count)]
         table = [
-            linear(w, f"{prefix}.in", "state_space", d_in=width, d_out=joined, bias=self.bias, count=count, recomputed=True),
+            project("in", "state_space", cut="whole", d_in=width, d_out=joined, bias=self.bias),
             causal_convolution(w, prefix, channels=mixed, taps=self.taps, bias=self.conv_bias, count=count),
-            parameters(w, f"{prefix}.decay_and_skip", "state_space", num=3 * self.heads, count=count),
+            parameters(w, prefix, "decay_and_skip", "state_space", num=3 * self.heads, count=count),
             *scans,
-            elementwise(w, f"{prefix}.gate", "elementwise", width=e, reads=2, count=count),
+            elementwise(w, prefix, cut="whole", label="gate", width=e, reads=2, count=count),
         ]
         if self.normed:
-            table.append(norm(w, f"{prefix}.norm", width=e, bias=False, count=count))
+            table.append(norm(w, prefix, cut="whole", width=e, bias=False, count=count))
         last = (scans[-1].name,)
-        table.append(
-            linear(w, f"{prefix}.out", "state_space", d_in=e, d_out=width, bias=self.out_bias, count=count, recomputed=True, reads=last)
-        )
+        table.append(project("out", "state_space", cut="whole", d_in=e, d_out=width, bias=self.out_bias, reads=last))
         return table
 
     def _recurrent(self, w: Workload, prefix: str, count: int) -> Op:
         """One token: each head's state, H x n, times the output vector."""
         conv, kept = f"{prefix}.conv", self.inner * self.state
         mnk = (self.head_width, 1, self.state)
-        return scan(w, f"{prefix}.output", matrices=w.batch * self.heads, mnk=mnk, reads=(conv, conv), count=count, kept=kept)
+        return scan(w, prefix, "output", matrices=w.batch * self.heads, mnk=mnk, reads=(conv, conv), count=count, kept=kept)
 
     def _chunked(self, w: Workload, prefix: str, count: int) -> list[Op]:
         """The five products of transformers' mamba2_chunk_scan, over whole chunks.
@@ -78,17 +79,17 @@ class Mamba2(Part):
         least = w.batch * self.heads * min(2 * t * n * h, t * (t + 1) * (n + h))
         conv, scores, states, carry = (f"{prefix}.{name}" for name in ("conv", "scores", "states", "carry"))
 
-        def product(name: str, mnk: tuple[int, int, int], reads: tuple[str, str], least_flop: int = 0, matrices: int = each) -> Op:
-            return scan(w, name, matrices=matrices, mnk=mnk, reads=reads, count=count, least_flop=least_flop)
+        def product(label: str, mnk: tuple[int, int, int], reads: tuple[str, str], least_flop: int = 0, matrices: int = each) -> Op:
+            return scan(w, prefix, label, matrices=matrices, mnk=mnk, reads=reads, count=count, least_flop=least_flop)
 
         ends = replace(
-            product(carry, (chunks + 1, n * h, chunks + 1), (f"{prefix}.in", states), matrices=w.batch * self.heads),
+            product("carry", (chunks + 1, n * h, chunks + 1), (f"{prefix}.in", states), matrices=w.batch * self.heads),
             cache_bytes=kept_bytes(w, self.inner * n),
         )
         return [
-            product(scores, (c, c, n), (conv, conv)),
-            product(f"{prefix}.context", (c, h, c), (scores, conv)),
-            product(states, (h, n, c), (conv, conv)),
+            product("scores", (c, c, n), (conv, conv)),
+            product("context", (c, h, c), (scores, conv)),
+            product("states", (h, n, c), (conv, conv)),
             ends,
-            product(f"{prefix}.output", (c, h, n), (conv, carry), least),
+            product("output", (c, h, n), (conv, carry), least),
         ]

@@ -28,8 +28,19 @@ class PredictionLayers:
         count, look = self.block.count, self.block.norm
         head_rows = w.num_tokens if w.phase in ("train", "forward") else w.batch
         return (
-            norm(w, "prediction.norm", width=width, gain=look.gain, bias=look.bias, count=3 * count),
-            linear(w, "prediction.join", "prediction", d_in=2 * width, d_out=width, count=count, recomputed=True),
+            norm(w, "prediction", cut="whole", width=width, gain=look.gain, bias=look.bias, count=3 * count),
+            linear(
+                w,
+                "prediction",
+                "projection",
+                "prediction",
+                cut="whole",
+                label="join",
+                d_in=2 * width,
+                d_out=width,
+                count=count,
+                recomputed=True,
+            ),
             *self.block.ops(w, width, "prediction.layer"),
-            linear(w, "prediction.head", "head", d_in=width, d_out=vocab, rows=head_rows, count=count, owned=False),
+            linear(w, "prediction", "head", "head", cut="vocabulary", d_in=width, d_out=vocab, rows=head_rows, count=count, owned=False),
         )

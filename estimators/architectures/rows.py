@@ -6,14 +6,23 @@ K key-value heads, H head width, V vocabulary, L layers.
 
 from __future__ import annotations
 
+from estimators.roles import Cut, Role
 from estimators.spec import Op, Workload
+
+
+def name_of(part: str, label: str) -> str:
+    """What a row is called: by what it is a part of, and itself."""
+    return f"{part}.{label}" if part else label
 
 
 def linear(
     workload: Workload,
-    name: str,
+    part: str,
+    role: Role,
     component: str,
     *,
+    cut: Cut,
+    label: str = "",
     d_in: int,
     d_out: int,
     bias: bool = False,
@@ -30,12 +39,13 @@ def linear(
     layer of a network needs no input gradient. A bias costs no FLOP under the project's convention.
 
     Args:
+        part, label: the row is called ``part.label``; after its role where it has no label of its own.
         rows: vectors in the step; all tokens of the step unless given. With 0 of them the weight is not even read.
         owned: False for a tied weight that another op owns; a bias is always its own.
         input_grad: False where the input is data.
         reads: rows whose outputs it multiplies; empty for the input of its part of the layer.
 
-    >>> linear(Workload(seq_len=10), "fc", "mlp", d_in=3, d_out=4, bias=True).flop
+    >>> linear(Workload(seq_len=10), "", "up", "mlp", cut="columns", d_in=3, d_out=4, bias=True).flop
     240
     """
     m = workload.num_tokens if rows is None else rows
@@ -43,9 +53,12 @@ def linear(
     own = d_out if bias else 0
     weights = d_in * d_out + own
     return Op(
-        name=name,
+        name=name_of(part, label or role),
         component=component,
         kind="matmul",
+        part=part,
+        role=role,
+        cut=cut,
         count=count,
         params=weights if owned else own,
         flop=flop,
@@ -61,7 +74,8 @@ def linear(
 
 def convolution(
     workload: Workload,
-    name: str,
+    part: str,
+    label: str,
     component: str,
     *,
     channels_in: int,
@@ -92,7 +106,7 @@ def convolution(
 
     ResNet's first layer, 7 x 7 on 224 x 224 with a stride of 2: 2·112²·64·3·49.
 
-    >>> convolution(Workload(), "c", "mlp", channels_in=3, channels_out=64, taps=49, in_positions=50176, out_positions=12544).flop
+    >>> convolution(Workload(), "", "c", "mlp", channels_in=3, channels_out=64, taps=49, in_positions=50176, out_positions=12544).flop
     236027904
     """
     m, fan_in, size = workload.batch * out_positions, channels_in // groups * taps, workload.dtype_bytes
@@ -101,9 +115,12 @@ def convolution(
     read = workload.batch * in_positions * channels_in
     least_flop = 2 * workload.batch * in_positions * channels_out * (channels_in // groups)
     return Op(
-        name=name,
+        name=name_of(part, label),
         component=component,
         kind="matmul",
+        part=part,
+        role="convolution",
+        cut="whole",
         count=count,
         params=weights,
         flop=flop,
@@ -120,8 +137,11 @@ def convolution(
 
 def norm(
     workload: Workload,
-    name: str,
+    part: str,
+    role: Role = "norm",
     *,
+    cut: Cut,
+    label: str = "",
     width: int,
     bias: bool,
     gain: bool = True,
@@ -134,9 +154,12 @@ def norm(
     m = workload.num_tokens if rows is None else rows
     params = width * (gain + bias)
     return Op(
-        name=name,
+        name=name_of(part, label or role),
         component=component,
         kind="norm",
+        part=part,
+        role=role,
+        cut=cut,
         count=count,
         params=params,
         weight_bytes=params * workload.dtype_bytes,
@@ -146,12 +169,20 @@ def norm(
     )
 
 
-def lookup(workload: Workload, name: str, *, num_rows: int, width: int, component: str = "embedding") -> Op:
+def edge_norm(workload: Workload, part: str, *, width: int, bias: bool, gain: bool = True, rows: int | None = None) -> Op:
+    """A norm before the first layer or behind the last: full activation checkpointing leaves it alone."""
+    return norm(workload, part, "edge_norm", cut="whole", label="norm", width=width, gain=gain, bias=bias, rows=rows, recomputed=False)
+
+
+def lookup(workload: Workload, part: str, role: Role, *, num_rows: int, width: int, component: str = "embedding") -> Op:
     """A table of `num_rows` vectors, read by index: parameters, one row that must move at least, no FLOP."""
     return Op(
-        name=name,
+        name=name_of(part, role),
         component=component,
         kind="lookup",
+        part=part,
+        role=role,
+        cut="vocabulary" if role == "token" else "whole",
         params=num_rows * width,
         weight_bytes=width * workload.dtype_bytes,
         activation_bytes=2 * workload.num_tokens * width * workload.dtype_bytes,
@@ -160,9 +191,12 @@ def lookup(workload: Workload, name: str, *, num_rows: int, width: int, componen
 
 def elementwise(
     workload: Workload,
-    name: str,
-    component: str,
+    part: str,
+    role: Role = "elementwise",
+    component: str = "elementwise",
     *,
+    cut: Cut,
+    label: str = "",
     width: int,
     reads: int = 1,
     count: int = 1,
@@ -172,9 +206,12 @@ def elementwise(
     """An operation on each element (activation function, residual add, rotary embedding): bytes only."""
     plane = workload.num_tokens * width * workload.dtype_bytes
     return Op(
-        name=name,
+        name=name_of(part, label or role),
         component=component,
         kind="elementwise",
+        part=part,
+        role=role,
+        cut=cut,
         count=count,
         activation_bytes=plane * (reads + 1),
         saved_bytes=plane if saved else 0,
@@ -182,23 +219,29 @@ def elementwise(
     )
 
 
-def checkpoint(workload: Workload, name: str, *, width: int, count: int) -> Op:
+def checkpoint(workload: Workload, part: str, *, width: int, count: int) -> Op:
     """The input that full activation checkpointing keeps of each layer, to run it forward again."""
     return Op(
-        name=name,
+        name=name_of(part, "input"),
         component="elementwise",
         kind="checkpoint",
+        part=part,
+        role="checkpoint",
+        cut="whole",
         count=count,
         saved_bytes=workload.num_tokens * width * workload.dtype_bytes,
     )
 
 
-def parameters(workload: Workload, name: str, component: str, *, num: int, count: int = 1) -> Op:
+def parameters(workload: Workload, part: str, label: str, component: str, *, num: int, count: int = 1) -> Op:
     """Parameters that take part in no matrix product and no norm, such as attention sinks or a class token."""
     return Op(
-        name=name,
+        name=name_of(part, label),
         component=component,
         kind="elementwise",
+        part=part,
+        role="parameters",
+        cut="whole",
         count=count,
         params=num,
         weight_bytes=num * workload.dtype_bytes,
@@ -206,6 +249,15 @@ def parameters(workload: Workload, name: str, component: str, *, num: int, count
     )
 
 
-def spare(name: str, component: str, *, num: int, count: int = 1) -> Op:
+def spare(part: str, label: str, component: str, *, num: int, count: int = 1) -> Op:
     """Parameters that are held and that no step uses, such as the mask token of a pre-training that is over."""
-    return Op(name=name, component=component, kind="elementwise", count=count, params=num)
+    return Op(
+        name=name_of(part, label),
+        component=component,
+        kind="elementwise",
+        part=part,
+        role="parameters",
+        cut="whole",
+        count=count,
+        params=num,
+    )

@@ -6,8 +6,10 @@ are FLOP under the convention; the state's update is elementwise and costs bytes
 
 from __future__ import annotations
 
+from functools import partial
+
 from estimators.architectures.part import Part
-from estimators.architectures.rows import convolution, elementwise, linear, norm, parameters
+from estimators.architectures.rows import convolution, elementwise, linear, name_of, norm, parameters
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
@@ -26,7 +28,8 @@ def causal_convolution(w: Workload, prefix: str, *, channels: int, taps: int, bi
     positions = max(w.seq_len, taps) + taps - 1 if begins(w) else 2
     op = convolution(
         w,
-        f"{prefix}.conv",
+        prefix,
+        "conv",
         "state_space",
         channels_in=channels,
         channels_out=channels,
@@ -43,7 +46,8 @@ def causal_convolution(w: Workload, prefix: str, *, channels: int, taps: int, bi
 
 def scan(
     w: Workload,
-    name: str,
+    part: str,
+    label: str,
     *,
     matrices: int,
     mnk: tuple[int, int, int],
@@ -61,9 +65,12 @@ def scan(
     m, n, k = mnk
     flop = 2 * matrices * m * n * k
     return Op(
-        name=name,
+        name=name_of(part, label),
         component="state_space",
         kind="scan",
+        part=part,
+        role="scan",
+        cut="whole",
         count=count,
         flop=flop,
         backward_flop=2 * flop,
@@ -105,38 +112,28 @@ class Mamba(Part):
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
+        project = partial(linear, w, prefix, count=count, recomputed=True)
         e, n, low = self.inner, self.state, self.rank + 2 * self.state
         table = [
-            linear(w, f"{prefix}.in", "state_space", d_in=width, d_out=2 * e, bias=self.bias, count=count, recomputed=True),
+            project("in", "state_space", cut="whole", d_in=width, d_out=2 * e, bias=self.bias),
             causal_convolution(w, prefix, channels=e, taps=self.taps, bias=self.conv_bias, count=count),
-            linear(w, f"{prefix}.x", "state_space", d_in=e, d_out=low, count=count, recomputed=True, reads=(f"{prefix}.conv",)),
-            linear(
-                w, f"{prefix}.dt", "state_space", d_in=self.rank, d_out=e, bias=True, count=count, recomputed=True, reads=(f"{prefix}.x",)
-            ),
-            parameters(w, f"{prefix}.decay_and_skip", "state_space", num=e * n + e, count=count),
+            project("x", "state_space", cut="whole", d_in=e, d_out=low, reads=(f"{prefix}.conv",)),
+            project("dt", "state_space", cut="whole", d_in=self.rank, d_out=e, bias=True, reads=(f"{prefix}.x",)),
+            parameters(w, prefix, "decay_and_skip", "state_space", num=e * n + e, count=count),
             # each position's state, E x n, times its output vector
             scan(
                 w,
-                f"{prefix}.scan",
+                prefix,
+                "scan",
                 matrices=w.num_tokens,
                 mnk=(e, 1, n),
                 reads=(f"{prefix}.dt", f"{prefix}.x"),
                 count=count,
                 kept=e * n,
             ),
-            elementwise(w, f"{prefix}.gate", "elementwise", width=e, reads=2, count=count),
-            linear(
-                w,
-                f"{prefix}.out",
-                "state_space",
-                d_in=e,
-                d_out=width,
-                bias=self.bias,
-                count=count,
-                recomputed=True,
-                reads=(f"{prefix}.scan",),
-            ),
+            elementwise(w, prefix, cut="whole", label="gate", width=e, reads=2, count=count),
+            project("out", "state_space", cut="whole", d_in=e, d_out=width, bias=self.bias, reads=(f"{prefix}.scan",)),
         ]
         if self.normed:
-            table.append(norm(w, f"{prefix}.norm", width=low, bias=False, count=count))
+            table.append(norm(w, prefix, cut="whole", width=low, bias=False, count=count))
         return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from estimators.architectures.block import Norm
-from estimators.architectures.rows import convolution, elementwise, linear, lookup, norm, parameters, spare
+from estimators.architectures.rows import convolution, edge_norm, elementwise, linear, lookup, parameters, spare
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
@@ -52,21 +52,23 @@ class TokenStem:
     def ops(self, w: Workload, width: int, prefix: str) -> list[Op]:
         """Rows of the tables, their norm and the projection to `width`."""
         edge = self.embedding_width or width
-        token = lookup(w, f"{prefix}embedding.token", num_rows=self.vocab, width=edge)
+        token = lookup(w, f"{prefix}embedding", "token", num_rows=self.vocab, width=edge)
         table = [replace(token, params=0) if self.shared else token]
         if self.positions:
-            position = lookup(w, f"{prefix}embedding.position", num_rows=self.positions, width=edge)
+            position = lookup(w, f"{prefix}embedding", "position", num_rows=self.positions, width=edge)
             table.append(replace(position, frozen=self.frozen_positions))
         if self.token_types:
-            table.append(lookup(w, f"{prefix}embedding.token_type", num_rows=self.token_types, width=edge))
+            table.append(lookup(w, f"{prefix}embedding", "token_type", num_rows=self.token_types, width=edge))
         if self.bias_buckets:
-            table.append(lookup(w, f"{prefix}embedding.relative_bias", num_rows=self.bias_buckets, width=self.bias_heads))
+            table.append(lookup(w, f"{prefix}embedding", "relative_bias", num_rows=self.bias_buckets, width=self.bias_heads))
         between: list[Op] = []
         if edge != width or self.always_projects:
-            between = [linear(w, f"{prefix}embedding.project_in", "embedding", d_in=edge, d_out=width, bias=self.projection_bias)]
+            between = [
+                linear(w, f"{prefix}embedding", "project_in", "embedding", cut="whole", d_in=edge, d_out=width, bias=self.projection_bias)
+            ]
         if self.norm:
             normed = width if self.norm_after_projection else edge
-            row = norm(w, f"{prefix}embedding.norm", width=normed, gain=self.norm.gain, bias=self.norm.bias, recomputed=False)
+            row = edge_norm(w, f"{prefix}embedding", width=normed, gain=self.norm.gain, bias=self.norm.bias)
             between = [*between, row] if self.norm_after_projection else [row, *between]
         return table + between
 
@@ -115,7 +117,8 @@ class PatchStem:
         table = [
             convolution(
                 w,
-                f"{prefix}embedding.patch",
+                f"{prefix}embedding",
+                "patch",
                 "embedding",
                 channels_in=self.channels,
                 channels_out=width,
@@ -127,15 +130,15 @@ class PatchStem:
             )
         ]
         if self.extra_tokens:
-            table.append(parameters(w, f"{prefix}embedding.learned_tokens", "embedding", num=self.extra_tokens * width))
+            table.append(parameters(w, f"{prefix}embedding", "learned_tokens", "embedding", num=self.extra_tokens * width))
         if self.spare_tokens:
-            table.append(spare(f"{prefix}embedding.spare_tokens", "embedding", num=self.spare_tokens * width))
+            table.append(spare(f"{prefix}embedding", "spare_tokens", "embedding", num=self.spare_tokens * width))
         if self.positions and self.table_positions:
-            table.append(lookup(w, f"{prefix}embedding.position", num_rows=self.tokens, width=width))
+            table.append(lookup(w, f"{prefix}embedding", "position", num_rows=self.tokens, width=width))
         elif self.positions:
-            table.append(parameters(w, f"{prefix}embedding.position", "embedding", num=self.tokens * width))
+            table.append(parameters(w, f"{prefix}embedding", "position", "embedding", num=self.tokens * width))
         if self.norm:
-            table.append(norm(w, f"{prefix}embedding.norm", width=width, gain=self.norm.gain, bias=self.norm.bias, recomputed=False))
+            table.append(edge_norm(w, f"{prefix}embedding", width=width, gain=self.norm.gain, bias=self.norm.bias))
         return table
 
 
@@ -159,7 +162,8 @@ class FrameStem:
             table.append(
                 convolution(
                     w,
-                    f"{prefix}embedding.{name}",
+                    f"{prefix}embedding",
+                    name,
                     "embedding",
                     channels_in=channels,
                     channels_out=width,
@@ -170,6 +174,6 @@ class FrameStem:
                     input_grad=name != "conv1",
                 )
             )
-            table.append(elementwise(w, f"{prefix}embedding.{name}.activation", "elementwise", width=width * out // self.positions))
-        position = lookup(w, f"{prefix}embedding.position", num_rows=self.positions, width=width)
+            table.append(elementwise(w, f"{prefix}embedding.{name}", "activation", cut="whole", width=width * out // self.positions))
+        position = lookup(w, f"{prefix}embedding", "position", num_rows=self.positions, width=width)
         return [*table, replace(position, frozen=True)]

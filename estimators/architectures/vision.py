@@ -6,7 +6,7 @@ from estimators.architectures.attention import Attention
 from estimators.architectures.block import Block
 from estimators.architectures.encoder import Projection, Tower, demand_phase
 from estimators.architectures.part import Part
-from estimators.architectures.rows import elementwise, linear, norm, parameters
+from estimators.architectures.rows import edge_norm, elementwise, linear, norm, parameters
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.spec import Model, Op, Phase, Source, Workload
@@ -81,7 +81,7 @@ class DualEncoder(Model):
         w, table = workload, list[Op]()
         for name, tower, tokens in (("image", self.image, self.image_tokens), ("text", self.text, self.text_tokens)):
             table += tower.ops(replace(w, seq_len=tokens), f"{name}.")
-            table.append(linear(w, f"{name}.projection", "head", d_in=tower.width, d_out=self.shared_width))
+            table.append(linear(w, name, "projection", "head", cut="whole", d_in=tower.width, d_out=self.shared_width))
         flop = 2 * w.batch * w.batch * self.shared_width
         size = w.batch * (w.batch + 2 * self.shared_width) * w.dtype_bytes
         table.append(
@@ -89,6 +89,9 @@ class DualEncoder(Model):
                 name="similarity",
                 component="head",
                 kind="attention",
+                part="",
+                role="similarity",
+                cut="whole",
                 flop=flop,
                 backward_flop=2 * flop,
                 activation_bytes=size,
@@ -97,7 +100,7 @@ class DualEncoder(Model):
                 reads=("text.projection", "image.projection"),
             )
         )
-        table.append(parameters(w, "similarity.scale", "head", num=1))
+        table.append(parameters(w, "similarity", "scale", "head", num=1))
         return tuple(table)
 
 
@@ -110,8 +113,8 @@ class Scaled(Part):
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of the part, then of the scale."""
         table = self.part.ops(w, width, prefix, count)
-        table.append(parameters(w, f"{prefix}.scale", "elementwise", num=width, count=count))
-        table.append(elementwise(w, f"{prefix}.scaling", "elementwise", width=width, count=count))
+        table.append(parameters(w, prefix, "scale", "elementwise", num=width, count=count))
+        table.append(elementwise(w, prefix, cut="whole", label="scaling", width=width, count=count))
         return table
 
 
@@ -136,7 +139,7 @@ class WindowedAttention(Part):
         inside = replace(w, batch=w.batch * windows, seq_len=self.window**2)
         biases = (2 * self.window - 1) ** 2 * self.attention.heads
         table = self.attention.ops(inside, width, prefix, count)
-        return [*table, parameters(w, f"{prefix}.position_bias", "attention", num=biases, count=count)]
+        return [*table, parameters(w, prefix, "position_bias", "attention", num=biases, count=count)]
 
 
 @frozen
@@ -159,10 +162,21 @@ class Stage:
         here = replace(w, seq_len=self.grid[0] * self.grid[1])
         table = self.layers.ops(here, self.width, prefix)
         if not self.merges:
-            table.append(norm(here, "final.norm", width=self.width, bias=True, recomputed=False))
+            table.append(edge_norm(here, "final", width=self.width, bias=True))
         else:
             after = replace(w, seq_len=-(-self.grid[0] // 2) * -(-self.grid[1] // 2))
-            table.append(norm(after, f"{prefix}.merge.norm", width=4 * self.width, bias=True))
-            merge = f"{prefix}.merge"
-            table.append(linear(after, merge, "mlp", d_in=4 * self.width, d_out=2 * self.width, recomputed=True))
+            table.append(norm(after, f"{prefix}.merge", cut="whole", width=4 * self.width, bias=True))
+            table.append(
+                linear(
+                    after,
+                    prefix,
+                    "projection",
+                    "mlp",
+                    cut="whole",
+                    label="merge",
+                    d_in=4 * self.width,
+                    d_out=2 * self.width,
+                    recomputed=True,
+                )
+            )
         return table

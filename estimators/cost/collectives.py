@@ -32,6 +32,16 @@ def all_reduce_s(num_bytes: Lane, group: Lane, bytes_per_s: Lane, e: Efficiency)
     return choose(group > 1, 2 * (group - 1) / group * num_bytes / bytes_per_s + e.latency_s * log2(greater(group, 2)), 0.0)
 
 
+LAYER_COLLECTIVES = 2
+"""All-reduces that tensor parallelism needs per layer and direction: behind attention and behind the feed-forward."""
+
+
+def tensor_parallel_s(num_bytes: Lane, layers: Lane, group: Lane, machine: Machine, e: Efficiency) -> Lane:
+    """All-reduces of one pass through all layers in one direction, `num_bytes` each; ranks are neighbours."""
+    near = together(machine, stride=1, group=group)
+    return LAYER_COLLECTIVES * layers * all_reduce_s(num_bytes, group, bandwidth(machine, e, group=group, together=near), e)
+
+
 def gather_s(num_bytes: Lane, group: Lane, bytes_per_s: Lane) -> Lane:
     """All-gather to, or reduce-scatter from, `num_bytes` on every device: (g - 1)/g of them are sent."""
     return (group - 1) / group * num_bytes / bytes_per_s

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError
-from estimators.training.sequence_cost import Work
 
 OWN_CHUNKS = 2
 """Chunks without a layer: the embedding's and the head's, as 126 layers are run in 16 x 8 of them (arXiv 2407.21783, section 3.3.2)."""
+
+
+class Heads(Protocol):
+    """What tensor parallelism shares out of attention."""
+
+    @property
+    def heads(self) -> int: ...
+
+    @property
+    def kv_heads(self) -> int: ...
+
+
+class Shape(Heads, Protocol):
+    """What layouts divide of a model."""
+
+    @property
+    def layers(self) -> int: ...
+
+    @property
+    def experts(self) -> int: ...
+
+    @property
+    def seq_len(self) -> int: ...
 
 
 def divisors(number: int) -> list[int]:
@@ -22,10 +45,10 @@ def divisors(number: int) -> list[int]:
     return small + [number // d for d in reversed(small) if d * d != number]
 
 
-def legal_tp(work: Work, tp: int) -> bool:
+def legal_tp(attention: Heads, tp: int) -> bool:
     """Whether tensor parallelism may divide the heads: each rank takes as many, and key-value heads are shared out or copied."""
-    kv_heads = work.kv_heads or work.heads
-    return not work.heads or (work.heads % tp == 0 and (kv_heads % tp == 0 or tp % kv_heads == 0))
+    heads, kv_heads = attention.heads, attention.kv_heads or attention.heads
+    return not heads or (heads % tp == 0 and (kv_heads % tp == 0 or tp % kv_heads == 0))
 
 
 def nearest(wanted: int, choices: Iterable[int]) -> int:
@@ -33,7 +56,7 @@ def nearest(wanted: int, choices: Iterable[int]) -> int:
     return min(choices, key=lambda choice: (abs(choice - wanted), choice))
 
 
-def check_cuts(work: Work, layout: Layout) -> None:
+def check_cuts(work: Shape, layout: Layout) -> None:
     """Demand that the model can be cut so.
 
     Raises:
@@ -45,14 +68,14 @@ def check_cuts(work: Work, layout: Layout) -> None:
     _check_sequence(work, layout)
 
 
-def _check_heads(work: Work, layout: Layout) -> None:
+def _check_heads(work: Shape, layout: Layout) -> None:
     if not legal_tp(work, layout.tp):
         other = nearest(layout.tp, (tp for tp in divisors(work.heads) if legal_tp(work, tp)))
         shared = f" and {work.kv_heads} key-value heads" if work.kv_heads not in (0, work.heads) else ""
         raise BadValueError(f"tp={layout.tp} does not divide {work.heads} heads{shared}; the nearest that does: tp={other}")
 
 
-def _check_stages(work: Work, layout: Layout) -> None:
+def _check_stages(work: Shape, layout: Layout) -> None:
     if layout.pp > work.layers or layout.pp * layout.vp > work.layers + OWN_CHUNKS:
         chunks = f"pp={layout.pp}" + (f" x vp={layout.vp}" if layout.vp > 1 else "")
         most = f"pp={layout.pp},vp={work.layers // layout.pp}" if layout.pp <= work.layers else f"pp={work.layers}"
@@ -69,7 +92,7 @@ def _check_stages(work: Work, layout: Layout) -> None:
         )
 
 
-def _check_experts(work: Work, layout: Layout) -> None:
+def _check_experts(work: Shape, layout: Layout) -> None:
     if layout.ep == 1:
         return
     if work.experts <= 1:
@@ -82,7 +105,7 @@ def _check_experts(work: Work, layout: Layout) -> None:
         raise BadValueError(f"ep={layout.ep} {than} {why}; the nearest that works: ep={other}")
 
 
-def _check_sequence(work: Work, layout: Layout) -> None:
+def _check_sequence(work: Shape, layout: Layout) -> None:
     ways = layout.cp * (2 if layout.cp > 1 else 1)
     if work.seq_len % ways:
         other = nearest(layout.cp, (c for c in divisors(work.seq_len) if c == 1 or work.seq_len % (2 * c) == 0))

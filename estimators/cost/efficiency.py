@@ -16,7 +16,7 @@ class Efficiency:
     """Constants of the cost model; `data/efficiency.json` says where each comes from.
 
     Attributes:
-        matmul: share of the measured matmul ceiling that large products reach inside a training step.
+        matmul: share of the measured matmul ceiling that large products reach inside a step.
         tile_tail: share of a wave of tiles that the last, partly filled wave wastes.
         depth: products as deep as this lose half their time to filling and draining the pipeline; elements.
         attention_triton_ampere, attention_triton_hopper, attention_fused: shares of the bf16 ceiling that attention

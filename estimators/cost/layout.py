@@ -1,4 +1,4 @@
-"""Layout: how a training step is cut over devices; parsed from text, checked against a model, one line per broken rule."""
+"""Layout: how a step is cut over devices; parsed from text, checked against a model, one line per broken rule."""
 
 from __future__ import annotations
 

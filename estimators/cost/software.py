@@ -1,4 +1,4 @@
-"""Training software by generation: which attention kernel it runs, what it fuses, what it overlaps. None of it is fitted."""
+"""Software by generation: which attention kernel it runs, what it fuses, what it overlaps. None of it is fitted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from estimators.facts import data
 from estimators.frozen import frozen
 
 DEFAULT_STACK = "megatron-core"
-"""What a plan assumes: fused kernels, overlapped gradients, as current training software has them."""
+"""What a plan assumes: fused kernels, overlapped gradients, as current software has them."""
 
 
 @frozen
 class Stack:
-    """One generation of training software.
+    """One generation of software.
 
     Attributes:
         id, name, note: the key, the name, and where its facts come from.
@@ -70,7 +70,7 @@ def stacks() -> dict[str, Stack]:
 
 
 def stack(name: str) -> Stack:
-    """A generation of training software. Raises UnknownNameError."""
+    """A generation of software. Raises UnknownNameError."""
     if name not in stacks():
         raise UnknownNameError("software", name, stacks(), "python -m bench list software")
     return stacks()[name]

@@ -1,4 +1,4 @@
-"""Named ways of counting FLOP. One multiply-add is two FLOP in all of them."""
+"""Named conventions of counting FLOP. One multiply-add is two FLOP in all of them."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def count(tool: ToolConvention, model: Model, seq_len: int, recompute: Recompute
     if "one-hot embedding" in tool.extras:
         parts[ONE_HOT] = PASSES * 2 * seq_len * sum(op.count * op.params for op in _tables(ops))
     if "softmax" in tool.extras:
-        scores = sum(op.count * op.flop // (2 * _head_width(op)) for op in ops if op.kind == "attention" and op.name.endswith(".scores"))
+        scores = sum(op.count * op.flop // (2 * _head_width(op)) for op in ops if op.role == "scores")
         parts[SOFTMAX] = PASSES * 3 * scores
     if "head at three quarters" in tool.extras:
         parts[HEAD] = parts[HEAD] * 3 // 4
@@ -165,7 +165,7 @@ def _by_parameters(tool: ToolConvention, ops: Sequence[Op], seq_len: int) -> dic
 
 
 def _is_position(op: Op) -> bool:
-    return op.kind == "lookup" and "position" in op.name
+    return op.kind == "lookup" and op.role == "position"
 
 
 def _tables(ops: Sequence[Op]) -> list[Op]:

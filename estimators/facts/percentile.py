@@ -77,7 +77,7 @@ def standing(share: float, device: Hardware, *, tokens: int, device_s: float) ->
 
     Args:
         share: counted by 6·N·D.
-        tokens, device_s: of the claim, which must not vouch for itself.
+        tokens, device_s: of the claim, which is excluded from its own comparison.
     """
     on_it = peers(device, tokens=tokens, device_s=device_s)
     if len(on_it) >= MIN_RUNS:

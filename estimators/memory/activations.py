@@ -12,7 +12,7 @@ from estimators.spec import Workload
 
 
 @frozen
-class Kept:
+class SavedActivations:
     """Bytes of one sequence by how a layout divides them.
 
     Attributes:
@@ -29,8 +29,8 @@ class Kept:
     scores: float = 0.0
     apart: float = 0.0
 
-    def __add__(self, other: Kept) -> Kept:
-        return Kept(
+    def __add__(self, other: SavedActivations) -> SavedActivations:
+        return SavedActivations(
             inner=self.inner + other.inner,
             outer=self.outer + other.outer,
             routed=self.routed + other.routed,
@@ -38,9 +38,9 @@ class Kept:
             apart=self.apart + other.apart,
         )
 
-    def times(self, factor: float) -> Kept:
+    def times(self, factor: float) -> SavedActivations:
         """Every part times a number."""
-        return Kept(
+        return SavedActivations(
             inner=self.inner * factor,
             outer=self.outer * factor,
             routed=self.routed * factor,
@@ -49,16 +49,16 @@ class Kept:
         )
 
 
-def norm_kept(width: int, rms: bool, tokens: float, k: Kernels, size: int) -> Kept:
+def norm_kept(width: int, rms: bool, tokens: float, k: Kernels, size: int) -> SavedActivations:
     """A norm beside its output: its input, or, written out in Python, an fp32 copy and what was normalised."""
     size = max(size, k.stream_bytes)
     if rms and k.widened_norm_bytes:
-        return Kept(outer=tokens * (width * (k.widened_norm_bytes + size) + STATISTIC_BYTES))
+        return SavedActivations(outer=tokens * (width * (k.widened_norm_bytes + size) + STATISTIC_BYTES))
     statistics = (STATISTIC_BYTES if rms else 2 * size) * k.statistics
-    return Kept(outer=tokens * (width * size + statistics))
+    return SavedActivations(outer=tokens * (width * size + statistics))
 
 
-def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Kept, Kept, Kept]:
+def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[SavedActivations, SavedActivations, SavedActivations]:
     """Of one part of a layer: kept, what of it is cheap to recompute, gradients held at once on the way back."""
     if isinstance(part, Attention):
         kv_heads = part.kv_heads if k.fused_attention else part.heads
@@ -66,40 +66,48 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Ke
         kept = _attention(part.heads, elements, part.inner_width, t, k, size)
         for norm_width, total in ((part.query_norm_width, part.inner_width), (part.key_norm_width, part.kv_heads * part.head_width)):
             if norm_width:  # behind it positions turn what it made, which is not kept
-                kept += Kept(inner=norm_kept(norm_width, not part.qk_norm_bias, t * total / norm_width, k, size).outer)
-        return kept, Kept(), Kept()
+                kept += SavedActivations(inner=norm_kept(norm_width, not part.qk_norm_bias, t * total / norm_width, k, size).outer)
+        return kept, SavedActivations(), SavedActivations()
     if isinstance(part, LatentAttention):
         queries, values = part.heads * part.qk_width, part.heads * part.value_width
         ranks = [rank for rank in (part.query_rank, part.kv_rank) if rank]
-        latents = Kept(outer=t * part.rope_width * size)
+        latents = SavedActivations(outer=t * part.rope_width * size)
         for rank in ranks:
-            latents += norm_kept(rank, True, t, k, size) + Kept(outer=t * rank * size)
-        return _attention(part.heads, 2 * queries + values, values, t, k, size) + latents, Kept(), Kept()
+            latents += norm_kept(rank, True, t, k, size) + SavedActivations(outer=t * rank * size)
+        return _attention(part.heads, 2 * queries + values, values, t, k, size) + latents, SavedActivations(), SavedActivations()
     if isinstance(part, FeedForward):
         planes, cheap, back = _feed_forward(part.width, part.gated, part.activation_planes, t, k, size)
-        return Kept(inner=planes), Kept(inner=cheap), Kept(inner=back)
+        return SavedActivations(inner=planes), SavedActivations(inner=cheap), SavedActivations(inner=back)
     if isinstance(part, Experts):
         rows = t * part.per_token
         planes, cheap, back = _feed_forward(part.width, True, 1, rows, k, size)
         stream = float(rows * width * size)
         router = t * part.num * 4.0 * 2  # logits and probabilities, fp32
-        more = [Kept(routed=planes + stream, outer=router), Kept(routed=cheap), Kept(routed=back + stream)]
+        more = [
+            SavedActivations(routed=planes + stream, outer=router),
+            SavedActivations(routed=cheap),
+            SavedActivations(routed=back + stream),
+        ]
         if part.shared:
             more = [a + b for a, b in zip(more, part_kept(part.shared, width, t, k, size), strict=True)]
         return more[0], more[1], more[2]
     rows_of_part = part.ops(Workload(phase="train", seq_len=t), width, "part", 1)
-    return Kept(inner=float(sum(op.count * op.saved_bytes for op in rows_of_part)) * size / 2), Kept(), Kept()
+    return (
+        SavedActivations(inner=float(sum(op.count * op.saved_bytes for op in rows_of_part)) * size / 2),
+        SavedActivations(),
+        SavedActivations(),
+    )
 
 
-def _attention(heads: int, elements: int, out: int, t: int, k: Kernels, size: int) -> Kept:
+def _attention(heads: int, elements: int, out: int, t: int, k: Kernels, size: int) -> SavedActivations:
     """Queries, keys and values, the input of the output matrix, and what the kernel keeps between them."""
     statistics = STATISTIC_BYTES * heads * k.statistics * k.fused_attention
     inner = float(t * ((elements + out) * size + statistics))
     if k.fused_attention:
-        return Kept(inner=inner, apart=float(t * out * size * k.separate_output))
+        return SavedActivations(inner=inner, apart=float(t * out * size * k.separate_output))
     softmax = 4 if k.widened_scores else size
     result = (k.dropout_bytes + size) if k.dropout_bytes else size if softmax > size else 0
-    return Kept(inner=inner, scores=float(heads) * t * t * (softmax + result))
+    return SavedActivations(inner=inner, scores=float(heads) * t * t * (softmax + result))
 
 
 def _feed_forward(width: int, gated: bool, planes: int, rows: int, k: Kernels, size: int) -> tuple[float, float, float]:

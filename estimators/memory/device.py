@@ -8,11 +8,10 @@ from estimators.cost.array_math import Lane, choose, greater
 from estimators.cost.layout import Layout
 from estimators.cost.software import DEFAULT_STACK, stack
 from estimators.frozen import field, frozen
-from estimators.memory.activations import Kept
+from estimators.memory.activations import SavedActivations
 from estimators.memory.kernels import BY_STACK
-from estimators.memory.layer_memory import Holding, Layer, holding_of
-from estimators.memory.optimizers import optimizer_bytes
-from estimators.memory.stages import Stage, micro_batches, stages_of, states_of
+from estimators.memory.layer_memory import LayerMemory, ModelMemory, model_memory_of
+from estimators.memory.state import PipelineStage, micro_batches, optimizer_bytes, stages_of, states_of
 from estimators.spec import Model
 
 PARTS = {
@@ -80,18 +79,18 @@ def memory_of(
         UnknownNameError: an unknown software.
     """
     chosen = stack(stack_id)
-    holding = holding_of(model, seq_len, BY_STACK[stack_id], dtype)
-    return device_memory(holding, layout, gradient_bytes=chosen.gradient_bytes, optimizer=optimizer)
+    model_memory = model_memory_of(model, seq_len, BY_STACK[stack_id], dtype)
+    return device_memory(model_memory, layout, gradient_bytes=chosen.gradient_bytes, optimizer=optimizer)
 
 
-def device_memory(holding: Holding, layout: Layout, *, gradient_bytes: float = 4, optimizer: str = "adamw") -> Memory:
+def device_memory(model_memory: ModelMemory, layout: Layout, *, gradient_bytes: float = 4, optimizer: str = "adamw") -> Memory:
     """Bytes by part on the fullest device at the fullest moment of a step.
 
     Stages: the first, the second, the last. Moments: a layer's way back with everything still kept; the end of backward,
     with every gradient there; the embedding's gradient; the loss.
 
     Args:
-        holding: the model under the software's kernels, see `holding_of`.
+        model_memory: the model under the software's kernels, see `model_memory_of`.
         layout: its fields may be arrays, all of one length.
         gradient_bytes: per parameter, as the software accumulates.
         optimizer: see `optimizers`.
@@ -99,42 +98,42 @@ def device_memory(holding: Holding, layout: Layout, *, gradient_bytes: float = 4
     Raises:
         BadValueError: an unknown optimizer.
     """
-    state_bytes = optimizer_bytes(holding.work, optimizer)
+    state_bytes = optimizer_bytes(model_memory.work, optimizer)
     moments: list[dict[str, Lane]] = []
-    for stage in stages_of(holding, layout):
-        states = states_of(holding, layout, stage, gradient_bytes=gradient_bytes, state_bytes=state_bytes)
-        moments += _moments(holding, layout, stage, states)
+    for stage in stages_of(model_memory, layout):
+        states = states_of(model_memory, layout, stage, gradient_bytes=gradient_bytes, state_bytes=state_bytes)
+        moments += _moments(model_memory, layout, stage, states)
     parts = _fullest(moments)
     return Memory(parts=parts, reserve_bytes=CONTEXT_BYTES + FRAGMENTATION * sum(parts[name] for name in _COMES_AND_GOES))
 
 
-def _on_device(layout: Layout) -> Callable[[Kept], Lane]:
+def _on_device(layout: Layout) -> Callable[[SavedActivations], Lane]:
     """From bytes of one sequence to those of one micro-batch on one device."""
     outer = choose(layout.sequence_parallel, layout.tp, 1)
 
-    def share(kept: Kept) -> Lane:
+    def share(kept: SavedActivations) -> Lane:
         inner = kept.inner + kept.scores + kept.routed + choose(layout.cp > 1, kept.apart, 0)
         return layout.micro_batch / layout.cp * (kept.outer / outer + inner / layout.tp)
 
     return share
 
 
-def _moments(holding: Holding, layout: Layout, stage: Stage, states: dict[str, Lane]) -> list[dict[str, Lane]]:
-    work, kernels, first, rest = holding.work, holding.kernels, holding.first, holding.rest
+def _moments(model_memory: ModelMemory, layout: Layout, stage: PipelineStage, states: dict[str, Lane]) -> list[dict[str, Lane]]:
+    work, kernels, first, rest = model_memory.work, model_memory.kernels, model_memory.first, model_memory.rest
     share, shown = _on_device(layout), choose(layout.sequence_parallel, layout.tp, 1)
-    whole_plane = layout.micro_batch / layout.cp * work.seq_len * work.width * holding.stream_bytes
+    whole_plane = layout.micro_batch / layout.cp * work.seq_len * work.width * model_memory.stream_bytes
     plane = whole_plane / shown
     gathered = choose(layout.sequence_parallel, choose(layout.tp > 1, 2 * whole_plane, 0), 0)  # a matrix's input, and its gradient
 
     kept = [_kept(layout, layer, plane, share) for layer in (first, rest)]
-    pass_bytes = stage.of_layers(*kept) + stage.embedding * share(holding.first_end) + holding.shared_bytes / layout.cp
+    pass_bytes = stage.of_layers(*kept) + stage.embedding * share(model_memory.first_end) + model_memory.shared_bytes / layout.cp
     all_passes, others = stage.flights * pass_bytes, greater(stage.flights - 1, 0) * pass_bytes
     back = greater(*(share(layer.kept) - left + share(layer.passing) for layer, left in zip((first, rest), kept, strict=True))) + gathered
 
     live = 1.0 if kernels.keeps_gradients else choose(micro_batches(layout) > 1, 1.0, 0.0)
     begun = states["gradients"] * greater(live, work.head_params / work.params if stage.loss else 0.0)
     table = 2 * work.embedding_params / layout.tp * stage.embedding if kernels.dummy_gradients else 0.0
-    base = states | {"logits": 0.0, "buffers": _buffers(holding, layout, stage, plane)}
+    base = states | {"logits": 0.0, "buffers": _buffers(model_memory, layout, stage, plane)}
     moments = [
         base | {"gradients": begun, "reducing": states["reducing"] * live, "activations": all_passes, "transient": back},
         base | {"activations": others + greater(*kept), "transient": back},
@@ -143,7 +142,7 @@ def _moments(holding: Holding, layout: Layout, stage: Stage, states: dict[str, L
     if stage.loss:
         entries = layout.micro_batch / layout.cp * work.seq_len * work.vocab / layout.tp
         of_head = (2 * work.width * work.vocab / layout.tp + plane) if kernels.dummy_gradients else 0.0
-        logits = entries * kernels.logit_bytes + share(holding.last_end)
+        logits = entries * kernels.logit_bytes + share(model_memory.last_end)
         moments.append(
             base
             | {"gradients": states["gradients"] * live, "reducing": states["reducing"] * live}
@@ -152,21 +151,21 @@ def _moments(holding: Holding, layout: Layout, stage: Stage, states: dict[str, L
     return moments
 
 
-def _kept(layout: Layout, layer: Layer, plane: Lane, share: Callable[[Kept], Lane]) -> Lane:
+def _kept(layout: Layout, layer: LayerMemory, plane: Lane, share: Callable[[SavedActivations], Lane]) -> Lane:
     """Kept of one layer: all, without what is cheap to recompute, or its input alone."""
     everything = share(layer.kept)
     return choose(layout.full, plane, choose(layout.selective, everything - share(layer.cheap), everything))
 
 
-def _buffers(holding: Holding, layout: Layout, stage: Stage, plane: Lane) -> Lane:
-    kernels = holding.kernels
-    fixed = kernels.workspace_bytes + (kernels.expert_workspace_bytes if holding.work.experts > 1 else 0)
+def _buffers(model_memory: ModelMemory, layout: Layout, stage: PipelineStage, plane: Lane) -> Lane:
+    kernels = model_memory.kernels
+    fixed = kernels.workspace_bytes + (kernels.expert_workspace_bytes if model_memory.work.experts > 1 else 0)
     received = choose(layout.pp > 1, 2 * plane, 0)
     if not kernels.dummy_gradients:
         return fixed + received
     first, rest, both = (
         2.0 * sum(n * k for n, k in shapes)
-        for shapes in (holding.first.shapes, holding.rest.shapes, holding.first.shapes | holding.rest.shapes)
+        for shapes in (model_memory.first.shapes, model_memory.rest.shapes, model_memory.first.shapes | model_memory.rest.shapes)
     )
     dummies = choose(stage.first_layers > 0, choose(stage.rest_layers > 0, both, first), rest)
     return fixed + received + dummies / layout.tp

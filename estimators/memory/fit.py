@@ -10,7 +10,7 @@ from estimators.cost.machine import Machine
 from estimators.errors import BadValueError
 from estimators.frozen import replace
 from estimators.memory.device import Memory, device_memory
-from estimators.memory.layer_memory import Holding
+from estimators.memory.layer_memory import ModelMemory
 from estimators.spec import PLAN_RECOMPUTES
 from estimators.units import format_bytes
 
@@ -20,19 +20,21 @@ def fits(memory: Memory, machine: Machine) -> Lane:
     return machine.memory_bytes - memory.total_bytes
 
 
-def advice(holding: Holding, layout: Layout, machine: Machine, *, gradient_bytes: float = 4, optimizer: str = "adamw") -> tuple[str, ...]:
+def advice(
+    model_memory: ModelMemory, layout: Layout, machine: Machine, *, gradient_bytes: float = 4, optimizer: str = "adamw"
+) -> tuple[str, ...]:
     """What to change, in words, least disruptive first: each line is one change that makes the step fit, and the room it leaves.
 
     Without one that suffices by itself, the change that saves most, and what is then still missing. Empty where the step fits.
     """
 
     def room(changed: Layout) -> float:
-        return float(fits(device_memory(holding, changed, gradient_bytes=gradient_bytes, optimizer=optimizer), machine))
+        return float(fits(device_memory(model_memory, changed, gradient_bytes=gradient_bytes, optimizer=optimizer), machine))
 
     before = room(layout)
     if before >= 0:
         return ()
-    tried = [(text, room(changed)) for text, changed in _changes(holding, layout)]
+    tried = [(text, room(changed)) for text, changed in _changes(model_memory, layout)]
     enough = tuple(f"{text}: leaves {format_bytes(left)} of room" for text, left in tried if left >= 0)
     if enough:
         return enough
@@ -40,9 +42,9 @@ def advice(holding: Holding, layout: Layout, machine: Machine, *, gradient_bytes
     return (f"no single change makes it fit; the best is to {text}, which still lacks {format_bytes(-left)}",)
 
 
-def _changes(holding: Holding, layout: Layout) -> Iterator[tuple[str, Layout]]:
+def _changes(model_memory: ModelMemory, layout: Layout) -> Iterator[tuple[str, Layout]]:
     """Single changes on the same devices."""
-    work = holding.work
+    work = model_memory.work
     for zero in range(layout.zero + 1, 4):
         if layout.dp * layout.cp > 1:
             yield f"share out more between replicas (zero={zero})", replace(layout, zero=zero)

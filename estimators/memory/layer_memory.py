@@ -1,4 +1,4 @@
-"""Holding: parameters of each kind of layer and what one sequence leaves in it for backward, read off the model's parts."""
+"""ModelMemory: parameters of each kind of layer and what one sequence leaves in it for backward, read off the model's parts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from estimators.architectures.block import Beside, Block
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.part import Part
 from estimators.frozen import frozen, replace
-from estimators.memory.activations import Kept, norm_kept, part_kept
+from estimators.memory.activations import SavedActivations, norm_kept, part_kept
 from estimators.memory.kernels import Kernels
 from estimators.spec import Model, Op, Workload
-from estimators.training.sequence_cost import Work, work_of
+from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.units import DTYPE_BYTES
 
 
 @frozen
-class Layer:
+class LayerMemory:
     """One layer, nothing cut yet.
 
     Attributes:
@@ -32,13 +32,13 @@ class Layer:
     dense_params: float
     expert_params: float
     shapes: frozenset[tuple[int, int]]
-    kept: Kept
-    cheap: Kept
-    passing: Kept
+    kept: SavedActivations
+    cheap: SavedActivations
+    passing: SavedActivations
 
 
 @frozen
-class Holding:
+class ModelMemory:
     """A model as memory sees it: `num_first` layers of one kind, the rest of another.
 
     Attributes:
@@ -48,15 +48,15 @@ class Holding:
         shared_bytes: kept once for all sequences of a pass: positions, or sines and cosines.
     """
 
-    work: Work
+    work: SequenceCost
     kernels: Kernels
     element_bytes: int
-    first: Layer
-    rest: Layer
+    first: LayerMemory
+    rest: LayerMemory
     num_first: int
     edge_params: float
-    first_end: Kept
-    last_end: Kept
+    first_end: SavedActivations
+    last_end: SavedActivations
     shared_bytes: float
 
     @property
@@ -65,18 +65,18 @@ class Holding:
         return max(self.element_bytes, self.kernels.stream_bytes)
 
 
-def holding_of(model: Model, seq_len: int, kernels: Kernels, dtype: str = "bf16") -> Holding:
+def model_memory_of(model: Model, seq_len: int, kernels: Kernels, dtype: str = "bf16") -> ModelMemory:
     """What a model's layers hold and keep for one sequence of `seq_len` tokens. Products below 16 bits keep 16-bit activations.
 
     Raises:
-        BadValueError: a model without a head, see `work_of`.
+        BadValueError: a model without a head, see `sequence_cost_of`.
     """
-    return _holding_of(model, seq_len, kernels, max(2, DTYPE_BYTES.get(dtype, 2)))
+    return _model_memory_of(model, seq_len, kernels, max(2, DTYPE_BYTES.get(dtype, 2)))
 
 
 @functools.lru_cache(maxsize=64)
-def _holding_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> Holding:
-    work = work_of(model, seq_len)
+def _model_memory_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> ModelMemory:
+    work = sequence_cost_of(model, seq_len)
     base: Decoder = model.base
     blocks = base.blocks
     layers = [_layer(block, base.width, seq_len, kernels, size) for block in blocks]
@@ -86,7 +86,7 @@ def _holding_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> Holdin
     ids = 8.0 * seq_len * kernels.statistics
     turns = any(part.rotary for block in blocks for _, part in block.parts)
     positions = 8 if base.positions else 2 * max(size, kernels.stream_bytes) * work.head_width if turns else 0
-    return Holding(
+    return ModelMemory(
         work=work,
         kernels=kernels,
         element_bytes=size,
@@ -94,26 +94,26 @@ def _holding_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> Holdin
         rest=layers[1] if split else whole,
         num_first=blocks[0].count if split else 0,
         edge_params=work.dense_params - sum(block.count * layer.dense_params for block, layer in zip(blocks, layers, strict=True)),
-        first_end=Kept(outer=seq_len * base.width * kernels.dropout_bytes + ids),
-        last_end=norm_kept(base.width, rms, seq_len, kernels, size) + Kept(outer=seq_len * base.width * size + ids),
+        first_end=SavedActivations(outer=seq_len * base.width * kernels.dropout_bytes + ids),
+        last_end=norm_kept(base.width, rms, seq_len, kernels, size) + SavedActivations(outer=seq_len * base.width * size + ids),
         shared_bytes=float(seq_len * positions * kernels.statistics),
     )
 
 
-def _average(layers: Iterable[tuple[int, Layer]]) -> Layer:
+def _average(layers: Iterable[tuple[int, LayerMemory]]) -> LayerMemory:
     counted = list(layers)
     num = sum(count for count, _ in counted)
 
     def mean(name: str) -> float:
         return float(sum(count * getattr(layer, name) for count, layer in counted)) / num
 
-    def kept(name: str) -> Kept:
-        parts: list[Kept] = [getattr(layer, name).times(count / num) for count, layer in counted]
-        return functools.reduce(Kept.__add__, parts)
+    def kept(name: str) -> SavedActivations:
+        parts: list[SavedActivations] = [getattr(layer, name).times(count / num) for count, layer in counted]
+        return functools.reduce(SavedActivations.__add__, parts)
 
     if len(counted) == 1:
         return counted[0][1]
-    return Layer(
+    return LayerMemory(
         dense_params=mean("dense_params"),
         expert_params=mean("expert_params"),
         shapes=frozenset().union(*(layer.shapes for _, layer in counted)),
@@ -123,7 +123,7 @@ def _average(layers: Iterable[tuple[int, Layer]]) -> Layer:
     )
 
 
-def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Layer:
+def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> LayerMemory:
     ops = block.ops(Workload(phase="train", batch=1, seq_len=seq_len), width)
     parts = [part for _, outer in block.parts for part in (_inside(outer) if isinstance(outer, Beside) else (outer,))]
     stream = float(seq_len * width * size)
@@ -131,23 +131,23 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
     if k.copies_inputs:
         inputs = sum(op.count for op in ops if op.kind == "matmul" and not op.reads and op.mnk and op.mnk[2] == width) // block.count
     rms = not block.norm.bias
-    kept = norm_kept(width, rms, seq_len, k, size).times(block.norms) + Kept(outer=inputs * stream)
-    kept += Kept(outer=seq_len * width * k.dropout_bytes * len(block.parts))
-    cheap = Kept() if not k.fused_attention else Kept(outer=inputs * stream)
-    passing = Kept()
+    kept = norm_kept(width, rms, seq_len, k, size).times(block.norms) + SavedActivations(outer=inputs * stream)
+    kept += SavedActivations(outer=seq_len * width * k.dropout_bytes * len(block.parts))
+    cheap = SavedActivations() if not k.fused_attention else SavedActivations(outer=inputs * stream)
+    passing = SavedActivations()
     for part in parts:
         more, less, back = part_kept(part, width, seq_len, k, size)
         kept, cheap, passing = kept + more, cheap + less, _greater(passing, back)
-    scores = Kept(scores=kept.scores)
+    scores = SavedActivations(scores=kept.scores)
     experts = [op for op in ops if op.component == "experts"]
     shapes = {(op.mnk[1], op.mnk[2]) for op in _fused(ops) if op.kind == "matmul" and op.mnk and op.component != "router"}
-    return Layer(
+    return LayerMemory(
         dense_params=sum(op.count * op.params for op in ops if op.component != "experts") / block.count,
         expert_params=sum(op.count * op.params for op in experts) / block.count,
         shapes=frozenset(shapes),
         kept=kept,
         cheap=cheap if k.fused_attention else scores,
-        passing=passing + Kept(outer=stream),
+        passing=passing + SavedActivations(outer=stream),
     )
 
 
@@ -157,11 +157,10 @@ def _inside(beside: Beside) -> tuple[Part, ...]:
 
 def _fused(ops: Sequence[Op]) -> list[Op]:
     """Rows with query, key and value, and gate and up, taken as one matrix, as training software holds them."""
-    merged: dict[tuple[str, str], Op] = {}
-    kinds = {"query": "qkv", "key": "qkv", "value": "qkv", "gate": "gate_up", "up": "gate_up"}
+    merged: dict[tuple[str, ...], Op] = {}
+    fused = {"query": "query_key_value", "key": "query_key_value", "value": "query_key_value", "gate": "gate_up", "up": "gate_up"}
     for op in ops:
-        part, _, last = op.name.rpartition(".")
-        key = (part, kinds.get(last, last))
+        key = (op.part, fused[op.role]) if op.role in fused else (op.name,)
         before = merged.get(key)
         if before and before.mnk and op.mnk:
             m, n, depth = before.mnk
@@ -171,6 +170,6 @@ def _fused(ops: Sequence[Op]) -> list[Op]:
     return list(merged.values())
 
 
-def _greater(a: Kept, b: Kept) -> Kept:
+def _greater(a: SavedActivations, b: SavedActivations) -> SavedActivations:
     total = [sum((kept.inner, kept.outer, kept.routed)) for kept in (a, b)]
     return a if total[0] >= total[1] else b

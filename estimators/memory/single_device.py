@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estimators.architectures.decoder import Decoder
 from estimators.memory.kernels import AUTOCAST, EAGER
-from estimators.memory.layer_memory import holding_of
+from estimators.memory.layer_memory import model_memory_of
 from estimators.spec import Model, Workload
 
 LOGITS = "logits_and_loss"
@@ -28,13 +28,13 @@ def kept_by_torch(model: Model, workload: Workload) -> dict[str, int] | None:
     if not isinstance(model, Decoder):
         return None
     kernels = EAGER if workload.dtype_bytes >= 4 else AUTOCAST
-    holding = holding_of(model, workload.seq_len, kernels, workload.dtype)
-    first, rest = (layer.kept.inner + layer.kept.outer + layer.kept.routed for layer in (holding.first, holding.rest))
-    whole = holding.num_first * first + (model.layers - holding.num_first) * rest
+    model_memory = model_memory_of(model, workload.seq_len, kernels, workload.dtype)
+    first, rest = (layer.kept.inner + layer.kept.outer + layer.kept.routed for layer in (model_memory.first, model_memory.rest))
+    whole = model_memory.num_first * first + (model.layers - model_memory.num_first) * rest
     if workload.recompute == "full":
-        whole = model.layers * workload.seq_len * model.width * holding.stream_bytes + max(first, rest)
-    logits = workload.seq_len * model.vocab * kernels.logit_bytes + holding.last_end.outer
+        whole = model.layers * workload.seq_len * model.width * model_memory.stream_bytes + max(first, rest)
+    logits = workload.seq_len * model.vocab * kernels.logit_bytes + model_memory.last_end.outer
     return {
-        "activations": round(workload.batch * (whole + holding.first_end.outer) + holding.shared_bytes),
+        "activations": round(workload.batch * (whole + model_memory.first_end.outer) + model_memory.shared_bytes),
         LOGITS: round(workload.batch * logits),
     }

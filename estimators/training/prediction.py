@@ -10,7 +10,7 @@ from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
 from estimators.spec import Hardware, Model
 from estimators.training.interval import has_measured_steps, interval
-from estimators.training.sequence_cost import Work, work_of
+from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
 
 NEVER_MEASURED = "no measured step ran on {hardware.architecture}: the constants are those of other devices, and the interval is wider"
@@ -28,7 +28,7 @@ class Prediction:
         notes: what was assumed.
     """
 
-    work: Work
+    work: SequenceCost
     layout: Layout
     hardware: Hardware
     machine: Machine
@@ -48,6 +48,14 @@ class Prediction:
     def tokens_per_step(self) -> int:
         """Tokens of one step, all devices together."""
         return self.layout.global_batch * self.work.seq_len
+
+    def run_s(self, tokens: int, step_time_s: float | None = None) -> float:
+        """Seconds of steady steps on so many tokens; a last, shorter step counts in proportion.
+
+        Args:
+            step_time_s: such as low_s, in place of the predicted one.
+        """
+        return tokens / self.tokens_per_step * (self.step_time_s if step_time_s is None else step_time_s)
 
     @property
     def tokens_per_s_per_device(self) -> float:
@@ -94,7 +102,7 @@ def predict(
     """
     if optimizer not in OPTIMIZER_BYTES:
         raise BadValueError(f"optimizer {optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
-    work = work_of(model, seq_len)
+    work = sequence_cost_of(model, seq_len)
     machine = machine_of(hardware, dtype, cluster=cluster, network_bytes_per_s=network_bytes_per_s, own=own)
     chosen, e = stack(stack_id), efficiency(without)
     ledger = step_time(work, layout, machine, software(chosen, hardware.architecture, e), e, optimizer=optimizer)

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from estimators.cost.divisibility import check_cuts
 from estimators.cost.layout import Layout, layout_fields
-from estimators.cost.machine import OwnRates
-from estimators.cost.software import DEFAULT_STACK
 from estimators.errors import BadValueError
 from estimators.facts.goodput import Allowance, allowance
 from estimators.frozen import frozen
-from estimators.spec import Hardware, Model
 from estimators.training.at_utilization import check_devices
-from estimators.training.layouts.default_layout import default_layout
+from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.training.layouts.job import Job
-from estimators.training.layouts.usual_batch import ROUNDING, UsualBatch, usual_batch, whole_batch
 from estimators.training.prediction import Prediction
-from estimators.training.supported import not_covered
 from estimators.units import DAY_S, HOUR_S
 
-
-@frozen
-class Setup:
-    """How the step is run, where it is not left to be chosen; every field may stay as it is.
-
-    Attributes:
-        layout: such as ``tp=2,pp=1,zero=3,micro_batch=2``; empty takes one.
-        batch_tokens: of one step, all devices together; None takes the batch of the published run nearest in size.
-        network_bytes_per_s: per device and direction; None takes the usual one.
-        own: what the user measured of the device, in place of the shipped figures.
-        without: a source that the constants must not have seen.
-    """
-
-    layout: str = ""
-    batch_tokens: int | None = None
-    dtype: str = "bf16"
-    software: str = DEFAULT_STACK
-    optimizer: str = "adamw"
-    network_bytes_per_s: float | None = None
-    own: OwnRates | None = None
-    cluster: str = ""
-    without: str = ""
+if TYPE_CHECKING:
+    from estimators.training.layouts.planned import Plan
 
 
 @frozen
@@ -49,6 +26,7 @@ class PredictedRun:
     Attributes:
         tokens: of the whole training; a last, shorter step counts in proportion.
         layout_chosen: whether the layout was chosen here.
+        devices_chosen: whether the number of devices was chosen here: the fewest that hold the training well.
         batch_source: who trained with such a batch; empty where it was given.
         needed_bytes, fits: on the fullest device, and whether that leaves the reserve free.
         allowance: what published runs added over their steady steps; in none of the other figures.
@@ -57,6 +35,7 @@ class PredictedRun:
     prediction: Prediction
     tokens: int
     layout_chosen: bool
+    devices_chosen: bool
     batch_source: str
     needed_bytes: float
     fits: bool
@@ -70,17 +49,17 @@ class PredictedRun:
     @property
     def wall_s(self) -> float:
         """Steady steps from first to last."""
-        return self.num_steps * self.prediction.step_time_s
+        return self.prediction.run_s(self.tokens)
 
     @property
     def low_s(self) -> float:
         """The lower end of the 80 % interval of wall_s."""
-        return self.num_steps * self.prediction.low_s
+        return self.prediction.run_s(self.tokens, self.prediction.low_s)
 
     @property
     def high_s(self) -> float:
         """The upper end."""
-        return self.num_steps * self.prediction.high_s
+        return self.prediction.run_s(self.tokens, self.prediction.high_s)
 
     @property
     def days(self) -> float:
@@ -105,82 +84,70 @@ class PredictedRun:
 
 
 def predicted_run(
-    model: Model, *, tokens: int, seq_len: int, hardware: Hardware, num_devices: int, setup: Setup | None = None
+    job: Job, *, tokens: int, num_devices: int | None = None, batch: Batch = PUBLISHED_BATCH, layout: str = ""
 ) -> PredictedRun:
-    """Predict a training from first principles; no utilisation is assumed.
+    """A training predicted from first principles; no utilisation is assumed.
+
+    Args:
+        num_devices: None takes the fewest that hold the training well.
+        layout: such as ``tp=2,pp=1,zero=3,micro_batch=2``; empty takes the fastest that fits.
 
     Raises:
-        BadValueError: a model that is not covered, devices out of range, a layout that does not multiply to them or that the model
+        BadValueError: devices out of range, a layout without a number of devices, one that does not multiply to them or that the model
             cannot be cut by, a batch that does not divide, no peak for the dtype.
         DoesNotFitError: no layout was given and none fits.
         UnknownNameError: an unknown software.
     """
-    setup = setup or Setup()
-    check_devices(num_devices)
-    if reason := not_covered(model, seq_len):
-        raise BadValueError(f"{model.name} {reason}; no step of it is predicted")
-    job = Job(
-        model=model,
-        hardware=hardware,
-        seq_len=seq_len,
-        dtype=setup.dtype,
-        stack_id=setup.software,
-        optimizer=setup.optimizer,
-        cluster=setup.cluster,
-        network_bytes_per_s=setup.network_bytes_per_s,
-        own=setup.own,
-        without=setup.without,
+    if layout:
+        return _given(job, tokens, num_devices, batch, layout)
+    if num_devices is None:
+        from estimators.training.layouts.deadline import plan_on_fewest  # deferred: numpy
+
+        return run_of(plan_on_fewest(job, batch), tokens, batch, devices_chosen=True)
+    from estimators.training.layouts.planned import plan
+
+    return run_of(plan(job, num_devices, batch, num_options=1), tokens, batch)
+
+
+def run_of(plan: Plan, tokens: int, batch: Batch = PUBLISHED_BATCH, *, devices_chosen: bool = False) -> PredictedRun:
+    """The training under the best layout of a plan.
+
+    Args:
+        batch: what was wished of the plan's batch.
+        devices_chosen: whether the plan's number of devices was chosen.
+    """
+    best = plan.best
+    return PredictedRun(
+        prediction=best.prediction,
+        tokens=tokens,
+        layout_chosen=True,
+        devices_chosen=devices_chosen,
+        batch_source=batch.source(plan.job.work.params, best.prediction.tokens_per_step),
+        needed_bytes=best.memory_bytes,
+        fits=True,
+        allowance=allowance(),
     )
-    usual = usual_batch(job.work.params)
-    layout = _layout(job, num_devices, setup, setup.batch_tokens or usual.batch_tokens)
+
+
+def _given(job: Job, tokens: int, num_devices: int | None, batch: Batch, text: str) -> PredictedRun:
+    """The training under a layout of the user's own, whether or not it fits."""
+    if num_devices is None:
+        raise BadValueError(f"layout {text[:60]!r} is one of a number of devices; add --gpus")
+    check_devices(num_devices)
+    fields = layout_fields(text, num_devices=num_devices)
+    unit = fields["dp"] * fields.get("micro_batch", 1)
+    if unit < 1:
+        raise BadValueError(f"layout {text[:60]!r}: dp and micro_batch are whole numbers from 1")
+    layout = Layout(global_batch=batch.for_layout(unit, num_devices, params=job.work.params, seq_len=job.seq_len), **fields)
     check_cuts(job.work, layout)
     prediction, needed = job.predict(layout), float(job.memory_bytes(layout))
     return PredictedRun(
         prediction=prediction,
         tokens=tokens,
-        layout_chosen=not setup.layout,
-        batch_source="" if setup.batch_tokens else _batch_source(usual, layout.global_batch * seq_len),
+        layout_chosen=False,
+        devices_chosen=False,
+        batch_source=batch.source(job.work.params, prediction.tokens_per_step),
         needed_bytes=needed,
         fits=needed <= prediction.machine.memory_bytes,
         allowance=allowance(),
     )
-
-
-def _batch_source(usual: UsualBatch, taken_tokens: int) -> str:
-    """Whose batch is taken, and whether it had to be moved far."""
-    whose = f"as {usual.model} was trained: {usual.batch_tokens:,} tokens ({usual.source})"
-    moved = abs(taken_tokens / usual.batch_tokens - 1) > ROUNDING
-    return f"{whose}, moved to a whole number of sequences per replica" if moved else whose
-
-
-def _searched(job: Job, num_devices: int, batch_tokens: int) -> Layout | None:
-    """The best of all legal layouts, for mixtures of experts: no short list covers their many ways. None where none fits."""
-    from estimators.training.layouts.global_batch import Batch
-    from estimators.training.layouts.search import search  # deferred: numpy
-
-    batch = Batch(tokens=batch_tokens).on(num_devices, params=job.work.params, seq_len=job.seq_len)
-    return next(iter(search(job, num_devices, batch).best(1)), None)
-
-
-def _layout(job: Job, num_devices: int, setup: Setup, batch_tokens: int) -> Layout:
-    """The layout that was given, or one that fits; its batch in whole sequences."""
-    given = setup.batch_tokens is not None
-    if not setup.layout:
-        searched = _searched(job, num_devices, batch_tokens) if job.work.experts > 1 else None
-        layout = searched or default_layout(
-            job.holding,
-            job.machine,
-            num_devices,
-            max(1, round(batch_tokens / job.seq_len)),
-            step_time_s=lambda tried: float(job.ledger(tried).step_time_s),
-            gradient_bytes=job.software.gradient_bytes,
-            optimizer=job.optimizer,
-        )
-        if given:
-            whole_batch(batch_tokens, seq_len=job.seq_len, unit=layout.dp, given=True)
-        return layout
-    fields = layout_fields(setup.layout, num_devices=num_devices)
-    unit = fields["dp"] * fields.get("micro_batch", 1)
-    if unit < 1:
-        raise BadValueError(f"layout {setup.layout[:60]!r}: dp and micro_batch are whole numbers from 1")
-    return Layout(global_batch=whole_batch(batch_tokens, seq_len=job.seq_len, unit=unit, given=given), **fields)

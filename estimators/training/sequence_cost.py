@@ -8,16 +8,8 @@ from typing import Any
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
+from estimators.roles import Cut
 from estimators.spec import Model, Op, Workload
-
-COLUMNS = frozenset(("query", "key", "value", "query_key_value", "query_up", "kv_up", "gate", "up", "gate_up"))
-"""Matrices whose outputs tensor parallelism divides (Shoeybi et al. 2019, arXiv 1909.08053, section 3)."""
-
-ROWS = frozenset(("output", "down"))
-"""Matrices whose inputs it divides, so that a sum over the ranks must follow."""
-
-INNER = frozenset(("activation", "rotary", "query_norm", "key_norm"))
-"""Element-wise work between the two: each rank does its part, with or without sequence parallelism."""
 
 
 @frozen
@@ -25,14 +17,14 @@ class Product:
     """A matrix product that each of `count` layers makes for one sequence: (m x k) times (k x n), forward.
 
     Attributes:
-        cut: columns, rows, whole, head, expert columns or expert rows: what tensor and expert parallelism divide.
+        cut: what tensor and expert parallelism divide, as its rows say.
         experts, per_token: of a mixture: how many there are, how many serve one token; 1 and 1 elsewhere.
         trained: whether the matrix needs a gradient.
         passes_gradient: whether its input needs one.
     """
 
     name: str
-    cut: str
+    cut: Cut
     m: int
     n: int
     k: int
@@ -44,7 +36,7 @@ class Product:
 
 
 @frozen
-class Work:
+class SequenceCost:
     """Everything of one sequence that a step's time depends on; all layers together, nothing cut yet.
 
     Attributes:
@@ -93,27 +85,27 @@ class Work:
         return total + self.attention_flop - (self.masked_flop if causal else 0)
 
 
-def work_of(model: Model, seq_len: int) -> Work:
+def sequence_cost_of(model: Model, seq_len: int) -> SequenceCost:
     """What one sequence of `seq_len` tokens costs a model, read off its op table.
 
     Raises:
         BadValueError: a model without a sequence of tokens, such as a linear regression.
     """
-    return _work_of(model, seq_len)
+    return _sequence_cost_of(model, seq_len)
 
 
 @functools.lru_cache(maxsize=64)
-def _work_of(model: Any, seq_len: int) -> Work:
+def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
     ops = model.ops(Workload(phase="train", batch=1, seq_len=seq_len))
     base = model.base
     if not isinstance(base, Decoder):
         raise BadValueError(f"{model.name} is no language model with a head; layouts and step times are planned for those")
     attention = [op for op in ops if op.kind == "attention"]
-    scores = [op for op in attention if op.mnk and op.name.endswith("scores")]
-    routed = [op for op in ops if op.component == "experts" and op.name.endswith("gate_up")]
+    scores = [op for op in attention if op.mnk and op.role == "scores"]
+    routed = [op for op in ops if op.component == "experts" and op.role == "gate_up"]
     parts = [(block.count, part) for block in base.blocks for _, part in block.parts]
     params = {name: sum(op.count * op.params for op in ops if _place(op) == name) for name in ("dense", "experts", "embedding", "head")}
-    return Work(
+    return SequenceCost(
         seq_len=seq_len,
         layers=base.layers,
         width=base.width,
@@ -146,13 +138,7 @@ def _experts(op: Op) -> int:
 def _place(op: Op) -> str:
     if op.component == "experts":
         return "experts"
-    return "embedding" if op.kind == "lookup" else "head" if op.name == "head" else "dense"
-
-
-def _cut(op: Op) -> str:
-    last = op.name.rpartition(".")[2]
-    cut = "rows" if last in ROWS else "columns" if last in COLUMNS else "whole"
-    return "head" if op.name == "head" else f"expert {cut}" if op.component == "experts" else cut
+    return "embedding" if op.kind == "lookup" else "head" if op.role == "head" else "dense"
 
 
 def _products(ops: tuple[Op, ...], seq_len: int) -> tuple[Product, ...]:
@@ -164,7 +150,7 @@ def _products(ops: tuple[Op, ...], seq_len: int) -> tuple[Product, ...]:
         expert = op.component == "experts"
         product = Product(
             name=op.name,
-            cut=_cut(op),
+            cut=op.cut,
             m=seq_len if expert else m,
             n=n,
             k=k,
@@ -174,7 +160,7 @@ def _products(ops: tuple[Op, ...], seq_len: int) -> tuple[Product, ...]:
             trained=not op.frozen,
             passes_gradient=op.backward_flop > op.weight_grad_flop,
         )
-        key = (op.name.rpartition(".")[0], product.cut, product.m, k, op.count, op.reads, product.trained)
+        key = (op.part, product.cut, product.m, k, op.count, op.reads, product.trained)
         before = merged.get(key)
         merged[key] = product if before is None else _beside(before, product)
     return tuple(merged.values())
@@ -188,8 +174,9 @@ def _beside(a: Product, b: Product) -> Product:
 
 
 def _traffic(ops: tuple[Op, ...], *, inner: bool) -> int:
+    """Bytes of element-wise work in the layers: that between the divided matrices, of which each rank does its part; or the rest."""
     return sum(
         op.count * op.activation_bytes
         for op in ops
-        if op.kind in ("norm", "elementwise") and op.name.startswith("layer") and (op.name.rpartition(".")[2] in INNER) is inner
+        if op.kind in ("norm", "elementwise") and op.role != "edge_norm" and (op.cut != "whole") is inner
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from estimators.cost.array_math import Lane, choose, greater, log2, up
-from estimators.cost.collectives import all_reduce_s, all_to_all_s, bandwidth, gather_s, together
-from estimators.cost.compute import Pass, pass_s
+from estimators.cost.collectives import all_to_all_s, bandwidth, gather_s, tensor_parallel_s, together
+from estimators.cost.compute import issued_s, operations
 from estimators.cost.efficiency import Efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine
 from estimators.cost.software import Software
 from estimators.frozen import field, frozen
-from estimators.training.sequence_cost import Work
+from estimators.training.passes import Pass, pass_s
+from estimators.training.sequence_cost import SequenceCost
 
 PARTS = {
     "matmul": "matrix products",
@@ -40,12 +41,6 @@ PARTS = {
 OPTIMIZER_BYTES = {"adamw": 28, "adamw-8bit": 16, "adafactor": 14, "muon": 20, "sgd": 12, "sgd-momentum": 20}
 """Bytes per trained parameter that the update reads and writes: fp32 weight (8) and gradient (4), and the state twice."""
 
-LAYER_COLLECTIVES = 2
-"""All-reduces that tensor parallelism needs per layer and direction: behind attention and behind the feed-forward."""
-
-HOST_SHARPNESS = 8
-"""How sharply a step goes from device-bound to host-bound: the greater of the two, a little rounded."""
-
 RAMP_BACKWARD = 1.5
 """Kernel starts of a backward pass over those of a forward pass."""
 
@@ -71,7 +66,9 @@ class Ledger:
         return sum(self.parts.values())
 
 
-def step_time(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, *, optimizer: str = "adamw") -> Ledger:
+def step_time(
+    work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, *, optimizer: str = "adamw"
+) -> Ledger:
     """The ledger of one training step.
 
     step = micro-batches · stage + bubble + exposed communication of the replicas + optimizer + fixed cost, stragglers on top.
@@ -83,7 +80,7 @@ def step_time(work: Work, layout: Layout, machine: Machine, software: Software, 
     one = pass_s(work, layout, machine, software, e)
     tensor, expert, context = _layer_comm(work, layout, machine, software, e)
     full = choose(layout.full, 1, 0)
-    ops = (software.launches_per_layer * (1 + work.routed_layers / work.layers) + choose(layout.tp > 1, 6, 0)) * work.layers
+    ops = operations(work.layers, work.routed_layers, layout.tp, software)
     again = full * (one.matmul[0] + one.experts[0] + one.attention[0] + one.traffic[0] + tensor + expert + context)
     again = again + choose(layout.selective, 1, 0) * _selective_s(one, software)
     layers = {
@@ -100,8 +97,7 @@ def step_time(work: Work, layout: Layout, machine: Machine, software: Software, 
     frozen_params = work.dense_params / layout.tp * (1 - work.trained_params / work.params)
     layers["dequantise"] = frozen_params * software.dequantise_bytes * (2 + full) / machine.memory_bytes_per_s
     device = sum(layers.values())
-    host = ops * e.host_op_s * (2 + full)
-    layers["launch"] = layers["launch"] + (device**HOST_SHARPNESS + host**HOST_SHARPNESS) ** (1 / HOST_SHARPNESS) - device
+    layers["launch"] = layers["launch"] + issued_s(device, ops * e.host_op_s * (2 + full)) - device
     parts = _schedule(work, layout, machine, software, e, layers, one.head)
     parts["data_comm"] = _replica_comm(work, layout, machine, software, e, sum(parts.values()) - parts["bubble"])
     local = _local_params(work, layout) * work.trained_params / work.params
@@ -119,12 +115,10 @@ def _selective_s(one: Pass, software: Software) -> Lane:
     return SELECTIVE_SHARE * (one.matmul[0] + one.experts[0] + one.attention[0] + one.traffic[0])
 
 
-def _layer_comm(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane, Lane]:
+def _layer_comm(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane, Lane]:
     """Exposed seconds of one forward pass of one micro-batch through all layers: tensor, expert and context parallel."""
     tokens = layout.micro_batch * work.seq_len / layout.cp
-    near = together(machine, stride=1, group=layout.tp)
-    rate = bandwidth(machine, e, group=layout.tp, together=near)
-    tensor = LAYER_COLLECTIVES * work.layers * all_reduce_s(tokens * work.width * 2, layout.tp, rate, e) * software.tensor_exposed
+    tensor = tensor_parallel_s(tokens * work.width * 2, work.layers, layout.tp, machine, e) * software.tensor_exposed
     routed = tokens / layout.tp * work.width * 2
     expert = 2 * work.routed_layers * all_to_all_s(routed, work.experts_per_token, layout.ep, machine, e) * e.expert_exposed
     near = together(machine, stride=layout.tp, group=layout.cp)
@@ -133,14 +127,14 @@ def _layer_comm(work: Work, layout: Layout, machine: Machine, software: Software
     return tensor, expert, context
 
 
-def _local_params(work: Work, layout: Layout) -> Lane:
+def _local_params(work: SequenceCost, layout: Layout) -> Lane:
     """Parameters on the first or last stage's device, the fullest, before sharding between replicas."""
     layers = (work.dense_params / layout.tp + work.expert_params / layout.ep) / layout.pp
     return layers + (work.embedding_params + work.head_params) / layout.tp
 
 
 def _schedule(
-    work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, layers: dict[str, Lane], head: Lane
+    work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, layers: dict[str, Lane], head: Lane
 ) -> dict[str, Lane]:
     """All micro-batches through the slowest stage, and the bubble: `layers` are seconds of one through all layers."""
     micro = layout.global_batch / (layout.dp * layout.micro_batch)
@@ -163,7 +157,7 @@ def _schedule(
     return parts
 
 
-def _replica_comm(work: Work, layout: Layout, machine: Machine, software: Software, e: Efficiency, busy: Lane) -> Lane:
+def _replica_comm(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, busy: Lane) -> Lane:
     """Exposed seconds between replicas: reduced gradients, gathered weights; `busy` is what a sharded step hides them behind."""
     trained = work.trained_params / work.params
     group = layout.dp * layout.cp

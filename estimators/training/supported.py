@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estimators.errors import BadValueError
 from estimators.spec import Model, Workload
-from estimators.training.sequence_cost import work_of
+from estimators.training.sequence_cost import sequence_cost_of
 
 MAX_UNCOVERED = 0.001
 """Share of a model's forward FLOP that a prediction may leave out."""
@@ -16,7 +16,7 @@ def not_covered(model: Model, seq_len: int) -> str:
     A scan's time is fitted on no measured row, and operations that it knows nothing of would be predicted to take no time.
     """
     try:
-        work = work_of(model, seq_len)
+        work = sequence_cost_of(model, seq_len)
     except BadValueError:
         return "is no decoder with a head"
     ops = model.ops(Workload(phase="train", seq_len=seq_len))

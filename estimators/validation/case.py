@@ -9,7 +9,7 @@ from estimators.errors import BadConfigError, BadValueError, RequestError, Unkno
 from estimators.facts.registry import hardware
 from estimators.frozen import frozen
 from estimators.spec import Hardware, Model
-from estimators.training.sequence_cost import Work, work_of
+from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.units import GIBI
 from estimators.validation.groups import Group, group_of, model_id_of
 from estimators.validation.model import described, gpt, shipped_model
@@ -46,9 +46,9 @@ class MeasuredStep:
     measured_memory_bytes: float | None = None
 
     @property
-    def work(self) -> Work:
+    def work(self) -> SequenceCost:
         """One sequence's work."""
-        return work_of(self.model, self.seq_len)
+        return sequence_cost_of(self.model, self.seq_len)
 
     @property
     def machine(self) -> Machine:
@@ -165,7 +165,7 @@ def _step(
     step_s: float | None,
     allocated: float | None = None,
 ) -> MeasuredStep:
-    kind = "forced balance" if "force-balanced" in record.text("notes") and work_of(model, seq_len).experts > 1 else group.kind
+    kind = "forced balance" if "force-balanced" in record.text("notes") and sequence_cost_of(model, seq_len).experts > 1 else group.kind
     if "tokendrop" in name:
         kind = "forced balance"
     if "LoRA" in name:

@@ -9,7 +9,7 @@ from estimators.architectures.adapters import with_adapters
 from estimators.architectures.from_config import model_from_config
 from estimators.facts.registry import model_entry
 from estimators.spec import Model
-from estimators.training.sequence_cost import work_of
+from estimators.training.sequence_cost import sequence_cost_of
 from estimators.validation.groups import Group, model_id_of
 from estimators.validation.table import LeftOutError, Record
 
@@ -27,7 +27,7 @@ def described(record: Record, group: Group, name: str, seq_len: int) -> Model:
     heads = record.whole("heads") or max(1, width // 128)
     ffn, vocab = record.whole("ffn"), record.whole("vocab") or group.vocab
     shipped = model_id_of(name)
-    if shipped and (not ffn or work_of(shipped_model(shipped), seq_len).experts > 1):
+    if shipped and (not ffn or sequence_cost_of(shipped_model(shipped), seq_len).experts > 1):
         return shipped_model(shipped)
     if "MoE" in record.text("notes"):
         raise LeftOutError("a mixture of experts whose dimensions are not in the row")

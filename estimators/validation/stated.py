@@ -8,7 +8,7 @@ from typing import Any
 from estimators.cost.layout import Layout
 from estimators.errors import RequestError
 from estimators.spec import Model
-from estimators.training.sequence_cost import Work, work_of
+from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.units import TERA
 from estimators.validation.groups import Group
 from estimators.validation.table import LeftOutError, Record
@@ -93,7 +93,7 @@ def seconds_from_rate(record: Record, group: Group, model: Model, seq_len: int, 
     rate = record.number("tflops_per_gpu")
     if not rate:
         return None
-    work = work_of(model, seq_len)
+    work = sequence_cost_of(model, seq_len)
     if group.stack == "megatron-2021":
         flop = 4 * (work.forward_flop(causal=False) - _head_flop(work)) + 3 * _head_flop(work)
     elif group.apart:
@@ -103,5 +103,5 @@ def seconds_from_rate(record: Record, group: Group, model: Model, seq_len: int, 
     return flop * layout.global_batch / (rate * TERA * layout.num_devices)
 
 
-def _head_flop(work: Work) -> int:
-    return sum(2 * p.m * p.n * p.k for p in work.products if p.cut == "head")
+def _head_flop(work: SequenceCost) -> int:
+    return sum(2 * p.m * p.n * p.k for p in work.products if p.cut == "vocabulary")

@@ -59,7 +59,7 @@ def stability(record: Measurement) -> Iterator[Check]:
 
 
 def alone(record: Measurement) -> Iterator[Check]:
-    """Nobody else computed on the GPU; where a CPU is the device, other programs left it most of the processors."""
+    """No other process computed on the GPU; where a CPU is the device, other programs left it most of the processors."""
     shared = _found(record, "DeviceShared")
     if shared or record.power.get("window_s") is not None:
         yield Check(
@@ -85,7 +85,7 @@ def alone(record: Measurement) -> Iterator[Check]:
 
 
 def clocks_verdict(record: Measurement) -> str | None:
-    """clean or throttled, by the looks and by the device's counters; None where neither answered."""
+    """clean or throttled, by the samples and by the device's counters; None where neither answered."""
     said = [record.power.get(name) for name in ("throttled_fraction", "power_capped_s", "thermal_capped_s")]
     known = [value for value in said if value is not None]
     return None if not known else "throttled" if any(known) else "clean"

@@ -22,7 +22,7 @@ OVERSLEPT_S, DOUBLE_TOLERANCE = 0.002, 0.1
 
 
 def selftest(record: Measurement) -> Iterator[Check]:
-    """A clock that is fine enough, a sleep that lasts, doubled work that takes double, an A/A without and a doubling with a verdict,
+    """A clock that is fine enough, a full sleep, doubled work that takes double, an A/A without and a doubling with a verdict,
     and a training that does not train, caught."""
     if record.request.get("task") != TASK:
         return

@@ -145,7 +145,7 @@ def is_article(record: Measurement) -> bool:
 
 
 def is_watched(record: Measurement) -> bool:
-    """Whether the training was somebody else's, whose batches differ in length; their tokens were counted one by one."""
+    """Whether the training was a user's own loop, whose batches differ in length; their tokens were counted one by one."""
     return record.proof.watched is not None
 
 

@@ -41,6 +41,22 @@ def test_the_check_names_stale_documents_and_changes_none(monkeypatch: pytest.Mo
     assert {path: path.read_bytes() for path in refresh.documents()} == before
 
 
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [(("M 0 432", "M 0 431"), False), ((" steps, points ", " steps, points of old "), True), (("0.01 s<", "0.02 s<"), True)],
+    ids=["other paths", "other points", "another label"],
+)
+def test_a_picture_is_stale_where_its_points_or_words_are_others_not_where_it_is_drawn_otherwise(
+    monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], stale: bool
+) -> None:
+    path = ROOT / "docs" / "accuracy.svg"
+    drawn = path.read_text(encoding="utf-8")
+    assert change[0] in drawn
+    monkeypatch.setattr(refresh, "documents", lambda: [path])
+    monkeypatch.setattr(refresh, "output_of", lambda command: drawn.replace(*change).rstrip("\n"))
+    assert (path in refresh.stale()) == stale
+
+
 def test_a_wrong_option_of_the_refresher_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert refresh.main(["--chek"]) == 2
     assert capsys.readouterr().err == "error: '--chek'; expected nothing, --check or --slow\n"

@@ -74,7 +74,7 @@ def observed(*wall_ratios: float) -> list[str]:
 
 
 def test_what_the_instruments_cost_is_a_line_with_its_interval() -> None:
-    cost = "Instruments cost +0.4 % (95 %: +0.1 to +0.6 %) of a step of 10.0 ms, measured here, on and off by turns in 6 rounds."
+    cost = "Instruments cost +0.4 % (95 %: +0.1 to +0.6 %) of a step of 10.0 ms, measured here, on and off, interleaved, in 6 rounds."
     assert observed(1.001, 1.002, 1.004, 1.004, 1.005, 1.006) == [cost]
 
 

@@ -16,9 +16,8 @@ from estimators.facts.percentile import peers
 from estimators.facts.prices import Price
 from estimators.facts.registry import hardware, prices
 from estimators.spec import Source
-from reports.render import RENDERERS, render
+from reports.render import RENDERERS, render, text
 from reports.table import Column, Table
-from reports.text import text
 from reports.views.training.study import price_range
 
 MEMORY = Table(

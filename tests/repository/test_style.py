@@ -116,3 +116,17 @@ def test_files_stay_small(path: Path) -> None:
 def test_a_file_that_has_grown_would_be_found() -> None:
     assert too_long("\n" * (MAX_LINES + 1))
     assert not too_long("\n" * MAX_LINES)
+
+
+def lines_on_training(source: str) -> list[str]:
+    """Lines with the word in any form."""
+    return [line.strip() for line in source.splitlines() if re.search("train", line, re.IGNORECASE)]
+
+
+def test_what_an_operation_costs_on_a_device_knows_no_training() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "estimators" / "cost").glob("*.py"))]
+    assert [line for source in sources for line in lines_on_training(source)] == []
+
+
+def test_a_cost_of_training_would_be_found() -> None:
+    assert lines_on_training("x = 1\nrate = 2  # inside a training step\n") == ["rate = 2  # inside a training step"]

@@ -11,7 +11,7 @@ from estimators.cost.machine import Machine
 from estimators.cost.software import Software, software, stack
 from estimators.facts.registry import model_entry
 from estimators.frozen import replace
-from estimators.training.sequence_cost import work_of
+from estimators.training.sequence_cost import sequence_cost_of
 from estimators.training.step import step_time
 
 IDEAL = Efficiency(
@@ -49,7 +49,7 @@ def classic() -> Software:
 
 
 def ideal_step(layout: Layout, machine: Machine = MACHINE, name: str = "gpt-3", seq_len: int = 2048) -> Any:
-    return step_time(work_of(model(name), seq_len), layout, machine, classic(), IDEAL)
+    return step_time(sequence_cost_of(model(name), seq_len), layout, machine, classic(), IDEAL)
 
 
 def fused(**facts: Any) -> Software:
@@ -57,4 +57,4 @@ def fused(**facts: Any) -> Software:
 
 
 def parts_of(name: str, layout: Layout, *, machine: Machine = MACHINE, e: Efficiency = IDEAL, on: Software | None = None) -> Any:
-    return step_time(work_of(model(name), 2048), layout, machine, on or fused(), e).parts
+    return step_time(sequence_cost_of(model(name), 2048), layout, machine, on or fused(), e).parts

@@ -122,7 +122,7 @@ TWINS: Twins = {
         lambda: rigorous(gpu(watched={"throttled_fraction": 0.5})),
         ["clocks over the window"],
     ),
-    "a strict run was throttled between the looks": (
+    "a strict run was throttled between the samples": (
         lambda: gpu(watched={"throttled_fraction": 0.0, "thermal_capped_s": 0.0}),
         lambda: rigorous(gpu(watched={"throttled_fraction": 0.0, "thermal_capped_s": 0.2})),
         ["clocks over the window"],

@@ -13,6 +13,7 @@ from bench.backend.counting.meta import torch_count
 from bench.backend.counting.module import NetworkCount, count
 from bench.backend.model_classes import OLD_NAMES
 from bench.backend.models import hf_config
+from bench.backend.on_meta import on_meta
 from estimators.errors import BadConfigError, BadValueError
 from estimators.spec import Workload
 
@@ -124,11 +125,9 @@ def _build(parsed: Any, named: str) -> nn.Module:
     usual = transformers.AutoModelForCausalLM if parsed.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else transformers.AutoModel
     maker: Any = getattr(transformers, named) if named else usual
     build = getattr(maker, "_from_config", None) or maker.from_config
-    for options in ({"attn_implementation": "eager", "experts_implementation": "batched_mm"}, {"attn_implementation": "eager"}, {}):
+    for options in ({"attn_implementation": "eager"}, {}):
         try:
-            with torch.device("meta"):
-                model: nn.Module = build(parsed, **options).eval()
-            return model
+            return on_meta(lambda options=options: build(parsed, **options))  # type: ignore[misc]
         except Exception as error:  # a field that makes no sense fails wherever transformers first uses it
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
     raise BadConfigError(f"transformers cannot build {parsed.model_type!r} from this configuration: {reason}")

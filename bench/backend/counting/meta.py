@@ -18,10 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.backend import model_classes
 from bench.backend.counting.flop_formulas import MENDED
 from bench.backend.counting.jit_trace import TensorsOnly, recorded_convolutions
-from bench.backend.experts_on_meta import share_out_evenly
 from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.models import language_model
-from bench.backend.rotary import multiply_angles
+from bench.backend.on_meta import on_meta
 from bench.records.record import Count
 from estimators.spec import Workload
 
@@ -40,9 +39,8 @@ class Counted:
 
 
 def meta_language_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
-    """A causal language model of transformers on meta. Experts run batched, or an even share each: meta supports no other way."""
-    with torch.device("meta"):
-        return multiply_angles(share_out_evenly(language_model(config, attn=attn, experts="batched_mm").eval()))
+    """A causal language model of transformers on meta."""
+    return on_meta(lambda: language_model(config, attn=attn))
 
 
 def meta_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
@@ -52,7 +50,7 @@ def meta_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
         BadConfigError: transformers cannot build it.
     """
     known = config.get("model_type") in model_classes.KINDS
-    return model_classes.on_meta(config, attn) if known else meta_language_model(config, attn)
+    return model_classes.meta_model(config, attn) if known else meta_language_model(config, attn)
 
 
 def flop_counter() -> FlopCounterMode:

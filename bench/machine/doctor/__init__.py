@@ -1,1 +1,1 @@
-"""What a measurement would find on this machine: a room for each thing, no look longer than a second, no torch."""
+"""What a measurement would find on this machine: a file for each subject; nothing takes longer than a second, and no torch."""

@@ -1,4 +1,4 @@
-"""Item: one thing that the doctor looked at."""
+"""Item: one finding of the doctor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Verdict = Literal["good", "costs", "untrusted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing that was looked at.
+    """One thing that was checked.
 
     Attributes:
         group: device, processor, memory, software, storage, clock.

@@ -14,7 +14,7 @@ from bench.machine.meters.instruments import SHARED_FRACTION, processor_s
 from estimators.errors import UnavailableError
 
 GROUP = "processor"
-LOOK_S = 0.5
+SAMPLE_S = 0.5
 STEADY_GOVERNORS = ("performance",)
 
 
@@ -89,12 +89,12 @@ def others(
     usable: int,
     read: Callable[[], tuple[float, float]] = processor_s,
     sleep: Callable[[float], object] = time.sleep,
-    look_s: float = LOOK_S,
+    window_s: float = SAMPLE_S,
 ) -> Item:
     """What other programs take of the processors, over half a second. In a container the whole host's programs count."""
-    (machine, own), _ = read(), sleep(look_s)
+    (machine, own), _ = read(), sleep(window_s)
     machine_after, own_after = read()
-    num_busy = max(0.0, (machine_after - machine) - (own_after - own)) / look_s
+    num_busy = max(0.0, (machine_after - machine) - (own_after - own)) / window_s
     text = f"{num_busy:.1f} of {usable} processors" + (f", load {load:.1f}" if (load := environment.load_1min()) is not None else "")
     if num_busy > SHARED_FRACTION * usable:
         cost, mend = "steps wait for other programs: times are too long and scatter", "end the other programs, or wait for them"

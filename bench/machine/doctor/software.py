@@ -17,7 +17,8 @@ NEEDED: dict[str, tuple[Verdict, str, str]] = {
     "nvidia-ml-py": ("costs", "no power, energy, clocks or other users of a GPU", "pip install nvidia-ml-py"),
     "psutil": ("untrusted", "neither memory nor the load of other programs is read", "pip install psutil"),
     "pandas": ("costs", "records do not come as data frames; tables work", "pip install pandas"),
-    "numpy": ("costs", "`plan` cannot search layouts", "pip install numpy"),
+    "numpy": ("costs", "layouts cannot be searched, nor records be compared", "pip install numpy"),
+    "matplotlib": ("costs", "no pictures; tables work", "pip install matplotlib"),
 }
 """Package to the verdict where it is missing, what that costs, and how to get it."""
 

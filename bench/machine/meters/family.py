@@ -1,49 +1,46 @@
 """The most memory that this process and its children held together, sampled a few times a second.
 
 A sum of resident sets counts pages that two processes share twice: it is a figure of its own, beside the peak of this
-process alone, which the kernel keeps exactly. Source: man pages proc_pid_statm(5), proc_tid_children(5).
+process alone, which the kernel keeps exactly.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
+
+import psutil
 
 from bench.machine.meters.readings import Readings, no_readings
 
-PROC = Path("/proc")
 FIGURE = "peak_rss_with_children"
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
-
-def family_rss_bytes(pid: int, proc: Path = PROC) -> int:
-    """Resident bytes of a process and of all below it, now.
-
-    Raises:
-        OSError: the system has no such files, or the process is gone.
-    """
-    total = int((proc / str(pid) / "statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
-    for thread in (proc / str(pid) / "task").iterdir():
-        for child in (thread / "children").read_text(encoding="ascii").split():
-            try:
-                total += family_rss_bytes(int(child), proc)
-            except OSError:
-                continue  # it ended between the two reads
-    return total
+SEARCH_FRACTION = 0.01
+"""Share of the time that may go into finding children: the system is asked for every process there is, 40 us each."""
 
 
 class FamilyMemory:
-    """Looks on a thread of its own between entering and leaving a `with` block; `readings` has the peak afterwards."""
+    """Samples on a thread of its own between entering and leaving a `with` block; `readings` has the peak afterwards.
 
-    def __init__(self, proc: Path = PROC, interval_s: float = 0.5) -> None:
-        self._proc, self._interval_s = proc, interval_s
+    Args:
+        process: the eldest; None takes this one.
+        interval_s: between two samples of the processes that are known. A child is found at the next search for children.
+        now: monotonic time in seconds.
+    """
+
+    def __init__(
+        self, process: psutil.Process | None = None, interval_s: float = 0.5, now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._eldest, self._interval_s, self._now = process or psutil.Process(), interval_s, now
+        self._members: Sequence[psutil.Process] = ()
+        self._search_at_s = -float("inf")
         self._peak_bytes: int | None = None
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._keep_looking, name="family-memory", daemon=True)
+        self._thread = threading.Thread(target=self._keep_sampling, name="family-memory", daemon=True)
 
     def __enter__(self) -> FamilyMemory:
-        self.look()
+        self.sample()
         if self._peak_bytes is not None:
             self._thread.start()
         return self
@@ -52,22 +49,33 @@ class FamilyMemory:
         self._done.set()
         if self._thread.ident is not None:
             self._thread.join()
-            self.look()
+            self.sample()
 
-    def look(self) -> None:
-        """Take one look; a system that cannot tell leaves no figure."""
-        try:
-            now_bytes = family_rss_bytes(os.getpid(), self._proc)
-        except (OSError, ValueError, IndexError):
-            return
-        self._peak_bytes = max(self._peak_bytes or 0, now_bytes)
+    def sample(self) -> None:
+        """Take one sample; a system that cannot tell leaves no figure."""
+        start_s = self._now()
+        if start_s >= self._search_at_s:
+            try:
+                self._members = (self._eldest, *self._eldest.children(recursive=True))
+            except psutil.Error:
+                return
+            self._search_at_s = start_s + (self._now() - start_s) / SEARCH_FRACTION
+        self._peak_bytes = max(self._peak_bytes or 0, sum(map(_rss_bytes, self._members)))
 
     def readings(self) -> Readings:
-        """The largest sum of a look."""
+        """The largest sum of a sample."""
         if self._peak_bytes is None:
             return no_readings((FIGURE,), "this system does not list a process's children")
         return Readings(values={FIGURE: self._peak_bytes})
 
-    def _keep_looking(self) -> None:
+    def _keep_sampling(self) -> None:
         while not self._done.wait(self._interval_s):
-            self.look()
+            self.sample()
+
+
+def _rss_bytes(process: psutil.Process) -> int:
+    """Resident bytes of one process now; 0 where it has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0

@@ -1,6 +1,6 @@
-"""How far a GPU was held below its clocks over a window: from the reasons it gave at each look, and from its own counters.
+"""How far a GPU was held below its clocks over a window: from the reasons it gave at each sample, and from its own counters.
 
-A look every 100 ms misses short slowdowns; the driver's counters add up all of them. Both are read, and each has its own figure.
+A sample every 100 ms misses short slowdowns; the driver's counters add up all of them. Both are read, and each has its own figure.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def counted_s(counter_s: Sequence[float], window_s: float) -> tuple[float | None
 
 
 def finding(values: Mapping[str, float | None], masks: Sequence[int]) -> Finding | None:
-    """What held the clocks down, by the looks and by the counters; None where nothing did."""
+    """What held the clocks down, by the samples and by the counters; None where nothing did."""
     parts = []
     causes = [name for bit, name in SLOWDOWNS.items() if any(mask & bit for mask in masks)]
     if causes:
-        parts.append(f"in {100 * (values['throttled_fraction'] or 0):.0f} % of the looks: {', '.join(causes)}")
+        parts.append(f"in {100 * (values['throttled_fraction'] or 0):.0f} % of the samples: {', '.join(causes)}")
     counted = [(cause, seconds) for name, cause in COUNTERS.items() if (seconds := values[name])]
     if counted:
         parts.append("by its counters for " + ", ".join(f"{seconds:.2f} s ({cause})" for cause, seconds in counted))

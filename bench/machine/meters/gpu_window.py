@@ -24,8 +24,8 @@ GAP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """One look at the device; None where it did not answer.
+class GpuSample:
+    """One sample of the device; None where it did not answer.
 
     Attributes:
         energy_j: the counter since the driver was loaded.
@@ -47,23 +47,25 @@ class Look:
     nvml_process: float | None = None
 
 
-def summarise(looks: Sequence[Look], power_limit_w: float | None, unanswered: Mapping[str, str], interval_s: float = 0.1) -> Readings:
+def summarise(
+    samples: Sequence[GpuSample], power_limit_w: float | None, unanswered: Mapping[str, str], interval_s: float = 0.1
+) -> Readings:
     """The figures of a window.
 
     Args:
-        looks: in order of time, the first and last at the window's ends; two at least.
+        samples: in order of time, the first and last at the window's ends; two at least.
         power_limit_w: board limit enforced during the window.
-        unanswered: field of a look (or power_limit_w) to the reason why the device did not answer.
+        unanswered: field of a sample (or power_limit_w) to the reason why the device did not answer.
         interval_s: between two samples, as the sampler meant it.
     """
-    window_s = looks[-1].at_s - looks[0].at_s
-    if any(after.at_s < before.at_s for before, after in pairwise(looks)):
+    window_s = samples[-1].at_s - samples[0].at_s
+    if any(after.at_s < before.at_s for before, after in pairwise(samples)):
         return no_readings(FIGURES, "the clock went backwards during the window")
-    power = [(look.at_s, look.power_w) for look in looks if look.power_w is not None]
-    masks = [look.slowdowns for look in looks if look.slowdowns is not None]
-    energy_j, energy_reason = counted_energy_j(looks, unanswered)
-    capped = {name: gpu_throttle.counted_s(_given(looks, name), window_s) for name in gpu_throttle.COUNTERS}
-    clocks, temperatures = _given(looks, "sm_clock_hz"), _given(looks, "temperature_c")
+    power = [(sample.at_s, sample.power_w) for sample in samples if sample.power_w is not None]
+    masks = [sample.slowdowns for sample in samples if sample.slowdowns is not None]
+    energy_j, energy_reason = counted_energy_j(samples, unanswered)
+    capped = {name: gpu_throttle.counted_s(_given(samples, name), window_s) for name in gpu_throttle.COUNTERS}
+    clocks, temperatures = _given(samples, "sm_clock_hz"), _given(samples, "temperature_c")
     values = {
         "window_s": window_s,
         "energy_j": energy_j,
@@ -74,7 +76,7 @@ def summarise(looks: Sequence[Look], power_limit_w: float | None, unanswered: Ma
         "mean_sm_clock_hz": math.fsum(clocks) / len(clocks) if clocks else None,
         "min_sm_clock_hz": min(clocks, default=None),
         "max_sm_clock_hz": max(clocks, default=None),
-        "min_memory_clock_hz": min(_given(looks, "memory_clock_hz"), default=None),
+        "min_memory_clock_hz": min(_given(samples, "memory_clock_hz"), default=None),
         "first_temperature_c": temperatures[0] if temperatures else None,
         "max_temperature_c": max(temperatures, default=None),
         "throttled_fraction": gpu_throttle.fraction(masks),
@@ -87,7 +89,7 @@ def summarise(looks: Sequence[Look], power_limit_w: float | None, unanswered: Ma
         **{name: unanswered.get(name, reason) for name, (_, reason) in capped.items()},
     }
     unavailable = {name: reasons[name] for name, value in values.items() if value is None}
-    gap_s = max(after.at_s - before.at_s for before, after in pairwise(looks))
+    gap_s = max(after.at_s - before.at_s for before, after in pairwise(samples))
     return Readings(values=values, unavailable=unavailable, findings=tuple(_findings(window_s, values, masks, gap_s, interval_s)))
 
 
@@ -111,20 +113,20 @@ MEMORY = ("nvml_process", "nvml_device")
 """Names of the device's memory by NVML: what this process holds, and what all do. The peaks of the samples."""
 
 
-def peak_memory(looks: Sequence[Look], unanswered: Mapping[str, str]) -> Readings:
-    """The most bytes that any look found, by instrument."""
-    values = {name: max(_given(looks, name), default=None) for name in MEMORY}
+def peak_memory(samples: Sequence[GpuSample], unanswered: Mapping[str, str]) -> Readings:
+    """The most bytes that any sample found, by instrument."""
+    values = {name: max(_given(samples, name), default=None) for name in MEMORY}
     return Readings(values=values, unavailable={name: unanswered.get(name, "too few answers") for name, v in values.items() if v is None})
 
 
-def _given(looks: Sequence[Look], field: str) -> list[float]:
-    return [value for look in looks if (value := getattr(look, field)) is not None]
+def _given(samples: Sequence[GpuSample], field: str) -> list[float]:
+    return [value for sample in samples if (value := getattr(sample, field)) is not None]
 
 
-def counted_energy_j(looks: Sequence[Look], unanswered: Mapping[str, str]) -> tuple[float | None, str]:
+def counted_energy_j(samples: Sequence[GpuSample], unanswered: Mapping[str, str]) -> tuple[float | None, str]:
     """Joules by which the counter advanced, and ""; or None and why there are none."""
-    counter = [look.energy_j for look in looks if look.energy_j is not None]
-    if len(counter) < len(looks):
+    counter = [sample.energy_j for sample in samples if sample.energy_j is not None]
+    if len(counter) < len(samples):
         return None, unanswered.get("energy_j", "the counter did not answer throughout")
     if any(after < before for before, after in pairwise(counter)):
         return None, "the energy counter went backwards: the driver was reloaded or the device reset"
@@ -145,7 +147,7 @@ def _findings(window_s: float, values: Mapping[str, float | None], masks: Sequen
     findings = [short_window(window_s), gpu_throttle.finding(values, masks)]
     gap = gap_s > max(GAP_S, GAP_FACTOR * interval_s)
     if gap:
-        text = f"nobody looked at the GPU for {gap_s:.1f} s: the process or the machine was stopped meanwhile"
+        text = f"nothing was read of the GPU for {gap_s:.1f} s: the process or the machine was stopped meanwhile"
         findings.append(Finding(code="SamplingGap", text=text, advice="the integral of power is a guess there; measure again undisturbed"))
     counted, sampled = values["energy_j"], values["sampled_energy_j"]
     if not gap and window_s >= CROSSCHECK_WINDOW_S and counted and sampled and abs(sampled / counted - 1) > CROSSCHECK_FRACTION:

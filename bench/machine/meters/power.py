@@ -15,14 +15,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from bench.machine.meters import nvml
-from bench.machine.meters.gpu_window import FIGURES, MEMORY, Look, peak_memory, short_window, summarise
+from bench.machine.meters.gpu_window import FIGURES, MEMORY, GpuSample, peak_memory, short_window, summarise
 from bench.machine.meters.readings import Readings, no_readings
 from bench.records.record import Finding
 from estimators.errors import UnavailableError
 from estimators.units import GIGA, KILO, MEGA
 
 PROCESSES_EVERY = 5
-"""Looks from one list of the device's processes to the next: it takes longer than all other questions together."""
+"""Samples from one list of the device's processes to the next: it takes longer than all other questions together."""
 
 
 class PowerMeter:
@@ -44,8 +44,8 @@ class PowerMeter:
         self._reason = "no NVIDIA device in use"
         self._handle: Any = None
         self._unanswered: dict[str, str] = {}
-        self._looks: list[Look] = []
-        self._looking = threading.Lock()
+        self._samples: list[GpuSample] = []
+        self._sampling = threading.Lock()
         self._windows: list[tuple[str, int, int]] = []
         self._most_others = 0
         self._power_limit_w: float | None = None
@@ -61,9 +61,9 @@ class PowerMeter:
                 self._stack.close()
         if self._handle is not None:
             self._power_limit_w = self._ask("power_limit_w", "nvmlDeviceGetEnforcedPowerLimit", 1 / KILO)
-            thread = threading.Thread(target=self._keep_looking, name="power-meter", daemon=True)
+            thread = threading.Thread(target=self._keep_sampling, name="power-meter", daemon=True)
             self._stack.callback(self._finish, thread)
-            self.look()
+            self.sample()
             thread.start()
         return self
 
@@ -75,15 +75,15 @@ class PowerMeter:
         """Whether there is a device that answers."""
         return self._handle is not None
 
-    def look(self, *, last: bool = False) -> int:
-        """Take one look at the device, as the thread does every `interval_s`; returns its number."""
+    def sample(self, *, last: bool = False) -> int:
+        """Take one sample of the device, as the thread does every `interval_s`; returns its number."""
         library = self._library
-        with self._looking:
+        with self._sampling:
             at_s = self._now()
             reasons = self._ask("slowdowns", "nvmlDeviceGetCurrentClocksEventReasons")
             memory = self._answer("nvml_device", "nvmlDeviceGetMemoryInfo")
-            self._looks.append(
-                Look(
+            self._samples.append(
+                GpuSample(
                     at_s=at_s,
                     energy_j=self._ask("energy_j", "nvmlDeviceGetTotalEnergyConsumption", 1 / KILO),
                     power_w=self._ask("power_w", "nvmlDeviceGetPowerUsage", 1 / KILO),
@@ -94,31 +94,31 @@ class PowerMeter:
                     power_capped_s=self._violation_s("power_capped_s", library.NVML_PERF_POLICY_POWER),
                     thermal_capped_s=self._violation_s("thermal_capped_s", library.NVML_PERF_POLICY_THERMAL),
                     nvml_device=None if memory is None else float(memory.used),
-                    nvml_process=self._look_at_processes() if last or len(self._looks) % PROCESSES_EVERY == 0 else None,
+                    nvml_process=self._sample_processes() if last or len(self._samples) % PROCESSES_EVERY == 0 else None,
                 )
             )
-            return len(self._looks) - 1
+            return len(self._samples) - 1
 
     @contextmanager
     def window(self, name: str) -> Iterator[None]:
-        """A named part of the whole window, with a look at either end; its figures are `name`_energy_j and `name`_window_s."""
+        """A named part of the whole window, with a sample at either end; its figures are `name`_energy_j and `name`_window_s."""
         if self._handle is None:
             yield
             return
-        first = self.look()
+        first = self.sample()
         try:
             yield
         finally:
-            self._windows.append((name, first, self.look()))
+            self._windows.append((name, first, self.sample()))
 
     def readings(self) -> Readings:
         """The figures of the window that has ended, and of the named parts."""
-        if not self._looks:
+        if not self._samples:
             return no_readings(FIGURES, self._reason)
-        whole = summarise(self._looks, self._power_limit_w, self._unanswered, self._interval_s)
+        whole = summarise(self._samples, self._power_limit_w, self._unanswered, self._interval_s)
         values, unavailable, findings = dict(whole.values), dict(whole.unavailable), [*whole.findings, *self._shared()]
         for name, first, last in self._windows:
-            part = summarise(self._looks[first : last + 1], self._power_limit_w, self._unanswered, self._interval_s)
+            part = summarise(self._samples[first : last + 1], self._power_limit_w, self._unanswered, self._interval_s)
             for figure in ("energy_j", "window_s"):
                 values[f"{name}_{figure}"] = part.values[figure]
                 if figure in part.unavailable:
@@ -129,7 +129,7 @@ class PowerMeter:
 
     def memory(self) -> Readings:
         """Bytes of the device by NVML, the peaks of the samples: of this process, and of all."""
-        return peak_memory(self._looks, self._unanswered) if self._looks else no_readings(MEMORY, self._reason)
+        return peak_memory(self._samples, self._unanswered) if self._samples else no_readings(MEMORY, self._reason)
 
     def _open(self, uuid: str) -> None:
         self._library = self._stack.enter_context(nvml.session(self._library))
@@ -158,17 +158,17 @@ class PowerMeter:
         answer = self._answer(field, "nvmlDeviceGetViolationStatus", policy)
         return None if answer is None else answer.violationTime / GIGA
 
-    def _keep_looking(self) -> None:
+    def _keep_sampling(self) -> None:
         while not self._done.wait(self._interval_s):
-            self.look()
+            self.sample()
 
     def _finish(self, thread: threading.Thread) -> None:
         self._done.set()
         if thread.ident is not None:
             thread.join()
-        self.look(last=True)
+        self.sample(last=True)
 
-    def _look_at_processes(self) -> float | None:
+    def _sample_processes(self) -> float | None:
         """Bytes that this process holds on the device; notes how many others compute there.
 
         In a container pids differ from the driver's: one unknown process may be this one, and is then neither counted as

@@ -23,7 +23,7 @@ MOST_W = 2000.0
 """No processor package draws so much: a counter that says so was reset, and its wrap-around is none."""
 
 LOOK_S = 60.0
-"""A package of 400 W wraps a range of 262,144 J in eleven minutes; one that is looked at more often never wraps twice unseen."""
+"""A package of 400 W wraps a range of 262,144 J in eleven minutes; one that is read more often never wraps twice unseen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class CpuEnergyMeter:
         if self._thread is not None:
             self._done.set()
             self._thread.join()
-            self.look()
+            self.read()
             self._end_s = self._now()
 
     @property
@@ -109,8 +109,8 @@ class CpuEnergyMeter:
         """Whether there are counters that answer."""
         return bool(self._domains)
 
-    def look(self) -> list[float]:
-        """Joules used so far, by counter; adds what each has advanced since the last look, its wrap-around undone."""
+    def read(self) -> list[float]:
+        """Joules used so far, by counter; adds what each has advanced since the last reading, its wrap-around undone."""
         with self._looking:
             for i, domain in enumerate(self._domains):
                 try:
@@ -131,11 +131,11 @@ class CpuEnergyMeter:
         if not self._domains:
             yield
             return
-        start_s, before = self._now(), self.look()
+        start_s, before = self._now(), self.read()
         try:
             yield
         finally:
-            after = self.look()
+            after = self.read()
             self._spans.append((f"{name}_", self._now() - start_s, [b - a for a, b in zip(before, after, strict=True)]))
 
     def readings(self) -> Readings:
@@ -166,7 +166,7 @@ class CpuEnergyMeter:
 
     def _keep_looking(self) -> None:
         while not self._done.wait(LOOK_S):
-            self.look()
+            self.read()
 
 
 def _read_j(domain: Domain) -> float:

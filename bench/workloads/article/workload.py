@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import time
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from bench.backend.device import Device
-from bench.backend.gradients import gradient_norm
+from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.records.draft import Draft
 from bench.records.learning import CurvePoint, Learning
 from bench.records.proof import Proof
@@ -70,7 +69,6 @@ def _train_and_report(
     device.reset_peak()
     set_seed(request.seed)
     network = build(decided.config)
-    before = [p.detach().clone() for p in network.parameters()]
     shuffled_by = None if batch == len(subject.train) else request.seed
     train_loader = loader(subject.train, batch, num_ranks=num_ranks, seed=shuffled_by)
     optimizer = optimizer_of(decided, network)
@@ -84,6 +82,7 @@ def _train_and_report(
         loader(subject.train.first(subject.num_scored), scoring, num_ranks=num_ranks, seed=None),
         loader(subject.heldout, scoring, num_ranks=num_ranks, seed=None),
     )
+    parameters = SampledParameters(network)
     if main:
         findings.note_decisions(draft, decided, accelerator, batch)
         draft.add_phase(Phase(name="load", samples_s=(time.perf_counter() - began,), item="model"))
@@ -108,13 +107,12 @@ def _train_and_report(
         limits = Limits(epochs=decided.epochs, steps=request.steps, max_time_s=request.max_time_s)
         log = train(trainer, train_loader, limits, clock, after_epoch=after_epoch)
 
-    after = [p.detach().to("cpu") for p in accelerator.unwrap_model(model).parameters()]
     proof = Proof(
         num_steps=len(log.steps),
         num_ranks=num_ranks,
-        num_params=sum(p.numel() for p in after),
+        num_params=sum(p.numel() for p in network.parameters()),
         grad_norm=gradient_norm(network),
-        params_changed=all(not torch.equal(a, b) for a, b in zip(before, after, strict=True)),
+        params_changed=parameters.changed(),
     )
     step_s, epoch_s = tuple(log.step_s), tuple(log.epoch_s)
     reached: dict[str, float] = {}

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bench.backend.device import Device
-from bench.backend.gradients import gradient_norm
+from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
 from bench.records.proof import Proof
@@ -21,8 +21,6 @@ from bench.workloads.article.engine import engine
 from bench.workloads.language.steps import Timed, after, compiling
 
 LEARNING_RATE = 1e-4
-WATCHED_ELEMENTS = 4096
-"""Of every weight matrix, to see that the optimizer moved it; a copy of all would need as much memory again."""
 
 
 def train(
@@ -45,7 +43,7 @@ def train(
         optimizer = torch.optim.AdamW(model.parameters(), lr=request.learning_rate or LEARNING_RATE)
         prepared, optimizer = accelerator.prepare(model, optimizer)
         forward: Any = torch.compile(prepared) if request.compile else prepared
-        before = _watched(model)
+        parameters = SampledParameters(model)
         losses: list[torch.Tensor] = []
 
         def step() -> None:
@@ -71,15 +69,11 @@ def train(
                 steady=watch(name),
             )
         grad_norm = gradient_norm(model)
-        changed = all(not torch.equal(b, a) for b, a in zip(before, _watched(model), strict=True))
+        changed = parameters.changed()
         means = accelerator.reduce(torch.stack(losses).float(), reduction="mean").tolist() if losses else []
         num_ranks = accelerator.num_processes
     phase = after(compiling_s, samples.to_phase(name, items_per_sample=ids.numel() * num_ranks))
     return Timed(phase=phase, samples=samples, proof=_proof(means, changed, grad_norm) | Proof(num_ranks=num_ranks))
-
-
-def _watched(model: nn.Module) -> list[torch.Tensor]:
-    return [p.detach().flatten()[:WATCHED_ELEMENTS].clone() for p in model.parameters() if p.dim() >= 2]
 
 
 def _proof(losses: list[float], changed: bool, grad_norm: float | None) -> Proof:

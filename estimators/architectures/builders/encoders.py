@@ -27,7 +27,9 @@ def masked_lm(f: Fields, width: int, edge: int, vocab: int, *, spare_bias: bool)
     """
     tied = f.flag("tie_word_embeddings", True)
     transform = Projection(name="head.transform", d_in=width, d_out=edge, component="transform", norm=LAYER_NORM)
-    return transform, Projection(name="head", d_in=edge, d_out=vocab, owned=not tied, spare=vocab if spare_bias and not tied else 0)
+    return transform, Projection(
+        name="head", d_in=edge, d_out=vocab, cut="vocabulary", owned=not tied, spare=vocab if spare_bias and not tied else 0
+    )
 
 
 def answer(f: Fields, width: int) -> Projection:

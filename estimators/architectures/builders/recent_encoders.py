@@ -84,7 +84,7 @@ def _deberta_masked_lm(f: Fields, d: int, edge: int, vocab: int) -> Heads:
     if edge != d:
         raise f.fail("embedding_size", edge, f"hidden_size, {d}, where legacy is false")
     transform = Projection(name="head.transform", d_in=d, d_out=d, component="transform", norm=LAYER_NORM)
-    return transform, Projection(name="head", d_in=d, d_out=vocab, owned=False)
+    return transform, Projection(name="head", d_in=d, d_out=vocab, cut="vocabulary", owned=False)
 
 
 def _span(f: Fields, longest: int) -> int:
@@ -146,7 +146,7 @@ def _modernbert_heads(f: Fields, d: int, vocab: int, norm: Norm) -> tuple[str, H
     def transform(per: Literal["token", "sample"]) -> Projection:
         return Projection(name="head.transform", d_in=d, d_out=d, bias=bias, per=per, component="transform", norm=norm)
 
-    lm_head = Projection(name="head", d_in=d, d_out=vocab, bias=f.flag("decoder_bias", True), owned=not tied)
+    lm_head = Projection(name="head", d_in=d, d_out=vocab, cut="vocabulary", bias=f.flag("decoder_bias", True), owned=not tied)
     known: HeadTable = {
         "ModernBertModel": lambda: (),
         "ModernBertForMaskedLM": lambda: (transform("token"), lm_head),

@@ -10,7 +10,7 @@ import numpy as np
 from estimators.cost.divisibility import divisors, legal_tp
 from estimators.cost.layout import Layout
 from estimators.spec import PLAN_RECOMPUTES
-from estimators.training.sequence_cost import Work
+from estimators.training.sequence_cost import SequenceCost
 
 MIN_CONTEXT_TOKENS = 2048
 MAX_CONTEXT_WAYS = 64
@@ -56,7 +56,7 @@ class Candidates:
 
 
 def candidates(
-    work: Work, num_devices: int, global_batch: int, *, domain: int, max_tp: int | None = None, schedule: str = "1f1b"
+    work: SequenceCost, num_devices: int, global_batch: int, *, domain: int, max_tp: int | None = None, schedule: str = "1f1b"
 ) -> Candidates:
     """All legal layouts.
 
@@ -85,12 +85,12 @@ def candidates(
     return Candidates(columns, schedule)
 
 
-def _ways(work: Work, num_devices: int, global_batch: int, max_tp: int) -> dict[str, Any]:
+def _ways(work: SequenceCost, num_devices: int, global_batch: int, max_tp: int) -> dict[str, Any]:
     ways = np.array(list(legal_ways(work, num_devices, global_batch, max_tp)), dtype=np.int64).reshape(-1, 4)
     return {name: ways[:, i] for i, name in enumerate(("tp", "pp", "cp", "dp"))}
 
 
-def legal_ways(work: Work, num_devices: int, global_batch: int, max_tp: int) -> Iterator[tuple[int, int, int, int]]:
+def legal_ways(work: SequenceCost, num_devices: int, global_batch: int, max_tp: int) -> Iterator[tuple[int, int, int, int]]:
     """Every tp, pp, cp and dp that multiply to the devices, cut the model and divide the batch."""
     contexts = [c for c in divisors(work.seq_len) if c == 1 or (work.seq_len % (2 * c) == 0 and c <= MAX_CONTEXT_WAYS)]
     contexts = [c for c in contexts if c == 1 or work.seq_len // c >= MIN_CONTEXT_TOKENS]
@@ -102,7 +102,7 @@ def legal_ways(work: Work, num_devices: int, global_batch: int, max_tp: int) -> 
                     yield tp, pp, cp, dp
 
 
-def _even_enough(work: Work, columns: Columns) -> Any:
+def _even_enough(work: SequenceCost, columns: Columns) -> Any:
     """Whether interleaving leaves the fullest stage no more layers than it would have without: else it cannot pay."""
     chunks, pp, layers = columns["pp"] * columns["vp"], columns["pp"], work.layers
     return -(-layers // chunks) * columns["vp"] <= -(-layers // pp)

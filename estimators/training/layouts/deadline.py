@@ -1,20 +1,24 @@
-"""The devices that a deadline or a budget asks for, and what physics allows at best."""
+"""How many devices: the fewest that hold a training well, those that a deadline or a budget asks for, and what physics allows at best."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from estimators.errors import BadValueError, DoesNotFitError
+from estimators.errors import BadValueError
 from estimators.frozen import frozen
+from estimators.training.layouts.feasibility import raise_nothing_fits
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.training.layouts.job import Job
-from estimators.training.layouts.planned import Plan, plan
-from estimators.training.layouts.search import ANYTHING, OnProgress, Restriction
+from estimators.training.layouts.planned import Plan, best_of
+from estimators.training.layouts.search import ANYTHING, OnProgress, Restriction, Search, search
 from estimators.training.prediction import PEAK_DTYPES
 from estimators.units import format_count, format_duration, format_int, format_money
 
 MOST_DEVICES = 16_384
 """Where nobody says how many there may be."""
+
+TIGHT = 1.1
+"""Device time over that on the next larger number of devices, above which a training is held too tightly."""
 
 
 def bound_s(job: Job, tokens: int, num_devices: int) -> float | None:
@@ -47,6 +51,63 @@ def device_counts(job: Job, most: int) -> Iterator[int]:
         counts |= {size, size * 3 // 2 if size > node else size}
         size *= 2
     yield from sorted(count for count in counts | {most} if count <= most)
+
+
+def plan_on_fewest(job: Job, batch: Batch = PUBLISHED_BATCH) -> Plan:
+    """The best layout on the fewest devices that hold the training without paying for it.
+
+    Of the numbers that people rent, the first on which some layout fits; where the next one takes less device time by more than
+    TIGHT, what the first lacks in memory is paid in recomputation, and the next one is looked at.
+
+    Raises:
+        DoesNotFitError: none of them holds it.
+        BadValueError: a batch that no number of devices shares.
+    """
+    held: Plan | None = None
+    for found in _searches(job, list(device_counts(job, MOST_DEVICES)), batch):
+        if not found.num_fitting:
+            if held is not None:
+                break
+            continue
+        following = best_of(found)
+        if held is not None and _device_s(held) <= TIGHT * _device_s(following):
+            break
+        held = following
+    if held is None:
+        raise_nothing_fits(found)
+    return held
+
+
+def _searches(
+    job: Job, counts: Sequence[int], batch: Batch, restriction: Restriction = ANYTHING, on_progress: OnProgress | None = None
+) -> Iterator[Search]:
+    """The search on each number of devices that may hold the job, smallest first; the last number in any case.
+
+    What all devices hold together does not shrink as they grow in number, so that numbers below it over a device's memory are passed.
+
+    Raises:
+        BadValueError: a batch that no number of devices shares.
+    """
+    least, num_searches = 0.0, 0
+    for num in counts:
+        if num < least and num != counts[-1]:
+            continue
+        try:
+            sequences = batch.on(num, params=job.work.params, seq_len=job.seq_len)
+        except BadValueError:
+            if num == counts[-1] and not num_searches:
+                raise
+            continue
+        found = search(job, num, sequences, restriction, on_progress=on_progress)
+        num_searches += 1
+        if not found.num_fitting and (leanest := found.smallest()) is not None:
+            least = max(least, num * leanest[1] / found.capacity_bytes)
+        yield found
+
+
+def _device_s(found: Plan) -> float:
+    """Device time of a token."""
+    return 1 / found.best.prediction.tokens_per_s_per_device
 
 
 @frozen
@@ -96,16 +157,17 @@ def plan_within(
     if limits.deadline_s is not None:
         check_deadline(job, tokens, most, limits.deadline_s)
     counts = [limits.num_devices] if limits.num_devices else list(device_counts(job, most))
+    if limits.deadline_s is not None:
+        counts = [num for num in counts if (bound_s(job, tokens, num) or 0.0) <= limits.deadline_s]
     found: list[Plan] = []
-    for num in counts:
-        try:
-            found.append(plan(job, num, batch, restriction, num_options=num_options, on_progress=on_progress))
-        except (BadValueError, DoesNotFitError):
-            if num == counts[-1] and not found:
-                raise
+    for searched in _searches(job, counts, batch, restriction, on_progress):
+        if not searched.num_fitting:
             continue
+        found.append(best_of(searched, num_options))
         if limits.deadline_s is not None and found[-1].run_s(tokens) <= limits.deadline_s and _affordable(found[-1], tokens, limits):
             return found[-1]
+    if not found:
+        raise_nothing_fits(searched)
     affordable = [one for one in found if _affordable(one, tokens, limits)]
     if not affordable:
         raise BadValueError(_too_dear(job, tokens, limits, found))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from estimators.cost.divisibility import check_cuts, nearest
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, DoesNotFitError
@@ -38,7 +40,7 @@ def _remedy(job: Job, layout: Layout) -> str:
     return _enough(job, layout.num_devices, layout.global_batch)
 
 
-def raise_nothing_fits(found: Search) -> None:
+def raise_nothing_fits(found: Search) -> NoReturn:
     """Say why a search came to nothing.
 
     Raises:

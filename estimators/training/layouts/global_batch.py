@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from estimators.errors import BadValueError
+from estimators.facts.usual_batch import usual_batch
 from estimators.frozen import frozen
-from estimators.training.layouts.usual_batch import usual_batch
+
+ROUNDING = 0.05
+"""How far a batch that was asked for may be moved: ``4M`` is how people write 4,194,304, which is 4.9 % more."""
+
+FARTHEST = 4
+"""Times what was wished for that a batch may be, where devices leave no nearer one."""
 
 
 @frozen
@@ -25,7 +31,7 @@ class Batch:
         """Sequences of one step on so many devices.
 
         Raises:
-            BadValueError: less than one sequence.
+            BadValueError: less than one sequence, more than the most, or no number near enough that the devices could share.
 
         >>> Batch().on(1024, params=175 * 10**9, seq_len=2048)
         1536
@@ -33,22 +39,64 @@ class Batch:
         1024
         """
         most = None if self.most_tokens is None else self.most_tokens // seq_len
+        if (exact := self._exact(seq_len, most)) is not None:
+            return exact
+        wanted = self._wanted(params, seq_len)
+        nearest = _shareable(wanted, num_devices, most)
+        if nearest > FARTHEST * wanted:
+            raise BadValueError(_too_far(wanted, nearest, num_devices))
+        return nearest
+
+    def for_layout(self, unit: int, num_devices: int, *, params: int, seq_len: int) -> int:
+        """Sequences of one step of a layout: those of `on` where they are a multiple of `unit`, else the nearest multiple.
+
+        Args:
+            unit: replicas times sequences of one pass.
+
+        Raises:
+            BadValueError: as `on`, or a given batch that is further than ROUNDING from any multiple; names the nearest.
+
+        >>> Batch(tokens=4 * 10**6).for_layout(512, 512, params=7 * 10**9, seq_len=4096)
+        1024
+        """
+        most = None if self.most_tokens is None else self.most_tokens // seq_len
+        wanted = self._wanted(params, seq_len)
+        taken = self._exact(seq_len, most) or _shareable(wanted, num_devices, most)
+        if taken % unit == 0 and taken <= FARTHEST * wanted:
+            return taken
+        multiple = max(1, round(wanted / unit)) * unit
+        if (self.sequences or self.tokens) and abs(multiple - wanted) > ROUNDING * wanted:
+            raise BadValueError(
+                f"a global batch of {wanted * seq_len:,.0f} tokens is {wanted:,.4g} sequences of {seq_len:,}, no multiple of "
+                f"dp x micro_batch = {unit:,}; the nearest that works: {multiple * seq_len:,} tokens"
+            )
+        return multiple
+
+    def source(self, params: int, taken_tokens: int) -> str:
+        """Whose batch was taken, and whether it had to be moved far; empty where it was given."""
+        if self.sequences or self.tokens:
+            return ""
+        usual = usual_batch(params)
+        whose = f"as {usual.model} was trained: {usual.batch_tokens:,} tokens ({usual.source})"
+        moved = abs(taken_tokens / usual.batch_tokens - 1) > ROUNDING
+        return f"{whose}, moved to a number of sequences that the devices share" if moved else whose
+
+    def _exact(self, seq_len: int, most: int | None) -> int | None:
+        """The number of sequences that was given; None where it is left to be rounded."""
         if most == 0 or (self.tokens is not None and self.tokens < seq_len):
             given = self.tokens if self.tokens is not None else self.most_tokens
             raise BadValueError(f"a global batch of {given:,} tokens is less than one sequence of {seq_len:,}; expected at least that")
-        wanted = self.sequences or (self.tokens // seq_len if self.tokens is not None and self.tokens % seq_len == 0 else None)
-        if wanted is not None:
-            if most is not None and wanted > most:
-                raise BadValueError(f"a batch of {wanted:,} sequences is more than the {most:,} of --max-global-batch; give one of them")
-            return wanted
-        return _shareable((self.tokens or usual_batch(params).batch_tokens) / seq_len, num_devices, most)
+        exact = self.sequences or (self.tokens // seq_len if self.tokens is not None and self.tokens % seq_len == 0 else None)
+        if exact is not None and most is not None and exact > most:
+            raise BadValueError(f"a batch of {exact:,} sequences is more than the {most:,} of --max-global-batch; give one of them")
+        return exact
+
+    def _wanted(self, params: int, seq_len: int) -> float:
+        return self.sequences or (self.tokens or usual_batch(params).batch_tokens) / seq_len
 
 
 PUBLISHED_BATCH = Batch()
 """Nothing is wished for."""
-
-FARTHEST = 4
-"""Times what was wished for that a batch may be, where devices leave no nearer one."""
 
 
 def _shareable(wanted: float, num_devices: int, most: int | None) -> int:
@@ -56,13 +104,14 @@ def _shareable(wanted: float, num_devices: int, most: int | None) -> int:
     odd = num_devices // (num_devices & -num_devices)
     choices = [odd * start << power for start in (1, 3) for power in range(40)]
     allowed = [batch for batch in choices if most is None or batch <= most] or [most or 1]
-    nearest = min(allowed, key=lambda batch: (abs(batch - wanted), batch))
-    if nearest > FARTHEST * wanted:
-        unit = 1
-        while unit * wanted < num_devices:
-            unit *= 2
-        raise BadValueError(
-            f"no batch near the {wanted:,.0f} sequences of a step divides over {num_devices:,} GPUs: the smallest is {nearest:,}; "
-            f"take {num_devices // unit * unit:,} GPUs, or give --global-batch {nearest}seq"
-        )
-    return nearest
+    return min(allowed, key=lambda batch: (abs(batch - wanted), batch))
+
+
+def _too_far(wanted: float, nearest: int, num_devices: int) -> str:
+    unit = 1
+    while unit * wanted < num_devices:
+        unit *= 2
+    return (
+        f"no batch near the {wanted:,.0f} sequences of a step divides over {num_devices:,} GPUs: the smallest is {nearest:,}; "
+        f"take {num_devices // unit * unit:,} GPUs, or give --global-batch {nearest}seq"
+    )

@@ -12,10 +12,10 @@ from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.memory.device import device_memory
 from estimators.memory.kernels import BY_STACK
-from estimators.memory.layer_memory import Holding, holding_of
+from estimators.memory.layer_memory import ModelMemory, model_memory_of
 from estimators.spec import Hardware, Model
 from estimators.training.prediction import Prediction, predict
-from estimators.training.sequence_cost import Work, work_of
+from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
 from estimators.training.supported import not_covered
 
@@ -45,7 +45,7 @@ class Job:
 
     def __post_init__(self) -> None:
         if reason := not_covered(self.model, self.seq_len):
-            raise BadValueError(f"{self.model.name} {reason}; layouts and step times are not planned for it")
+            raise BadValueError(f"{self.model.name} {reason}; no step of it is predicted")
         if self.optimizer not in OPTIMIZER_BYTES:
             raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
         chosen = stack(self.stack_id)
@@ -53,14 +53,14 @@ class Job:
             raise BadValueError(f"software {chosen.id} trains adapters over 4-bit weights, but {self.model.name} has none; give another")
 
     @property
-    def work(self) -> Work:
+    def work(self) -> SequenceCost:
         """One sequence's work. Raises BadValueError for a model without tokens."""
-        return work_of(self.model, self.seq_len)
+        return sequence_cost_of(self.model, self.seq_len)
 
     @property
-    def holding(self) -> Holding:
+    def model_memory(self) -> ModelMemory:
         """What its layers hold and keep under the software's kernels. Raises UnknownNameError."""
-        return holding_of(self.model, self.seq_len, BY_STACK[stack(self.stack_id).id], self.dtype)
+        return model_memory_of(self.model, self.seq_len, BY_STACK[stack(self.stack_id).id], self.dtype)
 
     @property
     def machine(self) -> Machine:
@@ -83,7 +83,7 @@ class Job:
 
     def memory_bytes(self, layout: Lane) -> Lane:
         """Bytes on the fullest device, of one layout or of thousands."""
-        return device_memory(self.holding, layout, gradient_bytes=self.software.gradient_bytes, optimizer=self.optimizer).total_bytes
+        return device_memory(self.model_memory, layout, gradient_bytes=self.software.gradient_bytes, optimizer=self.optimizer).total_bytes
 
     def predict(self, layout: Layout) -> Prediction:
         """The step of one layout, with its interval and its rates."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from estimators.cost.layout import Layout
 from estimators.frozen import frozen
 from estimators.training.at_utilization import check_devices
 from estimators.training.layouts.feasibility import raise_nothing_fits
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.training.layouts.job import Job
-from estimators.training.layouts.search import ANYTHING, OnProgress, Restriction, search
+from estimators.training.layouts.search import ANYTHING, OnProgress, Restriction, Search, search
 from estimators.training.layouts.why import reason
 from estimators.training.prediction import Prediction
-from estimators.units import HOUR_S
+from estimators.units import DAY_S, HOUR_S
 
 
 @frozen
@@ -59,19 +57,16 @@ class Plan:
         return self.options[0]
 
     def run_s(self, tokens: int, step_time_s: float | None = None) -> float:
-        """Seconds of steady steps on so many tokens, a begun step counted whole."""
-        return run_s(self.best.prediction if step_time_s is None else None, tokens, self.global_batch * self.job.seq_len, step_time_s)
+        """Seconds of steady steps of the best option on so many tokens."""
+        return self.best.prediction.run_s(tokens, step_time_s)
 
     def gpu_hours(self, tokens: int) -> float:
         """Of the best option, steady steps alone."""
         return self.run_s(tokens) * self.num_devices / HOUR_S
 
-
-def run_s(prediction: Prediction | None, tokens: int, tokens_per_step: int, step_time_s: float | None = None) -> float:
-    """Whole steps times what each takes."""
-    seconds = prediction.step_time_s if prediction is not None else step_time_s
-    assert seconds is not None
-    return math.ceil(tokens / tokens_per_step) * seconds
+    def gpu_days(self, tokens: int) -> float:
+        """The same in days."""
+        return self.run_s(tokens) * self.num_devices / DAY_S
 
 
 def option(job: Job, layout: Layout, best: Prediction | None = None) -> Option:
@@ -103,15 +98,21 @@ def plan(
     check_devices(num_devices)
     sequences = batch.on(num_devices, params=job.work.params, seq_len=job.seq_len)
     found = search(job, num_devices, sequences, restriction, on_progress=on_progress)
-    layouts = found.best(num_options)
-    if not layouts:
+    if not found.num_fitting:
         raise_nothing_fits(found)
+    return best_of(found, num_options)
+
+
+def best_of(found: Search, num_options: int = 1) -> Plan:
+    """The best few of a search in which at least one layout fits."""
+    job = found.job
+    layouts = found.best(num_options)
     first = option(job, layouts[0])
     fastest = found.fastest_of_all()
     return Plan(
         job=job,
-        num_devices=num_devices,
-        global_batch=sequences,
+        num_devices=found.num_devices,
+        global_batch=found.global_batch,
         options=(first, *(option(job, layout, first.prediction) for layout in layouts[1:])),
         num_legal=len(found.lanes),
         num_fitting=found.num_fitting,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bench.records.record import Measurement
 from estimators import units
-from estimators.counting.rule_of_thumb import Rule
+from estimators.counting.rules_of_thumb import Rule
 from estimators.spec import Source
 from reports.table import Column, Table, Value
 from reports.views.counting.rules_of_thumb import rules_tables

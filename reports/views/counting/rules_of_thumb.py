@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from estimators.counting.rule_of_thumb import Rule
+from estimators.counting.rules_of_thumb import Rule
 from estimators.units import format_flop, format_ratio, format_signed_flop, format_signed_fraction
 from reports.table import Column, Table, Value
 

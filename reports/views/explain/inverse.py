@@ -7,6 +7,7 @@ from estimators.units import DAY_S, HOUR_S, format_count, format_duration, forma
 from reports.views.explain.formula import Input, Step
 from reports.views.explain.training import flop_input, length_input, peak_input, sequence_flop, utilization_input
 from reports.views.training.claim import COUNTED
+from reports.views.training.predicted import PredictedStudy
 from reports.views.training.study import Study
 
 
@@ -28,6 +29,28 @@ def claim_step(study: Study, claim: Claim) -> Step:
             peak_input(study),
         ),
         check=f"python -m bench list hardware --match {study.hardware.id}",
+    )
+
+
+def predicted_deadline_step(asked: PredictedStudy, deadline_s: float) -> Step:
+    """The wall time on the devices that were chosen for a deadline."""
+    run, p = asked.run, asked.run.prediction
+    num_devices = format_int(p.layout.num_devices)
+    return Step(
+        figure="wall time for the deadline",
+        value=run.wall_s,
+        text=f"{format_duration(run.wall_s)} on {num_devices} devices, the fewest planned that finish in {format_duration(deadline_s)}",
+        formula="D / B · t",
+        inputs=(
+            Input(symbol="D", value=run.tokens, text=f"{format_int(run.tokens)} tokens", source="given by --tokens"),
+            Input(
+                symbol="B",
+                value=p.tokens_per_step,
+                text=f"{format_int(p.tokens_per_step)} tokens of a step",
+                source=run.batch_source or "given by --global-batch",
+            ),
+            Input(symbol="t", value=p.step_time_s, text=f"{format_duration(p.step_time_s)} a step", source=f"layout {p.layout}"),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estimators.training.run import PredictedRun
 from estimators.units import DAY_S, format_carbon, format_duration, format_energy, format_fraction, format_grouped, format_int, format_mass
 from reports.views.explain.formula import Input, Step
 from reports.views.training.predicted import PredictedStudy, figures
@@ -35,11 +36,15 @@ def time_steps(asked: PredictedStudy) -> list[Step]:
                 source=run.batch_source or "given by --global-batch",
             ),
             Input(symbol="t", value=p.step_time_s, text=f"{format_duration(p.step_time_s)} a step", source="step time, above"),
-            Input(symbol="n", value=p.layout.num_devices, text=f"{format_int(p.layout.num_devices)} devices", source="given by --gpus"),
+            Input(symbol="n", value=p.layout.num_devices, text=f"{format_int(p.layout.num_devices)} devices", source=_devices_source(run)),
             Input(symbol="day", value=DAY_S, text=f"{format_int(DAY_S)} s", source="definition"),
         ),
     )
     return [step, gpu_days]
+
+
+def _devices_source(run: PredictedRun) -> str:
+    return "the fewest that hold the training well" if run.devices_chosen else "given by --gpus, or planned for --deadline"
 
 
 def energy_steps(asked: PredictedStudy) -> list[Step]:

@@ -188,7 +188,12 @@ def _wall_steps(study: Study) -> list[Step]:
             formula="G / n",
             inputs=(
                 Input(symbol="G", value=run.gpu_days, text=f"{format_grouped(run.gpu_days)} GPU-days", source=ABOVE),
-                Input(symbol="n", value=study.num_devices, text=f"{format_int(study.num_devices)} devices", source="given by --gpus"),
+                Input(
+                    symbol="n",
+                    value=study.num_devices,
+                    text=f"{format_int(study.num_devices)} devices",
+                    source="given by --gpus, or chosen",
+                ),
             ),
         )
     ]

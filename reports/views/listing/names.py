@@ -29,11 +29,11 @@ def names_table(title: str, key: str, described: Mapping[str, str]) -> Table:
 
 
 def conventions_table() -> Table:
-    """The named ways of counting FLOP."""
+    """The named conventions of counting FLOP."""
     rows: list[dict[str, Value]] = [{"convention": c.name, "includes": c.includes, "used_by": c.used_by} for c in CONVENTIONS.values()]
     rows.append({"convention": "6nd", "includes": f"{COUNTED_BY_6ND}; whole trainings only", "used_by": "Kaplan et al. 2020, GPT-3 paper"})
     return Table(
-        title="Ways of counting FLOP; one multiply-add is two FLOP in all of them",
+        title="Conventions of counting FLOP; one multiply-add is two FLOP in all of them",
         columns=[
             Column(key="convention", header="convention"),
             Column(key="includes", header="includes"),

@@ -193,7 +193,7 @@ def _facts(plan: Plan, tokens: int | None, price: PriceRange | None, own: Option
     if own is not None:
         facts["own_step_time_s"] = own.prediction.step_time_s
     if tokens is not None:
-        facts |= {"tokens": tokens, "run_s": plan.run_s(tokens), "gpu_hours": plan.gpu_hours(tokens)}
+        facts |= {"tokens": tokens, "run_s": plan.run_s(tokens), "gpu_hours": plan.gpu_hours(tokens), "gpu_days": plan.gpu_days(tokens)}
         facts["cost_usd"] = price.median * plan.gpu_hours(tokens) if price else None
     return facts
 

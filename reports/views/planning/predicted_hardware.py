@@ -33,11 +33,14 @@ class Rival:
     reason: str = ""
 
 
-def by_days(rivals: Sequence[Rival]) -> list[Rival]:
-    """Fastest first; then those whose layout does not fit, then those without an answer."""
+def fastest_first(rivals: Sequence[Rival]) -> list[Rival]:
+    """By wall time, or by device time where the number of devices was chosen; then what does not fit, then what has no answer."""
 
     def key(rival: Rival) -> tuple[int, float]:
-        return (2, math.inf) if rival.asked is None else (0 if rival.asked.run.fits else 1, rival.asked.run.wall_s)
+        if rival.asked is None:
+            return 2, math.inf
+        run = rival.asked.run
+        return (0 if run.fits else 1), run.gpu_hours if run.devices_chosen else run.wall_s
 
     return sorted(rivals, key=key)
 
@@ -49,6 +52,7 @@ def _row(rival: Rival) -> dict[str, Value]:
     run = rival.asked.run
     p = run.prediction
     row |= {
+        "num_devices": p.layout.num_devices,
         "layout": str(p.layout),
         "global_batch": p.layout.global_batch,
         "needed_bytes": run.needed_bytes,
@@ -80,14 +84,16 @@ def comparison_table(rivals: Sequence[Rival]) -> Table:
     Args:
         rivals: at least one with an answer.
     """
-    ordered = by_days(rivals)
+    ordered = fastest_first(rivals)
     answered = [rival.asked for rival in ordered if rival.asked]
     first = answered[0]
     study, p = first.study, first.run.prediction
     refused = [rival for rival in ordered if rival.reason]
     hidden = ("global_batch", "needed_bytes", "memory_bytes", "mfu_causal_fraction", "hfu_fraction", "tokens_per_s", "co2_kg", "assumed")
+    chosen = first.run.devices_chosen
+    each = "on the fewest of each kind that hold it" if chosen else f"{format_int(p.layout.num_devices)} of each kind"
     return Table(
-        title=f"Training {study.model.name} on {study.work_text}, {format_int(p.layout.num_devices)} of each kind, predicted",
+        title=f"Training {study.model.name} on {study.work_text}, {each}, predicted",
         conditions=[
             f"{study.model.name}: {format_int(study.params)} parameters; {format_int(study.tokens)} tokens in sequences of "
             f"{format_int(study.seq_len)}, {study.dtype}",
@@ -98,6 +104,7 @@ def comparison_table(rivals: Sequence[Rival]) -> Table:
         ],
         columns=[
             Column(key="hardware", header="device"),
+            Column(key="num_devices", header="GPUs", format=format_int, align="right", raw=not chosen),
             Column(key="fits", header="fits"),
             Column(key="step_time_s", header="step", format=format_duration, align="right"),
             Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=format_grouped, align="right"),
@@ -105,7 +112,7 @@ def comparison_table(rivals: Sequence[Rival]) -> Table:
             Column(key="wall_days", header="time", format=format_days, align="right"),
             Column(key="days_low", header="80 %, from", format=format_days, align="right"),
             Column(key="days_high", header="to", format=format_days, align="right"),
-            Column(key="gpu_days", header="GPU-days", format=format_grouped, align="right", raw=True),
+            Column(key="gpu_days", header="GPU-days", format=format_grouped, align="right", raw=not chosen),
             Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right", raw=True),
             Column(key="energy_j", header="energy", format=format_energy, align="right"),
             *_costs(answered),
@@ -120,7 +127,7 @@ def comparison_table(rivals: Sequence[Rival]) -> Table:
             "params": study.params,
             "tokens": study.tokens,
             "seq_len": study.seq_len,
-            "num_devices": p.layout.num_devices,
+            "num_devices": None if chosen else p.layout.num_devices,
             "software": p.stack.id,
             **{f"allowance_{bound}_fraction": getattr(first.run.allowance, bound) for bound in BOUNDS},
         },

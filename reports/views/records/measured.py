@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bench.records.extrapolation import Extrapolation
+from bench.records.learning import Learning
 from bench.records.record import Measurement, Phase
 from bench.statistics import bootstrap, robust
 from estimators import units
@@ -17,9 +18,7 @@ from reports.table import Column, Table, Value
 from reports.views.counting.counted import counts_table, rule_tables
 from reports.views.records.checks import check_table
 from reports.views.records.energy import energy_table
-from reports.views.records.learned import learned_table
 from reports.views.records.measured_time import parts_table, time_table
-from reports.views.records.remarks import remarks
 from reports.views.records.watched import ranks_table, watched_table
 
 STEP = {"generate": "whole generation", "decode": "decode step", "prefill": "prefill", "train": "training step"}
@@ -114,11 +113,11 @@ def _extrapolated(line: Extrapolation) -> str:
 
 HELD_BY = {
     "peak_rss": "the whole process: Python, torch and the ceilings' arrays too",
-    "peak_rss_with_children": "largest sum of a look; pages shared by two processes count twice",
+    "peak_rss_with_children": "largest sum of a sample; pages shared by two processes count twice",
     "torch_allocated": "tensors on the device",
     "torch_reserved": "what torch's allocator took from the device",
-    "nvml_process": "of this process by NVML: context, kernels and libraries too; peak of the looks",
-    "nvml_device": "of everybody on the device; peak of the looks",
+    "nvml_process": "of this process by NVML: context, kernels and libraries too; peak of the samples",
+    "nvml_device": "of all processes on the device; peak of the samples",
 }
 """Instruments of memory and what each sees: they are never merged."""
 
@@ -217,3 +216,91 @@ def _sizes(record: Measurement, answer: _Answer) -> None:
 
 def _watts(watt: float) -> str:
     return f"{watt:.0f} W"
+
+
+WHOSE = {
+    "train": "on the training data",
+    "heldout": "on held-out data",
+    "baseline": "of the simplest guess",
+    "bound": "of the best possible",
+}
+"""First word of a learned figure's name to what people read."""
+MEASURED = ("train", "heldout")
+MAX_TEXT = 160
+"""Characters of generated text that are shown."""
+
+
+def learned_table(record: Measurement) -> Table:
+    """One row per score; no row for a run that trained nothing."""
+    learned = record.learning
+    conditions = [f"data: {learned.data}"] if learned.data else []
+    if learned.num_train is not None and learned.num_heldout is not None:
+        conditions.append(f"{learned.num_train:,} samples to train, {learned.num_heldout:,} held out")
+    if learned.loss_unit:
+        conditions.append(f"loss: {learned.loss_unit}")
+    return Table(
+        key="learned",
+        title="What was learned",
+        conditions=conditions,
+        columns=(
+            Column(key="what", header="What"),
+            Column(key="score", header="Score", format=lambda score: f"{score:.4g}", align="right"),
+            Column(key="tag", header="Kind"),
+            Column(key="note", header="Note"),
+        ),
+        rows=sorted(_learned_rows(learned), key=lambda row: row["tag"] != "measured"),
+        notes=[f"A sample of what it writes: {learned.sample[:MAX_TEXT]!r}"] if learned.sample else [],
+    )
+
+
+def _learned_rows(learned: Learning) -> Iterator[dict[str, Value]]:
+    for name, value in learned.stated().items():
+        whose, _, score = name.partition("_")
+        if whose in WHOSE and isinstance(value, int | float):
+            note = learned.bound or "" if name == "bound_loss" else ""
+            tag = "measured" if whose in MEASURED else "derived"
+            yield {"what": f"{score.replace('_', ' ')} {WHOSE[whose]}", "score": value, "tag": tag, "note": note}
+    for guess, loss in learned.baseline_losses.items():
+        yield {"what": "loss of a simple guess", "score": loss, "tag": "derived", "note": guess}
+
+
+MAX_NAMES = 3
+"""Of unavailable figures that share a reason, how many a person is shown; json has all."""
+
+NOISY_FRACTION = 0.02
+"""Half width of the interval above which elapsed time does not tell what the instruments cost."""
+
+
+def _observer(record: Measurement) -> str | None:
+    """What the instruments cost, in a line; by processor time where elapsed time scatters too much to tell."""
+    cost = record.environment.get("observer")
+    if not cost or not cost["wall_ratios"] or not cost["processor_ratios"]:
+        return None
+    interval = robust.median_interval(cost["wall_ratios"])
+    if interval is None:
+        return None
+    wall, processor = (100 * (robust.median(cost[name]) - 1) for name in ("wall_ratios", "processor_ratios"))
+    within = f"95 %: {100 * (interval[0] - 1):+.1f} to {100 * (interval[1] - 1):+.1f} %"
+    how = f"measured here, on and off, interleaved, in {len(cost['wall_ratios'])} rounds"
+    step = units.format_duration(cost["step_s"])
+    if interval[1] - interval[0] > 2 * NOISY_FRACTION:
+        hidden = f"What the instruments cost a step of {step} is lost in this machine's noise ({within})"
+        return f"{hidden}; processor time {processor:+.1f} %, {how}."
+    return f"Instruments cost {wall:+.1f} % ({within}) of a step of {step}, {how}."
+
+
+def remarks(record: Measurement) -> Iterator[str]:
+    """What was generated, findings with their advice, then what is unavailable, each reason once."""
+    if record.learning.output_text:
+        yield f"It wrote: {record.learning.output_text[:MAX_TEXT]!r}"
+    for finding in record.warnings:
+        yield f"{finding.code}: {finding.text}" + (f"; {finding.advice}" if finding.advice else "")
+    cost = _observer(record)
+    if cost:
+        yield cost
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in record.unavailable.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        yield f"Unavailable: {', '.join(names[:MAX_NAMES])}{more}: {reason}"

@@ -47,7 +47,10 @@ def floor_table(record: Measurement) -> Table:
     return Table(
         key="selftest",
         title=f"Self-test: differences from {units.format_fraction(floor.detectable_fraction, 2)} can be seen here",
-        conditions=[f"on {machine(record)}", f"{floor.rounds} pairs of rounds of {record.request['samples_per_round']} samples, by turns"],
+        conditions=[
+            f"on {machine(record)}",
+            f"{floor.rounds} pairs of rounds of {record.request['samples_per_round']} samples, interleaved",
+        ],
         columns=(
             Column(key="figure", header="Figure", raw=True),
             Column(key="what", header="What"),

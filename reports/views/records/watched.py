@@ -1,4 +1,4 @@
-"""What a record of somebody else's training has beside a step: data wait, padding, totals, the prediction, and each rank."""
+"""What a record of a user's training loop has beside a step: data wait, padding, totals, the prediction, and each rank."""
 
 from __future__ import annotations
 

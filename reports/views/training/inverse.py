@@ -17,14 +17,48 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
+from reports.views.training.predicted import PredictedStudy, figures
 from reports.views.training.study import Study, conditions
 
 TOKENS_PER_PARAM = 20
 """What Hoffmann et al. 2022 (arXiv 2203.15556) find compute-optimal, rounded: table 3 has 20.0 to 22.4."""
 
 
+def predicted_deadline_table(asked: PredictedStudy, deadline_s: float) -> Table:
+    """The fewest devices whose best layout is predicted to finish within the deadline."""
+    study, run = asked.study, asked.run
+    p = run.prediction
+    num_devices, per_node = p.layout.num_devices, p.hardware.devices_per_node
+    late = f"Allow for it: the upper end of the 80 % interval takes {format_duration(run.high_s)}." if run.high_s > deadline_s else ""
+    return Table(
+        title=f"{study.model.name} on {study.work_text} within {format_duration(deadline_s)}: {num_devices:,} x {p.hardware.id}",
+        conditions=["the numbers that people rent are planned, smallest first: powers of two up to a node, then nodes by 2^k and 3·2^k"],
+        columns=[
+            Column(key="num_devices", header="GPUs", format=format_int, align="right"),
+            Column(key="num_nodes", header="nodes", format=format_int, align="right"),
+            Column(key="mfu_full_fraction", header="MFU", format=format_fraction, align="right"),
+            Column(key="wall_days", header="wall time", format=format_days, align="right"),
+            Column(key="gpu_days", header="GPU-days", format=format_grouped, align="right"),
+            Column(key="cost_usd_median", header="cost at the median price", format=format_money, align="right"),
+            Column(key="layout", header="layout"),
+        ],
+        rows=[
+            {
+                "num_devices": num_devices,
+                "num_nodes": math.ceil(num_devices / per_node) if per_node else None,
+                "mfu_full_fraction": p.utilization("full"),
+                **figures(asked, run.wall_s),
+                "layout": str(p.layout),
+            }
+        ],
+        notes=[late] if late else [],
+        facts={"deadline_s": deadline_s, "deadline_num_devices": num_devices},
+        key="deadline",
+    )
+
+
 def deadline_table(study: Study, deadline_s: float) -> Table:
-    """How many devices finish within the deadline, and what they cost."""
+    """How many devices finish within the deadline at the study's utilisations, and what they cost."""
     assert study.hardware is not None
     rows: list[dict[str, Value]] = []
     for run, label in zip(study.runs, study.labels, strict=True):
@@ -113,6 +147,8 @@ def budget_table(study: Study, *, budget_usd: int | None, budget_gpu_days: int |
     notes = [f"{TOKENS_PER_PARAM} {study.item}s per parameter are about compute-optimal: Hoffmann et al. 2022 (arXiv 2203.15556), table 3."]
     if budget_usd is not None and study.price is None:
         notes.insert(0, f"{study.price_reason}.")
+    if study.num_devices:
+        notes.append(f"wall time: on {study.devices_text}.")
     spent = " or ".join(dict.fromkeys(str(row["budget"]).split(" at ")[0] for row in rows))
     return Table(
         title=f"What {study.model.name} can be trained on for {spent}: {answer}",

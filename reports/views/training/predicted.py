@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from estimators.facts.electricity import Figure
+from estimators.facts.published_runs import UtilizationRange
 from estimators.frozen import frozen
 from estimators.training.interval import COVERAGE
 from estimators.training.run import PredictedRun
@@ -36,14 +37,21 @@ class PredictedStudy:
 
     Attributes:
         power, carbon: share of the power limit, kilograms of CO2 per joule, and who says so.
-        highest_published: the largest share of peak that a published run reached on this architecture.
+        published: the shares of peak that published runs reached on this architecture.
     """
 
     study: Study
     run: PredictedRun
     power: Figure
     carbon: Figure
-    highest_published: float
+    published: UtilizationRange
+
+    @property
+    def published_s(self) -> float:
+        """Wall time at the median share of the published runs."""
+        p = self.run.prediction
+        peak = p.hardware.peak(self.study.dtype)
+        return self.study.flop / (peak * self.published.median) / p.layout.num_devices
 
 
 def figures(asked: PredictedStudy, wall_s: float) -> dict[str, Value]:
@@ -80,14 +88,14 @@ def _columns(asked: PredictedStudy) -> list[Column]:
 def _rows(asked: PredictedStudy) -> list[dict[str, Value]]:
     run, p = asked.run, asked.run.prediction
     interval = f"{100 * COVERAGE:.0f} %"
-    return [
-        {"scenario": name, "step_time_s": step_s, **figures(asked, wall_s)}
-        for name, step_s, wall_s in (
-            (f"{interval}, from", p.low_s, run.low_s),
-            ("predicted", p.step_time_s, run.wall_s),
-            (f"{interval}, to", p.high_s, run.high_s),
-        )
+    rows: list[tuple[str, float | None, float]] = [
+        (f"{interval}, from", p.low_s, run.low_s),
+        ("predicted", p.step_time_s, run.wall_s),
+        (f"{interval}, to", p.high_s, run.high_s),
     ]
+    if run.devices_chosen:
+        rows.append((f"published runs, {format_fraction(asked.published.median)} of peak", None, asked.published_s))
+    return [{"scenario": name, "step_time_s": step_s, **figures(asked, wall_s)} for name, step_s, wall_s in rows]
 
 
 def _layout_lines(run: PredictedRun) -> list[str]:
@@ -96,7 +104,10 @@ def _layout_lines(run: PredictedRun) -> list[str]:
     whose = " (chosen: the fastest found that fits; --layout sets your own)" if run.layout_chosen else ""
     batch = f"{format_int(layout.global_batch)} sequences, {format_int(p.tokens_per_step)} tokens"
     held = f"{format_bytes(run.needed_bytes)} of {format_bytes(p.hardware.memory_bytes)} on the fullest device"
+    fewest = "the fewest that hold the training without paying for it in recomputation; --gpus sets your own"
+    devices = [f"{format_int(layout.num_devices)} devices (chosen: {fewest})"] if run.devices_chosen else []
     return [
+        *devices,
         f"layout {layout}{whose}; {held}",
         f"batch of a step: {batch}{f', {run.batch_source}' if run.batch_source else ''}",
         f"software {p.stack.id}: {p.stack.name}",
@@ -107,7 +118,7 @@ def _layout_lines(run: PredictedRun) -> list[str]:
 def facts(asked: PredictedStudy) -> dict[str, Any]:
     """The answer as single values, the names that an assumed utilisation has among them."""
     run, p = asked.run, asked.run.prediction
-    low, middle, high = _rows(asked)
+    low, middle, high, *published = _rows(asked)
     whole_low, whole, whole_high = run.whole_s
     values = at_utilization.facts(asked.study) | {key: value for key, value in middle.items() if key != "scenario"}
     values["energy_limit_j"] = run.energy_j(run.wall_s, 1.0)
@@ -120,8 +131,15 @@ def facts(asked: PredictedStudy) -> dict[str, Any]:
             f"energy_{name}_j": row["energy_j"],
             f"co2_{name}_kg": row["co2_kg"],
         }
+    for row in published:
+        values |= {
+            "published_utilization_fraction": asked.published.median,
+            "days_published": row["wall_days"],
+            "gpu_days_published": row["gpu_days"],
+        }
     return values | {
         "days": run.days,
+        "devices_chosen": run.devices_chosen,
         "interval_fraction": COVERAGE,
         "num_steps": run.num_steps,
         "ledger": dict(p.ledger.parts),
@@ -147,13 +165,19 @@ def _notes(asked: PredictedStudy, claimed_s: float | None) -> list[str]:
     notes = [claim_note(run, claimed_s)] if claimed_s is not None else []
     if not run.fits:
         notes.append("memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less.")
+    if run.devices_chosen:
+        notes.append(
+            f"published runs: at {format_fraction(asked.published.median)} of peak, the median of whole runs on "
+            f"{run.prediction.hardware.architecture}, from {format_fraction(asked.published.low)} to "
+            f"{format_fraction(asked.published.high)}; {asked.published.source.title}."
+        )
     if run.num_steps < 1:
         notes.append("A single step takes more tokens than the whole training has: fewer devices or a smaller --global-batch do.")
     mfu = run.prediction.utilization("full")
-    if mfu is not None and mfu > asked.highest_published:
+    if mfu is not None and mfu > asked.published.high:
         notes.append(
             f"Doubt it: {format_fraction(mfu)} of peak is above every published run on {run.prediction.hardware.architecture}, of which "
-            f"the highest has {format_fraction(asked.highest_published)}; those cover whole runs, or other layouts and software."
+            f"the highest has {format_fraction(asked.published.high)}; those cover whole runs, or other layouts and software."
         )
     missing = at_utilization.missing(study)
     notes += [f"{figure}: none, {reason}." for figure, reason in missing.items()]
@@ -184,19 +208,24 @@ def answer_table(asked: PredictedStudy, claimed_s: float | None = None) -> Table
     """Days, device time, energy, CO2 and money: predicted, and the ends of the interval.
 
     Args:
-        claimed_s: a wall time that somebody claims, to be judged.
+        claimed_s: a claimed wall time, to be judged.
     """
     study, run = asked.study, asked.run
+    p = run.prediction
     rows = _rows(asked)
     span = f"{100 * COVERAGE:.0f} %: {format_duration(run.low_s)} to {format_duration(run.high_s)}"
     price = study.price
     money = f", {'' if price.low == price.high else 'about '}{format_money(price.median * run.gpu_hours)}" if price else ""
     gpu_days = format_grouped(run.gpu_hours / 24)
+    took = f"{format_duration(run.wall_s)} predicted on {study.devices_text}"
+    if run.devices_chosen:
+        num_devices = p.layout.num_devices
+        low, high = (format_grouped(wall_s * num_devices / DAY_S) for wall_s in (run.low_s, run.high_s))
+        answer = f"{gpu_days} GPU-days of {p.hardware.id} predicted (80 %: {low} to {high}{money}); {took}"
+    else:
+        answer = f"{took} ({span}; {gpu_days} GPU-days{money})"
     return Table(
-        title=(
-            f"Training {study.model.name} on {study.work_text}: {format_duration(run.wall_s)} predicted on {study.devices_text} "
-            f"({span}; {gpu_days} GPU-days{money})"
-        ),
+        title=f"Training {study.model.name} on {study.work_text}: {answer}",
         conditions=[*conditions(study), *_layout_lines(run)],
         columns=_columns(asked),
         rows=rows,

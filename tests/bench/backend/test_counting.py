@@ -10,9 +10,9 @@ import pytest
 import torch
 from transformers import Trainer
 
-from bench.backend import rotary
 from bench.backend.counting import meta
 from bench.backend.counting.crosscheck_counts import FVCORE, OP_TABLE, TORCH, TRAINER, dense_counts, language_counts
+from bench.backend.on_meta import mended
 from bench.records.proof import Proof
 from bench.records.record import Count
 from bench.records.request import TASKS, Request
@@ -152,11 +152,11 @@ class TinyRotaryEmbedding(torch.nn.Module):
 
 def test_angles_of_positions_are_no_matrix_product_and_stay_the_same_numbers() -> None:
     frequencies, positions = torch.rand(4), torch.arange(12.0).view(2, 6)
-    plain, mended = TinyRotaryEmbedding(), rotary.multiply_angles(torch.nn.Sequential(TinyRotaryEmbedding()))[0]  # type: ignore[index]
+    plain, changed = TinyRotaryEmbedding(), mended(torch.nn.Sequential(TinyRotaryEmbedding()))[0]  # type: ignore[index]
     with meta.flop_counter() as before:
         expected = plain(frequencies, positions)
     with meta.flop_counter() as after:
-        assert torch.equal(mended(frequencies, positions), expected)
+        assert torch.equal(changed(frequencies, positions), expected)
         torch.rand(3, 5) @ torch.rand(5, 2)  # what is no outer product, and what is outside, counts as ever
         torch.rand(2, 3, 1) @ torch.rand(2, 1, 4)
     assert before.get_total_flops() == 2 * 2 * 4 * 6

@@ -81,7 +81,7 @@ class TestEnd:
         def lost(*_: object) -> None:
             raise RuntimeError("CUDA error: device-side assert triggered\nmore lines")
 
-        monkeypatch.setattr("bench.callbacks.rank_state.Seen.report", lost)
+        monkeypatch.setattr("bench.callbacks.rank_state.RankState.report", lost)
         with pytest.raises(ValueError, match="broken"), Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS):
             raise ValueError("broken")
         assert capsys.readouterr().err == "no record of the failed training: CUDA error: device-side assert triggered\n"

@@ -30,6 +30,21 @@ class TestProof:
             watched.loss(model(**batch).loss)
         assert self.failures(only_record(tmp_path)) == {"parameters changed", "loss is finite and falls"}
 
+    def test_a_tensor_that_no_optimizer_holds_is_flagged_unless_it_is_frozen(self, tmp_path: Path) -> None:
+        for frozen, flagged in ((False, {"parameters changed"}), (True, set())):
+            model = tiny_model()
+            left, *others = model.parameters()
+            left.requires_grad_(not frozen)
+            adamw = torch.optim.AdamW(others, lr=1e-2)
+            watched = watch(batches(6), model, out=tmp_path / str(frozen), every=0, ceilings=CEILINGS)
+            for batch in watched:
+                loss = model(**batch).loss
+                loss.backward()
+                adamw.step()
+                adamw.zero_grad()
+                watched.loss(loss)
+            assert self.failures(only_record(tmp_path / str(frozen))) == flagged
+
     def test_a_loss_that_is_no_number_is_flagged(self, tmp_path: Path) -> None:
         model = tiny_model()
         training, watched = Training(model), watch(batches(6), model, out=tmp_path, every=0, ceilings=CEILINGS)

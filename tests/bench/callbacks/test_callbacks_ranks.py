@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from bench.callbacks import energy, ranks
+from bench.callbacks import energy, ranks, to_record
 from bench.callbacks.steps import Step
 from bench.cli.main import main
+from bench.machine.meters.readings import Readings
 from bench.machine.ranks import start_promised_ranks
 from bench.records import record
+from bench.records.draft import Draft
 from reports.checks.crosscheck import crosscheck, failed
 from tests.support.checkout import ROOT
 
@@ -28,7 +30,7 @@ def step(seconds: float, *, wait_s: float = 0.0, rows: int = 2, padding: int | N
     return Step(host_s=seconds, device_s=None, wait_s=wait_s, exposed_wait_s=wait_s, shapes=((rows, 8),), num_padding=padding, loss=loss)
 
 
-def report(rank: int, *steps: Step, uuid: str | None = None) -> ranks.RankReport:
+def report(rank: int, *steps: Step, uuid: str | None = None, params_changed: bool = True) -> ranks.RankReport:
     return ranks.RankReport(
         rank=rank,
         device="a scripted device",
@@ -36,14 +38,14 @@ def report(rank: int, *steps: Step, uuid: str | None = None) -> ranks.RankReport
         steps=steps,
         power={},
         peak_bytes={"peak_rss": 10 * (rank + 1)},
-        params_changed=True,
+        params_changed=params_changed,
         params_finite=True,
         observer_s=0.0,
     )
 
 
 def test_tokens_are_summed_and_the_slowest_rank_gives_the_time() -> None:
-    whole = ranks.together([report(0, step(1.0, padding=3), step(2.0)), report(1, step(4.0, wait_s=0.5, rows=3), step(1.0, loss=3.0))])
+    whole = ranks.joined_steps([report(0, step(1.0, padding=3), step(2.0)), report(1, step(4.0, wait_s=0.5, rows=3), step(1.0, loss=3.0))])
     assert whole.periods_s == (4.5, 2.0)
     assert whole.waits_s == (0.5, 0.0)
     assert whole.items == (2 * 8 - 3 + 3 * 8, 2 * 2 * 8)
@@ -52,7 +54,7 @@ def test_tokens_are_summed_and_the_slowest_rank_gives_the_time() -> None:
 
 
 def test_a_step_that_not_every_rank_took_is_left_out_and_an_unknown_padding_stays_unknown() -> None:
-    whole = ranks.together([report(0, step(1.0, padding=None), step(1.0)), report(1, step(1.0))])
+    whole = ranks.joined_steps([report(0, step(1.0, padding=None), step(1.0)), report(1, step(1.0))])
     assert (len(whole.periods_s), whole.paddings) == (1, (None,))
 
 
@@ -60,6 +62,14 @@ def test_skew_is_that_of_the_median_steps() -> None:
     rows = ranks.rows([report(0, *[step(1.0)] * 3), report(1, *[step(1.5)] * 3)], skip=1)
     assert ranks.skew_fraction(rows) == pytest.approx(0.5)
     assert ranks.skew_fraction(rows[:1]) is None
+
+
+@pytest.mark.parametrize("changed", [(True, True), (True, False), (False, True), (False, False)])
+def test_the_parameters_changed_where_they_did_on_every_rank(changed: tuple[bool, bool], tmp_path: Path) -> None:
+    draft = Draft(model="tiny", task="train", request={}, out=tmp_path)
+    reports = [report(rank, step(1.0), params_changed=held) for rank, held in enumerate(changed)]
+    to_record.fill(draft, reports, Readings(values={}, unavailable={}), flop_source=None, item="token", clock="host", stopped_by="count")
+    assert draft.proof.params_changed is all(changed)
 
 
 def watts(energy_j: float | None, window_s: float, limit_w: float = 700.0) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.backend.device import Device
-from bench.callbacks.batches import Size
+from bench.callbacks.batches import BatchSize
 from bench.callbacks.steps import StepLog
 
 
@@ -59,7 +59,7 @@ def take(log: StepLog, queue: Queue, *, wait_s: float, host_s: float, device_s: 
     """One step: a wait for data, kernels that the host launches in `host_s` and the device works off in `device_s`."""
     queue.host_s += wait_s
     log.begin(wait_s)
-    log.add(Size(rows=2, length=8, num_padding=torch.tensor(3)))
+    log.add(BatchSize(rows=2, length=8, num_padding=torch.tensor(3)))
     queue.work(device_s)
     queue.host_s += host_s
     log.loss(torch.tensor(1.5))

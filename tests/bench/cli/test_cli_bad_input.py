@@ -29,7 +29,10 @@ ON_A100 = [*TRAINING, "--hardware", "a100-sxm4-80gb"]
         ([*ON_A100, "--convention", "half"], "unknown convention 'half'"),
         (["compare-hardware", "--model", "gpt2", "--tokens", "1B", "--hardware", "a100-sxm4-80gb,a999"], "unknown GPU 'a999'"),
         (["compare-hardware", "--model", "gpt2", "--tokens", "1B", "--hardware", ",,"], "names 0 devices"),
-        (["compare-hardware", "--model", "gpt2", "--tokens", "1B", "--hardware", "v100-sxm2-32gb"], "no dense bf16 peak; it has"),
+        (
+            ["compare-hardware", "--model", "gpt2", "--tokens", "1B", "--hardware", "v100-sxm2-32gb"],
+            "no published dense peak for bf16",
+        ),
         (["list", "hardware", "--match", "zzz"], "unknown hardware 'zzz'"),
     ],
 )

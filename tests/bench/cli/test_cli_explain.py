@@ -100,7 +100,8 @@ def test_the_explanation_agrees_with_the_answer(capsys: pytest.CaptureFixture[st
 
 
 def test_comparing_explains_each_device(capsys: pytest.CaptureFixture[str]) -> None:
-    main(shlex.split("compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb --explain --format json"))
+    devices = "a100-sxm4-80gb,h100-sxm5-80gb"
+    main(shlex.split(f"compare-hardware --model gpt-3 --tokens 300B --hardware {devices} --utilization 0.4 --explain --format json"))
     body = json.loads(capsys.readouterr().out)
     for device in ("a100-sxm4-80gb", "h100-sxm5-80gb"):
         (peak,) = {row["value"] for row in body[f"explanation of {device}"]["rows"] if row["symbol"] == "P"}

@@ -168,7 +168,7 @@ class TestCompare:
         assert rows[0]["wall_days"] < rows[1]["wall_days"]
         reasons = {row["hardware"]: row["reason"] for row in rows[2:]}
         assert "no published dense peak for bf16" in reasons["v100-sxm2-32gb"]
-        assert "no layout of 64 devices was found" in reasons["l4-24gb"]
+        assert "fits on 64 x l4-24gb in no layout" in reasons["l4-24gb"]
 
     def test_a_layout_that_does_not_fit_comes_after_those_that_do(self, said: Any) -> None:
         rows = said(
@@ -184,7 +184,7 @@ class TestCompare:
 
     def test_no_answer_anywhere_is_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         line = complaint(["compare-hardware", "--model", "gpt-3", "--tokens", "1T", "--hardware", "l4-24gb", "--gpus", "4"], capsys)
-        assert "no answer on 1 kinds of device: no layout of 4 devices was found" in line
+        assert "no answer on 1 kinds of device: gpt-3-175b at 2,048 tokens fits on 4 x l4-24gb in no layout" in line
 
     def test_the_explanation_has_a_ledger_per_device(self, said: Any) -> None:
         body = said("compare-hardware", *LLAMA, "--hardware", "a100-sxm4-80gb,h100-sxm5-80gb", "--gpus", "64", "--explain")
@@ -209,7 +209,8 @@ class TestCompare:
         (["--layout", "ep=2"], "ep=2 divides experts, but the model has none; expected ep=1"),
         (["--layout", "micro_batch=7", "--global-batch", "1M"], "no multiple of dp x micro_batch = 3,584; the nearest that works"),
         (["--global-batch", "0"], "global-batch '0' is out of range"),
-        (["--global-batch", "5"], "no multiple of dp x micro_batch"),
+        (["--global-batch", "5"], "a global batch of 5 tokens is less than one sequence of 4,096"),
+        (["--layout", "zero=1", "--global-batch", "5seq"], "no multiple of dp x micro_batch = 512; the nearest that works"),
         (["--carbon", "-1"], "carbon '-1' is out of range; expected a number from 0 to 5000"),
         (["--carbon", "green"], "carbon 'green' is not a number"),
         (["--software", "megatron-cor"], "unknown software 'megatron-cor'; did you mean 'megatron-core'"),
@@ -220,7 +221,8 @@ class TestCompare:
         (["--network", "1.2.3GB/s"], "is not a bandwidth"),
         (["--dtype", "fp8"], "a100-sxm4-80gb has no published dense peak for fp8"),
         (["--utilization", "0.4", "--layout", "tp=2"], "--layout describes a step that is predicted; leave --utilization out"),
-        (["--deadline", "30d", "--software", "transformers"], "--software describes a step that is predicted; leave --deadline out"),
+        (["--deadline", "30d", "--utilization", "0.4", "--software", "transformers"], "--software describes a step that is predicted"),
+        (["--deadline", "1h"], "60.0 min is less than physics allows on 16,384 x a100-sxm4-80gb"),
     ],
 )
 def test_a_wrong_step_is_one_line(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +234,7 @@ def test_a_wrong_step_is_one_line(words: list[str], line: str, capsys: pytest.Ca
     [
         (
             ["estimate", *LLAMA, "--hardware", "a100-sxm4-80gb", "--layout", "tp=2"],
-            "--layout describes a step that is predicted; add --gpus",
+            "layout 'tp=2' is one of a number of devices; add --gpus",
         ),
         (["estimate", *LLAMA, "--carbon", "1"], "add --hardware"),
         (["estimate", "--model", "phi-2", "--network", "5GB/s"], "add --tokens, --hardware and --gpus"),
@@ -241,7 +243,10 @@ def test_a_wrong_step_is_one_line(words: list[str], line: str, capsys: pytest.Ca
             ["estimate", "--model", "mlp", "--tokens", "1M", "--hardware", "a100-sxm4-80gb", "--gpus", "8", "--layout", "tp=2"],
             "mlp does not",
         ),
-        (["estimate", "--model", "gpt-3", "--tokens", "1T", "--hardware", "a100-sxm4-80gb", "--gpus", "8"], "give more --gpus"),
+        (
+            ["estimate", "--model", "gpt-3", "--tokens", "1T", "--hardware", "a100-sxm4-80gb", "--gpus", "8"],
+            "fits on 8 x a100-sxm4-80gb in no layout",
+        ),
     ],
 )
 def test_options_of_a_step_that_nobody_predicts_are_refused(argv: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:

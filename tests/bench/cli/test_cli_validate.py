@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,18 @@ def test_the_picture_is_the_same_bytes_every_time(capsys: pytest.CaptureFixture[
         assert main(["validate", "--plot", str(path)]) == 0
     text = first.read_text(encoding="utf-8")
     assert text == second.read_text(encoding="utf-8")
-    assert text.count("<circle") > 1143
+    assert text.count("<use") > 1143
+
+
+def test_a_picture_without_matplotlib_is_one_line_and_exit_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["validate", "--plot", str(tmp_path / "a.svg")]) == 2
+    printed = capsys.readouterr()
+    message = "error: pictures are drawn by matplotlib, which is not installed: pip install matplotlib\n"
+    assert (printed.out, printed.err) == ("", message)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_measured_memory_is_predicted_within_two_percent(capsys: pytest.CaptureFixture[str]) -> None:

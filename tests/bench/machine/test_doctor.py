@@ -120,7 +120,7 @@ def test_each_branch_of_processor_memory_and_clock(item: Item, verdict: str) -> 
 def test_what_other_programs_take_of_the_processors_decides_the_trust(others_s: float, verdict: str) -> None:
     # over 0.5 s, of 4 processors: 0.4 and 1.2 of them; a quarter is one
     script = iter([(100.0, 1.0), (100.3 + others_s, 1.3)])
-    item = processor.others(4, read=script.__next__, sleep=lambda _: None, look_s=0.5)
+    item = processor.others(4, read=script.__next__, sleep=lambda _: None, window_s=0.5)
     assert item.verdict == verdict
     assert item.found.startswith(f"{others_s / 0.5:.1f} of 4 processors")
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -117,40 +118,63 @@ def test_counters_that_only_root_may_read_say_how_to_open_them(tmp_path: Path, m
 # --- memory of a family ---
 
 
-def process(proc: Path, pid: int, pages: int, children: dict[int, tuple[int, ...]]) -> None:
-    """A process as /proc shows it: pages resident, and per thread the children that it started."""
-    folder = proc / str(pid)
-    for thread, pids in children.items():
-        (folder / "task" / str(thread)).mkdir(parents=True)
-        (folder / "task" / str(thread) / "children").write_text(" ".join(map(str, pids)))
-    (folder / "statm").write_text(f"999999 {pages} 1 1 0 1 0\n")
+class Relative:
+    """A process of a given size; the eldest lists its descendants, which takes a second, and may refuse to."""
+
+    def __init__(self, rss_bytes: int, *below: Relative, refuses: bool = False, ended: bool = False) -> None:
+        self.rss_bytes, self.below, self.refuses, self.ended = rss_bytes, below, refuses, ended
+        self.num_searches, self.now_s = 0, 0.0
+
+    def children(self, *, recursive: bool) -> list[Relative]:
+        assert recursive
+        if self.refuses:
+            raise psutil.AccessDenied
+        self.num_searches += 1
+        self.now_s += 1.0
+        return list(self.below)
+
+    def memory_info(self) -> SimpleNamespace:
+        if self.ended:
+            raise psutil.NoSuchProcess(1)
+        return SimpleNamespace(rss=self.rss_bytes)
+
+    def now(self) -> float:
+        return self.now_s
 
 
-def test_a_family_is_the_process_its_children_of_all_threads_and_theirs(tmp_path: Path) -> None:
-    process(tmp_path, 1, 100, {1: (2,), 11: (3,)})
-    process(tmp_path, 2, 20, {2: (4, 5)})
-    process(tmp_path, 3, 3, {3: ()})
-    process(tmp_path, 4, 4000, {4: ()})  # 5 has ended meanwhile
-    assert family.family_rss_bytes(1, tmp_path) == 4123 * family.PAGE_BYTES
+def test_a_family_is_the_process_and_all_below_it_but_those_that_have_ended() -> None:
+    eldest = Relative(100, Relative(20), Relative(3), Relative(4000), Relative(9, ended=True))
+    meter = family.FamilyMemory(eldest)  # type: ignore[arg-type]
+    meter.sample()
+    assert meter.readings().values == {family.FIGURE: 4123}
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc")
+def test_the_search_for_children_takes_a_hundredth_of_the_time_at_most() -> None:
+    eldest = Relative(100)
+    meter = family.FamilyMemory(eldest, now=eldest.now)  # type: ignore[arg-type]
+    for _ in range(400):  # one sample a second
+        meter.sample()
+        eldest.now_s += 1.0
+    assert eldest.num_searches == 5  # at 0, 100, 200, 300 and 400 of 405 s
+
+
 def test_a_child_that_holds_memory_is_seen_and_the_parent_s_own_peak_is_not_it() -> None:
-    code = "block = b'x' * (200 << 20); print('ready', flush=True); input()"
-    with family.FamilyMemory(interval_s=1e6) as meter:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    below = "block = b'x' * (200 << 20); print('ready', flush=True); input()"
+    with family.FamilyMemory(interval_s=1e6, now=lambda: 0.0) as meter:
         alone = psutil.Process().memory_info().rss
-        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        with subprocess.Popen([sys.executable, "-c", code, below], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"
-            meter.look()
+            meter.sample()
             child.communicate("\n")
     peak = meter.readings().values[family.FIGURE]
     assert peak is not None
     assert peak - alone > 190 << 20
 
 
-def test_a_system_that_lists_no_children_has_no_figure(tmp_path: Path) -> None:
-    with family.FamilyMemory(tmp_path / "none") as meter:
+def test_a_system_that_lists_no_children_has_no_figure() -> None:
+    with family.FamilyMemory(Relative(100, refuses=True)) as meter:  # type: ignore[arg-type]
         pass
     assert meter.readings().unavailable == {family.FIGURE: "this system does not list a process's children"}
 
@@ -165,7 +189,7 @@ def instruments(
     wall_s: tuple[float, float] = (0.0, 10.0),
     processor: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 0.0), (0.0, 0.0)),
 ) -> Readings:
-    """Readings over 10 s of the monotonic clock; the GPU's own meter looks at 0, 2 s (idle), and at 0, 10 s."""
+    """Readings over 10 s of the monotonic clock; the GPU's own meter samples at 0, 2 s (idle), and at 0, 10 s."""
     times_s = iter([0.0, 2.0, 0.0, 10.0])
     library = FakeNvml(gpu) if gpu else None
     meter = Instruments(

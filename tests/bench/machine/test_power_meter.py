@@ -83,7 +83,7 @@ def test_throttling_is_reported_with_its_causes_and_idling_is_not_throttling() -
     readings = metered(FakeGpu("GPU-1", energy_mj=[0, 1, 2, 3], event_reasons=[0x1, 0x4, 0x44, 0x0]), [0.0, 1.0, 2.0, 3.0])
     assert readings.values["throttled_fraction"] == 0.5
     assert codes(readings) == ["Throttled"]
-    assert "50 % of the looks: power cap, thermal (hardware)" in readings.findings[0].text
+    assert "50 % of the samples: power cap, thermal (hardware)" in readings.findings[0].text
 
 
 @pytest.mark.parametrize(("counted_mj", "found"), [(3_000_000, []), (2_000_000, ["EnergyDisagrees"])])
@@ -156,9 +156,9 @@ def test_a_jump_forward_is_a_gap_and_stops_the_cross_check_but_not_the_counter()
     # 300 W sampled over 100 s would be 30 kJ; the counter, which slept as well, says 3 kJ
     library = FakeNvml(FakeGpu("GPU-1", energy_mj=[0, 1_500_000, 3_000_000]))
     meter = PowerMeter("GPU-1", library=library, interval_s=0.1, now=iter([0.0, 0.05, 100.0]).__next__)
-    meter._done.set()  # the thread ends at once: the test takes every look
+    meter._done.set()  # the thread ends at once: the test takes every sample
     with meter:
-        meter.look()
+        meter.sample()
     readings = meter.readings()
     assert readings.values["energy_j"] == 3000.0
     assert codes(readings) == ["SamplingGap"]

@@ -1,4 +1,4 @@
-"""Windows of the power meter, memory by NVML, other processes, and the thread that looks."""
+"""Windows of the power meter, memory by NVML, other processes, and the thread that samples."""
 
 import itertools
 import os
@@ -10,7 +10,7 @@ from tests.support.scripted_power import NEVER_S, codes
 
 
 def test_named_windows_have_their_own_energy() -> None:
-    # looks: enter, prefill from and to, decode from and to, leave
+    # samples: enter, prefill from and to, decode from and to, leave
     gpu = FakeGpu("GPU-1", energy_mj=[0, 1000, 401_000, 500_000, 600_000, 700_000])
     meter = PowerMeter("GPU-1", library=FakeNvml(gpu), interval_s=NEVER_S, now=iter([0.0, 1.0, 3.0, 4.0, 4.5, 5.0]).__next__)
     with meter:
@@ -35,7 +35,7 @@ def test_memory_by_nvml_is_the_peak_of_the_looks_of_the_process_and_of_the_devic
     gpu = FakeGpu("GPU-1", used_bytes=[3, 9, 5], pids=(os.getpid(),), process_bytes=2)
     meter = PowerMeter("GPU-1", library=FakeNvml(gpu), interval_s=NEVER_S, now=iter([0.0, 1.0, 2.0]).__next__)
     with meter:
-        meter.look()
+        meter.sample()
     assert meter.memory().values == {"nvml_process": 2.0, "nvml_device": 9.0}
     assert PowerMeter(None).memory().values == dict.fromkeys(MEMORY)
 
@@ -54,7 +54,7 @@ def test_a_process_that_came_and_went_during_the_window_is_noticed() -> None:
     meter = PowerMeter("GPU-1", library=library, interval_s=NEVER_S, now=itertools.count().__next__)
     with meter:
         for _ in range(5):
-            meter.look()
+            meter.sample()
     assert "DeviceShared" in codes(meter.readings())
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bench.backend.device import choose
-from bench.backend.gradients import gradient_norm
+from bench.backend.training_evidence import gradient_norm
 from bench.cli.main import main
 from bench.records.draft import Draft
 from bench.records.record import Measurement, read_folder

@@ -21,7 +21,7 @@ def test_student_quantiles_are_scipys(probability: float, freedom: int) -> None:
 
 def test_sign_covariances_of_a_hand_worked_series() -> None:
     # median 2.5, signs - + + -: lag 0 is 4/4, lag 1 is (-1 + 1 - 1)/4, lag 2 is (-1 - 1)/4
-    assert bootstrap.sign_covariances([1, 4, 3, 2], 2) == [1.0, -0.25, -0.5]
+    assert bootstrap.sign_covariances([1, 4, 3, 2], 2).tolist() == [1.0, -0.25, -0.5]
 
 
 def test_a_short_series_is_rid_of_the_bias_that_its_own_mean_gives_it() -> None:

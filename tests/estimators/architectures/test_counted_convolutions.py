@@ -29,6 +29,7 @@ def test_a_convolution_costs_what_its_loops_multiply(kernel: int, stride: int, p
     multiplied = sum(c_out * (c_in // groups) for _ in itertools.product(range(out[0]), range(out[1]), range(kernel), range(kernel)))
     op = convolution(
         Workload(batch=2),
+        "",
         "c",
         "convolution",
         channels_in=c_in,
@@ -67,7 +68,7 @@ def test_overlapping_filters_are_not_held_to_the_multiplications_of_the_plain_lo
 
     def made(taps: int, before: int, behind: int) -> Op:
         return convolution(
-            Workload(), "c", "convolution", channels_in=4, channels_out=8, taps=taps, in_positions=before, out_positions=behind
+            Workload(), "", "c", "convolution", channels_in=4, channels_out=8, taps=taps, in_positions=before, out_positions=behind
         )
 
     three = made(9, 100, 100)

@@ -20,10 +20,10 @@ from estimators.frozen import replace
 from estimators.memory.device import PARTS, device_memory, memory_of
 from estimators.memory.fit import _as_legal, advice, fits
 from estimators.memory.kernels import BY_STACK, EAGER, TRANSFORMER_ENGINE
-from estimators.memory.layer_memory import Holding, holding_of
-from estimators.memory.optimizers import optimizer_bytes
+from estimators.memory.layer_memory import ModelMemory, model_memory_of
+from estimators.memory.state import optimizer_bytes
 from estimators.spec import Model
-from estimators.training.sequence_cost import work_of
+from estimators.training.sequence_cost import sequence_cost_of
 from estimators.units import GIBI
 from estimators.validation.case import MeasuredStep, measured_step
 from estimators.validation.memory_score import memory_score
@@ -125,14 +125,14 @@ def test_torchs_own_peak_of_a_training_step_is_met(kind: str) -> None:
     if kind == "gpt2":
         fields = {"model_type": "gpt2", "n_embd": width, "n_layer": 4, "n_head": heads, "vocab_size": vocab, "n_positions": 128}
         model = model_from_config(fields, name="gpt2")  # type: ignore[assignment]
-    found = device_memory(holding_of(model, 128, kernels, "fp32"), Layout(micro_batch=4, global_batch=4, zero=0))
+    found = device_memory(model_memory_of(model, 128, kernels, "fp32"), Layout(micro_batch=4, global_batch=4, zero=0))
     assert found.allocated_bytes == pytest.approx(torch_peak_bytes(kind), rel=0.01)  # 5 % is what is promised
 
 
 def test_states_of_mixed_precision_are_eighteen_bytes_per_parameter_and_shard_as_zero_says() -> None:
     # Rajbhandari et al. 2019 (arXiv 1910.02054), figure 1, with fp32 gradients in place of fp16: 2 + 4 + 12
     model = llama(8, 1024, 8, 8, 2816, 32000, 1024)
-    params, names = work_of(model, 1024).params, ("weights", "gradients", "master_weights", "optimizer")
+    params, names = sequence_cost_of(model, 1024).params, ("weights", "gradients", "master_weights", "optimizer")
     for zero, per_param in ((0, 18), (1, 6 + 12 / 8), (2, 2 + 16 / 8), (3, 18 / 8)):
         parts = memory_of(model, 1024, Layout(dp=8, zero=zero, global_batch=8)).parts
         assert sum(parts[name] for name in names) == pytest.approx(params * per_param, rel=1e-12)
@@ -147,7 +147,7 @@ def test_one_copy_of_the_optimizer_state_is_shared_out_over_all_devices_experts_
         Layout(cp=2, dp=4, ep=8, global_batch=4),
     ):
         held = memory_of(model, 4096, layout).parts["optimizer"]
-        assert held * layout.num_devices == pytest.approx(8 * work_of(model, 4096).params, rel=1e-12)
+        assert held * layout.num_devices == pytest.approx(8 * sequence_cost_of(model, 4096).params, rel=1e-12)
 
 
 def test_a_large_table_has_its_gradient_at_the_end_of_backward() -> None:
@@ -171,11 +171,11 @@ def test_the_reserve_is_a_gibibyte_and_a_twentieth_of_what_comes_and_goes() -> N
 
 def test_context_parallel_ranks_keep_sines_and_cosines_of_their_own_tokens() -> None:
     # bf16, heads of 64, 256 tokens: a sine and a cosine each
-    holding = held("megatron-core")
-    assert holding.shared_bytes == 256 * 64 * 2 * 2
+    model_memory = held("megatron-core")
+    assert model_memory.shared_bytes == 256 * 64 * 2 * 2
     for cp in (1, 2):
         with_them, without = (
-            device_memory(one, Layout(cp=cp)).parts["activations"] for one in (holding, replace(holding, shared_bytes=0.0))
+            device_memory(one, Layout(cp=cp)).parts["activations"] for one in (model_memory, replace(model_memory, shared_bytes=0.0))
         )
         assert with_them - without == pytest.approx(256 * 64 * 2 * 2 / cp)
 
@@ -185,19 +185,19 @@ def test_the_second_stage_holds_one_micro_batch_less_than_the_first() -> None:
     # the others have experts, so that the second of four stages is the fullest: three micro-batches of one layer.
     model = other("deepseek-v2", num_hidden_layers=4, vocab_size=1000)
     layout = Layout(pp=4, dp=8, ep=8, global_batch=64)
-    holding = holding_of(model, 4096, TRANSFORMER_ENGINE)
-    kept = holding.rest.kept
-    one = kept.inner + kept.outer + kept.routed + holding.shared_bytes
-    assert device_memory(holding, layout).parts["activations"] == pytest.approx(3 * one, rel=1e-12)
+    model_memory = model_memory_of(model, 4096, TRANSFORMER_ENGINE)
+    kept = model_memory.rest.kept
+    one = kept.inner + kept.outer + kept.routed + model_memory.shared_bytes
+    assert device_memory(model_memory, layout).parts["activations"] == pytest.approx(3 * one, rel=1e-12)
 
 
 @pytest.mark.parametrize(("optimizer", "expected"), [("adamw", 8), ("adamw-8bit", 2), ("sgd", 0), ("sgd-momentum", 4)])
 def test_optimizers_of_one_size_keep_it(optimizer: str, expected: float) -> None:
-    assert optimizer_bytes(work_of(llama(2, 256, 4, 4, 688, 1000, 128), 128), optimizer) == expected
+    assert optimizer_bytes(sequence_cost_of(llama(2, 256, 4, 4, 688, 1000, 128), 128), optimizer) == expected
 
 
 def test_adafactor_keeps_rows_and_columns_and_muon_one_momentum_of_matrices() -> None:
-    work = work_of(gpt(2, 256, 4, 0, 1000, 1024), 128)
+    work = sequence_cost_of(gpt(2, 256, 4, 0, 1000, 1024), 128)
     layer = 4 * 256 * 256 + 8 * 256 * 256  # qkv, output, up, down
     vectors = work.params - 2 * layer - (1000 + 1024) * 256  # biases and norms, one value each; positions are a table
     lines = 2 * (1024 + 512 + 1280 + 1280)
@@ -217,8 +217,8 @@ def test_every_software_says_what_it_keeps() -> None:
 
 
 @functools.cache
-def held(stack: str) -> Holding:
-    return holding_of(llama(8, 512, 8, 4, 1376, 4000, 256), 256, BY_STACK[stack])
+def held(stack: str) -> ModelMemory:
+    return model_memory_of(llama(8, 512, 8, 4, 1376, 4000, 256), 256, BY_STACK[stack])
 
 
 layouts = st.builds(
@@ -298,7 +298,7 @@ def test_the_first_layers_are_dense_where_the_model_says_so() -> None:
     # DeepSeek-V2 has one dense layer; of two stages the last has experts alone, and more of them than the first
     model = other("deepseek-v2", num_hidden_layers=4)
     one, two = (memory_of(model, 4096, Layout(pp=pp, dp=8 // pp, ep=8 // pp, global_batch=8)) for pp in (1, 2))
-    work = work_of(model, 4096)
+    work = sequence_cost_of(model, 4096)
     per_layer = work.expert_params / 3
     assert two.parts["optimizer"] / 8 >= 2 * per_layer / 4
     assert one.parts["optimizer"] / 8 >= 3 * per_layer / 8
@@ -306,7 +306,7 @@ def test_the_first_layers_are_dense_where_the_model_says_so() -> None:
 
 def test_a_step_that_fits_needs_no_advice_and_one_that_does_not_gets_some() -> None:
     machine = machine_of(hardware("a100-sxm4-80gb"))
-    seven = holding_of(shipped_model("llama-2-7b"), 4096, TRANSFORMER_ENGINE)
+    seven = model_memory_of(shipped_model("llama-2-7b"), 4096, TRANSFORMER_ENGINE)
     small = Layout(dp=8, zero=3, global_batch=8)
     assert fits(device_memory(seven, small), machine) > 0
     assert advice(seven, small, machine) == ()
@@ -320,7 +320,7 @@ def test_a_step_that_fits_needs_no_advice_and_one_that_does_not_gets_some() -> N
 
 def test_where_no_single_change_suffices_the_best_is_named_with_what_it_lacks() -> None:
     machine = machine_of(hardware("a100-sxm4-80gb"))
-    big = holding_of(shipped_model("llama-3.1-405b"), 8192, TRANSFORMER_ENGINE)
+    big = model_memory_of(shipped_model("llama-3.1-405b"), 8192, TRANSFORMER_ENGINE)
     (line,) = advice(big, Layout(dp=8, zero=0, global_batch=8), machine)
     assert line.startswith("no single change makes it fit; the best is to ")
     assert "which still lacks" in line

@@ -17,7 +17,7 @@ from estimators.frozen import replace
 from estimators.memory.activations import part_kept
 from estimators.memory.device import device_memory
 from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, TRANSFORMER_ENGINE, Kernels
-from estimators.memory.layer_memory import Holding, holding_of
+from estimators.memory.layer_memory import ModelMemory, model_memory_of
 from estimators.memory.single_device import LOGITS, kept_by_torch
 from estimators.spec import Case, Workload
 from estimators.validation.model import gpt, llama
@@ -32,8 +32,8 @@ def activations(**layout: Any) -> float:
     return float(found["activations"])
 
 
-def classic() -> Holding:
-    return holding_of(gpt(L, H, A, 0, V, S), S, CLASSIC)
+def classic() -> ModelMemory:
+    return model_memory_of(gpt(L, H, A, 0, V, S), S, CLASSIC)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def kept_bytes(layers: int, kind: str, kernels: Kernels, dtype: str) -> float:
     else:
         fields = {"model_type": "gpt2", "n_embd": WIDTH, "n_layer": layers, "n_head": HEADS, "vocab_size": VOCAB, "n_positions": SEQ}
         model = model_from_config(fields, name="gpt2")  # type: ignore[assignment]
-    held = holding_of(model, SEQ, kernels, dtype)
+    held = model_memory_of(model, SEQ, kernels, dtype)
     layer = held.rest.kept
     per_sequence = layers * (layer.inner + layer.outer + layer.scores) + held.first_end.outer + held.last_end.outer + SEQ * VOCAB * 4
     return BATCH * per_sequence + held.shared_bytes + 4
@@ -169,7 +169,7 @@ def test_under_autocast_llama_saves_what_is_said_and_copies_of_its_matrices() ->
 def test_the_coefficients_measured_of_llama_are_reproduced() -> None:
     # Measured at b = 1, s = h = 1024, 8 heads, ffn / h = 2.6875, a vocabulary of 1,000, in bf16 with SDPA: 45.54 bytes per s·b·h and
     # layer; 12.72 per s·v for all the rest: the final norm and the head's input, 8·h, weigh as much as v there, the loss alone is 4.
-    held = holding_of(llama(1, 1024, 8, 8, 2752, 1000, 1024), 1024, EAGER)
+    held = model_memory_of(llama(1, 1024, 8, 8, 2752, 1000, 1024), 1024, EAGER)
     layer = held.rest.kept
     assert (layer.inner + layer.outer) / 1024**2 == pytest.approx(45.54, abs=0.005)
     rest = held.first_end.outer + held.last_end.outer + held.shared_bytes + 4 * 1024 * 1000
@@ -193,7 +193,7 @@ def test_with_full_recomputation_inputs_of_layers_are_kept_and_one_layer_is_run_
     plain, full = (kept_by_torch(model, Workload(phase="train", seq_len=SEQ, dtype="fp32", recompute=mode)) for mode in ("none", "full"))
     assert plain is not None
     assert full is not None
-    layer = holding_of(model, SEQ, EAGER, "fp32").rest.kept
+    layer = model_memory_of(model, SEQ, EAGER, "fp32").rest.kept
     assert plain["activations"] - full["activations"] == 5 * (layer.inner + layer.outer) - 6 * SEQ * WIDTH * 4
     assert plain[LOGITS] == full[LOGITS]
 
@@ -228,7 +228,7 @@ def test_latent_attention_keeps_its_latents_with_the_rotary_key_beside_them() ->
 
 def test_products_in_eight_bits_keep_activations_in_sixteen() -> None:
     model = llama(2, WIDTH, HEADS, KV_HEADS, FFN, VOCAB, SEQ)
-    eight, sixteen = (holding_of(model, SEQ, TRANSFORMER_ENGINE, dtype) for dtype in ("fp8", "bf16"))
+    eight, sixteen = (model_memory_of(model, SEQ, TRANSFORMER_ENGINE, dtype) for dtype in ("fp8", "bf16"))
     assert (eight.element_bytes, eight.rest.kept) == (2, sixteen.rest.kept)
 
 

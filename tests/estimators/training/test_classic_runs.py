@@ -6,20 +6,26 @@ is of steady steps, against the interval alone. What a source does not state is 
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from estimators.architectures.from_config import model_from_config
 from estimators.facts.registry import hardware, model_entry
-from estimators.training.run import PredictedRun, Setup, predicted_run
+from estimators.training.layouts.global_batch import Batch
+from estimators.training.layouts.job import Job
+from estimators.training.run import PredictedRun, predicted_run
 from estimators.units import DAY_S, HOUR_S
 from reports.views.training.predicted import claim_note
 
 
-def run(model_id: str, tokens: float, seq_len: int, device: str, num_devices: int, **setup: object) -> PredictedRun:
+def run(
+    model_id: str, tokens: float, seq_len: int, device: str, num_devices: int, *, layout: str, batch_tokens: int, **setup: Any
+) -> PredictedRun:
     entry = model_entry(model_id)
     model = model_from_config(entry.config, entry.id, entry.source)
-    asked = Setup(**setup)  # type: ignore[arg-type]
-    return predicted_run(model, tokens=int(tokens), seq_len=seq_len, hardware=hardware(device), num_devices=num_devices, setup=asked)
+    asked = Job(model=model, hardware=hardware(device), seq_len=seq_len, **setup)
+    return predicted_run(asked, tokens=int(tokens), num_devices=num_devices, batch=Batch(tokens=batch_tokens), layout=layout)
 
 
 def tflop_per_s(found: PredictedRun, convention: str) -> float:
@@ -27,7 +33,7 @@ def tflop_per_s(found: PredictedRun, convention: str) -> float:
     return p.model_flop(convention) / p.step_time_s / p.layout.num_devices / 1e12
 
 
-GPT_3 = {"dtype": "fp16", "software": "megatron-2021", "cluster": "selene", "without": "megatron-2021", "batch_tokens": 1536 * 2048}
+GPT_3 = {"dtype": "fp16", "stack_id": "megatron-2021", "cluster": "selene", "without": "megatron-2021"}
 
 
 @pytest.mark.parametrize("pipeline", ["pp=16", "pp=8", "pp=16,vp=3", "pp=8,vp=6"])
@@ -37,7 +43,7 @@ def test_gpt_3_takes_the_34_days_of_the_megatron_paper(pipeline: str, micro_batc
     # GPU, "34 days". 34 days come of 8·T·P/(n·X), which leaves out attention and head: the exact count makes 34.7. The rate counts
     # recomputation. Schedule and micro-batch of this estimate are not stated.
     layout = f"tp=8,{pipeline},zero=0,recompute=full,micro_batch={micro_batch}"
-    found = run("gpt-3-175b", 300e9, 2048, "a100-sxm4-80gb", 1024, layout=layout, **GPT_3)
+    found = run("gpt-3-175b", 300e9, 2048, "a100-sxm4-80gb", 1024, layout=layout, batch_tokens=1536 * 2048, **GPT_3)
     assert found.low_s / DAY_S < 34 < found.high_s / DAY_S
     assert found.days == pytest.approx(34, rel=0.1)
     assert tflop_per_s(found, "hardware") == pytest.approx(140, rel=0.1)
@@ -54,7 +60,7 @@ def test_bloom_176b_takes_its_device_hours() -> None:
         384,
         layout="tp=4,pp=12,zero=1,recompute=full,micro_batch=2",
         batch_tokens=2048 * 2048,
-        software="megatron-2022-bf16",
+        stack_id="megatron-2022-bf16",
         cluster="jean-zay",
         without="bloom",
     )
@@ -102,7 +108,7 @@ def test_llama_3_405b_takes_its_device_hours() -> None:
     assert whole == pytest.approx(30.84e6, rel=0.1)
 
 
-LLAMA_2 = {"layout": "zero=3,micro_batch=2", "batch_tokens": 1024 * 4096, "software": "pytorch-2023", "without": "llm-foundry"}
+LLAMA_2 = {"layout": "zero=3,micro_batch=2", "batch_tokens": 1024 * 4096, "stack_id": "pytorch-2023", "without": "llm-foundry"}
 
 
 def test_llama_2_7b_takes_its_device_hours_only_with_what_whole_runs_add() -> None:
@@ -119,7 +125,7 @@ def test_phi_2_is_flagged_and_not_fitted() -> None:
     # Model card microsoft/phi-2: 1.4T tokens in 14 days on 96 A100, which would be 64 % by 6·N·D: more than any published A100 run.
     # Layout and batch are not stated: the easiest there are, plain data parallelism with micro-batches of 8.
     found = run(
-        "phi-2", 1.4e12, 2048, "a100-sxm4-80gb", 96, layout="zero=1,micro_batch=8", batch_tokens=768 * 2048, software="pytorch-2023"
+        "phi-2", 1.4e12, 2048, "a100-sxm4-80gb", 96, layout="zero=1,micro_batch=8", batch_tokens=768 * 2048, stack_id="pytorch-2023"
     )
     assert found.low_s / DAY_S > 14
     said = claim_note(found, 14 * DAY_S)

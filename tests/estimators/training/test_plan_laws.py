@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from estimators.cost.compute import pass_s
 from estimators.cost.layout import Layout, with_devices
 from estimators.frozen import replace
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.search import Search, search
+from estimators.training.passes import pass_s
 from estimators.training.step import step_time
 from tests.support.planner_jobs import job
 

@@ -183,7 +183,7 @@ def test_devices_that_no_such_batch_divides_over_are_refused_with_some_that_work
 
 @pytest.mark.parametrize("name", ["mamba2-2.7b", "bamba-9b", "jamba-1.5-large"])
 def test_scans_that_no_measured_step_covers_are_refused(name: str) -> None:
-    with pytest.raises(BadValueError, match="has state-space scans, which no measured step covers; layouts and step times are not planned"):
+    with pytest.raises(BadValueError, match="has state-space scans, which no measured step covers; no step of it is predicted"):
         job(name, "h100-sxm5-80gb", 4096)
 
 

@@ -4,65 +4,40 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from estimators.architectures.from_config import model_from_config
 from estimators.cost.divisibility import check_cuts
-from estimators.cost.efficiency import efficiency
 from estimators.cost.layout import Layout
-from estimators.cost.machine import Machine, machine_of
-from estimators.cost.software import software, stack
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.facts import data
 from estimators.facts.goodput import WHOLE_RUN_COLUMNS, allowance, whole_run_from
-from estimators.facts.registry import hardware, model_entry
-from estimators.memory.device import device_memory
-from estimators.memory.kernels import BY_STACK
-from estimators.memory.layer_memory import Holding, holding_of
-from estimators.spec import Model
-from estimators.training.layouts.default_layout import default_layout
-from estimators.training.layouts.global_batch import Batch
-from estimators.training.layouts.job import Job
+from estimators.facts.registry import hardware
+from estimators.facts.usual_batch import usual_batch, usual_batches
+from estimators.frozen import replace
+from estimators.training.layouts.deadline import device_counts, plan_on_fewest
+from estimators.training.layouts.global_batch import FARTHEST, ROUNDING, Batch
 from estimators.training.layouts.planned import plan
-from estimators.training.layouts.usual_batch import ROUNDING, UsualBatch, usual_batch, usual_batches, whole_batch
-from estimators.training.run import Setup, _batch_source, not_covered, predicted_run
-from estimators.training.sequence_cost import Work, work_of
-from estimators.training.step import step_time
+from estimators.training.layouts.search import search
+from estimators.training.run import predicted_run
+from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
+from estimators.training.supported import not_covered
+from tests.support.planner_jobs import job, model
 
 A100 = hardware("a100-sxm4-80gb")
 
 
-def model(name: str) -> Model:
-    entry = model_entry(name)
-    return model_from_config(entry.config, entry.id, entry.source)
-
-
-LLAMA = model("llama-2-7b")
-WORK = work_of(LLAMA, 4096)
-
-
-def held(name: str, seq_len: int) -> Holding:
-    return holding_of(model(name), seq_len, BY_STACK["megatron-core"])
-
-
-def timer(work: Work, machine: Machine) -> Callable[[Layout], float]:
-    e = efficiency()
-    runs_on = software(stack("megatron-core"), "Ampere", e)
-    return lambda layout: float(step_time(work, layout, machine, runs_on, e).step_time_s)
-
-
-HELD = held("llama-2-7b", 4096)
+LLAMA = job("llama-2-7b", seq_len=4096)
+WORK = sequence_cost_of(model("llama-2-7b"), 4096)
 
 
 class TestRun:
     def test_everything_follows_from_the_step_by_hand(self) -> None:
         # 2T tokens in steps of 1,024 x 4,096 are 476,837.2 steps.
-        setup = Setup(layout="zero=3,micro_batch=2", batch_tokens=1024 * 4096)
-        run = predicted_run(LLAMA, tokens=2 * 10**12, seq_len=4096, hardware=A100, num_devices=256, setup=setup)
+        batch = Batch(tokens=1024 * 4096)
+        run = predicted_run(LLAMA, tokens=2 * 10**12, num_devices=256, batch=batch, layout="zero=3,micro_batch=2")
         step_s = run.prediction.step_time_s
         assert run.num_steps == pytest.approx(476_837.158)
         assert run.wall_s == pytest.approx(476_837.158 * step_s)
@@ -72,15 +47,12 @@ class TestRun:
         assert run.low_s < run.wall_s < run.high_s
 
     def test_the_allowance_is_in_no_figure_but_its_own(self) -> None:
-        run = predicted_run(LLAMA, tokens=10**12, seq_len=4096, hardware=A100, num_devices=256)
+        run = predicted_run(LLAMA, tokens=10**12, num_devices=256)
         low, whole, high = run.whole_s
         assert (low / run.low_s, whole / run.wall_s, high / run.high_s) == pytest.approx((1 / 0.97, 1 / 0.9, 56 / 34.1))
 
     def test_a_prediction_that_has_not_seen_a_source_differs(self) -> None:
-        runs = [
-            predicted_run(LLAMA, tokens=10**12, seq_len=4096, hardware=A100, num_devices=256, setup=Setup(without=source))
-            for source in ("", "llm-foundry")
-        ]
+        runs = [predicted_run(replace(LLAMA, without=source), tokens=10**12, num_devices=256) for source in ("", "llm-foundry")]
         assert runs[0].wall_s != runs[1].wall_s
 
     @pytest.mark.parametrize(
@@ -98,7 +70,7 @@ class TestRun:
         assert (said in reason) if said else not reason
         if said:
             with pytest.raises(BadValueError, match="no step of it is predicted"):
-                predicted_run(model(name), tokens=10**9, seq_len=1 if name == "mlp" else 2048, hardware=A100, num_devices=8)
+                job(name, seq_len=1 if name == "mlp" else 2048)
 
 
 class TestBatch:
@@ -123,27 +95,45 @@ class TestBatch:
             if larger.params > 1.1 * smaller.params:
                 assert usual_batch(int(1.001 * math.sqrt(smaller.params * larger.params))).params == larger.params
 
-    @pytest.mark.parametrize(("taken_tokens", "moved"), [(1_040_000, False), (1_070_000, True), (930_000, True)])
+    @pytest.mark.parametrize(("taken_tokens", "moved"), [(2_080_000, False), (2_140_000, True), (1_860_000, True)])
     def test_a_published_batch_that_was_moved_far_says_so(self, taken_tokens: int, moved: bool) -> None:
-        usual = UsualBatch(model="m", params=1, batch_tokens=1_000_000, source="s")
-        assert ("moved to a whole number" in _batch_source(usual, taken_tokens)) == moved  # 5 % is how people round
+        source = Batch().source(6_738_415_616, taken_tokens)  # GPT-3 6.7B's 2,000,000; 5 % is how people round
+        assert source.startswith("as GPT-3 6.7B was trained: 2,000,000 tokens")
+        assert ("moved to a number" in source) == moved
+
+    def test_a_given_batch_is_nobody_elses(self) -> None:
+        assert Batch(tokens=10**6).source(10**9, 10**6) == Batch(sequences=8).source(10**9, 10**6) == ""
 
     def test_four_million_is_what_people_call_4_194_304(self) -> None:
-        assert whole_batch(4_000_000, seq_len=4096, unit=512, given=True) * 4096 == 4_194_304
+        assert Batch(tokens=4_000_000).for_layout(512, 512, params=1, seq_len=4096) * 4096 == 4_194_304
 
     def test_a_batch_that_would_be_moved_far_is_refused_with_the_nearest(self) -> None:
         with pytest.raises(BadValueError, match=r"no multiple of dp x micro_batch = 512; the nearest that works: 2,097,152 tokens"):
-            whole_batch(1_000_000, seq_len=4096, unit=512, given=True)
-        assert whole_batch(1_000_000, seq_len=4096, unit=512, given=False) == 512
+            Batch(tokens=1_000_000).for_layout(512, 512, params=1, seq_len=4096)
+        small = usual_batches()[0].params  # 500,000 tokens are usual for it
+        assert Batch().for_layout(512, 512, params=small, seq_len=4096) == 512
 
-    @given(st.integers(1, 10**8), st.integers(1, 10**5), st.integers(1, 4096))
-    def test_a_batch_divides_and_a_given_one_stays_near(self, tokens: int, seq_len: int, unit: int) -> None:
-        assert whole_batch(tokens, seq_len=seq_len, unit=unit, given=False) % unit == 0
+    @given(st.integers(1, 10**8), st.integers(1, 10**5), st.integers(1, 4096), st.integers(1, 4096))
+    def test_a_batch_divides_and_a_given_one_stays_near(self, tokens: int, seq_len: int, unit: int, num_devices: int) -> None:
+        assume(tokens >= seq_len)
+        assert Batch().for_layout(unit, num_devices, params=10**9, seq_len=seq_len) % unit == 0
         try:
-            taken = whole_batch(tokens, seq_len=seq_len, unit=unit, given=True)
+            taken = Batch(tokens=tokens).for_layout(unit, num_devices, params=10**9, seq_len=seq_len)
         except BadValueError:
             return
-        assert abs(taken * seq_len - tokens) <= ROUNDING * tokens
+        assert taken % unit == 0
+        # what the devices share may lie further off, as without a layout; a multiple of the unit may not
+        assert abs(taken * seq_len - tokens) <= ROUNDING * tokens or taken <= FARTHEST * tokens / seq_len
+
+    @given(st.integers(1, 4096), st.sampled_from([1, 2, 4, 8, 16]))
+    def test_a_layout_that_can_share_the_batch_of_its_devices_has_that(self, num_devices: int, micro_batch: int) -> None:
+        asked = {"params": 6_738_415_616, "seq_len": 4096}
+        try:
+            shared = Batch().on(num_devices, **asked)
+        except BadValueError:
+            return
+        if shared % micro_batch == 0:
+            assert Batch().for_layout(micro_batch, num_devices, **asked) == shared
 
 
 class TestAllowance:
@@ -177,7 +167,7 @@ class TestAllowance:
         assert whole_run_from(data.Row("whole_runs.csv", 2, dict.fromkeys(WHOLE_RUN_COLUMNS, "") | cells)).added_fraction == 0
 
 
-class TestDefaultLayout:
+class TestChosenLayout:
     @pytest.mark.parametrize(
         ("name", "device", "num_devices"),
         [
@@ -191,39 +181,45 @@ class TestDefaultLayout:
         ],
     )
     def test_it_multiplies_fits_and_can_be_cut(self, name: str, device: str, num_devices: int) -> None:
-        holding, machine = held(name, min(8192, getattr(model(name), "max_positions", 2048))), machine_of(hardware(device))
-        layout = default_layout(holding, machine, num_devices, 1024, step_time_s=timer(holding.work, machine))
+        asked = job(name, device, min(8192, model(name).max_positions))
+        run = predicted_run(asked, tokens=10**12, num_devices=num_devices)
+        layout = run.prediction.layout
         assert layout.num_devices == num_devices
-        assert device_memory(holding, layout).total_bytes <= machine.memory_bytes
-        check_cuts(holding.work, layout)
+        assert run.needed_bytes == asked.memory_bytes(layout) <= asked.machine.memory_bytes
+        check_cuts(asked.work, layout)
 
-    @settings(max_examples=30)
-    @given(st.integers(2, 5000), st.integers(1, 4096))
-    def test_from_two_devices_on_any_number_gives_a_layout_that_multiplies_and_fits(self, num_devices: int, global_batch: int) -> None:
-        # 6.74e9 parameters at 18 bytes are 113 GiB: 56 on each of two, and full recomputation keeps under 4 more.
-        layout = default_layout(HELD, machine_of(A100), num_devices, global_batch, step_time_s=timer(WORK, machine_of(A100)))
-        assert layout.num_devices == num_devices
-        assert device_memory(HELD, layout).total_bytes <= A100.memory_bytes
-
-    @pytest.mark.parametrize(
-        ("name", "device", "num_devices", "seq_len"),
-        [
-            ("llama-3-8b", "h100-sxm5-80gb", 256, 8192),
-            ("gpt-3-175b", "a100-sxm4-80gb", 1024, 2048),
-            ("llama-3.1-405b", "h100-sxm5-80gb", 16_384, 8192),
-            ("mixtral-8x7b", "h100-sxm5-80gb", 64, 4096),
-        ],
-    )
-    def test_it_is_within_a_tenth_of_the_best_of_every_legal_layout(self, name: str, device: str, num_devices: int, seq_len: int) -> None:
-        job = Job(model=model(name), hardware=hardware(device), seq_len=seq_len)
-        best = plan(job, num_devices, Batch()).best.layout
-        ours = default_layout(job.holding, job.machine, num_devices, best.global_batch, step_time_s=lambda x: job.predict(x).step_time_s)
-        per_sequence = [job.predict(layout).step_time_s / layout.global_batch for layout in (ours, best)]
-        assert per_sequence[0] <= 1.1 * per_sequence[1]
+    def test_it_is_the_plans(self) -> None:
+        run, best = predicted_run(LLAMA, tokens=10**12, num_devices=64), plan(LLAMA, 64).best
+        assert (run.prediction.layout, run.wall_s) == (best.layout, best.prediction.run_s(10**12))
 
     def test_a_model_that_fits_nowhere_is_told_so(self) -> None:
-        with pytest.raises(DoesNotFitError, match=r"no layout of 8 devices .* per device of 79\.2 GiB; give more --gpus"):
-            default_layout(held("gpt-3-175b", 2048), machine_of(A100), 8, 1536, step_time_s=timer(WORK, machine_of(A100)))
+        with pytest.raises(DoesNotFitError, match=r"fits on 8 x a100-sxm4-80gb in no layout: .* the fewest that hold it: \d+"):
+            predicted_run(job("gpt-3-175b"), tokens=10**12, num_devices=8)
+
+    def test_a_layout_needs_its_number_of_devices(self) -> None:
+        with pytest.raises(BadValueError, match=r"layout 'tp=2' is one of a number of devices; add --gpus"):
+            predicted_run(LLAMA, tokens=10**12, layout="tp=2")
+
+
+class TestFewestDevices:
+    @settings(max_examples=12, deadline=None)
+    @given(
+        st.sampled_from(["gpt2", "phi-2", "llama-2-7b", "llama-3-70b", "mixtral-8x7b"]),
+        st.sampled_from(["l4-24gb", "a100-sxm4-80gb", "mi300x-192gb"]),
+    )
+    def test_no_smaller_number_holds_it_without_paying_a_tenth_more(self, name: str, device: str) -> None:
+        asked = job(name, device, 1024)
+        chosen = plan_on_fewest(asked)
+        for num in [num for num in device_counts(asked, chosen.num_devices) if num < chosen.num_devices]:
+            found = search(asked, num, Batch().on(num, params=asked.work.params, seq_len=1024))
+            if found.num_fitting:
+                rates = [one.best.prediction.tokens_per_s_per_device for one in (plan(asked, num), chosen)]
+                assert 1.1 * rates[0] < rates[1]
+
+    def test_what_no_number_of_devices_holds_is_told_so(self) -> None:
+        tiny = replace(hardware("l4-24gb"), memory_bytes=10**8)
+        with pytest.raises(DoesNotFitError, match=r"not even 65,536 of them hold it"):
+            plan_on_fewest(replace(job("gpt-3-175b"), hardware=tiny))
 
 
 def cut(**fields: int) -> Layout:
@@ -248,11 +244,11 @@ class TestLegal:
 
     def test_experts_must_divide_the_devices_of_a_stage(self) -> None:
         with pytest.raises(BadValueError, match=r"ep=8 does not divide the 4 GPUs of a stage; the nearest that works: ep=4"):
-            check_cuts(work_of(model("mixtral-8x7b"), 4096), cut(ep=8, dp=4))
+            check_cuts(sequence_cost_of(model("mixtral-8x7b"), 4096), cut(ep=8, dp=4))
 
     @pytest.mark.parametrize(("name", "pp", "vp"), [("llama-3.1-405b", 16, 8), ("deepseek-v3", 16, 1), ("qwen3-235b-a22b", 16, 1)])
     def test_uneven_stages_are_legal(self, name: str, pp: int, vp: int) -> None:
         # 126, 61 and 94 layers are run on 16 stages.
-        work: Work = work_of(model(name), 4096)
+        work: SequenceCost = sequence_cost_of(model(name), 4096)
         assert work.layers % pp
         check_cuts(work, cut(pp=pp, vp=vp))

@@ -15,7 +15,7 @@ from estimators.facts.registry import hardware, model_ids
 from estimators.frozen import replace
 from estimators.spec import Workload
 from estimators.training.prediction import predict
-from estimators.training.sequence_cost import work_of
+from estimators.training.sequence_cost import sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, PARTS, step_time
 from estimators.validation.model import gpt
 from tests.support.ideal_machine import IDEAL, MACHINE, classic, fused, ideal_step, model, parts_of
@@ -24,7 +24,7 @@ from tests.support.ideal_machine import IDEAL, MACHINE, classic, fused, ideal_st
 @pytest.mark.parametrize("name", ["gpt2", "gpt-3", "llama-3-70b", "mixtral-8x7b", "deepseek-v3", "phi-2", "gemma-2-9b", "qwen3-30b-a3b"])
 def test_the_work_of_a_sequence_has_the_flop_and_parameters_of_the_op_table(name: str) -> None:
     ops = model(name).ops(Workload(phase="forward", batch=1, seq_len=1024))
-    work = work_of(model(name), 1024)
+    work = sequence_cost_of(model(name), 1024)
     assert work.params == sum(op.count * op.params for op in ops)
     assert work.forward_flop(causal=False) == sum(op.count * op.flop for op in ops)
     assert work.forward_flop(causal=True) == sum(op.count * (op.flop - op.masked_flop) for op in ops)
@@ -33,13 +33,13 @@ def test_the_work_of_a_sequence_has_the_flop_and_parameters_of_the_op_table(name
 def test_a_model_without_tokens_has_no_layouts() -> None:
     linear = next(name for name in model_ids() if name == "linreg-7d")
     with pytest.raises(BadValueError, match="no language model with a head"):
-        work_of(model(linear), 1)
+        sequence_cost_of(model(linear), 1)
 
 
 def test_an_ideal_machine_takes_the_flop_over_the_peak() -> None:
     """Narayanan et al. 2021 (arXiv 2104.04473), equation 3 counts 4 passes with recomputation; the head is run three times."""
     layout = Layout(global_batch=8, micro_batch=8, recompute="full")
-    work = work_of(model("gpt-3"), 2048)
+    work = sequence_cost_of(model("gpt-3"), 2048)
     head_flop = 2 * 2048 * 12288 * 50257
     flop = 8 * (4 * work.forward_flop(causal=False) - head_flop)
     assert ideal_step(layout).step_time_s == pytest.approx(flop / 1e15, rel=1e-9)
@@ -47,7 +47,7 @@ def test_an_ideal_machine_takes_the_flop_over_the_peak() -> None:
 
 def test_without_recomputation_it_is_three_passes() -> None:
     layout = Layout(global_batch=4, micro_batch=1)
-    flop = 4 * 3 * work_of(model("gpt-3"), 2048).forward_flop(causal=False)
+    flop = 4 * 3 * sequence_cost_of(model("gpt-3"), 2048).forward_flop(causal=False)
     assert ideal_step(layout).step_time_s == pytest.approx(flop / 1e15, rel=1e-9)
 
 
@@ -80,9 +80,11 @@ def test_a_matrix_product_pays_for_its_last_wave_and_its_depth() -> None:
 
 def test_the_optimizer_moves_its_state_over_the_memory_bus() -> None:
     machine = replace(MACHINE, memory_bytes_per_s=1e12)
-    plain = step_time(work_of(model("gpt2"), 1024), Layout(zero=0), machine, classic(), IDEAL).parts["optimizer"]
+    plain = step_time(sequence_cost_of(model("gpt2"), 1024), Layout(zero=0), machine, classic(), IDEAL).parts["optimizer"]
     assert plain == pytest.approx(124_439_808 * 28 / 1e12)
-    sharded = step_time(work_of(model("gpt2"), 1024), Layout(dp=4, global_batch=4, zero=1), machine, classic(), IDEAL).parts["optimizer"]
+    sharded = step_time(sequence_cost_of(model("gpt2"), 1024), Layout(dp=4, global_batch=4, zero=1), machine, classic(), IDEAL).parts[
+        "optimizer"
+    ]
     assert sharded == pytest.approx(plain / 4)
 
 
@@ -99,7 +101,7 @@ def test_the_named_parts_sum_to_the_step(name: str) -> None:
 def test_utilization_follows_from_the_step_and_its_convention() -> None:
     layout = Layout(tp=8, pp=8, dp=2, global_batch=128, recompute="full")
     found = predict(model("gpt-3"), 2048, layout, hardware("a100-sxm4-80gb"), stack_id="megatron-2021", cluster="selene")
-    flop = 3 * work_of(model("gpt-3"), 2048).forward_flop(causal=False) * 128
+    flop = 3 * sequence_cost_of(model("gpt-3"), 2048).forward_flop(causal=False) * 128
     assert found.utilization("full") == pytest.approx(flop / found.step_time_s / (312e12 * 128))
     assert found.utilization("hardware") == pytest.approx(4 / 3 * (found.utilization("full") or 0))
     assert (found.utilization("causal") or 1) < (found.utilization("full") or 0)
@@ -139,7 +141,7 @@ def test_an_odd_head_width_slows_unfused_products() -> None:
     """BLOOM's trials with 128 heads of width 108: no multiple of 8."""
     e = replace(IDEAL, odd_head=6.0)
     odd, even = (
-        step_time(work_of(gpt(2, 13824, heads, 0, 51200, 2048), 2048), Layout(), MACHINE, classic(), e).parts["attention"]
+        step_time(sequence_cost_of(gpt(2, 13824, heads, 0, 51200, 2048), 2048), Layout(), MACHINE, classic(), e).parts["attention"]
         for heads in (128, 96)
     )
     assert odd == pytest.approx(7 * even)
@@ -179,7 +181,7 @@ def test_quantised_weights_are_unpacked_in_every_pass() -> None:
     from estimators.architectures.adapters import with_adapters
 
     machine, tuned = replace(MACHINE, memory_bytes_per_s=1e12), with_adapters(model("llama-2-7b"), 8)
-    found = step_time(work_of(tuned, 2048), Layout(), machine, fused(dequantise_bytes=12.5), IDEAL).parts["dequantise"]
+    found = step_time(sequence_cost_of(tuned, 2048), Layout(), machine, fused(dequantise_bytes=12.5), IDEAL).parts["dequantise"]
     assert found == pytest.approx((6_738_415_616 - 2 * 32000 * 4096) * 12.5 * 2 / 1e12, rel=2e-3)
 
 

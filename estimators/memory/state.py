@@ -1,18 +1,51 @@
-"""Pipeline stages as memory sees them, and the state that each holds: weights, gradients, optimizer."""
+"""The state that each pipeline stage of a device holds: weights, gradients, and what the optimizer keeps."""
 
 from __future__ import annotations
 
 from estimators.cost.array_math import Lane, choose, greater, smaller, up
 from estimators.cost.layout import Layout
+from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.memory.layer_memory import Holding
+from estimators.memory.layer_memory import ModelMemory
+from estimators.training.sequence_cost import SequenceCost
+
+STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0, "sgd": 0.0, "sgd-momentum": 4.0}
+"""AdamW keeps two fp32 moments (Kingma and Ba 2014, arXiv 1412.6980), in 8 bits a byte each (Dettmers et al. 2021, arXiv
+2110.02861, blocks of 2,048 values share one fp32 scale, left out here); plain gradient descent nothing, with momentum one."""
+
+OPTIMIZERS = (*STATE_BYTES, "adafactor", "muon")
+
+
+def optimizer_bytes(work: SequenceCost, optimizer: str) -> float:
+    """State bytes per parameter, averaged over the model.
+
+    Adafactor keeps a row and a column of each matrix, 4·(n + k) bytes, no first moment (Shazeer and Stern 2018, arXiv
+    1804.04235, section 3). Muon keeps one momentum for matrices of layers, 4 bytes, and AdamW's 8 for embedding, head and
+    vectors (Jordan et al. 2024, kellerjordan.github.io/posts/muon).
+
+    Raises:
+        BadValueError: an unknown optimizer.
+    """
+    if optimizer in STATE_BYTES:
+        return STATE_BYTES[optimizer]
+    if optimizer not in OPTIMIZERS:
+        raise BadValueError(f"optimizer {optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZERS)}")
+    inner = [p for p in work.products if p.cut != "vocabulary"]
+    matrices = sum(p.count * p.experts * p.n * p.k for p in inner)
+    if optimizer == "muon":
+        return 8 - 4 * min(1.0, matrices / work.params)
+    lines = sum(p.count * p.experts * (p.n + p.k) for p in inner)
+    tables = sum(work.vocab + work.width for size in (work.embedding_params, work.head_params) if size)
+    vectors = max(0, work.params - matrices - work.embedding_params - work.head_params)
+    return 4 * (lines + tables + vectors) / work.params
+
 
 GATHERED_LAYERS = 2
 """Layers whose sharded weights are there in full at once: the one that runs, and the next."""
 
 
 @frozen
-class Stage:
+class PipelineStage:
     """One pipeline stage of a device.
 
     Attributes:
@@ -42,7 +75,7 @@ def micro_batches(layout: Layout) -> Lane:
     return layout.global_batch / (layout.dp * layout.micro_batch)
 
 
-def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
+def stages_of(model_memory: ModelMemory, layout: Layout) -> tuple[PipelineStage, PipelineStage, PipelineStage]:
     """The first, the second and the last stage, the fullest candidates; without a pipeline all are the same.
 
     The first has min(pp, micro-batches) in flight, times 1 + (pp - 1) / (pp · vp) under interleaving; each later stage one
@@ -50,7 +83,7 @@ def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
 
     Source: Korthikanti et al. 2022 (arXiv 2205.05198), section 4.2.3 and appendix; Narayanan et al. 2021 (arXiv 2104.04473), section 2.2.
     """
-    work, pp, early = holding.work, layout.pp, holding.num_first
+    work, pp, early = model_memory.work, layout.pp, model_memory.num_first
     staged, micro, layers = layout.pp > 1, micro_batches(layout), up(work.layers / layout.pp)
     extra = choose(layout.vp > 1, (pp - 1) / layout.vp, 0)
     first = smaller(micro, pp + extra)
@@ -60,7 +93,7 @@ def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
     last_head = work.embedding_params if tied else work.head_params
     counts = [greater(smaller(early - layers * before, layers), 0) for before in (0, 1, pp - 1)]
     return (
-        Stage(
+        PipelineStage(
             first_layers=counts[0],
             rest_layers=layers - counts[0],
             embedding=1,
@@ -69,7 +102,7 @@ def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
             flights=first,
             loss=False,
         ),
-        Stage(
+        PipelineStage(
             first_layers=counts[1],
             rest_layers=choose(staged, layers - counts[1], 0),
             embedding=0,
@@ -78,7 +111,7 @@ def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
             flights=smaller(micro, greater(first - 1, 1)),
             loss=False,
         ),
-        Stage(
+        PipelineStage(
             first_layers=counts[2],
             rest_layers=layers - counts[2],
             embedding=choose(staged, 0, 1),
@@ -90,7 +123,9 @@ def stages_of(holding: Holding, layout: Layout) -> tuple[Stage, Stage, Stage]:
     )
 
 
-def states_of(holding: Holding, layout: Layout, stage: Stage, *, gradient_bytes: float, state_bytes: float) -> dict[str, Lane]:
+def states_of(
+    model_memory: ModelMemory, layout: Layout, stage: PipelineStage, *, gradient_bytes: float, state_bytes: float
+) -> dict[str, Lane]:
     """Bytes of weights, gradients, fp32 masters and optimizer state, and of layers on their way from and to other replicas.
 
     ZeRO shares out optimizer state and masters (1), gradients (2), weights (3) between dp · cp replicas, those of experts
@@ -101,10 +136,10 @@ def states_of(holding: Holding, layout: Layout, stage: Stage, *, gradient_bytes:
 
     Source: Rajbhandari et al. 2019, ZeRO (arXiv 1910.02054), section 5.
     """
-    work, kernels, size = holding.work, holding.kernels, holding.element_bytes
+    work, kernels, size = model_memory.work, model_memory.kernels, model_memory.element_bytes
     trained = work.trained_params / work.params
-    first, rest = holding.first, holding.rest
-    tables = stage.embedding * work.embedding_params + stage.edge * holding.edge_params + stage.head_params
+    first, rest = model_memory.first, model_memory.rest
+    tables = stage.embedding * work.embedding_params + stage.edge * model_memory.edge_params + stage.head_params
     dense = (stage.of_layers(first.dense_params, rest.dense_params) + tables) / layout.tp
     expert = stage.of_layers(first.expert_params, rest.expert_params) / layout.ep
     replicas, three = layout.dp * layout.cp, layout.zero >= 3

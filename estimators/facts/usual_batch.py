@@ -1,17 +1,13 @@
-"""Tokens of one step: what published runs of that size took, and whole sequences that divide over the devices."""
+"""Tokens of one step, as published runs took them: the one nearest in size says what is usual."""
 
 from __future__ import annotations
 
 import functools
 
-from estimators.errors import BadValueError
 from estimators.facts import data
 from estimators.frozen import frozen
 
 BATCH_COLUMNS = ("model", "params", "batch_tokens", "source", "url")
-
-ROUNDING = 0.05
-"""How far a batch that was asked for may be moved: ``4M`` is how people write 4,194,304, which is 4.9 % more."""
 
 
 @frozen
@@ -47,21 +43,3 @@ def usual_batch(params: int) -> UsualBatch:
     (2000000, 3200000)
     """
     return min(usual_batches(), key=lambda batch: max(batch.params / params, params / batch.params))
-
-
-def whole_batch(tokens: int, *, seq_len: int, unit: int, given: bool) -> int:
-    """Sequences of one step: the multiple of `unit` (replicas · sequences of one pass) nearest to so many tokens, at least one.
-
-    >>> whole_batch(4_000_000, seq_len=4096, unit=512, given=True)
-    1024
-
-    Raises:
-        BadValueError: a given batch that is further than ROUNDING from any multiple; names the nearest.
-    """
-    sequences = max(1, round(tokens / seq_len / unit)) * unit
-    if given and abs(sequences * seq_len - tokens) > ROUNDING * tokens:
-        raise BadValueError(
-            f"a global batch of {tokens:,} tokens is {tokens / seq_len:,.4g} sequences of {seq_len:,}, no multiple of "
-            f"dp x micro_batch = {unit:,}; the nearest that works: {sequences * seq_len:,} tokens"
-        )
-    return sequences

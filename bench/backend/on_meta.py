@@ -1,0 +1,68 @@
+"""Models of transformers on the meta device: what a forward pass there stumbles over, or multiplies that is no product, is mended.
+
+- Rotary angles, which transformers up to 5.17 at least forms by a product of depth 1: no multiply-adds, no FLOP of ours.
+- Experts that run one by one, looking for the tokens of each: a tensor on meta has no values to look at. Which experts are
+  chosen changes no FLOP, so they run batched, or where transformers has no such way, the pairs of token and expert are
+  shared out evenly; the products stay those of transformers' own class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+LOOPING = ("DbrxExperts",)
+"""Classes of transformers that have no other way to run their experts."""
+
+_product = torch.Tensor.__matmul__
+
+
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    """The model that `build` makes, without its memory, in evaluation mode and mended."""
+    with torch.device("meta"):
+        return mended(build().eval())
+
+
+def mended(model: nn.Module) -> nn.Module:
+    """The model, changed in place: the same products on meta as where it computes, on either route of counting."""
+    if hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("batched_mm")
+    for part in model.modules():
+        kind = type(part).__name__
+        if kind.endswith("RotaryEmbedding"):
+            part.forward = _without_products(part.forward)
+        elif kind in LOOPING:
+            part.forward = MethodType(_even_shares, part)
+    return model
+
+
+def _without_products(forward: Any) -> Any:
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        torch.Tensor.__matmul__ = _broadcast
+        try:
+            return forward(*args, **kwargs)
+        finally:
+            torch.Tensor.__matmul__ = _product
+
+    return counted
+
+
+def _broadcast(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a · b, and where the inner dimension is 1, the same numbers by one multiplication each."""
+    return a * b if a.dim() > 1 and a.shape[-1] == 1 and b.dim() > 1 and b.shape[-2] == 1 else _product(a, b)
+
+
+@torch.enable_grad()  # type: ignore[untyped-decorator]  # torch's module tracker stumbles over views of parameters that were made without
+def _even_shares(self: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor) -> torch.Tensor:
+    """Every token goes to top_k experts, every expert gets 1 / num_experts of these pairs, give or take one."""
+    width, chosen = self.hidden_size, top_k_index.shape[-1]
+    pairs = hidden_states.reshape(-1, width).repeat_interleave(chosen, dim=0)
+    w1, v1, w2 = (weight.view(-1, self.ffn_hidden_size, width) for weight in (self.mlp.w1, self.mlp.v1, self.mlp.w2))
+    shares = [part for part in pairs.tensor_split(self.num_experts) if len(part)]
+    outputs = torch.cat([self.mlp(share, w1[i], v1[i], w2[i]) for i, share in enumerate(shares)])
+    weighted = outputs * top_k_weights.reshape(-1, 1)
+    return weighted.view(-1, chosen, width).sum(dim=1).view(len(hidden_states), -1, width)

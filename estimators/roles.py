@@ -1,0 +1,72 @@
+"""What the rows of an op table can be, and how parallelism can divide them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Cut = Literal["whole", "columns", "rows", "heads", "vocabulary", "expert_columns", "expert_rows"]
+"""What parallelism divides of a row: nothing (each rank does all of it, or its share of the tokens under sequence parallelism); a
+matrix's outputs, or its inputs, so that a sum over the ranks follows (Shoeybi et al. 2019, arXiv 1909.08053, section 3); heads; the
+vocabulary; and the same of experts, which expert parallelism shares out first."""
+
+Role = Literal[
+    # tables
+    "token",
+    "position",
+    "token_type",
+    "relative_bias",
+    "distance",
+    # attention
+    "query",
+    "key",
+    "value",
+    "query_key_value",
+    "query_down",
+    "query_up",
+    "kv_down",
+    "kv_up",
+    "position_query",
+    "position_key",
+    "scores",
+    "position_scores",
+    "context",
+    "output",
+    "rotary",
+    # feed-forward and experts
+    "gate",
+    "up",
+    "gate_up",
+    "down",
+    "activation",
+    "router",
+    "shared_gate",
+    # state-space mixers
+    "in",
+    "in_gates",
+    "x",
+    "dt",
+    "scan",
+    "out",
+    # norms
+    "norm",
+    "query_norm",
+    "key_norm",
+    "kv_norm",
+    "edge_norm",
+    # around the layers
+    "project_in",
+    "project_out",
+    "projection",
+    "similarity",
+    "head",
+    # anywhere
+    "linear",
+    "convolution",
+    "adapter",
+    "residual",
+    "elementwise",
+    "parameters",
+    "checkpoint",
+]
+"""What an operation is. What a configuration or a user names (targets of adapters, say) is looked up by role, never in a row's name.
+An edge norm stands before the first layer or behind the last."""

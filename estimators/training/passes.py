@@ -1,0 +1,95 @@
+"""Time of a device's own work for one micro-batch, forward and backward."""
+
+from __future__ import annotations
+
+from estimators.cost.array_math import Lane, choose, greater
+from estimators.cost.compute import attention_s, grouped, matmul_s, memory_bound_s, routing_bytes
+from estimators.cost.efficiency import Efficiency
+from estimators.cost.layout import Layout
+from estimators.cost.machine import Machine
+from estimators.cost.software import Software
+from estimators.frozen import frozen
+from estimators.training.sequence_cost import Product, SequenceCost
+
+BACKWARD_TRAFFIC = 1.5
+"""Element-wise bytes backward over forward: the saved input is read beside the gradient (r+r+w over r+w)."""
+
+FUSED_BACKWARD = 2.5
+"""Attention products backward over forward where the scores are made anew: five matrix products against two."""
+
+LOSS_BYTES = 14
+"""Bytes per token and vocabulary entry that logits and loss move: 16-bit logits written (2), read in fp32 for the maximum and the
+sum (4 + 4), their 16-bit gradient written and read (2 + 2)."""
+
+
+@frozen
+class Pass:
+    """Seconds of one micro-batch through all layers, forward and backward, before any pipelining."""
+
+    matmul: tuple[Lane, Lane]
+    experts: tuple[Lane, Lane]
+    attention: tuple[Lane, Lane]
+    traffic: tuple[Lane, Lane]
+    head: Lane
+
+
+def _product_s(p: Product, m: Lane, n: Lane, k: Lane, flop_per_s: Lane, machine: Machine, e: Efficiency) -> tuple[Lane, Lane]:
+    forward = matmul_s(m, n, k, flop_per_s, machine.units, e)
+    backward: Lane = 0.0
+    if p.passes_gradient:
+        backward = matmul_s(m, k, n, flop_per_s, machine.units, e)
+    if p.trained:
+        backward = backward + matmul_s(k, n, greater(m, 1), flop_per_s, machine.units, e)
+    return forward, backward
+
+
+def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> Pass:
+    """Seconds of one micro-batch on one device, were the device to hold all layers."""
+    tokens = layout.micro_batch * work.seq_len / layout.cp
+    rate, rate16 = machine.flop_per_s * e.matmul, machine.flop16_per_s * e.matmul
+    outer = choose(layout.sequence_parallel, layout.tp, 1)
+    matmul, experts, head = [0.0, 0.0], [0.0, 0.0], 0.0
+    for p in work.products:
+        if p.cut in ("expert_columns", "expert_rows"):
+            rows = tokens / layout.tp * p.per_token * layout.ep / p.experts
+            slower = grouped(machine, e) * greater(p.experts / layout.ep, 1)
+            for i, seconds in enumerate(_product_s(p, rows, p.n, p.k, rate, machine, e)):
+                experts[i] = experts[i] + p.count * slower * seconds
+            continue
+        m: Lane = p.m / work.seq_len * tokens
+        n: Lane = p.n
+        k: Lane = p.k
+        if p.cut in ("columns", "vocabulary"):
+            n = n / layout.tp
+        elif p.cut == "rows":
+            k = k / layout.tp
+        else:
+            m = m / outer
+        if p.cut == "vocabulary":
+            head = head + sum(_product_s(p, m, n, k, rate16, machine, e))
+            continue
+        for i, seconds in enumerate(_product_s(p, m, n, k, rate, machine, e)):
+            matmul[i] = matmul[i] + p.count * seconds
+    return Pass(
+        matmul=(matmul[0], matmul[1]),
+        experts=(experts[0], experts[1]),
+        attention=_attention_s(work, layout, machine, software, e),
+        traffic=_traffic_s(work, layout, machine, software, e, tokens, outer),
+        head=head + tokens * work.vocab / layout.tp * LOSS_BYTES / machine.memory_bytes_per_s,
+    )
+
+
+def _attention_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane]:
+    part = layout.micro_batch / layout.cp / layout.tp
+    visible_flop = part * (work.attention_flop - work.masked_flop)
+    forward = attention_s(part * work.attention_flop, visible_flop, part * work.score_elements, work.head_width, machine, software, e)
+    return forward, (2 if software.unfused else FUSED_BACKWARD) * forward
+
+
+def _traffic_s(
+    work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, tokens: Lane, outer: Lane
+) -> tuple[Lane, Lane]:
+    plain = (work.inner_bytes / layout.tp + work.outer_bytes / outer) * layout.micro_batch / layout.cp
+    routed = routing_bytes(tokens / layout.tp * work.experts_per_token * work.width * 2, work.routed_layers, e)
+    forward = memory_bound_s(plain, routed, machine, software, e)
+    return forward, BACKWARD_TRAFFIC * forward
