@@ -133,7 +133,7 @@ def _row(record: Measurement) -> dict[str, Value]:
 
 
 def _conditions(records: Sequence[Measurement]) -> list[str]:
-    devices = sorted({(r.environment.get("device") or {}).get("name", "") for r in records} - {""})
+    devices = sorted({r.environment.device.name for r in records if r.environment.device and r.environment.device.name})
     lines = [f"on {', '.join(devices)}"] if devices else []
     lines.append("FLOP under `full`: whole attention square, no recomputation; a ceiling is a rate measured on the machine just before")
     for asked in ("dtype", "weights_label"):

@@ -17,6 +17,7 @@ from bench.backend.operators.trace import Call
 from bench.calibration import host_overhead, step_operators
 from bench.machine import environment
 from bench.records.calibration import COLLECTIVE, Calibration, Entry
+from bench.records.environment import DeviceFacts
 from bench.records.record import Ceiling
 from bench.records.request import Request
 from bench.statistics.robust import median
@@ -74,7 +75,7 @@ def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = 
     unavailable |= {"collectives": why} if why else {}
     return Calibration(
         created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        device=device.describe() | {"cache_bytes": cached},
+        device=device.describe() | DeviceFacts(cache_bytes=cached),
         environment=environment.collect(),
         ceilings=(*ceilings, *_fastest(between)),
         entries=tuple({one.key: one for one in [*found, *(_between(one) for one in between)]}.values()),

@@ -17,6 +17,7 @@ from bench.callbacks.modules import bare, config_of, num_params, recomputes
 from bench.callbacks.rates import RateBounds
 from bench.machine import environment
 from bench.records.draft import Draft
+from bench.records.environment import DeviceFacts, Environment
 from bench.records.estimated import Estimated
 from bench.records.proof import Proof
 from bench.records.record import Ceiling
@@ -171,7 +172,7 @@ class TrainingContext:
             "input_label": "batches of the training that was watched",
         }
         draft.request = request.to_dict() | labels
-        draft.environment["device"] = self._device.describe() | {"cache_bytes": self._device.cache_bytes()}
+        draft.environment |= Environment(device=self._device.describe() | DeviceFacts(cache_bytes=self._device.cache_bytes()))
         draft.estimate, draft.counts, missing = flop_source.estimate(request, usual[1], self._device.hardware())
         draft.ceilings = list(self._ceilings)
         draft.unavailable |= self._unavailable | missing

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
+from bench.records.environment import DeviceFacts, Environment
 from bench.records.record import Ceiling
 from bench.statistics import robust
 from estimators.cost.machine import OwnRates
@@ -87,12 +87,12 @@ class Calibration:
     """
 
     created_utc: str
-    device: dict[str, Any]
+    device: DeviceFacts
     ceilings: tuple[Ceiling, ...] = ()
     entries: tuple[Entry, ...] = ()
     references: tuple[Reference, ...] = ()
     op_s: float
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: Environment = field(default_factory=Environment)
     models: tuple[str, ...] = ()
     unavailable: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
@@ -145,7 +145,7 @@ def own_rates(calibration: Calibration, title: str) -> OwnRates:
     Raises:
         BadValueError: it is of a device that the registry does not know.
     """
-    name, memory_bytes = str(calibration.device.get("name", "")), calibration.device.get("memory_total_bytes")
+    name, memory_bytes = calibration.device.name or "", calibration.device.memory_total_bytes
     known = hardware_for_device(name, memory_bytes)
     if known is None:
         raise BadValueError(f"{title} is of {name[:60]!r}, which is no device of: python -m bench list hardware")

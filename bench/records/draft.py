@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.records import atomic_file
+from bench.records.environment import Environment
 from bench.records.estimated import Estimated
 from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
@@ -32,7 +33,7 @@ class Draft:
         self.run_id = f"{stamp(now)}-{_slug(model)}-{task}-{os.getpid()}-{secrets.token_hex(4)}"
         self.created_utc = now.isoformat(timespec="seconds")
         self.request = request
-        self.environment: dict[str, Any] = {}
+        self.environment = Environment()
         self.phases: list[Phase] = []
         self.counts: list[Count] = []
         self.ceilings: list[Ceiling] = []

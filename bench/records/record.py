@@ -17,12 +17,12 @@ from typing import Annotated, Any
 
 from bench.records import typed_json
 from bench.records.asked import Asked
+from bench.records.environment import Environment
 from bench.records.estimated import Estimated
 from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
 from bench.records.part import Part
 from bench.records.proof import Proof
-from bench.records.surroundings import Surroundings
 from bench.records.typed_json import OneOf
 from estimators.errors import BadRecordError
 
@@ -32,7 +32,6 @@ STATUSES = ("complete", "partial", "failed")
 
 INSIDE: dict[str, type[Part]] = {
     "request": Asked,
-    "environment": Surroundings,
 }
 """Field of a record to what it must hold."""
 
@@ -143,7 +142,7 @@ class Measurement:
     status: Annotated[str, OneOf(STATUSES)]
     request: dict[str, Any]
     status_reason: str = ""
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: Environment = field(default_factory=Environment)
     phases: tuple[Phase, ...] = ()
     counts: tuple[Count, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()

@@ -6,13 +6,13 @@ Nothing is judged here: the record holds the samples, and reports.checks.selftes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.machine import environment
 from bench.records.draft import Draft
+from bench.records.environment import DeviceFacts, Environment
 from bench.records.learning import Learning
 from bench.records.proof import Proof
 from bench.records.record import Measurement, Phase
@@ -66,7 +66,7 @@ class Kernel:
     clock: Clock
     flop: int | None
     what: str
-    device: Mapping[str, Any]
+    device: DeviceFacts
 
 
 def kernel(device_name: str | None) -> Kernel:
@@ -81,7 +81,9 @@ def kernel(device_name: str | None) -> Kernel:
     except ImportError:
         if device_name is not None:
             raise
-        return Kernel(step=python_work, clock=HostClock(), flop=None, what=f"{PYTHON_TURNS:,} turns of a loop in Python", device={})
+        return Kernel(
+            step=python_work, clock=HostClock(), flop=None, what=f"{PYTHON_TURNS:,} turns of a loop in Python", device=DeviceFacts()
+        )
     device = devices.choose(device_name)
     step, flop, shape = matmul_kernel(device, KERNEL_S)
     return Kernel(step=step, clock=device.clock(), flop=flop, what=shape, device=device.describe())
@@ -107,7 +109,7 @@ def measure(*, amount: Amount, device_name: str | None, out: Path, say: Say) -> 
     request |= {"rounds": amount.rounds, "samples_per_round": amount.samples_per_round}
     draft = Draft(model=TASK, task=TASK, request=request, out=out)
     try:
-        draft.environment = environment.collect() | {"device": dict(chosen.device)}
+        draft.environment = environment.collect() | Environment(device=chosen.device)
         _fill(draft, chosen, amount, say)
     except KeyboardInterrupt:
         draft.save("partial", "interrupted by the user")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.records.record import Measurement
+from bench.records.typed_json import plain
 
 IDENTITY: Mapping[str, str] = {
     "model": "model",
@@ -128,7 +129,7 @@ def _settings(record: Measurement) -> Iterator[tuple[str, Any]]:
     skipped = {*IDENTITY, "dtype_reason", "input_label", "prompt"}
     asked = {name: value for name, value in record.request.items() if name not in skipped}
     yield from _flat(asked, "request")
-    environment = {name: value for name, value in record.environment.items() if name != "unavailable"}
+    environment = {name: value for name, value in plain(record.environment).items() if name != "unavailable"}
     yield from _flat(environment, "environment")
 
 

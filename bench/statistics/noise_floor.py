@@ -40,9 +40,8 @@ class NoiseFloor:
 
 def machine(record: Measurement) -> str:
     """The device and processor that a record was made on, as far as it says."""
-    environment = record.environment
-    device, cpu = environment.get("device") or {}, environment.get("cpu") or {}
-    names = dict.fromkeys(str(part.get(key)) for part, key in ((device, "name"), (cpu, "model")) if part.get(key))
+    device, cpu = record.environment.device, record.environment.cpu
+    names = dict.fromkeys(name for name in (device and device.name, cpu and cpu.model) if name)
     return ", ".join(names) or "an unknown machine"
 
 

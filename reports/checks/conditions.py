@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.records.environment import DeviceFacts
 from bench.records.record import Measurement
 from bench.statistics import robust
 from estimators import units
@@ -71,7 +72,7 @@ def alone(record: Measurement) -> Iterator[Check]:
             explanation=shared and f"{shared}: the figures are of both",
         )
     others_fraction = record.power.get("other_processors_fraction")
-    if others_fraction is not None and (record.environment.get("device") or {}).get("kind") == "cpu":
+    if others_fraction is not None and (record.environment.device or DeviceFacts()).kind == "cpu":
         quiet = others_fraction <= OTHERS_FRACTION
         yield Check(
             metric="processors taken by other programs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from bench.records.environment import DeviceFacts
 from bench.records.record import Measurement, Phase
 from estimators import units
 from reports.checks.check import Check
@@ -49,7 +50,7 @@ def _bound(what: str, seconds_s: float, bound_s: float) -> Check:
 
 def shares(record: Measurement) -> Iterator[Check]:
     """No MFU and no bandwidth passes the datasheet's peak; the ceilings measured here may be passed by their tolerance."""
-    cache_bytes = (record.environment.get("device") or {}).get("cache_bytes") or 0
+    cache_bytes = (record.environment.device or DeviceFacts()).cache_bytes or 0
     for reached in all_rates(record):
         for name, share in (("MFU", reached.mfu), ("bandwidth over peak", reached.bandwidth_fraction)):
             if share is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.cli.main import main
 from bench.records.draft import write
+from bench.records.environment import DeviceFacts, Environment
 from bench.records.estimated import Estimated
 from bench.records.extrapolation import Extrapolation
 from bench.records.proof import Proof
@@ -102,7 +103,7 @@ def rigorous(made: Measurement) -> Measurement:
 
 
 def busy(made: Measurement) -> Measurement:
-    return dataclasses.replace(made, power={"other_processors_fraction": 0.3}, environment={"device": {"kind": "cpu"}})
+    return dataclasses.replace(made, power={"other_processors_fraction": 0.3}, environment=Environment(device=DeviceFacts(kind="cpu")))
 
 
 def with_trainer_rule(more: int) -> Measurement:

@@ -6,13 +6,14 @@ import math
 import random
 from typing import Any
 
+from bench.records.environment import Cpu, DeviceFacts, Environment
 from bench.records.learning import Learning
 from bench.records.proof import Proof
 from bench.records.record import Measurement, Phase
 
 TRAINED = Proof(loss_first=2.0, loss_last=0.5, params_changed=True, num_steps=20)
 IDLE = Proof(loss_first=2.0, loss_last=2.0, params_changed=False, num_steps=20)
-MACHINE = {"device": {"name": "a scripted device"}, "cpu": {"model": "a scripted processor"}}
+MACHINE = Environment(device=DeviceFacts(name="a scripted device"), cpu=Cpu(model="a scripted processor"))
 
 
 def jitter(index: int) -> float:

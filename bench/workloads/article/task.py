@@ -9,6 +9,7 @@ from bench.backend import device as devices
 from bench.backend.counting.crosscheck_counts import dense_counts, language_counts
 from bench.backend.device import Device
 from bench.records.draft import Draft
+from bench.records.environment import Environment
 from bench.records.request import Request
 from bench.records.run_estimate import predict
 from bench.sampling.presets import preset
@@ -53,7 +54,7 @@ def measure(request: Request, draft: Draft, say: Say, foresee: Foresee | None = 
 def _prepare(request: Request, draft: Draft, say: Say) -> None:
     model = model_from_config(request.config, request.model)
     device = devices.choose(request.device)
-    draft.environment["device"] = device.describe()
+    draft.environment |= Environment(device=device.describe())
     thorough = preset(request.preset)
     draft.request = request.to_dict() | {"preset_values": thorough.to_dict(), "weights_label": "trained from random weights"}
     draft.estimate = predict(model, request, device.hardware())

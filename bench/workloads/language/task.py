@@ -12,6 +12,7 @@ from bench.backend.counting.crosscheck_counts import language_counts
 from bench.backend.device import Device
 from bench.machine.meters.instruments import Watch
 from bench.records.draft import Draft
+from bench.records.environment import Environment
 from bench.records.estimated import Estimated
 from bench.records.learning import Learning
 from bench.records.proof import Proof
@@ -60,7 +61,7 @@ def measure(request: Request, draft: Draft, hub_id: str | None, say: Say, forese
         prompt=(request.prompt or ARTICLE_PROMPT) if encoded is not None else request.prompt,
     )
     weights = checkpoint.label if checkpoint else loading.RANDOM_WEIGHTS
-    draft.environment["device"] = device.describe()
+    draft.environment |= Environment(device=device.describe())
     thorough = preset(request.preset)
     draft.request = request.to_dict() | {
         "preset_values": thorough.to_dict(),

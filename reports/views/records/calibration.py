@@ -126,7 +126,7 @@ def _signed(value: float) -> str:
 def calibration_tables(calibration: Calibration) -> list[Table]:
     """Rates of the device, products by shape, and what the host costs."""
     device = calibration.device
-    about = [f"on {device['name']}", f"{device['num_threads']} threads", f"torch {device['torch']}", calibration.created_utc]
+    about = [f"on {device.name}", f"{device.num_threads} threads", f"torch {device.torch}", calibration.created_utc]
     rates = Table(
         key="rates",
         title="What this device reaches",

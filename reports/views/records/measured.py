@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from bench.records.environment import DeviceFacts
 from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
 from bench.records.record import Measurement, Phase
@@ -70,14 +71,14 @@ def conditions(record: Measurement) -> list[str]:
         sizes.append(plural(asked["new_tokens"], "new token"))
     if asked.get("recompute", "none") != "none":
         sizes.append(f"recompute {asked['recompute']}")
-    device = record.environment.get("device") or {}
+    device = record.environment.device or DeviceFacts()
     how = [asked["dtype"] + (f" ({asked['dtype_reason']})" if asked.get("dtype_reason") else "")] if asked.get("dtype") else []
     how += [f"{asked['attn']} attention"] if asked.get("attn") else []
     how += settings(asked)
     lines = [
         " · ".join([f"task {asked['task']}", *sizes, asked.get("weights_label", "no weights loaded")]),
         " · ".join([*how, "FLOP under `full`"]),
-        f"on {device.get('name', 'an unknown device')} · torch {device.get('torch', 'unknown')}",
+        f"on {device.name or 'an unknown device'} · torch {device.torch or 'unknown'}",
     ]
     if asked.get("input_label"):
         lines.append(f"input: {asked['input_label']}")
@@ -273,16 +274,16 @@ NOISY_FRACTION = 0.02
 
 def _observer(record: Measurement) -> str | None:
     """What the instruments cost, in a line; by processor time where elapsed time scatters too much to tell."""
-    cost = record.environment.get("observer")
-    if not cost or not cost["wall_ratios"] or not cost["processor_ratios"]:
+    cost = record.environment.observer
+    if not cost or not cost.wall_ratios or not cost.processor_ratios:
         return None
-    interval = robust.median_interval(cost["wall_ratios"])
+    interval = robust.median_interval(cost.wall_ratios)
     if interval is None:
         return None
-    wall, processor = (100 * (robust.median(cost[name]) - 1) for name in ("wall_ratios", "processor_ratios"))
+    wall, processor = (100 * (robust.median(ratios) - 1) for ratios in (cost.wall_ratios, cost.processor_ratios))
     within = f"95 %: {100 * (interval[0] - 1):+.1f} to {100 * (interval[1] - 1):+.1f} %"
-    how = f"measured here, on and off, interleaved, in {len(cost['wall_ratios'])} rounds"
-    step = units.format_duration(cost["step_s"])
+    how = f"measured here, on and off, interleaved, in {len(cost.wall_ratios)} rounds"
+    step = units.format_duration(cost.step_s)
     if interval[1] - interval[0] > 2 * NOISY_FRACTION:
         hidden = f"What the instruments cost a step of {step} is lost in this machine's noise ({within})"
         return f"{hidden}; processor time {processor:+.1f} %, {how}."

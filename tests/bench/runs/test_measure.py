@@ -216,7 +216,7 @@ def test_a_record_says_what_was_decided_and_what_was_asked(measured: Run) -> Non
     assert decided.items() <= record.request.items()
     assert record.request["dtype_reason"] == "measured the faster here for a scripted product"
     assert record.request["weights_label"] == "random weights"
-    assert record.environment["device"]["kind"] == "cpu"
+    assert record.environment.device.kind == "cpu"
     assert record.unavailable["energy_j"] == "no NVIDIA device in use"
 
 

@@ -13,6 +13,7 @@ from bench.backend import device as devices
 from bench.backend.kernel import matmul_kernel
 from bench.cli.main import main
 from bench.records.draft import write
+from bench.records.environment import DeviceFacts
 from bench.records.learning import Learning
 from bench.records.record import Measurement, read_folder
 from bench.runs import selftest
@@ -34,7 +35,9 @@ class SteadyClock(ScriptedClock):
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> SteadyClock:
     clock = SteadyClock()
-    kernel = selftest.Kernel(step=clock.step, clock=clock, flop=10**9, what="a scripted kernel", device={"name": "a scripted device"})
+    kernel = selftest.Kernel(
+        step=clock.step, clock=clock, flop=10**9, what="a scripted kernel", device=DeviceFacts(name="a scripted device")
+    )
     monkeypatch.setattr(selftest, "kernel", lambda _: kernel)
     return clock
 

@@ -91,7 +91,7 @@ def test_a_child_answers_with_the_path_of_its_record(tmp_path: Path, quick: None
     said = repeats.answer(json.dumps(body))
     ((made,), _) = read_folder(tmp_path)
     assert said == {"record": str(tmp_path / f"{made.run_id}.json")}
-    assert (made.request["repeat"], made.request["num_repeats"], made.environment["argv"]) == (1, 1, ["bench", "run"])
+    assert (made.request["repeat"], made.request["num_repeats"], made.environment.argv) == (1, 1, ("bench", "run"))
 
 
 def test_a_child_that_is_refused_answers_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,10 +178,10 @@ def test_the_cost_of_the_instruments_is_measured_by_turns_and_recorded(tmp_path:
     torch.set_num_threads(1)
     draft = Draft(model="m", task="prefill", request={"preset": "standard"}, out=tmp_path)
     add_observer_cost(draft, choose("cpu"), 1)
-    cost = draft.environment["observer"]
-    assert cost["step_s"] == 0.01
-    assert len(cost["wall_ratios"]) == len(cost["processor_ratios"]) == 1
-    assert all(ratio > 0 for ratio in cost["wall_ratios"] + cost["processor_ratios"])
+    cost = draft.environment.observer
+    assert cost.step_s == 0.01
+    assert len(cost.wall_ratios) == len(cost.processor_ratios) == 1
+    assert all(ratio > 0 for ratio in cost.wall_ratios + cost.processor_ratios)
     assert observer_overhead.observer_cost(choose("cpu"), 1) is cost  # once per process
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bench.records.environment import Environment, HostMemory
 from bench.records.record import Measurement, Phase
 from bench.statistics.comparable import cases, surroundings
 from bench.statistics.comparison import Comparison, compare
@@ -170,7 +171,7 @@ def test_a_way_to_do_the_same_work_is_comparable_and_listed() -> None:
     b = run_of(
         steady(0.8),
         request={"attn": "sdpa", "compile": True},
-        environment=MACHINE | {"versions": {"torch": "2.13"}, "memory": {"available_bytes": 3}, "argv": ["x"]},
+        environment=MACHINE | Environment(versions={"torch": "2.13"}, memory=HostMemory(available_bytes=3), argv=("x",)),
     )
     assert judged([a], [b]).verdict == "FASTER"
     assert list(surroundings([a], [b])) == [
