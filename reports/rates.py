@@ -141,13 +141,13 @@ def all_rates(record: Measurement) -> Iterator[Rates]:
 
 def main_rates(record: Measurement) -> Rates | None:
     """Rates of the phase that answers the request; None where it was not timed."""
-    name = MAIN_PHASE.get(record.request.get("task", ""))
+    name = MAIN_PHASE.get(record.request.task)
     return next((reached for reached in all_rates(record) if reached.phase == name), None)
 
 
 def main_phase(record: Measurement) -> Phase | None:
     """The phase that answers the request's question; None where only slices or nothing was timed."""
-    return record.phase(MAIN_PHASE.get(record.request.get("task", ""), ""))
+    return record.phase(MAIN_PHASE.get(record.request.task, ""))
 
 
 def headline_s(record: Measurement) -> tuple[float, str] | None:

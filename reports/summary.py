@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from bench.records.asked import Asked
 from bench.records.record import Measurement
 from bench.statistics.noise_floor import TASK
 from estimators import units
@@ -19,13 +20,13 @@ DAYS_PER_YEAR = 365.25
 INSIDE_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError)
 """What a record raises whose request or estimate somebody changed by hand."""
 
-_WHAT = {
-    "generate": ("generation", " of {new_tokens} tokens", "new_tokens"),
-    "decode": ("decode step", "", ""),
-    "prefill": ("prefill", " of {seq_len} tokens", "seq_len"),
-    "train": ("training step", ", batch {batch}", "batch"),
+_WHAT: dict[str, tuple[str, str, Callable[[Asked], int | None]]] = {
+    "generate": ("generation", " of {} tokens", lambda asked: asked.new_tokens),
+    "decode": ("decode step", "", lambda asked: None),
+    "prefill": ("prefill", " of {} tokens", lambda asked: asked.seq_len),
+    "train": ("training step", ", batch {}", lambda asked: asked.batch),
 }
-"""Task to what was timed, its size, and the figure that the size needs: a run that was stopped early has none."""
+"""Task to what was timed, how its size is said, and the size: a run that was stopped early has none."""
 
 
 def tables(records: Sequence[Measurement]) -> list[Table]:
@@ -36,10 +37,10 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
 
     Self-tests are left out; where there is nothing else, the last of them is shown.
     """
-    tests = [record for record in records if record.request.get("task") == TASK]
+    tests = [record for record in records if record.request.task == TASK]
     if tests and len(tests) == len(records):
         return selftest.tables(tests[-1])
-    records = [record for record in records if record.request.get("task") != TASK]
+    records = [record for record in records if record.request.task != TASK]
     _demand_one_method(records)
     made = [(record, _row_or_complaint(record)) for record in records]
     made.sort(key=lambda pair: (pair[1]["params"] or 0, pair[0].created_utc, pair[0].run_id))
@@ -75,7 +76,7 @@ def details(record: Measurement) -> list[Table]:
         BadRecordError: it is damaged inside.
     """
     try:
-        return tables([record]) if record.request.get("task") in ("estimate", TASK) else measured.tables(record)
+        return tables([record]) if record.request.task in ("estimate", TASK) else measured.tables(record)
     except INSIDE_DAMAGE as error:
         raise _damaged(record, error) from None
 
@@ -107,15 +108,15 @@ def _damaged(record: Measurement, error: Exception) -> BadRecordError:
 
 def _row(record: Measurement) -> dict[str, Value]:
     asked, params = record.request, record.estimate.params
-    row: dict[str, Value] = {"model": asked["model"], "params": params, "run_id": record.run_id, "status": record.status}
-    row |= {"status_reason": record.status_reason or None, "dtype": asked.get("dtype"), "weights": asked.get("weights_label")}
-    if asked["task"] == "estimate":
-        row["what"] = f"whole training, {units.format_count(asked['tokens'])} tokens"
+    row: dict[str, Value] = {"model": asked.model, "params": params, "run_id": record.run_id, "status": record.status}
+    row |= {"status_reason": record.status_reason or None, "dtype": asked.dtype, "weights": asked.weights_label}
+    if asked.task == "estimate":
+        row["what"] = "whole training" + (f", {units.format_count(asked.tokens)} tokens" if asked.tokens is not None else "")
         row |= {"flop": record.estimate.training_flop, "time_s": record.estimate.time_at_ceiling_s, "tag": "estimated"}
         return row
-    what, size, needed = _WHAT[asked["task"]]
-    row["what"] = ", ".join([what + (size.format(**asked) if asked.get(needed) else ""), *measured.settings(asked)])
-    done = record.estimate.phases.get(MAIN_PHASE[asked["task"]])
+    what, of_size, size = _WHAT[asked.task]
+    row["what"] = ", ".join([what + (of_size.format(size(asked)) if size(asked) else ""), *measured.settings(asked)])
+    done = record.estimate.phases.get(MAIN_PHASE[asked.task])
     if done:
         row["flop"] = done.flop.full
     head = headline_s(record)
@@ -136,19 +137,19 @@ def _conditions(records: Sequence[Measurement]) -> list[str]:
     devices = sorted({r.environment.device.name for r in records if r.environment.device and r.environment.device.name})
     lines = [f"on {', '.join(devices)}"] if devices else []
     lines.append("FLOP under `full`: whole attention square, no recomputation; a ceiling is a rate measured on the machine just before")
-    for asked in ("dtype", "weights_label"):
-        line = _by_value(records, asked)
+    for what, values in (("dtype", [r.request.dtype for r in records]), ("weights", [r.request.weights_label for r in records])):
+        line = _by_value(records, values)
         if line:
-            lines.append(f"{asked.removesuffix('_label')}: {line}")
+            lines.append(f"{what}: {line}")
     return lines
 
 
-def _by_value(records: Sequence[Measurement], name: str) -> str:
+def _by_value(records: Sequence[Measurement], values: Sequence[str | None]) -> str:
     """What the records were asked for: the value alone where all agree, else each value and its models."""
     models: dict[str, list[str]] = {}
-    for record in records:
-        if record.request.get(name):
-            models.setdefault(record.request[name], []).append(record.request["model"])
+    for record, value in zip(records, values, strict=True):
+        if value:
+            models.setdefault(value, []).append(record.request.model)
     if len(models) == 1:
         return next(iter(models))
     return "; ".join(f"{value} ({', '.join(dict.fromkeys(names))})" for value, names in models.items())
@@ -163,12 +164,12 @@ def _notes(records: Sequence[Measurement]) -> list[str]:
     if units_of_loss:
         notes.append("Loss: " + "; ".join(sorted(units_of_loss)))
     for record in records:
-        if record.request["task"] == "estimate":
-            notes.append(f"{record.request['model']}: {record.estimate.note or 'no note'}")
+        if record.request.task == "estimate":
+            notes.append(f"{record.request.model}: {record.estimate.note or 'no note'}")
         if record.status != "complete":
-            notes.append(f"{record.request['model']} ({record.run_id}): {record.status}, {record.status_reason}")
+            notes.append(f"{record.request.model} ({record.run_id}): {record.status}, {record.status_reason}")
         for check in failed(crosscheck(record)):
-            notes.append(f"{record.request['model']}: FAILED {check.metric}: {check.explanation or 'see its record'}")
+            notes.append(f"{record.request.model}: FAILED {check.metric}: {check.explanation or 'see its record'}")
     return notes
 
 

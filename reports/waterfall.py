@@ -105,7 +105,7 @@ def waterfall(record: Measurement) -> Waterfall | None:
                 seconds_s=predicted[name] - held,
                 tag="estimated",
                 reason="from the calibration" + (", less the bound's share" if held else ""),
-                advice=ADVICE[name] + (FASTER_DTYPE if name == "matmul" and record.request.get("dtype") == "fp32" else ""),
+                advice=ADVICE[name] + (FASTER_DTYPE if name == "matmul" and record.request.dtype == "fp32" else ""),
                 profiled_s=profiled.get(name),
             )
         )

@@ -11,6 +11,7 @@ import torch
 from bench.backend.device import Device
 from bench.backend.models import random_language_model
 from bench.calibration import step_operators
+from bench.records.asked import asked
 from bench.records.calibration import Reference
 from bench.records.draft import Draft
 from bench.records.request import Request
@@ -67,7 +68,7 @@ def _dense(hidden: int, device: Device, size: str, cache_bytes: int) -> Referenc
     with threads(DENSE_THREADS):
         entries = step_operators.entries(calls, updates, device, cache_bytes=cache_bytes, rounds=2, time_s=0.003)
     with tempfile.TemporaryDirectory() as folder:
-        draft = Draft(model="reference", task="train", request=request.to_dict(), out=Path(folder))
+        draft = Draft(model="reference", task="train", request=asked(request), out=Path(folder))
         article.run(request, draft)
     samples_s = next(phase.samples_s for phase in draft.phases if phase.name == "train_step")
     return Reference(

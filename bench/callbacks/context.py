@@ -16,6 +16,7 @@ from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.modules import bare, config_of, num_params, recomputes
 from bench.callbacks.rates import RateBounds
 from bench.machine import environment
+from bench.records.asked import asked
 from bench.records.draft import Draft
 from bench.records.environment import DeviceFacts, Environment
 from bench.records.estimated import Estimated
@@ -88,7 +89,7 @@ class TrainingContext:
 
     def draft(self, out: Path) -> Draft:
         """The record to be; raises UnavailableError where the folder cannot be written."""
-        draft = Draft(model=self.name, task="train", request=self._request((1, 1, 1)).to_dict(), out=out)
+        draft = Draft(model=self.name, task="train", request=asked(self._request((1, 1, 1))), out=out)
         draft.environment = environment.collect()
         return draft
 
@@ -171,7 +172,7 @@ class TrainingContext:
             "weights_label": "weights of the training that was watched",
             "input_label": "batches of the training that was watched",
         }
-        draft.request = request.to_dict() | labels
+        draft.request = asked(request).replaced(**labels)
         draft.environment |= Environment(device=self._device.describe() | DeviceFacts(cache_bytes=self._device.cache_bytes()))
         draft.estimate, draft.counts, missing = flop_source.estimate(request, usual[1], self._device.hardware())
         draft.ceilings = list(self._ceilings)

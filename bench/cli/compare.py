@@ -102,7 +102,7 @@ def run(options: Options, out: Output) -> int:
     a_at, b_at = _interleaved(options) if options.interleave else _given(options)
     a, b = (_records(path) for path in (a_at, b_at))
     floor = _noise_floor(options.noise_floor, (a_at, b_at), [*a, *b])
-    a, b = ([r for r in side if r.request.get("task") != "selftest"] for side in (a, b))
+    a, b = ([r for r in side if r.request.task != "selftest"] for side in (a, b))
     for side, path in ((a, a_at), (b, b_at)):
         if not any(phase.samples_s for record in side for phase in record.phases):
             raise BadRecordError(f"nothing was measured in {str(path)!r}: no record there holds a timed sample; run it again")
@@ -159,7 +159,7 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
     from bench.records.record import read
     from bench.statistics.noise_floor import TASK, machine, newest, noise_floor
 
-    machines = {machine(record) for record in records if record.request.get("task") != TASK}
+    machines = {machine(record) for record in records if record.request.task != TASK}
     if given is not None:
         floor = noise_floor(read(given))
         if machines != {floor.machine}:

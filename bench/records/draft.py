@@ -9,9 +9,9 @@ import re
 import secrets
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from bench.records import atomic_file
+from bench.records.asked import Asked
 from bench.records.environment import Environment
 from bench.records.estimated import Estimated
 from bench.records.extrapolation import Extrapolation
@@ -28,7 +28,7 @@ class Draft:
     read-only disk. `save` may be called again and again; each call replaces the file.
     """
 
-    def __init__(self, *, model: str, task: str, request: dict[str, Any], out: Path) -> None:
+    def __init__(self, *, model: str, task: str, request: Asked, out: Path) -> None:
         now = datetime.datetime.now(datetime.UTC)
         self.run_id = f"{stamp(now)}-{_slug(model)}-{task}-{os.getpid()}-{secrets.token_hex(4)}"
         self.created_utc = now.isoformat(timespec="seconds")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from bench.records import typed_json
 from bench.records.asked import Asked
@@ -21,7 +21,6 @@ from bench.records.environment import Environment
 from bench.records.estimated import Estimated
 from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
-from bench.records.part import Part
 from bench.records.proof import Proof
 from bench.records.typed_json import OneOf
 from estimators.errors import BadRecordError
@@ -29,11 +28,6 @@ from estimators.errors import BadRecordError
 FORMAT = 1
 TIMING_METHOD = 1
 STATUSES = ("complete", "partial", "failed")
-
-INSIDE: dict[str, type[Part]] = {
-    "request": Asked,
-}
-"""Field of a record to what it must hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +118,7 @@ class Measurement:
     Attributes:
         run_id: file name without ending; sortable by time, unique across processes.
         status: complete, partial (interrupted; says why in status_reason) or failed.
-        request: everything that was asked for: model id, config, task, batch, seq_len, new_tokens, num_beams, dtype,
-            device, attn, compile, layers, weights, seed, prompt.
+        request: everything that was asked for, and what was decided.
         environment: machine, driver, versions, commit, argv.
         phases, counts, ceilings: see their classes.
         memory_bytes: by instrument (peak_rss, torch_allocated, torch_reserved); None with a reason in `unavailable`.
@@ -140,7 +133,7 @@ class Measurement:
     run_id: str
     created_utc: str
     status: Annotated[str, OneOf(STATUSES)]
-    request: dict[str, Any]
+    request: Asked
     status_reason: str = ""
     environment: Environment = field(default_factory=Environment)
     phases: tuple[Phase, ...] = ()
@@ -192,9 +185,6 @@ def read(path: Path) -> Measurement:
             f"{str(path)!r} has record format {str(body['format'])[:20]}; this version reads {FORMAT}: use the version that wrote it"
         )
     try:
-        for name, kind in INSIDE.items():
-            if body.get(name) or kind is Asked:
-                typed_json.build(kind, body[name], name)
         return typed_json.build(Measurement, body | {"extrapolation": body.get("extrapolation") or None})
     except typed_json.MisfitError as error:
         raise BadRecordError(f"{str(path)!r} is damaged at {' '.join(str(error).split())[:200]}; delete it or restore a copy") from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.machine import environment
 from bench.machine.ranks import is_main
+from bench.records.asked import asked
 from bench.records.draft import Draft
 from bench.records.estimated import Estimated
 from bench.records.record import Measurement
@@ -67,7 +68,7 @@ def measure(
         DoesNotFitError: more memory than there is: before the run, or during it, and then a failed record was saved.
         Interrupted: after a partial record was saved.
     """
-    draft = Draft(model=request.model, task=request.task, request=request.to_dict(), out=out)
+    draft = Draft(model=request.model, task=request.task, request=asked(request), out=out)
     try:
         draft.environment = environment.collect()
         _fill(draft, request, hub_id, say, _foreseer(draft, calibration, foreseen, say))
@@ -121,7 +122,8 @@ def _look_again(draft: Draft, say: Say) -> None:
     from bench.workloads.preparation import add_ceilings_after
 
     say("measuring the machine's rates again, to see whether it changed")
-    add_ceilings_after(draft, devices.choose(draft.request["device"]), draft.request["dtype"])
+    assert draft.request.dtype is not None, "a step that was predicted has a dtype"
+    add_ceilings_after(draft, devices.choose(draft.request.device), draft.request.dtype)
 
 
 def _fill(draft: Draft, request: Request, hub_id: str | None, say: Say, foresee: Callable[[Request, Device], None] | None) -> None:

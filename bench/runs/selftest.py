@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine import environment
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.environment import DeviceFacts, Environment
 from bench.records.learning import Learning
@@ -105,8 +106,16 @@ def measure(*, amount: Amount, device_name: str | None, out: Path, say: Say) -> 
         KeyboardInterrupt: after a partial record was saved.
     """
     chosen = kernel(device_name)
-    request = {"model": TASK, "task": TASK, "device": device_name, "kernel": chosen.what, "kernel_flop": chosen.flop, "sleep_s": SLEEP_S}
-    request |= {"rounds": amount.rounds, "samples_per_round": amount.samples_per_round}
+    request = Asked(
+        model=TASK,
+        task=TASK,
+        device=device_name,
+        kernel=chosen.what,
+        kernel_flop=chosen.flop,
+        sleep_s=SLEEP_S,
+        rounds=amount.rounds,
+        samples_per_round=amount.samples_per_round,
+    )
     draft = Draft(model=TASK, task=TASK, request=request, out=out)
     try:
         draft.environment = environment.collect() | Environment(device=chosen.device)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import environment
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.estimated import Estimated
 from bench.records.record import Measurement
@@ -87,7 +88,7 @@ def estimate_only(name: str, tokens: int, measured: Sequence[Measurement], out: 
     draft = Draft(
         model=entry.id,
         task="estimate",
-        request={"model": entry.id, "task": "estimate", "tokens": tokens, "seq_len": seq_len, "config": dict(entry.config)},
+        request=Asked(model=entry.id, task="estimate", tokens=tokens, seq_len=seq_len, config=dict(entry.config)),
         out=out,
     )
     draft.environment = environment.collect()

@@ -57,10 +57,10 @@ def noise_floor(record: Measurement) -> NoiseFloor:
         BadRecordError: no record of `selftest`, or one that was stopped before it had three pairs.
     """
     first, second = record.phase(ROUND_A), record.phase(ROUND_B)
-    if record.request.get("task") != TASK or first is None or second is None:
+    if record.request.task != TASK or first is None or second is None:
         raise BadRecordError(f"{record.run_id} is no record of a self-test; make one with: python -m bench selftest")
-    size = record.request.get("samples_per_round")
-    if not isinstance(size, int) or size < 1 or min((*first.samples_s, *second.samples_s), default=0.0) <= 0:
+    size = record.request.samples_per_round
+    if size is None or size < 1 or min((*first.samples_s, *second.samples_s), default=0.0) <= 0:
         raise BadRecordError(f"{record.run_id} is damaged inside: no rounds of positive times; make another with: python -m bench selftest")
     ones, others = (_round_logs(phase.samples_s, size) for phase in (first, second))
     rounds = min(len(ones), len(others))
@@ -86,5 +86,5 @@ def _round_logs(samples_s: Sequence[float], size: int) -> list[float]:
 
 def newest(records: Sequence[Measurement]) -> Measurement | None:
     """The last complete self-test among records, by the time it was begun."""
-    found = [record for record in records if record.request.get("task") == TASK and record.status == "complete"]
+    found = [record for record in records if record.request.task == TASK and record.status == "complete"]
     return max(found, key=lambda record: (record.created_utc, record.run_id), default=None)

@@ -65,7 +65,7 @@ def add_ceilings_after(draft: Draft, device: Device, dtype: str) -> None:
 def add_observer_cost(draft: Draft, device: Device, rounds: int) -> None:
     """What the instruments cost a short step here, measured interleaved; left out, with the reason, for 0 rounds."""
     if rounds == 0:
-        draft.unavailable["observer"] = f"not measured by --preset {draft.request['preset']}"
+        draft.unavailable["observer"] = f"not measured by --preset {draft.request.preset}"
         return
     cost = observer_overhead.observer_cost(device, rounds)
     found = observer_overhead.finding(cost)

@@ -24,7 +24,7 @@ NOT_STRICT = "not judged by this preset; run with --preset rigorous to make it f
 
 
 def _is_strict(record: Measurement) -> bool:
-    return bool((record.request.get("preset_values") or {}).get("strict"))
+    return record.request.preset_values is not None and record.request.preset_values.strict
 
 
 def _found(record: Measurement, code: str) -> str:
@@ -36,7 +36,8 @@ def stability(record: Measurement) -> Iterator[Check]:
     phase = main_phase(record)
     if phase is None or len(phase.samples_s) < LEAST_SAMPLES or robust.median(phase.samples_s) <= 0:
         return
-    allowed = (record.request.get("preset_values") or {}).get("spread_fraction", SPREAD_FRACTION)
+    asked = record.request.preset_values
+    allowed = asked.spread_fraction if asked else SPREAD_FRACTION
     spread = robust.relative_spread(phase.samples_s) or 0.0
     yield Check(
         metric=f"{phase.name}: spread of the samples",

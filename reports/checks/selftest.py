@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from bench.records.asked import Asked
 from bench.records.record import Measurement
 from bench.statistics import robust
 from bench.statistics.comparison import compare
@@ -24,7 +25,7 @@ OVERSLEPT_S, DOUBLE_TOLERANCE = 0.002, 0.1
 def selftest(record: Measurement) -> Iterator[Check]:
     """A clock that is fine enough, a full sleep, doubled work that takes double, an A/A without and a doubling with a verdict,
     and a training that does not train, caught."""
-    if record.request.get("task") != TASK:
+    if record.request.task != TASK:
         return
     yield from _clock(record)
     yield from _sleep(record)
@@ -49,8 +50,8 @@ def _clock(record: Measurement) -> Iterator[Check]:
 
 
 def _sleep(record: Measurement) -> Iterator[Check]:
-    phase, asked_s = record.phase("sleep"), record.request["sleep_s"]
-    if phase and phase.samples_s:
+    phase, asked_s = record.phase("sleep"), record.request.sleep_s
+    if phase and phase.samples_s and asked_s is not None:
         slept_s = robust.median(phase.samples_s)
         yield Check(
             metric="a sleep of known length",
@@ -98,7 +99,7 @@ def _as_run(record: Measurement, name: str) -> Measurement:
     """One phase as a run of its own, under a name that both sides share."""
     phase = record.phase(name)
     phases = () if phase is None else (dataclasses.replace(phase, name="kernel"),)
-    return dataclasses.replace(record, request={"model": "kernel", "task": "run"}, phases=phases)
+    return dataclasses.replace(record, request=Asked(model="kernel", task="train"), phases=phases)
 
 
 def _trainings(record: Measurement) -> Iterator[Check]:

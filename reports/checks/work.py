@@ -15,7 +15,7 @@ EXACT_ROUTES = ("torch meta", "fvcore x2")
 
 def complete(record: Measurement) -> Iterator[Check]:
     """A run that measured nothing, or was stopped, has not passed."""
-    if record.request.get("task") == "estimate":
+    if record.request.task == "estimate":
         return
     samples = [seconds for phase in record.phases if phase.name != "load" for seconds in phase.samples_s]
     positive = sum(seconds > 0 for seconds in samples)
@@ -125,10 +125,10 @@ def proof(record: Measurement) -> Iterator[Check]:
 def tokens(record: Measurement) -> Iterator[Check]:
     """A sample of the main phase processes exactly the tokens that were asked for: batch x sequence, or batch x new tokens."""
     asked, phase = record.request, main_phase(record)
-    if phase is None or not phase.samples_s or phase.item != "token" or not asked.get("batch") or is_article(record) or is_watched(record):
+    if phase is None or not phase.samples_s or phase.item != "token" or not asked.batch or is_article(record) or is_watched(record):
         return
-    each = {"train": asked.get("seq_len"), "prefill": asked.get("seq_len"), "decode": 1, "generate": asked.get("new_tokens")}[asked["task"]]
-    expected = asked["batch"] * (each or 0) * (record.proof.num_ranks or 1)
+    each = {"train": asked.seq_len, "prefill": asked.seq_len, "decode": 1, "generate": asked.new_tokens}[asked.task]
+    expected = asked.batch * (each or 0) * (record.proof.num_ranks or 1)
     yield Check(
         metric=f"tokens of a {phase.name} sample",
         estimated=expected,

@@ -24,19 +24,19 @@ WARMUP_STEPS, WARMUP_SHARE = 10, 10
 def note_decisions(draft: Draft, plan: Plan, accelerator: Accelerator, batch: int) -> None:
     """Write into the record what the request left open."""
     dtypes = {precision: dtype for dtype, precision in PRECISIONS.items()}
-    draft.request |= {
-        "config": plan.config,
-        "batch": batch,
-        "seq_len": plan.seq_len,
-        "epochs": plan.epochs,
-        "learning_rate": plan.learning_rate,
-        "warmup_fraction": plan.warmup_fraction,
-        "optimizer": plan.optimizer,
-        "dtype": dtypes[accelerator.mixed_precision],
-        "device": str(accelerator.device),
-        "num_ranks": accelerator.num_processes,
-        "num_threads": torch.get_num_threads(),
-    }
+    draft.request = draft.request.replaced(
+        config=plan.config,
+        batch=batch,
+        seq_len=plan.seq_len,
+        epochs=plan.epochs,
+        learning_rate=plan.learning_rate,
+        warmup_fraction=plan.warmup_fraction,
+        optimizer=plan.optimizer,
+        dtype=dtypes[accelerator.mixed_precision],
+        device=str(accelerator.device),
+        num_ranks=accelerator.num_processes,
+        num_threads=torch.get_num_threads(),
+    )
 
 
 def finite(draft: Draft, values: Mapping[str, float]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from bench.backend import device as devices
 from bench.backend.counting.crosscheck_counts import dense_counts, language_counts
 from bench.backend.device import Device
+from bench.records.asked import asked
 from bench.records.draft import Draft
 from bench.records.environment import Environment
 from bench.records.request import Request
@@ -56,7 +57,7 @@ def _prepare(request: Request, draft: Draft, say: Say) -> None:
     device = devices.choose(request.device)
     draft.environment |= Environment(device=device.describe())
     thorough = preset(request.preset)
-    draft.request = request.to_dict() | {"preset_values": thorough.to_dict(), "weights_label": "trained from random weights"}
+    draft.request = asked(request).replaced(preset_values=thorough.values(), weights_label="trained from random weights")
     draft.estimate = predict(model, request, device.hardware())
     demand_memory(
         f"{request.model} with batch {request.batch}",

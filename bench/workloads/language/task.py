@@ -11,6 +11,7 @@ from bench.backend import device as devices
 from bench.backend.counting.crosscheck_counts import language_counts
 from bench.backend.device import Device
 from bench.machine.meters.instruments import Watch
+from bench.records.asked import asked
 from bench.records.draft import Draft
 from bench.records.environment import Environment
 from bench.records.estimated import Estimated
@@ -63,12 +64,12 @@ def measure(request: Request, draft: Draft, hub_id: str | None, say: Say, forese
     weights = checkpoint.label if checkpoint else loading.RANDOM_WEIGHTS
     draft.environment |= Environment(device=device.describe())
     thorough = preset(request.preset)
-    draft.request = request.to_dict() | {
-        "preset_values": thorough.to_dict(),
-        "dtype_reason": why,
-        "weights_label": weights,
-        "input_label": inputs.label(request, encoded),
-    }
+    draft.request = asked(request).replaced(
+        preset_values=thorough.values(),
+        dtype_reason=why,
+        weights_label=weights,
+        input_label=inputs.label(request, encoded),
+    )
     draft.estimate = predict(model, request, device.hardware())
     say(f"{request.model}, {request.task}, {weights}, on {device.name} in {dtype} ({why})")
     say("counting on the meta device: op table, torch, fvcore")

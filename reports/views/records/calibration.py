@@ -55,7 +55,7 @@ def median_error(errors: Iterable[float | None]) -> float | None:
 def predicted_tables(records: Sequence[Measurement]) -> list[Table]:
     """Predicted against measured over records; none where no step of them was predicted."""
     rows = [
-        Row(name=f"{record.request['model']}, {said.phase}", foreseen=said, record=record)
+        Row(name=f"{record.request.model}, {said.phase}", foreseen=said, record=record)
         for record in records
         if (said := record.estimate.local)
     ]
@@ -72,7 +72,7 @@ def check_tables(rows: Sequence[Row], mark_fraction: float | None = None) -> lis
         cells.append(
             {
                 "workload": row.name,
-                "dtype": row.record.request.get("dtype") if row.record else None,
+                "dtype": row.record.request.dtype if row.record else None,
                 "predicted_s": said.seconds_s if said else None,
                 "measured_s": row.measured_s,
                 "spread_fraction": robust.relative_spread(phase.samples_s) if phase and phase.samples_s else None,

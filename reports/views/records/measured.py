@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from bench.records.asked import Asked
 from bench.records.environment import DeviceFacts
 from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
@@ -53,35 +54,35 @@ def plural(number: int, noun: str) -> str:
     return f"{units.format_int(number)} {noun}{'' if number == 1 else 's'}"
 
 
-def settings(asked: Mapping[str, Any]) -> list[str]:
+def settings(asked: Asked) -> list[str]:
     """What of a request changes how the same work is done, and is not the default."""
-    how = ["torch.compile"] if asked.get("compile") else []
-    return how + (["static cache"] if asked.get("cache") == "static" else [])
+    how = ["torch.compile"] if asked.compile else []
+    return how + (["static cache"] if asked.cache == "static" else [])
 
 
 def conditions(record: Measurement) -> list[str]:
     """Under what the figures hold: task, sizes, dtype, weights, device, convention."""
     asked = record.request
-    sizes = [f"batch {asked['batch']}"] if asked.get("batch") else []
-    if (asked.get("num_beams") or 1) > 1:
-        sizes.append(f"{asked['num_beams']} beams")
-    if (asked.get("seq_len") or 1) > 1:
-        sizes.append(f"{'sequence' if asked['task'] == 'train' else 'prompt'} of {asked['seq_len']} tokens")
-    if asked.get("new_tokens"):
-        sizes.append(plural(asked["new_tokens"], "new token"))
-    if asked.get("recompute", "none") != "none":
-        sizes.append(f"recompute {asked['recompute']}")
+    sizes = [f"batch {asked.batch}"] if asked.batch else []
+    if (asked.num_beams or 1) > 1:
+        sizes.append(f"{asked.num_beams} beams")
+    if (asked.seq_len or 1) > 1:
+        sizes.append(f"{'sequence' if asked.task == 'train' else 'prompt'} of {asked.seq_len} tokens")
+    if asked.new_tokens:
+        sizes.append(plural(asked.new_tokens, "new token"))
+    if asked.recompute != "none":
+        sizes.append(f"recompute {asked.recompute}")
     device = record.environment.device or DeviceFacts()
-    how = [asked["dtype"] + (f" ({asked['dtype_reason']})" if asked.get("dtype_reason") else "")] if asked.get("dtype") else []
-    how += [f"{asked['attn']} attention"] if asked.get("attn") else []
+    how = [asked.dtype + (f" ({asked.dtype_reason})" if asked.dtype_reason else "")] if asked.dtype else []
+    how += [f"{asked.attn} attention"] if asked.attn else []
     how += settings(asked)
     lines = [
-        " · ".join([f"task {asked['task']}", *sizes, asked.get("weights_label", "no weights loaded")]),
+        " · ".join([f"task {asked.task}", *sizes, asked.weights_label or "no weights loaded"]),
         " · ".join([*how, "FLOP under `full`"]),
         f"on {device.name or 'an unknown device'} · torch {device.torch or 'unknown'}",
     ]
-    if asked.get("input_label"):
-        lines.append(f"input: {asked['input_label']}")
+    if asked.input_label:
+        lines.append(f"input: {asked.input_label}")
     if record.learning.data:
         lines.append(f"data: {record.learning.data}")
     return lines
@@ -134,16 +135,16 @@ class _Answer:
 
 
 def _answer(record: Measurement) -> Table:
-    task = record.request["task"]
+    task = record.request.task
     answer = _Answer()
     _times(record, answer)
     _sizes(record, answer)
     head = headline_s(record)
-    title = f"{record.request['model']}: {STEP[task]}"
+    title = f"{record.request.model}: {STEP[task]}"
     title += f" in {_seconds(main_phase(record))(head[0])} ({head[1]})" if head else ", not timed"
     if record.status != "complete":
         title += f"; {record.status} run: {record.status_reason}"
-    run: Row = {"model": record.request["model"], "weights": record.request.get("weights_label"), "status": record.status}
+    run: Row = {"model": record.request.model, "weights": record.request.weights_label, "status": record.status}
     run |= {"status_reason": record.status_reason or None, "run_id": record.run_id}
     return Table(
         key="answer",
@@ -165,7 +166,7 @@ def _answer(record: Measurement) -> Table:
 
 
 def _times(record: Measurement, answer: _Answer) -> None:
-    task, head, phase = record.request["task"], headline_s(record), main_phase(record)
+    task, head, phase = record.request.task, headline_s(record), main_phase(record)
     timed = phase or record.extrapolation
     if head and timed:
         note = _interval(timed) if isinstance(timed, Phase) else _extrapolated(timed)
@@ -182,7 +183,7 @@ def _times(record: Measurement, answer: _Answer) -> None:
 
 
 def _sizes(record: Measurement, answer: _Answer) -> None:
-    task, said = record.request["task"], record.estimate
+    task, said = record.request.task, record.estimate
     if said.params is not None:
         answer.add("params", "parameters", said.params, units.format_int, "derived", "op table; counted again below")
     done = said.phases.get(MAIN_PHASE[task])

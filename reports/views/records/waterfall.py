@@ -25,7 +25,7 @@ def waterfall_tables(records: Sequence[Measurement]) -> list[Table]:
 
 def waterfall_table(record: Measurement) -> Table:
     """From the physics bound to the measured step, part by part; without rows where the record does not hold what it needs."""
-    breakdown, model = waterfall(record), str(record.request["model"])
+    breakdown, model = waterfall(record), record.request.model
     if breakdown is None:
         return Table(
             key="waterfall", title="From the bound to the step", conditions=[model], columns=_columns(), rows=[], notes=[_reason(record)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.machine import environment
+from bench.records import typed_json
 from bench.records.environment import Environment, Project
 from tests.support.fake_nvml import FakeGpu, FakeNvml, NVMLError
 
