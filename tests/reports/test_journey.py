@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
+from bench.records.asked import Asked
 from bench.records.draft import Draft, write
 from bench.records.proof import Proof
 from bench.records.record import Measurement, read_folder
@@ -126,7 +127,7 @@ def test_a_run_from_slices_is_labelled_extrapolated() -> None:
 
 def stopped(tmp_path: Path, status: str, reason: str) -> Measurement:
     """As a run leaves it that was stopped before anything was decided."""
-    draft = Draft(model="phi-2", task="generate", request={"model": "phi-2", "task": "generate"}, out=tmp_path / "other")
+    draft = Draft(model="phi-2", task="generate", request=Asked(model="phi-2", task="generate"), out=tmp_path / "other")
     return draft.measurement(status, reason)
 
 
@@ -209,7 +210,7 @@ def test_a_record_that_was_changed_by_hand_is_one_line(
 
 
 def test_conditions_name_the_weights_and_dtypes_of_all() -> None:
-    (table,) = tables([record("train"), record("decode", request=record("decode").request | {"dtype": "bf16"})])
+    (table,) = tables([record("train"), record("decode", request=record("decode").request.replaced(dtype="bf16"))])
     assert "weights: random weights" in table.conditions
     assert "dtype: bf16 (tiny-gpt2); fp32 (tiny-gpt2)" in table.conditions  # in the order of the rows
 

@@ -84,7 +84,7 @@ def test_the_largest_part_gets_the_advice() -> None:
 
 def test_a_faster_dtype_is_advised_only_where_there_is_one() -> None:
     slow = record()
-    advice = {dtype: by_name(dataclasses.replace(slow, request=slow.request | {"dtype": dtype})) for dtype in ("fp32", "bf16")}
+    advice = {dtype: by_name(dataclasses.replace(slow, request=slow.request.replaced(dtype=dtype))) for dtype in ("fp32", "bf16")}
     name = "matrix products, above the bound"
     assert ("--dtype bf16" in advice["fp32"][name].advice, "--dtype bf16" in advice["bf16"][name].advice) == (True, False)
     assert "--dtype" not in advice["fp32"]["attention"].advice

@@ -99,7 +99,7 @@ def gpu(**fields: Any) -> Measurement:
 
 
 def rigorous(made: Measurement) -> Measurement:
-    return dataclasses.replace(made, request=made.request | {"preset": "rigorous", "preset_values": preset("rigorous").to_dict()})
+    return dataclasses.replace(made, request=made.request.replaced(preset="rigorous", preset_values=preset("rigorous").values()))
 
 
 def busy(made: Measurement) -> Measurement:

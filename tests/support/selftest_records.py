@@ -6,6 +6,7 @@ import math
 import random
 from typing import Any
 
+from bench.records.asked import Asked
 from bench.records.environment import Cpu, DeviceFacts, Environment
 from bench.records.learning import Learning
 from bench.records.proof import Proof
@@ -40,15 +41,15 @@ def selftest_record(
         run_id="20260101T000000.000Z-selftest-selftest-1-00000000",
         created_utc="2026-01-01T00:00:00+00:00",
         status="complete",
-        request={
-            "model": "selftest",
-            "task": "selftest",
-            "kernel": "a scripted kernel",
-            "kernel_flop": 10**9,
-            "sleep_s": 0.02,
-            "rounds": rounds,
-            "samples_per_round": 10,
-        },
+        request=Asked(
+            model="selftest",
+            task="selftest",
+            kernel="a scripted kernel",
+            kernel_flop=10**9,
+            sleep_s=0.02,
+            rounds=rounds,
+            samples_per_round=10,
+        ),
         environment=MACHINE,
         phases=tuple(Phase(name=name, samples_s=tuple(samples)) for name, samples in phases.items()),
         learning=Learning(clock_resolution_s=clock_resolution_s, training_loop=training_loop, idle_loop=idle_loop),
@@ -70,12 +71,12 @@ def autocorrelated(draw: random.Random, num: int, correlation: float, *, heavy: 
 
 def run_of(samples_s: tuple[float, ...], run_id: str = "run", *, phase: str = "train_step", **fields: Any) -> Measurement:
     """A training of one phase."""
-    asked = {"model": "gpt2", "task": "train", "batch": 1, "seq_len": 8, "dtype": "fp32", "weights_label": "random weights"}
+    asked = Asked(model="gpt2", task="train", batch=1, seq_len=8, dtype="fp32", weights_label="random weights")
     made: dict[str, Any] = {
         "run_id": run_id,
         "created_utc": "2026-01-01T00:00:00+00:00",
         "status": "complete",
-        "request": asked | fields.pop("request", {}),
+        "request": asked.replaced(**fields.pop("request", {})),
         "environment": MACHINE,
         "phases": (Phase(name=phase, samples_s=samples_s),),
         "proof": TRAINED,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.records.asked import asked as asked_of
 from bench.records.environment import DeviceFacts, Environment
 from bench.records.proof import Proof
 from bench.records.record import Ceiling, Count, Measurement, Phase
@@ -74,7 +75,7 @@ def record(task: str, *, family: str = "gpt2", hardware: Any = None, **fields: A
         "run_id": f"20260101T000000.000Z-tiny-{family}-{task}-1-00000000",
         "created_utc": "2026-01-01T00:00:00+00:00",
         "status": "complete",
-        "request": request.to_dict() | {"weights_label": "random weights", "input_label": "8 random token ids stand in for text"},
+        "request": asked_of(request).replaced(weights_label="random weights", input_label="8 random token ids stand in for text"),
         "environment": Environment(device=DeviceFacts(name="a scripted device", torch="2.0", cache_bytes=0)),
         "counts": (
             Count(quantity="params", route="op table", value=params, tag="derived"),

@@ -53,7 +53,7 @@ class TestContext:
                 with w.step(batch), torch.autocast("cpu", dtype=torch.bfloat16):
                     model(**batch)
         made = only_record(tmp_path)
-        assert (made.request["dtype"], made.request["dtype_reason"]) == ("bf16", "autocast")
+        assert (made.request.dtype, made.request.dtype_reason) == ("bf16", "autocast")
 
     def test_a_pause_is_neither_step_nor_wait(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
@@ -91,5 +91,5 @@ class TestContext:
             GradientState._reset_state()
             AcceleratorState._reset_state(reset_partial_state=True)
         made = only_record(tmp_path)
-        assert (made.proof.num_steps, made.proof.num_tokens, made.request["dtype"]) == (3, 6 * 32, "bf16")
+        assert (made.proof.num_steps, made.proof.num_tokens, made.request.dtype) == (3, 6 * 32, "bf16")
         assert failed(crosscheck(made)) == ()

@@ -53,7 +53,7 @@ class TestLoop:
         made = run(tmp_path, batches(5), accumulate=2)
         assert made.proof.num_steps == 3
         assert made.proof.watched.tokens_per_step == (64, 64, 32)
-        assert made.request["batch"] == 4
+        assert made.request.batch == 4
 
     def test_several_epochs_go_into_one_record(self, tmp_path: Path) -> None:
         model = tiny_model()

@@ -19,6 +19,7 @@ from bench.cli.main import main
 from bench.machine.meters.readings import Readings
 from bench.machine.ranks import start_promised_ranks
 from bench.records import record
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from reports.checks.crosscheck import crosscheck, failed
 from tests.support.checkout import ROOT
@@ -66,7 +67,7 @@ def test_skew_is_that_of_the_median_steps() -> None:
 
 @pytest.mark.parametrize("changed", [(True, True), (True, False), (False, True), (False, False)])
 def test_the_parameters_changed_where_they_did_on_every_rank(changed: tuple[bool, bool], tmp_path: Path) -> None:
-    draft = Draft(model="tiny", task="train", request={}, out=tmp_path)
+    draft = Draft(model="tiny", task="train", request=Asked(model="tiny", task="train"), out=tmp_path)
     reports = [report(rank, step(1.0), params_changed=held) for rank, held in enumerate(changed)]
     to_record.fill(draft, reports, Readings(values={}, unavailable={}), flop_source=None, item="token", clock="host", stopped_by="count")
     assert draft.proof.params_changed is all(changed)

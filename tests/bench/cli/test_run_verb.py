@@ -310,7 +310,7 @@ def test_a_whole_run_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert problems == []
     assert {count.route for count in record.counts} == {"op table", "torch meta", "fvcore x2"}
     assert {ceiling.kind for ceiling in record.ceilings} == {"matmul", "bandwidth"}
-    assert record.request["dtype_reason"].startswith("measured the faster here for x[1, 32] · W[64, 32]")
+    assert record.request.dtype_reason.startswith("measured the faster here for x[1, 32] · W[64, 32]")
     assert record.environment.device.cache_bytes >= 0
     assert "0 failed" in done.stdout
     assert f"{record.estimate.params:,}" in done.stdout

@@ -16,6 +16,7 @@ import pytest
 
 from bench.records import draft as writing
 from bench.records import record
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.proof import Proof
 from bench.records.record import Ceiling, Count, Finding, Phase
@@ -25,7 +26,7 @@ PROJECT = Path(record.__file__).parents[2]
 
 
 def draft(out: Path, **request: Any) -> Draft:
-    made = Draft(model="microsoft/phi-2", task="generate", request={"model": "phi-2", "task": "generate", **request}, out=out)
+    made = Draft(model="microsoft/phi-2", task="generate", request=Asked(model="phi-2", task="generate", **request), out=out)
     made.phases.append(Phase(name="decode", samples_s=(0.25, 0.5), warmup_s=(1.0,), context_lens=(8, 9), settled=True, calls_per_sample=2))
     made.counts.append(Count(quantity="params", route="op table", value=174_604_259_328, tag="counted"))
     made.counts.append(
@@ -65,11 +66,11 @@ def test_a_prompt_that_is_not_utf8_survives(tmp_path: Path) -> None:
     # Python hands an argument's stray byte 0xff over as the lone surrogate U+DCFF (PEP 383)
     made = draft(tmp_path, prompt="caf\udcff")
     made.save("complete")
-    assert record.read(made.path).request["prompt"] == "caf\udcff"
+    assert record.read(made.path).request.prompt == "caf\udcff"
 
 
 def test_drafts_made_at_once_have_different_ids(tmp_path: Path) -> None:
-    ids = [Draft(model="m", task="train", request={"model": "m", "task": "train"}, out=tmp_path).run_id for _ in range(300)]
+    ids = [Draft(model="m", task="train", request=Asked(model="m", task="train"), out=tmp_path).run_id for _ in range(300)]
     assert len(set(ids)) == 300
 
 
@@ -230,8 +231,9 @@ def test_good_records_are_read_beside_bad_ones_oldest_first(tmp_path: Path) -> N
 ATOMIC_WRITER = """
 import pathlib, sys
 from bench.records.draft import Draft
+from bench.records.asked import Asked
 from bench.records.record import Phase
-draft = Draft(model="phi-2", task="decode", request={"model": "phi-2", "task": "decode"}, out=pathlib.Path(sys.argv[1]))
+draft = Draft(model="phi-2", task="decode", request=Asked(model="phi-2", task="decode"), out=pathlib.Path(sys.argv[1]))
 draft.phases.append(Phase(name="decode", samples_s=tuple(i / 7 for i in range(5000))))
 draft.save("partial")
 print("started", flush=True)

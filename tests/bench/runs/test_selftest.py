@@ -12,6 +12,7 @@ import pytest
 from bench.backend import device as devices
 from bench.backend.kernel import matmul_kernel
 from bench.cli.main import main
+from bench.records.asked import Asked
 from bench.records.draft import write
 from bench.records.environment import DeviceFacts
 from bench.records.learning import Learning
@@ -137,7 +138,7 @@ def test_a_report_of_a_folder_leaves_self_tests_out_and_of_one_alone_shows_it(tm
     assert main(["report", str(tmp_path)]) == 0
     assert capsys.readouterr().out == alone
     run = dataclasses.replace(
-        made, run_id="run", request={"model": "linreg-1d", "task": "train"}, phases=(), status="partial", learning=Learning()
+        made, run_id="run", request=Asked(model="linreg-1d", task="train"), phases=(), status="partial", learning=Learning()
     )
     write(run, tmp_path / "two.json")
     main(["report", str(tmp_path)])

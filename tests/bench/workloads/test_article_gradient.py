@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.records.asked import asked as asked_of
 from bench.records.draft import Draft
 from bench.records.request import Request
 from bench.sampling.clock import HostClock
@@ -83,7 +84,7 @@ def test_the_whole_one_day_training_is_the_articles_loop_of_1000_epochs(tmp_path
         return math.fsum((y - (b + w * x)) ** 2 for x, y in zip(xs[part], ys[part], strict=True)) / len(xs[part])
 
     asked = Request(model="linreg-1d", config=LINE, task="train", device="cpu")
-    draft = Draft(model="linreg-1d", task="train", request=asked.to_dict(), out=tmp_path)
+    draft = Draft(model="linreg-1d", task="train", request=asked_of(asked), out=tmp_path)
     run(asked, draft)
     assert draft.proof.num_steps == 1000
     assert draft.proof.num_samples == 1000 * cut.num_train
@@ -103,6 +104,6 @@ def test_gradient_descent_ends_where_least_squares_does(tmp_path: Path) -> None:
     w = fmean([(x - mx) * (y - my) for x, y in zip(xs, ys, strict=True)]) / fmean([(x - mx) ** 2 for x in xs])
     best = fmean([(y - (my + w * (x - mx))) ** 2 for x, y in zip(xs, ys, strict=True)])
     asked = Request(model="linreg-1d", config=LINE, task="train", device="cpu", seed=2)
-    draft = Draft(model="linreg-1d", task="train", request=asked.to_dict(), out=tmp_path)
+    draft = Draft(model="linreg-1d", task="train", request=asked_of(asked), out=tmp_path)
     run(asked, draft)
     assert draft.learning.train_loss == pytest.approx(best, rel=1e-4)

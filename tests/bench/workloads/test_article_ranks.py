@@ -14,6 +14,7 @@ import pytest
 
 from bench.machine.ranks import promised_num_ranks, promised_ranks_missing
 from bench.records import record
+from bench.records.asked import asked as asked_of
 from bench.records.draft import Draft
 from bench.records.learning import Learning
 from bench.records.proof import Proof
@@ -30,7 +31,7 @@ def drive(out: Path) -> None:
     """Train a deep network as a rank of whatever launched this process; the main rank saves."""
     asked = Request(model="mlp", config=dict(model_entry("mlp").config), task="train", epochs=3, batch=ODD_BATCH, device="cpu")
     start_promised_ranks()
-    draft = Draft(model="mlp", task="train", request=asked.to_dict(), out=out)
+    draft = Draft(model="mlp", task="train", request=asked_of(asked), out=out)
     run(asked, draft)
     if is_main():
         draft.save("complete")

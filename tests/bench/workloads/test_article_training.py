@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bench.records import record
+from bench.records.asked import asked as asked_of
 from bench.records.draft import Draft
 from bench.records.learning import CurvePoint, Learning
 from bench.records.proof import Proof
@@ -31,7 +32,7 @@ SMALL_GPT = {**model_entry("tiny-gpt").config, "n_layer": 1, "n_embd": 32, "n_he
 
 def drafted(folder: Path, model: str, config: dict[str, Any] | None = None, **flags: Any) -> tuple[Request, Draft]:
     asked = Request(model=model, config=config or dict(model_entry(model).config), task="train", device="cpu", **flags)
-    return asked, Draft(model=model, task="train", request=asked.to_dict(), out=folder)
+    return asked, Draft(model=model, task="train", request=asked_of(asked), out=folder)
 
 
 def trained(folder: Path, model: str, config: dict[str, Any] | None = None, **flags: Any) -> Measurement:
@@ -112,7 +113,7 @@ def test_a_record_holds_every_step_and_what_was_decided(tmp_path: Path) -> None:
     assert (made.proof.num_ranks, made.proof.num_params) == (1, 11_001)
     assert made.proof.loss_last == made.learning.train_loss < made.proof.loss_first
     decided = {"batch": 100, "epochs": 3, "learning_rate": 3e-3, "optimizer": "adamw", "dtype": "fp32", "device": "cpu", "seq_len": 1}
-    assert decided.items() <= made.request.items()
+    assert decided.items() <= made.request.stated().items()
     assert made.learning.data == "synthetic, seed 0"
     assert (made.learning.num_train, made.learning.num_heldout) == (1405, 365)
     assert [point.epoch for point in made.learning.curve] == [1, 2, 3]
@@ -187,7 +188,7 @@ def test_a_training_that_diverges_says_so_and_its_record_can_be_read(tmp_path: P
 def test_bf16_trains_and_is_recorded_and_fp32_is_the_default_again_afterwards(tmp_path: Path) -> None:
     half = trained(tmp_path, "mlp", epochs=2, dtype="bf16")
     full = trained(tmp_path, "mlp", epochs=2)
-    assert (half.request["dtype"], full.request["dtype"]) == ("bf16", "fp32")
+    assert (half.request.dtype, full.request.dtype) == ("bf16", "fp32")
     assert half.learning.train_loss != full.learning.train_loss
     assert half.learning.train_loss == pytest.approx(full.learning.train_loss, rel=0.2)
 
@@ -195,7 +196,7 @@ def test_bf16_trains_and_is_recorded_and_fp32_is_the_default_again_afterwards(tm
 def test_the_number_of_threads_is_put_back(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     made = trained(tmp_path, "mlp", epochs=1)
-    assert made.request["num_threads"] == 1
+    assert made.request.num_threads == 1
     assert torch.get_num_threads() == before
 
 
@@ -213,7 +214,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_added(
     tmp_path: Path, flags: dict[str, Any], error: type[Exception], match: str
 ) -> None:
     asked = Request(**({"model": "mlp", "config": dict(model_entry("mlp").config), "task": "train", "device": "cpu"} | flags))
-    draft = Draft(model="mlp", task="train", request=asked.to_dict(), out=tmp_path)
+    draft = Draft(model="mlp", task="train", request=asked_of(asked), out=tmp_path)
     with pytest.raises(error, match=match):
         check(asked)
     with pytest.raises(error, match=match):
@@ -230,7 +231,7 @@ def test_what_can_be_trained_passes_the_check(model: str) -> None:
 def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
     asked = Request(model="mlp", config=dict(model_entry("mlp").config), task="train", device="cuda")
     with pytest.raises(UnavailableError, match="no CUDA"):
-        run(asked, Draft(model="mlp", task="train", request=asked.to_dict(), out=tmp_path))
+        run(asked, Draft(model="mlp", task="train", request=asked_of(asked), out=tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import torch
 
 from bench.backend.device import choose
 from bench.backend.models import random_language_model
+from bench.records.asked import asked as asked_of
 from bench.records.draft import Draft
 from bench.records.record import Measurement
 from bench.records.request import Request
@@ -122,7 +123,7 @@ def run_with_decode_times(times_s: list[float], tmp_path: Any, monkeypatch: pyte
     request = asked("phi", "generate", dtype="fp32", batch=1, num_beams=1, seq_len=4, new_tokens=len(times_s) + 1, steps=1)
     model = random_language_model(request.config, attn="sdpa", dtype=torch.float32, device=torch.device("cpu"), seed=0).eval()
     monkeypatch.setattr(generate.Stamps, "forward_s", lambda _: (0.0, *times_s))
-    draft = Draft(model="tiny-phi", task="generate", request=request.to_dict(), out=tmp_path)
+    draft = Draft(model="tiny-phi", task="generate", request=asked_of(request), out=tmp_path)
     generate.run(model, torch.ones(1, 4, dtype=torch.long), request, draft, choose("cpu"))
     return draft
 

@@ -38,7 +38,7 @@ def test_every_inference_task_passes_its_own_checks(family: str, task: str, meas
     sizes: dict[str, Any] = {"new_tokens": 5} if task != "prefill" else {}
     record = measured(family, task, seq_len=9, steps=2, cache="static", **sizes)
     assert failed(crosscheck(record)) == ()
-    assert record.request["cache"] == "static"
+    assert record.request.cache == "static"
 
 
 @pytest.mark.parametrize("family", CONFIGS)
