@@ -17,9 +17,6 @@ from reports.views.records import measured, selftest
 
 DAYS_PER_YEAR = 365.25
 
-INSIDE_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError)
-"""What a record raises whose request or estimate somebody changed by hand."""
-
 _WHAT: dict[str, tuple[str, str, Callable[[Asked], int | None]]] = {
     "generate": ("generation", " of {} tokens", lambda asked: asked.new_tokens),
     "decode": ("decode step", "", lambda asked: None),
@@ -33,7 +30,7 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
     """The journey: one row per record, smallest model first; runs that did not end are listed with their reason.
 
     Raises:
-        BadRecordError: records whose samples mean different things, or one that is damaged inside.
+        BadRecordError: records whose samples mean different things.
 
     Self-tests are left out; where there is nothing else, the last of them is shown.
     """
@@ -42,7 +39,7 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
         return selftest.tables(tests[-1])
     records = [record for record in records if record.request.task != TASK]
     _demand_one_method(records)
-    made = [(record, _row_or_complaint(record)) for record in records]
+    made = [(record, _row(record)) for record in records]
     made.sort(key=lambda pair: (pair[1]["params"] or 0, pair[0].created_utc, pair[0].run_id))
     ordered, rows = [record for record, _ in made], [row for _, row in made]
     columns = [
@@ -70,15 +67,8 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
 
 
 def details(record: Measurement) -> list[Table]:
-    """Every table of one record; of one that was only estimated, its row.
-
-    Raises:
-        BadRecordError: it is damaged inside.
-    """
-    try:
-        return tables([record]) if record.request.task in ("estimate", TASK) else measured.tables(record)
-    except INSIDE_DAMAGE as error:
-        raise _damaged(record, error) from None
+    """Every table of one record; of one that was only estimated, its row."""
+    return tables([record]) if record.request.task in ("estimate", TASK) else measured.tables(record)
 
 
 def num_failed(records: Sequence[Measurement]) -> int:
@@ -92,18 +82,6 @@ def _demand_one_method(records: Sequence[Measurement]) -> None:
     if len(by_method) > 1:
         one, other = (f"{record.run_id} (method {method})" for method, record in sorted(by_method.items())[:2])
         raise BadRecordError(f"the times of {one} and {other} were taken by different methods; report them apart")
-
-
-def _row_or_complaint(record: Measurement) -> dict[str, Value]:
-    try:
-        return _row(record)
-    except INSIDE_DAMAGE as error:
-        raise _damaged(record, error) from None
-
-
-def _damaged(record: Measurement, error: Exception) -> BadRecordError:
-    what = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
-    return BadRecordError(f"the record {record.run_id} is damaged inside ({what}); delete it or restore a copy")
 
 
 def _row(record: Measurement) -> dict[str, Value]:

@@ -131,7 +131,7 @@ def _data_wait(record: Measurement, step_s: float) -> Part:
     name, advice = "data wait", ADVICE["data"]
     if epoch is None and record.proof.num_samples is None:
         return Part(name=name, seconds_s=0.0, tag="derived", reason="one input, on the device beforehand", advice=advice)
-    if epoch is None or step is None or not epoch.samples_s:
+    if epoch is None or step is None or not (epoch.samples_s and epoch.items_per_sample and step.items_per_sample):
         return Part(name=name, seconds_s=None, tag="unavailable", reason="no epoch was completed", advice=advice)
     per_epoch = epoch.items_per_sample / step.items_per_sample
     wait_s = max(0.0, robust.median(epoch.samples_s) / per_epoch - step_s)

@@ -184,13 +184,9 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
 
 def _ceilings_s() -> Scale:
     from reports.rates import rates
-    from reports.summary import INSIDE_DAMAGE
 
     def demanded_s(record: Measurement, phase: Phase) -> float | None:
-        try:
-            reached = rates(record, phase)
-        except INSIDE_DAMAGE as error:
-            raise _damaged(record, error) from None
+        reached = rates(record, phase)
         return reached.floor_s if reached else None
 
     return demanded_s
@@ -200,15 +196,7 @@ def _unfinished_work(record: Measurement) -> str:
     """Why a record proves no work: a loop that trained nothing is fast, and no result."""
     from reports.checks.crosscheck import failed
     from reports.checks.work import proof
-    from reports.summary import INSIDE_DAMAGE
 
-    try:
-        bad = failed(tuple(proof(record)))
-    except INSIDE_DAMAGE as error:
-        raise _damaged(record, error) from None
+    bad = failed(tuple(proof(record)))
     said = ", ".join(f"{check.metric}: expected {check.rule} {check.estimated}, observed {check.observed}" for check in bad)
     return f"{record.run_id} did not do its work ({said})" if bad else ""
-
-
-def _damaged(record: Measurement, error: Exception) -> BadRecordError:
-    return BadRecordError(f"the record {record.run_id} is damaged inside ({type(error).__name__}: {str(error)[:80]}); restore a copy")

@@ -66,7 +66,7 @@ def _sleep(record: Measurement) -> Iterator[Check]:
 
 def _double(record: Measurement) -> Iterator[Check]:
     single, double = record.phase("single"), record.phase("double")
-    if single and double and single.samples_s and min(single.samples_s) > 0:
+    if single and double and single.samples_s and double.samples_s and min(single.samples_s) > 0:
         ratio = robust.median([two / one for one, two in zip(single.samples_s, double.samples_s, strict=False)])
         yield Check(
             metric="twice the work takes twice the time",

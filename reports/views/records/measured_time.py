@@ -102,7 +102,7 @@ def _row(part: str, seconds: float, whole: float, tag: str) -> dict[str, Value]:
 
 def _generation_parts(record: Measurement) -> Iterator[dict[str, Value]]:
     generate, prefill, decode, between = (record.phase(name) for name in ("generate", "prefill", "decode", "between"))
-    if not (generate and prefill and between and generate.samples_s):
+    if not (generate and prefill and between and sum(generate.samples_s) > 0):
         return
     runs = len(generate.samples_s)
     whole = sum(generate.samples_s) / runs
