@@ -20,7 +20,9 @@ from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.proof import Proof
 from bench.records.record import Ceiling, Count, Finding, Phase
+from bench.records.request import TASKS
 from estimators.errors import BadRecordError, UnavailableError
+from tests.support.checkout import ROOT
 
 PROJECT = Path(record.__file__).parents[2]
 
@@ -278,3 +280,29 @@ def test_the_kill_test_would_notice_a_careless_writer(tmp_path: Path) -> None:
     kill_a_writer(CARELESS_WRITER, tmp_path, after_s=0)
     with pytest.raises(BadRecordError, match=r"1 unreadable: .*was cut off"):
         record.read_folder(tmp_path)
+
+
+COMMITTED = sorted((ROOT / "results").rglob("*.json"))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=[path.stem for path in COMMITTED])
+def test_a_committed_record_of_format_1_is_written_as_it_was_read(path: Path) -> None:
+    body = json.loads(path.read_text())
+    assert json.loads(record.read(path).to_json()) == body
+    if not body["extrapolation"]:
+        assert record.read(path).extrapolation is None
+
+
+def test_there_are_records_of_every_task_to_read() -> None:
+    assert {record.read(path).request.task for path in COMMITTED} == {*TASKS, "estimate"}
+
+
+def test_what_a_later_version_adds_inside_is_passed_over_and_what_is_absent_stays_absent(tmp_path: Path) -> None:
+    made = draft(tmp_path)
+    made.proof = Proof(loss_first=None)
+    made.save("complete")
+    body = json.loads(made.path.read_text())
+    made.path.write_text(json.dumps(body | {"proof": body["proof"] | {"num_angels": 7}}))
+    seen = record.read(made.path).proof
+    assert seen.stated() == {"loss_first": None}
+    assert ("loss_first" in seen, "loss_last" in seen, seen.loss_last) == (True, False, None)
