@@ -52,9 +52,9 @@ def __getattr__(name: str) -> object:
     from importlib import import_module
 
     _demand_own_packages()
-    found: object = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = found
-    return found
+    value: object = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
@@ -71,6 +71,6 @@ def _demand_own_packages() -> None:
         spec = find_spec(package)
         places = list(spec.submodule_search_locations or ()) if spec else []
         if os.path.realpath(os.path.join(here, package)) not in map(os.path.realpath, places):
-            found = places[0] if places else spec.origin if spec else None
-            mend = "rename it, or start Python in another folder" if found else "install sixnd again"
-            raise ImportError(f"sixnd needs its own package {package!r} in {here}; Python finds {found or 'none'} instead: {mend}")
+            place = places[0] if places else spec.origin if spec else None
+            mend = "rename it, or start Python in another folder" if place else "install sixnd again"
+            raise ImportError(f"sixnd needs its own package {package!r} in {here}; Python finds {place or 'none'} instead: {mend}")

@@ -57,7 +57,7 @@ def output_of(command: str) -> str:
     Raises:
         DocumentError: not a Python command, a wrong request, no such file, or no output.
     """
-    words = [found for word in shlex.split(command) for found in (_matches(word) if "*" in word else [word])]
+    words = [part for word in shlex.split(command) for part in (_matches(word) if "*" in word else [word])]
     if words[0] != "python":
         raise DocumentError(f"{command!r} is no command of this project; expected python ...")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
@@ -70,10 +70,10 @@ def output_of(command: str) -> str:
 
 
 def _matches(pattern: str) -> list[str]:
-    found = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern))
-    if not found:
+    names = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern))
+    if not names:
         raise DocumentError(f"no file matches {pattern!r}")
-    return found
+    return names
 
 
 def part(text: str, start: str | None, stop: str | None) -> str:
@@ -110,7 +110,7 @@ def fresh(text: str) -> str:
 
 def stale() -> dict[Path, str]:
     """Document -> its fresh text, of those whose text is another."""
-    found = {}
+    outdated = {}
     for path in documents():
         text = path.read_text(encoding="utf-8")
         whole = WHOLE.get(path.relative_to(ROOT).as_posix())
@@ -119,8 +119,8 @@ def stale() -> dict[Path, str]:
         except DocumentError as error:
             raise DocumentError(f"{path.relative_to(ROOT)}: {error}") from None
         if new != text and not (path.suffix == ".svg" and TEXT_OF_PICTURE.findall(new) == TEXT_OF_PICTURE.findall(text)):
-            found[path] = new
-    return found
+            outdated[path] = new
+    return outdated
 
 
 def main(argv: list[str]) -> int:
@@ -129,18 +129,18 @@ def main(argv: list[str]) -> int:
         print(f"error: {' '.join(argv)!r}; expected nothing, --check or --slow", file=sys.stderr)
         return 2
     try:
-        found = {ROOT / name: output_of(command) + "\n" for name, command in SLOW.items()} if argv == ["--slow"] else stale()
+        outdated = {ROOT / name: output_of(command) + "\n" for name, command in SLOW.items()} if argv == ["--slow"] else stale()
     except DocumentError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for path, text in found.items():
+    for path, text in outdated.items():
         name = path.relative_to(ROOT)
         if argv == ["--check"]:
             print(f"{name} is stale; run: python docs/refresh.py", file=sys.stderr)
         else:
             path.write_text(text, encoding="utf-8")
             print(f"{name} rewritten")
-    return 1 if argv == ["--check"] and found else 0
+    return 1 if argv == ["--check"] and outdated else 0
 
 
 if __name__ == "__main__":

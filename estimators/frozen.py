@@ -132,8 +132,8 @@ def frozen(cls: type[T]) -> type[T]:
         "_hashed": tuple(name for name in fields if name not in defaults or defaults[name].hashed),
         "__match_args__": (),
     }
-    made: type[T] = type(cls.__name__, bases if extended is not _Frozen else (*bases, _Frozen), body)
-    return made
+    slotted: type[T] = type(cls.__name__, bases if extended is not _Frozen else (*bases, _Frozen), body)
+    return slotted
 
 
 def as_dict(instance: Any) -> dict[str, Any]:

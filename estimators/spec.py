@@ -8,7 +8,9 @@ from typing import ClassVar, Literal
 
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
+from estimators.method import FULL, TrainingMethod
 from estimators.roles import Cut, Role
+from estimators.samples import Sample
 from estimators.units import DTYPE_BYTES
 
 Phase = Literal["train", "forward", "prefill", "decode"]
@@ -90,6 +92,7 @@ class Workload:
         seq_len: tokens per sequence in this step; 1 in decode; 1 for models without a sequence.
         context_len: tokens already in the KV cache before the step.
         source_len: tokens of the encoder's input, for models with an encoder beside the decoder; 0 for the others.
+        sample: what each of the batch is, for models of images or audio; None for what the model was made for.
         dtype: of compute and stored weights.
         optimizer: for the memory and bytes of a training step.
         recompute: activation checkpointing, counted under the `hardware` convention only.
@@ -100,6 +103,7 @@ class Workload:
     seq_len: int = 1
     context_len: int = 0
     source_len: int = 0
+    sample: Sample | None = None
     dtype: str = "bf16"
     optimizer: str = "adamw"
     recompute: Recompute = "none"
@@ -152,6 +156,7 @@ class Op:
         active_params: of `params`, those that one token uses; None for all. Experts are the case.
         reads: rows whose outputs it multiplies; empty where that is the input of its part of the layer.
         frozen: whether training leaves its parameters as they are, so that they need no gradient.
+        stored_bytes: of its parameters where they are held in another format than they are computed in; None for the workload's dtype.
     """
 
     name: str
@@ -177,6 +182,7 @@ class Op:
     active_params: int | None = None
     reads: tuple[str, ...] = ()
     frozen: bool = False
+    stored_bytes: int | None = None
 
     @property
     def trainable_params(self) -> int:
@@ -250,8 +256,19 @@ class Model(ABC):
         return 0
 
     @property
+    def sample(self) -> Sample | None:
+        """What it was made to read, where that is no text and no numbers: an image of a size, audio of a length."""
+        return None
+
+    def demand_sample(self, workload: Workload) -> None:
+        """Refuse samples that it does not read. Raises BadValueError."""
+        if workload.sample is not None and workload.sample != self.sample:
+            reads = self.sample or ("tokens" if self.item == "token" else "numbers")
+            raise BadValueError(f"{self.name} reads {reads}, not {workload.sample}")
+
+    @property
     def runs(self) -> str:
-        """The class of transformers that it is counted as, where that is no decoder with the head of a language model; else empty."""
+        """The class of transformers that it is counted as, where that is not a decoder with the head of a language model; else empty."""
         return ""
 
     @property
@@ -267,11 +284,12 @@ class Model(ABC):
 
 @frozen
 class Case:
-    """Model, workload, hardware: the join key of estimates, measurements and reports."""
+    """Model, workload, hardware, and how the model is trained: the join key of estimates, measurements and reports."""
 
     model: Model
     workload: Workload
     hardware: Hardware | None = None
+    method: TrainingMethod = FULL
 
 
 @frozen

@@ -175,8 +175,8 @@ def _latex(table: Table) -> str:
     return "\n".join([r"\begin{table}", rf"\caption{{{_latex_escaped(caption)}}}", *grid, *notes, r"\end{table}"])
 
 
-def _each(one: Callable[[Table], str]) -> Callable[[Sequence[Table]], str]:
-    return lambda tables: "\n\n".join(map(one, tables))
+def _each(renderer: Callable[[Table], str]) -> Callable[[Sequence[Table]], str]:
+    return lambda tables: "\n\n".join(map(renderer, tables))
 
 
 RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {

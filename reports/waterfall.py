@@ -63,7 +63,7 @@ ADVICE = {
     "data": "prepare batches ahead, in workers of their own",
     "padding": "pack sequences, or sort them by length",
     "throttling": "raise the power limit or the cooling, or compare only runs at equal clocks",
-    UNEXPLAINED: "calibrate anew on a quiet machine (python -m bench calibrate), and look for other programs",
+    UNEXPLAINED: "calibrate again on a quiet machine (python -m bench calibrate), and look for other programs",
 }
 FASTER_DTYPE = ", or a dtype that the device multiplies faster (--dtype bf16)"
 NAMES = {

@@ -44,7 +44,7 @@ UNCERTAIN_ATTENTION = "gpt-oss"
 
 def rows() -> list[MeasuredStep]:
     """Every shipped row that can be predicted and has a time."""
-    found = []
+    steps = []
     for path in shipped().values():
         for record in read_table(path):
             try:
@@ -52,8 +52,8 @@ def rows() -> list[MeasuredStep]:
             except LeftOutError:
                 continue
             if step.measured_step_time_s:
-                found.append(step)
-    return found
+                steps.append(step)
+    return steps
 
 
 def fits(step: MeasuredStep) -> bool:
@@ -90,8 +90,8 @@ def fit(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[s
 
     start = np.concatenate([prior, np.zeros(len(sources))])
     bounds = (np.full(len(start), -np.inf), np.concatenate([upper, np.full(len(sources), np.inf)]))
-    found = least_squares(residuals, start, bounds=bounds, max_nfev=60).x
-    return {name: float(f"{value:.5g}") for name, value in zip(names, np.exp(found[: len(names)]), strict=True)}
+    solution = least_squares(residuals, start, bounds=bounds, max_nfev=60).x
+    return {name: float(f"{value:.5g}") for name, value in zip(names, np.exp(solution[: len(names)]), strict=True)}
 
 
 def residuals(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[str, float], source: str) -> list[float]:
@@ -104,9 +104,9 @@ def residuals(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: 
     ]
 
 
-def width(found: Sequence[Sequence[float]]) -> list[float]:
+def width(by_source: Sequence[Sequence[float]]) -> list[float]:
     """Quantiles of residuals, every source weighing the same: the lower and the upper end of the interval, as logarithms."""
-    numbers, weights = zip(*((value, 1 / len(source)) for source in found for value in source), strict=True)
+    numbers, weights = zip(*((value, 1 / len(source)) for source in by_source for value in source), strict=True)
     return [round(quantile(numbers, weights, share), 4) for share in ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2)]
 
 
@@ -143,8 +143,8 @@ def main() -> int:
     body["interval"] = intervals(steps, parts, body)
     for name, constant in body["constants"].items():
         if constant["spread"]:
-            found = [without[name] for without in body["without"].values()]
-            constant["range"] = [min(found), max(found)]
+            fitted = [without[name] for without in body["without"].values()]
+            constant["range"] = [min(fitted), max(fitted)]
     with open(data.file("efficiency.json"), "w", encoding="utf-8") as stream:
         json.dump(body, stream, indent=1)
         stream.write("\n")

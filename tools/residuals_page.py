@@ -25,18 +25,18 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.3f} %"
 
 
-def _worst(found: Sequence[Residual], size: Callable[[Residual], float]) -> float:
-    return max(abs(size(one)) for one in found)
+def _worst(group: Sequence[Residual], size: Callable[[Residual], float]) -> float:
+    return max(abs(size(residual)) for residual in group)
 
 
-def _summary(found: Sequence[Residual]) -> dict[str, Value]:
+def _summary(group: Sequence[Residual]) -> dict[str, Value]:
     """Of residuals of one quantity."""
-    in_points = found[0].points is not None
+    in_points = group[0].points is not None
     return {
-        "num_rows": len(found),
-        "worst_points": _worst(found, lambda one: one.points or 0.0) if in_points else None,
-        "worst_fraction": _worst(found, lambda one: one.relative),
-        "median_fraction": median(sorted(abs(one.relative) for one in found)),
+        "num_rows": len(group),
+        "worst_points": _worst(group, lambda residual: residual.points or 0.0) if in_points else None,
+        "worst_fraction": _worst(group, lambda residual: residual.relative),
+        "median_fraction": median(sorted(abs(residual.relative) for residual in group)),
     }
 
 
@@ -48,13 +48,13 @@ _FIGURES = [
 ]
 
 
-def tools_table(found: Sequence[Residual]) -> Table:
+def tools_table(all_residuals: Sequence[Residual]) -> Table:
     """One line per tool and quantity: how far our count is from the figures that the tool printed."""
     groups: dict[tuple[str, str], list[Residual]] = {}
-    for one in found:
-        groups.setdefault((one.row.tool, one.quantity), []).append(one)
+    for residual in all_residuals:
+        groups.setdefault((residual.row.tool, residual.quantity), []).append(residual)
     return Table(
-        title=f"Residuals by tool: {len(found)} published figures recomputed from tokens and time",
+        title=f"Residuals by tool: {len(all_residuals)} published figures recomputed from tokens and time",
         columns=[
             Column(key="tool", header="tool"),
             Column(key="quantity", header="figure"),
@@ -70,15 +70,15 @@ def tools_table(found: Sequence[Residual]) -> Table:
     )
 
 
-def models_table(found: Sequence[Residual]) -> Table:
+def models_table(all_residuals: Sequence[Residual]) -> Table:
     """One line per source and model, with the signed residual that is largest; HFU moves with MFU and is left out."""
     groups: dict[tuple[str, str, str], list[Residual]] = {}
-    for one in found:
-        if one.quantity != "hfu":
-            groups.setdefault((one.row.source.title, one.row.name, one.quantity), []).append(one)
+    for residual in all_residuals:
+        if residual.quantity != "hfu":
+            groups.setdefault((residual.row.source.title, residual.row.name, residual.quantity), []).append(residual)
     rows: list[dict[str, Value]] = []
     for (source, name, quantity), group in groups.items():
-        largest = max(group, key=lambda one: abs(one.relative))
+        largest = max(group, key=lambda residual: abs(residual.relative))
         rows.append(
             {"source": source, "model": name, "quantity": QUANTITIES[quantity], "signed_fraction": largest.relative, **_summary(group)}
         )
@@ -129,7 +129,7 @@ def faults_table(rows: Sequence[PublishedThroughput]) -> Table:
 def tables() -> list[Table]:
     """Every table of the page: by tool, by source and model, and what was left out."""
     rows = read_throughput()
-    sound = [one for row in rows if not row.fault for one in residuals(row)]
+    sound = [residual for row in rows if not row.fault for residual in residuals(row)]
     return [tools_table(sound), models_table(sound), faults_table([row for row in rows if row.fault])]
 
 

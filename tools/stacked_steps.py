@@ -73,7 +73,7 @@ def _batch(rows: tuple[int, ...], steps: list[MeasuredStep]) -> Batch:
     layouts = [step.layout for step in steps]
     layout = Lanes(
         **stacked(layouts, LAYOUT_NUMBERS),
-        **{name: np.array([getattr(one, name) for one in layouts]) for name in LAYOUT_FLAGS},
+        **{name: np.array([getattr(each, name) for each in layouts]) for name in LAYOUT_FLAGS},
     )
     plain = [name for name in vars(Machine)["__slots__"] if name not in ("low", "notes")]
     machine = Lanes(low=first.machine.low, **stacked([step.machine for step in steps], plain))

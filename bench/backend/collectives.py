@@ -24,7 +24,7 @@ SIZES = {"quick": (4 * KIBI, 16 * MEBI), "whole": (4 * KIBI, 256 * KIBI, 4 * MEB
 
 SAMPLES = {"quick": 10, "whole": 30}
 LEAST_SAMPLE_S = 2e-3
-"""Shorter operations are repeated within one sample, so that how unevenly a barrier lets go does not show."""
+"""Shorter operations are repeated within one sample, so that how unevenly ranks leave a barrier does not show."""
 
 _RENAMED = (("all_gather", "all_gather_into_tensor"), ("reduce_scatter", "reduce_scatter_tensor"))
 """Operations that a later torch calls `_single`, with their names before."""
@@ -73,8 +73,8 @@ def collectives(device: Device, processes: int, size: str) -> list[Collective]:
         except (torch.multiprocessing.ProcessRaisedException, torch.multiprocessing.ProcessExitedException) as error:
             last_line = str(error).strip().splitlines()[-1][:160]
             raise UnavailableError(f"collectives between {processes} processes failed: {last_line}") from None
-        found = json.loads((Path(folder) / _RESULT).read_text())
-    return [Collective(**{**one, "samples_s": tuple(one["samples_s"])}) for one in found]
+        results = json.loads((Path(folder) / _RESULT).read_text())
+    return [Collective(**{**measured, "samples_s": tuple(measured["samples_s"])}) for measured in results]
 
 
 def _rank(rank: int, processes: int, kind: str, backend: str, size: str, folder: str) -> None:
@@ -86,13 +86,13 @@ def _rank(rank: int, processes: int, kind: str, backend: str, size: str, folder:
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     dist.init_process_group(backend, init_method=f"file://{folder}/meeting", rank=rank, world_size=processes, timeout=_TIMEOUT)
     try:
-        found: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
         for num_bytes in SIZES[size]:
             for name, step in _operations(num_bytes, processes, device).items():
                 samples_s = _slowest(_samples(step, SAMPLES[size], device), device)
-                found.append({"kind": name, "num_bytes": num_bytes, "processes": processes, "over": backend, "samples_s": samples_s})
+                results.append({"kind": name, "num_bytes": num_bytes, "processes": processes, "over": backend, "samples_s": samples_s})
         if rank == 0:
-            (Path(folder) / _RESULT).write_text(json.dumps(found))
+            (Path(folder) / _RESULT).write_text(json.dumps(results))
     finally:
         dist.destroy_process_group()
 
@@ -127,16 +127,16 @@ def _samples(step: Callable[[], object], num_samples: int, device: Device) -> li
         for _ in range(repeats):
             step()
 
-    taken = []
+    samples_s = []
     for _ in range(num_samples):
         dist.barrier()
-        taken.append(clock.time(several) / repeats)
-    return taken
+        samples_s.append(clock.time(several) / repeats)
+    return samples_s
 
 
 def _slowest(samples_s: list[float], device: Device) -> list[float]:
     """Sample by sample, what the slowest process took."""
     kind = torch.float32 if device.kind == "mps" else torch.float64
-    taken = torch.tensor(samples_s, dtype=kind, device=device.torch_device)
-    dist.all_reduce(taken, op=dist.ReduceOp.MAX)
-    return [float(one) for one in taken.tolist()]
+    slowest = torch.tensor(samples_s, dtype=kind, device=device.torch_device)
+    dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
+    return [float(seconds) for seconds in slowest.tolist()]

@@ -4,18 +4,48 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from bench.backend.event_clock import EventClock
 from bench.machine.environment import cpu_cache_bytes, cpu_model
 from bench.machine.meters import memory
 from bench.machine.meters.readings import Readings
 from bench.records.environment import DeviceFacts
-from bench.sampling.clock import Clock, HostClock, nothing
+from bench.sampling.clock import Clock, HostClock, empty_reading_s, nothing
 from estimators.errors import BadValueError, UnavailableError
 from estimators.spec import Hardware
+from estimators.units import KILO
+
+
+class EventClock:
+    """Times a step by two events in the queue of one CUDA device's current stream.
+
+    The queue is empty before the first event, so the time includes the launch of the first kernel, as a lone
+    step's does. Work that a step starts on other streams and does not join is not seen.
+    """
+
+    name = "device-event"
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.resolution_s = empty_reading_s(self)
+
+    def now(self) -> float:
+        return time.perf_counter()
+
+    def time(self, step: Callable[[], object]) -> float:
+        with torch.cuda.device(self._device):
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            torch.cuda.synchronize()
+            start.record()
+            step()
+            end.record()
+            torch.cuda.synchronize()
+            return float(start.elapsed_time(end)) / KILO
+
 
 DTYPES: dict[str, torch.dtype] = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _NAME = re.compile(r"(cpu|cuda|mps)(?::(\d{1,3}))?")
@@ -81,7 +111,7 @@ class Device:
         return memory.host_memory().available_bytes
 
     def reset_peak(self) -> bool:
-        """Start the peaks anew; False where peak RSS cannot be, and is then since the process began."""
+        """Reset the peaks; False where peak RSS cannot be, and is then since the process began."""
         if self.kind == "cuda":
             torch.cuda.reset_peak_memory_stats(self.index)
         return memory.reset_peak_rss()

@@ -1,4 +1,4 @@
-"""Models of transformers on the meta device: what a forward pass there stumbles over, or multiplies that is no product, is mended.
+"""Models of transformers on the meta device: what a forward pass there stumbles over, or multiplies that is not a product, is mended.
 
 - Rotary angles, which transformers up to 5.17 at least forms by a product of depth 1: no multiply-adds, no FLOP of ours.
 - Experts that run one by one, looking for the tokens of each: a tensor on meta has no values to look at. Which experts are

@@ -43,8 +43,8 @@ def matmul_rates(device: Device, dtype_name: str, time_s: float) -> tuple[Ceilin
     at_last = tuple(s for at, s in samples if at > samples[-1][0] / 2)
     shape, work = f"x[{side}, {side}] · W[{side}, {side}]ᵀ", 2 * side**3
 
-    def made(kind: str, taken: tuple[float, ...]) -> Ceiling:
-        return Ceiling(kind=kind, value=work / median(taken), dtype=dtype_name, shape=shape, samples_s=taken, work=work)
+    def made(kind: str, samples_s: tuple[float, ...]) -> Ceiling:
+        return Ceiling(kind=kind, value=work / median(samples_s), dtype=dtype_name, shape=shape, samples_s=samples_s, work=work)
 
     return made("matmul burst", at_first), made("matmul sustained", at_last)
 

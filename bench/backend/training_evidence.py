@@ -12,7 +12,7 @@ MAX_SAMPLED_ELEMENTS = 4096
 
 
 def gradient_norm(model: nn.Module) -> float | None:
-    """Euclidean norm of the gradients as they stand, over what this rank holds; None where there are none, or one is no number.
+    """Euclidean norm of the gradients as they stand, over what this rank holds; None where there are none, or one is not a number.
 
     A norm of 0 means that nothing is being trained, however busy the device is.
     """

@@ -112,7 +112,7 @@ class TrainingContext:
         return self._asked_dtype or self._seen_dtype or named
 
     def close(self, flop_source: FlopSource | None, shapes: Shapes) -> RateBounds:
-        """After the first step: measure the ceilings, start the peaks anew, and say what later steps are held against."""
+        """After the first step: measure the ceilings, reset the peaks, and say what later steps are held against."""
         self.is_open = False
         if self._wanted is True:
             self._measure()

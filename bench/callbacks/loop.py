@@ -17,7 +17,7 @@ from estimators.errors import BadValueError
 Batch = TypeVar("Batch")
 
 
-class Watched(Generic[Batch]):
+class WatchedLoader(Generic[Batch]):
     """Batches of a loader, watched; see `watch`. May be gone through again, epoch after epoch, into the same record."""
 
     def __init__(self, loader: Iterable[Batch], watcher: Watch, steps: int | None, size: Callable[[Batch], BatchSize]) -> None:
@@ -27,7 +27,7 @@ class Watched(Generic[Batch]):
     def __len__(self) -> int:
         return len(self._loader)  # type: ignore[arg-type]
 
-    def __enter__(self) -> Watched[Batch]:
+    def __enter__(self) -> WatchedLoader[Batch]:
         self._inside = True
         return self
 
@@ -64,7 +64,7 @@ class Watched(Generic[Batch]):
         self._watch.loss(value)
 
     def pause(self) -> AbstractContextManager[None]:
-        """Around what is no training, such as an evaluation; see Watch.pause."""
+        """Around what is not training, such as an evaluation; see Watch.pause."""
         return self._watch.pause()
 
     def figures(self) -> dict[str, float]:
@@ -81,7 +81,7 @@ def watch(
     steps: int | None = None,
     size: Callable[[Batch], BatchSize] = size_of,
     **options: Any,
-) -> Watched[Batch]:
+) -> WatchedLoader[Batch]:
     """The loader's batches, one by one; each pass of the body is timed as a training step.
 
     Prints a line every so many steps on stderr and writes the record that `run` writes when the loop ends. A loop that
@@ -109,4 +109,4 @@ def watch(
     """
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
         raise BadValueError(f"steps is {steps!r}; expected a whole number from 1, or None")
-    return Watched(loader, Watch(model, out=out, every=every, **options), steps, size)
+    return WatchedLoader(loader, Watch(model, out=out, every=every, **options), steps, size)

@@ -21,7 +21,7 @@ SeeLoss = Callable[[Any], None]
 
 
 class ForwardHook:
-    """Calls back for forward passes of a model in training mode: an evaluation is none.
+    """Calls back for forward passes of a model in training mode: an evaluation is not counted.
 
     Args:
         model: the innermost one, which is given batches whatever wraps it.
@@ -63,7 +63,7 @@ class SixndCallback(TrainerCallback):
 
     A step is one of the optimizer, whatever the gradient accumulation, from the batches in hand to its end. Data wait is
     the time between two steps without logging, evaluation and saving. Tokens are those that forward was given; the loss is
-    the one that it returned, before the Trainer hides what is no number. Every log gains tokens_per_s,
+    the one that it returned, before the Trainer hides what is not a number. Every log gains tokens_per_s,
     data_wait_fraction, mfu_fraction and the like (bench.callbacks.rates.NAMES), on several ranks those of the main one.
     Reporters that the Trainer calls before this callback do not see them; `attach` puts it first.
 

@@ -122,7 +122,7 @@ class Watch:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Around what is no training: evaluation, saving. Neither its time nor its energy counts."""
+        """Around what is not training: evaluation, saving. Neither its time nor its energy counts."""
         self.hold()
         yield
         self.resume()

@@ -67,6 +67,19 @@ def price(given: str | float) -> float:
     return parse_float(_without_sign(given), "price", minimum=0, maximum=MAX_DOLLARS_PER_HOUR, exclusive_minimum=True)
 
 
+def names(option: str, maximum: int) -> Callable[[str | Sequence[str]], tuple[str, ...]]:
+    """A reader of names with commas between them, each once."""
+
+    def read(given: str | Sequence[str]) -> tuple[str, ...]:
+        text = given if isinstance(given, str) else ",".join(given)
+        found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+        if not 1 <= len(found) <= maximum:
+            raise BadValueError(f"{option} {text[:40]!r} names {len(found)} devices; expected 1 to {maximum}, separated by commas")
+        return found
+
+    return read
+
+
 def _without_sign(given: str | float) -> str | float:
     return given.strip().removeprefix("$") if isinstance(given, str) else given
 
@@ -96,7 +109,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
 
 
-def load_model(options: ModelOptions | argparse.Namespace) -> tuple[Model, ModelEntry | None]:
+def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
     """The model that was named, and its registry entry where it has one.
 
     Raises:
@@ -145,7 +158,14 @@ def add_utilization(parser: argparse._ActionsContainer, counted_as: tuple[str, .
         "--utilization", type=positive("utilization", 1), metavar="SHARE", help="of dense peak, such as 0.45 or 45%%; else predicted"
     )
     parser.add_argument("--convention", type=convention(counted_as), default="full", metavar="NAME", help=", ".join(counted_as))
-    parser.add_argument("--price", type=price, metavar="USD", help="per device and hour; else the range of quotes seen")
+    add_price(parser)
+
+
+def add_price(parser: argparse._ActionsContainer) -> None:
+    """--price."""
+    parser.add_argument(
+        "--price", type=price, dest="usd_per_gpu_hour", metavar="USD", help="per device and hour; else the range of quotes seen"
+    )
 
 
 def add_sequence(parser: argparse._ActionsContainer) -> None:
@@ -194,7 +214,7 @@ def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:
     return [replace(tables[0], facts=facts), *tables[1:]]
 
 
-def model_option(options: ModelOptions | argparse.Namespace) -> str:
+def model_option(options: ModelOptions) -> str:
     """The words that name the model again, and its source, in a command that the user can copy."""
     import shlex  # deferred: only explanations need it
 

@@ -12,14 +12,12 @@ import argparse
 from bench.cli import arguments
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
-from estimators.counting.estimate import count_params
 from estimators.counting.flop_by_tool import decoder_of
 from estimators.frozen import frozen
-from estimators.spec import Recompute, Workload
-from estimators.training.at_utilization import training_flop
-from estimators.training.claim import check_claim
+from estimators.spec import Recompute
+from estimators.training.answer import Question, training_answer
+from estimators.training.inverse import claim_of
 from reports.views.training.claim import claim_tables
-from reports.views.training.study import Study
 
 
 @frozen
@@ -57,29 +55,16 @@ def run(options: Options, out: Output) -> int:
     hardware = arguments.load_hardware(options.hardware)
     decoder_of(model)  # the last table is every tool's, and those count no other model
     seq_len = arguments.sequence_length(model, options.seq_len)
-    claim = check_claim(
-        model,
-        tokens=options.tokens,
-        seq_len=seq_len,
-        hardware=hardware,
-        num_devices=options.gpus,
-        wall_s=options.wall_s,
-        dtype=options.dtype,
-        recompute=options.recompute,
-    )
-    study = Study(
+    question = Question(
         model=model,
-        params=count_params(model.ops(Workload(phase="train", seq_len=seq_len))),
-        params_text=entry.published_params_text if entry else "",
-        item="token",
-        tokens=options.tokens,
+        hardware=hardware,
         seq_len=seq_len,
         seq_len_given=options.seq_len is not None,
+        params_text=entry.published_params_text if entry else "",
+        tokens=options.tokens,
         dtype=options.dtype,
-        convention="full",
-        training_flop=training_flop(model, options.tokens, seq_len),
-        hardware=hardware,
         num_devices=options.gpus,
     )
-    out.emit(arguments.with_all_facts(claim_tables(claim, study), model=model.name))
+    claim = claim_of(question, options.wall_s, options.recompute)
+    out.emit(arguments.with_all_facts(claim_tables(claim, training_answer(question)), model=model.name))
     return 0 if claim.possible else 1

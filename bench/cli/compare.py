@@ -154,7 +154,7 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
     """The noise floor of the machine that both sides ran on.
 
     Raises:
-        BadRecordError: the record that was named is none of a self-test, or of another machine.
+        BadRecordError: the record that was named is not of a self-test, or of another machine.
     """
     from bench.records.record import read
     from bench.statistics.noise_floor import TASK, machine, newest, noise_floor

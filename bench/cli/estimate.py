@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 
 from bench.cli import arguments, step_options
+from bench.cli.estimate_options import Options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.training.at_utilization import COUNTED_AS
@@ -28,8 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_utilization(training, COUNTED_AS)
     step_options.add_arguments(parser)
     asked = parser.add_argument_group("the other way round")
-    asked.add_argument("--days", type=arguments.duration("days"), metavar="TIME", help="claimed wall time: what utilization does it imply?")
-    asked.add_argument("--deadline", type=arguments.duration("deadline"), metavar="TIME", help="how many devices finish within it?")
+    asked.add_argument(
+        "--days",
+        type=arguments.duration("days"),
+        dest="claimed_s",
+        metavar="TIME",
+        help="claimed wall time: what utilization does it imply?",
+    )
+    asked.add_argument(
+        "--deadline",
+        type=arguments.duration("deadline"),
+        dest="deadline_s",
+        metavar="TIME",
+        help="how many devices finish within it?",
+    )
     asked.add_argument("--budget-usd", type=arguments.dollars, metavar="USD", help="how many tokens fit into this money?")
     asked.add_argument(
         "--budget-gpu-days", type=arguments.count("budget-gpu-days"), metavar="NUM", help="how many fit into this device time?"
@@ -45,14 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     both.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
 
 
-Options = argparse.Namespace
-
-
-def run(args: argparse.Namespace, out: Output) -> int:
+def run(options: Options, out: Output) -> int:
     """Answer, as a training run or as single steps."""
-    if any(value is not None for value in (args.tokens, args.budget_usd, args.budget_gpu_days, args.days, args.deadline)):
+    if options.about_a_training:
         from bench.cli.estimate_training import tables
     else:
         from bench.cli.estimate_step import tables
-    out.emit(tables(args))
+    out.emit(tables(options))
     return 0

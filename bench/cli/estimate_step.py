@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-
 from bench.cli import arguments, step_options
+from bench.cli.estimate_options import Options
 from estimators.counting.conventions import CONVENTIONS
 from estimators.counting.estimate import estimate
 from estimators.counting.rules_of_thumb import rules
@@ -14,87 +13,99 @@ from estimators.spec import Case, Estimate, Hardware, Model, Recompute, Workload
 from estimators.units import format_int
 from reports.table import Table
 from reports.views.counting.rules_of_thumb import rules_tables
+from reports.views.training.conditions import convention_line, scope_lines
 from reports.views.training.step import Steps, generation_table, memory_table, steps_table
-from reports.views.training.study import convention_line, scope_lines
 
 PROMPT_TOKENS, NEW_TOKENS = 512, 128
 """Of a generation, where only one of the two is given."""
 
 
-def tables(args: argparse.Namespace) -> list[Table]:
+def tables(options: Options) -> list[Table]:
     """Every table of the answer; a generation first, if one was asked for.
 
     Raises:
         RequestError: options that belong to a training run, an unknown name, a value out of range.
     """
-    for name in ("gpus", "utilization", "price"):
-        if getattr(args, name) is not None:
-            raise BadValueError(f"--{name} belongs to a training run: add --tokens, or leave it out for single steps")
-    step_options.refuse(args, "add --tokens, --hardware and --gpus")
-    if args.convention not in CONVENTIONS:
-        raise BadValueError(f"--convention {args.convention} counts whole trainings: add --tokens, or take one of {', '.join(CONVENTIONS)}")
-    model, entry = arguments.load_model(args)
-    hardware = arguments.load_hardware(args.hardware) if args.hardware else None
+    of_a_training = {"--gpus": options.gpus, "--utilization": options.utilization, "--price": options.usd_per_gpu_hour}
+    for word, value in of_a_training.items():
+        if value is not None:
+            raise BadValueError(f"{word} belongs to a training run: add --tokens, or leave it out for single steps")
+    step_options.refuse(options, "add --tokens, --hardware and --gpus")
+    if options.convention not in CONVENTIONS:
+        raise BadValueError(
+            f"--convention {options.convention} counts whole trainings: add --tokens, or take one of {', '.join(CONVENTIONS)}"
+        )
+    model, entry = arguments.load_model(options)
+    hardware = arguments.load_hardware(options.hardware) if options.hardware else None
     item = model.item
-    made = _generation(args, model, hardware)
-    steps = _steps(args, model, item, hardware)
+    made = _generation(options, model, hardware)
+    steps = _steps(options, model, item, hardware)
     published = f" (published: {entry.published_params_text})" if entry else ""
     params = next(iter(steps.values()))[1].params
     conditions = [
-        f"{model.name}: {format_int(params)} parameters{published}; {args.dtype}",
-        convention_line(args.convention),
+        f"{model.name}: {format_int(params)} parameters{published}; {options.dtype}",
+        convention_line(options.convention),
         *scope_lines(model),
     ]
     found = [
-        steps_table(model.name, steps, hardware=hardware, convention=args.convention, item=item, conditions=conditions),
+        steps_table(model.name, steps, hardware=hardware, convention=options.convention, item=item, conditions=conditions),
         memory_table(model.name, _memory_uses(steps, made), hardware=hardware),
         *_rules(model, steps),
     ]
     if made:
-        batch, beams = args.batch or 1, args.num_beams or 1
+        batch, beams = options.batch or 1, options.num_beams or 1
         found.insert(
-            0, generation_table(model.name, made, batch=batch, beams=beams, convention=args.convention, dtype=args.dtype, hardware=hardware)
+            0,
+            generation_table(
+                model.name, made, batch=batch, beams=beams, convention=options.convention, dtype=options.dtype, hardware=hardware
+            ),
         )
-    if args.explain:
+    if options.explain:
         from reports.views.explain.step import explain_steps
 
-        option = arguments.model_option(args)
-        found.append(explain_steps(model, steps, hardware=hardware, convention=args.convention, item=item, model_option=option))
-    return arguments.with_all_facts(found, model=model.name, hardware=hardware.id if hardware else None, dtype=args.dtype)
+        option = arguments.model_option(options)
+        found.append(explain_steps(model, steps, hardware=hardware, convention=options.convention, item=item, model_option=option))
+    return arguments.with_all_facts(found, model=model.name, hardware=hardware.id if hardware else None, dtype=options.dtype)
 
 
-def _generation(args: argparse.Namespace, model: Model, hardware: Hardware | None) -> Generation | None:
-    if args.prompt_tokens is None and args.new_tokens is None:
-        if args.num_beams is not None:
+def _generation(options: Options, model: Model, hardware: Hardware | None) -> Generation | None:
+    if options.prompt_tokens is None and options.new_tokens is None:
+        if options.num_beams is not None:
             raise BadValueError("--num-beams belongs to a generation: add --prompt-tokens or --new-tokens")
         return None
     if not model.generates:
         raise BadValueError(f"{model.name} generates nothing: leave --prompt-tokens and --new-tokens out")
-    prompt, new = args.prompt_tokens or PROMPT_TOKENS, args.new_tokens or NEW_TOKENS
+    prompt, new = options.prompt_tokens or PROMPT_TOKENS, options.new_tokens or NEW_TOKENS
     longest = model.max_positions
     if model.positions and prompt + new - 1 > longest:
         raise BadValueError(f"{prompt:,} prompt tokens and {new:,} new ones pass the {longest:,} positions that {model.name} has")
     return generation(
-        model, prompt_tokens=prompt, new_tokens=new, batch=args.batch or 1, beams=args.num_beams or 1, dtype=args.dtype, hardware=hardware
+        model,
+        prompt_tokens=prompt,
+        new_tokens=new,
+        batch=options.batch or 1,
+        beams=options.num_beams or 1,
+        dtype=options.dtype,
+        hardware=hardware,
     )
 
 
-def _steps(args: argparse.Namespace, model: Model, item: str, hardware: Hardware | None) -> Steps:
-    seq_len = arguments.sequence_length(model, args.seq_len)
-    batch = args.batch or 1
-    recompute: Recompute = "full" if args.convention == "hardware" else "none"
-    workloads = {"forward": Workload(phase="forward", batch=batch, seq_len=seq_len, dtype=args.dtype)}
+def _steps(options: Options, model: Model, item: str, hardware: Hardware | None) -> Steps:
+    seq_len = arguments.sequence_length(model, options.seq_len)
+    batch = options.batch or 1
+    recompute: Recompute = "full" if options.convention == "hardware" else "none"
+    workloads = {"forward": Workload(phase="forward", batch=batch, seq_len=seq_len, dtype=options.dtype)}
     if model.generates:
-        rows = batch * (args.num_beams or 1)
-        prompt = args.prompt_tokens or seq_len
-        context = args.prompt_tokens or max(0, seq_len - 1)
-        workloads["prefill"] = Workload(phase="prefill", batch=rows, seq_len=prompt, dtype=args.dtype)
-        workloads["decode"] = Workload(phase="decode", batch=rows, context_len=context, dtype=args.dtype)
+        rows = batch * (options.num_beams or 1)
+        prompt = options.prompt_tokens or seq_len
+        context = options.prompt_tokens or max(0, seq_len - 1)
+        workloads["prefill"] = Workload(phase="prefill", batch=rows, seq_len=prompt, dtype=options.dtype)
+        workloads["decode"] = Workload(phase="decode", batch=rows, context_len=context, dtype=options.dtype)
     workloads["training"] = Workload(
         phase="train",
         batch=batch,
         seq_len=seq_len,
-        dtype=args.dtype,
+        dtype=options.dtype,
         optimizer="adamw" if item == "token" else "sgd",
         recompute=recompute,
     )

@@ -11,20 +11,67 @@ To a launcher:  python -m bench plan --model llama-2-7b --hardware a100-sxm4-80g
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 from bench.cli import arguments, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
+from estimators.errors import BadValueError
+from estimators.frozen import frozen, replace
 from estimators.training.layouts.emit import LAUNCHERS
 
+if TYPE_CHECKING:
+    from estimators.spec import Hardware, Model
+    from estimators.training.layouts.answer import PlanQuestion
+    from estimators.training.layouts.search import OnProgress
+
 MAX_GPUS = 10**7
+MAX_HARDWARE = 50
+SLOW_S = 2.0
+"""A search that takes longer says how far it is."""
+
+
+@frozen
+class Options(step_options.StepOptions):
+    """Options of `plan`; None where one was not given.
+
+    Attributes:
+        layout, from_file: one of the user's own, set beside the plan.
+        budget_usd: for the training; budget_gpu_days is that of `compute_optimal`.
+        top: layouts shown.
+        emit: a launcher whose file is written.
+    """
+
+    hardware: tuple[str, ...]
+    tokens: int | None
+    max_gpus: int | None
+    deadline_s: float | None
+    budget_usd: int | None
+    max_global_batch: int | None
+    max_tp: int | None
+    schedule: str
+    top: int
+    what_if: str | None
+    scaling: bool
+    compute_optimal: bool
+    budget_gpu_days: int | None
+    emit: str | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `plan`."""
     arguments.add_model(parser)
     training = parser.add_argument_group("the training")
-    training.add_argument("--hardware", required=True, metavar="ID[,ID...]", help="one device or several: python -m bench list hardware")
+    training.add_argument(
+        "--hardware",
+        type=arguments.names("--hardware", MAX_HARDWARE),
+        required=True,
+        metavar="ID[,ID...]",
+        help="one device or several: python -m bench list hardware",
+    )
     training.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_GPUS), metavar="NUM", help="number of devices")
     training.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", help="tokens to train on, such as 300B")
     training.add_argument(
@@ -39,15 +86,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--software", type=step_options.software, metavar="ID", help="what trains: python -m bench list software; megatron-core by default"
     )
     training.add_argument("--optimizer", default="adamw", metavar="NAME", help="adamw, adamw-8bit, adafactor, muon, sgd")
-    training.add_argument(
-        "--network", type=step_options.network, metavar="RATE", help="per device and direction, such as 50GB/s; else the usual one"
-    )
-    step_options.add_calibration(training)
-    training.add_argument("--price", type=arguments.price, metavar="USD", help="per device and hour; else the range of quotes seen")
+    step_options.add_measured(training)
+    arguments.add_price(training)
     limits = parser.add_argument_group("limits (without --gpus, as many devices are taken as they ask for)")
     limits.add_argument("--max-gpus", type=arguments.count("max-gpus", maximum=MAX_GPUS), metavar="NUM", help="at most so many")
-    limits.add_argument("--deadline", type=arguments.duration("deadline"), metavar="TIME", help="done within, such as 30d")
-    limits.add_argument("--budget", type=arguments.dollars, metavar="USD", help="for at most so much, such as 500k")
+    limits.add_argument(
+        "--deadline", type=arguments.duration("deadline"), dest="deadline_s", metavar="TIME", help="done within, such as 30d"
+    )
+    limits.add_argument("--budget", type=arguments.dollars, dest="budget_usd", metavar="USD", help="for at most so much, such as 500k")
     limits.add_argument(
         "--max-global-batch",
         type=arguments.count("max-global-batch", maximum=step_options.MAX_BATCH),
@@ -75,15 +121,89 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--emit", choices=tuple(LAUNCHERS), metavar="|".join(LAUNCHERS), help="write the layout as that launcher reads it")
 
 
-Options = argparse.Namespace
-
-
-def run(args: argparse.Namespace, out: Output) -> int:
+def run(options: Options, out: Output) -> int:
     """Plan."""
-    from bench.cli.plan_answer import emitted, tables
+    from estimators.training.layouts.answer import answer_plan, launcher_text  # deferred: numpy, as in the imports below
 
-    if args.emit is None:
-        out.emit(tables(args))
-    else:
-        out.emit_text(emitted(args))
+    _check(options)
+    model, _ = arguments.load_model(options)
+    devices = [arguments.load_hardware(name) for name in options.hardware]
+    answer = answer_plan(_question(options, model, devices), searching)
+    if options.emit is not None:
+        out.emit_text(launcher_text(answer, options.emit))
+        return 0
+    from reports.views.planning.plan import plan_tables
+
+    out.emit(arguments.with_all_facts(plan_tables(answer)))
     return 0
+
+
+def _check(options: Options) -> None:
+    for word, value in {"--deadline": options.deadline_s, "--budget": options.budget_usd}.items():
+        if value is not None and options.tokens is None:
+            raise BadValueError(f"{word} needs to know how much is trained: add --tokens")
+    if options.gpus is None and options.tokens is None:
+        raise BadValueError("how many devices? Give --gpus, or --tokens with --deadline, --budget or --max-gpus")
+    if options.gpus is None and options.deadline_s is None and options.max_gpus is None:
+        raise BadValueError("how many devices? Give --gpus, or a --deadline, or --max-gpus")
+    if options.emit is not None and len(options.hardware) > 1:
+        raise BadValueError(f"--emit writes one file; give one --hardware instead of {len(options.hardware)}")
+
+
+def _question(options: Options, model: Model, devices: Sequence[Hardware]) -> PlanQuestion:
+    """What is planned. Raises RequestError for a calibration of another device, or a job that no step is predicted of."""
+    from estimators.cost.software import DEFAULT_STACK
+    from estimators.training.layouts.answer import PlanQuestion
+    from estimators.training.layouts.global_batch import PUBLISHED_BATCH
+    from estimators.training.layouts.job import Job
+    from estimators.training.layouts.search import Restriction
+
+    own = step_options.own_rates(options, [device.id for device in devices])
+    seq_len = arguments.sequence_length(model, options.seq_len)
+    jobs = tuple(
+        Job(
+            model=model,
+            hardware=device,
+            seq_len=seq_len,
+            dtype=options.dtype,
+            stack_id=options.software or DEFAULT_STACK,
+            optimizer=options.optimizer or "adamw",
+            network_bytes_per_s=options.network_bytes_per_s,
+            own=own,
+        )
+        for device in devices
+    )
+    return PlanQuestion(
+        jobs=jobs,
+        tokens=options.tokens,
+        num_devices=options.gpus,
+        max_devices=options.max_gpus,
+        deadline_s=options.deadline_s,
+        budget_usd=options.budget_usd,
+        usd_per_gpu_hour=options.usd_per_gpu_hour,
+        batch=replace(options.global_batch or PUBLISHED_BATCH, most_tokens=options.max_global_batch),
+        restriction=Restriction(max_tp=options.max_tp, schedule=options.schedule, launcher=options.emit or ""),
+        num_options=options.top,
+        layout=options.layout or "",
+        launcher_file=options.from_file or "",
+        change=options.what_if or "",
+        scaling=options.scaling,
+        compute_optimal=options.compute_optimal,
+        budget_gpu_days=options.budget_gpu_days,
+    )
+
+
+@contextmanager
+def searching(name: str, *, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic) -> Iterator[OnProgress]:
+    """Yields what a search tells how far it is; shown on a terminal once SLOW_S have passed."""
+    from bench.sampling import progress  # deferred: it takes numpy, which is not a part of help
+
+    started_s = now()
+    with progress.line(stream=stream, now=now) as show:
+
+        def on_progress(done: int, whole: int) -> None:
+            if show is not None and now() - started_s > SLOW_S:
+                bar = "█" * (20 * done // max(1, whole))
+                show(lambda: f"{name}: {bar:<20} {done:,} of {whole:,} layouts")
+
+        yield on_progress

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 
 from bench.cli import arguments
 from bench.cli.output import Output
+from estimators.architectures.adapters import trained
 from estimators.architectures.decoder import Decoder
 from estimators.counting.conventions import CONVENTIONS
 from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError, NoOpTableError
 from estimators.frozen import frozen, replace
+from estimators.method import TrainingMethod
 from estimators.spec import PHASES, Case, Estimate, Model, Op, Phase, Recompute, Workload
 from estimators.units import format_flop
 from reports.table import Table
 from reports.views.counting.ops import conventions_table, ops_table, params_table, prediction_table
+from reports.views.training.conditions import convention_line, scope_lines
 from reports.views.training.step import work_text
-from reports.views.training.study import convention_line, scope_lines
 
 COUNTED_SEQ_LEN = 512
 """Tokens that a class without an op table is counted on, unless said."""
@@ -39,7 +42,7 @@ class Options(arguments.ModelOptions):
     dtype: str
     convention: str
     lora_rank: int | None
-    lora_targets: str | None
+    lora_targets: tuple[str, ...] | None
     frozen_layers: int | None
 
 
@@ -69,7 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lora-rank", type=arguments.count("lora-rank", maximum=10**6), metavar="NUM", help="freeze the model, train adapters of this rank"
     )
     tuned.add_argument(
-        "--lora-targets", metavar="NAMES", help="which matrices get one, such as q_proj,v_proj or all-linear; peft's by default"
+        "--lora-targets",
+        type=_targets,
+        metavar="NAMES",
+        help="which matrices get one, such as q_proj,v_proj or all-linear; peft's by default",
     )
     tuned.add_argument(
         "--frozen-layers",
@@ -77,6 +83,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUM",
         help="freeze the embedding and so many first layers",
     )
+
+
+def _targets(given: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(given.split(",")) if isinstance(given, str) else tuple(given)
 
 
 def run(options: Options, out: Output) -> int:
@@ -102,7 +112,7 @@ def _counted(options: Options) -> list[Table]:
 def _by_operation(options: Options) -> list[Table]:
     model, entry = arguments.load_model(options)
     item = model.item
-    model = _fine_tuned(model, options)
+    model = trained(model, _method(options))
     steps = workloads(options, model)
     if options.phase not in steps:
         raise BadValueError(f"--phase {options.phase}: {model.name} does not generate; expected one of: {', '.join(steps)}")
@@ -144,21 +154,17 @@ def _defaults_lines(path: str) -> list[str]:
     return [f"not in the file, so as the model type's defaults are: {said}"] if said else []
 
 
-def _fine_tuned(model: Model, options: Options) -> Model:
-    """The model as it is, or with adapters, or with frozen layers.
+def _method(options: Options) -> TrainingMethod:
+    """How the model is trained.
 
     Raises:
-        BadValueError: both, targets without a rank, or a model that cannot be tuned so.
+        BadValueError: both adapters and frozen layers, or targets without a rank.
     """
     if options.lora_rank is not None and options.frozen_layers is not None:
         raise BadValueError("--lora-rank and --frozen-layers exclude each other; with adapters every layer is frozen")
     if options.lora_targets is not None and options.lora_rank is None:
         raise BadValueError("--lora-targets needs --lora-rank")
-    from estimators.architectures.adapters import with_adapters, with_frozen_layers
-
-    if options.lora_rank is not None:
-        return with_adapters(model, options.lora_rank, tuple((options.lora_targets or "").split(",")) if options.lora_targets else ())
-    return model if options.frozen_layers is None else with_frozen_layers(model, options.frozen_layers)
+    return TrainingMethod(rank=options.lora_rank or 0, targets=options.lora_targets or (), frozen_layers=options.frozen_layers)
 
 
 def _prediction_ops(model: Model, workload: Workload) -> tuple[Op, ...]:

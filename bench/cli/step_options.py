@@ -12,33 +12,55 @@ from estimators.cost.software import DEFAULT_STACK
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.parsing import parse_byte_rate, parse_carbon, parse_count
+from estimators.training.answer import Question
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
-from estimators.training.layouts.job import Job
+from estimators.training.supported import why_not_predicted
 
 if TYPE_CHECKING:
     from estimators.cost.machine import OwnRates
     from estimators.spec import Hardware, Model
 
-NAMES = ("layout", "from", "global_batch", "software", "optimizer", "network", "calibration", "carbon")
-"""Every option here; None unless given."""
-
-_DESTS = {"from": "from_file"}
-
 MAX_BATCH = 10**10
 
 
 @frozen
-class Wished:
-    """How the step is to be run, where that is not left to be chosen.
+class StepOptions(arguments.ModelOptions):
+    """What every verb that plans a training takes; None where it is left to be chosen.
 
     Attributes:
-        layout: empty where it is chosen.
-        num_devices: None where they are chosen.
+        gpus: number of devices.
+        layout: such as ``tp=2,pp=1``; `from_file` is a launcher's file that has one.
+        network_bytes_per_s: per device and direction.
+        calibration: path of a file of `calibrate --out`.
+        usd_per_gpu_hour: in place of the quotes that were seen.
     """
 
-    layout: str
-    num_devices: int | None
-    batch: Batch
+    gpus: int | None
+    layout: str | None
+    from_file: str | None
+    global_batch: Batch | None
+    software: str | None
+    optimizer: str | None
+    network_bytes_per_s: float | None
+    calibration: str | None
+    usd_per_gpu_hour: float | None
+    seq_len: int | None
+    dtype: str
+
+
+@frozen
+class TrainingOptions(StepOptions):
+    """What the verbs take beside it that predict a training unless a utilization is given.
+
+    Attributes:
+        utilization: share of the dense peak, counted under `convention`.
+        carbon_kg_per_j: CO2 of the electricity; None for the world's average.
+    """
+
+    utilization: float | None
+    convention: str
+    carbon_kg_per_j: float | None
+    explain: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,64 +78,115 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--software", type=software, metavar="ID", help="python -m bench list software; megatron-core by default")
     group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
-    group.add_argument("--network", type=network, metavar="RATE", help="per device and direction, such as 50GB/s; else the usual one")
-    add_calibration(group)
-    group.add_argument("--carbon", type=_carbon, metavar="G", help="grams of CO2 per kWh; else the world's average")
+    add_measured(group)
+    group.add_argument("--carbon", type=_carbon, dest="carbon_kg_per_j", metavar="G", help="grams of CO2 per kWh; else the world's average")
 
 
-def add_calibration(group: argparse._ArgumentGroup) -> None:
-    """--calibration FILE."""
+def add_measured(group: argparse._ArgumentGroup) -> None:
+    """--network and --calibration, which a user measured."""
+    group.add_argument(
+        "--network",
+        type=_network,
+        dest="network_bytes_per_s",
+        metavar="RATE",
+        help="per device and direction, such as 50GB/s; else the usual one",
+    )
     group.add_argument(
         "--calibration", metavar="FILE", help="rates of products and links that `calibrate --out FILE` measured, for the device it is of"
     )
 
 
-def own_rates(args: argparse.Namespace, hardware_ids: Sequence[str]) -> OwnRates | None:
+def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware], *, tokens: int | None, params_text: str) -> Question:
+    """The training that is asked about, on the one device that was named or on none yet.
+
+    Args:
+        hardware: every device that was named.
+        params_text: the published count, as printed.
+
+    Raises:
+        RequestError: options of a step that is predicted where none is, --layout beside --from, a file that is not a launcher's or one for
+            other devices than --gpus, or a calibration of another device.
+    """
+    seq_len = arguments.sequence_length(model, options.seq_len)
+    if why := _why_not(options, model, hardware, seq_len):
+        refuse(options, why)
+    layout, num_devices, batch = _wished(options, seq_len)
+    return Question(
+        model=model,
+        hardware=hardware[0] if len(hardware) == 1 else None,
+        seq_len=seq_len,
+        seq_len_given=options.seq_len is not None,
+        params_text=params_text,
+        tokens=tokens,
+        dtype=options.dtype,
+        convention=options.convention,
+        num_devices=num_devices,
+        utilization=options.utilization,
+        layout=layout,
+        batch=batch,
+        stack_id=options.software or DEFAULT_STACK,
+        optimizer=options.optimizer or "adamw",
+        network_bytes_per_s=options.network_bytes_per_s,
+        own=own_rates(options, [device.id for device in hardware]),
+        usd_per_gpu_hour=options.usd_per_gpu_hour,
+        carbon_kg_per_j=options.carbon_kg_per_j,
+    )
+
+
+def _why_not(options: TrainingOptions, model: Model, hardware: Sequence[Hardware], seq_len: int) -> str:
+    """What keeps the step from being predicted, as advice; empty where nothing does."""
+    if not hardware:
+        return "add --hardware"
+    return "leave --utilization out" if options.utilization is not None else why_not_predicted(model, seq_len)
+
+
+def own_rates(options: StepOptions, hardware_ids: Sequence[str]) -> OwnRates | None:
     """What the file of --calibration says; None where none was given.
 
     Raises:
         BadRecordError: no calibration.
         BadValueError: it is of none of these devices.
     """
-    if args.calibration is None:
+    if options.calibration is None:
         return None
     from bench.records import calibration_file
     from bench.records.calibration import own_rates
 
-    found = own_rates(calibration_file.read(Path(args.calibration)), Path(args.calibration).name)
+    found = own_rates(calibration_file.read(Path(options.calibration)), Path(options.calibration).name)
     if found.hardware_id not in hardware_ids:
         raise BadValueError(
-            f"--calibration {args.calibration[:60]!r} is of {found.hardware_id}; --hardware was {','.join(hardware_ids)[:60]}"
+            f"--calibration {options.calibration[:60]!r} is of {found.hardware_id}; --hardware was {','.join(hardware_ids)[:60]}"
         )
     return found
 
 
-def wished(args: argparse.Namespace, seq_len: int) -> Wished:
+def _wished(options: StepOptions, seq_len: int) -> tuple[str, int | None, Batch]:
     """Layout, devices and batch as given; what a launcher's file of --from says in place of --layout.
 
     Raises:
-        RequestError: --layout beside --from, a file that is no launcher's, or one for other devices than --gpus.
+        RequestError: --layout beside --from, a file that is not a launcher's, or one for other devices than --gpus.
     """
-    given = args.global_batch or PUBLISHED_BATCH
-    if args.from_file is None:
-        return Wished(layout=args.layout or "", num_devices=args.gpus, batch=given)
+    given = options.global_batch or PUBLISHED_BATCH
+    if options.from_file is None:
+        return options.layout or "", options.gpus, given
     from estimators.training.layouts.emit import from_file
 
-    if args.layout is not None:
+    if options.layout is not None:
         raise BadValueError("--layout and --from both give a layout; leave one out")
     sequences = given.sequences or (max(1, round(given.tokens / seq_len)) if given.tokens else None)
-    layout = from_file(args.from_file, num_devices=args.gpus, global_batch=sequences)
-    if args.gpus not in (None, layout.num_devices):
-        raise BadValueError(f"the layout of {args.from_file!r} is for {layout.num_devices:,} GPUs; --gpus was {args.gpus:,}, leave it out")
-    batch = given if args.global_batch is not None else Batch(sequences=layout.global_batch)
-    return Wished(layout=str(layout), num_devices=layout.num_devices, batch=batch)
+    layout = from_file(options.from_file, num_devices=options.gpus, global_batch=sequences)
+    if options.gpus not in (None, layout.num_devices):
+        raise BadValueError(
+            f"the layout of {options.from_file!r} is for {layout.num_devices:,} GPUs; --gpus was {options.gpus:,}, leave it out"
+        )
+    return str(layout), layout.num_devices, given if options.global_batch is not None else Batch(sequences=layout.global_batch)
 
 
-def batch(text: str) -> Batch:
-    """Tokens of one step, or sequences where the number ends in `seq`. Raises BadValueError."""
-    number = text.strip().removesuffix("seq")
+def batch(given: str | float) -> Batch:
+    """Tokens of one step, or sequences where a text ends in `seq`. Raises BadValueError."""
+    number = given.strip().removesuffix("seq") if isinstance(given, str) else given
     size = parse_count(number, "global-batch", maximum=MAX_BATCH)
-    return Batch(tokens=size) if number == text.strip() else Batch(sequences=size)
+    return Batch(sequences=size) if isinstance(given, str) and number != given.strip() else Batch(tokens=size)
 
 
 def _layout(text: str) -> str:
@@ -137,40 +210,26 @@ def _optimizer(text: str) -> str:
     return text
 
 
-def network(text: str) -> float:
-    """A rate per device and direction, such as 50GB/s. Raises BadValueError."""
+def _network(text: str) -> float:
     return parse_byte_rate(text, "network")
 
 
-def _carbon(text: str) -> float:
-    return parse_carbon(text, "carbon")
+def _carbon(given: str | float) -> float:
+    return parse_carbon(given, "carbon")
 
 
-def given(args: argparse.Namespace) -> list[str]:
-    """The options here that were given, as they are written."""
-    return [f"--{name.replace('_', '-')}" for name in NAMES if getattr(args, _DESTS.get(name, name)) is not None]
-
-
-def refuse(args: argparse.Namespace, why: str) -> None:
+def refuse(options: TrainingOptions, why: str) -> None:
     """Demand that none of the options here was given. Raises BadValueError."""
-    options = given(args)
-    if options:
-        raise BadValueError(f"{options[0]} describes a step that is predicted; {why}")
-
-
-def job(args: argparse.Namespace, model: Model, hardware: Hardware, own: OwnRates | None) -> Job:
-    """What is trained on what, as given.
-
-    Raises:
-        BadValueError: a model or an optimizer that no step is predicted of, or a sequence that is too long.
-    """
-    return Job(
-        model=model,
-        hardware=hardware,
-        seq_len=arguments.sequence_length(model, args.seq_len),
-        dtype=args.dtype,
-        stack_id=args.software or DEFAULT_STACK,
-        optimizer=args.optimizer or "adamw",
-        network_bytes_per_s=args.network,
-        own=own,
-    )
+    given = {
+        "--layout": options.layout,
+        "--from": options.from_file,
+        "--global-batch": options.global_batch,
+        "--software": options.software,
+        "--optimizer": options.optimizer,
+        "--network": options.network_bytes_per_s,
+        "--calibration": options.calibration,
+        "--carbon": options.carbon_kg_per_j,
+    }
+    for word, value in given.items():
+        if value is not None:
+            raise BadValueError(f"{word} describes a step that is predicted; {why}")

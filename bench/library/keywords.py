@@ -1,13 +1,14 @@
-"""Keyword arguments as the options of a verb: the same words, read by the same parser, answered by the same function."""
+"""Keyword arguments as the options of a verb: read by the same readers, answered by the same function."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from keyword import iskeyword
+from typing import Any
 
-from bench.cli.main import verb_module, verb_parser
+from bench.cli.main import Parser, verb_module, verb_parser
 from bench.cli.output import Kept
 from reports.table import Table
 
@@ -16,16 +17,15 @@ def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int]:
     """The tables that a verb makes of keyword arguments, and its exit code.
 
     Args:
-        given: name of an option, as `keyword` says it, to its value; None and False stand for an option that was not given.
+        given: keyword of an option to its value; None and False stand for an option that was not given.
 
     Raises:
         RequestError: the request was wrong.
         PhysicsError: the answer would be a figure that no machine can produce.
     """
-    parser, module, kept = verb_parser(verb), verb_module(verb), Kept()
-    read = parser.parse_strictly(words(parser, given))
-    del read["format"], read["output"]
-    code: int = module.run(module.Options(**read), kept)
+    module, kept = verb_module(verb), Kept()
+    values = read(verb_parser(verb), given)
+    code: int = module.run(module.Options(**{name: values[name] for name in module.Options._fields}), kept)
     return kept.tables, code
 
 
@@ -35,37 +35,47 @@ def keyword(action: argparse.Action) -> str:
     return action.dest if iskeyword(name) else name
 
 
-def words(parser: argparse.ArgumentParser, given: Mapping[str, object]) -> list[str]:
-    """What the command line would hold.
+def read(parser: Parser, given: Mapping[str, object]) -> dict[str, object]:
+    """Destination of each option to its value; texts are read as those of the command line, numbers are checked as those are.
 
-    >>> parser = argparse.ArgumentParser()
-    >>> for option in ("--tokens", "--hardware"):
-    ...     _ = parser.add_argument(option)
+    Raises:
+        BadValueError: an option that is required or that excludes another, or a value out of range.
+
+    >>> parser = Parser()
+    >>> _ = parser.add_argument("--tokens", type=int)
+    >>> _ = parser.add_argument("--share", type=float)
     >>> _ = parser.add_argument("--explain", action="store_true")
-    >>> words(parser, {"tokens": 2e12, "hardware": ["a", "b"], "explain": True})
-    ['--tokens=2000000000000', '--hardware=a,b', '--explain']
+    >>> read(parser, {"tokens": "2", "share": 0.5, "explain": False})
+    {'help': '==SUPPRESS==', 'tokens': 2, 'share': 0.5, 'explain': False}
     """
-    options, positionals = [], []
-    actions = {keyword(action): action for action in parser._actions}
-    for name, value in given.items():
-        action = actions[name]
-        if value is None or value is False:
-            continue
-        if not action.option_strings:
-            positionals.append(_text(value))
-        elif action.nargs == 0:
-            options.append(action.option_strings[-1])
+    present = {name: value for name, value in given.items() if value is not None and value is not False}
+    for group in parser._mutually_exclusive_groups:
+        first, *others = [f"--{name}" for name in map(keyword, group._group_actions) if name in present] or [""]
+        if others:
+            parser.error(f"argument {others[0]}: not allowed with argument {first}")
+        if group.required and not first:
+            parser.error(f"one of the arguments {' '.join(action.option_strings[-1] for action in group._group_actions)} is required")
+    values: dict[str, object] = {}
+    for action in parser._actions:
+        name = keyword(action)
+        if name in present:
+            values[action.dest] = _value(parser, action, present[name])
+        elif action.required:
+            parser.error(f"the following arguments are required: {'/'.join(action.option_strings) or action.dest}")
         else:
-            options.append(f"{action.option_strings[-1]}={_text(value)}")
-    return [*options, *(["--", *positionals] if positionals else [])]
+            values[action.dest] = action.default
+    return values
 
 
-def _text(value: object) -> str:
-    """A value as it is written on the command line: whole numbers without a point, lists with commas."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, os.PathLike):
-        return str(os.fspath(value))
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ",".join(map(_text, value))
-    return str(value)
+def _value(parser: Parser, action: argparse.Action, given: Any) -> Any:
+    """One value as its option has it. Raises BadValueError."""
+    if action.nargs == 0:
+        return action.const
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    try:
+        value = str(given) if action.type is None else parser._get_value(action, given)
+        parser._check_value(action, value)
+    except argparse.ArgumentError as error:
+        parser.error(str(error))
+    return value

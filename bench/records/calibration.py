@@ -119,7 +119,7 @@ def local(calibration: Calibration, *, own: bool = True) -> Local:
     entries = [entry for entry in calibration.entries if own or entry.role != "own"]
     bandwidth = calibration.best("copy")
     if bandwidth is None or {r.mode for r in calibration.references} != set(HOST_MODES):
-        raise BadRecordError("the calibration has no bandwidth or no host cost; make it anew with: python -m bench calibrate")
+        raise BadRecordError("the calibration has no bandwidth or no host cost; make it again with: python -m bench calibrate")
     curves: dict[tuple[str, str], dict[float, float]] = {}
     for entry in entries:
         if entry.role == "curve":
@@ -148,7 +148,7 @@ def own_rates(calibration: Calibration, title: str) -> OwnRates:
     name, memory_bytes = calibration.device.name or "", calibration.device.memory_total_bytes
     known = hardware_for_device(name, memory_bytes)
     if known is None:
-        raise BadValueError(f"{title} is of {name[:60]!r}, which is no device of: python -m bench list hardware")
+        raise BadValueError(f"{title} is of {name[:60]!r}, which is not a device of: python -m bench list hardware")
     rates = [(c.dtype, c.value) for c in calibration.ceilings if c.kind == "matmul sustained"]
     rates += [(entry.dtype, entry.flop / entry.seconds_s) for entry in calibration.entries if entry.role == "grid"]
     highest = {dtype: max(rate for of, rate in rates if of == dtype) for dtype, _ in rates if dtype}

@@ -61,7 +61,7 @@ def read(path: Path) -> Calibration:
     Raises:
         BadRecordError: not there, no calibration, or of another format; one line says which and what to do.
     """
-    again = "make it anew with: python -m bench calibrate"
+    again = "make it again with: python -m bench calibrate"
     try:
         body = typed_json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -69,7 +69,7 @@ def read(path: Path) -> Calibration:
     except (ValueError, RecursionError):
         raise BadRecordError(f"{str(path)!r} is not JSON or was cut off; {again}") from None
     if not isinstance(body, dict) or not {"format", "device", "entries", "references"} <= body.keys():
-        raise BadRecordError(f"{str(path)!r} is no calibration of this tool (no format, device, entries, references); {again}")
+        raise BadRecordError(f"{str(path)!r} is not a calibration of this tool (no format, device, entries, references); {again}")
     if body["format"] != FORMAT:
         raise BadRecordError(f"{str(path)!r} has calibration format {str(body['format'])[:20]}; this version reads {FORMAT}: {again}")
     try:

@@ -1,4 +1,4 @@
-"""The clock: what times one call of a step. CUDA's is in bench.backend.event_clock, the tests' is scripted."""
+"""The clock: what times one call of a step. CUDA's is in bench.backend.device, the tests' is scripted."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def line(*, shown: bool = True, stream: TextIO | None = None, now: Callable[[], 
 
     Args:
         shown: False draws nothing, as on all ranks but the first.
-        stream: where to draw; None takes stderr. Nothing is drawn on what is no terminal.
+        stream: where to draw; None takes stderr. Nothing is drawn on what is not a terminal.
         now: monotonic time in seconds.
     """
     out = sys.stderr if stream is None else stream
@@ -63,7 +63,7 @@ def sampling(
     stream: TextIO | None = None,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[OnSample | None]:
-    """Yields what `bench.sampling.timing_loop.sample` calls as `on_sample`; None where nobody watches (stderr is no terminal).
+    """Yields what `bench.sampling.timing_loop.sample` calls as `on_sample`; None where nobody watches (stderr is not a terminal).
 
     Args:
         name: of the phase.

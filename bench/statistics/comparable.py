@@ -42,7 +42,7 @@ MAX_TOLD = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class ComparedCase:
     """Records of the same work.
 
     Attributes:
@@ -58,7 +58,7 @@ class Case:
     records: tuple[Measurement, ...]
 
 
-def cases(records: Sequence[Measurement]) -> dict[str, Case]:
+def cases(records: Sequence[Measurement]) -> dict[str, ComparedCase]:
     """Records grouped by what they measured, self-tests and pure estimates left out."""
     grouped: dict[str, list[Measurement]] = {}
     for record in records:
@@ -67,7 +67,7 @@ def cases(records: Sequence[Measurement]) -> dict[str, Case]:
     names = {key: _name(held[0].request) for key, held in grouped.items()}
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {
-        key: Case(
+        key: ComparedCase(
             name=names[key] + (f" ({held[0].run_id})" if names[key] in twice else ""),
             task=held[0].request.task,
             identity=identity(held[0]),
@@ -92,19 +92,19 @@ def _name(asked: Asked) -> str:
     return ", ".join([f"{asked.model} {asked.task}", *(text.format(size) for text, size in sizes if size)])
 
 
-def differing(one: Case, other: Case) -> list[tuple[str, str, str]]:
+def differing(one: ComparedCase, other: ComparedCase) -> list[tuple[str, str, str]]:
     """Fields of the identity in which two cases differ: what a person calls it, and both values."""
-    found = []
+    differences = []
     for name in one.identity:
         a, b = one.identity[name], other.identity.get(name)
         if a != b:
             said = IDENTITY.get(name, "timing method")
             short = ("its own", "other values") if name == "config" else (_short(a), _short(b))
-            found.append((said, *short))
-    return found
+            differences.append((said, *short))
+    return differences
 
 
-def no_counterpart(one: Case, in_a: Mapping[str, Case], in_b: Mapping[str, Case]) -> str:
+def no_counterpart(one: ComparedCase, in_a: Mapping[str, ComparedCase], in_b: Mapping[str, ComparedCase]) -> str:
     """Why nothing in B can be held against a case: what differs from the likest, or that there is none."""
     free = [case for key, case in in_b.items() if key not in in_a]
     if not free:

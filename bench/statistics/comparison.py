@@ -7,19 +7,54 @@ the threshold (practical). Equality is claimed only where the whole interval lie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from bench.records.record import Measurement, Phase
 from bench.statistics.bootstrap import SEED
-from bench.statistics.comparable import Case, cases, no_counterpart
+from bench.statistics.comparable import ComparedCase, cases, no_counterpart
 from bench.statistics.noise_floor import POWER, NoiseFloor
 from bench.statistics.ratio import pooled, ratio_draws
-from bench.statistics.verdict import Verdict, overall, verdict_on
+
+Verdict = Literal["SAME", "FASTER", "SLOWER", "AMBIGUOUS", "INCOMPARABLE"]
+
+
+def verdict_on(ratio: float, low: float, high: float, threshold: float) -> tuple[Verdict, str]:
+    """The verdict on a log ratio of times and its interval, and why it is no clearer."""
+    if -threshold <= low and high <= threshold:
+        return "SAME", ""
+    if low > 0 and ratio > threshold:
+        return "SLOWER", ""
+    if high < 0 and ratio < -threshold:
+        return "FASTER", ""
+    if low > 0 or high < 0:
+        return "AMBIGUOUS", "there is a difference, but perhaps none that matters; take more samples"
+    return "AMBIGUOUS", "the interval holds both no difference and one that matters; take more samples"
+
+
+def overall(verdicts: Set[Verdict], main: Set[Verdict]) -> Verdict:
+    """The worst that any phase says; FASTER or SAME by the phases that answer the tasks, where those are decided.
+
+    Args:
+        verdicts: of all phases.
+        main: of those that answer the tasks.
+
+    >>> overall({"SAME", "FASTER"}, {"SAME"}), overall({"FASTER", "SLOWER"}, {"FASTER"}), overall(set(), set())
+    ('SAME', 'SLOWER', 'INCOMPARABLE')
+    """
+    if "SLOWER" in verdicts:
+        return "SLOWER"
+    if not verdicts or "INCOMPARABLE" in verdicts:
+        return "INCOMPARABLE"
+    decisive = main or verdicts
+    if "AMBIGUOUS" in decisive:
+        return "AMBIGUOUS"
+    return "FASTER" if "FASTER" in decisive else "SAME"
+
 
 Scale = Callable[[Measurement, Phase], float | None]
 """What a time is divided by before it is compared: seconds that the record's own ceilings demand; None where unknown."""
@@ -142,19 +177,19 @@ def compare(
     )
 
 
-def _common_phases(one: Case, other: Case, scale: Scale | None) -> list[str]:
+def _common_phases(one: ComparedCase, other: ComparedCase, scale: Scale | None) -> list[str]:
     """Phases that both sides timed, and that can be scaled where they must, in the order of A's first record that has them."""
 
-    def timed(case: Case) -> dict[str, None]:
+    def timed(case: ComparedCase) -> dict[str, None]:
         held = ((record, phase) for record in case.records for phase in record.phases if phase.samples_s)
         return {phase.name: None for record, phase in held if scale is None or scale(record, phase)}
 
     return [name for name in timed(one) if name in timed(other) and name not in NOT_JUDGED]
 
 
-def _series(case: Case, name: str, scale: Scale | None) -> tuple[list[list[float]], str]:
+def _series(case: ComparedCase, name: str, scale: Scale | None) -> tuple[list[list[float]], str]:
     """The samples of each record, scaled; or why there are none to compare."""
-    found = []
+    series = []
     for record in case.records:
         phase = record.phase(name)
         if phase is None or not phase.samples_s:
@@ -164,12 +199,12 @@ def _series(case: Case, name: str, scale: Scale | None) -> tuple[list[list[float
         divisor = 1.0 if scale is None else scale(record, phase)
         if not divisor:
             return [], f"{record.run_id} has no measured ceilings, or no estimate of this phase, to normalise by"
-        found.append([seconds / divisor for seconds in phase.samples_s])
-    return found, ""
+        series.append([seconds / divisor for seconds in phase.samples_s])
+    return series, ""
 
 
 def _phase(
-    one: Case, other: Case, name: str, threshold: float, confidence: float, scale: Scale | None, floor: NoiseFloor | None
+    one: ComparedCase, other: ComparedCase, name: str, threshold: float, confidence: float, scale: Scale | None, floor: NoiseFloor | None
 ) -> PhaseComparison:
     (series_a, why_a), (series_b, why_b) = (_series(case, name, scale) for case in (one, other))
     if why_a or why_b:

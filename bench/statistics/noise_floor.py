@@ -58,7 +58,7 @@ def noise_floor(record: Measurement) -> NoiseFloor:
     """
     first, second = record.phase(ROUND_A), record.phase(ROUND_B)
     if record.request.task != TASK or first is None or second is None:
-        raise BadRecordError(f"{record.run_id} is no record of a self-test; make one with: python -m bench selftest")
+        raise BadRecordError(f"{record.run_id} is not a record of a self-test; make one with: python -m bench selftest")
     size = record.request.samples_per_round
     if size is None or size < 1 or min((*first.samples_s, *second.samples_s), default=0.0) <= 0:
         raise BadRecordError(f"{record.run_id} is damaged inside: no rounds of positive times; make another with: python -m bench selftest")
@@ -86,5 +86,5 @@ def _round_logs(samples_s: Sequence[float], size: int) -> list[float]:
 
 def newest(records: Sequence[Measurement]) -> Measurement | None:
     """The last complete self-test among records, by the time it was begun."""
-    found = [record for record in records if record.request.task == TASK and record.status == "complete"]
-    return max(found, key=lambda record: (record.created_utc, record.run_id), default=None)
+    selftests = [record for record in records if record.request.task == TASK and record.status == "complete"]
+    return max(selftests, key=lambda record: (record.created_utc, record.run_id), default=None)

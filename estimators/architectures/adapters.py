@@ -10,8 +10,10 @@ from estimators.architectures.decoder import Decoder
 from estimators.architectures.freezing import positions, trained_in_part
 from estimators.architectures.rows import linear
 from estimators.errors import BadValueError
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
+from estimators.method import FULL, TrainingMethod
 from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
+from estimators.weight_formats import WeightFormat, stored_bytes
 
 TARGETS: dict[str, str] = {
     "q_proj": "query",
@@ -59,6 +61,7 @@ class FineTuned(Model):
         rank: of the adapters, y = W·x + B·(A·x); everything else is frozen. 0 for no adapters.
         targets: rows that have adapters, such as query or down.
         frozen_layers: without adapters: layers from the first on that are frozen, and the embedding with them.
+        base_format: what the frozen linear layers are stored as; a pass reads them so, and makes 16-bit ones of them.
 
     Source: Hu et al. 2021, LoRA (arXiv 2106.09685), section 4.
     """
@@ -70,12 +73,14 @@ class FineTuned(Model):
     rank: int = 0
     targets: frozenset[str] = frozenset()
     frozen_layers: int = 0
+    base_format: WeightFormat = "16-bit"
 
     @property
     def name(self) -> str:
         """The decoder's, and what is trained."""
         if self.rank:
-            return f"{self.base.name}, adapters of rank {self.rank} on {', '.join(sorted(self.targets))}"
+            over = "" if self.base_format == "16-bit" else f" over weights in {self.base_format}"
+            return f"{self.base.name}, adapters of rank {self.rank} on {', '.join(sorted(self.targets))}{over}"
         return f"{self.base.name}, embedding and {self.frozen_layers} of {self.base.layers} layers frozen"
 
     @property
@@ -102,13 +107,23 @@ class FineTuned(Model):
 
         Adapters run in every phase: they are not merged into the matrices.
         """
-        return trained_in_part(
+        self.demand_sample(workload)
+        table = trained_in_part(
             self.base,
             workload,
             lowest=self._lowest_trained(),
             base_frozen=self.rank > 0,
             adapters=lambda op, fed: self._adapter(workload, op, fed) if self.adapts(op) else (),
         )
+        return table if self.base_format == "16-bit" else tuple(self._stored(workload, op) for op in table)
+
+    def _stored(self, w: Workload, op: Op) -> Op:
+        """A frozen linear layer as it is stored: its matrix quantised, its bias as it was."""
+        if not is_linear_layer(op) or not op.mnk:
+            return op
+        elements = op.mnk[1] * op.mnk[2]
+        size = stored_bytes(elements, self.base_format) + (op.params - elements) * w.dtype_bytes
+        return replace(op, weight_bytes=size, stored_bytes=size)
 
     def _lowest_trained(self) -> int:
         """Index of the first layer that has something to train."""
@@ -146,13 +161,27 @@ def _rows_called(target: str, has: frozenset[str]) -> frozenset[str]:
     return has & {target, TARGETS.get(target, target)}
 
 
-def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = ()) -> FineTuned:
+def trained(model: Model, method: TrainingMethod) -> Model:
+    """A model as a method trains it: the model itself where that is all of it.
+
+    Raises:
+        BadValueError: what the model does not have, see `with_adapters` and `with_frozen_layers`.
+    """
+    if method == FULL:
+        return model
+    if method.frozen_layers is not None:
+        return with_frozen_layers(model, method.frozen_layers)
+    return with_adapters(model, method.rank, method.targets, method.base_format)
+
+
+def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_format: WeightFormat = "16-bit") -> FineTuned:
     """A decoder whose matrices are frozen, with trained adapters of low rank beside some of them.
 
     Args:
         model: a decoder.
         rank: from 1.
         targets: what transformers or the op table calls the matrices, or "all-linear"; queries and values if empty.
+        base_format: what the frozen matrices are stored as.
 
     Raises:
         BadValueError: no decoder, a rank below 1, or a target that the model does not have.
@@ -169,7 +198,7 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = ()) -> Fin
         raise BadValueError(f"an adapter of rank {rank}; expected a whole number from 1")
     has = frozenset(op.role for op in model.ops(Workload()) if is_linear_layer(op))
     if ALL_LINEAR in targets:
-        return FineTuned(base=model, rank=rank, targets=has)
+        return FineTuned(base=model, rank=rank, targets=has, base_format=base_format)
     chosen = frozenset(DEFAULT_TARGETS) & has if not targets else frozenset()
     for target in targets:
         rows = _rows_called(target, has)
@@ -178,7 +207,7 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = ()) -> Fin
                 f"{model.name} has no linear layer {target[:40]!r}; expected {ALL_LINEAR} or some of: {', '.join(sorted(has))}"
             )
         chosen |= rows
-    return FineTuned(base=model, rank=rank, targets=chosen)
+    return FineTuned(base=model, rank=rank, targets=chosen, base_format=base_format)
 
 
 def with_frozen_layers(model: Model, layers: int) -> FineTuned:

@@ -9,6 +9,7 @@ from estimators.architectures.encoder import Projection
 from estimators.architectures.rows import convolution, elementwise, linear, norm, parameters
 from estimators.architectures.vision import demand_samples
 from estimators.frozen import frozen
+from estimators.samples import Image
 from estimators.spec import Model, Op, Source, Workload
 
 Map = tuple[int, int]
@@ -150,9 +151,15 @@ class ConvolutionalNetwork(Model):
     layers: tuple[Layer, ...]
     heads: tuple[Projection, ...]
 
+    @property
+    def sample(self) -> Image:
+        """An image of the only size that its maps are laid out for."""
+        return Image(height=self.image[0], width=self.image[1])
+
     def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """The op table of one step over batch images. Raises BadValueError for a phase or a length that it does not have."""
+        """The op table of one step over batch images. Raises BadValueError for a phase, a length or a size that it does not have."""
         demand_samples(self.name, workload, self.phases)
+        self.demand_sample(workload)
         table: list[Op] = []
         for layer in (*self.layers, *self.heads):
             table += layer.ops(workload)

@@ -85,7 +85,8 @@ class Decoder(Model):
         return replace(self, blocks=tuple(along(block) for block in self.blocks), prediction=prediction)
 
     def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """The op table of one step."""
+        """The op table of one step. Raises BadValueError for samples that are no text."""
+        self.demand_sample(workload)
         layers = [op for i, block in enumerate(self.blocks) for op in block.ops(workload, self.width, self.prefix(i))]
         return (*self.embedding_ops(workload), *layers, *self.head_ops(workload))
 

@@ -25,7 +25,12 @@ class DenseNetwork(Model):
     activation: str = "sigmoid"
 
     def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """One row per linear layer and activation. A sample is one token: rows = batch · seq_len."""
+        """One row per linear layer and activation. A sample is one token: rows = batch · seq_len.
+
+        Raises:
+            BadValueError: samples that are no numbers.
+        """
+        self.demand_sample(workload)
         table: list[Op] = []
         last = len(self.widths) - 2
         for i, (d_in, d_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):

@@ -136,9 +136,10 @@ class Encoder(Model):
         """The op table of one step.
 
         Raises:
-            BadValueError: a phase that an encoder does not have, or a cache.
+            BadValueError: a phase that an encoder does not have, a cache, or samples that are no text.
         """
         demand_phase(self.name, workload, self.phases)
+        self.demand_sample(workload)
         if workload.context_len or workload.source_len:
             given = f"context_len {workload.context_len}, source_len {workload.source_len}"
             raise BadValueError(f"{given}: {self.name} reads one sequence at once and keeps nothing; leave both at 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from estimators.architectures.encoder import Tower
@@ -9,6 +10,7 @@ from estimators.architectures.rows import linear, spare
 from estimators.architectures.stems import FrameStem, TokenStem
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
+from estimators.samples import Audio
 from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
 
 
@@ -47,6 +49,24 @@ class EncoderDecoder(Model):
         """Rows of the decoder's table of positions; 0 where attention knows them by itself."""
         return self.decoder.stem.positions if isinstance(self.decoder.stem, TokenStem) else 0
 
+    @property
+    def sample(self) -> Audio | None:
+        """As much audio as fills its encoder once; None for text."""
+        stem = self.encoder.stem
+        return Audio(duration_s=stem.window_s) if isinstance(stem, FrameStem) else None
+
+    def _in_windows(self, workload: Workload) -> Workload:
+        """Longer audio is read in windows of one length, each a sequence of its own; shorter audio is padded to one.
+
+        Raises:
+            BadValueError: samples that it does not read.
+        """
+        if not isinstance(workload.sample, Audio) or self.sample is None:
+            self.demand_sample(workload)
+            return workload
+        windows = math.ceil(workload.sample.duration_s / self.sample.duration_s)
+        return replace(workload, batch=workload.batch * windows, sample=None)
+
     def with_source(self, source_len: int) -> EncoderDecoder:
         """The same model on sources of one length, whatever the step.
 
@@ -77,7 +97,7 @@ class EncoderDecoder(Model):
 
     def main_input_elements(self, workload: Workload) -> int:
         """Elements of the encoder's input: tokens, or mel bins of two frames per position."""
-        stem = self.encoder.stem
+        workload, stem = self._in_windows(workload), self.encoder.stem
         per_position = 2 * stem.bins if isinstance(stem, FrameStem) else 1
         return workload.batch * self.source_tokens(workload) * per_position
 
@@ -85,8 +105,9 @@ class EncoderDecoder(Model):
         """The op table of one step.
 
         Raises:
-            BadValueError: a source_len that the encoder does not take.
+            BadValueError: a source_len that the encoder does not take, or samples that it does not read.
         """
+        workload = self._in_windows(workload)
         w = replace(workload, source_len=self.source_tokens(workload))
         reading: Phase = "train" if w.phase == "train" else "forward"
         once = replace(w, phase=reading, seq_len=w.source_len, context_len=0, source_len=0)

@@ -99,7 +99,7 @@ def _demand_language_head(f: Fields) -> None:
     """Refuse a decoder that its checkpoint names as a class with another head, or with none: the op table is of the usual one.
 
     Raises:
-        BadConfigError: `architectures` is no list of names.
+        BadConfigError: `architectures` is not a list of names.
         NoOpTableError: it begins with another class.
     """
     named = f.config.get("architectures") or []

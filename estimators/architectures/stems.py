@@ -86,6 +86,7 @@ class PatchStem:
         positions: whether every token has a learned position.
         table_positions: whether those are a table that is looked up, or one parameter.
         norm: behind it; None for none.
+        position_rows: rows of the positions where they were trained for images of another size, and are interpolated; 0 for one per token.
     """
 
     image: tuple[int, int]
@@ -97,6 +98,7 @@ class PatchStem:
     positions: bool = True
     table_positions: bool = False
     norm: Norm | None = None
+    position_rows: int = 0
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -112,8 +114,13 @@ class PatchStem:
         """
         return self.grid[0] * self.grid[1] + self.extra_tokens
 
+    def sized(self, image: tuple[int, int]) -> PatchStem:
+        """The same on images of another size: as many positions as it has are interpolated, which costs no FLOP under the convention."""
+        return replace(self, image=image, position_rows=self.position_rows or self.tokens)
+
     def ops(self, w: Workload, width: int, prefix: str) -> list[Op]:
         """Rows of the projection, the learned tokens and the positions."""
+        rows = self.position_rows or self.tokens
         table = [
             convolution(
                 w,
@@ -134,9 +141,9 @@ class PatchStem:
         if self.spare_tokens:
             table.append(spare(f"{prefix}embedding", "spare_tokens", "embedding", num=self.spare_tokens * width))
         if self.positions and self.table_positions:
-            table.append(lookup(w, f"{prefix}embedding", "position", num_rows=self.tokens, width=width))
+            table.append(lookup(w, f"{prefix}embedding", "position", num_rows=rows, width=width))
         elif self.positions:
-            table.append(parameters(w, f"{prefix}embedding", "position", "embedding", num=self.tokens * width))
+            table.append(parameters(w, f"{prefix}embedding", "position", "embedding", num=rows * width))
         if self.norm:
             table.append(edge_norm(w, f"{prefix}embedding", width=width, gain=self.norm.gain, bias=self.norm.bias))
         return table
@@ -153,6 +160,14 @@ class FrameStem:
 
     bins: int
     positions: int
+
+    @property
+    def window_s(self) -> float:
+        """Seconds of audio that fill it: a frame is 10 ms, and two make a position.
+
+        Source: Radford et al. 2022, Whisper (arXiv 2212.04356), section 2.2.
+        """
+        return self.positions / 50
 
     def ops(self, w: Workload, width: int, prefix: str) -> list[Op]:
         """Rows of both convolutions and the positions, which no training changes."""

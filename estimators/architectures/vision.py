@@ -7,8 +7,10 @@ from estimators.architectures.block import Block
 from estimators.architectures.encoder import Projection, Tower, demand_phase
 from estimators.architectures.part import Part
 from estimators.architectures.rows import edge_norm, elementwise, linear, norm, parameters
+from estimators.architectures.stems import PatchStem
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
+from estimators.samples import Image
 from estimators.spec import Model, Op, Phase, Source, Workload
 
 
@@ -18,6 +20,11 @@ def demand_samples(name: str, workload: Workload, phases: tuple[Phase, ...]) -> 
     if (workload.seq_len, workload.context_len, workload.source_len) != (1, 0, 0):
         given = f"seq_len {workload.seq_len}, context_len {workload.context_len}, source_len {workload.source_len}"
         raise BadValueError(f"{given}: {name} takes samples whose size its configuration fixes; leave them at 1, 0 and 0")
+
+
+def _image_of(tower: Tower) -> Image | None:
+    stem = tower.stem
+    return Image(height=stem.image[0], width=stem.image[1]) if isinstance(stem, PatchStem) else None
 
 
 @frozen
@@ -36,9 +43,31 @@ class VisionTransformer(Model):
     tokens: int
     heads: tuple[Projection, ...]
 
+    @property
+    def sample(self) -> Image | None:
+        """An image of the size that it was trained on."""
+        return _image_of(self.tower)
+
+    def sized(self, image: Image) -> VisionTransformer:
+        """The same model on images of another size, its positions interpolated.
+
+        Raises:
+            BadValueError: layers that are laid out for one size, or an image without a whole patch.
+        """
+        stem = self.tower.stem
+        if not isinstance(stem, PatchStem) or not all(isinstance(block, Block) for block in self.tower.blocks):
+            raise BadValueError(f"{self.name} reads {self.sample}, not {image}: its windows are laid out for that size")
+        if image.height < stem.patch[0] or image.width < stem.patch[1]:
+            raise BadValueError(f"{image} has no patch of {stem.patch[0]} x {stem.patch[1]}, as {self.name} reads them")
+        sized = stem.sized((image.height, image.width))
+        return replace(self, tower=replace(self.tower, stem=sized), tokens=sized.tokens)
+
     def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """The op table of one step over batch images. Raises BadValueError for a phase or a length that it does not have."""
+        """The op table of one step over batch images. Raises BadValueError for a phase, a length or a size that it does not have."""
         demand_samples(self.name, workload, self.phases)
+        if isinstance(workload.sample, Image) and workload.sample != self.sample:
+            return self.sized(workload.sample).ops(replace(workload, sample=None))
+        self.demand_sample(workload)
         w = replace(workload, seq_len=self.tokens)
         table = self.tower.ops(w)
         for head in self.heads:
@@ -67,6 +96,11 @@ class DualEncoder(Model):
     text_tokens: int
     shared_width: int
 
+    @property
+    def sample(self) -> Image | None:
+        """An image of the size that it was trained on; a text of a fixed length comes with it."""
+        return _image_of(self.image)
+
     def main_input_elements(self, workload: Workload) -> int:
         """Tokens of the texts."""
         return workload.batch * self.text_tokens
@@ -78,6 +112,7 @@ class DualEncoder(Model):
             BadValueError: a phase or a length that it does not have.
         """
         demand_samples(self.name, workload, self.phases)
+        self.demand_sample(workload)
         w, table = workload, list[Op]()
         for name, tower, tokens in (("image", self.image, self.image_tokens), ("text", self.text, self.text_tokens)):
             table += tower.ops(replace(w, seq_len=tokens), f"{name}.")

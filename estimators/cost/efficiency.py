@@ -23,7 +23,7 @@ class Efficiency:
             kernels reach on the pairs that the mask lets through; head width 128.
         head_half: head width at which a fused kernel would reach half of what a very wide one does.
         unfused_matmul, unfused_passes: an unfused kernel's share of the ceiling, and its passes over the scores.
-        odd_head: factor on unfused products where the head width is no multiple of 8.
+        odd_head: factor on unfused products where the head width is not a multiple of 8.
         traffic_classic, traffic_eager, traffic_fused: element-wise bytes moved over those of the op table, by software.
         quantise: share added to element-wise traffic where products run below 16 bits.
         routing_passes: times that the routed tokens are written or read around the experts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from estimators.errors import BadValueError
-from estimators.frozen import frozen, replace
+from estimators.frozen import frozen
 from estimators.spec import PLAN_RECOMPUTES
 
 ZERO_STAGES = (0, 1, 2, 3)
@@ -34,14 +34,14 @@ LAYOUT_KEYS = {
 
 @frozen
 class Layout:
-    """How many ways each dimension of a step is cut.
+    """The degree of each kind of parallelism of a step.
 
     Attributes:
-        tp: tensor parallel ways: matrices and heads.
+        tp: of tensor parallelism: matrices and heads.
         pp, vp: pipeline stages, and chunks of layers per device (interleaving).
-        cp: context parallel ways: the sequence.
-        dp: data parallel ways: the batch.
-        ep: expert parallel ways, within the devices that share a stage.
+        cp: of context parallelism: the sequence.
+        dp: of data parallelism: the batch.
+        ep: of expert parallelism, within the devices that share a stage.
         zero: what data-parallel ranks share out: 0 nothing, 1 optimizer state, 2 gradients too, 3 weights too (FSDP).
         shard: ranks that one copy of a ZeRO-3 model is cut over; 0 for all of dp (hybrid sharding has fewer).
         micro_batch: sequences of one pass.
@@ -129,7 +129,7 @@ def parse_layout(text: str, *, num_devices: int, global_batch: int) -> Layout:
     'tp=8,pp=16,dp=8,zero=1,micro_batch=1'
 
     Raises:
-        BadValueError: an unknown key, a value that is no number, ways that do not multiply to the devices; one line.
+        BadValueError: an unknown key, a value that is not a number, degrees that do not multiply to the devices; one line.
     """
     return Layout(global_batch=global_batch, **layout_fields(text, num_devices=num_devices))
 
@@ -140,47 +140,33 @@ def layout_fields(text: str, *, num_devices: int) -> dict[str, Any]:
     Raises:
         BadValueError: as parse_layout.
     """
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         key, separator, value = part.partition("=")
         if not separator or key.strip() not in LAYOUT_KEYS:
             raise BadValueError(f"layout part {part[:60]!r} is unknown; expected KEY=VALUE with one of: {', '.join(sorted(LAYOUT_KEYS))}")
         name = LAYOUT_KEYS[key.strip()]
         if name in ("recompute", "schedule"):
-            found[name] = value.strip()
+            fields[name] = value.strip()
         elif value.strip().isascii() and value.strip().isdigit() and len(value.strip()) <= MAX_DIGITS:
-            found[name] = bool(int(value)) if name == "sequence_parallel" else int(value)
+            fields[name] = bool(int(value)) if name == "sequence_parallel" else int(value)
         else:
             raise BadValueError(f"layout part {part[:60]!r}: expected a whole number after {key.strip()}=")
-    ways = 1
+    degree = 1
     for name in ("tp", "pp", "cp"):
-        ways *= _at_least_one(name, found.get(name, 1))
-    stated = "dp" in found
-    dp = _at_least_one("dp", found.setdefault("dp", max(1, num_devices // ways)))
-    if ways * dp != num_devices:
-        nearest = ways * dp if stated else max(1, round(num_devices / ways)) * ways
+        degree *= _at_least_one(name, fields.get(name, 1))
+    stated = "dp" in fields
+    dp = _at_least_one("dp", fields.setdefault("dp", max(1, num_devices // degree)))
+    if degree * dp != num_devices:
+        nearest = degree * dp if stated else max(1, round(num_devices / degree)) * degree
         raise BadValueError(
-            f"tp x pp x cp x dp of {text[:80]!r} is {ways} x {dp} and does not multiply to {num_devices:,} devices; "
+            f"tp x pp x cp x dp of {text[:80]!r} is {degree} x {dp} and does not multiply to {num_devices:,} devices; "
             f"the nearest number of devices that works: {nearest:,}"
         )
-    return found
+    return fields
 
 
 def _at_least_one(name: str, value: object) -> int:
     if not isinstance(value, int) or value < 1:
         raise BadValueError(f"{name} is {value!r}; expected a whole number from 1")
     return value
-
-
-def with_devices(layout: Layout, num_devices: int) -> Layout:
-    """The same layout per replica on another number of devices, with as many sequences per replica.
-
-    Raises:
-        BadValueError: the replicas do not divide the devices.
-    """
-    replica = layout.num_devices // layout.dp
-    if num_devices % replica:
-        nearest = max(1, round(num_devices / replica)) * replica
-        raise BadValueError(f"{num_devices:,} devices do not divide into replicas of {replica}; the nearest: {nearest:,}")
-    dp = num_devices // replica
-    return replace(layout, dp=dp, global_batch=layout.global_batch // layout.dp * dp)

@@ -64,7 +64,7 @@ class Network:
 
 @frozen
 class OwnRates:
-    """What somebody measured of one kind of device, in place of the shipped figures.
+    """Rates measured on one kind of device, in place of the shipped figures.
 
     Attributes:
         hardware_id: the device that they are of; any other keeps the shipped ones.
@@ -115,8 +115,8 @@ def network_of(hardware: Hardware, cluster: str = "") -> Network | None:
     """
     if cluster:
         return next((network for network in networks() if network.id == cluster), None)
-    found = [n for n in networks() if hardware.id.startswith(n.match) or hardware.architecture.startswith(n.match)]
-    return max(found, key=lambda n: (hardware.id.startswith(n.match), len(n.match)), default=None)
+    matching = [n for n in networks() if hardware.id.startswith(n.match) or hardware.architecture.startswith(n.match)]
+    return max(matching, key=lambda n: (hardware.id.startswith(n.match), len(n.match)), default=None)
 
 
 @functools.lru_cache(maxsize=512)
@@ -151,13 +151,13 @@ def machine_of(
     link_bytes_per_s = own.link_bytes_per_s / efficiency().link if own and own.link_bytes_per_s else hardware.link_bytes_per_s
     if link_bytes_per_s is None:
         notes.append(f"{hardware.id} has no scale-up link: PCIe at 25 GB/s is assumed")
-    found = _ceiling(hardware, dtype, notes, own=own)
+    ceiling = _ceiling(hardware, dtype, notes, own=own)
     if own is not None:
         notes.append(f"{_measured(own, dtype)} from {own.title}; memory bandwidth and all constants are the shipped ones")
     domain = (network.devices_per_domain if network else None) or hardware.devices_per_node or 8
     return Machine(
-        flop_per_s=found,
-        flop16_per_s=found if dtype in ("fp32", "tf32") else _ceiling(hardware, "bf16", [], "fp16", own=own),
+        flop_per_s=ceiling,
+        flop16_per_s=ceiling if dtype in ("fp32", "tf32") else _ceiling(hardware, "bf16", [], "fp16", own=own),
         units=units or hardware.compute_units or 100,
         memory_bytes=hardware.memory_bytes,
         memory_bytes_per_s=hardware.memory_bytes_per_s,
@@ -194,13 +194,15 @@ def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = ""
     raise BadValueError(f"{hardware.id} has no published dense peak for {dtype}; it has one for: {', '.join(peaks)}")
 
 
-def _same_chip(one: Hardware, dtype: str) -> float | None:
+def _same_chip(device: Hardware, dtype: str) -> float | None:
     """The ceiling of a product with the same chip, peaks and power limit, such as an A100 with more memory."""
     from estimators.facts.registry import hardware
 
     for hardware_id, measured_dtype in ceilings():
         if measured_dtype == dtype:
             other = hardware(hardware_id)
-            if all(getattr(other, fact) == getattr(one, fact) for fact in ("architecture", "compute_units", "power_w", "peak_flop_per_s")):
+            if all(
+                getattr(other, fact) == getattr(device, fact) for fact in ("architecture", "compute_units", "power_w", "peak_flop_per_s")
+            ):
                 return ceilings()[hardware_id, dtype]
     return None

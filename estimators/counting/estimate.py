@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.counting.conventions import step_flop, unskippable_flop
+from estimators.method import FULL
 from estimators.spec import Case, Estimate, Hardware, Model, Op, Workload
 
 OPTIMIZER_STATE_BYTES = {"adamw": 8, "sgd": 0}
@@ -58,19 +59,20 @@ def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) ->
 
     Inference: weights and KV cache. Training (torch.autocast): fp32 weights, fp32 gradients, optimizer state, the
     low-precision copies of the weights, and what backward needs: of a decoder, what PyTorch keeps (see `kept_by_torch`), of
-    other models the activations that an unfused backward keeps. Frozen weights are held once, in the dtype of compute.
+    other models the activations that an unfused backward keeps. Frozen weights are held once, in the
+    dtype of compute or as they are stored.
 
     Args:
         model: whose ops they are; without it activations are those of an unfused backward.
     """
     params, trained = count_params(ops), count_trainable_params(ops)
     if workload.phase != "train":
-        parts = {"weights": params * workload.dtype_bytes, "kv_cache": sum(op.count * op.cache_bytes for op in ops)}
+        parts = {"weights": _held_bytes(ops, workload), "kv_cache": sum(op.count * op.cache_bytes for op in ops)}
     else:
         recomputing = workload.recompute == "full"
         parts = {
             "weights": trained * MASTER_BYTES,
-            "frozen_weights": (params - trained) * workload.dtype_bytes,
+            "frozen_weights": _held_bytes(ops, workload) - trained * workload.dtype_bytes,
             "gradients": trained * MASTER_BYTES,
             "optimizer": trained * OPTIMIZER_STATE_BYTES[workload.optimizer],
             "low_precision_copies": trained * workload.dtype_bytes if workload.dtype_bytes < MASTER_BYTES else 0,
@@ -81,6 +83,11 @@ def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) ->
 
             parts |= kept_by_torch(model, workload) or {}
     return {name: size for name, size in parts.items() if size}
+
+
+def _held_bytes(ops: Sequence[Op], workload: Workload) -> int:
+    """Weights in the dtype of compute, but for those that are stored otherwise."""
+    return sum(op.count * (op.params * workload.dtype_bytes if op.stored_bytes is None else op.stored_bytes) for op in ops)
 
 
 def bound(min_flop: int, min_bytes: int, hardware: Hardware, dtype: str) -> tuple[float, float]:
@@ -97,8 +104,12 @@ def estimate(case: Case) -> Estimate:
     Raises:
         BadValueError: the hardware has no peak for the workload's dtype.
     """
-    workload, hardware = case.workload, case.hardware
-    ops = case.model.ops(workload)
+    workload, hardware, model = case.workload, case.hardware, case.model
+    if case.method != FULL:
+        from estimators.architectures.adapters import trained  # deferred: most estimates do without it
+
+        model = trained(model, case.method)
+    ops = model.ops(workload)
     flop = step_flop(ops, workload)
     forward = sum(op.count * op.flop for op in ops)
     min_flop, min_bytes = unskippable_flop(ops, workload), unskippable_bytes(ops, workload)
@@ -117,7 +128,7 @@ def estimate(case: Case) -> Estimate:
         backward_flop=flop["full"] - forward,
         min_flop=min_flop,
         min_bytes=min_bytes,
-        memory_bytes=memory(ops, workload, case.model),
+        memory_bytes=memory(ops, workload, model),
         step_time_bound_s=bound_s,
         compute_bound_s=compute_s,
         bandwidth_bound_s=bandwidth_s,

@@ -105,7 +105,7 @@ def decoder_of(model: Model) -> Decoder:
     """
     decoder = model.base if isinstance(model, FineTuned) else model
     if not isinstance(decoder, Decoder):
-        raise BadValueError(f"{model.name} is no decoder-only language model; the tools' conventions are for those alone")
+        raise BadValueError(f"{model.name} is not a decoder-only language model; the tools' conventions are for those alone")
     return decoder
 
 

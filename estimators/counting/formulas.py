@@ -25,17 +25,6 @@ def two_n(params: int, tokens: int) -> int:
     return 2 * params * tokens
 
 
-def kaplan_params(layers: int, width: int, attention_width: int, ffn_width: int) -> int:
-    """Parameters without embeddings, biases and norms: 2·d_model·n_layer·(2·d_attn + d_ff).
-
-    Source: Kaplan et al. 2020 (arXiv 2001.08361), equation 2.1. Holds for a feed-forward without gate.
-
-    >>> kaplan_params(12, 768, 768, 3072)
-    84934656
-    """
-    return 2 * width * layers * (2 * attention_width + ffn_width)
-
-
 def palm_training_flop(params: int, layers: int, heads: int, head_width: int, seq_len: int, tokens: int) -> int:
     """Training FLOP: (6·N + 12·L·H·Q·T) per token, full attention square.
 

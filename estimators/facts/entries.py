@@ -12,7 +12,6 @@ from estimators.frozen import field, frozen
 from estimators.spec import Hardware, Source
 
 PEAK_DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8")
-CLOCK_BASES = ("published", "peaks derived", "tensor inferred", "assumed")
 MEMORY_BASES = ("driver", "marketed", "largest configuration")
 HARDWARE_COLUMNS = (
     *("id", "name", "vendor", "architecture", "device_names"),

@@ -36,6 +36,16 @@ class Price:
     source: Source
 
 
+@frozen
+class PriceRange:
+    """Rent of one device in US dollars per hour, and where the figures come from."""
+
+    low: float
+    median: float
+    high: float
+    source: str
+
+
 @functools.cache
 def _quotes() -> dict[tuple[str, str], list[data.Row]]:
     groups: dict[tuple[str, str], list[data.Row]] = {}
@@ -67,3 +77,27 @@ def _price(hardware_id: str, kind: str, quotes: Sequence[data.Row]) -> Price:
             note="Copied from public price collections, not from the providers; per instance / devices, some without CPU and memory.",
         ),
     )
+
+
+def price_range(prices: Sequence[Price]) -> PriceRange | None:
+    """The cheapest and the dearest quote of any provider, and the middle one of the medians by kind of provider.
+
+    None where there is no quote.
+    """
+    if not prices:
+        return None
+    kinds = ", ".join(f"{p.num_quotes} {p.provider_kind} (median ${p.median_usd_per_gpu_hour:.2f})" for p in prices)
+    seen = f"{min(p.first_seen for p in prices)} to {max(p.last_seen for p in prices)}"
+    return PriceRange(
+        low=min(price.low_usd_per_gpu_hour for price in prices),
+        median=median(sorted(price.median_usd_per_gpu_hour for price in prices)),
+        high=max(price.high_usd_per_gpu_hour for price in prices),
+        source=f"on-demand quotes seen {seen}: {kinds}",
+    )
+
+
+def rent(hardware_id: str, usd_per_gpu_hour: float | None = None) -> PriceRange | None:
+    """What a device costs by the hour: as the user says, else by the quotes that were seen; None where there is none."""
+    if usd_per_gpu_hour is None:
+        return price_range(price_ranges(hardware_id))
+    return PriceRange(low=usd_per_gpu_hour, median=usd_per_gpu_hour, high=usd_per_gpu_hour, source="given by --price")

@@ -24,7 +24,7 @@ class UsualBatch:
 def usual_batches() -> tuple[UsualBatch, ...]:
     """Every row of batches.csv, smallest model first."""
     rows = data.read_rows(data.file("batches.csv"), BATCH_COLUMNS)
-    found = [
+    batches = [
         UsualBatch(
             model=row.text("model"),
             params=row.optional_count("params") or 0,
@@ -33,7 +33,7 @@ def usual_batches() -> tuple[UsualBatch, ...]:
         )
         for row in rows
     ]
-    return tuple(sorted(found, key=lambda batch: batch.params))
+    return tuple(sorted(batches, key=lambda batch: batch.params))
 
 
 def usual_batch(params: int) -> UsualBatch:

@@ -123,10 +123,10 @@ def inference_step(
         UnknownNameError: an unknown software.
     """
     if workload.phase not in ("prefill", "decode"):
-        raise BadValueError(f"phase {workload.phase!r} is no step of inference; expected prefill or decode")
+        raise BadValueError(f"phase {workload.phase!r} is not a step of inference; expected prefill or decode")
     base, ops = model.base, model.ops(workload)
     if not isinstance(base, Decoder) or any(op.kind == "scan" or op.component == "state_space" for op in ops):
-        raise BadValueError(f"{model.name} is no decoder of attention and feed-forward layers; inference steps are estimated for those")
+        raise BadValueError(f"{model.name} is not a decoder of attention and feed-forward layers; inference steps are estimated for those")
     _check_ranks(base, tensor_parallel)
     constants = efficiency()
     step = _Step(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from estimators.architectures.adapters import trained
 from estimators.cost.array_math import Lane, choose, greater
 from estimators.cost.layout import Layout
 from estimators.cost.software import DEFAULT_STACK, stack
@@ -12,6 +13,7 @@ from estimators.memory.activations import SavedActivations
 from estimators.memory.kernels import BY_STACK
 from estimators.memory.layer_memory import LayerMemory, ModelMemory, model_memory_of
 from estimators.memory.state import PipelineStage, micro_batches, optimizer_bytes, stages_of, states_of
+from estimators.method import FULL, TrainingMethod
 from estimators.spec import Model
 
 PARTS = {
@@ -62,7 +64,14 @@ class Memory:
 
 
 def memory_of(
-    model: Model, seq_len: int, layout: Layout, *, stack_id: str = DEFAULT_STACK, dtype: str = "bf16", optimizer: str = "adamw"
+    model: Model,
+    seq_len: int,
+    layout: Layout,
+    *,
+    stack_id: str = DEFAULT_STACK,
+    dtype: str = "bf16",
+    optimizer: str = "adamw",
+    method: TrainingMethod = FULL,
 ) -> Memory:
     """Memory of a model's training step under a software of stacks.json.
 
@@ -79,7 +88,7 @@ def memory_of(
         UnknownNameError: an unknown software.
     """
     chosen = stack(stack_id)
-    model_memory = model_memory_of(model, seq_len, BY_STACK[stack_id], dtype)
+    model_memory = model_memory_of(trained(model, method), seq_len, BY_STACK[stack_id], dtype)
     return device_memory(model_memory, layout, gradient_bytes=chosen.gradient_bytes, optimizer=optimizer)
 
 
@@ -162,13 +171,20 @@ def _buffers(model_memory: ModelMemory, layout: Layout, stage: PipelineStage, pl
     fixed = kernels.workspace_bytes + (kernels.expert_workspace_bytes if model_memory.work.experts > 1 else 0)
     received = choose(layout.pp > 1, 2 * plane, 0)
     if not kernels.dummy_gradients:
-        return fixed + received
+        return fixed + received + _unpacked(model_memory) / layout.tp
     first, rest, both = (
         2.0 * sum(n * k for n, k in shapes)
         for shapes in (model_memory.first.shapes, model_memory.rest.shapes, model_memory.first.shapes | model_memory.rest.shapes)
     )
     dummies = choose(stage.first_layers > 0, choose(stage.rest_layers > 0, both, first), rest)
     return fixed + received + dummies / layout.tp
+
+
+def _unpacked(model_memory: ModelMemory) -> float:
+    """The 16-bit matrix that is made of a stored 4-bit one while it is multiplied; the largest, none where nothing is quantised."""
+    if not model_memory.work.quantised_params:
+        return 0.0
+    return 2.0 * max(n * k for n, k in model_memory.first.shapes | model_memory.rest.shapes)
 
 
 def _fullest(moments: Sequence[dict[str, Lane]]) -> dict[str, Lane]:

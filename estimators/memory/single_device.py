@@ -12,7 +12,7 @@ LOGITS = "logits_and_loss"
 
 
 def kept_by_torch(model: Model, workload: Workload) -> dict[str, int] | None:
-    """Activations, and logits and loss, in bytes; None for what is no decoder trained in full.
+    """Activations, and logits and loss, in bytes; None for what is not a decoder trained in full.
 
     Attention by scaled_dot_product_attention, fp32 weights, compute in the workload's dtype under torch.autocast; no dropout.
     With full recomputation every layer's input is kept, and one layer is run again.

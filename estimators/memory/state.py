@@ -152,6 +152,7 @@ def states_of(
 
     masters = 4 * trained if kernels.masters and size < 4 else 0.0
     stored = size if kernels.masters else 4 * trained + size * (1 - trained)
+    stored = stored - (size * work.quantised_params - work.quantised_bytes) / work.params
     copies = 0.0 if kernels.masters or size >= 4 else size * trained
     gradients = gradient_bytes * trained
     layer = greater(

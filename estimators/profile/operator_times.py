@@ -16,9 +16,6 @@ from estimators.profile.interpolation import Grid, along
 BASES = ("exact", "interpolated", "extrapolated", "stand-in", "free")
 """How an operator's time was had, best first: its own shape, between calibrated ones, beyond them, from another operator, no work."""
 
-CLASSES = ("matmul", "attention", "memory", "optimizer", "view")
-"""What an operator is limited by: products, attention, bytes, the weights' update, or nothing but the host that issues it."""
-
 
 @frozen
 class Piece:
@@ -27,7 +24,7 @@ class Piece:
     Attributes:
         key: operator, shapes, strides, dtypes, and what is not in the caches when it starts.
         kind: the operator's name alone.
-        group: one of CLASSES.
+        group: what limits it: matmul, attention, memory (its bytes), optimizer (the weights' update), or view (the host alone).
         dtype: of its widest tensor.
         mnk: (m, n, k) where it is one matrix product.
         flop: of one copy, one multiply-add being two.

@@ -88,7 +88,7 @@ class Claim:
     @property
     def by_convention(self) -> dict[str, Implied]:
         """Id of the convention -> what it implies."""
-        return {one.name: one for one in self.implied}
+        return {implied.name: implied for implied in self.implied}
 
     @property
     def gpu_days(self) -> float:
@@ -185,7 +185,7 @@ def check_claim(
         model, tokens=tokens, seq_len=seq_len, hardware=hardware, device_s=device_s, dtype=dtype, recompute=recompute
     )
     compared: Compared = "full" if model.item == "sample" else "6nd"
-    flop = next(one.training_flop for one in implied if one.name == compared)
+    flop = next(each.training_flop for each in implied if each.name == compared)
     return Claim(
         implied=implied,
         least=share(unskippable_flop(model.ops(workload), workload) * tokens // seq_len),
@@ -205,15 +205,15 @@ def _by_every_tool(
     model: Model, *, tokens: int, seq_len: int, hardware: Hardware, device_s: float, dtype: str, recompute: Recompute
 ) -> tuple[Implied, ...]:
     """What each tool would print for it."""
-    found = []
+    readings = []
     for tool in tools().values():
         rate = tokens / device_s
         reading = observe(tool, model, seq_len=seq_len, tokens_per_s=rate, hardware=hardware, recompute=recompute, dtype=dtype)
         assert reading.peak is not None
         assert reading.flop_per_s is not None
         flop = reading.flop.flop * tokens // seq_len
-        found.append(Implied(name=tool.id, includes=tool.includes, training_flop=flop, flop_per_s=reading.flop_per_s, peak=reading.peak))
-    return tuple(found)
+        readings.append(Implied(name=tool.id, includes=tool.includes, training_flop=flop, flop_per_s=reading.flop_per_s, peak=reading.peak))
+    return tuple(readings)
 
 
 def _by_ours(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from estimators.architectures.adapters import trained
 from estimators.cost.efficiency import efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine, OwnRates, ceilings, machine_of
 from estimators.cost.software import DEFAULT_STACK, Stack, software, stack
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
+from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model
 from estimators.training.interval import has_measured_steps, interval
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
@@ -64,9 +66,10 @@ class Prediction:
 
     def model_flop(self, convention: str = "full") -> int:
         """FLOP of one step under `full`, `causal` or `hardware` (with what the layout recomputes in full)."""
-        forward = self.work.forward_flop(causal=convention == "causal")
-        passes = 3 + (1 if convention == "hardware" and self.layout.full else 0)
-        return passes * forward * self.layout.global_batch
+        causal = convention == "causal"
+        forward, backward = self.work.forward_flop(causal), self.work.backward_flop(causal)
+        again = forward if convention == "hardware" and self.layout.full else 0
+        return (forward + backward + again) * self.layout.global_batch
 
     def utilization(self, convention: str = "full") -> float | None:
         """MFU, or HFU under `hardware`: FLOP over what the peaks would do in the step; None where no peak is published."""
@@ -87,6 +90,7 @@ def predict(
     own: OwnRates | None = None,
     optimizer: str = "adamw",
     without: str = "",
+    method: TrainingMethod = FULL,
 ) -> Prediction:
     """The predicted step of a model under a layout.
 
@@ -95,6 +99,7 @@ def predict(
         stack_id: the software; see stacks.json.
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         without: a source whose rows the constants must not have seen.
+        method: how the model is trained.
 
     Raises:
         BadValueError: no peak for the dtype, an unknown optimizer, a model that layouts do not apply to; one line.
@@ -102,7 +107,7 @@ def predict(
     """
     if optimizer not in OPTIMIZER_BYTES:
         raise BadValueError(f"optimizer {optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
-    work = sequence_cost_of(model, seq_len)
+    work = sequence_cost_of(trained(model, method), seq_len)
     machine = machine_of(hardware, dtype, cluster=cluster, network_bytes_per_s=network_bytes_per_s, own=own)
     chosen, e = stack(stack_id), efficiency(without)
     ledger = step_time(work, layout, machine, software(chosen, hardware.architecture, e), e, optimizer=optimizer)

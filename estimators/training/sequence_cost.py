@@ -34,6 +34,11 @@ class Product:
     trained: bool = True
     passes_gradient: bool = True
 
+    @property
+    def forward_flop(self) -> int:
+        """Of all layers together."""
+        return 2 * self.m * self.n * self.k * self.count * (self.per_token if self.experts > 1 else 1)
+
 
 @frozen
 class SequenceCost:
@@ -47,6 +52,8 @@ class SequenceCost:
         inner_bytes, outer_bytes: element-wise traffic between the tensor-parallel matrices, and around them.
         dense_params, expert_params, embedding_params, head_params: by how they are divided; the head's are 0 where tied.
         trained_params: of all of them, those that training changes.
+        quantised_params, quantised_bytes: of all of them, those that are stored in fewer bits than they are computed in, and as what.
+        attention_backward_flop, masked_backward_flop: of the attention products backward, as far as a gradient flows.
         kv_elements: elements of keys and values of one token, all layers: what context parallelism passes on.
         routed_layers: layers with experts.
     """
@@ -58,6 +65,8 @@ class SequenceCost:
     products: tuple[Product, ...]
     attention_flop: int
     masked_flop: int
+    attention_backward_flop: int
+    masked_backward_flop: int
     score_elements: int
     head_width: int
     inner_bytes: int
@@ -67,6 +76,8 @@ class SequenceCost:
     embedding_params: int
     head_params: int
     trained_params: int
+    quantised_params: int
+    quantised_bytes: int
     kv_elements: int
     routed_layers: int
     experts: int
@@ -81,8 +92,13 @@ class SequenceCost:
 
     def forward_flop(self, causal: bool) -> int:
         """FLOP of one sequence forward, under `full` or with the masked half of attention left out."""
-        total = sum(2 * p.m * p.n * p.k * p.count * (p.per_token if p.experts > 1 else 1) for p in self.products)
+        total = sum(p.forward_flop for p in self.products)
         return total + self.attention_flop - (self.masked_flop if causal else 0)
+
+    def backward_flop(self, causal: bool) -> int:
+        """FLOP of one sequence backward: a product for each gradient that is needed, of a matrix and of its input."""
+        total = sum(p.forward_flop * (p.trained + p.passes_gradient) for p in self.products)
+        return total + self.attention_backward_flop - (self.masked_backward_flop if causal else 0)
 
 
 def sequence_cost_of(model: Model, seq_len: int) -> SequenceCost:
@@ -113,6 +129,8 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         products=_products(ops, seq_len),
         attention_flop=sum(op.count * op.flop for op in attention),
         masked_flop=sum(op.count * op.masked_flop for op in attention),
+        attention_backward_flop=sum(op.count * op.backward_flop for op in attention),
+        masked_backward_flop=sum(op.count * op.backward_masked_flop for op in attention),
         score_elements=sum(op.count * op.flop // (2 * op.mnk[2]) for op in scores if op.mnk),
         head_width=max((op.mnk[2] for op in scores if op.mnk), default=0),
         inner_bytes=_traffic(ops, inner=True),
@@ -122,6 +140,8 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         embedding_params=params["embedding"],
         head_params=params["head"],
         trained_params=sum(op.count * op.trainable_params for op in ops),
+        quantised_params=sum(op.count * op.params for op in ops if op.stored_bytes is not None),
+        quantised_bytes=sum(op.count * op.stored_bytes for op in ops if op.stored_bytes is not None),
         kv_elements=sum(count * part.cache_elements_per_token for count, part in parts),
         routed_layers=sum(op.count for op in routed),
         experts=max((_experts(op) for op in routed), default=1),

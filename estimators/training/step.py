@@ -77,17 +77,19 @@ def step_time(
         work: one sequence's work, read off the op table.
         layout: how it is cut; its fields may be arrays, all of one length.
     """
-    one = pass_s(work, layout, machine, software, e)
+    layer_pass = pass_s(work, layout, machine, software, e)
     tensor, expert, context = _layer_comm(work, layout, machine, software, e)
     full = choose(layout.full, 1, 0)
     ops = operations(work.layers, work.routed_layers, layout.tp, software)
-    again = full * (one.matmul[0] + one.experts[0] + one.attention[0] + one.traffic[0] + tensor + expert + context)
-    again = again + choose(layout.selective, 1, 0) * _selective_s(one, software)
+    again = full * (
+        layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0] + tensor + expert + context
+    )
+    again = again + choose(layout.selective, 1, 0) * _selective_s(layer_pass, software)
     layers = {
-        "matmul": sum(one.matmul),
-        "experts": sum(one.experts),
-        "attention": sum(one.attention),
-        "traffic": sum(one.traffic),
+        "matmul": sum(layer_pass.matmul),
+        "experts": sum(layer_pass.experts),
+        "attention": sum(layer_pass.attention),
+        "traffic": sum(layer_pass.traffic),
         "recompute": again,
         "tensor_comm": 2 * tensor,
         "expert_comm": 2 * expert,
@@ -98,7 +100,7 @@ def step_time(
     layers["dequantise"] = frozen_params * software.dequantise_bytes * (2 + full) / machine.memory_bytes_per_s
     device = sum(layers.values())
     layers["launch"] = layers["launch"] + issued_s(device, ops * e.host_op_s * (2 + full)) - device
-    parts = _schedule(work, layout, machine, software, e, layers, one.head)
+    parts = _schedule(work, layout, machine, software, e, layers, layer_pass.head)
     parts["data_comm"] = _replica_comm(work, layout, machine, software, e, sum(parts.values()) - parts["bubble"])
     local = _local_params(work, layout) * work.trained_params / work.params
     shards = choose(layout.zero > 0, layout.dp * layout.cp, 1)
@@ -109,10 +111,10 @@ def step_time(
     return Ledger(parts={name: parts[name] for name in PARTS})
 
 
-def _selective_s(one: Pass, software: Software) -> Lane:
+def _selective_s(layer_pass: Pass, software: Software) -> Lane:
     if software.unfused:
-        return one.attention[0]
-    return SELECTIVE_SHARE * (one.matmul[0] + one.experts[0] + one.attention[0] + one.traffic[0])
+        return layer_pass.attention[0]
+    return SELECTIVE_SHARE * (layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0])
 
 
 def _layer_comm(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane, Lane]:

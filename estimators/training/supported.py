@@ -18,7 +18,7 @@ def not_covered(model: Model, seq_len: int) -> str:
     try:
         work = sequence_cost_of(model, seq_len)
     except BadValueError:
-        return "is no decoder with a head"
+        return "is not a decoder with a head"
     ops = model.ops(Workload(phase="train", seq_len=seq_len))
     if any(op.kind == "scan" for op in ops):
         return "has state-space scans, which no measured step covers"
@@ -26,3 +26,11 @@ def not_covered(model: Model, seq_len: int) -> str:
     if abs(work.forward_flop(causal=False) - counted) > MAX_UNCOVERED * counted:
         return "has products that step times do not cover, such as experts that run on every token"
     return ""
+
+
+def why_not_predicted(model: Model, seq_len: int) -> str:
+    """Why no training step of a model is predicted, whatever else is given; empty where one is."""
+    if not model.generates:
+        return f"{model.name} does not write tokens one by one"
+    reason = not_covered(model, seq_len)
+    return f"{model.name} {reason}" if reason else ""

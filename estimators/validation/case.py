@@ -127,18 +127,18 @@ def _throughput(record: Record) -> MeasuredStep:
         raise LeftOutError(group.apart or "the row has no dimensions of the model")
     if group.stack.startswith("megatron") and not record.text("tp"):
         raise LeftOutError(group.apart or "the layout is not stated")
-    ways = {key: record.whole(key, 1) for key in ("tp", "pp", "cp", "ep", "vp")}
-    micro_batch, global_batch = batches(record, group, devices, ways)
+    degrees = {key: record.whole(key, 1) for key in ("tp", "pp", "cp", "ep", "vp")}
+    micro_batch, global_batch = batches(record, group, devices, degrees)
     dtype = precision(record, group)
     model = described(record, group, name, seq_len)
     layers = record.needed("layers")
-    pipeline = ways["pp"] or 1
-    if group.chunks and ways["vp"] == 1 and pipeline > 1:
-        ways["vp"] = max(1, layers // pipeline // 2)
+    pipeline = degrees["pp"] or 1
+    if group.chunks and degrees["vp"] == 1 and pipeline > 1:
+        degrees["vp"] = max(1, layers // pipeline // 2)
     layout = layout_of(
         record,
         devices,
-        ways,
+        degrees,
         micro_batch=micro_batch,
         global_batch=global_batch,
         zero=zero_stage(record, group, name),

@@ -14,18 +14,18 @@ from estimators.validation.groups import Group
 from estimators.validation.table import LeftOutError, Record
 
 
-def layout_of(record: Record, devices: int, ways: dict[str, Any], **rest: Any) -> Layout:
+def layout_of(record: Record, devices: int, degrees: dict[str, Any], **rest: Any) -> Layout:
     """The layout of so many devices, with what is left of them as replicas. Raises LeftOutError where it is impossible."""
-    cut = ways.get("tp", 1) * ways.get("pp", 1) * ways.get("cp", 1)
+    cut = degrees.get("tp", 1) * degrees.get("pp", 1) * degrees.get("cp", 1)
     if devices % cut:
         raise LeftOutError(f"tp x pp x cp = {cut} does not divide the {devices} devices")
     try:
-        return Layout(dp=devices // cut, **ways, **rest)
+        return Layout(dp=devices // cut, **degrees, **rest)
     except RequestError as error:
         raise LeftOutError(f"the layout is impossible: {error}") from None
 
 
-def batches(record: Record, group: Group, devices: int, ways: dict[str, Any]) -> tuple[int, int]:
+def batches(record: Record, group: Group, devices: int, degrees: dict[str, Any]) -> tuple[int, int]:
     """Sequences of one pass and of one step, as the row or its table says. Raises LeftOutError where neither does."""
     accumulated = re.search(r"micro_num (\d+)", record.text("notes"))
     micro, whole = record.whole("mbs"), record.whole("gbs_seqs")
@@ -34,7 +34,7 @@ def batches(record: Record, group: Group, devices: int, ways: dict[str, Any]) ->
     if micro is None and isinstance(group.micro_batch, int) and group.micro_batch:
         micro = group.micro_batch
     if micro is None and whole and group.micro_batch == "no accumulation":
-        micro = max(1, whole // (devices // (ways["tp"] * ways["pp"] * ways["cp"])))
+        micro = max(1, whole // (devices // (degrees["tp"] * degrees["pp"] * degrees["cp"])))
     if micro is None or whole is None:
         raise LeftOutError(group.apart or f"the row has no {'micro' if micro is None else 'global'} batch")
     return micro, whole

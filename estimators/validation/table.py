@@ -23,10 +23,8 @@ MEMORY_COLUMNS = (
     *("precision", "recompute", "iteration_time_ms", "allocated_gib"),
 )
 KINDS: dict[str, tuple[str, ...]] = {"throughput": THROUGHPUT_COLUMNS, "single_node": SINGLE_NODE_COLUMNS, "memory": MEMORY_COLUMNS}
-"""Columns that a table of each kind must have; others are kept and mostly ignored."""
-
-OWN_COLUMNS = ("stack", "cluster", "network_bytes_per_s")
-"""Columns that a user may add, to say what the row's group would."""
+"""Columns that a table of each kind must have. Others are kept; `stack`, `cluster` and `network_bytes_per_s` among them say what the
+row's group would."""
 
 
 class LeftOutError(Exception):

@@ -12,7 +12,7 @@ from reports.checks.check import Check
 from reports.rates import main_phase
 
 SPREAD_FRACTION = 0.5
-"""Of a record without a preset: more scatter than half the median is no figure."""
+"""Of a record without a preset: more scatter than half the median is not a figure."""
 
 LEAST_SAMPLES = 6
 """Fewer do not tell a spread: not even their extremes enclose the median with 95 %."""

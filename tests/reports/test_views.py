@@ -13,12 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estimators.facts.percentile import peers
-from estimators.facts.prices import Price
+from estimators.facts.prices import Price, price_range
 from estimators.facts.registry import hardware, prices
 from estimators.spec import Source
 from reports.render import RENDERERS, render, text
 from reports.table import Column, Table
-from reports.views.training.study import price_range
 
 MEMORY = Table(
     title="Memory of a model",

@@ -38,7 +38,8 @@ LAYERS = {
         ("estimators.facts.data", "estimators.facts.entries", "estimators.facts.tool_conventions"),
         ("estimators.architectures",),
         ("estimators.spec",),
-        ("estimators.parsing", "estimators.roles", "estimators.units"),
+        ("estimators.method",),
+        ("estimators.parsing", "estimators.roles", "estimators.samples", "estimators.units", "estimators.weight_formats"),
         ("estimators.errors", "estimators.frozen"),
     ],
 }

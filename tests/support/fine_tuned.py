@@ -163,7 +163,7 @@ def shallow(config: Config) -> Config:
 
 
 class Encoder:
-    """Something that is no decoder."""
+    """Something that is not a decoder."""
 
     name, source = "an encoder", Source(title="none")
 

@@ -99,7 +99,7 @@ TWINS: Twins = {
         lambda: with_proof(record("prefill"), logits_finite=False),
         ["logits are finite"],
     ),
-    "a loss was no number": (
+    "a loss was not a number": (
         lambda: record("train"),
         lambda: with_proof(record("train"), loss_first=None, loss_last=None, loss_finite=False),
         ["loss is finite and falls"],

@@ -100,7 +100,7 @@ def _class_named(config: Mapping[str, Any]) -> str:
     """What `architectures` names first; empty for nothing.
 
     Raises:
-        BadConfigError: a class that transformers does not have: its head would be anybody's guess.
+        BadConfigError: a class that transformers does not have: its head could only be guessed.
     """
     import transformers
 
@@ -121,7 +121,7 @@ def _build(parsed: Any, named: str) -> nn.Module:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     if named.endswith("ForSequenceClassification") and getattr(parsed, "pad_token_id", 0) is None:
-        parsed.pad_token_id = 0  # such a class looks for the last token that is no padding, and refuses batches otherwise
+        parsed.pad_token_id = 0  # such a class looks for the last token that is not padding, and refuses batches otherwise
     usual = transformers.AutoModelForCausalLM if parsed.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else transformers.AutoModel
     maker: Any = getattr(transformers, named) if named else usual
     build = getattr(maker, "_from_config", None) or maker.from_config

@@ -66,7 +66,7 @@ def _convolution(
 
 
 def _numbers(value: Any, dimensions: int) -> list[int]:
-    return [int(one) for one in value] if isinstance(value, Sequence) else [int(value)] * dimensions
+    return [int(number) for number in value] if isinstance(value, Sequence) else [int(value)] * dimensions
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from bench.backend.operators.operator import group_of
 
 
 def seconds_by_group(step: Callable[[], object], device: Device, num_steps: int = 3) -> dict[str, float]:
-    """Seconds of one step in each class of estimators.profile.operator_times.CLASSES; views, allocations and the like under `view`.
+    """Seconds of one step in each group of estimators.profile.operator_times.Piece; views, allocations and the like under `view`.
 
     Self time of the operators: the kernels' on CUDA, else the host's. What lies between operators is in none of them,
     and the profiler's own cost is in all.

@@ -26,7 +26,7 @@ SLOW_S = 0.1
 
 
 KEPT_BYTES = GIBI
-"""Results that outlive their step are held until they are so many, then let go together, as gradients are."""
+"""Results that outlive their step are held until they are so many, then freed together, as gradients are."""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class _Kept:
     num_bytes: int = 0
 
     def make_room(self) -> None:
-        """Let go of all when they are too many: outside of a timed region."""
+        """Free all when they are too many: outside of a timed region."""
         self.num_bytes = sum(t.numel() * t.element_size() for t in tree_flatten(self.held)[0] if isinstance(t, torch.Tensor))
         if self.num_bytes > self.room_bytes:
             self.held.clear()
@@ -61,15 +61,15 @@ def replay(calls: Sequence[Call], device: Device, *, cache_bytes: int, rounds: i
         rounds: how often each has its turn.
         time_s: for one operator in one round.
     """
-    found = [Replay(call) for call in calls]
+    replays = [Replay(call) for call in calls]
     clock = device.clock()
     kept = _room_for_kept(device) if device.kind == "cpu" and any(call.kept for call in calls) else None
     with torch.no_grad(), no_collection():
         for turn in range(rounds):
-            for one in found if turn % 2 == 0 else reversed(found):
-                if not one.reason:
-                    _take(one, device, clock, cache_bytes, time_s, kept)
-    return found
+            for replayed in replays if turn % 2 == 0 else reversed(replays):
+                if not replayed.reason:
+                    _take(replayed, device, clock, cache_bytes, time_s, kept)
+    return replays
 
 
 def _room_for_kept(device: Device) -> _Kept:
@@ -79,8 +79,8 @@ def _room_for_kept(device: Device) -> _Kept:
     return _Kept(room)
 
 
-def _take(one: Replay, device: Device, clock: Clock, cache_bytes: int, time_s: float, kept: _Kept | None) -> None:
-    call = one.call
+def _take(replayed: Replay, device: Device, clock: Clock, cache_bytes: int, time_s: float, kept: _Kept | None) -> None:
+    call = replayed.call
     copies = 1
     if call.piece.cold_bytes:
         room = device.memory_available_bytes() // 4
@@ -91,7 +91,7 @@ def _take(one: Replay, device: Device, clock: Clock, cache_bytes: int, time_s: f
         operator(*sets[0][0], **sets[0][1])
         once_s = max(1e-7, clock.time(lambda: operator(*sets[-1][0], **sets[-1][1])))
     except Exception as error:  # an operator may refuse drawn arguments in any way; a curve stands in, and the record says so
-        one.reason = f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
+        replayed.reason = f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
         return
     calls = max(1, math.ceil(LEAST_SAMPLE_S / once_s))
     start, at = clock.now(), 0
@@ -106,10 +106,10 @@ def _take(one: Replay, device: Device, clock: Clock, cache_bytes: int, time_s: f
             if held is not None:
                 held.append(result)
 
-    taken, least = 0, 3 if once_s < SLOW_S else 1
-    while taken < least or clock.now() - start < time_s:
-        one.samples_s.append(clock.time(several) / calls)
-        taken += 1
+    num_samples, least = 0, 3 if once_s < SLOW_S else 1
+    while num_samples < least or clock.now() - start < time_s:
+        replayed.samples_s.append(clock.time(several) / calls)
+        num_samples += 1
         if kept is not None and held:
             kept.make_room()
 
@@ -162,5 +162,5 @@ def _tensor(spec: Spec, device: Device, bound: int) -> torch.Tensor:
     else:
         flat = torch.randint(0, bound, (room,), dtype=spec.dtype, device=place)
     # memory of its own: torch multiplies by a view in another way than by a parameter, 20 times slower for one row in bf16
-    made = torch.empty_strided(spec.shape, spec.strides, dtype=spec.dtype, device=place)
-    return made.copy_(flat.as_strided(spec.shape, spec.strides)).requires_grad_(spec.trained)
+    tensor = torch.empty_strided(spec.shape, spec.strides, dtype=spec.dtype, device=place)
+    return tensor.copy_(flat.as_strided(spec.shape, spec.strides)).requires_grad_(spec.trained)

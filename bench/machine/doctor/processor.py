@@ -46,7 +46,7 @@ def governor(name: str | None) -> Item:
             what=what,
             found="the kernel shows none",
             verdict="costs",
-            cost="nobody can tell whether the clock changed during a run",
+            cost="it cannot be told whether the clock changed during a run",
             mend="nothing, in a virtual machine or container; take more samples (--preset rigorous)",
         )
     if name not in STEADY_GOVERNORS:

@@ -30,7 +30,7 @@ def writable(out: Path) -> Item:
     where = f"{out}/" + ("" if place == out else f", to be made in {place}/")
     try:
         if not place.is_dir():
-            raise NotADirectoryError(0, f"{place} is no folder")
+            raise NotADirectoryError(0, f"{place} is not a folder")
         with tempfile.NamedTemporaryFile(dir=place, prefix=".try-"):
             return Item(group=GROUP, what=what, found=f"{where} can be written")
     except OSError as error:

@@ -43,7 +43,7 @@ def host_memory() -> HostMemory:
 
 
 def reset_peak_rss(clear_refs: Path = CLEAR_REFS) -> bool:
-    """Start the peak anew at what is held now; False where the system cannot, and then the peak is since the process began.
+    """Reset the peak at what is held now; False where the system cannot, and then the peak is since the process began.
 
     Linux only: writing 5 to /proc/self/clear_refs (man page proc_pid_clear_refs(5)).
     """

@@ -20,7 +20,7 @@ from estimators.units import MEGA
 ROOT = Path("/sys/class/powercap")
 FIGURES = ("cpu_package_energy_j", "cpu_dram_energy_j")
 MOST_W = 2000.0
-"""No processor package draws so much: a counter that says so was reset, and its wrap-around is none."""
+"""No processor package draws so much: a counter that says so was reset, and did not wrap around."""
 
 LOOK_S = 60.0
 """A package of 400 W wraps a range of 262,144 J in eleven minutes; one that is read more often never wraps twice unseen."""

@@ -10,7 +10,7 @@ from bench.records.draft import Draft
 from bench.records.request import Request
 from bench.workloads.article.hyperparameters import Plan, configure, plan
 
-__all__ = ["Plan", "check", "configure", "is_main", "plan", "run", "start_promised_ranks", "steady_batch"]
+__all__ = ["Plan", "configure", "is_main", "plan", "run", "start_promised_ranks", "steady_batch"]
 
 
 def steady_batch(request: Request) -> int:
@@ -25,17 +25,6 @@ def steady_batch(request: Request) -> int:
     from bench.workloads.article import views
 
     return views.load(request.data, seed=request.seed, days=decided.days).num_train(decided.days)
-
-
-def check(request: Request) -> None:
-    """Refuse now whatever `run` would refuse: flags, device, dtype, the user's data. Imports torch; takes a second at most.
-
-    Raises:
-        BadValueError, UnavailableError: the request cannot be trained; one line says why.
-    """
-    from bench.workloads.article.workload import prepare
-
-    prepare(request)
 
 
 def run(request: Request, draft: Draft) -> None:

@@ -40,11 +40,13 @@ def note_decisions(draft: Draft, plan: Plan, accelerator: Accelerator, batch: in
 
 
 def finite(draft: Draft, values: Mapping[str, float]) -> dict[str, Any]:
-    """Figures by the name of their field, None where they are no numbers; then the draft says why and what to do."""
+    """Figures by the name of their field, None where they are not numbers; then the draft says why and what to do."""
     diverged = {name: value for name, value in values.items() if not math.isfinite(value)}
     draft.unavailable |= {name: f"the training diverged: {name} is {value}" for name, value in diverged.items()}
     if diverged and not any(f.code == "Diverged" for f in draft.warnings):
-        draft.warnings.append(Finding(code="Diverged", text="the training diverged: a loss is no number", advice="lower --learning-rate"))
+        draft.warnings.append(
+            Finding(code="Diverged", text="the training diverged: a loss is not a number", advice="lower --learning-rate")
+        )
     return {name: None if name in diverged else value for name, value in values.items()}
 
 

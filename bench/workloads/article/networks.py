@@ -33,7 +33,7 @@ def build(config: Mapping[str, Any]) -> nn.Module:
         return language_model(config)
     if config.get("model_type") != "dense_network":
         raise BadConfigError(
-            f"model_type {str(config.get('model_type'))[:40]!r} is no network of the article; expected dense_network or gpt2"
+            f"model_type {str(config.get('model_type'))[:40]!r} is not a network of the article; expected dense_network or gpt2"
         )
     widths = config["widths"]
     layers: list[nn.Module] = []

@@ -18,7 +18,7 @@ def read_views(path: str) -> tuple[float, ...]:
     """Daily views from a file with columns date,views, or views alone; a first line of column names is optional.
 
     Raises:
-        BadValueError: a line that is no day of views, or dates that do not follow each other day by day; names the line.
+        BadValueError: a line that is not a day of views, or dates that do not follow each other day by day; names the line.
         UnavailableError: the file cannot be read.
     """
     expected = "expected date,views (such as 2017-01-01,3100) or views alone"
@@ -36,7 +36,7 @@ def read_views(path: str) -> tuple[float, ...]:
             raise BadValueError(f"{path!r} line {line} has {len(cells)} columns where the first had {width}; {expected}")
         value = _number(cells[-1])
         if value is None or value < 0:
-            raise BadValueError(f"{path!r} line {line}: {cells[-1][:40]!r} is no number of views; {expected}")
+            raise BadValueError(f"{path!r} line {line}: {cells[-1][:40]!r} is not a number of views; {expected}")
         if width == 2:
             day = _next_day(path, line, cells[0], day)
         views.append(value)
@@ -59,7 +59,7 @@ def read_mails(path: str, num_features: int) -> tuple[list[list[float]], list[in
     A first line of column names is optional.
 
     Raises:
-        BadValueError: a line that is no mail; names the line.
+        BadValueError: a line that is not a mail; names the line.
         UnavailableError: the file cannot be read.
     """
     expected = f"expected {num_features} numbers and then 1 (spam) or 0, as in UCI Spambase"
@@ -73,7 +73,7 @@ def read_mails(path: str, num_features: int) -> tuple[list[list[float]], list[in
             continue
         if None in values:
             wrong = values.index(None)
-            raise BadValueError(f"{path!r} line {line}, column {wrong + 1}: {cells[wrong][:40]!r} is no number; {expected}")
+            raise BadValueError(f"{path!r} line {line}, column {wrong + 1}: {cells[wrong][:40]!r} is not a number; {expected}")
         if values[-1] not in (0, 1):
             raise BadValueError(f"{path!r} line {line}: label {cells[-1][:40]!r}; {expected}")
         *row, label = (value for value in values if value is not None)

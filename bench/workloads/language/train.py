@@ -77,7 +77,7 @@ def train(
 
 
 def _proof(losses: list[float], changed: bool, grad_norm: float | None) -> Proof:
-    """Evidence that the training trained: of every step, warm-up included; a loss that is no number is None."""
+    """Evidence that the training trained: of every step, warm-up included; a loss that is not a number is None."""
     if not losses:
         return Proof(num_steps=0)
     finite = all(map(math.isfinite, losses))

@@ -82,7 +82,7 @@ def _vit_like(f: Fields, name: str, source: Source, base: str, *, extra_tokens: 
     }
     if extra_tokens == 2:
         two = ("head.class", "head.distillation")
-        known |= {f"{base}ForImageClassificationWithTeacher": lambda: tuple(classifier(d, labels(f), name=one) for one in two)}
+        known |= {f"{base}ForImageClassificationWithTeacher": lambda: tuple(classifier(d, labels(f), name=head) for head in two)}
     runs, heads = heads_named(f, known, default_class(f, base))
     stem = _patches(f, patch=16, extra_tokens=extra_tokens)
     h = head_width(f, "num_attention_heads", n, "hidden_size", d)
@@ -150,7 +150,7 @@ def clip(f: Fields, name: str, source: Source) -> DualEncoder:
     """CLIP: CLIPModel, both towers; a text is `max_position_embeddings` tokens long, as OpenAI pads it.
 
     Raises:
-        BadConfigError: a part that is no object; one line.
+        BadConfigError: a part that is not an object; one line.
     """
     runs = class_named(f, ("CLIPModel",), "CLIPModel")
     text, vision = section(f, "text_config"), section(f, "vision_config")

@@ -74,7 +74,7 @@ def default_class(f: Fields, base: str) -> str:
 
 
 def head_width(f: Fields, heads_key: str, heads: int, width_key: str, width: int) -> int:
-    """H = D / N. Raises BadConfigError where it is no whole number."""
+    """H = D / N. Raises BadConfigError where it is not a whole number."""
     f.divides(heads_key, heads, width_key, width)
     return width // heads
 
@@ -167,7 +167,7 @@ def section(f: Fields, key: str) -> Fields:
     """The fields of one part of a model; what an old file gives as ``<key>_dict`` counts instead, as in transformers.
 
     Raises:
-        BadConfigError: it is no object.
+        BadConfigError: it is not an object.
     """
     value = f.config.get(f"{key}_dict")
     if value is None:

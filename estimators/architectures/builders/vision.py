@@ -42,7 +42,7 @@ def language_part(f: Fields, name: str, source: Source) -> Decoder:
     """The decoder in `text_config`, with a note of what was left out.
 
     Raises:
-        BadConfigError: no text_config, or one of a family that is no language model's.
+        BadConfigError: no text_config, or one of a family that is not a language model's.
         NoOpTableError: one of a family without an op table.
     """
     family = f.config["model_type"]

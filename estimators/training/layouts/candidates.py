@@ -13,7 +13,7 @@ from estimators.spec import PLAN_RECOMPUTES
 from estimators.training.sequence_cost import SequenceCost
 
 MIN_CONTEXT_TOKENS = 2048
-MAX_CONTEXT_WAYS = 64
+MAX_CONTEXT_DEGREE = 64
 MAX_MICRO_BATCH = 64
 MAX_CHUNKS = 16
 """Chunks of layers per device: more would send each activation around the pipeline too often to pay."""
@@ -63,10 +63,10 @@ def candidates(
     Args:
         global_batch: sequences of one step.
         domain: devices behind one scale-up switch: tensor parallelism stays within it.
-        max_tp: ways of tensor parallelism at most, in place of `domain`.
+        max_tp: the largest degree of tensor parallelism, in place of `domain`.
         schedule: of every pipeline.
     """
-    columns = _ways(work, num_devices, global_batch, max_tp or domain)
+    columns = _degrees(work, num_devices, global_batch, max_tp or domain)
     columns = _cross(columns, "ep", [e for e in divisors(work.experts) if work.experts > 1] or [1])
     columns = _kept(columns, columns["tp"] * columns["cp"] * columns["dp"] % columns["ep"] == 0)
     columns = _cross(columns, "micro_batch", [m for m in divisors(global_batch) if m <= MAX_MICRO_BATCH])
@@ -85,14 +85,14 @@ def candidates(
     return Candidates(columns, schedule)
 
 
-def _ways(work: SequenceCost, num_devices: int, global_batch: int, max_tp: int) -> dict[str, Any]:
-    ways = np.array(list(legal_ways(work, num_devices, global_batch, max_tp)), dtype=np.int64).reshape(-1, 4)
-    return {name: ways[:, i] for i, name in enumerate(("tp", "pp", "cp", "dp"))}
+def _degrees(work: SequenceCost, num_devices: int, global_batch: int, max_tp: int) -> dict[str, Any]:
+    degrees = np.array(list(legal_degrees(work, num_devices, global_batch, max_tp)), dtype=np.int64).reshape(-1, 4)
+    return {name: degrees[:, i] for i, name in enumerate(("tp", "pp", "cp", "dp"))}
 
 
-def legal_ways(work: SequenceCost, num_devices: int, global_batch: int, max_tp: int) -> Iterator[tuple[int, int, int, int]]:
+def legal_degrees(work: SequenceCost, num_devices: int, global_batch: int, max_tp: int) -> Iterator[tuple[int, int, int, int]]:
     """Every tp, pp, cp and dp that multiply to the devices, cut the model and divide the batch."""
-    contexts = [c for c in divisors(work.seq_len) if c == 1 or (work.seq_len % (2 * c) == 0 and c <= MAX_CONTEXT_WAYS)]
+    contexts = [c for c in divisors(work.seq_len) if c == 1 or (work.seq_len % (2 * c) == 0 and c <= MAX_CONTEXT_DEGREE)]
     contexts = [c for c in contexts if c == 1 or work.seq_len // c >= MIN_CONTEXT_TOKENS]
     for tp in (d for d in divisors(num_devices) if d <= max_tp and legal_tp(work, d)):
         for pp in (d for d in divisors(num_devices // tp) if d <= work.layers):

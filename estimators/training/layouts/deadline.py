@@ -64,17 +64,17 @@ def plan_on_fewest(job: Job, batch: Batch = PUBLISHED_BATCH) -> Plan:
         BadValueError: a batch that no number of devices shares.
     """
     held: Plan | None = None
-    for found in _searches(job, list(device_counts(job, MOST_DEVICES)), batch):
-        if not found.num_fitting:
+    for searched in _searches(job, list(device_counts(job, MOST_DEVICES)), batch):
+        if not searched.num_fitting:
             if held is not None:
                 break
             continue
-        following = best_of(found)
+        following = best_of(searched)
         if held is not None and _device_s(held) <= TIGHT * _device_s(following):
             break
         held = following
     if held is None:
-        raise_nothing_fits(found)
+        raise_nothing_fits(searched)
     return held
 
 
@@ -98,16 +98,16 @@ def _searches(
             if num == counts[-1] and not num_searches:
                 raise
             continue
-        found = search(job, num, sequences, restriction, on_progress=on_progress)
+        searched = search(job, num, sequences, restriction, on_progress=on_progress)
         num_searches += 1
-        if not found.num_fitting and (leanest := found.smallest()) is not None:
-            least = max(least, num * leanest[1] / found.capacity_bytes)
-        yield found
+        if not searched.num_fitting and (smallest := searched.smallest()) is not None:
+            least = max(least, num * smallest[1] / searched.capacity_bytes)
+        yield searched
 
 
-def _device_s(found: Plan) -> float:
+def _device_s(plan: Plan) -> float:
     """Device time of a token."""
-    return 1 / found.best.prediction.tokens_per_s_per_device
+    return 1 / plan.best.prediction.tokens_per_s_per_device
 
 
 @frozen
@@ -132,9 +132,9 @@ class Limits:
         if self.num_devices and self.max_devices and self.num_devices > self.max_devices:
             raise BadValueError(f"--gpus {self.num_devices:,} is more than --max-gpus {self.max_devices:,}; give one of them")
 
-    def cost_usd(self, found: Plan, tokens: int) -> float | None:
+    def cost_usd(self, plan: Plan, tokens: int) -> float | None:
         """Of the steady steps; None without a price."""
-        return None if self.usd_per_gpu_hour is None else found.gpu_hours(tokens) * self.usd_per_gpu_hour
+        return None if self.usd_per_gpu_hour is None else plan.gpu_hours(tokens) * self.usd_per_gpu_hour
 
 
 def plan_within(
@@ -159,26 +159,26 @@ def plan_within(
     counts = [limits.num_devices] if limits.num_devices else list(device_counts(job, most))
     if limits.deadline_s is not None:
         counts = [num for num in counts if (bound_s(job, tokens, num) or 0.0) <= limits.deadline_s]
-    found: list[Plan] = []
+    plans: list[Plan] = []
     for searched in _searches(job, counts, batch, restriction, on_progress):
         if not searched.num_fitting:
             continue
-        found.append(best_of(searched, num_options))
-        if limits.deadline_s is not None and found[-1].run_s(tokens) <= limits.deadline_s and _affordable(found[-1], tokens, limits):
-            return found[-1]
-    if not found:
+        plans.append(best_of(searched, num_options))
+        if limits.deadline_s is not None and plans[-1].run_s(tokens) <= limits.deadline_s and _affordable(plans[-1], tokens, limits):
+            return plans[-1]
+    if not plans:
         raise_nothing_fits(searched)
-    affordable = [one for one in found if _affordable(one, tokens, limits)]
+    affordable = [plan for plan in plans if _affordable(plan, tokens, limits)]
     if not affordable:
-        raise BadValueError(_too_dear(job, tokens, limits, found))
-    fastest = min(affordable, key=lambda one: one.run_s(tokens))
+        raise BadValueError(_too_dear(job, tokens, limits, plans))
+    fastest = min(affordable, key=lambda plan: plan.run_s(tokens))
     if limits.deadline_s is not None:
         raise BadValueError(_too_slow(job, tokens, limits, fastest, most))
     return fastest
 
 
-def _affordable(found: Plan, tokens: int, limits: Limits) -> bool:
-    cost = limits.cost_usd(found, tokens)
+def _affordable(plan: Plan, tokens: int, limits: Limits) -> bool:
+    cost = limits.cost_usd(plan, tokens)
     return limits.budget_usd is None or (cost is not None and cost <= limits.budget_usd)
 
 
@@ -191,9 +191,9 @@ def _too_slow(job: Job, tokens: int, limits: Limits, fastest: Plan, most: int) -
     )
 
 
-def _too_dear(job: Job, tokens: int, limits: Limits, found: list[Plan]) -> str:
+def _too_dear(job: Job, tokens: int, limits: Limits, plans: list[Plan]) -> str:
     assert limits.budget_usd is not None
-    costs = {one.num_devices: limits.cost_usd(one, tokens) or 0.0 for one in found}
+    costs = {plan.num_devices: limits.cost_usd(plan, tokens) or 0.0 for plan in plans}
     num = min(costs, key=lambda count: costs[count])
     return (
         f"{format_money(limits.budget_usd)} does not pay for {format_count(tokens)} tokens of {job.model.name} on {job.hardware.id}: "

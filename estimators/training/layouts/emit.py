@@ -59,23 +59,25 @@ def from_text(text: str, *, num_devices: int | None = None, global_batch: int | 
     """
     name = _kind(text)
     try:
-        found: dict[str, Any] = LAUNCHERS[name].fields(text) | _rest(text, name)
+        fields: dict[str, Any] = LAUNCHERS[name].fields(text) | _rest(text, name)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise BadValueError(f"this {name} file cannot be read: {str(error)[:120]}") from None
-    if "dp" not in found and num_devices is not None:
-        ways = found.get("tp", 1) * found.get("pp", 1) * found.get("cp", 1)
-        if num_devices % ways:
-            nearest = max(1, round(num_devices / ways)) * ways
-            raise BadValueError(f"tp x pp x cp of the {name} file is {ways} and does not divide {num_devices:,} GPUs; nearest: {nearest:,}")
-        found["dp"] = num_devices // ways
+    if "dp" not in fields and num_devices is not None:
+        degree = fields.get("tp", 1) * fields.get("pp", 1) * fields.get("cp", 1)
+        if num_devices % degree:
+            nearest = max(1, round(num_devices / degree)) * degree
+            raise BadValueError(
+                f"tp x pp x cp of the {name} file is {degree} and does not divide {num_devices:,} GPUs; nearest: {nearest:,}"
+            )
+        fields["dp"] = num_devices // degree
     if global_batch is not None:
-        found.setdefault("global_batch", global_batch)
-    missing = [key for key in NEEDED if key not in found]
+        fields.setdefault("global_batch", global_batch)
+    missing = [key for key in NEEDED if key not in fields]
     if missing:
         raise BadValueError(
             f"the {name} file says nothing of {', '.join(missing)}; give --gpus and --global-batch, or add a line {REMARK}dp=..."
         )
-    return Layout(**found)
+    return Layout(**fields)
 
 
 def from_file(path: str, *, num_devices: int | None = None, global_batch: int | None = None) -> Layout:
@@ -100,7 +102,7 @@ def _kind(text: str) -> str:
         return "accelerate"
     if any("--" in line and "-parallel-size" in line for line in lines):
         return "megatron"
-    raise BadValueError(f"this is no launcher's file; expected one of: {', '.join(LAUNCHERS)}, as `plan --emit` writes them")
+    raise BadValueError(f"this is not a launcher's file; expected one of: {', '.join(LAUNCHERS)}, as `plan --emit` writes them")
 
 
 def _rest(text: str, name: str) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def _rest(text: str, name: str) -> dict[str, Any]:
 
 def _value(key: str, text: str) -> object:
     if key not in as_dict(Layout()):
-        raise BadValueError(f"{key!r} is no part of a layout")
+        raise BadValueError(f"{key!r} is not a part of a layout")
     if key in ("recompute", "schedule"):
         return text
     return text == "True" if key == "sequence_parallel" else int(text)

@@ -7,7 +7,7 @@ from typing import NoReturn
 from estimators.cost.divisibility import check_cuts, nearest
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, DoesNotFitError
-from estimators.training.layouts.candidates import legal_ways
+from estimators.training.layouts.candidates import legal_degrees
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.search import ANYTHING, Restriction, Search, search
 from estimators.units import format_bytes
@@ -34,41 +34,41 @@ def check_layout(job: Job, layout: Layout) -> None:
 
 def _remedy(job: Job, layout: Layout) -> str:
     """The fastest layout on the same devices that fits, else how many devices would hold the model."""
-    found = search(job, layout.num_devices, layout.global_batch)
-    if found.num_fitting:
-        return f"what fits on the same GPUs: {found.best(1)[0]}"
+    searched = search(job, layout.num_devices, layout.global_batch)
+    if searched.num_fitting:
+        return f"what fits on the same GPUs: {searched.best(1)[0]}"
     return _enough(job, layout.num_devices, layout.global_batch)
 
 
-def raise_nothing_fits(found: Search) -> NoReturn:
+def raise_nothing_fits(tried: Search) -> NoReturn:
     """Say why a search came to nothing.
 
     Raises:
         BadValueError: no layout is legal.
         DoesNotFitError: none fits: by how much, and how many devices would hold the model.
     """
-    job, num_devices, batch = found.job, found.num_devices, found.global_batch
-    leanest = found.smallest()
-    if leanest is None and found.num_legal:
+    job, num_devices, batch = tried.job, tried.num_devices, tried.global_batch
+    smallest = tried.smallest()
+    if smallest is None and tried.num_legal:
         raise BadValueError(
-            f"{found.restriction.launcher} runs none of the {found.num_legal:,} legal layouts of {job.model.name} on {num_devices:,} GPUs; "
+            f"{tried.restriction.launcher} runs none of the {tried.num_legal:,} legal layouts of {job.model.name} on {num_devices:,} GPUs; "
             "take another launcher, or leave it out"
         )
-    if leanest is None:
+    if smallest is None:
         raise BadValueError(_nothing_legal(job, num_devices, batch))
-    layout, needed = leanest
+    layout, needed = smallest
     raise DoesNotFitError(
-        f"{job.model.name} at {job.seq_len:,} tokens fits on {num_devices:,} x {job.hardware.id} in no layout: the leanest ({layout}) "
-        f"needs {format_bytes(needed)} of {format_bytes(found.capacity_bytes)}, {format_bytes(needed - found.capacity_bytes)} too much; "
-        f"{_enough(job, num_devices, batch, found.restriction)}"
+        f"{job.model.name} at {job.seq_len:,} tokens fits on {num_devices:,} x {job.hardware.id} in no layout: the smallest ({layout}) "
+        f"needs {format_bytes(needed)} of {format_bytes(tried.capacity_bytes)}, {format_bytes(needed - tried.capacity_bytes)} too much; "
+        f"{_enough(job, num_devices, batch, tried.restriction)}"
     )
 
 
 def _nothing_legal(job: Job, num_devices: int, global_batch: int) -> str:
-    """Why: replicas, stages and tensor ways that multiply to the devices leave a number that the batch does not divide into."""
+    """Why: replicas, stages and tensor-parallel degrees that multiply to the devices leave a number that the batch does not divide into."""
     domain = int(job.machine.domain)
     near = range(max(1, num_devices // 2), num_devices * 2) if num_devices <= 4096 else ()
-    legal = [num for num in near if any(legal_ways(job.work, num, global_batch, domain))]
+    legal = [num for num in near if any(legal_degrees(job.work, num, global_batch, domain))]
     unit = num_devices // (num_devices & -num_devices)  # what is odd in it
     batch = max(1, round(global_batch / unit)) * unit
     other = f", or {nearest(num_devices, legal):,} GPUs" if legal else ""
@@ -98,7 +98,7 @@ def _fits(job: Job, num_devices: int, global_batch: int, restriction: Restrictio
 
 
 def _enough(job: Job, num_devices: int, global_batch: int, restriction: Restriction = ANYTHING) -> str:
-    found = smallest_num_devices(job, global_batch, restriction, more_than=num_devices)
-    if found is None:
+    fewest = smallest_num_devices(job, global_batch, restriction, more_than=num_devices)
+    if fewest is None:
         return f"not even {MAX_SEARCHED_DEVICES:,} of them hold it; take a shorter --seq-len or a larger --global-batch"
-    return f"the fewest that hold it: {found:,}"
+    return f"the fewest that hold it: {fewest:,}"

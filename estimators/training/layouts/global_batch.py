@@ -61,9 +61,9 @@ class Batch:
         """
         most = None if self.most_tokens is None else self.most_tokens // seq_len
         wanted = self._wanted(params, seq_len)
-        taken = self._exact(seq_len, most) or _shareable(wanted, num_devices, most)
-        if taken % unit == 0 and taken <= FARTHEST * wanted:
-            return taken
+        batch = self._exact(seq_len, most) or _shareable(wanted, num_devices, most)
+        if batch % unit == 0 and batch <= FARTHEST * wanted:
+            return batch
         multiple = max(1, round(wanted / unit)) * unit
         if (self.sequences or self.tokens) and abs(multiple - wanted) > ROUNDING * wanted:
             raise BadValueError(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from estimators.architectures.adapters import FineTuned
+from estimators.architectures.adapters import FineTuned, trained
 from estimators.cost.array_math import Lane
 from estimators.cost.efficiency import Efficiency, efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine, OwnRates, machine_of
-from estimators.cost.software import DEFAULT_STACK, Software, software, stack
+from estimators.cost.software import DEFAULT_STACK, Software, software, stack, stacks
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.memory.device import device_memory
 from estimators.memory.kernels import BY_STACK
 from estimators.memory.layer_memory import ModelMemory, model_memory_of
+from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model
 from estimators.training.prediction import Prediction, predict
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
@@ -25,6 +26,7 @@ class Job:
     """A model on a kind of device.
 
     Attributes:
+        method: how the model is trained.
         dtype: of the matrix products.
         stack_id: the software; see stacks.json.
         cluster: a known one, for its network.
@@ -42,25 +44,35 @@ class Job:
     network_bytes_per_s: float | None = None
     own: OwnRates | None = None
     without: str = ""
+    method: TrainingMethod = FULL
 
     def __post_init__(self) -> None:
-        if reason := not_covered(self.model, self.seq_len):
+        if reason := not_covered(self.trained, self.seq_len):
             raise BadValueError(f"{self.model.name} {reason}; no step of it is predicted")
         if self.optimizer not in OPTIMIZER_BYTES:
             raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
         chosen = stack(self.stack_id)
-        if chosen.dequantise_bytes and not (isinstance(self.model, FineTuned) and self.model.rank):
+        quantised = isinstance(self.trained, FineTuned) and self.trained.base_format != "16-bit"
+        if chosen.dequantise_bytes and not quantised:
             raise BadValueError(f"software {chosen.id} trains adapters over 4-bit weights, but {self.model.name} has none; give another")
+        if quantised and not chosen.dequantise_bytes:
+            able = ", ".join(name for name, facts in stacks().items() if facts.dequantise_bytes)
+            raise BadValueError(f"software {chosen.id} trains nothing over 4-bit weights; expected one of: {able}")
+
+    @property
+    def trained(self) -> Model:
+        """The model as the method trains it. Raises BadValueError where the model does not have what the method names."""
+        return trained(self.model, self.method)
 
     @property
     def work(self) -> SequenceCost:
         """One sequence's work. Raises BadValueError for a model without tokens."""
-        return sequence_cost_of(self.model, self.seq_len)
+        return sequence_cost_of(self.trained, self.seq_len)
 
     @property
     def model_memory(self) -> ModelMemory:
         """What its layers hold and keep under the software's kernels. Raises UnknownNameError."""
-        return model_memory_of(self.model, self.seq_len, BY_STACK[stack(self.stack_id).id], self.dtype)
+        return model_memory_of(self.trained, self.seq_len, BY_STACK[stack(self.stack_id).id], self.dtype)
 
     @property
     def machine(self) -> Machine:
@@ -88,7 +100,7 @@ class Job:
     def predict(self, layout: Layout) -> Prediction:
         """The step of one layout, with its interval and its rates."""
         return predict(
-            self.model,
+            self.trained,
             self.seq_len,
             layout,
             self.hardware,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from estimators.cost.layout import Layout
 from estimators.frozen import frozen
 from estimators.training.at_utilization import check_devices
@@ -9,9 +11,9 @@ from estimators.training.layouts.feasibility import raise_nothing_fits
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.search import ANYTHING, OnProgress, Restriction, Search, search
-from estimators.training.layouts.why import reason
 from estimators.training.prediction import Prediction
-from estimators.units import DAY_S, HOUR_S
+from estimators.training.step import PARTS
+from estimators.units import DAY_S, HOUR_S, format_signed_duration
 
 
 @frozen
@@ -97,25 +99,74 @@ def plan(
     """
     check_devices(num_devices)
     sequences = batch.on(num_devices, params=job.work.params, seq_len=job.seq_len)
-    found = search(job, num_devices, sequences, restriction, on_progress=on_progress)
-    if not found.num_fitting:
-        raise_nothing_fits(found)
-    return best_of(found, num_options)
+    searched = search(job, num_devices, sequences, restriction, on_progress=on_progress)
+    if not searched.num_fitting:
+        raise_nothing_fits(searched)
+    return best_of(searched, num_options)
 
 
-def best_of(found: Search, num_options: int = 1) -> Plan:
+def best_of(searched: Search, num_options: int = 1) -> Plan:
     """The best few of a search in which at least one layout fits."""
-    job = found.job
-    layouts = found.best(num_options)
+    job = searched.job
+    layouts = searched.best(num_options)
     first = option(job, layouts[0])
-    fastest = found.fastest_of_all()
+    fastest = searched.fastest_of_all()
     return Plan(
         job=job,
-        num_devices=found.num_devices,
-        global_batch=found.global_batch,
+        num_devices=searched.num_devices,
+        global_batch=searched.global_batch,
         options=(first, *(option(job, layout, first.prediction) for layout in layouts[1:])),
-        num_legal=len(found.lanes),
-        num_fitting=found.num_fitting,
-        capacity_bytes=found.capacity_bytes,
-        too_large=fastest if fastest and fastest[2] > found.capacity_bytes else None,
+        num_legal=len(searched.lanes),
+        num_fitting=searched.num_fitting,
+        capacity_bytes=searched.capacity_bytes,
+        too_large=fastest if fastest and fastest[2] > searched.capacity_bytes else None,
     )
+
+
+MAX_PARTS = 3
+WORTH_SAYING = 0.05
+"""Parts below this share of the whole difference are not shown."""
+
+SHORT = {  # what a column has room for
+    "matmul": "matrix products",
+    "experts": "expert products",
+    "attention": "attention",
+    "traffic": "memory-bound work",
+    "head": "head and loss",
+    "recompute": "recomputation",
+    "dequantise": "dequantisation",
+    "accumulate": "adding gradients",
+    "launch": "launches",
+    "tensor_comm": "tensor-parallel communication",
+    "expert_comm": "expert communication",
+    "context_comm": "context-parallel communication",
+    "pipeline_comm": "pipeline communication",
+    "bubble": "pipeline bubble",
+    "imbalance": "uneven stages",
+    "data_comm": "gradients and weights between replicas",
+    "optimizer": "optimizer",
+    "step": "fixed cost",
+    "straggle": "stragglers",
+}
+
+
+def differences(mine: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Seconds that `mine` takes more than `other`, part by part, the largest first; parts that do not differ are left out."""
+    by_part = {name: float(mine[name]) - float(other[name]) for name in PARTS}
+    return dict(sorted(((name, s) for name, s in by_part.items() if s), key=lambda pair: -abs(pair[1])))
+
+
+def reason(mine: Mapping[str, float], best: Mapping[str, float]) -> str:
+    """Why `mine` loses to `best`, such as ``pipeline bubble +1.20 s, recomputation +0.400 s; less launches -0.100 s``."""
+    changes = differences(mine, best)
+    if not changes:
+        return "takes as long; set up less simply"
+    largest = max(abs(seconds) for seconds in changes.values())
+    told = {
+        name: f"{SHORT.get(name, PARTS[name])} {format_signed_duration(seconds)}"
+        for name, seconds in changes.items()
+        if abs(seconds) >= WORTH_SAYING * largest
+    }
+    more = [text for name, text in told.items() if changes[name] > 0][:MAX_PARTS]
+    less = [text for name, text in told.items() if changes[name] < 0][: MAX_PARTS - 1]
+    return "; saves ".join(", ".join(part) for part in (more, less) if part) if more else f"saves {', '.join(less)}"

@@ -28,7 +28,7 @@ class Restriction:
     """Which of the legal layouts are wanted.
 
     Attributes:
-        max_tp: ways of tensor parallelism at most; None for a scale-up domain.
+        max_tp: the largest degree of tensor parallelism; None for a scale-up domain.
         schedule: of every pipeline: 1f1b or zero-bubble.
         launcher: what must be able to run them; empty for anything.
     """
@@ -103,9 +103,9 @@ class Search:
 
 
 def _complexity(lanes: Candidates) -> Any:
-    """How much there is to set up: ways that are cut, chunks, what is sharded, what is recomputed, sequences at once."""
-    ways = sum(np.log2(getattr(lanes, name)) + (getattr(lanes, name) > 1) for name in ("tp", "pp", "cp", "ep", "vp"))
-    return ways + lanes.zero + (lanes.shard > 0) + lanes.selective + 2 * lanes.full + np.log2(lanes.micro_batch) / 8
+    """How much there is to set up: degrees of parallelism, chunks, what is sharded, what is recomputed, sequences at once."""
+    cuts = sum(np.log2(getattr(lanes, name)) + (getattr(lanes, name) > 1) for name in ("tp", "pp", "cp", "ep", "vp"))
+    return cuts + lanes.zero + (lanes.shard > 0) + lanes.selective + 2 * lanes.full + np.log2(lanes.micro_batch) / 8
 
 
 def _families(lanes: Candidates) -> Any:

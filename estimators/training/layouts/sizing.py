@@ -29,8 +29,8 @@ class LossFit:
 
     def loss(self, params: float, tokens: float) -> float:
         """Nats per token."""
-        found: float = self.irreducible + self.a / params**self.alpha + self.b / tokens**self.beta
-        return found
+        nats: float = self.irreducible + self.a / params**self.alpha + self.b / tokens**self.beta
+        return nats
 
     def optimal_params(self, flop: float) -> float:
         """N that minimises the loss under 6·N·D = C: G·(C/6)^(beta/(alpha+beta)), G = (alpha·A/(beta·B))^(1/(alpha+beta))."""
@@ -91,8 +91,8 @@ def compute_optimal(flop: float) -> tuple[Sizing, ...]:
         raise BadValueError(f"a budget of {flop:g} FLOP trains nothing; expected more than 0")
     params = math.sqrt(flop / FLOP_PER_PARAM_TOKEN / TOKENS_PER_PARAM)
     rule = ("20 tokens per parameter", params, "what approaches 1 and 2 come to: Hoffmann et al. 2022 (arXiv 2203.15556), table 3")
-    found = [rule, *((fit.name, fit.optimal_params(flop), fit.source) for fit in FITS)]
+    optima = [rule, *((fit.name, fit.optimal_params(flop), fit.source) for fit in FITS)]
     return tuple(
         Sizing(name=name, params=n, tokens=(d := flop / FLOP_PER_PARAM_TOKEN / n), loss=BESIROGLU.loss(n, d), source=source)
-        for name, n, source in found
+        for name, n, source in optima
     )

@@ -108,7 +108,7 @@ def _same_tokens(layout: Layout, before: int, after: int) -> tuple[Layout, str]:
 
 
 def _with_part(layout: Layout, key: str, value: str) -> Layout:
-    """The layout with one part changed; dp takes up the slack where ways change."""
+    """The layout with one part changed; dp takes up the slack where degrees change."""
     kept = [part for part in str(layout).split(",") if part.partition("=")[0] not in ("dp", "shard")]
     name = {"mbs": "micro_batch", "sequence_parallel": "sp"}.get(key, key)
     kept = [part for part in kept if part.partition("=")[0] != name]

@@ -161,7 +161,7 @@ def parts_table(translations: Sequence[Translation]) -> Table:
 def physics_notes(
     readings: Sequence[Reading], at_least: Least | None, *, frozen: bool, hardware: Hardware | None, dtype: str, recompute: Recompute
 ) -> list[str]:
-    """Whether a machine can do it, and why a share above the peak is none that the machine did.
+    """Whether a machine can do it, and why a share above the peak is not one that the machine did.
 
     Args:
         frozen: whether all weights but small adapters were frozen.

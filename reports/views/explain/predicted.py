@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from estimators.training.answer import PredictedAnswer
 from estimators.training.run import PredictedRun
 from estimators.units import DAY_S, format_carbon, format_duration, format_energy, format_fraction, format_grouped, format_int, format_mass
 from reports.views.explain.formula import Input, Step
-from reports.views.training.predicted import PredictedStudy, figures
+from reports.views.training.predicted import figures
 
 
-def time_steps(asked: PredictedStudy) -> list[Step]:
+def time_steps(asked: PredictedAnswer) -> list[Step]:
     """The step as the sum of its ledger, and device days as that many steps."""
     run, p = asked.run, asked.run.prediction
     parts = {part: seconds for part, seconds in p.ledger.parts.items() if seconds > 0}
@@ -47,7 +48,7 @@ def _devices_source(run: PredictedRun) -> str:
     return "the fewest that hold the training well" if run.devices_chosen else "given by --gpus, or planned for --deadline"
 
 
-def energy_steps(asked: PredictedStudy) -> list[Step]:
+def energy_steps(asked: PredictedAnswer) -> list[Step]:
     """Energy at the measured share of the power limit, and the CO2 of so much electricity."""
     run, hardware = asked.run, asked.run.prediction.hardware
     energy_j = run.energy_j(run.wall_s, asked.power.value)

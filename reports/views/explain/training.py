@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from estimators.counting.estimate import params_by_component
 from estimators.spec import Workload
+from estimators.training.answer import TrainingAnswer
 from estimators.training.at_utilization import training_flop
 from estimators.units import (
     DAY_S,
@@ -22,22 +23,21 @@ from estimators.units import (
 )
 from reports.table import Table
 from reports.views.explain.formula import Input, Step, explanation_table, params_step
-from reports.views.training.study import Study
 
 if TYPE_CHECKING:
-    from reports.views.training.predicted import PredictedStudy
+    from estimators.training.answer import PredictedAnswer
 
 ABOVE = "the figure above"
 
 
 def explain_training(
-    study: Study,
+    training: TrainingAnswer,
     *,
     model_option: str,
     asked: Sequence[Step] = (),
     whole: bool = True,
     key: str = "explanation",
-    predicted: PredictedStudy | None = None,
+    predicted: PredictedAnswer | None = None,
 ) -> Table:
     """Every figure of the answer.
 
@@ -45,141 +45,144 @@ def explain_training(
         model_option: the words that name the model in a command.
         asked: steps of reports.views.explain.inverse, where the question was put the other way round.
         whole: whether a number of tokens was given, so that there is a whole training to explain.
-        predicted: the study with its predicted run, where no utilisation was given or assumed.
+        predicted: the same with its predicted run, where no utilisation was given or assumed.
     """
-    parts = params_by_component(study.model.ops(Workload()))
+    parts = params_by_component(training.model.ops(Workload()))
     steps = [
-        params_step(study.params, parts, source=str(study.model.source), model_option=model_option),
-        _sequence_step(study, model_option),
+        params_step(training.params, parts, source=str(training.model.source), model_option=model_option),
+        _sequence_step(training, model_option),
     ]
     if whole:
-        steps.append(_flop_step(study))
+        steps.append(_flop_step(training))
     steps += asked
-    if whole and study.hardware:
+    if whole and training.hardware:
         if predicted is None:
-            time, energy = [_gpu_days_step(study)], _energy_steps(study)
+            time, energy = [_gpu_days_step(training)], _energy_steps(training)
         else:
             from reports.views.explain.predicted import energy_steps, time_steps  # deferred: only a predicted run needs it
 
             time, energy = time_steps(predicted), energy_steps(predicted)
-        steps += [*time, *_wall_steps(study), *energy, *_cost_steps(study)]
-    where = f" on {study.devices_text}" if study.hardware else ""
-    return explanation_table(steps, what=f"training {study.model.name}{where}", key=key)
+        steps += [*time, *_wall_steps(training), *energy, *_cost_steps(training)]
+    where = f" on {training.devices_text}" if training.hardware else ""
+    return explanation_table(steps, what=f"training {training.model.name}{where}", key=key)
 
 
-def _show(study: Study, model_option: str) -> str:
-    length = "" if study.item == "sample" else f" --seq-len {study.seq_len}"
-    convention = "" if study.convention == "6nd" else f" --convention {study.convention}"
+def _show(training: TrainingAnswer, model_option: str) -> str:
+    length = "" if training.item == "sample" else f" --seq-len {training.seq_len}"
+    convention = "" if training.convention == "6nd" else f" --convention {training.convention}"
     return f"python -m bench show {model_option} --phase train{length}{convention}"
 
 
-def length_input(study: Study) -> Input:
+def length_input(training: TrainingAnswer) -> Input:
     """T, the tokens of a sequence."""
-    if study.item == "sample":
+    if training.item == "sample":
         source = "a model without sequences"
     else:
-        source = "given by --seq-len" if study.seq_len_given else f"the longest sequence, {study.model.source}"
-    return Input(symbol="T", value=study.seq_len, text=f"{format_int(study.seq_len)} {study.item}s", source=source)
+        source = "given by --seq-len" if training.seq_len_given else f"the longest sequence, {training.model.source}"
+    return Input(symbol="T", value=training.seq_len, text=f"{format_int(training.seq_len)} {training.item}s", source=source)
 
 
-def sequence_flop(study: Study) -> int:
-    """Of one training sequence, under the study's convention."""
-    return training_flop(study.model, study.seq_len, study.seq_len)[study.convention]
+def sequence_flop(training: TrainingAnswer) -> int:
+    """Of one training sequence, under the answer's convention."""
+    return training_flop(training.model, training.seq_len, training.seq_len)[training.convention]
 
 
-def _sequence_step(study: Study, model_option: str) -> Step:
+def _sequence_step(training: TrainingAnswer, model_option: str) -> Step:
     """FLOP of one training sequence, from the op table's columns."""
-    flop = sequence_flop(study)
-    if study.convention == "6nd":
+    flop = sequence_flop(training)
+    if training.convention == "6nd":
         formula = "6 · N · T"
-        inputs = [Input(symbol="N", value=study.params, text=f"{format_int(study.params)} parameters", source=ABOVE), length_input(study)]
+        inputs = [
+            Input(symbol="N", value=training.params, text=f"{format_int(training.params)} parameters", source=ABOVE),
+            length_input(training),
+        ]
     else:
-        ops = study.model.ops(Workload(phase="train", seq_len=study.seq_len))
+        ops = training.model.ops(Workload(phase="train", seq_len=training.seq_len))
         forward, backward = (sum(op.count * getattr(op, column) for op in ops) for column in ("flop", "backward_flop"))
         formula = "forward + backward"
         named = [
             ("forward", forward, "op table: 2 · m · n · k of every product"),
             ("backward", backward, "op table: two products for each, one where the input is data"),
         ]
-        if study.convention == "causal":
+        if training.convention == "causal":
             formula += " - masked"
             named.append(("masked", forward + backward - flop, "half of the attention square, which this convention leaves out"))
-        if study.convention == "hardware":
+        if training.convention == "hardware":
             formula += " + recomputed"
             named.append(("recomputed", flop - forward - backward, "the layers' forward pass, which checkpointing runs again"))
         inputs = [Input(symbol=name, value=value, text=f"{format_int(value)} FLOP", source=source) for name, value, source in named]
-    unit = "sample" if study.item == "sample" else "sequence"
+    unit = "sample" if training.item == "sample" else "sequence"
     return Step(
         figure=f"FLOP per {unit}",
         value=flop,
-        text=f"{format_int(flop)} FLOP per {unit}, counted {study.convention}",
+        text=f"{format_int(flop)} FLOP per {unit}, counted {training.convention}",
         formula=formula,
         inputs=tuple(inputs),
-        check=_show(study, model_option),
+        check=_show(training, model_option),
     )
 
 
-def _flop_step(study: Study) -> Step:
-    flop = sequence_flop(study)
+def _flop_step(training: TrainingAnswer) -> Step:
+    flop = sequence_flop(training)
     return Step(
         figure="training FLOP",
-        value=study.flop,
-        text=f"{format_flop(study.flop)} ({format_int(study.flop)})",
+        value=training.flop,
+        text=f"{format_flop(training.flop)} ({format_int(training.flop)})",
         formula="C · D / T",
         inputs=(
             Input(
                 symbol="C",
                 value=flop,
-                text=f"{format_int(flop)} FLOP per {'sample' if study.item == 'sample' else 'sequence'}",
+                text=f"{format_int(flop)} FLOP per {'sample' if training.item == 'sample' else 'sequence'}",
                 source=ABOVE,
             ),
-            Input(symbol="D", value=study.tokens, text=f"{format_int(study.tokens)} {study.item}s", source="given by --tokens"),
-            length_input(study),
+            Input(symbol="D", value=training.tokens, text=f"{format_int(training.tokens)} {training.item}s", source="given by --tokens"),
+            length_input(training),
         ),
     )
 
 
-def peak_input(study: Study) -> Input:
+def peak_input(training: TrainingAnswer) -> Input:
     """P, the dense peak of one device."""
-    assert study.hardware is not None
-    peak = study.hardware.peak(study.dtype)
-    text = f"{format_flop_rate(peak)}, dense {study.dtype} peak of one {study.hardware.id}"
-    return Input(symbol="P", value=peak, text=text, source=str(study.hardware.source))
+    assert training.hardware is not None
+    peak = training.hardware.peak(training.dtype)
+    text = f"{format_flop_rate(peak)}, dense {training.dtype} peak of one {training.hardware.id}"
+    return Input(symbol="P", value=peak, text=text, source=str(training.hardware.source))
 
 
-def flop_input(study: Study) -> Input:
+def flop_input(training: TrainingAnswer) -> Input:
     """F, the FLOP of the whole training."""
-    return Input(symbol="F", value=study.flop, text=format_flop(study.flop), source="training FLOP, above")
+    return Input(symbol="F", value=training.flop, text=format_flop(training.flop), source="training FLOP, above")
 
 
-def utilization_input(study: Study) -> Input:
+def utilization_input(training: TrainingAnswer) -> Input:
     """U, the share of peak in the middle."""
-    run = study.runs[study.middle]
-    return Input(symbol="U", value=run.utilization, text=format_fraction(run.utilization), source=study.utilization_source)
+    run = training.runs[training.middle]
+    return Input(symbol="U", value=run.utilization, text=format_fraction(run.utilization), source=training.utilization_source)
 
 
-def _gpu_days_step(study: Study) -> Step:
-    assert study.hardware is not None
-    run = study.runs[study.middle]
+def _gpu_days_step(training: TrainingAnswer) -> Step:
+    assert training.hardware is not None
+    run = training.runs[training.middle]
     return Step(
         figure="GPU-days",
         value=run.gpu_days,
         text=f"{format_grouped(run.gpu_days)} GPU-days = {format_grouped(run.gpu_hours)} GPU-hours",
         formula="F / (P · U) / day",
         inputs=(
-            flop_input(study),
-            peak_input(study),
-            utilization_input(study),
+            flop_input(training),
+            peak_input(training),
+            utilization_input(training),
             Input(symbol="day", value=DAY_S, text=f"{format_int(DAY_S)} s", source="definition"),
         ),
-        check=f"python -m bench list hardware --match {study.hardware.id}",
+        check=f"python -m bench list hardware --match {training.hardware.id}",
     )
 
 
-def _wall_steps(study: Study) -> list[Step]:
-    if study.num_devices is None:
+def _wall_steps(training: TrainingAnswer) -> list[Step]:
+    if training.num_devices is None:
         return []
-    run = study.runs[study.middle]
+    run = training.runs[training.middle]
     return [
         Step(
             figure="wall time",
@@ -190,8 +193,8 @@ def _wall_steps(study: Study) -> list[Step]:
                 Input(symbol="G", value=run.gpu_days, text=f"{format_grouped(run.gpu_days)} GPU-days", source=ABOVE),
                 Input(
                     symbol="n",
-                    value=study.num_devices,
-                    text=f"{format_int(study.num_devices)} devices",
+                    value=training.num_devices,
+                    text=f"{format_int(training.num_devices)} devices",
                     source="given by --gpus, or chosen",
                 ),
             ),
@@ -199,11 +202,11 @@ def _wall_steps(study: Study) -> list[Step]:
     ]
 
 
-def _energy_steps(study: Study) -> list[Step]:
-    run = study.runs[study.middle]
-    if study.hardware is None or study.hardware.power_w is None or run.energy_j is None:
+def _energy_steps(training: TrainingAnswer) -> list[Step]:
+    run = training.runs[training.middle]
+    if training.hardware is None or training.hardware.power_w is None or run.energy_j is None:
         return []
-    power_w = study.hardware.power_w
+    power_w = training.hardware.power_w
     return [
         Step(
             figure="energy",
@@ -211,28 +214,30 @@ def _energy_steps(study: Study) -> list[Step]:
             text=format_energy(run.energy_j),
             formula="W · G · day",
             inputs=(
-                Input(symbol="W", value=power_w, text=f"{power_w:,.0f} W, power limit of one board", source=str(study.hardware.source)),
+                Input(symbol="W", value=power_w, text=f"{power_w:,.0f} W, power limit of one board", source=str(training.hardware.source)),
                 Input(symbol="G", value=run.gpu_days, text=f"{format_grouped(run.gpu_days)} GPU-days", source="GPU-days, above"),
                 Input(symbol="day", value=DAY_S, text=f"{format_int(DAY_S)} s", source="definition"),
             ),
-            check=f"python -m bench list hardware --match {study.hardware.id}",
+            check=f"python -m bench list hardware --match {training.hardware.id}",
         )
     ]
 
 
-def _cost_steps(study: Study) -> list[Step]:
-    if study.price is None:
+def _cost_steps(training: TrainingAnswer) -> list[Step]:
+    if training.price is None:
         return []
-    run = study.runs[study.middle]
-    cost = study.price.median * run.gpu_hours
+    run = training.runs[training.middle]
+    cost = training.price.median * run.gpu_hours
     return [
         Step(
             figure="cost",
             value=cost,
-            text=f"{format_money(cost)} at the {'given' if study.price.low == study.price.high else 'middle'} price",
+            text=f"{format_money(cost)} at the {'given' if training.price.low == training.price.high else 'middle'} price",
             formula="p · G · day / hour",
             inputs=(
-                Input(symbol="p", value=study.price.median, text=f"${study.price.median:.2f} per GPU-hour", source=study.price.source),
+                Input(
+                    symbol="p", value=training.price.median, text=f"${training.price.median:.2f} per GPU-hour", source=training.price.source
+                ),
                 Input(symbol="G", value=run.gpu_days, text=f"{format_grouped(run.gpu_days)} GPU-days", source="GPU-days, above"),
                 Input(symbol="day", value=DAY_S, text=f"{format_int(DAY_S)} s", source="definition"),
                 Input(symbol="hour", value=HOUR_S, text=f"{format_int(HOUR_S)} s", source="definition"),

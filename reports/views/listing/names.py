@@ -10,7 +10,7 @@ from estimators.facts.entries import PEAK_DTYPES
 from estimators.spec import Hardware
 from estimators.units import format_byte_rate, format_bytes, format_flop_rate, format_int
 from reports.table import Column, Table, Value
-from reports.views.training.study import COUNTED_BY_6ND
+from reports.views.training.conditions import COUNTED_BY_6ND
 
 if TYPE_CHECKING:
     from estimators.facts.entries import ModelEntry

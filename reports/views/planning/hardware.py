@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from estimators.frozen import frozen
-from estimators.spec import Estimate, Hardware
+from estimators.training.answer import OnDevice, TrainingAnswer
+from estimators.training.on_devices import Bounds
 from estimators.units import (
     DAY_S,
     format_bytes,
@@ -20,45 +20,38 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.study import Study, convention_line, price_text
+from reports.views.training.conditions import convention_line, price_text
 
 
-@frozen
-class Candidate:
-    """One device of the comparison.
-
-    Attributes:
-        study: None where the device has no answer, and then `reason` says why.
-        prefill, decode: one step at batch 1, for the bounds.
-    """
-
-    hardware: Hardware
-    study: Study | None
-    reason: str = ""
-    prefill: Estimate | None = None
-    decode: Estimate | None = None
-
-
-def by_gpu_days(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _by_gpu_days(devices: Sequence[OnDevice[TrainingAnswer]]) -> list[OnDevice[TrainingAnswer]]:
     """Least device time first; those without an answer last."""
-    return sorted(candidates, key=lambda c: c.study.runs[c.study.middle].gpu_seconds if c.study else math.inf)
+    return sorted(devices, key=lambda device: _gpu_seconds(device.answer) if device.answer else math.inf)
 
 
-def training_table(candidates: Sequence[Candidate]) -> Table:
-    """Days, money and energy of the same training on each device; every candidate has a row.
+def _gpu_seconds(training: TrainingAnswer) -> float:
+    return training.runs[training.middle].gpu_seconds
+
+
+def training_table(devices: Sequence[OnDevice[TrainingAnswer]]) -> Table:
+    """Days, money and energy of the same training on each device; every one has a row.
 
     Args:
-        candidates: at least one with an answer.
+        devices: at least one with an answer.
     """
-    ordered = by_gpu_days(candidates)
-    rows: list[dict[str, Value]] = [_row(candidate) for candidate in ordered]
-    reference = next(c.study for c in ordered if c.study)
-    refused = any(candidate.reason for candidate in ordered)
-    if any(len(c.study.runs) > 1 for c in ordered if c.study):
+    ordered = _by_gpu_days(devices)
+    rows: list[dict[str, Value]] = [_row(device) for device in ordered]
+    answers = [device.answer for device in ordered if device.answer]
+    reference = answers[0]
+    refused = any(device.reason for device in ordered)
+    if any(len(training.runs) > 1 for training in answers):
         said_by = "median of the published runs on each device's architecture; --utilization sets one for all"
     else:
         said_by = reference.utilization_source
-    seen = [f"price of {c.hardware.id}: {price_text(c.study.price)}, {c.study.price.source}" for c in ordered if c.study and c.study.price]
+    seen = [
+        f"price of {device.hardware.id}: {price_text(device.answer.price)}, {device.answer.price.source}"
+        for device in ordered
+        if device.answer and device.answer.price
+    ]
     return Table(
         title=f"Training {reference.model.name} on {reference.work_text}, {_count_text(reference)} of each kind",
         conditions=[
@@ -99,52 +92,51 @@ def training_table(candidates: Sequence[Candidate]) -> Table:
     )
 
 
-def _count_text(study: Study) -> str:
-    return "any number" if study.num_devices is None else format_int(study.num_devices)
+def _count_text(training: TrainingAnswer) -> str:
+    return "any number" if training.num_devices is None else format_int(training.num_devices)
 
 
-def _row(candidate: Candidate) -> dict[str, Value]:
-    row: dict[str, Value] = {"hardware": candidate.hardware.id, "reason": candidate.reason or None}
-    study = candidate.study
-    if study is None:
+def _row(device: OnDevice[TrainingAnswer]) -> dict[str, Value]:
+    row: dict[str, Value] = {"hardware": device.hardware.id, "reason": device.reason or None}
+    training = device.answer
+    if training is None:
         return row
-    run = study.runs[study.middle]
+    run = training.runs[training.middle]
     row |= {
         "utilization_fraction": run.utilization,
-        "peak_flop_per_s": candidate.hardware.peak(study.dtype),
-        "wall_days": run.wall_s / DAY_S if study.num_devices else None,
+        "peak_flop_per_s": device.hardware.peak(training.dtype),
+        "wall_days": run.wall_s / DAY_S if training.num_devices else None,
         "gpu_days": run.gpu_days,
         "gpu_hours": run.gpu_hours,
         "energy_j": run.energy_j,
     }
-    if study.price:
-        row |= {f"cost_usd_{bound}": getattr(study.price, bound) * run.gpu_hours for bound in ("low", "median", "high")}
+    if training.price:
+        row |= {f"cost_usd_{bound}": getattr(training.price, bound) * run.gpu_hours for bound in ("low", "median", "high")}
     return row
 
 
-def holding_table(candidates: Sequence[Candidate], *, seq_len: int, context_len: int) -> Table:
+def holding_table(devices: Sequence[Bounds]) -> Table:
     """What each device holds, and the physics bound of a prefill and a decode step at batch 1.
 
     Where one device cannot hold weights and KV cache, the bound is for the fewest that can, perfectly split.
 
     Args:
-        candidates: at least one with an answer; those without are left out.
-        seq_len, context_len: of the prefill, and before the decode step.
+        devices: at least one.
     """
     rows: list[dict[str, Value]] = []
     needs: dict[str, int] = {}
-    for candidate in by_gpu_days(candidates):
-        study, prefill, decode = candidate.study, candidate.prefill, candidate.decode
-        if study is None or prefill is None or decode is None:
-            continue
+    seq_len = devices[0].training.seq_len
+    for device in sorted(devices, key=lambda bounds: _gpu_seconds(bounds.training)):
+        training, prefill, decode = device.training, device.prefill, device.decode
+        assert training.hardware is not None
         assert prefill.step_time_bound_s is not None
         assert decode.step_time_bound_s is not None
-        size = candidate.hardware.memory_bytes
-        needs = {"training": study.state_bytes, "inference": sum(decode.memory_bytes.values())}
+        size = training.hardware.memory_bytes
+        needs = {"training": training.state_bytes, "inference": sum(decode.memory_bytes.values())}
         num_serving = math.ceil(needs["inference"] / size)
         rows.append(
             {
-                "hardware": candidate.hardware.id,
+                "hardware": training.hardware.id,
                 "memory_bytes": size,
                 "num_devices_training_state": math.ceil(needs["training"] / size),
                 "num_devices_inference": num_serving,
@@ -158,8 +150,8 @@ def holding_table(candidates: Sequence[Candidate], *, seq_len: int, context_len:
         conditions=[
             f"training state {format_bytes(needs['training'])}: weights, gradients, optimizer state, low-precision copies; no activations",
             f"inference {format_bytes(needs['inference'])}: weights and the KV cache of one sequence",
-            f"batch 1: prefill of {format_int(seq_len)} tokens, decode after {format_int(context_len)} cached; a bound that is never "
-            "beaten, on the fewest devices that hold the inference, perfectly split",
+            f"batch 1: prefill of {format_int(seq_len)} tokens, decode after {format_int(devices[0].context_len)} cached; a bound that is "
+            "never beaten, on the fewest devices that hold the inference, perfectly split",
         ],
         columns=[
             Column(key="hardware", header="device"),

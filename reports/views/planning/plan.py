@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from estimators.frozen import frozen
+from estimators.facts.prices import PriceRange
+from estimators.training.layouts.answer import Choice, Plans
 from estimators.training.layouts.planned import Option, Plan
 from estimators.training.step import PARTS
 from estimators.units import (
@@ -20,28 +21,35 @@ from estimators.units import (
     format_rate,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.study import PriceRange
+from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
 
 
-@frozen
-class Choice:
-    """The plan on one kind of device, or why there is none."""
-
-    hardware_id: str
-    plan: Plan | None
-    price: PriceRange | None
-    reason: str = ""
+def plan_tables(answer: Plans) -> list[Table]:
+    """Every table of the answer: the kinds of device, the plan to take and where its seconds go, and what else was asked."""
+    question, best, price = answer.question, answer.best, answer.choices[0].price
+    tables = []
+    if len(answer.choices) > 1 and question.tokens is not None:
+        tables.append(choices_table(answer.choices, question.tokens))
+    tables.append(plan_table(best, question.tokens, price, batch_source=answer.batch_source, own=answer.own))
+    tables.append(ledger_table(best))
+    if answer.points:
+        tables.append(scaling_table(answer.points, price))
+    if answer.changed is not None:
+        tables.append(what_if_table(answer.changed))
+    if answer.best_spent is not None:
+        tables.append(best_spent_table(answer))
+    return tables
 
 
 def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
     """One row per kind of device."""
     rows = [_choice_row(choice, tokens) for choice in choices]
-    first = choices[0].plan
+    first = choices[0].answer
     assert first is not None
     return Table(
-        title=f"{first.job.model.name} on {format_count(tokens)} tokens, by device: {choices[0].hardware_id} is the one to take",
+        title=f"{first.job.model.name} on {format_count(tokens)} tokens, by device: {choices[0].hardware.id} is the one to take",
         columns=[
             Column(key="hardware", header="device"),
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
@@ -60,16 +68,16 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
 
 
 def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
-    if choice.plan is None:
-        return {"hardware": choice.hardware_id, "reason": choice.reason}
-    best, hours = choice.plan.best.prediction, choice.plan.gpu_hours(tokens)
+    if choice.answer is None:
+        return {"hardware": choice.hardware.id, "reason": choice.reason}
+    best, hours = choice.answer.best.prediction, choice.answer.gpu_hours(tokens)
     return {
-        "hardware": choice.hardware_id,
-        "num_devices": choice.plan.num_devices,
+        "hardware": choice.hardware.id,
+        "num_devices": choice.answer.num_devices,
         "layout": str(best.layout),
         "mfu_fraction": best.utilization(),
         "tokens_per_s_per_device": best.tokens_per_s_per_device,
-        "run_days": choice.plan.run_s(tokens) / DAY_S,
+        "run_days": choice.answer.run_s(tokens) / DAY_S,
         "gpu_hours": hours,
         "cost_usd": choice.price.median * hours if choice.price else None,
         "reason": None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from estimators.facts.prices import PriceRange
+from estimators.training.layouts.answer import Plans
 from estimators.training.layouts.scaling import WORTH_DOUBLING, Point
 from estimators.training.layouts.sizing import BESIROGLU, Sizing
 from estimators.training.layouts.what_if import WhatIf
@@ -24,7 +26,6 @@ from estimators.units import (
     format_signed_fraction,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.study import PriceRange
 
 
 def scaling_table(points: Sequence[Point], price: PriceRange | None) -> Table:
@@ -140,3 +141,16 @@ def sizing_table(sizings: Sequence[Sizing], flop: float, said: str) -> Table:
         facts={"budget_flop": flop},
         key="sizing",
     )
+
+
+def best_spent_table(answer: Plans) -> Table:
+    """Model and tokens that the compute of a budget, or of the planned training, is best spent on."""
+    spent, job, days = answer.best_spent, answer.best.job, answer.question.budget_gpu_days
+    assert spent is not None
+    params = format_count(job.work.params)
+    if days is None:
+        budget = f"{params} parameters on {format_count(spent.tokens)} tokens, as planned"
+    else:
+        rate = f"{answer.best.best.prediction.tokens_per_s_per_device:.4g} tokens/s of {params} parameters"
+        budget = f"{format_int(days)} GPU-days of {job.hardware.id} at this plan's {rate}"
+    return sizing_table(spent.sizings, spent.flop, budget)

@@ -8,6 +8,7 @@ from typing import Any
 
 from estimators.counting.conventions import CONVENTIONS
 from estimators.spec import Hardware
+from estimators.training.answer import TrainingAnswer
 from estimators.units import (
     DAY_S,
     format_bytes,
@@ -22,35 +23,35 @@ from estimators.units import (
     format_ratio,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.study import COUNTED_BY_6ND, Study, conditions
+from reports.views.training.conditions import COUNTED_BY_6ND, conditions
 
 NO_DEVICES = "give --gpus N for the wall time"
 NO_HARDWARE = "name a device with --hardware for time, energy and money"
 
 
-def _rows(study: Study) -> list[dict[str, Value]]:
+def _rows(training: TrainingAnswer) -> list[dict[str, Value]]:
     rows: list[dict[str, Value]] = []
-    for run, label in zip(study.runs, study.labels, strict=True):
+    for run, label in zip(training.runs, training.labels, strict=True):
         row: dict[str, Value] = {
             "scenario": label,
             "utilization_fraction": run.utilization,
-            "wall_days": run.wall_s / DAY_S if study.num_devices else None,
+            "wall_days": run.wall_s / DAY_S if training.num_devices else None,
             "gpu_days": run.gpu_days,
             "gpu_hours": run.gpu_hours,
             "energy_j": run.energy_j,
         }
-        price = study.price
+        price = training.price
         for bound in ("low", "median", "high"):
             row[f"cost_usd_{bound}"] = getattr(price, bound) * run.gpu_hours if price else None
         rows.append(row)
     return rows
 
 
-def _columns(study: Study) -> list[Column]:
-    one_price = study.price is not None and study.price.low == study.price.high
+def _columns(training: TrainingAnswer) -> list[Column]:
+    one_price = training.price is not None and training.price.low == training.price.high
     costs = [("median", "cost")] if one_price else [("low", "cost, low"), ("median", "median"), ("high", "high")]
     return [
-        *([Column(key="scenario", header="")] if len(study.runs) > 1 else []),
+        *([Column(key="scenario", header="")] if len(training.runs) > 1 else []),
         Column(key="utilization_fraction", header="util.", format=format_fraction, align="right"),
         Column(key="wall_days", header="wall time", format=format_days, align="right"),
         Column(key="gpu_days", header="GPU-days", format=format_grouped, align="right"),
@@ -60,88 +61,90 @@ def _columns(study: Study) -> list[Column]:
     ]
 
 
-def _headline(study: Study, rows: list[dict[str, Value]]) -> str:
-    what = f"Training {study.model.name} on {study.work_text}"
+def _headline(training: TrainingAnswer, rows: list[dict[str, Value]]) -> str:
+    what = f"Training {training.model.name} on {training.work_text}"
     if not rows:
-        return f"{what}: {format_flop(study.flop)}"
-    middle = study.runs[study.middle]
+        return f"{what}: {format_flop(training.flop)}"
+    middle = training.runs[training.middle]
     gpu_days = f"{format_grouped(middle.gpu_days)} GPU-days"
     money = ""
-    if study.price:
-        money = f", {'' if study.price.low == study.price.high else 'about '}{format_money(study.price.median * middle.gpu_hours)}"
-    about = "about " if len(study.runs) > 1 else ""
-    if study.num_devices is None:
-        return f"{what}: {about}{gpu_days} of {study.devices_text}{money}"
-    return f"{what}: {about}{format_duration(middle.wall_s)} on {study.devices_text} ({gpu_days}{money})"
+    if training.price:
+        money = f", {'' if training.price.low == training.price.high else 'about '}{format_money(training.price.median * middle.gpu_hours)}"
+    about = "about " if len(training.runs) > 1 else ""
+    if training.num_devices is None:
+        return f"{what}: {about}{gpu_days} of {training.devices_text}{money}"
+    return f"{what}: {about}{format_duration(middle.wall_s)} on {training.devices_text} ({gpu_days}{money})"
 
 
-def missing(study: Study) -> dict[str, str]:
+def missing(training: TrainingAnswer) -> dict[str, str]:
     """Figure -> why it is not there."""
     reasons = {}
-    if study.hardware is None:
+    if training.hardware is None:
         return dict.fromkeys(("wall_days", "gpu_days", "gpu_hours", "energy_j", "cost_usd"), NO_HARDWARE)
-    if study.num_devices is None:
+    if training.num_devices is None:
         reasons["wall_days"] = NO_DEVICES
-    if study.hardware.power_w is None:
-        reasons["energy_j"] = f"no power limit of {study.hardware.id} is published"
-    if study.price is None:
-        reasons["cost_usd"] = study.price_reason
+    if training.hardware.power_w is None:
+        reasons["energy_j"] = f"no power limit of {training.hardware.id} is published"
+    if training.price is None:
+        reasons["cost_usd"] = training.price_reason
     return reasons
 
 
-def facts(study: Study) -> dict[str, Any]:
+def facts(training: TrainingAnswer) -> dict[str, Any]:
     """The answer as single values: at the utilisation given, or at the published median."""
-    absent = missing(study)
+    absent = missing(training)
     values: dict[str, Any] = {
-        "model": study.model.name,
-        "params": study.params,
-        "tokens": study.tokens,
-        "seq_len": study.seq_len,
-        "convention": study.convention,
-        "training_flop": study.flop,
-        "training_flop_by_convention": dict(study.training_flop),
+        "model": training.model.name,
+        "params": training.params,
+        "tokens": training.tokens,
+        "seq_len": training.seq_len,
+        "convention": training.convention,
+        "training_flop": training.flop,
+        "training_flop_by_convention": dict(training.training_flop),
     }
-    if study.hardware:
-        middle = _rows(study)[study.middle]
+    if training.hardware:
+        middle = _rows(training)[training.middle]
         values |= {
-            "hardware": study.hardware.id,
-            "num_devices": study.num_devices,
-            "dtype": study.dtype,
-            "peak_flop_per_s": study.hardware.peak(study.dtype),
-            "utilization_source": study.utilization_source,
+            "hardware": training.hardware.id,
+            "num_devices": training.num_devices,
+            "dtype": training.dtype,
+            "peak_flop_per_s": training.hardware.peak(training.dtype),
+            "utilization_source": training.utilization_source,
             **{key: value for key, value in middle.items() if key != "scenario"},
         }
-        if study.price:
-            values |= {f"price_usd_per_gpu_hour_{bound}": getattr(study.price, bound) for bound in ("low", "median", "high")}
+        if training.price:
+            values |= {f"price_usd_per_gpu_hour_{bound}": getattr(training.price, bound) for bound in ("low", "median", "high")}
     return values | ({"unavailable": absent} if absent else {})
 
 
-def _memory_note(study: Study, hardware: Hardware) -> str:
+def _memory_note(training: TrainingAnswer, hardware: Hardware) -> str:
     """What the training must hold, against what the devices have."""
-    least, capacity = math.ceil(study.state_bytes / hardware.memory_bytes), format_bytes(hardware.memory_bytes)
-    state = f"memory: weights, gradients, optimizer state and low-precision copies take {format_bytes(study.state_bytes)}"
-    if study.num_devices is not None and study.num_devices < least:
-        return f"{state}; {format_int(study.num_devices)} x {capacity} cannot hold that, at least {format_int(least)} devices are needed."
+    least, capacity = math.ceil(training.state_bytes / hardware.memory_bytes), format_bytes(hardware.memory_bytes)
+    state = f"memory: weights, gradients, optimizer state and low-precision copies take {format_bytes(training.state_bytes)}"
+    if training.num_devices is not None and training.num_devices < least:
+        return (
+            f"{state}; {format_int(training.num_devices)} x {capacity} cannot hold that, at least {format_int(least)} devices are needed."
+        )
     return f"{state}: {'one device' if least == 1 else f'at least {format_int(least)} devices'} of {capacity}, activations on top."
 
 
-def answer_table(study: Study) -> Table:
+def answer_table(training: TrainingAnswer) -> Table:
     """Time, GPU-days, energy and money, one row per utilisation."""
-    rows = _rows(study)
-    notes = [f"{figure}: none, {reason}." for figure, reason in missing(study).items()] if study.hardware else [f"{NO_HARDWARE}."]
-    if study.hardware:
-        notes.append(_memory_note(study, study.hardware))
-    if any(run.energy_j for run in study.runs):
+    rows = _rows(training)
+    notes = [f"{figure}: none, {reason}." for figure, reason in missing(training).items()] if training.hardware else [f"{NO_HARDWARE}."]
+    if training.hardware:
+        notes.append(_memory_note(training, training.hardware))
+    if any(run.energy_j for run in training.runs):
         notes.append("energy: the boards alone at their power limit, an upper figure for them; no hosts, network or cooling.")
     if rows:
         notes.append("wall time: at that utilization from start to end; failures and restarts come on top where the share leaves them out.")
     return Table(
-        title=_headline(study, rows),
-        conditions=conditions(study),
-        columns=_columns(study),
+        title=_headline(training, rows),
+        conditions=conditions(training),
+        columns=_columns(training),
         rows=rows,
         notes=notes,
-        facts=facts(study),
+        facts=facts(training),
         key="training",
     )
 

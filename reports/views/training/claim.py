@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.facts.percentile import Peer
+from estimators.training.answer import TrainingAnswer
 from estimators.training.claim import Claim, Compared, Implied, Verdict
 from estimators.units import (
     format_bytes,
@@ -18,7 +19,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.counting.translation import data_sheet_note, peak_text
-from reports.views.training.study import Study, conditions
+from reports.views.training.conditions import conditions
 
 OURS = ("full", "causal", "6nd")
 """Conventions beside the verdict."""
@@ -40,7 +41,7 @@ COUNTED: dict[Compared, str] = {"6nd": "by 6·N·D", "full": "counted full"}
 """How a share that is compared with published runs is counted."""
 
 
-def judgement(claim: Claim, study: Study) -> str:
+def judgement(claim: Claim, training: TrainingAnswer) -> str:
     """The verdict in a sentence, with the figures that it rests on."""
     known, wall = claim.standing, format_duration(claim.wall_s)
     every = f"all {len(known.peers)} published dense runs on {known.scope}"
@@ -49,7 +50,7 @@ def judgement(claim: Claim, study: Study) -> str:
     texts: dict[Verdict, str] = {
         "impossible": (
             f"Impossible: what no kernel may skip takes {format_fraction(claim.least)} of the dense peak for {wall}; on "
-            f"{study.devices_text} it takes at least {format_duration(claim.least_wall_s)}."
+            f"{training.devices_text} it takes at least {format_duration(claim.least_wall_s)}."
         ),
         "above every published run": f"Physics allows it, experience does not: more than {every} reached; {usual}.",
         "among the fastest tenth": f"Possible, and hard: more than {among} reached; {usual}.",
@@ -69,20 +70,20 @@ def _headroom_note(claim: Claim) -> str:
     )
 
 
-def _rounding_notes(claim: Claim, study: Study) -> list[str]:
+def _rounding_notes(claim: Claim, training: TrainingAnswer) -> list[str]:
     """What rounding alone may have done to the share; nothing for exact figures."""
     rounded = claim.rounded_range
     if not rounded:
         return []
     return [
-        f"Rounding: {study.work_text} and {format_duration(claim.wall_s)} look rounded; figures that round to them imply "
+        f"Rounding: {training.work_text} and {format_duration(claim.wall_s)} look rounded; figures that round to them imply "
         f"{format_fraction(rounded[0])} to {format_fraction(rounded[1])} {COUNTED[claim.compared]}."
     ]
 
 
-def _state_note(claim: Claim, study: Study) -> str:
+def _state_note(claim: Claim, training: TrainingAnswer) -> str:
     """Whether the training's state fits on one device, so that none must share a model with others."""
-    state = f"the training state of {format_bytes(claim.state_bytes)} ({format_count(study.params)} parameters)"
+    state = f"the training state of {format_bytes(claim.state_bytes)} ({format_count(training.params)} parameters)"
     if claim.devices_per_replica <= 1:
         return (
             f"Believe it: {state} fits on one device of {format_bytes(claim.device_bytes)}, so the "
@@ -91,36 +92,36 @@ def _state_note(claim: Claim, study: Study) -> str:
     return f"Doubt it: {state} needs at least {claim.devices_per_replica} devices per replica, and splitting a model costs communication."
 
 
-def _notes(claim: Claim, study: Study) -> list[str]:
+def _notes(claim: Claim, training: TrainingAnswer) -> list[str]:
     """The judgement, then reasons for and against, each from the claim's own figures."""
     above_all = claim.verdict == "above every published run"
-    notes = [judgement(claim, study)]
+    notes = [judgement(claim, training)]
     if above_all:
         notes.append(_headroom_note(claim))
-    notes += _rounding_notes(claim, study)
+    notes += _rounding_notes(claim, training)
     if above_all or claim.verdict == "among the fastest tenth":
-        notes.append(_state_note(claim, study))
+        notes.append(_state_note(claim, training))
     if claim.recomputed > 1 >= claim.by_convention["full"].utilization:
         notes.append("With every activation recomputed it passes the peak: the run cannot have done that.")
     return notes
 
 
-def claim_tables(claim: Claim, study: Study) -> list[Table]:
+def claim_tables(claim: Claim, training: TrainingAnswer) -> list[Table]:
     """Three tables: the verdict, the published runs nearest to the claim, and what every tool would print for it.
 
     Args:
-        study: what was claimed, with hardware and devices.
+        training: what was claimed, with hardware and devices.
     """
     ours = [*OURS, *(["hardware"] if claim.recompute == "full" else [])]
     main = Table(
         title=(
-            f"{study.model.name} on {study.work_text} in {format_duration(claim.wall_s)} on {study.devices_text}: {claim.verdict}, "
-            f"{format_fraction(claim.standing.share)} of peak {COUNTED[claim.compared]}"
+            f"{training.model.name} on {training.work_text} in {format_duration(claim.wall_s)} on {training.devices_text}: "
+            f"{claim.verdict}, {format_fraction(claim.standing.share)} of peak {COUNTED[claim.compared]}"
         ),
-        conditions=[line for line in conditions(study) if not line.startswith(("utilization", "price", "FLOP counted"))],
+        conditions=[line for line in conditions(training) if not line.startswith(("utilization", "price", "FLOP counted"))],
         columns=[column for column in _COLUMNS if column.key != "peak"],
         rows=[_row(implied) for implied in claim.implied if implied.name in ours],
-        notes=_notes(claim, study),
+        notes=_notes(claim, training),
         facts={
             "verdict": claim.verdict,
             "possible": claim.possible,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from estimators.facts.electricity import Figure
-from estimators.facts.published_runs import UtilizationRange
-from estimators.frozen import frozen
+from estimators.training.answer import PredictedAnswer
 from estimators.training.interval import COVERAGE
 from estimators.training.run import PredictedRun
 from estimators.units import (
@@ -25,38 +23,15 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.training import at_utilization
+from reports.views.training.conditions import conditions
 from reports.views.training.step_ledger import rate_facts
-from reports.views.training.study import Study, conditions
 
 BOUNDS = ("low", "median", "high")
 
 
-@frozen
-class PredictedStudy:
-    """A study whose one utilisation is predicted, and the run behind it.
-
-    Attributes:
-        power, carbon: share of the power limit, kilograms of CO2 per joule, and who says so.
-        published: the shares of peak that published runs reached on this architecture.
-    """
-
-    study: Study
-    run: PredictedRun
-    power: Figure
-    carbon: Figure
-    published: UtilizationRange
-
-    @property
-    def published_s(self) -> float:
-        """Wall time at the median share of the published runs."""
-        p = self.run.prediction
-        peak = p.hardware.peak(self.study.dtype)
-        return self.study.flop / (peak * self.published.median) / p.layout.num_devices
-
-
-def figures(asked: PredictedStudy, wall_s: float) -> dict[str, Value]:
+def figures(asked: PredictedAnswer, wall_s: float) -> dict[str, Value]:
     """Everything that follows from a wall time: device time, energy, CO2, money; None where a fact is missing."""
-    run, price = asked.run, asked.study.price
+    run, price = asked.run, asked.training.price
     gpu_seconds = wall_s * run.prediction.layout.num_devices
     energy_j = run.energy_j(wall_s, asked.power.value)
     return {
@@ -69,8 +44,8 @@ def figures(asked: PredictedStudy, wall_s: float) -> dict[str, Value]:
     }
 
 
-def _columns(asked: PredictedStudy) -> list[Column]:
-    price = asked.study.price
+def _columns(asked: PredictedAnswer) -> list[Column]:
+    price = asked.training.price
     one_price = price is not None and price.low == price.high
     costs = [("median", "cost")] if one_price else [("low", "cost, low"), ("median", "median"), ("high", "high")]
     return [
@@ -85,7 +60,7 @@ def _columns(asked: PredictedStudy) -> list[Column]:
     ]
 
 
-def _rows(asked: PredictedStudy) -> list[dict[str, Value]]:
+def _rows(asked: PredictedAnswer) -> list[dict[str, Value]]:
     run, p = asked.run, asked.run.prediction
     interval = f"{100 * COVERAGE:.0f} %"
     rows: list[tuple[str, float | None, float]] = [
@@ -115,12 +90,12 @@ def _layout_lines(run: PredictedRun) -> list[str]:
     ]
 
 
-def facts(asked: PredictedStudy) -> dict[str, Any]:
+def facts(asked: PredictedAnswer) -> dict[str, Any]:
     """The answer as single values, the names that an assumed utilisation has among them."""
     run, p = asked.run, asked.run.prediction
     low, middle, high, *published = _rows(asked)
     whole_low, whole, whole_high = run.whole_s
-    values = at_utilization.facts(asked.study) | {key: value for key, value in middle.items() if key != "scenario"}
+    values = at_utilization.facts(asked.training) | {key: value for key, value in middle.items() if key != "scenario"}
     values["energy_limit_j"] = run.energy_j(run.wall_s, 1.0)
     for name, row in (("low", low), ("high", high)):
         values |= {
@@ -160,8 +135,8 @@ def facts(asked: PredictedStudy) -> dict[str, Any]:
     }
 
 
-def _notes(asked: PredictedStudy, claimed_s: float | None) -> list[str]:
-    run, study = asked.run, asked.study
+def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
+    run, training = asked.run, asked.training
     notes = [claim_note(run, claimed_s)] if claimed_s is not None else []
     if not run.fits:
         notes.append("memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less.")
@@ -179,7 +154,7 @@ def _notes(asked: PredictedStudy, claimed_s: float | None) -> list[str]:
             f"Doubt it: {format_fraction(mfu)} of peak is above every published run on {run.prediction.hardware.architecture}, of which "
             f"the highest has {format_fraction(asked.published.high)}; those cover whole runs, or other layouts and software."
         )
-    missing = at_utilization.missing(study)
+    missing = at_utilization.missing(training)
     notes += [f"{figure}: none, {reason}." for figure, reason in missing.items()]
     if "energy_j" not in missing:
         share = f"energy: the boards alone at {format_fraction(asked.power.value, 2)} of their power limit"
@@ -204,20 +179,20 @@ def claim_note(run: PredictedRun, claimed_s: float) -> str:
     return f"{claim} agree with the prediction: {steady}, {span}."
 
 
-def answer_table(asked: PredictedStudy, claimed_s: float | None = None) -> Table:
+def answer_table(asked: PredictedAnswer, claimed_s: float | None = None) -> Table:
     """Days, device time, energy, CO2 and money: predicted, and the ends of the interval.
 
     Args:
         claimed_s: a claimed wall time, to be judged.
     """
-    study, run = asked.study, asked.run
+    training, run = asked.training, asked.run
     p = run.prediction
     rows = _rows(asked)
     span = f"{100 * COVERAGE:.0f} %: {format_duration(run.low_s)} to {format_duration(run.high_s)}"
-    price = study.price
+    price = training.price
     money = f", {'' if price.low == price.high else 'about '}{format_money(price.median * run.gpu_hours)}" if price else ""
     gpu_days = format_grouped(run.gpu_hours / 24)
-    took = f"{format_duration(run.wall_s)} predicted on {study.devices_text}"
+    took = f"{format_duration(run.wall_s)} predicted on {training.devices_text}"
     if run.devices_chosen:
         num_devices = p.layout.num_devices
         low, high = (format_grouped(wall_s * num_devices / DAY_S) for wall_s in (run.low_s, run.high_s))
@@ -225,8 +200,8 @@ def answer_table(asked: PredictedStudy, claimed_s: float | None = None) -> Table
     else:
         answer = f"{took} ({span}; {gpu_days} GPU-days{money})"
     return Table(
-        title=f"Training {study.model.name} on {study.work_text}: {answer}",
-        conditions=[*conditions(study), *_layout_lines(run)],
+        title=f"Training {training.model.name} on {training.work_text}: {answer}",
+        conditions=[*conditions(training), *_layout_lines(run)],
         columns=_columns(asked),
         rows=rows,
         notes=_notes(asked, claimed_s),
@@ -235,7 +210,7 @@ def answer_table(asked: PredictedStudy, claimed_s: float | None = None) -> Table
     )
 
 
-def allowance_table(asked: PredictedStudy) -> Table:
+def allowance_table(asked: PredictedAnswer) -> Table:
     """What each published run added over its steady steps, and what that would make of this one."""
     run = asked.run
     added = run.allowance

@@ -9,8 +9,7 @@ import torch
 
 from bench.backend import device as device_module
 from bench.backend import faster_dtype as faster
-from bench.backend.device import Device, choose, dtype
-from bench.backend.event_clock import EventClock
+from bench.backend.device import Device, EventClock, choose, dtype
 from bench.backend.random_data import drawn
 from bench.machine.meters import cgroup
 from estimators.errors import BadValueError, UnavailableError

@@ -238,7 +238,7 @@ def test_devices_out_of_range_are_refused_by_the_library(devices: int) -> None:
         ),
         ([*PHI_2, "--days", "0"], "days '0' is out of range"),
         ([*PHI_2, "--days", "14", "--dtype", "fp8"], "a100-sxm4-80gb has no published dense peak for fp8"),
-        (["--model", "mlp", *PHI_2[2:], "--days", "14"], "mlp is no decoder-only language model"),
+        (["--model", "mlp", *PHI_2[2:], "--days", "14"], "mlp is not a decoder-only language model"),
         ([*PHI_2[:-1], "0", "--days", "14"], "gpus '0' is out of range"),
         (["--model", "phi-2", "--tokens", "1", "--hardware", "a101", "--gpus", "1", "--days", "1"], "unknown GPU 'a101'"),
     ],

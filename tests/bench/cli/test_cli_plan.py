@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from bench.cli.plan_answer import SLOW_S, searching
+from bench.cli.plan import SLOW_S, searching
 from estimators.training.layouts.emit import LAUNCHERS, from_file
 from tests.support.checkout import ROOT
 from tests.support.error_lines import complaint
@@ -132,7 +132,7 @@ def test_what_is_emitted_goes_to_standard_output_and_nothing_else_does(capsys: p
             "one --hardware instead of 2",
         ),
         ("plan --model gpt-3-175b --hardware a100-sxm4-80gb,h100-sxm5-80gb --gpus 8", "a100-sxm4-80gb: .*the fewest that hold it"),
-        ("plan --model resnet-50 --hardware a100-sxm4-80gb --gpus 8", "resnet-50 is no decoder with a head"),
+        ("plan --model resnet-50 --hardware a100-sxm4-80gb --gpus 8", "resnet-50 is not a decoder with a head"),
     ],
 )
 def test_a_wrong_request_is_one_line(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -294,7 +294,7 @@ class TestCalibration:
         assert "is of h100-sxm5-80gb; --hardware was a100-sxm4-80gb" in complaint(["estimate", *ON_512, "--calibration", mine], capsys)
         calibration_file.write(whole(), tmp_path / "cpu.json")
         said = complaint(["estimate", *ON_512, "--calibration", str(tmp_path / "cpu.json")], capsys)
-        assert "'Some CPU @ 2 GHz', which is no device of" in said
+        assert "'Some CPU @ 2 GHz', which is not a device of" in said
         assert "cannot read the calibration" in complaint(["plan", *ON_512, "--calibration", str(tmp_path / "none.json")], capsys)
 
     def test_a_step_that_is_not_predicted_takes_none(self, mine: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,7 +135,7 @@ def test_sources_and_what_each_counts_are_in_the_table(capsys: pytest.CaptureFix
         ),
         ([*LLAMA, "--mfu", "0.5", "--tflops", "1", "--from", "palm", "--to", "megatron"], "not allowed with argument"),
         ([*LLAMA, "--from", "palm", "--to", "megatron"], "one of the arguments --mfu --tflops is required"),
-        (["--model", "mlp", "--mfu", "0.5", "--from", "palm", "--to", "megatron"], "mlp is no decoder-only language model"),
+        (["--model", "mlp", "--mfu", "0.5", "--from", "palm", "--to", "megatron"], "mlp is not a decoder-only language model"),
         (
             [*LLAMA, "--mfu", "0.5", "--from", "palm", "--to", "megatron", "--hardware", "a100-sxm4-80gb", "--dtype", "fp8"],
             "no published dense peak",

@@ -38,7 +38,7 @@ def test_the_folder_follows_the_xdg_rules(given: str, expected: Path) -> None:
     ("text", "complaint"),
     [
         ("{", "is not JSON"),
-        ("[]", "is no calibration"),
+        ("[]", "is not a calibration"),
         (json.dumps({"format": 2, "device": {}, "entries": [], "references": []}), "has calibration format 2"),
         (json.dumps({"format": 1, "device": {}, "entries": [{"key": 1}], "references": []}), "is damaged"),
     ],
@@ -78,7 +78,7 @@ def test_entries_of_the_same_key_are_replaced() -> None:
 
 @pytest.mark.parametrize("missing", ["ceilings", "references"])
 def test_a_calibration_that_lacks_a_part_predicts_nothing(missing: str) -> None:
-    with pytest.raises(BadRecordError, match="make it anew"):
+    with pytest.raises(BadRecordError, match="make it again"):
         local(dataclasses.replace(whole(), **{missing: ()}))
 
 
@@ -90,5 +90,5 @@ def test_a_ceiling_is_the_highest_of_the_sustained_square_and_the_grid_and_no_bu
 
 
 def test_a_device_that_no_registry_knows_gives_no_rates_for_a_cluster() -> None:
-    with pytest.raises(BadValueError, match=r"mine.json is of 'Some CPU @ 2 GHz', which is no device of: python -m bench list hardware"):
+    with pytest.raises(BadValueError, match=r"mine.json is of 'Some CPU @ 2 GHz', which is not a device of: python -m bench list hardware"):
         own_rates(whole(), "mine.json")

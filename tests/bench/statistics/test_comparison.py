@@ -295,9 +295,9 @@ def test_a_difference_between_the_sides_is_no_part_of_the_floor() -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (run_of((1.0,)), "run is no record of a self-test; make one with: python -m bench selftest"),
+        (run_of((1.0,)), "run is not a record of a self-test; make one with: python -m bench selftest"),
         (selftest_record(rounds=2), "has 2 pairs of rounds, expected 3 or more"),
-        (dataclasses.replace(selftest_record(), phases=()), "is no record of a self-test"),
+        (dataclasses.replace(selftest_record(), phases=()), "is not a record of a self-test"),
         (dataclasses.replace(selftest_record(), request=Asked(model="selftest", task="selftest")), "is damaged inside"),
     ],
 )

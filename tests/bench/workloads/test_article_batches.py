@@ -61,7 +61,7 @@ def test_the_small_gpt_is_transformers_own_and_predicts_over_its_vocabulary() ->
 @pytest.mark.parametrize(
     ("config", "match"),
     [
-        ({"model_type": "llama"}, "model_type 'llama' is no network of the article"),
+        ({"model_type": "llama"}, "model_type 'llama' is not a network of the article"),
         (
             {"model_type": "dense_network", "widths": [2, 2, 1], "activation": "step"},
             "activation 'step' is unknown; expected one of: sigmoid",

@@ -127,9 +127,9 @@ def test_a_header_is_skipped(tmp_path: Path) -> None:
     [
         (line(1) + "1,2,3\n", "line 2 has 3 columns; expected 57 numbers and then 1"),
         (line(1) + line(2), "line 2: label '2'; expected 57 numbers"),
-        (line(1) + line(0, "much"), "line 2, column 57: 'much' is no number"),
-        (line(1) + line(0, "inf"), "line 2, column 57: 'inf' is no number"),
-        (line("spam") + line(0), "line 1, column 58: 'spam' is no number"),
+        (line(1) + line(0, "much"), "line 2, column 57: 'much' is not a number"),
+        (line(1) + line(0, "inf"), "line 2, column 57: 'inf' is not a number"),
+        (line("spam") + line(0), "line 1, column 58: 'spam' is not a number"),
         (line(1) * 30 + line(0) * 19, "has 49 mails, 30 of them spam; expected 50 or more, of both kinds"),
         (line(1) * 60, "has 60 mails, 60 of them spam; expected 50 or more, of both kinds"),
         ("", "has 0 mails"),

@@ -20,9 +20,10 @@ from bench.records.learning import CurvePoint, Learning
 from bench.records.proof import Proof
 from bench.records.record import Measurement
 from bench.records.request import Request
-from bench.workloads.article import check, run, text
+from bench.workloads.article import run, text
 from bench.workloads.article.interrupts import one_interrupt
 from bench.workloads.article.progress import Progress
+from bench.workloads.article.workload import prepare
 from estimators.errors import BadValueError, UnavailableError
 from estimators.facts.registry import model_entry
 
@@ -216,7 +217,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_added(
     asked = Request(**({"model": "mlp", "config": dict(model_entry("mlp").config), "task": "train", "device": "cpu"} | flags))
     draft = Draft(model="mlp", task="train", request=asked_of(asked), out=tmp_path)
     with pytest.raises(error, match=match):
-        check(asked)
+        prepare(asked)
     with pytest.raises(error, match=match):
         run(asked, draft)
     assert (draft.phases, draft.learning, draft.proof) == ([], Learning(), Proof())
@@ -224,7 +225,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_added(
 
 @pytest.mark.parametrize("model", ["linreg-1d", "mlp", "spam", "tiny-gpt"])
 def test_what_can_be_trained_passes_the_check(model: str) -> None:
-    check(Request(model=model, config=dict(model_entry(model).config), task="train", device="cpu"))
+    prepare(Request(model=model, config=dict(model_entry(model).config), task="train", device="cpu"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")

@@ -151,10 +151,10 @@ def test_a_file_of_views_alone_is_read_and_empty_lines_are_skipped(tmp_path: Pat
     ("line", "match"),
     [
         ("2020-02-03", "line 3 has 1 columns where the first had 2"),
-        ("2020-02-03,many", "line 3: 'many' is no number of views"),
-        ("2020-02-03,-1", "line 3: '-1' is no number of views"),
-        ("2020-02-03,nan", "line 3: 'nan' is no number of views"),
-        ("2020-02-03,1e300", "line 3: '1e300' is no number of views"),
+        ("2020-02-03,many", "line 3: 'many' is not a number of views"),
+        ("2020-02-03,-1", "line 3: '-1' is not a number of views"),
+        ("2020-02-03,nan", "line 3: 'nan' is not a number of views"),
+        ("2020-02-03,1e300", "line 3: '1e300' is not a number of views"),
         ("2020-02-30,1", "line 3: '2020-02-30' is no date"),
         ("2020-02-04,1", "line 3: 2020-02-04 follows 2020-02-02; expected one line per day"),
         ("2020-02-02,1", "line 3: 2020-02-02 follows 2020-02-02"),
@@ -170,7 +170,7 @@ def test_a_malformed_line_is_named_by_its_number(tmp_path: Path, line: str, matc
     [
         ("", "has 0 days of views; expected 106 or more"),
         ("1,2,3\n", "line 1 has 3 columns; expected date,views"),
-        ("day,count\n2020-02-01,5\n", "line 1: 'count' is no number"),
+        ("day,count\n2020-02-01,5\n", "line 1: 'count' is not a number"),
         (days_of([float(t) for t in range(105)]), "has 105 days of views; expected 106 or more: 56 to look back on"),
         (days_of([5.0] * 200), "has 5 views on every training day"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from estimators.cost.layout import Layout, parse_layout, with_devices
+from estimators.cost.layout import Layout, parse_layout
 from estimators.errors import BadValueError
 
 
@@ -41,13 +41,6 @@ def test_a_broken_rule_is_named_with_what_would_work(text: str, message: str) ->
     with pytest.raises(BadValueError, match=r"^[^\n]*$") as refused:
         parse_layout(text, num_devices=64, global_batch=1024)
     assert message in str(refused.value)
-
-
-def test_a_layout_moves_to_other_devices_by_whole_replicas() -> None:
-    layout = Layout(tp=8, pp=2, dp=4, global_batch=64)
-    assert with_devices(layout, 128) == Layout(tp=8, pp=2, dp=8, global_batch=128)
-    with pytest.raises(BadValueError, match="100 devices do not divide into replicas of 16; the nearest: 96"):
-        with_devices(layout, 100)
 
 
 def test_more_devices_than_exist_are_refused() -> None:

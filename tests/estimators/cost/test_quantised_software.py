@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bench.cli.main import main
-from estimators.architectures.adapters import with_adapters, with_frozen_layers
 from estimators.cost.software import stacks
 from estimators.errors import BadValueError
 from estimators.facts.registry import hardware
+from estimators.method import TrainingMethod
 from estimators.training.layouts.job import Job
 from estimators.validation.model import shipped_model
 
@@ -47,7 +47,7 @@ def test_other_software_trains_a_whole_model(stack_id: str) -> None:
 
 def test_adapters_over_4_bit_weights_are_let_through_and_frozen_layers_are_not() -> None:
     whole = job("megatron-core")
-    adapted = replace(whole, model=with_adapters(whole.model, rank=8), stack_id="transformers-qlora")
+    adapted = replace(whole, method=TrainingMethod(rank=8, base_format="nf4"), stack_id="transformers-qlora")
     assert adapted.software.dequantise_bytes > 0
     with pytest.raises(BadValueError, match="trains adapters over 4-bit weights"):
-        replace(adapted, model=with_frozen_layers(whole.model, 16))
+        replace(adapted, method=TrainingMethod(frozen_layers=16))

@@ -72,8 +72,8 @@ class TestClosedFormulas:
         assert f"{training_flop_per_token(tool('gpt-3'), registered('gpt-3'), 2048) * 300e9:.3g}" == "3.14e+23"
 
     def test_kaplans_n_leaves_out_embeddings_and_head(self) -> None:
-        # 2·d·L·(2·d_attn + d_ff) weights, and the 25 gains of the norms.
-        params = formulas.kaplan_params(12, 768, 768, 3072) + 25 * 768
+        # Kaplan et al. 2020 (arXiv 2001.08361), equation 2.1: 2·d·L·(2·d_attn + d_ff) weights; and the 25 gains of the norms.
+        params = 2 * 768 * 12 * (2 * 768 + 3072) + 25 * 768
         assert count(tool("kaplan"), without_biases(), 1024).flop == formulas.six_nd(params, 1024)
 
     def test_8nd_is_what_bigscience_printed(self) -> None:
@@ -144,7 +144,7 @@ class TestOurOwnConventions:
 
     @pytest.mark.parametrize("name", ["mlp", "linreg-7d"])
     def test_a_model_that_is_no_decoder_is_refused(self, name: str) -> None:
-        with pytest.raises(BadValueError, match=f"{name} is no decoder-only language model; the tools' conventions are for those alone"):
+        with pytest.raises(BadValueError, match=f"{name} is not a decoder-only language model; the tools' conventions are for those alone"):
             count(tool("palm"), registered(name), 1)
 
 

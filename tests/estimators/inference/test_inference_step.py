@@ -182,9 +182,9 @@ def test_a_prefill_on_several_devices_lies_near_what_was_measured(model: str, de
 @pytest.mark.parametrize(
     ("name", "workload", "ranks", "said"),
     [
-        ("gpt2", Workload(phase="train"), 1, "phase 'train' is no step of inference"),
-        ("mamba-130m", Workload(phase="decode"), 1, "no decoder of attention and feed-forward layers"),
-        ("t5-small", Workload(phase="decode"), 1, "no decoder of attention and feed-forward layers"),
+        ("gpt2", Workload(phase="train"), 1, "phase 'train' is not a step of inference"),
+        ("mamba-130m", Workload(phase="decode"), 1, "is not a decoder of attention and feed-forward layers"),
+        ("t5-small", Workload(phase="decode"), 1, "is not a decoder of attention and feed-forward layers"),
         ("gpt2", Workload(phase="decode"), 0, "over 0 devices; expected a whole number from 1"),
         ("llama-3-8b", Workload(phase="decode"), 3, "3 ranks do not divide the 32 heads of llama-3-8b; the nearest that do: 2"),
     ],

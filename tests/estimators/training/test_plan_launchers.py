@@ -182,14 +182,14 @@ def test_megatrons_flags_leave_the_replicas_to_the_number_of_gpus() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("hello\n", "this is no launcher's file; expected one of: accelerate, deepspeed, torchtitan, megatron"),
-        ("", "this is no launcher's file"),
+        ("hello\n", "this is not a launcher's file; expected one of: accelerate, deepspeed, torchtitan, megatron"),
+        ("", "this is not a launcher's file"),
         ('{"train_batch_size": ', "this deepspeed file cannot be read"),
-        ("[]", "this is no launcher's file"),
+        ("[]", "this is not a launcher's file"),
         ("[parallelism]\ntensor_parallel_degree = two\n", "this torchtitan file cannot be read"),
         ("--tensor-model-parallel-size two\n", "this megatron file cannot be read"),
         ("distributed_type: FSDP\nnum_processes: many\n", "num_processes is 'many'; expected a whole number"),
-        ("# sixnd: colour=red\n--tensor-model-parallel-size 2\n", "'colour' is no part of a layout"),
+        ("# sixnd: colour=red\n--tensor-model-parallel-size 2\n", "'colour' is not a part of a layout"),
         ('{"zero_optimization": {"stage": 9}, "train_batch_size": 1}', "says nothing of"),
         ('{"train_batch_size": 8, "train_micro_batch_size_per_gpu": 0, "gradient_accumulation_steps": 1}', "says nothing of dp"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from estimators.cost.layout import Layout, with_devices
+from estimators.cost.layout import Layout
 from estimators.frozen import replace
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.search import Search, search
@@ -79,7 +79,7 @@ def test_doubling_the_replicas_never_lowers_what_the_cluster_does(case: tuple[Jo
     """Where the replicas span several nodes already: the first that does not fit into one brings the network in, at a price of its own."""
     one, layout = case
     assume(layout.tp * layout.cp * layout.dp > one.machine.domain)
-    doubled = with_devices(layout, 2 * layout.num_devices)
+    doubled = replace(layout, dp=2 * layout.dp, global_batch=2 * layout.global_batch)
     rate = layout.global_batch / float(one.ledger(layout).step_time_s)
     assert doubled.global_batch / float(one.ledger(doubled).step_time_s) >= rate
 

@@ -9,11 +9,10 @@ import pytest
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, RequestError
 from estimators.training.layouts.global_batch import Batch
-from estimators.training.layouts.planned import plan
+from estimators.training.layouts.planned import differences, plan, reason
 from estimators.training.layouts.scaling import WORTH_DOUBLING, scaling_curve
 from estimators.training.layouts.sizing import BESIROGLU, HOFFMANN, compute_optimal
 from estimators.training.layouts.what_if import what_if
-from estimators.training.layouts.why import differences, reason
 from estimators.training.step import PARTS
 from tests.support.planner_jobs import job
 

@@ -12,7 +12,7 @@ from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.setup import Setup
 
 COMMAND = "accelerate launch --config_file FILE train.py"
-WAYS = {"cp": "cp_size", "replicas": "dp_replicate_size", "shard": "dp_shard_size", "tp": "tp_size"}
+DEGREES = {"cp": "cp_size", "replicas": "dp_replicate_size", "shard": "dp_shard_size", "tp": "tp_size"}
 
 
 def body(layout: Layout, setup: Setup) -> str:
@@ -44,8 +44,8 @@ def body(layout: Layout, setup: Setup) -> str:
     }
     if sharded:
         shard = layout.shard or layout.dp
-        ways = {"cp": layout.cp, "replicas": layout.dp // shard, "shard": shard, "tp": layout.tp}
-        config["parallelism_config"] = {f"parallelism_config_{WAYS[name]}": size for name, size in ways.items()}
+        degrees = {"cp": layout.cp, "replicas": layout.dp // shard, "shard": shard, "tp": layout.tp}
+        config["parallelism_config"] = {f"parallelism_config_{DEGREES[name]}": size for name, size in degrees.items()}
     config |= {"rdzv_backend": "static" if machines == 1 else "c10d", "same_network": True, "use_cpu": False}
     return "\n".join(_lines(config))
 
@@ -61,7 +61,7 @@ def _lines(config: dict[str, Any], indent: str = "") -> list[str]:
 
 
 def fields(text: str) -> dict[str, Any]:
-    """What the keys say of a layout. Raises BadValueError where a number is none."""
+    """What the keys say of a layout. Raises BadValueError where a value is not a number."""
     values: dict[str, str] = {}
     for line in text.splitlines():
         key, _, value = line.partition("#")[0].partition(":")
@@ -74,16 +74,16 @@ def fields(text: str) -> dict[str, Any]:
         return int(value)
 
     sharded = values.get("distributed_type") == "FSDP"
-    found: dict[str, Any] = {"tp": number("parallelism_config_tp_size", 1), "cp": number("parallelism_config_cp_size", 1)}
+    layout: dict[str, Any] = {"tp": number("parallelism_config_tp_size", 1), "cp": number("parallelism_config_cp_size", 1)}
     replicas = number("parallelism_config_dp_replicate_size", 1)
-    ways = found["tp"] * found["cp"]
-    shard = number("parallelism_config_dp_shard_size", max(1, number("num_processes", 1) // ways))
-    found["dp"] = replicas * shard if sharded else number("num_processes", 1)
-    found["shard"] = shard if replicas > 1 and shard > 1 else 0
+    degree = layout["tp"] * layout["cp"]
+    shard = number("parallelism_config_dp_shard_size", max(1, number("num_processes", 1) // degree))
+    layout["dp"] = replicas * shard if sharded else number("num_processes", 1)
+    layout["shard"] = shard if replicas > 1 and shard > 1 else 0
     strategy = values.get("fsdp_reshard_after_forward", "true")
-    found["zero"] = 0 if not sharded else 3 if strategy in ("true", "FULL_SHARD", "HYBRID_SHARD") else 2
-    found["recompute"] = "full" if values.get("fsdp_activation_checkpointing") == "true" else "none"
-    return found
+    layout["zero"] = 0 if not sharded else 3 if strategy in ("true", "FULL_SHARD", "HYBRID_SHARD") else 2
+    layout["recompute"] = "full" if values.get("fsdp_activation_checkpointing") == "true" else "none"
+    return layout
 
 
 def can_run(lanes: Any) -> Any:

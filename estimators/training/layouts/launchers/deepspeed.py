@@ -36,17 +36,17 @@ def fields(text: str) -> dict[str, Any]:
     """What the keys say of a layout."""
     config = json.loads(text)
     zero = config.get("zero_optimization", {})
-    found: dict[str, Any] = {"zero": int(zero.get("stage", 0)), "shard": int(zero.get("mics_shard_size", 0))}
-    found["tp"] = int(config.get("tensor_parallel", {}).get("autotp_size", 1))
+    layout: dict[str, Any] = {"zero": int(zero.get("stage", 0)), "shard": int(zero.get("mics_shard_size", 0))}
+    layout["tp"] = int(config.get("tensor_parallel", {}).get("autotp_size", 1))
     sizes = [config.get(key) for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")]
     whole, micro, passes = (size if isinstance(size, int) else None for size in sizes)
     if whole is not None:
-        found["global_batch"] = whole
+        layout["global_batch"] = whole
     if micro is not None:
-        found["micro_batch"] = micro
+        layout["micro_batch"] = micro
     if whole and micro and passes and whole % (micro * passes) == 0:
-        found["dp"] = whole // (micro * passes)
-    return found
+        layout["dp"] = whole // (micro * passes)
+    return layout
 
 
 def can_run(lanes: Any) -> Any:

@@ -63,15 +63,15 @@ def fields(text: str) -> dict[str, Any]:
     """What the flags say of a layout."""
     words = shlex.split(text.replace("\\\n", " "), comments=True)
     values = {word: value for word, value in zip(words, [*words[1:], ""], strict=True) if word.startswith("--")}
-    found: dict[str, Any] = {name: int(values[flag]) for flag, name in PLAIN.items() if flag in values}
+    layout: dict[str, Any] = {name: int(values[flag]) for flag, name in PLAIN.items() if flag in values}
     if stages := values.get("--pipeline-model-parallel-layout"):
-        found["vp"] = (stages.count("|") + 1) // found.get("pp", 1) if "*" not in stages else 1
-    found["sequence_parallel"] = "--sequence-parallel" in values
-    found["recompute"] = values.get("--recompute-granularity", "none")
-    found["zero"] = 1 if "--use-distributed-optimizer" in values else 0
+        layout["vp"] = (stages.count("|") + 1) // layout.get("pp", 1) if "*" not in stages else 1
+    layout["sequence_parallel"] = "--sequence-parallel" in values
+    layout["recompute"] = values.get("--recompute-granularity", "none")
+    layout["zero"] = 1 if "--use-distributed-optimizer" in values else 0
     if "--use-megatron-fsdp" in values:
-        found["zero"] = SHARDING.get(values.get("--data-parallel-sharding-strategy", ""), 0)
-    return found
+        layout["zero"] = SHARDING.get(values.get("--data-parallel-sharding-strategy", ""), 0)
+    return layout
 
 
 def can_run(lanes: Any) -> Any:

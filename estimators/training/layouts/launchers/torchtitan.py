@@ -47,24 +47,24 @@ def fields(text: str) -> dict[str, Any]:
     import tomllib  # deferred: only a file that is read back needs it
 
     config = tomllib.loads(text)
-    ways, training = config.get("parallelism", {}), config.get("training", {})
+    parallelism, training = config.get("parallelism", {}), config.get("training", {})
     degrees = {"tp": "tensor", "cp": "context", "ep": "expert", "pp": "pipeline"}
-    found: dict[str, Any] = {name: int(ways.get(f"{word}_parallel_degree", 1)) for name, word in degrees.items()}
-    found["sequence_parallel"] = found["tp"] > 1
-    found["recompute"] = config.get("activation_checkpoint", {}).get("mode", "selective")
-    schedule = str(ways.get("pipeline_parallel_schedule", "1F1B"))
-    found["schedule"] = "zero-bubble" if "ZeroBubble" in schedule or schedule.startswith("ZBV") else "1f1b"
-    replicas, shard = int(ways.get("data_parallel_replicate_degree", 1)), int(ways.get("data_parallel_shard_degree", -1))
-    reshard = ways.get("fsdp_reshard_after_forward", "default")
-    found["zero"] = 0 if shard == 1 else 2 if reshard == "never" or (reshard == "default" and found["pp"] > 1) else 3
+    layout: dict[str, Any] = {name: int(parallelism.get(f"{word}_parallel_degree", 1)) for name, word in degrees.items()}
+    layout["sequence_parallel"] = layout["tp"] > 1
+    layout["recompute"] = config.get("activation_checkpoint", {}).get("mode", "selective")
+    schedule = str(parallelism.get("pipeline_parallel_schedule", "1F1B"))
+    layout["schedule"] = "zero-bubble" if "ZeroBubble" in schedule or schedule.startswith("ZBV") else "1f1b"
+    replicas, shard = int(parallelism.get("data_parallel_replicate_degree", 1)), int(parallelism.get("data_parallel_shard_degree", -1))
+    reshard = parallelism.get("fsdp_reshard_after_forward", "default")
+    layout["zero"] = 0 if shard == 1 else 2 if reshard == "never" or (reshard == "default" and layout["pp"] > 1) else 3
     if shard > 0:
-        found |= {"dp": replicas * shard, "shard": shard if replicas > 1 and shard > 1 else 0}
+        layout |= {"dp": replicas * shard, "shard": shard if replicas > 1 and shard > 1 else 0}
     local = training.get("local_batch_size")
     if local is not None:
-        found["micro_batch"] = int(ways.get("pipeline_parallel_microbatch_size", 1)) if found["pp"] > 1 else int(local)
+        layout["micro_batch"] = int(parallelism.get("pipeline_parallel_microbatch_size", 1)) if layout["pp"] > 1 else int(local)
     if int(training.get("global_batch_size", -1)) > 0:
-        found["global_batch"] = int(training["global_batch_size"])
-    return found
+        layout["global_batch"] = int(training["global_batch_size"])
+    return layout
 
 
 def can_run(lanes: Any) -> Any:

@@ -1,0 +1,34 @@
+"""What `estimate` is asked, typed."""
+
+from __future__ import annotations
+
+from bench.cli.step_options import TrainingOptions
+from estimators.frozen import frozen
+
+
+@frozen
+class Options(TrainingOptions):
+    """Options of `estimate`; None where one was not given.
+
+    Attributes:
+        tokens: of the whole training.
+        claimed_s, deadline_s, budget_usd, budget_gpu_days: the question put the other way round.
+        batch, prompt_tokens, new_tokens, num_beams: of single steps and a generation.
+    """
+
+    tokens: int | None
+    hardware: str | None
+    claimed_s: float | None
+    deadline_s: float | None
+    budget_usd: int | None
+    budget_gpu_days: int | None
+    batch: int | None
+    prompt_tokens: int | None
+    new_tokens: int | None
+    num_beams: int | None
+
+    @property
+    def about_a_training(self) -> bool:
+        """Whether a whole training is asked about, and not single steps."""
+        asked = (self.tokens, self.claimed_s, self.deadline_s, self.budget_usd, self.budget_gpu_days)
+        return any(value is not None for value in asked)

@@ -1,0 +1,76 @@
+"""What was held fixed, in lines for the head of a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from estimators.architectures.decoder import Decoder
+from estimators.counting.conventions import CONVENTIONS
+from estimators.counting.estimate import count_params
+from estimators.spec import Workload
+from estimators.units import format_flop_rate, format_fraction, format_int
+
+if TYPE_CHECKING:
+    from estimators.facts.prices import PriceRange
+    from estimators.spec import Model
+    from estimators.training.answer import TrainingAnswer
+
+COUNTED_BY_6ND = "6·N·D over all parameters, attention not counted"
+
+
+def convention_line(name: str) -> str:
+    """What a way of counting FLOP includes, for the head of a table."""
+    return f"FLOP counted {name}: {COUNTED_BY_6ND if name == '6nd' else CONVENTIONS[name].includes}"
+
+
+def scope_lines(model: Model) -> list[str]:
+    """What an encoder reads beside the decoder, and what a configuration has that is not counted; nothing for most models."""
+    model = model.base
+    if not isinstance(model, Decoder):
+        return _source_lines(model)
+    lines = [f"left out: {model.left_out}"] if model.left_out else []
+    if model.prediction:
+        params = count_params(model.prediction.ops(Workload(), model.width, model.vocab))
+        what = "layers that predict further tokens (multi-token prediction)"
+        lines.append(f"left out: {what}, {format_int(params)} parameters; `show` has them in a table of their own")
+    return lines
+
+
+def _source_lines(model: Model) -> list[str]:
+    from estimators.architectures.encoder_decoder import EncoderDecoder  # deferred: most models are decoders
+
+    if isinstance(model, EncoderDecoder):
+        fixed = f"{format_int(model.source_positions)} positions" if model.source_positions else "as many tokens as the decoder"
+        return [f"the encoder reads {fixed}{'' if model.source_positions else '; --source-len changes it'}"]
+    return []
+
+
+def conditions(training: TrainingAnswer, *, work: bool = True) -> list[str]:
+    """What was held fixed, one line each; `work` says whether the tokens are among it."""
+    published = f" (published: {training.params_text})" if training.params_text else ""
+    length = "" if training.item == "sample" else f" sequences of {format_int(training.seq_len)}"
+    trained = f" {format_int(training.tokens)} {training.item}s{' in' if length else ''}" if work else ""
+    longest = "" if training.seq_len_given or training.item == "sample" else " (the model's longest; --seq-len changes it)"
+    lines = [
+        f"{training.model.name}: {format_int(training.params)} parameters{published};{trained}{length}{longest}".rstrip(";"),
+        convention_line(training.convention),
+        *scope_lines(training.model),
+    ]
+    if training.hardware:
+        peak = format_flop_rate(training.hardware.peak(training.dtype))
+        lines.append(f"{training.hardware.id}: dense {training.dtype} peak {peak} each, fp32 accumulate ({training.hardware.source.title})")
+        shares = ", ".join(
+            f"{format_fraction(run.utilization)}{f' ({label})' if len(training.labels) > 1 else ''}"
+            for run, label in zip(training.runs, training.labels, strict=True)
+        )
+        lines.append(f"utilization {shares} of that peak: {training.utilization_source}")
+    if training.price:
+        lines.append(f"price per GPU-hour {price_text(training.price)}: {training.price.source}")
+    return lines
+
+
+def price_text(price: PriceRange) -> str:
+    """Such as ``$0.60 (lowest), $1.60 (middle of the medians), $5.07 (highest)``, or one figure where all are the same."""
+    if price.low == price.high:
+        return f"${price.low:.2f}"
+    return f"${price.low:.2f} (lowest), ${price.median:.2f} (middle of the medians), ${price.high:.2f} (highest)"
