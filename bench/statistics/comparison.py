@@ -140,6 +140,7 @@ def compare(
         floor: two single runs of the same thing differ by that much: intervals of sides of one record are made no narrower.
         faults: what disqualifies a record, such as a training that did not train; empty where nothing does.
 
+    >>> from bench.records.asked import Asked
     >>> from bench.records.record import Measurement, Phase
     >>> def run(seconds, run_id):
     ...     phase = Phase(name="train_step", samples_s=tuple(seconds + i % 7 / 1000 for i in range(70)))
