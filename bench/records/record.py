@@ -1,8 +1,8 @@
 """Measurement, and reading it from its JSON file; bench.records.draft writes it.
 
 Format history
-    1  first version. Later records may hold `estimate.local`, the step predicted from a calibration, and the
-       calibration's own kinds of ceiling; earlier readers pass over both.
+    1  first version. Later records may hold more fields inside, such as `estimate.local`, the step predicted from a
+       calibration, and the calibration's own kinds of ceiling; earlier readers pass over them.
 
 A record holds the whole request, the environment, raw samples and the estimate made before the run; statistics
 and checks are computed when it is read.
