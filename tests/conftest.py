@@ -39,8 +39,8 @@ def one_thread() -> Iterator[None]:
 def quick(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     """One thread, scripted ceilings and dtype, nothing counted: those have tests of their own."""
     from bench.backend.faster_dtype import FasterDtype
+    from bench.runs.decisions import dtypes
     from bench.workloads.article import task as article_task
-    from bench.workloads.language import dtypes
     from bench.workloads.language import task as language_task
 
     def ceilings(draft: Draft, *_: Any) -> None:

@@ -79,6 +79,11 @@ class Device:
         """torch's object for it."""
         return torch.device("cpu") if self.kind == "cpu" else torch.device(self.kind, self.index)
 
+    @property
+    def has_bf16(self) -> bool:
+        """Whether it computes in bf16 without emulating it."""
+        return self.kind != "cuda" or bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
     def clock(self) -> Clock:
         """Device events on CUDA; else the host's clock around a wait for the device."""
         return EventClock(self.torch_device) if self.kind == "cuda" else HostClock(self.synchronize if self.kind == "mps" else nothing)

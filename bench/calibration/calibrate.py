@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
@@ -19,13 +18,10 @@ from bench.machine import environment
 from bench.records.calibration import COLLECTIVE, Calibration, Entry
 from bench.records.environment import DeviceFacts
 from bench.records.record import Ceiling
-from bench.records.request import Request
 from bench.statistics.robust import median
-from bench.workloads.sizes import resolve
-from estimators.architectures.decoder import Decoder
-from estimators.architectures.from_config import model_from_config
-from estimators.errors import BadConfigError, UnavailableError
-from estimators.facts.registry import model_entry
+from bench.workloads.article.run import ArticleRun
+from bench.workloads.language.run import LanguageRun
+from estimators.errors import UnavailableError
 from estimators.units import MEBI
 
 Say = Callable[[str], None]
@@ -125,28 +121,13 @@ def _timed(calls: Sequence[Call], role: str, device: Device, cached: int, size: 
     return step_operators.entries(unique, (), device, cache_bytes=cached, rounds=2, time_s=_EACH_S[size], role=role)
 
 
-def with_model(calibration: Calibration, name: str, device: Device, *, say: Say) -> Calibration:
-    """The calibration with a model's own operators in it: prefill, decode and training step at the default sizes.
-
-    Raises:
-        UnknownNameError: no such model.
-        BadConfigError: neither a language model nor one of the article's.
-    """
-    entry = model_entry(name)
-    cached, found = device.cache_bytes(), list[Entry]()
-    for request in _requests(entry.id, dict(entry.config)):
-        say(f"{entry.id}: operators of {request.task} in {request.dtype}")
-        calls, updates = step_operators.work(request, cached)
-        found += step_operators.entries(calls, updates, device, cache_bytes=cached, rounds=2, time_s=_EACH_S["whole"])
-    return dataclasses.replace(calibration.with_entries(found), models=(*dict.fromkeys((*calibration.models, entry.id)),))
-
-
-def _requests(name: str, config: dict[str, Any]) -> list[Request]:
-    asked = Request(model=name, config=config, task="train", dtype="fp32", attn="sdpa")
-    if asked.is_article:
-        return [asked]
-    model = model_from_config(config, name)
-    if not isinstance(model, Decoder) or model.left_out:
-        raise BadConfigError(f"{name} is no causal language model and none of the article's; expected one of those for --model")
-    tasks = [dataclasses.replace(asked, task=task, dtype=kind) for kind in ("fp32", "bf16") for task in ("prefill", "decode")]
-    return [resolve(request, model, prompt_tokens=None) for request in (*tasks, asked)]
+def with_model(calibration: Calibration, runs: Sequence[ArticleRun | LanguageRun], *, say: Say) -> Calibration:
+    """The calibration with a model's own operators in it, those of every run's step."""
+    found = list[Entry]()
+    for run in runs:
+        say(f"{run.model}: operators of {run.task} in {run.dtype}")
+        cached = run.device.cache_bytes()
+        calls, updates = step_operators.work(run, cached)
+        found += step_operators.entries(calls, updates, run.device, cache_bytes=cached, rounds=2, time_s=_EACH_S["whole"])
+    models = dict.fromkeys((*calibration.models, *(run.model for run in runs)))
+    return dataclasses.replace(calibration.with_entries(found), models=tuple(models))

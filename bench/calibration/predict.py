@@ -1,14 +1,14 @@
-"""What a calibration says of one request's step, as a record keeps it."""
+"""What a calibration says of one run's step, as a record keeps it."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from bench.backend.device import Device
 from bench.calibration import step_operators
 from bench.records.calibration import Calibration, local
 from bench.records.estimated import PartsOfStep, PredictedStep
-from bench.records.request import Request
+from bench.workloads.article.run import ArticleRun
+from bench.workloads.language.run import LanguageRun
 from estimators.profile.operator_times import Piece, Prediction, predict
 
 PHASE = {"train": "train_step", "prefill": "prefill", "decode": "decode"}
@@ -46,19 +46,15 @@ class Foreseen:
         )
 
 
-def foresee(request: Request, device: Device, calibration: Calibration, *, rounds: int = 2, time_s: float = 0.02) -> Foreseen:
-    """Trace the step, time its operators alone, and sum; nothing of the step itself is run.
-
-    Args:
-        request: with sizes, dtype and optimizer decided.
-    """
-    cached = device.cache_bytes()
-    calls, updates = step_operators.work(request, cached)
+def foresee(run: ArticleRun | LanguageRun, calibration: Calibration, *, rounds: int = 2, time_s: float = 0.02) -> Foreseen:
+    """Trace the step, time its operators alone, and sum; nothing of the step itself is run."""
+    cached = run.device.cache_bytes()
+    calls, updates = step_operators.work(run, cached)
     pieces = step_operators.pieces(calls, updates)
-    timed = step_operators.entries(calls, updates, device, cache_bytes=cached, rounds=rounds, time_s=time_s)
-    mode = step_operators.mode(request)
+    timed = step_operators.entries(calls, updates, run.device, cache_bytes=cached, rounds=rounds, time_s=time_s)
+    mode = step_operators.mode(run)
     return Foreseen(
-        phase=PHASE[request.task],
+        phase=PHASE[run.task],
         own=predict(pieces, local(calibration.with_entries(timed)), mode),
         general=predict(pieces, local(calibration, own=False), mode),
         pieces=tuple(pieces),

@@ -12,42 +12,41 @@ from bench.backend.operators.calibration_operators import renamed
 from bench.backend.operators.trace import Call, fake
 from bench.calibration.traced_step import article_calls, language_calls
 from bench.records.calibration import Entry
-from bench.records.request import Request
-from bench.workloads.article import plan
 from bench.workloads.article.engine import threads
 from bench.workloads.article.networks import build
+from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.workload import DENSE_THREADS
+from bench.workloads.language.run import LanguageRun
 from estimators.profile.operator_times import Piece
 
 OPTIMIZER_STEPS = 5
 
 
-def mode(request: Request) -> str:
-    """How the request's step is driven: one of estimators.profile.operator_times.HOST_MODES."""
-    if request.task != "train":
+def mode(run: ArticleRun | LanguageRun) -> str:
+    """How the run's step is driven: one of estimators.profile.operator_times.HOST_MODES."""
+    if run.task != "train":
         return "forward"
-    return "dense-train" if is_dense(request) else "language-train"
+    return "dense-train" if is_dense(run) else "language-train"
 
 
-def is_dense(request: Request) -> bool:
+def is_dense(run: ArticleRun | LanguageRun) -> bool:
     """Whether it is one of the article's dense networks, which run on one thread."""
-    return bool(request.config.get("model_type") == "dense_network")
+    return isinstance(run, ArticleRun) and not run.is_text
 
 
-def work(request: Request, cache_bytes: int) -> tuple[list[Call], list[Piece]]:
+def work(run: ArticleRun | LanguageRun, cache_bytes: int) -> tuple[list[Call], list[Piece]]:
     """Operators of one step, and of a training the optimizer's pieces beside them."""
-    calls = (article_calls if request.is_article else language_calls)(request, cache_bytes)
-    if is_dense(request):
+    calls = article_calls(run, cache_bytes) if isinstance(run, ArticleRun) else language_calls(run, cache_bytes)
+    if is_dense(run):
         calls = [renamed(call, "on 1 thread") for call in calls]
-    return calls, _updates(request) if request.task == "train" else []
+    return calls, _updates(run) if run.task == "train" else []
 
 
-def _updates(request: Request) -> list[Piece]:
-    articles = request.is_article
+def _updates(run: ArticleRun | LanguageRun) -> list[Piece]:
     with fake():
-        model = build(plan(request).config) if articles else language_model(request.config)
+        model = (build if isinstance(run, ArticleRun) else language_model)(run.config)
         sizes = [p.numel() for p in model.parameters()]
-    return optimizers.pieces(sizes, plan(request).optimizer if articles else request.optimizer or "adamw")
+    return optimizers.pieces(sizes, run.optimizer)
 
 
 def pieces(calls: Sequence[Call], updates: Sequence[Piece]) -> list[Piece]:

@@ -14,31 +14,30 @@ from bench.backend import device as devices
 from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.models import language_model
 from bench.backend.operators.trace import Call, calls_of, fake
-from bench.records.request import Request
-from bench.workloads.article import plan, steady_batch, subjects
-from bench.workloads.article.networks import build, run
+from bench.workloads.article import networks
+from bench.workloads.article.run import ArticleRun
+from bench.workloads.language.run import LanguageRun
 
 
-def language_calls(request: Request, cache_bytes: int) -> list[Call]:
+def language_calls(run: LanguageRun, cache_bytes: int) -> list[Call]:
     """Operators of one prefill, decode step (the median one), or forward and backward of a training step.
 
-    The request's sizes and dtype must be decided. The optimizer is not among them: see `bench.backend.operators.optimizers`.
+    The optimizer is not among them: see `bench.backend.operators.optimizers`.
     """
-    assert request.dtype is not None
-    train = request.task == "train"
+    train = run.task == "train"
     with fake(), warnings.catch_warnings(action="ignore"):
-        model = language_model(request.config, attn=request.attn or "sdpa", dtype=torch.float32 if train else devices.dtype(request.dtype))
-        ids = torch.zeros(request.batch or 1, request.seq_len or 1, dtype=torch.long)
-        return calls_of(step_of(model, ids, request), cache_bytes)
+        model = language_model(run.config, attn=run.attn, dtype=torch.float32 if train else devices.dtype(run.dtype))
+        ids = torch.zeros(run.batch, run.seq_len, dtype=torch.long)
+        return calls_of(step_of(model, ids, run), cache_bytes)
 
 
-def step_of(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], object]:
-    """The request's step on a model and token ids: a prefill, a decode step, or forward and backward."""
-    return _train_step(model, ids, request) if request.task == "train" else _inference_step(model.eval(), ids, request)
+def step_of(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Callable[[], object]:
+    """The run's step on a model and token ids: a prefill, a decode step, or forward and backward."""
+    return _train_step(model, ids, run) if run.task == "train" else _inference_step(model.eval(), ids, run)
 
 
-def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], object]:
-    static_len = (request.seq_len or 1) + (request.new_tokens or 0) if request.cache == "static" else None
+def _inference_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Callable[[], object]:
+    static_len = run.seq_len + run.new_tokens if run.cache == "static" else None
 
     def prefilled(tokens: torch.Tensor) -> Any:
         cache = new_cache(model, static_len=static_len)
@@ -46,9 +45,9 @@ def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Ca
             model(input_ids=tokens, logits_to_keep=1, **with_cache(model, cache))
         return cache
 
-    if request.task == "prefill":
+    if run.task == "prefill":
         return lambda: prefilled(ids)
-    steps = (request.new_tokens or 2) - 1
+    steps = run.new_tokens - 1
     cache = prefilled(torch.zeros(ids.shape[0], ids.shape[1] + steps // 2, dtype=torch.long))
 
     def decode() -> None:
@@ -59,12 +58,12 @@ def _inference_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Ca
     return decode
 
 
-def _train_step(model: nn.Module, ids: torch.Tensor, request: Request) -> Callable[[], list[torch.Tensor]]:
+def _train_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Callable[[], list[torch.Tensor]]:
     model.train()
-    lower = request.dtype != "fp32"
+    lower = run.dtype != "fp32"
 
     def step() -> list[torch.Tensor]:
-        with torch.autocast(ids.device.type, dtype=devices.dtype(request.dtype or "fp32")) if lower else nullcontext():
+        with torch.autocast(ids.device.type, dtype=devices.dtype(run.dtype)) if lower else nullcontext():
             outputs = model(input_ids=ids, labels=ids, use_cache=False)
         if lower:
             outputs.logits.float()  # as accelerate hands them back
@@ -79,21 +78,18 @@ def gradients(model: nn.Module) -> list[torch.Tensor]:
     return [p.grad for p in model.parameters() if p.grad is not None]
 
 
-def article_calls(request: Request, cache_bytes: int) -> list[Call]:
+def article_calls(run: ArticleRun, cache_bytes: int) -> list[Call]:
     """Operators of one training step of an article's model, forward and backward, without the optimizer's."""
-    decided = plan(request)
-    subject = subjects.load(request, decided)
-    batch = steady_batch(request)
-    inputs, targets, weights = subject.train.__getitems__(torch.zeros(batch, dtype=torch.long))
+    inputs, targets, weights = run.subject.train.__getitems__(torch.zeros(run.batch, dtype=torch.long))
     mode = fake()
     with warnings.catch_warnings(action="ignore"):
         made = [mode.from_tensor(t) for t in (inputs, targets, weights)]
         with mode:
-            model = build(decided.config)
+            model = networks.build(run.config)
 
             def step() -> list[torch.Tensor]:
-                outputs = run(model, made[0])
-                loss: Any = subject.losses(outputs, made[1]) @ made[2] * (1 / batch)
+                outputs = networks.run(model, made[0])
+                loss: Any = run.subject.losses(outputs, made[1]) @ made[2] * (1 / run.batch)
                 loss.backward()
                 return gradients(model)
 

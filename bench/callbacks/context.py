@@ -23,6 +23,7 @@ from bench.records.estimated import Estimated
 from bench.records.proof import Proof
 from bench.records.record import Ceiling
 from bench.records.request import Request
+from bench.records.run import Run
 from estimators.errors import BadValueError, RequestError
 
 Shapes = tuple[tuple[int, int], ...]
@@ -89,7 +90,7 @@ class TrainingContext:
 
     def draft(self, out: Path) -> Draft:
         """The record to be; raises UnavailableError where the folder cannot be written."""
-        draft = Draft(model=self.name, task="train", request=asked(self._request((1, 1, 1))), out=out)
+        draft = Draft(model=self.name, task="train", request=self._run((1, 1, 1)).request, out=out)
         draft.environment = environment.collect()
         return draft
 
@@ -124,7 +125,7 @@ class TrainingContext:
         hardware = self._device.hardware()
         rows, micro_rows, length = usual_shape([shapes])
         said, _, _ = (
-            flop_source.estimate(self._request((rows, micro_rows, length)), micro_rows, hardware) if flop_source else (Estimated(), [], {})
+            flop_source.estimate(self._run((rows, micro_rows, length)), micro_rows, hardware) if flop_source else (Estimated(), [], {})
         )
         return RateBounds(
             peak_flop_per_s=hardware.peak_flop_per_s.get(self.dtype) if hardware else None,
@@ -147,9 +148,9 @@ class TrainingContext:
         if self._device.kind == "cuda":
             torch.cuda.empty_cache()
 
-    def _request(self, usual: tuple[int, int, int]) -> Request:
+    def _run(self, usual: tuple[int, int, int]) -> Run:
         rows, _, length = usual
-        return Request(
+        request = Request(
             model=self.name,
             config=self._config,
             task="train",
@@ -163,18 +164,31 @@ class TrainingContext:
             recompute="full" if recomputes(self._model) else "none",
             seed=torch.initial_seed(),
         )
+        return Run(
+            model=request.model,
+            config=request.config,
+            task=request.task,
+            batch=rows,
+            seq_len=length,
+            new_tokens=0,
+            num_beams=1,
+            dtype=self.dtype,
+            optimizer=self._optimizer or "sgd",
+            recompute=request.recompute,
+            request=asked(request),
+        )
 
     def fill(self, draft: Draft, flop_source: FlopSource, usual: tuple[int, int, int]) -> None:
         """Put request, device, estimate, counts and ceilings into the draft."""
-        request = self._request(usual)
+        run = self._run(usual)
         labels = {
             "dtype_reason": "as asked" if self._asked_dtype else "autocast" if self._seen_dtype else "the parameters'",
             "weights_label": "weights of the training that was watched",
             "input_label": "batches of the training that was watched",
         }
-        draft.request = asked(request).replaced(**labels)
+        draft.request = run.request.replaced(**labels)
         draft.environment |= Environment(device=self._device.describe() | DeviceFacts(cache_bytes=self._device.cache_bytes()))
-        draft.estimate, draft.counts, missing = flop_source.estimate(request, usual[1], self._device.hardware())
+        draft.estimate, draft.counts, missing = flop_source.estimate(run, usual[1], self._device.hardware())
         draft.ceilings = list(self._ceilings)
         draft.unavailable |= self._unavailable | missing
         params = num_params(self._model)

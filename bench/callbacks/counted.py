@@ -16,7 +16,7 @@ from bench.backend.on_meta import mended
 from bench.callbacks.modules import bare, config_of, is_sharded
 from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
 from bench.records.record import Count
-from bench.records.request import Request
+from bench.records.run import Run
 from estimators.spec import Hardware
 
 TEXT_INPUTS = frozenset(
@@ -67,15 +67,15 @@ class CountedFlop:
         rows = self._rows[length]
         return (whole // rows,) * 2 if whole % rows == 0 else None
 
-    def estimate(self, request: Request, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
-        length, rows = request.seq_len or 1, request.batch or 1
+    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
+        length, rows = run.seq_len, run.batch
         counted, each = self._by_length.get(length), self.flop(length)
         if counted is None or each is None:
             return Estimated(), [], {"training_flop": self.reason or "the usual length of a batch was not counted"}
         share = rows / self._rows[length]
         forward, whole = round(counted.forward_flop * share), each[0] * rows
         weights_bytes = sum(p.numel() * p.element_size() for p in self._model.parameters())
-        peak = hardware.peak_flop_per_s.get(request.dtype or "") if hardware else None
+        peak = hardware.peak_flop_per_s.get(run.dtype) if hardware else None
         missing: dict[str, str] = {"memory_needed": "the model has no op table"}
         if counted.unseen:
             missing["training_flop of " + ", ".join(op.name for op in counted.unseen)] = "torch has no formula for it"

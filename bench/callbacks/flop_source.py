@@ -13,7 +13,7 @@ from bench.callbacks.modules import bare, config_of, is_sharded, num_params, rec
 from bench.callbacks.ranks import num_ranks
 from bench.records.estimated import Estimated
 from bench.records.record import Count
-from bench.records.request import Request
+from bench.records.run import Run
 from bench.records.run_estimate import memory_needed, predict
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
@@ -35,8 +35,8 @@ class FlopSource(Protocol):
         """FLOP of one row of that length, under `full` and under `hardware`; None where it is not known."""
         ...
 
-    def estimate(self, request: Request, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
-        """The estimate of a record, its counts, and what is unavailable, for a request whose sizes are those of the usual step."""
+    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
+        """The estimate of a record, its counts, and what is unavailable, for a run whose sizes are those of the usual step."""
         ...
 
 
@@ -75,7 +75,7 @@ class UnknownFlop:
     def flop(self, length: int) -> tuple[int, int] | None:
         return None
 
-    def estimate(self, request: Request, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
+    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
         return Estimated(), [], {"training_flop": self._reason}
 
 
@@ -97,10 +97,10 @@ class _OpTableFlop:
             self._flop[length] = flop["full"], flop["hardware"]
         return self._flop[length]
 
-    def estimate(self, request: Request, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
-        request = dataclasses.replace(request, recompute=self._recompute)
-        said = predict(self._model, request, hardware)
-        said |= Estimated(memory_bytes=memory_needed(self._model, dataclasses.replace(request, batch=micro_rows)))
+    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
+        run = dataclasses.replace(run, recompute=self._recompute)
+        said = predict(self._model, run, hardware)
+        said |= Estimated(memory_bytes=memory_needed(self._model, dataclasses.replace(run, batch=micro_rows)))
         missing: dict[str, str] = {}
         if any(p.element_size() != MASTER_BYTES for p in self._module.parameters()):
             said |= _of_weights_of_another_dtype(said, self._module, hardware)
@@ -110,7 +110,7 @@ class _OpTableFlop:
             said |= Estimated(memory_bytes={})
             missing["memory_needed"] = "the parameters are shared out over the ranks"
         try:
-            said |= _predicted(self._model, request, micro_rows, sharded, hardware)
+            said |= _predicted(self._model, run, micro_rows, sharded, hardware)
         except SixndError as error:
             missing["predicted_step_s"] = str(error)
         done = said.phases["train_step"]
@@ -123,7 +123,7 @@ class _OpTableFlop:
         return said, counts, missing
 
 
-def _predicted(table: Decoder, request: Request, micro_rows: int, sharded: bool, hardware: Hardware | None) -> Estimated:
+def _predicted(table: Decoder, run: Run, micro_rows: int, sharded: bool, hardware: Hardware | None) -> Estimated:
     """The step that `estimate` predicts for this training, its ranks by data parallelism.
 
     Raises:
@@ -131,17 +131,15 @@ def _predicted(table: Decoder, request: Request, micro_rows: int, sharded: bool,
     """
     if hardware is None:
         raise UnavailableError("no prediction for a device that the registry does not know")
-    assert request.batch is not None
-    assert request.seq_len is not None
     replicas = num_ranks()
     layout = Layout(
         dp=replicas,
         zero=3 if sharded else 0,
         micro_batch=micro_rows,
-        global_batch=max(1, request.batch // micro_rows) * micro_rows * replicas,
-        recompute=request.recompute,
+        global_batch=max(1, run.batch // micro_rows) * micro_rows * replicas,
+        recompute=run.recompute,
     )
-    said = prediction.predict(table, request.seq_len, layout, hardware, dtype=request.dtype or "fp32")
+    said = prediction.predict(table, run.seq_len, layout, hardware, dtype=run.dtype)
     return Estimated(predicted_step_s=said.step_time_s, predicted_low_s=said.low_s, predicted_high_s=said.high_s)
 
 

@@ -68,6 +68,7 @@ def run(options: Options, out: Output) -> int:
     from bench.backend import device as devices
     from bench.calibration import calibrate
     from bench.records import calibration_file
+    from bench.runs.decide import usual_runs
     from reports.views.records import calibration
 
     if options.check and options.processes:
@@ -79,7 +80,7 @@ def run(options: Options, out: Output) -> int:
         found = calibrate.calibrate(device, quick=options.quick, say=say, processes=options.processes)
         calibration_file.write(found, path)
     if options.model:
-        found = calibrate.with_model(found, options.model, device, say=say)
+        found = calibrate.with_model(found, usual_runs(options.model, device), say=say)
         calibration_file.write(found, path)
     if not options.check:
         out.emit(calibration.calibration_tables(found))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.records.estimated import Estimated, EstimatedPhase, EstimatedRule, EstimatedStep, FlopByConvention
-from bench.records.request import Request
+from bench.records.run import Run
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate, memory
 from estimators.counting.formulas import six_nd, two_n
@@ -15,77 +15,73 @@ from estimators.inference.generation import generation
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
 
 
-def workload_of(request: Request) -> Workload:
-    """The step that a request repeats; for a generation, its prefill.
-
-    The request's sizes must be decided (see bench.workloads.sizes).
-    """
-    rows = (request.batch or 1) * (request.num_beams or 1)
-    dtype = request.dtype or "fp32"
-    if request.task == "train":
+def workload_of(run: Run) -> Workload:
+    """The step that a run repeats; for a generation, its prefill."""
+    rows = run.batch * run.num_beams
+    if run.task == "train":
         return Workload(
             phase="train",
             batch=rows,
-            seq_len=request.seq_len or 1,
-            dtype=dtype,
-            optimizer=request.optimizer or "adamw",
-            recompute="full" if request.recompute == "full" else "none",
+            seq_len=run.seq_len,
+            dtype=run.dtype,
+            optimizer=run.optimizer,
+            recompute="full" if run.recompute == "full" else "none",
         )
-    return Workload(phase="prefill", batch=rows, seq_len=request.seq_len or 1, dtype=dtype)
+    return Workload(phase="prefill", batch=rows, seq_len=run.seq_len, dtype=run.dtype)
 
 
-def decode_workload(request: Request, step: int) -> Workload:
+def decode_workload(run: Run, step: int) -> Workload:
     """Decode step number `step`, from 0: it finds the prompt and as many new tokens in the cache."""
-    first = workload_of(request)
+    first = workload_of(run)
     return Workload(phase="decode", batch=first.batch, context_len=first.seq_len + step, dtype=first.dtype)
 
 
-def num_decode_steps(request: Request) -> int:
+def num_decode_steps(run: Run) -> int:
     """Forward passes after the prefill, which gives the first token itself."""
-    return (request.new_tokens or 1) - 1 if request.task in ("generate", "decode") else 0
+    return run.new_tokens - 1 if run.task in ("generate", "decode") else 0
 
 
-def memory_needed(model: Model, request: Request) -> dict[str, int]:
+def memory_needed(model: Model, run: Run) -> dict[str, int]:
     """Bytes by part that a run holds at its fullest: a training step, or the last decode step."""
-    steps = num_decode_steps(request)
-    workload = decode_workload(request, steps - 1) if steps else workload_of(request)
+    steps = num_decode_steps(run)
+    workload = decode_workload(run, steps - 1) if steps else workload_of(run)
     return memory(model.ops(workload), workload, model)
 
 
-def predict(model: Model, request: Request, hardware: Hardware | None) -> Estimated:
+def predict(model: Model, run: Run, hardware: Hardware | None) -> Estimated:
     """The estimate of a run, as stored in its record.
 
     A device without a published peak for the dtype gives no bound.
     """
-    workload = workload_of(request)
+    workload = workload_of(run)
     bounding = hardware if hardware and workload.dtype in hardware.peak_flop_per_s else None
     first = estimate(Case(model=model, workload=workload, hardware=bounding))
-    main = "train_step" if request.task == "train" else "prefill"
+    main = "train_step" if run.task == "train" else "prefill"
     phases = {main: _phase([first], [workload])}
     stated = [_rule(rule, main) for rule in rules(model, workload)]
-    steps = num_decode_steps(request)
-    if request.task in ("generate", "decode"):
+    steps = num_decode_steps(run)
+    if run.task in ("generate", "decode"):
         whole = generation(
             model,
-            prompt_tokens=request.seq_len or 1,
-            new_tokens=request.new_tokens or 1,
-            batch=request.batch or 1,
-            beams=request.num_beams or 1,
+            prompt_tokens=run.seq_len,
+            new_tokens=run.new_tokens,
+            batch=run.batch,
+            beams=run.num_beams,
             dtype=workload.dtype,
             hardware=bounding,
         )
-        decode = [decode_workload(request, i) for i in range(steps)]
+        decode = [decode_workload(run, i) for i in range(steps)]
         if steps:
             median = steps // 2
             phases["decode"] = _phase([whole.decode[median]], [decode[median]], _steps(whole.decode, decode))
             stated += [_rule(rule, "decode") for rule in rules(model, decode[median])]
-        if request.task == "generate":
+        if run.task == "generate":
             phases["generate"] = _phase([whole.prefill, *whole.decode], [workload, *decode])
     return Estimated(
         params=first.params,
         embedding_params=first.embedding_params,
         params_by_component=dict(first.params_by_component),
-        memory_bytes=memory_needed(model, request),
+        memory_bytes=memory_needed(model, run),
         phases=phases,
         rules=tuple(stated),
         hardware=hardware.id if hardware else None,
@@ -150,10 +146,10 @@ def with_layers(config: dict[str, Any], layers: int) -> dict[str, Any]:
     return {**config, **cut, key: layers}
 
 
-def at_depth(request: Request, layers: int) -> Model:
-    """The request's model with fewer layers of true width.
+def at_depth(run: Run, layers: int) -> Model:
+    """The run's model with fewer layers of true width.
 
     Raises:
         BadConfigError: a model whose layers cannot be cut so.
     """
-    return model_from_config(with_layers(request.config, layers), f"{request.model} ({layers} layers)")
+    return model_from_config(with_layers(run.config, layers), f"{run.model} ({layers} layers)")

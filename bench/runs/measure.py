@@ -6,22 +6,27 @@ Whatever stops a run after its record was begun leaves a readable record, partia
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bench.backend.operators.profiler import seconds_by_group
+from bench.calibration import predict
+from bench.calibration.predict import Foreseen
 from bench.machine import environment
 from bench.machine.ranks import is_main
-from bench.records.asked import asked
+from bench.records.calibration import Calibration
 from bench.records.draft import Draft
 from bench.records.estimated import Estimated
 from bench.records.record import Measurement
 from bench.records.request import Request
+from bench.runs.decide import decide
+from bench.workloads.article import task as article_task
+from bench.workloads.article.run import ArticleRun
+from bench.workloads.language import task as language_task
+from bench.workloads.language.run import LanguageRun
+from bench.workloads.language.task import Profile
+from bench.workloads.preparation import add_ceilings_after
 from estimators.errors import DoesNotFitError, SixndError
-
-if TYPE_CHECKING:
-    from bench.backend.device import Device
-    from bench.calibration.predict import Foreseen
-    from bench.records.calibration import Calibration
 
 CALIBRATED = ("matmul burst", "matmul sustained", "read", "write", "copy", "host to device")
 """Kinds of ceiling that a calibration adds to a record, beside those measured just before the run."""
@@ -68,12 +73,14 @@ def measure(
         DoesNotFitError: more memory than there is: before the run, or during it, and then a failed record was saved.
         Interrupted: after a partial record was saved.
     """
-    draft = Draft(model=request.model, task=request.task, request=asked(request), out=out)
+    run = decide(request, hub_id)
+    draft = Draft(model=run.model, task=run.task, request=run.request, out=out)
     try:
         draft.environment = environment.collect()
-        _fill(draft, request, hub_id, say, _foreseer(draft, calibration, foreseen, say))
+        _fill(draft, run, say, None if calibration is None else partial(_foresee, draft, run, calibration, foreseen, say))
         if draft.estimate.local and is_main():
-            _look_again(draft, say)
+            say("measuring the machine's rates again, to see whether it changed")
+            add_ceilings_after(draft, run.device, run.dtype)
     except KeyboardInterrupt:
         _keep(draft, "partial", "interrupted by the user")
         say(f"kept what was measured: {draft.path}")
@@ -87,54 +94,39 @@ def measure(
             raise
         _keep(draft, "failed", "out of memory")
         raise DoesNotFitError(
-            f"out of memory during {request.task}; take a smaller --batch or --seq-len, or slices with --layers; "
+            f"out of memory during {run.task}; take a smaller --batch or --seq-len, or slices with --layers; "
             f"kept what was measured: {draft.path}"
         ) from None
     return draft.save("complete") if is_main() else draft.measurement("complete")
 
 
-def _foreseer(
-    draft: Draft, calibration: Calibration | None, foreseen: Callable[[Foreseen], None] | None, say: Say
-) -> Callable[[Request, Device], None] | None:
-    """What predicts a decided request from the calibration and puts that into the draft; None without a calibration."""
-    if calibration is None:
+def _foresee(
+    draft: Draft, run: ArticleRun | LanguageRun, calibration: Calibration, foreseen: Callable[[Foreseen], None] | None, say: Say
+) -> Profile | None:
+    """Predict the step and put that into the draft; what is to profile the step after it was measured, None without a prediction."""
+    if run.task not in predict.PHASE:
+        draft.unavailable["estimate.local"] = f"a step is predicted for {', '.join(predict.PHASE)}, not for {run.task}"
         return None
+    say("predicting the step from the calibration")
+    prediction = predict.foresee(run, calibration)
+    said = prediction.kept()
+    draft.estimate |= Estimated(local=said)
+    draft.ceilings += [c for c in calibration.ceilings if c.kind in CALIBRATED]
+    if foreseen is not None:
+        foreseen(prediction)
 
-    def foresee(request: Request, device: Device) -> None:
-        from bench.calibration import predict
+    def profile(step: Callable[[], object]) -> None:
+        say("profiling a few more steps")
+        draft.estimate |= Estimated(local=said.replaced(profiled_s=seconds_by_group(step, run.device)))
 
-        if request.task not in predict.PHASE:
-            draft.unavailable["estimate.local"] = f"a step is predicted for {', '.join(predict.PHASE)}, not for {request.task}"
-            return
-        say("predicting the step from the calibration")
-        prediction = predict.foresee(request, device, calibration)
-        draft.estimate |= Estimated(local=prediction.kept())
-        draft.ceilings += [c for c in calibration.ceilings if c.kind in CALIBRATED]
-        if foreseen is not None:
-            foreseen(prediction)
-
-    return foresee
+    return profile
 
 
-def _look_again(draft: Draft, say: Say) -> None:
-    """The machine's rates after the run, beside those before it, which the prediction hangs on."""
-    from bench.backend import device as devices
-    from bench.workloads.preparation import add_ceilings_after
-
-    say("measuring the machine's rates again, to see whether it changed")
-    assert draft.request.dtype is not None, "a step that was predicted has a dtype"
-    add_ceilings_after(draft, devices.choose(draft.request.device), draft.request.dtype)
-
-
-def _fill(draft: Draft, request: Request, hub_id: str | None, say: Say, foresee: Callable[[Request, Device], None] | None) -> None:
-    if request.is_article:
-        from bench.workloads.article import task as article_task
-
-        article_task.measure(request, draft, say, foresee)
+def _fill(draft: Draft, run: ArticleRun | LanguageRun, say: Say, foresee: Callable[[], Profile | None] | None) -> None:
+    if isinstance(run, ArticleRun):
+        article_task.measure(run, draft, say, foresee)
     else:
-        from bench.workloads.language import task as language_task
-
-        language_task.measure(request, draft, hub_id, say, foresee)
+        language_task.measure(run, draft, say, foresee)
 
 
 def _keep(draft: Draft, status: str, reason: str) -> None:

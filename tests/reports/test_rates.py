@@ -43,10 +43,10 @@ def test_a_device_without_a_peak_for_the_dtype_has_neither_mfu_nor_bound() -> No
     assert made.estimate.peak_flop_per_s == v100.peak("fp32")
     from bench.records.run_estimate import predict
     from estimators.architectures.from_config import model_from_config
-    from tests.support.tiny_models import SIZES, asked
+    from tests.support.tiny_models import estimated
 
-    request = asked("gpt2", "train", dtype="bf16", **SIZES["train"])
-    said = predict(model_from_config(request.config, "x"), request, v100)
+    run = estimated("gpt2", "train", dtype="bf16")
+    said = predict(model_from_config(run.config, "x"), run, v100)
     assert said.peak_flop_per_s is None
     assert said.phases["train_step"].bound_s is None
     unknown = dataclasses.replace(made, estimate=said)

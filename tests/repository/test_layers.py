@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from tests.support.checkout import ROOT
@@ -113,3 +115,30 @@ def test_imports_of_the_same_and_of_lower_layers_are_let_through() -> None:
 def test_a_module_in_no_layer_would_be_found() -> None:
     with pytest.raises(LookupError, match=r"bench\.attic\.old is in no layer"):
         layer_of("bench.attic.old")
+
+
+MAY_ASK = ("bench.cli", "bench.library", "bench.runs", "bench.callbacks.context", "bench.calibration.check")
+"""Modules that may know a request: they make one, decide it, or run it again; all others see what was decided."""
+
+
+def undecided(sources: dict[str, str]) -> list[str]:
+    """Modules of bench that import Request and may not."""
+    return [
+        name
+        for name, source in sorted(sources.items())
+        if is_in(name, "bench") and not any(is_in(name, place) for place in MAY_ASK)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and "Request" in {alias.name for alias in node.names}
+    ]
+
+
+def test_only_what_asks_and_what_decides_knows_a_request() -> None:
+    assert undecided({name: path.read_text(encoding="utf-8") for name, path in modules(ROOT)}) == []
+
+
+@pytest.mark.parametrize("name", ["bench.workloads.language.train", "bench.calibration.predict", "bench.records.run_estimate"])
+def test_a_request_behind_the_decision_would_be_found(name: str) -> None:
+    assert undecided({name: "def f():\n    from bench.records.request import TASKS, Request"}) == [name]
+    assert (
+        undecided({name: "from bench.records.request import TASKS", "bench.runs.decide": "from bench.records.request import Request"}) == []
+    )

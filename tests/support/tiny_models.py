@@ -6,15 +6,19 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.records.asked import asked as asked_of
 from bench.records.environment import DeviceFacts, Environment
 from bench.records.proof import Proof
 from bench.records.record import Ceiling, Count, Measurement, Phase
 from bench.records.request import Request
+from bench.records.run import Run
 from bench.records.run_estimate import predict
 from estimators.architectures.from_config import model_from_config
+
+if TYPE_CHECKING:
+    from bench.workloads.language.run import LanguageRun
 
 _SHARED = {"vocab_size": 128, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
 
@@ -35,6 +39,28 @@ def config(family: str) -> dict[str, Any]:
 def asked(family: str, task: str, **fields: Any) -> Request:
     """A request for a tiny model."""
     return Request(model=f"tiny-{family}", config=config(family), task=task, **fields)
+
+
+def decided(family: str, task: str, **fields: Any) -> LanguageRun:
+    """The run of a tiny model on the CPU, in fp32 unless said."""
+    from bench.runs.decide import sized  # deferred: it imports torch
+
+    return sized(asked(family, task, device="cpu", **fields), None, dtype=fields.get("dtype", "fp32"))[0]
+
+
+def estimated(family: str, task: str, dtype: str = "fp32") -> Run:
+    """What an estimate needs of the run of a tiny model in its SIZES."""
+    request = asked(family, task, dtype=dtype, device="cpu", **SIZES[task])
+    return Run(
+        model=request.model,
+        config=request.config,
+        task=task,
+        **SIZES[task],
+        dtype=dtype,
+        optimizer="adamw",
+        recompute="none",
+        request=asked_of(request),
+    )
 
 
 def write_config(folder: Path, family: str, **changes: Any) -> Path:
@@ -65,9 +91,8 @@ def record(task: str, *, family: str = "gpt2", hardware: Any = None, **fields: A
         hardware: of the estimate's bounds.
         fields: of Measurement, in place of its own.
     """
-    request = asked(family, task, dtype="fp32", device="cpu", **SIZES[task])
-    model = model_from_config(request.config, request.model)
-    estimate = predict(model, request, hardware)
+    run = estimated(family, task)
+    estimate = predict(model_from_config(run.config, run.model), run, hardware)
     params = estimate.params
     main = estimate.phases["train_step" if task == "train" else "prefill"].forward_flop
     quantity = "forward_flop" if task == "train" else "prefill_flop"
@@ -75,7 +100,7 @@ def record(task: str, *, family: str = "gpt2", hardware: Any = None, **fields: A
         "run_id": f"20260101T000000.000Z-tiny-{family}-{task}-1-00000000",
         "created_utc": "2026-01-01T00:00:00+00:00",
         "status": "complete",
-        "request": asked_of(request).replaced(weights_label="random weights", input_label="8 random token ids stand in for text"),
+        "request": run.request.replaced(weights_label="random weights", input_label="8 random token ids stand in for text"),
         "environment": Environment(device=DeviceFacts(name="a scripted device", torch="2.0", cache_bytes=0)),
         "counts": (
             Count(quantity="params", route="op table", value=params, tag="derived"),

@@ -10,7 +10,7 @@ from torch import nn
 
 from bench.backend.counting import meta
 from bench.records.record import Count
-from bench.records.request import Request
+from bench.records.run import Run
 from bench.records.run_estimate import workload_of
 from estimators.architectures.decoder import Decoder
 from estimators.counting.estimate import estimate
@@ -24,24 +24,24 @@ def _row(quantity: str, route: str, value: int | None, reason: str = "", unseen:
     return Count(quantity=quantity, route=route, value=value, tag=tag, reason=reason, unseen=unseen)
 
 
-def workloads_of(request: Request) -> dict[str, Workload]:
-    """The steps that are counted for a request, by the name of the quantity."""
-    first = workload_of(request)
-    if request.task == "train":
+def workloads_of(run: Run) -> dict[str, Workload]:
+    """The steps that are counted for a run, by the name of the quantity."""
+    first = workload_of(run)
+    if run.task == "train":
         return {"train": dataclasses.replace(first, recompute="none")}
     named = {"prefill_flop": first}
-    if request.task in ("generate", "decode") and (request.new_tokens or 0) > 1:
-        first_context, last_context = request.seq_len or 0, (request.seq_len or 0) + (request.new_tokens or 0) - 2
+    if run.task in ("generate", "decode") and run.new_tokens > 1:
+        first_context, last_context = run.seq_len, run.seq_len + run.new_tokens - 2
         for context in sorted({first_context, last_context}):
             named[f"decode_flop, context {context}"] = Workload(phase="decode", batch=first.batch, context_len=context, dtype=first.dtype)
     return named
 
 
-def language_counts(request: Request, model: Decoder) -> list[Count]:
-    """Every quantity of a causal language model's request by every route."""
-    module = meta.meta_language_model(request.config)
+def language_counts(run: Run, model: Decoder) -> list[Count]:
+    """Every quantity of a causal language model's run by every route."""
+    module = meta.meta_language_model(run.config)
     rows: list[Count] = []
-    for quantity, workload in workloads_of(request).items():
+    for quantity, workload in workloads_of(run).items():
         expected = estimate(Case(model=model, workload=workload))
         counted = meta.torch_count(module, workload)
         if not rows:
@@ -65,17 +65,17 @@ def language_counts(request: Request, model: Decoder) -> list[Count]:
     return rows
 
 
-def dense_counts(request: Request, model: Model, build: Any) -> list[Count]:
+def dense_counts(run: Run, model: Model, build: Any) -> list[Count]:
     """Every quantity of a dense network's training step by every route.
 
     Args:
         build: makes the torch module from the configuration.
     """
-    workload = dataclasses.replace(workload_of(request), recompute="none")
+    workload = dataclasses.replace(workload_of(run), recompute="none")
     expected = estimate(Case(model=model, workload=workload))
     with torch.device("meta"):
-        module: nn.Module = build(request.config)
-    width = int(request.config["widths"][0])
+        module: nn.Module = build(run.config)
+    width = int(run.config["widths"][0])
 
     def inputs() -> torch.Tensor:
         return torch.zeros(workload.batch, width, device="meta")

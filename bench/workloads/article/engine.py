@@ -13,45 +13,23 @@ from accelerate.utils import DataLoaderConfiguration
 
 from bench.backend import device as devices
 from bench.backend.device import Device
-from bench.machine.ranks import asked_for_cpu
-from bench.records.request import Request
-from estimators.errors import BadValueError
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 """Our dtypes as accelerate's mixed precision: weights stay fp32, matrix products run in the dtype."""
 
 
-def device_of(request: Request) -> Device:
-    """The device that a request trains on, if it can in the request's dtype.
-
-    Raises:
-        BadValueError: an unknown device or dtype, or one that the device cannot train in.
-        UnavailableError: a device that is not there.
-    """
-    if request.dtype is not None and request.dtype not in PRECISIONS:
-        raise BadValueError(f"dtype {request.dtype[:40]!r} cannot be trained in here; expected one of: {', '.join(PRECISIONS)}")
-    wanted = devices.choose("cpu" if request.device is None and asked_for_cpu(os.environ) else request.device)
-    if wanted.kind == "cpu" and request.dtype == "fp16":
-        raise BadValueError("dtype fp16 needs a GPU to train; expected fp32 or bf16 on the CPU")
-    return wanted
-
-
 @contextmanager
-def engine(request: Request) -> Iterator[tuple[Accelerator, Device]]:
-    """An Accelerator on the request's device in its dtype, and the device of this rank.
+def engine(wanted: Device, dtype: str) -> Iterator[tuple[Accelerator, Device]]:
+    """An Accelerator on the device in the dtype, and the device of this rank.
 
-    Batches are split between the ranks, so that the request's batch is that of all ranks together.
-
-    Raises:
-        BadValueError, UnavailableError: see device_of.
+    Batches are split between the ranks, so that a run's batch is that of all ranks together.
     """
-    wanted = device_of(request)
     if wanted.kind == "cuda" and "LOCAL_RANK" not in os.environ:  # several ranks take one device each
         torch.cuda.set_device(wanted.index)
     ours = not AcceleratorState._shared_state
     accelerator = Accelerator(
         cpu=wanted.kind == "cpu",
-        mixed_precision=None if request.dtype is None else PRECISIONS[request.dtype],
+        mixed_precision=PRECISIONS[dtype],
         dataloader_config=DataLoaderConfiguration(split_batches=True),
         rng_types=[],  # the loaders' own generators are seeded alike on every rank
     )

@@ -13,26 +13,15 @@ from bench.records.draft import Draft
 from bench.records.learning import CurvePoint, Learning
 from bench.records.proof import Proof
 from bench.records.record import Finding, Phase
-from bench.workloads.article.engine import PRECISIONS
-from bench.workloads.article.hyperparameters import Plan
 from bench.workloads.article.subjects import Subject
 
 WARMUP_STEPS, WARMUP_SHARE = 10, 10
 """The first steps allocate and choose kernels: 10 of them are kept apart, but never more than a tenth of all."""
 
 
-def note_decisions(draft: Draft, plan: Plan, accelerator: Accelerator, batch: int) -> None:
-    """Write into the record what the request left open."""
-    dtypes = {precision: dtype for dtype, precision in PRECISIONS.items()}
+def note_ranks(draft: Draft, accelerator: Accelerator) -> None:
+    """Write into the record what accelerate made of the device, over how many ranks and on how many threads."""
     draft.request = draft.request.replaced(
-        config=plan.config,
-        batch=batch,
-        seq_len=plan.seq_len,
-        epochs=plan.epochs,
-        learning_rate=plan.learning_rate,
-        warmup_fraction=plan.warmup_fraction,
-        optimizer=plan.optimizer,
-        dtype=dtypes[accelerator.mixed_precision],
         device=str(accelerator.device),
         num_ranks=accelerator.num_processes,
         num_threads=torch.get_num_threads(),
@@ -44,9 +33,8 @@ def finite(draft: Draft, values: Mapping[str, float]) -> dict[str, Any]:
     diverged = {name: value for name, value in values.items() if not math.isfinite(value)}
     draft.unavailable |= {name: f"the training diverged: {name} is {value}" for name, value in diverged.items()}
     if diverged and not any(f.code == "Diverged" for f in draft.warnings):
-        draft.warnings.append(
-            Finding(code="Diverged", text="the training diverged: a loss is not a number", advice="lower --learning-rate")
-        )
+        text = "the training diverged: a loss is not a number"
+        draft.warnings.append(Finding(code="Diverged", text=text, advice="lower --learning-rate"))
     return {name: None if name in diverged else value for name, value in values.items()}
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.workloads.article.hyperparameters import NUM_MAIL_FEATURES
-from bench.workloads.article.tables import read_mails
+from bench.workloads.article.tables import NUM_MAIL_FEATURES, read_mails
 from estimators.errors import BadValueError
 
 NUM_MAILS = 4601

@@ -11,11 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.records.learning import Learning, ViewsScale
-from bench.records.request import Request
 from bench.workloads.article import mails, text, views
 from bench.workloads.article.batches import Rows
-from bench.workloads.article.hyperparameters import Plan
-from estimators.errors import BadValueError
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """Outputs and targets of a batch -> one number per sample."""
@@ -48,26 +45,18 @@ class Subject:
     derived: Callable[[Mapping[str, float]], Learning] = lambda scores: Learning()
 
 
-def load(request: Request, plan: Plan) -> Subject:
-    """The subject of a plan, with its data drawn or read.
-
-    Raises:
-        BadValueError: data that cannot be used, or fewer training samples than a batch.
-        UnavailableError: a file that cannot be read.
-    """
-    subject = {"views": _views, "mails": _mails, "text": _text}[plan.subject](request, plan)
-    if plan.batch is not None and plan.batch > len(subject.train):
-        raise BadValueError(f"--batch {plan.batch} is more than the {len(subject.train):,} training samples; give a smaller one")
-    return subject
-
-
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().sum(1)
 
 
-def _views(request: Request, plan: Plan) -> Subject:
-    series = views.load(request.data, seed=request.seed, days=plan.days)
-    cut = views.windows(series, plan.days)
+def daily_views(data: str | None, *, seed: int, days: int) -> Subject:
+    """The user's own views or synthetic ones, for a network that looks back `days` days.
+
+    Raises:
+        BadValueError, UnavailableError: see views.load.
+    """
+    series = views.load(data, seed=seed, days=days)
+    cut = views.windows(series, days)
     inputs, targets = torch.tensor(cut.inputs), torch.tensor(cut.targets)[:, None]
     facts = Learning(
         data=series.label,
@@ -99,8 +88,13 @@ def _is_right(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.argmax(1) == targets).float()
 
 
-def _mails(request: Request, plan: Plan) -> Subject:
-    found = mails.load(request.data, seed=request.seed)
+def spam_mails(data: str | None, *, seed: int) -> Subject:
+    """The user's own mails or synthetic ones.
+
+    Raises:
+        BadValueError, UnavailableError: see mails.load.
+    """
+    found = mails.load(data, seed=seed)
     num_train = len(found.labels) - int(len(found.labels) * views.HELDOUT_FRACTION)
     features = mails.normalised(found.features, num_train).float()
     heldout = found.labels[num_train:]
@@ -133,28 +127,24 @@ def _next_character(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(outputs[:, :-1].transpose(1, 2), targets[:, 1:], reduction="none").mean(1)
 
 
-def _text(request: Request, plan: Plan) -> Subject:
-    vocabulary = int(plan.config.get("vocab_size", 0))
-    if vocabulary < len(text.alphabet()):
-        raise BadValueError(
-            f"{request.model} has a vocabulary of {vocabulary}; its text has {len(text.alphabet())} characters: expected at least as many"
-        )
+def short_lines(*, seed: int, seq_len: int) -> Subject:
+    """Synthetic text in windows of `seq_len` characters."""
     count = TRAIN_WINDOWS + HELDOUT_WINDOWS
     index = {character: i for i, character in enumerate(text.alphabet())}
-    written = text.generate(count * plan.seq_len, request.seed)
-    ids = torch.tensor([index[c] for c in written]).view(count, plan.seq_len)
-    heldout_text = written[TRAIN_WINDOWS * plan.seq_len :]
-    ideal = [loss for i in range(0, len(heldout_text), plan.seq_len) for loss in text.ideal_losses(heldout_text[i : i + plan.seq_len])]
+    written = text.generate(count * seq_len, seed)
+    ids = torch.tensor([index[c] for c in written]).view(count, seq_len)
+    heldout_text = written[TRAIN_WINDOWS * seq_len :]
+    ideal = [loss for i in range(0, len(heldout_text), seq_len) for loss in text.ideal_losses(heldout_text[i : i + seq_len])]
     train, heldout = Rows(ids[:TRAIN_WINDOWS], ids[:TRAIN_WINDOWS]), Rows(ids[TRAIN_WINDOWS:], ids[TRAIN_WINDOWS:])
     return Subject(
         item="token",
-        items_per_row=plan.seq_len,
+        items_per_row=seq_len,
         train=train,
         heldout=heldout,
         num_scored=HELDOUT_WINDOWS,
         losses=_next_character,
         facts=Learning(
-            data=f"synthetic, seed {request.seed}",
+            data=f"synthetic, seed {seed}",
             loss_unit="nats per character (cross-entropy of the next one)",
             baseline_losses={
                 "every character equally likely": math.log(len(text.alphabet())),

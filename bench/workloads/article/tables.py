@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 from estimators.errors import BadValueError, UnavailableError
 
+NUM_MAIL_FEATURES = 57
+"""Inputs of the spam classifier: 48 words, 6 characters and 3 measures of capital letters, as in UCI Spambase."""
+
 MAX_FILE_BYTES = 64 * 2**20
 MAX_VALUE = 1e12
 """Larger numbers are refused: their squares would not fit the arithmetic, and no channel has that many views."""

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 from bench.sampling.clock import Clock
 from bench.workloads.article.batches import Batch
 from bench.workloads.article.engine import any_rank
-from bench.workloads.article.hyperparameters import Plan
 from bench.workloads.article.networks import run
+from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.subjects import Score
 
 INTERRUPT_WAIT_S = 0.5
@@ -94,18 +94,18 @@ class Trainer:
             self.schedule.step()
 
 
-def optimizer_of(plan: Plan, model: nn.Module) -> Optimizer:
+def optimizer_of(decided: ArticleRun, model: nn.Module) -> Optimizer:
     """Plain gradient descent, or AdamW with PyTorch's betas and weight decay."""
-    kind: Any = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[plan.optimizer]
-    optimizer: Optimizer = kind(model.parameters(), lr=plan.learning_rate)
+    kind: Any = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[decided.optimizer]
+    optimizer: Optimizer = kind(model.parameters(), lr=decided.learning_rate)
     return optimizer
 
 
-def schedule_of(plan: Plan, optimizer: Optimizer, num_steps: int) -> LambdaLR | None:
+def schedule_of(decided: ArticleRun, optimizer: Optimizer, num_steps: int) -> LambdaLR | None:
     """The learning rate's rise and fall over `num_steps` steps; None where it stays."""
-    if plan.warmup_fraction is None:
+    if decided.warmup_fraction is None:
         return None
-    rising = max(1, int(num_steps * plan.warmup_fraction))
+    rising = max(1, int(num_steps * decided.warmup_fraction))
     return LambdaLR(optimizer, lambda step: min((step + 1) / rising, (num_steps - step) / max(1, num_steps - rising), 1.0))
 
 

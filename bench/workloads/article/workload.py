@@ -1,4 +1,4 @@
-"""One training from request to draft: set up, train, score, and write down what was seen."""
+"""One training from a decided run to its draft: set up, train, score, and write down what was seen."""
 
 from __future__ import annotations
 
@@ -14,66 +14,49 @@ from bench.records.draft import Draft
 from bench.records.learning import CurvePoint, Learning
 from bench.records.proof import Proof
 from bench.records.record import Phase
-from bench.records.request import Request
-from bench.sampling.presets import preset
-from bench.workloads.article import findings, subjects
+from bench.workloads.article import findings
 from bench.workloads.article.batches import loader
-from bench.workloads.article.engine import device_of, engine, slowest, summed, threads
-from bench.workloads.article.hyperparameters import Plan, plan
+from bench.workloads.article.engine import engine, slowest, summed, threads
 from bench.workloads.article.interrupts import one_interrupt
 from bench.workloads.article.networks import build
 from bench.workloads.article.progress import Progress
-from bench.workloads.article.sample import sample_sizes, write_sample
+from bench.workloads.article.run import ArticleRun
+from bench.workloads.article.sample import write_sample
 from bench.workloads.article.training import Limits, Trainer, optimizer_of, schedule_of, score, train
 from bench.workloads.preparation import add_peak_memory, watched
 
 DENSE_THREADS = 1
 """A dense step of the article takes under a millisecond, less than threads need to meet: a second one only adds waiting."""
 CURVE_POINTS = 20
-SCORING_BATCH = {"views": 4096, "mails": 4096, "text": 32}
+SCORING_BATCH = {"sample": 4096, "token": 32}
 """Samples scored at once, without gradients: it only bounds the memory."""
 
 
-def prepare(request: Request) -> tuple[Plan, subjects.Subject]:
-    """The training decided and its data drawn or read: whatever can be refused is refused here.
+def train_and_report(run: ArticleRun, draft: Draft) -> None:
+    """Train what was decided and add what was seen to the draft.
+
+    Phases: load, epoch, train_step, and generate for the language model. Also proof, learning, memory_bytes, and the reasons
+    for what is unavailable. In a run of several ranks every rank must call this; only the main rank's draft is filled.
 
     Raises:
-        BadValueError, UnavailableError: see hyperparameters.plan, engine.device_of, sample.sample_sizes, subjects.load.
-    """
-    decided = plan(request)
-    device_of(request)
-    if decided.subject == "text":
-        sample_sizes(request, decided)
-    return decided, subjects.load(request, decided)
-
-
-def train_and_report(request: Request, draft: Draft) -> None:
-    """Train what the request describes and add what was seen to the draft. Only the main rank's draft is filled.
-
-    Raises:
-        BadValueError, UnavailableError: see prepare.
         KeyboardInterrupt: interrupted; what was measured so far is in the draft.
     """
     began = time.perf_counter()
-    decided, subject = prepare(request)
-    num_threads = None if decided.subject == "text" else DENSE_THREADS
-    with one_interrupt(), engine(request) as (accelerator, device), threads(num_threads):
-        _train_and_report(request, draft, decided, subject, accelerator, device, began)
+    with one_interrupt(), engine(run.device, run.dtype) as (accelerator, device), threads(None if run.is_text else DENSE_THREADS):
+        _train_and_report(run, draft, accelerator, device, began)
 
 
-def _train_and_report(
-    request: Request, draft: Draft, decided: Plan, subject: subjects.Subject, accelerator: Accelerator, device: Device, began: float
-) -> None:
+def _train_and_report(run: ArticleRun, draft: Draft, accelerator: Accelerator, device: Device, began: float) -> None:
     main, num_ranks = accelerator.is_main_process, accelerator.num_processes
-    batch = decided.batch or len(subject.train)
+    batch, subject = run.batch, run.subject
     device.reset_peak()
-    set_seed(request.seed)
-    network = build(decided.config)
-    shuffled_by = None if batch == len(subject.train) else request.seed
+    set_seed(run.seed)
+    network = build(run.config)
+    shuffled_by = None if batch == len(subject.train) else run.seed
     train_loader = loader(subject.train, batch, num_ranks=num_ranks, seed=shuffled_by)
-    optimizer = optimizer_of(decided, network)
-    schedule = schedule_of(decided, optimizer, decided.epochs * len(train_loader))
-    scoring = SCORING_BATCH[decided.subject]
+    optimizer = optimizer_of(run, network)
+    schedule = schedule_of(run, optimizer, run.epochs * len(train_loader))
+    scoring = SCORING_BATCH[subject.item]
     model, optimizer, schedule, train_loader, seen, unseen = accelerator.prepare(
         network,
         optimizer,
@@ -84,17 +67,17 @@ def _train_and_report(
     )
     parameters = SampledParameters(network)
     if main:
-        findings.note_decisions(draft, decided, accelerator, batch)
+        findings.note_ranks(draft, accelerator)
         draft.add_phase(Phase(name="load", samples_s=(time.perf_counter() - began,), item="model"))
         draft.learning |= subject.facts | Learning(num_train=len(subject.train), num_heldout=len(subject.heldout))
 
     scores = {"loss": subject.losses, **subject.scores}
     loss_first = score(accelerator, model, seen, scores)["loss"]
     curve: list[CurvePoint] = []
-    drawn = {math.ceil(i * decided.epochs / CURVE_POINTS) for i in range(1, CURVE_POINTS + 1)}
+    drawn = {math.ceil(i * run.epochs / CURVE_POINTS) for i in range(1, CURVE_POINTS + 1)}
     trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=schedule, losses=subject.losses, batch=batch)
     clock = device.clock()
-    with watched(draft, device, preset(request.preset).idle_s), Progress(request.model, decided.epochs, shown=main) as progress:
+    with watched(draft, device, run.preset.idle_s), Progress(run.model, run.epochs, shown=main) as progress:
 
         def after_epoch(epoch: int) -> None:
             if epoch in drawn:
@@ -104,7 +87,7 @@ def _train_and_report(
                 curve.append(CurvePoint(epoch=epoch, **losses))
             progress.show(epoch, curve)
 
-        limits = Limits(epochs=decided.epochs, steps=request.steps, max_time_s=request.max_time_s)
+        limits = Limits(epochs=run.epochs, steps=run.steps, max_time_s=run.max_time_s)
         log = train(trainer, train_loader, limits, clock, after_epoch=after_epoch)
 
     proof = Proof(
@@ -135,6 +118,6 @@ def _train_and_report(
         draft.learning |= Learning(**findings.finite(draft, reached))
         if all(map(math.isfinite, reached.values())):
             draft.learning |= subject.derived(reached)
-            if decided.subject == "text":
-                write_sample(request, draft, decided, accelerator.unwrap_model(model))
+            if run.is_text:
+                write_sample(run, draft, accelerator.unwrap_model(model))
     findings.add_times(draft, subject, batch, step_s=step_s, epoch_s=epoch_s, clock=clock.name, stopped_by=log.stopped_by)

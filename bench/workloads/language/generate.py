@@ -18,36 +18,32 @@ from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
 from bench.records.proof import Proof
 from bench.records.record import Phase
-from bench.records.request import Request
-from bench.sampling.presets import preset
 from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import Samples, StoppedBy
+from bench.workloads.language.run import LanguageRun
 
 ARTICLE_SAMPLING = {"no_repeat_ngram_size": 2, "top_k": 50, "top_p": 0.95, "temperature": 0.7}
 """The article's own arguments. Beam search without sampling ignores the last three, in the article's call as here."""
 
-GENERATIONS = {"quick": 1, "standard": 3, "rigorous": 10}
-"""At most, by preset."""
 
-
-def generate_kwargs(request: Request) -> dict[str, Any]:
+def generate_kwargs(run: LanguageRun) -> dict[str, Any]:
     """Arguments of `model.generate`. min_length = max_length, so that an early end of text cannot change the work."""
-    length = (request.seq_len or 0) + (request.new_tokens or 0)
+    length = run.seq_len + run.new_tokens
     return {
         "max_length": length,
         "min_length": length,
-        "num_beams": request.num_beams,
+        "num_beams": run.num_beams,
         "do_sample": False,
         "pad_token_id": 0,
-        **({"cache_implementation": "static"} if request.cache == "static" else {}),
+        **({"cache_implementation": "static"} if run.cache == "static" else {}),
         **ARTICLE_SAMPLING,
     }
 
 
-def planned_shapes(request: Request) -> list[tuple[int, int]]:
+def planned_shapes(run: LanguageRun) -> list[tuple[int, int]]:
     """Rows and tokens of every forward pass that the estimate counts: one prefill of all rows, then single tokens."""
-    rows = (request.batch or 1) * (request.num_beams or 1)
-    return [(rows, request.seq_len or 0)] + [(rows, 1)] * ((request.new_tokens or 1) - 1)
+    rows = run.batch * run.num_beams
+    return [(rows, run.seq_len)] + [(rows, 1)] * (run.new_tokens - 1)
 
 
 @dataclass(slots=True)
@@ -69,9 +65,7 @@ class _Taken:
         self.shapes.append(stamps.shapes)
 
 
-def run(
-    model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device, watch: Watch = unwatched
-) -> torch.Tensor | None:
+def generate(model: nn.Module, ids: torch.Tensor, run: LanguageRun, draft: Draft, watch: Watch = unwatched) -> torch.Tensor | None:
     """Warm up with two tokens, then time whole generations until `steps` or `max_time_s`, one at least.
 
     Adds the phases generate (wall time), prefill and decode (forward passes alone) and between (the rest: beam search,
@@ -83,31 +77,28 @@ def run(
     Raises:
         KeyboardInterrupt: after the phases that there are were added.
     """
-    kwargs = generate_kwargs(request)
-    prompt, new_tokens = request.seq_len or 0, request.new_tokens or 1
-    most = request.steps or GENERATIONS[request.preset]
-    max_time_s = request.max_time_s or preset(request.preset).max_time_s
+    kwargs, device = generate_kwargs(run), run.device
     taken, output = _Taken(), None
     stopped_by: StoppedBy = "count"
-    if request.cache == "static":
+    if run.cache == "static":
         demand_static(model)
-    if request.compile:
-        model.forward = torch.compile(model.forward, dynamic=request.cache != "static")
-    warmup_s, _, _ = _once(model, ids, kwargs | {"max_length": prompt + min(2, new_tokens), "min_length": 0}, device)
+    if run.compile:
+        model.forward = torch.compile(model.forward, dynamic=run.cache != "static")
+    warmup_s, _, _ = _once(model, ids, kwargs | {"max_length": run.seq_len + min(2, run.new_tokens), "min_length": 0}, device)
     start = time.perf_counter()
     try:
-        with sampling("forward passes", max_samples=most * new_tokens, max_time_s=max_time_s) as on_sample, watch("generate"):
-            while len(taken.generate_s) < most:
+        with sampling("forward passes", max_samples=run.steps * run.new_tokens, max_time_s=run.max_time_s) as on_sample, watch("generate"):
+            while len(taken.generate_s) < run.steps:
                 total_s, stamps, output = _once(model, ids, kwargs, device, on_sample)
                 taken.add(total_s, stamps)
-                if time.perf_counter() - start > max_time_s:
+                if time.perf_counter() - start > run.max_time_s:
                     stopped_by = "time"
                     break
     except KeyboardInterrupt:
         stopped_by = "interrupt"
     if output is not None and taken.shapes:
-        draft.proof |= _proof(taken, output, request)
-    _add_phases(taken, request, draft, device, warmup_s, stopped_by)
+        draft.proof |= _proof(taken, output, run)
+    _add_phases(taken, run, draft, warmup_s, stopped_by)
     return output
 
 
@@ -123,25 +114,23 @@ def _once(
     return time.perf_counter() - start, stamps, output
 
 
-def _proof(taken: _Taken, output: torch.Tensor, request: Request) -> Proof:
-    prompt = request.seq_len or 0
-    planned = planned_shapes(request)
+def _proof(taken: _Taken, output: torch.Tensor, run: LanguageRun) -> Proof:
+    planned = planned_shapes(run)
     return Proof(
-        num_new_tokens=int(output.shape[1]) - prompt,
-        num_expected_new_tokens=request.new_tokens,
+        num_new_tokens=int(output.shape[1]) - run.seq_len,
+        num_expected_new_tokens=run.new_tokens,
         num_forward_passes=len(taken.shapes[-1]),
         num_expected_forward_passes=len(planned),
         forward_shapes_as_planned=all(shapes == planned for shapes in taken.shapes),
-        num_distinct_new_tokens=len(set(output[0, prompt:].tolist())),
+        num_distinct_new_tokens=len(set(output[0, run.seq_len :].tolist())),
     )
 
 
-def _add_phases(taken: _Taken, request: Request, draft: Draft, device: Device, warmup_s: float, stopped_by: StoppedBy) -> None:
+def _add_phases(taken: _Taken, run: LanguageRun, draft: Draft, warmup_s: float, stopped_by: StoppedBy) -> None:
     """Add the parts and then the whole, since an interrupted phase ends the run."""
-    prompt, new_tokens, prompts = request.seq_len or 0, request.new_tokens or 1, request.batch or 1
-    rows = prompts * (request.num_beams or 1)
+    rows = run.batch * run.num_beams
     steps_each = [len(shapes) - 1 for shapes in taken.shapes]
-    clock = device.clock()
+    clock = run.device.clock()
 
     def samples(seconds: list[float], name: str, warmup: tuple[float, ...] = (), by: StoppedBy = "count") -> Samples:
         return Samples(
@@ -161,8 +150,8 @@ def _add_phases(taken: _Taken, request: Request, draft: Draft, device: Device, w
     decode = samples(taken.decode_s, clock.name)
     whole = samples(taken.generate_s, "host", (warmup_s,), stopped_by)
     draft.warnings += [*decode.findings("decode"), *whole.findings("generate")]
-    contexts = [prompt + step for steps in steps_each for step in range(steps)]
-    add(samples(taken.prefill_s, clock.name).to_phase("prefill", items_per_sample=rows * prompt))
+    contexts = [run.seq_len + step for steps in steps_each for step in range(steps)]
+    add(samples(taken.prefill_s, clock.name).to_phase("prefill", items_per_sample=rows * run.seq_len))
     add(decode.to_phase("decode", items_per_sample=rows, context_lens=contexts))
-    add(samples(taken.between_s, "host").to_phase("between", items_per_sample=prompts * new_tokens))
-    add(whole.to_phase("generate", items_per_sample=prompts * new_tokens))
+    add(samples(taken.between_s, "host").to_phase("between", items_per_sample=run.batch * run.new_tokens))
+    add(whole.to_phase("generate", items_per_sample=run.batch * run.new_tokens))

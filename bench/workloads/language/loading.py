@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.backend import device as devices
 from bench.backend.models import random_language_model
-from bench.records.request import Request
+from bench.workloads.language.run import Checkpoint, LanguageRun
 from estimators.errors import BadConfigError, UnavailableError
 
 RANDOM_WEIGHTS = "random weights"
@@ -23,19 +23,6 @@ MAX_REASON = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """Published or own weights on this machine.
-
-    Attributes:
-        place: what transformers loads: a folder, or a name in the hub's cache.
-        label: what every table says.
-    """
-
-    place: str
-    label: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """A model ready to run, and the seconds that it took to get it there."""
 
@@ -43,24 +30,22 @@ class Loaded:
     load_s: float
 
 
-def find_checkpoint(request: Request, hub_id: str | None) -> Checkpoint | None:
+def find_checkpoint(weights: str | None, hub_id: str | None) -> Checkpoint | None:
     """The checkpoint to load: the folder given, else the hub's name if the local cache holds its weights, else None.
 
     Raises:
         UnavailableError: the folder given is not there or holds no checkpoint.
     """
-    if request.weights is not None:
-        folder = Path(request.weights)
+    if weights is not None:
+        folder = Path(weights)
         if not folder.is_dir():
-            raise UnavailableError(
-                f"no checkpoint folder {request.weights!r}; give a folder that save_pretrained wrote, or leave --weights out"
-            )
+            raise UnavailableError(f"no checkpoint folder {weights!r}; give a folder that save_pretrained wrote, or leave --weights out")
         if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
             raise UnavailableError(
-                f"{request.weights!r} holds no *.safetensors and no pytorch_model*.bin; give a folder that save_pretrained wrote"
+                f"{weights!r} holds no *.safetensors and no pytorch_model*.bin; give a folder that save_pretrained wrote"
             )
         return Checkpoint(place=str(folder), label=f"checkpoint {folder.resolve().name}")
-    if hub_id is None or request.layers is not None or not _has(hub_id, WEIGHT_FILES):
+    if hub_id is None or not _has(hub_id, WEIGHT_FILES):
         return None
     return Checkpoint(place=hub_id, label=f"checkpoint {hub_id}")
 
@@ -89,33 +74,29 @@ def load_tokenizer(checkpoint: Checkpoint | None, trust_remote_code: bool) -> An
         return None
 
 
-def load(request: Request, checkpoint: Checkpoint | None, *, device: torch.device, config: dict[str, Any] | None = None) -> Loaded:
-    """The model in evaluation mode on the device.
+def load(run: LanguageRun, config: dict[str, Any] | None = None) -> Loaded:
+    """The model in evaluation mode on the run's device.
 
-    Stored weights are fp32 in training, where autocast computes in the request's dtype; else in the request's own.
+    Stored weights are fp32 in training, where autocast computes in the run's dtype; else in the run's own.
 
     Args:
-        config: of random weights; the request's unless given.
+        config: of random weights; the run's unless given.
 
     Raises:
         UnavailableError: the checkpoint cannot be read, or lacks weights.
         BadConfigError: it needs code of its own, which only --trust-remote-code allows.
     """
-    assert request.dtype is not None
-    dtype = torch.float32 if request.task == "train" else devices.dtype(request.dtype)
+    dtype = torch.float32 if run.task == "train" else devices.dtype(run.dtype)
+    device = run.device.torch_device
     start = time.perf_counter()
-    if checkpoint is None:
-        model = random_language_model(config or request.config, attn=_attn(request), dtype=dtype, device=device, seed=request.seed)
+    if run.checkpoint is None:
+        model = random_language_model(config or run.config, attn=run.attn, dtype=dtype, device=device, seed=run.seed)
     else:
-        model = _from_checkpoint(request, checkpoint, dtype).to(device)
+        model = _from_checkpoint(run.checkpoint, run, dtype).to(device)
     return Loaded(model=model.eval(), load_s=time.perf_counter() - start)
 
 
-def _attn(request: Request) -> str:
-    return request.attn or "sdpa"
-
-
-def _from_checkpoint(request: Request, checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
+def _from_checkpoint(checkpoint: Checkpoint, run: LanguageRun, dtype: torch.dtype) -> nn.Module:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -125,8 +106,8 @@ def _from_checkpoint(request: Request, checkpoint: Checkpoint, dtype: torch.dtyp
             checkpoint.place,
             local_files_only=True,
             dtype=dtype,
-            attn_implementation=_attn(request),
-            trust_remote_code=request.trust_remote_code,
+            attn_implementation=run.attn,
+            trust_remote_code=run.trust_remote_code,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )

@@ -6,15 +6,14 @@ import gc
 
 import torch
 
-from bench.backend.device import Device
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
 from bench.records.extrapolation import Extrapolation
-from bench.records.request import Request
 from bench.records.run_estimate import with_layers
 from bench.statistics import robust
 from bench.workloads.language import steps, train
 from bench.workloads.language.loading import load
+from bench.workloads.language.run import LanguageRun
 
 STEPS = {"train": (train.train, "train_step"), "prefill": (steps.prefill, "prefill"), "decode": (steps.decode, "decode")}
 """Task to what times its step, and the name of the phase."""
@@ -63,22 +62,19 @@ def extrapolate(
     )
 
 
-def run(ids: torch.Tensor, request: Request, draft: Draft, device: Device, full: int, watch: Watch = unwatched) -> None:
-    """Measure the request's task at two depths and extrapolate; weights are random, since no checkpoint is cut."""
-    assert request.layers is not None
-    time_step, base = STEPS[request.task]
+def measure(ids: torch.Tensor, run: LanguageRun, layers: int, draft: Draft, full: int, watch: Watch = unwatched) -> None:
+    """Measure the run's task with half of the layers and with all of them, and extrapolate to `full`; weights are random."""
+    time_step, base = STEPS[run.task]
     measured = []
-    for depth in depths(request.layers):
-        model = load(request, None, device=device.torch_device, config=with_layers(request.config, depth)).model
-        timed = time_step(model, ids, request, device, f"{base}@{depth}", watch)
-        draft.proof |= timed.proof
-        draft.warnings += timed.samples.findings(timed.phase.name)
-        draft.add_phase(timed.phase)
+    for depth in depths(layers):
+        model = load(run, with_layers(run.config, depth)).model
+        timed = time_step(model, ids, run, f"{base}@{depth}", watch)
+        timed.keep(draft)
         measured.append(timed.phase)
         del model
         gc.collect()
     shallow, deep = measured
-    at = depths(request.layers)
+    of = depths(layers)
     draft.extrapolation = extrapolate(
-        at[0], shallow.samples_s, at[1], deep.samples_s, full, phase=base, items=deep.items_per_sample, item=deep.item
+        of[0], shallow.samples_s, of[1], deep.samples_s, full, phase=base, items=deep.items_per_sample, item=deep.item
     )

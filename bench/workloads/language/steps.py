@@ -10,19 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.backend.device import Device
 from bench.backend.kv_cache import cache_name, demand_static, new_cache
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
 from bench.records.proof import Proof
 from bench.records.record import Phase
-from bench.records.request import Request
 from bench.sampling.clock import Clock
-from bench.sampling.presets import preset
 from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import Samples, sample
+from bench.workloads.language.run import LanguageRun
 
-DECODE_TIME_S = 600.0
 DECODE_WARMUP = {"cpu": 2, "cuda": 5, "mps": 5}
 
 
@@ -34,23 +31,29 @@ class Timed:
     samples: Samples
     proof: Proof
 
+    def keep(self, draft: Draft) -> None:
+        """Add it to the draft; an interrupted phase then stops the run."""
+        draft.proof |= self.proof
+        draft.warnings += self.samples.findings(self.phase.name)
+        draft.add_phase(self.phase)
 
-def _forward(model: nn.Module, request: Request, device: Device) -> Any:
+
+def _forward(model: nn.Module, run: LanguageRun) -> Any:
     """The model, compiled where asked: for any length of a growing cache; for the one shape of a static one, and then as a CUDA graph."""
-    if request.cache == "static":
+    if run.cache == "static":
         demand_static(model)
-    if not request.compile:
+    if not run.compile:
         return model
-    if request.cache != "static":
+    if run.cache != "static":
         return torch.compile(model, dynamic=True)
-    return torch.compile(model, dynamic=False, mode="reduce-overhead" if device.kind == "cuda" else None)
+    return torch.compile(model, dynamic=False, mode="reduce-overhead" if run.device.kind == "cuda" else None)
 
 
-def _caches(model: nn.Module, request: Request) -> Callable[[], Any]:
+def _caches(model: nn.Module, run: LanguageRun) -> Callable[[], Any]:
     """Makes an empty cache; a static one is made once, and emptied, since a CUDA graph knows it by its address."""
-    if request.cache != "static":
+    if run.cache != "static":
         return functools.partial(new_cache, model)
-    static = new_cache(model, static_len=(request.seq_len or 0) + (request.new_tokens or 0))
+    static = new_cache(model, static_len=(run.seq_len or 0) + (run.new_tokens or 0))
 
     def emptied() -> Any:
         static.reset()
@@ -59,9 +62,9 @@ def _caches(model: nn.Module, request: Request) -> Callable[[], Any]:
     return emptied
 
 
-def compiling(step: Callable[[], None], clock: Clock, request: Request) -> tuple[float, ...]:
+def compiling(step: Callable[[], None], clock: Clock, run: LanguageRun) -> tuple[float, ...]:
     """Seconds of the first call where it compiles: before the sampling loop, whose time it would use up."""
-    return (clock.time(step),) if request.compile else ()
+    return (clock.time(step),) if run.compile else ()
 
 
 def after(warmup_s: tuple[float, ...], phase: Phase) -> Phase:
@@ -69,28 +72,25 @@ def after(warmup_s: tuple[float, ...], phase: Phase) -> Phase:
     return dataclasses.replace(phase, warmup_s=warmup_s + phase.warmup_s)
 
 
-def prefill(
-    model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "prefill", watch: Watch = unwatched
-) -> Timed:
+def prefill(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "prefill", watch: Watch = unwatched) -> Timed:
     """Time the prompt alone, logits of the last position, into a fresh cache each time."""
     last: dict[str, torch.Tensor] = {}
-    forward, cache, empty = _forward(model, request, device), cache_name(model), _caches(model, request)
+    forward, cache, empty = _forward(model, run), cache_name(model), _caches(model, run)
 
     def step() -> None:
         with torch.inference_mode():
             last["logits"] = forward(input_ids=ids, use_cache=True, logits_to_keep=1, **{cache: empty()}).logits
 
-    asked, clock = preset(request.preset), device.clock()
-    steps = request.steps or asked.max_samples[device.kind]
-    compiling_s = compiling(step, clock, request)
-    with sampling(name, max_samples=steps, max_time_s=request.max_time_s or asked.max_time_s) as on_sample:
+    asked, clock = run.preset, run.device.clock()
+    compiling_s = compiling(step, clock, run)
+    with sampling(name, max_samples=run.steps, max_time_s=run.max_time_s) as on_sample:
         samples = sample(
             step,
             clock=clock,
-            warmup_max=asked.warmup_max[device.kind],
-            min_samples=min(asked.min_samples, steps),
-            max_samples=steps,
-            max_time_s=request.max_time_s or asked.max_time_s,
+            warmup_max=asked.warmup_max[run.device.kind],
+            min_samples=min(asked.min_samples, run.steps),
+            max_samples=run.steps,
+            max_time_s=run.max_time_s,
             target_fraction=asked.target_fraction,
             on_sample=on_sample,
             steady=watch(name),
@@ -100,12 +100,10 @@ def prefill(
     return Timed(phase=after(compiling_s, phase), samples=samples, proof=Proof(logits_finite=finite))
 
 
-def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "decode", watch: Watch = unwatched) -> Timed:
+def decode(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "decode", watch: Watch = unwatched) -> Timed:
     """Time single tokens after a prefill, greedily, each with the cache one longer; the first passes warm up on a cache of their own."""
-    assert request.new_tokens is not None
-    most = min(request.new_tokens - 1, request.steps or request.new_tokens)
     state: dict[str, Any] = {}
-    forward, cache, empty = _forward(model, request, device), cache_name(model), _caches(model, request)
+    forward, cache, empty = _forward(model, run), cache_name(model), _caches(model, run)
 
     def begin() -> None:
         with torch.inference_mode():
@@ -119,17 +117,17 @@ def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device
             state["next"] = state["logits"][:, -1:].argmax(-1)
 
     begin()
-    clock = device.clock()
-    warmup_s = tuple(clock.time(step) for _ in range(min(DECODE_WARMUP[device.kind], request.new_tokens - 1)))
+    clock = run.device.clock()
+    warmup_s = tuple(clock.time(step) for _ in range(min(DECODE_WARMUP[run.device.kind], run.new_tokens - 1)))
     begin()
-    with sampling(name, max_samples=most, max_time_s=request.max_time_s or DECODE_TIME_S) as on_sample:
+    with sampling(name, max_samples=run.steps, max_time_s=run.max_time_s) as on_sample:
         samples = sample(
             step,
             clock=clock,
             warmup_max=0,
             min_samples=1,
-            max_samples=most,
-            max_time_s=request.max_time_s or DECODE_TIME_S,
+            max_samples=run.steps,
+            max_time_s=run.max_time_s,
             target_fraction=None,
             on_sample=on_sample,
             steady=watch(name),
@@ -139,15 +137,7 @@ def decode(model: nn.Module, ids: torch.Tensor, request: Request, device: Device
     proof = Proof(
         # the token of the prefill, and one for every later pass, which left its predecessor in the cache
         num_new_tokens=1 + int(state["cache"].get_seq_length()) - ids.shape[1],
-        num_expected_new_tokens=1 + (most if samples.stopped_by == "count" else len(samples.steady_s)),
+        num_expected_new_tokens=1 + (run.steps if samples.stopped_by == "count" else len(samples.steady_s)),
         logits_finite=bool(torch.isfinite(state["logits"].float()).all()),
     )
     return Timed(phase=after(warmup_s, phase), samples=samples, proof=proof)
-
-
-def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device, watch: Watch = unwatched) -> None:
-    """The prefill or decode task on the whole model."""
-    timed = (prefill if request.task == "prefill" else decode)(model, ids, request, device, watch=watch)
-    draft.proof |= timed.proof
-    draft.warnings += timed.samples.findings(timed.phase.name)
-    draft.add_phase(timed.phase)

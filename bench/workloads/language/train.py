@@ -8,41 +8,34 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.backend.device import Device
 from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.machine.meters.instruments import Watch, unwatched
-from bench.records.draft import Draft
 from bench.records.proof import Proof
-from bench.records.request import Request
-from bench.sampling.presets import preset
 from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import sample
 from bench.workloads.article.engine import engine
+from bench.workloads.language.run import LanguageRun
 from bench.workloads.language.steps import Timed, after, compiling
 
-LEARNING_RATE = 1e-4
 
-
-def train(
-    model: nn.Module, ids: torch.Tensor, request: Request, device: Device, name: str = "train_step", watch: Watch = unwatched
-) -> Timed:
+def train(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "train_step", watch: Watch = unwatched) -> Timed:
     """Time optimizer steps on one fixed batch, which a working optimizer learns, so that its loss falls.
 
-    Weights, gradients and AdamW's state are fp32; forward and backward run under autocast in the request's dtype. The
+    Weights, gradients and AdamW's state are fp32; forward and backward run under autocast in the run's dtype. The
     loss stays on the device inside the timed region and is read after it.
 
     Args:
         ids: B x T token ids, inputs and labels at once.
     """
-    with engine(request) as (accelerator, _):
+    with engine(run.device, run.dtype) as (accelerator, _):
         ids = ids.to(accelerator.device)
-        if request.recompute == "full":
+        if run.recompute == "full":
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.train()
-        torch.manual_seed(request.seed)  # of dropout
-        optimizer = torch.optim.AdamW(model.parameters(), lr=request.learning_rate or LEARNING_RATE)
+        torch.manual_seed(run.seed)  # of dropout
+        optimizer = torch.optim.AdamW(model.parameters(), lr=run.learning_rate)
         prepared, optimizer = accelerator.prepare(model, optimizer)
-        forward: Any = torch.compile(prepared) if request.compile else prepared
+        forward: Any = torch.compile(prepared) if run.compile else prepared
         parameters = SampledParameters(model)
         losses: list[torch.Tensor] = []
 
@@ -53,17 +46,16 @@ def train(
             optimizer.step()
             losses.append(loss.detach())
 
-        asked, clock = preset(request.preset), device.clock()
-        steps, max_time_s = request.steps or asked.max_samples[device.kind], request.max_time_s or 2 * asked.max_time_s
-        compiling_s = compiling(step, clock, request)
-        with sampling(name, max_samples=steps, max_time_s=max_time_s, shown=accelerator.is_main_process) as on_sample:
+        asked, clock = run.preset, run.device.clock()
+        compiling_s = compiling(step, clock, run)
+        with sampling(name, max_samples=run.steps, max_time_s=run.max_time_s, shown=accelerator.is_main_process) as on_sample:
             samples = sample(
                 step,
                 clock=clock,
-                warmup_max=math.ceil(asked.warmup_max[device.kind] / 2),
-                min_samples=min(asked.min_samples, steps),
-                max_samples=steps,
-                max_time_s=max_time_s,
+                warmup_max=math.ceil(asked.warmup_max[run.device.kind] / 2),
+                min_samples=min(asked.min_samples, run.steps),
+                max_samples=run.steps,
+                max_time_s=run.max_time_s,
                 target_fraction=asked.target_fraction,
                 on_sample=on_sample,
                 steady=watch(name),
@@ -89,11 +81,3 @@ def _proof(losses: list[float], changed: bool, grad_norm: float | None) -> Proof
         grad_norm=grad_norm,
         num_steps=len(losses),
     )
-
-
-def run(model: nn.Module, ids: torch.Tensor, request: Request, draft: Draft, device: Device, watch: Watch = unwatched) -> None:
-    """The train task on the whole model."""
-    timed = train(model, ids, request, device, watch=watch)
-    draft.proof |= timed.proof
-    draft.warnings += timed.samples.findings(timed.phase.name)
-    draft.add_phase(timed.phase)

@@ -16,23 +16,23 @@ from bench.backend.on_meta import mended
 from bench.records.proof import Proof
 from bench.records.record import Count
 from bench.records.request import TASKS, Request
+from bench.runs.decide import decide
 from bench.workloads.article.networks import build
-from bench.workloads.sizes import resolve
+from bench.workloads.language.run import LanguageRun
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.facts.registry import model_entry
 from estimators.spec import Workload
 from reports.checks.crosscheck import failed
 from reports.checks.work import counts
-from tests.support.tiny_models import CONFIGS, asked, config, record
+from tests.support.tiny_models import CONFIGS, config, decided, record
 
 
-def request_and_model(family: str, task: str) -> tuple[Request, Decoder]:
-    new_tokens = 7 if task in ("generate", "decode") else None
-    request = asked(family, task, dtype="fp32", batch=2, seq_len=20, new_tokens=new_tokens)
-    model = model_from_config(request.config, request.model)
+def run_and_model(family: str, task: str) -> tuple[LanguageRun, Decoder]:
+    run = decided(family, task, batch=2, seq_len=20, new_tokens=7 if task in ("generate", "decode") else None)
+    model = model_from_config(run.config, run.model)
     assert isinstance(model, Decoder)
-    return resolve(request, model, prompt_tokens=None), model
+    return run, model
 
 
 def by_route(rows: list[Count], quantity: str) -> dict[str, int | float | None]:
@@ -42,8 +42,8 @@ def by_route(rows: list[Count], quantity: str) -> dict[str, int | float | None]:
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("family", CONFIGS)
 def test_op_table_torch_and_fvcore_agree_in_every_task_of_every_family(family: str, task: str) -> None:
-    request, model = request_and_model(family, task)
-    rows = language_counts(request, model)
+    run, model = run_and_model(family, task)
+    rows = language_counts(run, model)
     checks = list(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof=Proof())))
     assert [check.ok for check in checks] == [True] * len(checks)
     steps = {"train": 1, "prefill": 1, "decode": 3, "generate": 3}[task]  # of decode the first and the last step beside the prefill
@@ -56,10 +56,10 @@ def test_a_forward_pass_of_gpt2_is_the_closed_form() -> None:
 
     Source: Narayanan et al. 2021 (arXiv 2104.04473), appendix.
     """
-    request, model = request_and_model("gpt2", "train")
+    run, model = run_and_model("gpt2", "train")
     b, t, d, layers, v = 2, 20, 32, 4, 128
     forward = layers * (24 * b * t * d * d + 4 * b * t * t * d) + 2 * b * t * d * v
-    rows = language_counts(request, model)
+    rows = language_counts(run, model)
     assert by_route(rows, "forward_flop") == {OP_TABLE: forward, TORCH: forward, FVCORE: forward}
     assert by_route(rows, "backward_flop") == {OP_TABLE: 2 * forward, TORCH: 2 * forward}
 
@@ -80,30 +80,30 @@ def decoder(changed: dict[str, Any]) -> Decoder:
     ],
 )
 def test_an_op_table_that_is_wrong_in_one_size_is_found(task: str, wrong: dict[str, int]) -> None:
-    request, _ = request_and_model("phi", task)
-    rows = language_counts(request, decoder(request.config | wrong))
+    run, _ = run_and_model("phi", task)
+    rows = language_counts(run, decoder(run.config | wrong))
     found = {check.metric for check in failed(tuple(counts(dataclasses.replace(record("train"), counts=tuple(rows)))))}
     assert "params, torch meta" in found
     assert any("fvcore x2" in metric for metric in found)
 
 
 def test_an_attention_that_is_wrong_is_found_though_it_has_no_parameters() -> None:
-    request, _ = request_and_model("mistral", "train")
-    rows = language_counts(request, decoder(request.config | {"sliding_window": None}))
+    run, _ = run_and_model("mistral", "train")
+    rows = language_counts(run, decoder(run.config | {"sliding_window": None}))
     # a prefill of 20 tokens without a cache multiplies the whole square, window or not: only decode shows the window
     assert not failed(tuple(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof=Proof()))))
-    request, _ = request_and_model("mistral", "decode")
-    rows = language_counts(request, decoder(request.config | {"sliding_window": None}))
+    run, _ = run_and_model("mistral", "decode")
+    rows = language_counts(run, decoder(run.config | {"sliding_window": None}))
     found = {check.metric for check in failed(tuple(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof=Proof()))))}
     assert found == {f"decode_flop, context {context}, {route}" for context in (20, 25) for route in (TORCH, FVCORE)}
 
 
 def test_the_trainer_rule_is_what_transformers_own_trainer_says() -> None:
-    request, model = request_and_model("llama", "train")
-    module = meta.meta_language_model(request.config)
+    run, model = run_and_model("llama", "train")
+    module = meta.meta_language_model(run.config)
     ids = torch.zeros(2, 20, dtype=torch.long, device="meta")
     expected = Trainer.floating_point_ops(types.SimpleNamespace(model=module), {"input_ids": ids})  # type: ignore[arg-type]
-    assert by_route(language_counts(request, model), "training_flop")[TRAINER] == expected
+    assert by_route(language_counts(run, model), "training_flop")[TRAINER] == expected
 
 
 def test_a_model_that_fvcore_cannot_trace_is_counted_by_the_other_routes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +111,8 @@ def test_a_model_that_fvcore_cannot_trace_is_counted_by_the_other_routes(monkeyp
         raise RuntimeError("Only tuples, lists and Variables are supported as JIT inputs/outputs")
 
     monkeypatch.setattr(meta, "fvcore_count", refuse)
-    request, model = request_and_model("phi", "prefill")
-    rows = language_counts(request, model)
+    run, model = run_and_model("phi", "prefill")
+    rows = language_counts(run, model)
     (by_fvcore,) = (row for row in rows if row.route == FVCORE)
     assert (by_fvcore.value, by_fvcore.tag) == (None, "unavailable")
     assert by_fvcore.reason == "fvcore cannot trace it: RuntimeError"
@@ -135,8 +135,8 @@ def test_counting_175_billion_parameters_allocates_none_of_them() -> None:
 def test_a_dense_network_is_counted_by_every_route() -> None:
     """7-100-100-1: parameters 7·100+100 + 100·100+100 + 100+1; forward 2·B·(700 + 10,000 + 100); no input gradient for the first layer."""
     entry = model_entry("mlp")
-    request = Request(model="mlp", config=entry.config, task="train", batch=64, seq_len=1, num_beams=1, dtype="fp32")
-    rows = dense_counts(request, model_from_config(entry.config, entry.id), build)
+    run = decide(Request(model="mlp", config=dict(entry.config), task="train", batch=64, device="cpu"))
+    rows = dense_counts(run, model_from_config(entry.config, entry.id), build)
     forward = 2 * 64 * 10_800
     assert by_route(rows, "params") == {OP_TABLE: 11_001, TORCH: 11_001}
     assert by_route(rows, "forward_flop") == {OP_TABLE: forward, TORCH: forward, FVCORE: forward}

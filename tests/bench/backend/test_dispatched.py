@@ -24,7 +24,7 @@ from estimators.counting.estimate import estimate
 from estimators.profile.operator_times import Piece
 from estimators.spec import Case, Workload
 from tests.support.scripted_clock import ScriptedClock
-from tests.support.tiny_models import asked
+from tests.support.tiny_models import decided
 
 CPU = choose("cpu")
 
@@ -87,10 +87,10 @@ def test_a_lookup_reads_what_it_returns_and_not_its_table() -> None:
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 @pytest.mark.parametrize("task", ["prefill", "decode", "train"])
 def test_the_products_of_a_step_are_those_of_the_op_table(family: str, task: str) -> None:
-    request = asked(family, task, batch=2, seq_len=8, new_tokens=3, dtype="fp32")
-    calls, updates = step_operators.work(request, 2**40)
-    model = model_from_config(request.config, "tiny")
-    context = 8 + (request.new_tokens or 0) // 2 if task == "decode" else 0
+    run = decided(family, task, batch=2, seq_len=8, **({"new_tokens": 3} if task == "decode" else {}))
+    calls, updates = step_operators.work(run, 2**40)
+    model = model_from_config(run.config, "tiny")
+    context = 8 + run.new_tokens // 2 if task == "decode" else 0
     workload = Workload(phase=task, batch=2, seq_len=1 if task == "decode" else 8, context_len=context, dtype="fp32")  # type: ignore[arg-type]
     said = estimate(Case(model=model, workload=workload))
     products = sum(call.piece.count * call.piece.flop for call in calls if call.piece.group in ("matmul", "attention"))
@@ -101,7 +101,7 @@ def test_the_products_of_a_step_are_those_of_the_op_table(family: str, task: str
 
 
 def test_every_operator_of_a_training_step_can_be_repeated() -> None:
-    calls, _ = step_operators.work(asked("gpt2", "train", batch=1, seq_len=8, dtype="fp32"), 2**40)
+    calls, _ = step_operators.work(decided("gpt2", "train", batch=1, seq_len=8), 2**40)
     found = replay([c for c in calls if c.piece.group != "view"], CPU, cache_bytes=0, rounds=1, time_s=0)
     assert {one.call.piece.key: one.reason for one in found if one.reason} == {}
     assert all(len(one.samples_s) >= 1 and min(one.samples_s) > 0 for one in found)

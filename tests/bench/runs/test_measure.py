@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,10 +22,10 @@ from bench.cli.main import main
 from bench.machine.meters.instruments import Instruments
 from bench.machine.meters.power import PowerMeter
 from bench.records.record import Measurement, read_folder
-from bench.records.request import Request
+from bench.records.request import TASKS, Request
 from bench.runs.measure import measure
 from bench.workloads import preparation
-from bench.workloads.language import generate, loading, steps, task, train
+from bench.workloads.language import loading, slices, task
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.facts.registry import model_entry
 from reports.checks.crosscheck import crosscheck
@@ -294,16 +295,13 @@ def test_fifty_runs_killed_at_random_moments_leave_readable_records_or_none(tmp_
 
 def test_every_task_reaches_its_own_workload(measured: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     reached = []
-    for name, place, function in (
-        ("generate", generate, "run"),
-        ("train", train, "run"),
-        ("prefill", steps, "run"),
-        ("decode", steps, "run"),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(place, function, lambda *_, name=name: reached.append(name))
-            measured("phi", name)
-    assert reached == ["generate", "train", "prefill", "decode"]
+    timed = SimpleNamespace(keep=lambda draft: None)
+    monkeypatch.setattr(task, "generate", lambda *_: reached.append("generate"))
+    for name, (_, phase) in slices.STEPS.items():
+        monkeypatch.setitem(slices.STEPS, name, (lambda *_, name=name: reached.append(name) or timed, phase))
+    for name in TASKS:
+        measured("phi", name)
+    assert reached == list(TASKS)
 
 
 def test_the_articles_models_refuse_other_tasks(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
 
+from bench.runs.decide import decide
 from bench.workloads.article.batches import Batch, Batches, Rows, loader
-from bench.workloads.article.hyperparameters import plan
 from bench.workloads.article.networks import build, run
+from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.subjects import _squared_error
 from bench.workloads.article.training import schedule_of
 from estimators.errors import BadConfigError
@@ -174,7 +175,8 @@ def test_repeating_samples_to_even_out_ranks_would_change_the_gradient() -> None
 def test_the_learning_rate_of_the_small_gpt_rises_from_near_zero_and_falls_to_near_zero() -> None:
     from bench.records.request import Request
 
-    decided = plan(Request(model="tiny-gpt", config=dict(model_entry("tiny-gpt").config), task="train"))
+    decided = decide(Request(model="tiny-gpt", config=dict(model_entry("tiny-gpt").config), task="train", device="cpu"))
+    assert isinstance(decided, ArticleRun)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=decided.learning_rate)
     schedule = schedule_of(decided, optimizer, 100)
     assert schedule is not None

@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 import torch
 
-from bench.records.asked import asked as asked_of
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.request import Request
+from bench.runs.decide import decide
 from bench.sampling.clock import HostClock
-from bench.workloads.article import run, views
+from bench.workloads.article import views
 from bench.workloads.article.batches import Rows, loader
 from bench.workloads.article.engine import engine
-from bench.workloads.article.hyperparameters import plan
 from bench.workloads.article.networks import build
+from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.subjects import _squared_error
 from bench.workloads.article.training import Limits, Trainer, optimizer_of, train
+from bench.workloads.article.workload import train_and_report
 
 LINE = {"model_type": "dense_network", "widths": [1, 1], "activation": "none"}
 X, Y = [-1.5, 0.25, 2.0, 0.5], [1.0, -0.5, 3.0, 0.125]
@@ -36,15 +38,19 @@ def article_step(b: float, w: float, xs: list[float], ys: list[float], learning_
     return b - learning_rate * gradient_b, w - learning_rate * gradient_w
 
 
+def decided(config: dict[str, Any] = LINE, **fields: Any) -> ArticleRun:
+    run = decide(Request(model="linreg-1d" if config == LINE else "own", config=config, task="train", device="cpu", **fields))
+    assert isinstance(run, ArticleRun)
+    return run
+
+
 def trained_line(num_steps: int, learning_rate: float, config: dict[str, Any] = LINE) -> list[float]:
     """b and w after so many steps of our own training, b first."""
-    asked = Request(model="own", config=config, task="train", learning_rate=learning_rate, device="cpu")
+    run = decided(config, learning_rate=learning_rate)
     rows = Rows(torch.tensor(X)[:, None], torch.tensor(Y)[:, None])
-    with engine(asked) as (accelerator, _):
+    with engine(run.device, run.dtype) as (accelerator, _):
         network = build(config)
-        model, optimizer, batches = accelerator.prepare(
-            network, optimizer_of(plan(asked), network), loader(rows, 4, num_ranks=1, seed=None)
-        )
+        model, optimizer, batches = accelerator.prepare(network, optimizer_of(run, network), loader(rows, 4, num_ranks=1, seed=None))
         trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=None, losses=_squared_error, batch=4)
         log = train(trainer, batches, Limits(epochs=num_steps), HostClock(), after_epoch=lambda epoch: None)
     assert len(log.steps) == num_steps
@@ -83,9 +89,8 @@ def test_the_whole_one_day_training_is_the_articles_loop_of_1000_epochs(tmp_path
     def loss(part: slice) -> float:
         return math.fsum((y - (b + w * x)) ** 2 for x, y in zip(xs[part], ys[part], strict=True)) / len(xs[part])
 
-    asked = Request(model="linreg-1d", config=LINE, task="train", device="cpu")
-    draft = Draft(model="linreg-1d", task="train", request=asked_of(asked), out=tmp_path)
-    run(asked, draft)
+    draft = Draft(model="linreg-1d", task="train", request=Asked(model="linreg-1d", task="train"), out=tmp_path)
+    train_and_report(decided(), draft)
     assert draft.proof.num_steps == 1000
     assert draft.proof.num_samples == 1000 * cut.num_train
     assert draft.learning.train_loss == pytest.approx(loss(fit), rel=1e-5)
@@ -103,7 +108,6 @@ def test_gradient_descent_ends_where_least_squares_does(tmp_path: Path) -> None:
     mx, my = fmean(xs), fmean(ys)
     w = fmean([(x - mx) * (y - my) for x, y in zip(xs, ys, strict=True)]) / fmean([(x - mx) ** 2 for x in xs])
     best = fmean([(y - (my + w * (x - mx))) ** 2 for x, y in zip(xs, ys, strict=True)])
-    asked = Request(model="linreg-1d", config=LINE, task="train", device="cpu", seed=2)
-    draft = Draft(model="linreg-1d", task="train", request=asked_of(asked), out=tmp_path)
-    run(asked, draft)
+    draft = Draft(model="linreg-1d", task="train", request=Asked(model="linreg-1d", task="train"), out=tmp_path)
+    train_and_report(decided(seed=2), draft)
     assert draft.learning.train_loss == pytest.approx(best, rel=1e-4)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from bench.records.request import Request
-from bench.workloads.article import configure, plan, steady_batch
+from bench.runs.decide import decide
+from bench.runs.decisions.hyperparameters import configure, plan
 from estimators.errors import BadValueError
 from estimators.facts.registry import model_entry
 from tests.support.checkout import ROOT
@@ -139,20 +140,20 @@ def test_flags_go_before_defaults() -> None:
 )
 def test_the_batch_is_known_before_anything_runs(model: str, flags: dict[str, int], batch: int) -> None:
     # 1,826 days, of them 365 held out and 56 only looked back on: 1,405 training days.
-    assert steady_batch(request(model, **flags)) == batch
+    assert decide(request(model, device="cpu", **flags)).batch == batch
 
 
 def test_a_user_s_file_decides_the_batch_of_a_linear_regression(tmp_path: Path) -> None:
     (tmp_path / "views.csv").write_text("\n".join(str(t % 7) for t in range(200)))
-    assert steady_batch(request("linreg-7d", data=str(tmp_path / "views.csv"))) == 200 - 40 - 56
+    assert decide(request("linreg-7d", device="cpu", data=str(tmp_path / "views.csv"))).batch == 200 - 40 - 56
 
 
-def test_a_plan_and_a_batch_are_known_without_torch() -> None:
+def test_a_plan_is_known_without_torch() -> None:
     program = (
         "import sys; from bench.records.request import Request\n"
-        "from bench.workloads.article import plan, configure, steady_batch, is_main\n"
+        "from bench.runs.decisions.hyperparameters import plan\n"
         "asked = Request(model='mine', config={'model_type': 'dense_network', 'widths': [7, 1]}, task='train')\n"
-        "plan(asked), configure(asked), steady_batch(asked), is_main()\n"
+        "plan(asked)\n"
         "print([name for name in ('torch', 'numpy', 'accelerate', 'rich', 'psutil') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)

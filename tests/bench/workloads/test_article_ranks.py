@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.machine.ranks import promised_num_ranks, promised_ranks_missing
+from bench.machine.ranks import is_main, promised_num_ranks, promised_ranks_missing, start_promised_ranks
 from bench.records import record
-from bench.records.asked import asked as asked_of
 from bench.records.draft import Draft
 from bench.records.learning import Learning
 from bench.records.proof import Proof
 from bench.records.request import Request
-from bench.workloads.article import is_main, run, start_promised_ranks
+from bench.runs.decide import decide
+from bench.workloads.article.run import ArticleRun
+from bench.workloads.article.workload import train_and_report
 from estimators.facts.registry import model_entry
 from tests.support.checkout import ROOT
 
@@ -31,8 +32,10 @@ def drive(out: Path) -> None:
     """Train a deep network as a rank of whatever launched this process; the main rank saves."""
     asked = Request(model="mlp", config=dict(model_entry("mlp").config), task="train", epochs=3, batch=ODD_BATCH, device="cpu")
     start_promised_ranks()
-    draft = Draft(model="mlp", task="train", request=asked_of(asked), out=out)
-    run(asked, draft)
+    run = decide(asked)
+    assert isinstance(run, ArticleRun)
+    draft = Draft(model=run.model, task=run.task, request=run.request, out=out)
+    train_and_report(run, draft)
     if is_main():
         draft.save("complete")
     else:

@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from bench.records import record
-from bench.records.asked import asked as asked_of
 from bench.records.draft import Draft
-from bench.records.learning import CurvePoint, Learning
-from bench.records.proof import Proof
+from bench.records.learning import CurvePoint
 from bench.records.record import Measurement
 from bench.records.request import Request
-from bench.workloads.article import run, text
+from bench.runs.decide import decide
+from bench.workloads.article import text
 from bench.workloads.article.interrupts import one_interrupt
 from bench.workloads.article.progress import Progress
-from bench.workloads.article.workload import prepare
+from bench.workloads.article.run import ArticleRun
+from bench.workloads.article.workload import train_and_report
 from estimators.errors import BadValueError, UnavailableError
 from estimators.facts.registry import model_entry
 
@@ -31,15 +31,16 @@ SEEDS = range(3)
 SMALL_GPT = {**model_entry("tiny-gpt").config, "n_layer": 1, "n_embd": 32, "n_head": 2, "n_positions": 64}
 
 
-def drafted(folder: Path, model: str, config: dict[str, Any] | None = None, **flags: Any) -> tuple[Request, Draft]:
-    asked = Request(model=model, config=config or dict(model_entry(model).config), task="train", device="cpu", **flags)
-    return asked, Draft(model=model, task="train", request=asked_of(asked), out=folder)
+def drafted(folder: Path, model: str, config: dict[str, Any] | None = None, **flags: Any) -> tuple[ArticleRun, Draft]:
+    run = decide(Request(model=model, config=config or dict(model_entry(model).config), task="train", device="cpu", **flags))
+    assert isinstance(run, ArticleRun)
+    return run, Draft(model=model, task="train", request=run.request, out=folder)
 
 
 def trained(folder: Path, model: str, config: dict[str, Any] | None = None, **flags: Any) -> Measurement:
     """The record of one training, read back from its file."""
-    asked, draft = drafted(folder, model, config, **flags)
-    run(asked, draft)
+    run, draft = drafted(folder, model, config, **flags)
+    train_and_report(run, draft)
     draft.save("complete")
     return record.read(draft.path)
 
@@ -211,28 +212,22 @@ def test_the_number_of_threads_is_put_back(tmp_path: Path) -> None:
         ({"data": "/no/such/file.csv"}, UnavailableError, "cannot read the data"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_and_nothing_is_added(
-    tmp_path: Path, flags: dict[str, Any], error: type[Exception], match: str
-) -> None:
+def test_what_cannot_be_trained_is_refused(flags: dict[str, Any], error: type[Exception], match: str) -> None:
     asked = Request(**({"model": "mlp", "config": dict(model_entry("mlp").config), "task": "train", "device": "cpu"} | flags))
-    draft = Draft(model="mlp", task="train", request=asked_of(asked), out=tmp_path)
     with pytest.raises(error, match=match):
-        prepare(asked)
-    with pytest.raises(error, match=match):
-        run(asked, draft)
-    assert (draft.phases, draft.learning, draft.proof) == ([], Learning(), Proof())
+        decide(asked)
 
 
 @pytest.mark.parametrize("model", ["linreg-1d", "mlp", "spam", "tiny-gpt"])
-def test_what_can_be_trained_passes_the_check(model: str) -> None:
-    prepare(Request(model=model, config=dict(model_entry(model).config), task="train", device="cpu"))
+def test_what_can_be_trained_is_decided(model: str) -> None:
+    decide(Request(model=model, config=dict(model_entry(model).config), task="train", device="cpu"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what is asked for")
-def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_gpu_that_is_not_there_is_refused() -> None:
     asked = Request(model="mlp", config=dict(model_entry("mlp").config), task="train", device="cuda")
     with pytest.raises(UnavailableError, match="no CUDA"):
-        run(asked, Draft(model="mlp", task="train", request=asked_of(asked), out=tmp_path))
+        decide(asked)
 
 
 @pytest.mark.parametrize(
@@ -243,16 +238,13 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_sample_that_cannot_be_written_is_refused_before_the_training(tmp_path: Path, flags: dict[str, Any], match: str) -> None:
-    asked, draft = drafted(tmp_path, "tiny-gpt", SMALL_GPT, **flags)
     with pytest.raises(BadValueError, match=match):
-        run(asked, draft)
-    assert draft.phases == []
+        drafted(tmp_path, "tiny-gpt", SMALL_GPT, **flags)
 
 
 def test_a_vocabulary_too_small_for_the_text_is_refused(tmp_path: Path) -> None:
-    asked, draft = drafted(tmp_path, "tiny-gpt", {**SMALL_GPT, "vocab_size": 20})
     with pytest.raises(BadValueError, match="has a vocabulary of 20; its text has 37 characters"):
-        run(asked, draft)
+        drafted(tmp_path, "tiny-gpt", {**SMALL_GPT, "vocab_size": 20})
 
 
 def test_the_sample_goes_on_from_the_users_prompt(tmp_path: Path) -> None:
@@ -275,9 +267,9 @@ def interrupt_after(epochs: int, times: int, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupted_training_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     interrupt_after(4, times, monkeypatch)
-    asked, draft = drafted(tmp_path, "mlp", epochs=100)
+    run, draft = drafted(tmp_path, "mlp", epochs=100)
     with pytest.raises(KeyboardInterrupt):
-        run(asked, draft)
+        train_and_report(run, draft)
     draft.save("partial", "interrupted by the user")
     made = record.read(draft.path)
     steps, epochs = made.phase("train_step"), made.phase("epoch")
@@ -298,9 +290,9 @@ def test_a_training_can_follow_an_interrupted_one(tmp_path: Path, monkeypatch: p
     alone = trained(tmp_path, "mlp", epochs=2).learning
     with monkeypatch.context() as patched:
         interrupt_after(1, 1, patched)
-        asked, draft = drafted(tmp_path, "mlp", epochs=2)
+        run, draft = drafted(tmp_path, "mlp", epochs=2)
         with pytest.raises(KeyboardInterrupt):
-            run(asked, draft)
+            train_and_report(run, draft)
     assert trained(tmp_path, "mlp", epochs=2).learning == alone
 
 
@@ -341,7 +333,7 @@ def test_nothing_is_printed_where_nobody_watches(tmp_path: Path, capfd: pytest.C
 
 
 def test_the_record_is_plain_json_without_numbers_that_json_does_not_have(tmp_path: Path) -> None:
-    asked, draft = drafted(tmp_path, "spam", epochs=1)
-    run(asked, draft)
+    run, draft = drafted(tmp_path, "spam", epochs=1)
+    train_and_report(run, draft)
     draft.save("complete")
     json.loads(draft.path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in a record"))

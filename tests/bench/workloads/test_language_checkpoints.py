@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import torch
 from bench.cli.main import main
 from bench.records.record import Measurement, read_folder
 from bench.workloads.language import inputs, loading
+from bench.workloads.language.run import Checkpoint
 from estimators.errors import BadConfigError, BadValueError
-from tests.support.checkpoints import CPU, RUN, save_checkpoint, save_tokenizer
-from tests.support.tiny_models import asked
+from tests.support.checkpoints import RUN, save_checkpoint, save_tokenizer
+from tests.support.tiny_models import decided
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -28,10 +30,10 @@ def run_with(folder: Path, out: Path, *words: str) -> Measurement:
 class TestCheckpointFolder:
     def test_its_own_weights_run_and_the_record_says_so(self, tmp_path: Path) -> None:
         saved = save_checkpoint(tmp_path / "phi-own")
-        found = loading.find_checkpoint(asked("phi", "generate", weights=str(tmp_path / "phi-own")), None)
+        found = loading.find_checkpoint(str(tmp_path / "phi-own"), None)
         assert found is not None
         assert found.label == "checkpoint phi-own"
-        loaded = loading.load(asked("phi", "generate", dtype="fp32"), found, device=CPU).model
+        loaded = loading.load(dataclasses.replace(decided("phi", "generate"), checkpoint=found)).model
         assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in saved.state_dict().items())
         assert not loaded.training
 
@@ -59,14 +61,14 @@ class TestCheckpointFolder:
                 return type("Encoded", (), {"input_ids": torch.zeros(1, 0)})
 
         with pytest.raises(BadValueError, match=r"the prompt 'x' has no token under the checkpoint's tokenizer; give another"):
-            inputs.encode(asked("phi", "generate", prompt="x"), Empty(), 128)
+            inputs.encode("x", Empty(), 128)
 
     def test_a_tokenizer_of_a_larger_model_is_refused(self, tmp_path: Path) -> None:
         save_tokenizer(tmp_path, words=("<unk>", "<pad>", *(str(i) for i in range(200))))
-        tokenizer = loading.load_tokenizer(loading.Checkpoint(place=str(tmp_path), label=""), trust_remote_code=False)
-        assert inputs.encode(asked("phi", "generate", prompt="120"), tokenizer, 128) is not None  # token 122
+        tokenizer = loading.load_tokenizer(Checkpoint(place=str(tmp_path), label=""), trust_remote_code=False)
+        assert inputs.encode("120", tokenizer, 128).tolist() == [[122]]
         with pytest.raises(BadConfigError, match=r"the checkpoint's tokenizer gives token 152, but the model's vocabulary has 128"):
-            inputs.encode(asked("phi", "generate", prompt="150"), tokenizer, 128)
+            inputs.encode("150", tokenizer, 128)
 
 
 def complaint(folder: Path, out: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:

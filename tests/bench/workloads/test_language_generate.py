@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 import torch
 
-from bench.backend.device import choose
 from bench.backend.models import random_language_model
-from bench.records.asked import asked as asked_of
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.record import Measurement
 from bench.records.request import Request
 from bench.records.run_estimate import predict
+from bench.runs.decide import sized
+from bench.runs.decisions.sizes import ARTICLE_PROMPT_TOKENS
 from bench.workloads.language import generate
 from bench.workloads.language.generate import ARTICLE_SAMPLING, generate_kwargs, planned_shapes
-from bench.workloads.sizes import ARTICLE_PROMPT_TOKENS, resolve
 from estimators.architectures.from_config import model_from_config
 from estimators.facts.registry import model_entry
 from reports.checks.crosscheck import crosscheck, failed
-from tests.support.tiny_models import CONFIGS, asked
+from tests.support.tiny_models import CONFIGS, decided
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]
@@ -48,23 +48,23 @@ def test_every_forward_pass_is_one_that_the_estimate_plans(family: str, batch: i
 
 
 def test_a_generation_is_planned_as_one_prefill_of_all_rows_and_single_tokens_after_it() -> None:
-    request = asked("phi", "generate", batch=2, num_beams=5, seq_len=10, new_tokens=4)
-    assert planned_shapes(request) == [(10, 10), (10, 1), (10, 1), (10, 1)]
+    run = decided("phi", "generate", batch=2, num_beams=5, seq_len=10, new_tokens=4)
+    assert planned_shapes(run) == [(10, 10), (10, 1), (10, 1), (10, 1)]
 
 
 def test_planned_passes_are_the_estimates_decode_steps() -> None:
     model = model_from_config(CONFIGS["phi"], "phi")
-    request = resolve(asked("phi", "generate", dtype="fp32"), model, prompt_tokens=None)
-    steps = predict(model, request, None).phases["decode"].steps
-    assert len(planned_shapes(request)) == 1 + len(steps)
+    run = decided("phi", "generate")
+    steps = predict(model, run, None).phases["decode"].steps
+    assert len(planned_shapes(run)) == 1 + len(steps)
     assert [step.context_len for step in steps] == list(range(10, 49))  # max_length 50 with a prompt of 10
 
 
 def test_the_call_is_the_articles() -> None:
     """model.generate(inputs, max_length=50, num_beams=5, no_repeat_ngram_size=2, top_k=50, top_p=0.95, temperature=0.7)."""
     entry = model_entry("microsoft/philosopher-2.0-large")
-    model = model_from_config(entry.config, entry.id)
-    kwargs = generate_kwargs(resolve(Request(model=entry.id, config=dict(entry.config), task="generate"), model, prompt_tokens=None))
+    run, _ = sized(Request(model=entry.id, config=dict(entry.config), task="generate"), None, dtype="bf16")
+    kwargs = generate_kwargs(run)
     assert (kwargs["max_length"], kwargs["num_beams"]) == (50, 5)
     assert ARTICLE_SAMPLING == {"no_repeat_ngram_size": 2, "top_k": 50, "top_p": 0.95, "temperature": 0.7}
     assert ARTICLE_SAMPLING.items() <= kwargs.items()
@@ -73,17 +73,19 @@ def test_the_call_is_the_articles() -> None:
 
 def test_an_end_of_text_token_cannot_shorten_the_work(measured: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every other token ends the text: without a least length, five in a row that do not are one chance in 32."""
-    monkeypatch.setattr("tiny.CONFIGS", {name: {**config, "eos_token_id": list(range(1, 128, 2))} for name, config in CONFIGS.items()})
+    monkeypatch.setattr(
+        "tests.support.tiny_models.CONFIGS", {name: {**config, "eos_token_id": list(range(1, 128, 2))} for name, config in CONFIGS.items()}
+    )
     record = measured("phi", "generate", seq_len=9, new_tokens=6, steps=1)
     assert record.proof.num_new_tokens == 6
-    monkeypatch.setattr(generate, "generate_kwargs", lambda request: generate_kwargs(request) | {"min_length": 0})
+    monkeypatch.setattr(generate, "generate_kwargs", lambda run: generate_kwargs(run) | {"min_length": 0})
     shortened = measured("phi", "generate", seq_len=9, new_tokens=6, steps=1)
     assert shortened.proof.num_new_tokens < 6
     assert {"tokens generated", "forward passes as estimated"} <= {check.metric for check in failed(crosscheck(shortened))}
 
 
 def test_passes_of_other_shapes_are_found(measured: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generate, "generate_kwargs", lambda request: generate_kwargs(request) | {"use_cache": False})
+    monkeypatch.setattr(generate, "generate_kwargs", lambda run: generate_kwargs(run) | {"use_cache": False})
     record = measured("phi", "generate", seq_len=9, new_tokens=4, steps=1)
     assert [check.metric for check in failed(crosscheck(record))] == ["forward passes as estimated"]
 
@@ -120,11 +122,11 @@ def test_the_time_limit_stops_after_the_generation_at_hand(measured: Run) -> Non
 
 def run_with_decode_times(times_s: list[float], tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Draft:
     """A generation whose decode steps took so long, by the stamps."""
-    request = asked("phi", "generate", dtype="fp32", batch=1, num_beams=1, seq_len=4, new_tokens=len(times_s) + 1, steps=1)
-    model = random_language_model(request.config, attn="sdpa", dtype=torch.float32, device=torch.device("cpu"), seed=0).eval()
+    run = decided("phi", "generate", batch=1, num_beams=1, seq_len=4, new_tokens=len(times_s) + 1, steps=1)
+    model = random_language_model(run.config, attn="sdpa", dtype=torch.float32, device=torch.device("cpu"), seed=0).eval()
     monkeypatch.setattr(generate.Stamps, "forward_s", lambda _: (0.0, *times_s))
-    draft = Draft(model="tiny-phi", task="generate", request=asked_of(request), out=tmp_path)
-    generate.run(model, torch.ones(1, 4, dtype=torch.long), request, draft, choose("cpu"))
+    draft = Draft(model="tiny-phi", task="generate", request=Asked(model="tiny-phi", task="generate"), out=tmp_path)
+    generate.generate(model, torch.ones(1, 4, dtype=torch.long), run, draft)
     return draft
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,10 +13,11 @@ from typing import Any
 import pytest
 
 from bench.workloads.language import loading
+from bench.workloads.language.run import Checkpoint
 from estimators.errors import UnavailableError
 from tests.support.checkout import ROOT
-from tests.support.checkpoints import CPU, save_checkpoint
-from tests.support.tiny_models import asked
+from tests.support.checkpoints import save_checkpoint
+from tests.support.tiny_models import decided
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -35,28 +37,25 @@ class EvilForCausalLM(PhiForCausalLM):
 """
 
 FRESH_PROCESS = """
-import json, pathlib, sys
-import torch
-from bench.records.request import Request
+import dataclasses, json, pathlib, sys
 from bench.workloads.language import loading
+from tests.support.tiny_models import decided
 
 own_code, marker = sys.argv[1:]
-cpu, seen = torch.device("cpu"), {}
+seen = {}
 
 def load(found, trusted):
-    request = Request(model="own", config={}, task="generate", dtype="fp32", trust_remote_code=trusted)
     loading.load_tokenizer(found, trusted)
-    return loading.load(request, found, device=cpu).model
+    return loading.load(dataclasses.replace(decided("phi", "generate", trust_remote_code=trusted), checkpoint=found)).model
 
 for trusted in (False, True):
-    found = loading.find_checkpoint(Request(model="own", config={}, task="generate", weights=own_code), None)
+    found = loading.find_checkpoint(own_code, None)
     name = type(load(found, trusted)).__name__
     seen["trusted" if trusted else "not trusted"] = [name, pathlib.Path(marker).exists()]
 
-asked = Request(model="gpt2", config={}, task="generate")
-cached = loading.find_checkpoint(asked, "openai-community/gpt2")
+cached = loading.find_checkpoint(None, "openai-community/gpt2")
 seen["cached"] = [cached.label, float(load(cached, False).transformer.wte.weight.detach().double().sum())]
-seen["not cached"] = loading.find_checkpoint(asked, "microsoft/phi-2")
+seen["not cached"] = loading.find_checkpoint(None, "microsoft/phi-2")
 print(json.dumps(seen))
 """
 
@@ -104,7 +103,8 @@ def test_without_a_cache_there_is_no_checkpoint_and_nothing_is_asked_of_the_netw
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert loading.find_checkpoint(asked("phi", "generate"), "nobody/no-such-checkpoint") is None
+    missing = Checkpoint(place="nobody/no-such-checkpoint", label="")
+    assert loading.find_checkpoint(None, "nobody/no-such-checkpoint") is None
     with pytest.raises(UnavailableError, match="cannot load the checkpoint 'nobody/no-such-checkpoint'"):
-        loading.load(asked("phi", "generate", dtype="fp32"), loading.Checkpoint(place="nobody/no-such-checkpoint", label=""), device=CPU)
-    assert loading.load_tokenizer(loading.Checkpoint(place="nobody/no-such-checkpoint", label=""), trust_remote_code=False) is None
+        loading.load(dataclasses.replace(decided("phi", "generate"), checkpoint=missing))
+    assert loading.load_tokenizer(missing, trust_remote_code=False) is None

@@ -12,16 +12,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.backend.device import Device, choose
+from bench.backend.device import Device
 from bench.backend.faster_dtype import FasterDtype
 from bench.cli.main import main
 from bench.records.request import Request
 from bench.records.run_estimate import at_depth, memory_needed, predict
-from bench.workloads.language import dtypes, fit, task
+from bench.runs.decide import sized
+from bench.runs.decisions import dtypes, fit
+from bench.workloads.language import task
+from bench.workloads.language.run import LanguageRun
 from bench.workloads.preparation import RUNTIME_BYTES, demanded_bytes
-from bench.workloads.sizes import resolve
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.from_config import model_from_config
 from estimators.errors import DoesNotFitError
 from estimators.facts.registry import model_entry
 from estimators.units import GIBI, format_bytes
@@ -125,13 +126,9 @@ def test_an_absurdly_large_configuration_is_refused_like_any_other(memory: Any, 
     assert "no flag makes it fit" in complaint(["--config", str(path)], tmp_path / "runs", capsys)
 
 
-def request_of(name: str, task_name: str, **fields: Any) -> tuple[Request, Decoder]:
+def run_of(name: str, task_name: str, **fields: Any) -> tuple[LanguageRun, Decoder]:
     entry = model_entry(name)
-    model = model_from_config(entry.config, entry.id)
-    assert isinstance(model, Decoder)
-    return resolve(
-        Request(model=entry.id, config=dict(entry.config), task=task_name, dtype="bf16", **fields), model, prompt_tokens=None
-    ), model
+    return sized(Request(model=entry.id, config=dict(entry.config), task=task_name, device="cpu", **fields), None, dtype="bf16")
 
 
 @given(
@@ -141,54 +138,55 @@ def request_of(name: str, task_name: str, **fields: Any) -> tuple[Request, Decod
     batch=st.integers(1, 64),
 )
 def test_a_recommended_flag_always_makes_it_fit(free_gib: int, name: str, train: bool, batch: int) -> None:
-    request, model = request_of(name, "train" if train else "generate", batch=batch)
-    device = choose("cpu")
+    run, model = run_of(name, "train" if train else "generate", batch=batch)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Device, "memory_available_bytes", lambda _: free_gib * GIBI)
-        if fit.fits(request, model, device):
-            fit.demand_fit(request, model, device)
-            assert demanded_bytes(memory_needed(model, request)) <= free_gib * GIBI
+        if fit.fits(run, model):
+            fit.demand_fit(run, model)
+            assert demanded_bytes(memory_needed(model, run)) <= free_gib * GIBI
             return
         with pytest.raises(DoesNotFitError, match=r"needs .* free; ") as refused:
-            fit.demand_fit(request, model, device)
+            fit.demand_fit(run, model)
     changes = {flag[2:].split()[0].replace("-", "_"): flag.split()[1] for flag in FLAG.findall(str(refused.value))}
     if not changes:
         assert "no flag makes it fit" in str(refused.value)
         return
     smaller: dict[str, Any] = {name: int(value) if value.isdigit() else value for name, value in changes.items()}
     if "task" in smaller:
-        smaller |= {"num_beams": 1, "seq_len": None, "new_tokens": None}
-    changed = resolve(dataclasses.replace(request, **smaller), model, prompt_tokens=None)
+        again = {name: smaller.pop(name) for name in ("task", "layers")}
+        changed, _ = run_of(name, again["task"], batch=batch, layers=again["layers"])
+    else:
+        changed = dataclasses.replace(run, **smaller)
     assert demanded_bytes(fit.held(changed, model)) <= free_gib * GIBI
 
 
 def test_a_run_that_fits_to_the_byte_is_let_through_and_one_byte_less_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    request, model = request_of("gpt2", "prefill")
-    needed = sum(memory_needed(model, request).values()) + RUNTIME_BYTES
+    run, model = run_of("gpt2", "prefill")
+    needed = sum(memory_needed(model, run).values()) + RUNTIME_BYTES
     monkeypatch.setattr(Device, "memory_available_bytes", lambda _: needed)
-    fit.demand_fit(request, model, choose("cpu"))
+    fit.demand_fit(run, model)
     monkeypatch.setattr(Device, "memory_available_bytes", lambda _: needed - 1)
     with pytest.raises(DoesNotFitError, match=r"gpt2, prefill in bf16, needs .* GiB \(weights .*, runtime 1.00 GiB\); .* has .* free; "):
-        fit.demand_fit(request, model, choose("cpu"))
+        fit.demand_fit(run, model)
 
 
 def test_memory_needed_is_that_of_the_last_and_largest_step() -> None:
-    request, model = request_of("phi-2", "generate")
-    said = predict(model, request, None)["memory_bytes"]
-    assert said == memory_needed(model, request)
+    run, model = run_of("phi-2", "generate")
+    said = predict(model, run, None)["memory_bytes"]
+    assert said == memory_needed(model, run)
     # 5 beams, 49 tokens in the cache when the 50th comes out, 2·32·2560 elements of 2 bytes each
     assert said == {"weights": 2 * 2_779_683_840, "kv_cache": 5 * 49 * 2 * 32 * 2560 * 2}
 
 
 def test_memory_grows_by_the_same_amount_with_every_layer() -> None:
-    request, _ = request_of("phi-2", "train")
-    held = [sum(memory_needed(at_depth(request, layers), request).values()) for layers in (1, 2, 3, 31, 32)]
+    run, _ = run_of("phi-2", "train")
+    held = [sum(memory_needed(at_depth(run, layers), run).values()) for layers in (1, 2, 3, 31, 32)]
     assert held[1] - held[0] == held[2] - held[1] == held[4] - held[3] > 0
 
 
 def test_the_estimate_of_weights_is_what_torch_holds() -> None:
     entry = model_entry("tiny-gpt")
     module = task.loading.random_language_model(entry.config, attn="sdpa", dtype=torch.float32, device=torch.device("cpu"), seed=0)
-    request, model = request_of("tiny-gpt", "prefill")
-    fp32 = dataclasses.replace(request, dtype="fp32")
+    run, model = run_of("tiny-gpt", "prefill")
+    fp32 = dataclasses.replace(run, dtype="fp32")
     assert memory_needed(model, fp32)["weights"] == sum(p.numel() * p.element_size() for p in module.parameters())

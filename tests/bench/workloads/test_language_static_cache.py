@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from bench.backend import kv_cache
-from bench.backend.device import choose
 from bench.backend.models import random_language_model
 from bench.cli.main import main
 from bench.records.record import Measurement
@@ -23,7 +22,7 @@ from bench.workloads.language import steps
 from estimators.errors import UnavailableError
 from reports.checks.crosscheck import crosscheck, failed
 from tests.support.error_lines import complaint
-from tests.support.tiny_models import CONFIGS, asked, config
+from tests.support.tiny_models import CONFIGS, config, decided
 
 Run = Callable[..., Measurement]
 
@@ -46,7 +45,7 @@ def test_its_tokens_are_those_of_a_cache_that_grows(family: str) -> None:
     def fed(cache: str) -> list[list[list[int]]]:
         model, ids, seen = random_model(family), torch.arange(6).view(1, 6), []
         model.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs["input_ids"].tolist()), with_kwargs=True)
-        steps.decode(model, ids, asked(family, "decode", seq_len=6, new_tokens=9, cache=cache), choose("cpu"))
+        steps.decode(model, ids, decided(family, "decode", seq_len=6, new_tokens=9, cache=cache))
         return seen
 
     assert fed("static") == fed("dynamic")
@@ -61,9 +60,7 @@ def test_it_is_made_once_and_holds_prompt_and_new_tokens(monkeypatch: pytest.Mon
         return new_cache(model, static_len=static_len)
 
     monkeypatch.setattr(steps, "new_cache", noted)
-    steps.decode(
-        random_model("llama"), torch.arange(6).view(1, 6), asked("llama", "decode", seq_len=6, new_tokens=9, cache="static"), choose("cpu")
-    )
+    steps.decode(random_model("llama"), torch.arange(6).view(1, 6), decided("llama", "decode", seq_len=6, new_tokens=9, cache="static"))
     assert lengths == [15], "made anew for the second pass it would have another address, which no CUDA graph survives"
 
 
@@ -80,7 +77,8 @@ def test_a_static_shape_is_compiled_as_such_and_into_a_graph_on_cuda(
 ) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr(torch, "compile", lambda model, **how: given.update(how) or model)
-    steps._forward(random_model("phi"), asked("phi", "decode", cache=cache, compile=True), SimpleNamespace(kind=kind))  # type: ignore[arg-type]
+    run = decided("phi", "decode", cache=cache, compile=True)
+    steps._forward(random_model("phi"), dataclasses.replace(run, device=dataclasses.replace(run.device, kind=kind)))
     assert given == expected
 
 
@@ -90,8 +88,8 @@ def test_one_compiled_graph_does_for_all_steps() -> None:
 
     torch._dynamo.reset()
     counters.clear()
-    request = asked("llama", "decode", seq_len=6, new_tokens=9, cache="static", compile=True)
-    timed = steps.decode(random_model("llama"), torch.arange(6).view(1, 6), request, choose("cpu"))
+    run = decided("llama", "decode", seq_len=6, new_tokens=9, cache="static", compile=True)
+    timed = steps.decode(random_model("llama"), torch.arange(6).view(1, 6), run)
     assert counters["stats"]["unique_graphs"] == 1
     assert timed.proof.num_new_tokens == 9
 

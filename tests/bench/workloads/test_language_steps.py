@@ -10,18 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from bench.backend.device import Device, choose
+from bench.backend.device import Device
 from bench.backend.faster_dtype import FasterDtype
 from bench.backend.models import random_language_model
 from bench.records.record import Measurement
-from bench.workloads.language import dtypes, steps, train
-from bench.workloads.sizes import resolve
+from bench.runs.decide import sized
+from bench.runs.decisions import dtypes
+from bench.workloads.language import steps, train
+from bench.workloads.language.run import LanguageRun
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.units import GIBI, MEBI
 from reports.checks.crosscheck import crosscheck, failed
-from tests.support.tiny_models import CONFIGS, asked, config
+from tests.support.tiny_models import CONFIGS, asked, config, decided
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]
@@ -56,7 +58,7 @@ class TestDecode:
         model, ids = random_model(family), torch.arange(6).view(1, 6)
         fed = []
         model.register_forward_pre_hook(lambda _, args, kwargs: fed.append(kwargs["input_ids"].tolist()), with_kwargs=True)
-        steps.decode(model, ids, asked(family, "decode", new_tokens=5), choose("cpu"))
+        steps.decode(model, ids, decided(family, "decode", new_tokens=5))
         tokens = [row[0] for (row,) in fed[-4:]]  # each step is fed what the one before it gave
         whole = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False, eos_token_id=None)  # type: ignore[operator]
         assert tokens == whole[0, 6:10].tolist()
@@ -102,7 +104,7 @@ class TestPrefill:
         model = random_model("phi")
         shapes = []
         model.register_forward_hook(lambda *args: shapes.append(tuple(args[-1].logits.shape)))
-        timed = steps.prefill(model, torch.ones(2, 7, dtype=torch.long), asked("phi", "prefill", steps=1), choose("cpu"))
+        timed = steps.prefill(model, torch.ones(2, 7, dtype=torch.long), decided("phi", "prefill", steps=1))
         assert set(shapes) == {(2, 1, 128)}
         assert timed.phase.items_per_sample == 14
 
@@ -157,8 +159,7 @@ class TestTraining:
             calls: list[int] = []
             mlp = model.get_submodule("model.layers.0.mlp")
             mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
-            request = asked("llama", "train", steps=1, recompute=recompute, dtype="fp32", device="cpu")
-            timed = train.train(model, torch.ones(1, 8, dtype=torch.long), request, choose("cpu"))
+            timed = train.train(model, torch.ones(1, 8, dtype=torch.long), decided("llama", "train", steps=1, recompute=recompute))
             passes[recompute] = len(calls) / timed.proof.num_steps
         assert passes == {"none": 1, "full": 2}
 
@@ -186,25 +187,23 @@ class TestTraining:
 
 
 class TestDtype:
-    def resolved(self, task: str = "decode", **fields: Any) -> tuple[Any, Decoder]:
-        model = model_from_config(config("llama"), "tiny-llama")
-        assert isinstance(model, Decoder)
-        return resolve(asked("llama", task, **fields), model, prompt_tokens=None), model
+    def undecided(self, task: str = "decode", **fields: Any) -> tuple[LanguageRun, Decoder]:
+        return sized(asked("llama", task, device="cpu", **fields), None, dtype="fp32")
 
     def test_what_was_asked_for_is_taken(self) -> None:
-        request, model = self.resolved(dtype="fp16")
-        assert dtypes.decide(request, model, choose("cpu")) == ("fp16", "as asked")
+        run, model = self.undecided()
+        assert dtypes.decide("fp16", run, model) == ("fp16", "as asked")
 
     @pytest.mark.parametrize("dtype", ["fp64", "int8", "fp8", "bf61", ""])
     def test_what_no_run_computes_in_is_refused(self, dtype: str) -> None:
-        request, model = self.resolved(dtype=dtype)
+        run, model = self.undecided()
         with pytest.raises(BadValueError, match=r"cannot compute in dtype '.*'; expected one of: fp32, bf16, fp16"):
-            dtypes.decide(request, model, choose("cpu"))
+            dtypes.decide(dtype, run, model)
 
     def test_fp16_training_on_a_cpu_is_refused(self) -> None:
-        request, model = self.resolved("train", dtype="fp16")
+        run, model = self.undecided("train")
         with pytest.raises(BadValueError, match="dtype fp16 needs a GPU to train, for its scaled gradients; expected fp32 or bf16"):
-            dtypes.decide(request, model, choose("cpu"))
+            dtypes.decide("fp16", run, model)
 
     @pytest.mark.parametrize("winner", ["fp32", "bf16"])
     def test_a_cpu_takes_the_one_that_was_measured_faster(self, winner: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,8 +214,8 @@ class TestDtype:
             return FasterDtype(winner=winner, samples_s={}, shape="x · W")
 
         monkeypatch.setattr(dtypes, "faster_dtype_cpu", trial)
-        request, model = self.resolved(batch=3)
-        assert dtypes.decide(request, model, choose("cpu")) == (winner, "measured the faster here for x · W")
+        run, model = self.undecided(batch=3)
+        assert dtypes.decide(None, run, model) == (winner, "measured the faster here for x · W")
         assert tried == [(3, 64, 32)]  # one token of three sequences through 32 -> 64
 
     def test_the_trial_is_bounded_however_wide_the_model(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,20 +224,20 @@ class TestDtype:
         monkeypatch.setattr(
             dtypes, "faster_dtype_cpu", lambda *mnk: tried.append(mnk) or FasterDtype(winner="bf16", samples_s={}, shape="")
         )
-        request, _ = self.resolved("prefill", batch=100)
-        wide = model_from_config(request.config | {"hidden_size": 2**16, "intermediate_size": 2**18}, "wide")
-        dtypes.decide(request, wide, choose("cpu"))
+        run, _ = self.undecided("prefill", batch=100)
+        wide = model_from_config(run.config | {"hidden_size": 2**16, "intermediate_size": 2**18}, "wide")
+        dtypes.decide(None, run, wide)
         assert tried == [(1024, 8192, 8192)]
 
     def test_the_only_one_that_fits_is_taken_without_a_trial(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(dtypes, "faster_dtype_cpu", lambda *_: pytest.fail("a trial was made"))
-        request, model = self.resolved("prefill")
+        run, model = self.undecided("prefill")
         wide = dataclasses.replace(model, vocab=2**20, width=128)  # two tables of 512 MiB in fp32, of 256 MiB in bf16
         monkeypatch.setattr(Device, "memory_available_bytes", lambda _: GIBI + 600 * MEBI)
-        assert dtypes.decide(request, wide, choose("cpu")) == ("bf16", "the only one that fits")
+        assert dtypes.decide(None, run, wide) == ("bf16", "the only one that fits")
         monkeypatch.setattr(Device, "memory_available_bytes", lambda _: GIBI + 400 * MEBI)
         with pytest.raises(DoesNotFitError, match="prefill in bf16, needs"):
-            dtypes.decide(request, wide, choose("cpu"))
+            dtypes.decide(None, run, wide)
 
 
 @pytest.mark.slow

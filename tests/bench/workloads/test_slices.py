@@ -12,14 +12,13 @@ from bench.backend.counting import meta
 from bench.records.record import Measurement
 from bench.records.run_estimate import at_depth, with_layers, workload_of
 from bench.workloads.language.slices import depths, extrapolate
-from bench.workloads.sizes import resolve
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
 from estimators.spec import Case, Workload
 from reports.checks.crosscheck import crosscheck, failed
 from reports.rates import headline_s
 from reports.views.records.measured import tables
-from tests.support.tiny_models import CONFIGS, asked, config
+from tests.support.tiny_models import CONFIGS, config, decided
 
 pytestmark = pytest.mark.usefixtures("quick")
 Run = Callable[..., Measurement]
@@ -71,9 +70,9 @@ def test_another_depth_changes_nothing_else(family: str) -> None:
 @pytest.mark.parametrize("phase", ["train", "prefill", "decode"])
 @pytest.mark.parametrize("family", CONFIGS)
 def test_the_estimate_is_linear_in_depth_and_so_is_torchs_count(family: str, phase: Any) -> None:
-    request = decided(family, "prefill")
+    run = decided(family, "prefill")
     workload = Workload(phase=phase, batch=2, seq_len=1 if phase == "decode" else 20, context_len=20 if phase == "decode" else 0)
-    by_depth = {layers: estimate(Case(model=at_depth(request, layers), workload=workload)) for layers in (2, 4, 7, 40)}
+    by_depth = {layers: estimate(Case(model=at_depth(run, layers), workload=workload)) for layers in (2, 4, 7, 40)}
     for figure in ("params", "forward_flop", "backward_flop", "min_flop", "min_bytes"):
         two, four, seven, forty = (getattr(by_depth[layers], figure) for layers in (2, 4, 7, 40))
         per_layer = (four - two) // 2
@@ -102,10 +101,6 @@ def test_slices_are_measured_and_the_record_says_that_they_are_extrapolated(task
 
 def model_of(family: str) -> Any:
     return model_from_config(config(family), family)
-
-
-def decided(family: str, task: str) -> Any:
-    return resolve(asked(family, task), model_of(family), prompt_tokens=None)
 
 
 def test_the_slices_proof_is_that_of_the_deeper_one(measured: Run) -> None:

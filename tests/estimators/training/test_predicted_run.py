@@ -60,7 +60,7 @@ class TestRun:
         [
             ("mamba-130m", "state-space scans"),
             ("llama-4-scout", "experts that run on every token"),
-            ("mlp", "no decoder with a head"),
+            ("mlp", "not a decoder with a head"),
             ("llama-2-7b", ""),
             ("mixtral-8x7b", ""),
         ],

@@ -1,13 +1,12 @@
-"""Deciding what a request leaves open: sizes, prompt length, steps. No torch, so that an estimate can come first."""
+"""Deciding the sizes that a request leaves open. No torch."""
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 from bench.records.request import TASKS, Request
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError, UnknownNameError
-from estimators.spec import Model
 
 ARTICLE_PROMPT = "深度学习是"
 ARTICLE_PROMPT_TOKENS = 10
@@ -25,8 +24,17 @@ DEFAULT_DECODE_TOKENS = 33
 MAX_ROWS = 2**20
 
 
-def resolve(request: Request, model: Model, *, prompt_tokens: int | None) -> Request:
-    """The request with every size decided.
+class Sizes(NamedTuple):
+    """Prompts (or sequences) of a step, their tokens, tokens to generate after each, and beams of each."""
+
+    batch: int
+    seq_len: int
+    new_tokens: int
+    num_beams: int
+
+
+def sizes(request: Request, model: Decoder, *, prompt_tokens: int | None) -> Sizes:
+    """The sizes of a causal language model's request.
 
     Args:
         prompt_tokens: length of the tokenized prompt; None where no tokenizer is at hand.
@@ -37,10 +45,6 @@ def resolve(request: Request, model: Model, *, prompt_tokens: int | None) -> Req
     """
     if request.task not in TASKS:
         raise UnknownNameError("task", request.task, TASKS, "python -m bench list tasks")
-    if not isinstance(model, Decoder):
-        if request.task != "train":
-            raise BadValueError(f"{request.model} has no {request.task} task; it is trained: use --task train")
-        return dataclasses.replace(request, batch=request.batch or 1, seq_len=1, num_beams=1, new_tokens=0)
     if request.task == "generate":
         seq_len = request.seq_len or prompt_tokens or ARTICLE_PROMPT_TOKENS
         new_tokens = request.new_tokens or max(1, ARTICLE_MAX_LENGTH - seq_len)
@@ -49,27 +53,25 @@ def resolve(request: Request, model: Model, *, prompt_tokens: int | None) -> Req
         seq_len = request.seq_len or min(DEFAULT_PROMPT_TOKENS[request.task], model.max_positions // 2)
         new_tokens = request.new_tokens or (DEFAULT_DECODE_TOKENS if request.task == "decode" else 0)
         beams = request.num_beams or 1
-    resolved = dataclasses.replace(request, batch=request.batch or 1, seq_len=seq_len, new_tokens=new_tokens, num_beams=beams)
-    _check(resolved, model)
-    return resolved
+    decided = Sizes(batch=request.batch or 1, seq_len=seq_len, new_tokens=new_tokens, num_beams=beams)
+    _check(decided, request.task, request.layers, model)
+    return decided
 
 
-def _check(request: Request, model: Decoder) -> None:
-    seq_len, new_tokens, rows = request.seq_len or 0, request.new_tokens or 0, (request.batch or 0) * (request.num_beams or 0)
-    if not 1 <= rows <= MAX_ROWS:
-        raise BadValueError(
-            f"batch {request.batch} with {request.num_beams} beams is out of range; expected 1 to {MAX_ROWS:,} rows together"
-        )
+def _check(decided: Sizes, task: str, layers: int | None, model: Decoder) -> None:
+    batch, seq_len, new_tokens, beams = decided
+    if not 1 <= batch * beams <= MAX_ROWS:
+        raise BadValueError(f"batch {batch} with {beams} beams is out of range; expected 1 to {MAX_ROWS:,} rows together")
     if seq_len + new_tokens > model.max_positions:
         raise BadValueError(
             f"{seq_len} prompt and {new_tokens} new tokens are more than the {model.max_positions} positions of {model.name}; "
             "shorten --seq-len or --new-tokens"
         )
-    if request.task == "decode" and new_tokens < 2:
+    if task == "decode" and new_tokens < 2:
         raise BadValueError(f"--new-tokens {new_tokens} leaves no decode step, since the prefill gives the first token; expected 2 or more")
-    if request.layers is not None and not 2 <= request.layers <= model.layers:
+    if layers is not None and not 2 <= layers <= model.layers:
         raise BadValueError(
-            f"--layers {request.layers} is out of range; expected 2 to {model.layers}: slices of half and of all of them are measured"
+            f"--layers {layers} is out of range; expected 2 to {model.layers}: slices of half and of all of them are measured"
         )
-    if request.task == "train" and seq_len < 2:
+    if task == "train" and seq_len < 2:
         raise BadValueError(f"--seq-len {seq_len} leaves no next token to learn; expected 2 or more")

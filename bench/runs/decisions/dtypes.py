@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
-
-from bench.backend.device import Device
 from bench.backend.faster_dtype import CANDIDATES, faster_dtype_cpu
-from bench.records.request import Request
 from bench.records.run_estimate import workload_of
-from bench.workloads.language.fit import demand_fit, fits
+from bench.runs.decisions.fit import demand_fit, fits
+from bench.workloads.language.run import LanguageRun
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
 from estimators.spec import Workload
@@ -20,34 +17,38 @@ MAX_TRIAL_ROWS, MAX_TRIAL_WIDTH = 1024, 8192
 """Of the product that decides on a CPU: larger ones take longer and decide alike."""
 
 
-def decide(request: Request, model: Decoder, device: Device) -> tuple[str, str]:
+def decide(asked: str | None, run: LanguageRun, model: Decoder) -> tuple[str, str]:
     """The dtype of compute, and why, in words.
 
     As asked; else on a CPU the faster of those in which the run fits, measured; else bf16 where the GPU has it.
+
+    Args:
+        asked: the dtype of the request; None leaves it open.
+        run: decided but for its dtype.
 
     Raises:
         BadValueError: a dtype that the task cannot run in.
         DoesNotFitError: the run fits in none.
     """
-    if request.dtype is not None:
-        if request.dtype not in COMPUTE_DTYPES:
-            raise BadValueError(f"cannot compute in dtype {request.dtype[:40]!r}; expected one of: {', '.join(COMPUTE_DTYPES)}")
-        if request.dtype == "fp16" and request.task == "train" and device.kind == "cpu":
+    in_dtype = {name: dataclasses.replace(run, dtype=name) for name in COMPUTE_DTYPES}
+    if asked is not None:
+        if asked not in COMPUTE_DTYPES:
+            raise BadValueError(f"cannot compute in dtype {asked[:40]!r}; expected one of: {', '.join(COMPUTE_DTYPES)}")
+        if asked == "fp16" and run.task == "train" and run.device.kind == "cpu":
             raise BadValueError("dtype fp16 needs a GPU to train, for its scaled gradients; expected fp32 or bf16 on a CPU")
-        demand_fit(request, model, device)
-        return request.dtype, "as asked"
-    asked = {name: dataclasses.replace(request, dtype=name) for name in CANDIDATES}
-    if device.kind != "cpu":
-        name = "bf16" if device.kind != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-        demand_fit(dataclasses.replace(request, dtype=name), model, device)
+        demand_fit(in_dtype[asked], model)
+        return asked, "as asked"
+    if run.device.kind != "cpu":
+        name = "bf16" if run.device.has_bf16 else "fp16"
+        demand_fit(in_dtype[name], model)
         return name, "the accelerator's usual" if name == "bf16" else "this GPU has no bf16"
-    fitting = [name for name in CANDIDATES if fits(asked[name], model, device)]
+    fitting = [name for name in CANDIDATES if fits(in_dtype[name], model)]
     if not fitting:
-        demand_fit(asked["bf16"], model, device)
+        demand_fit(in_dtype["bf16"], model)
     if len(fitting) == 1:
         return fitting[0], "the only one that fits"
-    workload = workload_of(request)
-    rows = workload.num_tokens if request.task in ("train", "prefill") else workload.batch
+    workload = workload_of(run)
+    rows = workload.num_tokens if run.task in ("train", "prefill") else workload.batch
     trial = faster_dtype_cpu(min(rows, MAX_TRIAL_ROWS), *_widest_layer(model))
     return trial.winner, f"measured the faster here for {trial.shape}"
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.records.request import Request
+from bench.workloads.article.tables import NUM_MAIL_FEATURES
 from estimators.errors import BadValueError
-
-NUM_MAIL_FEATURES = 57
-"""Inputs of the spam classifier: 48 words, 6 characters and 3 measures of capital letters, as in UCI Spambase."""
 
 OPTIMIZERS = ("sgd", "adamw")
 MAX_DAYS, MAX_NEURONS, MAX_HIDDEN_LAYERS = 365, 16_384, 128
