@@ -16,7 +16,7 @@ from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.modules import bare, config_of, num_params, recomputes
 from bench.callbacks.rates import RateBounds
 from bench.machine import environment
-from bench.records.asked import asked
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.environment import DeviceFacts, Environment
 from bench.records.estimated import Estimated
@@ -175,7 +175,7 @@ class TrainingContext:
             dtype=self.dtype,
             optimizer=self._optimizer or "sgd",
             recompute=request.recompute,
-            request=asked(request),
+            request=Asked(**request.to_dict()),
         )
 
     def fill(self, draft: Draft, flop_source: FlopSource, usual: tuple[int, int, int]) -> None:

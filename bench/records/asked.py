@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from bench.records.part import Part
-from bench.records.request import TASKS, Request
+from bench.records.request import TASKS
 from bench.records.typed_json import AtLeast, OneOf
 
 ESTIMATE, SELFTEST = "estimate", "selftest"
@@ -28,11 +27,6 @@ class PresetValues(Part):
     idle_s: float
     overhead_rounds: int
     repeats: int
-
-
-def asked(request: Request) -> Asked:
-    """A request as its record keeps it."""
-    return Asked(**dataclasses.asdict(request))
 
 
 class Asked(Part):

@@ -8,7 +8,7 @@ import os
 from bench.backend import device as devices
 from bench.backend.device import Device
 from bench.machine.ranks import asked_for_cpu
-from bench.records.asked import asked
+from bench.records.asked import Asked
 from bench.records.request import Request
 from bench.runs.decisions import dtypes, hyperparameters
 from bench.runs.decisions.flags import refuse_meaningless
@@ -83,7 +83,7 @@ def _article(request: Request) -> ArticleRun:
     num_train = len(subject.train)
     if plan.batch is not None and plan.batch > num_train:
         raise BadValueError(f"--batch {plan.batch} is more than the {num_train:,} training samples; give a smaller one")
-    decided = asked(request).replaced(
+    decided = Asked(**request.to_dict()).replaced(
         config=plan.config,
         batch=plan.batch or num_train,
         seq_len=plan.seq_len,
@@ -177,7 +177,7 @@ def _language(request: Request, hub_id: str | None) -> LanguageRun:
     undecided, model = sized(request, hub_id, dtype=dtypes.COMPUTE_DTYPES[0])
     dtype, why = dtypes.decide(request.dtype, undecided, model)
     run = dataclasses.replace(undecided, dtype=dtype, dtype_reason=why)
-    decided = asked(request).replaced(
+    decided = Asked(**request.to_dict()).replaced(
         config=run.config,
         batch=run.batch,
         seq_len=run.seq_len,
@@ -222,7 +222,7 @@ def sized(request: Request, hub_id: str | None, *, dtype: str) -> tuple[Language
         dtype=dtype,
         optimizer="adamw",
         recompute=request.recompute,
-        request=asked(request),
+        request=Asked(**request.to_dict()),
         device=device,
         preset=thorough,
         seed=request.seed,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.records.asked import asked as asked_of
+from bench.records.asked import Asked
 from bench.records.environment import DeviceFacts, Environment
 from bench.records.proof import Proof
 from bench.records.record import Ceiling, Count, Measurement, Phase
@@ -59,7 +59,7 @@ def estimated(family: str, task: str, dtype: str = "fp32") -> Run:
         dtype=dtype,
         optimizer="adamw",
         recompute="none",
-        request=asked_of(request),
+        request=Asked(**request.to_dict()),
     )
 
 
