@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,24 @@ import pytest
 from bench.records.draft import Draft
 from bench.records.record import Measurement
 from tests.support.tiny_models import CEILINGS, asked
+
+
+def pytest_collection_finish() -> None:
+    """What the test files have imported is kept out of garbage collection: every run collects several times, and would visit all of it."""
+    keep_what_is_there()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The same for what the tests of a file have imported, when its last one is over."""
+    if nextitem is None or nextitem.path != item.path:
+        keep_what_is_there()
+
+
+def keep_what_is_there() -> None:
+    """Collect once more, then never visit again what is left."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from bench.machine.ranks import say
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
+from estimators.method import TrainingMethod
 from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
 from estimators.units import DTYPE_BYTES
+from estimators.weight_formats import WEIGHT_FORMATS, WeightFormat
 
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
@@ -35,6 +37,71 @@ class ModelOptions:
     model: str | None
     config: str | None
     source_len: int | None
+
+
+@frozen
+class MethodOptions(ModelOptions):
+    """How the model is trained; None for all of it.
+
+    Attributes:
+        lora_targets: matrices that have adapters.
+        base_format: what the frozen ones are stored as.
+    """
+
+    lora_rank: int | None
+    lora_targets: tuple[str, ...] | None
+    frozen_layers: int | None
+    base_format: WeightFormat
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """--lora-rank, --lora-targets, --frozen-layers, --base-format."""
+    group = parser.add_argument_group("fine-tuning")
+    group.add_argument(
+        "--lora-rank", type=count("lora-rank", maximum=10**6), metavar="NUM", help="freeze the model, train adapters of this rank"
+    )
+    group.add_argument(
+        "--lora-targets",
+        type=_targets,
+        metavar="NAMES",
+        help="which matrices get one, such as q_proj,v_proj or all-linear; peft's by default",
+    )
+    group.add_argument(
+        "--frozen-layers",
+        type=count("frozen-layers", minimum=0, maximum=10**6),
+        metavar="NUM",
+        help="freeze the embedding and so many first layers",
+    )
+    group.add_argument(
+        "--base-format",
+        choices=WEIGHT_FORMATS,
+        default="16-bit",
+        metavar="|".join(WEIGHT_FORMATS),
+        help="what adapters' frozen matrices are stored as; 16-bit by default",
+    )
+
+
+def _targets(given: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(given.split(",")) if isinstance(given, str) else tuple(given)
+
+
+def method(options: MethodOptions) -> TrainingMethod:
+    """How the model is trained.
+
+    Raises:
+        BadValueError: both adapters and frozen layers, or targets or a format without a rank.
+    """
+    if options.lora_rank is not None and options.frozen_layers is not None:
+        raise BadValueError("--lora-rank and --frozen-layers exclude each other; with adapters every layer is frozen")
+    for word, given in {"--lora-targets": options.lora_targets, "--base-format": options.base_format != "16-bit"}.items():
+        if given and options.lora_rank is None:
+            raise BadValueError(f"{word} needs --lora-rank")
+    return TrainingMethod(
+        rank=options.lora_rank or 0,
+        targets=options.lora_targets or (),
+        frozen_layers=options.frozen_layers,
+        base_format=options.base_format,
+    )
 
 
 def count(name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> Callable[[str | float], int]:
@@ -219,4 +286,13 @@ def model_option(options: ModelOptions) -> str:
     import shlex  # deferred: only explanations need it
 
     named = f"--config {shlex.quote(options.config)}" if options.config is not None else f"--model {options.model}"
-    return named if options.source_len is None else f"{named} --source-len {options.source_len}"
+    if options.source_len is not None:
+        named += f" --source-len {options.source_len}"
+    return named + _method_words(options) if isinstance(options, MethodOptions) else named
+
+
+def _method_words(options: MethodOptions) -> str:
+    targets = ",".join(options.lora_targets) if options.lora_targets else None
+    given = {"--lora-rank": options.lora_rank, "--lora-targets": targets, "--frozen-layers": options.frozen_layers}
+    words = "".join(f" {word} {value}" for word, value in given.items() if value is not None)
+    return words if options.base_format == "16-bit" else f"{words} --base-format {options.base_format}"

@@ -125,9 +125,9 @@ def run(options: Options, out: Output) -> int:
 
 def _given(options: Options) -> tuple[Path, Path]:
     """The two paths. Raises BadValueError where options of --interleave are given without it."""
-    for name in ("repeats", "out"):
-        if getattr(options, name) is not None:
-            raise BadValueError(f"--{name} belongs to --interleave, which runs two commands by turns; leave it out, or add --interleave")
+    for word, value in {"--repeats": options.repeats, "--out": options.out}.items():
+        if value is not None:
+            raise BadValueError(f"{word} belongs to --interleave, which runs two commands by turns; leave it out, or add --interleave")
     return Path(options.a), Path(options.b)
 
 

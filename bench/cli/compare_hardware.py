@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_sequence(group)
     arguments.add_dtype(group)
     step_options.add_arguments(parser)
+    arguments.add_method(parser)
     group.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
 
 

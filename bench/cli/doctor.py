@@ -44,9 +44,9 @@ def run(options: Options, out: Output) -> int:
     """Look, print, and return 1 where a measurement here would not be trusted."""
     if options.device is not None and not options.torch:
         raise BadValueError(f"--device {options.device[:40]} is torch's name for it; add --torch")
-    found = list(items(options.out, ask_torch=options.torch, device=options.device))
-    out.emit([table(found)])
-    return exit_code(found)
+    checked = list(items(options.out, ask_torch=options.torch, device=options.device))
+    out.emit([table(checked)])
+    return exit_code(checked)
 
 
 def items(out: Path, *, ask_torch: bool = False, device: str | None = None) -> Iterator[Item]:
@@ -62,15 +62,15 @@ def items(out: Path, *, ask_torch: bool = False, device: str | None = None) -> I
         yield from torch_device.items(device)
 
 
-def exit_code(found: Sequence[Item]) -> int:
+def exit_code(checked: Sequence[Item]) -> int:
     """1 where any of it makes a measurement untrustworthy, else 0; what merely costs something does not."""
-    return 1 if any(item.verdict == "untrusted" for item in found) else 0
+    return 1 if any(item.verdict == "untrusted" for item in checked) else 0
 
 
-def table(found: Sequence[Item]) -> Table:
+def table(checked: Sequence[Item]) -> Table:
     """One row for each thing; the title gives the verdict."""
-    untrusted = [item.what for item in found if item.verdict == "untrusted"]
-    costs = sum(item.verdict == "costs" for item in found)
+    untrusted = [item.what for item in checked if item.verdict == "untrusted"]
+    costs = sum(item.verdict == "costs" for item in checked)
     title = "A measurement here can be trusted" if not untrusted else f"A measurement here is not to be trusted: {', '.join(untrusted)}"
     return Table(
         key="doctor",
@@ -92,7 +92,7 @@ def table(found: Sequence[Item]) -> Table:
                 "cost": item.cost or None,
                 "mend": item.mend or None,
             }
-            for item in found
+            for item in checked
         ],
         facts={"trusted": not untrusted, "num_costs": costs, "num_untrusted": len(untrusted)},
     )

@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     step.add_argument("--prompt-tokens", type=arguments.length("prompt-tokens"), metavar="NUM", help="length of the prompt")
     step.add_argument("--new-tokens", type=arguments.count("new-tokens", maximum=10**5), metavar="NUM", help="tokens generated after it")
     step.add_argument("--num-beams", type=arguments.count("num-beams", maximum=10**4), metavar="NUM", help="beams per prompt; 1 by default")
+    arguments.add_method(parser)
     both = parser.add_argument_group("both")
     arguments.add_sequence(both)
     arguments.add_dtype(both)

@@ -70,12 +70,12 @@ def _models() -> Table:
     from estimators.facts.registry import model_entry, model_ids
     from estimators.spec import Workload
 
-    found = []
+    listed = []
     for name in model_ids():
         entry = model_entry(name)
         model = model_from_config(entry.config, entry.id, entry.source)
-        found.append((entry, count_params(model.ops(Workload())), model.max_positions))
-    return models_table(found)
+        listed.append((entry, count_params(model.ops(Workload())), model.max_positions))
+    return models_table(listed)
 
 
 def _hardware() -> Table:

@@ -88,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--optimizer", default="adamw", metavar="NAME", help="adamw, adamw-8bit, adafactor, muon, sgd")
     step_options.add_measured(training)
     arguments.add_price(training)
+    arguments.add_method(parser)
     limits = parser.add_argument_group("limits (without --gpus, as many devices are taken as they ask for)")
     limits.add_argument("--max-gpus", type=arguments.count("max-gpus", maximum=MAX_GPUS), metavar="NUM", help="at most so many")
     limits.add_argument(
@@ -163,6 +164,7 @@ def _question(options: Options, model: Model, devices: Sequence[Hardware]) -> Pl
     jobs = tuple(
         Job(
             model=model,
+            method=arguments.method(options),
             hardware=device,
             seq_len=seq_len,
             dtype=options.dtype,

@@ -40,10 +40,10 @@ def run(options: Options, out: Output) -> int:
         print("warning:", " ".join(problem.split()), file=sys.stderr)
     from reports.summary import details, num_failed, tables
 
-    made = details(records[0]) if options.folder.is_file() else tables(records)
+    shown = details(records[0]) if options.folder.is_file() else tables(records)
     if options.waterfall:
         from reports.views.records.waterfall import waterfall_tables
 
-        made = [*made, *waterfall_tables(records)]
-    out.emit(made)
+        shown = [*shown, *waterfall_tables(records)]
+    out.emit(shown)
     return 1 if num_failed(records) else 0

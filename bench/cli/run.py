@@ -176,10 +176,10 @@ def _calibration(options: Options) -> Calibration | None:
     from bench.backend import device as devices
     from bench.records import calibration_file
 
-    found = calibration_file.find(devices.choose(options.device).describe())
-    if found is None:
+    calibration = calibration_file.find(devices.choose(options.device).describe())
+    if calibration is None:
         raise UnavailableError("--waterfall needs a calibration of this device, its threads and this torch: python -m bench calibrate")
-    return found
+    return calibration
 
 
 def _config_name(path: str) -> str:

@@ -24,7 +24,7 @@ MAX_BATCH = 10**10
 
 
 @frozen
-class StepOptions(arguments.ModelOptions):
+class StepOptions(arguments.MethodOptions):
     """What every verb that plans a training takes; None where it is left to be chosen.
 
     Attributes:
@@ -107,7 +107,7 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
         RequestError: options of a step that is predicted where none is, --layout beside --from, a file that is not a launcher's or one for
             other devices than --gpus, or a calibration of another device.
     """
-    seq_len = arguments.sequence_length(model, options.seq_len)
+    seq_len, method = arguments.sequence_length(model, options.seq_len), arguments.method(options)
     if why := _why_not(options, model, hardware, seq_len):
         refuse(options, why)
     layout, num_devices, batch = _wished(options, seq_len)
@@ -117,6 +117,7 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
         seq_len=seq_len,
         seq_len_given=options.seq_len is not None,
         params_text=params_text,
+        method=method,
         tokens=tokens,
         dtype=options.dtype,
         convention=options.convention,

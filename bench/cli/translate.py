@@ -79,11 +79,11 @@ def run(options: Options, out: Output) -> int:
         dtype=options.dtype,
     )
     targets = [options.to] if options.to else [other for other in tools().values() if other != options.given_by]
-    found = [translate(given, to, model, recompute=options.recompute, hardware=hardware, dtype=options.dtype) for to in targets]
+    translations = [translate(given, to, model, recompute=options.recompute, hardware=hardware, dtype=options.dtype) for to in targets]
     at_least = least(given, model, hardware=hardware, dtype=options.dtype)
     params = count_params(model.ops(Workload(phase="train", seq_len=seq_len)))
     notes = physics_notes(
-        [given, *(one.translated for one in found)],
+        [given, *(translation.translated for translation in translations)],
         at_least,
         frozen=options.frozen,
         hardware=hardware,
@@ -91,7 +91,7 @@ def run(options: Options, out: Output) -> int:
         recompute=options.recompute,
     )
     lines = conditions(model.name, params, seq_len, hardware, options.dtype, options.recompute)
-    tables = translation_tables(found, conditions=lines, notes=notes)
+    tables = translation_tables(translations, conditions=lines, notes=notes)
     share = None if at_least is None else at_least.frozen if options.frozen else at_least.training
     possible = None if share is None else share <= 1
     out.emit(arguments.with_all_facts(tables, model=model.name, seq_len=seq_len, least_fraction=share, possible=possible))

@@ -62,9 +62,9 @@ def tables(rows: Sequence[Scored], *, whole: bool, first: bool = False) -> list[
     """Every table of the answer; the rows themselves first in json, where `rows` are expected at top level."""
     summary = accuracy.summary_table(rows)
     each = replace(accuracy.rows_table(rows), facts=summary.facts)
-    found = [replace(summary, key="score")]
+    shown = [replace(summary, key="score")]
     if any(row.counts for row in rows):
-        found += [
+        shown += [
             accuracy.grouped_table(rows, "By source, left out of the fit", "source", lambda row: row.step.source if row.step else ""),
             accuracy.grouped_table(rows, "By device", "device", lambda row: row.step.hardware.id if row.step else ""),
             accuracy.grouped_table(rows, "By number of devices", "scale", accuracy.scale_of),
@@ -72,7 +72,7 @@ def tables(rows: Sequence[Scored], *, whole: bool, first: bool = False) -> list[
         ]
     memory = memory_score([row.step for row in rows if row.step])
     if memory:
-        found.append(accuracy.memory_table(memory))
+        shown.append(accuracy.memory_table(memory))
     if any(row.skipped_reason for row in rows):
-        found.append(accuracy.left_out_table(rows))
-    return [each, *found] if first else [*found, *([each] if whole else [])]
+        shown.append(accuracy.left_out_table(rows))
+    return [each, *shown] if first else [*shown, *([each] if whole else [])]

@@ -52,10 +52,10 @@ class Answer:
         return sorted({*super().__dir__(), *self._facts(), *self._listed()})
 
     def _facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         for table in reversed(self._tables):
-            found |= table.facts
-        return found
+            facts |= table.facts
+        return facts
 
     @classmethod
     def _listed(cls) -> set[str]:

@@ -53,6 +53,10 @@ def estimate(
     source_len: Number | None = None,
     dtype: str | None = None,
     explain: bool = False,
+    lora_rank: Number | None = None,
+    lora_targets: Names | None = None,
+    frozen_layers: Number | None = None,
+    base_format: str | None = None,
 ) -> EstimateAnswer:
     """What a training run costs, or without `tokens` single steps: `python -m bench estimate --help` has every option."""
     return EstimateAnswer(*ask("estimate", locals()))
@@ -87,6 +91,10 @@ def plan(
     scaling: bool = False,
     compute_optimal: bool = False,
     budget_gpu_days: Number | None = None,
+    lora_rank: Number | None = None,
+    lora_targets: Names | None = None,
+    frozen_layers: Number | None = None,
+    base_format: str | None = None,
 ) -> PlanAnswer:
     """The layouts that train a model fastest on given devices: `python -m bench plan --help` has every option."""
     return PlanAnswer(*ask("plan", locals()))
@@ -114,6 +122,10 @@ def compare_hardware(
     calibration: Path | None = None,
     carbon: Number | None = None,
     explain: bool = False,
+    lora_rank: Number | None = None,
+    lora_targets: Names | None = None,
+    frozen_layers: Number | None = None,
+    base_format: str | None = None,
 ) -> HardwareAnswer:
     """One training run on several kinds of device: `python -m bench compare-hardware --help` has every option."""
     return HardwareAnswer(*ask("compare-hardware", locals()))
@@ -153,6 +165,7 @@ def show(
     lora_rank: Number | None = None,
     lora_targets: Names | None = None,
     frozen_layers: Number | None = None,
+    base_format: str | None = None,
 ) -> ModelAnswer:
     """A model's operations, parameters and FLOP, row by row: `python -m bench show --help` has every option."""
     return ModelAnswer(*ask("show", locals()))

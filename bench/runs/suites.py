@@ -21,7 +21,7 @@ REFERENCE_HARDWARE, REFERENCE_DEVICES, REFERENCE_UTILIZATION = "a100-sxm4-80gb",
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SuiteRun:
     """One run of a suite.
 
     Attributes:
@@ -44,7 +44,7 @@ class Suite:
     """
 
     help: str
-    runs: tuple[Run, ...]
+    runs: tuple[SuiteRun, ...]
     estimated: tuple[tuple[str, int], ...]
 
 
@@ -59,12 +59,12 @@ _REACH: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
 SUITES: dict[str, Suite] = {
     "article": Suite(
         help="the article's models really trained, Phi-2 generating, and GPT-3 175B by estimate",
-        runs=tuple(map(Run, _ARTICLE)),
+        runs=tuple(map(SuiteRun, _ARTICLE)),
         estimated=(("gpt-3-175b", 300 * 10**9),),
     ),
     "reach": Suite(
         help="for a GPU: Phi-2 decoding, GPT-2 and Phi-2 in training, each with plain settings and with the best of transformers",
-        runs=tuple(Run(model, changes | best) for model, changes, bests in _REACH for best in ({}, bests)),
+        runs=tuple(SuiteRun(model, changes | best) for model, changes, bests in _REACH for best in ({}, bests)),
         estimated=(),
     ),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from estimators.cost.software import DEFAULT_STACK
 from estimators.counting.estimate import count_params
 from estimators.frozen import frozen, replace
+from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model, Workload
 from estimators.training.at_utilization import TrainingRun, training_flop, training_run, training_state_bytes
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
@@ -29,6 +30,7 @@ class Question:
     """A training, decided but for what is left to be planned.
 
     Attributes:
+        method: how it is trained.
         params_text: the published count, as printed; empty for a model of a file.
         tokens: None for those of one sequence, which stands for any number of them.
         seq_len_given: False where it is the model's own longest sequence.
@@ -44,6 +46,7 @@ class Question:
     hardware: Hardware | None
     seq_len: int
     seq_len_given: bool = True
+    method: TrainingMethod = FULL
     params_text: str = ""
     tokens: int | None = None
     dtype: str = "bf16"
@@ -60,6 +63,15 @@ class Question:
     carbon_kg_per_j: float | None = None
 
     @property
+    def trained(self) -> Model:
+        """The model as the method trains it. Raises BadValueError where the model does not have what the method names."""
+        if self.method == FULL:
+            return self.model
+        from estimators.architectures.adapters import trained  # deferred: most questions do without it
+
+        return trained(self.model, self.method)
+
+    @property
     def num_tokens(self) -> int:
         """Those that were given, or of one sequence."""
         return self.tokens or self.seq_len
@@ -67,7 +79,7 @@ class Question:
     @property
     def is_predicted(self) -> bool:
         """Whether the step is predicted: on a device, of a model that is covered, where no utilization is given."""
-        return self.hardware is not None and self.utilization is None and not why_not_predicted(self.model, self.seq_len)
+        return self.hardware is not None and self.utilization is None and not why_not_predicted(self.trained, self.seq_len)
 
     @property
     def job(self) -> Job:
@@ -81,6 +93,7 @@ class Question:
         assert self.hardware is not None
         return Job(
             model=self.model,
+            method=self.method,
             hardware=self.hardware,
             seq_len=self.seq_len,
             dtype=self.dtype,
@@ -189,7 +202,7 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
     Raises:
         BadValueError: no peak for the dtype, or a utilization out of range.
     """
-    model, hardware, seq_len, tokens = question.model, question.hardware, question.seq_len, question.num_tokens
+    model, hardware, seq_len, tokens = question.trained, question.hardware, question.seq_len, question.num_tokens
     flop = training_flop(model, tokens, seq_len)
     num_devices = run.prediction.layout.num_devices if run is not None else question.num_devices
     answer = TrainingAnswer(
@@ -249,7 +262,7 @@ def _shares(question: Question, hardware: Hardware) -> tuple[dict[str, float], s
 
     published = utilization_range(hardware.id)
     source = f"{published.source.title}. {published.source.note} --utilization sets your own."
-    if reason := why_not_predicted(question.model, question.seq_len):
+    if reason := why_not_predicted(question.trained, question.seq_len):
         source += f" No step is predicted: {reason}."
     return {"low": published.low, "median": published.median, "high": published.high}, source
 

@@ -102,7 +102,7 @@ def claim_of(question: Question, claimed_s: float, recompute: Recompute = "none"
     assert question.hardware is not None
     assert question.num_devices is not None
     return check_claim(
-        question.model,
+        question.trained,
         tokens=question.num_tokens,
         seq_len=question.seq_len,
         hardware=question.hardware,

@@ -17,7 +17,7 @@ from bench.records.draft import Draft, write
 from bench.records.proof import Proof
 from bench.records.record import Measurement, read_folder
 from bench.runs import suites
-from bench.runs.suites import Run, Suite, estimate_only
+from bench.runs.suites import Suite, SuiteRun, estimate_only
 from estimators.errors import BadRecordError
 from reports.render import RENDERERS
 from reports.summary import details, num_failed, tables
@@ -41,7 +41,7 @@ def rows_of(*records: Measurement) -> list[dict[str, Any]]:
 
 TINY_SUITE = Suite(
     help="linear regressions, really trained, and one model by estimate",
-    runs=(Run("linreg-7d"), Run("linreg-1d")),
+    runs=(SuiteRun("linreg-7d"), SuiteRun("linreg-1d")),
     estimated=(("gpt-3-175b", 300 * 10**9),),
 )
 
@@ -239,7 +239,7 @@ def test_an_estimated_record_says_what_it_rests_on(tmp_path: Path) -> None:
 def test_a_suite_names_what_it_had_to_leave_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suite = Suite(help="", runs=(Run("linreg-1d"),), estimated=(("gpt-3-175b", 10**9),))
+    suite = Suite(help="", runs=(SuiteRun("linreg-1d"),), estimated=(("gpt-3-175b", 10**9),))
     monkeypatch.setitem(suites.SUITES, "refused", suite)
     assert main(["run", "--suite", "refused", "--num-beams", "3", "--out", str(tmp_path / "runs")]) == 1
     out, err = capsys.readouterr()

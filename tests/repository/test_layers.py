@@ -31,7 +31,7 @@ LAYERS = {
         ("estimators.validation",),
         ("estimators.inference",),
         ("estimators.training",),
-        ("estimators.counting.estimate", "estimators.counting.rules_of_thumb"),
+        ("estimators.counting.estimate", "estimators.counting.phases", "estimators.counting.rules_of_thumb"),
         ("estimators.memory",),
         ("estimators.training.sequence_cost",),
         ("estimators.cost", "estimators.profile"),

@@ -102,6 +102,16 @@ TWINS: Twins = {
         lambda: with_phase(rigorous(record("prefill")), "prefill", samples_s=(1.0, 1.0, 1.1, 1.1, 0.9, 0.9)),
         ["prefill: spread of the samples"],
     ),
+    "the samples scatter on a processor that no other program had": (
+        lambda: busy(with_phase(record("prefill"), "prefill", samples_s=(1.0, 1.0, 1.4, 1.4, 0.6, 0.6))),
+        lambda: with_phase(record("prefill"), "prefill", samples_s=(1.0, 1.0, 1.4, 1.4, 0.6, 0.6)),
+        ["prefill: spread of the samples"],
+    ),
+    "the samples of a strict run scatter on a busy machine": (
+        lambda: busy(with_phase(record("prefill"), "prefill", samples_s=(1.0, 1.0, 1.4, 1.4, 0.6, 0.6))),
+        lambda: rigorous(busy(with_phase(record("prefill"), "prefill", samples_s=(1.0, 1.0, 1.4, 1.4, 0.6, 0.6)))),
+        ["prefill: spread of the samples", "processors taken by other programs"],
+    ),
     "a strict run never settled": (
         lambda: with_phase(record("prefill"), "prefill", samples_s=(1.0,) * 6, settled=False),
         lambda: with_phase(rigorous(record("prefill")), "prefill", samples_s=(1.0,) * 6, settled=False),

@@ -30,12 +30,12 @@ _ALL_COLD, _ALL_WARM = 0, 2**62
 
 def products(size: str, dtype_name: str) -> list[Call]:
     """x[m, k] · W[n, k]ᵀ on the grid, weights from memory as between two layers."""
-    found = []
+    operators = []
     for m in GRID[size][0]:
         for n in GRID[size][1]:
             for k in GRID[size][2]:
-                found += _inference(partial(_linear, m=m, n=n, k=k), dtype_name, _ALL_COLD)
-    return found
+                operators += _inference(partial(_linear, m=m, n=n, k=k), dtype_name, _ALL_COLD)
+    return operators
 
 
 def _linear(make: Callable[..., torch.Tensor], m: int, n: int, k: int) -> Callable[[], object]:

@@ -189,7 +189,7 @@ def _check_network(request: Request, about: str, config: dict[str, Any]) -> None
 
 def _check_meaningless_flags(request: Request, about: str) -> None:
     if request.task != "train":
-        raise BadValueError(f"{request.model} is trained and has no {request.task} task; use --task train")
+        raise BadValueError(f"{request.model} has no {request.task} task; it is trained: leave --task out or say --task train")
     unused = ["attn", "cache", "layers", "weights", "num_beams"] + ([] if about == "text" else ["new_tokens", "prompt"])
     given = [name for name in unused if getattr(request, name) not in (None, 0)]
     given += ["seq_len"] if about != "text" and request.seq_len not in (None, 1) else []

@@ -48,17 +48,17 @@ def lines(node: Node = LINE) -> dict[str, float]:
     """Every text that a piece of the grammar can produce, with its probability."""
     if isinstance(node, str):
         return {node: 1.0}
-    found: dict[str, float] = {}
+    probabilities: dict[str, float] = {}
     if isinstance(node, Choice):
         total = math.fsum(weight for weight, _ in node.options)
         for weight, option in node.options:
             for text, probability in lines(option).items():
-                found[text] = found.get(text, 0.0) + weight / total * probability
-        return found
-    found = {"": 1.0}
+                probabilities[text] = probabilities.get(text, 0.0) + weight / total * probability
+        return probabilities
+    probabilities = {"": 1.0}
     for part in node:
-        found = {a + b: p * q for a, p in found.items() for b, q in lines(part).items()}
-    return found
+        probabilities = {a + b: p * q for a, p in probabilities.items() for b, q in lines(part).items()}
+    return probabilities
 
 
 def entropy_nats(node: Node = LINE) -> float:

@@ -27,8 +27,8 @@ def bound_s(job: Job, tokens: int, num_devices: int) -> float | None:
     if not peak:
         return None
     work = job.work
-    trained = 2 + work.trained_params / work.params
-    return trained * work.forward_flop(causal=True) * tokens / job.seq_len / peak / num_devices
+    needed_flop = work.forward_flop(causal=True) + work.backward_flop(causal=True)
+    return needed_flop * tokens / job.seq_len / peak / num_devices
 
 
 def check_deadline(job: Job, tokens: int, num_devices: int, deadline_s: float) -> None:
@@ -186,7 +186,7 @@ def _too_slow(job: Job, tokens: int, limits: Limits, fastest: Plan, most: int) -
     assert limits.deadline_s is not None
     within = "" if limits.budget_usd is None else f" and {format_money(limits.budget_usd)}"
     return (
-        f"no layout of {job.model.name} on at most {most:,} x {job.hardware.id} is done in {format_duration(limits.deadline_s)}{within}: "
+        f"no layout of {job.trained.name} on at most {most:,} x {job.hardware.id} is done in {format_duration(limits.deadline_s)}{within}: "
         f"the fastest takes {format_duration(fastest.run_s(tokens))} on {fastest.num_devices:,}; give that, or more with --max-gpus"
     )
 
@@ -196,7 +196,7 @@ def _too_dear(job: Job, tokens: int, limits: Limits, plans: list[Plan]) -> str:
     costs = {plan.num_devices: limits.cost_usd(plan, tokens) or 0.0 for plan in plans}
     num = min(costs, key=lambda count: costs[count])
     return (
-        f"{format_money(limits.budget_usd)} does not pay for {format_count(tokens)} tokens of {job.model.name} on {job.hardware.id}: "
+        f"{format_money(limits.budget_usd)} does not pay for {format_count(tokens)} tokens of {job.trained.name} on {job.hardware.id}: "
         f"the cheapest plan costs {format_money(costs[num])} on {num:,} at ${limits.usd_per_gpu_hour:g} per GPU-hour; that money buys "
         f"{format_count(tokens * limits.budget_usd / costs[num])} tokens"
     )

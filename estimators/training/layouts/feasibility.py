@@ -51,14 +51,14 @@ def raise_nothing_fits(tried: Search) -> NoReturn:
     smallest = tried.smallest()
     if smallest is None and tried.num_legal:
         raise BadValueError(
-            f"{tried.restriction.launcher} runs none of the {tried.num_legal:,} legal layouts of {job.model.name} on {num_devices:,} GPUs; "
-            "take another launcher, or leave it out"
+            f"{tried.restriction.launcher} runs none of the {tried.num_legal:,} legal layouts of {job.trained.name} "
+            f"on {num_devices:,} GPUs; take another launcher, or leave it out"
         )
     if smallest is None:
         raise BadValueError(_nothing_legal(job, num_devices, batch))
     layout, needed = smallest
     raise DoesNotFitError(
-        f"{job.model.name} at {job.seq_len:,} tokens fits on {num_devices:,} x {job.hardware.id} in no layout: the smallest ({layout}) "
+        f"{job.trained.name} at {job.seq_len:,} tokens fits on {num_devices:,} x {job.hardware.id} in no layout: the smallest ({layout}) "
         f"needs {format_bytes(needed)} of {format_bytes(tried.capacity_bytes)}, {format_bytes(needed - tried.capacity_bytes)} too much; "
         f"{_enough(job, num_devices, batch, tried.restriction)}"
     )
@@ -73,7 +73,7 @@ def _nothing_legal(job: Job, num_devices: int, global_batch: int) -> str:
     batch = max(1, round(global_batch / unit)) * unit
     other = f", or {nearest(num_devices, legal):,} GPUs" if legal else ""
     return (
-        f"a global batch of {global_batch:,} sequences does not divide over {num_devices:,} GPUs in any layout of {job.model.name}; "
+        f"a global batch of {global_batch:,} sequences does not divide over {num_devices:,} GPUs in any layout of {job.trained.name}; "
         f"the nearest that does: {batch:,} sequences{other}"
     )
 

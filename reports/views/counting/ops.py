@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from estimators.counting.conventions import CONVENTIONS
+from estimators.counting.phases import PhasesAnswer
 from estimators.frozen import replace
-from estimators.spec import Estimate, Op, Workload
+from estimators.spec import Estimate, Op, Phase, Workload
 from estimators.units import format_bytes, format_flop, format_fraction, format_int
 from reports.table import Column, Table, Value
+from reports.views.training.conditions import convention_line, scope_lines
+from reports.views.training.step import work_text
 
 BYTES_NOTE = (
     "weights: read once per pass, however large the batch. cache: keys and values read or written. "
@@ -35,6 +38,36 @@ def op_flop(op: Op, workload: Workload, convention: str) -> int:
 
 def _shape(op: Op) -> str | None:
     return "x".join(map(str, op.mnk)) if op.mnk else None
+
+
+def phases_tables(answer: PhasesAnswer, *, params_text: str, assumed: Sequence[str] = ()) -> list[Table]:
+    """Every table of the answer: the operations of the phase, every phase by convention, parameters, layers beside the model.
+
+    Args:
+        params_text: the published count, as printed; empty for a model of a file.
+        assumed: what was taken where the model's file says nothing, in lines.
+    """
+    question, workload, cost = answer.question, answer.workload, answer.cost
+    model, convention = question.model, question.convention
+    conditions = [
+        f"{question.phase}: {work_text(workload, model.item)}; {question.dtype}",
+        convention_line(convention),
+        f"configuration: {model.source}",
+        *([f"counted as transformers' {model.runs}"] if model.runs else []),
+        *scope_lines(model),
+        *assumed,
+    ]
+    if answer.decode_flop_by_code_path:
+        listed = "; ".join(f"{name}: {format_flop(flop)}" for name, flop in answer.decode_flop_by_code_path.items())
+        conditions.append(f"a decode step depends on the code path: {listed}")
+    tables = [
+        ops_table(model.name, answer.ops, workload, convention=convention, conditions=conditions),
+        conventions_table(answer.costs, {phase: work_text(each, model.item) for phase, each in answer.workloads.items()}),
+        params_table(cost.params, cost.embedding_params, cost.params_by_component, params_text),
+    ]
+    if answer.prediction_ops:
+        tables.append(prediction_table(model.name, answer.prediction_ops, workload, convention=convention))
+    return tables
 
 
 def ops_table(name: str, ops: Sequence[Op], workload: Workload, *, convention: str, conditions: Sequence[str]) -> Table:
@@ -116,7 +149,7 @@ def _share(fraction: float) -> str:
     return format_fraction(fraction, 2) if fraction else "0"
 
 
-def conventions_table(costs: Mapping[str, Estimate], works: Mapping[str, str]) -> Table:
+def conventions_table(costs: Mapping[Phase, Estimate], works: Mapping[Phase, str]) -> Table:
     """FLOP of each kind of step under every convention.
 
     Args:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from estimators.counting.estimate import MASTER_BYTES, OPTIMIZER_STATE_BYTES
-from estimators.spec import Estimate, Hardware, Model, Workload
+from estimators.inference.single_steps import StepsAnswer
+from estimators.spec import Estimate, Hardware, Workload
 from estimators.units import format_byte_rate, format_bytes, format_duration, format_flop, format_flop_rate, format_int
 from reports.table import Table
 from reports.views.explain.formula import Input, Step, explanation_table, params_step
-from reports.views.training.step import Steps, work_text
+from reports.views.training.step import work_text
 
 
-def explain_steps(model: Model, steps: Steps, *, hardware: Hardware | None, convention: str, item: str, model_option: str) -> Table:
+def explain_steps(answer: StepsAnswer, *, model_option: str) -> Table:
     """Parameters, FLOP and bound of every step, and the training state.
 
     Args:
         model_option: the words that name the model in a command.
     """
-    first = next(iter(steps.values()))[1]
+    question, steps = answer.question, answer.steps
+    model, hardware, convention = question.model, question.hardware, question.convention
+    item, first = model.item, next(iter(steps.values()))[1]
     explained = [params_step(first.params, first.params_by_component, source=str(model.source), model_option=model_option)]
     for name, (workload, cost) in steps.items():
         explained.append(_flop_step(name, workload, cost, convention, item, _show(workload, item, convention, model_option)))

@@ -49,7 +49,7 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
     first = choices[0].answer
     assert first is not None
     return Table(
-        title=f"{first.job.model.name} on {format_count(tokens)} tokens, by device: {choices[0].hardware.id} is the one to take",
+        title=f"{first.job.trained.name} on {format_count(tokens)} tokens, by device: {choices[0].hardware.id} is the one to take",
         columns=[
             Column(key="hardware", header="device"),
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
@@ -93,7 +93,7 @@ def plan_table(plan: Plan, tokens: int | None, price: PriceRange | None, *, batc
     run = "" if tokens is None else f": {format_duration(plan.run_s(tokens))}"
     of = "one step" if tokens is None else f"{format_count(tokens)} tokens"
     return Table(
-        title=f"{plan.job.model.name}, {of} on {plan.num_devices:,} x {plan.job.hardware.id}{run} with {best.layout}",
+        title=f"{plan.job.trained.name}, {of} on {plan.num_devices:,} x {plan.job.hardware.id}{run} with {best.layout}",
         conditions=_conditions(plan, batch_source),
         columns=[
             Column(key="rank", header=""),
@@ -186,7 +186,7 @@ def _search_lines(plan: Plan) -> list[str]:
 def _facts(plan: Plan, tokens: int | None, price: PriceRange | None, own: Option | None) -> dict[str, Value]:
     best = plan.best
     facts: dict[str, Value] = {
-        "model": plan.job.model.name,
+        "model": plan.job.trained.name,
         "hardware": plan.job.hardware.id,
         "num_devices": plan.num_devices,
         "global_batch": plan.global_batch,

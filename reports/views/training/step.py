@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from estimators.architectures.adapters import FineTuned
 from estimators.counting.conventions import CONVENTIONS
-from estimators.inference.generation import Generation
-from estimators.spec import Estimate, Hardware, Workload
+from estimators.spec import Hardware, Model, Workload
 from estimators.units import (
     format_byte_rate,
     format_bytes,
@@ -20,15 +20,17 @@ from estimators.units import (
     format_rate,
 )
 from reports.table import Column, Table, Value
+from reports.views.training.conditions import convention_line, scope_lines
+
+if TYPE_CHECKING:
+    from estimators.inference.generation import Generation
+    from estimators.inference.single_steps import Steps, StepsAnswer
 
 NO_HARDWARE = "time bounds: none, name a device with --hardware."
 BOUND_NOTE = (
     "at least: physics, never beaten by one device: the larger of FLOP that no kernel may skip / dense peak and bytes that must "
     "move / bandwidth. Real kernels need more; no efficiency hides in it."
 )
-
-Steps = Mapping[str, tuple[Workload, Estimate]]
-"""Name of a step -> what it does and what it costs."""
 
 
 def hardware_line(hardware: Hardware | None, dtype: str) -> list[str]:
@@ -69,6 +71,66 @@ def work_text(workload: Workload, item: str) -> str:
         return _plural(workload.batch, "sample")
     shape = f"{format_int(workload.batch)} x {_plural(workload.seq_len, 'token')}"
     return f"{shape} after {format_int(workload.context_len)} cached" if workload.context_len else shape
+
+
+def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
+    """Every table of the answer: a generation if one was asked for, the steps, memory, rules of thumb.
+
+    Args:
+        params_text: the published count, as printed; empty for a model of a file.
+    """
+    question, steps, generated = answer.question, answer.steps, answer.generation
+    model, hardware, convention, dtype = question.model, question.hardware, question.convention, question.dtype
+    published = f" (published: {params_text})" if params_text else ""
+    params = next(iter(steps.values()))[1].params
+    conditions = [f"{model.name}: {format_int(params)} parameters{published}; {dtype}", convention_line(convention), *scope_lines(model)]
+    tables = [
+        steps_table(model.name, steps, hardware=hardware, convention=convention, item=model.item, conditions=conditions),
+        memory_table(model.name, _memory_uses(steps, generated, _weights_text(model, dtype)), hardware=hardware),
+        *_rules(model, steps),
+    ]
+    if generated:
+        batch, beams = question.batch, question.num_beams
+        first = generation_table(model.name, generated, batch=batch, beams=beams, convention=convention, dtype=dtype, hardware=hardware)
+        tables.insert(0, first)
+    return tables
+
+
+def _weights_text(model: Model, dtype: str) -> str:
+    """What weights are held in, such as ``bf16``."""
+    if isinstance(model, FineTuned) and model.base_format != "16-bit":
+        return f"{dtype}, those of frozen layers in {model.base_format}"
+    return dtype
+
+
+def _memory_uses(steps: Steps, generated: Generation | None, weights: str) -> dict[str, tuple[str, dict[str, int]]]:
+    """Use -> its conditions, and bytes by part: inference at its longest, training of one step."""
+    uses = {}
+    if generated:
+        shape = f"{format_int(generated.rows)} rows of {format_int(generated.prompt_tokens + generated.new_tokens - 1)} tokens"
+        uses["inference"] = (f"weights in {weights}, KV cache of {shape}", generated.peak_memory_bytes)
+    else:
+        name = "decode" if "decode" in steps else "forward"
+        workload, cost = steps[name]
+        tokens = workload.context_len + workload.seq_len
+        cache = f", KV cache of {format_int(workload.batch)} x {format_int(tokens)} tokens" if name == "decode" else ""
+        uses["inference"] = (f"weights in {weights}{cache}", dict(cost.memory_bytes))
+    workload, cost = steps["training"]
+    recomputing = "full activation checkpointing" if workload.recompute == "full" else "no activation checkpointing"
+    uses["training"] = (
+        f"fp32 weights, gradients and {workload.optimizer} state, {workload.dtype} compute, {recomputing}; "
+        f"activations of {format_int(workload.batch)} x {format_int(workload.seq_len)}",
+        dict(cost.memory_bytes),
+    )
+    return uses
+
+
+def _rules(model: Model, steps: Steps) -> list[Table]:
+    from estimators.counting.rules_of_thumb import rules  # deferred: `show` prints none
+    from reports.views.counting.rules_of_thumb import rules_tables
+
+    chosen = [rule for name in ("training", "decode") if name in steps for rule in rules(model, steps[name][0])]
+    return rules_tables(chosen, work="one training step" + (" and one decode step" if "decode" in steps else ""))
 
 
 def steps_table(name: str, steps: Steps, *, hardware: Hardware | None, convention: str, item: str, conditions: Sequence[str]) -> Table:

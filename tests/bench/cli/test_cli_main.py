@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError
 from tests.support.checkout import ROOT
 from tools.cli_page import reference
+from tools.module_imports import modules
 
 
 def bench(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -61,6 +63,19 @@ def test_an_option_without_a_field_would_be_found() -> None:
     parser = verb_parser("report")
     parser.add_argument("--colour")
     assert destinations(parser) - set(verb_module("report").Options._fields) == {"colour"}
+
+
+def readers_of_argparse(sources: dict[str, str]) -> list[str]:
+    """Modules that name what argparse hands out; only values and frozen options leave the parser."""
+    return [name for name, source in sources.items() if re.search(r"\bNamespace\b", source)]
+
+
+def test_no_module_sees_what_argparse_hands_out() -> None:
+    assert readers_of_argparse({name: path.read_text(encoding="utf-8") for name, path in modules(ROOT)}) == []
+
+
+def test_a_module_that_saw_it_would_be_found() -> None:
+    assert readers_of_argparse({"bench.cli.show": "def run(args: argparse.Namespace) -> int: ..."}) == ["bench.cli.show"]
 
 
 def test_options_that_lack_a_field_or_have_one_more_are_refused() -> None:

@@ -129,6 +129,13 @@ def test_words_and_numbers_are_read_alike() -> None:
     assert len(days) == 1
 
 
+def test_lists_and_numbers_are_taken_as_they_are() -> None:
+    asked = {"model": "llama-2-7b", "gpus": 64, "tokens": 10**12}
+    named = sixnd.plan(**asked, hardware="a100-sxm4-80gb, h100-sxm5-80gb", global_batch="4M", deadline="60d")
+    typed = sixnd.plan(**asked, hardware=("a100-sxm4-80gb", "h100-sxm5-80gb"), global_batch=4_000_000, deadline=60)
+    assert typed.to_dict() == named.to_dict()
+
+
 def test_an_impossible_claim_is_an_answer_that_is_not_good() -> None:
     answer = sixnd.check_claim(**PHI_2, days=9)
     assert (answer.possible, answer.good, answer.verdict) == (False, False, "impossible")
@@ -140,6 +147,13 @@ def test_an_impossible_claim_is_an_answer_that_is_not_good() -> None:
         (lambda: sixnd.estimate(model="phi-3000"), UnknownNameError, "unknown model 'phi-3000'; did you mean 'phi-4'"),
         (lambda: sixnd.estimate(), BadValueError, "one of the arguments --model --config is required"),
         (lambda: sixnd.estimate(model="gpt2", tokens="many"), BadValueError, "tokens 'many'"),
+        (lambda: sixnd.estimate(model="gpt2", tokens=1.5), BadValueError, "tokens '1.5' is not a whole number"),
+        (lambda: sixnd.estimate(model="gpt2", tokens=float("nan")), BadValueError, "tokens 'nan' is not a count"),
+        (lambda: sixnd.estimate(model="gpt2", tokens=float("inf")), BadValueError, "tokens 'inf' is out of range"),
+        (lambda: sixnd.estimate(model="gpt2", tokens=0), BadValueError, "tokens '0' is out of range"),
+        (lambda: sixnd.estimate(model="gpt2", utilization=1.2), BadValueError, "utilization '1.2' is out of range"),
+        (lambda: sixnd.estimate(model="gpt2", network=5e10), BadValueError, "argument --network: invalid"),  # type: ignore[arg-type]
+        (lambda: sixnd.estimate(model="gpt2", config="x"), BadValueError, "argument --config: not allowed with argument --model"),
         (lambda: sixnd.show(model="gpt2", phase="backward"), BadValueError, "argument --phase: invalid choice: 'backward'"),
         (lambda: sixnd.estimate(**PHI_2, days=9), PhysicsError, "Impossible: what no kernel may skip takes 102 %"),
         (lambda: sixnd.report("--help"), BadRecordError, "no record folder '--help'"),

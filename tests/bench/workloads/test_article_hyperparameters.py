@@ -97,7 +97,7 @@ def test_a_flag_that_makes_no_sense_is_refused_in_one_line(model: str, flags: di
 
 
 def test_another_task_than_training_is_refused() -> None:
-    with pytest.raises(BadValueError, match="mlp is trained and has no generate task; use --task train"):
+    with pytest.raises(BadValueError, match="mlp has no generate task; it is trained: leave --task out or say --task train"):
         plan(dataclasses.replace(request("mlp"), task="generate"))
 
 

@@ -1,0 +1,100 @@
+"""What single steps of a model cost: forward, prefill, decode, training, and a whole generation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from estimators.counting.estimate import estimate
+from estimators.errors import BadValueError
+from estimators.frozen import frozen
+from estimators.inference.generation import Generation, generation
+from estimators.spec import Case, Estimate, Hardware, Model, Recompute, Workload
+
+PROMPT_TOKENS, NEW_TOKENS = 512, 128
+"""Of a generation, where only one of the two is given."""
+
+Steps = Mapping[str, tuple[Workload, Estimate]]
+"""Name of a step -> what it does and what it costs."""
+
+
+@frozen
+class StepsQuestion:
+    """Single steps, and a generation where a prompt or new tokens are given.
+
+    Attributes:
+        hardware: None leaves bounds of time out.
+        batch: sequences, or prompts of a generation.
+        convention: under which FLOP are counted; with `hardware` the training step recomputes its activations.
+    """
+
+    model: Model
+    seq_len: int
+    hardware: Hardware | None = None
+    batch: int = 1
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    num_beams: int = 1
+    dtype: str = "bf16"
+    convention: str = "full"
+
+    @property
+    def generates(self) -> bool:
+        """Whether a generation is asked for."""
+        return self.prompt_tokens is not None or self.new_tokens is not None
+
+
+@frozen
+class StepsAnswer:
+    """The steps by name, and the generation where one was asked for."""
+
+    question: StepsQuestion
+    steps: Steps
+    generation: Generation | None
+
+
+def estimate_steps(question: StepsQuestion) -> StepsAnswer:
+    """What every kind of step costs that the model has.
+
+    Raises:
+        BadValueError: a generation by a model that generates nothing, or one that is longer than its positions; a dtype without a peak.
+    """
+
+    def cost(workload: Workload) -> Estimate:
+        return estimate(Case(model=question.model, workload=workload, hardware=question.hardware))
+
+    generated = _generation(question) if question.generates else None
+    steps = {name: (workload, cost(workload)) for name, workload in _workloads(question).items()}
+    return StepsAnswer(question=question, steps=steps, generation=generated)
+
+
+def _workloads(question: StepsQuestion) -> dict[str, Workload]:
+    model, batch, seq_len, dtype = question.model, question.batch, question.seq_len, question.dtype
+    workloads = {"forward": Workload(phase="forward", batch=batch, seq_len=seq_len, dtype=dtype)}
+    if model.generates:
+        rows = batch * question.num_beams
+        context = question.prompt_tokens or max(0, seq_len - 1)
+        workloads["prefill"] = Workload(phase="prefill", batch=rows, seq_len=question.prompt_tokens or seq_len, dtype=dtype)
+        workloads["decode"] = Workload(phase="decode", batch=rows, context_len=context, dtype=dtype)
+    recompute: Recompute = "full" if question.convention == "hardware" else "none"
+    optimizer = "adamw" if model.item == "token" else "sgd"
+    workloads["training"] = Workload(phase="train", batch=batch, seq_len=seq_len, dtype=dtype, optimizer=optimizer, recompute=recompute)
+    return workloads
+
+
+def _generation(question: StepsQuestion) -> Generation:
+    model = question.model
+    if not model.generates:
+        raise BadValueError(f"{model.name} generates nothing: leave --prompt-tokens and --new-tokens out")
+    prompt, new = question.prompt_tokens or PROMPT_TOKENS, question.new_tokens or NEW_TOKENS
+    longest = model.max_positions
+    if model.positions and prompt + new - 1 > longest:
+        raise BadValueError(f"{prompt:,} prompt tokens and {new:,} new ones pass the {longest:,} positions that {model.name} has")
+    return generation(
+        model,
+        prompt_tokens=prompt,
+        new_tokens=new,
+        batch=question.batch,
+        beams=question.num_beams,
+        dtype=question.dtype,
+        hardware=question.hardware,
+    )
