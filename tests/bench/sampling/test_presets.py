@@ -18,6 +18,7 @@ from bench.backend.training_evidence import gradient_norm
 from bench.cli.main import main
 from bench.records.asked import Asked
 from bench.records.draft import Draft
+from bench.records.environment import ObserverCost
 from bench.records.record import Measurement, read_folder
 from bench.runs import observer_overhead, repeats
 from bench.sampling import presets
@@ -199,7 +200,8 @@ def test_a_preset_without_rounds_leaves_the_cost_out_and_says_so(tmp_path: Path)
     ids=["5 %", "0.5 %", "one round says otherwise", "one round alone says nothing"],
 )
 def test_costly_instruments_are_reported_only_beyond_the_rounds_scatter(ratios: list[float], costly: bool) -> None:
-    assert (observer_overhead.finding({"step_s": 0.01, "wall_ratios": ratios}) is not None) is costly
+    cost = ObserverCost(step_s=0.01, wall_ratios=tuple(ratios), processor_ratios=())
+    assert (observer_overhead.finding(cost) is not None) is costly
 
 
 # --- the gradient ---
