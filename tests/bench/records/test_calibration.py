@@ -24,7 +24,7 @@ def test_it_is_found_by_what_the_speed_hangs_on(tmp_path: Path) -> None:
     calibration_file.write(whole(), calibration_file.path_for(DEVICE, tmp_path))
     assert calibration_file.find(DEVICE.replaced(memory_total_bytes=5), tmp_path) == whole()
     for changed in ({"num_threads": 1}, {"torch": "2.1"}, {"name": "Another"}, {"uuid": "GPU-1"}, {"cpu_capability": "AVX512"}):
-        assert calibration_file.find(DEVICE | changed, tmp_path) is None
+        assert calibration_file.find(DEVICE.replaced(**changed), tmp_path) is None
 
 
 @pytest.mark.parametrize(
