@@ -6,7 +6,7 @@ python -m tools.claims_page
 from __future__ import annotations
 
 from estimators.architectures.from_config import model_from_config
-from estimators.facts.percentile import standing
+from estimators.facts.percentile import percentile
 from estimators.facts.published_runs import PublishedRun
 from estimators.facts.registry import hardware, model_entry, published_runs
 from estimators.training.at_utilization import training_flop
@@ -43,7 +43,7 @@ def _row(run: PublishedRun) -> dict[str, Value] | None:
     by_rule = 6 * params * run.tokens / (run.device_seconds * device.peak(run.dtype))
     claim = checked(run)
     shares = {name: claim.by_convention[name].utilization for name in CONVENTIONS} if claim else {}
-    stands = standing(by_rule, device, tokens=run.tokens, device_s=run.device_seconds)
+    stands = percentile(by_rule, device, tokens=run.tokens, device_s=run.device_seconds)
     return {
         "run": run.name,
         "hardware": run.hardware_id,

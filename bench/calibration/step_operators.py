@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from bench.backend.device import Device
-from bench.backend.models import language_model
 from bench.backend.operators import optimizers, replay
 from bench.backend.operators.calibration_operators import renamed
-from bench.backend.operators.trace import Call, fake
-from bench.calibration.traced_step import article_calls, language_calls
+from bench.backend.operators.trace import Call
+from bench.calibration.traced_step import article_work, language_work
 from bench.records.calibration import Entry
 from bench.workloads.article.engine import threads
-from bench.workloads.article.networks import build
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.workload import DENSE_THREADS
 from bench.workloads.language.run import LanguageRun
@@ -35,18 +33,11 @@ def is_dense(run: ArticleRun | LanguageRun) -> bool:
 
 
 def work(run: ArticleRun | LanguageRun, cache_bytes: int) -> tuple[list[Call], list[Piece]]:
-    """Operators of one step, and of a training the optimizer's pieces beside them."""
-    calls = article_calls(run, cache_bytes) if isinstance(run, ArticleRun) else language_calls(run, cache_bytes)
+    """Operators of one step, and of a training the optimizer's pieces beside them, one for each size of what is updated."""
+    calls, updated = article_work(run, cache_bytes) if isinstance(run, ArticleRun) else language_work(run, cache_bytes)
     if is_dense(run):
         calls = [renamed(call, "on 1 thread") for call in calls]
-    return calls, _updates(run) if run.task == "train" else []
-
-
-def _updates(run: ArticleRun | LanguageRun) -> list[Piece]:
-    with fake():
-        model = (build if isinstance(run, ArticleRun) else language_model)(run.config)
-        sizes = [p.numel() for p in model.parameters()]
-    return optimizers.pieces(sizes, run.optimizer)
+    return calls, optimizers.pieces(updated, run.optimizer)
 
 
 def pieces(calls: Sequence[Call], updates: Sequence[Piece]) -> list[Piece]:

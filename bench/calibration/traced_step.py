@@ -1,42 +1,114 @@
-"""The operators of a workload's step, seen on fake tensors: nothing is allocated and nothing runs."""
+"""A workload's step, seen on fake tensors before it runs, where nothing is allocated, and looked at again as it runs."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 from bench.backend import device as devices
+from bench.backend.device import Device
 from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.models import language_model
+from bench.backend.operators.profiler import num_operators, seconds_by_group
 from bench.backend.operators.trace import Call, calls_of, fake
+from bench.backend.steps.training import gradients, prepared
 from bench.workloads.article import networks
+from bench.workloads.article.engine import engine
 from bench.workloads.article.run import ArticleRun
+from bench.workloads.article.training import Trainer, optimizer_of
 from bench.workloads.language.run import LanguageRun
+from bench.workloads.language.train import training_step
+
+Step = Callable[[], Sequence[torch.Tensor]]
+"""One step, of a training without its update; returns the tensors that it leaves behind, which are the gradients to update by."""
 
 
-def language_calls(run: LanguageRun, cache_bytes: int) -> list[Call]:
-    """Operators of one prefill, decode step (the median one), or forward and backward of a training step.
+def language_work(run: LanguageRun, cache_bytes: int) -> tuple[list[Call], list[int]]:
+    """Operators of one prefill, decode step (the median one), or training step without its update, and the sizes of what is updated.
 
-    The optimizer is not among them: see `bench.backend.operators.optimizers`.
+    How an update is seen: `bench.backend.operators.optimizers`.
     """
-    train = run.task == "train"
-    with fake(), warnings.catch_warnings(action="ignore"):
-        model = language_model(run.config, attn=run.attn, dtype=torch.float32 if train else devices.dtype(run.dtype))
+    dtype = torch.float32 if run.task == "train" else devices.dtype(run.dtype)
+    with _driven(run) as (accelerator, device), fake(device.torch_device):
+        model = language_model(run.config, attn=run.attn, dtype=dtype)
         ids = torch.zeros(run.batch, run.seq_len, dtype=torch.long)
-        return calls_of(step_of(model, ids, run), cache_bytes)
+        with _step(model, ids, run, accelerator) as step:
+            return _seen(step, cache_bytes)
 
 
-def step_of(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Callable[[], object]:
+def article_work(run: ArticleRun, cache_bytes: int) -> tuple[list[Call], list[int]]:
+    """The same of one training step of an article's model."""
+    given = run.subject.train.__getitems__(torch.zeros(run.batch, dtype=torch.long))
+    with engine(run.device, run.dtype) as (accelerator, _), fake(accelerator.device) as mode:
+        inputs, targets, weights = (mode.from_tensor(tensor).to(accelerator.device) for tensor in given)
+        network = networks.build(run.config)
+        model, optimizer = prepared(accelerator, network, optimizer_of(run, network))
+        trainer = Trainer(
+            accelerator=accelerator, model=model, optimizer=optimizer, schedule=None, losses=run.subject.losses, batch=run.batch
+        )
+
+        def forward_backward() -> list[torch.Tensor]:
+            trainer.forward_backward(inputs, targets, weights)
+            return gradients(network)
+
+        return _seen(forward_backward, cache_bytes)
+
+
+def _seen(step: Step, cache_bytes: int) -> tuple[list[Call], list[int]]:
+    left: list[torch.Tensor] = []
+
+    def once() -> list[torch.Tensor]:
+        left.extend(step())
+        return left
+
+    return calls_of(once, cache_bytes), [tensor.numel() for tensor in left]
+
+
+def profiled(step: Step, device: Device) -> dict[str, Any]:
+    """Where a step's time goes as it runs, and of how many operators it is: fields of a record's `estimate["local"]`.
+
+    An update counts as one operator for each of its tensors, as where it is predicted.
+    """
+    num_updates = len(step())
+    return {"profiled_s": seconds_by_group(step, device), "num_profiled_ops": num_operators(step) + num_updates}
+
+
+@contextmanager
+def step_of(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Iterator[Step]:
     """The run's step on a model and token ids: a prefill, a decode step, or forward and backward."""
-    return _train_step(model, ids, run) if run.task == "train" else _inference_step(model.eval(), ids, run)
+    with _driven(run) as (accelerator, _), _step(model, ids, run, accelerator) as step:
+        yield step
 
 
-def _inference_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Callable[[], object]:
+@contextmanager
+def _driven(run: LanguageRun) -> Iterator[tuple[Any, Device]]:
+    """What a training step is driven by, accelerate, and the device of this rank; inference does without."""
+    if run.task != "train":
+        yield None, run.device
+        return
+    with engine(run.device, run.dtype) as (accelerator, device):
+        yield accelerator, device
+
+
+@contextmanager
+def _step(model: nn.Module, ids: torch.Tensor, run: LanguageRun, accelerator: Any) -> Iterator[Step]:
+    if run.task != "train":
+        yield _inference_step(model.eval(), ids, run)
+        return
+    with training_step(model, ids, run, accelerator) as step:
+
+        def forward_backward() -> list[torch.Tensor]:
+            step.forward_backward()
+            return gradients(model)
+
+        yield forward_backward
+
+
+def _inference_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Step:
     static_len = run.seq_len + run.new_tokens if run.cache == "static" else None
 
     def prefilled(tokens: torch.Tensor) -> Any:
@@ -45,52 +117,19 @@ def _inference_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Ca
             model(input_ids=tokens, logits_to_keep=1, **with_cache(model, cache))
         return cache
 
-    if run.task == "prefill":
-        return lambda: prefilled(ids)
-    steps = run.new_tokens - 1
-    cache = prefilled(torch.zeros(ids.shape[0], ids.shape[1] + steps // 2, dtype=torch.long))
+    def prefill() -> Sequence[torch.Tensor]:
+        prefilled(ids)
+        return ()
 
-    def decode() -> None:
+    if run.task == "prefill":
+        return prefill
+    steps = run.new_tokens - 1
+    cache = prefilled(torch.zeros(ids.shape[0], ids.shape[1] + steps // 2, dtype=torch.long, device=ids.device))
+
+    def decode() -> Sequence[torch.Tensor]:
         with torch.inference_mode():
             logits = model(input_ids=ids[:, :1], **with_cache(model, cache)).logits
             logits[:, -1:].argmax(-1)
+        return ()
 
     return decode
-
-
-def _train_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Callable[[], list[torch.Tensor]]:
-    model.train()
-    lower = run.dtype != "fp32"
-
-    def step() -> list[torch.Tensor]:
-        with torch.autocast(ids.device.type, dtype=devices.dtype(run.dtype)) if lower else nullcontext():
-            outputs = model(input_ids=ids, labels=ids, use_cache=False)
-        if lower:
-            outputs.logits.float()  # as accelerate hands them back
-        outputs.loss.backward()
-        return gradients(model)
-
-    return step
-
-
-def gradients(model: nn.Module) -> list[torch.Tensor]:
-    """What a backward leaves behind."""
-    return [p.grad for p in model.parameters() if p.grad is not None]
-
-
-def article_calls(run: ArticleRun, cache_bytes: int) -> list[Call]:
-    """Operators of one training step of an article's model, forward and backward, without the optimizer's."""
-    inputs, targets, weights = run.subject.train.__getitems__(torch.zeros(run.batch, dtype=torch.long))
-    mode = fake()
-    with warnings.catch_warnings(action="ignore"):
-        made = [mode.from_tensor(t) for t in (inputs, targets, weights)]
-        with mode:
-            model = networks.build(run.config)
-
-            def step() -> list[torch.Tensor]:
-                outputs = networks.run(model, made[0])
-                loss: Any = run.subject.losses(outputs, made[1]) @ made[2] * (1 / run.batch)
-                loss.backward()
-                return gradients(model)
-
-            return calls_of(step, cache_bytes)

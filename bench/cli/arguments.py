@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.machine.ranks import say
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
 from estimators.method import TrainingMethod
 from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
+from estimators.samples import MAX_SIDE, Image
 from estimators.units import DTYPE_BYTES
 from estimators.weight_formats import WEIGHT_FORMATS, WeightFormat
 
@@ -32,11 +32,13 @@ class ModelOptions:
         model: a name of the registry, or None for `config`.
         config: path of a config.json or of the folder that holds it, or None.
         source_len: tokens that an encoder beside a decoder reads; None for as many as the decoder's.
+        image: what each sample is; None for what the model was made for.
     """
 
     model: str | None
     config: str | None
     source_len: int | None
+    image: Image | None
 
 
 @frozen
@@ -181,7 +183,7 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
 
     Raises:
         UnknownNameError: no such model.
-        BadValueError: a --source-len that it does not take.
+        BadValueError: a --source-len or an --image-size that it does not take.
         BadConfigError: the configuration describes no countable model.
     """
     from estimators.architectures.from_config import model_from_config
@@ -189,14 +191,30 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
     if options.config is not None:
         from estimators.architectures.from_config import read_config
 
-        return _with_source(model_from_config(read_config(options.config), options.config), options.source_len), None
+        return _reading(model_from_config(read_config(options.config), options.config), options), None
     from estimators.facts.registry import model_entry
 
     assert options.model is not None
     entry = model_entry(options.model)
     if entry.alias_note:
+        from bench.machine.ranks import say  # deferred: most names are no alias
+
         say(entry.alias_note)
-    return _with_source(model_from_config(entry.config, entry.id, entry.source), options.source_len), entry
+    return _reading(model_from_config(entry.config, entry.id, entry.source), options), entry
+
+
+def _reading(model: Model, options: ModelOptions) -> Model:
+    """The model as it is, or on sources of --source-len and images of --image-size. Raises BadValueError for those it does not read."""
+    model = _with_source(model, options.source_len)
+    if options.image is None:
+        return model
+    from estimators.architectures.vision import VisionTransformer  # deferred: most models read no images
+    from estimators.spec import Workload
+
+    if isinstance(model, VisionTransformer):
+        return model.sized(options.image)
+    model.demand_sample(Workload(sample=options.image))
+    return model
 
 
 def _with_source(model: Model, source_len: int | None) -> Model:
@@ -244,6 +262,20 @@ def add_sequence(parser: argparse._ActionsContainer) -> None:
         metavar="NUM",
         help="tokens that the encoder of an encoder-decoder reads; as many as the decoder's by default",
     )
+    parser.add_argument(
+        "--image-size",
+        type=_image,
+        dest="image",
+        metavar="PIXELS",
+        help="side of the images that a vision transformer reads, or height x width such as 384x512; as it was trained by default",
+    )
+
+
+def _image(given: str | float) -> Image:
+    """A side, or height x width."""
+    height, _, width = str(given).partition("x")
+    sides = [parse_count(side, "image-size", maximum=MAX_SIDE) for side in (height, width or height)]
+    return Image(height=sides[0], width=sides[1])
 
 
 def load_hardware(name: str) -> Hardware:
@@ -288,6 +320,8 @@ def model_option(options: ModelOptions) -> str:
     named = f"--config {shlex.quote(options.config)}" if options.config is not None else f"--model {options.model}"
     if options.source_len is not None:
         named += f" --source-len {options.source_len}"
+    if options.image is not None:
+        named += f" --image-size {options.image.height}x{options.image.width}"
     return named + _method_words(options) if isinstance(options, MethodOptions) else named
 
 

@@ -103,15 +103,15 @@ def _training_tables(answer: TrainingEstimate) -> list[Table]:
     if answer.predicted is None:
         shown = [answer_table(training)]
     else:
-        from reports.views.training.predicted import allowance_table
         from reports.views.training.predicted import answer_table as predicted_table
+        from reports.views.training.predicted import goodput_table
         from reports.views.training.step_ledger import ledger_table
 
         predicted = answer.predicted
         shown = [
             predicted_table(predicted, claimed_s=answer.inverse.claimed_s),
             ledger_table(predicted.run.prediction),
-            allowance_table(predicted),
+            goodput_table(predicted),
         ]
     return [*shown, flop_table(training.training_flop, training.tokens, training.item), *_rules(training)]
 

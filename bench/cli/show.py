@@ -77,6 +77,8 @@ def _counted(options: Options) -> list[Table]:
 
     if options.phase != "forward" or options.convention != "full":
         raise BadValueError("what has no op table is counted in all phases under `full`; leave --phase and --convention out")
+    if options.image is not None:
+        raise BadValueError("what has no op table is counted on the images of its configuration; leave --image-size out")
     assert options.config is not None
     return counted_tables(options.config, batch=options.batch, seq_len=options.seq_len or COUNTED_SEQ_LEN, source_len=options.source_len)
 
@@ -116,8 +118,8 @@ def _defaults_lines(path: str) -> list[str]:
     """What a configuration does not say, and what is taken for it; nothing where it says all."""
     from estimators.architectures.from_config import defaults_taken, read_config
 
-    taken = defaults_taken(read_config(path), path)
-    said = ", ".join(f"{field} {json.dumps(value)}" for field, value in taken.items())
+    defaults = defaults_taken(read_config(path), path)
+    said = ", ".join(f"{field} {json.dumps(value)}" for field, value in defaults.items())
     return [f"not in the file, so as the model type's defaults are: {said}"] if said else []
 
 

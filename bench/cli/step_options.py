@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments
-from estimators.cost.software import DEFAULT_STACK
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.parsing import parse_byte_rate, parse_carbon, parse_count
-from estimators.training.answer import Question
-from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
-from estimators.training.supported import why_not_predicted
 
 if TYPE_CHECKING:
     from estimators.cost.machine import OwnRates
     from estimators.spec import Hardware, Model
+    from estimators.training.answer import Question
+    from estimators.training.layouts.global_batch import Batch
 
 MAX_BATCH = 10**10
 
@@ -107,6 +105,8 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
         RequestError: options of a step that is predicted where none is, --layout beside --from, a file that is not a launcher's or one for
             other devices than --gpus, or a calibration of another device.
     """
+    from estimators.training.answer import Question  # deferred, as in all of this module: help needs none of it
+
     seq_len, method = arguments.sequence_length(model, options.seq_len), arguments.method(options)
     if why := _why_not(options, model, hardware, seq_len):
         refuse(options, why)
@@ -125,7 +125,7 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
         utilization=options.utilization,
         layout=layout,
         batch=batch,
-        stack_id=options.software or DEFAULT_STACK,
+        stack_id=options.software,
         optimizer=options.optimizer or "adamw",
         network_bytes_per_s=options.network_bytes_per_s,
         own=own_rates(options, [device.id for device in hardware]),
@@ -138,7 +138,11 @@ def _why_not(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
     """What keeps the step from being predicted, as advice; empty where nothing does."""
     if not hardware:
         return "add --hardware"
-    return "leave --utilization out" if options.utilization is not None else why_not_predicted(model, seq_len)
+    if options.utilization is not None:
+        return "leave --utilization out"
+    from estimators.training.supported import why_not_predicted
+
+    return why_not_predicted(model, seq_len)
 
 
 def own_rates(options: StepOptions, hardware_ids: Sequence[str]) -> OwnRates | None:
@@ -167,6 +171,8 @@ def _wished(options: StepOptions, seq_len: int) -> tuple[str, int | None, Batch]
     Raises:
         RequestError: --layout beside --from, a file that is not a launcher's, or one for other devices than --gpus.
     """
+    from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
+
     given = options.global_batch or PUBLISHED_BATCH
     if options.from_file is None:
         return options.layout or "", options.gpus, given
@@ -185,6 +191,8 @@ def _wished(options: StepOptions, seq_len: int) -> tuple[str, int | None, Batch]
 
 def batch(given: str | float) -> Batch:
     """Tokens of one step, or sequences where a text ends in `seq`. Raises BadValueError."""
+    from estimators.training.layouts.global_batch import Batch
+
     number = given.strip().removesuffix("seq") if isinstance(given, str) else given
     size = parse_count(number, "global-batch", maximum=MAX_BATCH)
     return Batch(sequences=size) if isinstance(given, str) and number != given.strip() else Batch(tokens=size)

@@ -85,7 +85,9 @@ class PredictedStep(Part):
     Attributes:
         seconds_s .. weakest: with the step's own operators measured alone, just before.
         general_seconds_s, general_extrapolated_fraction: from the calibration's grid and curves alone.
+        num_ops: operators that it dispatches, views included; an optimizer's update of one tensor is one.
         profiled_s: what torch's profiler measured of each class of operator, where it ran.
+        num_profiled_ops: operators that were dispatched when it ran.
     """
 
     phase: Annotated[str, OneOf(STEPS)]
@@ -98,6 +100,7 @@ class PredictedStep(Part):
     general_extrapolated_fraction: float
     calibrated_utc: str
     profiled_s: Mapping[str, float] | None = None
+    num_profiled_ops: int | None = None
 
 
 class Estimated(Part):

@@ -19,7 +19,7 @@ one compiled graph does for all."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One run. `None` means: decided by the workload, which writes its decision into the record.
+    """One run as asked for. `None` leaves it open: bench.runs.decide decides, and the record holds what was decided.
 
     Attributes:
         model: a registry id; `config` holds the model's configuration as read from the registry or from a file.

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench.backend.operators.profiler import seconds_by_group
 from bench.calibration import predict
 from bench.calibration.predict import Foreseen
+from bench.calibration.traced_step import Step, profiled
 from bench.machine import environment
 from bench.machine.ranks import is_main
 from bench.records.calibration import Calibration
@@ -115,9 +115,9 @@ def _foresee(
     if foreseen is not None:
         foreseen(prediction)
 
-    def profile(step: Callable[[], object]) -> None:
+    def profile(step: Step) -> None:
         say("profiling a few more steps")
-        draft.estimate |= Estimated(local=said.replaced(profiled_s=seconds_by_group(step, run.device)))
+        draft.estimate |= Estimated(local=said.replaced(**profiled(step, run.device)))
 
     return profile
 

@@ -48,6 +48,11 @@ class VisionTransformer(Model):
         """An image of the size that it was trained on."""
         return _image_of(self.tower)
 
+    @property
+    def any_size(self) -> bool:
+        """Whether it reads images of other sizes: its layers are cut for none, and its positions are interpolated."""
+        return isinstance(self.tower.stem, PatchStem) and all(isinstance(block, Block) for block in self.tower.blocks)
+
     def sized(self, image: Image) -> VisionTransformer:
         """The same model on images of another size, its positions interpolated.
 
@@ -55,7 +60,9 @@ class VisionTransformer(Model):
             BadValueError: layers that are laid out for one size, or an image without a whole patch.
         """
         stem = self.tower.stem
-        if not isinstance(stem, PatchStem) or not all(isinstance(block, Block) for block in self.tower.blocks):
+        if image == self.sample:
+            return self
+        if not isinstance(stem, PatchStem) or not self.any_size:
             raise BadValueError(f"{self.name} reads {self.sample}, not {image}: its windows are laid out for that size")
         if image.height < stem.patch[0] or image.width < stem.patch[1]:
             raise BadValueError(f"{image} has no patch of {stem.patch[0]} x {stem.patch[1]}, as {self.name} reads them")

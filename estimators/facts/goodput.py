@@ -35,7 +35,7 @@ class WholeRun:
 
 
 @frozen
-class Allowance:
+class GoodputLoss:
     """What published runs added over their steady steps: the least, the middle one and the most, as shares of those steps."""
 
     low: float
@@ -63,14 +63,14 @@ def whole_run_from(row: data.Row) -> WholeRun:
 
 
 @functools.cache
-def allowance() -> Allowance:
+def goodput_loss() -> GoodputLoss:
     """What whole runs add over steady steps, by the published runs.
 
-    >>> found = allowance()
-    >>> round(found.low, 3), round(found.median, 3), round(found.high, 2)  # 97 %, 90 % and 34.1 of 56 days
+    >>> loss = goodput_loss()
+    >>> round(loss.low, 3), round(loss.median, 3), round(loss.high, 2)  # 97 %, 90 % and 34.1 of 56 days
     (0.031, 0.111, 0.64)
     """
     runs = [whole_run_from(row) for row in data.read_rows(data.file("whole_runs.csv"), WHOLE_RUN_COLUMNS)]
     runs.sort(key=lambda run: run.added_fraction)
     added = [run.added_fraction for run in runs]
-    return Allowance(low=added[0], median=median(added), high=added[-1], runs=tuple(runs))
+    return GoodputLoss(low=added[0], median=median(added), high=added[-1], runs=tuple(runs))

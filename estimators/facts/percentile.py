@@ -38,7 +38,7 @@ def peers(device: Hardware | None, *, tokens: int, device_s: float) -> tuple[Pee
 
 
 @frozen
-class Standing:
+class Percentile:
     """A share of peak among those of published runs.
 
     Attributes:
@@ -72,7 +72,7 @@ class Standing:
         return tuple(sorted(close, key=lambda peer: -peer.share))
 
 
-def standing(share: float, device: Hardware, *, tokens: int, device_s: float) -> Standing:
+def percentile(share: float, device: Hardware, *, tokens: int, device_s: float) -> Percentile:
     """Among the runs on the device's architecture; with fewer than MIN_RUNS of them, among those on all hardware.
 
     Args:
@@ -81,6 +81,6 @@ def standing(share: float, device: Hardware, *, tokens: int, device_s: float) ->
     """
     on_it = peers(device, tokens=tokens, device_s=device_s)
     if len(on_it) >= MIN_RUNS:
-        return Standing(share=share, scope=device.architecture, peers=on_it)
+        return Percentile(share=share, scope=device.architecture, peers=on_it)
     scope = f"all hardware, for want of published runs on {device.architecture}"
-    return Standing(share=share, scope=scope, peers=peers(None, tokens=tokens, device_s=device_s))
+    return Percentile(share=share, scope=scope, peers=peers(None, tokens=tokens, device_s=device_s))

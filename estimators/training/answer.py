@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from estimators.cost.software import DEFAULT_STACK
 from estimators.counting.estimate import count_params
 from estimators.frozen import frozen, replace
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model, Workload
 from estimators.training.at_utilization import TrainingRun, training_flop, training_run, training_state_bytes
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
-from estimators.training.supported import why_not_predicted
 from estimators.units import format_count, format_int
 
 if TYPE_CHECKING:
@@ -38,6 +36,7 @@ class Question:
         num_devices: None where they are chosen.
         utilization: share of the dense peak; None predicts the step, or takes what published runs reached.
         layout: such as ``tp=2,pp=1``; empty where it is chosen.
+        stack_id: the software; None for the one that is usual.
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         usd_per_gpu_hour, carbon_kg_per_j: in place of the quotes that were seen, and of the world's average.
     """
@@ -55,7 +54,7 @@ class Question:
     utilization: float | None = None
     layout: str = ""
     batch: Batch = PUBLISHED_BATCH
-    stack_id: str = DEFAULT_STACK
+    stack_id: str | None = None
     optimizer: str = "adamw"
     network_bytes_per_s: float | None = None
     own: OwnRates | None = None
@@ -79,7 +78,7 @@ class Question:
     @property
     def is_predicted(self) -> bool:
         """Whether the step is predicted: on a device, of a model that is covered, where no utilization is given."""
-        return self.hardware is not None and self.utilization is None and not why_not_predicted(self.trained, self.seq_len)
+        return self.hardware is not None and self.utilization is None and not _why_not_predicted(self)
 
     @property
     def job(self) -> Job:
@@ -88,7 +87,8 @@ class Question:
         Raises:
             BadValueError: a model or an optimizer that no step is predicted of.
         """
-        from estimators.training.layouts.job import Job  # deferred: an answer at a utilization prices no step
+        from estimators.cost.software import DEFAULT_STACK  # deferred, with what follows: an answer at a utilization prices no step
+        from estimators.training.layouts.job import Job
 
         assert self.hardware is not None
         return Job(
@@ -97,7 +97,7 @@ class Question:
             hardware=self.hardware,
             seq_len=self.seq_len,
             dtype=self.dtype,
-            stack_id=self.stack_id,
+            stack_id=self.stack_id or DEFAULT_STACK,
             optimizer=self.optimizer,
             network_bytes_per_s=self.network_bytes_per_s,
             own=self.own,
@@ -196,6 +196,12 @@ class OnDevice(Generic[T]):
     reason: str = ""
 
 
+def _why_not_predicted(question: Question) -> str:
+    from estimators.training.supported import why_not_predicted  # deferred: with a utilization nobody asks
+
+    return why_not_predicted(question.trained, question.seq_len)
+
+
 def training_answer(question: Question, run: PredictedRun | None = None) -> TrainingAnswer:
     """The training at the utilization of a predicted run, at the one given, or at those that published runs reached.
 
@@ -262,7 +268,7 @@ def _shares(question: Question, hardware: Hardware) -> tuple[dict[str, float], s
 
     published = utilization_range(hardware.id)
     source = f"{published.source.title}. {published.source.note} --utilization sets your own."
-    if reason := why_not_predicted(question.trained, question.seq_len):
+    if reason := _why_not_predicted(question):
         source += f" No step is predicted: {reason}."
     return {"low": published.low, "median": published.median, "high": published.high}, source
 

@@ -11,7 +11,7 @@ from estimators.counting.conventions import CONVENTIONS, unskippable_flop
 from estimators.counting.estimate import count_active_params
 from estimators.counting.formulas import six_nd
 from estimators.counting.translate import observe
-from estimators.facts.percentile import Standing, standing
+from estimators.facts.percentile import Percentile, percentile
 from estimators.facts.tool_conventions import Peak, tools
 from estimators.frozen import frozen
 from estimators.spec import Hardware, Model, Recompute, Workload
@@ -67,7 +67,7 @@ class Claim:
             of any other model this project's own.
         least: share of the dense peak that FLOP which no kernel may skip take; above 1 the claim is impossible.
         recomputed: share of the dense peak with every activation recomputed.
-        compared, standing: the convention by which the claim stands among the published runs, and where.
+        compared, percentile: the convention by which the claim stands among the published runs, and where.
         tokens, num_devices, wall_s, recompute: as claimed.
         state_bytes: weights, gradients, optimizer state and low-precision copies of one replica.
         device_bytes: memory of one device.
@@ -77,7 +77,7 @@ class Claim:
     least: float
     recomputed: float
     compared: Compared
-    standing: Standing
+    percentile: Percentile
     tokens: int
     num_devices: int
     wall_s: float
@@ -108,7 +108,7 @@ class Claim:
     @property
     def usual_wall_s(self) -> float:
         """The time at the median share of the published runs."""
-        return self.wall_s * self.standing.share / self.standing.median
+        return self.wall_s * self.percentile.share / self.percentile.median
 
     @property
     def headroom(self) -> float:
@@ -126,7 +126,7 @@ class Claim:
 
         Tokens are taken as given to two figures where the rest are zeros, days to a whole day.
         """
-        share, tokens, wall_s = self.standing.share, self.tokens, self.wall_s
+        share, tokens, wall_s = self.percentile.share, self.tokens, self.wall_s
         unit = 10 ** max(0, len(str(tokens)) - 2)
         half_tokens = unit / 2 if tokens % unit == 0 else 0
         half_s = DAY_S / 2 if wall_s % DAY_S == 0 else 0
@@ -139,7 +139,7 @@ class Claim:
     @property
     def verdict(self) -> Verdict:
         """Where the claim stands, physics first."""
-        below = self.standing.percentile_fraction
+        below = self.percentile.percentile_fraction
         if not self.possible:
             return "impossible"
         if below == 1:
@@ -191,7 +191,7 @@ def check_claim(
         least=share(unskippable_flop(model.ops(workload), workload) * tokens // seq_len),
         recomputed=recomputed,
         compared=compared,
-        standing=standing(share(flop), hardware, tokens=tokens, device_s=device_s),
+        percentile=percentile(share(flop), hardware, tokens=tokens, device_s=device_s),
         tokens=tokens,
         num_devices=num_devices,
         wall_s=wall_s,

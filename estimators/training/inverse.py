@@ -115,10 +115,10 @@ def claim_of(question: Question, claimed_s: float, recompute: Recompute = "none"
 
 def _in_time(question: Question, deadline_s: float) -> PredictedAnswer:
     """The training on the fewest devices that are planned to meet a deadline. Raises BadValueError where none do."""
-    from estimators.training.layouts.deadline import Limits, plan_within
+    from estimators.training.layouts.deadline import PlanLimits, plan_within
     from estimators.training.run import run_of
 
-    plan = plan_within(question.job, question.num_tokens, Limits(deadline_s=deadline_s), question.batch, num_options=1)
+    plan = plan_within(question.job, question.num_tokens, PlanLimits(deadline_s=deadline_s), question.batch, num_options=1)
     return predicted_answer(question, run_of(plan, question.num_tokens, question.batch))
 
 

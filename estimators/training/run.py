@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from estimators.cost.divisibility import check_cuts
 from estimators.cost.layout import Layout, layout_fields
 from estimators.errors import BadValueError
-from estimators.facts.goodput import Allowance, allowance
+from estimators.facts.goodput import GoodputLoss, goodput_loss
 from estimators.frozen import frozen
 from estimators.training.at_utilization import check_devices
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
@@ -29,7 +29,7 @@ class PredictedRun:
         devices_chosen: whether the number of devices was chosen here: the fewest that hold the training well.
         batch_source: who trained with such a batch; empty where it was given.
         needed_bytes, fits: on the fullest device, and whether that leaves the reserve free.
-        allowance: what published runs added over their steady steps; in none of the other figures.
+        goodput_loss: what published runs added over their steady steps; in none of the other figures.
     """
 
     prediction: Prediction
@@ -39,7 +39,7 @@ class PredictedRun:
     batch_source: str
     needed_bytes: float
     fits: bool
-    allowance: Allowance
+    goodput_loss: GoodputLoss
 
     @property
     def num_steps(self) -> float:
@@ -74,7 +74,7 @@ class PredictedRun:
     @property
     def whole_s(self) -> tuple[float, float, float]:
         """With the least, the middle and the largest allowance: interval's lower end, prediction, upper end."""
-        a = self.allowance
+        a = self.goodput_loss
         return self.low_s * (1 + a.low), self.wall_s * (1 + a.median), self.high_s * (1 + a.high)
 
     def energy_j(self, wall_s: float, share: float) -> float | None:
@@ -125,7 +125,7 @@ def run_of(plan: Plan, tokens: int, batch: Batch = PUBLISHED_BATCH, *, devices_c
         batch_source=batch.source(plan.job.work.params, best.prediction.tokens_per_step),
         needed_bytes=best.memory_bytes,
         fits=True,
-        allowance=allowance(),
+        goodput_loss=goodput_loss(),
     )
 
 
@@ -149,5 +149,5 @@ def _given(job: Job, tokens: int, num_devices: int | None, batch: Batch, text: s
         batch_source=batch.source(job.work.params, prediction.tokens_per_step),
         needed_bytes=needed,
         fits=needed <= prediction.machine.memory_bytes,
-        allowance=allowance(),
+        goodput_loss=goodput_loss(),
     )

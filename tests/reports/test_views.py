@@ -209,13 +209,13 @@ class TestPrices:
 class TestPeers:
     def test_they_are_on_the_architecture_dense_and_possible(self) -> None:
         a100 = hardware("a100-sxm4-80gb")
-        standing = peers(a100, tokens=1, device_s=1.0)
-        assert len(standing) > 10
-        shares = [share for share, _, _ in standing]
+        percentile = peers(a100, tokens=1, device_s=1.0)
+        assert len(percentile) > 10
+        shares = [share for share, _, _ in percentile]
         assert shares == sorted(shares, reverse=True)
         assert all(0 < share <= 1 for share in shares)
-        assert {hardware(run.hardware_id).architecture for _, _, run in standing} == {a100.architecture}
-        assert all(run.active_params is None for _, _, run in standing)
+        assert {hardware(run.hardware_id).architecture for _, _, run in percentile} == {a100.architecture}
+        assert all(run.active_params is None for _, _, run in percentile)
 
     def test_a_claim_is_not_its_own_witness(self) -> None:
         # Touvron et al. 2023 (arXiv 2302.13971), table 15: LLaMA 7B, 82,432 GPU-hours on A100-80GB, 1T tokens.

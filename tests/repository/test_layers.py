@@ -93,7 +93,7 @@ def test_every_name_of_a_layer_exists(package: str) -> None:
 @pytest.mark.parametrize(
     ("name", "source", "other"),
     [
-        ("bench.backend.device", "from bench.workloads.sizes import f", "bench.workloads.sizes"),
+        ("bench.backend.device", "from bench.workloads.language.inputs import f", "bench.workloads.language.inputs"),
         ("bench.records.record", "def f():\n    import bench.machine.environment", "bench.machine.environment"),
         ("bench.runs.measure", "from bench.cli import main", "bench.cli.main"),
         ("bench.statistics.robust", "from bench.statistics.comparison import f", "bench.statistics.comparison"),
@@ -108,8 +108,8 @@ def test_an_import_of_a_higher_layer_would_be_found(name: str, source: str, othe
 
 
 def test_imports_of_the_same_and_of_lower_layers_are_let_through() -> None:
-    source = "from bench.workloads.sizes import f\nfrom bench.backend import device"
-    assert upward({"bench.workloads.preparation": source, "bench.workloads.sizes": "", "bench.backend.device": ""}) == []
+    source = "from bench.workloads.language.inputs import f\nfrom bench.backend import device"
+    assert upward({"bench.workloads.preparation": source, "bench.workloads.language.inputs": "", "bench.backend.device": ""}) == []
 
 
 def test_a_module_in_no_layer_would_be_found() -> None:

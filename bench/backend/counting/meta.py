@@ -21,6 +21,8 @@ from bench.backend.counting.jit_trace import TensorsOnly, recorded_convolutions
 from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.models import language_model
 from bench.backend.on_meta import on_meta
+from bench.backend.steps.training import loss_of
+from bench.backend.unread_values import plain_sequences
 from bench.records.record import Count
 from estimators.spec import Workload
 
@@ -90,19 +92,18 @@ def torch_count(model: nn.Module, workload: Workload) -> Counted:
 
     Args:
         model: on meta, from `meta_model`.
-        workload: train counts forward and backward of the logits, or of whatever a plain model returns; a loss costs no
-            counted FLOP.
+        workload: train counts forward and backward of a language model's training step, or of whatever a plain model returns.
     """
     train, known = workload.phase == "train", model.config.model_type in model_classes.KINDS
     inputs = model_classes.step_inputs(model, workload) if known else _language_inputs(model, workload)
     counter = flop_counter()
     # torch's module tracker stumbles over views of DeBERTa's parameters where gradients are off, so they are on for all of `kinds`
-    with torch.set_grad_enabled(train or known), counter:
-        outputs = model(**inputs)
+    with torch.set_grad_enabled(train or known), plain_sequences(), counter:
+        outputs = loss_of(model, inputs["input_ids"]) if train and not known else model(**inputs)
     forward = counter.get_total_flops()
     backward = None
     if train:
-        roots = model_classes.differentiable(outputs) if known else [outputs.logits]
+        roots = model_classes.differentiable(outputs) if known else [outputs]
         with counter:
             torch.autograd.backward([root.sum() for root in roots])
         backward = counter.get_total_flops()

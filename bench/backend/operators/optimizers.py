@@ -10,6 +10,7 @@ import torch
 
 from bench.backend.device import Device
 from bench.backend.random_data import drawn
+from bench.backend.steps.optimizer import new_optimizer
 from estimators.profile.operator_times import Piece
 
 BYTES_PER_PARAM = {"adamw": 28, "sgd": 12}
@@ -53,7 +54,7 @@ def _samples(sizes: Sequence[int], optimizer: str, device: Device, num_steps: in
     params = [torch.nn.Parameter(drawn(size, dtype=torch.float32, device=device.torch_device)) for size in sizes]
     for param in params:
         param.grad = drawn(param.numel(), dtype=torch.float32, device=device.torch_device)
-    made = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimizer](params, lr=1e-6)
+    made = new_optimizer(optimizer, params, 1e-6)
     clock = device.clock()
     made.step()
     return tuple(clock.time(made.step) for _ in range(num_steps))

@@ -1,10 +1,12 @@
-"""Where a step's time went by torch's profiler: seconds by class of operator."""
+"""What a step is seen to do as it runs: seconds by class of operator, by torch's profiler, and how many operators it dispatches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.backend.device import Device
 from bench.backend.operators.operator import group_of
@@ -30,6 +32,23 @@ def seconds_by_group(step: Callable[[], object], device: Device, num_steps: int 
             taken = event.self_device_time_total if on_cuda else event.self_cpu_time_total
             totals[group_of(name)] = totals.get(group_of(name), 0.0) + taken * MICRO / num_steps
     return totals
+
+
+class _Operators(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen += int(func.namespace != "prim")
+        return func(*args, **(kwargs or {}))
+
+
+def num_operators(step: Callable[[], object]) -> int:
+    """Operators that a step dispatches as it runs, views included: what `bench.backend.operators.trace` sees of it on fake tensors."""
+    with _Operators() as operators:
+        step()
+    return int(operators.seen)
 
 
 MICRO = 1e-6

@@ -7,7 +7,9 @@ there: on a CPU fused attention is fused, where the meta device falls back to pl
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +21,7 @@ from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from bench.backend.counting.flop_formulas import MENDED
 from bench.backend.operators.operator import GATHERS, SHORT, WORKLESS, Spec, composite_flop, group_of, mnk_of, name_of
+from bench.backend.unread_values import plain_sequences
 from estimators.frozen import replace
 from estimators.profile.operator_times import Piece
 
@@ -166,6 +169,9 @@ def _argument(leaf: Any) -> str:
     return str(leaf) if isinstance(leaf, (Spec, int, float, bool, str, type(None))) else str(leaf).replace("torch.", "")
 
 
-def fake() -> FakeTensorMode:
-    """The mode in which a step's model, inputs and step itself are made and run."""
-    return FakeTensorMode(allow_non_fake_inputs=True)
+@contextmanager
+def fake(device: torch.device | str = "cpu") -> Iterator[FakeTensorMode]:
+    """Inside, a step's model, inputs and step itself are made, as if on the device, and run."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode, torch.device(device), plain_sequences(), warnings.catch_warnings(action="ignore"):
+        yield mode

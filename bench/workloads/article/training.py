@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
+from bench.backend.steps.optimizer import new_optimizer
 from bench.sampling.clock import Clock
 from bench.workloads.article.batches import Batch
 from bench.workloads.article.engine import any_rank
@@ -77,28 +78,31 @@ class Trainer:
     batch: int
 
     def step(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> None:
-        """Forward, loss, backward (with it the mean of the gradients over the ranks), optimizer.
-
-        The loss is the mean over the batch of all ranks: each rank adds up its own samples' losses and scales
-        by ranks / batch, because the ranks' gradients are then averaged.
+        """Forward, loss, backward, optimizer.
 
         Accelerate's own bookkeeping is in the time. It takes a good 0.1 ms on a CPU: nothing to a language model,
         but more than all the arithmetic of a linear regression.
+        """
+        self.forward_backward(inputs, targets, weights)
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+
+    def forward_backward(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> None:
+        """The step without its update, which leaves its gradients behind: their mean over the ranks.
+
+        The loss is the mean over the batch of all ranks: each rank adds up its own samples' losses and scales
+        by ranks / batch, because the ranks' gradients are then averaged.
         """
         self.optimizer.zero_grad()
         outputs = run(self.model, inputs)
         loss = self.losses(outputs, targets) @ weights * (self.accelerator.num_processes / self.batch)
         self.accelerator.backward(loss)
-        self.optimizer.step()
-        if self.schedule is not None:
-            self.schedule.step()
 
 
 def optimizer_of(decided: ArticleRun, model: nn.Module) -> Optimizer:
     """Plain gradient descent, or AdamW with PyTorch's betas and weight decay."""
-    kind: Any = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[decided.optimizer]
-    optimizer: Optimizer = kind(model.parameters(), lr=decided.learning_rate)
-    return optimizer
+    return new_optimizer(decided.optimizer, model.parameters(), decided.learning_rate)
 
 
 def schedule_of(decided: ArticleRun, optimizer: Optimizer, num_steps: int) -> LambdaLR | None:

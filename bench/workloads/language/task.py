@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -22,7 +22,7 @@ from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 
 Say = Callable[[str], None]
-Profile = Callable[[Callable[[], object]], None]
+Profile = Callable[[Callable[[], Sequence[torch.Tensor]]], None]
 
 
 def measure(run: LanguageRun, draft: Draft, say: Say, foresee: Callable[[], Profile | None] | None = None) -> None:
@@ -76,4 +76,5 @@ def _whole(ids: torch.Tensor, run: LanguageRun, draft: Draft, say: Say, watch: W
     if profile is not None:
         from bench.calibration.traced_step import step_of
 
-        profile(step_of(loaded.model, ids, run))
+        with step_of(loaded.model, ids, run) as step:
+            profile(step)

@@ -1,4 +1,4 @@
-"""A real training step of a causal language model: forward, loss, backward, AdamW, through accelerate."""
+"""Training of a causal language model, step by step on one batch, through accelerate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.backend.steps.training import TrainingStep
 from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.proof import Proof
@@ -18,33 +19,35 @@ from bench.workloads.language.run import LanguageRun
 from bench.workloads.language.steps import Timed, after, compiling
 
 
+def training_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun, accelerator: Any, *, compiled: bool = False) -> TrainingStep:
+    """The run's step; the accelerator is `engine`'s of its device and dtype."""
+    return TrainingStep(
+        model,
+        ids,
+        accelerator,
+        optimizer=run.optimizer,
+        learning_rate=run.learning_rate,
+        recompute=run.recompute,
+        compiled=compiled,
+    )
+
+
 def train(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "train_step", watch: Watch = unwatched) -> Timed:
     """Time optimizer steps on one fixed batch, which a working optimizer learns, so that its loss falls.
 
-    Weights, gradients and AdamW's state are fp32; forward and backward run under autocast in the run's dtype. The
+    Weights, gradients and the optimizer's state are fp32; forward and backward run under autocast in the run's dtype. The
     loss stays on the device inside the timed region and is read after it.
 
     Args:
         ids: B x T token ids, inputs and labels at once.
     """
-    with engine(run.device, run.dtype) as (accelerator, _):
-        ids = ids.to(accelerator.device)
-        if run.recompute == "full":
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.train()
+    with engine(run.device, run.dtype) as (accelerator, _), training_step(model, ids, run, accelerator, compiled=run.compile) as one_step:
         torch.manual_seed(run.seed)  # of dropout
-        optimizer = torch.optim.AdamW(model.parameters(), lr=run.learning_rate)
-        prepared, optimizer = accelerator.prepare(model, optimizer)
-        forward: Any = torch.compile(prepared) if run.compile else prepared
         parameters = SampledParameters(model)
         losses: list[torch.Tensor] = []
 
         def step() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            loss = forward(input_ids=ids, labels=ids, use_cache=False).loss
-            accelerator.backward(loss)
-            optimizer.step()
-            losses.append(loss.detach())
+            losses.append(one_step())
 
         asked, clock = run.preset, run.device.clock()
         compiling_s = compiling(step, clock, run)

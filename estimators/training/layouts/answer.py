@@ -10,7 +10,7 @@ from estimators.errors import BadValueError, RequestError
 from estimators.facts.prices import PriceRange, rent
 from estimators.frozen import frozen
 from estimators.training.answer import OnDevice
-from estimators.training.layouts.deadline import Limits, plan_within
+from estimators.training.layouts.deadline import PlanLimits, plan_within
 from estimators.training.layouts.emit import emit, from_file
 from estimators.training.layouts.feasibility import check_layout
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
@@ -169,7 +169,7 @@ def _choice(question: PlanQuestion, job: Job, watching: Watching) -> Choice:
 
 def _plan(question: PlanQuestion, job: Job, price: PriceRange | None, on_progress: OnProgress | None) -> Plan:
     batch, restriction, num_options = question.batch, question.restriction, question.num_options
-    limits = Limits(
+    limits = PlanLimits(
         num_devices=question.num_devices,
         max_devices=question.max_devices,
         deadline_s=question.deadline_s,

@@ -111,7 +111,7 @@ def _device_s(plan: Plan) -> float:
 
 
 @frozen
-class Limits:
+class PlanLimits:
     """What a run may take.
 
     Attributes:
@@ -140,7 +140,7 @@ class Limits:
 def plan_within(
     job: Job,
     tokens: int,
-    limits: Limits,
+    limits: PlanLimits,
     batch: Batch = PUBLISHED_BATCH,
     restriction: Restriction = ANYTHING,
     *,
@@ -177,12 +177,12 @@ def plan_within(
     return fastest
 
 
-def _affordable(plan: Plan, tokens: int, limits: Limits) -> bool:
+def _affordable(plan: Plan, tokens: int, limits: PlanLimits) -> bool:
     cost = limits.cost_usd(plan, tokens)
     return limits.budget_usd is None or (cost is not None and cost <= limits.budget_usd)
 
 
-def _too_slow(job: Job, tokens: int, limits: Limits, fastest: Plan, most: int) -> str:
+def _too_slow(job: Job, tokens: int, limits: PlanLimits, fastest: Plan, most: int) -> str:
     assert limits.deadline_s is not None
     within = "" if limits.budget_usd is None else f" and {format_money(limits.budget_usd)}"
     return (
@@ -191,7 +191,7 @@ def _too_slow(job: Job, tokens: int, limits: Limits, fastest: Plan, most: int) -
     )
 
 
-def _too_dear(job: Job, tokens: int, limits: Limits, plans: list[Plan]) -> str:
+def _too_dear(job: Job, tokens: int, limits: PlanLimits, plans: list[Plan]) -> str:
     assert limits.budget_usd is not None
     costs = {plan.num_devices: limits.cost_usd(plan, tokens) or 0.0 for plan in plans}
     num = min(costs, key=lambda count: costs[count])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from estimators.errors import BadValueError
-from estimators.facts.usual_batch import usual_batch
 from estimators.frozen import frozen
+
+if TYPE_CHECKING:
+    from estimators.facts.usual_batch import UsualBatch
 
 ROUNDING = 0.05
 """How far a batch that was asked for may be moved: ``4M`` is how people write 4,194,304, which is 4.9 % more."""
@@ -76,7 +80,7 @@ class Batch:
         """Whose batch was taken, and whether it had to be moved far; empty where it was given."""
         if self.sequences or self.tokens:
             return ""
-        usual = usual_batch(params)
+        usual = _usual(params)
         whose = f"as {usual.model} was trained: {usual.batch_tokens:,} tokens ({usual.source})"
         moved = abs(taken_tokens / usual.batch_tokens - 1) > ROUNDING
         return f"{whose}, moved to a number of sequences that the devices share" if moved else whose
@@ -92,7 +96,13 @@ class Batch:
         return exact
 
     def _wanted(self, params: int, seq_len: int) -> float:
-        return self.sequences or (self.tokens or usual_batch(params).batch_tokens) / seq_len
+        return self.sequences or (self.tokens or _usual(params).batch_tokens) / seq_len
+
+
+def _usual(params: int) -> UsualBatch:
+    from estimators.facts.usual_batch import usual_batch  # deferred: a batch that was given needs no table of published ones
+
+    return usual_batch(params)
 
 
 PUBLISHED_BATCH = Batch()

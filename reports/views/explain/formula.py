@@ -31,7 +31,7 @@ class Input:
 
 
 @frozen
-class Step:
+class FormulaStep:
     """One figure of the answer.
 
     Attributes:
@@ -53,7 +53,7 @@ class Step:
         return re.sub(r"\b[A-Za-z_]+\b", lambda word: numbers.get(word[0], word[0]), self.formula.replace("·", "*"))
 
 
-def explanation_table(steps: Sequence[Step], *, what: str, key: str = "explanation") -> Table:
+def explanation_table(steps: Sequence[FormulaStep], *, what: str, key: str = "explanation") -> Table:
     """The steps, in the order in which they build on each other.
 
     Args:
@@ -85,9 +85,9 @@ def explanation_table(steps: Sequence[Step], *, what: str, key: str = "explanati
     )
 
 
-def params_step(params: int, by_component: Mapping[str, int], *, source: str, model_option: str) -> Step:
+def params_step(params: int, by_component: Mapping[str, int], *, source: str, model_option: str) -> FormulaStep:
     """The parameter count as the sum of its components."""
-    return Step(
+    return FormulaStep(
         figure="parameters",
         value=params,
         text=format_int(params),

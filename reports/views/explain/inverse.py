@@ -7,7 +7,7 @@ from estimators.training.claim import Claim
 from estimators.training.inverse import TrainingEstimate
 from estimators.units import DAY_S, HOUR_S, format_count, format_duration, format_flop, format_fraction, format_int, format_money
 from reports.table import Table
-from reports.views.explain.formula import Input, Step
+from reports.views.explain.formula import FormulaStep, Input
 from reports.views.explain.training import explain_training, flop_input, length_input, peak_input, sequence_flop, utilization_input
 from reports.views.training.claim import COUNTED
 
@@ -34,16 +34,16 @@ def explain_estimate(answer: TrainingEstimate, *, model_option: str, whole: bool
     return explain_training(training, model_option=model_option, asked=steps, whole=whole, predicted=answer.predicted)
 
 
-def claim_step(training: TrainingAnswer, claim: Claim) -> Step:
+def claim_step(training: TrainingAnswer, claim: Claim) -> FormulaStep:
     """The utilisation that a claimed wall time implies, as it is compared with published runs."""
     assert training.hardware is not None
     flop = claim.by_convention[claim.compared].training_flop
     of_it = f"6·N·D; N are the parameters that a {training.item} uses" if claim.compared == "6nd" else "training FLOP counted full"
     days = f"{claim.wall_s:,.0f} s = {format_duration(claim.wall_s)}"
-    return Step(
+    return FormulaStep(
         figure="implied utilization",
-        value=claim.standing.share,
-        text=f"{format_fraction(claim.standing.share)} of peak, {COUNTED[claim.compared]}",
+        value=claim.percentile.share,
+        text=f"{format_fraction(claim.percentile.share)} of peak, {COUNTED[claim.compared]}",
         formula="F / (n · t · P)",
         inputs=(
             Input(symbol="F", value=flop, text=format_flop(flop), source=of_it),
@@ -55,11 +55,11 @@ def claim_step(training: TrainingAnswer, claim: Claim) -> Step:
     )
 
 
-def predicted_deadline_step(asked: PredictedAnswer, deadline_s: float) -> Step:
+def predicted_deadline_step(asked: PredictedAnswer, deadline_s: float) -> FormulaStep:
     """The wall time on the devices that were chosen for a deadline."""
     run, p = asked.run, asked.run.prediction
     num_devices = format_int(p.layout.num_devices)
-    return Step(
+    return FormulaStep(
         figure="wall time for the deadline",
         value=run.wall_s,
         text=f"{format_duration(run.wall_s)} on {num_devices} devices, the fewest planned that finish in {format_duration(deadline_s)}",
@@ -77,12 +77,12 @@ def predicted_deadline_step(asked: PredictedAnswer, deadline_s: float) -> Step:
     )
 
 
-def deadline_step(training: TrainingAnswer, deadline_s: float, num_devices: int) -> Step:
+def deadline_step(training: TrainingAnswer, deadline_s: float, num_devices: int) -> FormulaStep:
     """The devices that finish in time, before rounding up."""
     assert training.hardware is not None
     run = training.runs[training.middle]
     exact = training.flop / (training.hardware.peak(training.dtype) * run.utilization * deadline_s)
-    return Step(
+    return FormulaStep(
         figure="devices",
         value=exact,
         text=f"{exact:.6g}, rounded up to {format_int(num_devices)}",
@@ -97,7 +97,7 @@ def deadline_step(training: TrainingAnswer, deadline_s: float, num_devices: int)
     )
 
 
-def budget_step(training: TrainingAnswer, *, budget_usd: int | None, budget_gpu_days: int | None) -> Step:
+def budget_step(training: TrainingAnswer, *, budget_usd: int | None, budget_gpu_days: int | None) -> FormulaStep:
     """The tokens that fit into a budget at the middle price, before rounding down."""
     assert training.hardware is not None
     run = training.runs[training.middle]
@@ -125,7 +125,7 @@ def budget_step(training: TrainingAnswer, *, budget_usd: int | None, budget_gpu_
             *inputs,
         ]
     tokens = gpu_seconds * training.hardware.peak(training.dtype) * run.utilization / flop * training.seq_len
-    return Step(
+    return FormulaStep(
         figure=f"{training.item}s that fit",
         value=tokens,
         text=f"{format_count(tokens)} {training.item}s",

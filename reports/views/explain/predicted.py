@@ -5,15 +5,15 @@ from __future__ import annotations
 from estimators.training.answer import PredictedAnswer
 from estimators.training.run import PredictedRun
 from estimators.units import DAY_S, format_carbon, format_duration, format_energy, format_fraction, format_grouped, format_int, format_mass
-from reports.views.explain.formula import Input, Step
+from reports.views.explain.formula import FormulaStep, Input
 from reports.views.training.predicted import figures
 
 
-def time_steps(asked: PredictedAnswer) -> list[Step]:
+def time_steps(asked: PredictedAnswer) -> list[FormulaStep]:
     """The step as the sum of its ledger, and device days as that many steps."""
     run, p = asked.run, asked.run.prediction
     parts = {part: seconds for part, seconds in p.ledger.parts.items() if seconds > 0}
-    step = Step(
+    step = FormulaStep(
         figure="step time",
         value=p.step_time_s,
         text=f"{format_duration(p.step_time_s)}, layout {p.layout}, software {p.stack.id}",
@@ -23,7 +23,7 @@ def time_steps(asked: PredictedAnswer) -> list[Step]:
             for part, seconds in parts.items()
         ),
     )
-    gpu_days = Step(
+    gpu_days = FormulaStep(
         figure="GPU-days",
         value=run.gpu_hours / 24,
         text=f"{format_grouped(run.gpu_hours / 24)} GPU-days = {format_grouped(run.gpu_hours)} GPU-hours",
@@ -48,14 +48,14 @@ def _devices_source(run: PredictedRun) -> str:
     return "the fewest that hold the training well" if run.devices_chosen else "given by --gpus, or planned for --deadline"
 
 
-def energy_steps(asked: PredictedAnswer) -> list[Step]:
+def energy_steps(asked: PredictedAnswer) -> list[FormulaStep]:
     """Energy at the measured share of the power limit, and the CO2 of so much electricity."""
     run, hardware = asked.run, asked.run.prediction.hardware
     energy_j = run.energy_j(run.wall_s, asked.power.value)
     if hardware.power_w is None or energy_j is None:
         return []
     co2_kg = float(str(figures(asked, run.wall_s)["co2_kg"]))
-    energy = Step(
+    energy = FormulaStep(
         figure="energy",
         value=energy_j,
         text=format_energy(energy_j),
@@ -78,7 +78,7 @@ def energy_steps(asked: PredictedAnswer) -> list[Step]:
         ),
         check=f"python -m bench list hardware --match {hardware.id}",
     )
-    carbon = Step(
+    carbon = FormulaStep(
         figure="CO2",
         value=co2_kg,
         text=format_mass(co2_kg),

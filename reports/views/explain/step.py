@@ -7,7 +7,7 @@ from estimators.inference.single_steps import StepsAnswer
 from estimators.spec import Estimate, Hardware, Workload
 from estimators.units import format_byte_rate, format_bytes, format_duration, format_flop, format_flop_rate, format_int
 from reports.table import Table
-from reports.views.explain.formula import Input, Step, explanation_table, params_step
+from reports.views.explain.formula import FormulaStep, Input, explanation_table, params_step
 from reports.views.training.step import work_text
 
 
@@ -38,7 +38,7 @@ def _show(workload: Workload, item: str, convention: str, model_option: str) -> 
     return " ".join([*words, f"--dtype {workload.dtype} --convention {convention}"])
 
 
-def _flop_step(name: str, workload: Workload, cost: Estimate, convention: str, item: str, check: str) -> Step:
+def _flop_step(name: str, workload: Workload, cost: Estimate, convention: str, item: str, check: str) -> FormulaStep:
     """FLOP of one step as forward + backward - what the convention leaves out + what it adds."""
     flop = cost.flop[convention]
     named = [("forward", cost.forward_flop, "op table: 2 · m · n · k of every product")]
@@ -52,7 +52,7 @@ def _flop_step(name: str, workload: Workload, cost: Estimate, convention: str, i
     if other > 0:
         formula += " + recomputed"
         named.append(("recomputed", other, "the layers' forward pass, which checkpointing runs again"))
-    return Step(
+    return FormulaStep(
         figure=f"{name} FLOP",
         value=flop,
         text=f"{format_flop(flop)} for {work_text(workload, item)}, counted {convention}",
@@ -62,12 +62,12 @@ def _flop_step(name: str, workload: Workload, cost: Estimate, convention: str, i
     )
 
 
-def _bound_step(name: str, workload: Workload, cost: Estimate, hardware: Hardware) -> Step:
+def _bound_step(name: str, workload: Workload, cost: Estimate, hardware: Hardware) -> FormulaStep:
     assert cost.step_time_bound_s is not None
     peak = hardware.peak(workload.dtype)
     bandwidth = hardware.memory_bytes_per_s
     source = str(hardware.source)
-    return Step(
+    return FormulaStep(
         figure=f"{name} bound",
         value=cost.step_time_bound_s,
         text=f"{format_duration(cost.step_time_bound_s)}, by {cost.bound_by}",
@@ -92,12 +92,12 @@ def _bound_step(name: str, workload: Workload, cost: Estimate, hardware: Hardwar
     )
 
 
-def _state_step(workload: Workload, params: int) -> Step:
+def _state_step(workload: Workload, params: int) -> FormulaStep:
     """What training holds besides activations."""
     copies = workload.dtype_bytes if workload.dtype_bytes < MASTER_BYTES else 0
     state = OPTIMIZER_STATE_BYTES[workload.optimizer]
     value = params * (2 * MASTER_BYTES + state + copies)
-    return Step(
+    return FormulaStep(
         figure="training state",
         value=value,
         text=format_bytes(value),

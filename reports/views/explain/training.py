@@ -22,7 +22,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Table
-from reports.views.explain.formula import Input, Step, explanation_table, params_step
+from reports.views.explain.formula import FormulaStep, Input, explanation_table, params_step
 
 if TYPE_CHECKING:
     from estimators.training.answer import PredictedAnswer
@@ -34,7 +34,7 @@ def explain_training(
     training: TrainingAnswer,
     *,
     model_option: str,
-    asked: Sequence[Step] = (),
+    asked: Sequence[FormulaStep] = (),
     whole: bool = True,
     key: str = "explanation",
     predicted: PredictedAnswer | None = None,
@@ -87,7 +87,7 @@ def sequence_flop(training: TrainingAnswer) -> int:
     return training_flop(training.model, training.seq_len, training.seq_len)[training.convention]
 
 
-def _sequence_step(training: TrainingAnswer, model_option: str) -> Step:
+def _sequence_step(training: TrainingAnswer, model_option: str) -> FormulaStep:
     """FLOP of one training sequence, from the op table's columns."""
     flop = sequence_flop(training)
     if training.convention == "6nd":
@@ -112,7 +112,7 @@ def _sequence_step(training: TrainingAnswer, model_option: str) -> Step:
             named.append(("recomputed", flop - forward - backward, "the layers' forward pass, which checkpointing runs again"))
         inputs = [Input(symbol=name, value=value, text=f"{format_int(value)} FLOP", source=source) for name, value, source in named]
     unit = "sample" if training.item == "sample" else "sequence"
-    return Step(
+    return FormulaStep(
         figure=f"FLOP per {unit}",
         value=flop,
         text=f"{format_int(flop)} FLOP per {unit}, counted {training.convention}",
@@ -122,9 +122,9 @@ def _sequence_step(training: TrainingAnswer, model_option: str) -> Step:
     )
 
 
-def _flop_step(training: TrainingAnswer) -> Step:
+def _flop_step(training: TrainingAnswer) -> FormulaStep:
     flop = sequence_flop(training)
-    return Step(
+    return FormulaStep(
         figure="training FLOP",
         value=training.flop,
         text=f"{format_flop(training.flop)} ({format_int(training.flop)})",
@@ -161,10 +161,10 @@ def utilization_input(training: TrainingAnswer) -> Input:
     return Input(symbol="U", value=run.utilization, text=format_fraction(run.utilization), source=training.utilization_source)
 
 
-def _gpu_days_step(training: TrainingAnswer) -> Step:
+def _gpu_days_step(training: TrainingAnswer) -> FormulaStep:
     assert training.hardware is not None
     run = training.runs[training.middle]
-    return Step(
+    return FormulaStep(
         figure="GPU-days",
         value=run.gpu_days,
         text=f"{format_grouped(run.gpu_days)} GPU-days = {format_grouped(run.gpu_hours)} GPU-hours",
@@ -179,12 +179,12 @@ def _gpu_days_step(training: TrainingAnswer) -> Step:
     )
 
 
-def _wall_steps(training: TrainingAnswer) -> list[Step]:
+def _wall_steps(training: TrainingAnswer) -> list[FormulaStep]:
     if training.num_devices is None:
         return []
     run = training.runs[training.middle]
     return [
-        Step(
+        FormulaStep(
             figure="wall time",
             value=run.wall_s / DAY_S,
             text=format_duration(run.wall_s),
@@ -202,13 +202,13 @@ def _wall_steps(training: TrainingAnswer) -> list[Step]:
     ]
 
 
-def _energy_steps(training: TrainingAnswer) -> list[Step]:
+def _energy_steps(training: TrainingAnswer) -> list[FormulaStep]:
     run = training.runs[training.middle]
     if training.hardware is None or training.hardware.power_w is None or run.energy_j is None:
         return []
     power_w = training.hardware.power_w
     return [
-        Step(
+        FormulaStep(
             figure="energy",
             value=run.energy_j,
             text=format_energy(run.energy_j),
@@ -223,13 +223,13 @@ def _energy_steps(training: TrainingAnswer) -> list[Step]:
     ]
 
 
-def _cost_steps(training: TrainingAnswer) -> list[Step]:
+def _cost_steps(training: TrainingAnswer) -> list[FormulaStep]:
     if training.price is None:
         return []
     run = training.runs[training.middle]
     cost = training.price.median * run.gpu_hours
     return [
-        Step(
+        FormulaStep(
             figure="cost",
             value=cost,
             text=f"{format_money(cost)} at the {'given' if training.price.low == training.price.high else 'middle'} price",

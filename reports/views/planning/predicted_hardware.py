@@ -119,7 +119,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             "seq_len": training.seq_len,
             "num_devices": None if chosen else p.layout.num_devices,
             "software": p.stack.id,
-            **{f"allowance_{bound}_fraction": getattr(first.run.allowance, bound) for bound in BOUNDS},
+            **{f"allowance_{bound}_fraction": getattr(first.run.goodput_loss, bound) for bound in BOUNDS},
         },
         key="training",
     )
@@ -129,7 +129,7 @@ _FORMATS = {"needed_bytes": format_bytes, "memory_bytes": format_bytes, "co2_kg"
 
 
 def _notes(answered: Sequence[PredictedAnswer], refused: Sequence[OnDevice[PredictedAnswer]]) -> list[str]:
-    added = answered[0].run.allowance
+    added = answered[0].run.goodput_loss
     power = answered[0].power
     notes = [f"{device.hardware.id}: none, {device.reason}." for device in refused]
     assumed: dict[str, list[str]] = {}

@@ -83,7 +83,8 @@ def _notes(record: Measurement) -> list[str]:
     said = record.estimate.local
     assert said is not None, "a waterfall is of a step that was predicted"
     rough = said.basis_fraction.get("extrapolated", 0.0) + said.basis_fraction.get("stand-in", 0.0)
-    lines = [f"Predicted {units.format_duration(said.seconds_s)} before it was measured, over {said.num_ops:,} operators."]
+    ran = f"; the step that ran had {said.num_profiled_ops:,}" if said.num_profiled_ops is not None else ""
+    lines = [f"Predicted {units.format_duration(said.seconds_s)} before it was measured, over {said.num_ops:,} operators{ran}."]
     lines += _drifted(record)
     if rough:
         lines.append(f"{100 * rough:.1f} % of the operators' time is extrapolated beyond the calibration: {'; '.join(said.weakest)}.")

@@ -43,7 +43,7 @@ COUNTED: dict[Compared, str] = {"6nd": "by 6·N·D", "full": "counted full"}
 
 def judgement(claim: Claim, training: TrainingAnswer) -> str:
     """The verdict in a sentence, with the figures that it rests on."""
-    known, wall = claim.standing, format_duration(claim.wall_s)
+    known, wall = claim.percentile, format_duration(claim.wall_s)
     every = f"all {len(known.peers)} published dense runs on {known.scope}"
     among = f"{known.num_below} of {len(known.peers)} published dense runs on {known.scope}"
     usual = f"at their median of {format_fraction(known.median)} it takes {format_duration(claim.usual_wall_s)}"
@@ -116,7 +116,7 @@ def claim_tables(claim: Claim, training: TrainingAnswer) -> list[Table]:
     main = Table(
         title=(
             f"{training.model.name} on {training.work_text} in {format_duration(claim.wall_s)} on {training.devices_text}: "
-            f"{claim.verdict}, {format_fraction(claim.standing.share)} of peak {COUNTED[claim.compared]}"
+            f"{claim.verdict}, {format_fraction(claim.percentile.share)} of peak {COUNTED[claim.compared]}"
         ),
         conditions=[line for line in conditions(training) if not line.startswith(("utilization", "price", "FLOP counted"))],
         columns=[column for column in _COLUMNS if column.key != "peak"],
@@ -130,12 +130,12 @@ def claim_tables(claim: Claim, training: TrainingAnswer) -> list[Table]:
             "claimed_wall_s": claim.wall_s,
             "claimed_gpu_days": claim.gpu_days,
             "usual_wall_s": claim.usual_wall_s,
-            "implied_utilization_fraction": claim.standing.share,
+            "implied_utilization_fraction": claim.percentile.share,
             "implied_utilization_fraction_by_convention": {implied.name: implied.utilization for implied in claim.implied},
-            "percentile_fraction": claim.standing.percentile_fraction,
-            "num_published": len(claim.standing.peers),
-            "num_below": claim.standing.num_below,
-            "scope": claim.standing.scope,
+            "percentile_fraction": claim.percentile.percentile_fraction,
+            "num_published": len(claim.percentile.peers),
+            "num_below": claim.percentile.num_below,
+            "scope": claim.percentile.scope,
         },
         key="claim",
     )
@@ -166,7 +166,7 @@ def _row(implied: Implied) -> dict[str, Value]:
 
 def nearest_table(claim: Claim) -> Table:
     """The published runs nearest to the claim, which stands in its place among them, highest first."""
-    known = claim.standing
+    known = claim.percentile
     rows = [_peer_row(peer, known.share) for peer in known.nearest(NUM_NEAREST)]
     place = sum(peer.share >= known.share for peer in known.nearest(NUM_NEAREST))
     rows.insert(place, {"run": "the claim", "utilization_fraction": known.share, "tag": "derived", "difference_fraction": 0.0})

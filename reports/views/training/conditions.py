@@ -24,7 +24,7 @@ def convention_line(name: str) -> str:
 
 
 def scope_lines(model: Model) -> list[str]:
-    """What an encoder reads beside the decoder, and what a configuration has that is not counted; nothing for most models."""
+    """What a sample is, what an encoder reads, and what a configuration has that is not counted; nothing for most models."""
     model = model.base
     if not isinstance(model, Decoder):
         return _source_lines(model)
@@ -38,11 +38,15 @@ def scope_lines(model: Model) -> list[str]:
 
 def _source_lines(model: Model) -> list[str]:
     from estimators.architectures.encoder_decoder import EncoderDecoder  # deferred: most models are decoders
+    from estimators.architectures.vision import VisionTransformer
 
     if isinstance(model, EncoderDecoder):
-        fixed = f"{format_int(model.source_positions)} positions" if model.source_positions else "as many tokens as the decoder"
+        audio = f", {model.sample}" if model.sample else ""
+        fixed = f"{format_int(model.source_positions)} positions{audio}" if model.source_positions else "as many tokens as the decoder"
         return [f"the encoder reads {fixed}{'' if model.source_positions else '; --source-len changes it'}"]
-    return []
+    if isinstance(model, VisionTransformer) and model.any_size:
+        return [f"each sample is {model.sample}; --image-size changes it"]
+    return [f"each sample is {model.sample}"] if model.sample else []
 
 
 def conditions(training: TrainingAnswer, *, work: bool = True) -> list[str]:

@@ -128,7 +128,7 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
         "fits": run.fits,
         "power_share_fraction": asked.power.value,
         "carbon_kg_per_j": asked.carbon.value,
-        **{f"allowance_{bound}_fraction": getattr(run.allowance, bound) for bound in BOUNDS},
+        **{f"allowance_{bound}_fraction": getattr(run.goodput_loss, bound) for bound in BOUNDS},
         "days_with_allowance": whole / DAY_S,
         "days_with_allowance_low": whole_low / DAY_S,
         "days_with_allowance_high": whole_high / DAY_S,
@@ -210,10 +210,10 @@ def answer_table(asked: PredictedAnswer, claimed_s: float | None = None) -> Tabl
     )
 
 
-def allowance_table(asked: PredictedAnswer) -> Table:
+def goodput_table(asked: PredictedAnswer) -> Table:
     """What each published run added over its steady steps, and what that would make of this one."""
     run = asked.run
-    added = run.allowance
+    added = run.goodput_loss
     whole_s = run.wall_s * (1 + added.median)
     rows: list[dict[str, Value]] = [
         {

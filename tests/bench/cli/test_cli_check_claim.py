@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.cli.main import main
 from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadValueError
-from estimators.facts.percentile import peers, standing
+from estimators.facts.percentile import peers, percentile
 from estimators.facts.registry import hardware, model_entry
 from estimators.facts.tool_conventions import tools
 from estimators.spec import Model
@@ -170,13 +170,13 @@ def test_a_model_of_samples_is_compared_by_its_products(capsys: pytest.CaptureFi
 class TestStanding:
     def test_the_percentile_is_the_share_of_runs_below(self) -> None:
         for share, expected in ((0.001, 0.0), (1.0, 1.0)):
-            assert standing(share, A100, tokens=1, device_s=1.0).percentile_fraction == expected
+            assert percentile(share, A100, tokens=1, device_s=1.0).percentile_fraction == expected
         known = peers(A100, tokens=1, device_s=1.0)
-        middle = standing(known[len(known) // 2].share, A100, tokens=1, device_s=1.0)
+        middle = percentile(known[len(known) // 2].share, A100, tokens=1, device_s=1.0)
         assert middle.num_below == len(known) - len(known) // 2 - 1
 
     def test_the_nearest_are_nearer_than_every_other(self) -> None:
-        where = standing(0.4, A100, tokens=1, device_s=1.0)
+        where = percentile(0.4, A100, tokens=1, device_s=1.0)
         near = where.nearest(5)
         farthest = max(abs(peer.share - 0.4) for peer in near)
         assert all(abs(peer.share - 0.4) >= farthest for peer in where.peers if peer not in near)
@@ -200,7 +200,7 @@ def test_more_days_or_devices_never_raise_the_share(days: float, devices: int) -
 
     def share(factor: int) -> float:
         claim = check_claim(model, tokens=10**12, seq_len=1024, hardware=A100, num_devices=devices * factor, wall_s=days * DAY_S)
-        return claim.standing.share
+        return claim.percentile.share
 
     assert share(2) == pytest.approx(share(1) / 2)
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.cli.main import main
 from reports.table import Table
-from reports.views.explain.formula import Input, Step, explanation_table
+from reports.views.explain.formula import FormulaStep, Input, explanation_table
 
 QUESTIONS = [
     "estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --utilization 0.45",
@@ -110,7 +110,7 @@ def test_comparing_explains_each_device(capsys: pytest.CaptureFixture[str]) -> N
 
 def explanation(value: float) -> Table:
     inputs = (Input(symbol="a", value=6, text="6", source="given"), Input(symbol="b", value=7, text="7", source="given"))
-    return explanation_table([Step(figure="answer", value=value, text=str(value), formula="a · b", inputs=inputs)], what="a product")
+    return explanation_table([FormulaStep(figure="answer", value=value, text=str(value), formula="a · b", inputs=inputs)], what="a product")
 
 
 def test_a_figure_that_its_formula_does_not_give_would_be_found() -> None:

@@ -13,7 +13,7 @@ from estimators.cost.divisibility import check_cuts
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.facts import data
-from estimators.facts.goodput import WHOLE_RUN_COLUMNS, allowance, whole_run_from
+from estimators.facts.goodput import WHOLE_RUN_COLUMNS, goodput_loss, whole_run_from
 from estimators.facts.registry import hardware
 from estimators.facts.usual_batch import usual_batch, usual_batches
 from estimators.frozen import replace
@@ -140,12 +140,12 @@ class TestAllowance:
     def test_it_is_what_the_papers_say(self) -> None:
         # Gemini: goodput 97 % (arXiv 2312.11805). Llama 3: over 90 % (arXiv 2407.21783). OPT: 4.30e23 FLOP at 147 TFLOP/s on 992
         # devices are 34.1 days; it took 56. BLOOM: 104.5 s x 366e9 / 4,194,304 are 105.6 days; 1,082,990 h / 384 are 117.5.
-        by = {run.name: run for run in allowance().runs}
+        by = {run.name: run for run in goodput_loss().runs}
         assert by["OPT-175B"].effective_fraction == pytest.approx(4.30e23 / (992 * 147e12) / 86_400 / 56, rel=0.01)
         assert by["BLOOM-176B"].effective_fraction == pytest.approx(104.5 * 366e9 / 4_194_304 / 86_400 / (1_082_990 / 384 / 24), rel=0.01)
         assert by["Llama 3 405B"].at_least
         assert by["Gemini Ultra"].added_fraction == pytest.approx(3 / 97)
-        assert allowance().low <= allowance().median <= allowance().high
+        assert goodput_loss().low <= goodput_loss().median <= goodput_loss().high
 
     def test_blooms_steady_step_is_its_rate_as_megatron_counts(self) -> None:
         # Narayanan et al. 2021, equation 3, at 150 TFLOP/s on 384: B 2,048, s 2,048, l 70, h 14,336, V 250,880.

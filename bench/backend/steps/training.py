@@ -1,0 +1,110 @@
+"""One training step of a causal language model: what is timed, traced, profiled and counted."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+from bench.backend.steps.optimizer import new_optimizer
+
+
+def prepared(accelerator: Any, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+    """The two as accelerate trains with them; on fake tensors the model stays where it is, and no other rank is spoken to."""
+    if any(isinstance(parameter, FakeTensor) for parameter in model.parameters()):
+        return accelerator.prepare_model(model, device_placement=False, evaluation_mode=True), accelerator.prepare_optimizer(optimizer)
+    both: tuple[Any, Any] = accelerator.prepare(model, optimizer)
+    return both
+
+
+def gradients(model: nn.Module) -> list[torch.Tensor]:
+    """What a backward pass left behind: one for each tensor that an update changes."""
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+def loss_of(forward: Any, ids: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the next token, by one forward pass.
+
+    Args:
+        forward: a causal language model of transformers, or what wraps one.
+        ids: B x T token ids, inputs and labels at once.
+    """
+    loss: torch.Tensor = forward(input_ids=ids, labels=ids, use_cache=False).loss
+    return loss
+
+
+class TrainingStep:
+    """Forward, loss, backward and update of a model on one fixed batch, through accelerate, on real or on fake tensors.
+
+    Weights, gradients and the optimizer's state have the model's dtype; forward and backward run under autocast where
+    the accelerator has a mixed precision.
+
+    As a context it frees its gradients at the end and gives the model back as it was.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        ids: torch.Tensor,
+        accelerator: Any,
+        *,
+        optimizer: str,
+        learning_rate: float,
+        recompute: str = "none",
+        accumulation: int = 1,
+        compiled: bool = False,
+    ) -> None:
+        """Makes the model ready for training.
+
+        Args:
+            ids: B x T token ids of one step.
+            accelerator: of accelerate; it decides on device, ranks and mixed precision.
+            optimizer, learning_rate: see `new_optimizer`.
+            recompute: "full" computes every layer again in the backward pass, "none" nothing.
+            accumulation: backward passes before an update, each of B / accumulation sequences.
+        """
+        assert ids.shape[0] % accumulation == 0, (ids.shape, accumulation)
+        self._was_training, self._recompute = model.training, recompute
+        if recompute == "full":
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.train()
+        accelerator.gradient_accumulation_steps = accumulation
+        self._model, self._accelerator = model, accelerator
+        new = new_optimizer(optimizer, model.parameters(), learning_rate)
+        self._prepared, self._optimizer = prepared(accelerator, model, new)
+        self._forward: Any = torch.compile(self._prepared) if compiled else self._prepared
+        self._micro_batches = ids.to(accelerator.device).chunk(accumulation)
+
+    def __call__(self) -> torch.Tensor:
+        """One step; returns its mean loss, off the graph and still on the device."""
+        loss = self.forward_backward()
+        self.update()
+        return loss
+
+    def forward_backward(self) -> torch.Tensor:
+        """The step without its update, which leaves its gradients behind; returns the mean loss."""
+        self._optimizer.zero_grad(set_to_none=True)
+        losses, last = [], len(self._micro_batches) - 1
+        for index, ids in enumerate(self._micro_batches):
+            with nullcontext() if index == last else self._accelerator.no_sync(self._prepared):
+                loss = loss_of(self._forward, ids)
+                self._accelerator.backward(loss)
+            losses.append(loss.detach())
+        return losses[0] if last == 0 else torch.stack(losses).mean()
+
+    def update(self) -> None:
+        """The optimizer's turn."""
+        self._optimizer.step()
+
+    def __enter__(self) -> TrainingStep:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        self._accelerator.unwrap_model(self._prepared, keep_fp32_wrapper=False)
+        if self._recompute == "full":
+            self._model.gradient_checkpointing_disable()
+        self._model.train(self._was_training)
