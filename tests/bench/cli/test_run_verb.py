@@ -166,6 +166,7 @@ def test_fields_that_only_transformers_reads_are_refused_in_one_line(
     assert "transformers" in complaint(["--config", str(path), "--task", "prefill", "--device", "cpu"], tmp_path, capsys)
 
 
+@pytest.mark.usefixtures("quick")
 class TestOutputFolder:
     def test_a_file_in_its_place(self, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "file").touch()

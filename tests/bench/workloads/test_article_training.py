@@ -28,6 +28,9 @@ from estimators.errors import BadValueError, UnavailableError
 from estimators.facts.registry import model_entry
 
 SEEDS = range(3)
+ONE_AND_SLOW = [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])]
+"""Every seed, but all save the first with the tests that take minutes."""
+
 SMALL_GPT = {**model_entry("tiny-gpt").config, "n_layer": 1, "n_embd": 32, "n_head": 2, "n_positions": 64}
 
 
@@ -45,7 +48,7 @@ def trained(folder: Path, model: str, config: dict[str, Any] | None = None, **fl
     return record.read(draft.path)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", ONE_AND_SLOW)
 def test_seven_days_predict_better_than_one_and_a_sum_of_sigmoids_better_than_the_line(tmp_path: Path, seed: int) -> None:
     one, seven, sigmoids = (trained(tmp_path, model, seed=seed).learning for model in ("linreg-1d", "linreg-7d", "sigmoid-100"))
     assert seven.heldout_loss < 0.85 * one.heldout_loss
@@ -54,7 +57,7 @@ def test_seven_days_predict_better_than_one_and_a_sum_of_sigmoids_better_than_th
     assert seven.heldout_loss < min(seven.baseline_losses.values())
 
 
-@pytest.mark.parametrize("seed", [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])])
+@pytest.mark.parametrize("seed", ONE_AND_SLOW)
 def test_too_many_parameters_for_too_long_overfit(tmp_path: Path, seed: int) -> None:
     line = trained(tmp_path, "linreg-56d", seed=seed).learning
     deep = trained(tmp_path, "mlp", seed=seed, days=56, epochs=200).learning
