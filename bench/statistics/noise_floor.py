@@ -61,7 +61,7 @@ def noise_floor(record: Measurement) -> NoiseFloor:
         raise BadRecordError(f"{record.run_id} is not a record of a self-test; make one with: python -m bench selftest")
     size = record.request.samples_per_round
     if size is None or size < 1 or min((*first.samples_s, *second.samples_s), default=0.0) <= 0:
-        raise BadRecordError(f"{record.run_id} is damaged inside: no rounds of positive times; make another with: python -m bench selftest")
+        raise BadRecordError(f"{record.run_id} holds no rounds of positive times; make another with: python -m bench selftest")
     ones, others = (_round_logs(phase.samples_s, size) for phase in (first, second))
     rounds = min(len(ones), len(others))
     if rounds < 3:

@@ -298,7 +298,7 @@ def test_a_difference_between_the_sides_is_no_part_of_the_floor() -> None:
         (run_of((1.0,)), "run is not a record of a self-test; make one with: python -m bench selftest"),
         (selftest_record(rounds=2), "has 2 pairs of rounds, expected 3 or more"),
         (dataclasses.replace(selftest_record(), phases=()), "is not a record of a self-test"),
-        (dataclasses.replace(selftest_record(), request=Asked(model="selftest", task="selftest")), "is damaged inside"),
+        (dataclasses.replace(selftest_record(), request=Asked(model="selftest", task="selftest")), "holds no rounds of positive times"),
     ],
 )
 def test_what_holds_no_noise_floor_is_refused(record: Measurement, message: str) -> None:
