@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from bench.records.estimated import EstimatedPhase, EstimatedStep
 from bench.records.record import Measurement, Phase
 from bench.statistics import robust
 
@@ -75,24 +75,32 @@ def floor_s(record: Measurement, flop: int, num_bytes: int) -> float | None:
     return max(flop / matmul, num_bytes / bandwidth) if matmul and bandwidth else None
 
 
-def _work(said: Mapping[str, Any], **step: Any) -> Work:
-    merged: dict[str, Any] = {**said, "flop": said["flop"]["full"], **step}
-    return Work(**{name: merged[name] for name in Work.__slots__})
+def _work(phase: EstimatedPhase, step: EstimatedStep | None = None) -> Work:
+    """The work of a sample of a phase, or of one decode step in it."""
+    of = step or phase
+    return Work(
+        flop=phase.flop.full if step is None else step.flop,
+        min_flop=of.min_flop,
+        min_bytes=of.min_bytes,
+        bound_s=of.bound_s,
+        rule_flop=phase.rule_flop,
+        rule_bytes=phase.rule_bytes,
+    )
 
 
 def works(record: Measurement, phase: Phase) -> list[Work]:
     """The work of each sample, in order; decode steps differ by their context. Empty for a phase without an estimate."""
-    said = record.estimate.get("phases", {}).get(phase.name)
+    said = record.estimate.phases.get(phase.name)
     if said is None:
         return []
-    steps = {step["context_len"]: step for step in said.get("steps", ())}
+    steps = {step.context_len: step for step in said.steps}
     if not phase.context_lens or not steps:
         return [_work(said)] * len(phase.samples_s)
-    return [_work(said, **steps.get(context, {})) for context in phase.context_lens]
+    return [_work(said, steps.get(context)) for context in phase.context_lens]
 
 
 def _rates(record: Measurement, name: str, seconds_s: float, tag: str, work: Work) -> Rates:
-    peak, peak_bytes = record.estimate.get("peak_flop_per_s"), record.estimate.get("peak_bytes_per_s")
+    peak, peak_bytes = record.estimate.peak_flop_per_s, record.estimate.peak_bytes_per_s
     matmul, bandwidth = ceiling(record, "matmul"), ceiling(record, "bandwidth")
     flop_per_s, bytes_per_s = work.flop / seconds_s, work.min_bytes / seconds_s
     return Rates(
@@ -127,24 +135,24 @@ def all_rates(record: Measurement) -> Iterator[Rates]:
         if reached is not None:
             yield reached
     line = record.extrapolation
-    if line and line["value_s"] > 0 and line["phase"] in record.estimate.get("phases", {}):
-        yield _rates(record, line["phase"], line["value_s"], "extrapolated", _work(record.estimate["phases"][line["phase"]]))
+    if line and line.value_s > 0 and line.phase in record.estimate.phases:
+        yield _rates(record, line.phase, line.value_s, "extrapolated", _work(record.estimate.phases[line.phase]))
 
 
 def main_rates(record: Measurement) -> Rates | None:
     """Rates of the phase that answers the request; None where it was not timed."""
-    name = MAIN_PHASE.get(record.request.get("task", ""))
+    name = MAIN_PHASE.get(record.request.task)
     return next((reached for reached in all_rates(record) if reached.phase == name), None)
 
 
 def main_phase(record: Measurement) -> Phase | None:
     """The phase that answers the request's question; None where only slices or nothing was timed."""
-    return record.phase(MAIN_PHASE.get(record.request.get("task", ""), ""))
+    return record.phase(MAIN_PHASE.get(record.request.task, ""))
 
 
 def headline_s(record: Measurement) -> tuple[float, str] | None:
     """Seconds of the main step and whether they were measured or extrapolated."""
     if record.extrapolation:
-        return float(record.extrapolation["value_s"]), "extrapolated"
+        return record.extrapolation.value_s, "extrapolated"
     phase = main_phase(record)
     return (robust.median(phase.samples_s), "measured") if phase and phase.samples_s else None

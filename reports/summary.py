@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from bench.records.asked import Asked
 from bench.records.record import Measurement
 from bench.statistics.noise_floor import TASK
 from estimators import units
@@ -16,34 +17,31 @@ from reports.views.records import measured, selftest
 
 DAYS_PER_YEAR = 365.25
 
-INSIDE_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError)
-"""What a record raises whose request or estimate somebody changed by hand."""
-
-_WHAT = {
-    "generate": ("generation", " of {new_tokens} tokens", "new_tokens"),
-    "decode": ("decode step", "", ""),
-    "prefill": ("prefill", " of {seq_len} tokens", "seq_len"),
-    "train": ("training step", ", batch {batch}", "batch"),
+_WHAT: dict[str, tuple[str, str, Callable[[Asked], int | None]]] = {
+    "generate": ("generation", " of {} tokens", lambda asked: asked.new_tokens),
+    "decode": ("decode step", "", lambda asked: None),
+    "prefill": ("prefill", " of {} tokens", lambda asked: asked.seq_len),
+    "train": ("training step", ", batch {}", lambda asked: asked.batch),
 }
-"""Task to what was timed, its size, and the figure that the size needs: a run that was stopped early has none."""
+"""Task to what was timed, how its size is said, and the size: a run that was stopped early has none."""
 
 
 def tables(records: Sequence[Measurement]) -> list[Table]:
     """The journey: one row per record, smallest model first; runs that did not end are listed with their reason.
 
     Raises:
-        BadRecordError: records whose samples mean different things, or one that is damaged inside.
+        BadRecordError: records whose samples mean different things.
 
     Self-tests are left out; where there is nothing else, the last of them is shown.
     """
-    tests = [record for record in records if record.request.get("task") == TASK]
+    tests = [record for record in records if record.request.task == TASK]
     if tests and len(tests) == len(records):
         return selftest.tables(tests[-1])
-    records = [record for record in records if record.request.get("task") != TASK]
+    records = [record for record in records if record.request.task != TASK]
     _demand_one_method(records)
-    made = [(record, _row_or_complaint(record)) for record in records]
-    made.sort(key=lambda pair: (pair[1]["params"] or 0, pair[0].created_utc, pair[0].run_id))
-    ordered, rows = [record for record, _ in made], [row for _, row in made]
+    paired = [(record, _row(record)) for record in records]
+    paired.sort(key=lambda pair: (pair[1]["params"] or 0, pair[0].created_utc, pair[0].run_id))
+    ordered, rows = [record for record, _ in paired], [row for _, row in paired]
     columns = [
         Column(key="model", header="Model"),
         Column(key="params", header="Parameters", format=units.format_count, align="right"),
@@ -69,15 +67,8 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
 
 
 def details(record: Measurement) -> list[Table]:
-    """Every table of one record; of one that was only estimated, its row.
-
-    Raises:
-        BadRecordError: it is damaged inside.
-    """
-    try:
-        return tables([record]) if record.request.get("task") in ("estimate", TASK) else measured.tables(record)
-    except INSIDE_DAMAGE as error:
-        raise _damaged(record, error) from None
+    """Every table of one record; of one that was only estimated, its row."""
+    return tables([record]) if record.request.task in ("estimate", TASK) else measured.tables(record)
 
 
 def num_failed(records: Sequence[Measurement]) -> int:
@@ -93,43 +84,27 @@ def _demand_one_method(records: Sequence[Measurement]) -> None:
         raise BadRecordError(f"the times of {one} and {other} were taken by different methods; report them apart")
 
 
-def _row_or_complaint(record: Measurement) -> dict[str, Value]:
-    try:
-        return _row(record)
-    except INSIDE_DAMAGE as error:
-        raise _damaged(record, error) from None
-
-
-def _damaged(record: Measurement, error: Exception) -> BadRecordError:
-    what = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
-    return BadRecordError(f"the record {record.run_id} is damaged inside ({what}); delete it or restore a copy")
-
-
 def _row(record: Measurement) -> dict[str, Value]:
-    asked, params = record.request, record.estimate.get("params")
-    if not isinstance(params, int | None):
-        raise TypeError("params is not a number")
-    row: dict[str, Value] = {"model": asked["model"], "params": params, "run_id": record.run_id, "status": record.status}
-    row |= {"status_reason": record.status_reason or None, "dtype": asked.get("dtype"), "weights": asked.get("weights_label")}
-    if asked["task"] == "estimate":
-        row["what"] = f"whole training, {units.format_count(asked['tokens'])} tokens"
-        row |= {"flop": record.estimate["training_flop"], "time_s": record.estimate["time_at_ceiling_s"], "tag": "estimated"}
+    asked, params = record.request, record.estimate.params
+    row: dict[str, Value] = {"model": asked.model, "params": params, "run_id": record.run_id, "status": record.status}
+    row |= {"status_reason": record.status_reason or None, "dtype": asked.dtype, "weights": asked.weights_label}
+    if asked.task == "estimate":
+        row["what"] = "whole training" + (f", {units.format_count(asked.tokens)} tokens" if asked.tokens is not None else "")
+        row |= {"flop": record.estimate.training_flop, "time_s": record.estimate.time_at_ceiling_s, "tag": "estimated"}
         return row
-    what, size, needed = _WHAT[asked["task"]]
-    row["what"] = ", ".join([what + (size.format(**asked) if asked.get(needed) else ""), *measured.settings(asked)])
-    said = record.estimate.get("phases", {})
-    name = MAIN_PHASE[asked["task"]]
-    if name in said:
-        row["flop"] = said[name]["flop"]["full"]
+    what, of_size, size = _WHAT[asked.task]
+    row["what"] = ", ".join([what + (of_size.format(size(asked)) if size(asked) else ""), *measured.settings(asked)])
+    done = record.estimate.phases.get(MAIN_PHASE[asked.task])
+    if done:
+        row["flop"] = done.flop.full
     head = headline_s(record)
-    phase = main_phase(record)
-    if head:
-        items = phase.items_per_sample if phase else record.extrapolation["items_per_sample"]
-        row |= {"time_s": head[0], "tag": head[1], "items_per_s": items / head[0] if head[0] > 0 else None}
+    timed = main_phase(record) or record.extrapolation
+    if head and timed:
+        row |= {"time_s": head[0], "tag": head[1], "items_per_s": timed.items_per_sample / head[0] if head[0] > 0 else None}
     reached = main_rates(record)
     if reached:
         row |= {"mfu_fraction": reached.mfu, "matmul_ceiling_fraction": reached.ceiling_fraction}
-    row |= {"train_loss": record.learning.get("train_loss"), "heldout_loss": record.learning.get("heldout_loss")}
+    row |= {"train_loss": record.learning.train_loss, "heldout_loss": record.learning.heldout_loss}
     checks = crosscheck(record)
     bad = failed(checks)
     row["checks"] = f"{len(bad)} FAILED" if bad else f"{sum(check.ok is True for check in checks)} ok"
@@ -137,22 +112,22 @@ def _row(record: Measurement) -> dict[str, Value]:
 
 
 def _conditions(records: Sequence[Measurement]) -> list[str]:
-    devices = sorted({(r.environment.get("device") or {}).get("name", "") for r in records} - {""})
+    devices = sorted({r.environment.device.name for r in records if r.environment.device and r.environment.device.name})
     lines = [f"on {', '.join(devices)}"] if devices else []
     lines.append("FLOP under `full`: whole attention square, no recomputation; a ceiling is a rate measured on the machine just before")
-    for asked in ("dtype", "weights_label"):
-        line = _by_value(records, asked)
+    for what, values in (("dtype", [r.request.dtype for r in records]), ("weights", [r.request.weights_label for r in records])):
+        line = _by_value(records, values)
         if line:
-            lines.append(f"{asked.removesuffix('_label')}: {line}")
+            lines.append(f"{what}: {line}")
     return lines
 
 
-def _by_value(records: Sequence[Measurement], name: str) -> str:
+def _by_value(records: Sequence[Measurement], values: Sequence[str | None]) -> str:
     """What the records were asked for: the value alone where all agree, else each value and its models."""
     models: dict[str, list[str]] = {}
-    for record in records:
-        if record.request.get(name):
-            models.setdefault(record.request[name], []).append(record.request["model"])
+    for record, value in zip(records, values, strict=True):
+        if value:
+            models.setdefault(value, []).append(record.request.model)
     if len(models) == 1:
         return next(iter(models))
     return "; ".join(f"{value} ({', '.join(dict.fromkeys(names))})" for value, names in models.items())
@@ -160,19 +135,19 @@ def _by_value(records: Sequence[Measurement], name: str) -> str:
 
 def _notes(records: Sequence[Measurement]) -> list[str]:
     notes = []
-    data = sorted({str(r.learning["data"]) for r in records if r.learning.get("data")})
+    data = sorted({r.learning.data for r in records if r.learning.data})
     if data:
         notes.append("Data: " + "; ".join(data))
-    units_of_loss = {str(r.learning["loss_unit"]) for r in records if r.learning.get("loss_unit")}
+    units_of_loss = {r.learning.loss_unit for r in records if r.learning.loss_unit}
     if units_of_loss:
         notes.append("Loss: " + "; ".join(sorted(units_of_loss)))
     for record in records:
-        if record.request["task"] == "estimate":
-            notes.append(f"{record.request['model']}: {record.estimate['note']}")
+        if record.request.task == "estimate":
+            notes.append(f"{record.request.model}: {record.estimate.note or 'no note'}")
         if record.status != "complete":
-            notes.append(f"{record.request['model']} ({record.run_id}): {record.status}, {record.status_reason}")
+            notes.append(f"{record.request.model} ({record.run_id}): {record.status}, {record.status_reason}")
         for check in failed(crosscheck(record)):
-            notes.append(f"{record.request['model']}: FAILED {check.metric}: {check.explanation or 'see its record'}")
+            notes.append(f"{record.request.model}: FAILED {check.metric}: {check.explanation or 'see its record'}")
     return notes
 
 

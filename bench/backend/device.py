@@ -7,13 +7,13 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from bench.machine.environment import cpu_cache_bytes, cpu_model
 from bench.machine.meters import memory
 from bench.machine.meters.readings import Readings
+from bench.records.environment import DeviceFacts
 from bench.sampling.clock import Clock, HostClock, empty_reading_s, nothing
 from estimators.errors import BadValueError, UnavailableError
 from estimators.spec import Hardware
@@ -143,16 +143,17 @@ class Device:
 
         return registry.hardware_for_device(self.name, self.memory_total_bytes)
 
-    def describe(self) -> dict[str, Any]:
-        """What a record says of it, JSON-safe: identity, and torch's settings that change its speed."""
-        described: dict[str, Any] = {"kind": self.kind, "index": self.index, "name": self.name, "uuid": self.uuid}
-        described |= {"memory_total_bytes": self.memory_total_bytes, "num_threads": torch.get_num_threads()}
-        described |= {"torch": torch.__version__, "float32_matmul_precision": torch.get_float32_matmul_precision()}
+    def describe(self) -> DeviceFacts:
+        """What a record says of it: identity, and torch's settings that change its speed."""
+        described = DeviceFacts(kind=self.kind, index=self.index, name=self.name, uuid=self.uuid)
+        described |= DeviceFacts(memory_total_bytes=self.memory_total_bytes, num_threads=torch.get_num_threads())
+        described |= DeviceFacts(torch=str(torch.__version__), float32_matmul_precision=torch.get_float32_matmul_precision())
         if self.kind == "cpu":
-            described["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+            described |= DeviceFacts(cpu_capability=torch.backends.cpu.get_cpu_capability())
         if self.kind == "cuda":
-            described["compute_capability"] = ".".join(str(part) for part in torch.cuda.get_device_capability(self.index))
-            described |= {"cuda": torch.version.cuda, "hip": torch.version.hip, "cudnn": torch.backends.cudnn.version()}
+            capability = ".".join(str(part) for part in torch.cuda.get_device_capability(self.index))
+            versions = DeviceFacts(cuda=torch.version.cuda, hip=torch.version.hip, cudnn=torch.backends.cudnn.version())
+            described |= DeviceFacts(compute_capability=capability) | versions
         return described
 
 

@@ -17,7 +17,7 @@ def items(name: str | None = None) -> Iterator[Item]:
         cost, mend = "nothing can be measured on it", "name another with --device"
         yield Item(group="torch", what="device", found=str(error), verdict="untrusted", cost=cost, mend=mend)
         return
-    told = {key: value for key, value in device.describe().items() if value is not None}
+    told = {key: value for key, value in device.describe().stated().items() if value is not None}
     yield Item(group="torch", what="device", found=", ".join(f"{key} {value}" for key, value in told.items()))
     if device.kind == "cuda" and device.hardware() is None:
         cost, mend = "no datasheet peak: no MFU and no physics bound", "add it to hardware.csv, or rely on the ceilings measured here"

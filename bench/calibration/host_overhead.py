@@ -11,6 +11,7 @@ import torch
 from bench.backend.device import Device
 from bench.backend.models import random_language_model
 from bench.calibration import step_operators
+from bench.records.asked import Asked
 from bench.records.calibration import Reference
 from bench.records.draft import Draft
 from bench.sampling.presets import STANDARD
@@ -50,7 +51,7 @@ def _language(task: str, mode: str, depth: int, device: Device, size: str, cache
         dtype="fp32",
         optimizer="adamw",
         recompute="none",
-        request={},
+        request=Asked(model="reference", task="train"),
         device=device,
         preset=STANDARD,
         seed=0,
@@ -92,7 +93,7 @@ def _dense(hidden: int, device: Device, size: str, cache_bytes: int) -> Referenc
         dtype="fp32",
         optimizer="sgd",
         recompute="none",
-        request={},
+        request=Asked(model="reference", task="train"),
         device=device,
         preset=STANDARD,
         seed=0,
@@ -108,7 +109,7 @@ def _dense(hidden: int, device: Device, size: str, cache_bytes: int) -> Referenc
     with threads(DENSE_THREADS):
         entries = step_operators.entries(calls, updates, device, cache_bytes=cache_bytes, rounds=2, time_s=0.003)
     with tempfile.TemporaryDirectory() as folder:
-        draft = Draft(model=run.model, task=run.task, request={}, out=Path(folder))
+        draft = Draft(model=run.model, task=run.task, request=run.request, out=Path(folder))
         train_and_report(run, draft)
     samples_s = next(phase.samples_s for phase in draft.phases if phase.name == "train_step")
     return Reference(

@@ -16,7 +16,11 @@ from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.modules import bare, config_of, num_params, recomputes
 from bench.callbacks.rates import RateBounds
 from bench.machine import environment
+from bench.records.asked import Asked
 from bench.records.draft import Draft
+from bench.records.environment import DeviceFacts, Environment
+from bench.records.estimated import Estimated
+from bench.records.proof import Proof
 from bench.records.record import Ceiling
 from bench.records.request import Request
 from bench.records.run import Run
@@ -86,7 +90,7 @@ class TrainingContext:
 
     def draft(self, out: Path) -> Draft:
         """The record to be; raises UnavailableError where the folder cannot be written."""
-        draft = Draft(model=self.name, task="train", request=dict(self._run((1, 1, 1)).request), out=out)
+        draft = Draft(model=self.name, task="train", request=self._run((1, 1, 1)).request, out=out)
         draft.environment = environment.collect()
         return draft
 
@@ -120,11 +124,13 @@ class TrainingContext:
         self._device.reset_peak()
         hardware = self._device.hardware()
         rows, micro_rows, length = usual_shape([shapes])
-        said, _, _ = flop_source.estimate(self._run((rows, micro_rows, length)), micro_rows, hardware) if flop_source else ({}, [], {})
+        said, _, _ = (
+            flop_source.estimate(self._run((rows, micro_rows, length)), micro_rows, hardware) if flop_source else (Estimated(), [], {})
+        )
         return RateBounds(
             peak_flop_per_s=hardware.peak_flop_per_s.get(self.dtype) if hardware else None,
             matmul_flop_per_s=max((c.value for c in self._ceilings if c.kind == "matmul"), default=None),
-            predicted_step_s=said.get("predicted_step_s"),
+            predicted_step_s=said.predicted_step_s,
         )
 
     def _measure(self) -> None:
@@ -169,7 +175,7 @@ class TrainingContext:
             dtype=self.dtype,
             optimizer=self._optimizer or "sgd",
             recompute=request.recompute,
-            request=request.to_dict(),
+            request=Asked(**request.to_dict()),
         )
 
     def fill(self, draft: Draft, flop_source: FlopSource, usual: tuple[int, int, int]) -> None:
@@ -180,11 +186,11 @@ class TrainingContext:
             "weights_label": "weights of the training that was watched",
             "input_label": "batches of the training that was watched",
         }
-        draft.request = dict(run.request) | labels
-        draft.environment["device"] = self._device.describe() | {"cache_bytes": self._device.cache_bytes()}
+        draft.request = run.request.replaced(**labels)
+        draft.environment |= Environment(device=self._device.describe() | DeviceFacts(cache_bytes=self._device.cache_bytes()))
         draft.estimate, draft.counts, missing = flop_source.estimate(run, usual[1], self._device.hardware())
         draft.ceilings = list(self._ceilings)
         draft.unavailable |= self._unavailable | missing
         params = num_params(self._model)
         if params is not None and draft.estimate:
-            draft.proof["num_params"] = params
+            draft.proof |= Proof(num_params=params)

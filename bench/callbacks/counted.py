@@ -14,6 +14,7 @@ from torch import nn
 from bench.backend.counting import module
 from bench.backend.on_meta import mended
 from bench.callbacks.modules import bare, config_of, is_sharded
+from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
 from bench.records.record import Count
 from bench.records.run import Run
 from estimators.spec import Hardware
@@ -66,11 +67,11 @@ class CountedFlop:
         rows = self._rows[length]
         return (whole // rows,) * 2 if whole % rows == 0 else None
 
-    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[dict[str, Any], list[Count], dict[str, str]]:
+    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
         length, rows = run.seq_len, run.batch
         counted, each = self._by_length.get(length), self.flop(length)
         if counted is None or each is None:
-            return {}, [], {"training_flop": self.reason or "the usual length of a batch was not counted"}
+            return Estimated(), [], {"training_flop": self.reason or "the usual length of a batch was not counted"}
         share = rows / self._rows[length]
         forward, whole = round(counted.forward_flop * share), each[0] * rows
         weights_bytes = sum(p.numel() * p.element_size() for p in self._model.parameters())
@@ -78,28 +79,26 @@ class CountedFlop:
         missing: dict[str, str] = {"memory_needed": "the model has no op table"}
         if counted.unseen:
             missing["training_flop of " + ", ".join(op.name for op in counted.unseen)] = "torch has no formula for it"
-        said = {
-            "params": counted.params,
-            "memory_bytes": {},
-            "phases": {
-                "train_step": {
-                    "flop": {"full": whole, "hardware": whole},
-                    "forward_flop": forward,
-                    "backward_flop": whole - forward,
-                    "min_flop": whole,
-                    "min_bytes": weights_bytes,
-                    # no bound: what a kernel may skip of a network without an op table is not known
-                    "bound_s": None,
-                    "bound_by": "",
-                    "rule_flop": 6 * counted.params * rows * length,
-                    "rule_bytes": weights_bytes,
-                }
-            },
-            "rules": [],
-            "hardware": hardware.id if hardware else None,
-            "peak_flop_per_s": peak,
-            "peak_bytes_per_s": hardware.memory_bytes_per_s if hardware else None,
-        }
+        done = EstimatedPhase(
+            flop=FlopByConvention(full=whole, hardware=whole),
+            forward_flop=forward,
+            backward_flop=whole - forward,
+            min_flop=whole,
+            min_bytes=weights_bytes,
+            bound_s=None,  # what a kernel may skip of a network without an op table is not known
+            bound_by="",
+            rule_flop=6 * counted.params * rows * length,
+            rule_bytes=weights_bytes,
+        )
+        said = Estimated(
+            params=counted.params,
+            memory_bytes={},
+            phases={"train_step": done},
+            rules=(),
+            hardware=hardware.id if hardware else None,
+            peak_flop_per_s=peak,
+            peak_bytes_per_s=hardware.memory_bytes_per_s if hardware else None,
+        )
         route = f"torch's dispatcher on {counted.counted_on}"
         tag = "counted" if rows == self._rows[length] else "derived"  # of other rows than were counted, in proportion
         counts = [

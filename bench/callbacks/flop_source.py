@@ -11,6 +11,7 @@ from torch import nn
 from bench.callbacks.counted import TEXT_INPUTS, CountedFlop, Inputs
 from bench.callbacks.modules import bare, config_of, is_sharded, num_params, recomputes
 from bench.callbacks.ranks import num_ranks
+from bench.records.estimated import Estimated
 from bench.records.record import Count
 from bench.records.run import Run
 from bench.records.run_estimate import memory_needed, predict
@@ -34,7 +35,7 @@ class FlopSource(Protocol):
         """FLOP of one row of that length, under `full` and under `hardware`; None where it is not known."""
         ...
 
-    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[dict[str, Any], list[Count], dict[str, str]]:
+    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
         """The estimate of a record, its counts, and what is unavailable, for a run whose sizes are those of the usual step."""
         ...
 
@@ -74,8 +75,8 @@ class UnknownFlop:
     def flop(self, length: int) -> tuple[int, int] | None:
         return None
 
-    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[dict[str, Any], list[Count], dict[str, str]]:
-        return {}, [], {"training_flop": self._reason}
+    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
+        return Estimated(), [], {"training_flop": self._reason}
 
 
 class _OpTableFlop:
@@ -96,32 +97,33 @@ class _OpTableFlop:
             self._flop[length] = flop["full"], flop["hardware"]
         return self._flop[length]
 
-    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[dict[str, Any], list[Count], dict[str, str]]:
+    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
         run = dataclasses.replace(run, recompute=self._recompute)
         said = predict(self._model, run, hardware)
-        said["memory_bytes"] = memory_needed(self._model, dataclasses.replace(run, batch=micro_rows))
+        said |= Estimated(memory_bytes=memory_needed(self._model, dataclasses.replace(run, batch=micro_rows)))
         missing: dict[str, str] = {}
         if any(p.element_size() != MASTER_BYTES for p in self._module.parameters()):
-            missing |= _weights_of_another_dtype(said, self._module, hardware)
+            said |= _of_weights_of_another_dtype(said, self._module, hardware)
+            missing["memory_needed"] = "the weights are not fp32, for which the estimate is"
         sharded = is_sharded(self._module)
         if sharded:
-            said["memory_bytes"] = {}
+            said |= Estimated(memory_bytes={})
             missing["memory_needed"] = "the parameters are shared out over the ranks"
         try:
             said |= _predicted(self._model, run, micro_rows, sharded, hardware)
         except SixndError as error:
             missing["predicted_step_s"] = str(error)
-        done = said["phases"]["train_step"]
+        done = said.phases["train_step"]
         counts = [
-            Count(quantity="params", route="op table", value=said["params"], tag="derived"),
-            Count(quantity="forward_flop", route="op table", value=done["forward_flop"], tag="derived"),
-            Count(quantity="backward_flop", route="op table", value=done["backward_flop"], tag="derived"),
-            Count(quantity="training_flop", route="op table", value=done["flop"]["full"], tag="derived"),
+            Count(quantity="params", route="op table", value=said.params, tag="derived"),
+            Count(quantity="forward_flop", route="op table", value=done.forward_flop, tag="derived"),
+            Count(quantity="backward_flop", route="op table", value=done.backward_flop, tag="derived"),
+            Count(quantity="training_flop", route="op table", value=done.flop.full, tag="derived"),
         ]
         return said, counts, missing
 
 
-def _predicted(table: Decoder, run: Run, micro_rows: int, sharded: bool, hardware: Hardware | None) -> dict[str, float]:
+def _predicted(table: Decoder, run: Run, micro_rows: int, sharded: bool, hardware: Hardware | None) -> Estimated:
     """The step that `estimate` predicts for this training, its ranks by data parallelism.
 
     Raises:
@@ -138,14 +140,13 @@ def _predicted(table: Decoder, run: Run, micro_rows: int, sharded: bool, hardwar
         recompute=run.recompute,
     )
     said = prediction.predict(table, run.seq_len, layout, hardware, dtype=run.dtype)
-    return {"predicted_step_s": said.step_time_s, "predicted_low_s": said.low_s, "predicted_high_s": said.high_s}
+    return Estimated(predicted_step_s=said.step_time_s, predicted_low_s=said.low_s, predicted_high_s=said.high_s)
 
 
-def _weights_of_another_dtype(said: dict[str, Any], module: nn.Module, hardware: Hardware | None) -> dict[str, str]:
+def _of_weights_of_another_dtype(said: Estimated, module: nn.Module, hardware: Hardware | None) -> Estimated:
     """The estimate's memory and bytes are of fp32 weights; of others only what is sure is kept: every weight is read once."""
-    done = said["phases"]["train_step"]
-    done["min_bytes"] = sum(p.numel() * p.element_size() for p in module.parameters())
-    if done["bound_s"] is not None and hardware is not None:
-        done["bound_s"] = max(done["min_flop"] / said["peak_flop_per_s"], done["min_bytes"] / hardware.memory_bytes_per_s)
-    said["memory_bytes"] = {}
-    return {"memory_needed": "the weights are not fp32, for which the estimate is"}
+    done, peak = said.phases["train_step"], said.peak_flop_per_s
+    min_bytes, bound_s = sum(p.numel() * p.element_size() for p in module.parameters()), done.bound_s
+    if bound_s is not None and hardware is not None and peak is not None:
+        bound_s = max(done.min_flop / peak, min_bytes / hardware.memory_bytes_per_s)
+    return Estimated(memory_bytes={}, phases={"train_step": done.replaced(min_bytes=min_bytes, bound_s=bound_s)})

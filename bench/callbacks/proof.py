@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bench.records.proof import Proof
 from bench.records.record import Finding
 from estimators.errors import BadValueError
 
@@ -28,7 +29,7 @@ def scalar_loss(value: Any) -> Any:
     return value
 
 
-def loss_proof(losses: Sequence[float], params_finite: bool = True) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+def loss_proof(losses: Sequence[float], params_finite: bool = True) -> tuple[Proof, tuple[Finding, ...]]:
     """First and last loss, as a record keeps them: means over the first and the last quarter of the steps.
 
     Single batches scatter, so a last loss that is above the first by no more than twice the standard error of the two
@@ -36,21 +37,23 @@ def loss_proof(losses: Sequence[float], params_finite: bool = True) -> tuple[dic
     neighbours, over sqrt 2. Losses that are all the same are kept: they did not fall.
 
     >>> loss_proof([4.0, 3.0, 2.0, 1.0])[0]
-    {'loss_finite': True, 'loss_first': 4.0, 'loss_last': 1.0}
+    Proof(loss_finite=True, loss_first=4.0, loss_last=1.0)
     >>> loss_proof([2.0, 2.0])[0]
-    {'loss_finite': True, 'loss_first': 2.0, 'loss_last': 2.0}
+    Proof(loss_finite=True, loss_first=2.0, loss_last=2.0)
     """
     if not losses and params_finite:
-        return {}, (Finding(code="NoLoss", text="no loss was given, so that it fell is not shown", advice="give it with watch.loss(loss)"),)
+        return Proof(), (
+            Finding(code="NoLoss", text="no loss was given, so that it fell is not shown", advice="give it with watch.loss(loss)"),
+        )
     if not params_finite or not all(map(math.isfinite, losses)):
-        return {"loss_finite": False, "loss_first": None, "loss_last": None}, ()
+        return Proof(loss_finite=False, loss_first=None, loss_last=None), ()
     size = max(1, len(losses) // 4)
     first, last = sum(losses[:size]) / size, sum(losses[-size:]) / size
     error = _scatter(losses) * math.sqrt(2 / size)
     if len(losses) == 1 or (last >= first and error > 0 and last - first <= 2 * error):
         text = f"the loss did not fall beyond its scatter in {len(losses)} steps: {first:.4g} to {last:.4g}"
-        return {"loss_finite": True}, (Finding(code="LossFlat", text=text, advice="watch more steps to see that it trains"),)
-    return {"loss_finite": True, "loss_first": first, "loss_last": last}, ()
+        return Proof(loss_finite=True), (Finding(code="LossFlat", text=text, advice="watch more steps to see that it trains"),)
+    return Proof(loss_finite=True, loss_first=first, loss_last=last), ()
 
 
 def _scatter(losses: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from bench.callbacks.steps import Step
 from bench.machine import ranks
+from bench.records.proof import WatchedRank
 from bench.statistics import robust
 
 
@@ -109,27 +110,26 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if len(known) == len(values) else None
 
 
-def rows(reports: Sequence[RankReport], skip: int) -> list[dict[str, Any]]:
+def rows(reports: Sequence[RankReport], skip: int) -> tuple[WatchedRank, ...]:
     """One row per rank, as a record keeps them: medians of its steps after the warm-up, and its tokens of all steps."""
-    by_rank = []
-    for report in reports:
+
+    def row(report: RankReport) -> WatchedRank:
         steady = report.steps[skip:]
-        by_rank.append(
-            {
-                "rank": report.rank,
-                "device": report.device,
-                "uuid": report.uuid,
-                "num_steps": len(report.steps),
-                "num_items": sum(step.num_items for step in report.steps),
-                "median_step_s": robust.median([step.period_s for step in steady]) if steady else None,
-                "median_data_wait_s": robust.median([step.exposed_wait_s for step in steady]) if steady else None,
-                "peak_bytes": dict(report.peak_bytes),
-            }
+        return WatchedRank(
+            rank=report.rank,
+            device=report.device,
+            uuid=report.uuid,
+            num_steps=len(report.steps),
+            num_items=sum(step.num_items for step in report.steps),
+            median_step_s=robust.median([step.period_s for step in steady]) if steady else None,
+            median_data_wait_s=robust.median([step.exposed_wait_s for step in steady]) if steady else None,
+            peak_bytes=dict(report.peak_bytes),
         )
-    return by_rank
+
+    return tuple(map(row, reports))
 
 
-def skew_fraction(ranked: Sequence[Mapping[str, Any]]) -> float | None:
+def skew_fraction(ranked: Sequence[WatchedRank]) -> float | None:
     """How much longer the slowest rank's median step is than the fastest's: (max - min) / min; None for one rank."""
-    medians = [row["median_step_s"] for row in ranked if row["median_step_s"]]
+    medians = [row.median_step_s for row in ranked if row.median_step_s]
     return (max(medians) - min(medians)) / min(medians) if len(medians) > 1 else None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import median_low
+from typing import Any
 
 from bench.callbacks import energy, proof, ranks
 from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.rates import step_flop
 from bench.machine.meters.readings import Readings
 from bench.records.draft import Draft
+from bench.records.proof import Proof, WatchedTraining
 from bench.records.record import Finding, Phase
 from bench.sampling.timing_loop import UNSTABLE_FRACTION, has_settled
 from bench.statistics import robust
@@ -57,25 +59,28 @@ def fill(
     flop = [step_flop(step, flop_source) for report in reports for step in report.steps]
     losses = [loss for loss in whole.losses if loss is not None]
     proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
-    draft.proof = {
-        **({"num_params": draft.proof["num_params"]} if "num_params" in draft.proof else {}),
-        **proven,
-        "params_changed": all(report.params_changed for report in reports),
-        "num_steps": len(whole.periods_s),
-        f"num_{item}s": sum(whole.items),
-        "num_ranks": len(reports),
-        "watched": {
-            "data_wait_s": list(whole.waits_s),
-            f"{item}s_per_step": list(whole.items),
-            "padding_per_step": list(whole.paddings),
-            "losses": [loss if loss is not None and math.isfinite(loss) else None for loss in whole.losses],
-            "training_flop": sum(pair[0] for pair in flop if pair) if all(flop) else None,
-            "hardware_flop": sum(pair[1] for pair in flop if pair) if all(flop) else None,
-            "ranks": ranked,
-            "skew_fraction": ranks.skew_fraction(ranked),
-            "observer_s": observer_s,
-        },
-    }
+    of_item: dict[str, Any] = {f"{item}s_per_step": whole.items}
+    watched = WatchedTraining(
+        data_wait_s=whole.waits_s,
+        **of_item,
+        padding_per_step=whole.paddings,
+        losses=tuple(loss if loss is not None and math.isfinite(loss) else None for loss in whole.losses),
+        training_flop=sum(pair[0] for pair in flop if pair) if all(flop) else None,
+        hardware_flop=sum(pair[1] for pair in flop if pair) if all(flop) else None,
+        ranks=ranked,
+        skew_fraction=ranks.skew_fraction(ranked),
+        observer_s=observer_s,
+    )
+    known = Proof(num_params=draft.proof.num_params) if "num_params" in draft.proof else Proof()
+    changed = all(report.params_changed for report in reports)
+    count = Proof(num_tokens=sum(whole.items)) if item == "token" else Proof(num_samples=sum(whole.items))
+    draft.proof = (
+        known
+        | proven
+        | Proof(params_changed=changed, num_steps=len(whole.periods_s))
+        | count
+        | Proof(num_ranks=len(reports), watched=watched)
+    )
     merged, missing = energy.over_ranks([(report.uuid, report.power) for report in reports])
     draft.power = merged
     draft.unavailable |= {
@@ -108,10 +113,10 @@ def _phases(whole: ranks.JoinedSteps, skip: int, settled: bool | None, item: str
 
 
 def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observer_s: float) -> list[Finding]:
-    found = []
+    findings = []
 
     def add(code: str, text: str, advice: str) -> None:
-        found.append(Finding(code=code, text=text, advice=advice))
+        findings.append(Finding(code=code, text=text, advice=advice))
 
     steady, whole_s = whole.periods_s[skip:], sum(whole.periods_s)
     spread = robust.relative_spread(steady) if steady else None
@@ -142,4 +147,4 @@ def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observe
             f"watching took {100 * observer_s / whole_s:.1f} % of the time",
             "steps this short are better watched several at a time",
         )
-    return found
+    return findings

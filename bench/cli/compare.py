@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a record of `selftest`; else the newest of the same machine among the records, or in {DEFAULT_OUT}/",
     )
     fresh = parser.add_argument_group("fresh processes")
-    fresh.add_argument("--interleave", action="store_true", help="A and B are commands of `run`: run them by turns, then compare")
+    fresh.add_argument("--interleave", action="store_true", help="A and B are commands of `run`: interleave them, then compare")
     fresh.add_argument(
         "--repeats", type=count("repeats", maximum=1000), metavar="NUM", help=f"processes of each; {DEFAULT_REPEATS} by default"
     )
@@ -102,7 +102,7 @@ def run(options: Options, out: Output) -> int:
     a_at, b_at = _interleaved(options) if options.interleave else _given(options)
     a, b = (_records(path) for path in (a_at, b_at))
     floor = _noise_floor(options.noise_floor, (a_at, b_at), [*a, *b])
-    a, b = ([r for r in side if r.request.get("task") != "selftest"] for side in (a, b))
+    a, b = ([r for r in side if r.request.task != "selftest"] for side in (a, b))
     for side, path in ((a, a_at), (b, b_at)):
         if not any(phase.samples_s for record in side for phase in record.phases):
             raise BadRecordError(f"nothing was measured in {str(path)!r}: no record there holds a timed sample; run it again")
@@ -127,7 +127,7 @@ def _given(options: Options) -> tuple[Path, Path]:
     """The two paths. Raises BadValueError where options of --interleave are given without it."""
     for word, value in {"--repeats": options.repeats, "--out": options.out}.items():
         if value is not None:
-            raise BadValueError(f"{word} belongs to --interleave, which runs two commands by turns; leave it out, or add --interleave")
+            raise BadValueError(f"{word} belongs to --interleave, which interleaves two commands; leave it out, or add --interleave")
     return Path(options.a), Path(options.b)
 
 
@@ -159,7 +159,7 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
     from bench.records.record import read
     from bench.statistics.noise_floor import TASK, machine, newest, noise_floor
 
-    machines = {machine(record) for record in records if record.request.get("task") != TASK}
+    machines = {machine(record) for record in records if record.request.task != TASK}
     if given is not None:
         floor = noise_floor(read(given))
         if machines != {floor.machine}:
@@ -169,7 +169,7 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
             )
         return floor
     folders = {path if path.is_dir() else path.parent for path in sides} | {Path(DEFAULT_OUT)}
-    found = []
+    selftests = []
     for path in sorted({file for folder in folders if folder.is_dir() for file in folder.rglob(SELF_TESTS)}):
         try:
             record = read(path)
@@ -177,20 +177,16 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
             print("warning:", " ".join(str(error).split()), file=sys.stderr)
             continue
         if machines == {machine(record)}:
-            found.append(record)
-    last = newest(found)
+            selftests.append(record)
+    last = newest(selftests)
     return noise_floor(last) if last else None
 
 
 def _ceilings_s() -> Scale:
     from reports.rates import rates
-    from reports.summary import INSIDE_DAMAGE
 
     def demanded_s(record: Measurement, phase: Phase) -> float | None:
-        try:
-            reached = rates(record, phase)
-        except INSIDE_DAMAGE as error:
-            raise _damaged(record, error) from None
+        reached = rates(record, phase)
         return reached.floor_s if reached else None
 
     return demanded_s
@@ -200,15 +196,7 @@ def _unfinished_work(record: Measurement) -> str:
     """Why a record proves no work: a loop that trained nothing is fast, and no result."""
     from reports.checks.crosscheck import failed
     from reports.checks.work import proof
-    from reports.summary import INSIDE_DAMAGE
 
-    try:
-        bad = failed(tuple(proof(record)))
-    except INSIDE_DAMAGE as error:
-        raise _damaged(record, error) from None
+    bad = failed(tuple(proof(record)))
     said = ", ".join(f"{check.metric}: expected {check.rule} {check.estimated}, observed {check.observed}" for check in bad)
     return f"{record.run_id} did not do its work ({said})" if bad else ""
-
-
-def _damaged(record: Measurement, error: Exception) -> BadRecordError:
-    return BadRecordError(f"the record {record.run_id} is damaged inside ({type(error).__name__}: {str(error)[:80]}); restore a copy")

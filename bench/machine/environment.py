@@ -7,18 +7,21 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import psutil
 
 from bench.machine.meters import cgroup, memory, nvml
+from bench.records.environment import Cpu, Environment, Gpus, HostMemory, Project
 from estimators.errors import UnavailableError
 from estimators.units import KIBI, MEBI
 
 _CPUS = Path("/sys/devices/system/cpu")
+
+Group = TypeVar("Group")
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -59,8 +62,8 @@ VARIABLES = (
 """Variables that change what is measured. Nothing else of the environment is recorded: it may hold secrets."""
 
 
-def collect(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """The environment as a record keeps it, JSON-safe.
+def collect(argv: Sequence[str] | None = None) -> Environment:
+    """The environment as a record keeps it.
 
     Args:
         argv: the command line; None takes this process's own.
@@ -69,19 +72,26 @@ def collect(argv: Sequence[str] | None = None) -> dict[str, Any]:
         Groups of figures; where one could not be had it is None and `unavailable` says why, by dotted name.
     """
     unavailable: dict[str, str] = {}
-    collected: dict[str, Any] = {
-        "argv": [_redacted(part) for part in (sys.argv if argv is None else argv)],
-        "variables": {name: _redacted(os.environ[name]) for name in VARIABLES if name in os.environ},
-        "system": platform.platform(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-    }
-    for group, read in (("versions", _versions), ("project", _project), ("cpu", _cpu), ("memory", _memory), ("gpu", _gpu)):
-        try:
-            collected[group] = read(unavailable)
-        except Exception as error:  # an odd machine may fail in any way, and a measurement must not be lost to it
-            collected[group] = None
-            unavailable[group] = f"{type(error).__name__}: {error}"
-    return {**collected, "unavailable": unavailable}
+    return Environment(
+        argv=tuple(_redacted(part) for part in (sys.argv if argv is None else argv)),
+        variables={name: _redacted(os.environ[name]) for name in VARIABLES if name in os.environ},
+        system=platform.platform(),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        versions=_group("versions", _versions, unavailable),
+        project=_group("project", _project, unavailable),
+        cpu=_group("cpu", _cpu, unavailable),
+        memory=_group("memory", _memory, unavailable),
+        gpu=_group("gpu", _gpu, unavailable),
+        unavailable=unavailable,
+    )
+
+
+def _group(name: str, read: Callable[[dict[str, str]], Group | None], unavailable: dict[str, str]) -> Group | None:
+    try:
+        return read(unavailable)
+    except Exception as error:  # an odd machine may fail in any way, and a measurement must not be lost to it
+        unavailable[name] = f"{type(error).__name__}: {error}"
+        return None
 
 
 def _redacted(text: str) -> str:
@@ -102,7 +112,7 @@ def _versions(unavailable: dict[str, str]) -> dict[str, str | None]:
     return versions
 
 
-def _project(unavailable: dict[str, str]) -> dict[str, Any]:
+def _project(unavailable: dict[str, str]) -> Project:
     """Commit of this checkout, and whether its code differs from it."""
 
     def git(*arguments: str) -> str:
@@ -116,35 +126,36 @@ def _project(unavailable: dict[str, str]) -> dict[str, Any]:
             raise UnavailableError("git is not installed")
         if Path(git("rev-parse", "--show-toplevel")).resolve() != PROJECT:
             raise UnavailableError("installed, not run from a checkout")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "bench", "estimators", "reports"))}
+        dirty = bool(git("status", "--porcelain", "--", "bench", "estimators", "reports"))
+        return Project(commit=git("rev-parse", "HEAD"), dirty=dirty)
     except UnavailableError as error:
         reason = str(error)
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         reason = "not in a git checkout with a commit, or git refuses to read it"
     unavailable["project.commit"] = unavailable["project.dirty"] = reason
-    return {"commit": None, "dirty": None}
+    return Project(commit=None, dirty=None)
 
 
-def _cpu(unavailable: dict[str, str]) -> dict[str, Any]:
-    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    figures = {
-        "model": cpu_model(),
-        "architecture": platform.machine(),
-        "logical_cores": psutil.cpu_count(),
-        "physical_cores": psutil.cpu_count(logical=False),
-        "affinity": affinity,
-        "quota_cores": cgroup.cpu_limit(),
-        "governor": _line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "turbo": turbo(),
-        "numa_nodes": len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) or None,
-        "load_1min": load_1min(),
-    }
+def _cpu(unavailable: dict[str, str]) -> Cpu:
+    affinity = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None
+    cpu = Cpu(
+        model=cpu_model(),
+        architecture=platform.machine(),
+        logical_cores=psutil.cpu_count(),
+        physical_cores=psutil.cpu_count(logical=False),
+        affinity=affinity,
+        quota_cores=cgroup.cpu_limit(),
+        governor=_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        turbo=turbo(),
+        numa_nodes=len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) or None,
+        load_1min=load_1min(),
+    )
     reasons = {"quota_cores": "no CPU quota on this process's control groups", "governor": "the kernel shows no frequency governor here"}
-    reasons["turbo"] = "the kernel does not tell whether turbo is on"
-    for name, value in figures.items():
+    reasons |= {"turbo": "the kernel does not tell whether turbo is on"}
+    for name, value in cpu.stated().items():
         if value is None:
             unavailable[f"cpu.{name}"] = reasons.get(name, "the system does not tell")
-    return figures
+    return cpu
 
 
 def cpu_model() -> str | None:
@@ -197,21 +208,22 @@ def _line(path: str) -> str | None:
         return None
 
 
-def _memory(unavailable: dict[str, str]) -> dict[str, Any]:
+def _memory(unavailable: dict[str, str]) -> HostMemory:
     host, limit = memory.host_memory(), cgroup.memory_limit()
     if limit is None:
         unavailable["memory.limit_bytes"] = "no memory limit on this process's control groups"
-    return {"total_bytes": host.total_bytes, "available_bytes": host.available_bytes, "limit_bytes": limit and limit.limit_bytes}
+    limit_bytes = None if limit is None else limit.limit_bytes
+    return HostMemory(total_bytes=host.total_bytes, available_bytes=host.available_bytes, limit_bytes=limit_bytes)
 
 
-def _gpu(unavailable: dict[str, str]) -> dict[str, Any] | None:
+def _gpu(unavailable: dict[str, str]) -> Gpus | None:
     try:
         with nvml.session() as library:
             seen = nvml.visible(library)
             driver, reason = nvml.ask(library, "nvmlSystemGetDriverVersion")
             if driver is None:
                 unavailable["gpu.driver"] = reason
-            return {"driver": driver, "devices": [nvml.describe(library, uuid) for uuid in seen.uuids], "note": seen.note}
+            return Gpus(driver=driver, devices=tuple(nvml.describe(library, uuid) for uuid in seen.uuids), note=seen.note)
     except UnavailableError as error:
         unavailable["gpu"] = str(error)
         return None

@@ -7,7 +7,6 @@ in a file that the user names. One file per identity: device, its UUID, threads,
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -18,15 +17,16 @@ from typing import Any
 
 from bench.records import atomic_file, typed_json
 from bench.records.calibration import FORMAT, Calibration
+from bench.records.environment import DeviceFacts
 from estimators.errors import BadRecordError
 
 IDENTITY = ("kind", "name", "uuid", "num_threads", "torch", "cpu_capability", "cuda", "float32_matmul_precision")
 """Of what a device says of itself, what its speed hangs on."""
 
 
-def identity(device: Mapping[str, Any]) -> dict[str, Any]:
+def identity(device: DeviceFacts) -> dict[str, Any]:
     """Of a device's description, what finds its calibration."""
-    return {name: device.get(name) for name in IDENTITY}
+    return {name: getattr(device, name) for name in IDENTITY}
 
 
 def folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -38,14 +38,14 @@ def folder(environ: Mapping[str, str] = os.environ) -> Path:
     return (base if base.is_absolute() else Path.home() / ".local" / "share") / "sixnd" / "calibrations"
 
 
-def path_for(device: Mapping[str, Any], where: Path | None = None) -> Path:
+def path_for(device: DeviceFacts, where: Path | None = None) -> Path:
     """The file of a device's calibration: its name and a digest of its identity."""
     digest = hashlib.sha256(json.dumps(identity(device), sort_keys=True).encode()).hexdigest()[:12]
-    slug = re.sub(r"[^a-z0-9]+", "-", str(device.get("name", "")).lower()).strip("-")[:40] or "device"
+    slug = re.sub(r"[^a-z0-9]+", "-", (device.name or "").lower()).strip("-")[:40] or "device"
     return (folder() if where is None else where) / f"{slug}-{digest}.json"
 
 
-def find(device: Mapping[str, Any], where: Path | None = None) -> Calibration | None:
+def find(device: DeviceFacts, where: Path | None = None) -> Calibration | None:
     """The device's calibration, or None where there is none.
 
     Raises:
@@ -84,7 +84,7 @@ def write(calibration: Calibration, path: Path) -> None:
     Raises:
         UnavailableError: the folder cannot be written.
     """
-    text = json.dumps(dataclasses.asdict(calibration), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(typed_json.plain(calibration), indent=1, ensure_ascii=False, allow_nan=False)
     with contextlib.suppress(OSError):  # the write says why there is no folder
         path.parent.mkdir(parents=True, exist_ok=True)
     atomic_file.write(path, text, what="the calibration", mend="name a file with --out")

@@ -9,9 +9,14 @@ import re
 import secrets
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from bench.records import atomic_file
+from bench.records.asked import Asked
+from bench.records.environment import Environment
+from bench.records.estimated import Estimated
+from bench.records.extrapolation import Extrapolation
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.record import STATUSES, Ceiling, Count, Finding, Measurement, Phase
 from estimators.errors import UnavailableError
 
@@ -23,21 +28,21 @@ class Draft:
     read-only disk. `save` may be called again and again; each call replaces the file.
     """
 
-    def __init__(self, *, model: str, task: str, request: dict[str, Any], out: Path) -> None:
+    def __init__(self, *, model: str, task: str, request: Asked, out: Path) -> None:
         now = datetime.datetime.now(datetime.UTC)
         self.run_id = f"{stamp(now)}-{_slug(model)}-{task}-{os.getpid()}-{secrets.token_hex(4)}"
         self.created_utc = now.isoformat(timespec="seconds")
         self.request = request
-        self.environment: dict[str, Any] = {}
+        self.environment = Environment()
         self.phases: list[Phase] = []
         self.counts: list[Count] = []
         self.ceilings: list[Ceiling] = []
         self.memory_bytes: dict[str, int | None] = {}
         self.power: dict[str, float | None] = {}
-        self.proof: dict[str, Any] = {}
-        self.learning: dict[str, Any] = {}
-        self.extrapolation: dict[str, Any] = {}
-        self.estimate: dict[str, Any] = {}
+        self.proof = Proof()
+        self.learning = Learning()
+        self.extrapolation: Extrapolation | None = None
+        self.estimate = Estimated()
         self.warnings: list[Finding] = []
         self.unavailable: dict[str, str] = {}
         self.path = out / f"{self.run_id}.json"

@@ -47,6 +47,10 @@ class Part:
         """What either states; where both do, what the other does."""
         return type(self)(**vars(self) | vars(other))
 
+    def replaced(self, **changes: Any) -> Self:
+        """The part with some fields stated anew."""
+        return type(self)(**vars(self) | changes)
+
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
 

@@ -1,8 +1,8 @@
 """Measurement, and reading it from its JSON file; bench.records.draft writes it.
 
 Format history
-    1  first version. Later records may hold `estimate["local"]`, the step predicted from a calibration, and the
-       calibration's own kinds of ceiling; earlier readers pass over both.
+    1  first version. Later records may hold more fields inside, such as `estimate.local`, the step predicted from a
+       calibration, and the calibration's own kinds of ceiling; earlier readers pass over them.
 
 A record holds the whole request, the environment, raw samples and the estimate made before the run; statistics
 and checks are computed when it is read.
@@ -10,36 +10,24 @@ and checks are computed when it is read.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from bench.records import typed_json
 from bench.records.asked import Asked
+from bench.records.environment import Environment
 from bench.records.estimated import Estimated
 from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
-from bench.records.part import Part
 from bench.records.proof import Proof
-from bench.records.surroundings import Surroundings
 from bench.records.typed_json import OneOf
 from estimators.errors import BadRecordError
 
 FORMAT = 1
 TIMING_METHOD = 1
 STATUSES = ("complete", "partial", "failed")
-
-INSIDE: dict[str, type[Part]] = {
-    "request": Asked,
-    "environment": Surroundings,
-    "proof": Proof,
-    "learning": Learning,
-    "extrapolation": Extrapolation,
-    "estimate": Estimated,
-}
-"""Field of a record to what it must hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,34 +118,33 @@ class Measurement:
     Attributes:
         run_id: file name without ending; sortable by time, unique across processes.
         status: complete, partial (interrupted; says why in status_reason) or failed.
-        request: everything that was asked for: model id, config, task, batch, seq_len, new_tokens, num_beams, dtype,
-            device, attn, compile, layers, weights, seed, prompt.
+        request: everything that was asked for, and what was decided.
         environment: machine, driver, versions, commit, argv.
         phases, counts, ceilings: see their classes.
         memory_bytes: by instrument (peak_rss, torch_allocated, torch_reserved); None with a reason in `unavailable`.
         power: what the power meter read over the timed phases, by name with its unit.
         proof: loss first and last, whether every trained tensor changed, tokens generated.
         learning: train and held-out loss, and what else a trained model reports.
-        extrapolation: from slices at two depths to the full depth; empty where the whole model ran.
-        estimate: what arithmetic said before the run; field names of estimators.spec.Estimate.
+        extrapolation: from slices at two depths to the full depth; None, and empty in the file, where the whole model ran.
+        estimate: what arithmetic said before the run.
         unavailable: figure name to the reason why it is not there.
     """
 
     run_id: str
     created_utc: str
     status: Annotated[str, OneOf(STATUSES)]
-    request: dict[str, Any]
+    request: Asked
     status_reason: str = ""
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: Environment = field(default_factory=Environment)
     phases: tuple[Phase, ...] = ()
     counts: tuple[Count, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     memory_bytes: dict[str, int | None] = field(default_factory=dict)
     power: dict[str, float | None] = field(default_factory=dict)
-    proof: dict[str, Any] = field(default_factory=dict)
-    learning: dict[str, Any] = field(default_factory=dict)
-    extrapolation: dict[str, Any] = field(default_factory=dict)
-    estimate: dict[str, Any] = field(default_factory=dict)
+    proof: Proof = field(default_factory=Proof)
+    learning: Learning = field(default_factory=Learning)
+    extrapolation: Extrapolation | None = None
+    estimate: Estimated = field(default_factory=Estimated)
     warnings: tuple[Finding, ...] = ()
     unavailable: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
@@ -169,7 +156,12 @@ class Measurement:
 
     def to_json(self) -> str:
         """The record's text. Raises ValueError on NaN or infinity: a record never holds them."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+        return json.dumps(
+            typed_json.plain(self) | {"extrapolation": typed_json.plain(self.extrapolation) or {}},
+            indent=1,
+            ensure_ascii=False,
+            allow_nan=False,
+        )
 
 
 def read(path: Path) -> Measurement:
@@ -193,10 +185,7 @@ def read(path: Path) -> Measurement:
             f"{str(path)!r} has record format {str(body['format'])[:20]}; this version reads {FORMAT}: use the version that wrote it"
         )
     try:
-        for name, kind in INSIDE.items():
-            if body.get(name) or kind is Asked:
-                typed_json.build(kind, body[name], name)
-        return typed_json.build(Measurement, body)
+        return typed_json.build(Measurement, body | {"extrapolation": body.get("extrapolation") or None})
     except typed_json.MisfitError as error:
         raise BadRecordError(f"{str(path)!r} is damaged at {' '.join(str(error).split())[:200]}; delete it or restore a copy") from None
 

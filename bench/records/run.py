@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from bench.records.asked import Asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,4 +36,4 @@ class Run:
     dtype: str
     optimizer: str
     recompute: str
-    request: Mapping[str, Any]
+    request: Asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bench.records.estimated import Estimated, EstimatedPhase, EstimatedRule, EstimatedStep, FlopByConvention
 from bench.records.run import Run
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate, memory
@@ -47,21 +48,17 @@ def memory_needed(model: Model, run: Run) -> dict[str, int]:
     return memory(model.ops(workload), workload, model)
 
 
-def predict(model: Model, run: Run, hardware: Hardware | None) -> dict[str, Any]:
+def predict(model: Model, run: Run, hardware: Hardware | None) -> Estimated:
     """The estimate of a run, as stored in its record.
 
-    Returns:
-        params, embedding_params, params_by_component; memory_bytes by part; phases: by name what one timed sample is:
-        flop by convention, min_flop, min_bytes, bound_s (None without hardware), rule_flop and rule_bytes (the rule of
-        thumb), for decode also `steps`, one by one; rules: of the training step, or of the prefill and the median decode step.
-        A device without a published peak for the dtype gives no bound.
+    A device without a published peak for the dtype gives no bound.
     """
     workload = workload_of(run)
     bounding = hardware if hardware and workload.dtype in hardware.peak_flop_per_s else None
     first = estimate(Case(model=model, workload=workload, hardware=bounding))
     main = "train_step" if run.task == "train" else "prefill"
-    phases: dict[str, Any] = {main: _phase([first], [workload])}
-    stated = [_rule_row(rule, main) for rule in rules(model, workload)]
+    phases = {main: _phase([first], [workload])}
+    stated = [_rule(rule, main) for rule in rules(model, workload)]
     steps = num_decode_steps(run)
     if run.task in ("generate", "decode"):
         whole = generation(
@@ -76,66 +73,67 @@ def predict(model: Model, run: Run, hardware: Hardware | None) -> dict[str, Any]
         decode = [decode_workload(run, i) for i in range(steps)]
         if steps:
             median = steps // 2
-            phases["decode"] = _phase([whole.decode[median]], [decode[median]]) | {"steps": _steps(whole.decode, decode)}
-            stated += [_rule_row(rule, "decode") for rule in rules(model, decode[median])]
+            phases["decode"] = _phase([whole.decode[median]], [decode[median]], _steps(whole.decode, decode))
+            stated += [_rule(rule, "decode") for rule in rules(model, decode[median])]
         if run.task == "generate":
             phases["generate"] = _phase([whole.prefill, *whole.decode], [workload, *decode])
-    return {
-        "params": first.params,
-        "embedding_params": first.embedding_params,
-        "params_by_component": dict(first.params_by_component),
-        "memory_bytes": memory_needed(model, run),
-        "phases": phases,
-        "rules": stated,
-        "hardware": hardware.id if hardware else None,
-        "peak_flop_per_s": hardware.peak_flop_per_s.get(workload.dtype) if hardware else None,
-        "peak_bytes_per_s": hardware.memory_bytes_per_s if hardware else None,
-    }
+    return Estimated(
+        params=first.params,
+        embedding_params=first.embedding_params,
+        params_by_component=dict(first.params_by_component),
+        memory_bytes=memory_needed(model, run),
+        phases=phases,
+        rules=tuple(stated),
+        hardware=hardware.id if hardware else None,
+        peak_flop_per_s=hardware.peak_flop_per_s.get(workload.dtype) if hardware else None,
+        peak_bytes_per_s=hardware.memory_bytes_per_s if hardware else None,
+    )
 
 
-def _phase(steps: Sequence[Estimate], workloads: Sequence[Workload]) -> dict[str, Any]:
-    """One timed sample: the sum over its steps."""
+def _phase(steps: Sequence[Estimate], workloads: Sequence[Workload], decode: tuple[EstimatedStep, ...] = ()) -> EstimatedPhase:
+    """One timed sample: the sum over its steps; `decode` keeps those of a decode phase one by one."""
     bounds = [step.step_time_bound_s for step in steps]
     params = steps[0].params
     tokens = sum(workload.num_tokens for workload in workloads)
     training = workloads[0].phase == "train"
-    return {
-        "flop": {name: sum(step.flop[name] for step in steps) for name in steps[0].flop},
-        "forward_flop": sum(step.forward_flop for step in steps),
-        "backward_flop": sum(step.backward_flop for step in steps),
-        "min_flop": sum(step.min_flop for step in steps),
-        "min_bytes": sum(step.min_bytes for step in steps),
-        "bound_s": None if None in bounds else sum(b for b in bounds if b is not None),
-        "bound_by": steps[0].bound_by if len(steps) == 1 else "",
-        "rule_flop": (six_nd if training else two_n)(params, tokens),
-        "rule_bytes": sum(params * workload.dtype_bytes for workload in workloads),
-    }
+    return EstimatedPhase(
+        flop=FlopByConvention(**{name: sum(step.flop[name] for step in steps) for name in steps[0].flop}),
+        forward_flop=sum(step.forward_flop for step in steps),
+        backward_flop=sum(step.backward_flop for step in steps),
+        min_flop=sum(step.min_flop for step in steps),
+        min_bytes=sum(step.min_bytes for step in steps),
+        bound_s=None if None in bounds else sum(b for b in bounds if b is not None),
+        bound_by=steps[0].bound_by if len(steps) == 1 else "",
+        rule_flop=(six_nd if training else two_n)(params, tokens),
+        rule_bytes=sum(params * workload.dtype_bytes for workload in workloads),
+        **({"steps": decode} if decode else {}),
+    )
 
 
-def _steps(decode: Sequence[Estimate], workloads: Sequence[Workload]) -> list[dict[str, Any]]:
-    return [
-        {
-            "context_len": workload.context_len,
-            "flop": step.flop["full"],
-            "min_flop": step.min_flop,
-            "min_bytes": step.min_bytes,
-            "bound_s": step.step_time_bound_s,
-        }
+def _steps(decode: Sequence[Estimate], workloads: Sequence[Workload]) -> tuple[EstimatedStep, ...]:
+    return tuple(
+        EstimatedStep(
+            context_len=workload.context_len,
+            flop=step.flop["full"],
+            min_flop=step.min_flop,
+            min_bytes=step.min_bytes,
+            bound_s=step.step_time_bound_s,
+        )
         for step, workload in zip(decode, workloads, strict=True)
-    ]
+    )
 
 
-def _rule_row(rule: Rule, phase: str) -> dict[str, Any]:
-    return {
-        "phase": phase,
-        "name": rule.name,
-        "formula": rule.formula,
-        "flop": rule.flop,
-        "exact_flop": rule.exact_flop,
-        "convention": rule.convention,
-        "difference": [list(part) for part in rule.difference],
-        "source": str(rule.source),
-    }
+def _rule(rule: Rule, phase: str) -> EstimatedRule:
+    return EstimatedRule(
+        phase=phase,
+        name=rule.name,
+        formula=rule.formula,
+        flop=rule.flop,
+        exact_flop=rule.exact_flop,
+        convention=rule.convention,
+        difference=rule.difference,
+        source=str(rule.source),
+    )
 
 
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")

@@ -8,6 +8,7 @@ import os
 from bench.backend import device as devices
 from bench.backend.device import Device
 from bench.machine.ranks import asked_for_cpu
+from bench.records.asked import Asked
 from bench.records.request import Request
 from bench.runs.decisions import dtypes, hyperparameters
 from bench.runs.decisions.flags import refuse_meaningless
@@ -82,18 +83,19 @@ def _article(request: Request) -> ArticleRun:
     num_train = len(subject.train)
     if plan.batch is not None and plan.batch > num_train:
         raise BadValueError(f"--batch {plan.batch} is more than the {num_train:,} training samples; give a smaller one")
-    stated = {
-        "config": plan.config,
-        "batch": plan.batch or num_train,
-        "seq_len": plan.seq_len,
-        "dtype": dtype,
-        "epochs": plan.epochs,
-        "learning_rate": plan.learning_rate,
-        "optimizer": plan.optimizer,
-        "preset_values": thorough.to_dict(),
-        "weights_label": "trained from random weights",
-        "warmup_fraction": plan.warmup_fraction,
-    }
+    decided = Asked(**request.to_dict()).replaced(
+        config=plan.config,
+        batch=plan.batch or num_train,
+        seq_len=plan.seq_len,
+        dtype=dtype,
+        epochs=plan.epochs,
+        learning_rate=plan.learning_rate,
+        optimizer=plan.optimizer,
+        preset_values=thorough.values(),
+        weights_label="trained from random weights",
+        warmup_fraction=plan.warmup_fraction,
+        device=str(device.torch_device),
+    )
     return ArticleRun(
         model=request.model,
         config=plan.config,
@@ -105,7 +107,7 @@ def _article(request: Request) -> ArticleRun:
         dtype=dtype,
         optimizer=plan.optimizer,
         recompute="none",
-        request=request.to_dict() | stated | {"device": str(device.torch_device)},
+        request=decided,
         device=device,
         preset=thorough,
         seed=request.seed,
@@ -175,22 +177,22 @@ def _language(request: Request, hub_id: str | None) -> LanguageRun:
     undecided, model = sized(request, hub_id, dtype=dtypes.COMPUTE_DTYPES[0])
     dtype, why = dtypes.decide(request.dtype, undecided, model)
     run = dataclasses.replace(undecided, dtype=dtype, dtype_reason=why)
-    stated = {
-        "config": run.config,
-        "batch": run.batch,
-        "seq_len": run.seq_len,
-        "new_tokens": run.new_tokens,
-        "num_beams": run.num_beams,
-        "dtype": dtype,
-        "device": str(run.device.torch_device),
-        "attn": run.attn,
-        "prompt": request.prompt if run.prompt_ids is None else request.prompt or ARTICLE_PROMPT,
-        "preset_values": run.preset.to_dict(),
-        "dtype_reason": why,
-        "weights_label": run.checkpoint.label if run.checkpoint else loading.RANDOM_WEIGHTS,
-        "input_label": inputs.label(run),
-    }
-    return dataclasses.replace(run, request=request.to_dict() | stated)
+    decided = Asked(**request.to_dict()).replaced(
+        config=run.config,
+        batch=run.batch,
+        seq_len=run.seq_len,
+        new_tokens=run.new_tokens,
+        num_beams=run.num_beams,
+        dtype=dtype,
+        device=str(run.device.torch_device),
+        attn=run.attn,
+        prompt=request.prompt if run.prompt_ids is None else request.prompt or ARTICLE_PROMPT,
+        preset_values=run.preset.values(),
+        dtype_reason=why,
+        weights_label=run.checkpoint.label if run.checkpoint else loading.RANDOM_WEIGHTS,
+        input_label=inputs.label(run),
+    )
+    return dataclasses.replace(run, request=decided)
 
 
 def sized(request: Request, hub_id: str | None, *, dtype: str) -> tuple[LanguageRun, Decoder]:
@@ -220,7 +222,7 @@ def sized(request: Request, hub_id: str | None, *, dtype: str) -> tuple[Language
         dtype=dtype,
         optimizer="adamw",
         recompute=request.recompute,
-        request={},
+        request=Asked(**request.to_dict()),
         device=device,
         preset=thorough,
         seed=request.seed,

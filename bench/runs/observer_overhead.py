@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import Any
 
 import torch
 
 from bench.backend.device import Device
 from bench.backend.random_data import drawn
 from bench.machine.meters.instruments import Instruments
+from bench.records.environment import ObserverCost
 from bench.records.record import Finding
 from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import sample
@@ -26,27 +26,26 @@ LARGEST_FRACTION = 0.01
 
 
 @functools.cache
-def observer_cost(device: Device, rounds: int) -> dict[str, Any]:
+def observer_cost(device: Device, rounds: int) -> ObserverCost:
     """Ratios of time with the instruments over time without, one a round; once per process.
 
     A round is off, on, on, off, so that a machine that gets slower or faster meanwhile does so for both. The work is a
     fixed number of matrix products of about STEP_S. On: clock, garbage collection, progress line, meters and their threads, as
     in a run, from the end of one sample to the end of another. Off: the bare loop, and one wait for the device at its end.
-
-    Returns:
-        step_s; wall_ratios: of elapsed time; processor_ratios: of the processor time of all threads of this process.
     """
     step = _step(device)
     turns = [_round(step, device) for _ in range(rounds + 1)][1:]
-    return {"step_s": STEP_S, "wall_ratios": [wall for wall, _ in turns], "processor_ratios": [processor for _, processor in turns]}
+    return ObserverCost(
+        step_s=STEP_S, wall_ratios=tuple(wall for wall, _ in turns), processor_ratios=tuple(processor for _, processor in turns)
+    )
 
 
-def finding(cost: dict[str, Any]) -> Finding | None:
+def finding(cost: ObserverCost) -> Finding | None:
     """A warning where the instruments took more than LARGEST_FRACTION, beyond what the rounds scatter by."""
-    interval = robust.median_interval(cost["wall_ratios"])
+    interval = robust.median_interval(cost.wall_ratios)
     if interval is None or interval[0] <= 1 + LARGEST_FRACTION:
         return None
-    text = f"the instruments took {100 * (interval[0] - 1):.1f} % or more of a step of {1000 * cost['step_s']:.0f} ms"
+    text = f"the instruments took {100 * (interval[0] - 1):.1f} % or more of a step of {1000 * cost.step_s:.0f} ms"
     return Finding(code="ObserverCostly", text=text, advice="time longer steps, or on a quieter machine")
 
 

@@ -6,13 +6,16 @@ Nothing is judged here: the record holds the samples, and reports.checks.selftes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.machine import environment
+from bench.records.asked import Asked
 from bench.records.draft import Draft
+from bench.records.environment import DeviceFacts, Environment
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.record import Measurement, Phase
 from bench.sampling.clock import Clock, HostClock
 from bench.statistics.noise_floor import ROUND_A, ROUND_B, TASK
@@ -64,7 +67,7 @@ class Kernel:
     clock: Clock
     flop: int | None
     what: str
-    device: Mapping[str, Any]
+    device: DeviceFacts
 
 
 def kernel(device_name: str | None) -> Kernel:
@@ -79,7 +82,9 @@ def kernel(device_name: str | None) -> Kernel:
     except ImportError:
         if device_name is not None:
             raise
-        return Kernel(step=python_work, clock=HostClock(), flop=None, what=f"{PYTHON_TURNS:,} turns of a loop in Python", device={})
+        return Kernel(
+            step=python_work, clock=HostClock(), flop=None, what=f"{PYTHON_TURNS:,} turns of a loop in Python", device=DeviceFacts()
+        )
     device = devices.choose(device_name)
     step, flop, shape = matmul_kernel(device, KERNEL_S)
     return Kernel(step=step, clock=device.clock(), flop=flop, what=shape, device=device.describe())
@@ -101,11 +106,19 @@ def measure(*, amount: Amount, device_name: str | None, out: Path, say: Say) -> 
         KeyboardInterrupt: after a partial record was saved.
     """
     chosen = kernel(device_name)
-    request = {"model": TASK, "task": TASK, "device": device_name, "kernel": chosen.what, "kernel_flop": chosen.flop, "sleep_s": SLEEP_S}
-    request |= {"rounds": amount.rounds, "samples_per_round": amount.samples_per_round}
+    request = Asked(
+        model=TASK,
+        task=TASK,
+        device=device_name,
+        kernel=chosen.what,
+        kernel_flop=chosen.flop,
+        sleep_s=SLEEP_S,
+        rounds=amount.rounds,
+        samples_per_round=amount.samples_per_round,
+    )
     draft = Draft(model=TASK, task=TASK, request=request, out=out)
     try:
-        draft.environment = environment.collect() | {"device": dict(chosen.device)}
+        draft.environment = environment.collect() | Environment(device=chosen.device)
         _fill(draft, chosen, amount, say)
     except KeyboardInterrupt:
         draft.save("partial", "interrupted by the user")
@@ -116,44 +129,42 @@ def measure(*, amount: Amount, device_name: str | None, out: Path, say: Say) -> 
 def _fill(draft: Draft, chosen: Kernel, amount: Amount, say: Say) -> None:
     clock = chosen.clock
 
-    def keep(names: Sequence[str], taken: Sequence[Sequence[float]]) -> None:
-        for name, samples_s in zip(names, taken, strict=True):
+    def keep(names: Sequence[str], samples: Sequence[Sequence[float]]) -> None:
+        for name, samples_s in zip(names, samples, strict=True):
             draft.add_phase(Phase(name=name, samples_s=tuple(samples_s), item="call", clock=clock.name))
 
     say(f"warming up: {chosen.what}")
     warm_until_s = clock.now() + WARMUP_S
     while clock.now() < warm_until_s:
         clock.time(chosen.step)
-    say(f"the same work twice: {amount.rounds} rounds of A and of B by turns")
+    say(f"the same work twice: {amount.rounds} interleaved rounds of A and of B")
     keep((ROUND_A, ROUND_B), in_turns([chosen.step] * 2, clock, turns=amount.rounds, samples=amount.samples_per_round))
-    say("the work and its double, by turns")
+    say("the work and its double, interleaved")
     keep((SINGLE, DOUBLE), in_turns([chosen.step, lambda: (chosen.step(), chosen.step())], clock, turns=amount.pairs, samples=1))
     say(f"a sleep of {1000 * SLEEP_S:g} ms")
     host = HostClock()
     slept = tuple(host.time(lambda: time.sleep(SLEEP_S)) for _ in range(amount.sleeps))
     draft.add_phase(Phase(name=SLEEP, samples_s=slept, item="sleep", clock=host.name))
     say("a training that trains, and one that does not")
-    draft.learning = {
-        "clock_resolution_s": clock.resolution_s,
-        "training_loop": regression(learning_rate=0.1),
-        "idle_loop": regression(learning_rate=0.0),
-    }
+    draft.learning = Learning(
+        clock_resolution_s=clock.resolution_s, training_loop=regression(learning_rate=0.1), idle_loop=regression(learning_rate=0.0)
+    )
 
 
 def in_turns(steps: Sequence[Step], clock: Clock, *, turns: int, samples: int) -> list[list[float]]:
     """Rounds of `samples` of each step, in an order that is reversed every other turn, so that none is always first."""
-    taken: list[list[float]] = [[] for _ in steps]
+    samples_s: list[list[float]] = [[] for _ in steps]
     for turn in range(turns):
         order = range(len(steps)) if turn % 2 == 0 else range(len(steps) - 1, -1, -1)
         for which in order:
-            taken[which] += [clock.time(steps[which]) for _ in range(samples)]
-    return taken
+            samples_s[which] += [clock.time(steps[which]) for _ in range(samples)]
+    return samples_s
 
 
-def regression(learning_rate: float, num_steps: int = 20) -> dict[str, Any]:
+def regression(learning_rate: float, num_steps: int = 20) -> Proof:
     """Gradient descent on y = 2x in plain Python, and the evidence a record keeps of it; at a rate of 0 it trains nothing.
 
-    >>> regression(0.1)["params_changed"], regression(0.0)["params_changed"]
+    >>> regression(0.1).params_changed, regression(0.0).params_changed
     (True, False)
     """
     points = [(x / 4, x / 2) for x in range(-4, 5)]
@@ -161,4 +172,4 @@ def regression(learning_rate: float, num_steps: int = 20) -> dict[str, Any]:
     for _ in range(num_steps):
         losses.append(sum((weight * x - y) ** 2 for x, y in points) / len(points))
         weight -= learning_rate * sum(2 * (weight * x - y) * x for x, y in points) / len(points)
-    return {"loss_first": losses[0], "loss_last": losses[-1], "params_changed": weight != 0.0, "num_steps": num_steps}
+    return Proof(loss_first=losses[0], loss_last=losses[-1], params_changed=weight != 0.0, num_steps=num_steps)

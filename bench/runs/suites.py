@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import environment
+from bench.records.asked import Asked
 from bench.records.draft import Draft
+from bench.records.estimated import Estimated
 from bench.records.record import Measurement
 from estimators.architectures.from_config import model_from_config
 from estimators.facts.registry import hardware, model_entry
@@ -86,7 +88,7 @@ def estimate_only(name: str, tokens: int, measured: Sequence[Measurement], out: 
     draft = Draft(
         model=entry.id,
         task="estimate",
-        request={"model": entry.id, "task": "estimate", "tokens": tokens, "seq_len": seq_len, "config": dict(entry.config)},
+        request=Asked(model=entry.id, task="estimate", tokens=tokens, seq_len=seq_len, config=dict(entry.config)),
         out=out,
     )
     draft.environment = environment.collect()
@@ -95,13 +97,13 @@ def estimate_only(name: str, tokens: int, measured: Sequence[Measurement], out: 
         if rate is None
         else f"the time is this training at the highest matmul rate measured here, {format_flop_rate(rate)}"
     )
-    draft.estimate = {
-        "params": cluster.params,
-        "training_flop": cluster.training_flop["full"],
-        "time_at_ceiling_s": None if rate is None else cluster.training_flop["full"] / rate,
-        "gpu_seconds": cluster.gpu_seconds,
-        "wall_s": cluster.wall_s,
-        "note": f"{at_rate}; on {REFERENCE_DEVICES:,} x {reference.name} at {100 * REFERENCE_UTILIZATION:.0f} % utilization "
+    draft.estimate = Estimated(
+        params=cluster.params,
+        training_flop=cluster.training_flop["full"],
+        time_at_ceiling_s=None if rate is None else cluster.training_flop["full"] / rate,
+        gpu_seconds=cluster.gpu_seconds,
+        wall_s=cluster.wall_s,
+        note=f"{at_rate}; on {REFERENCE_DEVICES:,} x {reference.name} at {100 * REFERENCE_UTILIZATION:.0f} % utilization "
         f"it takes {format_duration(cluster.wall_s)}",
-    }
+    )
     return draft.save("complete")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from bench.records.asked import PresetValues
 from estimators.errors import UnknownNameError
 
 DEFAULT = "standard"
@@ -44,9 +44,9 @@ class Preset:
     overhead_rounds: int
     repeats: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as stored in a record."""
-        return dataclasses.asdict(self) | {"max_samples": dict(self.max_samples), "warmup_max": dict(self.warmup_max)}
+    def values(self) -> PresetValues:
+        """What a record keeps of it."""
+        return PresetValues(**dataclasses.asdict(self) | {"max_samples": dict(self.max_samples), "warmup_max": dict(self.warmup_max)})
 
 
 STANDARD = Preset(

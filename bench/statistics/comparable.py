@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.records.asked import Asked
 from bench.records.record import Measurement
+from bench.records.typed_json import plain
 
 IDENTITY: Mapping[str, str] = {
     "model": "model",
@@ -60,14 +62,14 @@ def cases(records: Sequence[Measurement]) -> dict[str, ComparedCase]:
     """Records grouped by what they measured, self-tests and pure estimates left out."""
     grouped: dict[str, list[Measurement]] = {}
     for record in records:
-        if record.request.get("task") not in ("selftest", "estimate"):
+        if record.request.task not in ("selftest", "estimate"):
             grouped.setdefault(json.dumps(identity(record), sort_keys=True), []).append(record)
     names = {key: _name(held[0].request) for key, held in grouped.items()}
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {
         key: ComparedCase(
             name=names[key] + (f" ({held[0].run_id})" if names[key] in twice else ""),
-            task=str(held[0].request.get("task", "")),
+            task=held[0].request.task,
             identity=identity(held[0]),
             records=tuple(held),
         )
@@ -77,18 +79,17 @@ def cases(records: Sequence[Measurement]) -> dict[str, ComparedCase]:
 
 def identity(record: Measurement) -> dict[str, Any]:
     """What the work of a record is, and the method that timed it."""
-    return {name: record.request.get(name) for name in IDENTITY} | {"method": record.timing_method}
+    return {name: getattr(record.request, name) for name in IDENTITY} | {"method": record.timing_method}
 
 
-def _name(request: Mapping[str, Any]) -> str:
+def _name(asked: Asked) -> str:
     """Model, task and the sizes that tell cases apart.
 
-    >>> _name({"model": "gpt2", "task": "train", "batch": 4, "seq_len": 128, "dtype": "fp32"})
+    >>> _name(Asked(model="gpt2", task="train", batch=4, seq_len=128, dtype="fp32"))
     'gpt2 train, batch 4, sequence 128, fp32'
     """
-    sizes = (("batch", "batch {}"), ("seq_len", "sequence {}"), ("new_tokens", "{} new tokens"), ("dtype", "{}"))
-    said = [text.format(request[name]) for name, text in sizes if request.get(name)]
-    return ", ".join([f"{request.get('model', 'an unnamed model')} {request.get('task', '')}".strip(), *said])
+    sizes = (("batch {}", asked.batch), ("sequence {}", asked.seq_len), ("{} new tokens", asked.new_tokens), ("{}", asked.dtype))
+    return ", ".join([f"{asked.model} {asked.task}", *(text.format(size) for text, size in sizes if size)])
 
 
 def differing(one: ComparedCase, other: ComparedCase) -> list[tuple[str, str, str]]:
@@ -126,9 +127,9 @@ def surroundings(one: Sequence[Measurement], other: Sequence[Measurement]) -> It
 
 def _settings(record: Measurement) -> Iterator[tuple[str, Any]]:
     skipped = {*IDENTITY, "dtype_reason", "input_label", "prompt"}
-    asked = {name: value for name, value in record.request.items() if name not in skipped}
+    asked = {name: value for name, value in plain(record.request).items() if name not in skipped}
     yield from _flat(asked, "request")
-    environment = {name: value for name, value in record.environment.items() if name != "unavailable"}
+    environment = {name: value for name, value in plain(record.environment).items() if name != "unavailable"}
     yield from _flat(environment, "environment")
 
 

@@ -140,10 +140,11 @@ def compare(
         floor: two single runs of the same thing differ by that much: intervals of sides of one record are made no narrower.
         faults: what disqualifies a record, such as a training that did not train; empty where nothing does.
 
+    >>> from bench.records.asked import Asked
     >>> from bench.records.record import Measurement, Phase
     >>> def run(seconds, run_id):
     ...     phase = Phase(name="train_step", samples_s=tuple(seconds + i % 7 / 1000 for i in range(70)))
-    ...     return Measurement(run_id=run_id, created_utc="", status="complete", request={"model": "m", "task": "train"}, phases=(phase,))
+    ...     return Measurement(run_id=run_id, created_utc="", status="complete", request=Asked(model="m", task="train"), phases=(phase,))
     >>> one = compare([run(1.0, "a")], [run(1.1, "b")], main_phase={"train": "train_step"}).phases[0]
     >>> one.verdict, round(one.change_fraction, 2)
     ('SLOWER', 0.1)

@@ -40,9 +40,8 @@ class NoiseFloor:
 
 def machine(record: Measurement) -> str:
     """The device and processor that a record was made on, as far as it says."""
-    environment = record.environment
-    device, cpu = environment.get("device") or {}, environment.get("cpu") or {}
-    names = dict.fromkeys(str(part.get(key)) for part, key in ((device, "name"), (cpu, "model")) if part.get(key))
+    device, cpu = record.environment.device, record.environment.cpu
+    names = dict.fromkeys(name for name in (device and device.name, cpu and cpu.model) if name)
     return ", ".join(names) or "an unknown machine"
 
 
@@ -58,11 +57,11 @@ def noise_floor(record: Measurement) -> NoiseFloor:
         BadRecordError: no record of `selftest`, or one that was stopped before it had three pairs.
     """
     first, second = record.phase(ROUND_A), record.phase(ROUND_B)
-    if record.request.get("task") != TASK or first is None or second is None:
+    if record.request.task != TASK or first is None or second is None:
         raise BadRecordError(f"{record.run_id} is not a record of a self-test; make one with: python -m bench selftest")
-    size = record.request.get("samples_per_round")
-    if not isinstance(size, int) or size < 1 or min((*first.samples_s, *second.samples_s), default=0.0) <= 0:
-        raise BadRecordError(f"{record.run_id} is damaged inside: no rounds of positive times; make another with: python -m bench selftest")
+    size = record.request.samples_per_round
+    if size is None or size < 1 or min((*first.samples_s, *second.samples_s), default=0.0) <= 0:
+        raise BadRecordError(f"{record.run_id} holds no rounds of positive times; make another with: python -m bench selftest")
     ones, others = (_round_logs(phase.samples_s, size) for phase in (first, second))
     rounds = min(len(ones), len(others))
     if rounds < 3:
@@ -87,5 +86,5 @@ def _round_logs(samples_s: Sequence[float], size: int) -> list[float]:
 
 def newest(records: Sequence[Measurement]) -> Measurement | None:
     """The last complete self-test among records, by the time it was begun."""
-    selftests = [record for record in records if record.request.get("task") == TASK and record.status == "complete"]
+    selftests = [record for record in records if record.request.task == TASK and record.status == "complete"]
     return max(selftests, key=lambda record: (record.created_utc, record.run_id), default=None)

@@ -11,6 +11,7 @@ from bench.backend.device import Device
 from bench.machine.meters.instruments import Instruments, Watch
 from bench.machine.meters.readings import Readings
 from bench.records.draft import Draft
+from bench.records.environment import DeviceFacts, Environment
 from bench.runs import observer_overhead
 from estimators.errors import DoesNotFitError
 from estimators.units import GIBI, format_bytes
@@ -49,7 +50,8 @@ def demand_memory(what: str, parts: Mapping[str, int], device: Device, mend: str
 
 def add_ceilings(draft: Draft, device: Device, dtype: str) -> None:
     """Matmul and bandwidth rates of this machine, measured just before the run, and the caches that may beat the second."""
-    draft.environment.setdefault("device", {})["cache_bytes"] = device.cache_bytes()
+    described = draft.environment.device or DeviceFacts()
+    draft.environment |= Environment(device=described | DeviceFacts(cache_bytes=device.cache_bytes()))
     for ceiling in (matmul_ceiling(device, dtype), bandwidth_ceiling(device)):
         draft.ceilings.append(ceiling)
 
@@ -63,12 +65,12 @@ def add_ceilings_after(draft: Draft, device: Device, dtype: str) -> None:
 def add_observer_cost(draft: Draft, device: Device, rounds: int) -> None:
     """What the instruments cost a short step here, measured interleaved; left out, with the reason, for 0 rounds."""
     if rounds == 0:
-        draft.unavailable["observer"] = f"not measured by --preset {draft.request['preset']}"
+        draft.unavailable["observer"] = f"not measured by --preset {draft.request.preset}"
         return
     cost = observer_overhead.observer_cost(device, rounds)
-    found = observer_overhead.finding(cost)
-    draft.environment["observer"] = cost
-    draft.warnings += [found] if found else []
+    finding = observer_overhead.finding(cost)
+    draft.environment |= Environment(observer=cost)
+    draft.warnings += [finding] if finding else []
 
 
 def add_peak_memory(draft: Draft, device: Device) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.records.environment import DeviceFacts
 from bench.records.record import Measurement
 from bench.statistics import robust
 from estimators import units
@@ -23,7 +24,7 @@ NOT_STRICT = "not judged by this preset; run with --preset rigorous to make it f
 
 
 def _is_strict(record: Measurement) -> bool:
-    return bool((record.request.get("preset_values") or {}).get("strict"))
+    return record.request.preset_values is not None and record.request.preset_values.strict
 
 
 def _found(record: Measurement, code: str) -> str:
@@ -32,7 +33,7 @@ def _found(record: Measurement, code: str) -> str:
 
 def _others_fraction(record: Measurement) -> float | None:
     """Of the processors, what other programs took; None where a CPU is not the device, or nobody looked."""
-    on_cpu = (record.environment.get("device") or {}).get("kind") == "cpu"
+    on_cpu = (record.environment.device or DeviceFacts()).kind == "cpu"
     return record.power.get("other_processors_fraction") if on_cpu else None
 
 
@@ -44,7 +45,8 @@ def stability(record: Measurement) -> Iterator[Check]:
     phase = main_phase(record)
     if phase is None or len(phase.samples_s) < LEAST_SAMPLES or robust.median(phase.samples_s) <= 0:
         return
-    allowed = (record.request.get("preset_values") or {}).get("spread_fraction", SPREAD_FRACTION)
+    asked = record.request.preset_values
+    allowed = asked.spread_fraction if asked else SPREAD_FRACTION
     spread = robust.relative_spread(phase.samples_s) or 0.0
     excused = not _is_strict(record) and (_others_fraction(record) or 0.0) > OTHERS_FRACTION
     advice = "the median says little: measure again on a quiet machine, or take more samples"

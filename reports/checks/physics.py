@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from bench.records.environment import DeviceFacts
 from bench.records.record import Measurement, Phase
 from estimators import units
 from reports.checks.check import Check
@@ -49,7 +50,7 @@ def _bound(what: str, seconds_s: float, bound_s: float) -> Check:
 
 def shares(record: Measurement) -> Iterator[Check]:
     """No MFU and no bandwidth passes the datasheet's peak; the ceilings measured here may be passed by their tolerance."""
-    cache_bytes = (record.environment.get("device") or {}).get("cache_bytes") or 0
+    cache_bytes = (record.environment.device or DeviceFacts()).cache_bytes or 0
     for reached in all_rates(record):
         for name, share in (("MFU", reached.mfu), ("bandwidth over peak", reached.bandwidth_fraction)):
             if share is not None:
@@ -88,7 +89,7 @@ def extrapolation(record: Measurement) -> Iterator[Check]:
     line = record.extrapolation
     if not line:
         return
-    phases: list[Phase | None] = [record.phase(f"{line['phase']}@{line[depth]}") for depth in ("shallow_layers", "deep_layers")]
+    phases: list[Phase | None] = [record.phase(f"{line.phase}@{depth}") for depth in (line.shallow_layers, line.deep_layers)]
     yield Check(
         metric="slices timed",
         estimated=2,
@@ -99,10 +100,10 @@ def extrapolation(record: Measurement) -> Iterator[Check]:
     yield Check(
         metric="time added by a layer",
         estimated=0.0,
-        observed=line["per_layer_s"],
+        observed=line.per_layer_s,
         rule=">",
-        ok=line["per_layer_s"] > 0,
-        explanation="" if line["per_layer_s"] > 0 else "the deeper slice was not slower: measure again on a quiet machine",
+        ok=line.per_layer_s > 0,
+        explanation="" if line.per_layer_s > 0 else "the deeper slice was not slower: measure again on a quiet machine",
         format=units.format_duration,
     )
 
@@ -132,7 +133,7 @@ def memory(record: Measurement) -> Iterator[Check]:
             explanation="" if less <= more + NVML_MEMORY_STEP_BYTES else "the instruments read different devices, or one of them is wrong",
             format=units.format_bytes,
         )
-    parts = record.estimate.get("memory_bytes", {})
+    parts = record.estimate.memory_bytes
     instrument = "peak_rss" if allocated is None else "torch_allocated"
     held = record.memory_bytes.get(instrument)
     if "weights" in parts and held is not None and not record.extrapolation:

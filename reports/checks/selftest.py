@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from bench.records.asked import Asked
 from bench.records.record import Measurement
 from bench.statistics import robust
 from bench.statistics.comparison import compare
@@ -24,7 +25,7 @@ OVERSLEPT_S, DOUBLE_TOLERANCE = 0.002, 0.1
 def selftest(record: Measurement) -> Iterator[Check]:
     """A clock that is fine enough, a full sleep, doubled work that takes double, an A/A without and a doubling with a verdict,
     and a training that does not train, caught."""
-    if record.request.get("task") != TASK:
+    if record.request.task != TASK:
         return
     yield from _clock(record)
     yield from _sleep(record)
@@ -34,7 +35,7 @@ def selftest(record: Measurement) -> Iterator[Check]:
 
 
 def _clock(record: Measurement) -> Iterator[Check]:
-    phase, resolution_s = record.phase(ROUND_A), record.learning.get("clock_resolution_s")
+    phase, resolution_s = record.phase(ROUND_A), record.learning.clock_resolution_s
     if phase and phase.samples_s and resolution_s is not None:
         least_s, sample_s = LEAST_TICKS * resolution_s, robust.median(phase.samples_s)
         yield Check(
@@ -49,8 +50,8 @@ def _clock(record: Measurement) -> Iterator[Check]:
 
 
 def _sleep(record: Measurement) -> Iterator[Check]:
-    phase, asked_s = record.phase("sleep"), record.request["sleep_s"]
-    if phase and phase.samples_s:
+    phase, asked_s = record.phase("sleep"), record.request.sleep_s
+    if phase and phase.samples_s and asked_s is not None:
         slept_s = robust.median(phase.samples_s)
         yield Check(
             metric="a sleep of known length",
@@ -65,7 +66,7 @@ def _sleep(record: Measurement) -> Iterator[Check]:
 
 def _double(record: Measurement) -> Iterator[Check]:
     single, double = record.phase("single"), record.phase("double")
-    if single and double and single.samples_s and min(single.samples_s) > 0:
+    if single and double and single.samples_s and double.samples_s and min(single.samples_s) > 0:
         ratio = robust.median([two / one for one, two in zip(single.samples_s, double.samples_s, strict=False)])
         yield Check(
             metric="twice the work takes twice the time",
@@ -98,16 +99,15 @@ def _as_run(record: Measurement, name: str) -> Measurement:
     """One phase as a run of its own, under a name that both sides share."""
     phase = record.phase(name)
     phases = () if phase is None else (dataclasses.replace(phase, name="kernel"),)
-    return dataclasses.replace(record, request={"model": "kernel", "task": "run"}, phases=phases)
+    return dataclasses.replace(record, request=Asked(model="kernel", task="train"), phases=phases)
 
 
 def _trainings(record: Measurement) -> Iterator[Check]:
     """The proof of work holds for a training and fails for a loop that changes nothing."""
-    for key, metric, caught in (
-        ("training_loop", "a training that trains passes", False),
-        ("idle_loop", "a training that does not train is caught", True),
+    for seen, metric, caught in (
+        (record.learning.training_loop, "a training that trains passes", False),
+        (record.learning.idle_loop, "a training that does not train is caught", True),
     ):
-        seen = record.learning.get(key)
         if seen is not None:
             checks = tuple(work.proof(dataclasses.replace(record, proof=seen)))
             bad = [check.metric for check in checks if check.ok is False]

@@ -15,7 +15,7 @@ EXACT_ROUTES = ("torch meta", "fvcore x2")
 
 def complete(record: Measurement) -> Iterator[Check]:
     """A run that measured nothing, or was stopped, has not passed."""
-    if record.request.get("task") == "estimate":
+    if record.request.task == "estimate":
         return
     samples = [seconds for phase in record.phases if phase.name != "load" for seconds in phase.samples_s]
     positive = sum(seconds > 0 for seconds in samples)
@@ -40,8 +40,9 @@ def counts(record: Measurement) -> Iterator[Check]:
                 explanation=count.reason,
                 format=units.format_int,
             )
-    if "num_params" in record.proof:
-        params, ran = record.estimate.get("params"), record.proof["num_params"]
+    ran = record.proof.num_params
+    if ran is not None:
+        params = record.estimate.params
         yield Check(
             metric="params, the model that ran", estimated=params, observed=ran, rule="==", ok=params == ran, format=units.format_int
         )
@@ -49,28 +50,28 @@ def counts(record: Measurement) -> Iterator[Check]:
 
 def rules_of_thumb(record: Measurement) -> Iterator[Check]:
     """Each rule of thumb departs from the exact count by parts that are named and add up."""
-    rules = record.estimate.get("rules", ())
+    rules = record.estimate.rules
     for rule in rules:
-        unexplained = rule["flop"] - rule["exact_flop"] - sum(flop for _, flop in rule["difference"])
+        unexplained = rule.flop - rule.exact_flop - sum(flop for _, flop in rule.difference)
         yield Check(
-            metric=f"{rule['phase']}: {rule['name']}",
-            estimated=rule["flop"],
-            observed=rule["exact_flop"],
+            metric=f"{rule.phase}: {rule.name}",
+            estimated=rule.flop,
+            observed=rule.exact_flop,
             rule="parts add up",
             ok=unexplained == 0,
-            explanation=f"ratio {units.format_ratio(rule['flop'] / rule['exact_flop'])}, {len(rule['difference'])} named parts"
+            explanation=f"ratio {units.format_ratio(rule.flop / rule.exact_flop)}, {len(rule.difference)} named parts"
             + ("" if unexplained == 0 else f"; unexplained {unexplained:,} FLOP"),
             format=units.format_flop,
         )
     trainer = next((c for c in record.counts if c.route == "Trainer rule"), None)
-    ours = next((r for r in rules if r["name"] == "transformers' Trainer"), None)
+    ours = next((r for r in rules if r.name == "transformers' Trainer"), None)
     if trainer and ours:
         yield Check(
             metric="training_flop, Trainer rule",
-            estimated=ours["flop"],
+            estimated=ours.flop,
             observed=trainer.value,
             rule="==",
-            ok=trainer.value == ours["flop"],
+            ok=trainer.value == ours.flop,
             explanation="N by transformers' own num_parameters",
             format=units.format_int,
         )
@@ -79,35 +80,35 @@ def rules_of_thumb(record: Measurement) -> Iterator[Check]:
 def proof(record: Measurement) -> Iterator[Check]:
     """The work was real: exact tokens, planned shapes, finite logits, finite and falling loss, changed parameters."""
     seen = record.proof
-    if "num_new_tokens" in seen:
-        expected, observed = seen.get("num_expected_new_tokens"), seen["num_new_tokens"]
+    if seen.num_new_tokens is not None:
+        expected, observed = seen.num_expected_new_tokens, seen.num_new_tokens
         yield Check(metric="tokens generated", estimated=expected, observed=observed, rule="==", ok=expected == observed)
-    if "forward_shapes_as_planned" in seen:
-        as_planned = seen["forward_shapes_as_planned"]
+    as_planned = seen.forward_shapes_as_planned
+    if as_planned is not None:
         yield Check(
             metric="forward passes as estimated",
-            estimated=seen.get("num_expected_forward_passes"),
-            observed=seen.get("num_forward_passes"),
+            estimated=seen.num_expected_forward_passes,
+            observed=seen.num_forward_passes,
             rule="==",
-            ok=bool(as_planned) and seen.get("num_forward_passes") == seen.get("num_expected_forward_passes"),
+            ok=as_planned and seen.num_forward_passes == seen.num_expected_forward_passes,
             explanation="one prefill of all rows, then one token per row" if as_planned else "transformers ran other shapes than estimated",
         )
-    if seen.get("logits_finite") is not None:
-        yield _yes("logits are finite", seen["logits_finite"])
+    if seen.logits_finite is not None:
+        yield _yes("logits are finite", seen.logits_finite)
     if "loss_first" in seen and "loss_last" in seen:
-        first, last = seen["loss_first"], seen["loss_last"]
-        known = first is not None and last is not None
+        first, last = seen.loss_first, seen.loss_last
+        falls = None if first is None or last is None else last < first
         yield Check(
             metric="loss is finite and falls",
             estimated=first,
             observed=last,
             rule="<",
-            ok=known and last < first,
-            explanation="" if known else "a loss was not finite",
+            ok=bool(falls),
+            explanation="a loss was not finite" if falls is None else "",
             format=lambda loss: f"{loss:.4g}",
         )
     if "grad_norm" in seen:
-        norm = seen["grad_norm"]
+        norm = seen.grad_norm
         yield Check(
             metric="norm of the last gradient",
             estimated=0.0,
@@ -117,17 +118,17 @@ def proof(record: Measurement) -> Iterator[Check]:
             explanation="there is none, or it is not finite" if norm is None else "" if norm > 0 else "nothing is being trained",
             format=lambda value: f"{value:.4g}",
         )
-    if "params_changed" in seen:
-        yield _yes("parameters changed", seen["params_changed"])
+    if seen.params_changed is not None:
+        yield _yes("parameters changed", seen.params_changed)
 
 
 def tokens(record: Measurement) -> Iterator[Check]:
     """A sample of the main phase processes exactly the tokens that were asked for: batch x sequence, or batch x new tokens."""
     asked, phase = record.request, main_phase(record)
-    if phase is None or not phase.samples_s or phase.item != "token" or not asked.get("batch") or is_article(record) or is_watched(record):
+    if phase is None or not phase.samples_s or phase.item != "token" or not asked.batch or is_article(record) or is_watched(record):
         return
-    each = {"train": asked.get("seq_len"), "prefill": asked.get("seq_len"), "decode": 1, "generate": asked.get("new_tokens")}[asked["task"]]
-    expected = asked["batch"] * (each or 0) * record.proof.get("num_ranks", 1)
+    each = {"train": asked.seq_len, "prefill": asked.seq_len, "decode": 1, "generate": asked.new_tokens}[asked.task]
+    expected = asked.batch * (each or 0) * (record.proof.num_ranks or 1)
     yield Check(
         metric=f"tokens of a {phase.name} sample",
         estimated=expected,
@@ -140,13 +141,13 @@ def tokens(record: Measurement) -> Iterator[Check]:
 
 def is_article(record: Measurement) -> bool:
     """Whether a whole training was run, whose batches end in a shorter one and whose items are its samples."""
-    return "num_samples" in record.proof
+    return record.proof.num_samples is not None
 
 
 def is_watched(record: Measurement) -> bool:
     """Whether the training was a user's own loop, whose batches differ in length; their tokens were counted one by one."""
-    return "watched" in record.proof
+    return record.proof.watched is not None
 
 
-def _yes(metric: str, value: object) -> Check:
-    return Check(metric=metric, estimated="yes", observed="yes" if value else "no", rule="==", ok=bool(value))
+def _yes(metric: str, value: bool) -> Check:
+    return Check(metric=metric, estimated="yes", observed="yes" if value else "no", rule="==", ok=value)

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from bench.records.environment import Environment, ObserverCost
 from bench.records.record import Measurement
 from reports.checks.conditions import clocks_verdict
 from reports.energy import phase_energies
@@ -68,8 +69,8 @@ def test_the_verdict_on_the_clocks(power: dict[str, float | None], verdict: str 
 
 
 def observed(*wall_ratios: float) -> list[str]:
-    cost = {"step_s": 0.01, "wall_ratios": list(wall_ratios), "processor_ratios": [1.002] * len(wall_ratios)}
-    notes = tables(dataclasses.replace(record("prefill"), environment={"observer": cost}))[0].notes
+    cost = ObserverCost(step_s=0.01, wall_ratios=wall_ratios, processor_ratios=(1.002,) * len(wall_ratios))
+    notes = tables(dataclasses.replace(record("prefill"), environment=Environment(observer=cost)))[0].notes
     return [note for note in notes if "nstruments" in note]
 
 

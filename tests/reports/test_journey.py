@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
+from bench.records.asked import Asked
 from bench.records.draft import Draft, write
+from bench.records.proof import Proof
 from bench.records.record import Measurement, read_folder
 from bench.runs import suites
 from bench.runs.suites import Suite, SuiteRun, estimate_only
 from estimators.errors import BadRecordError
 from reports.render import RENDERERS
 from reports.summary import details, num_failed, tables
+from tests.support.changed_records import extrapolated
 from tests.support.tiny_models import record
 
 TASKS = ("generate", "decode", "prefill", "train")
@@ -115,17 +118,16 @@ def test_time_and_rate_are_those_of_the_main_phase(task: str, seconds: float, it
 
 
 def test_a_run_from_slices_is_labelled_extrapolated() -> None:
-    line = {"shallow_layers": 1, "deep_layers": 2, "full_layers": 4, "per_layer_s": 1.0, "fixed_s": 0.0, "value_s": 4.0}
-    line |= {"phase": "train_step", "residual_fraction": 0.01, "items_per_sample": 8, "item": "token"}
+    line = extrapolated(phase="train_step", per_layer_s=1.0, value_s=4.0)
     (row,) = rows_of(record("train", phases=(), extrapolation=line))
     assert (row["time_s"], row["tag"], row["items_per_s"]) == (4.0, "extrapolated", 2.0)
     # the share of the ceiling is that of the whole model in the extrapolated time
-    assert row["matmul_ceiling_fraction"] == record("train").estimate["phases"]["train_step"]["flop"]["full"] / 4.0 / 1e12
+    assert row["matmul_ceiling_fraction"] == record("train").estimate.phases["train_step"].flop.full / 4.0 / 1e12
 
 
 def stopped(tmp_path: Path, status: str, reason: str) -> Measurement:
     """As a run leaves it that was stopped before anything was decided."""
-    draft = Draft(model="phi-2", task="generate", request={"model": "phi-2", "task": "generate"}, out=tmp_path / "other")
+    draft = Draft(model="phi-2", task="generate", request=Asked(model="phi-2", task="generate"), out=tmp_path / "other")
     return draft.measurement(status, reason)
 
 
@@ -166,7 +168,7 @@ def test_broken_files_are_named_and_hide_no_record(tmp_path: Path, capsys: pytes
 
 
 def test_a_failed_check_is_named_below_the_table_and_counts(tmp_path: Path) -> None:
-    bad = record("train", proof={**record("train").proof, "loss_last": 9.0})
+    bad = record("train", proof=record("train").proof | Proof(loss_last=9.0))
     (table,) = tables([bad, record("decode")])
     assert [row["checks"] for row in table.rows].count("1 FAILED") == 1
     assert "tiny-gpt2: FAILED loss is finite and falls: see its record" in table.notes
@@ -208,7 +210,7 @@ def test_a_record_that_was_changed_by_hand_is_one_line(
 
 
 def test_conditions_name_the_weights_and_dtypes_of_all() -> None:
-    (table,) = tables([record("train"), record("decode", request=record("decode").request | {"dtype": "bf16"})])
+    (table,) = tables([record("train"), record("decode", request=record("decode").request.replaced(dtype="bf16"))])
     assert "weights: random weights" in table.conditions
     assert "dtype: bf16 (tiny-gpt2); fp32 (tiny-gpt2)" in table.conditions  # in the order of the rows
 
@@ -218,7 +220,7 @@ def test_one_record_alone_prints_all_its_tables(tmp_path: Path, capsys: pytest.C
     assert main(["report", str(path), "--format", "json"]) == 0
     body = json.loads(capsys.readouterr().out)
     assert body["generation_s"] == 6.0
-    assert body["params"] == record("generate").estimate["params"]
+    assert body["params"] == record("generate").estimate.params
     assert {"counts", "prefill_rules", "decode_rules", "time", "parts", "checks"} <= body.keys()
     shares = [row["share_fraction"] for row in body["parts"]["rows"]]
     assert sum(shares) == pytest.approx(1)

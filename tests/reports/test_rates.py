@@ -26,29 +26,29 @@ def test_rates_are_those_worked_by_hand() -> None:
     assert reached.flop_per_s == 2 * flop
     assert reached.ceiling_fraction == 2 * flop / 1e12
     assert (reached.mfu, reached.work.bound_s, reached.bandwidth_fraction) == (None, None, None)
-    params = made.estimate["params"]
+    params = made.estimate.params
     assert reached.rule_s == max(2 * params * 8 / 1e12, 4 * params / 1e11)
 
 
 def test_mfu_is_full_flop_over_the_dense_peak() -> None:
     made = with_phase(record("train", hardware=A100), "train_step", samples_s=(0.25,))
     (reached,) = all_rates(made)
-    assert reached.mfu == pytest.approx(4 * made.estimate["phases"]["train_step"]["flop"]["full"] / 19.5e12)
+    assert reached.mfu == pytest.approx(4 * made.estimate.phases["train_step"].flop.full / 19.5e12)
 
 
 def test_a_device_without_a_peak_for_the_dtype_has_neither_mfu_nor_bound() -> None:
     v100 = hardware("v100-sxm2-32gb")
     assert "bf16" not in v100.peak_flop_per_s
     made = record("train", hardware=v100)
-    assert made.estimate["peak_flop_per_s"] == v100.peak("fp32")
+    assert made.estimate.peak_flop_per_s == v100.peak("fp32")
     from bench.records.run_estimate import predict
     from estimators.architectures.from_config import model_from_config
     from tests.support.tiny_models import estimated
 
     run = estimated("gpt2", "train", dtype="bf16")
     said = predict(model_from_config(run.config, "x"), run, v100)
-    assert said["peak_flop_per_s"] is None
-    assert said["phases"]["train_step"]["bound_s"] is None
+    assert said.peak_flop_per_s is None
+    assert said.phases["train_step"].bound_s is None
     unknown = dataclasses.replace(made, estimate=said)
     assert not [check for check in crosscheck(unknown) if "MFU" in check.metric or "bound" in check.metric]
 

@@ -8,28 +8,32 @@ from typing import Any
 
 import pytest
 
+from bench.records.estimated import Estimated, PartsOfStep, PredictedStep
 from bench.records.record import Measurement, Phase
 from reports.views.records.calibration import check_tables, predicted_tables
 from reports.views.records.waterfall import sentence, waterfall_table, waterfall_tables
 from reports.waterfall import UNEXPLAINED, waterfall
 from tests.support import tiny_models
 from tests.support.calibrations import whole
+from tests.support.changed_records import extrapolated
 
 
 def record(task: str = "prefill", *, parts: dict[str, float] | None = None, **changes: Any) -> Measurement:
     """A record of steps of one second, predicted from a calibration in the given parts."""
     made = tiny_models.record(task)
     predicted = {"matmul": 0.3, "attention": 0.1, "memory": 0.2, "optimizer": 0.0, "host": 0.25} | (parts or {})
-    local = {
-        "phase": {"train": "train_step"}.get(task, task),
-        "seconds_s": math.fsum(predicted.values()),
-        "general_seconds_s": 2 * math.fsum(predicted.values()),
-        "parts_s": predicted,
-        "num_ops": 100,
-        "basis_fraction": {"exact": 0.9, "extrapolated": 0.1},
-        "weakest": ["mm(...)"],
-    }
-    return dataclasses.replace(made, estimate=made.estimate | {"local": local}, **changes)
+    local = PredictedStep(
+        phase={"train": "train_step"}.get(task, task),
+        seconds_s=math.fsum(predicted.values()),
+        general_seconds_s=2 * math.fsum(predicted.values()),
+        general_extrapolated_fraction=0.5,
+        parts_s=PartsOfStep(**predicted),
+        num_ops=100,
+        basis_fraction={"exact": 0.9, "extrapolated": 0.1},
+        weakest=("mm(...)",),
+        calibrated_utc="2026-01-01T00:00:00+00:00",
+    )
+    return dataclasses.replace(made, estimate=made.estimate | Estimated(local=local), **changes)
 
 
 def by_name(made: Measurement) -> dict[str, Any]:
@@ -56,8 +60,8 @@ def test_the_bound_is_not_counted_twice() -> None:
 
 def test_a_bound_above_the_step_is_cut_to_it() -> None:
     made = record(parts={"matmul": 3.0})
-    phases = {name: phase | {"bound_s": 5.0} for name, phase in made.estimate["phases"].items()}
-    parts = by_name(dataclasses.replace(made, estimate=made.estimate | {"phases": phases}))
+    phases = {name: phase.replaced(bound_s=5.0) for name, phase in made.estimate.phases.items()}
+    parts = by_name(dataclasses.replace(made, estimate=made.estimate | Estimated(phases=phases)))
     assert parts["physics bound"].seconds_s == pytest.approx(1.0)
     assert parts["physics bound"].reason.endswith("cut to what its operators take")
 
@@ -80,7 +84,7 @@ def test_the_largest_part_gets_the_advice() -> None:
 
 def test_a_faster_dtype_is_advised_only_where_there_is_one() -> None:
     slow = record()
-    advice = {dtype: by_name(dataclasses.replace(slow, request=slow.request | {"dtype": dtype})) for dtype in ("fp32", "bf16")}
+    advice = {dtype: by_name(dataclasses.replace(slow, request=slow.request.replaced(dtype=dtype))) for dtype in ("fp32", "bf16")}
     name = "matrix products, above the bound"
     assert ("--dtype bf16" in advice["fp32"][name].advice, "--dtype bf16" in advice["bf16"][name].advice) == (True, False)
     assert "--dtype" not in advice["fp32"]["attention"].advice
@@ -129,18 +133,18 @@ def test_a_run_with_a_calibration_holds_its_waterfall_and_one_without_does_not(
 ) -> None:
     from bench.runs.measure import measure
 
-    foreseen: list[float] = []
+    predicted_s: list[float] = []
     made = measure(
         tiny_models.asked("gpt2", "prefill", batch=1, seq_len=8, steps=3, dtype="fp32", device="cpu"),
         hub_id=None,
         out=tmp_path,
         say=lambda _: None,
         calibration=whole(),
-        foreseen=lambda prediction: foreseen.append(prediction.own.seconds_s),
+        on_prediction=lambda prediction: predicted_s.append(prediction.own.seconds_s),
     )
     found = waterfall(made)
     assert found is not None
-    assert foreseen == [made.estimate["local"]["seconds_s"]]
+    assert predicted_s == [made.estimate.local.seconds_s]
     assert math.fsum(part.seconds_s or 0 for part in found.parts) == pytest.approx(found.whole_s)
     assert any(part.profiled_s for part in found.parts)
     assert {"matmul after", "bandwidth after"} <= {ceiling.kind for ceiling in made.ceilings}
@@ -149,7 +153,7 @@ def test_a_run_with_a_calibration_holds_its_waterfall_and_one_without_does_not(
 
 def test_slices_are_explained_at_the_full_depth() -> None:
     made = record()
-    line = {"phase": "prefill", "value_s": 2.0, "per_layer_s": 0.5, "fixed_s": 0.0, "residual_fraction": 0.0}
+    line = extrapolated(phase="prefill", value_s=2.0, per_layer_s=0.5)
     sliced = dataclasses.replace(made, phases=(), extrapolation=line)
     found = waterfall(sliced)
     assert found is not None

@@ -3,10 +3,11 @@
 import dataclasses
 
 from bench.records.calibration import Calibration, Entry, Reference
+from bench.records.environment import DeviceFacts
 from bench.records.record import Ceiling
 from estimators.profile.operator_times import HOST_MODES
 
-DEVICE = {"kind": "cpu", "name": "Some CPU @ 2 GHz", "uuid": None, "num_threads": 2, "torch": "2.0", "cpu_capability": "AVX2"}
+DEVICE = DeviceFacts(kind="cpu", name="Some CPU @ 2 GHz", uuid=None, num_threads=2, torch="2.0", cpu_capability="AVX2")
 
 
 def entry(key: str, seconds_s: float, role: str = "curve", **fields: object) -> Entry:
@@ -36,7 +37,7 @@ def of_an_h100() -> Calibration:
 
     return dataclasses.replace(
         whole(),
-        device={"kind": "cuda", "name": "NVIDIA H100 80GB HBM3", "memory_total_bytes": 85_029_158_912},
+        device=DeviceFacts(kind="cuda", name="NVIDIA H100 80GB HBM3", memory_total_bytes=85_029_158_912),
         ceilings=(
             *whole().ceilings,
             rate("matmul burst", 700e12),

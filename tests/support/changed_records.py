@@ -8,6 +8,10 @@ from typing import Any
 
 from bench.cli.main import main
 from bench.records.draft import write
+from bench.records.environment import DeviceFacts, Environment
+from bench.records.estimated import Estimated
+from bench.records.extrapolation import Extrapolation
+from bench.records.proof import Proof
 from bench.records.record import Count, Measurement, Phase
 from bench.sampling.presets import preset
 from estimators.facts.registry import hardware
@@ -41,7 +45,7 @@ def with_phase(made: Measurement, name: str, **fields: Any) -> Measurement:
 
 
 def with_proof(made: Measurement, **fields: Any) -> Measurement:
-    return dataclasses.replace(made, proof=made.proof | fields)
+    return dataclasses.replace(made, proof=made.proof | Proof(**fields))
 
 
 def with_count(made: Measurement, index: int, **fields: Any) -> Measurement:
@@ -51,8 +55,8 @@ def with_count(made: Measurement, index: int, **fields: Any) -> Measurement:
 
 
 def with_rule(made: Measurement, **fields: Any) -> Measurement:
-    first, *others = made.estimate["rules"]
-    return dataclasses.replace(made, estimate=made.estimate | {"rules": [first | fields, *others]})
+    first, *others = made.estimate.rules
+    return dataclasses.replace(made, estimate=made.estimate | Estimated(rules=(first.replaced(**fields), *others)))
 
 
 def with_ceiling(made: Measurement, kind: str, value: float) -> Measurement:
@@ -61,9 +65,9 @@ def with_ceiling(made: Measurement, kind: str, value: float) -> Measurement:
 
 def seconds_at(made: Measurement, phase: str, **rate: float) -> float:
     """The time at which a phase has the rate: flop_per_s or bytes_per_s."""
-    said = made.estimate["phases"][phase]
+    said = made.estimate.phases[phase]
     ((name, value),) = rate.items()
-    return (said["flop"]["full"] if name == "flop_per_s" else said["min_bytes"]) / value
+    return (said.flop.full if name == "flop_per_s" else said.min_bytes) / value
 
 
 def at_rate(task: str, phase: str, factor: float, **rate: float) -> Measurement:
@@ -75,11 +79,16 @@ def at_rate(task: str, phase: str, factor: float, **rate: float) -> Measurement:
 
 def slices(per_layer_s: float = 1.0, samples_s: tuple[float, ...] = (2.0,), value_s: float = 4.0) -> Measurement:
     made = record("train", hardware=A100)
-    line = {"shallow_layers": 1, "deep_layers": 2, "full_layers": 4, "per_layer_s": per_layer_s, "fixed_s": 0.0, "value_s": value_s}
-    line |= {"phase": "train_step", "residual_fraction": 0.01, "items_per_sample": 8, "item": "token"}
+    line = extrapolated(phase="train_step", per_layer_s=per_layer_s, value_s=value_s)
     phases = (Phase(name="train_step@1", samples_s=(1.0,)), Phase(name="train_step@2", samples_s=samples_s))
-    proof = {name: value for name, value in made.proof.items() if name != "num_params"}
+    proof = Proof(**{name: value for name, value in made.proof.stated().items() if name != "num_params"})
     return dataclasses.replace(made, phases=phases, extrapolation=line, proof=proof)
+
+
+def extrapolated(**fields: Any) -> Extrapolation:
+    """A line through slices of 1 and 2 of 4 layers, of 8 tokens a sample."""
+    of = {"shallow_layers": 1, "deep_layers": 2, "full_layers": 4, "fixed_s": 0.0, "residual_fraction": 0.01}
+    return Extrapolation(**of, items_per_sample=8, item="token", **fields)
 
 
 def gpu(**fields: Any) -> Measurement:
@@ -90,15 +99,15 @@ def gpu(**fields: Any) -> Measurement:
 
 
 def rigorous(made: Measurement) -> Measurement:
-    return dataclasses.replace(made, request=made.request | {"preset": "rigorous", "preset_values": preset("rigorous").to_dict()})
+    return dataclasses.replace(made, request=made.request.replaced(preset="rigorous", preset_values=preset("rigorous").values()))
 
 
 def busy(made: Measurement) -> Measurement:
-    return dataclasses.replace(made, power={"other_processors_fraction": 0.3}, environment={"device": {"kind": "cpu"}})
+    return dataclasses.replace(made, power={"other_processors_fraction": 0.3}, environment=Environment(device=DeviceFacts(kind="cpu")))
 
 
 def with_trainer_rule(more: int) -> Measurement:
     made = record("train")
-    ours = next(rule for rule in made.estimate["rules"] if rule["name"] == "transformers' Trainer")
-    trainer = Count(quantity="training_flop", route="Trainer rule", value=ours["flop"] + more, tag="derived")
+    ours = next(rule for rule in made.estimate.rules if rule.name == "transformers' Trainer")
+    trainer = Count(quantity="training_flop", route="Trainer rule", value=ours.flop + more, tag="derived")
     return dataclasses.replace(made, counts=(*made.counts, trainer))

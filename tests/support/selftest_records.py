@@ -6,11 +6,15 @@ import math
 import random
 from typing import Any
 
+from bench.records.asked import Asked
+from bench.records.environment import Cpu, DeviceFacts, Environment
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.record import Measurement, Phase
 
-TRAINED = {"loss_first": 2.0, "loss_last": 0.5, "params_changed": True, "num_steps": 20}
-IDLE = {"loss_first": 2.0, "loss_last": 2.0, "params_changed": False, "num_steps": 20}
-MACHINE = {"device": {"name": "a scripted device"}, "cpu": {"model": "a scripted processor"}}
+TRAINED = Proof(loss_first=2.0, loss_last=0.5, params_changed=True, num_steps=20)
+IDLE = Proof(loss_first=2.0, loss_last=2.0, params_changed=False, num_steps=20)
+MACHINE = Environment(device=DeviceFacts(name="a scripted device"), cpu=Cpu(model="a scripted processor"))
 
 
 def jitter(index: int) -> float:
@@ -26,8 +30,8 @@ def selftest_record(
     sleep_s: float = 0.0201,
     drift: float = 0.01,
     clock_resolution_s: float = 1e-7,
-    training_loop: dict[str, Any] = TRAINED,
-    idle_loop: dict[str, Any] = IDLE,
+    training_loop: Proof = TRAINED,
+    idle_loop: Proof = IDLE,
 ) -> Measurement:
     """A kernel of 5 ms in rounds of 10, each pair slower by `drift` than the last; B takes `b` times, the double `double` times as long."""
     ones = [0.005 * (1 + drift * (at // 10)) * jitter(at) for at in range(10 * rounds)]
@@ -37,18 +41,18 @@ def selftest_record(
         run_id="20260101T000000.000Z-selftest-selftest-1-00000000",
         created_utc="2026-01-01T00:00:00+00:00",
         status="complete",
-        request={
-            "model": "selftest",
-            "task": "selftest",
-            "kernel": "a scripted kernel",
-            "kernel_flop": 10**9,
-            "sleep_s": 0.02,
-            "rounds": rounds,
-            "samples_per_round": 10,
-        },
+        request=Asked(
+            model="selftest",
+            task="selftest",
+            kernel="a scripted kernel",
+            kernel_flop=10**9,
+            sleep_s=0.02,
+            rounds=rounds,
+            samples_per_round=10,
+        ),
         environment=MACHINE,
         phases=tuple(Phase(name=name, samples_s=tuple(samples)) for name, samples in phases.items()),
-        learning={"clock_resolution_s": clock_resolution_s, "training_loop": training_loop, "idle_loop": idle_loop},
+        learning=Learning(clock_resolution_s=clock_resolution_s, training_loop=training_loop, idle_loop=idle_loop),
     )
 
 
@@ -67,12 +71,12 @@ def autocorrelated(draw: random.Random, num: int, correlation: float, *, heavy: 
 
 def run_of(samples_s: tuple[float, ...], run_id: str = "run", *, phase: str = "train_step", **fields: Any) -> Measurement:
     """A training of one phase."""
-    asked = {"model": "gpt2", "task": "train", "batch": 1, "seq_len": 8, "dtype": "fp32", "weights_label": "random weights"}
+    asked = Asked(model="gpt2", task="train", batch=1, seq_len=8, dtype="fp32", weights_label="random weights")
     made: dict[str, Any] = {
         "run_id": run_id,
         "created_utc": "2026-01-01T00:00:00+00:00",
         "status": "complete",
-        "request": asked | fields.pop("request", {}),
+        "request": asked.replaced(**fields.pop("request", {})),
         "environment": MACHINE,
         "phases": (Phase(name=phase, samples_s=samples_s),),
         "proof": TRAINED,

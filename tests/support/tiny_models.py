@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.records.asked import Asked
+from bench.records.environment import DeviceFacts, Environment
+from bench.records.proof import Proof
 from bench.records.record import Ceiling, Count, Measurement, Phase
 from bench.records.request import Request
 from bench.records.run import Run
@@ -56,7 +59,7 @@ def estimated(family: str, task: str, dtype: str = "fp32") -> Run:
         dtype=dtype,
         optimizer="adamw",
         recompute="none",
-        request=request.to_dict(),
+        request=Asked(**request.to_dict()),
     )
 
 
@@ -90,15 +93,15 @@ def record(task: str, *, family: str = "gpt2", hardware: Any = None, **fields: A
     """
     run = estimated(family, task)
     estimate = predict(model_from_config(run.config, run.model), run, hardware)
-    params = estimate["params"]
-    main = estimate["phases"]["train_step" if task == "train" else "prefill"]["forward_flop"]
+    params = estimate.params
+    main = estimate.phases["train_step" if task == "train" else "prefill"].forward_flop
     quantity = "forward_flop" if task == "train" else "prefill_flop"
     made: dict[str, Any] = {
         "run_id": f"20260101T000000.000Z-tiny-{family}-{task}-1-00000000",
         "created_utc": "2026-01-01T00:00:00+00:00",
         "status": "complete",
-        "request": dict(run.request) | {"weights_label": "random weights", "input_label": "8 random token ids stand in for text"},
-        "environment": {"device": {"name": "a scripted device", "torch": "2.0", "cache_bytes": 0}},
+        "request": run.request.replaced(weights_label="random weights", input_label="8 random token ids stand in for text"),
+        "environment": Environment(device=DeviceFacts(name="a scripted device", torch="2.0", cache_bytes=0)),
         "counts": (
             Count(quantity="params", route="op table", value=params, tag="derived"),
             Count(quantity="params", route="torch meta", value=params, tag="counted"),
@@ -111,12 +114,12 @@ def record(task: str, *, family: str = "gpt2", hardware: Any = None, **fields: A
         "estimate": estimate,
         **_DONE[task],
     }
-    made["proof"] = made["proof"] | {"num_params": params}
+    made["proof"] = made["proof"] | Proof(num_params=params)
     return Measurement(**(made | fields))
 
 
-_TOKENS = {"num_new_tokens": 5, "num_expected_new_tokens": 5}
-_PASSES = {"num_forward_passes": 5, "num_expected_forward_passes": 5, "forward_shapes_as_planned": True}
+_TOKENS = Proof(num_new_tokens=5, num_expected_new_tokens=5)
+_PASSES = Proof(num_forward_passes=5, num_expected_forward_passes=5, forward_shapes_as_planned=True)
 _DONE: Mapping[str, dict[str, Any]] = {
     "generate": {
         "phases": (
@@ -129,11 +132,11 @@ _DONE: Mapping[str, dict[str, Any]] = {
     },
     "decode": {
         "phases": (Phase(name="decode", samples_s=(1.0, 1.0, 1.0, 1.0), context_lens=(8, 9, 10, 11)),),
-        "proof": _TOKENS | {"logits_finite": True},
+        "proof": _TOKENS | Proof(logits_finite=True),
     },
-    "prefill": {"phases": (Phase(name="prefill", samples_s=(1.0, 1.0), items_per_sample=8),), "proof": {"logits_finite": True}},
+    "prefill": {"phases": (Phase(name="prefill", samples_s=(1.0, 1.0), items_per_sample=8),), "proof": Proof(logits_finite=True)},
     "train": {
         "phases": (Phase(name="train_step", samples_s=(1.0, 1.0), items_per_sample=8),),
-        "proof": {"loss_first": 5.0, "loss_last": 4.0, "loss_finite": True, "params_changed": True, "num_steps": 2},
+        "proof": Proof(loss_first=5.0, loss_last=4.0, loss_finite=True, params_changed=True, num_steps=2),
     },
 }

@@ -16,7 +16,7 @@ from tests.support.twins_of_work import Twins
 TWINS: Twins = {
     "less memory was held than the weights need": (
         lambda: record("train"),
-        lambda: record("train", memory_bytes={"peak_rss": record("train").estimate["memory_bytes"]["weights"] - 1}),
+        lambda: record("train", memory_bytes={"peak_rss": record("train").estimate.memory_bytes["weights"] - 1}),
         ["peak_rss against the estimated weights"],
     ),
     "a GPU held less than the weights": (

@@ -46,7 +46,7 @@ TWINS: Twins = {
     ),
     "a rule's named parts leave one FLOP over": (
         lambda: record("train"),
-        lambda: with_rule(record("train"), flop=record("train").estimate["rules"][0]["flop"] + 1),
+        lambda: with_rule(record("train"), flop=record("train").estimate.rules[0].flop + 1),
         ["train_step: 6·N·D, all parameters"],
     ),
     "the Trainer's own figure is another one": (
@@ -70,13 +70,13 @@ TWINS: Twins = {
         ["decode: fastest sample against the physics bound", "decode: bandwidth over peak"],
     ),
     "the matmul ceiling is beaten by more than its tolerance": (
-        lambda: with_ceiling(record("train"), "matmul", record("train").estimate["phases"]["train_step"]["flop"]["full"] / 1.09),
-        lambda: with_ceiling(record("train"), "matmul", record("train").estimate["phases"]["train_step"]["flop"]["full"] / 1.11),
+        lambda: with_ceiling(record("train"), "matmul", record("train").estimate.phases["train_step"].flop.full / 1.09),
+        lambda: with_ceiling(record("train"), "matmul", record("train").estimate.phases["train_step"].flop.full / 1.11),
         ["train_step: share of matmul ceiling"],
     ),
     "the bandwidth ceiling is beaten by more than its tolerance": (
-        lambda: with_ceiling(record("prefill"), "bandwidth", record("prefill").estimate["phases"]["prefill"]["min_bytes"] / 1.09),
-        lambda: with_ceiling(record("prefill"), "bandwidth", record("prefill").estimate["phases"]["prefill"]["min_bytes"] / 1.11),
+        lambda: with_ceiling(record("prefill"), "bandwidth", record("prefill").estimate.phases["prefill"].min_bytes / 1.09),
+        lambda: with_ceiling(record("prefill"), "bandwidth", record("prefill").estimate.phases["prefill"].min_bytes / 1.11),
         ["prefill: share of bandwidth ceiling"],
     ),
     "a token too few was generated": (

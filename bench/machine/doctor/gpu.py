@@ -72,12 +72,12 @@ def _device(library: Any, uuid: str, name: str) -> Iterator[Item]:
         cost, mend = "nothing of it can be read", "reset or replace it (nvidia-smi -q)"
         yield Item(group=GROUP, what=name, found=reason, verdict="untrusted", cost=cost, mend=mend)
         return
-    limit_w, memory_bytes = told["power_limit_w"], told["memory_total_bytes"]
-    facts = [str(told["name"]), uuid]
+    limit_w, memory_bytes = told.power_limit_w, told.memory_total_bytes
+    facts = [str(told.name), uuid]
     facts += [format_bytes(memory_bytes)] if memory_bytes else []
     facts += [f"limit {limit_w:.0f} W"] if limit_w else []
-    facts += [f"ECC {'on' if told['ecc'] else 'off'}"] if told["ecc"] is not None else []
-    if told["mig"]:
+    facts += [f"ECC {'on' if told.ecc else 'off'}"] if told.ecc is not None else []
+    if told.mig:
         cost, mend = "its counters are of the whole GPU and say nothing of a slice: no power, energy, clocks", "nvidia-smi -mig 0, as root"
         yield Item(group=GROUP, what=name, found=", ".join([*facts, "divided (MIG)"]), verdict="costs", cost=cost, mend=mend)
     else:

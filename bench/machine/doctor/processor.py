@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.machine import environment
 from bench.machine.doctor.item import Item
 from bench.machine.meters import cgroup, rapl
 from bench.machine.meters.instruments import SHARED_FRACTION, processor_s
+from bench.records.environment import Cpu
 from estimators.errors import UnavailableError
 
 GROUP = "processor"
@@ -20,18 +21,18 @@ STEADY_GOVERNORS = ("performance",)
 
 def items() -> Iterator[Item]:
     """What this machine's processor is like."""
-    cpu = environment.collect([])["cpu"] or {}
-    yield Item(group=GROUP, what="model", found=f"{cpu.get('model') or 'not told'}, {cpu.get('logical_cores')} logical cores")
-    yield governor(cpu.get("governor"))
+    cpu = environment.collect([]).cpu or Cpu()
+    yield Item(group=GROUP, what="model", found=f"{cpu.model or 'not told'}, {cpu.logical_cores} logical cores")
+    yield governor(cpu.governor)
     yield turbo(environment.turbo())
-    usable = usable_processors(cpu.get("affinity"), cpu.get("logical_cores"))
-    yield affinity(usable, cpu.get("logical_cores") or usable)
+    usable = usable_processors(cpu.affinity, cpu.logical_cores)
+    yield affinity(usable, cpu.logical_cores or usable)
     yield threads(usable, cgroup.cpu_limit(), os.environ)
     yield others(usable)
     yield energy()
 
 
-def usable_processors(affinity: list[int] | None, logical: int | None) -> int:
+def usable_processors(affinity: Sequence[int] | None, logical: int | None) -> int:
     """Processors that this process may run on."""
     return len(affinity) if affinity else logical or 1
 

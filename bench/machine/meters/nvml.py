@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from bench.records.environment import Gpu
 from estimators.errors import UnavailableError
 from estimators.units import KILO
 
@@ -92,13 +93,13 @@ def visible(library: Any, environ: Mapping[str, str] = os.environ) -> Visible:
     return Visible(uuids=tuple(chosen), note=order_note)
 
 
-def describe(library: Any, uuid: str) -> dict[str, Any]:
-    """What one GPU is and how it is set, JSON-safe; what it does not answer is None, with the reason in `unavailable`."""
-    described: dict[str, Any] = {"uuid": uuid}
+def describe(library: Any, uuid: str) -> Gpu:
+    """What one GPU is and how it is set; what it does not answer is None, with the reason in `unavailable`."""
+    described: dict[str, Any] = {}
     unavailable: dict[str, str] = {}
     handle, reason = ask(library, "nvmlDeviceGetHandleByUUID", uuid)
     if handle is None:
-        return {**described, "unavailable": {"gpu": reason}}
+        return Gpu(uuid=uuid, unavailable={"gpu": reason})
     for name, function, convert in (
         ("name", "nvmlDeviceGetName", str),
         ("memory_total_bytes", "nvmlDeviceGetMemoryInfo", lambda info: int(info.total)),
@@ -112,4 +113,5 @@ def describe(library: Any, uuid: str) -> dict[str, Any]:
         described[name] = None if answer is None else convert(answer)
         if answer is None:
             unavailable[name] = reason
-    return {**described, "unavailable": unavailable} if unavailable else described
+    told = Gpu(uuid=uuid, **described)
+    return told.replaced(unavailable=unavailable) if unavailable else told

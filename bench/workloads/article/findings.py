@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from bench.records.draft import Draft
+from bench.records.learning import CurvePoint, Learning
+from bench.records.proof import Proof
 from bench.records.record import Finding, Phase
 from bench.workloads.article.subjects import Subject
 
@@ -19,33 +21,33 @@ WARMUP_STEPS, WARMUP_SHARE = 10, 10
 
 def note_ranks(draft: Draft, accelerator: Accelerator) -> None:
     """Write into the record what accelerate made of the device, over how many ranks and on how many threads."""
-    draft.request |= {
-        "device": str(accelerator.device),
-        "num_ranks": accelerator.num_processes,
-        "num_threads": torch.get_num_threads(),
-    }
+    draft.request = draft.request.replaced(
+        device=str(accelerator.device),
+        num_ranks=accelerator.num_processes,
+        num_threads=torch.get_num_threads(),
+    )
 
 
-def keep_finite(draft: Draft, part: dict[str, Any], values: dict[str, float]) -> None:
-    """Keep the values that are numbers; the others become None, with the reason and the way out."""
-    for name, value in values.items():
-        part[name] = value if math.isfinite(value) else None
-        if part[name] is None:
-            draft.unavailable[name] = f"the training diverged: {name} is {value}"
-    if any(not math.isfinite(value) for value in values.values()) and not any(f.code == "Diverged" for f in draft.warnings):
-        draft.warnings.append(
-            Finding(code="Diverged", text="the training diverged: a loss is not a number", advice="lower --learning-rate")
-        )
+def finite(draft: Draft, values: Mapping[str, float]) -> dict[str, Any]:
+    """Figures by the name of their field, None where they are not numbers; then the draft says why and what to do."""
+    diverged = {name: value for name, value in values.items() if not math.isfinite(value)}
+    draft.unavailable |= {name: f"the training diverged: {name} is {value}" for name, value in diverged.items()}
+    if diverged and not any(f.code == "Diverged" for f in draft.warnings):
+        text = "the training diverged: a loss is not a number"
+        draft.warnings.append(Finding(code="Diverged", text=text, advice="lower --learning-rate"))
+    return {name: None if name in diverged else value for name, value in values.items()}
 
 
-def keep_curve(draft: Draft, curve: Sequence[dict[str, float]]) -> None:
+def keep_curve(draft: Draft, curve: Sequence[CurvePoint]) -> None:
     """Keep the losses after some of the epochs, as far as they are numbers."""
-    draft.learning["curve"] = [point for point in curve if all(map(math.isfinite, point.values()))]
+    draft.learning |= Learning(
+        curve=tuple(point for point in curve if math.isfinite(point.train_loss) and math.isfinite(point.heldout_loss))
+    )
 
 
 def keep_interrupted(draft: Draft, num_steps: int, batch: int, num_ranks: int) -> None:
     """Say what an interrupted training does not have. The other ranks may be gone and are not asked."""
-    draft.proof["num_samples"] = num_steps * batch
+    draft.proof |= Proof(num_samples=num_steps * batch)
     for name in ("loss_last", "train_loss", "heldout_loss"):
         draft.unavailable[name] = "the training was interrupted"
     if num_ranks > 1:

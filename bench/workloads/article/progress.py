@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
+from bench.records.learning import CurvePoint
 from bench.sampling import progress
 
 
@@ -23,11 +24,11 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
-    def show(self, epoch: int, curve: Sequence[dict[str, float]]) -> None:
+    def show(self, epoch: int, curve: Sequence[CurvePoint]) -> None:
         """Show that `epoch` epochs are done, and the latest losses; a few times per second at most."""
         if self._draw is not None:
             self._draw(lambda: self._text(epoch, curve))
 
-    def _text(self, epoch: int, curve: Sequence[dict[str, float]]) -> str:
-        losses = f", train {curve[-1]['train_loss']:.4f}, held out {curve[-1]['heldout_loss']:.4f}" if curve else ""
+    def _text(self, epoch: int, curve: Sequence[CurvePoint]) -> str:
+        losses = f", train {curve[-1].train_loss:.4f}, held out {curve[-1].heldout_loss:.4f}" if curve else ""
         return f"training {self._name}: {epoch} of {self._epochs} epochs{losses}"

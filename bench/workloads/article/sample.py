@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from bench.records.draft import Draft
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.record import Phase
 from bench.workloads.article import text
 from bench.workloads.article.run import ArticleRun
@@ -38,6 +40,6 @@ def write_sample(run: ArticleRun, draft: Draft, model: nn.Module) -> None:
     num_written = len(characters) - len(prompt)
     sample = "".join(characters)
     right, complete = text.grammatical_lines(sample if sample.startswith("\n") else "\n" + sample)
-    draft.learning |= {"sample": sample, "sample_lines": complete, "sample_grammatical_lines": right}
-    draft.proof |= {"num_expected_new_tokens": new_tokens, "num_new_tokens": num_written}
+    draft.learning |= Learning(sample=sample, sample_lines=complete, sample_grammatical_lines=right)
+    draft.proof |= Proof(num_expected_new_tokens=new_tokens, num_new_tokens=num_written)
     draft.add_phase(Phase(name="generate", samples_s=(seconds,), items_per_sample=num_written, item="token"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.records.learning import Learning, ViewsScale
 from bench.workloads.article import mails, text, views
 from bench.workloads.article.batches import Rows
 
@@ -41,8 +41,8 @@ class Subject:
     num_scored: int
     losses: Score
     scores: Mapping[str, Score] = field(default_factory=dict)
-    facts: dict[str, Any]
-    derived: Callable[[Mapping[str, float]], dict[str, float]] = lambda scores: {}
+    facts: Learning
+    derived: Callable[[Mapping[str, float]], Learning] = lambda scores: Learning()
 
 
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -58,25 +58,25 @@ def daily_views(data: str | None, *, seed: int, days: int) -> Subject:
     series = views.load(data, seed=seed, days=days)
     cut = views.windows(series, days)
     inputs, targets = torch.tensor(cut.inputs), torch.tensor(cut.targets)[:, None]
-    facts: dict[str, Any] = {
-        "data": series.label,
-        "loss_unit": "mean squared error of a day's views, in squared standard deviations of the training days",
-        "normalised_by": {"mean_views": cut.mean, "std_views": cut.std},
-        "baseline_losses": views.naive_losses(series, cut),
-    }
+    facts = Learning(
+        data=series.label,
+        loss_unit="mean squared error of a day's views, in squared standard deviations of the training days",
+        normalised_by=ViewsScale(mean_views=cut.mean, std_views=cut.std),
+        baseline_losses=views.naive_losses(series, cut),
+    )
     bound = views.bound_loss(series, cut)
     if bound is not None:
-        facts |= {"bound_loss": bound, "bound": "held-out loss of the process's own expectation, which no model beats but by luck"}
+        facts |= Learning(bound_loss=bound, bound="held-out loss of the process's own expectation, which no model beats but by luck")
     return Subject(
         train=Rows(inputs[: cut.num_train], targets[: cut.num_train]),
         heldout=Rows(inputs[cut.num_train :], targets[cut.num_train :]),
         num_scored=cut.num_train,
         losses=_squared_error,
         facts=facts,
-        derived=lambda scores: {
-            "train_rmse_views": math.sqrt(scores["train_loss"]) * cut.std,
-            "heldout_rmse_views": math.sqrt(scores["heldout_loss"]) * cut.std,
-        },
+        derived=lambda scores: Learning(
+            train_rmse_views=math.sqrt(scores["train_loss"]) * cut.std,
+            heldout_rmse_views=math.sqrt(scores["heldout_loss"]) * cut.std,
+        ),
     )
 
 
@@ -94,26 +94,26 @@ def spam_mails(data: str | None, *, seed: int) -> Subject:
     Raises:
         BadValueError, UnavailableError: see mails.load.
     """
-    found = mails.load(data, seed=seed)
-    num_train = len(found.labels) - int(len(found.labels) * views.HELDOUT_FRACTION)
-    features = mails.normalised(found.features, num_train).float()
-    heldout = found.labels[num_train:]
-    rate = found.labels[:num_train].double().mean().clamp(1e-6, 1 - 1e-6)
-    facts: dict[str, Any] = {
-        "data": found.label,
-        "loss_unit": "nats per mail (cross-entropy of its class)",
-        "baseline_losses": {"share of spam in training": -float(torch.where(heldout == 1, rate.log(), torch.log1p(-rate)).mean())},
-        "baseline_accuracy": float((heldout == (1 if rate > 0.5 else 0)).double().mean()),
-    }
-    if found.log_odds is not None:
-        odds = found.log_odds[num_train:]
-        facts |= {
-            "bound_loss": float(functional.binary_cross_entropy_with_logits(odds, heldout.double())),
-            "bound_accuracy": float(((odds > 0) == (heldout == 1)).double().mean()),
-            "bound": "Bayes' rule over the process itself, on the same held-out mails; no classifier beats it but by luck",
-        }
+    inbox = mails.load(data, seed=seed)
+    num_train = len(inbox.labels) - int(len(inbox.labels) * views.HELDOUT_FRACTION)
+    features = mails.normalised(inbox.features, num_train).float()
+    heldout = inbox.labels[num_train:]
+    rate = inbox.labels[:num_train].double().mean().clamp(1e-6, 1 - 1e-6)
+    facts = Learning(
+        data=inbox.label,
+        loss_unit="nats per mail (cross-entropy of its class)",
+        baseline_losses={"share of spam in training": -float(torch.where(heldout == 1, rate.log(), torch.log1p(-rate)).mean())},
+        baseline_accuracy=float((heldout == (1 if rate > 0.5 else 0)).double().mean()),
+    )
+    if inbox.log_odds is not None:
+        odds = inbox.log_odds[num_train:]
+        facts |= Learning(
+            bound_loss=float(functional.binary_cross_entropy_with_logits(odds, heldout.double())),
+            bound_accuracy=float(((odds > 0) == (heldout == 1)).double().mean()),
+            bound="Bayes' rule over the process itself, on the same held-out mails; no classifier beats it but by luck",
+        )
     return Subject(
-        train=Rows(features[:num_train], found.labels[:num_train]),
+        train=Rows(features[:num_train], inbox.labels[:num_train]),
         heldout=Rows(features[num_train:], heldout),
         num_scored=num_train,
         losses=_cross_entropy,
@@ -143,15 +143,15 @@ def short_lines(*, seed: int, seq_len: int) -> Subject:
         heldout=heldout,
         num_scored=HELDOUT_WINDOWS,
         losses=_next_character,
-        facts={
-            "data": f"synthetic, seed {seed}",
-            "loss_unit": "nats per character (cross-entropy of the next one)",
-            "baseline_losses": {
+        facts=Learning(
+            data=f"synthetic, seed {seed}",
+            loss_unit="nats per character (cross-entropy of the next one)",
+            baseline_losses={
                 "every character equally likely": math.log(len(text.alphabet())),
                 "how common each character is": text.unigram_entropy_nats(),
             },
-            "bound_loss": math.fsum(ideal) / len(ideal),
-            "bound": "a reader who knows the grammar, on the same held-out windows; no model beats it but by luck",
-            "entropy_rate_nats_per_character": text.entropy_rate_nats(),
-        },
+            bound_loss=math.fsum(ideal) / len(ideal),
+            bound="a reader who knows the grammar, on the same held-out windows; no model beats it but by luck",
+            entropy_rate_nats_per_character=text.entropy_rate_nats(),
+        ),
     )

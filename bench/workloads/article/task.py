@@ -7,6 +7,7 @@ from collections.abc import Callable
 from bench.backend.counting.crosscheck_counts import dense_counts, language_counts
 from bench.machine.ranks import is_main
 from bench.records.draft import Draft
+from bench.records.environment import Environment
 from bench.records.run_estimate import predict
 from bench.workloads.article.networks import build
 from bench.workloads.article.run import ArticleRun
@@ -18,33 +19,33 @@ from estimators.architectures.from_config import model_from_config
 Say = Callable[[str], None]
 
 
-def measure(run: ArticleRun, draft: Draft, say: Say, foresee: Callable[[], object] | None = None) -> None:
+def measure(run: ArticleRun, draft: Draft, say: Say, predict_step: Callable[[], object] | None = None) -> None:
     """Estimate, check that it fits, count, measure the ceilings, train; on ranks other than the main one only train.
 
     Args:
-        foresee: predicts the step from a calibration.
+        predict_step: predicts the step from a calibration.
 
     Raises:
         DoesNotFitError: more memory than there is.
     """
     if is_main():
         _prepare(run, draft, say)
-        if foresee is not None:
-            foresee()
+        if predict_step is not None:
+            predict_step()
     train_and_report(run, draft)
 
 
 def _prepare(run: ArticleRun, draft: Draft, say: Say) -> None:
     model, device = model_from_config(run.config, run.model), run.device
-    draft.environment["device"] = device.describe()
+    draft.environment |= Environment(device=device.describe())
     draft.estimate = predict(model, run, device.hardware())
     demand_memory(
         f"{run.model} with batch {run.batch}",
-        draft.estimate["memory_bytes"],
+        draft.estimate.memory_bytes,
         device,
         "take a smaller --batch, --neurons or --hidden-layers",
     )
-    say(f"{run.model}: {draft.estimate['params']:,} parameters, batch {run.batch}, on {device.name}")
+    say(f"{run.model}: {draft.estimate.params:,} parameters, batch {run.batch}, on {device.name}")
     draft.counts = language_counts(run, model) if isinstance(model, Decoder) else dense_counts(run, model, build)
     add_ceilings(draft, device, run.dtype)
     add_observer_cost(draft, device, run.preset.overhead_rounds)

@@ -11,6 +11,8 @@ from accelerate.utils import set_seed
 from bench.backend.device import Device
 from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.records.draft import Draft
+from bench.records.learning import CurvePoint, Learning
+from bench.records.proof import Proof
 from bench.records.record import Phase
 from bench.workloads.article import findings
 from bench.workloads.article.batches import loader
@@ -20,7 +22,7 @@ from bench.workloads.article.networks import build
 from bench.workloads.article.progress import Progress
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.sample import write_sample
-from bench.workloads.article.training import Limits, Trainer, optimizer_of, schedule_of, score, train
+from bench.workloads.article.training import Trainer, TrainingLimits, optimizer_of, schedule_of, score, train
 from bench.workloads.preparation import add_peak_memory, watched
 
 DENSE_THREADS = 1
@@ -67,11 +69,11 @@ def _train_and_report(run: ArticleRun, draft: Draft, accelerator: Accelerator, d
     if main:
         findings.note_ranks(draft, accelerator)
         draft.add_phase(Phase(name="load", samples_s=(time.perf_counter() - began,), item="model"))
-        draft.learning |= subject.facts | {"num_train": len(subject.train), "num_heldout": len(subject.heldout)}
+        draft.learning |= subject.facts | Learning(num_train=len(subject.train), num_heldout=len(subject.heldout))
 
     scores = {"loss": subject.losses, **subject.scores}
     loss_first = score(accelerator, model, seen, scores)["loss"]
-    curve: list[dict[str, float]] = []
+    curve: list[CurvePoint] = []
     drawn = {math.ceil(i * run.epochs / CURVE_POINTS) for i in range(1, CURVE_POINTS + 1)}
     trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=schedule, losses=subject.losses, batch=batch)
     clock = device.clock()
@@ -82,39 +84,38 @@ def _train_and_report(run: ArticleRun, draft: Draft, accelerator: Accelerator, d
                 losses = {
                     f"{name}_loss": score(accelerator, model, rows, scores)["loss"] for name, rows in (("train", seen), ("heldout", unseen))
                 }
-                curve.append({"epoch": epoch, **losses})
+                curve.append(CurvePoint(epoch=epoch, **losses))
             progress.show(epoch, curve)
 
-        limits = Limits(epochs=run.epochs, steps=run.steps, max_time_s=run.max_time_s)
+        limits = TrainingLimits(epochs=run.epochs, steps=run.steps, max_time_s=run.max_time_s)
         log = train(trainer, train_loader, limits, clock, after_epoch=after_epoch)
 
-    proof = {
-        "num_steps": len(log.steps),
-        "num_ranks": num_ranks,
-        "num_params": sum(p.numel() for p in network.parameters()),
-        "grad_norm": gradient_norm(network),
-        "params_changed": parameters.changed(),
-    }
+    proof = Proof(
+        num_steps=len(log.steps),
+        num_ranks=num_ranks,
+        num_params=sum(p.numel() for p in network.parameters()),
+        grad_norm=gradient_norm(network),
+        params_changed=parameters.changed(),
+    )
     step_s, epoch_s = tuple(log.step_s), tuple(log.epoch_s)
     reached: dict[str, float] = {}
     if log.stopped_by != "interrupt":
         step_s, epoch_s = slowest(accelerator, step_s), slowest(accelerator, epoch_s)
-        proof["num_samples"] = summed(accelerator, log.num_samples)
+        proof |= Proof(num_samples=summed(accelerator, log.num_samples))
         for name, rows in (("train", seen), ("heldout", unseen)):
             reached |= {f"{name}_{key}": value for key, value in score(accelerator, model, rows, scores).items()}
     if not main:
         if log.stopped_by == "interrupt":
             raise KeyboardInterrupt
         return
-    draft.proof |= proof
-    findings.keep_finite(draft, draft.proof, {"loss_first": loss_first})
+    draft.proof |= proof | Proof(**findings.finite(draft, {"loss_first": loss_first}))
     findings.keep_curve(draft, curve)
     add_peak_memory(draft, device)
     if log.stopped_by == "interrupt":
         findings.keep_interrupted(draft, len(log.steps), batch, num_ranks)
     else:
-        findings.keep_finite(draft, draft.proof, {"loss_last": reached["train_loss"]})
-        findings.keep_finite(draft, draft.learning, reached)
+        draft.proof |= Proof(**findings.finite(draft, {"loss_last": reached["train_loss"]}))
+        draft.learning |= Learning(**findings.finite(draft, reached))
         if all(map(math.isfinite, reached.values())):
             draft.learning |= subject.derived(reached)
             if run.is_text:

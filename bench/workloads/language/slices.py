@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-from typing import Any
 
 import torch
 
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
+from bench.records.extrapolation import Extrapolation
 from bench.records.run_estimate import with_layers
 from bench.statistics import robust
 from bench.workloads.language import steps, train
@@ -28,17 +28,18 @@ def depths(layers: int) -> tuple[int, int]:
     return max(1, layers // 2), layers
 
 
-def extrapolate(shallow: int, shallow_s: tuple[float, ...], deep: int, deep_s: tuple[float, ...], full: int) -> dict[str, Any]:
+def extrapolate(
+    shallow: int, shallow_s: tuple[float, ...], deep: int, deep_s: tuple[float, ...], full: int, *, phase: str, items: int, item: str
+) -> Extrapolation:
     """A line through the medians at two depths, read at the full depth.
 
     With w = (full - shallow) / (deep - shallow) the value is (1 - w)·shallow median + w·deep median, and the scatter of
     the medians' samples (1.4826 MAD) is carried there by the same weights, in quadrature.
 
-    Returns:
-        value_s at full depth; per_layer_s and fixed_s of the line; residual_fraction: the carried scatter over value_s,
-        None where value_s is not above 0.
+    Args:
+        phase, items, item: what the samples are of, how many of what each processes.
 
-    >>> extrapolate(2, (3.0,), 4, (5.0,), 32)["value_s"]
+    >>> extrapolate(2, (3.0,), 4, (5.0,), 32, phase="decode", items=1, item="token").value_s
     33.0
     """
     low, high = robust.median(shallow_s), robust.median(deep_s)
@@ -47,15 +48,18 @@ def extrapolate(shallow: int, shallow_s: tuple[float, ...], deep: int, deep_s: t
     value_s = fixed_s + full * per_layer_s
     weight = (full - shallow) / (deep - shallow)
     scatter_s = robust.MAD_TO_SIGMA * ((weight * robust.mad(deep_s)) ** 2 + ((1 - weight) * robust.mad(shallow_s)) ** 2) ** 0.5
-    return {
-        "shallow_layers": shallow,
-        "deep_layers": deep,
-        "full_layers": full,
-        "per_layer_s": per_layer_s,
-        "fixed_s": fixed_s,
-        "value_s": value_s,
-        "residual_fraction": scatter_s / value_s if value_s > 0 else None,
-    }
+    return Extrapolation(
+        phase=phase,
+        shallow_layers=shallow,
+        deep_layers=deep,
+        full_layers=full,
+        per_layer_s=per_layer_s,
+        fixed_s=fixed_s,
+        value_s=value_s,
+        residual_fraction=scatter_s / value_s if value_s > 0 else None,
+        items_per_sample=items,
+        item=item,
+    )
 
 
 def measure(ids: torch.Tensor, run: LanguageRun, layers: int, draft: Draft, full: int, watch: Watch = unwatched) -> None:
@@ -70,5 +74,7 @@ def measure(ids: torch.Tensor, run: LanguageRun, layers: int, draft: Draft, full
         del model
         gc.collect()
     shallow, deep = measured
-    line = extrapolate(depths(layers)[0], shallow.samples_s, layers, deep.samples_s, full)
-    draft.extrapolation = {"phase": base, **line, "items_per_sample": deep.items_per_sample, "item": deep.item}
+    of = depths(layers)
+    draft.extrapolation = extrapolate(
+        of[0], shallow.samples_s, of[1], deep.samples_s, full, phase=base, items=deep.items_per_sample, item=deep.item
+    )

@@ -13,6 +13,7 @@ from torch import nn
 from bench.backend.kv_cache import cache_name, demand_static, new_cache
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
+from bench.records.proof import Proof
 from bench.records.record import Phase
 from bench.sampling.clock import Clock
 from bench.sampling.progress import sampling
@@ -28,7 +29,7 @@ class Timed:
 
     phase: Phase
     samples: Samples
-    proof: dict[str, Any]
+    proof: Proof
 
     def keep(self, draft: Draft) -> None:
         """Add it to the draft; an interrupted phase then stops the run."""
@@ -96,7 +97,7 @@ def prefill(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "
         )
     finite = bool(torch.isfinite(last["logits"].float()).all()) if last else None
     phase = samples.to_phase(name, items_per_sample=ids.numel())
-    return Timed(phase=after(compiling_s, phase), samples=samples, proof={"logits_finite": finite})
+    return Timed(phase=after(compiling_s, phase), samples=samples, proof=Proof(logits_finite=finite))
 
 
 def decode(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "decode", watch: Watch = unwatched) -> Timed:
@@ -133,10 +134,10 @@ def decode(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "d
         )
     context_lens = range(ids.shape[1], ids.shape[1] + len(samples.steady_s))
     phase = samples.to_phase(name, items_per_sample=ids.shape[0], context_lens=context_lens)
-    proof = {
+    proof = Proof(
         # the token of the prefill, and one for every later pass, which left its predecessor in the cache
-        "num_new_tokens": 1 + int(state["cache"].get_seq_length()) - ids.shape[1],
-        "num_expected_new_tokens": 1 + (run.steps if samples.stopped_by == "count" else len(samples.steady_s)),
-        "logits_finite": bool(torch.isfinite(state["logits"].float()).all()),
-    }
+        num_new_tokens=1 + int(state["cache"].get_seq_length()) - ids.shape[1],
+        num_expected_new_tokens=1 + (run.steps if samples.stopped_by == "count" else len(samples.steady_s)),
+        logits_finite=bool(torch.isfinite(state["logits"].float()).all()),
+    )
     return Timed(phase=after(warmup_s, phase), samples=samples, proof=proof)

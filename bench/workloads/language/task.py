@@ -9,6 +9,9 @@ import torch
 from bench.backend.counting.crosscheck_counts import language_counts
 from bench.machine.meters.instruments import Watch
 from bench.records.draft import Draft
+from bench.records.environment import Environment
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.record import Phase
 from bench.records.run_estimate import predict
 from bench.workloads.language import inputs, loading, slices
@@ -22,18 +25,18 @@ Say = Callable[[str], None]
 Profile = Callable[[Callable[[], Sequence[torch.Tensor]]], None]
 
 
-def measure(run: LanguageRun, draft: Draft, say: Say, foresee: Callable[[], Profile | None] | None = None) -> None:
+def measure(run: LanguageRun, draft: Draft, say: Say, predict_step: Callable[[], Profile | None] | None = None) -> None:
     """Estimate, count, measure the ceilings, load, run; every part goes into the draft.
 
     Args:
-        foresee: predicts the step from a calibration, and returns what is to profile it after it was measured; None where it cannot.
+        predict_step: predicts the step from a calibration, and returns what is to profile it after it was measured; None where it cannot.
 
     Raises:
         UnavailableError: the checkpoint cannot be read.
     """
     model, device = model_from_config(run.config, run.model), run.device
     assert isinstance(model, Decoder)
-    draft.environment["device"] = device.describe()
+    draft.environment |= Environment(device=device.describe())
     draft.estimate = predict(model, run, device.hardware())
     weights = run.checkpoint.label if run.checkpoint else loading.RANDOM_WEIGHTS
     say(f"{run.model}, {run.task}, {weights}, on {device.name} in {run.dtype} ({run.dtype_reason})")
@@ -42,7 +45,7 @@ def measure(run: LanguageRun, draft: Draft, say: Say, foresee: Callable[[], Prof
     say("measuring this machine's matmul rate and memory bandwidth")
     add_ceilings(draft, device, run.dtype)
     add_observer_cost(draft, device, run.preset.overhead_rounds)
-    profile = foresee() if foresee is not None else None
+    profile = predict_step() if predict_step is not None else None
     device.reset_peak()
     ids = inputs.token_ids(run, model.vocab)
     with watched(draft, device, run.preset.idle_s) as watch:
@@ -56,17 +59,17 @@ def measure(run: LanguageRun, draft: Draft, say: Say, foresee: Callable[[], Prof
 
 def _whole(ids: torch.Tensor, run: LanguageRun, draft: Draft, say: Say, watch: Watch, profile: Profile | None) -> None:
     """The whole model."""
-    say("loading the weights" if run.checkpoint else f"drawing {draft.estimate['params']:,} random weights")
+    say("loading the weights" if run.checkpoint else f"drawing {draft.estimate.params:,} random weights")
     loaded = loading.load(run)
     draft.add_phase(Phase(name="load", samples_s=(loaded.load_s,), item="model"))
-    draft.proof["num_params"] = sum(p.numel() for p in loaded.model.parameters())
+    draft.proof |= Proof(num_params=sum(p.numel() for p in loaded.model.parameters()))
     say(f"loaded in {loaded.load_s:.1f} s; running")
     if run.task == "generate":
         output = generate(loaded.model, ids, run, draft, watch)
         if output is not None:
-            draft.learning["output_ids"] = output[0].tolist()
+            draft.learning |= Learning(output_ids=tuple(output[0].tolist()))
             if run.tokenizer is not None:
-                draft.learning["output_text"] = run.tokenizer.decode(output[0], skip_special_tokens=True)
+                draft.learning |= Learning(output_text=run.tokenizer.decode(output[0], skip_special_tokens=True))
         return
     time_step, name = slices.STEPS[run.task]
     time_step(loaded.model, ids, run, name, watch).keep(draft)

@@ -11,6 +11,7 @@ from torch import nn
 from bench.backend.steps.training import TrainingStep
 from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.machine.meters.instruments import Watch, unwatched
+from bench.records.proof import Proof
 from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import sample
 from bench.workloads.article.engine import engine
@@ -67,19 +68,19 @@ def train(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "tr
         means = accelerator.reduce(torch.stack(losses).float(), reduction="mean").tolist() if losses else []
         num_ranks = accelerator.num_processes
     phase = after(compiling_s, samples.to_phase(name, items_per_sample=ids.numel() * num_ranks))
-    return Timed(phase=phase, samples=samples, proof=_proof(means, changed, grad_norm) | {"num_ranks": num_ranks})
+    return Timed(phase=phase, samples=samples, proof=_proof(means, changed, grad_norm) | Proof(num_ranks=num_ranks))
 
 
-def _proof(losses: list[float], changed: bool, grad_norm: float | None) -> dict[str, Any]:
+def _proof(losses: list[float], changed: bool, grad_norm: float | None) -> Proof:
     """Evidence that the training trained: of every step, warm-up included; a loss that is not a number is None."""
     if not losses:
-        return {"num_steps": 0}
+        return Proof(num_steps=0)
     finite = all(map(math.isfinite, losses))
-    return {
-        "loss_first": losses[0] if finite else None,
-        "loss_last": losses[-1] if finite else None,
-        "loss_finite": finite,
-        "params_changed": changed,
-        "grad_norm": grad_norm,
-        "num_steps": len(losses),
-    }
+    return Proof(
+        loss_first=losses[0] if finite else None,
+        loss_last=losses[-1] if finite else None,
+        loss_finite=finite,
+        params_changed=changed,
+        grad_norm=grad_norm,
+        num_steps=len(losses),
+    )

@@ -47,16 +47,16 @@ def counts_table(record: Measurement) -> Table:
 def rule_tables(record: Measurement) -> Iterator[Table]:
     """The rules of thumb of each step beside its exact count, as `estimate` prints them."""
     by_phase: dict[str, list[Rule]] = {}
-    for row in record.estimate.get("rules", ()):
-        by_phase.setdefault(row["phase"], []).append(
+    for row in record.estimate.rules:
+        by_phase.setdefault(row.phase, []).append(
             Rule(
-                name=row["name"],
-                formula=row["formula"],
-                flop=row["flop"],
-                exact_flop=row["exact_flop"],
-                convention=row["convention"],
-                difference=tuple((what, flop) for what, flop in row["difference"]),
-                source=Source(title=row["source"]),
+                name=row.name,
+                formula=row.formula,
+                flop=row.flop,
+                exact_flop=row.exact_flop,
+                convention=row.convention,
+                difference=row.difference,
+                source=Source(title=row.source),
             )
         )
     steps = {"train_step": "one training step", "prefill": "the prefill", "decode": "the median decode step"}

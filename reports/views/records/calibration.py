@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from bench.records.calibration import COLLECTIVE, Calibration, local
+from bench.records.calibration import COLLECTIVE, Calibration, machine_profile
+from bench.records.estimated import PredictedStep
 from bench.records.record import Measurement
 from bench.statistics import robust
 from estimators import units
@@ -17,61 +17,70 @@ _RATE = {"matmul burst": units.format_flop_rate, "matmul sustained": units.forma
 
 
 @frozen
-class Row:
+class CheckedStep:
     """One workload of a check; `reason` says why it has no record."""
 
     name: str
-    foreseen: dict[str, Any] | None
+    prediction: PredictedStep | None
     record: Measurement | None
     reason: str = ""
 
     @property
     def measured_s(self) -> float | None:
         """The median of the phase that was predicted."""
-        phase = self.record.phase(self.foreseen["phase"]) if self.record and self.foreseen else None
+        phase = self.record.phase(self.prediction.phase) if self.record and self.prediction else None
         return robust.median(phase.samples_s) if phase and phase.samples_s else None
 
-    def error(self, name: str) -> float | None:
+    @property
+    def error(self) -> float | None:
         """Predicted over measured, less 1."""
-        measured = self.measured_s
-        return float(self.foreseen[name]) / measured - 1 if measured and self.foreseen else None
+        return self._over_measured(self.prediction.seconds_s) if self.prediction else None
+
+    @property
+    def general_error(self) -> float | None:
+        """The same of the prediction from the grid alone."""
+        return self._over_measured(self.prediction.general_seconds_s) if self.prediction else None
+
+    def _over_measured(self, seconds_s: float) -> float | None:
+        measured_s = self.measured_s
+        return seconds_s / measured_s - 1 if measured_s else None
 
 
-def median_error(rows: Sequence[Row], name: str = "seconds_s") -> float | None:
+def median_error(errors: Iterable[float | None]) -> float | None:
     """The median of the errors' sizes; None where nothing was both predicted and measured."""
-    errors = [abs(error) for row in rows if (error := row.error(name)) is not None]
-    return robust.median(errors) if errors else None
+    known = [abs(error) for error in errors if error is not None]
+    return robust.median(known) if known else None
 
 
 def predicted_tables(records: Sequence[Measurement]) -> list[Table]:
     """Predicted against measured over records; none where no step of them was predicted."""
     rows = [
-        Row(name=f"{record.request['model']}, {record.estimate['local']['phase']}", foreseen=record.estimate["local"], record=record)
+        CheckedStep(name=f"{record.request.model}, {said.phase}", prediction=said, record=record)
         for record in records
-        if record.estimate.get("local")
+        if (said := record.estimate.local)
     ]
     return check_tables(rows) if rows else []
 
 
-def check_tables(rows: Sequence[Row], mark_fraction: float | None = None) -> list[Table]:
+def check_tables(rows: Sequence[CheckedStep], mark_fraction: float | None = None) -> list[Table]:
     """Predicted against measured, one row per workload, and the median error, against its mark where there is one."""
-    own, general = median_error(rows), median_error(rows, "general_seconds_s")
+    own, general = median_error(row.error for row in rows), median_error(row.general_error for row in rows)
     cells: list[dict[str, Value]] = []
     for row in rows:
-        said = row.foreseen or {}
-        phase = row.record.phase(said["phase"]) if row.record and said else None
+        said = row.prediction
+        phase = row.record.phase(said.phase) if row.record and said else None
         cells.append(
             {
                 "workload": row.name,
-                "dtype": row.record.request.get("dtype") if row.record else None,
-                "predicted_s": said.get("seconds_s"),
+                "dtype": row.record.request.dtype if row.record else None,
+                "predicted_s": said.seconds_s if said else None,
                 "measured_s": row.measured_s,
                 "spread_fraction": robust.relative_spread(phase.samples_s) if phase and phase.samples_s else None,
-                "error_fraction": row.error("seconds_s"),
-                "general_s": said.get("general_seconds_s"),
-                "general_error_fraction": row.error("general_seconds_s"),
+                "error_fraction": row.error,
+                "general_s": said.general_seconds_s if said else None,
+                "general_error_fraction": row.general_error,
                 "drift_fraction": max(drift(row.record).values(), key=abs, default=None) if row.record else None,
-                "num_ops": said.get("num_ops"),
+                "num_ops": said.num_ops if said else None,
                 "reason": row.reason or None,
             }
         )
@@ -117,7 +126,7 @@ def _signed(value: float) -> str:
 def calibration_tables(calibration: Calibration) -> list[Table]:
     """Rates of the device, products by shape, and what the host costs."""
     device = calibration.device
-    about = [f"on {device['name']}", f"{device['num_threads']} threads", f"torch {device['torch']}", calibration.created_utc]
+    about = [f"on {device.name}", f"{device.num_threads} threads", f"torch {device.torch}", calibration.created_utc]
     rates = Table(
         key="rates",
         title="What this device reaches",
@@ -176,7 +185,7 @@ def calibration_tables(calibration: Calibration) -> list[Table]:
             if e.role == COLLECTIVE
         ],
     )
-    known = local(calibration)
+    known = machine_profile(calibration)
     host = Table(
         key="host",
         title="What the host costs",

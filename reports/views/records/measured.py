@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from bench.records.asked import Asked
+from bench.records.environment import DeviceFacts
+from bench.records.extrapolation import Extrapolation
+from bench.records.learning import Learning
 from bench.records.record import Measurement, Phase
 from bench.statistics import bootstrap, robust
 from estimators import units
@@ -50,37 +54,37 @@ def plural(number: int, noun: str) -> str:
     return f"{units.format_int(number)} {noun}{'' if number == 1 else 's'}"
 
 
-def settings(asked: Mapping[str, Any]) -> list[str]:
+def settings(asked: Asked) -> list[str]:
     """What of a request changes how the same work is done, and is not the default."""
-    how = ["torch.compile"] if asked.get("compile") else []
-    return how + (["static cache"] if asked.get("cache") == "static" else [])
+    how = ["torch.compile"] if asked.compile else []
+    return how + (["static cache"] if asked.cache == "static" else [])
 
 
 def conditions(record: Measurement) -> list[str]:
     """Under what the figures hold: task, sizes, dtype, weights, device, convention."""
     asked = record.request
-    sizes = [f"batch {asked['batch']}"] if asked.get("batch") else []
-    if (asked.get("num_beams") or 1) > 1:
-        sizes.append(f"{asked['num_beams']} beams")
-    if (asked.get("seq_len") or 1) > 1:
-        sizes.append(f"{'sequence' if asked['task'] == 'train' else 'prompt'} of {asked['seq_len']} tokens")
-    if asked.get("new_tokens"):
-        sizes.append(plural(asked["new_tokens"], "new token"))
-    if asked.get("recompute", "none") != "none":
-        sizes.append(f"recompute {asked['recompute']}")
-    device = record.environment.get("device") or {}
-    how = [asked["dtype"] + (f" ({asked['dtype_reason']})" if asked.get("dtype_reason") else "")] if asked.get("dtype") else []
-    how += [f"{asked['attn']} attention"] if asked.get("attn") else []
+    sizes = [f"batch {asked.batch}"] if asked.batch else []
+    if (asked.num_beams or 1) > 1:
+        sizes.append(f"{asked.num_beams} beams")
+    if (asked.seq_len or 1) > 1:
+        sizes.append(f"{'sequence' if asked.task == 'train' else 'prompt'} of {asked.seq_len} tokens")
+    if asked.new_tokens:
+        sizes.append(plural(asked.new_tokens, "new token"))
+    if asked.recompute != "none":
+        sizes.append(f"recompute {asked.recompute}")
+    device = record.environment.device or DeviceFacts()
+    how = [asked.dtype + (f" ({asked.dtype_reason})" if asked.dtype_reason else "")] if asked.dtype else []
+    how += [f"{asked.attn} attention"] if asked.attn else []
     how += settings(asked)
     lines = [
-        " · ".join([f"task {asked['task']}", *sizes, asked.get("weights_label", "no weights loaded")]),
+        " · ".join([f"task {asked.task}", *sizes, asked.weights_label or "no weights loaded"]),
         " · ".join([*how, "FLOP under `full`"]),
-        f"on {device.get('name', 'an unknown device')} · torch {device.get('torch', 'unknown')}",
+        f"on {device.name or 'an unknown device'} · torch {device.torch or 'unknown'}",
     ]
-    if asked.get("input_label"):
-        lines.append(f"input: {asked['input_label']}")
-    if record.learning.get("data"):
-        lines.append(f"data: {record.learning['data']}")
+    if asked.input_label:
+        lines.append(f"input: {asked.input_label}")
+    if record.learning.data:
+        lines.append(f"data: {record.learning.data}")
     return lines
 
 
@@ -103,10 +107,9 @@ def _seconds(phase: Phase | None) -> Callable[[float], str]:
     return lambda seconds: units.format_duration(seconds, digits)
 
 
-def _extrapolated(record: Measurement) -> str:
-    line = record.extrapolation
-    residual = "unknown" if line["residual_fraction"] is None else units.format_fraction(line["residual_fraction"])
-    depths = f"line through {line['shallow_layers']} and {line['deep_layers']} layers, read at {line['full_layers']}"
+def _extrapolated(line: Extrapolation) -> str:
+    residual = "unknown" if line.residual_fraction is None else units.format_fraction(line.residual_fraction)
+    depths = f"line through {line.shallow_layers} and {line.deep_layers} layers, read at {line.full_layers}"
     return f"{depths}; residual (scatter of the samples, carried there): {residual}"
 
 
@@ -132,16 +135,16 @@ class _Answer:
 
 
 def _answer(record: Measurement) -> Table:
-    task = record.request["task"]
+    task = record.request.task
     answer = _Answer()
     _times(record, answer)
     _sizes(record, answer)
     head = headline_s(record)
-    title = f"{record.request['model']}: {STEP[task]}"
+    title = f"{record.request.model}: {STEP[task]}"
     title += f" in {_seconds(main_phase(record))(head[0])} ({head[1]})" if head else ", not timed"
     if record.status != "complete":
         title += f"; {record.status} run: {record.status_reason}"
-    run: Row = {"model": record.request["model"], "weights": record.request.get("weights_label"), "status": record.status}
+    run: Row = {"model": record.request.model, "weights": record.request.weights_label, "status": record.status}
     run |= {"status_reason": record.status_reason or None, "run_id": record.run_id}
     return Table(
         key="answer",
@@ -163,11 +166,12 @@ def _answer(record: Measurement) -> Table:
 
 
 def _times(record: Measurement, answer: _Answer) -> None:
-    task, head, phase = record.request["task"], headline_s(record), main_phase(record)
-    if head:
-        note = _interval(phase) if phase else _extrapolated(record)
+    task, head, phase = record.request.task, headline_s(record), main_phase(record)
+    timed = phase or record.extrapolation
+    if head and timed:
+        note = _interval(timed) if isinstance(timed, Phase) else _extrapolated(timed)
         answer.add(f"{FIGURE[task]}_s", STEP[task], head[0], _seconds(phase), head[1], note)
-        items, item = (phase.items_per_sample, phase.item) if phase else (record.extrapolation[n] for n in ("items_per_sample", "item"))
+        items, item = timed.items_per_sample, timed.item
         if head[0] > 0:
             answer.add(f"{item}s_per_s", f"{item}s per second", items / head[0], format_rate, head[1], f"{plural(items, item)} each time")
     if task == "generate":
@@ -179,16 +183,16 @@ def _times(record: Measurement, answer: _Answer) -> None:
 
 
 def _sizes(record: Measurement, answer: _Answer) -> None:
-    task, said = record.request["task"], record.estimate
-    if "params" in said:
-        answer.add("params", "parameters", said["params"], units.format_int, "derived", "op table; counted again below")
-    done = said.get("phases", {}).get(MAIN_PHASE[task])
+    task, said = record.request.task, record.estimate
+    if said.params is not None:
+        answer.add("params", "parameters", said.params, units.format_int, "derived", "op table; counted again below")
+    done = said.phases.get(MAIN_PHASE[task])
     if done:
-        answer.add(f"{FIGURE[task]}_flop", f"FLOP of the {STEP[task]}", done["flop"]["full"], units.format_flop, "derived")
-        if done["flop"]["hardware"] != done["flop"]["full"]:
+        answer.add(f"{FIGURE[task]}_flop", f"FLOP of the {STEP[task]}", done.flop.full, units.format_flop, "derived")
+        if done.flop.hardware != done.flop.full:
             note = "convention `hardware`"
-            answer.add(f"{FIGURE[task]}_hardware_flop", "with recomputation", done["flop"]["hardware"], units.format_flop, "derived", note)
-    parts = said.get("memory_bytes")
+            answer.add(f"{FIGURE[task]}_hardware_flop", "with recomputation", done.flop.hardware, units.format_flop, "derived", note)
+    parts = said.memory_bytes
     if parts:
         note = ", ".join(f"{name.replace('_', ' ')} {units.format_bytes(size)}" for name, size in parts.items())
         whole = "memory needed by all layers" if record.extrapolation else "memory needed"
@@ -207,10 +211,9 @@ def _sizes(record: Measurement, answer: _Answer) -> None:
         note = f"verdict {verdict}" + (f"; lowest {clock / MEGA:.0f} MHz" if (clock := record.power.get("min_sm_clock_hz")) else "")
         if fraction is not None:
             answer.add("throttled_fraction", "time below the clocks", fraction, units.format_fraction, "measured", note)
-    for name in ("train_loss", "heldout_loss"):
-        loss = record.learning.get(name)
+    for name, loss in (("train_loss", record.learning.train_loss), ("heldout_loss", record.learning.heldout_loss)):
         if loss is not None:
-            answer.add(name, name.replace("_", " "), loss, lambda v: f"{v:.4g}", "measured", str(record.learning.get("loss_unit", "")))
+            answer.add(name, name.replace("_", " "), loss, lambda v: f"{v:.4g}", "measured", record.learning.loss_unit or "")
 
 
 def _watts(watt: float) -> str:
@@ -232,11 +235,11 @@ MAX_TEXT = 160
 def learned_table(record: Measurement) -> Table:
     """One row per score; no row for a run that trained nothing."""
     learned = record.learning
-    conditions = [f"data: {learned['data']}"] if learned.get("data") else []
-    if "num_train" in learned and "num_heldout" in learned:
-        conditions.append(f"{learned['num_train']:,} samples to train, {learned['num_heldout']:,} held out")
-    if learned.get("loss_unit"):
-        conditions.append(f"loss: {learned['loss_unit']}")
+    conditions = [f"data: {learned.data}"] if learned.data else []
+    if learned.num_train is not None and learned.num_heldout is not None:
+        conditions.append(f"{learned.num_train:,} samples to train, {learned.num_heldout:,} held out")
+    if learned.loss_unit:
+        conditions.append(f"loss: {learned.loss_unit}")
     return Table(
         key="learned",
         title="What was learned",
@@ -248,18 +251,18 @@ def learned_table(record: Measurement) -> Table:
             Column(key="note", header="Note"),
         ),
         rows=sorted(_learned_rows(learned), key=lambda row: row["tag"] != "measured"),
-        notes=[f"A sample of what it writes: {learned['sample'][:MAX_TEXT]!r}"] if learned.get("sample") else [],
+        notes=[f"A sample of what it writes: {learned.sample[:MAX_TEXT]!r}"] if learned.sample else [],
     )
 
 
-def _learned_rows(learned: dict[str, Any]) -> Iterator[dict[str, Value]]:
-    for name, value in learned.items():
+def _learned_rows(learned: Learning) -> Iterator[dict[str, Value]]:
+    for name, value in learned.stated().items():
         whose, _, score = name.partition("_")
         if whose in WHOSE and isinstance(value, int | float):
-            note = str(learned.get("bound", "")) if name == "bound_loss" else ""
+            note = learned.bound or "" if name == "bound_loss" else ""
             tag = "measured" if whose in MEASURED else "derived"
             yield {"what": f"{score.replace('_', ' ')} {WHOSE[whose]}", "score": value, "tag": tag, "note": note}
-    for guess, loss in learned.get("baseline_losses", {}).items():
+    for guess, loss in learned.baseline_losses.items():
         yield {"what": "loss of a simple guess", "score": loss, "tag": "derived", "note": guess}
 
 
@@ -272,16 +275,16 @@ NOISY_FRACTION = 0.02
 
 def _observer(record: Measurement) -> str | None:
     """What the instruments cost, in a line; by processor time where elapsed time scatters too much to tell."""
-    cost = record.environment.get("observer")
-    if not cost or not cost["wall_ratios"] or not cost["processor_ratios"]:
+    cost = record.environment.observer
+    if not cost or not cost.wall_ratios or not cost.processor_ratios:
         return None
-    interval = robust.median_interval(cost["wall_ratios"])
+    interval = robust.median_interval(cost.wall_ratios)
     if interval is None:
         return None
-    wall, processor = (100 * (robust.median(cost[name]) - 1) for name in ("wall_ratios", "processor_ratios"))
+    wall, processor = (100 * (robust.median(ratios) - 1) for ratios in (cost.wall_ratios, cost.processor_ratios))
     within = f"95 %: {100 * (interval[0] - 1):+.1f} to {100 * (interval[1] - 1):+.1f} %"
-    how = f"measured here, on and off, interleaved, in {len(cost['wall_ratios'])} rounds"
-    step = units.format_duration(cost["step_s"])
+    how = f"measured here, on and off, interleaved, in {len(cost.wall_ratios)} rounds"
+    step = units.format_duration(cost.step_s)
     if interval[1] - interval[0] > 2 * NOISY_FRACTION:
         hidden = f"What the instruments cost a step of {step} is lost in this machine's noise ({within})"
         return f"{hidden}; processor time {processor:+.1f} %, {how}."
@@ -290,8 +293,8 @@ def _observer(record: Measurement) -> str | None:
 
 def remarks(record: Measurement) -> Iterator[str]:
     """What was generated, findings with their advice, then what is unavailable, each reason once."""
-    if record.learning.get("output_text"):
-        yield f"It wrote: {record.learning['output_text'][:MAX_TEXT]!r}"
+    if record.learning.output_text:
+        yield f"It wrote: {record.learning.output_text[:MAX_TEXT]!r}"
     for finding in record.warnings:
         yield f"{finding.code}: {finding.text}" + (f"; {finding.advice}" if finding.advice else "")
     cost = _observer(record)

@@ -62,12 +62,12 @@ def _time_notes(record: Measurement) -> Iterator[str]:
             yield f"{c.kind} ceiling {rate}, measured just before ({c.dtype}, {c.shape})"
         elif c.kind.endswith(" after"):
             yield f"{c.kind.removesuffix(' after')} ceiling {rate}, measured again after the run ({c.dtype}, {c.shape})"
-        elif c.dtype == record.request.get("dtype") or not c.kind.startswith("matmul"):
+        elif c.dtype == record.request.dtype or not c.kind.startswith("matmul"):
             yield f"{c.kind} {rate} by this device's calibration ({c.dtype}, {c.shape})"
-    if record.estimate.get("peak_flop_per_s") is None:
+    if record.estimate.peak_flop_per_s is None:
         yield "No datasheet peak for this device: no MFU and no physics bound; the ceilings measured here stand in."
     if record.ceilings:
-        product = "6·N·D" if record.request.get("task") == "train" else "2·N·D"
+        product = "6·N·D" if record.request.task == "train" else "2·N·D"
         yield (
             "At ceilings: FLOP that no kernel may skip / matmul ceiling, or bytes that must move / bandwidth ceiling, whichever is longer. "
             f"Rule of thumb: likewise with {product} and every weight once per pass."
@@ -79,7 +79,7 @@ def _time_notes(record: Measurement) -> Iterator[str]:
 
 def parts_table(record: Measurement) -> Table:
     """What a sample's time was spent on, as far as it was measured; the parts sum to the whole."""
-    rows = list(_generation_parts(record) if record.request.get("task") == "generate" else _step_parts(record))
+    rows = list(_generation_parts(record) if record.request.task == "generate" else _step_parts(record))
     generations = record.phase("generate")
     means = [f"mean of {len(generations.samples_s)} generations"] if generations and len(generations.samples_s) > 1 else []
     return Table(
@@ -102,7 +102,7 @@ def _row(part: str, seconds: float, whole: float, tag: str) -> dict[str, Value]:
 
 def _generation_parts(record: Measurement) -> Iterator[dict[str, Value]]:
     generate, prefill, decode, between = (record.phase(name) for name in ("generate", "prefill", "decode", "between"))
-    if not (generate and prefill and between and generate.samples_s):
+    if not (generate and prefill and between and sum(generate.samples_s) > 0):
         return
     runs = len(generate.samples_s)
     whole = sum(generate.samples_s) / runs

@@ -23,7 +23,7 @@ def repeats_table(records: Sequence[Measurement]) -> Table:
     times = [head[0] for record in records if (head := headline_s(record))]
     rows: list[dict[str, Value]] = [
         {
-            "repeat": record.request.get("repeat"),
+            "repeat": record.request.repeat,
             "seconds_s": head[0] if (head := headline_s(record)) else None,
             "within_fraction": robust.relative_spread(phase.samples_s) if (phase := main_phase(record)) and phase.samples_s else None,
             "num_samples": len(phase.samples_s) if phase else None,

@@ -39,17 +39,17 @@ def floor_table(record: Measurement) -> Table:
             units.format_fraction(floor.detectable_fraction, 2),
             "found in 80 % of comparisons of single runs",
         ),
-        _row("kernel_s", "one call of the kernel", seconds_s, units.format_duration(seconds_s), record.request["kernel"]),
+        _row("kernel_s", "one call of the kernel", seconds_s, units.format_duration(seconds_s), record.request.kernel or ""),
     ]
-    if record.request.get("kernel_flop"):
-        rate = record.request["kernel_flop"] / seconds_s
+    if record.request.kernel_flop:
+        rate = record.request.kernel_flop / seconds_s
         rows.append(_row("kernel_flop_per_s", "its rate", rate, units.format_flop_rate(rate), "known FLOP over the time"))
     return Table(
         key="selftest",
         title=f"Self-test: differences from {units.format_fraction(floor.detectable_fraction, 2)} can be seen here",
         conditions=[
             f"on {machine(record)}",
-            f"{floor.rounds} pairs of rounds of {record.request['samples_per_round']} samples, interleaved",
+            f"{floor.rounds} pairs of rounds of {record.request.samples_per_round} samples, interleaved",
         ],
         columns=(
             Column(key="figure", header="Figure", raw=True),

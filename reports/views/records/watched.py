@@ -29,7 +29,7 @@ def watched_table(record: Measurement) -> Table:
 
 
 def _rows(record: Measurement) -> Iterator[dict[str, Value]]:
-    seen, phase = record.proof.get("watched"), record.phase("train_step")
+    seen, phase = record.proof.watched, record.phase("train_step")
     if not seen or phase is None:
         return
 
@@ -38,38 +38,38 @@ def _rows(record: Measurement) -> Iterator[dict[str, Value]]:
             yield {"figure": figure, "what": what, "value": format(raw), "raw_value": raw, "tag": tag}
 
     item, whole_s = phase.item, sum(phase.samples_s)
-    items = record.proof[f"num_{item}s"]
-    positions = items + sum(p or 0 for p in seen["padding_per_step"])
-    waits_s = sum(seen["data_wait_s"][len(phase.warmup_s) :])
+    items = (record.proof.num_tokens if item == "token" else record.proof.num_samples) or 0
+    positions = items + sum(p or 0 for p in seen.padding_per_step)
+    waits_s = sum(seen.data_wait_s[len(phase.warmup_s) :])
     seconds = [*phase.warmup_s, *phase.samples_s]
-    yield from row("num_steps", "steps, warm-up included", record.proof["num_steps"], units.format_int, "counted")
+    yield from row("num_steps", "steps, warm-up included", record.proof.num_steps, units.format_int, "counted")
     yield from row(f"num_{item}s", f"{item}s, padding left out", items, units.format_int, "counted")
-    if None not in seen["padding_per_step"] and positions:
+    if None not in seen.padding_per_step and positions:
         yield from row("padding_fraction", "padding, of all positions", 1 - items / positions, units.format_fraction, "derived")
-    yield from row("training_flop", "FLOP of all steps, padding included", seen["training_flop"], units.format_flop, "derived")
+    yield from row("training_flop", "FLOP of all steps, padding included", seen.training_flop, units.format_flop, "derived")
     yield from row(
         "data_wait_fraction", "data wait, of the steady time", waits_s / whole_s if whole_s else None, units.format_fraction, "derived"
     )
-    flop, hardware, peak = seen["training_flop"], seen["hardware_flop"], record.estimate.get("peak_flop_per_s")
-    if peak and flop and sum(seconds) > 0:
-        busy_flop = sum(seconds) * peak * record.proof["num_ranks"]
+    flop, hardware, peak = seen.training_flop, seen.hardware_flop, record.estimate.peak_flop_per_s
+    if peak and flop and hardware and sum(seconds) > 0:
+        busy_flop = sum(seconds) * peak * (record.proof.num_ranks or 1)
         yield from row("mean_mfu_fraction", "MFU over all steps", flop / busy_flop, units.format_fraction, "derived")
         yield from row("mean_hfu_fraction", "HFU over all steps", hardware / busy_flop, units.format_fraction, "derived")
-    said, head = record.estimate.get("predicted_step_s"), headline_s(record)
+    said, head = record.estimate.predicted_step_s, headline_s(record)
     if said and head:
         yield from row("predicted_step_s", "step, predicted", said, units.format_duration, "estimated")
         yield from row("measured_over_predicted", "measured over predicted", head[0] / said, units.format_ratio, "derived")
     energy_j = record.power.get("energy_j")
     if energy_j is not None and items:
         yield from row("energy_j_per_item", f"energy per {item}", energy_j / items, units.format_energy, "derived")
-    cost = seen["observer_s"] / len(seconds) if seconds else None
+    cost = seen.observer_s / len(seconds) if seconds else None
     yield from row("observer_s", "watching, per step", cost, units.format_duration, "measured")
-    yield from row("skew_fraction", "slowest rank over the fastest, less one", seen["skew_fraction"], units.format_fraction, "derived")
+    yield from row("skew_fraction", "slowest rank over the fastest, less one", seen.skew_fraction, units.format_fraction, "derived")
 
 
 def ranks_table(record: Measurement) -> Table:
     """One row per rank, where there are several."""
-    ranked = (record.proof.get("watched") or {}).get("ranks", [])
+    ranked = record.proof.watched.ranks if record.proof.watched else ()
     return Table(
         key="ranks",
         title="Rank by rank",
@@ -81,5 +81,5 @@ def ranks_table(record: Measurement) -> Table:
             Column(key="median_step_s", header="Step", format=units.format_duration, align="right"),
             Column(key="median_data_wait_s", header="Data wait", format=units.format_duration, align="right"),
         ),
-        rows=[{name: value for name, value in row.items() if name != "peak_bytes"} for row in ranked] if len(ranked) > 1 else [],
+        rows=[{name: value for name, value in row.stated().items() if name != "peak_bytes"} for row in ranked] if len(ranked) > 1 else [],
     )

@@ -25,7 +25,7 @@ def waterfall_tables(records: Sequence[Measurement]) -> list[Table]:
 
 def waterfall_table(record: Measurement) -> Table:
     """From the physics bound to the measured step, part by part; without rows where the record does not hold what it needs."""
-    breakdown, model = waterfall(record), str(record.request["model"])
+    breakdown, model = waterfall(record), record.request.model
     if breakdown is None:
         return Table(
             key="waterfall", title="From the bound to the step", conditions=[model], columns=_columns(), rows=[], notes=[_reason(record)]
@@ -80,13 +80,14 @@ def _columns() -> list[Column]:
 
 
 def _notes(record: Measurement) -> list[str]:
-    said = record.estimate["local"]
-    rough = said["basis_fraction"].get("extrapolated", 0.0) + said["basis_fraction"].get("stand-in", 0.0)
-    ran = f"; the step that ran had {said['num_profiled_ops']:,}" if said.get("num_profiled_ops") is not None else ""
-    lines = [f"Predicted {units.format_duration(said['seconds_s'])} before it was measured, over {said['num_ops']:,} operators{ran}."]
+    said = record.estimate.local
+    assert said is not None, "a waterfall is of a step that was predicted"
+    rough = said.basis_fraction.get("extrapolated", 0.0) + said.basis_fraction.get("stand-in", 0.0)
+    ran = f"; the step that ran had {said.num_profiled_ops:,}" if said.num_profiled_ops is not None else ""
+    lines = [f"Predicted {units.format_duration(said.seconds_s)} before it was measured, over {said.num_ops:,} operators{ran}."]
     lines += _drifted(record)
     if rough:
-        lines.append(f"{100 * rough:.1f} % of the operators' time is extrapolated beyond the calibration: {'; '.join(said['weakest'])}.")
+        lines.append(f"{100 * rough:.1f} % of the operators' time is extrapolated beyond the calibration: {'; '.join(said.weakest)}.")
     return lines
 
 

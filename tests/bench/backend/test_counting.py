@@ -13,6 +13,7 @@ from transformers import Trainer
 from bench.backend.counting import meta
 from bench.backend.counting.crosscheck_counts import FVCORE, OP_TABLE, TORCH, TRAINER, dense_counts, language_counts
 from bench.backend.on_meta import mended
+from bench.records.proof import Proof
 from bench.records.record import Count
 from bench.records.request import TASKS, Request
 from bench.runs.decide import decide
@@ -43,7 +44,7 @@ def by_route(rows: list[Count], quantity: str) -> dict[str, int | float | None]:
 def test_op_table_torch_and_fvcore_agree_in_every_task_of_every_family(family: str, task: str) -> None:
     run, model = run_and_model(family, task)
     rows = language_counts(run, model)
-    checks = list(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof={})))
+    checks = list(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof=Proof())))
     assert [check.ok for check in checks] == [True] * len(checks)
     steps = {"train": 1, "prefill": 1, "decode": 3, "generate": 3}[task]  # of decode the first and the last step beside the prefill
     assert sum(row.route == FVCORE for row in rows) == steps
@@ -90,10 +91,10 @@ def test_an_attention_that_is_wrong_is_found_though_it_has_no_parameters() -> No
     run, _ = run_and_model("mistral", "train")
     rows = language_counts(run, decoder(run.config | {"sliding_window": None}))
     # a prefill of 20 tokens without a cache multiplies the whole square, window or not: only decode shows the window
-    assert not failed(tuple(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof={}))))
+    assert not failed(tuple(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof=Proof()))))
     run, _ = run_and_model("mistral", "decode")
     rows = language_counts(run, decoder(run.config | {"sliding_window": None}))
-    found = {check.metric for check in failed(tuple(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof={}))))}
+    found = {check.metric for check in failed(tuple(counts(dataclasses.replace(record("train"), counts=tuple(rows), proof=Proof()))))}
     assert found == {f"decode_flop, context {context}, {route}" for context in (20, 25) for route in (TORCH, FVCORE)}
 
 
@@ -115,7 +116,7 @@ def test_a_model_that_fvcore_cannot_trace_is_counted_by_the_other_routes(monkeyp
     (by_fvcore,) = (row for row in rows if row.route == FVCORE)
     assert (by_fvcore.value, by_fvcore.tag) == (None, "unavailable")
     assert by_fvcore.reason == "fvcore cannot trace it: RuntimeError"
-    verdicts = {c.metric: c.ok for c in counts(dataclasses.replace(record("train"), counts=tuple(rows), proof={}))}
+    verdicts = {c.metric: c.ok for c in counts(dataclasses.replace(record("train"), counts=tuple(rows), proof=Proof()))}
     assert verdicts == {"params, torch meta": True, "prefill_flop, torch meta": True, "prefill_flop, fvcore x2": None}
 
 

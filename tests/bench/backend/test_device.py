@@ -53,7 +53,7 @@ def test_the_cpu_is_chosen_where_there_is_no_gpu(no_cuda: None) -> None:
     assert (chosen.kind, chosen.index, chosen.uuid) == ("cpu", 0, None)
     assert chosen.torch_device == torch.device("cpu")
     assert chosen.hardware() is None
-    assert chosen.describe()["num_threads"] == torch.get_num_threads()
+    assert chosen.describe().num_threads == torch.get_num_threads()
 
 
 def test_cuda_from_a_torch_without_it_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_the_gpu_asked_for_is_known_by_name_memory_and_uuid(h100: SimpleNamespac
     hardware = chosen.hardware()
     assert hardware is not None
     assert "NVIDIA H100 80GB HBM3" in hardware.device_names
-    assert chosen.describe()["compute_capability"] == "9.0"
+    assert chosen.describe().compute_capability == "9.0"
 
 
 def test_an_unknown_gpu_has_no_hardware_and_no_fallback(h100: SimpleNamespace) -> None:

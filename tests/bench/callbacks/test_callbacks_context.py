@@ -25,8 +25,8 @@ class TestContext:
                 with w.step(tokens=30, padding=2, seq_len=16):
                     w.loss(training.step(data))
         made = only_record(tmp_path)
-        assert made.proof["num_tokens"] == 120
-        assert made.estimate["phases"]["train_step"]["flop"] == run(tmp_path / "b", batches(2)).estimate["phases"]["train_step"]["flop"]
+        assert made.proof.num_tokens == 120
+        assert made.estimate.phases["train_step"].flop == run(tmp_path / "b", batches(2)).estimate.phases["train_step"].flop
 
     def test_without_a_length_flop_are_unavailable_and_say_why(self, tmp_path: Path) -> None:
         with Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS) as w:
@@ -35,7 +35,7 @@ class TestContext:
                     pass
         made = only_record(tmp_path)
         assert made.unavailable["training_flop"] == "no seq_len was given"
-        assert made.proof["watched"]["training_flop"] is None
+        assert made.proof.watched.training_flop is None
 
     @pytest.mark.parametrize("told", [{"tokens": -1}, {"tokens": 30, "seq_len": 16}, {"tokens": 0}, {"tokens": 30, "padding": -1}])
     def test_counts_that_do_not_fit_are_refused(self, tmp_path: Path, told: dict[str, int]) -> None:
@@ -53,7 +53,7 @@ class TestContext:
                 with w.step(batch), torch.autocast("cpu", dtype=torch.bfloat16):
                     model(**batch)
         made = only_record(tmp_path)
-        assert (made.request["dtype"], made.request["dtype_reason"]) == ("bf16", "autocast")
+        assert (made.request.dtype, made.request.dtype_reason) == ("bf16", "autocast")
 
     def test_a_pause_is_neither_step_nor_wait(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
@@ -66,7 +66,7 @@ class TestContext:
                 with w.pause():
                     now[0] += 100.0
         made = only_record(tmp_path)
-        assert made.proof["watched"]["data_wait_s"] == [0.0, 0.5, 0.5]
+        assert made.proof.watched.data_wait_s == (0.0, 0.5, 0.5)
         phase = made.phase("train_step")
         assert phase is not None
         assert phase.samples_s == (1.5, 1.5)
@@ -91,5 +91,5 @@ class TestContext:
             GradientState._reset_state()
             AcceleratorState._reset_state(reset_partial_state=True)
         made = only_record(tmp_path)
-        assert (made.proof["num_steps"], made.proof["num_tokens"], made.request["dtype"]) == (3, 6 * 32, "bf16")
+        assert (made.proof.num_steps, made.proof.num_tokens, made.request.dtype) == (3, 6 * 32, "bf16")
         assert failed(crosscheck(made)) == ()

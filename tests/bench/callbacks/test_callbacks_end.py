@@ -30,7 +30,7 @@ class TestEnd:
         with pytest.raises(KeyboardInterrupt, match=r"^$"):
             train()
         made = only_record(tmp_path)
-        assert (made.status, made.proof["num_steps"]) == ("partial", 4)  # the fifth was not through
+        assert (made.status, made.proof.num_steps) == ("partial", 4)  # the fifth was not through
         assert "left before its end" in made.status_reason
 
     def test_ctrl_c_in_a_block_is_named(self, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ class TestEnd:
         with pytest.raises(KeyboardInterrupt, match=r"^$"):
             train()
         made = only_record(tmp_path)
-        assert (made.status, made.status_reason, made.proof["num_steps"]) == ("partial", "interrupted by the user", 2)
+        assert (made.status, made.status_reason, made.proof.num_steps) == ("partial", "interrupted by the user", 2)
 
     def test_a_break_in_a_block_ends_a_complete_record(self, tmp_path: Path) -> None:
         model = tiny_model()
@@ -54,11 +54,11 @@ class TestEnd:
                 if number == 3:
                     break
         made = only_record(tmp_path)
-        assert (made.status, made.proof["num_steps"]) == ("complete", 3)
+        assert (made.status, made.proof.num_steps) == ("complete", 3)
 
     def test_so_many_steps_end_a_complete_record(self, tmp_path: Path) -> None:
         made = run(tmp_path, batches(9), steps=4)
-        assert (made.status, made.proof["num_steps"]) == ("complete", 4)
+        assert (made.status, made.proof.num_steps) == ("complete", 4)
 
     def test_an_error_in_a_block_is_named(self, tmp_path: Path) -> None:
         model = tiny_model()
@@ -73,7 +73,7 @@ class TestEnd:
         with pytest.raises(ValueError, match="broken"):
             train()
         made = only_record(tmp_path)
-        assert (made.status, made.status_reason, made.proof["num_steps"]) == ("failed", "ValueError: broken", 1)
+        assert (made.status, made.status_reason, made.proof.num_steps) == ("failed", "ValueError: broken", 1)
 
     def test_a_device_that_cannot_be_read_any_more_does_not_hide_the_error(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -95,7 +95,7 @@ class TestEnd:
         watched.finish("partial", "interrupted by the user")
         made = only_record(tmp_path)
         assert "NotReduced" in {finding.code for finding in made.warnings}
-        assert made.proof["num_tokens"] == 32
+        assert made.proof.num_tokens == 32
 
     def test_ranks_that_a_launcher_promised_and_did_not_start_are_missed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("bench.callbacks.writer.promised_ranks_missing", lambda _: True)

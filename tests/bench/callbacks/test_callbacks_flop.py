@@ -29,8 +29,8 @@ class TestFlop:
         counter = FlopCounterMode(display=False)
         with counter:
             on_meta(input_ids=data[0]["input_ids"].to("meta")).logits.sum().backward()
-        assert made.estimate["phases"]["train_step"]["flop"]["full"] == counter.get_total_flops()
-        assert made.proof["watched"]["training_flop"] == 3 * counter.get_total_flops()
+        assert made.estimate.phases["train_step"].flop.full == counter.get_total_flops()
+        assert made.proof.watched.training_flop == 3 * counter.get_total_flops()
 
     def test_a_network_of_ones_own_is_counted_on_meta(self, tmp_path: Path) -> None:
         network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
@@ -46,8 +46,8 @@ class TestFlop:
         made = only_record(tmp_path)
         # By hand: forward 2·4·(8·16 + 16·1); backward twice that, less the gradient of the first input, 2·4·8·16.
         forward = 2 * 4 * (8 * 16 + 16)
-        assert made.estimate["phases"]["train_step"]["flop"]["full"] == 3 * forward - 2 * 4 * 8 * 16
-        assert made.proof["num_samples"] == 24
+        assert made.estimate.phases["train_step"].flop.full == 3 * forward - 2 * 4 * 8 * 16
+        assert made.proof.num_samples == 24
         assert failed(crosscheck(made)) == ()
         assert all(p.device == CPU for p in network.parameters())
 
@@ -58,11 +58,11 @@ class TestFlop:
             parameter.requires_grad = "h.3" in name
         part = run(tmp_path / "part", batches(3), model)
         assert {count.route for count in part.counts} == {"torch's dispatcher on meta"}
-        forward = whole.estimate["phases"]["train_step"]["forward_flop"]
+        forward = whole.estimate.phases["train_step"].forward_flop
         # By hand, of 2 x 16 tokens: the last layer's matrices have 12·32² weights, for which backward takes twice their forward FLOP;
         # attention's two products, 2·2·2·16²·32, take twice as well; the head (128·32) passes a gradient on and needs none itself.
         backward = 2 * 32 * (2 * 12 * 32**2 + 128 * 32) + 2 * (2 * 2 * 2 * 16**2 * 32)
-        assert part.proof["watched"]["training_flop"] == 3 * (forward + backward)
+        assert part.proof.watched.training_flop == 3 * (forward + backward)
 
     def test_recomputed_activations_are_no_model_flop_by_either_route(self, tmp_path: Path) -> None:
         def flop(folder: str, *, recompute: bool, trained: str) -> tuple[int, int]:
@@ -71,8 +71,8 @@ class TestFlop:
                 model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]
             for name, parameter in model.named_parameters():
                 parameter.requires_grad = trained in name
-            seen = run(tmp_path / folder, batches(2), model).proof["watched"]
-            return seen["training_flop"], seen["hardware_flop"]
+            seen = run(tmp_path / folder, batches(2), model).proof.watched
+            return seen.training_flop, seen.hardware_flop
 
         # By hand, of 2 x 16 tokens: the layers' forward pass is run twice, 4 layers of 12·32² weights and attention's two products.
         again = 2 * (2 * 32 * 4 * 12 * 32**2 + 4 * 2 * 2 * 2 * 16**2 * 32)
@@ -93,7 +93,7 @@ class TestFlop:
             found = watched.figures()
         assert {"mfu_fraction", "hfu_fraction", "measured_over_predicted", "matmul_ceiling_fraction"} <= found.keys() <= set(NAMES)
         made = only_record(tmp_path)
-        assert made.estimate["peak_flop_per_s"] == h100.peak("bf16")
-        assert made.estimate["predicted_step_s"] > 0
-        flop = made.estimate["phases"]["train_step"]["flop"]["full"]
+        assert made.estimate.peak_flop_per_s == h100.peak("bf16")
+        assert made.estimate.predicted_step_s > 0
+        flop = made.estimate.phases["train_step"].flop.full
         assert found["mfu_fraction"] == pytest.approx(flop / found["step_s"] / h100.peak("bf16"))

@@ -56,14 +56,14 @@ def test_its_events_leave_a_record_whose_checks_hold(tmp_path: Path) -> None:
     logger = fit(tmp_path)
     made = only_record(tmp_path)
     assert failed(crosscheck(made)) == ()
-    assert (made.status, made.proof["num_steps"], made.proof["num_tokens"]) == ("complete", 8, 8 * 32)
+    assert (made.status, made.proof.num_steps, made.proof.num_tokens) == ("complete", 8, 8 * 32)
     assert [step for step, _ in logger.logged] == [2, 4, 6, 8]
     assert all(metrics["tokens_per_s"] > 0 for _, metrics in logger.logged)
 
 
 def test_accumulated_batches_are_one_step_and_the_last_may_be_short(tmp_path: Path) -> None:
     fit(tmp_path, accumulate=3)
-    assert only_record(tmp_path).proof["watched"]["tokens_per_step"] == [96, 96, 64]
+    assert only_record(tmp_path).proof.watched.tokens_per_step == (96, 96, 64)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_accumulated_batches_are_one_step_and_the_last_may_be_short(tmp_path: Pa
 def test_a_training_that_breaks_off_leaves_its_record(tmp_path: Path, error: BaseException, status: str, reason: str) -> None:
     fit(tmp_path, broken=error)
     made = only_record(tmp_path)
-    assert (made.status, made.status_reason, made.proof["num_steps"]) == (status, reason, 8)
+    assert (made.status, made.status_reason, made.proof.num_steps) == (status, reason, 8)
 
 
 def test_without_lightning_the_callback_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,5 +110,5 @@ def test_the_real_trainer_leaves_a_record_whose_checks_hold(tmp_path: Path) -> N
     package = pytest.importorskip("lightning.pytorch", reason="Lightning is an optional dependency")
     made = real_fit(package, tmp_path, lightning_callback)
     assert failed(crosscheck(made)) == ()
-    assert made.proof["watched"]["tokens_per_step"] == [64, 64, 64, 32]
+    assert made.proof.watched.tokens_per_step == (64, 64, 64, 32)
     assert {count.route for count in made.counts} == {"op table"}

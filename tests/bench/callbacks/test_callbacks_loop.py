@@ -34,8 +34,8 @@ class TestLoop:
     def test_its_tokens_are_those_of_the_masks_and_padding_stands_apart(self, tmp_path: Path) -> None:
         made = run(tmp_path, batches(5, rows=3, length=10, padding=4))
         # By hand: 3 rows of 10 positions, 4 of them padding, 5 times.
-        assert made.proof["num_tokens"] == 5 * (3 * 10 - 4) == 130
-        assert made.proof["watched"]["padding_per_step"] == [4] * 5
+        assert made.proof.num_tokens == 5 * (3 * 10 - 4) == 130
+        assert made.proof.watched.padding_per_step == (4,) * 5
         phase = made.phase("train_step")
         assert phase is not None
         assert (phase.items_per_sample, phase.item) == (26, "token")
@@ -44,16 +44,16 @@ class TestLoop:
     def test_steps_of_several_lengths_are_summed_exactly_and_said_to_vary(self, tmp_path: Path) -> None:
         short, long = run(tmp_path / "a", batches(2, length=8)), run(tmp_path / "b", batches(2, length=16))
         both = run(tmp_path / "c", [*batches(2, length=8), *batches(2, length=16)])
-        expected = sum(one.proof["watched"]["training_flop"] for one in (short, long))
-        assert both.proof["watched"]["training_flop"] == expected
-        assert both.proof["num_tokens"] == 2 * 2 * 8 + 2 * 2 * 16
+        expected = sum(one.proof.watched.training_flop for one in (short, long))
+        assert both.proof.watched.training_flop == expected
+        assert both.proof.num_tokens == 2 * 2 * 8 + 2 * 2 * 16
         assert "ShapesVary" in {finding.code for finding in both.warnings}
 
     def test_accumulated_batches_are_one_step_and_the_last_may_be_short(self, tmp_path: Path) -> None:
         made = run(tmp_path, batches(5), accumulate=2)
-        assert made.proof["num_steps"] == 3
-        assert made.proof["watched"]["tokens_per_step"] == [64, 64, 32]
-        assert made.request["batch"] == 4
+        assert made.proof.num_steps == 3
+        assert made.proof.watched.tokens_per_step == (64, 64, 32)
+        assert made.request.batch == 4
 
     def test_several_epochs_go_into_one_record(self, tmp_path: Path) -> None:
         model = tiny_model()
@@ -61,7 +61,7 @@ class TestLoop:
         for _ in range(2):
             for batch in watched:
                 watched.loss(training.step(batch))
-        assert only_record(tmp_path).proof["num_steps"] == 8
+        assert only_record(tmp_path).proof.num_steps == 8
 
     def test_the_wait_for_a_slow_loader_is_measured_apart_and_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]  # a scripted clock: 3 s for every batch, 1 s for every step
@@ -77,7 +77,7 @@ class TestLoop:
         for _ in watched:
             now[0] += 1.0
         made = only_record(tmp_path)
-        assert made.proof["watched"]["data_wait_s"] == [3.0] * 8
+        assert made.proof.watched.data_wait_s == (3.0,) * 8
         step, host = made.phase("train_step"), made.phase("host_step")
         assert step is not None
         assert host is not None

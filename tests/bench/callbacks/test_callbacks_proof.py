@@ -52,7 +52,7 @@ class TestProof:
             watched.loss(training.step(batch) * (math.nan if number == 3 else 1.0))
         made = only_record(tmp_path)
         assert self.failures(made) == {"loss is finite and falls"}
-        assert made.proof["loss_finite"] is False
+        assert made.proof.loss_finite is False
 
     def test_parameters_that_became_no_numbers_are_flagged_without_a_loss(self, tmp_path: Path) -> None:
         model = tiny_model()

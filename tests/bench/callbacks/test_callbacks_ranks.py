@@ -19,6 +19,7 @@ from bench.cli.main import main
 from bench.machine.meters.readings import Readings
 from bench.machine.ranks import start_promised_ranks
 from bench.records import record
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from reports.checks.crosscheck import crosscheck, failed
 from tests.support.checkout import ROOT
@@ -66,10 +67,10 @@ def test_skew_is_that_of_the_median_steps() -> None:
 
 @pytest.mark.parametrize("changed", [(True, True), (True, False), (False, True), (False, False)])
 def test_the_parameters_changed_where_they_did_on_every_rank(changed: tuple[bool, bool], tmp_path: Path) -> None:
-    draft = Draft(model="tiny", task="train", request={}, out=tmp_path)
+    draft = Draft(model="tiny", task="train", request=Asked(model="tiny", task="train"), out=tmp_path)
     reports = [report(rank, step(1.0), params_changed=held) for rank, held in enumerate(changed)]
     to_record.fill(draft, reports, Readings(values={}, unavailable={}), flop_source=None, item="token", clock="host", stopped_by="count")
-    assert draft.proof["params_changed"] is all(changed)
+    assert draft.proof.params_changed is all(changed)
 
 
 def watts(energy_j: float | None, window_s: float, limit_w: float = 700.0) -> dict[str, float | None]:
@@ -168,15 +169,15 @@ def launch(out: Path, how: str) -> record.Measurement:
 @pytest.mark.parametrize("how", ["accelerate", "fsdp", pytest.param("trainer", marks=pytest.mark.slow)])
 def test_two_ranks_leave_one_record_that_report_and_compare_read(how: str, tmp_path: Path) -> None:
     made = launch(tmp_path, how)
-    assert (made.status, made.proof["num_ranks"], made.proof["num_steps"]) == ("complete", 2, STEPS)
+    assert (made.status, made.proof.num_ranks, made.proof.num_steps) == ("complete", 2, STEPS)
     assert failed(crosscheck(made)) == ()
     # By hand: rows of 16 positions, one with padding: 2 rows on one rank and 3 on the other; the Trainer's rows have 2 of padding each.
     each = 2 * 2 * 14 if how == "trainer" else (2 * 16 - 1) + (3 * 16 - 1)
-    assert made.proof["watched"]["tokens_per_step"] == [each] * STEPS
-    rows = made.proof["watched"]["ranks"]
-    assert [row["rank"] for row in rows] == [0, 1]
-    assert sum(row["num_items"] for row in rows) == made.proof["num_tokens"] == each * STEPS
-    assert made.proof["watched"]["skew_fraction"] >= 0
+    assert made.proof.watched.tokens_per_step == (each,) * STEPS
+    rows = made.proof.watched.ranks
+    assert [row.rank for row in rows] == [0, 1]
+    assert sum(row.num_items for row in rows) == made.proof.num_tokens == each * STEPS
+    assert made.proof.watched.skew_fraction >= 0
     assert made.power["energy_j"] is None
     assert "memory_needed" in made.unavailable or how != "fsdp"
     assert main(["report", str(tmp_path / "runs")]) == 0

@@ -23,8 +23,8 @@ def test_a_trainer_leaves_a_record_that_passes_and_that_report_and_compare_read(
     assert made.status == "complete"
     assert failed(crosscheck(made)) == ()
     # By hand: 24 rows of 16 positions, 2 of them padding, in steps of 2 rows.
-    assert (made.proof["num_steps"], made.proof["num_tokens"]) == (12, 24 * 14)
-    assert made.proof["watched"]["padding_per_step"] == [4] * 12
+    assert (made.proof.num_steps, made.proof.num_tokens) == (12, 24 * 14)
+    assert made.proof.watched.padding_per_step == (4,) * 12
     assert {count.route for count in made.counts} == {"op table"}
     capsys.readouterr()
     assert main(["report", str(tmp_path / "runs")]) == 0
@@ -38,7 +38,7 @@ def test_a_trainer_leaves_a_record_that_passes_and_that_report_and_compare_read(
 def test_accumulated_batches_are_one_step_and_the_last_step_of_an_epoch_is_short(tmp_path: Path) -> None:
     trainer(tmp_path, callback(tmp_path), num_rows=10, gradient_accumulation_steps=2, num_train_epochs=2).train()
     made = only_record(tmp_path / "runs")
-    assert made.proof["watched"]["tokens_per_step"] == [56, 56, 28] * 2
+    assert made.proof.watched.tokens_per_step == (56, 56, 28) * 2
 
 
 def test_an_evaluation_is_neither_tokens_nor_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,11 +55,11 @@ def test_an_evaluation_is_neither_tokens_nor_time(tmp_path: Path, monkeypatch: p
     trainer(tmp_path, callback(tmp_path), SlowEvaluation(), eval_strategy="steps", eval_steps=3).train()
     made = only_record(tmp_path / "runs")
     assert late[0] >= 4 * 3600
-    assert made.proof["num_tokens"] == 24 * 14
+    assert made.proof.num_tokens == 24 * 14
     phase = made.phase("train_step")
     assert phase is not None
     assert max(phase.samples_s) < 3600
-    assert max(made.proof["watched"]["data_wait_s"]) < 3600
+    assert max(made.proof.watched.data_wait_s) < 3600
 
 
 def test_logs_gain_the_rates_and_a_reporter_after_it_sees_them(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_training_that_breaks_off_leaves_a_partial_record(tmp_path: Path) -> N
         trainer(tmp_path, watching, Interrupted()).train()
     watching.break_off()  # as at the end of the process
     made = only_record(tmp_path / "runs")
-    assert (made.status, made.proof["num_steps"]) == ("partial", 5)
+    assert (made.status, made.proof.num_steps) == ("partial", 5)
     assert "broken off" in made.status_reason
 
 

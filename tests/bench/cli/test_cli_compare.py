@@ -14,6 +14,8 @@ import pytest
 
 from bench.cli.main import main
 from bench.records.draft import write
+from bench.records.environment import DeviceFacts, Environment
+from bench.records.proof import Proof
 from bench.records.record import Measurement, Phase
 from bench.runs import interleave
 from reports.render import RENDERERS
@@ -160,7 +162,7 @@ def test_a_record_damaged_inside_is_named(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_tokens_without_the_number_that_was_to_be_are_no_proof_of_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sides = [saved(tmp_path / "a", run_of(steady(1.0))), saved(tmp_path / "b", run_of(steady(1.0), proof={"num_new_tokens": 3}))]
+    sides = [saved(tmp_path / "a", run_of(steady(1.0))), saved(tmp_path / "b", run_of(steady(1.0), proof=Proof(num_new_tokens=3)))]
     assert main(["compare", *sides]) == 2
     assert "did not do its work (tokens generated" in capsys.readouterr().err
 
@@ -170,7 +172,7 @@ def test_machines_are_compared_by_their_ceilings(tmp_path: Path, capsys: pytest.
     fast = tuple(dataclasses.replace(c, value=4 * c.value) for c in CEILINGS)
     phases = [(Phase(name="train_step", samples_s=steady(s)),) for s in (1.0, 0.5)]
     a, b = (record("train", phases=timed, ceilings=held) for timed, held in zip(phases, (CEILINGS, fast), strict=True))
-    b = dataclasses.replace(b, environment={"device": {"name": "another device"}})
+    b = dataclasses.replace(b, environment=Environment(device=DeviceFacts(name="another device")))
     sides = [saved(tmp_path / "a", a), saved(tmp_path / "b", b)]
     assert main(["compare", *sides]) == 0
     assert "--normalise ceiling takes their ceilings out" in capsys.readouterr().out
@@ -181,7 +183,7 @@ def test_machines_are_compared_by_their_ceilings(tmp_path: Path, capsys: pytest.
 def test_the_newest_noise_floor_of_the_machine_goes_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = (saved(tmp_path / name, run_of(steady(s))) for name, s in (("a", 1.0), ("b", 1.1)))
     old, new = selftest_record(drift=0.3), dataclasses.replace(selftest_record(drift=0.01), created_utc="2026-02-01T00:00:00+00:00")
-    elsewhere = dataclasses.replace(new, environment={"device": {"name": "other"}}, created_utc="2026-03-01T00:00:00+00:00")
+    elsewhere = dataclasses.replace(new, environment=Environment(device=DeviceFacts(name="other")), created_utc="2026-03-01T00:00:00+00:00")
     for at, made in enumerate((old, new, elsewhere)):
         write(dataclasses.replace(made, run_id=f"{at}-selftest"), tmp_path / "a" / f"{at}-selftest-selftest-1.json")
     assert main(["compare", a, b, "--format", "json"]) == 1

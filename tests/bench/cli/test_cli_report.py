@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import main
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    draft = Draft(model="linreg-1d", task="train", request={"model": "linreg-1d", "task": "train"}, out=tmp_path)
+    draft = Draft(model="linreg-1d", task="train", request=Asked(model="linreg-1d", task="train"), out=tmp_path)
     draft.save("partial", "stopped by the test")
     return tmp_path
 

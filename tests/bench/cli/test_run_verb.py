@@ -16,6 +16,7 @@ from bench.cli import run as verb
 from bench.cli.main import main
 from bench.records import draft
 from bench.records.draft import write
+from bench.records.learning import CurvePoint, Learning
 from bench.records.record import read_folder
 from tests.support.checkout import ROOT
 from tests.support.tiny_models import config, write_config
@@ -165,6 +166,7 @@ def test_fields_that_only_transformers_reads_are_refused_in_one_line(
     assert "transformers" in complaint(["--config", str(path), "--task", "prefill", "--device", "cpu"], tmp_path, capsys)
 
 
+@pytest.mark.usefixtures("quick")
 class TestOutputFolder:
     def test_a_file_in_its_place(self, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "file").touch()
@@ -213,8 +215,8 @@ class TestAnswer:
         body = json.loads(capsys.readouterr().out)
         ((record,), _) = read_folder(tmp_path / "runs")
         assert (body["run_id"], body["status"], body["weights"]) == (record.run_id, "complete", "random weights")
-        assert body["params"] == record.estimate["params"]
-        assert body["train_step_flop"] == record.estimate["phases"]["train_step"]["flop"]["full"]
+        assert body["params"] == record.estimate.params
+        assert body["train_step_flop"] == record.estimate.phases["train_step"].flop.full
         phase = record.phase("train_step")
         assert phase is not None
         assert min(phase.samples_s) <= body["train_step_s"] <= max(phase.samples_s)
@@ -259,9 +261,10 @@ class TestAnswer:
 
 
 def test_what_was_learned_stands_beside_simple_guesses_and_the_best_possible(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    learning = {"data": "synthetic, seed 0", "loss_unit": "nats", "num_train": 1000, "num_heldout": 200, "curve": []}
-    learning |= {"baseline_losses": {"as yesterday": 0.75}, "bound_loss": 0.25, "bound": "no model beats it"}
-    learning |= {"heldout_accuracy": 0.875, "train_loss": 0.5, "sample": "ab\n" * 100}
+    curve = (CurvePoint(epoch=1, train_loss=0.5, heldout_loss=0.6),)
+    learning = Learning(data="synthetic, seed 0", loss_unit="nats", num_train=1000, num_heldout=200, curve=curve)
+    learning |= Learning(baseline_losses={"as yesterday": 0.75}, bound_loss=0.25, bound="no model beats it")
+    learning |= Learning(heldout_accuracy=0.875, train_loss=0.5, sample="ab\n" * 100)
     made = tiny_record("train", learning=learning)
     write(made, tmp_path / "run.json")
     assert main(["report", str(tmp_path / "run.json"), "--format", "json"]) == 0
@@ -279,7 +282,7 @@ def test_what_was_learned_stands_beside_simple_guesses_and_the_best_possible(tmp
 
 
 def test_what_a_checkpoint_wrote_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tiny_record("generate", learning={"output_text": "deep learning is hard"}), tmp_path / "run.json")
+    write(tiny_record("generate", learning=Learning(output_text="deep learning is hard")), tmp_path / "run.json")
     assert main(["report", str(tmp_path / "run.json")]) == 0
     assert "It wrote: 'deep learning is hard'" in capsys.readouterr().out
 
@@ -308,10 +311,10 @@ def test_a_whole_run_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert problems == []
     assert {count.route for count in record.counts} == {"op table", "torch meta", "fvcore x2"}
     assert {ceiling.kind for ceiling in record.ceilings} == {"matmul", "bandwidth"}
-    assert record.request["dtype_reason"].startswith("measured the faster here for x[1, 32] · W[64, 32]")
-    assert record.environment["device"]["cache_bytes"] >= 0
+    assert record.request.dtype_reason.startswith("measured the faster here for x[1, 32] · W[64, 32]")
+    assert record.environment.device.cache_bytes >= 0
     assert "0 failed" in done.stdout
-    assert f"{record.estimate['params']:,}" in done.stdout
+    assert f"{record.estimate.params:,}" in done.stdout
 
 
 def test_a_waterfall_without_a_calibration_is_one_line(

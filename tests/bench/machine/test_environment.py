@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.machine import environment
+from bench.records import typed_json
+from bench.records.environment import Environment, Project
 from tests.support.fake_nvml import FakeGpu, FakeNvml, NVMLError
 
 PROJECT = Path(environment.__file__).parents[2]
@@ -35,16 +37,16 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_can_be_stored_in_a_record_as_it_is() -> None:
     collected = environment.collect()
-    assert json.loads(json.dumps(collected, allow_nan=False)) == collected
-    assert collected["versions"]["torch"] == metadata.version("torch")
-    assert collected["cpu"]["logical_cores"] == os.cpu_count()
-    assert 0 < collected["memory"]["available_bytes"] <= collected["memory"]["total_bytes"]
+    assert typed_json.build(Environment, json.loads(json.dumps(typed_json.plain(collected), allow_nan=False))) == collected
+    assert collected.versions["torch"] == metadata.version("torch")
+    assert collected.cpu.logical_cores == os.cpu_count()
+    assert 0 < collected.memory.available_bytes <= collected.memory.total_bytes
 
 
 def test_every_missing_figure_has_a_reason() -> None:
     collected = environment.collect()
-    unavailable = collected.pop("unavailable")
-    for group, figures in collected.items():
+    unavailable = collected.unavailable
+    for group, figures in typed_json.plain(collected).items():
         for name, value in figures.items() if isinstance(figures, dict) else ():
             assert value is not None or f"{group}.{name}" in unavailable or group in unavailable
         assert figures is not None or group in unavailable
@@ -63,43 +65,43 @@ def test_the_home_folder_is_not_published(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setenv("LD_PRELOAD", "/home/ada/lib/libtcmalloc.so")
     collected = environment.collect(["/home/ada/.venv/bin/sixnd", "--out=/home/ada/runs", "/home/adam"])
-    assert collected["argv"][:2] == ["~/.venv/bin/sixnd", "--out=~/runs"]
-    assert collected["variables"]["LD_PRELOAD"] == "~/lib/libtcmalloc.so"
+    assert collected.argv[:2] == ("~/.venv/bin/sixnd", "--out=~/runs")
+    assert collected.variables["LD_PRELOAD"] == "~/lib/libtcmalloc.so"
 
 
 def test_variables_that_may_hold_secrets_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     collected = environment.collect()
-    assert "hf_secret" not in json.dumps(collected)
-    assert collected["variables"]["OMP_NUM_THREADS"] == "2"
+    assert "hf_secret" not in json.dumps(typed_json.plain(collected))
+    assert collected.variables["OMP_NUM_THREADS"] == "2"
 
 
 def test_an_argument_that_is_not_utf8_can_be_stored() -> None:
     # PEP 383: the stray byte 0xff of an argument arrives as U+DCFF
-    assert environment.collect(["run", "caf\udcff"])["argv"] == ["run", "caf?"]
+    assert environment.collect(["run", "caf\udcff"]).argv == ("run", "caf?")
 
 
 def test_a_clean_checkout_has_its_commit(checkout: Path) -> None:
-    assert environment.collect()["project"] == {"commit": git(checkout, "rev-parse", "HEAD"), "dirty": False}
+    assert environment.collect().project == Project(commit=git(checkout, "rev-parse", "HEAD"), dirty=False)
 
 
 @pytest.mark.parametrize("name", ["x.py", "new.py"])
 def test_changed_or_new_code_makes_a_checkout_dirty(checkout: Path, name: str) -> None:
     (checkout / "bench" / name).write_text("x = 2\n")
-    assert environment.collect()["project"]["dirty"] is True
+    assert environment.collect().project.dirty is True
 
 
 def test_records_beside_the_code_do_not_make_a_checkout_dirty(checkout: Path) -> None:
     (checkout / "runs").mkdir()
     (checkout / "runs" / "a.json").write_text("{}")
-    assert environment.collect()["project"]["dirty"] is False
+    assert environment.collect().project.dirty is False
 
 
 def test_variables_of_a_git_hook_do_not_lead_to_another_repository(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = git(checkout, "rev-parse", "HEAD")
     monkeypatch.setenv("GIT_DIR", str(checkout / "elsewhere"))
-    assert environment.collect()["project"]["commit"] == commit
+    assert environment.collect().project.commit == commit
 
 
 def test_a_package_installed_inside_somebody_elses_checkout_does_not_take_its_commit(
@@ -109,22 +111,22 @@ def test_a_package_installed_inside_somebody_elses_checkout_does_not_take_its_co
     installed.mkdir(parents=True)
     monkeypatch.setattr(environment, "PROJECT", installed.resolve())
     collected = environment.collect()
-    assert collected["project"] == {"commit": None, "dirty": None}
-    assert collected["unavailable"]["project.commit"] == "installed, not run from a checkout"
+    assert collected.project == Project(commit=None, dirty=None)
+    assert collected.unavailable["project.commit"] == "installed, not run from a checkout"
 
 
 def test_without_a_checkout_or_without_git_there_is_no_commit_and_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "PROJECT", tmp_path)
-    assert environment.collect()["unavailable"]["project.commit"] == "not in a git checkout with a commit, or git refuses to read it"
+    assert environment.collect().unavailable["project.commit"] == "not in a git checkout with a commit, or git refuses to read it"
     monkeypatch.setattr(environment.shutil, "which", lambda _: None)
-    assert environment.collect()["unavailable"]["project.commit"] == "git is not installed"
+    assert environment.collect().unavailable["project.commit"] == "git is not installed"
 
 
 def test_a_package_that_is_missing_has_no_version_and_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "PACKAGES", ("no-such-package",))
     collected = environment.collect()
-    assert collected["versions"] == {"no-such-package": None}
-    assert collected["unavailable"]["versions.no-such-package"] == "not installed"
+    assert collected.versions == {"no-such-package": None}
+    assert collected.unavailable["versions.no-such-package"] == "not installed"
 
 
 def test_a_machine_that_answers_nothing_costs_its_figures_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,24 +136,24 @@ def test_a_machine_that_answers_nothing_costs_its_figures_and_not_the_run(monkey
     monkeypatch.setattr(environment.psutil, "cpu_count", broken)
     monkeypatch.setattr(environment.memory, "host_memory", broken)
     collected = environment.collect()
-    assert (collected["cpu"], collected["memory"]) == (None, None)
-    assert collected["unavailable"]["cpu"] == "RuntimeError: no /proc here"
-    assert collected["versions"]["torch"] is not None
+    assert (collected.cpu, collected.memory) == (None, None)
+    assert collected.unavailable["cpu"] == "RuntimeError: no /proc here"
+    assert collected.versions["torch"] is not None
 
 
 def test_gpus_are_described_by_uuid_in_cudas_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(FakeGpu("GPU-1"), FakeGpu("GPU-2")))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    gpu = environment.collect()["gpu"]
-    assert gpu["driver"] == "570.86.15"
-    assert [(device["uuid"], device["power_limit_w"], device["ecc"]) for device in gpu["devices"]] == [("GPU-2", 700.0, True)]
+    gpu = environment.collect().gpu
+    assert gpu.driver == "570.86.15"
+    assert [(device.uuid, device.power_limit_w, device.ecc) for device in gpu.devices] == [("GPU-2", 700.0, True)]
 
 
 def test_without_a_driver_there_is_no_gpu_and_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(init_error=NVMLError("NVML Shared Library Not Found")))
     collected = environment.collect()
-    assert collected["gpu"] is None
-    assert collected["unavailable"]["gpu"] == "NVML cannot be read: NVML Shared Library Not Found"
+    assert collected.gpu is None
+    assert collected.unavailable["gpu"] == "NVML cannot be read: NVML Shared Library Not Found"
 
 
 @pytest.mark.parametrize(

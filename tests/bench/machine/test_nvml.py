@@ -49,11 +49,11 @@ def test_the_order_of_unlike_gpus_is_certain_only_by_bus_id() -> None:
 
 def test_a_gpu_is_described_and_what_it_does_not_tell_has_a_reason() -> None:
     described = nvml.describe(FakeNvml(FakeGpu("GPU-1", ecc=NVMLError("Not Supported"))), "GPU-1")
-    assert described["name"] == "NVIDIA H100 80GB HBM3"
-    assert (described["power_limit_w"], described["memory_total_bytes"]) == (700.0, 85_520_809_984)
-    assert described["ecc"] is None
-    assert described["unavailable"]["ecc"] == "nvmlDeviceGetEccMode: Not Supported"
-    assert nvml.describe(FakeNvml(), "GPU-1")["unavailable"] == {"gpu": "nvmlDeviceGetHandleByUUID: Not Found"}
+    assert described.name == "NVIDIA H100 80GB HBM3"
+    assert (described.power_limit_w, described.memory_total_bytes) == (700.0, 85_520_809_984)
+    assert described.ecc is None
+    assert described.unavailable["ecc"] == "nvmlDeviceGetEccMode: Not Supported"
+    assert nvml.describe(FakeNvml(), "GPU-1").unavailable == {"gpu": "nvmlDeviceGetHandleByUUID: Not Found"}
 
 
 def test_a_machine_without_a_driver_is_unavailable_in_one_line() -> None:

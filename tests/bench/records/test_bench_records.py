@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench.records import record
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.record import Phase
 from bench.statistics import bootstrap
@@ -22,7 +23,7 @@ NUM_SAMPLES = 100_000
 @pytest.fixture
 def draft(tmp_path: Path) -> Draft:
     draw = random.Random(1)
-    made = Draft(model="gpt2", task="train", request={"model": "gpt2", "task": "train"}, out=tmp_path)
+    made = Draft(model="gpt2", task="train", request=Asked(model="gpt2", task="train"), out=tmp_path)
     made.phases.append(Phase(name="train_step", samples_s=tuple(draw.lognormvariate(-5, 0.1) for _ in range(NUM_SAMPLES))))
     return made
 

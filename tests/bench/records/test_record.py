@@ -16,15 +16,19 @@ import pytest
 
 from bench.records import draft as writing
 from bench.records import record
+from bench.records.asked import Asked
 from bench.records.draft import Draft
+from bench.records.proof import Proof
 from bench.records.record import Ceiling, Count, Finding, Phase
+from bench.records.request import TASKS
 from estimators.errors import BadRecordError, UnavailableError
+from tests.support.checkout import ROOT
 
 PROJECT = Path(record.__file__).parents[2]
 
 
 def draft(out: Path, **request: Any) -> Draft:
-    made = Draft(model="microsoft/phi-2", task="generate", request={"model": "phi-2", "task": "generate", **request}, out=out)
+    made = Draft(model="microsoft/phi-2", task="generate", request=Asked(model="phi-2", task="generate", **request), out=out)
     made.phases.append(Phase(name="decode", samples_s=(0.25, 0.5), warmup_s=(1.0,), context_lens=(8, 9), settled=True, calls_per_sample=2))
     made.counts.append(Count(quantity="params", route="op table", value=174_604_259_328, tag="counted"))
     made.counts.append(
@@ -64,11 +68,11 @@ def test_a_prompt_that_is_not_utf8_survives(tmp_path: Path) -> None:
     # Python hands an argument's stray byte 0xff over as the lone surrogate U+DCFF (PEP 383)
     made = draft(tmp_path, prompt="caf\udcff")
     made.save("complete")
-    assert record.read(made.path).request["prompt"] == "caf\udcff"
+    assert record.read(made.path).request.prompt == "caf\udcff"
 
 
 def test_drafts_made_at_once_have_different_ids(tmp_path: Path) -> None:
-    ids = [Draft(model="m", task="train", request={"model": "m", "task": "train"}, out=tmp_path).run_id for _ in range(300)]
+    ids = [Draft(model="m", task="train", request=Asked(model="m", task="train"), out=tmp_path).run_id for _ in range(300)]
     assert len(set(ids)) == 300
 
 
@@ -83,7 +87,7 @@ def test_ids_sort_by_time_and_name_the_run(tmp_path: Path) -> None:
 def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path, number: float) -> None:
     made = draft(tmp_path)
     made.save("partial")
-    made.proof["loss_last"] = number
+    made.proof = Proof(loss_last=number)
     with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
         made.save("complete")
     assert record.read(made.path).status == "partial"
@@ -229,8 +233,9 @@ def test_good_records_are_read_beside_bad_ones_oldest_first(tmp_path: Path) -> N
 ATOMIC_WRITER = """
 import pathlib, sys
 from bench.records.draft import Draft
+from bench.records.asked import Asked
 from bench.records.record import Phase
-draft = Draft(model="phi-2", task="decode", request={"model": "phi-2", "task": "decode"}, out=pathlib.Path(sys.argv[1]))
+draft = Draft(model="phi-2", task="decode", request=Asked(model="phi-2", task="decode"), out=pathlib.Path(sys.argv[1]))
 draft.phases.append(Phase(name="decode", samples_s=tuple(i / 7 for i in range(5000))))
 draft.save("partial")
 print("started", flush=True)
@@ -275,3 +280,29 @@ def test_the_kill_test_would_notice_a_careless_writer(tmp_path: Path) -> None:
     kill_a_writer(CARELESS_WRITER, tmp_path, after_s=0)
     with pytest.raises(BadRecordError, match=r"1 unreadable: .*was cut off"):
         record.read_folder(tmp_path)
+
+
+COMMITTED = sorted((ROOT / "results").rglob("*.json"))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=[path.stem for path in COMMITTED])
+def test_a_committed_record_of_format_1_is_written_as_it_was_read(path: Path) -> None:
+    body = json.loads(path.read_text())
+    assert json.loads(record.read(path).to_json()) == body
+    if not body["extrapolation"]:
+        assert record.read(path).extrapolation is None
+
+
+def test_there_are_records_of_every_task_to_read() -> None:
+    assert {record.read(path).request.task for path in COMMITTED} == {*TASKS, "estimate"}
+
+
+def test_what_a_later_version_adds_inside_is_passed_over_and_what_is_absent_stays_absent(tmp_path: Path) -> None:
+    made = draft(tmp_path)
+    made.proof = Proof(loss_first=None)
+    made.save("complete")
+    body = json.loads(made.path.read_text())
+    made.path.write_text(json.dumps(body | {"proof": body["proof"] | {"num_angels": 7}}))
+    seen = record.read(made.path).proof
+    assert seen.stated() == {"loss_first": None}
+    assert ("loss_first" in seen, "loss_last" in seen, seen.loss_last) == (True, False, None)

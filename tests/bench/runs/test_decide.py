@@ -114,7 +114,7 @@ def test_no_field_of_a_run_is_open_and_where_none_is_a_decision_its_docstring_sa
 def test_the_records_block_is_what_was_asked_with_what_was_decided_in_its_place(name: str, quick: None) -> None:
     request = request_of(name)
     run = decide(request)
-    block = dict(run.request)
+    block = run.request.stated()
     assert list(block)[: len(request.to_dict())] == list(request.to_dict())
     changed = {key for key, value in request.to_dict().items() if block[key] != value}
     decided = {key: str(run.device.torch_device) if key == "device" else getattr(run, key) for key in changed}

@@ -214,10 +214,10 @@ def test_a_record_says_what_was_decided_and_what_was_asked(measured: Run) -> Non
     record = measured("mistral", "train", batch=3)
     # 128 positions: half of them where the default of 512 is more
     decided = {"batch": 3, "seq_len": 64, "num_beams": 1, "dtype": "fp32", "device": "cpu", "attn": "sdpa", "seed": 0}
-    assert decided.items() <= record.request.items()
-    assert record.request["dtype_reason"] == "measured the faster here for a scripted product"
-    assert record.request["weights_label"] == "random weights"
-    assert record.environment["device"]["kind"] == "cpu"
+    assert decided.items() <= record.request.stated().items()
+    assert record.request.dtype_reason == "measured the faster here for a scripted product"
+    assert record.request.weights_label == "random weights"
+    assert record.environment.device.kind == "cpu"
     assert record.unavailable["energy_j"] == "no NVIDIA device in use"
 
 

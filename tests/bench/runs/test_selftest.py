@@ -12,7 +12,10 @@ import pytest
 from bench.backend import device as devices
 from bench.backend.kernel import matmul_kernel
 from bench.cli.main import main
+from bench.records.asked import Asked
 from bench.records.draft import write
+from bench.records.environment import DeviceFacts
+from bench.records.learning import Learning
 from bench.records.record import Measurement, read_folder
 from bench.runs import selftest
 from reports.checks.crosscheck import crosscheck, failed
@@ -33,7 +36,9 @@ class SteadyClock(ScriptedClock):
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> SteadyClock:
     clock = SteadyClock()
-    kernel = selftest.Kernel(step=clock.step, clock=clock, flop=10**9, what="a scripted kernel", device={"name": "a scripted device"})
+    kernel = selftest.Kernel(
+        step=clock.step, clock=clock, flop=10**9, what="a scripted kernel", device=DeviceFacts(name="a scripted device")
+    )
     monkeypatch.setattr(selftest, "kernel", lambda _: kernel)
     return clock
 
@@ -73,8 +78,8 @@ def test_a_self_test_that_is_interrupted_keeps_what_it_has(
 def test_the_regression_trains_at_a_rate_and_not_at_zero() -> None:
     # the first loss is the mean of 4 x^2 over x = -1 ... 1 in quarters: 4 * 2 * (1 + 9/16 + 1/4 + 1/16) / 9
     trained, idle = selftest.regression(0.1), selftest.regression(0.0)
-    assert trained["loss_first"] == idle["loss_first"] == idle["loss_last"] == pytest.approx(4 * 2 * 1.875 / 9)
-    assert trained["loss_last"] < trained["loss_first"]
+    assert trained.loss_first == idle.loss_first == idle.loss_last == pytest.approx(4 * 2 * 1.875 / 9)
+    assert trained.loss_last < trained.loss_first
 
 
 def test_the_kernel_is_the_smallest_product_that_lasts_and_its_flop_are_two_n_cubed() -> None:
@@ -132,7 +137,9 @@ def test_a_report_of_a_folder_leaves_self_tests_out_and_of_one_alone_shows_it(tm
     alone = capsys.readouterr().out
     assert main(["report", str(tmp_path)]) == 0
     assert capsys.readouterr().out == alone
-    run = dataclasses.replace(made, run_id="run", request={"model": "linreg-1d", "task": "train"}, phases=(), status="partial", learning={})
+    run = dataclasses.replace(
+        made, run_id="run", request=Asked(model="linreg-1d", task="train"), phases=(), status="partial", learning=Learning()
+    )
     write(run, tmp_path / "two.json")
     main(["report", str(tmp_path)])
     out = capsys.readouterr().out

@@ -16,7 +16,9 @@ import torch
 from bench.backend.device import choose
 from bench.backend.training_evidence import gradient_norm
 from bench.cli.main import main
+from bench.records.asked import Asked
 from bench.records.draft import Draft
+from bench.records.environment import ObserverCost
 from bench.records.record import Measurement, read_folder
 from bench.runs import observer_overhead, repeats
 from bench.sampling import presets
@@ -56,8 +58,8 @@ def test_a_preset_s_cap_holds_and_all_of_it_is_in_the_record(
     phase = made.phase("prefill")
     assert phase is not None
     assert (len(phase.samples_s), phase.stopped_by) == (samples, "count")
-    assert made.request["preset"] == name
-    assert made.request["preset_values"] == changed.to_dict()
+    assert made.request.preset == name
+    assert made.request.preset_values == changed.values()
 
 
 def test_steps_override_a_preset(measured: Run) -> None:
@@ -91,7 +93,7 @@ def test_a_child_answers_with_the_path_of_its_record(tmp_path: Path, quick: None
     said = repeats.answer(json.dumps(body))
     ((made,), _) = read_folder(tmp_path)
     assert said == {"record": str(tmp_path / f"{made.run_id}.json")}
-    assert (made.request["repeat"], made.request["num_repeats"], made.environment["argv"]) == (1, 1, ["bench", "run"])
+    assert (made.request.repeat, made.request.num_repeats, made.environment.argv) == (1, 1, ("bench", "run"))
 
 
 def test_a_child_that_is_refused_answers_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +108,7 @@ def scripted_child(code: str) -> tuple[str, ...]:
 
 def test_every_repeat_is_a_process_of_its_own_and_knows_its_number(tmp_path: Path) -> None:
     child = scripted_child(
-        "import os, pathlib; asked['request']['pid'] = os.getpid(); "
+        "import os, pathlib; asked['request']['seed'] = os.getpid(); "
         "path = pathlib.Path(asked['out']) / f\"{asked['request']['repeat']}.json\"; "
         "text = pathlib.Path(asked['out'], 'sound').read_text(); body = json.loads(text); body['request'] = asked['request']; "
         "path.write_text(json.dumps(body)); print(json.dumps({'record': str(path)}))"
@@ -114,9 +116,9 @@ def test_every_repeat_is_a_process_of_its_own_and_knows_its_number(tmp_path: Pat
     (tmp_path / "sound").write_text(record("prefill").to_json())
     said: list[str] = []
     made = list(repeats.run(asked("gpt2", "prefill"), 3, hub_id=None, out=tmp_path, say=said.append, child=child))
-    assert [each.request["repeat"] for each in made] == [1, 2, 3]
-    assert len({each.request["pid"] for each in made} | {os.getpid()}) == 4
-    assert len({each.request["repeat_group"] for each in made}) == 1
+    assert [each.request.repeat for each in made] == [1, 2, 3]
+    assert len({each.request.seed for each in made} | {os.getpid()}) == 4
+    assert len({each.request.repeat_group for each in made}) == 1
     assert said[1] == "repeat 2 of 3, in a process of its own"
 
 
@@ -137,7 +139,7 @@ def timed(*seconds_s: float, repeat: int) -> Measurement:
     return dataclasses.replace(
         made,
         run_id=str(repeat),
-        request=made.request | {"repeat": repeat},
+        request=made.request.replaced(repeat=repeat),
         phases=tuple(dataclasses.replace(phase, samples_s=seconds_s) for phase in made.phases),
     )
 
@@ -167,7 +169,7 @@ def test_two_repeats_from_the_command_line(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     records, _ = read_folder(tmp_path / "runs")
-    assert [each.request["repeat"] for each in records] == [1, 2]
+    assert [each.request.repeat for each in records] == [1, 2]
     assert json.loads(done.stdout)["num_timed"] == 2
 
 
@@ -176,17 +178,17 @@ def test_two_repeats_from_the_command_line(tmp_path: Path) -> None:
 
 def test_the_cost_of_the_instruments_is_measured_by_turns_and_recorded(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    draft = Draft(model="m", task="prefill", request={"preset": "standard"}, out=tmp_path)
+    draft = Draft(model="m", task="prefill", request=Asked(model="m", task="prefill", preset="standard"), out=tmp_path)
     add_observer_cost(draft, choose("cpu"), 1)
-    cost = draft.environment["observer"]
-    assert cost["step_s"] == 0.01
-    assert len(cost["wall_ratios"]) == len(cost["processor_ratios"]) == 1
-    assert all(ratio > 0 for ratio in cost["wall_ratios"] + cost["processor_ratios"])
+    cost = draft.environment.observer
+    assert cost.step_s == 0.01
+    assert len(cost.wall_ratios) == len(cost.processor_ratios) == 1
+    assert all(ratio > 0 for ratio in cost.wall_ratios + cost.processor_ratios)
     assert observer_overhead.observer_cost(choose("cpu"), 1) is cost  # once per process
 
 
 def test_a_preset_without_rounds_leaves_the_cost_out_and_says_so(tmp_path: Path) -> None:
-    draft = Draft(model="m", task="prefill", request={"preset": "quick"}, out=tmp_path)
+    draft = Draft(model="m", task="prefill", request=Asked(model="m", task="prefill", preset="quick"), out=tmp_path)
     add_observer_cost(draft, choose("cpu"), 0)
     assert "observer" not in draft.environment
     assert draft.unavailable["observer"] == "not measured by --preset quick"
@@ -198,7 +200,8 @@ def test_a_preset_without_rounds_leaves_the_cost_out_and_says_so(tmp_path: Path)
     ids=["5 %", "0.5 %", "one round says otherwise", "one round alone says nothing"],
 )
 def test_costly_instruments_are_reported_only_beyond_the_rounds_scatter(ratios: list[float], costly: bool) -> None:
-    assert (observer_overhead.finding({"step_s": 0.01, "wall_ratios": ratios}) is not None) is costly
+    cost = ObserverCost(step_s=0.01, wall_ratios=tuple(ratios), processor_ratios=())
+    assert (observer_overhead.finding(cost) is not None) is costly
 
 
 # --- the gradient ---
@@ -216,4 +219,4 @@ def test_the_norm_of_gradients_by_hand() -> None:
 
 @pytest.mark.parametrize("task", ["train"])
 def test_a_real_training_leaves_a_gradient_in_its_proof(task: str, measured: Run) -> None:
-    assert measured("gpt2", task, seq_len=8, steps=2, preset="quick").proof["grad_norm"] > 0
+    assert measured("gpt2", task, seq_len=8, steps=2, preset="quick").proof.grad_norm > 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.sampling import clock as clock_module
 from bench.sampling.clock import HostClock
@@ -95,7 +96,7 @@ def test_ctrl_c_in_the_warm_up_returns_the_warm_up() -> None:
 
 def test_an_interrupted_phase_is_recorded_and_then_stops_the_run(tmp_path: Path) -> None:
     samples, _ = run([1.0, KeyboardInterrupt])
-    draft = Draft(model="phi-2", task="decode", request={}, out=tmp_path)
+    draft = Draft(model="phi-2", task="decode", request=Asked(model="phi-2", task="decode"), out=tmp_path)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         draft.add_phase(samples.to_phase("decode"))
     assert draft.save("partial", "interrupted").phases[0].samples_s == (1.0,)

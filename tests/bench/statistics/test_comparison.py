@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from bench.records.asked import Asked
+from bench.records.environment import Environment, HostMemory
 from bench.records.record import Measurement, Phase
 from bench.statistics.comparable import cases, surroundings
 from bench.statistics.comparison import Comparison, compare
@@ -170,7 +172,7 @@ def test_a_way_to_do_the_same_work_is_comparable_and_listed() -> None:
     b = run_of(
         steady(0.8),
         request={"attn": "sdpa", "compile": True},
-        environment=MACHINE | {"versions": {"torch": "2.13"}, "memory": {"available_bytes": 3}, "argv": ["x"]},
+        environment=MACHINE | Environment(versions={"torch": "2.13"}, memory=HostMemory(available_bytes=3), argv=("x",)),
     )
     assert judged([a], [b]).verdict == "FASTER"
     assert list(surroundings([a], [b])) == [
@@ -296,7 +298,7 @@ def test_a_difference_between_the_sides_is_no_part_of_the_floor() -> None:
         (run_of((1.0,)), "run is not a record of a self-test; make one with: python -m bench selftest"),
         (selftest_record(rounds=2), "has 2 pairs of rounds, expected 3 or more"),
         (dataclasses.replace(selftest_record(), phases=()), "is not a record of a self-test"),
-        (dataclasses.replace(selftest_record(), request={"task": "selftest"}), "is damaged inside"),
+        (dataclasses.replace(selftest_record(), request=Asked(model="selftest", task="selftest")), "holds no rounds of positive times"),
     ],
 )
 def test_what_holds_no_noise_floor_is_refused(record: Measurement, message: str) -> None:

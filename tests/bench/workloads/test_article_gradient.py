@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.request import Request
 from bench.runs.decide import decide
@@ -20,7 +21,7 @@ from bench.workloads.article.engine import engine
 from bench.workloads.article.networks import build
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.subjects import _squared_error
-from bench.workloads.article.training import Limits, Trainer, optimizer_of, train
+from bench.workloads.article.training import Trainer, TrainingLimits, optimizer_of, train
 from bench.workloads.article.workload import train_and_report
 
 LINE = {"model_type": "dense_network", "widths": [1, 1], "activation": "none"}
@@ -51,7 +52,7 @@ def trained_line(num_steps: int, learning_rate: float, config: dict[str, Any] = 
         network = build(config)
         model, optimizer, batches = accelerator.prepare(network, optimizer_of(run, network), loader(rows, 4, num_ranks=1, seed=None))
         trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=None, losses=_squared_error, batch=4)
-        log = train(trainer, batches, Limits(epochs=num_steps), HostClock(), after_epoch=lambda epoch: None)
+        log = train(trainer, batches, TrainingLimits(epochs=num_steps), HostClock(), after_epoch=lambda epoch: None)
     assert len(log.steps) == num_steps
     layer = network[0]
     return [layer.bias.item(), layer.weight.item()]
@@ -88,16 +89,16 @@ def test_the_whole_one_day_training_is_the_articles_loop_of_1000_epochs(tmp_path
     def loss(part: slice) -> float:
         return math.fsum((y - (b + w * x)) ** 2 for x, y in zip(xs[part], ys[part], strict=True)) / len(xs[part])
 
-    draft = Draft(model="linreg-1d", task="train", request={}, out=tmp_path)
+    draft = Draft(model="linreg-1d", task="train", request=Asked(model="linreg-1d", task="train"), out=tmp_path)
     train_and_report(decided(), draft)
-    assert draft.proof["num_steps"] == 1000
-    assert draft.proof["num_samples"] == 1000 * cut.num_train
-    assert draft.learning["train_loss"] == pytest.approx(loss(fit), rel=1e-5)
-    assert draft.learning["heldout_loss"] == pytest.approx(loss(held), rel=1e-5)
+    assert draft.proof.num_steps == 1000
+    assert draft.proof.num_samples == 1000 * cut.num_train
+    assert draft.learning.train_loss == pytest.approx(loss(fit), rel=1e-5)
+    assert draft.learning.heldout_loss == pytest.approx(loss(held), rel=1e-5)
     # Before training b = w = 0 predicts 0: the loss is the mean square of the targets.
-    assert draft.proof["loss_first"] == pytest.approx(math.fsum(y * y for y in ys[fit]) / cut.num_train, rel=1e-5)
+    assert draft.proof.loss_first == pytest.approx(math.fsum(y * y for y in ys[fit]) / cut.num_train, rel=1e-5)
     # RMSE in views: undo the normalisation.
-    assert draft.learning["heldout_rmse_views"] == pytest.approx(math.sqrt(loss(held)) * cut.std, rel=1e-5)
+    assert draft.learning.heldout_rmse_views == pytest.approx(math.sqrt(loss(held)) * cut.std, rel=1e-5)
 
 
 def test_gradient_descent_ends_where_least_squares_does(tmp_path: Path) -> None:
@@ -107,6 +108,6 @@ def test_gradient_descent_ends_where_least_squares_does(tmp_path: Path) -> None:
     mx, my = fmean(xs), fmean(ys)
     w = fmean([(x - mx) * (y - my) for x, y in zip(xs, ys, strict=True)]) / fmean([(x - mx) ** 2 for x in xs])
     best = fmean([(y - (my + w * (x - mx))) ** 2 for x, y in zip(xs, ys, strict=True)])
-    draft = Draft(model="linreg-1d", task="train", request={}, out=tmp_path)
+    draft = Draft(model="linreg-1d", task="train", request=Asked(model="linreg-1d", task="train"), out=tmp_path)
     train_and_report(decided(seed=2), draft)
-    assert draft.learning["train_loss"] == pytest.approx(best, rel=1e-4)
+    assert draft.learning.train_loss == pytest.approx(best, rel=1e-4)

@@ -15,6 +15,8 @@ import pytest
 from bench.machine.ranks import is_main, promised_num_ranks, promised_ranks_missing, start_promised_ranks
 from bench.records import record
 from bench.records.draft import Draft
+from bench.records.learning import Learning
+from bench.records.proof import Proof
 from bench.records.request import Request
 from bench.runs.decide import decide
 from bench.workloads.article.run import ArticleRun
@@ -32,12 +34,12 @@ def drive(out: Path) -> None:
     start_promised_ranks()
     run = decide(asked)
     assert isinstance(run, ArticleRun)
-    draft = Draft(model=run.model, task=run.task, request=dict(run.request), out=out)
+    draft = Draft(model=run.model, task=run.task, request=run.request, out=out)
     train_and_report(run, draft)
     if is_main():
         draft.save("complete")
     else:
-        assert (draft.phases, draft.learning, draft.proof) == ([], {}, {}), "only the main rank's draft is filled"
+        assert (draft.phases, draft.learning, draft.proof) == ([], Learning(), Proof()), "only the main rank's draft is filled"
 
 
 def launch(out: Path, *launcher: str) -> record.Measurement:
@@ -61,16 +63,16 @@ def launch(out: Path, *launcher: str) -> record.Measurement:
 def test_two_ranks_of_accelerate_launch_count_once_and_learn_what_one_process_learns(tmp_path: Path) -> None:
     one = launch(tmp_path / "one")
     two = launch(tmp_path / "two", "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu")
-    assert (one.proof["num_ranks"], two.proof["num_ranks"]) == (1, 2)
-    assert one.proof["num_samples"] == two.proof["num_samples"] == 3 * (1405 // ODD_BATCH) * ODD_BATCH
-    assert one.proof["num_steps"] == two.proof["num_steps"]
+    assert (one.proof.num_ranks, two.proof.num_ranks) == (1, 2)
+    assert one.proof.num_samples == two.proof.num_samples == 3 * (1405 // ODD_BATCH) * ODD_BATCH
+    assert one.proof.num_steps == two.proof.num_steps
     # The same sums in another order: fp32 keeps about seven digits, and 126 steps of AdamW spread the last ones.
     for name in ("train_loss", "heldout_loss"):
-        assert two.learning[name] == pytest.approx(one.learning[name], rel=1e-3)
-    assert two.proof["loss_first"] == pytest.approx(one.proof["loss_first"], rel=1e-5)
+        assert getattr(two.learning, name) == pytest.approx(getattr(one.learning, name), rel=1e-3)
+    assert two.proof.loss_first == pytest.approx(one.proof.loss_first, rel=1e-5)
     steps = two.phase("train_step")
     assert steps is not None
-    assert len(steps.samples_s) + len(steps.warmup_s) == two.proof["num_steps"]
+    assert len(steps.samples_s) + len(steps.warmup_s) == two.proof.num_steps
     assert steps.items_per_sample == ODD_BATCH
 
 

@@ -41,18 +41,18 @@ class TestCheckpointFolder:
         save_checkpoint(tmp_path / "phi-own")
         save_tokenizer(tmp_path / "phi-own")
         record = run_with(tmp_path / "phi-own", tmp_path / "runs", "--prompt", "deep learning is hard", "--batch", "2")
-        assert record.request["weights_label"] == "checkpoint phi-own"
-        assert record.request["input_label"] == "the prompt, 4 tokens under the checkpoint's tokenizer"
-        assert (record.request["seq_len"], record.request["prompt"]) == (4, "deep learning is hard")
-        assert record.learning["output_ids"][:4] == [2, 3, 4, 5]
-        assert record.learning["output_text"].startswith("deep learning is hard")
-        assert record.proof["forward_shapes_as_planned"]  # 2 prompts x 2 beams of 4 tokens
+        assert record.request.weights_label == "checkpoint phi-own"
+        assert record.request.input_label == "the prompt, 4 tokens under the checkpoint's tokenizer"
+        assert (record.request.seq_len, record.request.prompt) == (4, "deep learning is hard")
+        assert record.learning.output_ids[:4] == [2, 3, 4, 5]
+        assert record.learning.output_text.startswith("deep learning is hard")
+        assert record.proof.forward_shapes_as_planned  # 2 prompts x 2 beams of 4 tokens
 
     def test_without_a_tokenizer_random_ids_stand_in_and_the_record_says_so(self, tmp_path: Path) -> None:
         save_checkpoint(tmp_path / "phi-own")
         record = run_with(tmp_path / "phi-own", tmp_path / "runs")
-        assert record.request["weights_label"] == "checkpoint phi-own"
-        assert record.request["input_label"] == "10 random token ids stand in for text"
+        assert record.request.weights_label == "checkpoint phi-own"
+        assert record.request.input_label == "10 random token ids stand in for text"
         assert "output_text" not in record.learning
 
     def test_a_prompt_without_tokens_is_refused(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from bench.backend.models import random_language_model
+from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.record import Measurement
 from bench.records.request import Request
@@ -33,8 +34,8 @@ Run = Callable[..., Measurement]
 @pytest.mark.parametrize(("batch", "num_beams"), [(1, 1), (2, 3)])
 def test_every_forward_pass_is_one_that_the_estimate_plans(family: str, batch: int, num_beams: int, measured: Run) -> None:
     record = measured(family, "generate", batch=batch, num_beams=num_beams, seq_len=9, new_tokens=6, steps=2)
-    assert record.proof["forward_shapes_as_planned"]
-    assert (record.proof["num_forward_passes"], record.proof["num_new_tokens"]) == (6, 6)
+    assert record.proof.forward_shapes_as_planned
+    assert (record.proof.num_forward_passes, record.proof.num_new_tokens) == (6, 6)
     assert [phase.name for phase in record.phases] == ["load", "prefill", "decode", "between", "generate"]
     assert {phase.name: len(phase.samples_s) for phase in record.phases} == {
         "load": 1,
@@ -54,9 +55,9 @@ def test_a_generation_is_planned_as_one_prefill_of_all_rows_and_single_tokens_af
 def test_planned_passes_are_the_estimates_decode_steps() -> None:
     model = model_from_config(CONFIGS["phi"], "phi")
     run = decided("phi", "generate")
-    steps = predict(model, run, None)["phases"]["decode"]["steps"]
+    steps = predict(model, run, None).phases["decode"].steps
     assert len(planned_shapes(run)) == 1 + len(steps)
-    assert [step["context_len"] for step in steps] == list(range(10, 49))  # max_length 50 with a prompt of 10
+    assert [step.context_len for step in steps] == list(range(10, 49))  # max_length 50 with a prompt of 10
 
 
 def test_the_call_is_the_articles() -> None:
@@ -76,10 +77,10 @@ def test_an_end_of_text_token_cannot_shorten_the_work(measured: Run, monkeypatch
         "tests.support.tiny_models.CONFIGS", {name: {**config, "eos_token_id": list(range(1, 128, 2))} for name, config in CONFIGS.items()}
     )
     record = measured("phi", "generate", seq_len=9, new_tokens=6, steps=1)
-    assert record.proof["num_new_tokens"] == 6
+    assert record.proof.num_new_tokens == 6
     monkeypatch.setattr(generate, "generate_kwargs", lambda run: generate_kwargs(run) | {"min_length": 0})
     shortened = measured("phi", "generate", seq_len=9, new_tokens=6, steps=1)
-    assert shortened.proof["num_new_tokens"] < 6
+    assert shortened.proof.num_new_tokens < 6
     assert {"tokens generated", "forward passes as estimated"} <= {check.metric for check in failed(crosscheck(shortened))}
 
 
@@ -102,13 +103,13 @@ def test_the_parts_sum_to_the_whole_and_contexts_grow_by_one(measured: Run) -> N
 def test_a_single_new_token_is_a_prefill_and_nothing_more(measured: Run) -> None:
     record = measured("gpt2", "generate", seq_len=9, new_tokens=1, steps=1)
     assert record.phase("decode") is None
-    assert record.proof["num_forward_passes"] == 1
+    assert record.proof.num_forward_passes == 1
     assert failed(crosscheck(record)) == ()
 
 
 def test_the_same_seed_generates_the_same_tokens(measured: Run) -> None:
     first, again, other = (measured("phi", "generate", steps=1, seed=seed) for seed in (0, 0, 1))
-    assert first.learning["output_ids"] == again.learning["output_ids"] != other.learning["output_ids"]
+    assert first.learning.output_ids == again.learning.output_ids != other.learning.output_ids
 
 
 def test_the_time_limit_stops_after_the_generation_at_hand(measured: Run) -> None:
@@ -123,8 +124,8 @@ def run_with_decode_times(times_s: list[float], tmp_path: Any, monkeypatch: pyte
     """A generation whose decode steps took so long, by the stamps."""
     run = decided("phi", "generate", batch=1, num_beams=1, seq_len=4, new_tokens=len(times_s) + 1, steps=1)
     model = random_language_model(run.config, attn="sdpa", dtype=torch.float32, device=torch.device("cpu"), seed=0).eval()
-    monkeypatch.setattr(generate.Stamps, "forward_s", lambda _: (0.0, *times_s))
-    draft = Draft(model="tiny-phi", task="generate", request={}, out=tmp_path)
+    monkeypatch.setattr(generate.ForwardTimer, "forward_s", lambda _: (0.0, *times_s))
+    draft = Draft(model="tiny-phi", task="generate", request=Asked(model="tiny-phi", task="generate"), out=tmp_path)
     generate.generate(model, torch.ones(1, 4, dtype=torch.long), run, draft)
     return draft
 

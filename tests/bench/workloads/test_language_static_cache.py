@@ -37,7 +37,7 @@ def test_every_inference_task_passes_its_own_checks(family: str, task: str, meas
     sizes: dict[str, Any] = {"new_tokens": 5} if task != "prefill" else {}
     record = measured(family, task, seq_len=9, steps=2, cache="static", **sizes)
     assert failed(crosscheck(record)) == ()
-    assert record.request["cache"] == "static"
+    assert record.request.cache == "static"
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -91,7 +91,7 @@ def test_one_compiled_graph_does_for_all_steps() -> None:
     run = decided("llama", "decode", seq_len=6, new_tokens=9, cache="static", compile=True)
     timed = steps.decode(random_model("llama"), torch.arange(6).view(1, 6), run)
     assert counters["stats"]["unique_graphs"] == 1
-    assert timed.proof["num_new_tokens"] == 9
+    assert timed.proof.num_new_tokens == 9
 
 
 @pytest.mark.parametrize("name", ["cache", "cache_params", "past_key_values"])

@@ -51,7 +51,7 @@ class TestDecode:
         assert phase is not None
         assert phase.context_lens == (9, 10, 11, 12, 13)
         assert (phase.items_per_sample, len(phase.warmup_s)) == (3, 2)
-        assert (record.proof["num_new_tokens"], record.proof["num_expected_new_tokens"]) == (6, 6)
+        assert (record.proof.num_new_tokens, record.proof.num_expected_new_tokens) == (6, 6)
 
     @pytest.mark.parametrize("family", CONFIGS)
     def test_its_tokens_are_those_that_greedy_generation_gives(self, family: str) -> None:
@@ -67,12 +67,12 @@ class TestDecode:
         record = measured("phi", "decode", seq_len=9, new_tokens=50, max_time_s=1e-6)
         phase = record.phase("decode")
         assert phase is not None
-        assert (len(phase.samples_s), phase.stopped_by, record.proof["num_new_tokens"]) == (1, "time", 2)
+        assert (len(phase.samples_s), phase.stopped_by, record.proof.num_new_tokens) == (1, "time", 2)
         assert failed(crosscheck(record)) == ()
 
     def test_steps_limit_the_tokens(self, measured: Run) -> None:
         record = measured("phi", "decode", seq_len=9, new_tokens=50, steps=3)
-        assert (record.proof["num_new_tokens"], record.proof["num_expected_new_tokens"]) == (4, 4)
+        assert (record.proof.num_new_tokens, record.proof.num_expected_new_tokens) == (4, 4)
 
     def test_a_cache_that_does_not_grow_is_found(self, measured: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         from transformers import DynamicCache
@@ -113,15 +113,15 @@ class TestTraining:
     @pytest.mark.parametrize(("dtype", "recompute"), [("fp32", "none"), ("bf16", "none"), ("fp32", "full"), ("bf16", "full")])
     def test_the_loss_falls_and_every_matrix_moves(self, dtype: str, recompute: str, measured: Run) -> None:
         record = measured("llama", "train", seq_len=16, batch=2, dtype=dtype, recompute=recompute, steps=4)
-        assert record.proof["params_changed"]
-        assert record.proof["loss_last"] < record.proof["loss_first"]
-        assert record.proof["num_steps"] == 6  # two to warm up
+        assert record.proof.params_changed
+        assert record.proof.loss_last < record.proof.loss_first
+        assert record.proof.num_steps == 6  # two to warm up
         assert failed(crosscheck(record)) == ()
 
     def test_the_first_loss_is_that_of_guessing(self, measured: Run) -> None:
         """Untrained weights of deviation 0.02 give nearly uniform logits: cross-entropy ln V = ln 128 = 4.852."""
         record = measured("gpt2", "train", seq_len=64, batch=2, steps=1)
-        assert record.proof["loss_first"] == pytest.approx(4.852, abs=0.05)
+        assert record.proof.loss_first == pytest.approx(4.852, abs=0.05)
 
     def test_losses_are_those_of_a_plain_loop(self, measured: Run) -> None:
         """Cross-entropy of the next token, AdamW at PyTorch's defaults: written out with torch alone. Llama has no dropout."""
@@ -137,20 +137,20 @@ class TestTraining:
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        assert [record.proof["loss_first"], record.proof["loss_last"]] == pytest.approx([losses[0], losses[-1]], rel=1e-5)
+        assert [record.proof.loss_first, record.proof.loss_last] == pytest.approx([losses[0], losses[-1]], rel=1e-5)
 
     def test_the_seed_decides_dropout_too(self, measured: Run) -> None:
-        first, again, other = (measured("gpt2", "train", seq_len=16, steps=2, seed=seed).proof["loss_last"] for seed in (1, 1, 2))
+        first, again, other = (measured("gpt2", "train", seq_len=16, steps=2, seed=seed).proof.loss_last for seed in (1, 1, 2))
         assert first == again != other
 
     def test_recomputation_is_counted_as_hardware_flop_and_holds_fewer_activations(self, measured: Run) -> None:
         plain, full = (measured("llama", "train", seq_len=32, steps=2, recompute=recompute) for recompute in ("none", "full"))
-        step, again = (record.estimate["phases"]["train_step"]["flop"] for record in (plain, full))
-        assert step["full"] == step["hardware"] == again["full"] < again["hardware"]
+        step, again = (record.estimate.phases["train_step"].flop for record in (plain, full))
+        assert step.full == step.hardware == again.full < again.hardware
         # one more forward of the layers (the head is outside them): Chen et al. 2016 (arXiv 1604.06174)
         head = 2 * 32 * 32 * 128
-        assert again["hardware"] - again["full"] == full.estimate["phases"]["train_step"]["forward_flop"] - head
-        assert full.estimate["memory_bytes"]["activations"] < plain.estimate["memory_bytes"]["activations"]
+        assert again.hardware - again.full == full.estimate.phases["train_step"].forward_flop - head
+        assert full.estimate.memory_bytes["activations"] < plain.estimate.memory_bytes["activations"]
 
     def test_recomputation_really_runs_the_layers_again(self) -> None:
         passes = {}
@@ -160,7 +160,7 @@ class TestTraining:
             mlp = model.get_submodule("model.layers.0.mlp")
             mlp.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
             timed = train.train(model, torch.ones(1, 8, dtype=torch.long), decided("llama", "train", steps=1, recompute=recompute))
-            passes[recompute] = len(calls) / timed.proof["num_steps"]
+            passes[recompute] = len(calls) / timed.proof.num_steps
         assert passes == {"none": 1, "full": 2}
 
     def test_an_optimizer_that_does_nothing_is_found(self, measured: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,8 +181,8 @@ class TestTraining:
 
     def test_a_training_that_diverges_is_kept_and_fails(self, measured: Run) -> None:
         record = measured("llama", "train", seq_len=16, steps=4, learning_rate=1e30)
-        assert record.proof["loss_finite"] is False
-        assert (record.proof["loss_first"], record.proof["loss_last"]) == (None, None)
+        assert record.proof.loss_finite is False
+        assert (record.proof.loss_first, record.proof.loss_last) == (None, None)
         assert "loss is finite and falls" in {check.metric for check in failed(crosscheck(record))}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.records.environment import DeviceFacts, Environment
 from estimators.units import MEBI
 from reports.checks.crosscheck import RULES, crosscheck, failed
 from reports.views.records.checks import check_table
@@ -58,9 +59,9 @@ def test_a_route_that_could_not_count_is_not_judged_and_does_not_fail() -> None:
 
 
 def test_what_fits_into_the_caches_may_be_read_faster_than_memory() -> None:
-    min_bytes = record("prefill").estimate["phases"]["prefill"]["min_bytes"]
+    min_bytes = record("prefill").estimate.phases["prefill"].min_bytes
     slow = with_ceiling(record("prefill"), "bandwidth", min_bytes / 2)
-    cached = dataclasses.replace(slow, environment={"device": {"cache_bytes": 32 * MEBI}})
+    cached = dataclasses.replace(slow, environment=Environment(device=DeviceFacts(cache_bytes=32 * MEBI)))
     assert failures(slow) == ["prefill: share of bandwidth ceiling"]
     assert failures(cached) == []
     check = by_metric(cached)["prefill: share of bandwidth ceiling"]
@@ -71,7 +72,7 @@ def test_what_fits_into_the_caches_may_be_read_faster_than_memory() -> None:
 def test_each_decode_sample_is_held_against_the_bound_of_its_own_context() -> None:
     """A fast first step may beat the bound of a later one, whose cache is longer, without beating physics."""
     made = record("decode", hardware=A100)
-    bounds = [step["bound_s"] for step in made.estimate["phases"]["decode"]["steps"]]
+    bounds = [step.bound_s for step in made.estimate.phases["decode"].steps]
     assert bounds == sorted(bounds)
     assert bounds[0] < bounds[3]
     honest = with_phase(made, "decode", samples_s=tuple(bound * 1.0000001 for bound in bounds))

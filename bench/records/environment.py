@@ -1,4 +1,4 @@
-"""Surroundings: the machine, software and command behind a record. bench.machine.environment collects them."""
+"""Environment: the machine, software and command behind a record. bench.machine.environment collects them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Cpu(Part):
 class HostMemory(Part):
     """Memory of the host, and the limit on this process's control groups."""
 
-    total_bytes: int
-    available_bytes: int
-    limit_bytes: int | None
+    total_bytes: int | None = None
+    available_bytes: int | None = None
+    limit_bytes: int | None = None
 
 
 class Gpu(Part):
@@ -85,14 +85,18 @@ Ratio = Annotated[float, Above(0)]
 
 
 class ObserverCost(Part):
-    """What the instruments cost a step of `step_s`: time with them over time without, one ratio a round."""
+    """What the instruments cost a step of `step_s`: time with them over time without, one ratio a round.
+
+    Attributes:
+        wall_ratios: of elapsed time; processor_ratios: of the processor time of all threads of the process.
+    """
 
     step_s: float
     wall_ratios: tuple[Ratio, ...]
     processor_ratios: tuple[Ratio, ...]
 
 
-class Surroundings(Part):
+class Environment(Part):
     """A record's `environment`. A group that is None could not be read; `unavailable` says why, by dotted name."""
 
     argv: tuple[str, ...] = ()
