@@ -1,4 +1,4 @@
-"""What transformers reads of its inputs, answered for tensors that hold no values: fake ones, and those on meta."""
+"""What transformers reads of its inputs, answered for fake tensors, which hold no values."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class _Yes(TorchDispatchMode):
-    """A truth that is read from a tensor without values is True."""
+    """A truth that is read from a fake tensor is True."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
             (tensor,) = args
-            if tensor.dtype is torch.bool and (tensor.is_meta or isinstance(tensor, FakeTensor)):
+            if tensor.dtype is torch.bool and isinstance(tensor, FakeTensor):
                 return True
         return func(*args, **(kwargs or {}))
 

@@ -22,7 +22,6 @@ from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.models import language_model
 from bench.backend.on_meta import on_meta
 from bench.backend.steps.training import loss_of
-from bench.backend.unread_values import plain_sequences
 from bench.records.record import Count
 from estimators.spec import Workload
 
@@ -98,8 +97,8 @@ def torch_count(model: nn.Module, workload: Workload) -> Counted:
     inputs = model_classes.step_inputs(model, workload) if known else _language_inputs(model, workload)
     counter = flop_counter()
     # torch's module tracker stumbles over views of DeBERTa's parameters where gradients are off, so they are on for all of `kinds`
-    with torch.set_grad_enabled(train or known), plain_sequences(), counter:
-        outputs = loss_of(model, inputs["input_ids"]) if train and not known else model(**inputs)
+    with torch.set_grad_enabled(train or known), counter:
+        outputs = loss_of(model, inputs["input_ids"], use_cache=True) if train and not known else model(**inputs)
     forward = counter.get_total_flops()
     backward = None
     if train:

@@ -25,14 +25,16 @@ def gradients(model: nn.Module) -> list[torch.Tensor]:
     return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
-def loss_of(forward: Any, ids: torch.Tensor) -> torch.Tensor:
+def loss_of(forward: Any, ids: torch.Tensor, *, use_cache: bool = False) -> torch.Tensor:
     """Cross-entropy of the next token, by one forward pass.
 
     Args:
         forward: a causal language model of transformers, or what wraps one.
         ids: B x T token ids, inputs and labels at once.
+        use_cache: fill a cache that nobody reads, as every other phase is counted: a convolution over fewer tokens than its
+            filter is long then runs over the filter's length, which a step without one is spared.
     """
-    loss: torch.Tensor = forward(input_ids=ids, labels=ids, use_cache=False).loss
+    loss: torch.Tensor = forward(input_ids=ids, labels=ids, use_cache=use_cache).loss
     return loss
 
 
