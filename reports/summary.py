@@ -39,9 +39,9 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
         return selftest.tables(tests[-1])
     records = [record for record in records if record.request.task != TASK]
     _demand_one_method(records)
-    made = [(record, _row(record)) for record in records]
-    made.sort(key=lambda pair: (pair[1]["params"] or 0, pair[0].created_utc, pair[0].run_id))
-    ordered, rows = [record for record, _ in made], [row for _, row in made]
+    paired = [(record, _row(record)) for record in records]
+    paired.sort(key=lambda pair: (pair[1]["params"] or 0, pair[0].created_utc, pair[0].run_id))
+    ordered, rows = [record for record, _ in paired], [row for _, row in paired]
     columns = [
         Column(key="model", header="Model"),
         Column(key="params", header="Parameters", format=units.format_count, align="right"),

@@ -14,7 +14,7 @@ UNEXPLAINED = "unexplained"
 
 
 @frozen
-class Part:
+class WaterfallPart:
     """One step of the waterfall.
 
     Attributes:
@@ -46,10 +46,10 @@ class Waterfall:
     phase: str
     whole_s: float
     tag: str
-    parts: tuple[Part, ...]
+    parts: tuple[WaterfallPart, ...]
 
     @property
-    def largest(self) -> Part:
+    def largest(self) -> WaterfallPart:
         """The part beside the bound that adds, or takes, the most."""
         return max(self.parts[1:], key=lambda part: abs(part.seconds_s or 0.0))
 
@@ -94,13 +94,15 @@ def waterfall(record: Measurement) -> Waterfall | None:
     predicted: Mapping[str, float] = said.parts_s.stated()
     covered = min(bound_s or 0.0, step_s, math.fsum(predicted[name] for name in _COVERED_FIRST))
     profiled = said.profiled_s or {}
-    parts = [Part(name="physics bound", seconds_s=covered, tag="derived", reason=_bound_reason(reached.work.bound_s, bound_s, covered))]
+    parts = [
+        WaterfallPart(name="physics bound", seconds_s=covered, tag="derived", reason=_bound_reason(reached.work.bound_s, bound_s, covered))
+    ]
     left = covered
     for name in (*_COVERED_FIRST, "host"):
         held = min(left, predicted[name]) if name in _COVERED_FIRST else 0.0
         left -= held
         parts.append(
-            Part(
+            WaterfallPart(
                 name=NAMES[name],
                 seconds_s=predicted[name] - held,
                 tag="estimated",
@@ -109,11 +111,13 @@ def waterfall(record: Measurement) -> Waterfall | None:
                 profiled_s=profiled.get(name),
             )
         )
-    padding = Part(name="padding", seconds_s=0.0, tag="derived", reason="a run makes its rows of one length", advice=ADVICE["padding"])
+    padding = WaterfallPart(
+        name="padding", seconds_s=0.0, tag="derived", reason="a run makes its rows of one length", advice=ADVICE["padding"]
+    )
     parts += [wait, padding, throttling]
     whole_s = step_s + (wait.seconds_s or 0.0)
     rest = whole_s - math.fsum(part.seconds_s or 0.0 for part in parts)
-    parts.append(Part(name=UNEXPLAINED, seconds_s=rest, tag="derived", reason="what is left", advice=ADVICE[UNEXPLAINED]))
+    parts.append(WaterfallPart(name=UNEXPLAINED, seconds_s=rest, tag="derived", reason="what is left", advice=ADVICE[UNEXPLAINED]))
     tag = "derived" if wait.seconds_s else reached.tag
     return Waterfall(phase=reached.phase, whole_s=whole_s, tag=tag, parts=tuple(parts))
 
@@ -125,31 +129,31 @@ def _bound_reason(datasheet_s: float | None, bound_s: float | None, covered_s: f
     return source if covered_s == bound_s else f"{source}, cut to what its operators take"
 
 
-def _data_wait(record: Measurement, step_s: float) -> Part:
+def _data_wait(record: Measurement, step_s: float) -> WaterfallPart:
     """Seconds per step that an epoch takes beyond its steps."""
     epoch, step = record.phase("epoch"), record.phase("train_step")
     name, advice = "data wait", ADVICE["data"]
     if epoch is None and record.proof.num_samples is None:
-        return Part(name=name, seconds_s=0.0, tag="derived", reason="one input, on the device beforehand", advice=advice)
+        return WaterfallPart(name=name, seconds_s=0.0, tag="derived", reason="one input, on the device beforehand", advice=advice)
     if epoch is None or step is None or not (epoch.samples_s and epoch.items_per_sample and step.items_per_sample):
-        return Part(name=name, seconds_s=None, tag="unavailable", reason="no epoch was completed", advice=advice)
+        return WaterfallPart(name=name, seconds_s=None, tag="unavailable", reason="no epoch was completed", advice=advice)
     per_epoch = epoch.items_per_sample / step.items_per_sample
     wait_s = max(0.0, robust.median(epoch.samples_s) / per_epoch - step_s)
-    return Part(name=name, seconds_s=wait_s, tag="derived", reason="an epoch's time beyond its steps", advice=advice)
+    return WaterfallPart(name=name, seconds_s=wait_s, tag="derived", reason="an epoch's time beyond its steps", advice=advice)
 
 
-def _throttling(record: Measurement, step_s: float) -> Part:
+def _throttling(record: Measurement, step_s: float) -> WaterfallPart:
     """Seconds that a lower clock cost: the share of samples that found it held down, times how far the mean is below the highest."""
     held, mean, most = (record.power.get(name) for name in ("throttled_fraction", "mean_sm_clock_hz", "max_sm_clock_hz"))
     advice = ADVICE["throttling"]
     if held is None:
         reason = record.unavailable.get("throttled_fraction") or record.unavailable.get("slowdowns") or "no clock was read on this device"
-        return Part(name="throttling", seconds_s=None, tag="unavailable", reason=reason, advice=advice)
+        return WaterfallPart(name="throttling", seconds_s=None, tag="unavailable", reason=reason, advice=advice)
     if held == 0:
-        return Part(name="throttling", seconds_s=0.0, tag="measured", reason="the clock was never held down", advice=advice)
+        return WaterfallPart(name="throttling", seconds_s=0.0, tag="measured", reason="the clock was never held down", advice=advice)
     if not mean or not most:
         reason = f"held down in {100 * held:.0f} % of the samples; by how much is not known"
-        return Part(name="throttling", seconds_s=None, tag="unavailable", reason=reason, advice=advice)
-    return Part(
+        return WaterfallPart(name="throttling", seconds_s=None, tag="unavailable", reason=reason, advice=advice)
+    return WaterfallPart(
         name="throttling", seconds_s=step_s * (1 - mean / most), tag="derived", reason="mean clock under the highest", advice=advice
     )

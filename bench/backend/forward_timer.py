@@ -12,7 +12,7 @@ from torch import nn
 from estimators.units import KILO
 
 
-class Stamps:
+class ForwardTimer:
     """Marks before and after every forward pass of a module while the context is open.
 
     On CUDA a mark is an event on the current stream: it costs a few microseconds and no synchronisation, and is read
@@ -45,7 +45,7 @@ class Stamps:
         event.record(torch.cuda.current_stream(self._device))
         return event
 
-    def __enter__(self) -> Stamps:
+    def __enter__(self) -> ForwardTimer:
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             ids = kwargs["input_ids"] if kwargs.get("input_ids") is not None else args[0]
             self.shapes.append((int(ids.shape[0]), int(ids.shape[1])))

@@ -38,7 +38,7 @@ def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = 
         processes: that collectives are measured between; None takes one for each GPU, and leaves them out where there is one.
     """
     size = "quick" if quick else "whole"
-    cached, unavailable, found = device.cache_bytes(), dict[str, str](), list[Entry]()
+    cached, unavailable, entries = device.cache_bytes(), dict[str, str](), list[Entry]()
     say("memory bandwidth and launches")
     ceilings: list[Ceiling] = list(sustained.memory_rates(device, _TIME_S[size] / 3))
     op_s = sustained.launch_s(device)
@@ -49,9 +49,9 @@ def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = 
         except RuntimeError as error:
             unavailable[f"matmul.{dtype_name}"] = str(error).splitlines()[0][:160]
             continue
-        found += _timed(calibration_operators.products(size, dtype_name), "grid", device, cached, size)
+        entries += _timed(calibration_operators.products(size, dtype_name), "grid", device, cached, size)
         say(f"attention and element-wise operators in {dtype_name}")
-        found += _timed(
+        entries += _timed(
             [*calibration_operators.attention(size, dtype_name), *calibration_operators.element_wise(size, dtype_name)],
             "curve",
             device,
@@ -61,8 +61,8 @@ def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = 
     say("optimizers")
     for name in optimizers.BYTES_PER_PARAM:
         for num_params in optimizers.SIZES[size]:
-            taken = optimizers.sample(num_params, name, device, cache_bytes=cached, num_steps=step_operators.OPTIMIZER_STEPS)
-            found.append(step_operators.entry(optimizers.piece(num_params, name), taken, "curve"))
+            samples_s = optimizers.sample(num_params, name, device, cache_bytes=cached, num_steps=step_operators.OPTIMIZER_STEPS)
+            entries.append(step_operators.entry(optimizers.piece(num_params, name), samples_s, "curve"))
     say("what the host costs: narrow models of two depths, forward and trained")
     references = tuple(host_overhead.references(device, size, cached))
     if device.kind != "cuda":
@@ -74,7 +74,7 @@ def calibrate(device: Device, *, quick: bool, say: Say, processes: int | None = 
         device=device.describe() | DeviceFacts(cache_bytes=cached),
         environment=environment.collect(),
         ceilings=(*ceilings, *_fastest(between)),
-        entries=tuple({one.key: one for one in [*found, *(_between(one) for one in between)]}.values()),
+        entries=tuple({each.key: each for each in [*entries, *(_between(each) for each in between)]}.values()),
         references=references,
         op_s=op_s,
         unavailable=unavailable,
@@ -93,26 +93,33 @@ def _collectives(device: Device, processes: int | None, size: str, say: Say) -> 
         return [], str(error)
 
 
-def _between(one: Collective) -> Entry:
-    key = f"{one.kind} of {one.num_bytes} bytes between {one.processes} over {one.over}"
+def _between(collective: Collective) -> Entry:
+    key = f"{collective.kind} of {collective.num_bytes} bytes between {collective.processes} over {collective.over}"
     return Entry(
-        key=key, kind=one.kind, group=COLLECTIVE, dtype="fp32", role=COLLECTIVE, num_bytes=one.num_bytes, flop=0, samples_s=one.samples_s
+        key=key,
+        kind=collective.kind,
+        group=COLLECTIVE,
+        dtype="fp32",
+        role=COLLECTIVE,
+        num_bytes=collective.num_bytes,
+        flop=0,
+        samples_s=collective.samples_s,
     )
 
 
-def _fastest(found: Sequence[Collective]) -> list[Ceiling]:
+def _fastest(timed: Sequence[Collective]) -> list[Ceiling]:
     """Of each kind, the rate at which the largest size crosses the links, per process."""
-    largest = {one.kind: one for one in sorted(found, key=lambda one: one.num_bytes)}
+    largest = {collective.kind: collective for collective in sorted(timed, key=lambda collective: collective.num_bytes)}
     return [
         Ceiling(
-            kind=one.kind,
-            value=one.bus_bytes / median(one.samples_s),
+            kind=collective.kind,
+            value=collective.bus_bytes / median(collective.samples_s),
             dtype="fp32",
-            shape=f"{one.num_bytes // MEBI} MiB between {one.processes} processes over {one.over}",
-            samples_s=one.samples_s,
-            work=one.bus_bytes,
+            shape=f"{collective.num_bytes // MEBI} MiB between {collective.processes} processes over {collective.over}",
+            samples_s=collective.samples_s,
+            work=collective.bus_bytes,
         )
-        for one in largest.values()
+        for collective in largest.values()
     ]
 
 
@@ -123,11 +130,11 @@ def _timed(calls: Sequence[Call], role: str, device: Device, cached: int, size: 
 
 def with_model(calibration: Calibration, runs: Sequence[ArticleRun | LanguageRun], *, say: Say) -> Calibration:
     """The calibration with a model's own operators in it, those of every run's step."""
-    found = list[Entry]()
+    entries = list[Entry]()
     for run in runs:
         say(f"{run.model}: operators of {run.task} in {run.dtype}")
         cached = run.device.cache_bytes()
         calls, updates = step_operators.work(run, cached)
-        found += step_operators.entries(calls, updates, run.device, cache_bytes=cached, rounds=2, time_s=_EACH_S["whole"])
+        entries += step_operators.entries(calls, updates, run.device, cache_bytes=cached, rounds=2, time_s=_EACH_S["whole"])
     models = dict.fromkeys((*calibration.models, *(run.model for run in runs)))
-    return dataclasses.replace(calibration.with_entries(found), models=tuple(models))
+    return dataclasses.replace(calibration.with_entries(entries), models=tuple(models))

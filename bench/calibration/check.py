@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.backend.device import Device
-from bench.calibration.predict import Foreseen
+from bench.calibration.predict import StepPrediction
 from bench.records import typed_json
 from bench.records.calibration import Calibration
 from bench.records.estimated import PredictedStep
@@ -39,21 +39,21 @@ class Checked:
     """One workload predicted and measured; `reason` says why where it was not."""
 
     name: str
-    foreseen: PredictedStep | None
+    prediction: PredictedStep | None
     record: Measurement | None
     reason: str = ""
 
 
 def cases(device: str, quick: bool) -> list[CheckCase]:
     """The article's models, then GPT-2 whole and Phi-2 sliced: prefill, decode, training."""
-    found = []
+    listed = []
     steps = 200 if quick else 400
     for name in (run.model for run in SUITES["article"].runs):
         entry = model_entry(name)
         if entry.config.get("model_type") == "dense_network" or name == "tiny-gpt":
             few = (10 if quick else 20) if name == "tiny-gpt" else steps
             asked = Request(model=name, config=dict(entry.config), task="train", device=device, steps=few)
-            found.append(CheckCase(name=f"{name}, training step", request=asked))
+            listed.append(CheckCase(name=f"{name}, training step", request=asked))
     for name, layers in (("gpt2", None), ("phi-2", SLICE_LAYERS)):
         config = dict(model_entry(name).config)
         shown = name if layers is None else f"{name} ({layers} layers)"
@@ -68,8 +68,8 @@ def cases(device: str, quick: bool) -> list[CheckCase]:
                 device=device,
                 steps=5 if quick else 11,
             )
-            found.append(CheckCase(name=f"{shown}, {task}", request=asked))
-    return found
+            listed.append(CheckCase(name=f"{shown}, {task}", request=asked))
+    return listed
 
 
 def check(chosen: list[CheckCase], device: Device, calibration: Calibration, *, out: Path, say: Say) -> Iterator[Checked]:
@@ -82,14 +82,14 @@ def check(chosen: list[CheckCase], device: Device, calibration: Calibration, *, 
         say(f"{case.name}: predicting")
         kept: list[PredictedStep] = []
 
-        def keep(foreseen: Foreseen, name: str = case.name, kept: list[PredictedStep] = kept) -> None:
-            kept.append(foreseen.kept())
+        def keep(prediction: StepPrediction, name: str = case.name, kept: list[PredictedStep] = kept) -> None:
+            kept.append(prediction.kept())
             with open(out / "predictions.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps({"workload": name, **typed_json.plain(kept[-1])}, allow_nan=False) + "\n")
 
         try:
-            record = measure(case.request, hub_id=None, out=out, say=say, calibration=calibration, foreseen=keep)
+            record = measure(case.request, hub_id=None, out=out, say=say, calibration=calibration, on_prediction=keep)
         except SixndError as error:
-            yield Checked(name=case.name, foreseen=kept[-1] if kept else None, record=None, reason=str(error))
+            yield Checked(name=case.name, prediction=kept[-1] if kept else None, record=None, reason=str(error))
             continue
-        yield Checked(name=case.name, foreseen=kept[-1], record=record)
+        yield Checked(name=case.name, prediction=kept[-1], record=record)

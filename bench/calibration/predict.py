@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 
 from bench.calibration import step_operators
-from bench.records.calibration import Calibration, local
+from bench.records.calibration import Calibration, machine_profile
 from bench.records.estimated import PartsOfStep, PredictedStep
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.language.run import LanguageRun
-from estimators.profile.operator_times import Piece, Prediction, predict
+from estimators.profile.operator_times import OperatorCall, OperatorPrediction, predict
 
 PHASE = {"train": "train_step", "prefill": "prefill", "decode": "decode"}
 """Task to the phase that the prediction is of."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Foreseen:
+class StepPrediction:
     """A step predicted twice, before it was measured.
 
     Attributes:
@@ -26,9 +26,9 @@ class Foreseen:
     """
 
     phase: str
-    own: Prediction
-    general: Prediction
-    pieces: tuple[Piece, ...]
+    own: OperatorPrediction
+    general: OperatorPrediction
+    pieces: tuple[OperatorCall, ...]
     calibrated_utc: str
 
     def kept(self) -> PredictedStep:
@@ -46,17 +46,17 @@ class Foreseen:
         )
 
 
-def foresee(run: ArticleRun | LanguageRun, calibration: Calibration, *, rounds: int = 2, time_s: float = 0.02) -> Foreseen:
+def predict_step(run: ArticleRun | LanguageRun, calibration: Calibration, *, rounds: int = 2, time_s: float = 0.02) -> StepPrediction:
     """Trace the step, time its operators alone, and sum; nothing of the step itself is run."""
     cached = run.device.cache_bytes()
     calls, updates = step_operators.work(run, cached)
     pieces = step_operators.pieces(calls, updates)
     timed = step_operators.entries(calls, updates, run.device, cache_bytes=cached, rounds=rounds, time_s=time_s)
     mode = step_operators.mode(run)
-    return Foreseen(
+    return StepPrediction(
         phase=PHASE[run.task],
-        own=predict(pieces, local(calibration.with_entries(timed)), mode),
-        general=predict(pieces, local(calibration, own=False), mode),
+        own=predict(pieces, machine_profile(calibration.with_entries(timed)), mode),
+        general=predict(pieces, machine_profile(calibration, own=False), mode),
         pieces=tuple(pieces),
         calibrated_utc=calibration.created_utc,
     )

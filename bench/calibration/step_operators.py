@@ -15,7 +15,7 @@ from bench.workloads.article.engine import threads
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.workload import DENSE_THREADS
 from bench.workloads.language.run import LanguageRun
-from estimators.profile.operator_times import Piece
+from estimators.profile.operator_times import OperatorCall
 
 OPTIMIZER_STEPS = 5
 
@@ -32,7 +32,7 @@ def is_dense(run: ArticleRun | LanguageRun) -> bool:
     return isinstance(run, ArticleRun) and not run.is_text
 
 
-def work(run: ArticleRun | LanguageRun, cache_bytes: int) -> tuple[list[Call], list[Piece]]:
+def work(run: ArticleRun | LanguageRun, cache_bytes: int) -> tuple[list[Call], list[OperatorCall]]:
     """Operators of one step, and of a training the optimizer's pieces beside them, one for each size of what is updated."""
     calls, updated = article_work(run, cache_bytes) if isinstance(run, ArticleRun) else language_work(run, cache_bytes)
     if is_dense(run):
@@ -40,19 +40,19 @@ def work(run: ArticleRun | LanguageRun, cache_bytes: int) -> tuple[list[Call], l
     return calls, optimizers.pieces(updated, run.optimizer)
 
 
-def pieces(calls: Sequence[Call], updates: Sequence[Piece]) -> list[Piece]:
+def pieces(calls: Sequence[Call], updates: Sequence[OperatorCall]) -> list[OperatorCall]:
     """All of a step, as the estimators take it."""
     return [*(call.piece for call in calls), *updates]
 
 
-def num_ops(calls: Sequence[Call], updates: Sequence[Piece]) -> int:
+def num_ops(calls: Sequence[Call], updates: Sequence[OperatorCall]) -> int:
     """Operators that a step dispatches, an optimizer's update of one tensor being one."""
     return sum(piece.count for piece in pieces(calls, updates))
 
 
 def entries(
     calls: Sequence[Call],
-    updates: Sequence[Piece],
+    updates: Sequence[OperatorCall],
     device: Device,
     *,
     cache_bytes: int,
@@ -62,33 +62,33 @@ def entries(
 ) -> list[Entry]:
     """Each operator timed on its own; those that cannot be repeated are left out, and a prediction falls back to a curve."""
     one_thread = any(call.piece.key.endswith("on 1 thread") for call in calls)
-    found = []
+    timed = []
     with threads(DENSE_THREADS) if one_thread else nullcontext():
-        for one in replay.replay(
+        for replayed in replay.replay(
             [c for c in calls if c.piece.group != "view"], device, cache_bytes=cache_bytes, rounds=rounds, time_s=time_s
         ):
-            if one.samples_s:
-                found.append(entry(one.call.piece, tuple(one.samples_s), role))
-        found += _update_entries(updates, device, cache_bytes, role)
-    return found
+            if replayed.samples_s:
+                timed.append(entry(replayed.call.piece, tuple(replayed.samples_s), role))
+        timed += _update_entries(updates, device, cache_bytes, role)
+    return timed
 
 
-def _update_entries(updates: Sequence[Piece], device: Device, cache_bytes: int, role: str) -> list[Entry]:
+def _update_entries(updates: Sequence[OperatorCall], device: Device, cache_bytes: int, role: str) -> list[Entry]:
     """What each tensor's update takes: its share, by bytes, of all of them at once; where they do not fit, of a few of its size."""
     if not updates:
         return []
-    kind, each = updates[0].kind, {one.key: one.num_bytes // optimizers.BYTES_PER_PARAM[one.kind] for one in updates}
-    sizes = [each[one.key] for one in updates for _ in range(one.count)]
+    kind, each = updates[0].kind, {update.key: update.num_bytes // optimizers.BYTES_PER_PARAM[update.kind] for update in updates}
+    sizes = [each[update.key] for update in updates for _ in range(update.count)]
     together = optimizers.sample_together(sizes, kind, device, num_steps=OPTIMIZER_STEPS)
     if together is not None:
-        return [entry(one, tuple(seconds * each[one.key] / sum(sizes) for seconds in together), role) for one in updates]
+        return [entry(update, tuple(seconds * each[update.key] / sum(sizes) for seconds in together), role) for update in updates]
     return [
-        entry(one, optimizers.sample(each[one.key], kind, device, cache_bytes=cache_bytes, num_steps=OPTIMIZER_STEPS), role)
-        for one in updates
+        entry(update, optimizers.sample(each[update.key], kind, device, cache_bytes=cache_bytes, num_steps=OPTIMIZER_STEPS), role)
+        for update in updates
     ]
 
 
-def entry(piece: Piece, samples_s: tuple[float, ...], role: str) -> Entry:
+def entry(piece: OperatorCall, samples_s: tuple[float, ...], role: str) -> Entry:
     """What a calibration keeps of it."""
     return Entry(
         key=piece.key,
@@ -103,7 +103,7 @@ def entry(piece: Piece, samples_s: tuple[float, ...], role: str) -> Entry:
     )
 
 
-def total_s(calls: Sequence[Call], updates: Sequence[Piece], known: Sequence[Entry]) -> float:
+def total_s(calls: Sequence[Call], updates: Sequence[OperatorCall], known: Sequence[Entry]) -> float:
     """Sum of count · median over what was timed."""
-    by_key = {one.key: one.seconds_s for one in known}
+    by_key = {each.key: each.seconds_s for each in known}
     return sum(piece.count * by_key.get(piece.key, 0.0) for piece in pieces(calls, updates))

@@ -113,10 +113,10 @@ def _phases(whole: ranks.JoinedSteps, skip: int, settled: bool | None, item: str
 
 
 def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observer_s: float) -> list[Finding]:
-    found = []
+    findings = []
 
     def add(code: str, text: str, advice: str) -> None:
-        found.append(Finding(code=code, text=text, advice=advice))
+        findings.append(Finding(code=code, text=text, advice=advice))
 
     steady, whole_s = whole.periods_s[skip:], sum(whole.periods_s)
     spread = robust.relative_spread(steady) if steady else None
@@ -147,4 +147,4 @@ def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observe
             f"watching took {100 * observer_s / whole_s:.1f} % of the time",
             "steps this short are better watched several at a time",
         )
-    return found
+    return findings

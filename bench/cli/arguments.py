@@ -141,10 +141,10 @@ def names(option: str, maximum: int) -> Callable[[str | Sequence[str]], tuple[st
 
     def read(given: str | Sequence[str]) -> tuple[str, ...]:
         text = given if isinstance(given, str) else ",".join(given)
-        found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-        if not 1 <= len(found) <= maximum:
-            raise BadValueError(f"{option} {text[:40]!r} names {len(found)} devices; expected 1 to {maximum}, separated by commas")
-        return found
+        listed = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+        if not 1 <= len(listed) <= maximum:
+            raise BadValueError(f"{option} {text[:40]!r} names {len(listed)} devices; expected 1 to {maximum}, separated by commas")
+        return listed
 
     return read
 

@@ -75,23 +75,28 @@ def run(options: Options, out: Output) -> int:
         raise BadValueError("--check predicts from the calibration that there is; leave --processes out, or calibrate first")
     device = devices.choose(options.device)
     path = options.out or calibration_file.path_for(device.describe())
-    found = calibration_file.read(path) if options.check and path.exists() else None
-    if found is None:
-        found = calibrate.calibrate(device, quick=options.quick, say=say, processes=options.processes)
-        calibration_file.write(found, path)
+    calibrated = calibration_file.read(path) if options.check and path.exists() else None
+    if calibrated is None:
+        calibrated = calibrate.calibrate(device, quick=options.quick, say=say, processes=options.processes)
+        calibration_file.write(calibrated, path)
     if options.model:
-        found = calibrate.with_model(found, usual_runs(options.model, device), say=say)
-        calibration_file.write(found, path)
+        calibrated = calibrate.with_model(calibrated, usual_runs(options.model, device), say=say)
+        calibration_file.write(calibrated, path)
     if not options.check:
-        out.emit(calibration.calibration_tables(found))
+        out.emit(calibration.calibration_tables(calibrated))
         say(f"calibration: {path}")
         return 0
     from bench.calibration.check import cases, check
 
     options.records.mkdir(parents=True, exist_ok=True)
     chosen = [case for case in cases(str(device.torch_device), options.quick) if (options.only or "") in case.name]
-    checked = list(check(chosen, device, found, out=options.records, say=say))
-    rows = [calibration.Row(name=one.name, foreseen=one.foreseen, record=one.record, reason=one.reason) for one in checked]
+    checked = list(check(chosen, device, calibrated, out=options.records, say=say))
+    rows = [
+        calibration.CheckedStep(
+            name=checked_case.name, prediction=checked_case.prediction, record=checked_case.record, reason=checked_case.reason
+        )
+        for checked_case in checked
+    ]
     out.emit(calibration.check_tables(rows, MARK_FRACTION))
     error = calibration.median_error(row.error for row in rows)
     return 0 if error is not None and error <= MARK_FRACTION else 1

@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a record of `selftest`; else the newest of the same machine among the records, or in {DEFAULT_OUT}/",
     )
     fresh = parser.add_argument_group("fresh processes")
-    fresh.add_argument("--interleave", action="store_true", help="A and B are commands of `run`: run them by turns, then compare")
+    fresh.add_argument("--interleave", action="store_true", help="A and B are commands of `run`: interleave them, then compare")
     fresh.add_argument(
         "--repeats", type=count("repeats", maximum=1000), metavar="NUM", help=f"processes of each; {DEFAULT_REPEATS} by default"
     )
@@ -127,7 +127,7 @@ def _given(options: Options) -> tuple[Path, Path]:
     """The two paths. Raises BadValueError where options of --interleave are given without it."""
     for word, value in {"--repeats": options.repeats, "--out": options.out}.items():
         if value is not None:
-            raise BadValueError(f"{word} belongs to --interleave, which runs two commands by turns; leave it out, or add --interleave")
+            raise BadValueError(f"{word} belongs to --interleave, which interleaves two commands; leave it out, or add --interleave")
     return Path(options.a), Path(options.b)
 
 
@@ -169,7 +169,7 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
             )
         return floor
     folders = {path if path.is_dir() else path.parent for path in sides} | {Path(DEFAULT_OUT)}
-    found = []
+    selftests = []
     for path in sorted({file for folder in folders if folder.is_dir() for file in folder.rglob(SELF_TESTS)}):
         try:
             record = read(path)
@@ -177,8 +177,8 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
             print("warning:", " ".join(str(error).split()), file=sys.stderr)
             continue
         if machines == {machine(record)}:
-            found.append(record)
-    last = newest(found)
+            selftests.append(record)
+    last = newest(selftests)
     return noise_floor(last) if last else None
 
 

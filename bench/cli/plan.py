@@ -101,7 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUM",
         help="tokens of one step at most",
     )
-    limits.add_argument("--max-tp", type=arguments.count("max-tp", maximum=1024), metavar="NUM", help="tensor parallel ways at most")
+    limits.add_argument(
+        "--max-tp", type=arguments.count("max-tp", maximum=1024), metavar="NUM", help="largest degree of tensor parallelism"
+    )
     limits.add_argument(
         "--schedule",
         choices=SCHEDULES,
@@ -159,7 +161,7 @@ def _question(options: Options, model: Model, devices: Sequence[Hardware]) -> Pl
     from estimators.training.layouts.job import Job
     from estimators.training.layouts.search import Restriction
 
-    own = step_options.own_rates(options, [device.id for device in devices])
+    own = step_options.measured_rates(options, [device.id for device in devices])
     seq_len = arguments.sequence_length(model, options.seq_len)
     jobs = tuple(
         Job(

@@ -13,7 +13,7 @@ from estimators.frozen import frozen
 from estimators.parsing import parse_byte_rate, parse_carbon, parse_count
 
 if TYPE_CHECKING:
-    from estimators.cost.machine import OwnRates
+    from estimators.cost.machine import MeasuredRates
     from estimators.spec import Hardware, Model
     from estimators.training.answer import Question
     from estimators.training.layouts.global_batch import Batch
@@ -128,7 +128,7 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
         stack_id=options.software,
         optimizer=options.optimizer or "adamw",
         network_bytes_per_s=options.network_bytes_per_s,
-        own=own_rates(options, [device.id for device in hardware]),
+        own=measured_rates(options, [device.id for device in hardware]),
         usd_per_gpu_hour=options.usd_per_gpu_hour,
         carbon_kg_per_j=options.carbon_kg_per_j,
     )
@@ -145,7 +145,7 @@ def _why_not(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
     return why_not_predicted(model, seq_len)
 
 
-def own_rates(options: StepOptions, hardware_ids: Sequence[str]) -> OwnRates | None:
+def measured_rates(options: StepOptions, hardware_ids: Sequence[str]) -> MeasuredRates | None:
     """What the file of --calibration says; None where none was given.
 
     Raises:
@@ -155,14 +155,14 @@ def own_rates(options: StepOptions, hardware_ids: Sequence[str]) -> OwnRates | N
     if options.calibration is None:
         return None
     from bench.records import calibration_file
-    from bench.records.calibration import own_rates
+    from bench.records.calibration import measured_rates
 
-    found = own_rates(calibration_file.read(Path(options.calibration)), Path(options.calibration).name)
-    if found.hardware_id not in hardware_ids:
+    rates = measured_rates(calibration_file.read(Path(options.calibration)), Path(options.calibration).name)
+    if rates.hardware_id not in hardware_ids:
         raise BadValueError(
-            f"--calibration {options.calibration[:60]!r} is of {found.hardware_id}; --hardware was {','.join(hardware_ids)[:60]}"
+            f"--calibration {options.calibration[:60]!r} is of {rates.hardware_id}; --hardware was {','.join(hardware_ids)[:60]}"
         )
-    return found
+    return rates
 
 
 def _wished(options: StepOptions, seq_len: int) -> tuple[str, int | None, Batch]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from bench.records.environment import DeviceFacts, Environment
 from bench.records.record import Ceiling
 from bench.statistics import robust
-from estimators.cost.machine import OwnRates
+from estimators.cost.machine import MeasuredRates
 from estimators.errors import BadRecordError, BadValueError
 from estimators.facts.registry import hardware_for_device
 from estimators.profile.interpolation import Grid, Mnk
-from estimators.profile.operator_times import HOST_MODES, Host, Local
+from estimators.profile.operator_times import HOST_MODES, Host, MachineProfile
 
 FORMAT = 1
 COLLECTIVE = "collective"
@@ -29,7 +29,7 @@ class Entry:
     """One operator with one set of shapes.
 
     Attributes:
-        key, kind, group, dtype, mnk, flop, num_bytes: as of estimators.profile.operator_times.Piece.
+        key, kind, group, dtype, mnk, flop, num_bytes: as of estimators.profile.operator_times.OperatorCall.
         role: grid (a node of the grid of products), curve (a size of an element-wise kind), own (a model's own shape), collective.
         samples_s: seconds per call, every one, in order.
     """
@@ -107,7 +107,7 @@ class Calibration:
         return dataclasses.replace(self, entries=tuple(merged.values()))
 
 
-def local(calibration: Calibration, *, own: bool = True) -> Local:
+def machine_profile(calibration: Calibration, *, own: bool = True) -> MachineProfile:
     """What the calibration says, ready to be asked by the estimators.
 
     Args:
@@ -124,7 +124,7 @@ def local(calibration: Calibration, *, own: bool = True) -> Local:
     for entry in entries:
         if entry.role == "curve":
             curves.setdefault((entry.kind, entry.dtype), {})[float(entry.num_bytes)] = entry.seconds_s
-    return Local(
+    return MachineProfile(
         exact={entry.key: entry.seconds_s for entry in entries},
         grids=_grids(entries),
         curves={name: tuple(sorted(points.items())) for name, points in curves.items()},
@@ -134,7 +134,7 @@ def local(calibration: Calibration, *, own: bool = True) -> Local:
     )
 
 
-def own_rates(calibration: Calibration, title: str) -> OwnRates:
+def measured_rates(calibration: Calibration, title: str) -> MeasuredRates:
     """What predictions of whole trainings take from it: matmul ceilings, and the link where an all-reduce was measured.
 
     A ceiling is the highest rate of the sustained square product and of the grid's: what the shipped ones are, too.
@@ -152,7 +152,7 @@ def own_rates(calibration: Calibration, title: str) -> OwnRates:
     rates = [(c.dtype, c.value) for c in calibration.ceilings if c.kind == "matmul sustained"]
     rates += [(entry.dtype, entry.flop / entry.seconds_s) for entry in calibration.entries if entry.role == "grid"]
     highest = {dtype: max(rate for of, rate in rates if of == dtype) for dtype, _ in rates if dtype}
-    return OwnRates(
+    return MeasuredRates(
         hardware_id=known.id,
         flop_per_s=tuple(sorted(highest.items())),
         link_bytes_per_s=calibration.best("all-reduce"),

@@ -54,7 +54,7 @@ class Proof(Part):
         num_forward_passes, forward_shapes_as_planned: of a generation, beside what was estimated.
         params_changed: whether every trained tensor changed, by a sample of each; see docs/conventions.md.
         num_steps, num_ranks, num_samples, num_tokens: of a training.
-        watched: where the training was somebody else's.
+        watched: where the training was a user's own loop.
     """
 
     num_params: int | None = None

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.calibration import predict
-from bench.calibration.predict import Foreseen
+from bench.calibration.predict import StepPrediction
 from bench.calibration.traced_step import Step, profiled
 from bench.machine import environment
 from bench.machine.ranks import is_main
@@ -57,7 +57,7 @@ def measure(
     out: Path,
     say: Say,
     calibration: Calibration | None = None,
-    foreseen: Callable[[Foreseen], None] | None = None,
+    on_prediction: Callable[[StepPrediction], None] | None = None,
 ) -> Measurement:
     """Run one request and write its record.
 
@@ -66,7 +66,7 @@ def measure(
         hub_id: the checkpoint's name in the hub's local cache, if the model has one.
         out: folder of records.
         calibration: of this device, to predict the step's time from before it is measured.
-        foreseen: called with that prediction, before anything is measured.
+        on_prediction: called with that prediction, before anything is measured.
 
     Raises:
         RequestError: the request cannot be met; nothing was measured and nothing is left behind.
@@ -77,7 +77,7 @@ def measure(
     draft = Draft(model=run.model, task=run.task, request=run.request, out=out)
     try:
         draft.environment = environment.collect()
-        _fill(draft, run, say, None if calibration is None else partial(_foresee, draft, run, calibration, foreseen, say))
+        _fill(draft, run, say, None if calibration is None else partial(_predict_step, draft, run, calibration, on_prediction, say))
         if draft.estimate.local and is_main():
             say("measuring the machine's rates again, to see whether it changed")
             add_ceilings_after(draft, run.device, run.dtype)
@@ -100,20 +100,20 @@ def measure(
     return draft.save("complete") if is_main() else draft.measurement("complete")
 
 
-def _foresee(
-    draft: Draft, run: ArticleRun | LanguageRun, calibration: Calibration, foreseen: Callable[[Foreseen], None] | None, say: Say
+def _predict_step(
+    draft: Draft, run: ArticleRun | LanguageRun, calibration: Calibration, on_prediction: Callable[[StepPrediction], None] | None, say: Say
 ) -> Profile | None:
     """Predict the step and put that into the draft; what is to profile the step after it was measured, None without a prediction."""
     if run.task not in predict.PHASE:
         draft.unavailable["estimate.local"] = f"a step is predicted for {', '.join(predict.PHASE)}, not for {run.task}"
         return None
     say("predicting the step from the calibration")
-    prediction = predict.foresee(run, calibration)
+    prediction = predict.predict_step(run, calibration)
     said = prediction.kept()
     draft.estimate |= Estimated(local=said)
     draft.ceilings += [c for c in calibration.ceilings if c.kind in CALIBRATED]
-    if foreseen is not None:
-        foreseen(prediction)
+    if on_prediction is not None:
+        on_prediction(prediction)
 
     def profile(step: Step) -> None:
         say("profiling a few more steps")
@@ -122,11 +122,11 @@ def _foresee(
     return profile
 
 
-def _fill(draft: Draft, run: ArticleRun | LanguageRun, say: Say, foresee: Callable[[], Profile | None] | None) -> None:
+def _fill(draft: Draft, run: ArticleRun | LanguageRun, say: Say, predict_step: Callable[[], Profile | None] | None) -> None:
     if isinstance(run, ArticleRun):
-        article_task.measure(run, draft, say, foresee)
+        article_task.measure(run, draft, say, predict_step)
     else:
-        language_task.measure(run, draft, say, foresee)
+        language_task.measure(run, draft, say, predict_step)
 
 
 def _keep(draft: Draft, status: str, reason: str) -> None:

@@ -129,17 +129,17 @@ def measure(*, amount: Amount, device_name: str | None, out: Path, say: Say) -> 
 def _fill(draft: Draft, chosen: Kernel, amount: Amount, say: Say) -> None:
     clock = chosen.clock
 
-    def keep(names: Sequence[str], taken: Sequence[Sequence[float]]) -> None:
-        for name, samples_s in zip(names, taken, strict=True):
+    def keep(names: Sequence[str], samples: Sequence[Sequence[float]]) -> None:
+        for name, samples_s in zip(names, samples, strict=True):
             draft.add_phase(Phase(name=name, samples_s=tuple(samples_s), item="call", clock=clock.name))
 
     say(f"warming up: {chosen.what}")
     warm_until_s = clock.now() + WARMUP_S
     while clock.now() < warm_until_s:
         clock.time(chosen.step)
-    say(f"the same work twice: {amount.rounds} rounds of A and of B by turns")
+    say(f"the same work twice: {amount.rounds} interleaved rounds of A and of B")
     keep((ROUND_A, ROUND_B), in_turns([chosen.step] * 2, clock, turns=amount.rounds, samples=amount.samples_per_round))
-    say("the work and its double, by turns")
+    say("the work and its double, interleaved")
     keep((SINGLE, DOUBLE), in_turns([chosen.step, lambda: (chosen.step(), chosen.step())], clock, turns=amount.pairs, samples=1))
     say(f"a sleep of {1000 * SLEEP_S:g} ms")
     host = HostClock()
@@ -153,12 +153,12 @@ def _fill(draft: Draft, chosen: Kernel, amount: Amount, say: Say) -> None:
 
 def in_turns(steps: Sequence[Step], clock: Clock, *, turns: int, samples: int) -> list[list[float]]:
     """Rounds of `samples` of each step, in an order that is reversed every other turn, so that none is always first."""
-    taken: list[list[float]] = [[] for _ in steps]
+    samples_s: list[list[float]] = [[] for _ in steps]
     for turn in range(turns):
         order = range(len(steps)) if turn % 2 == 0 else range(len(steps) - 1, -1, -1)
         for which in order:
-            taken[which] += [clock.time(steps[which]) for _ in range(samples)]
-    return taken
+            samples_s[which] += [clock.time(steps[which]) for _ in range(samples)]
+    return samples_s
 
 
 def regression(learning_rate: float, num_steps: int = 20) -> Proof:

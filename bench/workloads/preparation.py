@@ -68,9 +68,9 @@ def add_observer_cost(draft: Draft, device: Device, rounds: int) -> None:
         draft.unavailable["observer"] = f"not measured by --preset {draft.request.preset}"
         return
     cost = observer_overhead.observer_cost(device, rounds)
-    found = observer_overhead.finding(cost)
+    finding = observer_overhead.finding(cost)
     draft.environment |= Environment(observer=cost)
-    draft.warnings += [found] if found else []
+    draft.warnings += [finding] if finding else []
 
 
 def add_peak_memory(draft: Draft, device: Device) -> None:

@@ -63,7 +63,7 @@ class Network:
 
 
 @frozen
-class OwnRates:
+class MeasuredRates:
     """Rates measured on one kind of device, in place of the shipped figures.
 
     Attributes:
@@ -126,7 +126,7 @@ def machine_of(
     *,
     cluster: str = "",
     network_bytes_per_s: float | None = None,
-    own: OwnRates | None = None,
+    own: MeasuredRates | None = None,
     units: int | None = None,
 ) -> Machine:
     """What the cost model knows of a device.
@@ -169,13 +169,13 @@ def machine_of(
     )
 
 
-def _measured(own: OwnRates, dtype: str) -> str:
+def _measured(own: MeasuredRates, dtype: str) -> str:
     rate, link = own.ceiling(dtype), own.link_bytes_per_s
     said = [f"a matmul ceiling of {rate / 1e12:.4g} TFLOP/s in {dtype}"] if rate else [f"no matmul ceiling in {dtype}"]
     return " and ".join([*said, *([f"links at {link / 1e9:.4g} GB/s per device"] if link else [])])
 
 
-def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = "", own: OwnRates | None = None) -> float:
+def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = "", own: MeasuredRates | None = None) -> float:
     measured, peaks = ceilings(), hardware.peak_flop_per_s
     plain = {"mxfp8": "fp8", "fp16": "bf16"}.get(dtype, dtype)
     for name in (dtype, instead):

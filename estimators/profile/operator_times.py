@@ -18,7 +18,7 @@ BASES = ("exact", "interpolated", "extrapolated", "stand-in", "free")
 
 
 @frozen
-class Piece:
+class OperatorCall:
     """One operator that a step dispatches `count` times.
 
     Attributes:
@@ -60,7 +60,7 @@ class Host:
 
 
 @frozen
-class Local:
+class MachineProfile:
     """What a calibration says of one machine, ready to be asked.
 
     Attributes:
@@ -79,27 +79,27 @@ class Local:
     op_s: float
     hosts: Mapping[str, Host] = field(hash=False)
 
-    def seconds(self, piece: Piece) -> tuple[float, str]:
+    def seconds(self, call: OperatorCall) -> tuple[float, str]:
         """Seconds of one copy of a piece, and how they were had: one of BASES.
 
         The bytes stand-in, for an operator that nothing was measured of: launch + bytes / bandwidth.
         """
-        if piece.group == "view":
+        if call.group == "view":
             return 0.0, "free"
-        if piece.key in self.exact:
-            return self.exact[piece.key], "exact"
-        if piece.mnk is not None and piece.group == "matmul" and piece.dtype in self.grids:
-            seconds, inside = self.grids[piece.dtype].seconds(piece.mnk)
+        if call.key in self.exact:
+            return self.exact[call.key], "exact"
+        if call.mnk is not None and call.group == "matmul" and call.dtype in self.grids:
+            seconds, inside = self.grids[call.dtype].seconds(call.mnk)
             return seconds, "interpolated" if inside else "extrapolated"
-        curve = self.curves.get((piece.kind, piece.dtype)) or self.curves.get((piece.kind, "fp32"))
+        curve = self.curves.get((call.kind, call.dtype)) or self.curves.get((call.kind, "fp32"))
         if curve:
-            seconds, inside = along(curve, piece.num_bytes)
+            seconds, inside = along(curve, call.num_bytes)
             return seconds, "interpolated" if inside else "extrapolated"
-        return self.op_s + piece.num_bytes / self.bytes_per_s, "stand-in"
+        return self.op_s + call.num_bytes / self.bytes_per_s, "stand-in"
 
 
 @frozen
-class Prediction:
+class OperatorPrediction:
     """What a step will take here.
 
     Attributes:
@@ -125,7 +125,7 @@ class Prediction:
 NUM_WEAKEST = 3
 
 
-def predict(pieces: Sequence[Piece], local: Local, mode: str) -> Prediction:
+def predict(calls: Sequence[OperatorCall], profile: MachineProfile, mode: str) -> OperatorPrediction:
     """Seconds of a step: sum of count · seconds over its pieces, and the host's share for the mode.
 
     Raises:
@@ -134,18 +134,18 @@ def predict(pieces: Sequence[Piece], local: Local, mode: str) -> Prediction:
     parts = dict.fromkeys(("matmul", "attention", "memory", "optimizer"), 0.0)
     bases = dict.fromkeys(BASES, 0.0)
     rough: list[tuple[float, str]] = []
-    for piece in pieces:
-        each, basis = local.seconds(piece)
-        if piece.group == "view":
+    for call in calls:
+        each, basis = profile.seconds(call)
+        if call.group == "view":
             continue
-        parts[piece.group] += piece.count * each
-        bases[basis] += piece.count * each
+        parts[call.group] += call.count * each
+        bases[basis] += call.count * each
         if basis != "exact":
-            rough.append((piece.count * each, piece.key))
+            rough.append((call.count * each, call.key))
     work_s = math.fsum(parts.values())
-    num_ops = sum(piece.count for piece in pieces)
-    parts["host"] = local.hosts[mode].seconds(num_ops)
-    return Prediction(
+    num_ops = sum(call.count for call in calls)
+    parts["host"] = profile.hosts[mode].seconds(num_ops)
+    return OperatorPrediction(
         seconds_s=work_s + parts["host"],
         parts_s=parts,
         num_ops=num_ops,

@@ -13,7 +13,7 @@ from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.units import format_count, format_int
 
 if TYPE_CHECKING:
-    from estimators.cost.machine import OwnRates
+    from estimators.cost.machine import MeasuredRates
     from estimators.facts.electricity import Figure
     from estimators.facts.prices import PriceRange
     from estimators.facts.published_runs import UtilizationRange
@@ -57,7 +57,7 @@ class Question:
     stack_id: str | None = None
     optimizer: str = "adamw"
     network_bytes_per_s: float | None = None
-    own: OwnRates | None = None
+    own: MeasuredRates | None = None
     usd_per_gpu_hour: float | None = None
     carbon_kg_per_j: float | None = None
 

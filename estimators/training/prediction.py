@@ -5,7 +5,7 @@ from __future__ import annotations
 from estimators.architectures.adapters import trained
 from estimators.cost.efficiency import efficiency
 from estimators.cost.layout import Layout
-from estimators.cost.machine import Machine, OwnRates, ceilings, machine_of
+from estimators.cost.machine import Machine, MeasuredRates, ceilings, machine_of
 from estimators.cost.software import DEFAULT_STACK, Stack, software, stack
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
@@ -87,7 +87,7 @@ def predict(
     stack_id: str = DEFAULT_STACK,
     cluster: str = "",
     network_bytes_per_s: float | None = None,
-    own: OwnRates | None = None,
+    own: MeasuredRates | None = None,
     optimizer: str = "adamw",
     without: str = "",
     method: TrainingMethod = FULL,

@@ -133,18 +133,18 @@ def test_a_run_with_a_calibration_holds_its_waterfall_and_one_without_does_not(
 ) -> None:
     from bench.runs.measure import measure
 
-    foreseen: list[float] = []
+    predicted_s: list[float] = []
     made = measure(
         tiny_models.asked("gpt2", "prefill", batch=1, seq_len=8, steps=3, dtype="fp32", device="cpu"),
         hub_id=None,
         out=tmp_path,
         say=lambda _: None,
         calibration=whole(),
-        foreseen=lambda prediction: foreseen.append(prediction.own.seconds_s),
+        on_prediction=lambda prediction: predicted_s.append(prediction.own.seconds_s),
     )
     found = waterfall(made)
     assert found is not None
-    assert foreseen == [made.estimate.local.seconds_s]
+    assert predicted_s == [made.estimate.local.seconds_s]
     assert math.fsum(part.seconds_s or 0 for part in found.parts) == pytest.approx(found.whole_s)
     assert any(part.profiled_s for part in found.parts)
     assert {"matmul after", "bandwidth after"} <= {ceiling.kind for ceiling in made.ceilings}

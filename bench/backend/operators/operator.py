@@ -67,7 +67,7 @@ def numel(shape: tuple[int, ...]) -> int:
 
 
 def group_of(name: str, view: bool = False) -> str:
-    """The group of an operator by its name, as in estimators.profile.operator_times.Piece, the optimizer's left out."""
+    """The group of an operator by its name, as in estimators.profile.operator_times.OperatorCall, the optimizer's left out."""
     if view or name in _VIEWS | WORKLESS or name.startswith("as_strided"):
         return "view"
     if name in _PRODUCTS:

@@ -11,7 +11,7 @@ import torch
 from bench.backend.device import Device
 from bench.backend.random_data import drawn
 from bench.backend.steps.optimizer import new_optimizer
-from estimators.profile.operator_times import Piece
+from estimators.profile.operator_times import OperatorCall
 
 BYTES_PER_PARAM = {"adamw": 28, "sgd": 12}
 """fp32, each tensor once: AdamW reads weight, gradient and two moments and writes all but the gradient; SGD only the weight."""
@@ -21,15 +21,15 @@ _TEMPORARIES = 2
 STATE_TENSORS = {"adamw": 4, "sgd": 2}
 
 
-def pieces(shapes: Iterable[int], optimizer: str) -> list[Piece]:
+def pieces(shapes: Iterable[int], optimizer: str) -> list[OperatorCall]:
     """One piece for every size of parameter, `shapes` being the elements of each."""
     counted = Counter(shapes)
     return [piece(size, optimizer, count) for size, count in sorted(counted.items())]
 
 
-def piece(num_params: int, optimizer: str, count: int = 1) -> Piece:
+def piece(num_params: int, optimizer: str, count: int = 1) -> OperatorCall:
     """The update of one parameter tensor."""
-    return Piece(
+    return OperatorCall(
         key=f"{optimizer}(fp32[{num_params}])",
         kind=optimizer,
         group="optimizer",
@@ -54,10 +54,10 @@ def _samples(sizes: Sequence[int], optimizer: str, device: Device, num_steps: in
     params = [torch.nn.Parameter(drawn(size, dtype=torch.float32, device=device.torch_device)) for size in sizes]
     for param in params:
         param.grad = drawn(param.numel(), dtype=torch.float32, device=device.torch_device)
-    made = new_optimizer(optimizer, params, 1e-6)
+    updater = new_optimizer(optimizer, params, 1e-6)
     clock = device.clock()
-    made.step()
-    return tuple(clock.time(made.step) for _ in range(num_steps))
+    updater.step()
+    return tuple(clock.time(updater.step) for _ in range(num_steps))
 
 
 def sample(num_params: int, optimizer: str, device: Device, *, cache_bytes: int, num_steps: int) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from bench.backend.operators.operator import group_of
 
 
 def seconds_by_group(step: Callable[[], object], device: Device, num_steps: int = 3) -> dict[str, float]:
-    """Seconds of one step in each group of estimators.profile.operator_times.Piece; views, allocations and the like under `view`.
+    """Seconds of one step in each group of estimators.profile.operator_times.OperatorCall; views, allocations and the like under `view`.
 
     Self time of the operators: the kernels' on CUDA, else the host's. What lies between operators is in none of them,
     and the profiler's own cost is in all.
@@ -29,8 +29,8 @@ def seconds_by_group(step: Callable[[], object], device: Device, num_steps: int 
     for event in seen.key_averages():
         name = event.key.removeprefix("aten::")
         if event.key.startswith("aten::") or on_cuda:
-            taken = event.self_device_time_total if on_cuda else event.self_cpu_time_total
-            totals[group_of(name)] = totals.get(group_of(name), 0.0) + taken * MICRO / num_steps
+            device_time = event.self_device_time_total if on_cuda else event.self_cpu_time_total
+            totals[group_of(name)] = totals.get(group_of(name), 0.0) + device_time * MICRO / num_steps
     return totals
 
 

@@ -23,7 +23,7 @@ from bench.backend.counting.flop_formulas import MENDED
 from bench.backend.operators.operator import GATHERS, SHORT, WORKLESS, Spec, composite_flop, group_of, mnk_of, name_of
 from bench.backend.unread_values import plain_sequences
 from estimators.frozen import replace
-from estimators.profile.operator_times import Piece
+from estimators.profile.operator_times import OperatorCall
 
 _LONGEST_KEY = 400
 
@@ -40,7 +40,7 @@ class Call:
     operator: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    piece: Piece
+    piece: OperatorCall
     kept: bool = False
 
 
@@ -57,7 +57,7 @@ class _Seen:
 
 
 @dataclass(slots=True)
-class Watched:
+class SeenOperators:
     """What `watching` saw."""
 
     seen: list[_Seen] = field(default_factory=list)
@@ -69,7 +69,7 @@ class _Watch(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.result = Watched()
+        self.result = SeenOperators()
         self._last: dict[int, int] = {}
         self._alive: list[Any] = []
 
@@ -152,7 +152,7 @@ def _call(seen: _Seen, args: tuple[Any, ...], kwargs: dict[str, Any], kept: bool
     widest = max(specs, key=lambda spec: spec.num_bytes, default=None)
     written = ", ".join(_argument(leaf) for leaf in tree_flatten((args, kwargs))[0])
     overload = seen.operator._overloadname
-    piece = Piece(
+    piece = OperatorCall(
         key=f"{name}.{overload}({written})"[:_LONGEST_KEY] + (" kept" if kept else ""),
         kind=name,
         group=group_of(name, seen.is_view),

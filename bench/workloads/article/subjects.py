@@ -94,26 +94,26 @@ def spam_mails(data: str | None, *, seed: int) -> Subject:
     Raises:
         BadValueError, UnavailableError: see mails.load.
     """
-    found = mails.load(data, seed=seed)
-    num_train = len(found.labels) - int(len(found.labels) * views.HELDOUT_FRACTION)
-    features = mails.normalised(found.features, num_train).float()
-    heldout = found.labels[num_train:]
-    rate = found.labels[:num_train].double().mean().clamp(1e-6, 1 - 1e-6)
+    inbox = mails.load(data, seed=seed)
+    num_train = len(inbox.labels) - int(len(inbox.labels) * views.HELDOUT_FRACTION)
+    features = mails.normalised(inbox.features, num_train).float()
+    heldout = inbox.labels[num_train:]
+    rate = inbox.labels[:num_train].double().mean().clamp(1e-6, 1 - 1e-6)
     facts = Learning(
-        data=found.label,
+        data=inbox.label,
         loss_unit="nats per mail (cross-entropy of its class)",
         baseline_losses={"share of spam in training": -float(torch.where(heldout == 1, rate.log(), torch.log1p(-rate)).mean())},
         baseline_accuracy=float((heldout == (1 if rate > 0.5 else 0)).double().mean()),
     )
-    if found.log_odds is not None:
-        odds = found.log_odds[num_train:]
+    if inbox.log_odds is not None:
+        odds = inbox.log_odds[num_train:]
         facts |= Learning(
             bound_loss=float(functional.binary_cross_entropy_with_logits(odds, heldout.double())),
             bound_accuracy=float(((odds > 0) == (heldout == 1)).double().mean()),
             bound="Bayes' rule over the process itself, on the same held-out mails; no classifier beats it but by luck",
         )
     return Subject(
-        train=Rows(features[:num_train], found.labels[:num_train]),
+        train=Rows(features[:num_train], inbox.labels[:num_train]),
         heldout=Rows(features[num_train:], heldout),
         num_scored=num_train,
         losses=_cross_entropy,

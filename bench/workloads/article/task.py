@@ -19,19 +19,19 @@ from estimators.architectures.from_config import model_from_config
 Say = Callable[[str], None]
 
 
-def measure(run: ArticleRun, draft: Draft, say: Say, foresee: Callable[[], object] | None = None) -> None:
+def measure(run: ArticleRun, draft: Draft, say: Say, predict_step: Callable[[], object] | None = None) -> None:
     """Estimate, check that it fits, count, measure the ceilings, train; on ranks other than the main one only train.
 
     Args:
-        foresee: predicts the step from a calibration.
+        predict_step: predicts the step from a calibration.
 
     Raises:
         DoesNotFitError: more memory than there is.
     """
     if is_main():
         _prepare(run, draft, say)
-        if foresee is not None:
-            foresee()
+        if predict_step is not None:
+            predict_step()
     train_and_report(run, draft)
 
 

@@ -52,7 +52,7 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class TrainingLimits:
     """When to stop at the latest: after so many epochs, optimizer steps, seconds. None never stops."""
 
     epochs: int
@@ -113,7 +113,7 @@ def schedule_of(decided: ArticleRun, optimizer: Optimizer, num_steps: int) -> La
     return LambdaLR(optimizer, lambda step: min((step + 1) / rising, (num_steps - step) / max(1, num_steps - rising), 1.0))
 
 
-def train(trainer: Trainer, loader: DataLoader[Batch], limits: Limits, clock: Clock, *, after_epoch: Callable[[int], None]) -> Log:
+def train(trainer: Trainer, loader: DataLoader[Batch], limits: TrainingLimits, clock: Clock, *, after_epoch: Callable[[int], None]) -> Log:
     """Train, and take the time of every optimizer step. Its batch is on the device before: fetching shows in the epochs only.
 
     Args:
@@ -130,7 +130,9 @@ def train(trainer: Trainer, loader: DataLoader[Batch], limits: Limits, clock: Cl
     return log
 
 
-def _train(trainer: Trainer, loader: DataLoader[Batch], limits: Limits, clock: Clock, log: Log, after_epoch: Callable[[int], None]) -> None:
+def _train(
+    trainer: Trainer, loader: DataLoader[Batch], limits: TrainingLimits, clock: Clock, log: Log, after_epoch: Callable[[int], None]
+) -> None:
     began = clock.now()
     try:
         for epoch in range(1, limits.epochs + 1):
@@ -149,7 +151,7 @@ def _train(trainer: Trainer, loader: DataLoader[Batch], limits: Limits, clock: C
         raise
 
 
-def _is_over(accelerator: Accelerator, log: Log, limits: Limits, elapsed_s: float) -> bool:
+def _is_over(accelerator: Accelerator, log: Log, limits: TrainingLimits, elapsed_s: float) -> bool:
     """Whether a limit is reached. The ranks agree on the time, or one would wait for the others' gradients forever."""
     if limits.max_time_s is not None and any_rank(accelerator, elapsed_s >= limits.max_time_s):
         log.stopped_by = "time"

@@ -22,7 +22,7 @@ from bench.workloads.article.networks import build
 from bench.workloads.article.progress import Progress
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.sample import write_sample
-from bench.workloads.article.training import Limits, Trainer, optimizer_of, schedule_of, score, train
+from bench.workloads.article.training import Trainer, TrainingLimits, optimizer_of, schedule_of, score, train
 from bench.workloads.preparation import add_peak_memory, watched
 
 DENSE_THREADS = 1
@@ -87,7 +87,7 @@ def _train_and_report(run: ArticleRun, draft: Draft, accelerator: Accelerator, d
                 curve.append(CurvePoint(epoch=epoch, **losses))
             progress.show(epoch, curve)
 
-        limits = Limits(epochs=run.epochs, steps=run.steps, max_time_s=run.max_time_s)
+        limits = TrainingLimits(epochs=run.epochs, steps=run.steps, max_time_s=run.max_time_s)
         log = train(trainer, train_loader, limits, clock, after_epoch=after_epoch)
 
     proof = Proof(

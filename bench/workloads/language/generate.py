@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from bench.backend.device import Device
-from bench.backend.forward_timer import Stamps
+from bench.backend.forward_timer import ForwardTimer
 from bench.backend.kv_cache import demand_static
 from bench.machine.meters.instruments import Watch, unwatched
 from bench.records.draft import Draft
@@ -56,13 +56,13 @@ class _Taken:
     between_s: list[float] = field(default_factory=list)
     shapes: list[list[tuple[int, int]]] = field(default_factory=list)
 
-    def add(self, total_s: float, stamps: Stamps) -> None:
-        prefill_s, *decode_s = stamps.forward_s()
+    def add(self, total_s: float, timer: ForwardTimer) -> None:
+        prefill_s, *decode_s = timer.forward_s()
         self.generate_s.append(total_s)
         self.prefill_s.append(prefill_s)
         self.decode_s.extend(decode_s)
         self.between_s.append(total_s - prefill_s - sum(decode_s))
-        self.shapes.append(stamps.shapes)
+        self.shapes.append(timer.shapes)
 
 
 def generate(model: nn.Module, ids: torch.Tensor, run: LanguageRun, draft: Draft, watch: Watch = unwatched) -> torch.Tensor | None:
@@ -78,7 +78,7 @@ def generate(model: nn.Module, ids: torch.Tensor, run: LanguageRun, draft: Draft
         KeyboardInterrupt: after the phases that there are were added.
     """
     kwargs, device = generate_kwargs(run), run.device
-    taken, output = _Taken(), None
+    times, output = _Taken(), None
     stopped_by: StoppedBy = "count"
     if run.cache == "static":
         demand_static(model)
@@ -88,48 +88,48 @@ def generate(model: nn.Module, ids: torch.Tensor, run: LanguageRun, draft: Draft
     start = time.perf_counter()
     try:
         with sampling("forward passes", max_samples=run.steps * run.new_tokens, max_time_s=run.max_time_s) as on_sample, watch("generate"):
-            while len(taken.generate_s) < run.steps:
-                total_s, stamps, output = _once(model, ids, kwargs, device, on_sample)
-                taken.add(total_s, stamps)
+            while len(times.generate_s) < run.steps:
+                total_s, timer, output = _once(model, ids, kwargs, device, on_sample)
+                times.add(total_s, timer)
                 if time.perf_counter() - start > run.max_time_s:
                     stopped_by = "time"
                     break
     except KeyboardInterrupt:
         stopped_by = "interrupt"
-    if output is not None and taken.shapes:
-        draft.proof |= _proof(taken, output, run)
-    _add_phases(taken, run, draft, warmup_s, stopped_by)
+    if output is not None and times.shapes:
+        draft.proof |= _proof(times, output, run)
+    _add_phases(times, run, draft, warmup_s, stopped_by)
     return output
 
 
 def _once(
     model: nn.Module, ids: torch.Tensor, kwargs: dict[str, Any], device: Device, on_sample: Callable[[str, float], None] | None = None
-) -> tuple[float, Stamps, torch.Tensor]:
+) -> tuple[float, ForwardTimer, torch.Tensor]:
     device.synchronize()
     start = time.perf_counter()
-    with Stamps(model, device.torch_device, on_sample) as stamps, torch.inference_mode(), warnings.catch_warnings():
+    with ForwardTimer(model, device.torch_device, on_sample) as timer, torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         output = model.generate(ids, attention_mask=torch.ones_like(ids), **kwargs)
         device.synchronize()
-    return time.perf_counter() - start, stamps, output
+    return time.perf_counter() - start, timer, output
 
 
-def _proof(taken: _Taken, output: torch.Tensor, run: LanguageRun) -> Proof:
+def _proof(times: _Taken, output: torch.Tensor, run: LanguageRun) -> Proof:
     planned = planned_shapes(run)
     return Proof(
         num_new_tokens=int(output.shape[1]) - run.seq_len,
         num_expected_new_tokens=run.new_tokens,
-        num_forward_passes=len(taken.shapes[-1]),
+        num_forward_passes=len(times.shapes[-1]),
         num_expected_forward_passes=len(planned),
-        forward_shapes_as_planned=all(shapes == planned for shapes in taken.shapes),
+        forward_shapes_as_planned=all(shapes == planned for shapes in times.shapes),
         num_distinct_new_tokens=len(set(output[0, run.seq_len :].tolist())),
     )
 
 
-def _add_phases(taken: _Taken, run: LanguageRun, draft: Draft, warmup_s: float, stopped_by: StoppedBy) -> None:
+def _add_phases(times: _Taken, run: LanguageRun, draft: Draft, warmup_s: float, stopped_by: StoppedBy) -> None:
     """Add the parts and then the whole, since an interrupted phase ends the run."""
     rows = run.batch * run.num_beams
-    steps_each = [len(shapes) - 1 for shapes in taken.shapes]
+    steps_each = [len(shapes) - 1 for shapes in times.shapes]
     clock = run.device.clock()
 
     def samples(seconds: list[float], name: str, warmup: tuple[float, ...] = (), by: StoppedBy = "count") -> Samples:
@@ -147,11 +147,11 @@ def _add_phases(taken: _Taken, run: LanguageRun, draft: Draft, warmup_s: float, 
         if phase.samples_s or phase.stopped_by == "interrupt":
             draft.add_phase(phase)
 
-    decode = samples(taken.decode_s, clock.name)
-    whole = samples(taken.generate_s, "host", (warmup_s,), stopped_by)
+    decode = samples(times.decode_s, clock.name)
+    whole = samples(times.generate_s, "host", (warmup_s,), stopped_by)
     draft.warnings += [*decode.findings("decode"), *whole.findings("generate")]
     contexts = [run.seq_len + step for steps in steps_each for step in range(steps)]
-    add(samples(taken.prefill_s, clock.name).to_phase("prefill", items_per_sample=rows * run.seq_len))
+    add(samples(times.prefill_s, clock.name).to_phase("prefill", items_per_sample=rows * run.seq_len))
     add(decode.to_phase("decode", items_per_sample=rows, context_lens=contexts))
-    add(samples(taken.between_s, "host").to_phase("between", items_per_sample=run.batch * run.new_tokens))
+    add(samples(times.between_s, "host").to_phase("between", items_per_sample=run.batch * run.new_tokens))
     add(whole.to_phase("generate", items_per_sample=run.batch * run.new_tokens))

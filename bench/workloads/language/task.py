@@ -25,11 +25,11 @@ Say = Callable[[str], None]
 Profile = Callable[[Callable[[], Sequence[torch.Tensor]]], None]
 
 
-def measure(run: LanguageRun, draft: Draft, say: Say, foresee: Callable[[], Profile | None] | None = None) -> None:
+def measure(run: LanguageRun, draft: Draft, say: Say, predict_step: Callable[[], Profile | None] | None = None) -> None:
     """Estimate, count, measure the ceilings, load, run; every part goes into the draft.
 
     Args:
-        foresee: predicts the step from a calibration, and returns what is to profile it after it was measured; None where it cannot.
+        predict_step: predicts the step from a calibration, and returns what is to profile it after it was measured; None where it cannot.
 
     Raises:
         UnavailableError: the checkpoint cannot be read.
@@ -45,7 +45,7 @@ def measure(run: LanguageRun, draft: Draft, say: Say, foresee: Callable[[], Prof
     say("measuring this machine's matmul rate and memory bandwidth")
     add_ceilings(draft, device, run.dtype)
     add_observer_cost(draft, device, run.preset.overhead_rounds)
-    profile = foresee() if foresee is not None else None
+    profile = predict_step() if predict_step is not None else None
     device.reset_peak()
     ids = inputs.token_ids(run, model.vocab)
     with watched(draft, device, run.preset.idle_s) as watch:

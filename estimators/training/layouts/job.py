@@ -6,7 +6,7 @@ from estimators.architectures.adapters import FineTuned, trained
 from estimators.cost.array_math import Lane
 from estimators.cost.efficiency import Efficiency, efficiency
 from estimators.cost.layout import Layout
-from estimators.cost.machine import Machine, OwnRates, machine_of
+from estimators.cost.machine import Machine, MeasuredRates, machine_of
 from estimators.cost.software import DEFAULT_STACK, Software, software, stack, stacks
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
@@ -42,7 +42,7 @@ class Job:
     optimizer: str = "adamw"
     cluster: str = ""
     network_bytes_per_s: float | None = None
-    own: OwnRates | None = None
+    own: MeasuredRates | None = None
     without: str = ""
     method: TrainingMethod = FULL
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.records.calibration import COLLECTIVE, Calibration, local
+from bench.records.calibration import COLLECTIVE, Calibration, machine_profile
 from bench.records.estimated import PredictedStep
 from bench.records.record import Measurement
 from bench.statistics import robust
@@ -17,29 +17,29 @@ _RATE = {"matmul burst": units.format_flop_rate, "matmul sustained": units.forma
 
 
 @frozen
-class Row:
+class CheckedStep:
     """One workload of a check; `reason` says why it has no record."""
 
     name: str
-    foreseen: PredictedStep | None
+    prediction: PredictedStep | None
     record: Measurement | None
     reason: str = ""
 
     @property
     def measured_s(self) -> float | None:
         """The median of the phase that was predicted."""
-        phase = self.record.phase(self.foreseen.phase) if self.record and self.foreseen else None
+        phase = self.record.phase(self.prediction.phase) if self.record and self.prediction else None
         return robust.median(phase.samples_s) if phase and phase.samples_s else None
 
     @property
     def error(self) -> float | None:
         """Predicted over measured, less 1."""
-        return self._over_measured(self.foreseen.seconds_s) if self.foreseen else None
+        return self._over_measured(self.prediction.seconds_s) if self.prediction else None
 
     @property
     def general_error(self) -> float | None:
         """The same of the prediction from the grid alone."""
-        return self._over_measured(self.foreseen.general_seconds_s) if self.foreseen else None
+        return self._over_measured(self.prediction.general_seconds_s) if self.prediction else None
 
     def _over_measured(self, seconds_s: float) -> float | None:
         measured_s = self.measured_s
@@ -55,19 +55,19 @@ def median_error(errors: Iterable[float | None]) -> float | None:
 def predicted_tables(records: Sequence[Measurement]) -> list[Table]:
     """Predicted against measured over records; none where no step of them was predicted."""
     rows = [
-        Row(name=f"{record.request.model}, {said.phase}", foreseen=said, record=record)
+        CheckedStep(name=f"{record.request.model}, {said.phase}", prediction=said, record=record)
         for record in records
         if (said := record.estimate.local)
     ]
     return check_tables(rows) if rows else []
 
 
-def check_tables(rows: Sequence[Row], mark_fraction: float | None = None) -> list[Table]:
+def check_tables(rows: Sequence[CheckedStep], mark_fraction: float | None = None) -> list[Table]:
     """Predicted against measured, one row per workload, and the median error, against its mark where there is one."""
     own, general = median_error(row.error for row in rows), median_error(row.general_error for row in rows)
     cells: list[dict[str, Value]] = []
     for row in rows:
-        said = row.foreseen
+        said = row.prediction
         phase = row.record.phase(said.phase) if row.record and said else None
         cells.append(
             {
@@ -185,7 +185,7 @@ def calibration_tables(calibration: Calibration) -> list[Table]:
             if e.role == COLLECTIVE
         ],
     )
-    known = local(calibration)
+    known = machine_profile(calibration)
     host = Table(
         key="host",
         title="What the host costs",

@@ -21,7 +21,7 @@ from bench.backend.operators.trace import Call, calls_of, fake
 from bench.calibration import step_operators
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
-from estimators.profile.operator_times import Piece
+from estimators.profile.operator_times import OperatorCall
 from estimators.spec import Case, Workload
 from tests.support.scripted_clock import ScriptedClock
 from tests.support.tiny_models import decided
@@ -136,7 +136,7 @@ class Counted:
 def test_a_cold_operator_goes_round_more_copies_than_the_caches_hold_and_a_sample_is_one_call(available_bytes: int, copies: int) -> None:
     operator = Counted(available_bytes)
     cold = Spec((16,), (1,), torch.float32, cold=True)
-    piece = Piece(key="k", kind="k", group="memory", dtype="fp32", cold_bytes=64)
+    piece = OperatorCall(key="k", kind="k", group="memory", dtype="fp32", cold_bytes=64)
     call = Call(operator=operator, args=(cold,), kwargs={}, piece=piece)
     (one,) = replay([call], operator.device, cache_bytes=256, rounds=1, time_s=0)
     assert one.samples_s == pytest.approx([20e-6] * 3)  # ten calls a sample, so that a clock's own cost does not show
@@ -278,7 +278,7 @@ def test_kept_results_lie_in_memory_of_their_own_until_they_are_let_go_together(
 
     monkeypatch.setattr(replaying, "KEPT_BYTES", room_bytes)
     device: Any = SimpleNamespace(kind="cpu", torch_device=torch.device("cpu"), clock=Second, memory_available_bytes=lambda: 2**30)
-    piece = Piece(key="k", kind="k", group="memory", dtype="fp32")
+    piece = OperatorCall(key="k", kind="k", group="memory", dtype="fp32")
     for kept, held in ((True, held_at_most), (False, 1)):
         most[0] = 0
         (one,) = replay([Call(operator=operator, args=(), kwargs={}, piece=piece, kept=kept)], device, cache_bytes=0, rounds=1, time_s=30)

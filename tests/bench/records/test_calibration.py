@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.records import calibration_file
-from bench.records.calibration import local, own_rates
+from bench.records.calibration import machine_profile, measured_rates
 from estimators.errors import BadRecordError, BadValueError, UnavailableError
-from estimators.profile.operator_times import HOST_MODES, Piece
+from estimators.profile.operator_times import HOST_MODES, OperatorCall
 from tests.support.calibrations import DEVICE, entry, of_an_h100, whole
 
 
@@ -57,7 +57,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_medians_curves_and_the_line_of_the_host_are_those_worked_by_hand() -> None:
-    known = local(whole())
+    known = machine_profile(whole())
     assert known.curves == {("add", "fp32"): ((100.0, 1e-6), (10_000.0, 1e-4))}
     for mode in HOST_MODES:
         assert known.hosts[mode].per_op_s == pytest.approx(1e-6)
@@ -65,9 +65,9 @@ def test_medians_curves_and_the_line_of_the_host_are_those_worked_by_hand() -> N
 
 
 def test_a_models_own_shapes_count_only_where_they_are_asked_for() -> None:
-    mine = Piece(key="mine", kind="add", group="memory", dtype="fp32", num_bytes=1000)
-    assert local(whole()).seconds(mine) == (5e-6, "exact")
-    assert local(whole(), own=False).seconds(mine) == (pytest.approx(1e-5), "interpolated")
+    mine = OperatorCall(key="mine", kind="add", group="memory", dtype="fp32", num_bytes=1000)
+    assert machine_profile(whole()).seconds(mine) == (5e-6, "exact")
+    assert machine_profile(whole(), own=False).seconds(mine) == (pytest.approx(1e-5), "interpolated")
 
 
 def test_entries_of_the_same_key_are_replaced() -> None:
@@ -79,11 +79,11 @@ def test_entries_of_the_same_key_are_replaced() -> None:
 @pytest.mark.parametrize("missing", ["ceilings", "references"])
 def test_a_calibration_that_lacks_a_part_predicts_nothing(missing: str) -> None:
     with pytest.raises(BadRecordError, match="make it again"):
-        local(dataclasses.replace(whole(), **{missing: ()}))
+        machine_profile(dataclasses.replace(whole(), **{missing: ()}))
 
 
 def test_a_ceiling_is_the_highest_of_the_sustained_square_and_the_grid_and_no_burst() -> None:
-    found = own_rates(of_an_h100(), "mine.json")
+    found = measured_rates(of_an_h100(), "mine.json")
     assert (found.hardware_id, found.link_bytes_per_s) == ("h100-sxm5-80gb", 300e9)
     assert (found.ceiling("bf16"), found.ceiling("fp32"), found.ceiling("fp8")) == (650e12, 50e12, None)
     assert found.title == "mine.json, measured 2026-01-01"
@@ -91,4 +91,4 @@ def test_a_ceiling_is_the_highest_of_the_sustained_square_and_the_grid_and_no_bu
 
 def test_a_device_that_no_registry_knows_gives_no_rates_for_a_cluster() -> None:
     with pytest.raises(BadValueError, match=r"mine.json is of 'Some CPU @ 2 GHz', which is not a device of: python -m bench list hardware"):
-        own_rates(whole(), "mine.json")
+        measured_rates(whole(), "mine.json")

@@ -21,7 +21,7 @@ from bench.workloads.article.engine import engine
 from bench.workloads.article.networks import build
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.subjects import _squared_error
-from bench.workloads.article.training import Limits, Trainer, optimizer_of, train
+from bench.workloads.article.training import Trainer, TrainingLimits, optimizer_of, train
 from bench.workloads.article.workload import train_and_report
 
 LINE = {"model_type": "dense_network", "widths": [1, 1], "activation": "none"}
@@ -52,7 +52,7 @@ def trained_line(num_steps: int, learning_rate: float, config: dict[str, Any] = 
         network = build(config)
         model, optimizer, batches = accelerator.prepare(network, optimizer_of(run, network), loader(rows, 4, num_ranks=1, seed=None))
         trainer = Trainer(accelerator=accelerator, model=model, optimizer=optimizer, schedule=None, losses=_squared_error, batch=4)
-        log = train(trainer, batches, Limits(epochs=num_steps), HostClock(), after_epoch=lambda epoch: None)
+        log = train(trainer, batches, TrainingLimits(epochs=num_steps), HostClock(), after_epoch=lambda epoch: None)
     assert len(log.steps) == num_steps
     layer = network[0]
     return [layer.bias.item(), layer.weight.item()]

@@ -124,7 +124,7 @@ def run_with_decode_times(times_s: list[float], tmp_path: Any, monkeypatch: pyte
     """A generation whose decode steps took so long, by the stamps."""
     run = decided("phi", "generate", batch=1, num_beams=1, seq_len=4, new_tokens=len(times_s) + 1, steps=1)
     model = random_language_model(run.config, attn="sdpa", dtype=torch.float32, device=torch.device("cpu"), seed=0).eval()
-    monkeypatch.setattr(generate.Stamps, "forward_s", lambda _: (0.0, *times_s))
+    monkeypatch.setattr(generate.ForwardTimer, "forward_s", lambda _: (0.0, *times_s))
     draft = Draft(model="tiny-phi", task="generate", request=Asked(model="tiny-phi", task="generate"), out=tmp_path)
     generate.generate(model, torch.ones(1, 4, dtype=torch.long), run, draft)
     return draft

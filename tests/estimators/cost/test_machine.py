@@ -9,7 +9,7 @@ import pytest
 from estimators.cost.collectives import bandwidth
 from estimators.cost.efficiency import efficiency
 from estimators.cost.layout import Layout
-from estimators.cost.machine import OwnRates, ceilings, machine_of, network_of
+from estimators.cost.machine import MeasuredRates, ceilings, machine_of, network_of
 from estimators.facts.registry import hardware, hardware_ids
 from estimators.training.interval import has_measured_steps
 from estimators.training.prediction import predict
@@ -47,11 +47,11 @@ def test_the_interval_is_wider_where_nothing_was_measured() -> None:
     assert any("no measured step ran on CDNA3" in note for note in notes)
 
 
-def own(**rates: Any) -> OwnRates:
-    return OwnRates(**({"hardware_id": "h100-sxm5-80gb", "flop_per_s": (("bf16", 650e12),), "title": "mine"} | rates))
+def own(**rates: Any) -> MeasuredRates:
+    return MeasuredRates(**({"hardware_id": "h100-sxm5-80gb", "flop_per_s": (("bf16", 650e12),), "title": "mine"} | rates))
 
 
-class TestOwnRates:
+class TestMeasuredRates:
     """What a user measured, on the device that it is of."""
 
     def test_a_measured_ceiling_and_link_are_what_products_and_collectives_reach(self) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from estimators.profile.interpolation import Grid, along
-from estimators.profile.operator_times import HOST_MODES, Host, Local, Piece, predict
+from estimators.profile.operator_times import HOST_MODES, Host, MachineProfile, OperatorCall, predict
 
 LINES = (1, 16, 256)
 RATE_FLOP_PER_S, LAUNCH_S = 1e11, 0.0
@@ -19,7 +19,7 @@ def ideal(m: int, n: int, k: int) -> float:
 GRID = Grid(ms=LINES, ns=LINES, ks=LINES, seconds_s={(m, n, k): ideal(m, n, k) for m in LINES for n in LINES for k in LINES})
 
 
-def machine(**changes: object) -> Local:
+def machine(**changes: object) -> MachineProfile:
     made: dict[str, object] = {
         "exact": {"add[8]": 3e-6},
         "grids": {"fp32": GRID},
@@ -28,11 +28,11 @@ def machine(**changes: object) -> Local:
         "op_s": 1e-6,
         "hosts": dict.fromkeys(HOST_MODES, Host(fixed_s=1e-3, per_op_s=1e-6)),
     }
-    return Local(**(made | changes))  # type: ignore[arg-type]
+    return MachineProfile(**(made | changes))  # type: ignore[arg-type]
 
 
-def piece(**fields: object) -> Piece:
-    return Piece(**({"key": "k", "kind": "add", "group": "memory", "dtype": "fp32"} | fields))  # type: ignore[arg-type]
+def call(**fields: object) -> OperatorCall:
+    return OperatorCall(**({"key": "k", "kind": "add", "group": "memory", "dtype": "fp32"} | fields))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mnk", [(1, 1, 1), (4, 4, 4), (3, 50, 200), (256, 256, 256), (16, 2, 77)])
@@ -58,25 +58,25 @@ def test_a_curve_is_straight_in_both_logarithms_and_says_where_it_ends() -> None
 
 
 def test_each_operator_says_how_its_time_was_had() -> None:
-    local = machine()
-    product = piece(group="matmul", kind="mm", mnk=(4, 4, 4))
-    assert local.seconds(piece(key="add[8]")) == (3e-6, "exact")
-    assert local.seconds(product)[1] == "interpolated"
-    assert local.seconds(piece(group="matmul", kind="mm", mnk=(1024, 4, 4)))[1] == "extrapolated"
-    assert local.seconds(piece(num_bytes=1000)) == (pytest.approx(1e-5), "interpolated")
-    assert local.seconds(piece(num_bytes=10)) == (1e-6, "extrapolated")
-    assert local.seconds(piece(kind="unheard_of", num_bytes=1000)) == (pytest.approx(1e-6 + 1e-6), "stand-in")
-    assert local.seconds(piece(group="view")) == (0.0, "free")
+    profile = machine()
+    product = call(group="matmul", kind="mm", mnk=(4, 4, 4))
+    assert profile.seconds(call(key="add[8]")) == (3e-6, "exact")
+    assert profile.seconds(product)[1] == "interpolated"
+    assert profile.seconds(call(group="matmul", kind="mm", mnk=(1024, 4, 4)))[1] == "extrapolated"
+    assert profile.seconds(call(num_bytes=1000)) == (pytest.approx(1e-5), "interpolated")
+    assert profile.seconds(call(num_bytes=10)) == (1e-6, "extrapolated")
+    assert profile.seconds(call(kind="unheard_of", num_bytes=1000)) == (pytest.approx(1e-6 + 1e-6), "stand-in")
+    assert profile.seconds(call(group="view")) == (0.0, "free")
 
 
 def test_a_prediction_is_the_sum_of_its_parts_by_hand() -> None:
-    pieces = [
-        piece(key="add[8]", count=10),
-        piece(key="mm", group="matmul", kind="mm", mnk=(16, 16, 16), count=2),
-        piece(key="adamw", group="optimizer", kind="adamw", num_bytes=1000),
-        piece(key="view", group="view", kind="view", count=7),
+    calls = [
+        call(key="add[8]", count=10),
+        call(key="mm", group="matmul", kind="mm", mnk=(16, 16, 16), count=2),
+        call(key="adamw", group="optimizer", kind="adamw", num_bytes=1000),
+        call(key="view", group="view", kind="view", count=7),
     ]
-    found = predict(pieces, machine(), "forward")
+    found = predict(calls, machine(), "forward")
     product_s = 2 * 2 * 16**3 / RATE_FLOP_PER_S
     assert found.num_ops == 20
     assert found.parts_s == {
@@ -92,27 +92,27 @@ def test_a_prediction_is_the_sum_of_its_parts_by_hand() -> None:
 
 
 def test_what_lies_beyond_the_calibration_is_never_passed_over() -> None:
-    inside = predict([piece(num_bytes=1000)], machine(), "forward")
-    beyond = predict([piece(num_bytes=1000), piece(key="far", num_bytes=10**7)], machine(), "forward")
+    inside = predict([call(num_bytes=1000)], machine(), "forward")
+    beyond = predict([call(num_bytes=1000), call(key="far", num_bytes=10**7)], machine(), "forward")
     assert inside.extrapolated_fraction == 0
     assert beyond.extrapolated_fraction > 0.9
     assert beyond.weakest[0] == "far"
 
 
 def test_a_machine_without_the_dtype_falls_back_and_says_so() -> None:
-    assert machine(grids={}).seconds(piece(group="matmul", kind="mm", mnk=(4, 4, 4), num_bytes=100))[1] == "stand-in"
+    assert machine(grids={}).seconds(call(group="matmul", kind="mm", mnk=(4, 4, 4), num_bytes=100))[1] == "stand-in"
 
 
 def test_an_operator_without_a_curve_of_its_dtype_takes_that_of_fp32() -> None:
-    assert machine().seconds(piece(dtype="bf16", num_bytes=1000)) == (pytest.approx(1e-5), "interpolated")  # half way in log bytes
+    assert machine().seconds(call(dtype="bf16", num_bytes=1000)) == (pytest.approx(1e-5), "interpolated")  # half way in log bytes
 
 
 def test_what_stands_in_for_an_unmeasured_operator_counts_as_beyond_the_calibration() -> None:
     # 1 us launch and 1000 bytes at 1 GB/s are 2 us, beside 3 us of an operator measured at its own shape
-    found = predict([piece(key="add[8]"), piece(key="new", kind="unheard_of", num_bytes=1000)], machine(), "forward")
+    found = predict([call(key="add[8]"), call(key="new", kind="unheard_of", num_bytes=1000)], machine(), "forward")
     assert found.extrapolated_fraction == pytest.approx(2 / 5)
 
 
 def test_the_weakest_are_those_that_cost_the_step_most_not_the_slowest_call() -> None:
-    often, once = piece(key="often", num_bytes=1000, count=5), piece(key="once", num_bytes=2000)  # 5 x 10 us against 20 us
+    often, once = call(key="often", num_bytes=1000, count=5), call(key="once", num_bytes=2000)  # 5 x 10 us against 20 us
     assert predict([once, often], machine(), "forward").weakest == ("often", "once")
