@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType, TracebackType
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -14,12 +19,11 @@ from bench.records.draft import Draft
 from bench.records.learning import CurvePoint, Learning
 from bench.records.proof import Proof
 from bench.records.record import Phase
+from bench.sampling import progress
 from bench.workloads.article import findings
 from bench.workloads.article.batches import loader
 from bench.workloads.article.engine import engine, slowest, summed, threads
-from bench.workloads.article.interrupts import one_interrupt
 from bench.workloads.article.networks import build
-from bench.workloads.article.progress import Progress
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.sample import write_sample
 from bench.workloads.article.training import Trainer, TrainingLimits, optimizer_of, schedule_of, score, train
@@ -121,3 +125,50 @@ def _train_and_report(run: ArticleRun, draft: Draft, accelerator: Accelerator, d
             if run.is_text:
                 write_sample(run, draft, accelerator.unwrap_model(model))
     findings.add_times(draft, subject, batch, step_s=step_s, epoch_s=epoch_s, clock=clock.name, stopped_by=log.stopped_by)
+
+
+@contextmanager
+def one_interrupt() -> Iterator[None]:
+    """Inside, the first SIGINT raises KeyboardInterrupt and the following ones do nothing.
+
+    A launcher passes its own SIGINT on to ranks that the terminal has already told, and the second one would
+    destroy what is kept after the first. Outside the main thread, and where SIGINT is ignored, nothing changes.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+        yield
+        return
+
+    def once(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+
+
+class Progress:
+    """One line with the epochs done and the latest losses. Drawn between epochs only, never by a thread beside the steps."""
+
+    def __init__(self, name: str, epochs: int, *, shown: bool) -> None:
+        self._name, self._epochs = name, epochs
+        self._stack = ExitStack()
+        self._draw = self._stack.enter_context(progress.line(shown=shown))
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def show(self, epoch: int, curve: Sequence[CurvePoint]) -> None:
+        """Show that `epoch` epochs are done, and the latest losses; a few times per second at most."""
+        if self._draw is not None:
+            self._draw(lambda: self._text(epoch, curve))
+
+    def _text(self, epoch: int, curve: Sequence[CurvePoint]) -> str:
+        losses = f", train {curve[-1].train_loss:.4f}, held out {curve[-1].heldout_loss:.4f}" if curve else ""
+        return f"training {self._name}: {epoch} of {self._epochs} epochs{losses}"

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
+from bench.records.learning import CurvePoint
 from bench.sampling.progress import line, sampling
 from bench.sampling.timing_loop import sample
-from bench.workloads.article.progress import Progress
+from bench.workloads.article.workload import Progress
 from tests.support.scripted_clock import ScriptedClock
 
 
@@ -92,5 +93,5 @@ def test_a_training_shows_its_epochs_and_latest_losses(monkeypatch: pytest.Monke
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     with Progress("mlp", 40, shown=True) as progress:
-        progress.show(3, [{"train_loss": 0.5, "heldout_loss": 0.75}, {"train_loss": 0.25, "heldout_loss": 0.5}])
+        progress.show(3, [CurvePoint(epoch=1, train_loss=0.5, heldout_loss=0.75), CurvePoint(epoch=2, train_loss=0.25, heldout_loss=0.5)])
     assert drawn(stream) == ["training mlp: 3 of 40 epochs, train 0.2500, held out 0.5000"]

@@ -20,10 +20,8 @@ from bench.records.record import Measurement
 from bench.records.request import Request
 from bench.runs.decide import decide
 from bench.workloads.article import text
-from bench.workloads.article.interrupts import one_interrupt
-from bench.workloads.article.progress import Progress
 from bench.workloads.article.run import ArticleRun
-from bench.workloads.article.workload import train_and_report
+from bench.workloads.article.workload import Progress, one_interrupt, train_and_report
 from estimators.errors import BadValueError, UnavailableError
 from estimators.facts.registry import model_entry
 

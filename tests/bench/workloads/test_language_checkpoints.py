@@ -44,7 +44,7 @@ class TestCheckpointFolder:
         assert record.request.weights_label == "checkpoint phi-own"
         assert record.request.input_label == "the prompt, 4 tokens under the checkpoint's tokenizer"
         assert (record.request.seq_len, record.request.prompt) == (4, "deep learning is hard")
-        assert record.learning.output_ids[:4] == [2, 3, 4, 5]
+        assert record.learning.output_ids[:4] == (2, 3, 4, 5)
         assert record.learning.output_text.startswith("deep learning is hard")
         assert record.proof.forward_shapes_as_planned  # 2 prompts x 2 beams of 4 tokens
 
