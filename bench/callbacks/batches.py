@@ -36,9 +36,9 @@ def size_of(batch: Any) -> BatchSize:
 
     >>> ids = torch.zeros(2, 5, dtype=torch.long)
     >>> size_of({"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])})
-    Size(rows=2, length=5, num_padding=3, item='token')
+    BatchSize(rows=2, length=5, num_padding=3, item='token')
     >>> size_of((torch.zeros(8, 3), torch.zeros(8)))
-    Size(rows=8, length=1, num_padding=None, item='sample')
+    BatchSize(rows=8, length=1, num_padding=None, item='sample')
     """
     if isinstance(batch, Mapping):
         for name in ("input_ids", "inputs_embeds"):
@@ -62,7 +62,7 @@ def told_size(batch: Any, tokens: int | None, padding: int, seq_len: int | None)
         BadValueError: neither was given, or counts that no batch has.
 
     >>> told_size(None, tokens=30, padding=2, seq_len=16)
-    Size(rows=2, length=16, num_padding=2, item='token')
+    BatchSize(rows=2, length=16, num_padding=2, item='token')
     """
     if batch is not None:
         return None

@@ -109,7 +109,7 @@ def inference_step(
     Not modelled: the share of its bandwidth that a device reaches (0.7 to 0.85 of it in measured decode steps); what an engine's
     host does per step and per sequence (scheduling, sampling, streaming), and eager engines that wait for it; an engine's own
     all-reduces and fused kernels, faster and fewer than those of a training framework, so that small models on several devices
-    and mixtures of experts come out up to twice too slow; expert, pipeline and context parallelism; prefills mixed with decode
+    and mixtures of experts come out up to 2.6 times too slow; expert, pipeline and context parallelism; prefills mixed with decode
     steps; caches in another dtype than the weights. No constant was fitted on inference.
 
     Args:
