@@ -18,6 +18,9 @@ Kind = TypeVar("Kind")
 LARGEST, SMALLEST = 1e40, 1e-50
 """Sizes that a number other than 0 may have: beyond what a 32-bit float holds there is no measured figure, and no FLOP count."""
 
+LARGEST_EXACT = 2**53
+"""A float holds every whole number up to it, so those stay as they were written; numpy takes none beyond 64 bits."""
+
 MAX_DEPTH = 100
 """Levels of what is kept untyped, such as a model's configuration."""
 
@@ -152,7 +155,7 @@ def _build(hint: Any, value: object, at: str) -> Any:
     if isinstance(value, dict) and (dataclasses.is_dataclass(hint) or (isinstance(hint, type) and issubclass(hint, Part))):
         return _of_fields(hint, value, at)
     if hint in (int, float) and isinstance(value, (int, hint)) and not isinstance(value, bool) and _is_bounded(value):
-        return value
+        return float(value) if hint is float and abs(value) > LARGEST_EXACT else value
     if hint in (str, bool, type(None)) and isinstance(value, hint):
         return value
     raise _misfit(value, hint, at)

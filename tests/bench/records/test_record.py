@@ -306,3 +306,11 @@ def test_what_a_later_version_adds_inside_is_passed_over_and_what_is_absent_stay
     seen = record.read(made.path).proof
     assert seen.stated() == {"loss_first": None}
     assert ("loss_first" in seen, "loss_last" in seen, seen.loss_last) == (True, False, None)
+
+
+def test_a_whole_number_of_seconds_stays_as_it_was_written_unless_no_float_holds_it(tmp_path: Path) -> None:
+    made = draft(tmp_path)
+    made.phases = [Phase(name="decode", samples_s=(2, 10**30))]
+    made.save("complete")
+    samples_s = record.read(made.path).phases[0].samples_s
+    assert (samples_s, [type(sample) for sample in samples_s]) == ((2, 1e30), [int, float])
