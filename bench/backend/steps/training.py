@@ -70,6 +70,7 @@ class TrainingStep:
         """
         assert ids.shape[0] % accumulation == 0, (ids.shape, accumulation)
         self._was_training, self._recompute = model.training, recompute
+        self._own_forward = model.__dict__.get("forward")
         if recompute == "full":
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.train()
@@ -106,7 +107,18 @@ class TrainingStep:
 
     def __exit__(self, *_: object) -> None:
         self._optimizer.zero_grad(set_to_none=True)
-        self._accelerator.unwrap_model(self._prepared, keep_fp32_wrapper=False)
+        self._give_back()
         if self._recompute == "full":
             self._model.gradient_checkpointing_disable()
         self._model.train(self._was_training)
+
+    def _give_back(self) -> None:
+        """The model without what accelerate put on it.
+
+        Its own way takes transformers' decorators off with its autocast, and leaves the mark by which the next accelerator passes
+        the model over, so that a second step would run without autocast.
+        """
+        for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
+            self._model.__dict__.pop(name, None)
+        if self._own_forward is not None:
+            self._model.forward = self._own_forward

@@ -185,6 +185,15 @@ def test_the_model_is_given_back_as_it_was(dtype: str) -> None:
     assert seen() == before
 
 
+def test_a_model_that_was_trained_before_is_trained_in_the_same_precision_again() -> None:
+    model, seen = real("gpt2"), []
+    for _ in range(2):
+        with engine(choose("cpu"), "bf16") as (accelerator, _):
+            seen.append(operators_of(model, IDS, accelerator))
+    assert seen[0] == seen[1]
+    assert any("bfloat16" in part for call in seen[1] for part in call)
+
+
 @pytest.mark.parametrize("task", ["prefill", "decode"])
 def test_a_step_of_inference_has_the_operators_that_were_predicted(task: str) -> None:
     run = decided("llama", task, batch=2, seq_len=8, **({"new_tokens": 4} if task == "decode" else {}))
@@ -210,19 +219,20 @@ def test_a_step_of_the_article_has_the_operators_that_were_predicted(name: str) 
     assert sum(update.count for update in updates) == len(list(network.parameters()))
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_run_states_as_many_operators_predicted_as_it_dispatched_with_recomputation(
-    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    dtype: str, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(calibration_file, "find", lambda *_: whole())
     monkeypatch.setattr(step_operators, "entries", lambda *_, **__: [])  # each operator timed alone: nothing that this is about
     folder = write_config(tmp_path / "tiny", "gpt2")
     out = tmp_path / "runs"
     argv = ["run", "--config", str(folder), "--task", "train", "--recompute", "full", "--waterfall", "--device", "cpu"]
-    main([*argv, "--dtype", "fp32", "--batch", "1", "--seq-len", "8", "--steps", "2", "--preset", "quick", "--out", str(out)])
+    main([*argv, "--dtype", dtype, "--batch", "1", "--seq-len", "8", "--steps", "2", "--preset", "quick", "--out", str(out)])
     (path,) = out.glob("*.json")
     local = json.loads(path.read_text())["estimate"]["local"]
     assert local["num_ops"] == local["num_profiled_ops"]
     stated = f"over {local['num_ops']:,} operators; the step that ran had {local['num_ops']:,}."
     assert stated in " ".join(capsys.readouterr().out.split())
-    without = step_operators.work(decided("gpt2", "train", batch=1, seq_len=8), 2**40)
+    without = step_operators.work(decided("gpt2", "train", batch=1, seq_len=8, dtype=dtype), 2**40)
     assert step_operators.num_ops(*without) < local["num_ops"]

@@ -172,7 +172,7 @@ def test_a_run_that_fits_to_the_byte_is_let_through_and_one_byte_less_is_not(mon
 
 def test_memory_needed_is_that_of_the_last_and_largest_step() -> None:
     run, model = run_of("phi-2", "generate")
-    said = predict(model, run, None)["memory_bytes"]
+    said = predict(model, run, None).memory_bytes
     assert said == memory_needed(model, run)
     # 5 beams, 49 tokens in the cache when the 50th comes out, 2·32·2560 elements of 2 bytes each
     assert said == {"weights": 2 * 2_779_683_840, "kv_cache": 5 * 49 * 2 * 32 * 2560 * 2}
