@@ -11,6 +11,9 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from bench.backend.steps.optimizer import new_optimizer
 
+RENAMED = "activation_checkpointing_enable"
+"""Where transformers 5.24 has what was gradient_checkpointing_enable, which warns there."""
+
 
 def prepared(accelerator: Any, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
     """The two as accelerate trains with them; on fake tensors the model stays where it is, and no other rank is spoken to."""
@@ -36,6 +39,20 @@ def loss_of(forward: Any, ids: torch.Tensor, *, use_cache: bool = False) -> torc
     """
     loss: torch.Tensor = forward(input_ids=ids, labels=ids, use_cache=use_cache).loss
     return loss
+
+
+def _checkpoint_layers(model: Any) -> None:
+    """Have every layer computed again in the backward pass."""
+    how = {"use_reentrant": False}
+    if hasattr(model, RENAMED):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
+
+
+def _keep_activations(model: Any) -> None:
+    """Undo _checkpoint_layers."""
+    (model.activation_checkpointing_disable if hasattr(model, RENAMED) else model.gradient_checkpointing_disable)()
 
 
 class TrainingStep:
@@ -72,7 +89,7 @@ class TrainingStep:
         self._was_training, self._recompute = model.training, recompute
         self._own_forward = model.__dict__.get("forward")
         if recompute == "full":
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            _checkpoint_layers(model)
         model.train()
         accelerator.gradient_accumulation_steps = accumulation
         self._model, self._accelerator = model, accelerator
@@ -109,7 +126,7 @@ class TrainingStep:
         self._optimizer.zero_grad(set_to_none=True)
         self._give_back()
         if self._recompute == "full":
-            self._model.gradient_checkpointing_disable()
+            _keep_activations(self._model)
         self._model.train(self._was_training)
 
     def _give_back(self) -> None:
