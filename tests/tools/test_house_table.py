@@ -34,6 +34,8 @@ def test_a_file_is_entered_where_a_function_of_it_runs(tmp_path: Path) -> None:
     """Of the face and four modules, `main` and what it calls are entered; a module of constants and a class are imported alone."""
     texts = {
         "sixnd.py": "",
+        "bench/__init__.py": "",  # an installed package stands before a folder without one
+        "bench/cli/__init__.py": "",
         "bench/cli/main.py": "from bench import called, constants\ndef main(words): return called.answer(words)\n",
         "bench/called.py": "def answer(words): return 0\n",
         "bench/constants.py": "class Size:\n    NUM_BITS = 8\nNUM = 3\n",
@@ -42,7 +44,8 @@ def test_a_file_is_entered_where_a_function_of_it_runs(tmp_path: Path) -> None:
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert [name for name, _ in modules(tmp_path)] == ["sixnd", "bench.called", "bench.cli.main", "bench.constants", "bench.unread"]
+    names = ["sixnd", "bench", "bench.called", "bench.cli", "bench.cli.main", "bench.constants", "bench.unread"]
+    assert sorted(name for name, _ in modules(tmp_path)) == sorted(names)
     assert num_entered(tmp_path, "show --model gpt2") == 2
 
 

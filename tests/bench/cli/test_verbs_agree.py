@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import pytest
 
 import sixnd
@@ -21,10 +24,16 @@ TRIPLES = [
 ]
 
 
+@functools.cache
+def counted(model: str, tokens: str, device: str, gpus: int) -> Any:
+    """The estimate of a triple."""
+    return sixnd.estimate(model=model, tokens=tokens, hardware=device, gpus=gpus)
+
+
 @pytest.mark.parametrize(("model", "tokens", "device", "gpus"), TRIPLES, ids=[f"{t[0]} on {t[3]} {t[2]}" for t in TRIPLES])
 class TestTenTrainings:
     def test_three_verbs_print_the_same_gpu_days(self, model: str, tokens: str, device: str, gpus: int) -> None:
-        estimated = sixnd.estimate(model=model, tokens=tokens, hardware=device, gpus=gpus)
+        estimated = counted(model, tokens, device, gpus)
         planned = sixnd.plan(model=model, tokens=tokens, hardware=device, gpus=gpus)
         compared = sixnd.compare_hardware(model=model, tokens=tokens, hardware=device, gpus=gpus).tables()[0].rows[0]
         assert estimated.gpu_days == planned.gpu_days == compared["gpu_days"]
@@ -37,7 +46,7 @@ class TestTenTrainings:
         assert (given.gpu_days, given.fits) == (planned.gpu_days, True)
 
     def test_a_deadline_asks_for_the_same_devices(self, model: str, tokens: str, device: str, gpus: int) -> None:
-        deadline = f"{2.5 * sixnd.estimate(model=model, tokens=tokens, hardware=device, gpus=gpus).wall_days}d"
+        deadline = f"{2.5 * counted(model, tokens, device, gpus).wall_days}d"
         estimated = sixnd.estimate(model=model, tokens=tokens, hardware=device, deadline=deadline)
         planned = sixnd.plan(model=model, tokens=tokens, hardware=device, deadline=deadline)
         assert estimated.deadline_num_devices == estimated.num_devices == planned.num_devices
@@ -53,11 +62,10 @@ class TestTenTrainings:
         assert sixnd.plan(model=model, hardware=device, gpus=gpus, tokens=days.budget_tokens).gpu_days == pytest.approx(1000, rel=1e-9)
 
     def test_without_a_number_of_devices_the_answer_is_near(self, model: str, tokens: str, device: str, gpus: int) -> None:
-        counted = sixnd.estimate(model=model, tokens=tokens, hardware=device, gpus=gpus)
         alone = sixnd.estimate(model=model, tokens=tokens, hardware=device)
         compared = sixnd.compare_hardware(model=model, tokens=tokens, hardware=device).tables()[0].rows[0]
         assert alone.devices_chosen
-        assert alone.gpu_days == pytest.approx(counted.gpu_days, rel=0.15)
+        assert alone.gpu_days == pytest.approx(counted(model, tokens, device, gpus).gpu_days, rel=0.15)
         assert (alone.gpu_days, alone.num_devices) == (compared["gpu_days"], compared["num_devices"])
 
 
@@ -67,8 +75,8 @@ def test_published_whole_runs_are_a_row_beside_a_chosen_number_of_devices() -> N
     (published,) = (row for name, row in rows.items() if name.startswith("published runs"))
     peak_s = answer.training_flop / answer.peak_flop_per_s
     assert published["gpu_days"] == pytest.approx(peak_s / answer.published_utilization_fraction / 86_400)
-    counted = sixnd.estimate(model="llama-3-8b", tokens="1T", hardware="h100-sxm5-80gb", gpus=64)
-    assert not any(str(row["scenario"]).startswith("published runs") for row in counted.tables()[0].rows)
+    given = sixnd.estimate(model="llama-3-8b", tokens="1T", hardware="h100-sxm5-80gb", gpus=64)
+    assert not any(str(row["scenario"]).startswith("published runs") for row in given.tables()[0].rows)
 
 
 def test_devices_are_chosen_by_memory_and_not_so_few_that_all_is_recomputed() -> None:
