@@ -13,8 +13,21 @@ ESTIMATE, SELFTEST = "estimate", "selftest"
 """Tasks of records that no run of a model made."""
 
 
-class PresetValues(Part):
-    """How thorough a run was; see bench.sampling.presets.Preset."""
+class Preset(Part):
+    """Caps and targets. Counts by kind of device, because a step on a GPU is a hundred times shorter.
+
+    Attributes:
+        about: what it is for, in a line.
+        max_samples, warmup_max: steady and warm-up samples at most.
+        min_samples: steady samples before the target may stop the loop.
+        target_fraction: half width of the median's 95 % interval, as a share of the median, that is narrow enough.
+        max_time_s: for warm-up and sampling of one phase.
+        spread_fraction: robust relative spread of the main phase's samples above which the run fails its check of stability.
+        strict: whether a warm-up that never settled, a thermal slowdown or a busy processor fail the run, too.
+        idle_s: how long the idle power is read before the run.
+        overhead_rounds: rounds with the instruments on and off, to measure what they cost; 0 leaves it unmeasured.
+        repeats: runs in fresh processes.
+    """
 
     about: str
     max_samples: Mapping[str, int]
@@ -72,7 +85,7 @@ class Asked(Part):
     repeat: int = 1
     num_repeats: int = 1
     repeat_group: str | None = None
-    preset_values: PresetValues | None = None
+    preset_values: Preset | None = None
     weights_label: str | None = None
     dtype_reason: str | None = None
     input_label: str | None = None

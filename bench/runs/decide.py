@@ -8,12 +8,12 @@ import os
 from bench.backend import device as devices
 from bench.backend.device import Device
 from bench.machine.ranks import asked_for_cpu
-from bench.records.asked import Asked
+from bench.records.asked import Asked, Preset
 from bench.records.request import Request
 from bench.runs.decisions import dtypes, hyperparameters
 from bench.runs.decisions.flags import refuse_meaningless
 from bench.runs.decisions.sizes import ARTICLE_PROMPT, sizes
-from bench.sampling.presets import Preset, preset
+from bench.sampling.presets import preset
 from bench.workloads.article import subjects, text
 from bench.workloads.article.engine import PRECISIONS
 from bench.workloads.article.run import ArticleRun
@@ -91,7 +91,7 @@ def _article(request: Request) -> ArticleRun:
         epochs=plan.epochs,
         learning_rate=plan.learning_rate,
         optimizer=plan.optimizer,
-        preset_values=thorough.values(),
+        preset_values=thorough,
         weights_label="trained from random weights",
         warmup_fraction=plan.warmup_fraction,
         device=str(device.torch_device),
@@ -187,7 +187,7 @@ def _language(request: Request, hub_id: str | None) -> LanguageRun:
         device=str(run.device.torch_device),
         attn=run.attn,
         prompt=request.prompt if run.prompt_ids is None else request.prompt or ARTICLE_PROMPT,
-        preset_values=run.preset.values(),
+        preset_values=run.preset,
         dtype_reason=why,
         weights_label=run.checkpoint.label if run.checkpoint else loading.RANDOM_WEIGHTS,
         input_label=inputs.label(run),

@@ -99,7 +99,7 @@ def gpu(**fields: Any) -> Measurement:
 
 
 def rigorous(made: Measurement) -> Measurement:
-    return dataclasses.replace(made, request=made.request.replaced(preset="rigorous", preset_values=preset("rigorous").values()))
+    return dataclasses.replace(made, request=made.request.replaced(preset="rigorous", preset_values=preset("rigorous")))
 
 
 def busy(made: Measurement) -> Measurement:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.backend.device import Device
+from bench.records.asked import Preset
 from bench.records.run import Run
-from bench.sampling.presets import Preset
 from bench.workloads.article.subjects import Subject
 
 

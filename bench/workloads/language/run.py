@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from bench.backend.device import Device
+from bench.records.asked import Preset
 from bench.records.run import Run
-from bench.sampling.presets import Preset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ class Batch:
             unit: replicas times sequences of one pass.
 
         Raises:
-            BadValueError: as `on`, or a given batch that is further than ROUNDING from any multiple; names the nearest.
+            BadValueError: as `on`, or a batch that is no multiple: of sequences exactly, of tokens within ROUNDING; names the nearest.
 
         >>> Batch(tokens=4 * 10**6).for_layout(512, 512, params=7 * 10**9, seq_len=4096)
         1024
@@ -69,7 +69,8 @@ class Batch:
         if batch % unit == 0 and batch <= FARTHEST * wanted:
             return batch
         multiple = max(1, round(wanted / unit)) * unit
-        if (self.sequences or self.tokens) and abs(multiple - wanted) > ROUNDING * wanted:
+        movable = 0.0 if self.sequences else ROUNDING
+        if (self.sequences or self.tokens) and abs(multiple - wanted) > movable * wanted:
             raise BadValueError(
                 f"a global batch of {wanted * seq_len:,.0f} tokens is {wanted:,.4g} sequences of {seq_len:,}, no multiple of "
                 f"dp x micro_batch = {unit:,}; the nearest that works: {multiple * seq_len:,} tokens"

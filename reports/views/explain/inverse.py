@@ -8,6 +8,7 @@ from estimators.training.inverse import TrainingEstimate
 from estimators.units import DAY_S, HOUR_S, format_count, format_duration, format_flop, format_fraction, format_int, format_money
 from reports.table import Table
 from reports.views.explain.formula import FormulaStep, Input
+from reports.views.explain.predicted import steps_inputs
 from reports.views.explain.training import explain_training, flop_input, length_input, peak_input, sequence_flop, utilization_input
 from reports.views.training.claim import COUNTED
 
@@ -64,16 +65,7 @@ def predicted_deadline_step(asked: PredictedAnswer, deadline_s: float) -> Formul
         value=run.wall_s,
         text=f"{format_duration(run.wall_s)} on {num_devices} devices, the fewest planned that finish in {format_duration(deadline_s)}",
         formula="D / B · t",
-        inputs=(
-            Input(symbol="D", value=run.tokens, text=f"{format_int(run.tokens)} tokens", source="given by --tokens"),
-            Input(
-                symbol="B",
-                value=p.tokens_per_step,
-                text=f"{format_int(p.tokens_per_step)} tokens of a step",
-                source=run.batch_source or "given by --global-batch",
-            ),
-            Input(symbol="t", value=p.step_time_s, text=f"{format_duration(p.step_time_s)} a step", source=f"layout {p.layout}"),
-        ),
+        inputs=tuple(steps_inputs(run, f"layout {p.layout}")),
     )
 
 

@@ -29,19 +29,31 @@ def time_steps(asked: PredictedAnswer) -> list[FormulaStep]:
         text=f"{format_grouped(run.gpu_hours / 24)} GPU-days = {format_grouped(run.gpu_hours)} GPU-hours",
         formula="D / B · t · n / day",
         inputs=(
-            Input(symbol="D", value=run.tokens, text=f"{format_int(run.tokens)} tokens", source="given by --tokens"),
-            Input(
-                symbol="B",
-                value=p.tokens_per_step,
-                text=f"{format_int(p.tokens_per_step)} tokens of a step",
-                source=run.batch_source or "given by --global-batch",
-            ),
-            Input(symbol="t", value=p.step_time_s, text=f"{format_duration(p.step_time_s)} a step", source="step time, above"),
+            *steps_inputs(run, "step time, above"),
             Input(symbol="n", value=p.layout.num_devices, text=f"{format_int(p.layout.num_devices)} devices", source=_devices_source(run)),
             Input(symbol="day", value=DAY_S, text=f"{format_int(DAY_S)} s", source="definition"),
         ),
     )
     return [step, gpu_days]
+
+
+def steps_inputs(run: PredictedRun, step_source: str) -> list[Input]:
+    """D / B steps of t seconds: the inputs of whatever follows from a run's steps.
+
+    Args:
+        step_source: where t is from.
+    """
+    p = run.prediction
+    return [
+        Input(symbol="D", value=run.tokens, text=f"{format_int(run.tokens)} tokens", source="given by --tokens"),
+        Input(
+            symbol="B",
+            value=p.tokens_per_step,
+            text=f"{format_int(p.tokens_per_step)} tokens of a step",
+            source=run.batch_source or "given by --global-batch",
+        ),
+        Input(symbol="t", value=p.step_time_s, text=f"{format_duration(p.step_time_s)} a step", source=step_source),
+    ]
 
 
 def _devices_source(run: PredictedRun) -> str:

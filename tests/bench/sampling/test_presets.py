@@ -52,14 +52,14 @@ def test_only_the_most_thorough_preset_repeats_and_fails_a_disturbed_run() -> No
 def test_a_preset_s_cap_holds_and_all_of_it_is_in_the_record(
     name: str, samples: int, measured: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = dataclasses.replace(presets.PRESETS[name], target_fraction=1e-9)  # so that the cap alone stops the loop
+    changed = presets.PRESETS[name].replaced(target_fraction=1e-9)  # so that the cap alone stops the loop
     monkeypatch.setitem(presets.PRESETS, name, changed)
     made = measured("phi", "prefill", seq_len=8, preset=name)
     phase = made.phase("prefill")
     assert phase is not None
     assert (len(phase.samples_s), phase.stopped_by) == (samples, "count")
     assert made.request.preset == name
-    assert made.request.preset_values == changed.values()
+    assert made.request.preset_values == changed
 
 
 def test_steps_override_a_preset(measured: Run) -> None:

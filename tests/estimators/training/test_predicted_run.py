@@ -113,6 +113,10 @@ class TestBatch:
         small = usual_batches()[0].params  # 500,000 tokens are usual for it
         assert Batch().for_layout(512, 512, params=small, seq_len=4096) == 512
 
+    def test_a_batch_of_sequences_is_never_moved(self) -> None:
+        with pytest.raises(BadValueError, match=r"no multiple of dp x micro_batch = 512; the nearest that works: 4,194,304 tokens"):
+            Batch(sequences=1000).for_layout(512, 512, params=1, seq_len=4096)
+
     @given(st.integers(1, 10**8), st.integers(1, 10**5), st.integers(1, 4096), st.integers(1, 4096))
     def test_a_batch_divides_and_a_given_one_stays_near(self, tokens: int, seq_len: int, unit: int, num_devices: int) -> None:
         assume(tokens >= seq_len)
