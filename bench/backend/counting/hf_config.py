@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bench.backend.counting.meta import torch_count
-from bench.backend.counting.module import NetworkCount, count
+from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, count
 from bench.backend.model_classes import OLD_NAMES
 from bench.backend.models import hf_config
 from bench.backend.on_meta import on_meta
@@ -60,7 +60,7 @@ def count_config(config: Mapping[str, Any], *, batch: int, seq_len: int, source_
     if type(model).__name__.endswith("ForCausalLM"):
         try:
             decode_flop, reason = torch_count(model, Workload(phase="decode", batch=batch, context_len=seq_len)).forward_flop, ""
-        except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
+        except DOES_NOT_RUN as error:
             reason = f"its decode step does not run on meta: {(str(error).splitlines() or [type(error).__name__])[0][:120]}"
     return CountedConfig(built_as=type(model).__name__, network=network, decode_flop=decode_flop, decode_reason=reason, left_out=left_out)
 
