@@ -1,5 +1,6 @@
 """Records: written whole or not at all, read strictly, refused in one line."""
 
+import dataclasses
 import errno
 import json
 import math
@@ -20,7 +21,7 @@ from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.proof import Proof
 from bench.records.record import Ceiling, Count, Finding, Phase
-from bench.records.request import TASKS
+from bench.records.request import TASKS, Request
 from estimators.errors import BadRecordError, UnavailableError
 from tests.support.checkout import ROOT
 
@@ -314,3 +315,22 @@ def test_a_whole_number_of_seconds_stays_as_it_was_written_unless_no_float_holds
     made.save("complete")
     samples_s = record.read(made.path).phases[0].samples_s
     assert (samples_s, [type(sample) for sample in samples_s]) == ((2, 1e30), [int, float])
+
+
+def unlike(kind: type[Asked]) -> set[str]:
+    """Fields of a request that a record's does not have, or has with another default."""
+    required = {"model", "task", "config"}  # a record of no model's run has no configuration
+    defaults = {field.name: field.default for field in dataclasses.fields(Request) if field.name not in required}
+    missing = object()
+    return {name for name, default in defaults.items() if getattr(kind, name, missing) != default} | (required - set(kind.__annotations__))
+
+
+def test_a_record_holds_every_field_of_a_request_with_the_same_default() -> None:
+    assert unlike(Asked) == set()
+
+
+def test_a_field_that_the_record_forgot_or_that_means_something_else_is_found() -> None:
+    class Other(Asked):
+        seed = 1
+
+    assert unlike(Other) == {"seed", "model", "task", "config"}
