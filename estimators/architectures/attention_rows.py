@@ -103,7 +103,7 @@ def attention_products(
     if workload.phase in ("prefill", "decode"):
         seen = visible if pairs is None else min(visible, pairs)
         tokens_moved = seen if workload.phase == "decode" or keys is not None else t
-        cache_bytes = b * tokens_moved * cache_elements_per_token * workload.dtype_bytes
+        cache_bytes = workload.bytes_of(b * tokens_moved * cache_elements_per_token)
     else:
         cache_bytes = 0
 
@@ -123,8 +123,8 @@ def attention_products(
             masked_flop=2 * b * heads * masked * width,
             cache_bytes=cache,
             cache_heads=cache_heads,
-            activation_bytes=b * heads * (t * s + (t + s) * width) * workload.dtype_bytes,
-            saved_bytes=b * heads * (t * s + t * width) * workload.dtype_bytes,
+            activation_bytes=workload.bytes_of(b * heads * (t * s + (t + s) * width)),
+            saved_bytes=workload.bytes_of(b * heads * (t * s + t * width)),
             recomputed=recomputed,
             mnk=(t, s, width) if role == "scores" else (t, width, s),
             reads=tuple(f"{prefix}.{operand}" for operand in reads),

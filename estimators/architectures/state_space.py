@@ -76,8 +76,8 @@ def scan(
         backward_flop=2 * flop,
         masked_flop=flop - least_flop if least_flop >= 0 else 0,
         cache_bytes=kept_bytes(w, kept),
-        activation_bytes=matrices * (m * k + k * n + m * n) * w.dtype_bytes,
-        saved_bytes=matrices * (m * k + k * n) * w.dtype_bytes,
+        activation_bytes=w.bytes_of(matrices * (m * k + k * n + m * n)),
+        saved_bytes=w.bytes_of(matrices * (m * k + k * n)),
         recomputed=True,
         mnk=mnk,
         reads=reads,
@@ -86,7 +86,7 @@ def scan(
 
 def kept_bytes(w: Workload, elements: int) -> int:
     """Bytes of state that an inference step leaves behind."""
-    return w.batch * elements * w.dtype_bytes if w.phase in ("prefill", "decode") else 0
+    return w.bytes_of(w.batch * elements) if w.phase in ("prefill", "decode") else 0
 
 
 @frozen
