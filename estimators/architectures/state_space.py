@@ -1,7 +1,8 @@
 """State-space mixers of one layer, as transformers runs them without kernels of their own: what all share, and Mamba.
 
 A step rewrites a state of fixed size instead of growing a cache: `cache_bytes` is that state, once, in fp32 or wider, beside the
-convolution's last inputs in the dtype of compute. Only matrix products are FLOP under the convention; the state's update is elementwise and costs bytes.
+convolution's last inputs in the dtype of compute. Only matrix products are FLOP under the convention; the state's update is
+elementwise and costs bytes.
 """
 
 from __future__ import annotations
