@@ -110,18 +110,9 @@ def attention_products(
         masked = t * s - band_pairs(t, window)
     if pairs is not None:
         masked = t * s - pairs
-<<<<<<< HEAD
-    if workload.phase in ("prefill", "decode"):
-        seen = visible if pairs is None else min(visible, pairs)
-        tokens_moved = seen if workload.phase == "decode" or keys is not None else t
-        cache_bytes = workload.bytes_of(b * tokens_moved * cache_elements_per_token)
-    else:
-        cache_bytes = 0
-=======
     held = held_keys(workload, window if trims_cache else None) if keys is None else keys
     moved = held if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
-    token_bytes = b * cache_elements_per_token * workload.dtype_bytes if workload.phase in ("prefill", "decode") else 0
->>>>>>> main
+    token_bytes = workload.bytes_of(b * cache_elements_per_token) if workload.phase in ("prefill", "decode") else 0
 
     def product(role: Literal["scores", "context"], width: int, token_bytes: int, reads: tuple[str, str]) -> Op:
         flop = 2 * b * heads * t * s * width
