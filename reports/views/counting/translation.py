@@ -19,7 +19,7 @@ from estimators.units import (
     format_signed_fraction,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import scope_lines
+from reports.views.training.conditions import device_lines, scope_lines
 
 WITHOUT_DEVICE = "no device given: both are taken to divide by the same peak; --hardware ID brings in the peak that each divides by"
 DATA_SHEET_NOTE = "* names no peak for the device and dtype: the data sheet's dense peak is taken."
@@ -64,7 +64,8 @@ def conditions(model: Model, params: int, seq_len: int, hardware: Hardware | Non
     ]
     if hardware is None:
         return [*lines, WITHOUT_DEVICE]
-    return [*lines, f"{hardware.id}, {dtype}: dense peak {format_flop_rate(hardware.peak(dtype), 4)} ({hardware.source.title})"]
+    peak = f"{hardware.id}, {dtype}: dense peak {format_flop_rate(hardware.peak(dtype), 4)} ({hardware.source.title})"
+    return [*lines, peak, *device_lines([hardware])]
 
 
 def translation_tables(translations: Sequence[Translation], *, conditions: Sequence[str], notes: Sequence[str]) -> list[Table]:
