@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from estimators.frozen import frozen, replace
+from estimators.units import DTYPE_BYTES
 
 STATISTIC_BYTES = 4
 """Of each token and norm, or token and head: the reciprocal root of an RMS norm, the log-sum-exp of a fused attention."""
-
-LOW_INPUT_BYTES = {"fp8": 1.0, "mxfp8": 1 + 1 / 32, "nvfp4": 0.5 + 1 / 16}
-"""Bytes per element of a matrix's input, kept for the gradient of its weights as it was multiplied, with the scales of blocks.
-
-Source: TransformerEngine, transformer_engine/pytorch/module/layernorm_linear.py and linear.py (version 2.11): what is saved for
-backward is the quantised input; blocks of 32 (mxfp8) and 16 (nvfp4) values share a scale of one byte.
-"""
 
 LIVE_PARAMS, PREFETCHED_PARAMS, REDUCED_PARAMS = 10**9, 5 * 10**8, 5 * 10**8
 """Parameters that DeepSpeed's ZeRO-3 keeps gathered, brings ahead of time, and reduces at once; a larger matrix comes whole.
@@ -38,7 +32,7 @@ class Kernels:
             Transformer Engine does under context parallelism by all-to-all.
         logit_bytes: per token and vocabulary entry, at the peak around the loss.
         chunked_loss: whether head and loss run chunk by chunk: of all logits one chunk is there, as large as the head's input.
-        quantises_inputs: whether a product below 16 bits keeps its input as it was multiplied; see LOW_INPUT_BYTES.
+        quantises_inputs: whether a product below 16 bits keeps its input as it was multiplied, with the scales of its blocks.
         recomputes_latents, recomputes_experts: whether selective recomputation makes the queries, keys and values of latent
             attention again, and all that routed experts keep.
         gathers_modules: whether sharded weights come matrix by matrix, as DeepSpeed brings them; else layer by layer.
@@ -79,7 +73,8 @@ class Kernels:
         >>> TRANSFORMER_ENGINE.under("fp8").input_bytes, TRANSFORMER_ENGINE.under("bf16").input_bytes
         (1.0, 0.0)
         """
-        return replace(self, input_bytes=LOW_INPUT_BYTES.get(dtype, 0.0)) if self.quantises_inputs else self
+        size = DTYPE_BYTES.get(dtype, 2)
+        return replace(self, input_bytes=float(size)) if self.quantises_inputs and size < 2 else self
 
     def input_size(self, size: int) -> float:
         """Bytes per element of a matrix's input, of `size` bytes where it is kept as it was computed."""
@@ -113,6 +108,7 @@ TRANSFORMER_ENGINE = Kernels(
 )
 """Megatron-Core with Transformer Engine 2: fused norms, activations, attention and cross entropy.
 
+What a product below 16 bits keeps for the gradient of its weights is its quantised input (module/layernorm_linear.py, linear.py).
 The fused cross entropy writes the gradient over the 16-bit logits. `get_dummy_wgrad` keeps one buffer for each shape of
 weight. In 8 bits weights are held as both products read them, a byte each, which is what 16 bits take. Selective recomputation
 is norms, activations and the up-projections of latent attention. Matrix workspaces: 32 MiB of PyTorch and 32 MiB of
