@@ -162,8 +162,7 @@ class Op:
         backward_flop: `full`, without recomputation.
         square_flop: the part of `flop` over the square of the step's own tokens; the `causal` convention counts half of it.
         masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `square_flop` is a convention.
-        surplus_flop: forward, beside `flop`: what transformers runs and no result depends on, such as the experts of Llama 4
-            that a token is not routed to. The op table sums up what is needed; this alone is added where a run is compared.
+        surplus_flop: forward, beside `flop`: what transformers runs and no result depends on, such as experts not chosen.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
         cache_bytes: KV cache or state that must be read or written.
         held_cache_bytes: KV cache or state that is held when the step is over.
@@ -230,11 +229,6 @@ class Op:
     def backward_masked_flop(self) -> int:
         """The part of `backward_flop` that a masked kernel may skip."""
         return self.masked_flop * self.backward_flop // self.flop if self.flop else 0
-
-    @property
-    def backward_surplus_flop(self) -> int:
-        """What transformers runs backward beside `backward_flop`, for nothing."""
-        return self.surplus_flop * self.backward_flop // self.flop if self.flop else 0
 
 
 Item = Literal["token", "sample"]

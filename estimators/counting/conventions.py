@@ -70,8 +70,9 @@ def step_flop(ops: Sequence[Op], workload: Workload) -> dict[str, int]:
 
 def surplus_flop(ops: Sequence[Op], workload: Workload) -> int:
     """FLOP of one step that transformers runs beside those of `full`, though no result depends on them."""
-    total = sum(op.count * op.surplus_flop for op in ops)
-    return total + (sum(op.count * op.backward_surplus_flop for op in ops) if workload.phase == "train" else 0)
+    run = [op for op in ops if op.surplus_flop]
+    backward = sum(op.count * (op.surplus_flop * op.backward_flop // op.flop) for op in run) if workload.phase == "train" else 0
+    return sum(op.count * op.surplus_flop for op in run) + backward
 
 
 def unskippable_flop(ops: Sequence[Op], workload: Workload) -> int:

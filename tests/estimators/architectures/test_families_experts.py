@@ -11,6 +11,7 @@ from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.from_config import model_from_config
+from estimators.counting.conventions import surplus_flop
 from estimators.counting.estimate import count_active_params, estimate
 from estimators.counting.rules_of_thumb import rules
 from estimators.facts.registry import model_entry, model_ids
@@ -102,9 +103,10 @@ def test_routed_and_always_on_experts_by_hand() -> None:
 def test_llama_4_needs_one_routed_expert_a_token_and_transformers_runs_all_sixteen() -> None:
     """8 tokens, D 5,120, F 8,192, one of 16 experts: the other 15 are surplus, forward and backward, and are not in `flop`."""
     model = model_from_config(shallow(dict(model_entry("llama-4-scout").config)), "llama 4")
-    down = by_name(model.ops(Workload(phase="train", seq_len=8)))["layer.0.mlp.experts.down"]
+    step = Workload(phase="train", seq_len=8)
+    down = by_name(model.ops(step))["layer.0.mlp.experts.down"]
     assert (down.flop, down.backward_flop) == (2 * 8 * 8192 * 5120, 2 * 2 * 8 * 8192 * 5120)
-    assert (down.surplus_flop, down.backward_surplus_flop) == (15 * down.flop, 15 * down.backward_flop)
+    assert (down.surplus_flop, surplus_flop((down,), step)) == (15 * down.flop, down.count * 15 * (down.flop + down.backward_flop))
     assert down.masked_flop == 0
 
 
