@@ -13,7 +13,7 @@ from estimators.spec import Hardware
 
 CEILING_COLUMNS = ("hardware_id", "dtype", "flop_per_s", "software", "source")
 NETWORK_COLUMNS = ("id", "name", "match", "bytes_per_s", "devices_per_domain", "source")
-LOW_DTYPES = ("fp8", "mxfp8", "nvfp4", "int8")
+LOW_DTYPES = ("fp8", "mxfp8", "mxfp4", "nvfp4", "int8")
 UNMEASURED_CEILING = 0.78
 """Share of the dense peak taken as matmul ceiling where none was measured: the median of ceilings.csv."""
 
@@ -132,7 +132,7 @@ def machine_of(
     """What the cost model knows of a device.
 
     Args:
-        dtype: of the matrix products: bf16, fp16, tf32, fp32, fp8, mxfp8, nvfp4.
+        dtype: of the matrix products: bf16, fp16, tf32, fp32, fp8, mxfp8, mxfp4, nvfp4.
         cluster: a known cluster, for its network.
         network_bytes_per_s, own: figures measured by the user, in place of the shipped ones.
 
@@ -177,7 +177,7 @@ def _measured(own: MeasuredRates, dtype: str) -> str:
 
 def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = "", own: MeasuredRates | None = None) -> float:
     measured, peaks = ceilings(), hardware.peak_flop_per_s
-    plain = {"mxfp8": "fp8", "fp16": "bf16"}.get(dtype, dtype)
+    plain = {"mxfp8": "fp8", "mxfp4": "nvfp4", "fp16": "bf16"}.get(dtype, dtype)  # scales of blocks change no tensor core's rate
     for name in (dtype, instead):
         if own is not None and (rate := own.ceiling(name)):
             return rate
