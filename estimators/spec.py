@@ -146,7 +146,8 @@ class Op:
         square_flop: the part of `flop` over the square of the step's own tokens; the `causal` convention counts half of it.
         masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `square_flop` is a convention.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
-        cache_bytes: KV cache that must be read or written.
+        cache_bytes: KV cache or state that must be read or written.
+        held_cache_bytes: KV cache or state that is held when the step is over.
         cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
         activation_bytes: inputs read and outputs written if nothing is fused.
         saved_bytes: activations that an unfused backward keeps.
@@ -173,6 +174,7 @@ class Op:
     masked_flop: int = 0
     weight_bytes: int = 0
     cache_bytes: int = 0
+    held_cache_bytes: int = 0
     cache_heads: int = 1
     activation_bytes: int = 0
     saved_bytes: int = 0

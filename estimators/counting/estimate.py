@@ -67,7 +67,7 @@ def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) ->
     """
     params, trained = count_params(ops), count_trainable_params(ops)
     if workload.phase != "train":
-        parts = {"weights": _held_bytes(ops, workload), "kv_cache": sum(op.count * op.cache_bytes for op in ops)}
+        parts = {"weights": _held_bytes(ops, workload), "kv_cache": sum(op.count * op.held_cache_bytes for op in ops)}
     else:
         recomputing = workload.recompute == "full"
         parts = {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from estimators.spec import Model
     from estimators.training.answer import TrainingAnswer
 
-COUNTED_BY_6ND = "6·N·D over all parameters, attention not counted"
+COUNTED_BY_6ND = "6·N·D, N the parameters that a token uses; attention not counted"
 
 
 def convention_line(name: str) -> str:
