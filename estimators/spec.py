@@ -11,7 +11,7 @@ from estimators.frozen import field, frozen
 from estimators.method import FULL, TrainingMethod
 from estimators.roles import Cut, Role
 from estimators.samples import Sample
-from estimators.units import DTYPE_BYTES
+from estimators.units import DTYPE_BYTES, SCALED_BLOCK
 
 Phase = Literal["train", "forward", "prefill", "decode"]
 Recompute = Literal["none", "full"]
@@ -52,7 +52,9 @@ class Hardware:
         memory_bytes: as the driver shows it where known, else as marketed.
         memory_bytes_per_s: off-chip bandwidth.
         link_bytes_per_s: scale-up link, one direction, per device; None where there is none.
+        pcie_bytes_per_s: what a device's share of its slot can carry, one direction; None where unknown or where it has none.
         power_w: board power limit; None where unpublished.
+        one_device: such as ``one of a card's two dies``; empty where a device is what is sold.
         compute_units: multiprocessors; None where unpublished.
         source: where the figures come from.
     """
@@ -66,11 +68,18 @@ class Hardware:
     memory_bytes: int
     memory_bytes_per_s: float
     link_bytes_per_s: float | None = None
+    pcie_bytes_per_s: float | None = None
     power_w: float | None = None
     devices_per_node: int | None = None
+    one_device: str = ""
     compute_units: int | None = None
     source: Source
     confidence: str = "high"
+
+    @property
+    def generation(self) -> str:
+        """Such as ``Ada`` of the architecture ``Ada (AD102)``."""
+        return self.architecture.partition(" (")[0]
 
     def peak(self, dtype: str) -> float:
         """Dense peak in FLOP/s for `dtype`. Raises BadValueError where the device has none: there is no fallback."""
@@ -124,9 +133,17 @@ class Workload:
         return self.batch * self.seq_len
 
     @property
-    def dtype_bytes(self) -> int:
-        """Bytes per stored element."""
+    def dtype_bytes(self) -> float:
+        """Bytes per stored element, with its part of the scale of its block."""
         return DTYPE_BYTES[self.dtype]
+
+    def bytes_of(self, elements: int) -> int:
+        """Bytes that so many stored elements take, the last block's scale in full.
+
+        >>> Workload(dtype="bf16").bytes_of(100), Workload(dtype="mxfp4").bytes_of(64)
+        (200, 34)
+        """
+        return -(-elements * round(SCALED_BLOCK * self.dtype_bytes) // SCALED_BLOCK)
 
 
 @frozen

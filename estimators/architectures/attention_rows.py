@@ -110,9 +110,18 @@ def attention_products(
         masked = t * s - band_pairs(t, window)
     if pairs is not None:
         masked = t * s - pairs
+<<<<<<< HEAD
+    if workload.phase in ("prefill", "decode"):
+        seen = visible if pairs is None else min(visible, pairs)
+        tokens_moved = seen if workload.phase == "decode" or keys is not None else t
+        cache_bytes = workload.bytes_of(b * tokens_moved * cache_elements_per_token)
+    else:
+        cache_bytes = 0
+=======
     held = held_keys(workload, window if trims_cache else None) if keys is None else keys
     moved = held if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
     token_bytes = b * cache_elements_per_token * workload.dtype_bytes if workload.phase in ("prefill", "decode") else 0
+>>>>>>> main
 
     def product(role: Literal["scores", "context"], width: int, token_bytes: int, reads: tuple[str, str]) -> Op:
         flop = 2 * b * heads * t * s * width
@@ -131,8 +140,8 @@ def attention_products(
             cache_bytes=moved * token_bytes,
             held_cache_bytes=held * token_bytes,
             cache_heads=cache_heads,
-            activation_bytes=b * heads * (t * s + (t + s) * width) * workload.dtype_bytes,
-            saved_bytes=b * heads * (t * s + t * width) * workload.dtype_bytes,
+            activation_bytes=workload.bytes_of(b * heads * (t * s + (t + s) * width)),
+            saved_bytes=workload.bytes_of(b * heads * (t * s + t * width)),
             recomputed=recomputed,
             mnk=(t, s, width) if role == "scores" else (t, width, s),
             reads=tuple(f"{prefix}.{operand}" for operand in reads),

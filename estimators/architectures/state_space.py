@@ -1,7 +1,8 @@
 """State-space mixers of one layer, as transformers runs them without kernels of their own: what all share, and Mamba.
 
 A step rewrites a state of fixed size instead of growing a cache: `cache_bytes` is that state, once, in fp32 or wider, beside the
-convolution's last inputs in the dtype of compute. Only matrix products are FLOP under the convention; the state's update is elementwise and costs bytes.
+convolution's last inputs in the dtype of compute. Only matrix products are FLOP under the convention; the state's update is
+elementwise and costs bytes.
 """
 
 from __future__ import annotations
@@ -79,8 +80,14 @@ def scan(
         flop=flop,
         backward_flop=2 * flop,
         masked_flop=flop - least_flop if least_flop >= 0 else 0,
+<<<<<<< HEAD
+        cache_bytes=kept_bytes(w, kept),
+        activation_bytes=w.bytes_of(matrices * (m * k + k * n + m * n)),
+        saved_bytes=w.bytes_of(matrices * (m * k + k * n)),
+=======
         activation_bytes=matrices * (m * k + k * n + m * n) * w.dtype_bytes,
         saved_bytes=matrices * (m * k + k * n) * w.dtype_bytes,
+>>>>>>> main
         recomputed=True,
         mnk=mnk,
         reads=reads,
@@ -88,6 +95,11 @@ def scan(
     return with_state(w, row, kept)
 
 
+<<<<<<< HEAD
+def kept_bytes(w: Workload, elements: int) -> int:
+    """Bytes of state that an inference step leaves behind."""
+    return w.bytes_of(w.batch * elements) if w.phase in ("prefill", "decode") else 0
+=======
 def with_state(w: Workload, row: Op, elements: int) -> Op:
     """The row that rewrites a recurrent state of so many elements per sequence: in fp32 at least, whatever is computed in."""
     return keeping(w, row, elements, max(STATE_ELEMENT_BYTES, w.dtype_bytes))
@@ -97,6 +109,7 @@ def keeping(w: Workload, row: Op, elements: int, element_bytes: int) -> Op:
     """The row with so many elements per sequence that an inference step rewrites and leaves behind."""
     kept = w.batch * elements * element_bytes if w.phase in ("prefill", "decode") else 0
     return replace(row, cache_bytes=kept, held_cache_bytes=kept)
+>>>>>>> main
 
 
 @frozen

@@ -72,10 +72,10 @@ def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) ->
         recomputing = workload.recompute == "full"
         parts = {
             "weights": trained * MASTER_BYTES,
-            "frozen_weights": _held_bytes(ops, workload) - trained * workload.dtype_bytes,
+            "frozen_weights": _held_bytes(ops, workload) - workload.bytes_of(trained),
             "gradients": trained * MASTER_BYTES,
             "optimizer": trained * OPTIMIZER_STATE_BYTES[workload.optimizer],
-            "low_precision_copies": trained * workload.dtype_bytes if workload.dtype_bytes < MASTER_BYTES else 0,
+            "low_precision_copies": workload.bytes_of(trained) if workload.dtype_bytes < MASTER_BYTES else 0,
             "activations": sum(op.count * op.saved_bytes for op in ops if not (recomputing and op.recomputed)),
         }
         if model is not None and trained == params:
@@ -87,7 +87,7 @@ def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) ->
 
 def _held_bytes(ops: Sequence[Op], workload: Workload) -> int:
     """Weights in the dtype of compute, but for those that are stored otherwise."""
-    return sum(op.count * (op.params * workload.dtype_bytes if op.stored_bytes is None else op.stored_bytes) for op in ops)
+    return sum(op.count * (workload.bytes_of(op.params) if op.stored_bytes is None else op.stored_bytes) for op in ops)
 
 
 def bound(min_flop: int, min_bytes: int, hardware: Hardware, dtype: str) -> tuple[float, float]:

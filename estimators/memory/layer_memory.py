@@ -71,7 +71,7 @@ def model_memory_of(model: Model, seq_len: int, kernels: Kernels, dtype: str = "
     Raises:
         BadValueError: a model without a head, see `sequence_cost_of`.
     """
-    return _model_memory_of(model, seq_len, kernels, max(2, DTYPE_BYTES.get(dtype, 2)))
+    return _model_memory_of(model, seq_len, kernels, max(2, int(DTYPE_BYTES.get(dtype, 2))))
 
 
 @functools.lru_cache(maxsize=64)

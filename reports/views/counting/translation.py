@@ -19,6 +19,7 @@ from estimators.units import (
     format_signed_fraction,
 )
 from reports.table import Column, Table, Value
+from reports.views.training.conditions import device_lines
 
 WITHOUT_DEVICE = "no device given: both are taken to divide by the same peak; --hardware ID brings in the peak that each divides by"
 DATA_SHEET_NOTE = "* names no peak for the device and dtype: the data sheet's dense peak is taken."
@@ -60,7 +61,8 @@ def conditions(model_name: str, params: int, seq_len: int, hardware: Hardware | 
     lines = [f"{model_name}: {format_int(params)} parameters; training on sequences of {format_int(seq_len)} tokens, {again}"]
     if hardware is None:
         return [*lines, WITHOUT_DEVICE]
-    return [*lines, f"{hardware.id}, {dtype}: dense peak {format_flop_rate(hardware.peak(dtype), 4)} ({hardware.source.title})"]
+    peak = f"{hardware.id}, {dtype}: dense peak {format_flop_rate(hardware.peak(dtype), 4)} ({hardware.source.title})"
+    return [*lines, peak, *device_lines([hardware])]
 
 
 def translation_tables(translations: Sequence[Translation], *, conditions: Sequence[str], notes: Sequence[str]) -> list[Table]:

@@ -22,6 +22,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
+from reports.views.training.conditions import device_lines
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
 
@@ -62,7 +63,7 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
             Column(key="reason", header="", raw=not any(choice.reason for choice in choices)),
         ],
         rows=rows,
-        notes=[STEADY, "cost: at the median quote, no discount."],
+        notes=[STEADY, "cost: at the median quote, no discount.", *device_lines(choice.hardware for choice in choices)],
         key="devices",
     )
 
@@ -117,6 +118,7 @@ def _conditions(plan: Plan, batch_source: str) -> list[str]:
     return [
         f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens",
         f"global batch: {format_int(plan.global_batch)} sequences, {format_count(best.tokens_per_step)} tokens ({batch_source})",
+        *device_lines([job.hardware]),
         *best.notes,
     ]
 

@@ -18,7 +18,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, price_text
+from reports.views.training.conditions import convention_line, device_lines, price_text
 from reports.views.training.predicted import BOUNDS, figures
 from reports.views.training.step_ledger import rate_facts
 
@@ -137,6 +137,7 @@ def _notes(answered: Sequence[PredictedAnswer], refused: Sequence[OnDevice[Predi
         for note in prediction.notes:
             assumed.setdefault(note.replace(f" of {prediction.hardware.id}", ""), []).append(prediction.hardware.id)
     notes += [f"{', '.join(devices)}: {note.removeprefix(f'{devices[0]} ')}." for note, devices in assumed.items()]
+    notes += device_lines(a.run.prediction.hardware for a in answered)
     notes += [
         f"price of {a.run.prediction.hardware.id}: {price_text(a.training.price)}, {a.training.price.source}"
         for a in answered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
@@ -12,7 +13,7 @@ from estimators.units import format_flop_rate, format_fraction, format_int
 
 if TYPE_CHECKING:
     from estimators.facts.prices import PriceRange
-    from estimators.spec import Model
+    from estimators.spec import Hardware, Model
     from estimators.training.answer import TrainingAnswer
 
 COUNTED_BY_6ND = "6·N·D, N the parameters that a token uses; attention not counted"
@@ -49,6 +50,11 @@ def _source_lines(model: Model) -> list[str]:
     return [f"each sample is {model.sample}"] if model.sample else []
 
 
+def device_lines(devices: Iterable[Hardware]) -> list[str]:
+    """What one device is, a line for each kind that is a part of what is sold; nothing for most."""
+    return [f"{device.id}: one device is {device.one_device}" for device in devices if device.one_device]
+
+
 def conditions(training: TrainingAnswer, *, work: bool = True) -> list[str]:
     """What was held fixed, one line each; `work` says whether the tokens are among it."""
     published = f" (published: {training.params_text})" if training.params_text else ""
@@ -63,6 +69,7 @@ def conditions(training: TrainingAnswer, *, work: bool = True) -> list[str]:
     if training.hardware:
         peak = format_flop_rate(training.hardware.peak(training.dtype))
         lines.append(f"{training.hardware.id}: dense {training.dtype} peak {peak} each, fp32 accumulate ({training.hardware.source.title})")
+        lines += device_lines([training.hardware])
         shares = ", ".join(
             f"{format_fraction(run.utilization)}{f' ({label})' if len(training.labels) > 1 else ''}"
             for run, label in zip(training.runs, training.labels, strict=True)
