@@ -110,20 +110,11 @@ def attention_products(
         masked = t * s - band_pairs(t, window)
     if pairs is not None:
         masked = t * s - pairs
-<<<<<<< HEAD
-    if workload.phase in ("prefill", "decode"):
-        seen = visible if pairs is None else min(visible, pairs)
-        tokens_moved = seen if workload.phase == "decode" or keys is not None else t
-        cache_bytes = workload.bytes_of(b * tokens_moved * cache_elements_per_token)
-    else:
-        cache_bytes = 0
-=======
     held = held_keys(workload, window if trims_cache else None) if keys is None else keys
     moved = held if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
-    token_bytes = b * cache_elements_per_token * workload.dtype_bytes if workload.phase in ("prefill", "decode") else 0
->>>>>>> main
+    token_elements = b * cache_elements_per_token if workload.phase in ("prefill", "decode") else 0
 
-    def product(role: Literal["scores", "context"], width: int, token_bytes: int, reads: tuple[str, str]) -> Op:
+    def product(role: Literal["scores", "context"], width: int, token_elements: int, reads: tuple[str, str]) -> Op:
         flop = 2 * b * heads * t * s * width
         return Op(
             name=name_of(prefix, role),
@@ -137,8 +128,8 @@ def attention_products(
             backward_flop=2 * flop,
             square_flop=2 * b * heads * square * width,
             masked_flop=2 * b * heads * masked * width,
-            cache_bytes=moved * token_bytes,
-            held_cache_bytes=held * token_bytes,
+            cache_bytes=workload.bytes_of(moved * token_elements),
+            held_cache_bytes=workload.bytes_of(held * token_elements),
             cache_heads=cache_heads,
             activation_bytes=workload.bytes_of(b * heads * (t * s + (t + s) * width)),
             saved_bytes=workload.bytes_of(b * heads * (t * s + t * width)),
@@ -148,4 +139,4 @@ def attention_products(
         )
 
     query, key, value = operands
-    return product("scores", qk_width, token_bytes, (query, key)), product("context", v_width, 0, ("scores", value))
+    return product("scores", qk_width, token_elements, (query, key)), product("context", v_width, 0, ("scores", value))

@@ -46,7 +46,7 @@ def causal_convolution(w: Workload, prefix: str, *, channels: int, taps: int, bi
         count=count,
         recomputed=True,
     )
-    return keeping(w, replace(op, reads=(f"{prefix}.in",)), channels * taps, w.dtype_bytes)
+    return _keeping(w, replace(op, reads=(f"{prefix}.in",)), w.bytes_of(w.batch * channels * taps))
 
 
 def scan(
@@ -80,14 +80,8 @@ def scan(
         flop=flop,
         backward_flop=2 * flop,
         masked_flop=flop - least_flop if least_flop >= 0 else 0,
-<<<<<<< HEAD
-        cache_bytes=kept_bytes(w, kept),
         activation_bytes=w.bytes_of(matrices * (m * k + k * n + m * n)),
         saved_bytes=w.bytes_of(matrices * (m * k + k * n)),
-=======
-        activation_bytes=matrices * (m * k + k * n + m * n) * w.dtype_bytes,
-        saved_bytes=matrices * (m * k + k * n) * w.dtype_bytes,
->>>>>>> main
         recomputed=True,
         mnk=mnk,
         reads=reads,
@@ -95,21 +89,15 @@ def scan(
     return with_state(w, row, kept)
 
 
-<<<<<<< HEAD
-def kept_bytes(w: Workload, elements: int) -> int:
-    """Bytes of state that an inference step leaves behind."""
-    return w.bytes_of(w.batch * elements) if w.phase in ("prefill", "decode") else 0
-=======
 def with_state(w: Workload, row: Op, elements: int) -> Op:
     """The row that rewrites a recurrent state of so many elements per sequence: in fp32 at least, whatever is computed in."""
-    return keeping(w, row, elements, max(STATE_ELEMENT_BYTES, w.dtype_bytes))
+    return _keeping(w, row, w.batch * elements * round(max(STATE_ELEMENT_BYTES, w.dtype_bytes)))
 
 
-def keeping(w: Workload, row: Op, elements: int, element_bytes: int) -> Op:
-    """The row with so many elements per sequence that an inference step rewrites and leaves behind."""
-    kept = w.batch * elements * element_bytes if w.phase in ("prefill", "decode") else 0
+def _keeping(w: Workload, row: Op, num_bytes: int) -> Op:
+    """The row with so many bytes that an inference step rewrites and leaves behind."""
+    kept = num_bytes if w.phase in ("prefill", "decode") else 0
     return replace(row, cache_bytes=kept, held_cache_bytes=kept)
->>>>>>> main
 
 
 @frozen
