@@ -6,7 +6,6 @@ import re
 
 from estimators.cost.layout import Layout
 from estimators.spec import Hardware, Model
-from estimators.training.prediction import PEAK_DTYPES
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.units import TERA
 from estimators.validation.groups import Group
@@ -24,7 +23,7 @@ def seconds_from_rate(
     if samples_per_s := record.number("samples_per_s"):
         return layout.global_batch / samples_per_s, ""
     rate, share = record.number("tflops_per_gpu"), record.number("mfu_pct")
-    peak = hardware.peak_flop_per_s.get(PEAK_DTYPES.get(dtype, dtype))
+    peak = hardware.peak_flop_per_s.get(dtype)
     flop_per_s = rate * TERA if rate else share / 100 * peak if share and peak else None
     if not flop_per_s:
         return None, ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from estimators.spec import Hardware
-from estimators.training.prediction import PEAK_DTYPES
 from estimators.validation.groups import Group
 from estimators.validation.table import LeftOutError, Record
 
@@ -73,7 +72,7 @@ def precision(record: Record, group: Group, device: Hardware) -> tuple[str, str]
     """
     text = record.text("precision").casefold()
     if text in UNSAID:
-        dtype = group.precision if PEAK_DTYPES.get(group.precision, group.precision) in device.peak_flop_per_s else ""
+        dtype = group.precision if group.precision in device.peak_flop_per_s else ""
         return dtype or "bf16", "" if dtype else "precision=bf16"
     dtype = next((dtype for word, dtype in DTYPES if word in text), "")
     if not dtype:
