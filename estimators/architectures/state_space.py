@@ -15,7 +15,7 @@ from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 from estimators.units import DTYPE_BYTES
 
-STATE_ELEMENT_BYTES = DTYPE_BYTES["fp32"]
+STATE_ELEMENT_BYTES = int(DTYPE_BYTES["fp32"])
 """Of a recurrent state, in which rounding would add up from token to token: transformers and llama.cpp keep it in fp32."""
 
 
@@ -91,7 +91,7 @@ def scan(
 
 def with_state(w: Workload, row: Op, elements: int) -> Op:
     """The row that rewrites a recurrent state of so many elements per sequence: in fp32 at least, whatever is computed in."""
-    return keeping(w, row, elements * max(STATE_ELEMENT_BYTES, int(w.dtype_bytes)))
+    return keeping(w, row, max(STATE_ELEMENT_BYTES * elements, w.bytes_of(elements)))
 
 
 def keeping(w: Workload, row: Op, sequence_bytes: int) -> Op:
