@@ -18,7 +18,7 @@ from estimators.validation.device import device_of
 from estimators.validation.groups import Group, group_of, model_id_of
 from estimators.validation.model import described, gpt, shipped_model
 from estimators.validation.rate import seconds_from_rate
-from estimators.validation.stated import dense_layers, precision, recompute, recompute_of, seconds, zero_stage
+from estimators.validation.stated import dense_layers, precision, recompute, recompute_of, says_recompute, seconds, zero_stage
 from estimators.validation.table import LeftOutError, Record
 
 
@@ -32,6 +32,7 @@ class MeasuredStep:
         apart: why it is in no score; empty where it is.
         assumed: cells that the row leaves out, and what a general rule put there.
         measured_step_time_s, measured_memory_bytes: what was measured; None for what was not.
+        says_recompute: whether the row, or what its table is known by, says what was recomputed and offloaded, and all of its layout.
     """
 
     id: str
@@ -51,6 +52,7 @@ class MeasuredStep:
     measured_step_time_s: float | None
     measured_memory_bytes: float | None = None
     assumed: tuple[str, ...] = ()
+    says_recompute: bool = False
 
     @property
     def work(self) -> SequenceCost:
@@ -120,7 +122,7 @@ def _memory(record: Record) -> MeasuredStep:
 
 
 def _throughput(record: Record) -> MeasuredStep:
-    known = group_of(record.text("group"))
+    known = group_of(record.text("group"), record.text("notes"))
     group, shards, assumed = with_software(record, known)
     name, devices, seq_len = record.text("model"), record.needed("n_gpus"), record.needed("seq_len")
     if record.text("confidence").find("inconsistent") >= 0 or "do not use" in record.text("notes"):
@@ -225,6 +227,7 @@ def _step(
         seq_len=seq_len,
         measured_step_time_s=step_s,
         measured_memory_bytes=allocated,
+        says_recompute=says_recompute(record) and not assumed,
     )
 
 

@@ -31,8 +31,9 @@ def described(record: Record, group: Group, name: str, seq_len: int) -> tuple[Mo
     """
     adapters = group.kind == "lora" or "LoRA" in name
     targets = ("all-linear",) if group.target == "all" else ("q_proj", "k_proj", "v_proj", "o_proj")
+    base = "nf4" if "[Q-LoRA" in name else "16-bit"
     model, assumed = _base(record, group, name, seq_len)
-    return with_adapters(model, rank(record, group, name), targets) if adapters else model, assumed
+    return with_adapters(model, rank(record, group, name), targets, base) if adapters else model, assumed
 
 
 def _base(record: Record, group: Group, name: str, seq_len: int) -> tuple[Model, str]:

@@ -44,6 +44,12 @@ def recompute(text: str) -> str:
     return "none" if not text or text.startswith(("none", "unstated")) else "selective"
 
 
+def says_recompute(record: Record) -> bool:
+    """Whether it is known what was recomputed and offloaded: a cell that says what is recomputed names what is offloaded beside it."""
+    text = record.text("recompute")
+    return record.kind == "single_node" or (bool(text) and not text.startswith("unstated"))
+
+
 def recompute_of(record: Record, group: Group) -> str:
     """none, selective or full, by what utilizations show, else by the row's word or its table's; empty where nothing says."""
     said = record.text("recompute")
