@@ -112,9 +112,9 @@ def attention_products(
         masked = t * s - pairs
     held = held_keys(workload, window if trims_cache else None) if keys is None else keys
     moved = held if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
-    token_elements = b * cache_elements_per_token if workload.phase in ("prefill", "decode") else 0
+    token_bytes = workload.bytes_of(b * cache_elements_per_token) if workload.phase in ("prefill", "decode") else 0
 
-    def product(role: Literal["scores", "context"], width: int, token_elements: int, reads: tuple[str, str]) -> Op:
+    def product(role: Literal["scores", "context"], width: int, token_bytes: int, reads: tuple[str, str]) -> Op:
         flop = 2 * b * heads * t * s * width
         return Op(
             name=name_of(prefix, role),
@@ -128,8 +128,8 @@ def attention_products(
             backward_flop=2 * flop,
             square_flop=2 * b * heads * square * width,
             masked_flop=2 * b * heads * masked * width,
-            cache_bytes=workload.bytes_of(moved * token_elements),
-            held_cache_bytes=workload.bytes_of(held * token_elements),
+            cache_bytes=moved * token_bytes,
+            held_cache_bytes=held * token_bytes,
             cache_heads=cache_heads,
             activation_bytes=workload.bytes_of(b * heads * (t * s + (t + s) * width)),
             saved_bytes=workload.bytes_of(b * heads * (t * s + t * width)),
@@ -139,4 +139,4 @@ def attention_products(
         )
 
     query, key, value = operands
-    return product("scores", qk_width, token_elements, (query, key)), product("context", v_width, 0, ("scores", value))
+    return product("scores", qk_width, token_bytes, (query, key)), product("context", v_width, 0, ("scores", value))

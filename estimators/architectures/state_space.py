@@ -46,7 +46,7 @@ def causal_convolution(w: Workload, prefix: str, *, channels: int, taps: int, bi
         count=count,
         recomputed=True,
     )
-    return _keeping(w, replace(op, reads=(f"{prefix}.in",)), w.bytes_of(w.batch * channels * taps))
+    return keeping(w, replace(op, reads=(f"{prefix}.in",)), w.bytes_of(channels * taps))
 
 
 def scan(
@@ -91,12 +91,12 @@ def scan(
 
 def with_state(w: Workload, row: Op, elements: int) -> Op:
     """The row that rewrites a recurrent state of so many elements per sequence: in fp32 at least, whatever is computed in."""
-    return _keeping(w, row, w.batch * elements * round(max(STATE_ELEMENT_BYTES, w.dtype_bytes)))
+    return keeping(w, row, elements * max(STATE_ELEMENT_BYTES, int(w.dtype_bytes)))
 
 
-def _keeping(w: Workload, row: Op, num_bytes: int) -> Op:
-    """The row with so many bytes that an inference step rewrites and leaves behind."""
-    kept = num_bytes if w.phase in ("prefill", "decode") else 0
+def keeping(w: Workload, row: Op, sequence_bytes: int) -> Op:
+    """The row with so many bytes per sequence that an inference step rewrites and leaves behind."""
+    kept = w.batch * sequence_bytes if w.phase in ("prefill", "decode") else 0
     return replace(row, cache_bytes=kept, held_cache_bytes=kept)
 
 
