@@ -17,6 +17,7 @@ from bench.records import atomic_file
 from estimators.cost.efficiency import efficiency_file
 from estimators.frozen import frozen, replace
 from estimators.validation.memory_score import memory_score
+from estimators.validation.over_count import over_counts
 from estimators.validation.score import Scored, scored
 from estimators.validation.table import read_table, shipped
 from reports.table import Table
@@ -70,9 +71,12 @@ def tables(rows: Sequence[Scored], *, whole: bool, first: bool = False) -> list[
             accuracy.grouped_table(rows, "By number of devices", "scale", accuracy.scale_of),
             accuracy.worst_table(rows),
         ]
-    memory = memory_score([row.step for row in rows if row.step])
+    steps = [row.step for row in rows if row.step]
+    memory = memory_score(steps)
     if memory:
         shown.append(accuracy.memory_table(memory))
+    if steps:
+        shown.append(accuracy.over_count_table(over_counts(steps)))
     if any(row.skipped_reason for row in rows):
         shown.append(accuracy.left_out_table(rows))
     return [each, *shown] if first else [*shown, *([each] if whole else [])]

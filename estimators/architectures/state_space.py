@@ -90,7 +90,7 @@ def scan(
 
 def with_state(w: Workload, row: Op, elements: int) -> Op:
     """The row that rewrites a recurrent state of so many elements per sequence: in fp32 at least, whatever is computed in."""
-    return keeping(w, row, elements * max(STATE_ELEMENT_BYTES, int(w.dtype_bytes)))
+    return keeping(w, row, max(STATE_ELEMENT_BYTES * elements, w.bytes_of(elements)))
 
 
 def keeping(w: Workload, row: Op, sequence_bytes: int) -> Op:

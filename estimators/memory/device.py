@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 
 from estimators.architectures.adapters import trained
@@ -150,9 +149,9 @@ def _moments(model_memory: ModelMemory, layout: Layout, stage: PipelineStage, st
         base | {"activations": others, "transient": table},
     ]
     if stage.loss:
-        vocab = up(work.vocab / layout.tp)
-        entries = layout.micro_batch / layout.cp * work.seq_len * vocab
-        of_head = (2 * work.width * vocab + plane) if kernels.dummy_gradients else 0.0
+        tokens, vocab = layout.micro_batch / layout.cp * work.seq_len, up(work.vocab / layout.tp)
+        entries = tokens * work.width if kernels.chunked_loss else tokens * vocab
+        of_head = 2 * work.width * vocab + plane if kernels.dummy_gradients or kernels.chunked_loss else 0.0
         logits = entries * kernels.logit_bytes + share(model_memory.last_end)
         moments.append(
             base
@@ -186,7 +185,7 @@ def _unpacked(model_memory: ModelMemory, ranks: Lane) -> Lane:
     """The 16-bit matrix that is made of a stored 4-bit one while it is multiplied; the largest, none where nothing is quantised."""
     if not model_memory.work.quantised_params:
         return 0.0
-    return 2.0 * functools.reduce(greater, (shape.elements(ranks) for shape in model_memory.first.shapes | model_memory.rest.shapes))
+    return 2.0 * model_memory.largest_matrix(ranks)
 
 
 def _fullest(moments: Sequence[dict[str, Lane]]) -> dict[str, Lane]:

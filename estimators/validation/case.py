@@ -13,7 +13,7 @@ from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.units import GIBI
 from estimators.validation.groups import Group, group_of, model_id_of
 from estimators.validation.model import described, gpt, shipped_model
-from estimators.validation.stated import batches, layout_of, precision, recompute, seconds, seconds_from_rate, zero_stage
+from estimators.validation.stated import batches, layout_of, precision, recompute, says_recompute, seconds, seconds_from_rate, zero_stage
 from estimators.validation.table import LeftOutError, Record
 
 
@@ -26,6 +26,7 @@ class MeasuredStep:
             fine-tuning or forced balance.
         apart: why it is in no score; empty where it is.
         measured_step_time_s, measured_memory_bytes: what was measured; None for what was not.
+        says_recompute: whether the row, or what its table is known by, says what was recomputed and offloaded.
     """
 
     id: str
@@ -44,6 +45,7 @@ class MeasuredStep:
     seq_len: int
     measured_step_time_s: float | None
     measured_memory_bytes: float | None = None
+    says_recompute: bool = False
 
     @property
     def work(self) -> SequenceCost:
@@ -120,7 +122,7 @@ def _memory(record: Record) -> MeasuredStep:
 
 
 def _throughput(record: Record) -> MeasuredStep:
-    group = group_of(record.text("group"))
+    group = group_of(record.text("group"), record.text("notes"))
     seq_len, devices = record.whole("seq_len"), record.needed("n_gpus")
     name = record.text("model")
     if not (record.text("layers") and record.text("hidden") and seq_len):
@@ -193,6 +195,7 @@ def _step(
         seq_len=seq_len,
         measured_step_time_s=step_s,
         measured_memory_bytes=allocated,
+        says_recompute=says_recompute(record),
     )
 
 

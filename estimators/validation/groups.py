@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from estimators.cost.software import DEFAULT_STACK
 from estimators.facts import data
@@ -15,6 +16,7 @@ class Group:
 
     Attributes:
         match: how its group's name begins, or a part of it.
+        notes: what a row's notes must match besides: a table whose software changed half-way is two groups of one source.
         source: the source that errors are pooled under: tables of one author and machine are one source.
         stack, cluster: of its software and network.
         zero: the ZeRO stage, where the row does not say.
@@ -29,6 +31,7 @@ class Group:
     """
 
     match: str
+    notes: str = ""
     source: str = ""
     stack: str = DEFAULT_STACK
     cluster: str = ""
@@ -50,13 +53,14 @@ def _file() -> tuple[tuple[Group, ...], dict[str, str]]:
     return tuple(Group(**entry) for entry in body["groups"]), body["models"]
 
 
-def group_of(name: str) -> Group:
-    """What is known of a table by its name; a table of the user's own is taken as it stands.
+def group_of(name: str, notes: str = "") -> Group:
+    """What is known of a table by its name and a row's notes; a table of the user's own is taken as it stands.
 
     >>> group_of("BLOOM tuning (bigscience tr11 prequel)").stack, group_of("my cluster").source
     ('megatron-2022-bf16', 'my cluster')
     """
-    return next((group for group in _file()[0] if group.match in name), Group(match=name, source=name))
+    known = (group for group in _file()[0] if group.match in name and re.search(group.notes, notes))
+    return next(known, Group(match=name, source=name))
 
 
 def model_id_of(name: str) -> str:

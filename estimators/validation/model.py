@@ -40,7 +40,7 @@ def described(record: Record, group: Group, name: str, seq_len: int) -> Model:
         model = gpt(layers, width, heads, ffn or 0, vocab, seq_len)
     if group.kind == "lora" or "[LoRA" in name or "[Q-LoRA" in name:
         targets = ("all-linear",) if group.target == "all" else ("q_proj", "k_proj", "v_proj", "o_proj")
-        return with_adapters(model, group.rank, targets)
+        return with_adapters(model, group.rank, targets, "nf4" if "[Q-LoRA" in name else "16-bit")
     return model
 
 

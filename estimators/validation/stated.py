@@ -61,6 +61,12 @@ def recompute(text: str) -> str:
     return "none" if not text or text.startswith(("none", "unstated")) else "selective"
 
 
+def says_recompute(record: Record) -> bool:
+    """Whether it is known what was recomputed and offloaded: a cell that says what is recomputed names what is offloaded beside it."""
+    text = record.text("recompute")
+    return record.kind == "single_node" or (bool(text) and not text.startswith("unstated"))
+
+
 def precision(record: Record, group: Group) -> str:
     """The dtype of the matrix products, by the words of the row; its table's where the log is silent."""
     text = record.text("precision").casefold()

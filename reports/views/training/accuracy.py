@@ -9,6 +9,7 @@ from typing import Any
 from estimators.training.step import PARTS
 from estimators.units import format_bytes, format_duration, format_fraction, format_int, format_signed_fraction
 from estimators.validation.memory_score import MemoryScore
+from estimators.validation.over_count import OverCount
 from estimators.validation.score import Score, Scored, score
 from reports.table import Column, Table, Value
 
@@ -16,6 +17,8 @@ SCALES = ((1, "1 device"), (8, "2 to 8"), (64, "9 to 64"), (512, "65 to 512"), (
 """Up to so many devices, and what the group is called."""
 
 WORST = 10
+
+COUNTED = ("source", "rows", "stated", "refused", "refused_unsaid", "median", "most")
 
 _SCORE = [
     Column(key="rows", header="rows", format=format_int, align="right"),
@@ -141,6 +144,28 @@ def memory_table(memory: MemoryScore) -> Table:
         rows=list(lines.values()),
         facts={"median_error": memory.median, "worst_error": memory.worst, "bias": memory.bias, "distinct": memory.distinct},
         key="memory",
+    )
+
+
+def over_count_table(counts: Sequence[OverCount]) -> Table:
+    """Memory that is said of steps that ran, over that of their device, by source."""
+    refused, stated = (sum(getattr(count, name) for count in counts) for name in ("refused", "stated"))
+    return Table(
+        title=f"What ran must fit: of {format_int(stated)} measured steps that say what they recompute and offload, "
+        f"{format_int(refused)} would be refused",
+        conditions=["need is what the fullest device is said to hold, reserve included, over its memory; nothing is fitted"],
+        columns=[
+            Column(key="source", header="source"),
+            Column(key="rows", header="rows", format=format_int, align="right"),
+            Column(key="stated", header="say it", format=format_int, align="right"),
+            Column(key="refused", header="of these refused", format=format_int, align="right"),
+            Column(key="refused_unsaid", header="refused that leave it unsaid", format=format_int, align="right"),
+            Column(key="median", header="median need", format=format_fraction, align="right"),
+            Column(key="most", header="largest need", format=format_fraction, align="right"),
+        ],
+        rows=[{name: getattr(count, name) for name in COUNTED} for count in counts],
+        facts={"stated": stated, "refused": refused},
+        key="over_count",
     )
 
 
