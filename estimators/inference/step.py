@@ -193,9 +193,8 @@ class _Step:
         assert op.active_params
         _, n, k = op.mnk
         experts = op.params * op.matrices_per_token // op.active_params
-        rows = op.flop // (2 * n * k)
-        everywhere = rows > self.workload.num_tokens * op.matrices_per_token
-        met = experts * (1 if everywhere else 1 - (1 - op.matrices_per_token / experts) ** self.workload.num_tokens)
+        rows = self.workload.num_tokens * op.matrices_per_token
+        met = experts * (1 - (1 - op.matrices_per_token / experts) ** self.workload.num_tokens)
         seconds = met * grouped(self.machine, self.constants) * self._matmul_s(op, rows / met, n, k, self.machine.flop_per_s)
         read = met / experts * self.workload.bytes_of(op.params)
         return float(op.count * max(seconds, self._read_s(read / self.ranks)))
