@@ -106,7 +106,7 @@ def _phase(steps: Sequence[Estimate], workloads: Sequence[Workload], decode: tup
         bound_s=None if None in bounds else sum(b for b in bounds if b is not None),
         bound_by=steps[0].bound_by if len(steps) == 1 else "",
         rule_flop=(six_nd if training else two_n)(used, tokens),
-        rule_bytes=sum(params * workload.dtype_bytes for workload in workloads),
+        rule_bytes=sum(workload.bytes_of(params) for workload in workloads),
         **({"steps": decode} if decode else {}),
     )
 

@@ -112,7 +112,7 @@ def attention_products(
         masked = t * s - pairs
     held = held_keys(workload, window if trims_cache else None) if keys is None else keys
     moved = held if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
-    token_bytes = b * cache_elements_per_token * workload.dtype_bytes if workload.phase in ("prefill", "decode") else 0
+    token_bytes = workload.bytes_of(b * cache_elements_per_token) if workload.phase in ("prefill", "decode") else 0
 
     def product(role: Literal["scores", "context"], width: int, token_bytes: int, reads: tuple[str, str]) -> Op:
         flop = 2 * b * heads * t * s * width
@@ -131,8 +131,8 @@ def attention_products(
             cache_bytes=moved * token_bytes,
             held_cache_bytes=held * token_bytes,
             cache_heads=cache_heads,
-            activation_bytes=b * heads * (t * s + (t + s) * width) * workload.dtype_bytes,
-            saved_bytes=b * heads * (t * s + t * width) * workload.dtype_bytes,
+            activation_bytes=workload.bytes_of(b * heads * (t * s + (t + s) * width)),
+            saved_bytes=workload.bytes_of(b * heads * (t * s + t * width)),
             recomputed=recomputed,
             mnk=(t, s, width) if role == "scores" else (t, width, s),
             reads=tuple(f"{prefix}.{operand}" for operand in reads),

@@ -13,9 +13,8 @@ from estimators.architectures.part import Part
 from estimators.architectures.rows import convolution, elementwise, linear, name_of, norm, parameters
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
-from estimators.units import DTYPE_BYTES
 
-STATE_ELEMENT_BYTES = DTYPE_BYTES["fp32"]
+STATE_ELEMENT_BYTES = 4
 """Of a recurrent state, in which rounding would add up from token to token: transformers and llama.cpp keep it in fp32."""
 
 
@@ -46,7 +45,7 @@ def causal_convolution(w: Workload, prefix: str, *, channels: int, taps: int, bi
         count=count,
         recomputed=True,
     )
-    return keeping(w, replace(op, reads=(f"{prefix}.in",)), channels * taps, w.dtype_bytes)
+    return keeping(w, replace(op, reads=(f"{prefix}.in",)), w.bytes_of(channels * taps))
 
 
 def scan(
@@ -80,8 +79,8 @@ def scan(
         flop=flop,
         backward_flop=2 * flop,
         masked_flop=flop - least_flop if least_flop >= 0 else 0,
-        activation_bytes=matrices * (m * k + k * n + m * n) * w.dtype_bytes,
-        saved_bytes=matrices * (m * k + k * n) * w.dtype_bytes,
+        activation_bytes=w.bytes_of(matrices * (m * k + k * n + m * n)),
+        saved_bytes=w.bytes_of(matrices * (m * k + k * n)),
         recomputed=True,
         mnk=mnk,
         reads=reads,
@@ -91,12 +90,12 @@ def scan(
 
 def with_state(w: Workload, row: Op, elements: int) -> Op:
     """The row that rewrites a recurrent state of so many elements per sequence: in fp32 at least, whatever is computed in."""
-    return keeping(w, row, elements, max(STATE_ELEMENT_BYTES, w.dtype_bytes))
+    return keeping(w, row, max(STATE_ELEMENT_BYTES * elements, w.bytes_of(elements)))
 
 
-def keeping(w: Workload, row: Op, elements: int, element_bytes: int) -> Op:
-    """The row with so many elements per sequence that an inference step rewrites and leaves behind."""
-    kept = w.batch * elements * element_bytes if w.phase in ("prefill", "decode") else 0
+def keeping(w: Workload, row: Op, sequence_bytes: int) -> Op:
+    """The row with so many bytes per sequence that an inference step rewrites and leaves behind."""
+    kept = w.batch * sequence_bytes if w.phase in ("prefill", "decode") else 0
     return replace(row, cache_bytes=kept, held_cache_bytes=kept)
 
 
