@@ -84,7 +84,11 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
     model, hardware, convention, dtype = question.model, question.hardware, question.convention, question.dtype
     published = f" (published: {params_text})" if params_text else ""
     params = next(iter(steps.values()))[1].params
-    conditions = [f"{model.name}: {format_int(params)} parameters{published}; {dtype}", convention_line(convention), *scope_lines(model)]
+    conditions = [
+        f"{model.name}: {format_int(params)} parameters{published}; {dtype}",
+        convention_line(convention),
+        *scope_lines(model, steps["training"][0]),
+    ]
     tables = [
         steps_table(model.name, steps, hardware=hardware, convention=convention, item=model.item, conditions=conditions),
         memory_table(model.name, _memory_uses(steps, generated, _weights_text(model, dtype)), hardware=hardware),
