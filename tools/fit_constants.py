@@ -4,7 +4,8 @@ python -m tools.fit_constants
 
 Least squares on the logarithm of predicted over measured, with a robust loss; each constant is held by its prior, and each
 source has a bias of its own that is thrown away afterwards, since residuals cluster by source. A fit without a source
-never sees its rows; what they are missed by then makes the intervals (tools.left_out). Takes some minutes. Needs scipy, which the extra `test` brings.
+never sees its rows; what they are missed by then makes the intervals (tools.left_out). Takes some minutes.
+Needs scipy, which the extra `test` brings.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def main() -> int:
         stream.write("\n")
     efficiency_file.cache_clear()
     efficiency.cache_clear()
-    return left_out.main()
+    left_out.write()
+    return 0
 
 
 if __name__ == "__main__":

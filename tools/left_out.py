@@ -1,9 +1,9 @@
-"""Score every shipped row by constants that its source had no part in, and write estimators/facts/data/track_record.json.
+"""Score every shipped row by constants that its source had no part in, and print what estimators/facts/data/track_record.json holds.
 
 python -m tools.left_out
 
-It holds the ends of the intervals by class and by device, and what each class, device and software was missed by. Run it after
-anything that moves a prediction; `python -m tools.fit_constants` ends with it. Takes a second.
+The ends of the intervals by class and by device, and what each class, device and software was missed by. `python docs/refresh.py` writes
+it after anything that moves a prediction, and `python -m tools.fit_constants` ends with it. Takes a second.
 """
 
 from __future__ import annotations
@@ -24,12 +24,20 @@ def body() -> dict[str, dict[str, dict[str, Any]]]:
     return records(missed(rows, measured_devices(rows)))
 
 
-def main() -> int:
-    """Write the data file anew."""
-    found = body()
+def write() -> None:
+    """The data file anew."""
+    text = _text()
     with open(data.file("track_record.json"), "w", encoding="utf-8") as stream:
-        json.dump(found, stream, indent=1)
-        stream.write("\n")
+        stream.write(text + "\n")
+
+
+def _text() -> str:
+    return json.dumps(body(), indent=1)
+
+
+def main() -> int:
+    """Print the file's content."""
+    print(_text())
     return 0
 
 

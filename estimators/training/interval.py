@@ -1,4 +1,4 @@
-"""How far a predicted step time may be off: quantiles of what was missed on sources that no fit had seen, by class of case and by device."""
+"""How far a predicted step time may be off: quantiles of what was missed on sources that no fit had seen, by class and device."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TrackRecord:
 
 @functools.cache
 def track_records() -> Mapping[str, Mapping[str, TrackRecord]]:
-    """Kind (class, device, software) -> name -> what its rows were missed by; written by ``python -m tools.left_out``."""
+    """Kind (class, device, software) -> name -> what its rows were missed by; printed by ``python -m tools.left_out``."""
     body: dict[str, dict[str, dict[str, Any]]] = data.read_json(data.file("track_record.json"))
     return {
         kind: {name: TrackRecord(**(facts | {"ends": tuple(facts["ends"])})) for name, facts in names.items()}

@@ -23,6 +23,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
+from reports.views.training import track_record
 from reports.views.training.conditions import device_lines, scope_lines
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
@@ -61,6 +62,7 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
             Column(key="run_days", header="time", format=format_days, align="right"),
             Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
             Column(key="cost_usd", header="cost", format=format_money, align="right"),
+            *track_record.COLUMNS,
             Column(key="reason", header="", raw=not any(choice.reason for choice in choices)),
         ],
         rows=rows,
@@ -70,8 +72,9 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
 
 
 def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
+    record = track_record.cells("device", choice.hardware.id)
     if choice.answer is None:
-        return {"hardware": choice.hardware.id, "reason": choice.reason}
+        return {"hardware": choice.hardware.id, "reason": choice.reason, **record}
     best, hours = choice.answer.best.prediction, choice.answer.gpu_hours(tokens)
     return {
         "hardware": choice.hardware.id,
@@ -82,6 +85,7 @@ def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
         "run_days": choice.answer.run_s(tokens) / DAY_S,
         "gpu_hours": hours,
         "cost_usd": choice.price.median * hours if choice.price else None,
+        **record,
         "reason": None,
     }
 
@@ -108,7 +112,13 @@ def plan_table(plan: Plan, tokens: int | None, price: PriceRange | None, *, batc
             Column(key="why", header="why it loses", raw=True),
         ],
         rows=rows,
-        notes=[*_reasons(plan, own), *_run_lines(plan, tokens, price), *_own_lines(plan, tokens, own), *_search_lines(plan)],
+        notes=[
+            *track_record.doubts(best),
+            *_reasons(plan, own),
+            *_run_lines(plan, tokens, price),
+            *_own_lines(plan, tokens, own),
+            *_search_lines(plan),
+        ],
         facts=_facts(plan, tokens, price, own),
         key="plan",
     )
@@ -121,6 +131,7 @@ def _conditions(plan: Plan, batch_source: str) -> list[str]:
         f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens",
         f"global batch: {format_int(plan.global_batch)} sequences, {format_count(best.tokens_per_step)} tokens ({batch_source})",
         *device_lines([job.hardware]),
+        track_record.line(best),
         *best.notes,
     ]
 
@@ -205,6 +216,7 @@ def _facts(plan: Plan, tokens: int | None, price: PriceRange | None, own: Option
         "memory_bytes": best.memory_bytes,
         "num_legal": plan.num_legal,
         "num_fitting": plan.num_fitting,
+        **track_record.facts(best.prediction),
     }
     if own is not None:
         facts["own_step_time_s"] = own.prediction.step_time_s
