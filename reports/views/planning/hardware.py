@@ -21,7 +21,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, device_lines, price_text
+from reports.views.training.conditions import convention_line, device_lines, length_source, price_text
 
 
 def _by_gpu_days(devices: Sequence[OnDevice[TrainingAnswer]]) -> list[OnDevice[TrainingAnswer]]:
@@ -60,7 +60,11 @@ def training_table(devices: Sequence[OnDevice[TrainingAnswer]]) -> Table:
         title=f"Training {reference.model.name} on {reference.work_text}, {_count_text(reference)} of each kind",
         conditions=[
             f"{reference.model.name}: {format_int(reference.params)} parameters; {format_int(reference.tokens)} {reference.item}s"
-            + ("" if reference.item == "sample" else f" in sequences of {format_int(reference.seq_len)}"),
+            + (
+                ""
+                if reference.item == "sample"
+                else f" in sequences of {format_int(reference.seq_len)}{length_source(reference.seq_len_source)}"
+            ),
             convention_line(reference.convention),
             f"{reference.dtype}, share of the dense peak of each device",
             f"utilization: {said_by}",

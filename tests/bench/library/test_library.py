@@ -56,7 +56,7 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "estimate --model phi-2 --hardware a100-sxm4-80gb --prompt-tokens 12",
-        {"model": "phi-2", "hardware": "a100-sxm4-80gb", "prompt_tokens": 12},
+        {"model": "phi-2", "hardware": "a100-sxm4-80gb", "prompt_tokens": 12, "seq_len": 64},
     ),
     (
         "plan --model llama-2-7b --tokens 1T --hardware a100-sxm4-80gb,h100-sxm5-80gb --gpus 64 --what-if recompute=full",
