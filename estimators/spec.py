@@ -162,10 +162,12 @@ class Op:
         backward_flop: `full`, without recomputation.
         square_flop: the part of `flop` over the square of the step's own tokens; the `causal` convention counts half of it.
         masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `square_flop` is a convention.
+        surplus_flop: forward, beside `flop`: what transformers runs and no result depends on, such as experts not chosen.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
         cache_bytes: KV cache or state that must be read or written.
         held_cache_bytes: KV cache or state that is held when the step is over.
         cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
+        key_columns: of a matrix's outputs, those that are keys and values of `cache_heads` heads.
         activation_bytes: inputs read and outputs written if nothing is fused.
         saved_bytes: activations that an unfused backward keeps.
         recomputed: whether full activation checkpointing runs this op's forward twice.
@@ -189,10 +191,12 @@ class Op:
     backward_flop: int = 0
     square_flop: int = 0
     masked_flop: int = 0
+    surplus_flop: int = 0
     weight_bytes: int = 0
     cache_bytes: int = 0
     held_cache_bytes: int = 0
     cache_heads: int = 1
+    key_columns: int = 0
     activation_bytes: int = 0
     saved_bytes: int = 0
     recomputed: bool = False
@@ -320,8 +324,9 @@ class Estimate:
         trainable_params: of them, those that training changes: all, unless some are frozen.
         active_params: of them, those that one token uses: all but the experts it is not routed to.
         embedding_params: of them, in lookup tables (token and position embeddings; a tied head counts here).
-        flop: by convention: full, causal, hardware; for the step of the workload.
-        forward_flop, backward_flop: of `full`.
+        flop: by convention: full, causal, hardware; for the step of the workload. What is needed.
+        forward_flop, backward_flop: as transformers runs them: those of `full`, and `surplus_flop`.
+        surplus_flop: of both passes, what transformers runs and no result depends on; 0 for nearly all models.
         min_flop: what no kernel may skip.
         min_bytes: what must cross the memory bus at least once.
         memory_bytes: by part: weights, gradients, optimizer, kv_cache, saved activations where training.
@@ -337,6 +342,7 @@ class Estimate:
     flop: Mapping[str, int] = field(hash=False)
     forward_flop: int
     backward_flop: int
+    surplus_flop: int
     min_flop: int
     min_bytes: int
     memory_bytes: Mapping[str, int] = field(hash=False)

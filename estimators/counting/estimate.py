@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from estimators.counting.conventions import step_flop, unskippable_flop
+from estimators.counting.conventions import step_flop, surplus_flop, unskippable_flop
 from estimators.method import FULL
 from estimators.spec import Case, Estimate, Hardware, Model, Op, Workload
 
@@ -110,8 +110,8 @@ def estimate(case: Case) -> Estimate:
 
         model = trained(model, case.method)
     ops = model.ops(workload)
-    flop = step_flop(ops, workload)
-    forward = sum(op.count * op.flop for op in ops)
+    flop, surplus = step_flop(ops, workload), surplus_flop(ops, workload)
+    forward = sum(op.count * (op.flop + op.surplus_flop) for op in ops)
     min_flop, min_bytes = unskippable_flop(ops, workload), unskippable_bytes(ops, workload)
     compute_s = bandwidth_s = bound_s = None
     if hardware:
@@ -125,7 +125,8 @@ def estimate(case: Case) -> Estimate:
         params_by_component=params_by_component(ops),
         flop=flop,
         forward_flop=forward,
-        backward_flop=flop["full"] - forward,
+        backward_flop=flop["full"] + surplus - forward,
+        surplus_flop=surplus,
         min_flop=min_flop,
         min_bytes=min_bytes,
         memory_bytes=memory(ops, workload, model),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from estimators.facts.published_runs import MIN_RUNS
+from estimators.spec import Workload
 from estimators.training.answer import OnDevice, TrainingAnswer
 from estimators.training.on_devices import Bounds
 from estimators.units import (
@@ -21,7 +22,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, device_lines, length_source, price_text
+from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
 
 
 def _by_gpu_days(devices: Sequence[OnDevice[TrainingAnswer]]) -> list[OnDevice[TrainingAnswer]]:
@@ -66,6 +67,7 @@ def training_table(devices: Sequence[OnDevice[TrainingAnswer]]) -> Table:
                 else f" in sequences of {format_int(reference.seq_len)}{length_source(reference.seq_len_source)}"
             ),
             convention_line(reference.convention),
+            *scope_lines(reference.model, Workload(phase="train", seq_len=reference.seq_len)),
             f"{reference.dtype}, share of the dense peak of each device",
             f"utilization: {said_by}",
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.facts.prices import PriceRange
+from estimators.spec import Workload
 from estimators.training.layouts.answer import Choice, Plans
 from estimators.training.layouts.planned import Option, Plan
 from estimators.training.step import PARTS
@@ -22,7 +23,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
-from reports.views.training.conditions import device_lines, length_source
+from reports.views.training.conditions import device_lines, length_source, scope_lines
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
 
@@ -123,6 +124,7 @@ def plan_table(
 def _conditions(plan: Plan, seq_len_source: str, batch_source: str) -> list[str]:
     job, best = plan.job, plan.best.prediction
     return [
+        *scope_lines(job.trained, Workload(phase="train", seq_len=job.seq_len)),
         f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens{length_source(seq_len_source)}",
         f"global batch: {format_int(plan.global_batch)} sequences, {format_count(best.tokens_per_step)} tokens ({batch_source})",
         *device_lines([job.hardware]),

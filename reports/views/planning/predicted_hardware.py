@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from estimators.spec import Workload
 from estimators.training.answer import OnDevice, PredictedAnswer
 from estimators.units import (
     format_bytes,
@@ -18,7 +19,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, device_lines, length_source, price_text
+from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
 from reports.views.training.predicted import BOUNDS, figures
 from reports.views.training.step_ledger import rate_facts
 
@@ -88,6 +89,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             f"{training.model.name}: {format_int(training.params)} parameters; {format_int(training.tokens)} tokens in sequences of "
             f"{format_int(training.seq_len)}{length_source(training.seq_len_source)}, {training.dtype}",
             convention_line("full"),
+            *scope_lines(training.model, Workload(phase="train", seq_len=training.seq_len)),
             f"software {p.stack.id}: {p.stack.name}",
             f"batch of a step: {format_int(p.tokens_per_step)} tokens on {p.hardware.id}"
             + (f", {first.run.batch_source}" if first.run.batch_source else ""),

@@ -86,10 +86,11 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
     params = next(iter(steps.values()))[1].params
     said_by = "" if question.generation_alone else length_source(question.seq_len_source)
     length = f"; sequences of {format_int(question.seq_len)}{said_by}" if said_by else ""
+    last, _ = list(steps.values())[-1]
     conditions = [
         f"{model.name}: {format_int(params)} parameters{published}; {dtype}{length}",
         convention_line(convention),
-        *scope_lines(model),
+        *scope_lines(model, last),
     ]
     tables = [
         steps_table(model.name, steps, hardware=hardware, convention=convention, item=model.item, conditions=conditions),

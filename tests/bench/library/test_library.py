@@ -55,7 +55,7 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
         {"model": "llama-3-8b", "hardware": "h100-sxm5-80gb", "budget_usd": 1_000_000, "price": 2.5},
     ),
     (
-        "estimate --model phi-2 --hardware a100-sxm4-80gb --prompt-tokens 12",
+        "estimate --model phi-2 --hardware a100-sxm4-80gb --prompt-tokens 12 --seq-len 64",
         {"model": "phi-2", "hardware": "a100-sxm4-80gb", "prompt_tokens": 12, "seq_len": 64},
     ),
     (
