@@ -88,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument("--optimizer", default="adamw", metavar="NAME", help="adamw, adamw-8bit, adafactor, muon, sgd")
     step_options.add_measured(training)
+    step_options.add_memory_margin(training)
     arguments.add_price(training)
     arguments.add_method(parser)
     limits = parser.add_argument_group("limits (without --gpus, as many devices are taken as they ask for)")
@@ -159,7 +160,7 @@ def _question(options: Options, model: Model, entry: ModelEntry | None, devices:
     from estimators.cost.software import DEFAULT_STACK
     from estimators.training.layouts.answer import PlanQuestion
     from estimators.training.layouts.global_batch import PUBLISHED_BATCH
-    from estimators.training.layouts.job import Job
+    from estimators.training.layouts.job import MEMORY_MARGIN, Job
     from estimators.training.layouts.search import Restriction
 
     own = step_options.measured_rates(options, [device.id for device in devices])
@@ -175,6 +176,7 @@ def _question(options: Options, model: Model, entry: ModelEntry | None, devices:
             optimizer=options.optimizer or "adamw",
             network_bytes_per_s=options.network_bytes_per_s,
             own=own,
+            memory_margin=MEMORY_MARGIN if options.memory_margin is None else options.memory_margin,
         )
         for device in devices
     )

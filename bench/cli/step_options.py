@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.cli import arguments
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.parsing import parse_byte_rate, parse_carbon, parse_count
+from estimators.parsing import parse_byte_rate, parse_carbon, parse_count, parse_float
 
 if TYPE_CHECKING:
     from estimators.cost.machine import MeasuredRates
@@ -31,6 +31,7 @@ class StepOptions(arguments.MethodOptions):
         layout: such as ``tp=2,pp=1``; `from_file` is a launcher's file that has one.
         network_bytes_per_s: per device and direction.
         calibration: path of a file of `calibrate --out`.
+        memory_margin: share of a device's memory that a chosen layout leaves free; None for the usual one.
         usd_per_gpu_hour: in place of the quotes that were seen.
     """
 
@@ -42,6 +43,7 @@ class StepOptions(arguments.MethodOptions):
     optimizer: str | None
     network_bytes_per_s: float | None
     calibration: str | None
+    memory_margin: float | None
     usd_per_gpu_hour: float | None
     seq_len: int | None
     dtype: str
@@ -63,7 +65,7 @@ class TrainingOptions(StepOptions):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--layout, --from, --global-batch, --software, --optimizer, --network, --calibration, --carbon."""
+    """--layout, --from, --global-batch, --software, --optimizer, --network, --calibration, --memory-margin, --carbon."""
     group = parser.add_argument_group("the step, which is predicted where --utilization is not given")
     group.add_argument(
         "--layout", type=_layout, metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else one that fits is chosen"
@@ -78,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--software", type=software, metavar="ID", help="python -m bench list software; megatron-core by default")
     group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
     add_measured(group)
+    add_memory_margin(group)
     group.add_argument("--carbon", type=_carbon, dest="carbon_kg_per_j", metavar="G", help="grams of CO2 per kWh; else the world's average")
 
 
@@ -92,6 +95,16 @@ def add_measured(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--calibration", metavar="FILE", help="rates of products and links that `calibrate --out FILE` measured, for the device it is of"
+    )
+
+
+def add_memory_margin(group: argparse._ArgumentGroup) -> None:
+    """--memory-margin."""
+    group.add_argument(
+        "--memory-margin",
+        type=_memory_margin,
+        metavar="SHARE",
+        help="of a device's memory that a chosen layout leaves free, 5%% by default; a --layout may fill it all",
     )
 
 
@@ -133,6 +146,7 @@ def question(
         optimizer=options.optimizer or "adamw",
         network_bytes_per_s=options.network_bytes_per_s,
         own=measured_rates(options, [device.id for device in hardware]),
+        memory_margin=options.memory_margin,
         usd_per_gpu_hour=options.usd_per_gpu_hour,
         carbon_kg_per_j=options.carbon_kg_per_j,
     )
@@ -227,6 +241,10 @@ def _network(text: str) -> float:
     return parse_byte_rate(text, "network")
 
 
+def _memory_margin(given: str | float) -> float:
+    return parse_float(given, "memory-margin", minimum=0, maximum=0.9)
+
+
 def _carbon(given: str | float) -> float:
     return parse_carbon(given, "carbon")
 
@@ -241,6 +259,7 @@ def refuse(options: TrainingOptions, why: str) -> None:
         "--optimizer": options.optimizer,
         "--network": options.network_bytes_per_s,
         "--calibration": options.calibration,
+        "--memory-margin": options.memory_margin,
         "--carbon": options.carbon_kg_per_j,
     }
     for word, value in given.items():

@@ -38,6 +38,7 @@ class Question:
         layout: such as ``tp=2,pp=1``; empty where it is chosen.
         stack_id: the software; None for the one that is usual.
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
+        memory_margin: share of a device's memory that a chosen layout leaves free; None for the usual one.
         usd_per_gpu_hour, carbon_kg_per_j: in place of the quotes that were seen, and of the world's average.
     """
 
@@ -58,6 +59,7 @@ class Question:
     optimizer: str = "adamw"
     network_bytes_per_s: float | None = None
     own: MeasuredRates | None = None
+    memory_margin: float | None = None
     usd_per_gpu_hour: float | None = None
     carbon_kg_per_j: float | None = None
 
@@ -88,7 +90,7 @@ class Question:
             BadValueError: a model or an optimizer that no step is predicted of.
         """
         from estimators.cost.software import DEFAULT_STACK  # deferred, with what follows: an answer at a utilization prices no step
-        from estimators.training.layouts.job import Job
+        from estimators.training.layouts.job import MEMORY_MARGIN, Job
 
         assert self.hardware is not None
         return Job(
@@ -101,6 +103,7 @@ class Question:
             optimizer=self.optimizer,
             network_bytes_per_s=self.network_bytes_per_s,
             own=self.own,
+            memory_margin=MEMORY_MARGIN if self.memory_margin is None else self.memory_margin,
         )
 
 

@@ -177,13 +177,17 @@ def _own_lines(plan: Plan, tokens: int | None, own: Option | None) -> list[str]:
     more = own.prediction.step_time_s / plan.best.prediction.step_time_s - 1
     longer_s = 0.0 if tokens is None else plan.run_s(tokens, own.prediction.step_time_s) - plan.run_s(tokens)
     run = "" if tokens is None else f": {format_duration(longer_s)} more for the run"
-    return [f"Your layout takes {format_fraction(more)} longer than the first{run}."] if more > 0 else ["No layout beats yours."]
+    said = [f"Your layout takes {format_fraction(more)} longer than the first{run}."] if more > 0 else ["No layout beats yours."]
+    if own.in_margin:
+        held = own.memory_bytes / plan.job.capacity_bytes
+        said.append(f"It fills {format_fraction(held)} of a device's memory, more than the layouts above may (--memory-margin).")
+    return said
 
 
 def _search_lines(plan: Plan) -> list[str]:
     lines = [
-        f"{format_int(plan.num_legal)} layouts are legal, {format_int(plan.num_fitting)} fit into {format_bytes(plan.capacity_bytes)}; "
-        "one per way of cutting the model is shown."
+        f"{format_int(plan.num_legal)} layouts are legal, {format_int(plan.num_fitting)} fit into {format_bytes(plan.capacity_bytes)}, "
+        f"{format_fraction(1 - plan.job.memory_margin)} of a device (--memory-margin); one per way of cutting the model is shown."
     ]
     if plan.too_large is not None:
         layout, seconds, needed = plan.too_large
