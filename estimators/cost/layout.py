@@ -8,7 +8,7 @@ from estimators.errors import BadValueError
 from estimators.frozen import frozen
 
 PLAN_RECOMPUTES = ("none", "selective", "full")
-"""What a training step may run forward twice: nothing, norms and activations and unfused attention, or every layer."""
+"""What a step may run forward twice: nothing, norms and activations and unfused attention, or every layer."""
 
 ZERO_STAGES = (0, 1, 2, 3)
 SCHEDULES = ("1f1b", "zero-bubble")
