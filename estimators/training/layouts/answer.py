@@ -9,7 +9,7 @@ from estimators.cost.layout import parse_layout
 from estimators.counting.estimate import count_active_params
 from estimators.errors import BadValueError, RequestError
 from estimators.facts.prices import PriceRange, rent
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.spec import Workload
 from estimators.training.answer import OnDevice
 from estimators.training.layouts.deadline import PlanLimits, plan_within
@@ -35,6 +35,7 @@ class PlanQuestion:
 
     Attributes:
         jobs: one for each kind of device.
+        seq_len_source: who says how long sequences are; empty where it was given.
         tokens: None for a plan of one step, which needs `num_devices`.
         num_devices: exactly so many; None for as many as the limits ask for.
         usd_per_gpu_hour: in place of the quotes that were seen.
@@ -46,6 +47,7 @@ class PlanQuestion:
     """
 
     jobs: tuple[Job, ...]
+    seq_len_source: str = ""
     tokens: int | None = None
     num_devices: int | None = None
     max_devices: int | None = None
@@ -61,6 +63,11 @@ class PlanQuestion:
     scaling: bool = False
     compute_optimal: bool = False
     budget_gpu_days: int | None = None
+
+    @property
+    def wished_batch(self) -> Batch:
+        """What is wished of a step's batch, with the tokens that it is a part of."""
+        return replace(self.batch, training_tokens=self.tokens)
 
     def __post_init__(self) -> None:
         if self.scaling and self.tokens is None:
@@ -137,7 +144,7 @@ def answer_plan(question: PlanQuestion, watching: Watching = lambda _: nullconte
     return Plans(
         question=question,
         choices=choices,
-        batch_source=question.batch.source(best.job.work.params, best.best.prediction.tokens_per_step) or "given",
+        batch_source=question.wished_batch.source(best.job.work.params, best.best.prediction.tokens_per_step) or "given",
         own=own,
         points=points,
         changed=what_if(best.job, layout, question.change) if question.change else None,
@@ -173,7 +180,7 @@ def _choice(question: PlanQuestion, job: Job, watching: Watching) -> Choice:
 
 
 def _plan(question: PlanQuestion, job: Job, price: PriceRange | None, on_progress: OnProgress | None) -> Plan:
-    batch, restriction, num_options = question.batch, question.restriction, question.num_options
+    batch, restriction, num_options = question.wished_batch, question.restriction, question.num_options
     limits = PlanLimits(
         num_devices=question.num_devices,
         max_devices=question.max_devices,
