@@ -31,11 +31,12 @@ class Question:
         method: how it is trained.
         params_text: the published count, as printed; empty for a model of a file.
         tokens: None for those of one sequence, which stands for any number of them.
-        seq_len_given: False where it is the model's own longest sequence.
+        seq_len_source: who says how long sequences are; empty where it was given.
         convention: under which `utilization` is counted.
         num_devices: None where they are chosen.
         utilization: share of the dense peak; None predicts the step, or takes what published runs reached.
         layout: such as ``tp=2,pp=1``; empty where it is chosen.
+        layout_notes: what the launcher's file that it is from says, and the answer does not heed.
         stack_id: the software; None for the one that is usual.
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         memory_margin: share of a device's memory that a chosen layout leaves free; None for the usual one.
@@ -45,7 +46,7 @@ class Question:
     model: Model
     hardware: Hardware | None
     seq_len: int
-    seq_len_given: bool = True
+    seq_len_source: str = ""
     method: TrainingMethod = FULL
     params_text: str = ""
     tokens: int | None = None
@@ -54,6 +55,7 @@ class Question:
     num_devices: int | None = None
     utilization: float | None = None
     layout: str = ""
+    layout_notes: tuple[str, ...] = ()
     batch: Batch = PUBLISHED_BATCH
     stack_id: str | None = None
     optimizer: str = "adamw"
@@ -76,6 +78,11 @@ class Question:
     def num_tokens(self) -> int:
         """Those that were given, or of one sequence."""
         return self.tokens or self.seq_len
+
+    @property
+    def wished_batch(self) -> Batch:
+        """What is wished of a step's batch, with the tokens that it is a part of."""
+        return replace(self.batch, training_tokens=self.tokens)
 
     @property
     def is_predicted(self) -> bool:
@@ -114,12 +121,13 @@ class TrainingAnswer:
     Attributes:
         params_text: the published count, as printed; empty for a model of a file.
         item: token, or sample for a model without sequences.
-        seq_len_given: False where it is the model's own longest sequence.
+        seq_len_source: who says how long sequences are; empty where it was given.
         training_flop: of all tokens, by convention, and `6nd`.
         num_devices: None where none was given: then nothing has a wall time.
         runs, labels: one per utilization: given or predicted, or low, median, high.
         utilization_source: who says that such a share is reached.
         price_reason: why there is no price, where there is none.
+        layout_notes: what a launcher's file says that is not heeded.
     """
 
     model: Model
@@ -128,7 +136,7 @@ class TrainingAnswer:
     item: str
     tokens: int
     seq_len: int
-    seq_len_given: bool
+    seq_len_source: str
     dtype: str
     convention: str
     training_flop: dict[str, int]
@@ -139,6 +147,7 @@ class TrainingAnswer:
     utilization_source: str = ""
     price: PriceRange | None = None
     price_reason: str = ""
+    layout_notes: tuple[str, ...] = ()
 
     @property
     def middle(self) -> int:
@@ -163,6 +172,11 @@ class TrainingAnswer:
 
     @property
     def work_text(self) -> str:
+        """Such as ``300 B tokens in sequences of 2,048``."""
+        return f"{self.items_text} in sequences of {format_int(self.seq_len)}" if self.item == "token" else self.items_text
+
+    @property
+    def items_text(self) -> str:
         """Such as ``300 B tokens``."""
         return f"{format_count(self.tokens)} {self.item}s"
 
@@ -221,12 +235,13 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
         item=model.item,
         tokens=tokens,
         seq_len=seq_len,
-        seq_len_given=question.seq_len_given,
+        seq_len_source=question.seq_len_source,
         dtype=question.dtype,
         convention=question.convention,
         training_flop=flop,
         hardware=hardware,
         num_devices=num_devices,
+        layout_notes=question.layout_notes,
     )
     if hardware is None:
         return answer
@@ -304,7 +319,7 @@ def predict(question: Question) -> PredictedAnswer:
         question.job,
         tokens=question.num_tokens,
         num_devices=question.num_devices,
-        batch=question.batch,
+        batch=question.wished_batch,
         layout=question.layout,
     )
     return predicted_answer(question, run)

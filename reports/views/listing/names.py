@@ -122,7 +122,5 @@ def hardware_table(devices: Sequence[Hardware]) -> Table:
             *(Column(key=key, header=key, raw=True) for key in ("devices_per_node", "device_names", "confidence", "source")),
         ],
         rows=rows,
-        notes=[
-            "track record: measured steps, each left out of the fit that predicted it: how many, median error, share in the interval."
-        ],
+        notes=["track record: measured steps, each left out of the fit that predicted it: how many, median error, share in the interval."],
     )

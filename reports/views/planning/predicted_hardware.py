@@ -20,7 +20,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.training import track_record
-from reports.views.training.conditions import convention_line, device_lines, price_text, scope_lines
+from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
 from reports.views.training.predicted import BOUNDS, figures
 from reports.views.training.step_ledger import rate_facts
 
@@ -89,12 +89,13 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
         title=f"Training {training.model.name} on {training.work_text}, {each}, predicted",
         conditions=[
             f"{training.model.name}: {format_int(training.params)} parameters; {format_int(training.tokens)} tokens in sequences of "
-            f"{format_int(training.seq_len)}, {training.dtype}",
+            f"{format_int(training.seq_len)}{length_source(training.seq_len_source)}, {training.dtype}",
             convention_line("full"),
             *scope_lines(training.model, Workload(phase="train", seq_len=training.seq_len)),
             f"software {p.stack.id}: {p.stack.name}",
             f"batch of a step: {format_int(p.tokens_per_step)} tokens on {p.hardware.id}"
             + (f", {first.run.batch_source}" if first.run.batch_source else ""),
+            *training.layout_notes,
         ],
         columns=[
             Column(key="hardware", header="device"),
