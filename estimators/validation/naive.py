@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from estimators.frozen import frozen, replace
 from estimators.validation.case import MeasuredStep
 from estimators.validation.left_out import Missed, class_of
 from estimators.validation.score import Scored, quantile
@@ -20,39 +21,44 @@ def hardware_utilization(step: MeasuredStep) -> float | None:
     return flop * step.layout.global_batch / (step.measured_step_time_s * peak * step.layout.num_devices)
 
 
+@frozen
+class _Reached:
+    """A row's utilization, and what it is looked up by, the nearest first."""
+
+    row: Missed
+    share: float
+    keys: tuple[tuple[object, ...], ...]
+
+
 def missed_naively(rows: Sequence[Scored]) -> list[Missed]:
     """Every row that has a class, as missed by the median utilization of the other sources nearest to it.
 
     Nearest: of its device, precision and kind; else of its precision and kind; else of its kind.
     """
-    known = [(row.step, share) for row in rows if row.step and class_of(row) and (share := hardware_utilization(row.step))]
+    reached = [one for row in rows if (one := _reached(row))]
+    shares: dict[tuple[object, ...], dict[str, list[float]]] = {}
+    for one in reached:
+        for key in one.keys:
+            shares.setdefault(key, {}).setdefault(one.row.source, []).append(one.share)
     found = []
-    for row in rows:
-        name = class_of(row)
-        own = hardware_utilization(row.step) if row.step and name else None
-        if row.step is None or name is None or own is None:
-            continue
-        others = _nearest(row.step, known)
-        if others:
-            taken = quantile(others, [1.0] * len(others), 0.5)
-            found.append(
-                Missed(
-                    name=name,
-                    source=row.step.source,
-                    device=row.step.hardware.id,
-                    software=row.step.stack.id,
-                    log_ratio=math.log(taken / own),
-                )
-            )
+    for one in reached:
+        taken = next((middle for key in one.keys if (middle := _middle(shares[key], one.row.source))), None)
+        if taken:
+            found.append(replace(one.row, log_ratio=math.log(taken / one.share)))
     return found
 
 
-def _nearest(step: MeasuredStep, known: Sequence[tuple[MeasuredStep, float]]) -> list[float]:
-    unseen = [(other, share) for other, share in known if other.source != step.source and _experts(other) == _experts(step)]
-    same_dtype = [(other, share) for other, share in unseen if other.dtype == step.dtype]
-    same_device = [(other, share) for other, share in same_dtype if other.hardware.id == step.hardware.id]
-    return [share for _, share in same_device or same_dtype or unseen]
+def _reached(row: Scored) -> _Reached | None:
+    name = class_of(row)
+    share = hardware_utilization(row.step) if row.step and name else None
+    if row.step is None or name is None or share is None:
+        return None
+    step, experts = row.step, row.step.work.experts > 1
+    missed = Missed(name=name, source=step.source, device=step.hardware.id, software=step.stack.id, log_ratio=0.0)
+    return _Reached(row=missed, share=share, keys=((experts, step.dtype, step.hardware.id), (experts, step.dtype), (experts,)))
 
 
-def _experts(step: MeasuredStep) -> bool:
-    return step.work.experts > 1
+def _middle(by_source: Mapping[str, Sequence[float]], source: str) -> float | None:
+    """The median of the other sources' shares; None without any."""
+    others = [share for other, shares in by_source.items() if other != source for share in shares]
+    return quantile(others, [1.0] * len(others), 0.5) if others else None
