@@ -15,6 +15,7 @@ from estimators.cost.tensor_cut import CutParams, cut_params, outputs_on_rank
 from estimators.frozen import frozen, replace
 from estimators.memory.activations import SavedActivations, norm_kept, part_kept
 from estimators.memory.kernels import Kernels
+from estimators.memory.selective import kept_selectively
 from estimators.spec import Model, Op, Workload
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.units import DTYPE_BYTES
@@ -169,6 +170,8 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
         more, less, back = part_kept(part, width, seq_len, k, size)
         kept, cheap, passing = kept + more, cheap + less, _greater(passing, back)
     scores = SavedActivations(scores=kept.scores)
+    if k.selective:
+        cheap = kept + kept_selectively(ops, parts, block.count, width, seq_len, k, size).times(-1)
     experts = [op for op in ops if op.component == "experts"]
     shapes = [_shape(op, *op.mnk[1:]) for op in _fused(ops) if op.kind == "matmul" and op.mnk and op.component != "router"]
     return LayerMemory(
