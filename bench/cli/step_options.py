@@ -14,6 +14,7 @@ from estimators.parsing import parse_byte_rate, parse_carbon, parse_count, parse
 
 if TYPE_CHECKING:
     from estimators.cost.machine import MeasuredRates
+    from estimators.facts.registry import ModelEntry
     from estimators.spec import Hardware, Model
     from estimators.training.answer import Question
     from estimators.training.layouts.global_batch import Batch
@@ -107,12 +108,14 @@ def add_memory_margin(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware], *, tokens: int | None, params_text: str) -> Question:
+def question(
+    options: TrainingOptions, model: Model, entry: ModelEntry | None, hardware: Sequence[Hardware], *, tokens: int | None
+) -> Question:
     """The training that is asked about, on the one device that was named or on none yet.
 
     Args:
         hardware: every device that was named.
-        params_text: the published count, as printed.
+        entry: what is published of the model.
 
     Raises:
         RequestError: options of a step that is predicted where none is, --layout beside --from, a file that is not a launcher's or one for
@@ -120,7 +123,8 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
     """
     from estimators.training.answer import Question  # deferred, as in all of this module: help needs none of it
 
-    seq_len, method = arguments.sequence_length(model, options.seq_len), arguments.method(options)
+    length, method = arguments.training_length(model, entry, options.seq_len), arguments.method(options)
+    seq_len = length.tokens
     if why := _why_not(options, model, hardware, seq_len):
         refuse(options, why)
     layout, num_devices, batch = _wished(options, seq_len)
@@ -128,8 +132,8 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
         model=model,
         hardware=hardware[0] if len(hardware) == 1 else None,
         seq_len=seq_len,
-        seq_len_given=options.seq_len is not None,
-        params_text=params_text,
+        seq_len_source=length.source,
+        params_text=entry.published_params_text if entry else "",
         method=method,
         tokens=tokens,
         dtype=options.dtype,

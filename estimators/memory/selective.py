@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from estimators.architectures.attention import Attention
 from estimators.architectures.latent_attention import LatentAttention
 from estimators.architectures.part import Part
-from estimators.memory.activations import SavedActivations
 from estimators.memory.kernels import STATISTIC_BYTES, Kernels
+from estimators.memory.saved import SavedActivations
 from estimators.spec import Op
 
 ROW_PARALLEL = ("output", "down")

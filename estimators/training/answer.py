@@ -31,7 +31,7 @@ class Question:
         method: how it is trained.
         params_text: the published count, as printed; empty for a model of a file.
         tokens: None for those of one sequence, which stands for any number of them.
-        seq_len_given: False where it is the model's own longest sequence.
+        seq_len_source: who says how long sequences are; empty where it was given.
         convention: under which `utilization` is counted.
         num_devices: None where they are chosen.
         utilization: share of the dense peak; None predicts the step, or takes what published runs reached.
@@ -45,7 +45,7 @@ class Question:
     model: Model
     hardware: Hardware | None
     seq_len: int
-    seq_len_given: bool = True
+    seq_len_source: str = ""
     method: TrainingMethod = FULL
     params_text: str = ""
     tokens: int | None = None
@@ -114,7 +114,7 @@ class TrainingAnswer:
     Attributes:
         params_text: the published count, as printed; empty for a model of a file.
         item: token, or sample for a model without sequences.
-        seq_len_given: False where it is the model's own longest sequence.
+        seq_len_source: who says how long sequences are; empty where it was given.
         training_flop: of all tokens, by convention, and `6nd`.
         num_devices: None where none was given: then nothing has a wall time.
         runs, labels: one per utilization: given or predicted, or low, median, high.
@@ -128,7 +128,7 @@ class TrainingAnswer:
     item: str
     tokens: int
     seq_len: int
-    seq_len_given: bool
+    seq_len_source: str
     dtype: str
     convention: str
     training_flop: dict[str, int]
@@ -163,6 +163,11 @@ class TrainingAnswer:
 
     @property
     def work_text(self) -> str:
+        """Such as ``300 B tokens in sequences of 2,048``."""
+        return f"{self.items_text} in sequences of {format_int(self.seq_len)}" if self.item == "token" else self.items_text
+
+    @property
+    def items_text(self) -> str:
         """Such as ``300 B tokens``."""
         return f"{format_count(self.tokens)} {self.item}s"
 
@@ -221,7 +226,7 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
         item=model.item,
         tokens=tokens,
         seq_len=seq_len,
-        seq_len_given=question.seq_len_given,
+        seq_len_source=question.seq_len_source,
         dtype=question.dtype,
         convention=question.convention,
         training_flop=flop,

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimators.cost.divisibility import divisors, legal_tp, runs_sharded
-from estimators.cost.layout import Layout
-from estimators.spec import PLAN_RECOMPUTES
+from estimators.cost.layout import PLAN_RECOMPUTES, Layout
 from estimators.training.sequence_cost import SequenceCost
 
 MIN_CONTEXT_TOKENS = 2048
