@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from estimators.training.layouts.global_batch import Batch
 
 MAX_BATCH = 10**10
+BATCH_HELP = (
+    "tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size, a 100th of a short training"
+)
 
 
 @frozen
@@ -75,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--global-batch",
         type=batch,
         metavar="NUM",
-        help="tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size",
+        help=BATCH_HELP,
     )
     group.add_argument("--software", type=software, metavar="ID", help="python -m bench list software; megatron-core by default")
     group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")

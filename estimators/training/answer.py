@@ -78,6 +78,11 @@ class Question:
         return self.tokens or self.seq_len
 
     @property
+    def wished_batch(self) -> Batch:
+        """What is wished of a step's batch, with the tokens that it is a part of."""
+        return replace(self.batch, training_tokens=self.tokens)
+
+    @property
     def is_predicted(self) -> bool:
         """Whether the step is predicted: on a device, of a model that is covered, where no utilization is given."""
         return self.hardware is not None and self.utilization is None and not _why_not_predicted(self)
@@ -309,7 +314,7 @@ def predict(question: Question) -> PredictedAnswer:
         question.job,
         tokens=question.num_tokens,
         num_devices=question.num_devices,
-        batch=question.batch,
+        batch=question.wished_batch,
         layout=question.layout,
     )
     return predicted_answer(question, run)

@@ -9,7 +9,7 @@ from estimators.cost.layout import parse_layout
 from estimators.counting.estimate import count_active_params
 from estimators.errors import BadValueError, RequestError
 from estimators.facts.prices import PriceRange, rent
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.spec import Workload
 from estimators.training.answer import OnDevice
 from estimators.training.layouts.deadline import PlanLimits, plan_within
@@ -63,6 +63,11 @@ class PlanQuestion:
     scaling: bool = False
     compute_optimal: bool = False
     budget_gpu_days: int | None = None
+
+    @property
+    def wished_batch(self) -> Batch:
+        """What is wished of a step's batch, with the tokens that it is a part of."""
+        return replace(self.batch, training_tokens=self.tokens)
 
     def __post_init__(self) -> None:
         if self.scaling and self.tokens is None:
@@ -139,7 +144,7 @@ def answer_plan(question: PlanQuestion, watching: Watching = lambda _: nullconte
     return Plans(
         question=question,
         choices=choices,
-        batch_source=question.batch.source(best.job.work.params, best.best.prediction.tokens_per_step) or "given",
+        batch_source=question.wished_batch.source(best.job.work.params, best.best.prediction.tokens_per_step) or "given",
         own=own,
         points=points,
         changed=what_if(best.job, layout, question.change) if question.change else None,
@@ -175,7 +180,7 @@ def _choice(question: PlanQuestion, job: Job, watching: Watching) -> Choice:
 
 
 def _plan(question: PlanQuestion, job: Job, price: PriceRange | None, on_progress: OnProgress | None) -> Plan:
-    batch, restriction, num_options = question.batch, question.restriction, question.num_options
+    batch, restriction, num_options = question.wished_batch, question.restriction, question.num_options
     limits = PlanLimits(
         num_devices=question.num_devices,
         max_devices=question.max_devices,
