@@ -190,7 +190,7 @@ BY_STACK = {
     "megatron-2022-bf16": CLASSIC_BF16,
     "deepspeed-2021": DEEPSPEED_CLASSIC,
     "pytorch-2023": FOUNDRY,
-    "torchtitan": TITAN,
+    "pytorch-fsdp2": TITAN,
     "maxtext": MAXTEXT,
     "internlm-2023": INTERNLM,
     "deepspeed-liger": LIGER,

@@ -30,7 +30,7 @@ from estimators.validation.stated import (
 )
 from estimators.validation.table import LeftOutError, Record
 
-SHARE_THE_STREAM = ("megatron-core", "torchtitan")
+SHARE_THE_STREAM = ("megatron-core", "pytorch-fsdp2")
 """Software whose tensor parallelism shares out the norms' tokens, too, unless told otherwise."""
 
 
