@@ -143,8 +143,9 @@ class Op:
         params: parameters that this op owns (a tied weight is owned once, elsewhere); trained unless it is `frozen`.
         flop: forward, `full` convention, one multiply-add being two.
         backward_flop: `full`, without recomputation.
-        square_flop: the part of `flop` over the square of the step's own tokens; the `causal` convention counts half of it.
-        masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `square_flop` is a convention.
+        unseen_flop: the part of `flop` over keys that a query may not see, the triangle of T tokens taken as T²/2 pairs; `causal`
+            leaves it out.
+        masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `unseen_flop` is a convention.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
         cache_bytes: KV cache that must be read or written.
         cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
@@ -169,7 +170,7 @@ class Op:
     params: int = 0
     flop: int = 0
     backward_flop: int = 0
-    square_flop: int = 0
+    unseen_flop: int = 0
     masked_flop: int = 0
     weight_bytes: int = 0
     cache_bytes: int = 0
@@ -200,9 +201,17 @@ class Op:
         return self.matrices_per_token * self.mnk[1] * self.mnk[2] if self.kind == "matmul" and self.mnk else 0
 
     @property
-    def backward_square_flop(self) -> int:
-        """The part of `backward_flop` over the square of the step's own tokens."""
-        return self.square_flop * self.backward_flop // self.flop if self.flop else 0
+    def backward_unseen_flop(self) -> int:
+        """The part of `backward_flop` over keys that a query may not see."""
+        return self.unseen_flop * self.backward_flop // self.flop if self.flop else 0
+
+    @property
+    def has_window(self) -> bool:
+        """Whether a window or a chunk hides some of the step's own tokens, and not just those that lie ahead of a query."""
+        if self.role != "scores" or not self.mnk or not self.unseen_flop:
+            return False
+        t, keys, _ = self.mnk
+        return 2 * self.unseen_flop * keys != self.flop * t
 
     @property
     def backward_masked_flop(self) -> int:
@@ -302,6 +311,7 @@ class Estimate:
         active_params: of them, those that one token uses: all but the experts it is not routed to.
         embedding_params: of them, in lookup tables (token and position embeddings; a tied head counts here).
         flop: by convention: full, causal, hardware; for the step of the workload.
+        convention: of them, what a share of peak counts: full, or causal of layers with windows.
         forward_flop, backward_flop: of `full`.
         min_flop: what no kernel may skip.
         min_bytes: what must cross the memory bus at least once.
@@ -316,6 +326,7 @@ class Estimate:
     embedding_params: int
     params_by_component: Mapping[str, int] = field(hash=False)
     flop: Mapping[str, int] = field(hash=False)
+    convention: str
     forward_flop: int
     backward_flop: int
     min_flop: int

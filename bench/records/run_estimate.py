@@ -97,7 +97,7 @@ def _phase(steps: Sequence[Estimate], workloads: Sequence[Workload], decode: tup
     used = steps[0].active_params
     tokens = sum(workload.num_tokens for workload in workloads)
     training = workloads[0].phase == "train"
-    return EstimatedPhase(
+    done = EstimatedPhase(
         flop=FlopByConvention(**{name: sum(step.flop[name] for step in steps) for name in steps[0].flop}),
         forward_flop=sum(step.forward_flop for step in steps),
         backward_flop=sum(step.backward_flop for step in steps),
@@ -107,8 +107,10 @@ def _phase(steps: Sequence[Estimate], workloads: Sequence[Workload], decode: tup
         bound_by=steps[0].bound_by if len(steps) == 1 else "",
         rule_flop=(six_nd if training else two_n)(used, tokens),
         rule_bytes=sum(params * workload.dtype_bytes for workload in workloads),
-        **({"steps": decode} if decode else {}),
     )
+    if steps[0].convention != "full":
+        done = done.replaced(convention=steps[0].convention)
+    return done.replaced(steps=decode) if decode else done
 
 
 def _steps(decode: Sequence[Estimate], workloads: Sequence[Workload]) -> tuple[EstimatedStep, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from estimators.counting.conventions import step_flop, unskippable_flop
+from estimators.counting.conventions import step_flop, unskippable_flop, usual_convention
 from estimators.method import FULL
 from estimators.spec import Case, Estimate, Hardware, Model, Op, Workload
 
@@ -124,6 +124,7 @@ def estimate(case: Case) -> Estimate:
         embedding_params=sum(op.count * op.params for op in ops if op.kind == "lookup"),
         params_by_component=params_by_component(ops),
         flop=flop,
+        convention=usual_convention(ops),
         forward_flop=forward,
         backward_flop=flop["full"] - forward,
         min_flop=min_flop,
