@@ -11,12 +11,10 @@ from estimators.frozen import field, frozen
 from estimators.method import FULL, TrainingMethod
 from estimators.roles import Cut, Role
 from estimators.samples import Sample
-from estimators.units import DTYPE_BYTES
+from estimators.units import DTYPE_BYTES, SCALED_BLOCK
 
 Phase = Literal["train", "forward", "prefill", "decode"]
 Recompute = Literal["none", "full"]
-PLAN_RECOMPUTES = ("none", "selective", "full")
-"""What a training step may run forward twice: nothing, norms and activations and unfused attention, or every layer."""
 
 Tag = Literal["measured", "counted", "derived", "estimated", "published", "unavailable"]
 
@@ -52,7 +50,9 @@ class Hardware:
         memory_bytes: as the driver shows it where known, else as marketed.
         memory_bytes_per_s: off-chip bandwidth.
         link_bytes_per_s: scale-up link, one direction, per device; None where there is none.
+        pcie_bytes_per_s: what a device's share of its slot can carry, one direction; None where unknown or where it has none.
         power_w: board power limit; None where unpublished.
+        one_device: such as ``one of a card's two dies``; empty where a device is what is sold.
         compute_units: multiprocessors; None where unpublished.
         source: where the figures come from.
     """
@@ -66,11 +66,18 @@ class Hardware:
     memory_bytes: int
     memory_bytes_per_s: float
     link_bytes_per_s: float | None = None
+    pcie_bytes_per_s: float | None = None
     power_w: float | None = None
     devices_per_node: int | None = None
+    one_device: str = ""
     compute_units: int | None = None
     source: Source
     confidence: str = "high"
+
+    @property
+    def generation(self) -> str:
+        """Such as ``Ada`` of the architecture ``Ada (AD102)``."""
+        return self.architecture.partition(" (")[0]
 
     def peak(self, dtype: str) -> float:
         """Dense peak in FLOP/s for `dtype`. Raises BadValueError where the device has none: there is no fallback."""
@@ -124,9 +131,17 @@ class Workload:
         return self.batch * self.seq_len
 
     @property
-    def dtype_bytes(self) -> int:
-        """Bytes per stored element."""
+    def dtype_bytes(self) -> float:
+        """Bytes per stored element, with its part of the scale of its block."""
         return DTYPE_BYTES[self.dtype]
+
+    def bytes_of(self, elements: int) -> int:
+        """Bytes that so many stored elements take, the last block's scale in full.
+
+        >>> Workload(dtype="bf16").bytes_of(100), Workload(dtype="mxfp4").bytes_of(64)
+        (200, 34)
+        """
+        return -(-elements * round(SCALED_BLOCK * self.dtype_bytes) // SCALED_BLOCK)
 
 
 @frozen
@@ -143,12 +158,14 @@ class Op:
         params: parameters that this op owns (a tied weight is owned once, elsewhere); trained unless it is `frozen`.
         flop: forward, `full` convention, one multiply-add being two.
         backward_flop: `full`, without recomputation.
-        unseen_flop: the part of `flop` over keys that a query may not see, the triangle of T tokens taken as T²/2 pairs; `causal`
-            leaves it out.
+        unseen_flop: the part of `flop` over keys that a query may not see, a triangle of T tokens being T²/2; `causal` leaves it out.
         masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `unseen_flop` is a convention.
+        surplus_flop: forward, beside `flop`: what transformers runs and no result depends on, such as experts not chosen.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
-        cache_bytes: KV cache that must be read or written.
+        cache_bytes: KV cache or state that must be read or written.
+        held_cache_bytes: KV cache or state that is held when the step is over.
         cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
+        key_columns: of a matrix's outputs, those that are keys and values of `cache_heads` heads.
         activation_bytes: inputs read and outputs written if nothing is fused.
         saved_bytes: activations that an unfused backward keeps.
         recomputed: whether full activation checkpointing runs this op's forward twice.
@@ -172,9 +189,12 @@ class Op:
     backward_flop: int = 0
     unseen_flop: int = 0
     masked_flop: int = 0
+    surplus_flop: int = 0
     weight_bytes: int = 0
     cache_bytes: int = 0
+    held_cache_bytes: int = 0
     cache_heads: int = 1
+    key_columns: int = 0
     activation_bytes: int = 0
     saved_bytes: int = 0
     recomputed: bool = False
@@ -204,14 +224,6 @@ class Op:
     def backward_unseen_flop(self) -> int:
         """The part of `backward_flop` over keys that a query may not see."""
         return self.unseen_flop * self.backward_flop // self.flop if self.flop else 0
-
-    @property
-    def has_window(self) -> bool:
-        """Whether a window or a chunk hides some of the step's own tokens, and not just those that lie ahead of a query."""
-        if self.role != "scores" or not self.mnk or not self.unseen_flop:
-            return False
-        t, keys, _ = self.mnk
-        return 2 * self.unseen_flop * keys != self.flop * t
 
     @property
     def backward_masked_flop(self) -> int:
@@ -310,9 +322,9 @@ class Estimate:
         trainable_params: of them, those that training changes: all, unless some are frozen.
         active_params: of them, those that one token uses: all but the experts it is not routed to.
         embedding_params: of them, in lookup tables (token and position embeddings; a tied head counts here).
-        flop: by convention: full, causal, hardware; for the step of the workload.
-        convention: of them, what a share of peak counts: full, or causal of layers with windows.
-        forward_flop, backward_flop: of `full`.
+        flop: by convention: full, causal, hardware; for the step of the workload. What is needed.
+        forward_flop, backward_flop: as transformers runs them: those of `full`, and `surplus_flop`.
+        surplus_flop: of both passes, what transformers runs and no result depends on; 0 for nearly all models.
         min_flop: what no kernel may skip.
         min_bytes: what must cross the memory bus at least once.
         memory_bytes: by part: weights, gradients, optimizer, kv_cache, saved activations where training.
@@ -326,9 +338,9 @@ class Estimate:
     embedding_params: int
     params_by_component: Mapping[str, int] = field(hash=False)
     flop: Mapping[str, int] = field(hash=False)
-    convention: str
     forward_flop: int
     backward_flop: int
+    surplus_flop: int
     min_flop: int
     min_bytes: int
     memory_bytes: Mapping[str, int] = field(hash=False)

@@ -74,7 +74,15 @@ def usual_convention(ops: Sequence[Op]) -> str:
     `full`, as most published shares do, where every query sees all its past; `causal` where a window or a chunk hides a part of it,
     because no kernel multiplies what lies behind, and a share of the whole square could pass the peak.
     """
-    return "causal" if any(op.has_window for op in ops) else "full"
+    return "causal" if any(_has_window(op) for op in ops) else "full"
+
+
+def _has_window(op: Op) -> bool:
+    """Whether a window or a chunk hides some of the step's own tokens, and not just those that lie ahead of a query."""
+    if op.role != "scores" or not op.mnk or not op.unseen_flop:
+        return False
+    t, keys, _ = op.mnk
+    return 2 * op.unseen_flop * keys != op.flop * t
 
 
 def model_and_hardware_flop(ops: Sequence[Op], workload: Workload) -> tuple[int, int]:
@@ -84,6 +92,13 @@ def model_and_hardware_flop(ops: Sequence[Op], workload: Workload) -> tuple[int,
     if workload.phase != "train" or workload.recompute != "full":
         return model, model
     return model, model + sum(op.count * (op.flop - (op.unseen_flop if unseen else 0)) for op in ops if op.recomputed)
+
+
+def surplus_flop(ops: Sequence[Op], workload: Workload) -> int:
+    """FLOP of one step that transformers runs beside those of `full`, though no result depends on them."""
+    run = [op for op in ops if op.surplus_flop]
+    backward = sum(op.count * (op.surplus_flop * op.backward_flop // op.flop) for op in run) if workload.phase == "train" else 0
+    return sum(op.count * op.surplus_flop for op in run) + backward
 
 
 def unskippable_flop(ops: Sequence[Op], workload: Workload) -> int:

@@ -11,17 +11,23 @@ from estimators.facts import data
 from estimators.frozen import field, frozen
 from estimators.spec import Hardware, Source
 
-PEAK_DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8")
+PEAK_DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int8")
+"""Formats that hardware.csv has a column of peaks for."""
+
+SCALED_DTYPES = {"mxfp8": "fp8", "mxfp4": "fp4", "nvfp4": "fp4"}
+"""Formats of blocks that share a scale -> the column of their peak: scales are applied beside the products. nvfp4 is NVIDIA's alone."""
+
 MEMORY_BASES = ("driver", "marketed", "largest configuration")
 HARDWARE_COLUMNS = (
     *("id", "name", "vendor", "architecture", "device_names"),
     *(f"{dtype}_flop_per_s" for dtype in PEAK_DTYPES),
-    *("memory_bytes", "memory_basis", "memory_bytes_per_s", "link_bytes_per_s", "power_w", "devices_per_node", "devices_per_product"),
+    *("memory_bytes", "memory_basis", "memory_bytes_per_s", "link_bytes_per_s"),
+    *("pcie_bytes_per_s", "power_w", "devices_per_node", "devices_per_product", "one_device"),
     *("compute_units", "vector_clock_hz", "tensor_clock_hz", "clock_basis", "sources", "confidence", "note"),
 )
 
 _REQUIRED_KEYS = {"id", "name", "aliases", "config", "published_params", "published_params_text", "source"}
-_OPTIONAL_KEYS = {"alias_notes", "checkpoint", "training"}
+_OPTIONAL_KEYS = {"alias_notes", "checkpoint", "pretraining_seq_len", "training"}
 
 
 @frozen
@@ -36,6 +42,8 @@ class ModelEntry:
         source: where configuration and count come from.
         checkpoint: its name on the Hugging Face hub; None where no weights are published.
         training: of the published training, what is known: tokens, gpus, hardware, days, gpu_hours, flop, source.
+        pretraining_seq_len, pretraining_source: tokens per sequence of pre-training, before it was extended, and who says so; None
+            where it is not published.
         alias_note: why the name given leads here; empty unless it was an alias that needs an explanation.
     """
 
@@ -47,6 +55,8 @@ class ModelEntry:
     source: Source
     checkpoint: str | None = None
     training: Mapping[str, Any] | None = field(default=None, hash=False)
+    pretraining_seq_len: int | None = None
+    pretraining_source: str = ""
     alias_note: str = ""
 
 
@@ -68,6 +78,18 @@ def entry_from(body: Mapping[str, Any], place: str, name: str = "") -> ModelEntr
         source = Source(**body["source"])
     except TypeError:
         raise BadValueError(f"{place}: source is {str(body['source'])[:60]!r}; expected title, url and note") from None
+    pretraining = body.get("pretraining_seq_len", {})
+    if pretraining and not (
+        isinstance(pretraining, dict)
+        and pretraining.keys() == {"tokens", "source"}
+        and type(pretraining["tokens"]) is int
+        and pretraining["tokens"] > 0
+        and isinstance(pretraining["source"], str)
+        and pretraining["source"]
+    ):
+        raise BadValueError(
+            f"{place}: pretraining_seq_len is {str(pretraining)[:60]!r}; expected tokens, a positive number, and their source"
+        )
     return ModelEntry(
         id=body["id"],
         name=body["name"],
@@ -77,6 +99,8 @@ def entry_from(body: Mapping[str, Any], place: str, name: str = "") -> ModelEntr
         source=source,
         checkpoint=body.get("checkpoint"),
         training=body.get("training"),
+        pretraining_seq_len=pretraining.get("tokens"),
+        pretraining_source=pretraining.get("source", ""),
         alias_note=body.get("alias_notes", {}).get(name, ""),
     )
 
@@ -101,18 +125,24 @@ def hardware_from(row: data.Row) -> Hardware:
         raise row.fail("sources", "keys of hardware_sources.json, separated by |")
     first = known[cited[0]]
     more = f"; {len(cited) - 1} more in hardware.csv" if len(cited) > 1 else ""
+    vendor = row.text("vendor")
+    for dtype, column in SCALED_DTYPES.items():
+        if dtype != "nvfp4" or vendor == "NVIDIA":
+            peaks[dtype] = peaks[column]
     return Hardware(
         id=row.text("id"),
         name=row.text("name"),
-        vendor=row.text("vendor"),
+        vendor=vendor,
         architecture=row.text("architecture"),
         device_names=row.texts("device_names"),
-        peak_flop_per_s={dtype: peak for dtype, peak in peaks.items() if peak},
+        peak_flop_per_s={dtype: peak for dtype, peak in peaks.items() if peak and dtype != "fp4"},
         memory_bytes=row.integer("memory_bytes"),
         memory_bytes_per_s=row.number("memory_bytes_per_s"),
         link_bytes_per_s=row.optional_number("link_bytes_per_s"),
+        pcie_bytes_per_s=row.optional_number("pcie_bytes_per_s"),
         power_w=row.optional_number("power_w"),
         devices_per_node=row.optional_integer("devices_per_node"),
+        one_device=row.optional_text("one_device"),
         compute_units=row.optional_count("compute_units"),
         source=Source(title=first["title"] + more, url=first["url"], note=row.optional_text("note")),
         confidence=row.text("confidence", choices=("high", "medium", "low")),

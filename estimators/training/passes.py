@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from estimators.cost.array_math import Lane, choose, greater
+from estimators.cost.array_math import Lane, choose, greater, up
 from estimators.cost.compute import attention_s, grouped, matmul_s, memory_bound_s, routing_bytes
 from estimators.cost.efficiency import Efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine
 from estimators.cost.software import Software
+from estimators.cost.tensor_cut import outputs_on_rank
 from estimators.frozen import frozen
 from estimators.training.sequence_cost import Product, SequenceCost
 
@@ -59,8 +60,10 @@ def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Softw
         m: Lane = p.m / work.seq_len * tokens
         n: Lane = p.n
         k: Lane = p.k
-        if p.cut in ("columns", "vocabulary"):
-            n = n / layout.tp
+        if p.cut == "columns":
+            n = outputs_on_rank(p.n, p.key_columns, p.key_heads, layout.tp)
+        elif p.cut == "vocabulary":
+            n = up(n / layout.tp)
         elif p.cut == "rows":
             k = k / layout.tp
         else:
@@ -75,7 +78,7 @@ def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Softw
         experts=(experts[0], experts[1]),
         attention=_attention_s(work, layout, machine, software, e),
         traffic=_traffic_s(work, layout, machine, software, e, tokens, outer),
-        head=head + tokens * work.vocab / layout.tp * LOSS_BYTES / machine.memory_bytes_per_s,
+        head=head + tokens * up(work.vocab / layout.tp) * LOSS_BYTES / machine.memory_bytes_per_s,
     )
 
 

@@ -20,8 +20,6 @@ NEVER_MEASURED = "no measured step ran on {hardware.architecture}: the constants
 MOST_UNSEEN = 0.2
 """Of what `full` counts: published shares are of sequences of up to 8,192 tokens, of which the unseen half of attention is less."""
 
-PEAK_DTYPES = {"mxfp8": "fp8", "nvfp4": "nvfp4"}
-
 
 @frozen
 class Prediction:
@@ -83,7 +81,7 @@ class Prediction:
         return self._share(self.model_flop(convention))
 
     def _share(self, flop: int) -> float | None:
-        peak = self.hardware.peak_flop_per_s.get(PEAK_DTYPES.get(self.dtype, self.dtype))
+        peak = self.hardware.peak_flop_per_s.get(self.dtype)
         return flop / (self.step_time_s * peak * self.layout.num_devices) if peak else None
 
     @property

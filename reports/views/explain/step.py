@@ -25,7 +25,8 @@ def explain_steps(answer: StepsAnswer, *, model_option: str) -> Table:
         explained.append(_flop_step(name, workload, cost, convention, item, _show(workload, item, convention, model_option)))
         if hardware:
             explained.append(_bound_step(name, workload, cost, hardware))
-    explained.append(_state_step(steps["training"][0], first.params))
+    if "training" in steps:
+        explained.append(_state_step(steps["training"][0], first.params))
     return explanation_table(explained, what=f"one step of {model.name}{f' on {hardware.id}' if hardware else ''}")
 
 
@@ -45,6 +46,9 @@ def _flop_step(name: str, workload: Workload, cost: Estimate, convention: str, i
     if workload.phase == "train":
         named.append(("backward", cost.backward_flop, "op table: two products for each, one where the input is data"))
     formula = " + ".join(part for part, _, _ in named)
+    if cost.surplus_flop:
+        formula += " - surplus"
+        named.append(("surplus", cost.surplus_flop, "experts that a token is not routed to, which transformers runs for nothing"))
     other = flop - cost.flop["full"]
     if other < 0:
         formula += " - masked"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.facts.prices import PriceRange
+from estimators.spec import Workload
 from estimators.training.layouts.answer import Choice, Plans
 from estimators.training.layouts.planned import Option, Plan
 from estimators.training.step import PARTS
@@ -22,6 +23,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
+from reports.views.training.conditions import device_lines, length_source, scope_lines
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
 
@@ -32,7 +34,9 @@ def plan_tables(answer: Plans) -> list[Table]:
     tables = []
     if len(answer.choices) > 1 and question.tokens is not None:
         tables.append(choices_table(answer.choices, question.tokens))
-    tables.append(plan_table(best, question.tokens, price, batch_source=answer.batch_source, own=answer.own))
+    tables.append(
+        plan_table(best, question.tokens, price, seq_len_source=question.seq_len_source, batch_source=answer.batch_source, own=answer.own)
+    )
     tables.append(ledger_table(best))
     if answer.points:
         tables.append(scaling_table(answer.points, price))
@@ -50,7 +54,10 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
     first = choices[0].answer
     assert first is not None
     return Table(
-        title=f"{first.job.trained.name} on {format_count(tokens)} tokens, by device: {choices[0].hardware.id} is the one to take",
+        title=(
+            f"{first.job.trained.name} on {format_count(tokens)} tokens in sequences of {first.job.seq_len:,}, by device: "
+            f"{choices[0].hardware.id} is the one to take"
+        ),
         columns=[
             Column(key="hardware", header="device"),
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
@@ -63,7 +70,7 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
             Column(key="reason", header="", raw=not any(choice.reason for choice in choices)),
         ],
         rows=rows,
-        notes=[STEADY, "cost: at the median quote, no discount."],
+        notes=[STEADY, "cost: at the median quote, no discount.", *device_lines(choice.hardware for choice in choices)],
         key="devices",
     )
 
@@ -85,17 +92,19 @@ def _choice_row(choice: Choice, tokens: int, convention: str) -> dict[str, Value
     }
 
 
-def plan_table(plan: Plan, tokens: int | None, price: PriceRange | None, *, batch_source: str, own: Option | None = None) -> Table:
+def plan_table(
+    plan: Plan, tokens: int | None, price: PriceRange | None, *, seq_len_source: str, batch_source: str, own: Option | None = None
+) -> Table:
     """The ranked layouts, each with why it lost; the user's own last."""
     best = plan.best.prediction
     options = [(f"{rank}", option) for rank, option in enumerate(plan.options, 1)] + ([("yours", own)] if own is not None else [])
     convention = _convention([option for _, option in options])
     rows = [_option_row(rank, option, plan, tokens, convention) for rank, option in options]
     run = "" if tokens is None else f": {format_duration(plan.run_s(tokens))}"
-    of = "one step" if tokens is None else f"{format_count(tokens)} tokens"
+    of = f"{'one step' if tokens is None else f'{format_count(tokens)} tokens'} in sequences of {format_int(plan.job.seq_len)}"
     return Table(
         title=f"{plan.job.trained.name}, {of} on {plan.num_devices:,} x {plan.job.hardware.id}{run} with {best.layout}",
-        conditions=_conditions(plan, batch_source),
+        conditions=_conditions(plan, seq_len_source, batch_source),
         columns=[
             Column(key="rank", header=""),
             Column(key="layout", header="layout"),
@@ -123,11 +132,13 @@ def _mfu_column(convention: str) -> Column:
     return Column(key="mfu_fraction", header=header, format=format_fraction, align="right")
 
 
-def _conditions(plan: Plan, batch_source: str) -> list[str]:
+def _conditions(plan: Plan, seq_len_source: str, batch_source: str) -> list[str]:
     job, best = plan.job, plan.best.prediction
     return [
-        f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens",
+        *scope_lines(job.trained, Workload(phase="train", seq_len=job.seq_len)),
+        f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens{length_source(seq_len_source)}",
         f"global batch: {format_int(plan.global_batch)} sequences, {format_count(best.tokens_per_step)} tokens ({batch_source})",
+        *device_lines([job.hardware]),
         *best.notes,
     ]
 
@@ -177,13 +188,17 @@ def _own_lines(plan: Plan, tokens: int | None, own: Option | None) -> list[str]:
     more = own.prediction.step_time_s / plan.best.prediction.step_time_s - 1
     longer_s = 0.0 if tokens is None else plan.run_s(tokens, own.prediction.step_time_s) - plan.run_s(tokens)
     run = "" if tokens is None else f": {format_duration(longer_s)} more for the run"
-    return [f"Your layout takes {format_fraction(more)} longer than the first{run}."] if more > 0 else ["No layout beats yours."]
+    said = [f"Your layout takes {format_fraction(more)} longer than the first{run}."] if more > 0 else ["No layout beats yours."]
+    if own.in_margin:
+        held = own.memory_bytes / plan.job.capacity_bytes
+        said.append(f"It fills {format_fraction(held)} of a device's memory, more than the layouts above may (--memory-margin).")
+    return said
 
 
 def _search_lines(plan: Plan) -> list[str]:
     lines = [
-        f"{format_int(plan.num_legal)} layouts are legal, {format_int(plan.num_fitting)} fit into {format_bytes(plan.capacity_bytes)}; "
-        "one per way of cutting the model is shown."
+        f"{format_int(plan.num_legal)} layouts are legal, {format_int(plan.num_fitting)} fit into {format_bytes(plan.capacity_bytes)}, "
+        f"{format_fraction(1 - plan.job.memory_margin)} of a device (--memory-margin); one per way of cutting the model is shown."
     ]
     if plan.too_large is not None:
         layout, seconds, needed = plan.too_large

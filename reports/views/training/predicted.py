@@ -126,6 +126,7 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
         "software": p.stack.id,
         "needed_bytes": run.needed_bytes,
         "fits": run.fits,
+        "in_margin": run.in_margin,
         "power_share_fraction": asked.power.value,
         "carbon_kg_per_j": asked.carbon.value,
         **{f"allowance_{bound}_fraction": getattr(run.goodput_loss, bound) for bound in BOUNDS},
@@ -140,10 +141,13 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
     notes = [claim_note(run, claimed_s)] if claimed_s is not None else []
     if not run.fits:
         notes.append("memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less.")
+    elif run.in_margin:
+        held = run.needed_bytes / float(run.prediction.machine.memory_bytes)
+        notes.append(f"memory: this layout fills {format_fraction(held)} of a device, more than chosen layouts do (--memory-margin).")
     if run.devices_chosen:
         notes.append(
-            f"published runs: at {format_fraction(asked.published.median)} of peak, the median of whole runs on "
-            f"{run.prediction.hardware.architecture}, from {format_fraction(asked.published.low)} to "
+            f"published runs: at {format_fraction(asked.published.median)} of peak, the median of whole runs of dense "
+            f"language models on {asked.published.scope}, from {format_fraction(asked.published.low)} to "
             f"{format_fraction(asked.published.high)}; {asked.published.source.title}."
         )
     if run.num_steps < 1:
@@ -151,8 +155,8 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
     mfu = run.prediction.mfu
     if mfu is not None and mfu > asked.published.high:
         notes.append(
-            f"Doubt it: {format_fraction(mfu)} of peak is above every published run on {run.prediction.hardware.architecture}, of which "
-            f"the highest has {format_fraction(asked.published.high)}; those cover whole runs, or other layouts and software."
+            f"Doubt it: {format_fraction(mfu)} of peak is above every published run of a dense language model on {asked.published.scope}; "
+            f"the highest has {format_fraction(asked.published.high)}. Those cover whole runs, or other layouts and software."
         )
     missing = at_utilization.missing(training)
     notes += [f"{figure}: none, {reason}." for figure, reason in missing.items()]

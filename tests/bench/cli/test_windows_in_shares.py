@@ -76,7 +76,7 @@ def test_gpt_oss_has_one_causal_count_and_no_doubt(capsys: pytest.CaptureFixture
     assert found["mfu_causal_fraction"] == pytest.approx(per_token * found["tokens_per_s_per_device"] / H100_FLOP_PER_S, rel=1e-9)
     (row,) = [row for row in found["flop"]["rows"] if row["convention"] == "causal"]
     assert row["token_flop"] == pytest.approx(per_token, rel=1e-12)
-    assert "MFU (causal) 29.5 %" in said(capsys, words)
+    assert f"MFU (causal) {100 * found['mfu_causal_fraction']:.1f} %, HFU" in said(capsys, words)
 
 
 def test_a_dense_model_is_counted_as_published_shares_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,5 +176,5 @@ class TestComparison:
         rows = sixnd.compare_hardware(**asked, hardware=f"a100-sxm4-80gb,{H100}").tables()[0].rows
         assert [row["hardware"] for row in rows] == [H100, "a100-sxm4-80gb"]
         assert [row["reason"] for row in rows] == [None, "utilization 1.06839 is out of range"]
-        with pytest.raises(BadValueError, match="utilization 1.06839 is out of range"):
+        with pytest.raises(BadValueError, match="out of range"):
             sixnd.compare_hardware(**asked, hardware="a100-sxm4-80gb")

@@ -16,11 +16,12 @@ from estimators.facts.registry import model_entry
 from estimators.frozen import replace
 from estimators.memory.activations import part_kept
 from estimators.memory.device import device_memory
-from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, TRANSFORMER_ENGINE, Kernels
+from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, FOUNDRY, TRANSFORMER_ENGINE, TRANSFORMER_ENGINE_MOE, Kernels
 from estimators.memory.layer_memory import ModelMemory, model_memory_of
 from estimators.memory.single_device import LOGITS, kept_by_torch
 from estimators.spec import Case, Workload
 from estimators.validation.model import gpt, llama
+from tests.support.saved_tensors import saved_bytes, tokens
 
 S, H, A, L, V = 2048, 6144, 64, 48, 51200
 """Korthikanti et al. 2022 (arXiv 2205.05198), table 3: the 22B model; micro-batch 4, tensor parallel 8."""
@@ -71,23 +72,10 @@ def test_what_the_paper_adds_for_embedding_head_and_loss_is_there() -> None:
 WIDTH, HEADS, KV_HEADS, FFN, VOCAB, BATCH, SEQ = 64, 4, 2, 172, 500, 2, 32
 
 
-def saved_bytes(model: Any, autocast: bool) -> int:
-    """Bytes of distinct storages that autograd keeps for backward, the model's own weights left out."""
-    import torch
-
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    kept: dict[int, Any] = {}
-
-    def pack(tensor: Any) -> Any:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage  # held, so that no address is used twice
-        return tensor
-
-    ids = torch.arange(BATCH * SEQ).reshape(BATCH, SEQ) % VOCAB
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        model(ids, labels=ids, use_cache=False)
-    return sum(storage.nbytes() for storage in kept.values())
+def kept_of(model: Any, *, autocast: bool) -> int:
+    """What torch keeps of a pass over BATCH x SEQ tokens."""
+    ids = tokens(BATCH, SEQ, VOCAB)
+    return saved_bytes(model, {"input_ids": ids, "labels": ids, "use_cache": False}, autocast=autocast)
 
 
 def hf_llama(layers: int, attention: str) -> Any:
@@ -145,7 +133,7 @@ def test_hugging_faces_llama_saves_what_is_said_to_the_byte(attention: str, dtyp
     kernels = EAGER if attention == "sdpa" else replace(EAGER, fused_attention=False, widened_scores=True)
     for layers in (1, 3):
         model = hf_llama(layers, attention).to({"bf16": torch.bfloat16, "fp32": torch.float32}[dtype])
-        assert saved_bytes(model, autocast=False) == kept_bytes(layers, "llama", kernels, dtype)
+        assert kept_of(model, autocast=False) == kept_bytes(layers, "llama", kernels, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp32"])
@@ -157,13 +145,11 @@ def test_hugging_faces_gpt2_saves_what_is_said_to_the_byte(attention: str, dropo
     kernels = replace(EAGER, fused_attention=attention == "sdpa", dropout_bytes=size if dropout else 0)
     for layers in (1, 3):
         model = hf_gpt2(layers, attention, dropout).to({"bf16": torch.bfloat16, "fp32": torch.float32}[dtype])
-        assert saved_bytes(model, autocast=False) == kept_bytes(layers, "gpt2", kernels, dtype)
+        assert kept_of(model, autocast=False) == kept_bytes(layers, "gpt2", kernels, dtype)
 
 
-def test_under_autocast_llama_saves_what_is_said_and_copies_of_its_matrices() -> None:
-    model = hf_llama(2, "sdpa")
-    matrices = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name)
-    assert saved_bytes(model, autocast=True) == kept_bytes(2, "llama", AUTOCAST, "bf16") + 2 * matrices
+def test_under_autocast_llama_saves_what_is_said() -> None:
+    assert kept_of(hf_llama(2, "sdpa"), autocast=True) == kept_bytes(2, "llama", AUTOCAST, "bf16")
 
 
 def test_the_coefficients_measured_of_llama_are_reproduced() -> None:
@@ -179,10 +165,7 @@ def test_the_coefficients_measured_of_llama_are_reproduced() -> None:
 @pytest.mark.parametrize("dtype", ["bf16", "fp32"])
 def test_an_estimate_of_a_training_step_has_the_activations_that_autograd_keeps(dtype: str) -> None:
     model = llama(2, WIDTH, HEADS, KV_HEADS, FFN, VOCAB, SEQ)
-    hugging_face = hf_llama(2, "sdpa")
-    saved = saved_bytes(hugging_face, autocast=dtype == "bf16")
-    if dtype == "bf16":  # copies of matrices are a part of their own
-        saved -= 2 * sum(p.numel() for name, p in hugging_face.named_parameters() if p.dim() == 2 and "embed" not in name)
+    saved = kept_of(hf_llama(2, "sdpa"), autocast=dtype == "bf16")
     parts = estimate(Case(model=model, workload=Workload(phase="train", batch=BATCH, seq_len=SEQ, dtype=dtype))).memory_bytes
     gradients_of_loss = 8 * BATCH * SEQ * VOCAB  # held with the log-softmax at the start of backward, kept by nobody
     assert parts["activations"] + parts[LOGITS] == saved - 4 + gradients_of_loss  # 4: the loss itself
@@ -226,10 +209,46 @@ def test_latent_attention_keeps_its_latents_with_the_rotary_key_beside_them() ->
     assert kept.outer == 10 * (2 * (24 + 24) + 4 + 2 * (16 + 16) + 4 + 2 * 8)
 
 
-def test_products_in_eight_bits_keep_activations_in_sixteen() -> None:
+@pytest.mark.parametrize(("dtype", "input_bytes"), [("fp8", 1), ("mxfp8", 1 + 1 / 32), ("nvfp4", 0.5 + 1 / 16)])
+def test_products_below_sixteen_bits_keep_their_inputs_as_they_multiplied_them(dtype: str, input_bytes: float) -> None:
+    # a Llama under Transformer Engine: what two norms made and the product of the feed-forward shrink; the attention's output stays in
+    # bf16 for its kernel, with a copy for the matrix behind it; norms' inputs, queries, keys, values, gate and up stay in bf16
     model = llama(2, WIDTH, HEADS, KV_HEADS, FFN, VOCAB, SEQ)
-    eight, sixteen = (model_memory_of(model, SEQ, TRANSFORMER_ENGINE, dtype) for dtype in ("fp8", "bf16"))
-    assert (eight.element_bytes, eight.rest.kept) == (2, sixteen.rest.kept)
+    low, sixteen = (model_memory_of(model, SEQ, TRANSFORMER_ENGINE, name).rest.kept for name in (dtype, "bf16"))
+    assert sixteen.outer - low.outer == SEQ * 2 * WIDTH * (2 - input_bytes)
+    assert sixteen.inner - low.inner == SEQ * (FFN * (2 - input_bytes) - WIDTH * input_bytes)
+    assert model_memory_of(model, SEQ, EAGER, dtype).rest.kept == model_memory_of(model, SEQ, EAGER, "bf16").rest.kept
+
+
+def test_the_router_of_a_mixture_in_eight_bits_keeps_its_input_in_sixteen() -> None:
+    # Mixtral: the norm before the experts feeds a router in bf16; their rows, two a token, and product are kept in fp8
+    from estimators.validation.model import shipped_model
+
+    low, sixteen = (model_memory_of(shipped_model("mixtral-8x7b"), 16, TRANSFORMER_ENGINE, name).rest.kept for name in ("fp8", "bf16"))
+    assert sixteen.outer - low.outer == 16 * 4096
+    assert sixteen.routed - low.routed == 16 * 2 * (4096 + 14336)
+
+
+def test_llm_foundrys_mpt_keeps_32_bytes_per_token_and_width() -> None:
+    # by hand, bf16: two norms' inputs and outputs 8, queries, keys and values 6, attention's output 2, feed-forward 8 + 8
+    held = model_memory_of(gpt(2, 256, 4, 0, 1000, 128), 128, FOUNDRY)
+    statistics = 2 * 2 * 2 + 4 * 4  # two values of two bytes for each norm, four bytes for each head
+    assert held.rest.kept.inner + held.rest.kept.outer == 128 * (32 * 256 + statistics)
+
+
+def test_latent_attention_is_projected_up_again_under_selective_recomputation() -> None:
+    # DeepSeek-V3 (arXiv 2412.19437), section 3.2.3: norms and up-projections of latent attention are recomputed
+    part = LatentAttention(heads=2, query_rank=24, kv_rank=16, nope_width=12, rope_width=8, value_width=12)
+    _, again, _ = part_kept(part, 64, 10, TRANSFORMER_ENGINE, 2)
+    assert again.inner == 10 * 2 * ((12 + 8) + (12 + 8) + 12) * 2  # two heads
+    assert part_kept(part, 64, 10, EAGER, 2)[1].inner == 0
+
+
+def test_experts_that_are_run_again_keep_their_norms_input_alone() -> None:
+    # Megatron-MoE-ModelZoo's long contexts recompute norms and whole expert layers
+    kept, again, _ = part_kept(Experts(num=8, per_token=3, width=32), 64, 10, TRANSFORMER_ENGINE_MOE, 2)
+    assert again.routed == kept.routed
+    assert part_kept(Experts(num=8, per_token=3, width=32), 64, 10, TRANSFORMER_ENGINE, 2)[1].routed < kept.routed
 
 
 def test_what_is_no_decoder_is_left_to_the_op_table() -> None:
