@@ -192,7 +192,11 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
     if options.config is not None:
         from estimators.architectures.from_config import read_config
 
-        return _reading(model_from_config(read_config(options.config), options.config), options), None
+        config = read_config(options.config)
+        model = model_from_config(config, options.config)
+        if "quantization_config" in config:
+            _say_if_unread(model)
+        return _reading(model, options), None
     from estimators.facts.registry import model_entry
 
     assert options.model is not None
@@ -202,6 +206,15 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
 
         say(entry.alias_note)
     return _reading(model_from_config(entry.config, entry.id, entry.source), options), entry
+
+
+def _say_if_unread(model: Model) -> None:
+    """Say that a quantization_config is not looked at, of a model of which it is not."""
+    from bench.machine.ranks import say
+    from estimators.architectures.decoder import Decoder
+
+    if not isinstance(model, Decoder):
+        say("quantization_config is looked at for decoder-only language models alone: these weights are counted as if none were quantised")
 
 
 def _reading(model: Model, options: ModelOptions) -> Model:
