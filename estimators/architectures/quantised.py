@@ -47,12 +47,13 @@ LEFT = ("dt", "convolution", "router")
 
 
 def quantisation(config: Mapping[str, Any], name: str) -> Quantisation | None:
-    """What the configuration says of its checkpoint's weights; None where it says nothing.
+    """What the configuration says of its checkpoint's weights; None where neither it nor a part of it says anything.
 
     Raises:
         BadConfigError: no object, or numbers in it that are none.
     """
-    given = config.get("quantization_config")
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    given = next((part["quantization_config"] for part in parts if part.get("quantization_config") is not None), None)
     if given is None:
         return None
     if not isinstance(given, dict):
