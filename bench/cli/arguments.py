@@ -243,7 +243,12 @@ def add_utilization(parser: argparse._ActionsContainer, counted_as: tuple[str, .
     parser.add_argument(
         "--utilization", type=positive("utilization", 1), metavar="SHARE", help="of dense peak, such as 0.45 or 45%%; else predicted"
     )
-    parser.add_argument("--convention", type=convention(counted_as), default="full", metavar="NAME", help=", ".join(counted_as))
+    parser.add_argument(
+        "--convention",
+        type=convention(counted_as),
+        metavar="NAME",
+        help=f"{', '.join(counted_as)}; full by default, but causal for a predicted step of a model with windows",
+    )
     add_price(parser)
 
 

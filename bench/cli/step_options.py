@@ -57,12 +57,12 @@ class TrainingOptions(StepOptions):
     """What the verbs take beside it that predict a training unless a utilization is given.
 
     Attributes:
-        utilization: share of the dense peak, counted under `convention`.
+        utilization: share of the dense peak, counted under `convention`; None for the usual one.
         carbon_kg_per_j: CO2 of the electricity; None for the world's average.
     """
 
     utilization: float | None
-    convention: str
+    convention: str | None
     carbon_kg_per_j: float | None
     explain: bool
 
