@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from estimators.architectures.adapters import FineTuned, trained
 from estimators.cost.array_math import Lane
+from estimators.cost.divisibility import check_cuts
 from estimators.cost.efficiency import Efficiency, efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine, MeasuredRates, machine_of
+from estimators.cost.runs import check_runs
 from estimators.cost.software import DEFAULT_STACK, Software, software, stack, stacks
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
@@ -111,6 +113,11 @@ class Job:
     def memory_bytes(self, layout: Lane) -> Lane:
         """Bytes on the fullest device, of one layout or of thousands."""
         return device_memory(self.model_memory, layout, gradient_bytes=self.software.gradient_bytes, optimizer=self.optimizer).total_bytes
+
+    def check(self, layout: Layout) -> None:
+        """Demand that the model can be cut so, and that the software runs it. Raises BadValueError, with the nearest thing that works."""
+        check_cuts(self.work, layout)
+        check_runs(self.stack_id, layout)
 
     def predict(self, layout: Layout) -> Prediction:
         """The step of one layout, with its interval and its rates."""

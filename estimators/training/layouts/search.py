@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimators.cost.layout import Layout
+from estimators.cost.runs import runs
 from estimators.frozen import field, frozen
 from estimators.training.layouts.candidates import Candidates, candidates
 from estimators.training.layouts.emit import launcher
@@ -128,6 +129,7 @@ def search(
     """
     machine, tp = job.machine, restriction.max_tp
     lanes = candidates(job.work, num_devices, global_batch, domain=int(machine.domain), max_tp=tp, schedule=restriction.schedule)
+    lanes = lanes.take(runs(job.stack_id, lanes))
     num_legal = len(lanes)
     if restriction.launcher:
         lanes = lanes.take(launcher(restriction.launcher).can_run(lanes))
