@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.cli import arguments, step_options
+from bench.cli import arguments, sequences, step_options
 from bench.cli.estimate_options import Options
 from estimators.architectures.adapters import trained
 from estimators.counting.conventions import CONVENTIONS
@@ -21,7 +21,7 @@ def tables(options: Options) -> list[Table]:
     _check(options)
     model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware) if options.hardware else None
-    length = arguments.training_length(model, entry, options.seq_len)
+    length = sequences.training_length(model, entry, options.seq_len)
     question = StepsQuestion(
         model=trained(model, arguments.method(options)),
         seq_len=length.tokens,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
+from bench.cli import arguments, sequences
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.parsing import parse_byte_rate, parse_carbon, parse_count, parse_float
@@ -126,7 +126,7 @@ def question(
     """
     from estimators.training.answer import Question  # deferred, as in all of this module: help needs none of it
 
-    length, method = arguments.training_length(model, entry, options.seq_len), arguments.method(options)
+    length, method = sequences.training_length(model, entry, options.seq_len), arguments.method(options)
     seq_len = length.tokens
     if why := _why_not(options, model, hardware, seq_len):
         refuse(options, why)
