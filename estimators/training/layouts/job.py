@@ -8,7 +8,6 @@ from estimators.cost.divisibility import check_cuts
 from estimators.cost.efficiency import Efficiency, efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine, MeasuredRates, machine_of
-from estimators.cost.runs import check_runs
 from estimators.cost.software import DEFAULT_STACK, Software, software, stack, stacks
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
@@ -17,6 +16,7 @@ from estimators.memory.kernels import BY_STACK
 from estimators.memory.layer_memory import ModelMemory, model_memory_of
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model
+from estimators.training.layouts.software_limits import check_runs
 from estimators.training.prediction import Prediction, predict
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from estimators.cost.layout import Layout
-from estimators.cost.runs import runs
 from estimators.frozen import field, frozen
 from estimators.training.layouts.candidates import Candidates, candidates
 from estimators.training.layouts.emit import launcher
 from estimators.training.layouts.job import Job
+from estimators.training.layouts.software_limits import runs
 
 CHUNK = 8192
 """Layouts priced at a time: as many as keep the intermediate arrays in the processor's cache."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from estimators.cost.layout import Layout
-from estimators.cost.runs import BY_STACK, check_runs, runs
 from estimators.cost.software import stacks
 from estimators.errors import BadValueError
 from estimators.frozen import replace
 from estimators.training.layouts.feasibility import check_layout
 from estimators.training.layouts.search import search
+from estimators.training.layouts.software_limits import BY_STACK, check_runs, runs
 from tests.support.planner_jobs import job
 
 LLAMA = job("llama-2-7b", "h100-sxm5-80gb", 4096)
