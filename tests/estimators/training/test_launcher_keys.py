@@ -290,6 +290,16 @@ def test_no_key_has_two_meanings(name: str) -> None:
         assert not set(one) & set(other)
 
 
+def test_every_known_key_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "launcher-keys", "--match", "offload", "--format", "json"]) == 0
+    rows = {(row["launcher"], row["key"]): row["meaning"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert rows["deepspeed", "zero_optimization.offload_*.device"] == "refused"
+    assert rows["accelerate", "fsdp_config.fsdp_offload_params"] == "refused"
+    for name, module in LAUNCHERS.items():
+        keys: Keys = module.KEYS
+        assert {key for key, _, _ in keys.meanings()} == {*keys.read, *keys.harmless, *keys.refused, *keys.usual}, name
+
+
 def test_a_key_that_is_dropped_would_be_found() -> None:
     keys = Keys(read=frozenset({"stage"}), harmless=frozenset({"seed"}), refused={"offload.*": Refused(why="no")})
     assert keys.judge("some", {"stage": 3, "seed": 1, "offload.device": "none"}) == ()
