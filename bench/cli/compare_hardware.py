@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, step_options
+from bench.cli import arguments, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.frozen import frozen, replace
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each kind; else the fewest that hold the training",
     )
     arguments.add_utilization(group, COUNTED_AS)
-    arguments.add_sequence(group)
+    sequences.add_sequence(group)
     arguments.add_dtype(group)
     step_options.add_arguments(parser)
     arguments.add_method(parser)
@@ -60,9 +60,7 @@ def run(options: Options, out: Output) -> int:
     names = _with_ceilings(options.dtype) if options.hardware == ("all",) else options.hardware
     model, entry = arguments.load_model(options)
     devices = [arguments.load_hardware(name) for name in names]
-    question = step_options.question(
-        options, model, devices, tokens=options.tokens, params_text=entry.published_params_text if entry else ""
-    )
+    question = step_options.question(options, model, entry, devices, tokens=options.tokens)
     answer = compare_hardware(question, devices)
     held = [holding_table(answer.bounds)] if answer.bounds else []
     if answer.predicted:

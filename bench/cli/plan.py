@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from bench.cli import arguments, step_options
+from bench.cli import arguments, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
 from estimators.errors import BadValueError
@@ -24,6 +24,7 @@ from estimators.frozen import frozen, replace
 from estimators.training.layouts.emit import LAUNCHERS
 
 if TYPE_CHECKING:
+    from estimators.facts.registry import ModelEntry
     from estimators.spec import Hardware, Model
     from estimators.training.layouts.answer import PlanQuestion
     from estimators.training.layouts.search import OnProgress
@@ -78,9 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--global-batch",
         type=step_options.batch,
         metavar="NUM",
-        help="tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size",
+        help=step_options.BATCH_HELP,
     )
-    arguments.add_sequence(training)
+    sequences.add_sequence(training)
     arguments.add_dtype(training)
     training.add_argument(
         "--software", type=step_options.software, metavar="ID", help="what trains: python -m bench list software; megatron-core by default"
@@ -130,9 +131,9 @@ def run(options: Options, out: Output) -> int:
     from estimators.training.layouts.answer import answer_plan, launcher_text  # deferred: numpy, as in the imports below
 
     _check(options)
-    model, _ = arguments.load_model(options)
+    model, entry = arguments.load_model(options)
     devices = [arguments.load_hardware(name) for name in options.hardware]
-    answer = answer_plan(_question(options, model, devices), searching)
+    answer = answer_plan(_question(options, model, entry, devices), searching)
     if options.emit is not None:
         out.emit_text(launcher_text(answer, options.emit))
         return 0
@@ -154,7 +155,7 @@ def _check(options: Options) -> None:
         raise BadValueError(f"--emit writes one file; give one --hardware instead of {len(options.hardware)}")
 
 
-def _question(options: Options, model: Model, devices: Sequence[Hardware]) -> PlanQuestion:
+def _question(options: Options, model: Model, entry: ModelEntry | None, devices: Sequence[Hardware]) -> PlanQuestion:
     """What is planned. Raises RequestError for a calibration of another device, or a job that no step is predicted of."""
     from estimators.cost.software import DEFAULT_STACK
     from estimators.training.layouts.answer import PlanQuestion
@@ -163,13 +164,13 @@ def _question(options: Options, model: Model, devices: Sequence[Hardware]) -> Pl
     from estimators.training.layouts.search import Restriction
 
     own = step_options.measured_rates(options, [device.id for device in devices])
-    seq_len = arguments.sequence_length(model, options.seq_len)
+    length = sequences.training_length(model, entry, options.seq_len)
     jobs = tuple(
         Job(
             model=model,
             method=arguments.method(options),
             hardware=device,
-            seq_len=seq_len,
+            seq_len=length.tokens,
             dtype=options.dtype,
             stack_id=options.software or DEFAULT_STACK,
             optimizer=options.optimizer or "adamw",
@@ -181,6 +182,7 @@ def _question(options: Options, model: Model, devices: Sequence[Hardware]) -> Pl
     )
     return PlanQuestion(
         jobs=jobs,
+        seq_len_source=length.source,
         tokens=options.tokens,
         num_devices=options.gpus,
         max_devices=options.max_gpus,

@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
+from bench.cli import arguments, sequences
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.parsing import parse_byte_rate, parse_carbon, parse_count, parse_float
 
 if TYPE_CHECKING:
     from estimators.cost.machine import MeasuredRates
+    from estimators.facts.registry import ModelEntry
     from estimators.spec import Hardware, Model
     from estimators.training.answer import Question
     from estimators.training.layouts.global_batch import Batch
 
 MAX_BATCH = 10**10
+BATCH_HELP = (
+    "tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size, a 100th of a short training"
+)
 
 
 @frozen
@@ -53,12 +57,12 @@ class TrainingOptions(StepOptions):
     """What the verbs take beside it that predict a training unless a utilization is given.
 
     Attributes:
-        utilization: share of the dense peak, counted under `convention`.
+        utilization: share of the dense peak, counted under `convention`; None for the usual one.
         carbon_kg_per_j: CO2 of the electricity; None for the world's average.
     """
 
     utilization: float | None
-    convention: str
+    convention: str | None
     carbon_kg_per_j: float | None
     explain: bool
 
@@ -74,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--global-batch",
         type=batch,
         metavar="NUM",
-        help="tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size",
+        help=BATCH_HELP,
     )
     group.add_argument("--software", type=software, metavar="ID", help="python -m bench list software; megatron-core by default")
     group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
@@ -107,12 +111,14 @@ def add_memory_margin(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware], *, tokens: int | None, params_text: str) -> Question:
+def question(
+    options: TrainingOptions, model: Model, entry: ModelEntry | None, hardware: Sequence[Hardware], *, tokens: int | None
+) -> Question:
     """The training that is asked about, on the one device that was named or on none yet.
 
     Args:
         hardware: every device that was named.
-        params_text: the published count, as printed.
+        entry: what is published of the model.
 
     Raises:
         RequestError: options of a step that is predicted where none is, --layout beside --from, a file that is not a launcher's or one for
@@ -120,16 +126,17 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
     """
     from estimators.training.answer import Question  # deferred, as in all of this module: help needs none of it
 
-    seq_len, method = arguments.sequence_length(model, options.seq_len), arguments.method(options)
+    length, method = sequences.training_length(model, entry, options.seq_len), arguments.method(options)
+    seq_len = length.tokens
     if why := _why_not(options, model, hardware, seq_len):
         refuse(options, why)
-    layout, num_devices, batch = _wished(options, seq_len)
+    layout, num_devices, batch, notes = _wished(options, seq_len)
     return Question(
         model=model,
         hardware=hardware[0] if len(hardware) == 1 else None,
         seq_len=seq_len,
-        seq_len_given=options.seq_len is not None,
-        params_text=params_text,
+        seq_len_source=length.source,
+        params_text=entry.published_params_text if entry else "",
         method=method,
         tokens=tokens,
         dtype=options.dtype,
@@ -137,6 +144,7 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
         num_devices=num_devices,
         utilization=options.utilization,
         layout=layout,
+        layout_notes=notes,
         batch=batch,
         stack_id=options.software,
         optimizer=options.optimizer or "adamw",
@@ -179,28 +187,31 @@ def measured_rates(options: StepOptions, hardware_ids: Sequence[str]) -> Measure
     return rates
 
 
-def _wished(options: StepOptions, seq_len: int) -> tuple[str, int | None, Batch]:
-    """Layout, devices and batch as given; what a launcher's file of --from says in place of --layout.
+def _wished(options: StepOptions, seq_len: int) -> tuple[str, int | None, Batch, tuple[str, ...]]:
+    """Layout, devices and batch as given; what a launcher's file of --from says in place of --layout, and what of it is not heeded.
 
     Raises:
-        RequestError: --layout beside --from, a file that is not a launcher's, or one for other devices than --gpus.
+        RequestError: --layout beside --from, a file that is not a launcher's, or one for other devices or another run than was asked for.
     """
     from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 
     given = options.global_batch or PUBLISHED_BATCH
     if options.from_file is None:
-        return options.layout or "", options.gpus, given
+        return options.layout or "", options.gpus, given, ()
     from estimators.training.layouts.emit import from_file
 
     if options.layout is not None:
         raise BadValueError("--layout and --from both give a layout; leave one out")
     sequences = given.sequences or (max(1, round(given.tokens / seq_len)) if given.tokens else None)
-    layout = from_file(options.from_file, num_devices=options.gpus, global_batch=sequences)
+    file = from_file(options.from_file, num_devices=options.gpus, global_batch=sequences)
+    file.demand(dtype=options.dtype, seq_len=seq_len, optimizer=options.optimizer or "adamw")
+    layout = file.layout
     if options.gpus not in (None, layout.num_devices):
         raise BadValueError(
             f"the layout of {options.from_file!r} is for {layout.num_devices:,} GPUs; --gpus was {options.gpus:,}, leave it out"
         )
-    return str(layout), layout.num_devices, given if options.global_batch is not None else Batch(sequences=layout.global_batch)
+    size = given if options.global_batch is not None else Batch(sequences=layout.global_batch)
+    return str(layout), layout.num_devices, size, file.notes
 
 
 def batch(given: str | float) -> Batch:

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from estimators.architectures import FAMILIES, builder
+from estimators.architectures.decoder import Decoder
 from estimators.architectures.fields import Fields
+from estimators.architectures.quantised import quantisation
 from estimators.errors import BadConfigError, NoOpTableError, near_misses
+from estimators.frozen import replace
 from estimators.spec import Model, Source
 
 MAX_CONFIG_BYTES = 8 * 2**20
@@ -75,20 +78,62 @@ def defaults_taken(config: Mapping[str, Any], name: str) -> dict[str, object]:
 
 
 def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[Model, Fields]:
-    model_type = config.get("model_type")
+    given = config.get("model_type")
+    model_type = given if isinstance(given, str) and given in FAMILIES else family_of(config) or given
     if not isinstance(model_type, str):
         raise BadConfigError(
             f"{name}: model_type is {str(model_type)[:40]!r}; expected the name of a family: python -m bench list families"
         )
-    if model_type not in FAMILIES:
+    fields, read_as = Fields(config, name), ""
+    if model_type != given:
+        fields, read_as = Fields({**config, "model_type": model_type}, name), f", read as {model_type}, whose class architectures names"
+    source = source or Source(title=name + read_as)
+    if model_type in FAMILIES:
+        model = builder(model_type)(fields, name, source)
+        if not model.runs:
+            _demand_language_head(fields)
+    else:
+        model = _read_part(fields, model_type, source)
+    if isinstance(model, Decoder):
+        model = replace(model, stored=quantisation(config, name))
+    return model, fields
+
+
+CLASS_ENDS = ("for", "lmheadmodel", "doubleheadsmodel", "model", "withlmheadmodel")
+"""What the name of a class of transformers goes on with behind its family's, in lower case."""
+
+
+def family_of(config: Mapping[str, Any]) -> str | None:
+    """The family whose class `architectures` names first, for a model_type that is absent or unknown; None for no family of ours,
+    and for a configuration of several parts.
+
+    >>> family_of({"architectures": ["GPTNeoXForCausalLM"]}), family_of({"architectures": ["Gemma3ForCausalLM"]})
+    ('gpt_neox', 'gemma3_text')
+    """
+    named = config.get("architectures")
+    nested = any(isinstance(part, dict) and "model_type" in part for part in config.values())
+    if nested or not isinstance(named, list) or not named or not isinstance(named[0], str):
+        return None
+    written = named[0].casefold()
+    spelt = {family.replace("_", "").replace("-", "").removesuffix("text"): family for family in sorted(FAMILIES)}
+    fitting = [begin for begin in spelt if written.startswith(begin) and written.removeprefix(begin).startswith(CLASS_ENDS)]
+    return spelt[max(fitting, key=len)] if fitting else None
+
+
+def _read_part(f: Fields, model_type: str, source: Source) -> Model:
+    """The language part of a type without an op table, where that part's own type has one. Raises NoOpTableError where none has."""
+    from estimators.architectures.builders.vision import nested_language_part, nested_part  # deferred: most configurations are flat
+
+    keys = nested_part(f.config)
+    if not keys:
         near = near_misses(model_type[:40], FAMILIES)
         hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
-        raise NoOpTableError(f"{name}: model_type {model_type[:40]!r} has no op table{hint} List them with: python -m bench list families")
-    fields = Fields(config, name)
-    model = builder(model_type)(fields, name, source or Source(title=name))
-    if not model.runs:
-        _demand_language_head(fields)
-    return model, fields
+        raise NoOpTableError(
+            f"{f.name}: model_type {model_type[:40]!r} has no op table{hint} List them with: python -m bench list families"
+        )
+    if any("For" in name for name in _classes(f)):  # a class of somebody's own code need not be called after its head
+        _demand_language_head(f)
+    return nested_language_part(f, f.name, source, keys)
 
 
 LANGUAGE_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
@@ -102,8 +147,14 @@ def _demand_language_head(f: Fields) -> None:
         BadConfigError: `architectures` is not a list of names.
         NoOpTableError: it begins with another class.
     """
+    named = _classes(f)
+    if named and not any(part in named[0] for part in LANGUAGE_HEADS):
+        raise NoOpTableError(f"{f.name}: architectures names {named[0][:60]!r}; the op table is of the class with a language model's head")
+
+
+def _classes(f: Fields) -> list[str]:
+    """What `architectures` names. Raises BadConfigError where it is not a list of names."""
     named = f.config.get("architectures") or []
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise f.fail("architectures", named, "a list of names of classes")
-    if named and not any(part in named[0] for part in LANGUAGE_HEADS):
-        raise NoOpTableError(f"{f.name}: architectures names {named[0][:60]!r}; the op table is of the class with a language model's head")
+    return named

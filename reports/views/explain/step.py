@@ -25,7 +25,8 @@ def explain_steps(answer: StepsAnswer, *, model_option: str) -> Table:
         explained.append(_flop_step(name, workload, cost, convention, item, _show(workload, item, convention, model_option)))
         if hardware:
             explained.append(_bound_step(name, workload, cost, hardware))
-    explained.append(_state_step(steps["training"][0], first.params))
+    if "training" in steps:
+        explained.append(_state_step(steps["training"][0], first.params))
     return explanation_table(explained, what=f"one step of {model.name}{f' on {hardware.id}' if hardware else ''}")
 
 
@@ -51,7 +52,7 @@ def _flop_step(name: str, workload: Workload, cost: Estimate, convention: str, i
     other = flop - cost.flop["full"]
     if other < 0:
         formula += " - masked"
-        named.append(("masked", -other, "half of the attention square, which this convention leaves out"))
+        named.append(("masked", -other, "attention that no query may see, which this convention leaves out"))
     if other > 0:
         formula += " + recomputed"
         named.append(("recomputed", other, "the layers' forward pass, which checkpointing runs again"))

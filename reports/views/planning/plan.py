@@ -23,7 +23,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
-from reports.views.training.conditions import device_lines, scope_lines
+from reports.views.training.conditions import device_lines, length_source, scope_lines
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
 
@@ -34,7 +34,17 @@ def plan_tables(answer: Plans) -> list[Table]:
     tables = []
     if len(answer.choices) > 1 and question.tokens is not None:
         tables.append(choices_table(answer.choices, question.tokens))
-    tables.append(plan_table(best, question.tokens, price, batch_source=answer.batch_source, own=answer.own))
+    tables.append(
+        plan_table(
+            best,
+            question.tokens,
+            price,
+            seq_len_source=question.seq_len_source,
+            batch_source=answer.batch_source,
+            own=answer.own,
+            own_notes=answer.own_notes,
+        )
+    )
     tables.append(ledger_table(best))
     if answer.points:
         tables.append(scaling_table(answer.points, price))
@@ -47,16 +57,20 @@ def plan_tables(answer: Plans) -> list[Table]:
 
 def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
     """One row per kind of device."""
-    rows = [_choice_row(choice, tokens) for choice in choices]
+    convention = _convention([choice.answer.best for choice in choices if choice.answer is not None])
+    rows = [_choice_row(choice, tokens, convention) for choice in choices]
     first = choices[0].answer
     assert first is not None
     return Table(
-        title=f"{first.job.trained.name} on {format_count(tokens)} tokens, by device: {choices[0].hardware.id} is the one to take",
+        title=(
+            f"{first.job.trained.name} on {format_count(tokens)} tokens in sequences of {first.job.seq_len:,}, by device: "
+            f"{choices[0].hardware.id} is the one to take"
+        ),
         columns=[
             Column(key="hardware", header="device"),
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
             Column(key="layout", header="layout"),
-            Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
+            _mfu_column(convention),
             Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=format_rate, align="right"),
             Column(key="run_days", header="time", format=format_days, align="right"),
             Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
@@ -69,7 +83,7 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
     )
 
 
-def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
+def _choice_row(choice: Choice, tokens: int, convention: str) -> dict[str, Value]:
     if choice.answer is None:
         return {"hardware": choice.hardware.id, "reason": choice.reason}
     best, hours = choice.answer.best.prediction, choice.answer.gpu_hours(tokens)
@@ -77,7 +91,7 @@ def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
         "hardware": choice.hardware.id,
         "num_devices": choice.answer.num_devices,
         "layout": str(best.layout),
-        "mfu_fraction": best.utilization(),
+        "mfu_fraction": best.utilization(convention),
         "tokens_per_s_per_device": best.tokens_per_s_per_device,
         "run_days": choice.answer.run_s(tokens) / DAY_S,
         "gpu_hours": hours,
@@ -86,23 +100,32 @@ def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
     }
 
 
-def plan_table(plan: Plan, tokens: int | None, price: PriceRange | None, *, batch_source: str, own: Option | None = None) -> Table:
+def plan_table(
+    plan: Plan,
+    tokens: int | None,
+    price: PriceRange | None,
+    *,
+    seq_len_source: str,
+    batch_source: str,
+    own: Option | None = None,
+    own_notes: Sequence[str] = (),
+) -> Table:
     """The ranked layouts, each with why it lost; the user's own last."""
     best = plan.best.prediction
-    rows = [_option_row(f"{rank}", option, plan, tokens) for rank, option in enumerate(plan.options, 1)]
-    if own is not None:
-        rows.append(_option_row("yours", own, plan, tokens))
+    options = [(f"{rank}", option) for rank, option in enumerate(plan.options, 1)] + ([("yours", own)] if own is not None else [])
+    convention = _convention([option for _, option in options])
+    rows = [_option_row(rank, option, plan, tokens, convention) for rank, option in options]
     run = "" if tokens is None else f": {format_duration(plan.run_s(tokens))}"
-    of = "one step" if tokens is None else f"{format_count(tokens)} tokens"
+    of = f"{'one step' if tokens is None else f'{format_count(tokens)} tokens'} in sequences of {format_int(plan.job.seq_len)}"
     return Table(
         title=f"{plan.job.trained.name}, {of} on {plan.num_devices:,} x {plan.job.hardware.id}{run} with {best.layout}",
-        conditions=_conditions(plan, batch_source),
+        conditions=[*_conditions(plan, seq_len_source, batch_source), *own_notes],
         columns=[
             Column(key="rank", header=""),
             Column(key="layout", header="layout"),
             Column(key="step_time_s", header="step", format=format_duration, align="right"),
             *([Column(key="run_days", header="run", format=format_days, align="right")] if tokens is not None else []),
-            Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
+            _mfu_column(convention),
             Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=format_rate, align="right"),
             Column(key="memory_bytes", header="memory", format=format_bytes, align="right"),
             Column(key="why", header="why it loses", raw=True),
@@ -114,25 +137,35 @@ def plan_table(plan: Plan, tokens: int | None, price: PriceRange | None, *, batc
     )
 
 
-def _conditions(plan: Plan, batch_source: str) -> list[str]:
+def _convention(options: Sequence[Option]) -> str:
+    """What the MFU of all of them counts: `full`, unless that overstates one."""
+    return "causal" if any(option.prediction.convention == "causal" for option in options) else "full"
+
+
+def _mfu_column(convention: str) -> Column:
+    header = "MFU" if convention == "full" else f"MFU ({convention})"
+    return Column(key="mfu_fraction", header=header, format=format_fraction, align="right")
+
+
+def _conditions(plan: Plan, seq_len_source: str, batch_source: str) -> list[str]:
     job, best = plan.job, plan.best.prediction
     return [
         *scope_lines(job.trained, Workload(phase="train", seq_len=job.seq_len)),
-        f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens",
+        f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens{length_source(seq_len_source)}",
         f"global batch: {format_int(plan.global_batch)} sequences, {format_count(best.tokens_per_step)} tokens ({batch_source})",
         *device_lines([job.hardware]),
         *best.notes,
     ]
 
 
-def _option_row(rank: str, option: Option, plan: Plan, tokens: int | None) -> dict[str, Value]:
+def _option_row(rank: str, option: Option, plan: Plan, tokens: int | None, convention: str) -> dict[str, Value]:
     step = option.prediction.step_time_s
     return {
         "rank": rank,
         "layout": str(option.layout),
         "step_time_s": step,
         "run_days": plan.run_s(tokens, step) / DAY_S if tokens is not None else None,
-        "mfu_fraction": option.prediction.utilization(),
+        "mfu_fraction": option.prediction.utilization(convention),
         "tokens_per_s_per_device": option.prediction.tokens_per_s_per_device,
         "memory_bytes": option.memory_bytes,
         "why": option.why or None,
@@ -200,6 +233,8 @@ def _facts(plan: Plan, tokens: int | None, price: PriceRange | None, own: Option
         "global_batch": plan.global_batch,
         "layout": str(best.layout),
         "step_time_s": best.prediction.step_time_s,
+        "mfu_fraction": best.prediction.mfu,
+        "mfu_convention": best.prediction.convention,
         "low_s": best.prediction.low_s,
         "high_s": best.prediction.high_s,
         "memory_bytes": best.memory_bytes,

@@ -19,7 +19,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, device_lines, price_text, scope_lines
+from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
 from reports.views.training.predicted import BOUNDS, figures
 from reports.views.training.step_ledger import rate_facts
 
@@ -80,19 +80,20 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
     first = answered[0]
     training, p = first.training, first.run.prediction
     refused = [device for device in ordered if device.reason]
-    hidden = ("global_batch", "needed_bytes", "memory_bytes", "mfu_causal_fraction", "hfu_fraction", "tokens_per_s", "co2_kg", "assumed")
+    hidden = ("global_batch", "needed_bytes", "memory_bytes", *SHARES, "tokens_per_s", "co2_kg", "assumed")
     chosen = first.run.devices_chosen
     each = "on the fewest of each kind that hold it" if chosen else f"{format_int(p.layout.num_devices)} of each kind"
     return Table(
         title=f"Training {training.model.name} on {training.work_text}, {each}, predicted",
         conditions=[
             f"{training.model.name}: {format_int(training.params)} parameters; {format_int(training.tokens)} tokens in sequences of "
-            f"{format_int(training.seq_len)}, {training.dtype}",
-            convention_line("full"),
+            f"{format_int(training.seq_len)}{length_source(training.seq_len_source)}, {training.dtype}",
+            *(convention_line(name) for name in dict.fromkeys(a.run.prediction.convention for a in answered)),
             *scope_lines(training.model, Workload(phase="train", seq_len=training.seq_len)),
             f"software {p.stack.id}: {p.stack.name}",
             f"batch of a step: {format_int(p.tokens_per_step)} tokens on {p.hardware.id}"
             + (f", {first.run.batch_source}" if first.run.batch_source else ""),
+            *training.layout_notes,
         ],
         columns=[
             Column(key="hardware", header="device"),
@@ -100,7 +101,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             Column(key="fits", header="fits"),
             Column(key="step_time_s", header="step", format=format_duration, align="right"),
             Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=format_grouped, align="right"),
-            Column(key="mfu_full_fraction", header="MFU", format=format_fraction, align="right"),
+            Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
             Column(key="wall_days", header="time", format=format_days, align="right"),
             Column(key="days_low", header="80 %, from", format=format_days, align="right"),
             Column(key="days_high", header="to", format=format_days, align="right"),
@@ -127,6 +128,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
     )
 
 
+SHARES = ("mfu_convention", "mfu_full_fraction", "mfu_causal_fraction", "hfu_fraction")
 _FORMATS = {"needed_bytes": format_bytes, "memory_bytes": format_bytes, "co2_kg": format_mass}
 
 

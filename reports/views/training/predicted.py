@@ -152,7 +152,7 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
         )
     if run.num_steps < 1:
         notes.append("A single step takes more tokens than the whole training has: fewer devices or a smaller --global-batch do.")
-    mfu = run.prediction.utilization("full")
+    mfu = run.prediction.mfu
     if mfu is not None and mfu > asked.published.high:
         notes.append(
             f"Doubt it: {format_fraction(mfu)} of peak is above every published run of a dense language model on {asked.published.scope}; "
@@ -205,7 +205,7 @@ def answer_table(asked: PredictedAnswer, claimed_s: float | None = None) -> Tabl
         answer = f"{took} ({span}; {gpu_days} GPU-days{money})"
     return Table(
         title=f"Training {training.model.name} on {training.work_text}: {answer}",
-        conditions=[*conditions(training), *_layout_lines(run)],
+        conditions=[*conditions(training), *_layout_lines(run), *training.layout_notes],
         columns=_columns(asked),
         rows=rows,
         notes=_notes(asked, claimed_s),
