@@ -6,7 +6,8 @@ import functools
 from typing import Any
 
 from estimators.architectures.decoder import Decoder
-from estimators.cost.tensor_cut import CutParams, cut_params
+from estimators.cost.tensor_cut import CutParams, cut_params, cut_width
+from estimators.counting.conventions import usual_convention
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.roles import Cut
@@ -50,7 +51,9 @@ class SequenceCost:
 
     Attributes:
         products: matrix products, those of one input taken together, as frameworks fuse them.
-        attention_flop, masked_flop: of the two attention products, all heads; what a causal kernel skips.
+        attention_flop, masked_flop, unseen_flop: of the two attention products, all heads; what a causal kernel skips, and what the
+            `causal` convention leaves out.
+        has_windows: whether a share of peak counts `causal`; see usual_convention.
         score_elements: query-key pairs times heads, which an unfused kernel writes and reads.
         head_width: of one query.
         inner_bytes, outer_bytes: element-wise traffic between the tensor-parallel matrices, and around them.
@@ -58,9 +61,10 @@ class SequenceCost:
         expert_params: what expert parallelism shares out.
         trained_params: of all of them, those that training changes.
         quantised_params, quantised_bytes: of all of them, those that are stored in fewer bits than they are computed in, and as what.
-        attention_backward_flop, masked_backward_flop: of the attention products backward, as far as a gradient flows.
+        attention_backward_flop, masked_backward_flop, unseen_backward_flop: of the attention products backward, as far as a gradient flows.
         kv_elements: elements of keys and values of one token, all layers: what context parallelism passes on.
         routed_layers: layers with experts.
+        cut_width: what the width of every feed-forward that tensor parallelism divides is a multiple of; 0 where there is none.
     """
 
     seq_len: int
@@ -70,8 +74,11 @@ class SequenceCost:
     products: tuple[Product, ...]
     attention_flop: int
     masked_flop: int
+    unseen_flop: int
     attention_backward_flop: int
     masked_backward_flop: int
+    unseen_backward_flop: int
+    has_windows: bool
     score_elements: int
     head_width: int
     inner_bytes: int
@@ -89,6 +96,7 @@ class SequenceCost:
     experts_per_token: int
     heads: int
     kv_heads: int
+    cut_width: int
 
     @property
     def params(self) -> int:
@@ -111,7 +119,7 @@ class SequenceCost:
         return int(self.head.total)
 
     def forward_flop(self, causal: bool) -> int:
-        """FLOP of one sequence forward, under `full` or with the masked half of attention left out."""
+        """FLOP of one sequence forward, under `full` or with every masked pair left out: the `causal` convention but for the diagonal."""
         total = sum(p.forward_flop for p in self.products)
         return total + self.attention_flop - (self.masked_flop if causal else 0)
 
@@ -149,8 +157,11 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         products=_products(ops, seq_len),
         attention_flop=sum(op.count * op.flop for op in attention),
         masked_flop=sum(op.count * op.masked_flop for op in attention),
+        unseen_flop=sum(op.count * op.unseen_flop for op in attention),
         attention_backward_flop=sum(op.count * op.backward_flop for op in attention),
         masked_backward_flop=sum(op.count * op.backward_masked_flop for op in attention),
+        unseen_backward_flop=sum(op.count * op.backward_unseen_flop for op in attention),
+        has_windows=usual_convention(ops) == "causal",
         score_elements=sum(op.count * op.flop // (2 * op.mnk[2]) for op in scores if op.mnk),
         head_width=max((op.mnk[2] for op in scores if op.mnk), default=0),
         inner_bytes=_traffic(ops, inner=True),
@@ -168,6 +179,7 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         experts_per_token=max((op.matrices_per_token for op in routed), default=1),
         heads=max((part.heads for _, part in parts), default=0),
         kv_heads=max((part.kv_heads for _, part in parts), default=0),
+        cut_width=cut_width(ops),
     )
 
 

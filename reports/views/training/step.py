@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from estimators.architectures.adapters import FineTuned
+from estimators.architectures.decoder import Decoder
 from estimators.counting.conventions import CONVENTIONS
 from estimators.spec import Hardware, Model, Workload
 from estimators.units import (
@@ -108,6 +109,8 @@ def _weights_text(model: Model, dtype: str) -> str:
     """What weights are held in, such as ``bf16``."""
     if isinstance(model, FineTuned) and model.base_format != "16-bit":
         return f"{dtype}, those of frozen layers in {model.base_format}"
+    if isinstance(model, Decoder) and model.stored and model.stored.matrix:
+        return f"{dtype}, those of layers as its quantization_config says"
     return dtype
 
 
@@ -249,13 +252,13 @@ def memory_table(name: str, uses: Mapping[str, tuple[str, Mapping[str, int]]], *
 def _activation_notes(parts: set[Value]) -> list[str]:
     if "activations" not in parts:
         return []
+    notes = [
+        "activations: what transformers and PyTorch keep for backward, each layer as it is written in Python, with fused attention and no "
+        "dropout; with checkpointing, the inputs of layers and one layer run again.",
+    ]
     if "logits and loss" in parts:
-        return [
-            "activations: what transformers and PyTorch keep for backward, with fused attention and no dropout; with checkpointing, the "
-            "inputs of layers and one layer run again.",
-            "logits and loss: the log-softmax in fp32 and two gradients of it, at the start of backward.",
-        ]
-    return ["activations: what an unfused backward keeps; fused attention and checkpointing (hardware convention) keep less."]
+        notes.append("logits and loss: the log-softmax in fp32 and two gradients of it, at the start of backward.")
+    return notes
 
 
 def generation_table(
