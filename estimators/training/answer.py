@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from estimators.counting.conventions import usual_convention
 from estimators.counting.estimate import count_params
 from estimators.frozen import frozen, replace
 from estimators.method import FULL, TrainingMethod
@@ -32,8 +33,8 @@ class Question:
         params_text: the published count, as printed; empty for a model of a file.
         tokens: None for those of one sequence, which stands for any number of them.
         seq_len_source: who says how long sequences are; empty where it was given.
-        convention: under which the share of peak is counted; None is `full` for one that is given or assumed, and what the MFU of
-            a predicted step counts.
+        convention: under which the share of peak is counted; None is `full` for one that is given, and what an MFU counts for one that is
+            predicted or assumed.
         num_devices: None where they are chosen.
         utilization: share of the dense peak; None predicts the step, or takes what published runs reached.
         layout: such as ``tp=2,pp=1``; empty where it is chosen.
@@ -220,6 +221,15 @@ def _why_not_predicted(question: Question) -> str:
     return why_not_predicted(question.trained, question.seq_len)
 
 
+def _usual(question: Question, run: PredictedRun | None) -> str:
+    """What the share of peak counts where nobody said."""
+    if run is not None:
+        return run.prediction.convention
+    if question.hardware is None or question.utilization is not None:
+        return "full"
+    return usual_convention(question.trained.ops(Workload(phase="train", seq_len=question.seq_len)))
+
+
 def training_answer(question: Question, run: PredictedRun | None = None) -> TrainingAnswer:
     """The training at the utilization of a predicted run, at the one given, or at those that published runs reached.
 
@@ -229,7 +239,7 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
     model, hardware, seq_len, tokens = question.trained, question.hardware, question.seq_len, question.num_tokens
     flop = training_flop(model, tokens, seq_len)
     num_devices = run.prediction.layout.num_devices if run is not None else question.num_devices
-    convention = question.convention or (run.prediction.convention if run is not None else "full")
+    convention = question.convention or _usual(question, run)
     answer = TrainingAnswer(
         model=model,
         params=count_params(model.ops(Workload(phase="train", seq_len=seq_len))),

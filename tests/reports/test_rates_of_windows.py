@@ -16,6 +16,8 @@ from estimators.architectures.from_config import model_from_config
 from estimators.facts.registry import hardware
 from reports.checks.crosscheck import crosscheck, failed
 from reports.rates import all_rates
+from reports.summary import tables
+from reports.views.records.measured_time import time_table
 from tests.support.changed_records import A100, with_phase
 from tests.support.tiny_models import config, estimated, record
 
@@ -61,6 +63,14 @@ def test_the_gate_takes_what_is_seen_and_fails_above_the_peak() -> None:
     assert 0.99 * square > 1.1
     assert mfu_holds(0.99)
     assert not mfu_holds(1.01)
+
+
+def test_the_page_says_how_it_counts() -> None:
+    notes = " ".join(time_table(measured()).notes)
+    assert "FLOP/s and MFU count the attention that a query may see" in notes
+    assert "a query may see" not in " ".join(time_table(record("train", hardware=A100)).notes)
+    (journey,) = tables([measured()])
+    assert "MFU of models with windows: by the attention that a query may see" in journey.conditions
 
 
 def test_a_window_as_long_as_the_text_is_none() -> None:
