@@ -200,7 +200,7 @@ class _Step:
         rows = self.workload.num_tokens * op.matrices_per_token
         met = experts * (1 - (1 - op.matrices_per_token / experts) ** self.workload.num_tokens)
         seconds = met * grouped(self.machine, self.constants) * self._matmul_s(op, rows / met, n, k, self.machine.flop_per_s)
-        read = met / experts * self.workload.bytes_of(op.params)
+        read = met / experts * (self.workload.bytes_of(op.params) if op.stored_bytes is None else op.stored_bytes)
         return float(op.count * max(seconds, self._read_s(read / self.ranks)))
 
     def _matmul_s(self, op: Op, m: float, n: float, k: float, rate: float) -> float:
