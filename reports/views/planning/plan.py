@@ -86,9 +86,8 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
 
 
 def _choice_row(choice: Choice, tokens: int, convention: str) -> dict[str, Value]:
-    record = track_record.cells("device", choice.hardware.id)
     if choice.answer is None:
-        return {"hardware": choice.hardware.id, "reason": choice.reason, **record}
+        return {"hardware": choice.hardware.id, "reason": choice.reason}
     best, hours = choice.answer.best.prediction, choice.answer.gpu_hours(tokens)
     return {
         "hardware": choice.hardware.id,
@@ -99,7 +98,7 @@ def _choice_row(choice: Choice, tokens: int, convention: str) -> dict[str, Value
         "run_days": choice.answer.run_s(tokens) / DAY_S,
         "gpu_hours": hours,
         "cost_usd": choice.price.median * hours if choice.price else None,
-        **record,
+        **track_record.cells("device", choice.hardware.id),
         "reason": None,
     }
 
