@@ -17,12 +17,13 @@ from bench.cli.output import Output
 from bench.records import atomic_file
 from estimators.cost.efficiency import efficiency_file
 from estimators.frozen import frozen, replace
+from estimators.validation.compared import Compared, compared_run
 from estimators.validation.memory_score import memory_score
 from estimators.validation.over_count import over_counts
 from estimators.validation.score import Scored, scored
-from estimators.validation.table import read_table, shipped
+from estimators.validation.table import RUNS, read_table, shipped
 from reports.table import Table
-from reports.views.training import accuracy, by_class
+from reports.views.training import accuracy, by_class, whole_runs
 
 
 @frozen
@@ -53,20 +54,22 @@ def run(options: Options, out: Output) -> int:
         out.emit([accuracy.constants_table(efficiency_file())])
         return 0
     paths: Sequence[str] = options.rows or list(shipped().values())
-    rows = [scored(record, strict=options.strict) for path in paths for record in read_table(path)]
+    records = [record for path in paths for record in read_table(path)]
+    rows = [scored(record, strict=options.strict) for record in records if record.kind != RUNS]
+    runs = [compared_run(record, strict=options.strict) for record in records if record.kind == RUNS]
     if options.plot and any(row.counts for row in rows):
         from reports.plots import plot
 
         atomic_file.write(options.plot, plot(rows) + "\n", mend="name a file in a writable folder with --plot")
-    out.emit(tables(rows, whole=options.each or out.format in ("json", "csv"), first=out.format == "json"))
-    return 0 if any(row.error is not None for row in rows) else 1
+    out.emit(tables(rows, runs, whole=options.each or out.format in ("json", "csv"), first=out.format == "json"))
+    return 0 if any(row.error is not None for row in rows) or any(run.predicted for run in runs) else 1
 
 
-def tables(rows: Sequence[Scored], *, whole: bool, first: bool = False) -> list[Table]:
+def tables(rows: Sequence[Scored], runs: Sequence[Compared] = (), *, whole: bool, first: bool = False) -> list[Table]:
     """Every table of the answer; the rows themselves first in json, where `rows` are expected at top level."""
     summary = accuracy.summary_table(rows)
-    each = replace(accuracy.rows_table(rows), facts=summary.facts)
-    shown = [replace(summary, key="score")]
+    each = replace(accuracy.rows_table(rows, runs), facts=summary.facts)
+    shown = [replace(summary, key="score")] if rows else []
     if any(row.counts for row in rows):
         shown += [
             by_class.class_table(rows),
@@ -83,6 +86,8 @@ def tables(rows: Sequence[Scored], *, whole: bool, first: bool = False) -> list[
         shown.append(accuracy.over_count_table(over_counts(steps)))
     if any(row.step and row.step.assumed and not row.skipped_reason for row in rows):
         shown.append(accuracy.assumed_table(rows))
+    if runs:
+        shown.append(whole_runs.runs_table(runs))
     if any(row.skipped_reason for row in rows):
         shown.append(accuracy.left_out_table(rows))
     return [each, *shown] if first else [*shown, *([each] if whole else [])]

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+BOUND = "at least"
+"""The label of a training at the whole peak, which nothing reaches."""
+
+NO_RUNS = (
+    "the whole peak, which nothing reaches: published runs are of language models, and {model} is no such model, so that their utilizations say "
+    "nothing of it. --utilization sets your own."
+)
+
+
 @frozen
 class Question:
     """A training, decided but for what is left to be planned.
@@ -304,9 +313,14 @@ def _at_its_predicted_share(answer: TrainingAnswer, run: PredictedRun) -> Traini
 
 
 def _shares(question: Question, hardware: Hardware) -> tuple[dict[str, float], str]:
-    """Label to share of peak, and who says so: the user, or the published runs on the device's architecture."""
+    """Label to share of peak, and who says so: the user, or the published runs on the device's architecture.
+
+    Those are of language models: of any other model only the bound is known, the time at the whole peak.
+    """
     if question.utilization is not None:
         return {"given": question.utilization}, "given by --utilization"
+    if not question.trained.generates or question.trained.sample is not None:
+        return {BOUND: 1.0}, NO_RUNS.format(model=question.trained.name)
     from estimators.facts.registry import utilization_range
 
     published = utilization_range(hardware.id)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from estimators.cost.layout import Layout, layout_fields
 from estimators.errors import BadValueError
-from estimators.facts.goodput import GoodputLoss, goodput_loss
+from estimators.facts.goodput import GoodputLoss, goodput_loss, run_factor
 from estimators.frozen import frozen
 from estimators.training.at_utilization import check_devices
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
@@ -77,6 +77,17 @@ class PredictedRun:
         """With the least, the middle and the largest allowance: interval's lower end, prediction, upper end."""
         a = self.goodput_loss
         return self.low_s * (1 + a.low), self.wall_s * (1 + a.median), self.high_s * (1 + a.high)
+
+    @property
+    def planned_s(self) -> tuple[float, float, float]:
+        """What to plan with: at best, in the middle and at worst, by what published runs took over their predicted steady steps.
+
+        Those were dense models on measured devices, nearly all: of others the step's own interval counts where it is wider.
+        """
+        f, p = run_factor(), self.prediction
+        low, middle, high = (self.wall_s * factor for factor in (f.low, f.median, f.high))
+        wide = p.case_class in ("experts", "unmeasured-device")
+        return (min(low, self.low_s), middle, max(high, self.high_s)) if wide else (low, middle, high)
 
     def energy_j(self, wall_s: float, share: float) -> float | None:
         """Energy of all boards at that share of their power limit; None where the limit is unpublished."""

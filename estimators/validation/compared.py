@@ -6,11 +6,15 @@ import functools
 from collections.abc import Sequence
 
 from estimators.errors import RequestError
+from estimators.facts.goodput import run_factor
 from estimators.frozen import frozen
 from estimators.training.interval import COVERAGE
 from estimators.validation.memory_score import memory_score
-from estimators.validation.score import Scored, quantile, scored
-from estimators.validation.table import read_table, shipped
+from estimators.validation.run_case import measured_run
+from estimators.validation.score import STRICT, Scored, quantile, scored
+from estimators.validation.table import LeftOutError, Record, read_table, shipped
+
+RUN_QUANTITY = "run_device_s"
 
 
 @frozen
@@ -22,6 +26,7 @@ class Compared:
         low, high: of an 80 % interval; None where no measured row says how wide it is.
         measured: None where the row is skipped.
         skipped: why nothing is predicted; empty where something is.
+        assumed: what a rule put where the row leaves cells out.
     """
 
     id: str
@@ -31,6 +36,33 @@ class Compared:
     high: float | None = None
     measured: float | None = None
     skipped: str = ""
+    assumed: str = ""
+
+
+def compared_run(record: Record, *, strict: bool = False) -> Compared:
+    """What a whole run is compared in: its device time, by the factor that published runs took over their steady steps.
+
+    A run that ships has no part in its own factor.
+
+    Args:
+        strict: whether a run is left out that rules completed: its layout never stands in the row, so that all are.
+    """
+    if strict and not record.broken:
+        return Compared(id=record.id, quantity=RUN_QUANTITY, skipped=f"{STRICT}: layout, by plan")
+    try:
+        measured = measured_run(record)
+    except LeftOutError as reason:
+        return Compared(id=record.id, quantity=RUN_QUANTITY, skipped=str(reason))
+    factor, steady_s = run_factor(measured.id), measured.predicted_device_s
+    return Compared(
+        id=record.id,
+        quantity=RUN_QUANTITY,
+        predicted=steady_s * factor.median,
+        low=steady_s * factor.low,
+        high=steady_s * factor.high,
+        measured=measured.device_s,
+        assumed="; ".join(measured.assumed),
+    )
 
 
 def compared(row: Scored) -> tuple[Compared, ...]:

@@ -26,7 +26,7 @@ def device_of(record: Record) -> tuple[Hardware, str]:
     from estimators.errors import RequestError
 
     stated, text = record.text("hardware_id"), record.text("gpu")
-    if stated or record.kind != "throughput":
+    if stated or record.kind in ("memory", "single_node"):
         try:
             return hardware(stated or text), ""
         except RequestError as error:

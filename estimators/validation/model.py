@@ -12,6 +12,7 @@ from estimators.errors import UnknownNameError
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Model
 from estimators.training.sequence_cost import sequence_cost_of
+from estimators.training.supported import not_covered
 from estimators.validation.groups import Group, model_id_of
 from estimators.validation.stated import dense_layers, rank
 from estimators.validation.table import LeftOutError, Record
@@ -35,6 +36,22 @@ def described(record: Record, group: Group, name: str, seq_len: int) -> tuple[Mo
     base: WeightFormat = "nf4" if "[Q-LoRA" in name else "16-bit"
     model, assumed = _base(record, group, name, seq_len)
     return with_adapters(model, rank(record, group, name), targets, base) if adapters else model, assumed
+
+
+def described_run(record: Record, seq_len: int) -> Model:
+    """The model of a whole run's row: by its dimensions, or the one that ships under its name.
+
+    Raises:
+        LeftOutError: no language model that is known.
+    """
+    name = record.text("name")
+    shipped = _id_by_name(name)
+    if record.text("params_active") and not shipped:
+        raise LeftOutError("a mixture of experts that does not ship")
+    model = shipped_model(shipped) if record.text("params_active") else _base(record, Group(match=""), name, seq_len)[0]
+    if reason := not_covered(model, seq_len):
+        raise LeftOutError(f"{name} {reason}; runs of language models alone are predicted")
+    return model
 
 
 def _base(record: Record, group: Group, name: str, seq_len: int) -> tuple[Model, str]:

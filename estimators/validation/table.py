@@ -52,7 +52,7 @@ class Record:
     @property
     def id(self) -> str:
         """The row's name, or the line that it stands in."""
-        return self.text("id") or f"line {self.line}"
+        return self.text("id") or self.text("name") or f"line {self.line}"
 
     def text(self, column: str) -> str:
         """A cell, empty where it or its column is missing."""
@@ -90,6 +90,19 @@ class Record:
     def fail(self, column: str, expected: str) -> LeftOutError:
         """The error to raise for one cell."""
         return LeftOutError(f"{column} is {self.text(column)[:60]!r}; expected {expected}")
+
+
+RUNS = "runs"
+"""The kind of a table of whole training runs, in which no single step is timed."""
+RUN_COLUMNS = (
+    *("name", "params_active", "layers", "hidden", "heads", "ffn", "vocab", "seq_len", "tokens"),
+    *("gpu", "n_gpus", "gpu_hours", "wall_days", "precision"),
+)
+
+
+def shipped_runs() -> str:
+    """Path of the table of whole runs that ships."""
+    return data.file("measured", "runs.csv")
 
 
 def shipped() -> dict[str, str]:
@@ -144,10 +157,11 @@ def _kind(name: str, header: Sequence[str]) -> str:
     have = set(header)
     if any("\ufffd" in column for column in header):
         raise BadValueError(f"{name} is no CSV text; expected a CSV file of measured rows")
-    for kind, columns in KINDS.items():
+    kinds = KINDS | {RUNS: RUN_COLUMNS}
+    for kind, columns in kinds.items():
         if have >= set(columns):
             return kind
-    kind, missing = min(((kind, sorted(set(columns) - have)) for kind, columns in KINDS.items()), key=lambda pair: len(pair[1]))
+    kind, missing = min(((kind, sorted(set(columns) - have)) for kind, columns in kinds.items()), key=lambda pair: len(pair[1]))
     raise BadValueError(
         f"{name} lacks the columns {', '.join(missing[:8])} of a {kind} table; expected those of a shipped table, "
         "see python -m bench list measured"

@@ -13,6 +13,7 @@ from estimators.validation.memory_score import MemoryScore
 from estimators.validation.over_count import OverCount
 from estimators.validation.score import Score, Scored, score
 from reports.table import Column, Table, Value
+from reports.views.training.whole_runs import cells
 
 SCALES = ((1, "1 device"), (8, "2 to 8"), (64, "9 to 64"), (512, "65 to 512"), (10**9, "more than 512"))
 """Up to so many devices, and what the group is called."""
@@ -261,26 +262,15 @@ def assumed_table(rows: Sequence[Scored]) -> Table:
     )
 
 
-def rows_table(rows: Sequence[Scored]) -> Table:
+def rows_table(rows: Sequence[Scored], runs: Sequence[Compared] = ()) -> Table:
     """Every quantity of every row, for machines: json and csv; docs/accuracy.md has the contract."""
     keys = (
         *("id", "quantity", "predicted", "low", "high", "measured", "skipped", "line", "source", "kind", "model", "hardware"),
         *("num_devices", "layout", "assumed", "apart", "counts", "error", "fitted_step_time_s"),
     )
-    lines = [_context(row) | _entry(entry) for row in rows for entry in compared(row)]
+    lines = [_context(row) | cells(entry) for row in rows for entry in compared(row)]
+    lines += [dict.fromkeys(keys) | cells(run) | {"kind": "whole run", "assumed": run.assumed or None, "counts": False} for run in runs]
     return Table(title="Rows", columns=[Column(key=key, header=key) for key in keys], rows=lines, key="all_rows")
-
-
-def _entry(entry: Compared) -> dict[str, Value]:
-    return {
-        "quantity": entry.quantity,
-        "predicted": entry.predicted,
-        "low": entry.low,
-        "high": entry.high,
-        "measured": entry.measured,
-        "skipped": entry.skipped or None,
-        "error": entry.predicted / entry.measured - 1 if entry.predicted and entry.measured else None,
-    }
 
 
 def _context(row: Scored) -> dict[str, Any]:

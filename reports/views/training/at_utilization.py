@@ -8,7 +8,7 @@ from typing import Any
 
 from estimators.counting.conventions import CONVENTIONS
 from estimators.spec import Hardware
-from estimators.training.answer import TrainingAnswer
+from estimators.training.answer import BOUND, TrainingAnswer
 from estimators.units import (
     DAY_S,
     format_bytes,
@@ -70,7 +70,7 @@ def _headline(training: TrainingAnswer, rows: list[dict[str, Value]]) -> str:
     money = ""
     if training.price:
         money = f", {'' if training.price.low == training.price.high else 'about '}{format_money(training.price.median * middle.gpu_hours)}"
-    about = "about " if len(training.runs) > 1 else ""
+    about = "about " if len(training.runs) > 1 else "at least " if training.labels == (BOUND,) else ""
     if training.num_devices is None:
         return f"{what}: {about}{gpu_days} of {training.devices_text}{money}"
     return f"{what}: {about}{format_duration(middle.wall_s)} on {training.devices_text} ({gpu_days}{money})"

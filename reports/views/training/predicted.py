@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from estimators.facts.goodput import run_factor
 from estimators.training.answer import PredictedAnswer
 from estimators.training.interval import COVERAGE
 from estimators.training.run import PredictedRun
@@ -96,6 +97,7 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
     run, p = asked.run, asked.run.prediction
     low, middle, high, *published = _rows(asked)
     whole_low, whole, whole_high = run.whole_s
+    best_s, plan_s, worst_s = run.planned_s
     values = at_utilization.facts(asked.training) | {key: value for key, value in middle.items() if key != "scenario"}
     values["energy_limit_j"] = run.energy_j(run.wall_s, 1.0)
     for name, row in (("low", low), ("high", high)):
@@ -132,6 +134,10 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
         "power_share_fraction": asked.power.value,
         "carbon_kg_per_j": asked.carbon.value,
         **{f"allowance_{bound}_fraction": getattr(run.goodput_loss, bound) for bound in BOUNDS},
+        "plan_with_days": plan_s / DAY_S,
+        "plan_at_best_days": best_s / DAY_S,
+        "plan_at_worst_days": worst_s / DAY_S,
+        "sign_for_gpu_hours": worst_s * p.layout.num_devices / HOUR_S,
         "days_with_allowance": whole / DAY_S,
         "days_with_allowance_low": whole_low / DAY_S,
         "days_with_allowance_high": whole_high / DAY_S,
@@ -140,7 +146,7 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
 
 def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
     run, training = asked.run, asked.training
-    notes = [claim_note(run, claimed_s)] if claimed_s is not None else []
+    notes = [plan_note(run), *([claim_note(run, claimed_s)] if claimed_s is not None else [])]
     notes += track_record.doubts(run.prediction)
     if not run.fits:
         notes.append("memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less.")
@@ -169,6 +175,17 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
         notes.append(f"CO2: {format_carbon(asked.carbon.value)}, {asked.carbon.source.title}.")
     notes.append("wall time: steady steps from first to last. What whole runs add to that stands apart, below.")
     return notes
+
+
+def plan_note(run: PredictedRun) -> str:
+    """What to plan with: the days of a whole run, at worst, and the device hours of the worst."""
+    _, middle_s, worst_s = run.planned_s
+    f, hours = run_factor(), worst_s * run.prediction.layout.num_devices / HOUR_S
+    return (
+        f"plan with: {format_duration(middle_s)}, at worst {format_duration(worst_s)}; sign for {format_grouped(hours)} GPU-hours. "
+        f"{format_int(f.num_runs)} published runs took {f.median:.2f} times the steady steps predicted of them, 80 % of them "
+        f"{f.low:.2f} to {f.high:.2f}."
+    )
 
 
 def claim_note(run: PredictedRun, claimed_s: float) -> str:
