@@ -136,11 +136,11 @@ def inference_step(
         software=software(stack(stack_id), hardware.architecture, constants),
         constants=constants,
     )
-    routed = [op for op in ops if op.component == "experts"]
+    routed = [op for op in ops if op.kind == "matmul" and op.active_params is not None]  # the experts, and their adapters
     routed_layers = sum(op.count for op in routed if op.role == "gate_up")
     per_token = max((op.matrices_per_token for op in routed), default=0)
     token_bytes = workload.bytes_of(workload.num_tokens * base.width)
-    products = [op for op in ops if op.kind == "matmul" and op.component != "experts"]
+    products = [op for op in ops if op.kind == "matmul" and op.active_params is None]
     elementwise = [op for op in ops if op.kind in ("lookup", "norm", "elementwise")]
     least = estimate(Case(model=model, workload=workload, hardware=hardware))
     assert least.step_time_bound_s is not None
