@@ -11,6 +11,7 @@ from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model, Workload
 from estimators.training.at_utilization import TrainingRun, timed_run, training_flop, training_run, training_state_bytes
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
+from estimators.training.shares import shares_of_peak
 from estimators.units import format_count, format_int
 
 if TYPE_CHECKING:
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
     from estimators.training.run import PredictedRun
 
 T = TypeVar("T")
-
-
-BOUND = "at least"
-"""The label of a training at the whole peak, which nothing reaches."""
-
-NO_RUNS = (
-    "the whole peak, which nothing reaches: published runs are of language models, and {model} is no such model, so that their utilizations say "
-    "nothing of it. --utilization sets your own."
-)
 
 
 @frozen
@@ -273,7 +265,8 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
     answer = replace(answer, price=price, price_reason=no_price)
     if run is not None:
         return _at_its_predicted_share(answer, run)
-    shares, source = _shares(question, hardware)
+    why = "" if question.utilization is not None else _why_not_predicted(question)
+    shares, source = shares_of_peak(question.trained, hardware, question.utilization, why)
     runs = tuple(
         training_run(
             model,
@@ -310,24 +303,6 @@ def _at_its_predicted_share(answer: TrainingAnswer, run: PredictedRun) -> Traini
         counted_as=answer.convention,
     )
     return replace(answer, runs=(timed,), labels=("predicted",), utilization_source=source)
-
-
-def _shares(question: Question, hardware: Hardware) -> tuple[dict[str, float], str]:
-    """Label to share of peak, and who says so: the user, or the published runs on the device's architecture.
-
-    Those are of language models: of any other model only the bound is known, the time at the whole peak.
-    """
-    if question.utilization is not None:
-        return {"given": question.utilization}, "given by --utilization"
-    if not question.trained.generates or question.trained.sample is not None:
-        return {BOUND: 1.0}, NO_RUNS.format(model=question.trained.name)
-    from estimators.facts.registry import utilization_range
-
-    published = utilization_range(hardware.id)
-    source = f"{published.source.title}. {published.source.note} --utilization sets your own."
-    if reason := _why_not_predicted(question):
-        source += f" No step is predicted: {reason}."
-    return {"low": published.low, "median": published.median, "high": published.high}, source
 
 
 def predicted_answer(question: Question, run: PredictedRun) -> PredictedAnswer:

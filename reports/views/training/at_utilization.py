@@ -8,7 +8,8 @@ from typing import Any
 
 from estimators.counting.conventions import CONVENTIONS
 from estimators.spec import Hardware
-from estimators.training.answer import BOUND, TrainingAnswer
+from estimators.training.answer import TrainingAnswer
+from estimators.training.shares import BOUND
 from estimators.units import (
     DAY_S,
     format_bytes,

@@ -10,7 +10,7 @@ from bench.cli.main import main
 
 
 def test_the_answer_says_what_to_plan_with(capsys: pytest.CaptureFixture[str]) -> None:
-    words = "estimate --model llama-3-8b --tokens 1T --hardware a100-sxm4-80gb --gpus 256".split()
+    words = ["estimate", "--model", "llama-3-8b", "--tokens", "1T", "--hardware", "a100-sxm4-80gb", "--gpus", "256"]
     assert main(words) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "plan with: " in shown
