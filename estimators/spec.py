@@ -98,6 +98,7 @@ class Workload:
         batch: sequences (or samples) in the step; with beams, batch times beams.
         seq_len: tokens per sequence in this step; 1 in decode; 1 for models without a sequence.
         context_len: tokens already in the KV cache before the step.
+        cache_len: tokens that a static cache has room for from the start; 0 for one that grows.
         source_len: tokens of the encoder's input, for models with an encoder beside the decoder; 0 for the others.
         sample: what each of the batch is, for models of images or audio; None for what the model was made for.
         dtype: of compute and stored weights.
@@ -110,6 +111,7 @@ class Workload:
     seq_len: int = 1
     context_len: int = 0
     source_len: int = 0
+    cache_len: int = 0
     sample: Sample | None = None
     dtype: str = "bf16"
     optimizer: str = "adamw"
@@ -120,6 +122,9 @@ class Workload:
             raise BadValueError(f"phase {self.phase!r} is unknown; expected one of: {', '.join(PHASES)}")
         if self.batch < 1 or self.seq_len < 1 or min(self.context_len, self.source_len) < 0:
             raise BadValueError(f"batch {self.batch}, seq_len {self.seq_len}, context_len {self.context_len}: expected from 1, 1 and 0")
+        if self.cache_len and self.cache_len < self.context_len + self.seq_len:
+            written = self.context_len + self.seq_len
+            raise BadValueError(f"cache_len {self.cache_len} holds less than the {written} tokens of the step and before it")
         if self.phase == "decode" and self.seq_len != 1:
             raise BadValueError(f"a decode step has one token per sequence; seq_len was {self.seq_len}, give context_len instead")
         if self.dtype not in DTYPE_BYTES:
