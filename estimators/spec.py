@@ -97,8 +97,7 @@ class Workload:
             only, as `generate` does), decode (one token per sequence after `context_len` cached ones).
         batch: sequences (or samples) in the step; with beams, batch times beams.
         seq_len: tokens per sequence in this step; 1 in decode; 1 for models without a sequence.
-        context_len: tokens already in the KV cache before the step.
-        cache_len: tokens that a static cache has room for from the start; 0 for one that grows.
+        context_len, cache_len: tokens in the KV cache before the step, and those that a static one has room for (0: it grows).
         source_len: tokens of the encoder's input, for models with an encoder beside the decoder; 0 for the others.
         sample: what each of the batch is, for models of images or audio; None for what the model was made for.
         dtype: of compute and stored weights.
@@ -122,9 +121,6 @@ class Workload:
             raise BadValueError(f"phase {self.phase!r} is unknown; expected one of: {', '.join(PHASES)}")
         if self.batch < 1 or self.seq_len < 1 or min(self.context_len, self.source_len) < 0:
             raise BadValueError(f"batch {self.batch}, seq_len {self.seq_len}, context_len {self.context_len}: expected from 1, 1 and 0")
-        if self.cache_len and self.cache_len < self.context_len + self.seq_len:
-            written = self.context_len + self.seq_len
-            raise BadValueError(f"cache_len {self.cache_len} holds less than the {written} tokens of the step and before it")
         if self.phase == "decode" and self.seq_len != 1:
             raise BadValueError(f"a decode step has one token per sequence; seq_len was {self.seq_len}, give context_len instead")
         if self.dtype not in DTYPE_BYTES:
@@ -167,8 +163,7 @@ class Op:
         masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `unseen_flop` is a convention.
         surplus_flop: forward, beside `flop`: what transformers runs and no result depends on, such as experts not chosen.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
-        cache_bytes: KV cache or state that must be read or written.
-        held_cache_bytes: KV cache or state that is held when the step is over.
+        cache_bytes, held_cache_bytes: KV cache or state that must be read or written, and that is held when the step is over.
         cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
         key_columns: of a matrix's outputs, those that are keys and values of `cache_heads` heads.
         activation_bytes: inputs read and outputs written if nothing is fused.

@@ -28,9 +28,10 @@ def held_keys(workload: Workload, window: int | None) -> int:
     >>> held_keys(Workload(phase="prefill", seq_len=300), 64)
     63
     """
-    if workload.cache_len:
-        return workload.cache_len if window is None else min(workload.cache_len, window)
     written = workload.context_len + workload.seq_len
+    if workload.cache_len:
+        room = max(workload.cache_len, written)
+        return room if window is None else min(room, window)
     return written if window is None else min(written, window - 1)
 
 

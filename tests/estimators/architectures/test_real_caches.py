@@ -23,7 +23,6 @@ from estimators.architectures.attention import Attention
 from estimators.architectures.block import Beside
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
-from estimators.errors import BadValueError
 from estimators.facts.registry import model_entry, model_ids
 from estimators.frozen import replace
 from estimators.inference.generation import generation
@@ -145,11 +144,6 @@ def test_a_static_cache_has_its_room_from_the_start(model_type: str, length: int
         request=Asked(model=model_type, task="decode", cache="static"),
     )
     assert memory_needed(model, run)["kv_cache"] == held_bytes(cache)
-
-
-def test_a_static_cache_that_is_too_short_is_refused() -> None:
-    with pytest.raises(BadValueError, match="cache_len 8 holds less than the 9 tokens of the step and before it"):
-        Workload(phase="decode", context_len=8, cache_len=8)
 
 
 def prompts(config: Config) -> list[int]:
