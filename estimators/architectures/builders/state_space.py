@@ -142,7 +142,7 @@ def falcon_h1(f: Fields, name: str, source: Source) -> Decoder:
     stated = f.config.get("mamba_d_ssm", 1024)
     inner = f.integer("mamba_expand", default=2) * s.width if stated is None else f.integer("mamba_d_ssm", default=1024)
     mixer, attention = _mamba2_beside_attention(f, s, inner=inner, out_bias_key="projectors_bias", normed=f.flag("mamba_rms_norm", False))
-    both = Beside(parts=(("mixer", mixer), ("attention", attention)))
+    both = Beside(parts=(("mixer", replace(mixer, scaled=True)), ("attention", attention)))
     feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
     return layered(name, source, s, [(("both", both), ("mlp", feed_forward))] * len(varied_layers(f, s)))
 
