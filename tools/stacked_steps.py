@@ -43,7 +43,7 @@ class Batch:
     machine: Any
 
     def step_times_s(self, e: Efficiency) -> Any:
-        """Predicted seconds of every row."""
+        """Predicted seconds of every row; with constants that are columns, a line for each of their values."""
         ledger = step_time(self.work, self.layout, self.machine, software(self.stack, self.architecture, e), e)
         return ledger.step_time_s + np.zeros(len(self.rows))
 
@@ -52,9 +52,9 @@ def batches(steps: Sequence[MeasuredStep]) -> list[Batch]:
     """All rows, in as few batches as their software and op tables allow."""
     kinds: dict[Any, list[int]] = {}
     for i, step in enumerate(steps):
-        hopper = step.hardware.architecture.startswith("Hopper")
+        generation = step.hardware.architecture.split()[0]
         products = tuple((p.cut, p.trained, p.passes_gradient) for p in step.work.products)
-        kinds.setdefault((step.stack.id, hopper, step.machine.low, step.work.experts > 1, products), []).append(i)
+        kinds.setdefault((step.stack.id, generation, step.machine.low, step.work.experts > 1, products), []).append(i)
     return [_batch(tuple(rows), [steps[i] for i in rows]) for rows in kinds.values()]
 
 
@@ -81,8 +81,8 @@ def _batch(rows: tuple[int, ...], steps: list[MeasuredStep]) -> Batch:
 
 
 def predicted_s(parts: Sequence[Batch], num_rows: int, e: Efficiency) -> Any:
-    """Predicted seconds of all rows, in their order."""
-    times = np.zeros(num_rows)
+    """Predicted seconds of all rows, in their order; a line for each value where constants are columns of several."""
+    times = np.zeros((*np.shape(e.matmul)[:1], num_rows))
     for part in parts:
-        times[list(part.rows)] = part.step_times_s(e)
+        times[..., list(part.rows)] = part.step_times_s(e)
     return times

@@ -11,7 +11,7 @@ from estimators.facts import data
 from estimators.frozen import frozen
 from estimators.spec import Hardware
 
-CEILING_COLUMNS = ("hardware_id", "dtype", "flop_per_s", "software", "source")
+CEILING_COLUMNS = ("hardware_id", "dtype", "flop_per_s", "cluster", "software", "source")
 NETWORK_COLUMNS = ("id", "name", "match", "bytes_per_s", "devices_per_domain", "source")
 LOW_DTYPES = ("fp8", "mxfp8", "nvfp4", "int8")
 UNMEASURED_CEILING = 0.78
@@ -84,10 +84,10 @@ class MeasuredRates:
 
 
 @functools.cache
-def ceilings() -> dict[tuple[str, str], float]:
-    """Measured matmul ceilings in FLOP/s by hardware and dtype."""
+def ceilings(cluster: str = "") -> dict[tuple[str, str], float]:
+    """Measured matmul ceilings in FLOP/s by hardware and dtype: of whatever machine was measured, or of a known cluster's own."""
     rows = data.read_rows(data.file("ceilings.csv"), CEILING_COLUMNS)
-    return {(row.text("hardware_id"), row.text("dtype")): row.number("flop_per_s") for row in rows}
+    return {(row.text("hardware_id"), row.text("dtype")): row.number("flop_per_s") for row in rows if row.optional_text("cluster") == cluster}
 
 
 @functools.cache
@@ -151,13 +151,16 @@ def machine_of(
     link_bytes_per_s = own.link_bytes_per_s / efficiency().link if own and own.link_bytes_per_s else hardware.link_bytes_per_s
     if link_bytes_per_s is None:
         notes.append(f"{hardware.id} has no scale-up link: PCIe at 25 GB/s is assumed")
-    ceiling = _ceiling(hardware, dtype, notes, own=own)
+    sustained = ceilings(cluster) if cluster else {}
+    ceiling = sustained.get((hardware.id, dtype)) or _ceiling(hardware, dtype, notes, own=own)
     if own is not None:
         notes.append(f"{_measured(own, dtype)} from {own.title}; memory bandwidth and all constants are the shipped ones")
     domain = (network.devices_per_domain if network else None) or hardware.devices_per_node or 8
     return Machine(
         flop_per_s=ceiling,
-        flop16_per_s=ceiling if dtype in ("fp32", "tf32") else _ceiling(hardware, "bf16", [], "fp16", own=own),
+        flop16_per_s=ceiling
+        if dtype in ("fp32", "tf32")
+        else sustained.get((hardware.id, "bf16")) or _ceiling(hardware, "bf16", [], "fp16", own=own),
         units=units or hardware.compute_units or 100,
         memory_bytes=hardware.memory_bytes,
         memory_bytes_per_s=hardware.memory_bytes_per_s,

@@ -96,7 +96,9 @@ BY_STACK = {
     "transformers": EAGER,
     "transformers-2023": EAGER,
     "transformers-qlora": EAGER,
+    "megatron-core-2025": TRANSFORMER_ENGINE,
     "megatron-core": TRANSFORMER_ENGINE,
+    "megatron-core-2026-06": TRANSFORMER_ENGINE,
     "megatron-core-plain": TRANSFORMER_ENGINE,
 }
 """Software of stacks.json -> what it keeps."""
