@@ -11,7 +11,7 @@ from estimators.frozen import field, frozen
 from estimators.method import FULL, TrainingMethod
 from estimators.roles import Cut, Role
 from estimators.samples import Sample
-from estimators.units import DTYPE_BYTES
+from estimators.units import DTYPE_BYTES, SCALED_BLOCK
 
 Phase = Literal["train", "forward", "prefill", "decode"]
 Recompute = Literal["none", "full"]
@@ -52,7 +52,9 @@ class Hardware:
         memory_bytes: as the driver shows it where known, else as marketed.
         memory_bytes_per_s: off-chip bandwidth.
         link_bytes_per_s: scale-up link, one direction, per device; None where there is none.
+        pcie_bytes_per_s: what a device's share of its slot can carry, one direction; None where unknown or where it has none.
         power_w: board power limit; None where unpublished.
+        one_device: such as ``one of a card's two dies``; empty where a device is what is sold.
         compute_units: multiprocessors; None where unpublished.
         source: where the figures come from.
     """
@@ -66,11 +68,18 @@ class Hardware:
     memory_bytes: int
     memory_bytes_per_s: float
     link_bytes_per_s: float | None = None
+    pcie_bytes_per_s: float | None = None
     power_w: float | None = None
     devices_per_node: int | None = None
+    one_device: str = ""
     compute_units: int | None = None
     source: Source
     confidence: str = "high"
+
+    @property
+    def generation(self) -> str:
+        """Such as ``Ada`` of the architecture ``Ada (AD102)``."""
+        return self.architecture.partition(" (")[0]
 
     def peak(self, dtype: str) -> float:
         """Dense peak in FLOP/s for `dtype`. Raises BadValueError where the device has none: there is no fallback."""
@@ -124,9 +133,17 @@ class Workload:
         return self.batch * self.seq_len
 
     @property
-    def dtype_bytes(self) -> int:
-        """Bytes per stored element."""
+    def dtype_bytes(self) -> float:
+        """Bytes per stored element, with its part of the scale of its block."""
         return DTYPE_BYTES[self.dtype]
+
+    def bytes_of(self, elements: int) -> int:
+        """Bytes that so many stored elements take, the last block's scale in full.
+
+        >>> Workload(dtype="bf16").bytes_of(100), Workload(dtype="mxfp4").bytes_of(64)
+        (200, 34)
+        """
+        return -(-elements * round(SCALED_BLOCK * self.dtype_bytes) // SCALED_BLOCK)
 
 
 @frozen
@@ -145,8 +162,10 @@ class Op:
         backward_flop: `full`, without recomputation.
         square_flop: the part of `flop` over the square of the step's own tokens; the `causal` convention counts half of it.
         masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `square_flop` is a convention.
+        surplus_flop: forward, beside `flop`: what transformers runs and no result depends on, such as experts not chosen.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
-        cache_bytes: KV cache that must be read or written.
+        cache_bytes: KV cache or state that must be read or written.
+        held_cache_bytes: KV cache or state that is held when the step is over.
         cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
         activation_bytes: inputs read and outputs written if nothing is fused.
         saved_bytes: activations that an unfused backward keeps.
@@ -171,8 +190,10 @@ class Op:
     backward_flop: int = 0
     square_flop: int = 0
     masked_flop: int = 0
+    surplus_flop: int = 0
     weight_bytes: int = 0
     cache_bytes: int = 0
+    held_cache_bytes: int = 0
     cache_heads: int = 1
     activation_bytes: int = 0
     saved_bytes: int = 0
@@ -301,8 +322,9 @@ class Estimate:
         trainable_params: of them, those that training changes: all, unless some are frozen.
         active_params: of them, those that one token uses: all but the experts it is not routed to.
         embedding_params: of them, in lookup tables (token and position embeddings; a tied head counts here).
-        flop: by convention: full, causal, hardware; for the step of the workload.
-        forward_flop, backward_flop: of `full`.
+        flop: by convention: full, causal, hardware; for the step of the workload. What is needed.
+        forward_flop, backward_flop: as transformers runs them: those of `full`, and `surplus_flop`.
+        surplus_flop: of both passes, what transformers runs and no result depends on; 0 for nearly all models.
         min_flop: what no kernel may skip.
         min_bytes: what must cross the memory bus at least once.
         memory_bytes: by part: weights, gradients, optimizer, kv_cache, saved activations where training.
@@ -318,6 +340,7 @@ class Estimate:
     flop: Mapping[str, int] = field(hash=False)
     forward_flop: int
     backward_flop: int
+    surplus_flop: int
     min_flop: int
     min_bytes: int
     memory_bytes: Mapping[str, int] = field(hash=False)

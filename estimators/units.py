@@ -12,8 +12,21 @@ KILO, MEGA, GIGA, TERA, PETA, EXA = (10**n for n in (3, 6, 9, 12, 15, 18))
 KIBI, MEBI, GIBI, TEBI = (2**n for n in (10, 20, 30, 40))
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
-DTYPE_BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
-"""Bytes that one stored element takes. tf32 is a way of multiplying: its elements are stored as fp32."""
+DTYPE_BYTES = {"fp64": 8, "fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1} | {
+    "mxfp8": 1 + 1 / 32,
+    "mxfp4": 1 / 2 + 1 / 32,
+    "nvfp4": 1 / 2 + 1 / 16,
+}
+"""Bytes that one stored element takes. tf32 is a way of multiplying: its elements are stored as fp32.
+
+The last three share a scale of one byte between 32 elements, nvfp4 between 16; its one fp32 scale per tensor is left out.
+
+Source: OCP Microscaling Formats (MX) specification 1.0, table 1; NVIDIA 2025, Pretraining Large Language Models with NVFP4
+(arXiv 2509.25149), section 2.
+"""
+
+SCALED_BLOCK = 32
+"""Elements that take whole bytes in every format."""
 
 
 def _rounded(value: float, digits: int) -> float:

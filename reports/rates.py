@@ -21,7 +21,7 @@ class Work:
         flop: of the `full` convention: the numerator of an MFU.
         min_flop, min_bytes: what no kernel may skip, what must move at least once.
         bound_s: physics; None without a datasheet peak.
-        rule_flop, rule_bytes: by rule of thumb: 6·N·D or 2·N·D, and every weight once per pass.
+        rule_flop, rule_bytes: by rule of thumb: 6·N·D or 2·N·D, N the parameters that a token uses, and every weight once per pass.
     """
 
     flop: int

@@ -76,6 +76,8 @@ def run(options: Options, out: Output) -> int:
     device = devices.choose(options.device)
     path = options.out or calibration_file.path_for(device.describe())
     calibrated = calibration_file.read(path) if options.check and path.exists() else None
+    if calibrated is None or options.model:
+        calibration_file.expect_writable(path)
     if calibrated is None:
         calibrated = calibrate.calibrate(device, quick=options.quick, say=say, processes=options.processes)
         calibration_file.write(calibrated, path)

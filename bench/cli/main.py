@@ -129,6 +129,7 @@ def dispatch(argv: Sequence[str]) -> int:
         raise UnknownNameError("verb", argv[0], VERBS, f"{PROGRAM} --help")
     given = verb_parser(argv[0]).parse_strictly(argv[1:])
     out = Output(given.pop("format"), given.pop("output"))
+    out.expect_writable()
     verb = verb_module(argv[0])
     code: int = verb.run(verb.Options(**given), out)
     return code

@@ -17,6 +17,9 @@ FILE_WIDTH, MIN_WIDTH, MAX_WIDTH = 120, 60, 140
 """Columns of text in a file or pipe, and the limits in a terminal."""
 
 
+MEND = "name a file in a writable folder with --output"
+
+
 class Output:
     """Standard output or a file, and the format of the tables that go there.
 
@@ -27,6 +30,15 @@ class Output:
 
     def __init__(self, format: str = "text", file: str | None = None) -> None:
         self.format, self.file = format, file
+
+    def expect_writable(self) -> None:
+        """Find out before minutes of work whether the file can be written.
+
+        Raises:
+            UnavailableError: it cannot.
+        """
+        if self.file is not None:
+            atomic_file.expect_writable(self.file, mend=MEND)
 
     def emit(self, tables: Sequence[Table]) -> None:
         """Print the tables, or write them.
@@ -46,7 +58,7 @@ class Output:
         if self.file is None:
             to_stdout(text)
         else:
-            atomic_file.write(self.file, text, mend="name a file in a writable folder with --output")
+            atomic_file.write(self.file, text, mend=MEND)
 
 
 class Kept(Output):

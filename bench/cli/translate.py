@@ -90,7 +90,7 @@ def run(options: Options, out: Output) -> int:
         dtype=options.dtype,
         recompute=options.recompute,
     )
-    lines = conditions(model.name, params, seq_len, hardware, options.dtype, options.recompute)
+    lines = conditions(model, params, seq_len, hardware, options.dtype, options.recompute)
     tables = translation_tables(translations, conditions=lines, notes=notes)
     share = None if at_least is None else at_least.frozen if options.frozen else at_least.training
     possible = None if share is None else share <= 1

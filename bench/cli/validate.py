@@ -5,6 +5,7 @@ python -m bench validate --rows my-steps.csv
 python -m bench validate --format json
 
 A table of your own has the columns of one of the shipped ones (python -m bench list measured); `stack` and `cluster` may be added.
+A row that cannot be read is skipped with its reason; one that leaves cells out is completed by rules, and says by which.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bench.records import atomic_file
 from estimators.cost.efficiency import efficiency_file
 from estimators.frozen import frozen, replace
 from estimators.validation.memory_score import memory_score
+from estimators.validation.over_count import over_counts
 from estimators.validation.score import Scored, scored
 from estimators.validation.table import read_table, shipped
 from reports.table import Table
@@ -28,6 +30,7 @@ class Options:
     """Options of `validate`."""
 
     rows: list[str] | None
+    strict: bool
     each: bool
     constants: bool
     plot: str | None
@@ -38,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", action="append", metavar="FILE", help="a CSV file of measured steps, instead of the shipped tables; repeatable"
     )
+    parser.add_argument("--strict", action="store_true", help="leave out rows that rules had to complete; each says which cells")
     parser.add_argument("--each", action="store_true", help="print every row; json and csv always have them")
     parser.add_argument("--constants", action="store_true", help="print the cost model's constants instead: priors, values and ranges")
     parser.add_argument("--plot", metavar="FILE", help="write predicted against measured there, as SVG, drawn by matplotlib")
@@ -49,7 +53,7 @@ def run(options: Options, out: Output) -> int:
         out.emit([accuracy.constants_table(efficiency_file())])
         return 0
     paths: Sequence[str] = options.rows or list(shipped().values())
-    rows = [scored(record) for path in paths for record in read_table(path)]
+    rows = [scored(record, strict=options.strict) for path in paths for record in read_table(path)]
     if options.plot and any(row.counts for row in rows):
         from reports.plots import plot
 
@@ -70,9 +74,14 @@ def tables(rows: Sequence[Scored], *, whole: bool, first: bool = False) -> list[
             accuracy.grouped_table(rows, "By number of devices", "scale", accuracy.scale_of),
             accuracy.worst_table(rows),
         ]
-    memory = memory_score([row.step for row in rows if row.step])
+    steps = [row.step for row in rows if row.step]
+    memory = memory_score(steps)
     if memory:
         shown.append(accuracy.memory_table(memory))
+    if steps:
+        shown.append(accuracy.over_count_table(over_counts(steps)))
+    if any(row.step and row.step.assumed and not row.skipped_reason for row in rows):
+        shown.append(accuracy.assumed_table(rows))
     if any(row.skipped_reason for row in rows):
         shown.append(accuracy.left_out_table(rows))
     return [each, *shown] if first else [*shown, *([each] if whole else [])]

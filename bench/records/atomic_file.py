@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from estimators.errors import UnavailableError
@@ -19,21 +20,50 @@ def write(path: str | Path, text: str, *, what: str = "", mend: str) -> None:
     Raises:
         UnavailableError: the folder is not there or cannot be written, or the disk is full; an earlier file stays as it was.
     """
-    try:
+    with _told(path, what, mend):
         target = os.path.realpath(path)
         if os.path.exists(target) and not os.path.isfile(target):
             _write(target, text)
         else:
             _replace(target, text)
+
+
+def expect_writable(path: str | Path, *, what: str = "", mend: str) -> None:
+    """Find out before minutes of work whether `write` would succeed, and leave no trace.
+
+    Args:
+        path, what, mend: as `write` takes them.
+
+    Raises:
+        UnavailableError: as `write` raises it; a disk that fills up later is not foreseen.
+    """
+    with _told(path, what, mend):
+        target = os.path.realpath(path)
+        if os.path.isdir(target):
+            raise IsADirectoryError(None, "Is a directory")
+        if not os.path.exists(target) or os.path.isfile(target):
+            temporary = _beside(target)
+            _write(temporary, "")
+            os.unlink(temporary)
+
+
+@contextmanager
+def _told(path: str | Path, what: str, mend: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         named = f"{what} {str(path)!r}".lstrip()
         raise UnavailableError(f"cannot write {named}: {reason}; {mend}") from None
 
 
-def _replace(target: str, text: str) -> None:
+def _beside(target: str) -> str:
     folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    return os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+
+
+def _replace(target: str, text: str) -> None:
+    temporary = _beside(target)
     try:
         _write(temporary, text, sync=True)
         os.replace(temporary, target)

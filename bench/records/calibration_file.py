@@ -20,6 +20,8 @@ from bench.records.calibration import FORMAT, Calibration
 from bench.records.environment import DeviceFacts
 from estimators.errors import BadRecordError
 
+WHAT, MEND = "the calibration", "name a file with --out"
+
 IDENTITY = ("kind", "name", "uuid", "num_threads", "torch", "cpu_capability", "cuda", "float32_matmul_precision")
 """Of what a device says of itself, what its speed hangs on."""
 
@@ -78,6 +80,17 @@ def read(path: Path) -> Calibration:
         raise BadRecordError(f"{str(path)!r} is damaged at {' '.join(str(error).split())[:200]}; {again}") from None
 
 
+def expect_writable(path: Path) -> None:
+    """Find out before a calibration whether it can be written there; makes the folder.
+
+    Raises:
+        UnavailableError: it cannot.
+    """
+    with contextlib.suppress(OSError):  # the next line says why there is no folder
+        path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_file.expect_writable(path, what=WHAT, mend=MEND)
+
+
 def write(calibration: Calibration, path: Path) -> None:
     """Write a calibration whole or not at all.
 
@@ -87,4 +100,4 @@ def write(calibration: Calibration, path: Path) -> None:
     text = json.dumps(typed_json.plain(calibration), indent=1, ensure_ascii=False, allow_nan=False)
     with contextlib.suppress(OSError):  # the write says why there is no folder
         path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_file.write(path, text, what="the calibration", mend="name a file with --out")
+    atomic_file.write(path, text, what=WHAT, mend=MEND)

@@ -40,7 +40,7 @@ class EstimatedPhase(Part):
 
     Attributes:
         flop .. bound_by: as of Estimate; bound_s is its step_time_bound_s.
-        rule_flop, rule_bytes: by rule of thumb: 6·N·D or 2·N·D, and every weight once per pass.
+        rule_flop, rule_bytes: by rule of thumb: 6·N·D or 2·N·D, N the parameters that a token uses, and every weight once per pass.
         steps: of decode, one by one.
     """
 

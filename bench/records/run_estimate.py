@@ -94,6 +94,7 @@ def _phase(steps: Sequence[Estimate], workloads: Sequence[Workload], decode: tup
     """One timed sample: the sum over its steps; `decode` keeps those of a decode phase one by one."""
     bounds = [step.step_time_bound_s for step in steps]
     params = steps[0].params
+    used = steps[0].active_params
     tokens = sum(workload.num_tokens for workload in workloads)
     training = workloads[0].phase == "train"
     return EstimatedPhase(
@@ -104,8 +105,8 @@ def _phase(steps: Sequence[Estimate], workloads: Sequence[Workload], decode: tup
         min_bytes=sum(step.min_bytes for step in steps),
         bound_s=None if None in bounds else sum(b for b in bounds if b is not None),
         bound_by=steps[0].bound_by if len(steps) == 1 else "",
-        rule_flop=(six_nd if training else two_n)(params, tokens),
-        rule_bytes=sum(params * workload.dtype_bytes for workload in workloads),
+        rule_flop=(six_nd if training else two_n)(used, tokens),
+        rule_bytes=sum(workload.bytes_of(params) for workload in workloads),
         **({"steps": decode} if decode else {}),
     )
 

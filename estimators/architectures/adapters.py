@@ -122,7 +122,7 @@ class FineTuned(Model):
         if not is_linear_layer(op) or not op.mnk:
             return op
         elements = op.mnk[1] * op.mnk[2]
-        size = stored_bytes(elements, self.base_format) + (op.params - elements) * w.dtype_bytes
+        size = stored_bytes(elements, self.base_format) + w.bytes_of(op.params - elements)
         return replace(op, weight_bytes=size, stored_bytes=size)
 
     def _lowest_trained(self) -> int:

@@ -20,6 +20,16 @@ def attended_keys(workload: Workload, window: int | None) -> int:
     return cached + workload.seq_len
 
 
+def held_keys(workload: Workload, window: int | None) -> int:
+    """Tokens whose keys and values the cache holds when the step is over: all, or the last window - 1, which the next query sees.
+
+    >>> held_keys(Workload(phase="prefill", seq_len=300), 64)
+    63
+    """
+    written = workload.context_len + workload.seq_len
+    return written if window is None else min(written, window - 1)
+
+
 def visible_pairs(workload: Workload, window: int | None) -> int:
     """Query-key pairs of one sequence that a causal (and windowed) mask lets through.
 
@@ -100,14 +110,11 @@ def attention_products(
         masked = t * s - band_pairs(t, window)
     if pairs is not None:
         masked = t * s - pairs
-    if workload.phase in ("prefill", "decode"):
-        seen = visible if pairs is None else min(visible, pairs)
-        tokens_moved = seen if workload.phase == "decode" or keys is not None else t
-        cache_bytes = b * tokens_moved * cache_elements_per_token * workload.dtype_bytes
-    else:
-        cache_bytes = 0
+    held = held_keys(workload, window if trims_cache else None) if keys is None else keys
+    moved = held if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
+    token_bytes = workload.bytes_of(b * cache_elements_per_token) if workload.phase in ("prefill", "decode") else 0
 
-    def product(role: Literal["scores", "context"], width: int, cache: int, reads: tuple[str, str]) -> Op:
+    def product(role: Literal["scores", "context"], width: int, token_bytes: int, reads: tuple[str, str]) -> Op:
         flop = 2 * b * heads * t * s * width
         return Op(
             name=name_of(prefix, role),
@@ -121,14 +128,15 @@ def attention_products(
             backward_flop=2 * flop,
             square_flop=2 * b * heads * square * width,
             masked_flop=2 * b * heads * masked * width,
-            cache_bytes=cache,
+            cache_bytes=moved * token_bytes,
+            held_cache_bytes=held * token_bytes,
             cache_heads=cache_heads,
-            activation_bytes=b * heads * (t * s + (t + s) * width) * workload.dtype_bytes,
-            saved_bytes=b * heads * (t * s + t * width) * workload.dtype_bytes,
+            activation_bytes=workload.bytes_of(b * heads * (t * s + (t + s) * width)),
+            saved_bytes=workload.bytes_of(b * heads * (t * s + t * width)),
             recomputed=recomputed,
             mnk=(t, s, width) if role == "scores" else (t, width, s),
             reads=tuple(f"{prefix}.{operand}" for operand in reads),
         )
 
     query, key, value = operands
-    return product("scores", qk_width, cache_bytes, (query, key)), product("context", v_width, 0, ("scores", value))
+    return product("scores", qk_width, token_bytes, (query, key)), product("context", v_width, 0, ("scores", value))

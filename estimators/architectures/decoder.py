@@ -72,7 +72,7 @@ class Decoder(Model):
         """The ways in which this model is run at different cost, name to model; the first is what `ops` counts by default.
 
         Empty where there is no choice. Latent attention: a decode step expands the cached latents anew, or multiplies the
-        latents themselves. Llama 4: all experts run, or the chosen alone.
+        latents themselves.
         """
         paths = next((part.code_paths for block in self.blocks for _, part in block.parts if part.code_paths), {})
         return {name: self._on_path(name) for name in paths}

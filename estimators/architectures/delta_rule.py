@@ -6,7 +6,7 @@ from functools import partial
 
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
-from estimators.architectures.state_space import begins, causal_convolution, kept_bytes, scan
+from estimators.architectures.state_space import begins, causal_convolution, scan, with_state
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
@@ -58,7 +58,7 @@ class GatedDeltaNet(Part):
 
     def _recurrent(self, w: Workload, prefix: str, count: int) -> Op:
         row = elementwise(w, prefix, cut="whole", label="update", width=self._state, reads=2, count=count)
-        return replace(row, cache_bytes=kept_bytes(w, self._state), reads=(f"{prefix}.weigh", f"{prefix}.conv"))
+        return with_state(w, replace(row, reads=(f"{prefix}.weigh", f"{prefix}.conv")), self._state)
 
     def _chunked(self, w: Workload, prefix: str, count: int) -> list[Op]:
         """The products of transformers' torch_chunk_gated_delta_rule. None is a kernel's duty: the recurrence has no product.
@@ -86,7 +86,7 @@ class GatedDeltaNet(Part):
             product("scores", (c, c, k), (conv, conv)),
             replace(systems, flop=0, masked_flop=0, backward_flop=systems.flop),
             product("recall", (c, v, k), (solved, solved), no_first_gradient=True),
-            replace(write, cache_bytes=kept_bytes(w, self._state)),
+            with_state(w, write, self._state),
             product("read", (c, v, k), (weighed, solved), no_first_gradient=True),
             product("context", (c, v, c), (weighed, solved)),
         ]

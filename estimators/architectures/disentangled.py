@@ -56,7 +56,7 @@ class DisentangledAttention(Part):
         """Every token against every distance: 2·B·N·T·distances·H; a gather then picks the distances that occur."""
         n, h, t, r = self.attention.heads, self.attention.head_width, w.seq_len, self.distances
         flop = 2 * w.batch * n * t * r * h
-        size = w.batch * n * (t * h + r * h + t * r) * w.dtype_bytes
+        size = w.bytes_of(w.batch * n * (t * h + r * h + t * r))
         return Op(
             name=name_of(prefix, label),
             component="attention",
@@ -69,7 +69,7 @@ class DisentangledAttention(Part):
             backward_flop=2 * flop,
             masked_flop=max(0, flop - 2 * w.batch * n * t * min(t, r) * h),
             activation_bytes=size,
-            saved_bytes=w.batch * n * (t + r) * h * w.dtype_bytes,
+            saved_bytes=w.bytes_of(w.batch * n * (t + r) * h),
             recomputed=True,
             mnk=(t, r, h),
         )

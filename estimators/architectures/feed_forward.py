@@ -57,8 +57,8 @@ class Experts(Part):
         shared: the always-on experts, taken together; None for none.
         shared_gate: whether a learned scalar gates them.
         steered: whether a frozen bias per expert steers the choice.
-        runs_all: whether every expert runs on every token and the unchosen are weighted with 0, as transformers runs
-            Llama 4, instead of the chosen alone, as serving engines do.
+        runs_all: whether transformers runs every expert on every token, the unchosen weighted with 0, as it does Llama 4's.
+            What those cost is no part of the FLOP that are needed: it is each row's `surplus_flop`.
     """
 
     num: int
@@ -70,14 +70,6 @@ class Experts(Part):
     shared_gate: bool = False
     steered: bool = False
     runs_all: bool = False
-
-    @property
-    def code_paths(self) -> dict[str, Experts]:
-        """Ways to run them at different cost; empty where there is no choice."""
-        if not self.runs_all:
-            return {}
-        names = ("every expert on every token, as transformers runs it", "chosen experts alone, as serving engines run it")
-        return {name: replace(self, runs_all=runs_all) for name, runs_all in zip(names, (True, False), strict=True)}
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
@@ -102,8 +94,8 @@ class Experts(Part):
         self, w: Workload, part: str, role: Role, cut: Cut, *, d_in: int, d_out: int, count: int, reads: tuple[str, ...] = ()
     ) -> Op:
         """One matrix of every expert. Bytes that must move: the experts of one token, since all may choose the same."""
-        chosen = w.num_tokens * self.per_token
-        rows = w.num_tokens * self.num if self.runs_all else chosen
+        rows = w.num_tokens * self.per_token
+        unchosen = w.num_tokens * (self.num - self.per_token) if self.runs_all else 0
         per_expert = d_in * d_out + (d_out if self.bias else 0)
         flop = 2 * rows * d_in * d_out
         return Op(
@@ -118,10 +110,10 @@ class Experts(Part):
             active_params=self.per_token * per_expert,
             flop=flop,
             backward_flop=2 * flop,
-            masked_flop=2 * (rows - chosen) * d_in * d_out,
-            weight_bytes=self.per_token * per_expert * w.dtype_bytes,
-            activation_bytes=rows * (d_in + d_out) * w.dtype_bytes,
-            saved_bytes=rows * d_in * w.dtype_bytes,
+            surplus_flop=2 * unchosen * d_in * d_out,
+            weight_bytes=w.bytes_of(self.per_token * per_expert),
+            activation_bytes=w.bytes_of(rows * (d_in + d_out)),
+            saved_bytes=w.bytes_of(rows * d_in),
             recomputed=True,
             mnk=(-(-rows // self.num), d_out, d_in),
             matrices_per_token=self.per_token,

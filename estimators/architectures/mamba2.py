@@ -6,8 +6,8 @@ from functools import partial
 
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
-from estimators.architectures.state_space import begins, causal_convolution, kept_bytes, scan
-from estimators.frozen import frozen, replace
+from estimators.architectures.state_space import begins, causal_convolution, scan, with_state
+from estimators.frozen import frozen
 from estimators.spec import Op, Workload
 
 
@@ -77,19 +77,16 @@ class Mamba2(Part):
         chunks = -(-w.seq_len // c)
         each, t = w.batch * chunks * self.heads, w.seq_len
         least = w.batch * self.heads * min(2 * t * n * h, t * (t + 1) * (n + h))
-        conv, scores, states, carry = (f"{prefix}.{name}" for name in ("conv", "scores", "states", "carry"))
+        conv, scores, states = (f"{prefix}.{name}" for name in ("conv", "scores", "states"))
 
         def product(label: str, mnk: tuple[int, int, int], reads: tuple[str, str], least_flop: int = 0, matrices: int = each) -> Op:
             return scan(w, prefix, label, matrices=matrices, mnk=mnk, reads=reads, count=count, least_flop=least_flop)
 
-        ends = replace(
-            product("carry", (chunks + 1, n * h, chunks + 1), (f"{prefix}.in", states), matrices=w.batch * self.heads),
-            cache_bytes=kept_bytes(w, self.inner * n),
-        )
+        carry = product("carry", (chunks + 1, n * h, chunks + 1), (f"{prefix}.in", states), matrices=w.batch * self.heads)
         return [
             product("scores", (c, c, n), (conv, conv)),
             product("context", (c, h, c), (scores, conv)),
             product("states", (h, n, c), (conv, conv)),
-            ends,
-            product("output", (c, h, n), (conv, carry), least),
+            with_state(w, carry, self.inner * n),
+            product("output", (c, h, n), (conv, carry.name), least),
         ]

@@ -63,9 +63,9 @@ def linear(
         params=weights if owned else own,
         flop=flop,
         backward_flop=2 * flop if input_grad else flop,
-        weight_bytes=weights * workload.dtype_bytes if m else 0,
-        activation_bytes=m * (d_in + d_out) * workload.dtype_bytes,
-        saved_bytes=m * d_in * workload.dtype_bytes,
+        weight_bytes=workload.bytes_of(weights) if m else 0,
+        activation_bytes=workload.bytes_of(m * (d_in + d_out)),
+        saved_bytes=workload.bytes_of(m * d_in),
         recomputed=recomputed,
         mnk=(m, d_out, d_in),
         reads=reads,
@@ -109,7 +109,7 @@ def convolution(
     >>> convolution(Workload(), "", "c", "mlp", channels_in=3, channels_out=64, taps=49, in_positions=50176, out_positions=12544).flop
     236027904
     """
-    m, fan_in, size = workload.batch * out_positions, channels_in // groups * taps, workload.dtype_bytes
+    m, fan_in = workload.batch * out_positions, channels_in // groups * taps
     flop = 2 * m * channels_out * fan_in
     weights = channels_out * fan_in + (channels_out if bias else 0)
     read = workload.batch * in_positions * channels_in
@@ -126,9 +126,9 @@ def convolution(
         flop=flop,
         backward_flop=2 * flop if input_grad else flop,
         masked_flop=max(0, flop - least_flop),
-        weight_bytes=weights * size,
-        activation_bytes=(read + m * channels_out) * size,
-        saved_bytes=read * size,
+        weight_bytes=workload.bytes_of(weights),
+        activation_bytes=workload.bytes_of(read + m * channels_out),
+        saved_bytes=workload.bytes_of(read),
         recomputed=recomputed,
         mnk=(m, channels_out // groups, fan_in),
         matrices_per_token=groups,
@@ -162,9 +162,9 @@ def norm(
         cut=cut,
         count=count,
         params=params,
-        weight_bytes=params * workload.dtype_bytes,
-        activation_bytes=2 * m * width * workload.dtype_bytes,
-        saved_bytes=m * width * workload.dtype_bytes,
+        weight_bytes=workload.bytes_of(params),
+        activation_bytes=workload.bytes_of(2 * m * width),
+        saved_bytes=workload.bytes_of(m * width),
         recomputed=recomputed,
     )
 
@@ -184,8 +184,8 @@ def lookup(workload: Workload, part: str, role: Role, *, num_rows: int, width: i
         role=role,
         cut="vocabulary" if role == "token" else "whole",
         params=num_rows * width,
-        weight_bytes=width * workload.dtype_bytes,
-        activation_bytes=2 * workload.num_tokens * width * workload.dtype_bytes,
+        weight_bytes=workload.bytes_of(width),
+        activation_bytes=workload.bytes_of(2 * workload.num_tokens * width),
     )
 
 
@@ -204,7 +204,7 @@ def elementwise(
     saved: bool = True,
 ) -> Op:
     """An operation on each element (activation function, residual add, rotary embedding): bytes only."""
-    plane = workload.num_tokens * width * workload.dtype_bytes
+    plane = workload.bytes_of(workload.num_tokens * width)
     return Op(
         name=name_of(part, label or role),
         component=component,
@@ -229,7 +229,7 @@ def checkpoint(workload: Workload, part: str, *, width: int, count: int) -> Op:
         role="checkpoint",
         cut="whole",
         count=count,
-        saved_bytes=workload.num_tokens * width * workload.dtype_bytes,
+        saved_bytes=workload.bytes_of(workload.num_tokens * width),
     )
 
 
@@ -244,7 +244,7 @@ def parameters(workload: Workload, part: str, label: str, component: str, *, num
         cut="whole",
         count=count,
         params=num,
-        weight_bytes=num * workload.dtype_bytes,
+        weight_bytes=workload.bytes_of(num),
         recomputed=True,
     )
 

@@ -1,7 +1,8 @@
 """State-space mixers of one layer, as transformers runs them without kernels of their own: what all share, and Mamba.
 
-A step rewrites a state of fixed size instead of growing a cache: `cache_bytes` is that state, once. Only matrix products
-are FLOP under the convention; the state's update is elementwise and costs bytes.
+A step rewrites a state of fixed size instead of growing a cache: `cache_bytes` is that state, once, in fp32 or wider, beside the
+convolution's last inputs in the dtype of compute. Only matrix products are FLOP under the convention; the state's update is
+elementwise and costs bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from estimators.architectures.part import Part
 from estimators.architectures.rows import convolution, elementwise, linear, name_of, norm, parameters
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
+from estimators.units import DTYPE_BYTES
+
+STATE_ELEMENT_BYTES = int(DTYPE_BYTES["fp32"])
+"""Of a recurrent state, in which rounding would add up from token to token: transformers and llama.cpp keep it in fp32."""
 
 
 def begins(w: Workload) -> bool:
@@ -41,7 +46,7 @@ def causal_convolution(w: Workload, prefix: str, *, channels: int, taps: int, bi
         count=count,
         recomputed=True,
     )
-    return replace(op, reads=(f"{prefix}.in",), cache_bytes=kept_bytes(w, channels * taps))
+    return keeping(w, replace(op, reads=(f"{prefix}.in",)), w.bytes_of(channels * taps))
 
 
 def scan(
@@ -64,7 +69,7 @@ def scan(
     """
     m, n, k = mnk
     flop = 2 * matrices * m * n * k
-    return Op(
+    row = Op(
         name=name_of(part, label),
         component="state_space",
         kind="scan",
@@ -75,18 +80,24 @@ def scan(
         flop=flop,
         backward_flop=2 * flop,
         masked_flop=flop - least_flop if least_flop >= 0 else 0,
-        cache_bytes=kept_bytes(w, kept),
-        activation_bytes=matrices * (m * k + k * n + m * n) * w.dtype_bytes,
-        saved_bytes=matrices * (m * k + k * n) * w.dtype_bytes,
+        activation_bytes=w.bytes_of(matrices * (m * k + k * n + m * n)),
+        saved_bytes=w.bytes_of(matrices * (m * k + k * n)),
         recomputed=True,
         mnk=mnk,
         reads=reads,
     )
+    return with_state(w, row, kept)
 
 
-def kept_bytes(w: Workload, elements: int) -> int:
-    """Bytes of state that an inference step leaves behind."""
-    return w.batch * elements * w.dtype_bytes if w.phase in ("prefill", "decode") else 0
+def with_state(w: Workload, row: Op, elements: int) -> Op:
+    """The row that rewrites a recurrent state of so many elements per sequence: in fp32 at least, whatever is computed in."""
+    return keeping(w, row, max(STATE_ELEMENT_BYTES * elements, w.bytes_of(elements)))
+
+
+def keeping(w: Workload, row: Op, sequence_bytes: int) -> Op:
+    """The row with so many bytes per sequence that an inference step rewrites and leaves behind."""
+    kept = w.batch * sequence_bytes if w.phase in ("prefill", "decode") else 0
+    return replace(row, cache_bytes=kept, held_cache_bytes=kept)
 
 
 @frozen

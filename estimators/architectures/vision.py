@@ -125,7 +125,7 @@ class DualEncoder(Model):
             table += tower.ops(replace(w, seq_len=tokens), f"{name}.")
             table.append(linear(w, name, "projection", "head", cut="whole", d_in=tower.width, d_out=self.shared_width))
         flop = 2 * w.batch * w.batch * self.shared_width
-        size = w.batch * (w.batch + 2 * self.shared_width) * w.dtype_bytes
+        size = w.bytes_of(w.batch * (w.batch + 2 * self.shared_width))
         table.append(
             Op(
                 name="similarity",

@@ -13,9 +13,15 @@ from estimators.spec import Hardware
 
 CEILING_COLUMNS = ("hardware_id", "dtype", "flop_per_s", "cluster", "software", "source")
 NETWORK_COLUMNS = ("id", "name", "match", "bytes_per_s", "devices_per_domain", "source")
-LOW_DTYPES = ("fp8", "mxfp8", "nvfp4", "int8")
+LOW_DTYPES = ("fp8", "mxfp8", "mxfp4", "nvfp4", "int8")
+SAME_UNIT = {"mxfp8": "fp8", "mxfp4": "nvfp4", "fp16": "bf16", "bf16": "fp16"}
+"""Format -> the one whose products the same unit forms at the same rate."""
+
 UNMEASURED_CEILING = 0.78
-"""Share of the dense peak taken as matmul ceiling where none was measured: the median of ceilings.csv."""
+"""Share of the dense peak taken as matmul ceiling where none was measured on a device of its architecture: the median of ceilings.csv."""
+
+HOST_BYTES_PER_S = 25e9
+"""What devices without a link of their own reach through PCIe and the host, per device and direction, unless their slot carries less."""
 
 
 @frozen
@@ -132,7 +138,7 @@ def machine_of(
     """What the cost model knows of a device.
 
     Args:
-        dtype: of the matrix products: bf16, fp16, tf32, fp32, fp8, mxfp8, nvfp4.
+        dtype: of the matrix products: bf16, fp16, tf32, fp32, fp8, mxfp8, mxfp4, nvfp4.
         cluster: a known cluster, for its network.
         network_bytes_per_s, own: figures measured by the user, in place of the shipped ones.
 
@@ -142,15 +148,13 @@ def machine_of(
     notes = []
     own = own if own is not None and own.hardware_id == hardware.id else None
     network = network_of(hardware, cluster)
-    if network_bytes_per_s is None and network is None:
-        notes.append(f"the network of {hardware.id} is unknown: 25 GB/s per device is assumed")
-    elif network_bytes_per_s is None and not cluster:
-        notes.append(
-            f"a network of {network.bytes_per_s / 1e9:g} GB/s per device is assumed, the usual one of its generation" if network else ""
-        )
+    through_host = min(HOST_BYTES_PER_S, hardware.pcie_bytes_per_s or HOST_BYTES_PER_S)
+    if network_bytes_per_s is None:
+        network_bytes_per_s, said = _network_rate(hardware, network, through_host)
+        notes += [] if cluster else [said]
     link_bytes_per_s = own.link_bytes_per_s / efficiency().link if own and own.link_bytes_per_s else hardware.link_bytes_per_s
     if link_bytes_per_s is None:
-        notes.append(f"{hardware.id} has no scale-up link: PCIe at 25 GB/s is assumed")
+        notes.append(f"{hardware.id} has no scale-up link: PCIe at {through_host / 1e9:g} GB/s is assumed")
     sustained = ceilings(cluster) if cluster else {}
     ceiling = sustained.get((hardware.id, dtype)) or _ceiling(hardware, dtype, notes, own=own)
     if own is not None:
@@ -164,12 +168,23 @@ def machine_of(
         units=units or hardware.compute_units or 100,
         memory_bytes=hardware.memory_bytes,
         memory_bytes_per_s=hardware.memory_bytes_per_s,
-        link_bytes_per_s=link_bytes_per_s or 25e9,
-        network_bytes_per_s=network_bytes_per_s or (network.bytes_per_s if network else 25e9),
+        link_bytes_per_s=link_bytes_per_s or through_host,
+        network_bytes_per_s=network_bytes_per_s,
         domain=domain,
         low=dtype in LOW_DTYPES,
         notes=tuple(notes),
     )
+
+
+def _network_rate(hardware: Hardware, network: Network | None, through_host: float) -> tuple[float, str]:
+    """Bytes per second and device, never more than the slot that the adapter hangs on carries, and what was assumed."""
+    usual = network.bytes_per_s if network else HOST_BYTES_PER_S
+    slot = through_host if hardware.link_bytes_per_s is None else hardware.pcie_bytes_per_s or usual
+    rate = min(usual, slot)
+    if network is None:
+        return rate, f"the network of {hardware.id} is unknown: {rate / 1e9:g} GB/s per device is assumed"
+    why = "the usual one of its generation" if rate == usual else f"what PCIe carries of its generation's {usual / 1e9:g}"
+    return rate, f"a network of {rate / 1e9:g} GB/s per device is assumed, {why}"
 
 
 def _measured(own: MeasuredRates, dtype: str) -> str:
@@ -180,7 +195,7 @@ def _measured(own: MeasuredRates, dtype: str) -> str:
 
 def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = "", own: MeasuredRates | None = None) -> float:
     measured, peaks = ceilings(), hardware.peak_flop_per_s
-    plain = {"mxfp8": "fp8", "fp16": "bf16"}.get(dtype, dtype)
+    plain = SAME_UNIT.get(dtype, dtype) if dtype in peaks else dtype
     for name in (dtype, instead):
         if own is not None and (rate := own.ceiling(name)):
             return rate
@@ -190,6 +205,11 @@ def _ceiling(hardware: Hardware, dtype: str, notes: list[str], instead: str = ""
     for name in (dtype, plain):
         if alike := _same_chip(hardware, name):
             return alike
+    for name in (dtype, plain, "bf16" if dtype in LOW_DTYPES else dtype):
+        if dtype in peaks and (carried := _share_of_neighbour(hardware, name)):
+            share, whose = carried
+            notes.append(f"no matmul ceiling of {hardware.id} in {dtype} was measured: {share:.3g} of its peak is assumed, as of {whose}")
+            return share * peaks[dtype]
     for name in (dtype, plain, instead):
         if name in peaks:
             notes.append(f"no matmul ceiling of {hardware.id} in {dtype} was measured: {UNMEASURED_CEILING:g} of its peak is assumed")
@@ -209,3 +229,29 @@ def _same_chip(device: Hardware, dtype: str) -> float | None:
             ):
                 return ceilings()[hardware_id, dtype]
     return None
+
+
+def _share_of_neighbour(device: Hardware, dtype: str) -> tuple[float, str] | None:
+    """Ceiling over peak on the device itself or on the nearest of its architecture, else of its generation; and whose that is.
+
+    Nearest by peak, then by power limit: of two neighbours the one with the higher peak is never the slower for having been
+    measured. Never above the peak: a card that boosts past its rating says nothing of others.
+    """
+    from estimators.facts.registry import hardware
+
+    peak = device.peak_flop_per_s.get(dtype)
+    if peak is None:
+        return None
+    measured = [hardware(hardware_id) for hardware_id, measured_dtype in ceilings() if measured_dtype == dtype]
+    known = [other for other in measured if dtype in other.peak_flop_per_s]
+    of_architecture = [other for other in known if other.architecture == device.architecture]
+    alike = of_architecture or [other for other in known if other.generation == device.generation]
+    if not alike:
+        return None
+
+    def distance(other: Hardware) -> tuple[float, float]:
+        theirs = other.peak(dtype)
+        return max(theirs / peak, peak / theirs), abs((other.power_w or 0) - (device.power_w or 0))
+
+    nearest = min(alike, key=distance)
+    return min(1.0, ceilings()[nearest.id, dtype] / nearest.peak(dtype)), nearest.id

@@ -68,6 +68,13 @@ def step_flop(ops: Sequence[Op], workload: Workload) -> dict[str, int]:
     return {"full": forward, "causal": forward - square // 2, "hardware": forward + recomputed}
 
 
+def surplus_flop(ops: Sequence[Op], workload: Workload) -> int:
+    """FLOP of one step that transformers runs beside those of `full`, though no result depends on them."""
+    run = [op for op in ops if op.surplus_flop]
+    backward = sum(op.count * (op.surplus_flop * op.backward_flop // op.flop) for op in run) if workload.phase == "train" else 0
+    return sum(op.count * op.surplus_flop for op in run) + backward
+
+
 def unskippable_flop(ops: Sequence[Op], workload: Workload) -> int:
     """FLOP that no kernel may skip: `full` less every masked query-key pair, without recomputation."""
     total = sum(op.count * (op.flop - op.masked_flop) for op in ops)

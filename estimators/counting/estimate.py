@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from estimators.counting.conventions import step_flop, unskippable_flop
+from estimators.counting.conventions import step_flop, surplus_flop, unskippable_flop
 from estimators.method import FULL
 from estimators.spec import Case, Estimate, Hardware, Model, Op, Workload
 
@@ -67,15 +67,15 @@ def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) ->
     """
     params, trained = count_params(ops), count_trainable_params(ops)
     if workload.phase != "train":
-        parts = {"weights": _held_bytes(ops, workload), "kv_cache": sum(op.count * op.cache_bytes for op in ops)}
+        parts = {"weights": _held_bytes(ops, workload), "kv_cache": sum(op.count * op.held_cache_bytes for op in ops)}
     else:
         recomputing = workload.recompute == "full"
         parts = {
             "weights": trained * MASTER_BYTES,
-            "frozen_weights": _held_bytes(ops, workload) - trained * workload.dtype_bytes,
+            "frozen_weights": _held_bytes(ops, workload) - workload.bytes_of(trained),
             "gradients": trained * MASTER_BYTES,
             "optimizer": trained * OPTIMIZER_STATE_BYTES[workload.optimizer],
-            "low_precision_copies": trained * workload.dtype_bytes if workload.dtype_bytes < MASTER_BYTES else 0,
+            "low_precision_copies": workload.bytes_of(trained) if workload.dtype_bytes < MASTER_BYTES else 0,
             "activations": sum(op.count * op.saved_bytes for op in ops if not (recomputing and op.recomputed)),
         }
         if model is not None and trained == params:
@@ -87,7 +87,7 @@ def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) ->
 
 def _held_bytes(ops: Sequence[Op], workload: Workload) -> int:
     """Weights in the dtype of compute, but for those that are stored otherwise."""
-    return sum(op.count * (op.params * workload.dtype_bytes if op.stored_bytes is None else op.stored_bytes) for op in ops)
+    return sum(op.count * (workload.bytes_of(op.params) if op.stored_bytes is None else op.stored_bytes) for op in ops)
 
 
 def bound(min_flop: int, min_bytes: int, hardware: Hardware, dtype: str) -> tuple[float, float]:
@@ -110,8 +110,8 @@ def estimate(case: Case) -> Estimate:
 
         model = trained(model, case.method)
     ops = model.ops(workload)
-    flop = step_flop(ops, workload)
-    forward = sum(op.count * op.flop for op in ops)
+    flop, surplus = step_flop(ops, workload), surplus_flop(ops, workload)
+    forward = sum(op.count * (op.flop + op.surplus_flop) for op in ops)
     min_flop, min_bytes = unskippable_flop(ops, workload), unskippable_bytes(ops, workload)
     compute_s = bandwidth_s = bound_s = None
     if hardware:
@@ -125,7 +125,8 @@ def estimate(case: Case) -> Estimate:
         params_by_component=params_by_component(ops),
         flop=flop,
         forward_flop=forward,
-        backward_flop=flop["full"] - forward,
+        backward_flop=flop["full"] + surplus - forward,
+        surplus_flop=surplus,
         min_flop=min_flop,
         min_bytes=min_bytes,
         memory_bytes=memory(ops, workload, model),

@@ -11,12 +11,18 @@ from estimators.facts import data
 from estimators.frozen import field, frozen
 from estimators.spec import Hardware, Source
 
-PEAK_DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8")
+PEAK_DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int8")
+"""Formats that hardware.csv has a column of peaks for."""
+
+SCALED_DTYPES = {"mxfp8": "fp8", "mxfp4": "fp4", "nvfp4": "fp4"}
+"""Formats of blocks that share a scale -> the column of their peak: scales are applied beside the products. nvfp4 is NVIDIA's alone."""
+
 MEMORY_BASES = ("driver", "marketed", "largest configuration")
 HARDWARE_COLUMNS = (
     *("id", "name", "vendor", "architecture", "device_names"),
     *(f"{dtype}_flop_per_s" for dtype in PEAK_DTYPES),
-    *("memory_bytes", "memory_basis", "memory_bytes_per_s", "link_bytes_per_s", "power_w", "devices_per_node", "devices_per_product"),
+    *("memory_bytes", "memory_basis", "memory_bytes_per_s", "link_bytes_per_s"),
+    *("pcie_bytes_per_s", "power_w", "devices_per_node", "devices_per_product", "one_device"),
     *("compute_units", "vector_clock_hz", "tensor_clock_hz", "clock_basis", "sources", "confidence", "note"),
 )
 
@@ -101,18 +107,24 @@ def hardware_from(row: data.Row) -> Hardware:
         raise row.fail("sources", "keys of hardware_sources.json, separated by |")
     first = known[cited[0]]
     more = f"; {len(cited) - 1} more in hardware.csv" if len(cited) > 1 else ""
+    vendor = row.text("vendor")
+    for dtype, column in SCALED_DTYPES.items():
+        if dtype != "nvfp4" or vendor == "NVIDIA":
+            peaks[dtype] = peaks[column]
     return Hardware(
         id=row.text("id"),
         name=row.text("name"),
-        vendor=row.text("vendor"),
+        vendor=vendor,
         architecture=row.text("architecture"),
         device_names=row.texts("device_names"),
-        peak_flop_per_s={dtype: peak for dtype, peak in peaks.items() if peak},
+        peak_flop_per_s={dtype: peak for dtype, peak in peaks.items() if peak and dtype != "fp4"},
         memory_bytes=row.integer("memory_bytes"),
         memory_bytes_per_s=row.number("memory_bytes_per_s"),
         link_bytes_per_s=row.optional_number("link_bytes_per_s"),
+        pcie_bytes_per_s=row.optional_number("pcie_bytes_per_s"),
         power_w=row.optional_number("power_w"),
         devices_per_node=row.optional_integer("devices_per_node"),
+        one_device=row.optional_text("one_device"),
         compute_units=row.optional_count("compute_units"),
         source=Source(title=first["title"] + more, url=first["url"], note=row.optional_text("note")),
         confidence=row.text("confidence", choices=("high", "medium", "low")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from estimators.facts.published_runs import MIN_RUNS, PublishedRun, comparable, median, utilization
+from estimators.facts.published_runs import MIN_RUNS, PublishedRun, comparable, median, on_all_hardware, utilization
 from estimators.facts.registry import hardware, published_runs
 from estimators.frozen import frozen
 from estimators.spec import Hardware, Tag
@@ -82,5 +82,5 @@ def percentile(share: float, device: Hardware, *, tokens: int, device_s: float) 
     on_it = peers(device, tokens=tokens, device_s=device_s)
     if len(on_it) >= MIN_RUNS:
         return Percentile(share=share, scope=device.architecture, peers=on_it)
-    scope = f"all hardware, for want of published runs on {device.architecture}"
+    scope = on_all_hardware(device.architecture, len(on_it))
     return Percentile(share=share, scope=scope, peers=peers(None, tokens=tokens, device_s=device_s))

@@ -124,6 +124,16 @@ def comparable(run: PublishedRun) -> bool:
     return run.active_params is None and run.confidence != "low"
 
 
+def on_all_hardware(architecture: str, num_runs: int) -> str:
+    """Why runs on all hardware stand for those on one architecture, of which there are too few.
+
+    >>> on_all_hardware("CDNA3", 0), on_all_hardware("TPU", 1)
+    ('all hardware, as none is on CDNA3', 'all hardware, as only one is on TPU')
+    """
+    few = "none is" if not num_runs else "only one is" if num_runs == 1 else f"only {num_runs} are"
+    return f"all hardware, as {few} on {architecture}"
+
+
 def summarize(runs: Sequence[PublishedRun], hardware_of: Callable[[str], Hardware], architecture: str | None = None) -> UtilizationRange:
     """The range over comparable runs, on one architecture or on all hardware.
 
@@ -133,7 +143,7 @@ def summarize(runs: Sequence[PublishedRun], hardware_of: Callable[[str], Hardwar
     on_it = [run for run in known if architecture in (None, hardware_of(run.hardware_id).architecture)]
     scope = architecture or "all hardware"
     if len(on_it) < MIN_RUNS and architecture is not None:
-        scope = f"all hardware, for want of published runs on {architecture}"
+        scope = on_all_hardware(architecture, len(on_it))
         on_it = known
     shares = [(run, share) for run in on_it if (share := utilization(run, hardware_of(run.hardware_id)))]
     possible = [(run, share) for run, share in shares if share[0] <= 1]
@@ -151,7 +161,10 @@ def summarize(runs: Sequence[PublishedRun], hardware_of: Callable[[str], Hardwar
         num_impossible=len(shares) - len(possible),
         runs=tuple(run.name for run, _ in possible),
         source=Source(
-            title=f"published_runs.csv: {len(possible)} dense runs on {scope}; {num_reported} as reported, the rest derived",
+            title=(
+                f"published_runs.csv: {len(possible)} runs of dense language models on {scope}; "
+                f"{num_reported} as reported, the rest derived"
+            ),
             note="Reported shares are of the steady state; derived ones cover the whole run: 6·N·D / (device time · dense peak).",
         ),
     )

@@ -139,7 +139,7 @@ def inference_step(
     routed = [op for op in ops if op.component == "experts"]
     routed_layers = sum(op.count for op in routed if op.role == "gate_up")
     per_token = max((op.matrices_per_token for op in routed), default=0)
-    token_bytes = workload.num_tokens * base.width * workload.dtype_bytes
+    token_bytes = workload.bytes_of(workload.num_tokens * base.width)
     products = [op for op in ops if op.kind == "matmul" and op.component != "experts"]
     elementwise = [op for op in ops if op.kind in ("lookup", "norm", "elementwise")]
     least = estimate(Case(model=model, workload=workload, hardware=hardware))
@@ -194,11 +194,10 @@ class _Step:
         assert op.active_params
         _, n, k = op.mnk
         experts = op.params * op.matrices_per_token // op.active_params
-        rows = op.flop // (2 * n * k)
-        everywhere = rows > self.workload.num_tokens * op.matrices_per_token
-        met = experts * (1 if everywhere else 1 - (1 - op.matrices_per_token / experts) ** self.workload.num_tokens)
+        rows = self.workload.num_tokens * op.matrices_per_token
+        met = experts * (1 - (1 - op.matrices_per_token / experts) ** self.workload.num_tokens)
         seconds = met * grouped(self.machine, self.constants) * self._matmul_s(op, rows / met, n, k, self.machine.flop_per_s)
-        read = met / experts * op.params * self.workload.dtype_bytes
+        read = met / experts * self.workload.bytes_of(op.params)
         return float(op.count * max(seconds, self._read_s(read, divided=True)))
 
     def _matmul_s(self, op: Op, m: float, n: float, k: float, rate: float) -> float:

@@ -73,20 +73,21 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
         ranks = [rank for rank in (part.query_rank, part.kv_rank) if rank]
         latents = SavedActivations(outer=t * part.rope_width * size)
         for rank in ranks:
-            latents += norm_kept(rank, True, t, k, size) + SavedActivations(outer=t * rank * size)
-        return _attention(part.heads, 2 * queries + values, values, t, k, size) + latents, SavedActivations(), SavedActivations()
+            latents += norm_kept(rank, True, t, k, size) + SavedActivations(outer=t * rank * k.input_size(size))
+        again = SavedActivations(inner=float(t * (2 * queries + values) * size)) if k.recomputes_latents else SavedActivations()
+        return _attention(part.heads, 2 * queries + values, values, t, k, size) + latents, again, SavedActivations()
     if isinstance(part, FeedForward):
         planes, cheap, back = _feed_forward(part.width, part.gated, part.activation_planes, t, k, size)
         return SavedActivations(inner=planes), SavedActivations(inner=cheap), SavedActivations(inner=back)
     if isinstance(part, Experts):
         rows = t * part.per_token
         planes, cheap, back = _feed_forward(part.width, True, 1, rows, k, size)
-        stream = float(rows * width * size)
+        stream, gradient = rows * width * k.input_size(size), float(rows * width * size)
         router = t * part.num * 4.0 * 2  # logits and probabilities, fp32
         more = [
             SavedActivations(routed=planes + stream, outer=router),
-            SavedActivations(routed=cheap),
-            SavedActivations(routed=back + stream),
+            SavedActivations(routed=planes + stream if k.recomputes_experts else cheap),
+            SavedActivations(routed=back + gradient),
         ]
         if part.shared:
             more = [a + b for a, b in zip(more, part_kept(part.shared, width, t, k, size), strict=True)]
@@ -102,7 +103,8 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
 def _attention(heads: int, elements: int, out: int, t: int, k: Kernels, size: int) -> SavedActivations:
     """Queries, keys and values, the input of the output matrix, and what the kernel keeps between them."""
     statistics = STATISTIC_BYTES * heads * k.statistics * k.fused_attention
-    inner = float(t * ((elements + out) * size + statistics))
+    copy = out * k.input_bytes if k.fused_attention else 0  # the kernel keeps its output as it made it
+    inner = float(t * ((elements + out) * size + copy + statistics))
     if k.fused_attention:
         return SavedActivations(inner=inner, apart=float(t * out * size * k.separate_output))
     softmax = 4 if k.widened_scores else size
@@ -114,6 +116,6 @@ def _feed_forward(width: int, gated: bool, planes: int, rows: int, k: Kernels, s
     """Inputs of the activation and of the matrix behind it; written out in Python the activated gate as well."""
     eager_gate = 1 if gated and k.widened_norm_bytes else 0
     halves = 2 if gated else 1
-    activated = float(rows * width * size)
+    activated, product = float(rows * width * size), rows * width * k.input_size(size)
     inputs = halves + eager_gate if gated or not k.widened_norm_bytes else planes
-    return activated * (inputs + 1), activated * (k.fused_attention * (1 + eager_gate)), activated * halves
+    return activated * inputs + product, k.fused_attention * (activated * eager_gate + product), activated * halves

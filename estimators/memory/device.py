@@ -149,8 +149,9 @@ def _moments(model_memory: ModelMemory, layout: Layout, stage: PipelineStage, st
         base | {"activations": others, "transient": table},
     ]
     if stage.loss:
-        entries = layout.micro_batch / layout.cp * work.seq_len * work.vocab / layout.tp
-        of_head = (2 * work.width * work.vocab / layout.tp + plane) if kernels.dummy_gradients else 0.0
+        tokens = layout.micro_batch / layout.cp * work.seq_len
+        entries = tokens * work.width if kernels.chunked_loss else tokens * work.vocab / layout.tp
+        of_head = 2 * work.width * work.vocab / layout.tp + plane if kernels.dummy_gradients or kernels.chunked_loss else 0.0
         logits = entries * kernels.logit_bytes + share(model_memory.last_end)
         moments.append(
             base

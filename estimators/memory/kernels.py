@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
+from estimators.units import DTYPE_BYTES
 
 STATISTIC_BYTES = 4
 """Of each token and norm, or token and head: the reciprocal root of an RMS norm, the log-sum-exp of a fused attention."""
+
+LIVE_PARAMS, PREFETCHED_PARAMS, REDUCED_PARAMS = 10**9, 5 * 10**8, 5 * 10**8
+"""Parameters that DeepSpeed's ZeRO-3 keeps gathered, brings ahead of time, and reduces at once; a larger matrix comes whole.
+
+Source: DeepSpeed, docs/_pages/config-json.md: stage3_max_live_parameters, stage3_prefetch_bucket_size, reduce_bucket_size.
+"""
 
 
 @frozen
@@ -24,6 +31,13 @@ class Kernels:
         separate_output: whether attention keeps its output apart from the input of the matrix behind it, as
             Transformer Engine does under context parallelism by all-to-all.
         logit_bytes: per token and vocabulary entry, at the peak around the loss.
+        chunked_loss: whether head and loss run chunk by chunk: of all logits one chunk is there, as large as the head's input.
+        quantises_inputs: whether a product below 16 bits keeps its input as it was multiplied, with the scales of its blocks.
+        recomputes_latents, recomputes_experts: whether selective recomputation makes the queries, keys and values of latent
+            attention again, and all that routed experts keep.
+        gathers_modules: whether sharded weights come matrix by matrix, as DeepSpeed brings them; else layer by layer.
+        more_gradient_bytes: per parameter, of 16-bit gradients beside the buffer that they are added to.
+        input_bytes: per element of a matrix's input; 0 as it was computed. Set by `under`.
         dummy_gradients: whether one 16-bit gradient of each shape of matrix is held, since the true one is added to the
             fp32 buffer inside the matrix product.
         keeps_gradients: whether the gradient buffer outlives a step; else gradients come into being as backward frees activations.
@@ -40,11 +54,31 @@ class Kernels:
     dropout_bytes: int = 0
     separate_output: bool = False
     logit_bytes: int
+    chunked_loss: bool = False
+    quantises_inputs: bool = False
+    recomputes_latents: bool = False
+    recomputes_experts: bool = False
+    gathers_modules: bool = False
+    more_gradient_bytes: int = 0
+    input_bytes: float = 0.0
     dummy_gradients: bool = False
     keeps_gradients: bool = True
     masters: bool = True
     workspace_bytes: int = 0
     expert_workspace_bytes: int = 0
+
+    def under(self, dtype: str) -> Kernels:
+        """The same where products run in `dtype`.
+
+        >>> TRANSFORMER_ENGINE.under("fp8").input_bytes, TRANSFORMER_ENGINE.under("bf16").input_bytes
+        (1.0, 0.0)
+        """
+        size = DTYPE_BYTES.get(dtype, 2)
+        return replace(self, input_bytes=float(size)) if self.quantises_inputs and size < 2 else self
+
+    def input_size(self, size: int) -> float:
+        """Bytes per element of a matrix's input, of `size` bytes where it is kept as it was computed."""
+        return self.input_bytes or size
 
 
 CLASSIC = Kernels(statistics=False, fused_attention=False, dropout_bytes=1, logit_bytes=4)
@@ -53,19 +87,59 @@ CLASSIC = Kernels(statistics=False, fused_attention=False, dropout_bytes=1, logi
 Source: Korthikanti et al. 2022 (arXiv 2205.05198), section 4.1: 34·s·b·h + 5·a·s²·b bytes per layer, and section 4.3: logits in fp32.
 """
 
+DEEPSPEED_CLASSIC = replace(CLASSIC, gathers_modules=True)
+"""The same under DeepSpeed's ZeRO-3, without tensor or pipeline parallelism."""
+
+CLASSIC_BF16 = replace(CLASSIC, more_gradient_bytes=2)
+"""The same with DeepSpeed's BF16 optimizer of 2022: gradients are added up in fp32, beside the 16-bit ones that backward makes.
+
+Source: BLOOM's tuning log (bigscience, train/tr11-176B-ml/chronicles-prequel.md, Rebalancing layers): 4 bytes per parameter more
+than in fp16, which adds up in fp16; 72 GB in place of 55 GB with 184 B parameters over tp=8, pp=6.
+"""
+
 TRANSFORMER_ENGINE = Kernels(
     separate_output=True,
     logit_bytes=2,
+    quantises_inputs=True,
+    recomputes_latents=True,
     dummy_gradients=True,
     workspace_bytes=2 * 2**25,
     expert_workspace_bytes=4 * 2**25,
 )
 """Megatron-Core with Transformer Engine 2: fused norms, activations, attention and cross entropy.
 
+What a product below 16 bits keeps for the gradient of its weights is its quantised input (module/layernorm_linear.py, linear.py).
 The fused cross entropy writes the gradient over the 16-bit logits. `get_dummy_wgrad` keeps one buffer for each shape of
-weight. Matrix workspaces: 32 MiB of PyTorch and 32 MiB of Transformer Engine on Hopper and Blackwell, and four more of
-those for grouped matrices.
-Source: TransformerEngine, transformer_engine/pytorch/cross_entropy.py and module/base.py (version 2.11).
+weight. In 8 bits weights are held as both products read them, a byte each, which is what 16 bits take. Selective recomputation
+is norms, activations and the up-projections of latent attention. Matrix workspaces: 32 MiB of PyTorch and 32 MiB of
+Transformer Engine on Hopper and Blackwell, and four more of those for grouped matrices.
+Source: TransformerEngine, transformer_engine/pytorch/cross_entropy.py and module/base.py (version 2.11); Megatron-Core,
+transformer_config.py (recompute_modules: layernorm, moe_act, mla_up_proj; version 0.14).
+"""
+
+TRANSFORMER_ENGINE_MOE = replace(TRANSFORMER_ENGINE, recomputes_experts=True)
+"""The same with `moe` among the recomputed modules."""
+
+FOUNDRY = Kernels(logit_bytes=4, keeps_gradients=False, masters=False)
+"""llm-foundry's MPT of 2023 under FSDP in bf16: norms in low precision, GELU in one kernel, Triton's flash attention.
+
+flash-attn's fused cross entropy takes the 16-bit logits and writes a 16-bit gradient beside them: two bytes each.
+Source: llm-foundry, llmfoundry/models/mpt/modeling_mpt.py (loss_fn fused_crossentropy), layers/norm.py and ffn.py (version 0.3);
+flash-attention, flash_attn/losses/cross_entropy.py (version 1.0).
+"""
+
+INTERNLM = Kernels(widened_norm_bytes=4, logit_bytes=6, keeps_gradients=False)
+"""InternLM's trainer of 2023: 16-bit weights and gradients, fp32 weights shared out with the optimizer; norms of inputs cast to fp32,
+gate and product of the feed-forward in Python, logits cast to fp32, over which the fused loss writes their gradient.
+
+Source: InternLM, internlm/model/modeling_internlm.py, linear.py, loss.py, solver/optimizer/hybrid_zero_optim.py (version 0.2).
+"""
+
+LIGER = Kernels(logit_bytes=6, chunked_loss=True, gathers_modules=True, keeps_gradients=False)
+"""transformers with Liger's kernels under DeepSpeed's ZeRO: norms keep their input, gate and up are kept and their product, head and
+loss run in chunks; of a chunk there are 16-bit logits, and 4 bytes while the loss is made.
+
+Source: Liger-Kernel, src/liger_kernel/ops/fused_linear_cross_entropy.py, rms_norm.py and swiglu.py (version 0.6).
 """
 
 EAGER = Kernels(widened_norm_bytes=4, logit_bytes=12, keeps_gradients=False, masters=False)
@@ -76,6 +150,9 @@ product. At the start of backward the log-softmax of the logits and two gradient
 themselves are gone, if the caller kept the loss alone.
 Source: counted by torch.autograd.graph.saved_tensors_hooks; transformers, modeling_llama.py and loss/loss_utils.py (version 5.23).
 """
+
+DEEPSPEED_EAGER = replace(EAGER, masters=True, gathers_modules=True)
+"""The same under DeepSpeed's ZeRO: 16-bit weights, fp32 ones shared out with the optimizer."""
 
 AUTOCAST = Kernels(
     widened_norm_bytes=4,
@@ -90,15 +167,18 @@ AUTOCAST = Kernels(
 
 BY_STACK = {
     "megatron-2021": CLASSIC,
-    "megatron-2022-bf16": CLASSIC,
-    "deepspeed-2021": CLASSIC,
-    "pytorch-2023": EAGER,
+    "megatron-2022-bf16": CLASSIC_BF16,
+    "deepspeed-2021": DEEPSPEED_CLASSIC,
+    "pytorch-2023": FOUNDRY,
+    "internlm-2023": INTERNLM,
+    "deepspeed-liger": LIGER,
     "transformers": EAGER,
-    "transformers-2023": EAGER,
-    "transformers-qlora": EAGER,
+    "transformers-2023": DEEPSPEED_EAGER,
+    "transformers-qlora": DEEPSPEED_EAGER,
     "megatron-core-2025": TRANSFORMER_ENGINE,
     "megatron-core": TRANSFORMER_ENGINE,
     "megatron-core-2026-06": TRANSFORMER_ENGINE,
     "megatron-core-plain": TRANSFORMER_ENGINE,
+    "megatron-core-moe": TRANSFORMER_ENGINE_MOE,
 }
 """Software of stacks.json -> what it keeps."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from estimators.architectures.block import Beside, Block
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import Experts
 from estimators.architectures.part import Part
 from estimators.frozen import frozen, replace
 from estimators.memory.activations import SavedActivations, norm_kept, part_kept
@@ -66,12 +67,14 @@ class ModelMemory:
 
 
 def model_memory_of(model: Model, seq_len: int, kernels: Kernels, dtype: str = "bf16") -> ModelMemory:
-    """What a model's layers hold and keep for one sequence of `seq_len` tokens. Products below 16 bits keep 16-bit activations.
+    """What a model's layers hold and keep for one sequence of `seq_len` tokens.
+
+    Products below 16 bits keep 16-bit activations, and their own inputs as the kernels say.
 
     Raises:
         BadValueError: a model without a head, see `sequence_cost_of`.
     """
-    return _model_memory_of(model, seq_len, kernels, max(2, DTYPE_BYTES.get(dtype, 2)))
+    return _model_memory_of(model, seq_len, kernels.under(dtype), max(2, int(DTYPE_BYTES.get(dtype, 2))))
 
 
 @functools.lru_cache(maxsize=64)
@@ -131,9 +134,11 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
     if k.copies_inputs:
         inputs = sum(op.count for op in ops if op.kind == "matmul" and not op.reads and op.mnk and op.mnk[2] == width) // block.count
     rms = not block.norm.bias
-    kept = norm_kept(width, rms, seq_len, k, size).times(block.norms) + SavedActivations(outer=inputs * stream)
+    routed = sum(isinstance(part, Experts) for part in parts)  # a router multiplies in 16 bits
+    of_matrices = (inputs - routed) * seq_len * width * k.input_size(size) + routed * stream
+    kept = norm_kept(width, rms, seq_len, k, size).times(block.norms) + SavedActivations(outer=of_matrices)
     kept += SavedActivations(outer=seq_len * width * k.dropout_bytes * len(block.parts))
-    cheap = SavedActivations() if not k.fused_attention else SavedActivations(outer=inputs * stream)
+    cheap = SavedActivations() if not k.fused_attention else SavedActivations(outer=of_matrices)
     passing = SavedActivations()
     for part in parts:
         more, less, back = part_kept(part, width, seq_len, k, size)

@@ -6,6 +6,7 @@ from estimators.cost.array_math import Lane, choose, greater, smaller, up
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
+from estimators.memory.kernels import LIVE_PARAMS, PREFETCHED_PARAMS, REDUCED_PARAMS
 from estimators.memory.layer_memory import ModelMemory
 from estimators.training.sequence_cost import SequenceCost
 
@@ -154,13 +155,17 @@ def states_of(
     stored = size if kernels.masters else 4 * trained + size * (1 - trained)
     stored = stored - (size * work.quantised_params - work.quantised_bytes) / work.params
     copies = 0.0 if kernels.masters or size >= 4 else size * trained
-    gradients = gradient_bytes * trained
+    gradients = (gradient_bytes + kernels.more_gradient_bytes) * trained
     layer = greater(
         first.dense_params / layout.tp + first.expert_params / layout.ep, rest.dense_params / layout.tp + rest.expert_params / layout.ep
     )
     whole = dense + expert
-    gathered = smaller(GATHERED_LAYERS * layer * size, (stored + copies) * whole - stored * held(3))
-    reduced = smaller(layer * size, gradients * (whole - held(2)))
+    there, going = GATHERED_LAYERS * layer, layer
+    if kernels.gathers_modules:
+        largest = max(n * k for n, k in first.shapes | rest.shapes) / layout.tp
+        there, going = greater(largest, LIVE_PARAMS) + PREFETCHED_PARAMS, greater(largest, REDUCED_PARAMS)
+    gathered = smaller(there * size, (stored + copies) * whole - stored * held(3))
+    reduced = smaller(going * size, gradients * (whole - held(2)))
     return {
         "weights": stored * held(3) + copies * choose(three, 0, whole),
         "gradients": gradients * held(2),

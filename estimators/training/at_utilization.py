@@ -6,7 +6,7 @@ import math
 
 from estimators.cost.layout import MAX_DEVICES
 from estimators.counting.conventions import CONVENTIONS, convention, step_flop
-from estimators.counting.estimate import count_params, memory
+from estimators.counting.estimate import count_active_params, count_params, memory
 from estimators.counting.formulas import six_nd
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
@@ -57,7 +57,7 @@ def training_flop(model: Model, tokens: int, seq_len: int) -> dict[str, int]:
     """FLOP of training on `tokens` tokens in sequences of `seq_len`, under every convention and by 6·N·D.
 
     One sequence is counted exactly and multiplied by the number of sequences; a last, shorter sequence counts in
-    proportion, rounded down. `hardware` is with full recomputation.
+    proportion, rounded down. `hardware` is with full recomputation; N of `6nd` are the parameters that a token uses.
 
     Args:
         tokens: a whole number of tokens.
@@ -68,7 +68,7 @@ def training_flop(model: Model, tokens: int, seq_len: int) -> dict[str, int]:
     ops = model.ops(plain)
     per_sequence = step_flop(ops, plain)
     per_sequence["hardware"] = step_flop(model.ops(recomputing), recomputing)["hardware"]
-    return {name: flop * tokens // seq_len for name, flop in per_sequence.items()} | {"6nd": six_nd(count_params(ops), tokens)}
+    return {name: flop * tokens // seq_len for name, flop in per_sequence.items()} | {"6nd": six_nd(count_active_params(ops), tokens)}
 
 
 def training_state_bytes(model: Model, dtype: str) -> int:

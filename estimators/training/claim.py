@@ -8,8 +8,6 @@ from typing import Literal
 from estimators.architectures.adapters import FineTuned
 from estimators.architectures.decoder import Decoder
 from estimators.counting.conventions import CONVENTIONS, unskippable_flop
-from estimators.counting.estimate import count_active_params
-from estimators.counting.formulas import six_nd
 from estimators.counting.translate import observe
 from estimators.facts.percentile import Percentile, percentile
 from estimators.facts.tool_conventions import Peak, tools
@@ -221,7 +219,6 @@ def _by_ours(
 ) -> tuple[Implied, ...]:
     """This project's conventions, which count any model."""
     counted = training_flop(model, tokens, seq_len)
-    counted["6nd"] = six_nd(count_active_params(model.ops(Workload(phase="train", seq_len=seq_len))), tokens)
     if recompute == "none":
         counted["hardware"] = counted["full"]
     peak = Peak(flop_per_s=hardware.peak(dtype), own=False, source=hardware.source)

@@ -22,7 +22,7 @@ WIDER_UNMEASURED = 1.5
 
 def has_measured_steps(hardware: Hardware) -> bool:
     """Whether any step that the constants were fitted on ran on the device's architecture."""
-    return hardware.architecture.split(" (")[0] in efficiency_file()["interval"]["architectures"]
+    return hardware.generation in efficiency_file()["interval"]["architectures"]
 
 
 def interval(*, low: bool, experts: bool, unmeasured: bool, without: str = "") -> tuple[float, float]:

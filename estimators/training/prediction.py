@@ -17,8 +17,6 @@ from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
 
 NEVER_MEASURED = "no measured step ran on {hardware.architecture}: the constants are those of other devices, and the interval is wider"
 
-PEAK_DTYPES = {"mxfp8": "fp8", "nvfp4": "nvfp4"}
-
 
 @frozen
 class Prediction:
@@ -73,7 +71,7 @@ class Prediction:
 
     def utilization(self, convention: str = "full") -> float | None:
         """MFU, or HFU under `hardware`: FLOP over what the peaks would do in the step; None where no peak is published."""
-        peak = self.hardware.peak_flop_per_s.get(PEAK_DTYPES.get(self.dtype, self.dtype))
+        peak = self.hardware.peak_flop_per_s.get(self.dtype)
         return self.model_flop(convention) / (self.step_time_s * peak * self.layout.num_devices) if peak else None
 
 

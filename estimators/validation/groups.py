@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from estimators.cost.software import DEFAULT_STACK
 from estimators.facts import data
@@ -15,8 +16,9 @@ class Group:
 
     Attributes:
         match: how its group's name begins, or a part of it.
+        notes: what a row's notes must match besides: a table whose software changed half-way is two groups of one source.
         source: the source that errors are pooled under: tables of one author and machine are one source.
-        stack, cluster: of its software and network.
+        stack, cluster: of its software and network; the stack is empty where it is not known.
         zero: the ZeRO stage, where the row does not say.
         vocab: where the row does not say.
         micro_batch: where the row does not say: a number, or ``no accumulation``.
@@ -29,8 +31,9 @@ class Group:
     """
 
     match: str
+    notes: str = ""
     source: str = ""
-    stack: str = DEFAULT_STACK
+    stack: str = ""
     cluster: str = ""
     zero: int = 1
     vocab: int = 0
@@ -44,21 +47,51 @@ class Group:
     apart: str = ""
 
 
+@frozen
+class Framework:
+    """What the name of a framework says of a row whose table is not known.
+
+    Attributes:
+        match: a part of the name, in any case; the first that matches counts.
+        stack, zero: its generation of software, and its usual ZeRO stage.
+        shards: whether it shares data and state out before it cuts the model: a layout left unsaid is then tp = pp = 1.
+    """
+
+    match: str
+    stack: str = DEFAULT_STACK
+    zero: int = 1
+    shards: bool = False
+
+
 @functools.cache
-def _file() -> tuple[tuple[Group, ...], dict[str, str]]:
+def _file() -> tuple[tuple[Group, ...], tuple[Framework, ...], dict[str, str]]:
     body = data.read_json(data.file("measured", "groups.json"))
-    return tuple(Group(**entry) for entry in body["groups"]), body["models"]
+    return (
+        tuple(Group(**entry) for entry in body["groups"]),
+        tuple(Framework(**entry) for entry in body["frameworks"]),
+        body["models"],
+    )
 
 
-def group_of(name: str) -> Group:
-    """What is known of a table by its name; a table of the user's own is taken as it stands.
+def group_of(name: str, notes: str = "") -> Group:
+    """What is known of a table by its name and a row's notes; a table of the user's own is taken as it stands.
 
     >>> group_of("BLOOM tuning (bigscience tr11 prequel)").stack, group_of("my cluster").source
     ('megatron-2022-bf16', 'my cluster')
     """
-    return next((group for group in _file()[0] if group.match in name), Group(match=name, source=name))
+    known = (group for group in _file()[0] if group.match in name and re.search(group.notes, notes))
+    return next(known, Group(match=name, source=name))
+
+
+def framework_of(name: str) -> Framework | None:
+    """What a framework's name says; None for a name that says nothing.
+
+    >>> framework_of("torchtitan FSDP2 + compile").zero, framework_of("my own loop") is None
+    (3, True)
+    """
+    return next((framework for framework in _file()[1] if framework.match.casefold() in name.casefold()), None)
 
 
 def model_id_of(name: str) -> str:
     """The shipped model that a row's name means, where its columns cannot describe it; empty where they do."""
-    return next((model_id for text, model_id in _file()[1].items() if text in name), "")
+    return next((model_id for text, model_id in _file()[2].items() if text in name), "")

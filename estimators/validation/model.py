@@ -3,45 +3,77 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 from estimators.architectures.adapters import with_adapters
 from estimators.architectures.from_config import model_from_config
-from estimators.facts.registry import model_entry
+from estimators.errors import UnknownNameError
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Model
 from estimators.training.sequence_cost import sequence_cost_of
 from estimators.validation.groups import Group, model_id_of
+from estimators.validation.stated import dense_layers, rank
 from estimators.validation.table import LeftOutError, Record
+from estimators.weight_formats import WeightFormat
 
 VOCAB = {"gpt": 51200, "llama": 128256}
 """Where neither row nor table says: Megatron's padded GPT-2 vocabulary, and Llama 3's."""
 
 
-def described(record: Record, group: Group, name: str, seq_len: int) -> Model:
-    """The model of a throughput row: two matrices of four widths is a GPT, another feed-forward width a Llama.
+def described(record: Record, group: Group, name: str, seq_len: int) -> tuple[Model, str]:
+    """The model of a throughput row, and what was assumed of it: two matrices of four widths is a GPT, another feed-forward width a Llama.
+
+    A row without dimensions means the model that ships under its name; leading layers that a note calls dense are dense.
 
     Raises:
-        LeftOutError: a mixture of experts that does not ship, or heads that do not divide the width.
+        LeftOutError: no dimensions and no model of that name, a mixture of experts that does not ship, heads that do not divide the
+            width, an adapter without a rank.
     """
+    adapters = group.kind == "lora" or "LoRA" in name
+    targets = ("all-linear",) if group.target == "all" else ("q_proj", "k_proj", "v_proj", "o_proj")
+    base: WeightFormat = "nf4" if "[Q-LoRA" in name else "16-bit"
+    model, assumed = _base(record, group, name, seq_len)
+    return with_adapters(model, rank(record, group, name), targets, base) if adapters else model, assumed
+
+
+def _base(record: Record, group: Group, name: str, seq_len: int) -> tuple[Model, str]:
+    shipped = model_id_of(name)
+    dense = dense_layers(record.text("notes"), name)
+    if not (record.text("layers") and record.text("hidden")):
+        shipped = shipped or _id_by_name(name)
+        if not shipped:
+            raise LeftOutError(group.apart or "the row has no dimensions of the model, and none that ships has its name")
+        return shipped_model(shipped, dense=dense), f"layers=those of {shipped}, by its name"
     layers, width = record.needed("layers"), record.needed("hidden")
     heads = record.whole("heads") or max(1, width // 128)
     ffn, vocab = record.whole("ffn"), record.whole("vocab") or group.vocab
-    shipped = model_id_of(name)
     if shipped and (not ffn or sequence_cost_of(shipped_model(shipped), seq_len).experts > 1):
-        return shipped_model(shipped)
+        return shipped_model(shipped, layers if sequence_cost_of(shipped_model(shipped), seq_len).layers != layers else 0, dense), ""
     if "MoE" in record.text("notes"):
         raise LeftOutError("a mixture of experts whose dimensions are not in the row")
     if width % heads:
         raise LeftOutError(f"{heads} heads do not divide a width of {width}")
     if ffn and ffn != 4 * width:
         kv_heads = record.whole("kv_heads") or heads
-        model = llama(layers, width, heads, kv_heads, ffn, vocab or VOCAB["llama"], seq_len)
-    else:
-        model = gpt(layers, width, heads, ffn or 0, vocab, seq_len)
-    if group.kind == "lora" or "[LoRA" in name or "[Q-LoRA" in name:
-        targets = ("all-linear",) if group.target == "all" else ("q_proj", "k_proj", "v_proj", "o_proj")
-        return with_adapters(model, group.rank, targets)
-    return model
+        return llama(layers, width, heads, kv_heads, ffn, vocab or VOCAB["llama"], seq_len), ""
+    return gpt(layers, width, heads, ffn or 0, vocab, seq_len), ""
+
+
+def _id_by_name(name: str) -> str:
+    """The shipped model of a name, punctuation and what follows a blank or a bracket left out; empty where there is none."""
+    for text in (name, name.split("[")[0], name.split(" ")[0]):
+        try:
+            return model_entry(text.strip()).id
+        except UnknownNameError:
+            plain = {_plain(model_id): model_id for model_id in model_ids()}
+            if found := plain.get(_plain(text)):
+                return found
+    return ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
 @functools.lru_cache(maxsize=512)
@@ -50,10 +82,16 @@ def _model_of(items: tuple[tuple[str, Any], ...]) -> Model:
 
 
 @functools.cache
-def shipped_model(model_id: str, layers: int = 0) -> Model:
-    """A model that ships, at another depth if one is given. Raises UnknownNameError."""
-    config = model_entry(model_id).config
-    return model_from_config(config | {"num_hidden_layers": layers} if layers else config, name=model_id)  # type: ignore[operator]
+def shipped_model(model_id: str, layers: int = 0, dense: int | None = None) -> Model:
+    """A model that ships, at another depth and with other leading dense layers if they are given. Raises UnknownNameError."""
+    config: dict[str, Any] = dict(model_entry(model_id).config)
+    if layers:
+        config["num_hidden_layers"] = layers
+    if dense is not None and "decoder_sparse_step" in config:
+        config["mlp_only_layers"] = list(range(dense))
+    elif dense is not None:
+        config["first_k_dense_replace"] = dense
+    return model_from_config(config, name=model_id)
 
 
 def gpt(layers: int, width: int, heads: int, ffn: int, vocab: int, seq_len: int) -> Model:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.cost.efficiency import efficiency_file
+from estimators.errors import RequestError
 from estimators.frozen import frozen
-from estimators.training.prediction import predict
+from estimators.training.prediction import Prediction, predict
 from estimators.validation.case import MeasuredStep, measured_step
 from estimators.validation.table import LeftOutError, Record
+
+STRICT = "completed by a rule, and --strict was given"
 
 
 @frozen
@@ -17,6 +20,7 @@ class Scored:
 
     Attributes:
         step: the case; None where there is none.
+        line: of its file.
         predicted_s, low_s, high_s: with constants and interval that never saw the row's source; None where skipped.
         fitted_s: with the constants as they ship.
         skipped_reason: empty where the row is predicted.
@@ -25,6 +29,7 @@ class Scored:
 
     id: str
     step: MeasuredStep | None
+    line: int = 0
     predicted_s: float | None = None
     low_s: float | None = None
     high_s: float | None = None
@@ -72,39 +77,49 @@ class Score:
     coverage: float
 
 
-def scored(record: Record) -> Scored:
-    """One row, predicted by constants that its source had no part in."""
-    name = record.text("id") or f"line {record.line}"
+def scored(record: Record, *, strict: bool = False) -> Scored:
+    """One row, predicted by constants that its source had no part in; or the reason why it is not.
+
+    Args:
+        strict: whether a row that a general rule completed is left out.
+    """
     try:
         step = measured_step(record)
     except LeftOutError as reason:
-        return Scored(id=name, step=None, skipped_reason=str(reason))
+        return Scored(id=record.id, line=record.line, step=None, skipped_reason=str(reason))
+    if strict and step.assumed:
+        return Scored(id=record.id, line=record.line, step=None, skipped_reason=f"{STRICT}: {'; '.join(step.assumed)}")
     if not step.measured_step_time_s:
-        return Scored(id=name, step=step, skipped_reason="no step time in the row")
+        return Scored(id=record.id, line=record.line, step=step, skipped_reason="no step time in the row")
     source = step.source if step.source in efficiency_file()["without"] else ""
-    unseen, shipped = (
-        predict(
-            step.model,
-            step.seq_len,
-            step.layout,
-            step.hardware,
-            dtype=step.dtype,
-            stack_id=step.stack.id,
-            cluster=step.cluster,
-            network_bytes_per_s=step.network_bytes_per_s,
-            without=without,
-        )
-        for without in (source, "")
-    )
+    try:
+        unseen, shipped = (_predicted(step, without) for without in (source, ""))
+    except RequestError as error:
+        return Scored(id=record.id, line=record.line, step=step, skipped_reason=str(error))
     parts = unseen.ledger.parts
     return Scored(
-        id=name,
+        id=record.id,
+        line=record.line,
         step=step,
         predicted_s=unseen.step_time_s,
         low_s=unseen.low_s,
         high_s=unseen.high_s,
         fitted_s=shipped.step_time_s,
         largest=max(parts, key=lambda part: parts[part]),
+    )
+
+
+def _predicted(step: MeasuredStep, without: str) -> Prediction:
+    return predict(
+        step.model,
+        step.seq_len,
+        step.layout,
+        step.hardware,
+        dtype=step.dtype,
+        stack_id=step.stack.id,
+        cluster=step.cluster,
+        network_bytes_per_s=step.network_bytes_per_s,
+        without=without,
     )
 
 

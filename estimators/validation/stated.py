@@ -1,55 +1,38 @@
-"""What a row states of its step, in the words that published tables use: batches, sharding, recomputation, precision, time."""
+"""What a row states of its step, in the words that published tables use: sharding, recomputation, precision, dense layers."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from estimators.cost.layout import Layout
-from estimators.errors import RequestError
-from estimators.spec import Model
-from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
-from estimators.units import TERA
+from estimators.spec import Hardware
 from estimators.validation.groups import Group
 from estimators.validation.table import LeftOutError, Record
 
+DTYPES = (
+    *(("nvfp4", "nvfp4"), ("mxfp4", "mxfp4"), ("mxfp8", "mxfp8"), ("fp8-mx", "mxfp8"), ("fp8", "fp8")),
+    *(("bf16", "bf16"), ("bfloat16", "bf16"), ("fp16", "fp16"), ("float16", "fp16"), ("tf32", "tf32")),
+    *(("fp32", "fp32"), ("float32", "fp32"), ("int8", "int8")),
+)
+"""Words of a precision and the dtype of the products that each means; the first that stands in the text counts."""
 
-def layout_of(record: Record, devices: int, degrees: dict[str, Any], **rest: Any) -> Layout:
-    """The layout of so many devices, with what is left of them as replicas. Raises LeftOutError where it is impossible."""
-    cut = degrees.get("tp", 1) * degrees.get("pp", 1) * degrees.get("cp", 1)
-    if devices % cut:
-        raise LeftOutError(f"tp x pp x cp = {cut} does not divide the {devices} devices")
-    try:
-        return Layout(dp=devices // cut, **degrees, **rest)
-    except RequestError as error:
-        raise LeftOutError(f"the layout is impossible: {error}") from None
+UNSAID = ("", "not in log", "not stated", "unstated", "unknown", "none stated", "n/a", "-")
+"""What a cell that says nothing holds."""
 
-
-def batches(record: Record, group: Group, devices: int, degrees: dict[str, Any]) -> tuple[int, int]:
-    """Sequences of one pass and of one step, as the row or its table says. Raises LeftOutError where neither does."""
-    accumulated = re.search(r"micro_num (\d+)", record.text("notes"))
-    micro, whole = record.whole("mbs"), record.whole("gbs_seqs")
-    if whole is None and micro and accumulated:
-        whole = micro * devices * int(accumulated.group(1))
-    if micro is None and isinstance(group.micro_batch, int) and group.micro_batch:
-        micro = group.micro_batch
-    if micro is None and whole and group.micro_batch == "no accumulation":
-        micro = max(1, whole // (devices // (degrees["tp"] * degrees["pp"] * degrees["cp"])))
-    if micro is None or whole is None:
-        raise LeftOutError(group.apart or f"the row has no {'micro' if micro is None else 'global'} batch")
-    return micro, whole
+NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4}
+ALL_OF_A_FORWARD, NOTHING = 0.8, 0.05
+"""Shares of a forward pass that a recomputation of everything is seen to run again at least, and none at most."""
 
 
 def zero_stage(record: Record, group: Group, name: str) -> int:
-    """ZeRO stage by the row's fsdp column, its notes or its model's name; else its table's."""
+    """ZeRO stage by the row's fsdp column, its notes, its framework or its model's name; else its table's."""
     stated = record.text("fsdp")
     if "ZeRO-3" in name or "Zero3" in name or stated == "FULL_SHARD":
         return 3
     if stated == "SHARD_GRAD_OP":
         return 2
-    stage = re.search(r"ZeRO stage (\d)", record.text("notes"))
-    if stage:
-        return int(stage.group(1))
+    for text in (stated, record.text("notes")):
+        if stage := re.search(r"zero(?: stage |-)?([0-3])", text, re.IGNORECASE):
+            return int(stage.group(1))
     number = re.match(r"(\d+)", stated)
     return 3 if stated == "on" or (number and int(number.group(1)) > 1) else group.zero
 
@@ -61,47 +44,74 @@ def recompute(text: str) -> str:
     return "none" if not text or text.startswith(("none", "unstated")) else "selective"
 
 
-def precision(record: Record, group: Group) -> str:
-    """The dtype of the matrix products, by the words of the row; its table's where the log is silent."""
+def says_recompute(record: Record) -> bool:
+    """Whether it is known what was recomputed and offloaded: a cell that says what is recomputed names what is offloaded beside it."""
+    text = record.text("recompute")
+    return record.kind == "single_node" or (bool(text) and not text.startswith("unstated"))
+
+
+def recompute_of(record: Record, group: Group) -> str:
+    """none, selective or full, by what utilizations show, else by the row's word or its table's; empty where nothing says."""
+    said = record.text("recompute")
+    said = "" if said.casefold() in UNSAID else said
+    shown = _by_utilizations(record) if not said or recompute(said) == "selective" else ""
+    return shown or (recompute(said or group.recompute) if said or group.recompute else "")
+
+
+def _by_utilizations(record: Record) -> str:
+    """none, selective or full by the share of a forward pass that was run again, (HFU / MFU - 1) x 3; empty where one is not printed.
+
+    A step without recomputation is three forward passes' work, so that each whole forward more is a third of it.
+    """
+    model, hardware = record.number("mfu_pct"), record.number("hfu_pct")
+    if not model or not hardware:
+        return ""
+    share = (hardware / model - 1) * 3
+    return "none" if share <= NOTHING else "full" if share >= ALL_OF_A_FORWARD else "selective"
+
+
+def precision(record: Record, group: Group, device: Hardware) -> tuple[str, str]:
+    """The dtype of the matrix products, and what was assumed: by the words of the row; its table's where the row is silent.
+
+    Raises:
+        LeftOutError: words that name no known precision.
+    """
     text = record.text("precision").casefold()
-    if text in ("", "not in log") and group.precision:
-        return group.precision
-    for word, dtype in (
-        ("nvfp4", "nvfp4"),
-        ("mxfp8", "mxfp8"),
-        ("fp8-mx", "mxfp8"),
-        ("fp8", "fp8"),
-        ("fp16 mixed", "fp16"),
-        ("bf16", "bf16"),
-    ):
-        if word in text:
-            return dtype
-    return "fp16" if "fp16" in text else "bf16"
+    if text in UNSAID:
+        dtype = group.precision if group.precision in device.peak_flop_per_s else ""
+        return dtype or "bf16", "" if dtype else "precision=bf16"
+    dtype = next((dtype for word, dtype in DTYPES if word in text), "")
+    if not dtype:
+        known = ", ".join(dict.fromkeys(dtype for _, dtype in DTYPES))
+        raise LeftOutError(f"precision {text[:40]!r} is unknown; expected one of: {known}")
+    return dtype, ""
+
+
+def dense_layers(notes: str, model: str) -> int | None:
+    """How many of the first layers a note says are dense, such as ``first layer dense``; None where it does not.
+
+    A note about some rows of a table (``DeepSeek rows: ...``) counts for those.
+
+    >>> dense_layers("reduced depth; DeepSeek rows: first layer dense", "deepseek-v3"), dense_layers("first three layers are dense", "x")
+    (1, 3)
+    """
+    said = re.search(r"(?:(\w[\w-]*) rows: )?first (?:(\w+) )?layers? (?:is |are )?dense", notes, re.IGNORECASE)
+    if not said or (said.group(1) and said.group(1).casefold() not in model.casefold()):
+        return None
+    number = said.group(2)
+    return 1 if number is None else int(number) if number.isdigit() else NUMBERS.get(number.casefold())
+
+
+def rank(record: Record, group: Group, name: str) -> int:
+    """Rank of the adapters, as the table, a column or the model's name (``[LoRA r16]``) says. Raises LeftOutError where none does."""
+    said = re.search(r"LoRA[^\]]*\br(?:ank )?=?(\d+)", name)
+    found = record.whole("lora_rank") or (int(said.group(1)) if said else group.rank)
+    if not found:
+        raise LeftOutError("an adapter without a rank; expected a column lora_rank, or a model named such as 'Llama 2 70B [LoRA r16]'")
+    return found
 
 
 def seconds(record: Record) -> float | None:
     """The measured step time, if the row has one."""
     whole, milliseconds = record.number("iteration_time_s"), record.number("iteration_time_ms")
     return whole or (milliseconds / 1e3 if milliseconds else None)
-
-
-def seconds_from_rate(record: Record, group: Group, model: Model, seq_len: int, layout: Layout) -> float | None:
-    """Step time from tokens per second, or from a FLOP rate whose convention is known: Megatron 2021 counts recomputation."""
-    tokens_per_s = record.number("tokens_per_s_per_gpu")
-    if tokens_per_s:
-        return layout.global_batch * seq_len / (tokens_per_s * layout.num_devices)
-    rate = record.number("tflops_per_gpu")
-    if not rate:
-        return None
-    work = sequence_cost_of(model, seq_len)
-    if group.stack == "megatron-2021":
-        flop = 4 * (work.forward_flop(causal=False) - _head_flop(work)) + 3 * _head_flop(work)
-    elif group.apart:
-        flop = 3 * work.forward_flop(causal=False)
-    else:
-        return None
-    return flop * layout.global_batch / (rate * TERA * layout.num_devices)
-
-
-def _head_flop(work: SequenceCost) -> int:
-    return sum(2 * p.m * p.n * p.k for p in work.products if p.cut == "vocabulary")

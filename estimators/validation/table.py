@@ -1,4 +1,4 @@
-"""Tables of measured steps: three known sets of columns, every cell checked, malformed rows named by line."""
+"""Tables of measured rows: known sets of columns, every cell checked; a malformed line is a row that says why it cannot be read."""
 
 from __future__ import annotations
 
@@ -27,25 +27,39 @@ KINDS: dict[str, tuple[str, ...]] = {"throughput": THROUGHPUT_COLUMNS, "single_n
 row's group would."""
 
 
+MOST = 10**15
+"""The largest number that any column may hold: a run of tokens; beyond it a cell is a mistake."""
+
+
 class LeftOutError(Exception):
-    """A row that cannot be predicted; the message says why."""
+    """A row that cannot be read or predicted; the message says why."""
 
 
 @frozen
 class Record:
-    """One line of a table: its kind, its place, and its cells as text; an empty cell is missing."""
+    """One line of a table: its kind, its place, and its cells as text; an empty cell is missing.
+
+    Attributes:
+        broken: why the line has no cells, such as a wrong number of them; empty where it has.
+    """
 
     kind: str
     line: int
     path: str
     cells: Mapping[str, str] = field(hash=False)
+    broken: str = ""
+
+    @property
+    def id(self) -> str:
+        """The row's name, or the line that it stands in."""
+        return self.text("id") or f"line {self.line}"
 
     def text(self, column: str) -> str:
         """A cell, empty where it or its column is missing."""
         return self.cells.get(column, "") or ""
 
     def number(self, column: str, default: float | None = None) -> float | None:
-        """A non-negative number, or the default where the cell is empty. Raises BadValueError, naming the line."""
+        """A non-negative number, or the default where the cell is empty. Raises LeftOutError, naming the column."""
         cell = self.text(column)
         if not cell:
             return default
@@ -53,12 +67,12 @@ class Record:
             value = float(cell)
         except ValueError:
             value = -1.0
-        if not 0 <= value < float("inf"):
+        if not 0 <= value <= MOST:
             raise self.fail(column, "a number from 0")
         return value
 
     def whole(self, column: str, default: int | None = None) -> int | None:
-        """A whole number from 1, or the default where the cell is empty. Raises BadValueError."""
+        """A whole number from 1, or the default where the cell is empty. Raises LeftOutError."""
         value = self.number(column)
         if value is None:
             return default
@@ -67,20 +81,15 @@ class Record:
         return int(value)
 
     def needed(self, column: str) -> int:
-        """A whole number that must be there. Raises BadValueError."""
+        """A whole number that must be there. Raises LeftOutError."""
         value = self.whole(column)
         if value is None:
             raise self.fail(column, "a whole number from 1")
         return value
 
-    @property
-    def place(self) -> str:
-        """File and line, as a complaint names them."""
-        return f"{os.path.basename(self.path)}, line {self.line}"
-
-    def fail(self, column: str, expected: str) -> BadValueError:
+    def fail(self, column: str, expected: str) -> LeftOutError:
         """The error to raise for one cell."""
-        return BadValueError(f"{self.place}: {column} is {self.text(column)[:60]!r}; expected {expected}")
+        return LeftOutError(f"{column} is {self.text(column)[:60]!r}; expected {expected}")
 
 
 def shipped() -> dict[str, str]:
@@ -89,17 +98,17 @@ def shipped() -> dict[str, str]:
 
 
 def read_table(path: str) -> list[Record]:
-    """Every row of a table of one of the three kinds, told by its columns.
+    """Every row of a table of a known kind, told by its columns. A line that is no row of it is a record that says why.
 
     Raises:
-        BadValueError: not there, not text, no known set of columns, a row of another length; one line.
+        BadValueError: not there, not text, no known set of columns; one line.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
+        with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
             return list(_records(path, csv.reader(stream)))
     except OSError as error:
         raise BadValueError(f"cannot read {path!r}: {error.strerror}; expected a CSV file of measured rows") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise BadValueError(f"{path!r} is no CSV text ({error}); expected a CSV file of measured rows") from None
 
 
@@ -108,17 +117,33 @@ def _records(path: str, lines: Iterator[Sequence[str]]) -> Iterator[Record]:
     header = next(lines, None)
     if not header:
         raise BadValueError(f"{name} is empty; expected a header and measured rows")
+    header = [cell.strip() for cell in header]
     kind = _kind(name, header)
-    for line, cells in enumerate(lines, start=2):
-        if not cells:
+    for line, (cells, broken) in enumerate(_lines(lines), start=2):
+        if not cells and not broken:
             continue
-        if len(cells) != len(header):
-            raise BadValueError(f"{name}, line {line}: {len(cells)} cells; expected {len(header)}, as in the header")
-        yield Record(kind=kind, line=line, path=path, cells=dict(zip(header, (cell.strip() for cell in cells), strict=True)))
+        if not broken and len(cells) != len(header):
+            broken = f"{len(cells)} cells; expected {len(header)}, as in the header"
+        yield Record(
+            kind=kind, line=line, path=path, cells=dict(zip(header, (cell.strip() for cell in cells), strict=False)), broken=broken
+        )
+
+
+def _lines(lines: Iterator[Sequence[str]]) -> Iterator[tuple[Sequence[str], str]]:
+    """Cells of each line, or why they cannot be told apart."""
+    while True:
+        try:
+            yield next(lines), ""
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield (), f"no line of CSV: {error}"
 
 
 def _kind(name: str, header: Sequence[str]) -> str:
     have = set(header)
+    if any("\ufffd" in column for column in header):
+        raise BadValueError(f"{name} is no CSV text; expected a CSV file of measured rows")
     for kind, columns in KINDS.items():
         if have >= set(columns):
             return kind

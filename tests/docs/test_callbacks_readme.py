@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reports.checks.crosscheck import crosscheck, failed
 from tests.support.checkout import ROOT
+from tests.support.quiet_machine import failed_by_itself
 from tests.support.watched_trainings import batches, only_record, tiny_model
 
 README = ROOT / "README.md"
@@ -24,5 +24,5 @@ def test_the_loop_in_the_readme_leaves_a_record_in_runs(tmp_path: Path, monkeypa
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     exec(code, {"loader": batches(10), "model": model, "optimizer": optimizer})
     made = only_record(tmp_path / "runs")
-    assert failed(crosscheck(made)) == ()
+    assert failed_by_itself(made) == ()
     assert {ceiling.kind for ceiling in made.ceilings} == {"matmul", "bandwidth"}

@@ -75,7 +75,11 @@ def test_command_one_makes_an_environment_installs_and_runs_phi_2() -> None:
 
 
 def test_command_two_makes_an_environment_installs_and_runs_the_tests() -> None:
-    assert command_block("two").split(" && ") == ["python3 -m venv .venv", ".venv/bin/pip install '.[test]'", ".venv/bin/pytest"]
+    assert command_block("two").split(" && ") == [
+        "python3 -m venv .venv",
+        ".venv/bin/pip install '.[test]'",
+        ".venv/bin/pytest -n 2 --dist loadfile",
+    ]
 
 
 def answer(command: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def hunyuan_v1_moe(f: Fields, name: str, source: Source) -> Decoder:
 
 
 def llama4_text(f: Fields, name: str, source: Source) -> Decoder:
-    """Llama 4's language part: attention in chunks on three layers of four, every expert run on every token by transformers."""
+    """Llama 4's language part: attention in chunks on three layers of four, one routed and one shared expert per token."""
     s = sizes(f, vocab=202048, width=5120, layers=48, heads=40, kv_heads=8, head_width=128, positions=4096 * 32, ffn_width=8192)
     num, per_token = experts_of(f, num=16, per_token=1, num_keys=LOCAL_KEYS)
     experts = Experts(num=num, per_token=per_token, width=s.ffn_width, shared=FeedForward(width=s.ffn_width, gated=True), runs_all=True)

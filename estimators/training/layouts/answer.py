@@ -6,9 +6,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from estimators.cost.layout import parse_layout
+from estimators.counting.estimate import count_active_params
 from estimators.errors import BadValueError, RequestError
 from estimators.facts.prices import PriceRange, rent
 from estimators.frozen import frozen
+from estimators.spec import Workload
 from estimators.training.answer import OnDevice
 from estimators.training.layouts.deadline import PlanLimits, plan_within
 from estimators.training.layouts.emit import emit, from_file
@@ -81,9 +83,12 @@ class BestSpent:
     """What an amount of compute is best spent on.
 
     Attributes:
-        tokens: of the planned model, that so much compute trains it on.
+        params: N, those of the planned model that a token uses.
+        flop: 6·N·D.
+        tokens: D, that so much compute trains that model on.
     """
 
+    params: int
     flop: float
     tokens: float
     sizings: tuple[Sizing, ...]
@@ -217,5 +222,6 @@ def _best_spent(question: PlanQuestion, best: Plan) -> BestSpent:
     else:
         assert question.tokens is not None
         tokens = question.tokens
-    flop = FLOP_PER_PARAM_TOKEN * best.job.work.params * tokens
-    return BestSpent(flop=flop, tokens=tokens, sizings=compute_optimal(flop))
+    params = count_active_params(best.job.trained.ops(Workload(phase="train", seq_len=best.job.seq_len)))
+    flop = FLOP_PER_PARAM_TOKEN * params * tokens
+    return BestSpent(params=params, flop=flop, tokens=tokens, sizings=compute_optimal(flop))

@@ -11,7 +11,6 @@ from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.planned import Plan, best_of
 from estimators.training.layouts.search import ANYTHING, OnProgress, Restriction, Search, search
-from estimators.training.prediction import PEAK_DTYPES
 from estimators.units import format_count, format_duration, format_int, format_money
 
 MOST_DEVICES = 16_384
@@ -23,7 +22,7 @@ TIGHT = 1.1
 
 def bound_s(job: Job, tokens: int, num_devices: int) -> float | None:
     """Least time that physics allows: FLOP that no kernel may skip over the dense peak of all devices; None without a peak."""
-    peak = job.hardware.peak_flop_per_s.get(PEAK_DTYPES.get(job.dtype, job.dtype))
+    peak = job.hardware.peak_flop_per_s.get(job.dtype)
     if not peak:
         return None
     work = job.work

@@ -54,7 +54,7 @@ def phases_tables(answer: PhasesAnswer, *, params_text: str, assumed: Sequence[s
         convention_line(convention),
         f"configuration: {model.source}",
         *([f"counted as transformers' {model.runs}"] if model.runs else []),
-        *scope_lines(model),
+        *scope_lines(model, workload),
         *assumed,
     ]
     if answer.decode_flop_by_code_path:

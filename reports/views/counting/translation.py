@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from estimators.counting.flop_by_tool import ATTENTION, PARTS, RECOMPUTED
 from estimators.counting.translate import Least, Reading, Translation
 from estimators.facts.tool_conventions import Peak
-from estimators.spec import Hardware, Recompute
+from estimators.spec import Hardware, Model, Recompute, Workload
 from estimators.units import (
     format_flop,
     format_flop_rate,
@@ -19,6 +19,7 @@ from estimators.units import (
     format_signed_fraction,
 )
 from reports.table import Column, Table, Value
+from reports.views.training.conditions import device_lines, scope_lines
 
 WITHOUT_DEVICE = "no device given: both are taken to divide by the same peak; --hardware ID brings in the peak that each divides by"
 DATA_SHEET_NOTE = "* names no peak for the device and dtype: the data sheet's dense peak is taken."
@@ -54,13 +55,17 @@ def _row(reading: Reading, flop_ratio: float, peak_ratio: float) -> dict[str, Va
     }
 
 
-def conditions(model_name: str, params: int, seq_len: int, hardware: Hardware | None, dtype: str, recompute: Recompute) -> list[str]:
+def conditions(model: Model, params: int, seq_len: int, hardware: Hardware | None, dtype: str, recompute: Recompute) -> list[str]:
     """What was held fixed, one line each."""
     again = "recomputing activations" if recompute == "full" else "recomputing nothing"
-    lines = [f"{model_name}: {format_int(params)} parameters; training on sequences of {format_int(seq_len)} tokens, {again}"]
+    lines = [
+        f"{model.name}: {format_int(params)} parameters; training on sequences of {format_int(seq_len)} tokens, {again}",
+        *scope_lines(model, Workload(phase="train", seq_len=seq_len)),
+    ]
     if hardware is None:
         return [*lines, WITHOUT_DEVICE]
-    return [*lines, f"{hardware.id}, {dtype}: dense peak {format_flop_rate(hardware.peak(dtype), 4)} ({hardware.source.title})"]
+    peak = f"{hardware.id}, {dtype}: dense peak {format_flop_rate(hardware.peak(dtype), 4)} ({hardware.source.title})"
+    return [*lines, peak, *device_lines([hardware])]
 
 
 def translation_tables(translations: Sequence[Translation], *, conditions: Sequence[str], notes: Sequence[str]) -> list[Table]:

@@ -45,6 +45,9 @@ def _flop_step(name: str, workload: Workload, cost: Estimate, convention: str, i
     if workload.phase == "train":
         named.append(("backward", cost.backward_flop, "op table: two products for each, one where the input is data"))
     formula = " + ".join(part for part, _, _ in named)
+    if cost.surplus_flop:
+        formula += " - surplus"
+        named.append(("surplus", cost.surplus_flop, "experts that a token is not routed to, which transformers runs for nothing"))
     other = flop - cost.flop["full"]
     if other < 0:
         formula += " - masked"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from estimators.counting.estimate import params_by_component
+from estimators.counting.estimate import count_active_params, params_by_component
 from estimators.spec import Workload
 from estimators.training.answer import TrainingAnswer
 from estimators.training.at_utilization import training_flop
@@ -92,10 +92,7 @@ def _sequence_step(training: TrainingAnswer, model_option: str) -> FormulaStep:
     flop = sequence_flop(training)
     if training.convention == "6nd":
         formula = "6 · N · T"
-        inputs = [
-            Input(symbol="N", value=training.params, text=f"{format_int(training.params)} parameters", source=ABOVE),
-            length_input(training),
-        ]
+        inputs = [_used_params_input(training), length_input(training)]
     else:
         ops = training.model.ops(Workload(phase="train", seq_len=training.seq_len))
         forward, backward = (sum(op.count * getattr(op, column) for op in ops) for column in ("flop", "backward_flop"))
@@ -120,6 +117,15 @@ def _sequence_step(training: TrainingAnswer, model_option: str) -> FormulaStep:
         inputs=tuple(inputs),
         check=_show(training, model_option),
     )
+
+
+def _used_params_input(training: TrainingAnswer) -> Input:
+    """N, the parameters that a token uses."""
+    used = count_active_params(training.model.ops(Workload(phase="train", seq_len=training.seq_len)))
+    if used == training.params:
+        return Input(symbol="N", value=used, text=f"{format_int(used)} parameters", source=ABOVE)
+    text, source = f"{format_int(used)} parameters that a token uses", "op table: all but the experts that it is not routed to"
+    return Input(symbol="N", value=used, text=text, source=source)
 
 
 def _flop_step(training: TrainingAnswer) -> FormulaStep:

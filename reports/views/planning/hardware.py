@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from estimators.facts.published_runs import MIN_RUNS
+from estimators.spec import Workload
 from estimators.training.answer import OnDevice, TrainingAnswer
 from estimators.training.on_devices import Bounds
 from estimators.units import (
@@ -20,7 +22,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, price_text
+from reports.views.training.conditions import convention_line, device_lines, price_text, scope_lines
 
 
 def _by_gpu_days(devices: Sequence[OnDevice[TrainingAnswer]]) -> list[OnDevice[TrainingAnswer]]:
@@ -44,7 +46,10 @@ def training_table(devices: Sequence[OnDevice[TrainingAnswer]]) -> Table:
     reference = answers[0]
     refused = any(device.reason for device in ordered)
     if any(len(training.runs) > 1 for training in answers):
-        said_by = "median of the published runs on each device's architecture; --utilization sets one for all"
+        said_by = (
+            "median of the published runs of dense language models on each device's architecture, on all hardware where "
+            f"fewer than {MIN_RUNS} are; --utilization sets one for all"
+        )
     else:
         said_by = reference.utilization_source
     seen = [
@@ -58,6 +63,7 @@ def training_table(devices: Sequence[OnDevice[TrainingAnswer]]) -> Table:
             f"{reference.model.name}: {format_int(reference.params)} parameters; {format_int(reference.tokens)} {reference.item}s"
             + ("" if reference.item == "sample" else f" in sequences of {format_int(reference.seq_len)}"),
             convention_line(reference.convention),
+            *scope_lines(reference.model, Workload(phase="train", seq_len=reference.seq_len)),
             f"{reference.dtype}, share of the dense peak of each device",
             f"utilization: {said_by}",
         ],
@@ -78,6 +84,7 @@ def training_table(devices: Sequence[OnDevice[TrainingAnswer]]) -> Table:
         rows=rows,
         notes=[
             *dict.fromkeys(seen),
+            *device_lines(device.hardware for device in ordered),
             "energy: the boards alone at their power limit.",
             "The same utilization on two devices is an assumption, not a finding.",
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.facts.prices import PriceRange
+from estimators.spec import Workload
 from estimators.training.layouts.answer import Choice, Plans
 from estimators.training.layouts.planned import Option, Plan
 from estimators.training.step import PARTS
@@ -22,6 +23,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
+from reports.views.training.conditions import device_lines, scope_lines
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
 
@@ -62,7 +64,7 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
             Column(key="reason", header="", raw=not any(choice.reason for choice in choices)),
         ],
         rows=rows,
-        notes=[STEADY, "cost: at the median quote, no discount."],
+        notes=[STEADY, "cost: at the median quote, no discount.", *device_lines(choice.hardware for choice in choices)],
         key="devices",
     )
 
@@ -115,8 +117,10 @@ def plan_table(plan: Plan, tokens: int | None, price: PriceRange | None, *, batc
 def _conditions(plan: Plan, batch_source: str) -> list[str]:
     job, best = plan.job, plan.best.prediction
     return [
+        *scope_lines(job.trained, Workload(phase="train", seq_len=job.seq_len)),
         f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens",
         f"global batch: {format_int(plan.global_batch)} sequences, {format_count(best.tokens_per_step)} tokens ({batch_source})",
+        *device_lines([job.hardware]),
         *best.notes,
     ]
 

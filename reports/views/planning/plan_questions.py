@@ -147,7 +147,9 @@ def best_spent_table(answer: Plans) -> Table:
     """Model and tokens that the compute of a budget, or of the planned training, is best spent on."""
     spent, job, days = answer.best_spent, answer.best.job, answer.question.budget_gpu_days
     assert spent is not None
-    params = format_count(job.work.params)
+    params = format_count(spent.params)
+    if spent.params < job.work.params:
+        params += f" of {format_count(job.work.params)}"
     if days is None:
         budget = f"{params} parameters on {format_count(spent.tokens)} tokens, as planned"
     else:

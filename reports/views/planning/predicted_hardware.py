@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from estimators.spec import Workload
 from estimators.training.answer import OnDevice, PredictedAnswer
 from estimators.units import (
     format_bytes,
@@ -18,7 +19,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, price_text
+from reports.views.training.conditions import convention_line, device_lines, price_text, scope_lines
 from reports.views.training.predicted import BOUNDS, figures
 from reports.views.training.step_ledger import rate_facts
 
@@ -88,6 +89,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             f"{training.model.name}: {format_int(training.params)} parameters; {format_int(training.tokens)} tokens in sequences of "
             f"{format_int(training.seq_len)}, {training.dtype}",
             convention_line("full"),
+            *scope_lines(training.model, Workload(phase="train", seq_len=training.seq_len)),
             f"software {p.stack.id}: {p.stack.name}",
             f"batch of a step: {format_int(p.tokens_per_step)} tokens on {p.hardware.id}"
             + (f", {first.run.batch_source}" if first.run.batch_source else ""),
@@ -137,6 +139,7 @@ def _notes(answered: Sequence[PredictedAnswer], refused: Sequence[OnDevice[Predi
         for note in prediction.notes:
             assumed.setdefault(note.replace(f" of {prediction.hardware.id}", ""), []).append(prediction.hardware.id)
     notes += [f"{', '.join(devices)}: {note.removeprefix(f'{devices[0]} ')}." for note, devices in assumed.items()]
+    notes += device_lines(a.run.prediction.hardware for a in answered)
     notes += [
         f"price of {a.run.prediction.hardware.id}: {price_text(a.training.price)}, {a.training.price.source}"
         for a in answered

@@ -8,7 +8,9 @@ from typing import Any
 
 from estimators.training.step import PARTS
 from estimators.units import format_bytes, format_duration, format_fraction, format_int, format_signed_fraction
+from estimators.validation.compared import Compared, compared
 from estimators.validation.memory_score import MemoryScore
+from estimators.validation.over_count import OverCount
 from estimators.validation.score import Score, Scored, score
 from reports.table import Column, Table, Value
 
@@ -16,6 +18,8 @@ SCALES = ((1, "1 device"), (8, "2 to 8"), (64, "9 to 64"), (512, "65 to 512"), (
 """Up to so many devices, and what the group is called."""
 
 WORST = 10
+
+COUNTED = ("source", "rows", "stated", "refused", "refused_unsaid", "median", "most")
 
 _SCORE = [
     Column(key="rows", header="rows", format=format_int, align="right"),
@@ -65,7 +69,7 @@ def summary_table(rows: Sequence[Scored]) -> Table:
         _cells("LoRA", score(_kind(rows, "lora"))),
         _cells("other fine-tuning", score(_kind(rows, "fine-tuning"))),
         _cells("experts with forced balance", score(_kind(rows, "forced balance"))),
-        _cells("set apart: the table lacks what a fair score needs", score(apart)),
+        _cells("set apart: the row or its table lacks what a fair score needs", score(apart)),
     ]
     summary = {
         "rows": len(rows),
@@ -83,7 +87,7 @@ def summary_table(rows: Sequence[Scored]) -> Table:
         title=f"Predicted against {format_int(len(headline))} measured steps of {len(sources(headline))} sources, each left out of the fit",
         conditions=[
             "every source is predicted by constants fitted without it; an error is predicted over measured, less one",
-            "rows without a stated layout are not predicted; they are listed below with the reason",
+            "a row that does not state its layout is predicted under the one that plan chooses, and set apart",
         ],
         columns=[Column(key="group", header="rows of"), *_SCORE],
         rows=[line for line in lines if line["rows"]],
@@ -144,6 +148,28 @@ def memory_table(memory: MemoryScore) -> Table:
     )
 
 
+def over_count_table(counts: Sequence[OverCount]) -> Table:
+    """Memory that is said of steps that ran, over that of their device, by source."""
+    refused, stated = (sum(getattr(count, name) for count in counts) for name in ("refused", "stated"))
+    return Table(
+        title=f"What ran must fit: of {format_int(stated)} measured steps that say what they recompute and offload, "
+        f"{format_int(refused)} would be refused",
+        conditions=["need is what the fullest device is said to hold, reserve included, over its memory; nothing is fitted"],
+        columns=[
+            Column(key="source", header="source"),
+            Column(key="rows", header="rows", format=format_int, align="right"),
+            Column(key="stated", header="say it", format=format_int, align="right"),
+            Column(key="refused", header="of these refused", format=format_int, align="right"),
+            Column(key="refused_unsaid", header="refused that leave it unsaid", format=format_int, align="right"),
+            Column(key="median", header="median need", format=format_fraction, align="right"),
+            Column(key="most", header="largest need", format=format_fraction, align="right"),
+        ],
+        rows=[{name: getattr(count, name) for name in COUNTED} for count in counts],
+        facts={"stated": stated, "refused": refused},
+        key="over_count",
+    )
+
+
 def worst_table(rows: Sequence[Scored], limit: int = WORST) -> Table:
     """The rows that are missed by most, one per source and layout, with the largest part of the predicted step."""
     worst = sorted((row for row in rows if row.counts), key=lambda row: -abs(row.error or 0.0))[:limit]
@@ -159,7 +185,16 @@ def worst_table(rows: Sequence[Scored], limit: int = WORST) -> Table:
             Column(key="error", header="error", format=format_signed_fraction, align="right"),
             Column(key="reason", header="most of the predicted step"),
         ],
-        rows=[_row(row) | {"reason": PARTS.get(row.largest)} for row in worst],
+        rows=[
+            _context(row)
+            | {
+                "measured_step_time_s": row.measured_s,
+                "predicted_step_time_s": row.predicted_s,
+                "error": row.error,
+                "reason": PARTS.get(row.largest),
+            }
+            for row in worst
+        ],
         key="worst",
     )
 
@@ -205,31 +240,62 @@ def left_out_table(rows: Sequence[Scored]) -> Table:
     )
 
 
-def rows_table(rows: Sequence[Scored]) -> Table:
-    """Every row, for machines: json and csv."""
-    keys = (
-        *("id", "source", "kind", "model", "hardware", "num_devices", "layout", "measured_step_time_s", "predicted_step_time_s"),
-        *("low_s", "high_s", "fitted_step_time_s", "error", "counts", "skipped_reason"),
+def assumed_table(rows: Sequence[Scored]) -> Table:
+    """Which cells general rules put where rows leave them out, and in how many rows; the rows themselves say what."""
+    cells: dict[str, list[str]] = {}
+    for row in rows:
+        for text in row.step.assumed if row.step and not row.skipped_reason else ():
+            cells.setdefault(text.split("=")[0], []).append(text)
+    filled = sum(bool(row.step and row.step.assumed and not row.skipped_reason) for row in rows)
+    return Table(
+        title=f"{format_int(filled)} rows were completed by rules; --strict leaves them out",
+        columns=[
+            Column(key="cell", header="cell"),
+            Column(key="rows", header="rows", format=format_int, align="right"),
+            Column(key="example", header="such as"),
+        ],
+        rows=[
+            {"cell": cell, "rows": len(texts), "example": texts[0]} for cell, texts in sorted(cells.items(), key=lambda pair: -len(pair[1]))
+        ],
+        key="assumed",
     )
-    return Table(title="Rows", columns=[Column(key=key, header=key) for key in keys], rows=[_row(row) for row in rows], key="all_rows")
 
 
-def _row(row: Scored) -> dict[str, Any]:
+def rows_table(rows: Sequence[Scored]) -> Table:
+    """Every quantity of every row, for machines: json and csv; docs/accuracy.md has the contract."""
+    keys = (
+        *("id", "quantity", "predicted", "low", "high", "measured", "skipped", "line", "source", "kind", "model", "hardware"),
+        *("num_devices", "layout", "assumed", "apart", "counts", "error", "fitted_step_time_s"),
+    )
+    lines = [_context(row) | _entry(entry) for row in rows for entry in compared(row)]
+    return Table(title="Rows", columns=[Column(key=key, header=key) for key in keys], rows=lines, key="all_rows")
+
+
+def _entry(entry: Compared) -> dict[str, Value]:
+    return {
+        "quantity": entry.quantity,
+        "predicted": entry.predicted,
+        "low": entry.low,
+        "high": entry.high,
+        "measured": entry.measured,
+        "skipped": entry.skipped or None,
+        "error": entry.predicted / entry.measured - 1 if entry.predicted and entry.measured else None,
+    }
+
+
+def _context(row: Scored) -> dict[str, Any]:
     step = row.step
     return {
         "id": row.id,
+        "line": row.line,
         "source": step and step.source,
         "kind": step and step.kind,
         "model": step and step.model_name,
         "hardware": step and step.hardware.id,
         "num_devices": step and step.layout.num_devices,
         "layout": str(step.layout) if step else None,
-        "measured_step_time_s": row.measured_s,
-        "predicted_step_time_s": row.predicted_s,
-        "low_s": row.low_s,
-        "high_s": row.high_s,
-        "fitted_step_time_s": row.fitted_s,
-        "error": row.error,
+        "assumed": "; ".join(step.assumed) or None if step else None,
+        "apart": step and (step.apart or None),
         "counts": row.counts,
-        "skipped_reason": row.skipped_reason or (step.apart if step else "") or None,
+        "fitted_step_time_s": row.fitted_s,
     }

@@ -44,8 +44,8 @@ COUNTED: dict[Compared, str] = {"6nd": "by 6·N·D", "full": "counted full"}
 def judgement(claim: Claim, training: TrainingAnswer) -> str:
     """The verdict in a sentence, with the figures that it rests on."""
     known, wall = claim.percentile, format_duration(claim.wall_s)
-    every = f"all {len(known.peers)} published dense runs on {known.scope}"
-    among = f"{known.num_below} of {len(known.peers)} published dense runs on {known.scope}"
+    runs = f"{len(known.peers)} published runs of dense language models on {known.scope}"
+    every, among = f"all {runs}", f"{known.num_below} of {runs}"
     usual = f"at their median of {format_fraction(known.median)} it takes {format_duration(claim.usual_wall_s)}"
     texts: dict[Verdict, str] = {
         "impossible": (
@@ -172,7 +172,9 @@ def nearest_table(claim: Claim) -> Table:
     rows.insert(place, {"run": "the claim", "utilization_fraction": known.share, "tag": "derived", "difference_fraction": 0.0})
     percentile = "above all of them" if known.percentile_fraction == 1 else f"above {format_fraction(known.percentile_fraction, 2)} of them"
     return Table(
-        title=f"Nearest of {format_int(len(known.peers))} published dense runs on {known.scope}; the claim is {percentile}",
+        title=(
+            f"Nearest of {format_int(len(known.peers))} published runs of dense language models on {known.scope}; the claim is {percentile}"
+        ),
         conditions=["share of dense peak: as reported, else 6·N·D over device time and peak, restarts and evaluation included"],
         columns=[
             Column(key="run", header="run"),

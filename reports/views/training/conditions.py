@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
-from estimators.counting.conventions import CONVENTIONS
+from estimators.counting.conventions import CONVENTIONS, step_flop, surplus_flop
 from estimators.counting.estimate import count_params
 from estimators.spec import Workload
-from estimators.units import format_flop_rate, format_fraction, format_int
+from estimators.units import format_flop, format_flop_rate, format_fraction, format_int
 
 if TYPE_CHECKING:
     from estimators.facts.prices import PriceRange
-    from estimators.spec import Model
+    from estimators.spec import Hardware, Model
     from estimators.training.answer import TrainingAnswer
 
-COUNTED_BY_6ND = "6·N·D over all parameters, attention not counted"
+COUNTED_BY_6ND = "6·N·D, N the parameters that a token uses; attention not counted"
 
 
 def convention_line(name: str) -> str:
@@ -23,17 +24,38 @@ def convention_line(name: str) -> str:
     return f"FLOP counted {name}: {COUNTED_BY_6ND if name == '6nd' else CONVENTIONS[name].includes}"
 
 
-def scope_lines(model: Model) -> list[str]:
-    """What a sample is, what an encoder reads, and what a configuration has that is not counted; nothing for most models."""
+def scope_lines(model: Model, workload: Workload) -> list[str]:
+    """What the figures of a page leave out, of any model and any verb; nothing for most models.
+
+    What a sample is, what an encoder reads, what a configuration has that is not counted, and what transformers runs beside
+    what is needed.
+
+    Args:
+        workload: a step whose FLOP say how much that is.
+    """
+    surplus = _surplus_lines(model, workload)
     model = model.base
     if not isinstance(model, Decoder):
         return _source_lines(model)
-    lines = [f"left out: {model.left_out}"] if model.left_out else []
+    lines = [*([f"left out: {model.left_out}"] if model.left_out else []), *surplus]
     if model.prediction:
         params = count_params(model.prediction.ops(Workload(), model.width, model.vocab))
         what = "layers that predict further tokens (multi-token prediction)"
         lines.append(f"left out: {what}, {format_int(params)} parameters; `show` has them in a table of their own")
     return lines
+
+
+def _surplus_lines(model: Model, workload: Workload) -> list[str]:
+    ops = model.ops(workload)
+    surplus, needed = surplus_flop(ops, workload), step_flop(ops, workload)["full"]
+    if not surplus:
+        return []
+    step = "forward and backward" if workload.phase == "train" else "forward"
+    return [
+        f"needed and counted: the experts that a token is routed to. transformers runs all of them on every token: on "
+        f"{format_int(workload.batch)} x {format_int(workload.seq_len)} tokens {format_flop(needed + surplus)} {step}, where "
+        f"{format_flop(needed)} are needed"
+    ]
 
 
 def _source_lines(model: Model) -> list[str]:
@@ -49,6 +71,11 @@ def _source_lines(model: Model) -> list[str]:
     return [f"each sample is {model.sample}"] if model.sample else []
 
 
+def device_lines(devices: Iterable[Hardware]) -> list[str]:
+    """What one device is, a line for each kind that is a part of what is sold; nothing for most."""
+    return [f"{device.id}: one device is {device.one_device}" for device in devices if device.one_device]
+
+
 def conditions(training: TrainingAnswer, *, work: bool = True) -> list[str]:
     """What was held fixed, one line each; `work` says whether the tokens are among it."""
     published = f" (published: {training.params_text})" if training.params_text else ""
@@ -58,11 +85,12 @@ def conditions(training: TrainingAnswer, *, work: bool = True) -> list[str]:
     lines = [
         f"{training.model.name}: {format_int(training.params)} parameters{published};{trained}{length}{longest}".rstrip(";"),
         convention_line(training.convention),
-        *scope_lines(training.model),
+        *scope_lines(training.model, Workload(phase="train", seq_len=training.seq_len)),
     ]
     if training.hardware:
         peak = format_flop_rate(training.hardware.peak(training.dtype))
         lines.append(f"{training.hardware.id}: dense {training.dtype} peak {peak} each, fp32 accumulate ({training.hardware.source.title})")
+        lines += device_lines([training.hardware])
         shares = ", ".join(
             f"{format_fraction(run.utilization)}{f' ({label})' if len(training.labels) > 1 else ''}"
             for run, label in zip(training.runs, training.labels, strict=True)

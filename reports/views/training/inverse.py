@@ -17,7 +17,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import conditions
+from reports.views.training.conditions import conditions, device_lines
 from reports.views.training.predicted import figures
 
 TOKENS_PER_PARAM = 20
@@ -32,7 +32,10 @@ def predicted_deadline_table(asked: PredictedAnswer, deadline_s: float) -> Table
     late = f"Allow for it: the upper end of the 80 % interval takes {format_duration(run.high_s)}." if run.high_s > deadline_s else ""
     return Table(
         title=f"{training.model.name} on {training.work_text} within {format_duration(deadline_s)}: {num_devices:,} x {p.hardware.id}",
-        conditions=["the numbers that people rent are planned, smallest first: powers of two up to a node, then nodes by 2^k and 3·2^k"],
+        conditions=[
+            "the numbers that people rent are planned, smallest first: powers of two up to a node, then nodes by 2^k and 3·2^k",
+            *device_lines([p.hardware]),
+        ],
         columns=[
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
             Column(key="num_nodes", header="nodes", format=format_int, align="right"),

@@ -142,8 +142,8 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
         notes.append("memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less.")
     if run.devices_chosen:
         notes.append(
-            f"published runs: at {format_fraction(asked.published.median)} of peak, the median of whole runs on "
-            f"{run.prediction.hardware.architecture}, from {format_fraction(asked.published.low)} to "
+            f"published runs: at {format_fraction(asked.published.median)} of peak, the median of whole runs of dense "
+            f"language models on {asked.published.scope}, from {format_fraction(asked.published.low)} to "
             f"{format_fraction(asked.published.high)}; {asked.published.source.title}."
         )
     if run.num_steps < 1:
@@ -151,8 +151,8 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
     mfu = run.prediction.utilization("full")
     if mfu is not None and mfu > asked.published.high:
         notes.append(
-            f"Doubt it: {format_fraction(mfu)} of peak is above every published run on {run.prediction.hardware.architecture}, of which "
-            f"the highest has {format_fraction(asked.published.high)}; those cover whole runs, or other layouts and software."
+            f"Doubt it: {format_fraction(mfu)} of peak is above every published run of a dense language model on {asked.published.scope}; "
+            f"the highest has {format_fraction(asked.published.high)}. Those cover whole runs, or other layouts and software."
         )
     missing = at_utilization.missing(training)
     notes += [f"{figure}: none, {reason}." for figure, reason in missing.items()]

@@ -20,7 +20,7 @@ from estimators.units import (
     format_rate,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, scope_lines
+from reports.views.training.conditions import convention_line, device_lines, scope_lines
 
 if TYPE_CHECKING:
     from estimators.inference.generation import Generation
@@ -39,7 +39,8 @@ def hardware_line(hardware: Hardware | None, dtype: str) -> list[str]:
         return []
     return [
         f"{hardware.id}: dense {dtype} peak {format_flop_rate(hardware.peak(dtype))}, {format_byte_rate(hardware.memory_bytes_per_s)}, "
-        f"{format_bytes(hardware.memory_bytes)} ({hardware.source.title})"
+        f"{format_bytes(hardware.memory_bytes)} ({hardware.source.title})",
+        *device_lines([hardware]),
     ]
 
 
@@ -83,7 +84,11 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
     model, hardware, convention, dtype = question.model, question.hardware, question.convention, question.dtype
     published = f" (published: {params_text})" if params_text else ""
     params = next(iter(steps.values()))[1].params
-    conditions = [f"{model.name}: {format_int(params)} parameters{published}; {dtype}", convention_line(convention), *scope_lines(model)]
+    conditions = [
+        f"{model.name}: {format_int(params)} parameters{published}; {dtype}",
+        convention_line(convention),
+        *scope_lines(model, steps["training"][0]),
+    ]
     tables = [
         steps_table(model.name, steps, hardware=hardware, convention=convention, item=model.item, conditions=conditions),
         memory_table(model.name, _memory_uses(steps, generated, _weights_text(model, dtype)), hardware=hardware),

@@ -9,7 +9,7 @@ import torch
 
 from bench.callbacks import Watch
 from estimators.errors import BadValueError
-from reports.checks.crosscheck import crosscheck, failed
+from tests.support.quiet_machine import failed_by_itself
 from tests.support.tiny_models import CEILINGS
 from tests.support.watched_trainings import Training, batches, only_record, run, tiny_model
 
@@ -92,4 +92,4 @@ class TestContext:
             AcceleratorState._reset_state(reset_partial_state=True)
         made = only_record(tmp_path)
         assert (made.proof.num_steps, made.proof.num_tokens, made.request.dtype) == (3, 6 * 32, "bf16")
-        assert failed(crosscheck(made)) == ()
+        assert failed_by_itself(made) == ()

@@ -16,7 +16,7 @@ from bench.callbacks import lightning_callback
 from bench.callbacks.lightning import LightningHooks
 from bench.records.record import Measurement
 from estimators.errors import UnavailableError
-from reports.checks.crosscheck import crosscheck, failed
+from tests.support.quiet_machine import failed_by_itself
 from tests.support.tiny_models import CEILINGS
 from tests.support.watched_trainings import Training, batches, only_record, tiny_model
 
@@ -55,7 +55,7 @@ def fit(tmp_path: Path, *, accumulate: int = 1, num_batches: int = 8, every: int
 def test_its_events_leave_a_record_whose_checks_hold(tmp_path: Path) -> None:
     logger = fit(tmp_path)
     made = only_record(tmp_path)
-    assert failed(crosscheck(made)) == ()
+    assert failed_by_itself(made) == ()
     assert (made.status, made.proof.num_steps, made.proof.num_tokens) == ("complete", 8, 8 * 32)
     assert [step for step, _ in logger.logged] == [2, 4, 6, 8]
     assert all(metrics["tokens_per_s"] > 0 for _, metrics in logger.logged)
@@ -109,6 +109,6 @@ def real_fit(package: Any, tmp_path: Path, make: Callable[..., Any]) -> Measurem
 def test_the_real_trainer_leaves_a_record_whose_checks_hold(tmp_path: Path) -> None:
     package = pytest.importorskip("lightning.pytorch", reason="Lightning is an optional dependency")
     made = real_fit(package, tmp_path, lightning_callback)
-    assert failed(crosscheck(made)) == ()
+    assert failed_by_itself(made) == ()
     assert made.proof.watched.tokens_per_step == (64, 64, 64, 32)
     assert {count.route for count in made.counts} == {"op table"}

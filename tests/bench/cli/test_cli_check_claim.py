@@ -109,7 +109,7 @@ def test_llama_2s_published_hours_are_ordinary_and_do_not_vouch_for_themselves(c
 
 def test_where_few_runs_are_published_all_hardware_is_compared_and_it_says_so(checked: Any) -> None:
     body = checked("--model", "llama-3-8b", "--tokens", "1T", "--hardware", "b200-sxm-180gb", "--gpus", "64", "--days", "10")
-    assert body["scope"] == "all hardware, for want of published runs on Blackwell (GB100)"
+    assert body["scope"] == "all hardware, as none is on Blackwell (GB100)"
     assert body["num_published"] > 30
     assert body["scope"] in body["nearest"]["title"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from estimators.validation.table import shipped
+from estimators.validation.table import THROUGHPUT_COLUMNS, shipped
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
@@ -20,18 +21,21 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> An
 
 def test_every_shipped_row_is_there_with_its_prediction_or_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     body = answer(capsys)
-    assert len(body["rows"]) == body["summary"]["rows"] == 1604
+    assert body["summary"]["rows"] == len({row["id"] for row in body["rows"]}) == 1604
+    assert sum(row["quantity"] == "memory_bytes" for row in body["rows"]) == 22
     for row in body["rows"]:
-        assert row["skipped_reason"] or 0 < row["low_s"] <= row["predicted_step_time_s"] <= row["high_s"], row["id"]
-    assert body["summary"]["scored"] == sum(row["counts"] for row in body["rows"])
+        assert row["skipped"] or 0 < row["low"] <= row["predicted"] <= row["high"], row["id"]
+        assert row["skipped"] or row["measured"] > 0
+    assert body["summary"]["scored"] == sum(row["counts"] for row in body["rows"] if row["quantity"] == "step_time_s")
     assert {row["group"] for row in body["source"]["rows"]} >= {"vtrain", "bloom", "llm-foundry"}
 
 
 def test_the_summary_is_computed_from_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
     body = answer(capsys)
-    errors = sorted(abs(row["predicted_step_time_s"] / row["measured_step_time_s"] - 1) for row in body["rows"] if row["counts"])
+    counted = [row for row in body["rows"] if row["counts"] and row["quantity"] == "step_time_s"]
+    errors = sorted(abs(row["predicted"] / row["measured"] - 1) for row in counted)
     assert body["summary"]["median_error"] == pytest.approx(errors[len(errors) // 2], rel=0.02)
-    held = [row["low_s"] <= row["measured_step_time_s"] <= row["high_s"] for row in body["rows"] if row["counts"]]
+    held = [row["low"] <= row["measured"] <= row["high"] for row in counted]
     assert body["summary"]["coverage"] == pytest.approx(sum(held) / len(held))
 
 
@@ -48,7 +52,55 @@ def test_a_table_in_which_nothing_can_be_scored_exits_with_1(capsys: pytest.Capt
     mine = tmp_path / "mine.csv"
     mine.write_text(f"{header}\nmine,8,32,4,1024,16,24,1024,3,2,2,220\n", encoding="utf-8")
     body = answer(capsys, "--rows", str(mine), code=1)
-    assert body["rows"][0]["skipped_reason"] == "tp x pp x cp = 6 does not divide the 8 devices"
+    assert body["rows"][0]["skipped"] == "tp x pp x cp = 6 does not divide the 8 devices"
+
+
+def test_rows_are_skipped_and_counted_and_the_others_scored(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A rank that nothing says, a blank count, text in a number, a precision nobody knows: four lines of a table of one's own."""
+    with open(shipped()["throughput"], encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    good = next(row for row in rows if row["id"] == "T0001")
+    bad = [{"model": "Llama [LoRA]"}, {"n_gpus": ""}, {"layers": "eighty"}, {"precision": "int5"}, {"hardware_id": "h900"}]
+    mine = tmp_path / "mine.csv"
+    with open(mine, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, good)
+        writer.writeheader()
+        writer.writerows([*(good | change | {"id": f"bad {i}"} for i, change in enumerate(bad)), good])
+    body = answer(capsys, "--rows", str(mine))
+    *skipped, scored = body["rows"]
+    assert [row["skipped"].split("; expected")[0].split(". List")[0] for row in skipped] == [
+        "an adapter without a rank",
+        "n_gpus is ''",
+        "layers is 'eighty'",
+        "precision 'int5' is unknown",
+        "unknown GPU 'h900'",
+    ]
+    assert scored["measured"] == pytest.approx(4096 * 2048 / (1007 * 512))
+    assert (scored["skipped"], body["left_out"]["rows"][0]["rows"]) == (None, 1)
+
+
+def test_strict_leaves_out_what_rules_completed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    header = ",".join(THROUGHPUT_COLUMNS)
+    cells = dict.fromkeys(THROUGHPUT_COLUMNS, "") | {
+        "id": "mine",
+        "group": "my cluster",
+        "model": "llama-3-8b",
+        "seq_len": "8192",
+        "hardware_id": "h100-sxm5-80gb",
+        "n_gpus": "8",
+        "mbs": "1",
+        "precision": "bf16",
+        "recompute": "none",
+        "iteration_time_s": "1.5",
+    }
+    mine = tmp_path / "mine.csv"
+    mine.write_text(f"{header},framework\n{','.join(cells.values())},torchtitan\n", encoding="utf-8")
+    (row,) = answer(capsys, "--rows", str(mine))["rows"]
+    assert row["layout"].startswith("dp=8,zero=3,micro_batch=1")
+    for cell in ("stack=", "layers=those of llama-3-8b", "tp=1, pp=1", "gbs_seqs=mbs x dp"):
+        assert cell in row["assumed"]
+    (row,) = answer(capsys, "--rows", str(mine), "--strict", code=1)["rows"]
+    assert row["skipped"].startswith("completed by a rule, and --strict was given: stack=")
 
 
 def test_a_bad_file_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

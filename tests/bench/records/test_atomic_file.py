@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.records import atomic_file
+from estimators.errors import UnavailableError
 
 
 def test_an_interrupt_in_the_middle_leaves_the_earlier_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,3 +24,20 @@ def test_an_interrupt_in_the_middle_leaves_the_earlier_file_and_no_other(tmp_pat
 def test_what_is_no_text_of_unicode_is_written_as_json_writes_it(tmp_path: Path) -> None:
     atomic_file.write(tmp_path / "record.json", '"a\udcffb"', mend="try again")
     assert (tmp_path / "record.json").read_bytes() == b'"a\\udcffb"'
+
+
+@pytest.mark.parametrize("named", ["", "missing/record.json", "file/record.json"], ids=["a folder", "a folder that is not there", "a file"])
+def test_what_cannot_be_written_is_known_before(named: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnavailableError, match=r"cannot write the record .*; try again"):
+        atomic_file.expect_writable(tmp_path / named, what="the record", mend="try again")
+    with pytest.raises(UnavailableError, match=r"cannot write the record .*; try again"):
+        atomic_file.write(tmp_path / named, "text", what="the record", mend="try again")
+
+
+def test_looking_leaves_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text("earlier")
+    for name in ("record.json", "other.json"):
+        atomic_file.expect_writable(tmp_path / name, mend="try again")
+    atomic_file.expect_writable("/dev/stdout", mend="try again")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("record.json", "earlier")]

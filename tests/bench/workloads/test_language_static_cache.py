@@ -20,8 +20,8 @@ from bench.records.request import Request
 from bench.runs.suites import SUITES
 from bench.workloads.language import steps
 from estimators.errors import UnavailableError
-from reports.checks.crosscheck import crosscheck, failed
 from tests.support.error_lines import complaint
+from tests.support.quiet_machine import failed_by_itself
 from tests.support.tiny_models import CONFIGS, config, decided
 
 Run = Callable[..., Measurement]
@@ -36,7 +36,7 @@ def random_model(family: str) -> nn.Module:
 def test_every_inference_task_passes_its_own_checks(family: str, task: str, measured: Run) -> None:
     sizes: dict[str, Any] = {"new_tokens": 5} if task != "prefill" else {}
     record = measured(family, task, seq_len=9, steps=2, cache="static", **sizes)
-    assert failed(crosscheck(record)) == ()
+    assert failed_by_itself(record) == ()
     assert record.request.cache == "static"
 
 

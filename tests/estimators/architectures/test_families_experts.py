@@ -11,6 +11,7 @@ from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.from_config import model_from_config
+from estimators.counting.conventions import surplus_flop
 from estimators.counting.estimate import count_active_params, estimate
 from estimators.counting.rules_of_thumb import rules
 from estimators.facts.registry import model_entry, model_ids
@@ -99,16 +100,27 @@ def test_routed_and_always_on_experts_by_hand() -> None:
     assert count_active_params(tuple(rows.values())) == 4 * 5 + 2 * 3 * 4 * 6 + 3 * 4 * 7 + 4
 
 
-def test_llama_4_runs_every_expert_on_every_token_and_an_engine_only_the_chosen() -> None:
-    """16 experts, one per token: the routed matrices cost 16 times more as transformers runs them, and an engine skips 15 of them."""
+def test_llama_4_needs_one_routed_expert_a_token_and_transformers_runs_all_sixteen() -> None:
+    """8 tokens, D 5,120, F 8,192, one of 16 experts: the other 15 are surplus, forward and backward, and are not in `flop`."""
     model = model_from_config(shallow(dict(model_entry("llama-4-scout").config)), "llama 4")
+    step = Workload(phase="train", seq_len=8)
+    down = by_name(model.ops(step))["layer.0.mlp.experts.down"]
+    assert (down.flop, down.backward_flop) == (2 * 8 * 8192 * 5120, 2 * 2 * 8 * 8192 * 5120)
+    assert (down.surplus_flop, surplus_flop((down,), step)) == (15 * down.flop, down.count * 15 * (down.flop + down.backward_flop))
+    assert down.masked_flop == 0
+
+
+def test_both_counts_of_llama_4_come_from_one_table() -> None:
+    """torch counts what transformers runs. Left out of the table, the surplus would be noticed."""
+    config = shallow(dict(model_entry("llama-4-scout").config))
+    model, module = model_from_config(config, "llama 4"), meta.meta_language_model(config)
+    agree(model, module, STEPS[0])
     assert isinstance(model, Decoder)
-    step = Workload(phase="forward", seq_len=8)
-    everything, chosen = (by_name(path.ops(step))["layer.0.mlp.experts.down"] for path in model.code_paths.values())
-    assert everything.flop == 16 * chosen.flop
-    assert everything.flop - everything.masked_flop == chosen.flop
-    assert everything.params == chosen.params
-    assert everything.active_params == chosen.active_params
+    block = model.blocks[0]
+    chosen = dataclasses.replace(block.parts[1][1], runs_all=False)  # type: ignore[type-var]
+    rest = tuple(dataclasses.replace(b, parts=(b.parts[0], ("mlp", chosen))) for b in model.blocks)
+    with pytest.raises(AssertionError):
+        agree(dataclasses.replace(model, blocks=rest), module, STEPS[0])
 
 
 def test_a_chunk_hides_what_lies_before_it() -> None:

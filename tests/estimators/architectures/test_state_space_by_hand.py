@@ -37,21 +37,21 @@ def test_a_mamba_layer_by_hand() -> None:
 
 
 def test_a_decode_step_moves_a_state_whose_size_no_context_changes() -> None:
-    """Mamba 130M, per layer and sequence: 1,536 channels times a filter of 4 and a state of 16, in bf16."""
+    """Mamba 130M, per layer and sequence: 1,536 channels times a filter of 4 in bf16 and a state of 16 in fp32."""
     model = model_from_config(model_entry("mamba-130m").config, "mamba")
     for context_len in (1, 1000, 10**6):
         step = estimate(Case(model=model, workload=Workload(phase="decode", batch=3, context_len=context_len)))
-        assert step.memory_bytes["kv_cache"] == 24 * 3 * 1536 * (4 + 16) * 2
+        assert step.memory_bytes["kv_cache"] == 24 * 3 * 1536 * (4 * 2 + 16 * 4)
     weights = sum(op.count * op.weight_bytes for op in model.ops(Workload(phase="decode", batch=3, context_len=9)))
     assert step.min_bytes == weights + step.memory_bytes["kv_cache"]
 
 
 def test_mamba_2_keeps_a_state_per_head() -> None:
-    """Mamba 2 2.7B: a filter of 4 on 5,120 + 2·128 channels, a state of 128 on 5,120."""
+    """Mamba 2 2.7B: a filter of 4 on 5,120 + 2·128 channels in bf16, a state of 128 on 5,120 in fp32."""
     model = model_from_config(model_entry("mamba2-2.7b").config, "mamba2")
     for workload in (Workload(phase="prefill", seq_len=700), Workload(phase="decode", context_len=700)):
         step = estimate(Case(model=model, workload=workload))
-        assert step.memory_bytes["kv_cache"] == 64 * (4 * (5120 + 2 * 128) + 128 * 5120) * 2
+        assert step.memory_bytes["kv_cache"] == 64 * (4 * (5120 + 2 * 128) * 2 + 128 * 5120 * 4)
 
 
 def test_a_chunk_of_mamba_2_by_hand() -> None:

@@ -15,6 +15,7 @@ from estimators.errors import BadValueError, UnknownNameError
 from estimators.facts.registry import hardware, hardware_ids, model_entry
 from estimators.inference.generation import generation
 from estimators.spec import Case, Workload
+from estimators.validation.model import shipped_model
 from tests.support.decoder_strategy import decoders
 
 
@@ -173,3 +174,14 @@ def test_a_workload_that_makes_no_sense_is_refused(fields: dict[str, object], ma
 def test_an_unknown_convention_is_answered_with_its_near_misses() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'causal'"):
         convention("casual")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bits"),
+    # OCP MX specification 1.0, table 1: 8 bits of scale for 32 elements; NVFP4: 8 bits for 16 (arXiv 2509.25149, section 2).
+    [("fp8", 8), ("mxfp8", 8 + 8 / 32), ("mxfp4", 4 + 8 / 32), ("nvfp4", 4 + 8 / 16)],
+)
+def test_weights_of_few_bits_are_held_with_the_scales_of_their_blocks(dtype: str, bits: float) -> None:
+    llama = shipped_model("llama-3-8b")
+    held = estimate(Case(model=llama, workload=Workload(phase="decode", context_len=1, dtype=dtype))).memory_bytes["weights"]
+    assert held == 8_030_261_248 * bits / 8

@@ -42,7 +42,7 @@ def test_every_device_loads_and_has_a_whole_description() -> None:
     for name in hardware_ids():
         device = hardware(name)
         assert device.id == name == name.casefold()
-        assert set(device.peak_flop_per_s) <= set(PEAK_DTYPES) <= set(DTYPE_BYTES)
+        assert set(device.peak_flop_per_s) <= set(DTYPE_BYTES)
         assert device.source.title
         assert device.memory_bytes > GIBI
 
@@ -143,9 +143,34 @@ def test_memory_is_what_the_driver_shows_where_that_is_known() -> None:
     assert hardware("l40s-48gb").memory_bytes == 45589 * 2**20  # ECC takes its part of 48 GiB
 
 
-def test_half_a_product_says_so_in_its_name() -> None:
+def test_a_part_of_a_product_says_what_it_is() -> None:
     for name, row in ROWS.items():
         assert ("one of" in hardware(name).name) == (row.integer("devices_per_product") > 1), name
+        if row.integer("devices_per_product") > 1:
+            assert hardware(name).one_device.startswith("one of "), name
+    assert hardware("mi250x-128gb").one_device == "one of a card's two dies"
+    assert hardware("gb200-186gb").one_device == "one of a superchip's two GPUs"
+    assert hardware("mi300x-192gb").one_device == ""
+
+
+def test_a_slot_is_of_some_generation_of_pcie() -> None:
+    # Datasheets print 32, 64, 128 and 256 GB/s for x16 of generations 3 to 6, both directions summed; boards have 16, 8 or 4 lanes.
+    rates = {generation * lanes / 16 * 1e9 for generation in (16, 32, 64, 128) for lanes in (16, 8, 4)}
+    for name in hardware_ids():
+        assert hardware(name).pcie_bytes_per_s in rates | {None}, name
+    assert hardware("v100-sxm2-32gb").pcie_bytes_per_s == 16e9
+    assert hardware("h100-sxm5-80gb").pcie_bytes_per_s == 64e9
+
+
+def test_formats_with_shared_scales_have_the_peak_of_their_elements() -> None:
+    # DGX B200 datasheet: 4.5 PFLOP/s dense in fp8, 9 in fp4; MI355X: 10.1 in mxfp4 and no nvfp4.
+    b200, mi355x = hardware("b200-sxm-180gb"), hardware("mi355x-288gb")
+    assert [b200.peak(dtype) for dtype in ("mxfp8", "mxfp4", "nvfp4")] == [4500e12, 9000e12, 9000e12]
+    assert mi355x.peak("mxfp4") == 10066.3e12
+    with pytest.raises(BadValueError, match="no published dense peak for nvfp4"):
+        mi355x.peak("nvfp4")
+    with pytest.raises(BadValueError, match="no published dense peak for mxfp4"):
+        hardware("h100-sxm5-80gb").peak("mxfp4")
 
 
 def test_every_source_is_cited_somewhere() -> None:

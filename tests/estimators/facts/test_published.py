@@ -106,7 +106,7 @@ def test_mixtures_of_experts_and_doubtful_runs_make_no_range() -> None:
 def test_an_architecture_with_few_runs_gets_the_range_of_all_hardware_and_says_so() -> None:
     found = registry.utilization_range("b200-sxm-180gb")
     everywhere = registry.utilization_range()
-    assert found.scope == "all hardware, for want of published runs on Blackwell (GB100)"
+    assert found.scope == "all hardware, as none is on Blackwell (GB100)"
     assert (found.low, found.median, found.high) == (everywhere.low, everywhere.median, everywhere.high)
     assert everywhere.scope == "all hardware"
 
@@ -133,3 +133,23 @@ def test_a_bad_cell_in_published_runs_is_refused() -> None:
     cells = dict.fromkeys(published_runs.RUN_COLUMNS, "1") | {"dtype": "fp8", "confidence": "high"}
     with pytest.raises(BadValueError, match=r"published_runs.csv, line 3: dtype is 'fp8'; expected one of: bf16, fp16"):
         published_runs.run_from(data.Row(data.file("published_runs.csv"), 3, cells))
+
+
+def test_a_range_names_an_architecture_only_where_its_runs_are_on_it() -> None:
+    by_name = {run.name: run for run in registry.published_runs()}
+    for name in registry.hardware_ids():
+        found, architecture = registry.utilization_range(name), hardware(name).architecture
+        ran_on = {hardware(by_name[run].hardware_id).architecture for run in found.runs}
+        assert false_scope(found.scope, architecture, ran_on) == "", name
+
+
+def false_scope(scope: str, architecture: str, ran_on: set[str]) -> str:
+    """What is wrong with a scope; empty where nothing is."""
+    if scope == architecture:
+        return "" if ran_on == {architecture} else f"runs on {ran_on} stand for {architecture}"
+    return "" if scope.startswith("all hardware, as ") and scope.endswith(f" on {architecture}") else "it does not say why"
+
+
+def test_a_scope_that_hides_where_its_runs_were_is_noticed() -> None:
+    assert false_scope("Blackwell (GB100)", "Blackwell (GB100)", {"Ampere (GA100)"})
+    assert false_scope("all hardware", "Blackwell (GB100)", {"Ampere (GA100)"}) == "it does not say why"

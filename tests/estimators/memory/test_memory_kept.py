@@ -16,7 +16,7 @@ from estimators.facts.registry import model_entry
 from estimators.frozen import replace
 from estimators.memory.activations import part_kept
 from estimators.memory.device import device_memory
-from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, TRANSFORMER_ENGINE, Kernels
+from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, FOUNDRY, TRANSFORMER_ENGINE, TRANSFORMER_ENGINE_MOE, Kernels
 from estimators.memory.layer_memory import ModelMemory, model_memory_of
 from estimators.memory.single_device import LOGITS, kept_by_torch
 from estimators.spec import Case, Workload
@@ -226,10 +226,46 @@ def test_latent_attention_keeps_its_latents_with_the_rotary_key_beside_them() ->
     assert kept.outer == 10 * (2 * (24 + 24) + 4 + 2 * (16 + 16) + 4 + 2 * 8)
 
 
-def test_products_in_eight_bits_keep_activations_in_sixteen() -> None:
+@pytest.mark.parametrize(("dtype", "input_bytes"), [("fp8", 1), ("mxfp8", 1 + 1 / 32), ("nvfp4", 0.5 + 1 / 16)])
+def test_products_below_sixteen_bits_keep_their_inputs_as_they_multiplied_them(dtype: str, input_bytes: float) -> None:
+    # a Llama under Transformer Engine: what two norms made and the product of the feed-forward shrink; the attention's output stays in
+    # bf16 for its kernel, with a copy for the matrix behind it; norms' inputs, queries, keys, values, gate and up stay in bf16
     model = llama(2, WIDTH, HEADS, KV_HEADS, FFN, VOCAB, SEQ)
-    eight, sixteen = (model_memory_of(model, SEQ, TRANSFORMER_ENGINE, dtype) for dtype in ("fp8", "bf16"))
-    assert (eight.element_bytes, eight.rest.kept) == (2, sixteen.rest.kept)
+    low, sixteen = (model_memory_of(model, SEQ, TRANSFORMER_ENGINE, name).rest.kept for name in (dtype, "bf16"))
+    assert sixteen.outer - low.outer == SEQ * 2 * WIDTH * (2 - input_bytes)
+    assert sixteen.inner - low.inner == SEQ * (FFN * (2 - input_bytes) - WIDTH * input_bytes)
+    assert model_memory_of(model, SEQ, EAGER, dtype).rest.kept == model_memory_of(model, SEQ, EAGER, "bf16").rest.kept
+
+
+def test_the_router_of_a_mixture_in_eight_bits_keeps_its_input_in_sixteen() -> None:
+    # Mixtral: the norm before the experts feeds a router in bf16; their rows, two a token, and product are kept in fp8
+    from estimators.validation.model import shipped_model
+
+    low, sixteen = (model_memory_of(shipped_model("mixtral-8x7b"), 16, TRANSFORMER_ENGINE, name).rest.kept for name in ("fp8", "bf16"))
+    assert sixteen.outer - low.outer == 16 * 4096
+    assert sixteen.routed - low.routed == 16 * 2 * (4096 + 14336)
+
+
+def test_llm_foundrys_mpt_keeps_32_bytes_per_token_and_width() -> None:
+    # by hand, bf16: two norms' inputs and outputs 8, queries, keys and values 6, attention's output 2, feed-forward 8 + 8
+    held = model_memory_of(gpt(2, 256, 4, 0, 1000, 128), 128, FOUNDRY)
+    statistics = 2 * 2 * 2 + 4 * 4  # two values of two bytes for each norm, four bytes for each head
+    assert held.rest.kept.inner + held.rest.kept.outer == 128 * (32 * 256 + statistics)
+
+
+def test_latent_attention_is_projected_up_again_under_selective_recomputation() -> None:
+    # DeepSeek-V3 (arXiv 2412.19437), section 3.2.3: norms and up-projections of latent attention are recomputed
+    part = LatentAttention(heads=2, query_rank=24, kv_rank=16, nope_width=12, rope_width=8, value_width=12)
+    _, again, _ = part_kept(part, 64, 10, TRANSFORMER_ENGINE, 2)
+    assert again.inner == 10 * 2 * ((12 + 8) + (12 + 8) + 12) * 2  # two heads
+    assert part_kept(part, 64, 10, EAGER, 2)[1].inner == 0
+
+
+def test_experts_that_are_run_again_keep_their_norms_input_alone() -> None:
+    # Megatron-MoE-ModelZoo's long contexts recompute norms and whole expert layers
+    kept, again, _ = part_kept(Experts(num=8, per_token=3, width=32), 64, 10, TRANSFORMER_ENGINE_MOE, 2)
+    assert again.routed == kept.routed
+    assert part_kept(Experts(num=8, per_token=3, width=32), 64, 10, TRANSFORMER_ENGINE, 2)[1].routed < kept.routed
 
 
 def test_what_is_no_decoder_is_left_to_the_op_table() -> None:

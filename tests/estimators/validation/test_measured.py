@@ -120,19 +120,27 @@ def test_a_table_of_one_s_own_is_read_by_its_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("mine,8,32,4,1024,16,24,1024,2,2,2,fast", "mine.csv, line 2: iteration_time_ms is 'fast'; expected a number from 0"),
-        ("mine,8,32,4,1024,16,2.5,1024,2,2,2,220", "mine.csv, line 2: layers is '2.5'; expected a whole number from 1"),
-        ("mine,8,32,4,,16,24,1024,2,2,2,220", "mine.csv, line 2: hidden is ''; expected a whole number from 1"),
-        ("mine,8,32,4,1024,16,99999999999,1024,2,2,2,220", "mine.csv, line 2: gpt2: n_layer is '99999999999'"),
-        ("mine,8,32,4,1024,16,24,1024,2,2,2", "mine.csv, line 2: 11 cells; expected 12, as in the header"),
+        ("mine,8,32,4,1024,16,24,1024,2,2,2,fast", "iteration_time_ms is 'fast'; expected a number from 0"),
+        ("mine,8,32,4,1024,16,24,1024,2,2,2,nan", "iteration_time_ms is 'nan'; expected a number from 0"),
+        ("mine,8,32,4,1024,16,24,1024,2,2,2,1e300", "iteration_time_ms is '1e300'; expected a number from 0"),
+        ("mine,8,32,4,1024,16,2.5,1024,2,2,2,220", "layers is '2.5'; expected a whole number from 1"),
+        ("mine,,32,4,1024,16,24,1024,2,2,2,220", "num_gpus is ''; expected a whole number from 1"),
+        ("mine,8,32,4,,16,24,1024,2,2,2,220", "hidden is ''; expected a whole number from 1"),
+        ("mine,8,32,4,1024,16,99999999999,1024,2,2,2,220", "gpt2: n_layer is '99999999999'"),
+        ("mine,8,32,4,1024,16,24,1024,3,2,2,220", "tp x pp x cp = 6 does not divide the 8 devices"),
+        ("mine,8,32,4,1024,16,24,1024,2,2,2", "11 cells; expected 12, as in the header"),
+        ('mine,8,32,4,1024,16,24,1024,2,2,2,220,"' + "x" * 200_000 + '"', "no line of CSV"),
     ],
 )
-def test_a_malformed_row_is_named_by_its_line(tmp_path: Path, line: str, message: str) -> None:
+def test_a_row_that_cannot_be_read_is_skipped_with_its_reason_and_the_next_is_scored(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "mine.csv"
-    path.write_text(f"{','.join(SINGLE_NODE_COLUMNS)}\n{line}\n", encoding="utf-8")
-    with pytest.raises(BadValueError, match=r"^[^\n]*$") as refused:
-        [scored(record) for record in read_table(str(path))]
-    assert message in str(refused.value)
+    good = "good,8,32,4,1024,16,24,1024,2,2,2,220"
+    path.write_text(f"{','.join(SINGLE_NODE_COLUMNS)}\n{line}\n{good}\n", encoding="utf-8")
+    bad, fine = [scored(record) for record in read_table(str(path))]
+    assert message in bad.skipped_reason
+    assert "\n" not in bad.skipped_reason
+    assert bad.line == 2
+    assert fine.error is not None
 
 
 def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -150,20 +158,19 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path: Path) -> None:
             read_table(str(path))
 
 
-def test_impossible_rows_say_why(tmp_path: Path) -> None:
-    path = tmp_path / "mine.csv"
-    path.write_text(",".join(SINGLE_NODE_COLUMNS) + "\nmine,8,32,4,1024,16,24,1024,3,2,2,220\n", encoding="utf-8")
-    (row,) = [scored(record) for record in read_table(str(path))]
-    assert row.skipped_reason == "tp x pp x cp = 6 does not divide the 8 devices"
+def test_unknown_devices_and_models_are_skipped_by_name(tmp_path: Path) -> None:
     path = tmp_path / "unknown.csv"
-    path.write_text(",".join(MEMORY_COLUMNS) + "\nM,llama-3-70b,12,no-such-gpu,8,1,1,8,1,1,1,4096,1,4,bf16,none,843,66\n", encoding="utf-8")
-    (row,) = [scored(record) for record in read_table(str(path))]
-    assert row.skipped_reason.startswith("unknown GPU 'no-such-gpu'")
     path.write_text(
-        ",".join(MEMORY_COLUMNS) + "\nM,no-such-model,12,b200-sxm-180gb,8,1,1,8,1,1,1,4096,1,4,bf16,none,843,66\n", encoding="utf-8"
+        ",".join(MEMORY_COLUMNS)
+        + "\nM,llama-3-70b,12,no-such-gpu,8,1,1,8,1,1,1,4096,1,4,bf16,none,843,66"
+        + "\nN,no-such-model,12,b200-sxm-180gb,8,1,1,8,1,1,1,4096,1,4,bf16,none,843,66"
+        + "\nP,llama-3-70b,12,b200-sxm-180gb,8,1,1,8,1,1,1,4096,1,4,mxfp6,none,843,66\n",
+        encoding="utf-8",
     )
-    (row,) = [scored(record) for record in read_table(str(path))]
-    assert row.skipped_reason.startswith("unknown model 'no-such-model'")
+    device, model, precision = [scored(record).skipped_reason for record in read_table(str(path))]
+    assert device.startswith("unknown GPU 'no-such-gpu'")
+    assert model.startswith("unknown model 'no-such-model'")
+    assert precision.startswith("precision 'mxfp6' is unknown; expected one of: nvfp4, mxfp4, mxfp8, fp8, bf16")
 
 
 def test_quantiles_weigh() -> None:
@@ -172,4 +179,4 @@ def test_quantiles_weigh() -> None:
 
 
 def test_an_unknown_group_is_taken_as_it_stands() -> None:
-    assert (group_of("my cluster").stack, group_of("my cluster").apart) == ("megatron-core", "")
+    assert (group_of("my cluster").stack, group_of("my cluster").apart) == ("", "")

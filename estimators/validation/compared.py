@@ -1,0 +1,87 @@
+"""One contract for every kind of measured row: a quantity, its unit in the name, predicted with its interval and measured; or why not."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from estimators.errors import RequestError
+from estimators.frozen import frozen
+from estimators.training.interval import COVERAGE
+from estimators.validation.memory_score import memory_score
+from estimators.validation.score import Scored, quantile, scored
+from estimators.validation.table import read_table, shipped
+
+
+@frozen
+class Compared:
+    """One quantity of one row.
+
+    Attributes:
+        quantity: such as step_time_s or memory_bytes.
+        low, high: of an 80 % interval; None where no measured row says how wide it is.
+        measured: None where the row is skipped.
+        skipped: why nothing is predicted; empty where something is.
+    """
+
+    id: str
+    quantity: str
+    predicted: float | None = None
+    low: float | None = None
+    high: float | None = None
+    measured: float | None = None
+    skipped: str = ""
+
+
+def compared(row: Scored) -> tuple[Compared, ...]:
+    """What a row of a step is compared in: the step time, and memory where it was measured. One entry at least."""
+    step, memory = row.step, _memory(row)
+    time = Compared(
+        id=row.id,
+        quantity="step_time_s",
+        predicted=row.predicted_s,
+        low=row.low_s,
+        high=row.high_s,
+        measured=row.measured_s,
+        skipped=row.skipped_reason,
+    )
+    if memory and step and not step.measured_step_time_s:
+        return memory
+    return (time, *memory)
+
+
+def _memory(row: Scored) -> tuple[Compared, ...]:
+    if row.step is None or not row.step.measured_memory_bytes:
+        return ()
+    try:
+        score = memory_score([row.step])
+    except RequestError as error:
+        return (Compared(id=row.id, quantity="memory_bytes", skipped=str(error)),)
+    assert score is not None
+    predicted = score.rows[0].predicted_bytes
+    factors = memory_interval() if row.step.stack.id.startswith("megatron-core") else None
+    return (
+        Compared(
+            id=row.id,
+            quantity="memory_bytes",
+            predicted=predicted,
+            low=predicted * factors[0] if factors else None,
+            high=predicted * factors[1] if factors else None,
+            measured=row.step.measured_memory_bytes,
+        ),
+    )
+
+
+@functools.cache
+def memory_interval() -> tuple[float, float]:
+    """Factors on predicted memory that held 80 % of the measured peaks of Megatron-Core, to which nothing of it is fitted."""
+    rows = [scored(record) for record in read_table(shipped()["memory"])]
+    score = memory_score([row.step for row in rows if row.step])
+    assert score is not None
+    return _factors([1 / (1 + row.error) for row in score.rows])
+
+
+def _factors(measured_over_predicted: Sequence[float]) -> tuple[float, float]:
+    even = [1.0] * len(measured_over_predicted)
+    low, high = (quantile(measured_over_predicted, even, share) for share in ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2))
+    return min(low, 1.0), max(high, 1.0)

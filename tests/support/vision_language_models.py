@@ -1,0 +1,32 @@
+"""Small models of images and text, one of each family."""
+
+from __future__ import annotations
+
+from tests.support.drawn_decoders import Config
+
+CLIP, SIGLIP = ({"model_type": f"{kind}_vision_model"} for kind in ("clip", "siglip"))
+IMAGES = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+QWEN_IMAGES = {"depth": 1, "hidden_size": 32, "num_heads": 2}
+MROPE = {"rope_scaling": {"rope_type": "default", "mrope_section": [2, 1, 1]}}
+TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 50}
+TEXT |= {"pad_token_id": 0}
+
+VISION_LANGUAGE: dict[str, Config] = {
+    "aya_vision": {"text_config": TEXT | {"sliding_window": 9}, "vision_config": IMAGES | SIGLIP},
+    "gemma3": {"text_config": TEXT | {"model_type": "gemma3_text", "sliding_window": 9}, "vision_config": IMAGES},
+    "idefics3": {"text_config": TEXT | {"model_type": "llama"}, "vision_config": IMAGES},
+    "internvl": {"text_config": TEXT | {"model_type": "qwen2"}, "vision_config": IMAGES | {"image_size": [28, 28], "patch_size": [14, 14]}},
+    "llava": {"text_config": TEXT | {"model_type": "llama", "tie_word_embeddings": True}, "vision_config": IMAGES | CLIP},
+    "llava_next": {"text_config": TEXT | {"model_type": "mistral", "tie_word_embeddings": True}, "vision_config": IMAGES | CLIP},
+    "llava_onevision": {"text_config": TEXT | {"model_type": "qwen2"}, "vision_config": IMAGES | SIGLIP},
+    "mistral3": {"text_config": TEXT | {"model_type": "ministral3", "head_dim": 8}, "vision_config": IMAGES | {"model_type": "pixtral"}},
+    "qwen2_5_vl": {"text_config": TEXT | MROPE, "vision_config": QWEN_IMAGES | {"out_hidden_size": 32, "intermediate_size": 32}},
+    "qwen2_vl": TEXT
+    | MROPE
+    | {"tie_word_embeddings": True, "vision_config": {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2}},
+    "qwen3_vl": {
+        "text_config": TEXT | MROPE | {"head_dim": 8},
+        "vision_config": QWEN_IMAGES | {"out_hidden_size": 32, "intermediate_size": 32, "deepstack_visual_indexes": [0]},
+    },
+    "smolvlm": {"text_config": TEXT | {"model_type": "llama"}, "vision_config": IMAGES},
+}
