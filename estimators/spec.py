@@ -167,6 +167,7 @@ class Op:
         cache_bytes: KV cache or state that must be read or written.
         held_cache_bytes: KV cache or state that is held when the step is over.
         cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
+        key_columns: of a matrix's outputs, those that are keys and values of `cache_heads` heads.
         activation_bytes: inputs read and outputs written if nothing is fused.
         saved_bytes: activations that an unfused backward keeps.
         recomputed: whether full activation checkpointing runs this op's forward twice.
@@ -195,6 +196,7 @@ class Op:
     cache_bytes: int = 0
     held_cache_bytes: int = 0
     cache_heads: int = 1
+    key_columns: int = 0
     activation_bytes: int = 0
     saved_bytes: int = 0
     recomputed: bool = False

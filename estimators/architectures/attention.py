@@ -7,7 +7,7 @@ from functools import partial
 from estimators.architectures.attention_rows import attention_products, chunk_pairs
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.roles import Role
 from estimators.spec import Op, Workload
 
@@ -76,17 +76,21 @@ class Attention(Part):
         """
         project = partial(linear, w, prefix, count=count, recomputed=True)
         q, kv = self.inner_width, self.kv_heads * self.head_width
+
+        def keys(row: Op, columns: int) -> Op:
+            return replace(row, key_columns=columns, cache_heads=self.kv_heads)
+
         table: list[Op] = []
         if self.fused:
             bias = self.query_bias
-            table.append(project("query_key_value", "attention", cut="columns", d_in=width, d_out=q + 2 * kv, bias=bias))
+            table.append(keys(project("query_key_value", "attention", cut="columns", d_in=width, d_out=q + 2 * kv, bias=bias), 2 * kv))
         else:
             query_width = 2 * q if self.output_gate else q
             table.append(project("query", "attention", cut="columns", d_in=width, d_out=query_width, bias=self.query_bias))
             rows = self._source_rows(w)
             projections: tuple[tuple[Role, bool], ...] = (("key", self.key_bias), ("value", self.value_bias))
             for role, bias in projections:
-                table.append(project(role, "attention", cut="columns", d_in=width, d_out=kv, bias=bias, rows=rows))
+                table.append(keys(project(role, "attention", cut="columns", d_in=width, d_out=kv, bias=bias, rows=rows), kv))
         table += self._norm_ops(w, prefix, count)
         if self.rotary:
             table.append(elementwise(w, prefix, "rotary", cut="heads", width=q + kv, count=count))

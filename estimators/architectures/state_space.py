@@ -13,9 +13,8 @@ from estimators.architectures.part import Part
 from estimators.architectures.rows import convolution, elementwise, linear, name_of, norm, parameters
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
-from estimators.units import DTYPE_BYTES
 
-STATE_ELEMENT_BYTES = int(DTYPE_BYTES["fp32"])
+STATE_ELEMENT_BYTES = 4
 """Of a recurrent state, in which rounding would add up from token to token: transformers and llama.cpp keep it in fp32."""
 
 

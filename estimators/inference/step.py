@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 from estimators.architectures.decoder import Decoder
@@ -11,13 +12,11 @@ from estimators.cost.divisibility import divisors, legal_tp, nearest
 from estimators.cost.efficiency import Efficiency, efficiency
 from estimators.cost.machine import Machine, machine_of
 from estimators.cost.software import DEFAULT_STACK, Software, software, stack
+from estimators.cost.tensor_cut import outputs_on_rank
 from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.spec import Case, Hardware, Model, Op, Workload
-
-DIVIDED = frozenset(("columns", "rows", "vocabulary", "expert_columns", "expert_rows"))
-"""Cuts of matrices of which each rank holds its part."""
 
 
 @frozen
@@ -186,7 +185,7 @@ class _Step:
             return 0.0
         rate = self.machine.flop16_per_s if op.role == "head" else self.machine.flop_per_s
         seconds = self._matmul_s(op, m, n, k, rate)
-        return float(op.count * max(seconds, self._read_s(op.weight_bytes, divided=op.cut in DIVIDED)))
+        return float(op.count * max(seconds, self._read_s(op.weight_bytes * self._share(op))))
 
     def experts_s(self, op: Op) -> float:
         """All copies of one matrix of all experts: of those that some token is sent to."""
@@ -198,18 +197,28 @@ class _Step:
         met = experts * (1 - (1 - op.matrices_per_token / experts) ** self.workload.num_tokens)
         seconds = met * grouped(self.machine, self.constants) * self._matmul_s(op, rows / met, n, k, self.machine.flop_per_s)
         read = met / experts * self.workload.bytes_of(op.params)
-        return float(op.count * max(seconds, self._read_s(read, divided=True)))
+        return float(op.count * max(seconds, self._read_s(read / self.ranks)))
 
     def _matmul_s(self, op: Op, m: float, n: float, k: float, rate: float) -> float:
-        if op.cut in ("columns", "vocabulary", "expert_columns"):
-            n = n / self.ranks
-        elif op.cut in ("rows", "expert_rows"):
+        if op.cut in ("rows", "expert_rows"):
             k = k / self.ranks
+        else:
+            n = n * self._share(op)
         rows = min(m, TILE_SIDE)
         return float(matmul_s(m, n, k, rate * self.constants.matmul, self.machine.units, self.constants, tile_rows=rows))
 
-    def _read_s(self, num_bytes: float, *, divided: bool) -> float:
-        return float(num_bytes / (self.ranks if divided else 1) / self.machine.memory_bytes_per_s)
+    def _share(self, op: Op) -> float:
+        """Of a matrix, what each rank holds: its part of what can be divided, and all else."""
+        assert op.mnk
+        n, ranks = op.mnk[1], self.ranks
+        if op.cut == "columns":
+            return float(outputs_on_rank(n, op.key_columns, op.cache_heads, ranks) / n)
+        if op.cut == "vocabulary":
+            return math.ceil(n / ranks) / n
+        return 1.0 if op.cut == "whole" else 1 / ranks
+
+    def _read_s(self, num_bytes: float) -> float:
+        return float(num_bytes / self.machine.memory_bytes_per_s)
 
     def attention_s(self, ops: list[Op]) -> float:
         """The products of every kind of layer: arithmetic, or reading the cache."""
@@ -234,4 +243,4 @@ class _Step:
         moved = sum(op.count * op.activation_bytes / (1 if op.cut == "whole" else self.ranks) for op in ops)
         routed = routing_bytes(routed_bytes, routed_layers, self.constants)
         plain = memory_bound_s(moved, routed, self.machine, self.software, self.constants)
-        return float(plain) + self._read_s(sum(op.count * op.weight_bytes for op in ops), divided=False)
+        return float(plain) + self._read_s(sum(op.count * op.weight_bytes for op in ops))

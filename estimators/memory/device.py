@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from estimators.architectures.adapters import trained
-from estimators.cost.array_math import Lane, choose, greater
+from estimators.cost.array_math import Lane, choose, greater, up
 from estimators.cost.layout import Layout
 from estimators.cost.software import DEFAULT_STACK, stack
 from estimators.frozen import field, frozen
@@ -141,7 +141,7 @@ def _moments(model_memory: ModelMemory, layout: Layout, stage: PipelineStage, st
 
     live = 1.0 if kernels.keeps_gradients else choose(micro_batches(layout) > 1, 1.0, 0.0)
     begun = states["gradients"] * greater(live, work.head_params / work.params if stage.loss else 0.0)
-    table = 2 * work.embedding_params / layout.tp * stage.embedding if kernels.dummy_gradients else 0.0
+    table = 2 * work.embedding.on_rank(layout.tp) * stage.embedding if kernels.dummy_gradients else 0.0
     base = states | {"logits": 0.0, "buffers": _buffers(model_memory, layout, stage, plane)}
     moments = [
         base | {"gradients": begun, "reducing": states["reducing"] * live, "activations": all_passes, "transient": back},
@@ -149,9 +149,9 @@ def _moments(model_memory: ModelMemory, layout: Layout, stage: PipelineStage, st
         base | {"activations": others, "transient": table},
     ]
     if stage.loss:
-        tokens = layout.micro_batch / layout.cp * work.seq_len
-        entries = tokens * work.width if kernels.chunked_loss else tokens * work.vocab / layout.tp
-        of_head = 2 * work.width * work.vocab / layout.tp + plane if kernels.dummy_gradients or kernels.chunked_loss else 0.0
+        tokens, vocab = layout.micro_batch / layout.cp * work.seq_len, up(work.vocab / layout.tp)
+        entries = tokens * work.width if kernels.chunked_loss else tokens * vocab
+        of_head = 2 * work.width * vocab + plane if kernels.dummy_gradients or kernels.chunked_loss else 0.0
         logits = entries * kernels.logit_bytes + share(model_memory.last_end)
         moments.append(
             base
@@ -172,20 +172,20 @@ def _buffers(model_memory: ModelMemory, layout: Layout, stage: PipelineStage, pl
     fixed = kernels.workspace_bytes + (kernels.expert_workspace_bytes if model_memory.work.experts > 1 else 0)
     received = choose(layout.pp > 1, 2 * plane, 0)
     if not kernels.dummy_gradients:
-        return fixed + received + _unpacked(model_memory) / layout.tp
+        return fixed + received + _unpacked(model_memory, layout.tp)
     first, rest, both = (
-        2.0 * sum(n * k for n, k in shapes)
+        2.0 * sum(shape.elements(layout.tp) for shape in shapes)
         for shapes in (model_memory.first.shapes, model_memory.rest.shapes, model_memory.first.shapes | model_memory.rest.shapes)
     )
     dummies = choose(stage.first_layers > 0, choose(stage.rest_layers > 0, both, first), rest)
-    return fixed + received + dummies / layout.tp
+    return fixed + received + dummies
 
 
-def _unpacked(model_memory: ModelMemory) -> float:
+def _unpacked(model_memory: ModelMemory, ranks: Lane) -> Lane:
     """The 16-bit matrix that is made of a stored 4-bit one while it is multiplied; the largest, none where nothing is quantised."""
     if not model_memory.work.quantised_params:
         return 0.0
-    return 2.0 * max(n * k for n, k in model_memory.first.shapes | model_memory.rest.shapes)
+    return 2.0 * model_memory.largest_matrix(ranks)
 
 
 def _fullest(moments: Sequence[dict[str, Lane]]) -> dict[str, Lane]:

@@ -10,6 +10,8 @@ from estimators.architectures.block import Beside, Block
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.part import Part
+from estimators.cost.array_math import Lane, greater
+from estimators.cost.tensor_cut import CutParams, cut_params, outputs_on_rank
 from estimators.frozen import frozen, replace
 from estimators.memory.activations import SavedActivations, norm_kept, part_kept
 from estimators.memory.kernels import Kernels
@@ -19,20 +21,35 @@ from estimators.units import DTYPE_BYTES
 
 
 @frozen
+class Shape:
+    """Of a matrix: its outputs and inputs, and of the outputs, those that ranks repeat once each has one of so many heads."""
+
+    outputs: int
+    inputs: int
+    repeated: int
+    heads: int
+
+    def elements(self, ranks: Lane = 1) -> Lane:
+        """Of one rank's part."""
+        return self.inputs * outputs_on_rank(self.outputs, self.repeated, self.heads, ranks)
+
+
+@frozen
 class LayerMemory:
     """One layer, nothing cut yet.
 
     Attributes:
-        dense_params, expert_params: by how they are divided.
+        dense: parameters by how tensor parallelism divides them, without those of experts.
+        expert_params: what expert parallelism shares out.
         shapes: of its matrices, each once, whatever number has it.
         kept: for backward, with nothing recomputed.
         cheap: of it, what selective recomputation does without.
         passing: gradients that are held at once on the way back through the feed-forward.
     """
 
-    dense_params: float
+    dense: CutParams
     expert_params: float
-    shapes: frozenset[tuple[int, int]]
+    shapes: frozenset[Shape]
     kept: SavedActivations
     cheap: SavedActivations
     passing: SavedActivations
@@ -44,7 +61,7 @@ class ModelMemory:
 
     Attributes:
         element_bytes: of weights and activations in compute.
-        edge_params: dense parameters of no layer, such as those of the final norm.
+        edge: dense parameters of no layer, such as those of the final norm.
         first_end, last_end: kept around the layers, beside logits: token ids and dropout mask; final norm and the head's input.
         shared_bytes: kept once for all sequences of a pass: positions, or sines and cosines.
     """
@@ -55,7 +72,7 @@ class ModelMemory:
     first: LayerMemory
     rest: LayerMemory
     num_first: int
-    edge_params: float
+    edge: CutParams
     first_end: SavedActivations
     last_end: SavedActivations
     shared_bytes: float
@@ -64,6 +81,10 @@ class ModelMemory:
     def stream_bytes(self) -> int:
         """Per element of what layers hand on."""
         return max(self.element_bytes, self.kernels.stream_bytes)
+
+    def largest_matrix(self, ranks: Lane) -> Lane:
+        """Elements of one rank's part of the layers' largest matrix."""
+        return functools.reduce(greater, (shape.elements(ranks) for shape in self.first.shapes | self.rest.shapes))
 
 
 def model_memory_of(model: Model, seq_len: int, kernels: Kernels, dtype: str = "bf16") -> ModelMemory:
@@ -96,11 +117,15 @@ def _model_memory_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> M
         first=layers[0] if split else whole,
         rest=layers[1] if split else whole,
         num_first=blocks[0].count if split else 0,
-        edge_params=work.dense_params - sum(block.count * layer.dense_params for block, layer in zip(blocks, layers, strict=True)),
+        edge=work.dense + _sum(layer.dense.times(-block.count) for block, layer in zip(blocks, layers, strict=True)),
         first_end=SavedActivations(outer=seq_len * base.width * kernels.dropout_bytes + ids),
         last_end=norm_kept(base.width, rms, seq_len, kernels, size) + SavedActivations(outer=seq_len * base.width * size + ids),
         shared_bytes=float(seq_len * positions * kernels.statistics),
     )
+
+
+def _sum(params: Iterable[CutParams]) -> CutParams:
+    return sum(params, CutParams())
 
 
 def _average(layers: Iterable[tuple[int, LayerMemory]]) -> LayerMemory:
@@ -117,7 +142,7 @@ def _average(layers: Iterable[tuple[int, LayerMemory]]) -> LayerMemory:
     if len(counted) == 1:
         return counted[0][1]
     return LayerMemory(
-        dense_params=mean("dense_params"),
+        dense=_sum(layer.dense.times(count / num) for count, layer in counted),
         expert_params=mean("expert_params"),
         shapes=frozenset().union(*(layer.shapes for _, layer in counted)),
         kept=kept("kept"),
@@ -145,15 +170,20 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
         kept, cheap, passing = kept + more, cheap + less, _greater(passing, back)
     scores = SavedActivations(scores=kept.scores)
     experts = [op for op in ops if op.component == "experts"]
-    shapes = {(op.mnk[1], op.mnk[2]) for op in _fused(ops) if op.kind == "matmul" and op.mnk and op.component != "router"}
+    shapes = [_shape(op, *op.mnk[1:]) for op in _fused(ops) if op.kind == "matmul" and op.mnk and op.component != "router"]
     return LayerMemory(
-        dense_params=sum(op.count * op.params for op in ops if op.component != "experts") / block.count,
+        dense=cut_params(ops, vocab=1).times(1 / block.count),
         expert_params=sum(op.count * op.params for op in experts) / block.count,
         shapes=frozenset(shapes),
         kept=kept,
         cheap=cheap if k.fused_attention else scores,
         passing=passing + SavedActivations(outer=stream),
     )
+
+
+def _shape(op: Op, n: int, k: int) -> Shape:
+    repeated = (n, 1) if op.cut == "whole" else (op.key_columns, op.cache_heads) if op.key_columns else (0, 1)
+    return Shape(outputs=n, inputs=k, repeated=repeated[0], heads=repeated[1])
 
 
 def _inside(beside: Beside) -> tuple[Part, ...]:
@@ -169,7 +199,8 @@ def _fused(ops: Sequence[Op]) -> list[Op]:
         before = merged.get(key)
         if before and before.mnk and op.mnk:
             m, n, depth = before.mnk
-            merged[key] = replace(before, mnk=(m, n + op.mnk[1], depth))
+            key_columns = before.key_columns + op.key_columns
+            merged[key] = replace(before, mnk=(m, n + op.mnk[1], depth), key_columns=key_columns, cache_heads=op.cache_heads)
         else:
             merged[key] = op
     return list(merged.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from estimators.cost.array_math import Lane, choose, greater, smaller, up
 from estimators.cost.layout import Layout
+from estimators.cost.tensor_cut import CutParams
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.memory.kernels import LIVE_PARAMS, PREFETCHED_PARAMS, REDUCED_PARAMS
@@ -53,7 +54,7 @@ class PipelineStage:
         first_layers, rest_layers: layers of either kind.
         embedding: whether it holds the embedding, as a number.
         edge: whether it holds what belongs to no layer, such as the final norm, as a number.
-        head_params: of the head that it holds; a tied head on another stage than the embedding is a copy.
+        head_params: of the head that a rank of it holds; a tied head on another stage than the embedding is a copy.
         flights: micro-batches whose activations it holds at once.
         loss: whether the loss is computed here.
     """
@@ -90,8 +91,8 @@ def stages_of(model_memory: ModelMemory, layout: Layout) -> tuple[PipelineStage,
     first = smaller(micro, pp + extra)
     last = smaller(micro, choose(layout.vp > 1, pp - extra, 1))
     tied = work.head_params == 0
-    own_head = 0 if tied else work.head_params
-    last_head = work.embedding_params if tied else work.head_params
+    own_head = work.head.on_rank(layout.tp)
+    last_head = CutParams(tables=work.embedding.tables, vocab=work.vocab).on_rank(layout.tp) if tied else own_head
     counts = [greater(smaller(early - layers * before, layers), 0) for before in (0, 1, pp - 1)]
     return (
         PipelineStage(
@@ -140,8 +141,9 @@ def states_of(
     work, kernels, size = model_memory.work, model_memory.kernels, model_memory.element_bytes
     trained = work.trained_params / work.params
     first, rest = model_memory.first, model_memory.rest
-    tables = stage.embedding * work.embedding_params + stage.edge * model_memory.edge_params + stage.head_params
-    dense = (stage.of_layers(first.dense_params, rest.dense_params) + tables) / layout.tp
+    first_dense, rest_dense = first.dense.on_rank(layout.tp), rest.dense.on_rank(layout.tp)
+    tables = stage.embedding * work.embedding.on_rank(layout.tp) + stage.edge * model_memory.edge.on_rank(layout.tp) + stage.head_params
+    dense = stage.of_layers(first_dense, rest_dense) + tables
     expert = stage.of_layers(first.expert_params, rest.expert_params) / layout.ep
     replicas, three = layout.dp * layout.cp, layout.zero >= 3
     cut = choose(three & (layout.shard > 0), layout.shard * layout.cp, replicas)
@@ -156,13 +158,11 @@ def states_of(
     stored = stored - (size * work.quantised_params - work.quantised_bytes) / work.params
     copies = 0.0 if kernels.masters or size >= 4 else size * trained
     gradients = (gradient_bytes + kernels.more_gradient_bytes) * trained
-    layer = greater(
-        first.dense_params / layout.tp + first.expert_params / layout.ep, rest.dense_params / layout.tp + rest.expert_params / layout.ep
-    )
+    layer = greater(first_dense + first.expert_params / layout.ep, rest_dense + rest.expert_params / layout.ep)
     whole = dense + expert
     there, going = GATHERED_LAYERS * layer, layer
     if kernels.gathers_modules:
-        largest = max(n * k for n, k in first.shapes | rest.shapes) / layout.tp
+        largest = model_memory.largest_matrix(layout.tp)
         there, going = greater(largest, LIVE_PARAMS) + PREFETCHED_PARAMS, greater(largest, REDUCED_PARAMS)
     gathered = smaller(there * size, (stored + copies) * whole - stored * held(3))
     reduced = smaller(going * size, gradients * (whole - held(2)))

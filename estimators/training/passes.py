@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from estimators.cost.array_math import Lane, choose, greater
 from estimators.cost.compute import (
     fused_attention_s,
@@ -13,10 +14,15 @@ from estimators.cost.compute import (
     routing_bytes,
     unfused_attention_s,
 )
+=======
+from estimators.cost.array_math import Lane, choose, greater, up
+from estimators.cost.compute import attention_s, grouped, matmul_s, memory_bound_s, routing_bytes
+>>>>>>> main
 from estimators.cost.efficiency import Efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine
 from estimators.cost.software import Software
+from estimators.cost.tensor_cut import outputs_on_rank
 from estimators.frozen import frozen
 from estimators.training.sequence_cost import Product, SequenceCost
 
@@ -71,8 +77,10 @@ def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Softw
         m: Lane = p.m / work.seq_len * tokens
         n: Lane = p.n
         k: Lane = p.k
-        if p.cut in ("columns", "vocabulary"):
-            n = n / layout.tp
+        if p.cut == "columns":
+            n = outputs_on_rank(p.n, p.key_columns, p.key_heads, layout.tp)
+        elif p.cut == "vocabulary":
+            n = up(n / layout.tp)
         elif p.cut == "rows":
             k = k / layout.tp
         else:
@@ -87,7 +95,11 @@ def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Softw
         experts=(experts[0], experts[1]),
         attention=_attention_s(work, layout, machine, software, e),
         traffic=_traffic_s(work, layout, machine, software, e, tokens, outer),
+<<<<<<< HEAD
         head=head + tokens * work.vocab / layout.tp * software.loss_bytes / machine.memory_bytes_per_s,
+=======
+        head=head + tokens * up(work.vocab / layout.tp) * LOSS_BYTES / machine.memory_bytes_per_s,
+>>>>>>> main
     )
 
 

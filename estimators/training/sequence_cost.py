@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from estimators.architectures.decoder import Decoder
+from estimators.cost.tensor_cut import CutParams, cut_params
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.roles import Cut
@@ -20,6 +21,7 @@ class Product:
     Attributes:
         cut: what tensor and expert parallelism divide, as its rows say.
         experts, per_token: of a mixture: how many there are, how many serve one token; 1 and 1 elsewhere.
+        key_columns, key_heads: of its n outputs, those that are keys and values, and of how many heads.
         trained: whether the matrix needs a gradient.
         passes_gradient: whether its input needs one.
     """
@@ -32,6 +34,8 @@ class Product:
     count: int
     experts: int = 1
     per_token: int = 1
+    key_columns: int = 0
+    key_heads: int = 1
     trained: bool = True
     passes_gradient: bool = True
 
@@ -53,7 +57,8 @@ class SequenceCost:
             sinks and a window.
         head_width: of one query.
         inner_bytes, outer_bytes: element-wise traffic between the tensor-parallel matrices, and around them.
-        dense_params, expert_params, embedding_params, head_params: by how they are divided; the head's are 0 where tied.
+        dense, embedding, head: parameters by how tensor parallelism divides them; there are none of a tied head.
+        expert_params: what expert parallelism shares out.
         trained_params: of all of them, those that training changes.
         quantised_params, quantised_bytes: of all of them, those that are stored in fewer bits than they are computed in, and as what.
         attention_backward_flop, masked_backward_flop: of the attention products backward, as far as a gradient flows.
@@ -77,10 +82,10 @@ class SequenceCost:
     head_width: int
     inner_bytes: int
     outer_bytes: int
-    dense_params: int
+    dense: CutParams
+    embedding: CutParams
+    head: CutParams
     expert_params: int
-    embedding_params: int
-    head_params: int
     trained_params: int
     quantised_params: int
     quantised_bytes: int
@@ -95,6 +100,21 @@ class SequenceCost:
     def params(self) -> int:
         """Of the whole model, a tied head once."""
         return self.dense_params + self.expert_params + self.embedding_params + self.head_params
+
+    @property
+    def dense_params(self) -> int:
+        """Of layers without their experts, and of what stands around them."""
+        return int(self.dense.total)
+
+    @property
+    def embedding_params(self) -> int:
+        """Of all tables."""
+        return int(self.embedding.total)
+
+    @property
+    def head_params(self) -> int:
+        """Of the head; 0 where it is tied."""
+        return int(self.head.total)
 
     def forward_flop(self, causal: bool) -> int:
         """FLOP of one sequence forward, under `full` or with the masked half of attention left out."""
@@ -127,7 +147,7 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
     unfused = _unfused(ops, attention)
     routed = [op for op in ops if op.component == "experts" and op.role == "gate_up"]
     parts = [(block.count, part) for block in base.blocks for _, part in block.parts]
-    params = {name: sum(op.count * op.params for op in ops if _place(op) == name) for name in ("dense", "experts", "embedding", "head")}
+    cuts = {name: cut_params([op for op in ops if _place(op) == name], base.vocab) for name in ("dense", "embedding", "head")}
     return SequenceCost(
         seq_len=seq_len,
         layers=base.layers,
@@ -145,10 +165,10 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         head_width=max((op.mnk[2] for op in scores if op.mnk), default=0),
         inner_bytes=_traffic(ops, inner=True),
         outer_bytes=_traffic(ops, inner=False),
-        dense_params=params["dense"],
-        expert_params=params["experts"],
-        embedding_params=params["embedding"],
-        head_params=params["head"],
+        dense=cuts["dense"],
+        embedding=cuts["embedding"],
+        head=cuts["head"],
+        expert_params=sum(op.count * op.params for op in ops if op.component == "experts"),
         trained_params=sum(op.count * op.trainable_params for op in ops),
         quantised_params=sum(op.count * op.params for op in ops if op.stored_bytes is not None),
         quantised_bytes=sum(op.count * op.stored_bytes for op in ops if op.stored_bytes is not None),
@@ -201,6 +221,8 @@ def _products(ops: tuple[Op, ...], seq_len: int) -> tuple[Product, ...]:
             count=op.count,
             experts=_experts(op) if expert else 1,
             per_token=op.matrices_per_token,
+            key_columns=op.key_columns,
+            key_heads=op.cache_heads,
             trained=not op.frozen,
             passes_gradient=op.backward_flop > op.weight_grad_flop,
         )
@@ -214,7 +236,7 @@ def _beside(a: Product, b: Product) -> Product:
     """Two products of one input, as one."""
     from estimators.frozen import replace
 
-    return replace(a, n=a.n + b.n)
+    return replace(a, n=a.n + b.n, key_columns=a.key_columns + b.key_columns, key_heads=max(a.key_heads, b.key_heads))
 
 
 def _traffic(ops: tuple[Op, ...], *, inner: bool) -> int:

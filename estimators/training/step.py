@@ -93,7 +93,7 @@ def step_time(
         "context_comm": 3 * context,
         "launch": kernels * e.launch_s * (1 + RAMP_BACKWARD + full),
     }
-    frozen_params = work.dense_params / layout.tp * (1 - work.trained_params / work.params)
+    frozen_params = work.dense.on_rank(layout.tp) * (1 - work.trained_params / work.params)
     layers["dequantise"] = frozen_params * software.dequantise_bytes * (2 + full) / machine.memory_bytes_per_s
     device = sum(layers.values())
     layers["launch"] = layers["launch"] + issued_s(device, host_s(ops, work.layers, layout.tp, software, e) * (2 + full)) - device
@@ -122,14 +122,15 @@ def _layer_comm(work: SequenceCost, layout: Layout, machine: Machine, software: 
     expert = 2 * work.routed_layers * all_to_all_s(routed, work.experts_per_token, layout.ep, machine, e) * e.expert_exposed * software.experts
     near = together(machine, stride=layout.tp, group=layout.cp)
     rate = bandwidth(machine, e, group=layout.cp, together=near)
-    context = (layout.cp - 1) * tokens * work.kv_elements * 2 / layout.tp / rate * e.context_exposed
+    key_ranks = smaller(layout.tp, greater(work.kv_heads, 1))
+    context = (layout.cp - 1) * tokens * work.kv_elements * 2 / key_ranks / rate * e.context_exposed
     return tensor, expert, context
 
 
 def _local_params(work: SequenceCost, layout: Layout) -> Lane:
     """Parameters on the first or last stage's device, the fullest, before sharding between replicas."""
-    layers = (work.dense_params / layout.tp + work.expert_params / layout.ep) / layout.pp
-    return layers + (work.embedding_params + work.head_params) / layout.tp
+    layers = (work.dense.on_rank(layout.tp) + work.expert_params / layout.ep) / layout.pp
+    return layers + work.embedding.on_rank(layout.tp) + work.head.on_rank(layout.tp)
 
 
 def _schedule(
@@ -142,7 +143,7 @@ def _schedule(
     uneven = choose(staged, up(work.layers / chunks) * chunks / work.layers, 1.0)
     stage = sum(layers.values()) / layout.pp * uneven
     boundary = choose(staged, _boundary_s(work, layout, machine, software, e), 0.0)
-    weights = (work.dense_params / layout.tp + work.expert_params / layout.ep) / layout.pp * work.trained_params / work.params
+    weights = (work.dense.on_rank(layout.tp) + work.expert_params / layout.ep) / layout.pp * work.trained_params / work.params
     parts: dict[str, Lane] = {name: micro * seconds / layout.pp for name, seconds in layers.items()}
     parts["imbalance"] = micro * sum(layers.values()) / layout.pp * (uneven - 1)
     parts["head"] = micro * greater(head - _free_s(work, layout, sum(layers.values())), 0.0)
@@ -179,7 +180,7 @@ def _replica_comm(work: SequenceCost, layout: Layout, machine: Machine, software
     trained = work.trained_params / work.params
     group = layout.dp * layout.cp
     rate = _replica_rate(layout, machine, software, e, group)
-    dense = work.dense_params / layout.tp / layout.pp + (work.embedding_params + work.head_params) / layout.tp
+    dense = work.dense.on_rank(layout.tp) / layout.pp + work.embedding.on_rank(layout.tp) + work.head.on_rank(layout.tp)
     gradient = software.gradient_bytes * trained
     per_param = choose(layout.zero > 0, (2 if not software.data_overlapped else 1) * gradient + 2 * trained, 2 * gradient)
     plain = gather_s(dense * per_param, group, rate)

@@ -147,14 +147,15 @@ def test_one_copy_of_the_optimizer_state_is_shared_out_over_all_devices_experts_
         Layout(cp=2, dp=4, ep=8, global_batch=4),
     ):
         held = memory_of(model, 4096, layout).parts["optimizer"]
-        assert held * layout.num_devices == pytest.approx(8 * sequence_cost_of(model, 4096).params, rel=1e-12)
+        repeated = (layout.tp - 1) * (32 * (2 * 4096 + 4096 * 8) + 4096)  # norms and routers, which every tensor-parallel rank has
+        assert held * layout.num_devices == pytest.approx(8 * (sequence_cost_of(model, 4096).params + repeated), rel=1e-12)
 
 
 def test_a_large_table_has_its_gradient_at_the_end_of_backward() -> None:
-    # 100 words and 100,000 positions of 64: a gradient of the whole table, 16 bits each, before it is added to the buffer
+    # 100 words, shared out, and 100,000 positions, on every rank, of 64: a gradient of all, 16 bits each, before it is added to the buffer
     model = gpt(2, 64, 4, 0, 100, 100_000)
     for tp in (1, 2):
-        assert memory_of(model, 16, Layout(tp=tp)).parts["transient"] == 2 * 100_100 * 64 / tp
+        assert memory_of(model, 16, Layout(tp=tp)).parts["transient"] == 2 * (100 / tp + 100_000) * 64
 
 
 def test_a_pipeline_receives_activations_and_gradients_into_buffers_of_one_micro_batch() -> None:
