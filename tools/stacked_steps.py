@@ -10,6 +10,7 @@ import numpy as np
 from estimators.cost.efficiency import Efficiency
 from estimators.cost.machine import Machine
 from estimators.cost.software import Stack, software
+from estimators.cost.tensor_cut import CutParams
 from estimators.frozen import frozen, replace
 from estimators.training.sequence_cost import SequenceCost
 from estimators.training.step import step_time
@@ -17,7 +18,8 @@ from estimators.validation.case import MeasuredStep
 
 LAYOUT_NUMBERS = ("tp", "pp", "vp", "cp", "dp", "ep", "zero", "shard", "micro_batch", "global_batch")
 LAYOUT_FLAGS = ("sequence_parallel", "full", "selective", "zero_bubble")
-PRODUCT_NUMBERS = ("m", "n", "k", "count", "experts", "per_token")
+PRODUCT_NUMBERS = ("m", "n", "k", "count", "experts", "per_token", "key_columns", "key_heads")
+CUT_PARAMS = ("dense", "embedding", "head")
 
 
 class Lanes:
@@ -68,8 +70,9 @@ def _batch(rows: tuple[int, ...], steps: list[MeasuredStep]) -> Batch:
         replace(product, **stacked([work.products[place] for work in works], PRODUCT_NUMBERS))
         for place, product in enumerate(first.work.products)
     )
-    numbers = [name for name in vars(SequenceCost)["__slots__"] if name != "products"]
-    work = Lanes(products=products, **stacked(works, ["params", *numbers]))
+    numbers = [name for name in vars(SequenceCost)["__slots__"] if name not in ("products", *CUT_PARAMS)]
+    cuts = {name: CutParams(**stacked([getattr(each, name) for each in works], tuple(CutParams.__slots__))) for name in CUT_PARAMS}
+    work = Lanes(products=products, **cuts, **stacked(works, ["params", *numbers]))
     layouts = [step.layout for step in steps]
     layout = Lanes(
         **stacked(layouts, LAYOUT_NUMBERS),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from estimators.cost.array_math import Lane, choose, greater
+from estimators.cost.array_math import Lane, choose, greater, up
 from estimators.cost.compute import (
     fused_attention_s,
     grouped,
@@ -14,10 +13,6 @@ from estimators.cost.compute import (
     routing_bytes,
     unfused_attention_s,
 )
-=======
-from estimators.cost.array_math import Lane, choose, greater, up
-from estimators.cost.compute import attention_s, grouped, matmul_s, memory_bound_s, routing_bytes
->>>>>>> main
 from estimators.cost.efficiency import Efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine
@@ -95,11 +90,7 @@ def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Softw
         experts=(experts[0], experts[1]),
         attention=_attention_s(work, layout, machine, software, e),
         traffic=_traffic_s(work, layout, machine, software, e, tokens, outer),
-<<<<<<< HEAD
-        head=head + tokens * work.vocab / layout.tp * software.loss_bytes / machine.memory_bytes_per_s,
-=======
-        head=head + tokens * up(work.vocab / layout.tp) * LOSS_BYTES / machine.memory_bytes_per_s,
->>>>>>> main
+        head=head + tokens * up(work.vocab / layout.tp) * software.loss_bytes / machine.memory_bytes_per_s,
     )
 
 
