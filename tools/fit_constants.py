@@ -86,8 +86,8 @@ def fit(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[s
     measured = np.array([step.measured_step_time_s for step in steps])
 
     def error(x: Any, logs: Any) -> Any:
-        values = dict.fromkeys(fixed) | dict(zip(names, np.exp(logs), strict=True))
-        values = {name: fixed.get(name, value) + 0 * values[names[0]] for name, value in values.items()}
+        free = dict(zip(names, np.exp(logs), strict=True))
+        values = free | {name: value + 0 * free[names[0]] for name, value in fixed.items()}
         return np.log(predicted_s(parts, len(steps), Efficiency(**values)) / measured) + x[len(names) :] @ member
 
     def residuals(x: Any) -> Any:

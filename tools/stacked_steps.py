@@ -71,7 +71,7 @@ def _batch(rows: tuple[int, ...], steps: list[MeasuredStep]) -> Batch:
         for place, product in enumerate(first.work.products)
     )
     numbers = [name for name in vars(SequenceCost)["__slots__"] if name not in ("products", *CUT_PARAMS)]
-    cuts = {name: CutParams(**stacked([getattr(each, name) for each in works], tuple(CutParams.__slots__))) for name in CUT_PARAMS}
+    cuts = {name: CutParams(**stacked([getattr(each, name) for each in works], vars(CutParams)["__slots__"])) for name in CUT_PARAMS}
     work = Lanes(products=products, **cuts, **stacked(works, ["params", *numbers]))
     layouts = [step.layout for step in steps]
     layout = Lanes(

@@ -93,7 +93,9 @@ class MeasuredRates:
 def ceilings(cluster: str = "") -> dict[tuple[str, str], float]:
     """Measured matmul ceilings in FLOP/s by hardware and dtype: of whatever machine was measured, or of a known cluster's own."""
     rows = data.read_rows(data.file("ceilings.csv"), CEILING_COLUMNS)
-    return {(row.text("hardware_id"), row.text("dtype")): row.number("flop_per_s") for row in rows if row.optional_text("cluster") == cluster}
+    return {
+        (row.text("hardware_id"), row.text("dtype")): row.number("flop_per_s") for row in rows if row.optional_text("cluster") == cluster
+    }
 
 
 @functools.cache

@@ -77,7 +77,9 @@ def step_time(
     layer_pass = pass_s(work, layout, machine, software, e)
     tensor, expert, context = _layer_comm(work, layout, machine, software, e)
     full = choose(layout.full, 1, 0)
-    ops, kernels = (operations(work.layers, work.routed_layers, layout.tp, each) for each in (software.launches_per_layer, software.kernels_per_layer))
+    ops, kernels = (
+        operations(work.layers, work.routed_layers, layout.tp, each) for each in (software.launches_per_layer, software.kernels_per_layer)
+    )
     again = full * (
         layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0] + tensor + expert + context
     )
@@ -119,7 +121,9 @@ def _layer_comm(work: SequenceCost, layout: Layout, machine: Machine, software: 
     tokens = layout.micro_batch * work.seq_len / layout.cp
     tensor = tensor_parallel_s(tokens * work.width * 2, work.layers, layout.tp, machine, e) * software.tensor_exposed
     routed = tokens / layout.tp * work.width * 2
-    expert = 2 * work.routed_layers * all_to_all_s(routed, work.experts_per_token, layout.ep, machine, e) * e.expert_exposed * software.experts
+    expert = (
+        2 * work.routed_layers * all_to_all_s(routed, work.experts_per_token, layout.ep, machine, e) * e.expert_exposed * software.experts
+    )
     near = together(machine, stride=layout.tp, group=layout.cp)
     rate = bandwidth(machine, e, group=layout.cp, together=near)
     key_ranks = smaller(layout.tp, greater(work.kv_heads, 1))
