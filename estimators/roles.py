@@ -70,3 +70,8 @@ Role = Literal[
 ]
 """What an operation is. What a configuration or a user names (targets of adapters, say) is looked up by role, never in a row's name.
 An edge norm stands before the first layer or behind the last."""
+
+NormForm = Literal["", "layer", "layer_in_fp32", "layer_plus_one", "layer_written_out", "rms", "rms_bare", "rms_plus_one", "rms_wide"]
+"""How transformers writes a norm: `layer` is torch's kernel, `layer_in_fp32` that on an fp32 copy, `layer_plus_one` that with
+1 + gain, `layer_written_out` one in Python; `rms` multiplies by the gain in the input's dtype, `rms_wide` in fp32, `rms_plus_one` in
+fp32 by 1 + gain, `rms_bare` by none. Empty for what parameters say: `layer` with a bias, `rms` without."""

@@ -15,8 +15,6 @@ from estimators.units import DTYPE_BYTES, SCALED_BLOCK
 
 Phase = Literal["train", "forward", "prefill", "decode"]
 Recompute = Literal["none", "full"]
-PLAN_RECOMPUTES = ("none", "selective", "full")
-"""What a training step may run forward twice: nothing, norms and activations and unfused attention, or every layer."""
 
 Tag = Literal["measured", "counted", "derived", "estimated", "published", "unavailable"]
 

@@ -17,6 +17,7 @@ from estimators.weight_formats import WEIGHT_FORMATS, WeightFormat
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
     from estimators.spec import Hardware, Model
+    from estimators.training.sequence_length import SequenceLength
     from reports.table import Table
 
 MAX_LENGTH = 10**9
@@ -255,7 +256,12 @@ def add_price(parser: argparse._ActionsContainer) -> None:
 
 def add_sequence(parser: argparse._ActionsContainer) -> None:
     """--seq-len, and --source-len beside it."""
-    parser.add_argument("--seq-len", type=length("seq-len"), metavar="NUM", help="tokens per sequence; the model's longest by default")
+    parser.add_argument(
+        "--seq-len",
+        type=length("seq-len"),
+        metavar="NUM",
+        help="tokens per sequence; of a training by default as the model was pre-trained, else the smaller of its longest and 4,096",
+    )
     parser.add_argument(
         "--source-len",
         type=length("source-len"),
@@ -301,6 +307,13 @@ def sequence_length(model: Model, given: int | None) -> int:
             f"a sequence of {given:,} tokens is more than the {longest:,} positions that {model.name} has; give at most that"
         )
     return given
+
+
+def training_length(model: Model, entry: ModelEntry | None, given: int | None) -> SequenceLength:
+    """--seq-len of a training, or the length that the model was pre-trained at. Raises BadValueError as sequence_length."""
+    from estimators.training.sequence_length import SequenceLength, training_length  # deferred: help needs none of it
+
+    return training_length(model, entry) if given is None else SequenceLength(tokens=sequence_length(model, given))
 
 
 def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:

@@ -54,12 +54,12 @@ def run(options: Options, out: Output) -> int:
     model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware)
     decoder_of(model)  # the last table is every tool's, and those count no other model
-    seq_len = arguments.sequence_length(model, options.seq_len)
+    length = arguments.training_length(model, entry, options.seq_len)
     question = Question(
         model=model,
         hardware=hardware,
-        seq_len=seq_len,
-        seq_len_given=options.seq_len is not None,
+        seq_len=length.tokens,
+        seq_len_source=length.source,
         params_text=entry.published_params_text if entry else "",
         tokens=options.tokens,
         dtype=options.dtype,

@@ -60,9 +60,7 @@ def run(options: Options, out: Output) -> int:
     names = _with_ceilings(options.dtype) if options.hardware == ("all",) else options.hardware
     model, entry = arguments.load_model(options)
     devices = [arguments.load_hardware(name) for name in names]
-    question = step_options.question(
-        options, model, devices, tokens=options.tokens, params_text=entry.published_params_text if entry else ""
-    )
+    question = step_options.question(options, model, entry, devices, tokens=options.tokens)
     answer = compare_hardware(question, devices)
     held = [holding_table(answer.bounds)] if answer.bounds else []
     if answer.predicted:

@@ -21,9 +21,11 @@ def tables(options: Options) -> list[Table]:
     _check(options)
     model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware) if options.hardware else None
+    length = arguments.training_length(model, entry, options.seq_len)
     question = StepsQuestion(
         model=trained(model, arguments.method(options)),
-        seq_len=arguments.sequence_length(model, options.seq_len),
+        seq_len=length.tokens,
+        seq_len_source=length.source,
         hardware=hardware,
         batch=options.batch or 1,
         prompt_tokens=options.prompt_tokens,

@@ -24,9 +24,7 @@ def tables(options: Options) -> list[Table]:
     _check(options)
     model, entry = arguments.load_model(options)
     hardware = [arguments.load_hardware(options.hardware)] if options.hardware else []
-    question = step_options.question(
-        options, model, hardware, tokens=options.tokens, params_text=entry.published_params_text if entry else ""
-    )
+    question = step_options.question(options, model, entry, hardware, tokens=options.tokens)
     inverse = Inverse(
         claimed_s=options.claimed_s,
         deadline_s=options.deadline_s,

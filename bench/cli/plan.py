@@ -24,6 +24,7 @@ from estimators.frozen import frozen, replace
 from estimators.training.layouts.emit import LAUNCHERS
 
 if TYPE_CHECKING:
+    from estimators.facts.registry import ModelEntry
     from estimators.spec import Hardware, Model
     from estimators.training.layouts.answer import PlanQuestion
     from estimators.training.layouts.search import OnProgress
@@ -87,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     training.add_argument("--optimizer", default="adamw", metavar="NAME", help="adamw, adamw-8bit, adafactor, muon, sgd")
     step_options.add_measured(training)
+    step_options.add_memory_margin(training)
     arguments.add_price(training)
     arguments.add_method(parser)
     limits = parser.add_argument_group("limits (without --gpus, as many devices are taken as they ask for)")
@@ -129,9 +131,9 @@ def run(options: Options, out: Output) -> int:
     from estimators.training.layouts.answer import answer_plan, launcher_text  # deferred: numpy, as in the imports below
 
     _check(options)
-    model, _ = arguments.load_model(options)
+    model, entry = arguments.load_model(options)
     devices = [arguments.load_hardware(name) for name in options.hardware]
-    answer = answer_plan(_question(options, model, devices), searching)
+    answer = answer_plan(_question(options, model, entry, devices), searching)
     if options.emit is not None:
         out.emit_text(launcher_text(answer, options.emit))
         return 0
@@ -153,32 +155,34 @@ def _check(options: Options) -> None:
         raise BadValueError(f"--emit writes one file; give one --hardware instead of {len(options.hardware)}")
 
 
-def _question(options: Options, model: Model, devices: Sequence[Hardware]) -> PlanQuestion:
+def _question(options: Options, model: Model, entry: ModelEntry | None, devices: Sequence[Hardware]) -> PlanQuestion:
     """What is planned. Raises RequestError for a calibration of another device, or a job that no step is predicted of."""
     from estimators.cost.software import DEFAULT_STACK
     from estimators.training.layouts.answer import PlanQuestion
     from estimators.training.layouts.global_batch import PUBLISHED_BATCH
-    from estimators.training.layouts.job import Job
+    from estimators.training.layouts.job import MEMORY_MARGIN, Job
     from estimators.training.layouts.search import Restriction
 
     own = step_options.measured_rates(options, [device.id for device in devices])
-    seq_len = arguments.sequence_length(model, options.seq_len)
+    length = arguments.training_length(model, entry, options.seq_len)
     jobs = tuple(
         Job(
             model=model,
             method=arguments.method(options),
             hardware=device,
-            seq_len=seq_len,
+            seq_len=length.tokens,
             dtype=options.dtype,
             stack_id=options.software or DEFAULT_STACK,
             optimizer=options.optimizer or "adamw",
             network_bytes_per_s=options.network_bytes_per_s,
             own=own,
+            memory_margin=MEMORY_MARGIN if options.memory_margin is None else options.memory_margin,
         )
         for device in devices
     )
     return PlanQuestion(
         jobs=jobs,
+        seq_len_source=length.source,
         tokens=options.tokens,
         num_devices=options.gpus,
         max_devices=options.max_gpus,

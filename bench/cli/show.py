@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from bench.cli import arguments
 from bench.cli.output import Output
@@ -17,9 +18,13 @@ from estimators.counting.conventions import CONVENTIONS
 from estimators.counting.phases import PhasesQuestion, count_phases
 from estimators.errors import BadValueError, NoOpTableError
 from estimators.frozen import frozen
-from estimators.spec import PHASES, Phase
+from estimators.spec import PHASES, Model, Phase
+from estimators.training.sequence_length import SequenceLength
 from reports.table import Table
 from reports.views.counting.ops import phases_tables
+
+if TYPE_CHECKING:
+    from estimators.facts.registry import ModelEntry
 
 COUNTED_SEQ_LEN = 512
 """Tokens that a class without an op table is counted on, unless said."""
@@ -85,13 +90,13 @@ def _counted(options: Options) -> list[Table]:
 
 def _by_operation(options: Options) -> list[Table]:
     model, entry = arguments.load_model(options)
-    seq_len = arguments.sequence_length(model, options.seq_len)
+    length = _length(options, model, entry)
     if options.context_len is not None and model.generates:
         arguments.sequence_length(model, options.context_len + 1)
     question = PhasesQuestion(
         model=trained(model, arguments.method(options)),
         phase=options.phase,
-        seq_len=seq_len,
+        seq_len=length.tokens,
         context_len=options.context_len,
         batch=options.batch,
         dtype=options.dtype,
@@ -99,6 +104,8 @@ def _by_operation(options: Options) -> list[Table]:
     )
     answer = count_phases(question)
     assumed = _defaults_lines(options.config) if options.config is not None else []
+    if length.source:
+        assumed = [f"sequences of {length.tokens:,}: {length.source}; --seq-len changes it", *assumed]
     tables = phases_tables(answer, params_text=entry.published_params_text if entry else "", assumed=assumed)
     costs = {f"{'training' if phase == 'train' else phase}_flop": cost.flop["full"] for phase, cost in answer.costs.items()}
     return arguments.with_all_facts(
@@ -112,6 +119,13 @@ def _by_operation(options: Options) -> list[Table]:
         decode_flop_by_code_path=answer.decode_flop_by_code_path,
         **costs,
     )
+
+
+def _length(options: Options, model: Model, entry: ModelEntry | None) -> SequenceLength:
+    """--seq-len, or of a training step the length that the model was pre-trained at, of any other its longest."""
+    if options.phase == "train":
+        return arguments.training_length(model, entry, options.seq_len)
+    return SequenceLength(tokens=arguments.sequence_length(model, options.seq_len))
 
 
 def _defaults_lines(path: str) -> list[str]:
@@ -128,9 +142,13 @@ def _by_convention(options: Options) -> list[Table]:
     from estimators.counting.flop_by_tool import count
     from estimators.facts.tool_conventions import tools
     from reports.views.counting.all_conventions import all_conventions_table
+    from reports.views.training.conditions import length_source
 
-    model, _ = arguments.load_model(options)
-    seq_len = arguments.sequence_length(model, options.seq_len)
-    counted = [count(tool, model, seq_len, "full") for tool in tools().values()]
-    conditions = [f"sequences of {seq_len:,}; with full recomputation where a tool counts it", f"configuration: {model.source}"]
+    model, entry = arguments.load_model(options)
+    length = arguments.training_length(model, entry, options.seq_len)
+    counted = [count(tool, model, length.tokens, "full") for tool in tools().values()]
+    conditions = [
+        f"sequences of {length.tokens:,}{length_source(length.source)}; with full recomputation where a tool counts it",
+        f"configuration: {model.source}",
+    ]
     return [all_conventions_table(model.name, counted, conditions=conditions)]

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from bench.cli import arguments
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.parsing import parse_byte_rate, parse_carbon, parse_count
+from estimators.parsing import parse_byte_rate, parse_carbon, parse_count, parse_float
 
 if TYPE_CHECKING:
     from estimators.cost.machine import MeasuredRates
+    from estimators.facts.registry import ModelEntry
     from estimators.spec import Hardware, Model
     from estimators.training.answer import Question
     from estimators.training.layouts.global_batch import Batch
@@ -30,6 +31,7 @@ class StepOptions(arguments.MethodOptions):
         layout: such as ``tp=2,pp=1``; `from_file` is a launcher's file that has one.
         network_bytes_per_s: per device and direction.
         calibration: path of a file of `calibrate --out`.
+        memory_margin: share of a device's memory that a chosen layout leaves free; None for the usual one.
         usd_per_gpu_hour: in place of the quotes that were seen.
     """
 
@@ -41,6 +43,7 @@ class StepOptions(arguments.MethodOptions):
     optimizer: str | None
     network_bytes_per_s: float | None
     calibration: str | None
+    memory_margin: float | None
     usd_per_gpu_hour: float | None
     seq_len: int | None
     dtype: str
@@ -62,7 +65,7 @@ class TrainingOptions(StepOptions):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--layout, --from, --global-batch, --software, --optimizer, --network, --calibration, --carbon."""
+    """--layout, --from, --global-batch, --software, --optimizer, --network, --calibration, --memory-margin, --carbon."""
     group = parser.add_argument_group("the step, which is predicted where --utilization is not given")
     group.add_argument(
         "--layout", type=_layout, metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else one that fits is chosen"
@@ -77,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--software", type=software, metavar="ID", help="python -m bench list software; megatron-core by default")
     group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
     add_measured(group)
+    add_memory_margin(group)
     group.add_argument("--carbon", type=_carbon, dest="carbon_kg_per_j", metavar="G", help="grams of CO2 per kWh; else the world's average")
 
 
@@ -94,12 +98,24 @@ def add_measured(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware], *, tokens: int | None, params_text: str) -> Question:
+def add_memory_margin(group: argparse._ArgumentGroup) -> None:
+    """--memory-margin."""
+    group.add_argument(
+        "--memory-margin",
+        type=_memory_margin,
+        metavar="SHARE",
+        help="of a device's memory that a chosen layout leaves free, 5%% by default; a --layout may fill it all",
+    )
+
+
+def question(
+    options: TrainingOptions, model: Model, entry: ModelEntry | None, hardware: Sequence[Hardware], *, tokens: int | None
+) -> Question:
     """The training that is asked about, on the one device that was named or on none yet.
 
     Args:
         hardware: every device that was named.
-        params_text: the published count, as printed.
+        entry: what is published of the model.
 
     Raises:
         RequestError: options of a step that is predicted where none is, --layout beside --from, a file that is not a launcher's or one for
@@ -107,7 +123,8 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
     """
     from estimators.training.answer import Question  # deferred, as in all of this module: help needs none of it
 
-    seq_len, method = arguments.sequence_length(model, options.seq_len), arguments.method(options)
+    length, method = arguments.training_length(model, entry, options.seq_len), arguments.method(options)
+    seq_len = length.tokens
     if why := _why_not(options, model, hardware, seq_len):
         refuse(options, why)
     layout, num_devices, batch = _wished(options, seq_len)
@@ -115,8 +132,8 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
         model=model,
         hardware=hardware[0] if len(hardware) == 1 else None,
         seq_len=seq_len,
-        seq_len_given=options.seq_len is not None,
-        params_text=params_text,
+        seq_len_source=length.source,
+        params_text=entry.published_params_text if entry else "",
         method=method,
         tokens=tokens,
         dtype=options.dtype,
@@ -129,6 +146,7 @@ def question(options: TrainingOptions, model: Model, hardware: Sequence[Hardware
         optimizer=options.optimizer or "adamw",
         network_bytes_per_s=options.network_bytes_per_s,
         own=measured_rates(options, [device.id for device in hardware]),
+        memory_margin=options.memory_margin,
         usd_per_gpu_hour=options.usd_per_gpu_hour,
         carbon_kg_per_j=options.carbon_kg_per_j,
     )
@@ -223,6 +241,10 @@ def _network(text: str) -> float:
     return parse_byte_rate(text, "network")
 
 
+def _memory_margin(given: str | float) -> float:
+    return parse_float(given, "memory-margin", minimum=0, maximum=0.9)
+
+
 def _carbon(given: str | float) -> float:
     return parse_carbon(given, "carbon")
 
@@ -237,6 +259,7 @@ def refuse(options: TrainingOptions, why: str) -> None:
         "--optimizer": options.optimizer,
         "--network": options.network_bytes_per_s,
         "--calibration": options.calibration,
+        "--memory-margin": options.memory_margin,
         "--carbon": options.carbon_kg_per_j,
     }
     for word, value in given.items():

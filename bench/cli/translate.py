@@ -65,9 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options, out: Output) -> int:
     """Translate; 1 where no machine can have done it."""
-    model, _ = arguments.load_model(options)
+    model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware) if options.hardware else None
-    seq_len = arguments.sequence_length(model, options.seq_len)
+    length = arguments.training_length(model, entry, options.seq_len)
+    seq_len = length.tokens
     given = read(
         options.given_by,
         model,
@@ -90,7 +91,7 @@ def run(options: Options, out: Output) -> int:
         dtype=options.dtype,
         recompute=options.recompute,
     )
-    lines = conditions(model, params, seq_len, hardware, options.dtype, options.recompute)
+    lines = conditions(model, params, length, hardware, options.dtype, options.recompute)
     tables = translation_tables(translations, conditions=lines, notes=notes)
     share = None if at_least is None else at_least.frozen if options.frozen else at_least.training
     possible = None if share is None else share <= 1

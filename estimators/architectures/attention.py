@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 from estimators.architectures.attention_rows import attention_products, chunk_pairs
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.frozen import frozen, replace
-from estimators.roles import Role
+from estimators.roles import NormForm, Role
 from estimators.spec import Op, Workload
 
 
@@ -24,7 +25,17 @@ class Attention(Part):
             shared by all heads, a width of N·H one norm over all of them.
         qk_norm_bias: whether those norms have a bias.
         qk_norm_params: whether they have parameters at all.
+        qk_norm_form: how transformers writes them, see NormForm.
+        qk_norm_by_head: whether each head is normed by itself, with a gain of its own.
+        qk_norm_first: whether they stand before positions turn queries and keys.
         rotary: whether positions turn queries and keys.
+        angle_elements: sines and cosines per position that each layer makes anew; 0 where all share the model's.
+        mask_heads: heads of a mask that is handed over even without a window, and kept: 1 for one that all share; 0 for none.
+        repeats_keys: whether keys and values are repeated for every head before they are multiplied, as they are under a mask.
+        by_head: whether queries lie head by head in memory, since they are joined from a turned and an unturned part.
+        scores: how transformers runs it: `fused`, scaled_dot_product_attention by a kernel; `unfused`, by the same, but
+            no kernel fits, since a bias is learned or heads share a key unsaid; `written_out`, in Python.
+        capped: whether a tanh holds the scores within bounds.
         causal: whether a query sees only its past.
         window: keys that a query may see, itself included; None for all.
         chunked: whether the window does not slide: a query sees its past within its own chunk of `window` tokens alone,
@@ -47,7 +58,16 @@ class Attention(Part):
     key_norm_width: int = 0
     qk_norm_bias: bool = False
     qk_norm_params: bool = True
+    qk_norm_form: NormForm = ""
+    qk_norm_by_head: bool = False
+    qk_norm_first: bool = True
     rotary: bool = True
+    angle_elements: int = 0
+    mask_heads: int = 0
+    repeats_keys: bool = False
+    by_head: bool = False
+    scores: Literal["fused", "unfused", "written_out"] = "fused"
+    capped: bool = False
     causal: bool = True
     window: int | None = None
     chunked: bool = False

@@ -6,6 +6,7 @@ from estimators.architectures.attention import Attention
 from estimators.architectures.part import Part
 from estimators.architectures.rows import checkpoint, elementwise, norm
 from estimators.frozen import frozen
+from estimators.roles import NormForm
 from estimators.spec import Op, Workload
 
 
@@ -31,10 +32,17 @@ class Norm:
 
     Attributes:
         gain, bias: which parameters they have: layer norm both, RMS norm a gain, a bare norm none.
+        written: how transformers writes it, where its parameters do not say.
     """
 
     gain: bool = True
     bias: bool = False
+    written: NormForm = ""
+
+    @property
+    def form(self) -> NormForm:
+        """How it is written."""
+        return self.written or ("layer" if self.bias else "rms")
 
 
 LAYER_NORM, RMS_NORM = Norm(bias=True), Norm()
@@ -50,6 +58,7 @@ class Block:
         norm: how they look.
         parallel: whether all parts read the layer's input, instead of each the sum that the part before it left.
         prenorm: whether a norm stands before each part, rather than only behind it.
+        norm_of_sum: whether a norm behind a part sees its output with the residual added, rather than before.
     """
 
     count: int
@@ -58,6 +67,7 @@ class Block:
     norm: Norm
     parallel: bool = False
     prenorm: bool = True
+    norm_of_sum: bool = False
 
     def ops(self, w: Workload, width: int, prefix: str = "layer") -> list[Op]:
         """Rows of all layers of the block."""

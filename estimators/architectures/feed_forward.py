@@ -20,15 +20,14 @@ class FeedForward(Part):
         gated: gate and up, multiplied, then down.
         fused: gate and up are one matrix.
         bias: of all its linear layers.
-        activation_planes: tensors of width F that the activation keeps for backward where it is written out in Python,
-            as transformers does GPT-2's: 0.5·x·(1 + tanh(...)) keeps four; one where it is one kernel.
+        activation: name of the activation function, as configurations have it.
     """
 
     width: int
     gated: bool = False
     fused: bool = False
     bias: bool = False
-    activation_planes: int = 1
+    activation: str = "gelu"
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
@@ -52,11 +51,14 @@ class Experts(Part):
 
     Attributes:
         num, per_token, width: experts, experts per token, F of one.
+        activation: name of their activation function.
         bias: of the experts' layers.
         router_bias: whether the router's linear layer has a bias.
+        wide_router: whether it is multiplied in fp32, autocast or not.
         shared: the always-on experts, taken together; None for none.
         shared_gate: whether a learned scalar gates them.
         steered: whether a frozen bias per expert steers the choice.
+        clamped: whether gate and up are held within bounds, and the gate is written out: (up + 1)·gate·sigmoid(a·gate).
         runs_all: whether transformers runs every expert on every token, the unchosen weighted with 0, as it does Llama 4's.
             What those cost is no part of the FLOP that are needed: it is each row's `surplus_flop`.
     """
@@ -64,11 +66,14 @@ class Experts(Part):
     num: int
     per_token: int
     width: int
+    activation: str = "silu"
     bias: bool = False
     router_bias: bool = False
+    wide_router: bool = False
     shared: FeedForward | None = None
     shared_gate: bool = False
     steered: bool = False
+    clamped: bool = False
     runs_all: bool = False
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:

@@ -89,6 +89,15 @@ class Fields:
             raise self.fail(key, value, f"one of {', '.join(known)}")
         return str(value)
 
+    def text(self, *keys: str, default: str) -> str:
+        """The first of `keys` that is set, as a word."""
+        key, value = self._get(keys)
+        if value is None:
+            return self.default(key, default)
+        if not isinstance(value, str):
+            raise self.fail(key, value, f"a word, such as {default}")
+        return value
+
     def divides(self, small_key: str, small: int, large_key: str, large: int) -> None:
         """Demand that `large` is a multiple of `small`."""
         if large % small:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError
@@ -60,12 +60,30 @@ def check_cuts(work: Shape, layout: Layout) -> None:
     """Demand that the model can be cut so.
 
     Raises:
-        BadValueError: heads, layers, experts or the sequence do not divide; names the nearest that does.
+        BadValueError: heads, layers, experts or the sequence do not divide, or no software runs it; names the nearest that works.
     """
+    _check_sharding(layout)
     _check_heads(work, layout)
     _check_stages(work, layout)
     _check_experts(work, layout)
     _check_sequence(work, layout)
+
+
+def runs_sharded(zero: Any, pp: Any) -> Any:
+    """Whether software shares gradients out so (ZeRO-2) beside a pipeline: its micro-batches would reduce each gradient again and again.
+
+    Source: DeepSpeed, runtime/pipe/engine.py, asserts a ZeRO stage below 2; Megatron-Core's distributed optimizer shares out optimizer
+    state alone.
+    """
+    return (zero != 2) | (pp == 1)
+
+
+def _check_sharding(layout: Layout) -> None:
+    if not runs_sharded(layout.zero, layout.pp):
+        raise BadValueError(
+            f"zero=2 shares out gradients, which a pipeline of pp={layout.pp} stages adds up over its micro-batches; no software runs "
+            "that: expected zero=1, or pp=1"
+        )
 
 
 def _check_heads(work: Shape, layout: Layout) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.spec import PLAN_RECOMPUTES
+
+PLAN_RECOMPUTES = ("none", "selective", "full")
+"""What a step may run forward twice: nothing, norms and activations and unfused attention, or every layer."""
 
 ZERO_STAGES = (0, 1, 2, 3)
 SCHEDULES = ("1f1b", "zero-bubble")

@@ -65,7 +65,7 @@ def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) ->
     Args:
         model: whose ops they are; without it activations are those of an unfused backward.
     """
-    params, trained = count_params(ops), count_trainable_params(ops)
+    trained = count_trainable_params(ops)
     if workload.phase != "train":
         parts = {"weights": _held_bytes(ops, workload), "kv_cache": sum(op.count * op.held_cache_bytes for op in ops)}
     else:
@@ -78,7 +78,7 @@ def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) ->
             "low_precision_copies": workload.bytes_of(trained) if workload.dtype_bytes < MASTER_BYTES else 0,
             "activations": sum(op.count * op.saved_bytes for op in ops if not (recomputing and op.recomputed)),
         }
-        if model is not None and trained == params:
+        if model is not None:
             from estimators.memory.single_device import kept_by_torch  # deferred: other phases do without it
 
             parts |= kept_by_torch(model, workload) or {}

@@ -27,7 +27,7 @@ HARDWARE_COLUMNS = (
 )
 
 _REQUIRED_KEYS = {"id", "name", "aliases", "config", "published_params", "published_params_text", "source"}
-_OPTIONAL_KEYS = {"alias_notes", "checkpoint", "training"}
+_OPTIONAL_KEYS = {"alias_notes", "checkpoint", "pretraining_seq_len", "training"}
 
 
 @frozen
@@ -42,6 +42,8 @@ class ModelEntry:
         source: where configuration and count come from.
         checkpoint: its name on the Hugging Face hub; None where no weights are published.
         training: of the published training, what is known: tokens, gpus, hardware, days, gpu_hours, flop, source.
+        pretraining_seq_len, pretraining_source: tokens per sequence of pre-training, before it was extended, and who says so; None
+            where it is not published.
         alias_note: why the name given leads here; empty unless it was an alias that needs an explanation.
     """
 
@@ -53,6 +55,8 @@ class ModelEntry:
     source: Source
     checkpoint: str | None = None
     training: Mapping[str, Any] | None = field(default=None, hash=False)
+    pretraining_seq_len: int | None = None
+    pretraining_source: str = ""
     alias_note: str = ""
 
 
@@ -74,6 +78,18 @@ def entry_from(body: Mapping[str, Any], place: str, name: str = "") -> ModelEntr
         source = Source(**body["source"])
     except TypeError:
         raise BadValueError(f"{place}: source is {str(body['source'])[:60]!r}; expected title, url and note") from None
+    pretraining = body.get("pretraining_seq_len", {})
+    if pretraining and not (
+        isinstance(pretraining, dict)
+        and pretraining.keys() == {"tokens", "source"}
+        and type(pretraining["tokens"]) is int
+        and pretraining["tokens"] > 0
+        and isinstance(pretraining["source"], str)
+        and pretraining["source"]
+    ):
+        raise BadValueError(
+            f"{place}: pretraining_seq_len is {str(pretraining)[:60]!r}; expected tokens, a positive number, and their source"
+        )
     return ModelEntry(
         id=body["id"],
         name=body["name"],
@@ -83,6 +99,8 @@ def entry_from(body: Mapping[str, Any], place: str, name: str = "") -> ModelEntr
         source=source,
         checkpoint=body.get("checkpoint"),
         training=body.get("training"),
+        pretraining_seq_len=pretraining.get("tokens"),
+        pretraining_source=pretraining.get("source", ""),
         alias_note=body.get("alias_notes", {}).get(name, ""),
     )
 

@@ -22,6 +22,8 @@ class StepsQuestion:
     """Single steps, and a generation where a prompt or new tokens are given.
 
     Attributes:
+        seq_len: tokens of the steps that are of no generation.
+        seq_len_source: who says so; empty where it was given.
         hardware: None leaves bounds of time out.
         batch: sequences, or prompts of a generation.
         convention: under which FLOP are counted; with `hardware` the training step recomputes its activations.
@@ -29,6 +31,7 @@ class StepsQuestion:
 
     model: Model
     seq_len: int
+    seq_len_source: str = ""
     hardware: Hardware | None = None
     batch: int = 1
     prompt_tokens: int | None = None
@@ -41,6 +44,11 @@ class StepsQuestion:
     def generates(self) -> bool:
         """Whether a generation is asked for."""
         return self.prompt_tokens is not None or self.new_tokens is not None
+
+    @property
+    def generation_alone(self) -> bool:
+        """Whether a generation is all that is asked for: nobody said how long the sequences of a training would be."""
+        return self.generates and bool(self.seq_len_source)
 
 
 @frozen
@@ -69,12 +77,16 @@ def estimate_steps(question: StepsQuestion) -> StepsAnswer:
 
 def _workloads(question: StepsQuestion) -> dict[str, Workload]:
     model, batch, seq_len, dtype = question.model, question.batch, question.seq_len, question.dtype
-    workloads = {"forward": Workload(phase="forward", batch=batch, seq_len=seq_len, dtype=dtype)}
+    alone = question.generation_alone
+    workloads = {} if alone else {"forward": Workload(phase="forward", batch=batch, seq_len=seq_len, dtype=dtype)}
     if model.generates:
         rows = batch * question.num_beams
-        context = question.prompt_tokens or max(0, seq_len - 1)
-        workloads["prefill"] = Workload(phase="prefill", batch=rows, seq_len=question.prompt_tokens or seq_len, dtype=dtype)
+        prompt = question.prompt_tokens or (PROMPT_TOKENS if alone else None)
+        context = prompt or max(0, seq_len - 1)
+        workloads["prefill"] = Workload(phase="prefill", batch=rows, seq_len=prompt or seq_len, dtype=dtype)
         workloads["decode"] = Workload(phase="decode", batch=rows, context_len=context, dtype=dtype)
+    if alone:
+        return workloads
     recompute: Recompute = "full" if question.convention == "hardware" else "none"
     optimizer = "adamw" if model.item == "token" else "sgd"
     workloads["training"] = Workload(phase="train", batch=batch, seq_len=seq_len, dtype=dtype, optimizer=optimizer, recompute=recompute)

@@ -1,4 +1,4 @@
-"""What the parts of a layer keep for backward: bytes of one sequence, by how a layout divides them."""
+"""What the parts of a layer keep for backward where norms, activations and gates are one kernel each: bytes of one sequence."""
 
 from __future__ import annotations
 
@@ -6,54 +6,13 @@ from estimators.architectures.attention import Attention
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
 from estimators.architectures.part import Part
-from estimators.frozen import frozen
 from estimators.memory.kernels import STATISTIC_BYTES, Kernels
+from estimators.memory.saved import SavedActivations
 from estimators.spec import Workload
 
 
-@frozen
-class SavedActivations:
-    """Bytes of one sequence by how a layout divides them.
-
-    Attributes:
-        inner: between tensor-parallel matrices: each rank keeps its part.
-        outer: around them: each rank keeps all, or its part under sequence parallelism.
-        routed: of tokens sent to experts.
-        scores: the square of an unfused attention; inner.
-        apart: inner too, and only under context parallelism.
-    """
-
-    inner: float = 0.0
-    outer: float = 0.0
-    routed: float = 0.0
-    scores: float = 0.0
-    apart: float = 0.0
-
-    def __add__(self, other: SavedActivations) -> SavedActivations:
-        return SavedActivations(
-            inner=self.inner + other.inner,
-            outer=self.outer + other.outer,
-            routed=self.routed + other.routed,
-            scores=self.scores + other.scores,
-            apart=self.apart + other.apart,
-        )
-
-    def times(self, factor: float) -> SavedActivations:
-        """Every part times a number."""
-        return SavedActivations(
-            inner=self.inner * factor,
-            outer=self.outer * factor,
-            routed=self.routed * factor,
-            scores=self.scores * factor,
-            apart=self.apart * factor,
-        )
-
-
 def norm_kept(width: int, rms: bool, tokens: float, k: Kernels, size: int) -> SavedActivations:
-    """A norm beside its output: its input, or, written out in Python, an fp32 copy and what was normalised."""
-    size = max(size, k.stream_bytes)
-    if rms and k.widened_norm_bytes:
-        return SavedActivations(outer=tokens * (width * (k.widened_norm_bytes + size) + STATISTIC_BYTES))
+    """A norm beside its output: its input, and statistics of each row."""
     statistics = (STATISTIC_BYTES if rms else 2 * size) * k.statistics
     return SavedActivations(outer=tokens * (width * size + statistics))
 
@@ -77,11 +36,11 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
         again = SavedActivations(inner=float(t * (2 * queries + values) * size)) if k.recomputes_latents else SavedActivations()
         return _attention(part.heads, 2 * queries + values, values, t, k, size) + latents, again, SavedActivations()
     if isinstance(part, FeedForward):
-        planes, cheap, back = _feed_forward(part.width, part.gated, part.activation_planes, t, k, size)
+        planes, cheap, back = _feed_forward(part.width, part.gated, t, k, size)
         return SavedActivations(inner=planes), SavedActivations(inner=cheap), SavedActivations(inner=back)
     if isinstance(part, Experts):
         rows = t * part.per_token
-        planes, cheap, back = _feed_forward(part.width, True, 1, rows, k, size)
+        planes, cheap, back = _feed_forward(part.width, True, rows, k, size)
         stream, gradient = rows * width * k.input_size(size), float(rows * width * size)
         router = t * part.num * 4.0 * 2  # logits and probabilities, fp32
         more = [
@@ -112,10 +71,9 @@ def _attention(heads: int, elements: int, out: int, t: int, k: Kernels, size: in
     return SavedActivations(inner=inner, scores=float(heads) * t * t * (softmax + result))
 
 
-def _feed_forward(width: int, gated: bool, planes: int, rows: int, k: Kernels, size: int) -> tuple[float, float, float]:
+def _feed_forward(width: int, gated: bool, rows: int, k: Kernels, size: int) -> tuple[float, float, float]:
     """Inputs of the activation and of the matrix behind it; written out in Python the activated gate as well."""
-    eager_gate = 1 if gated and k.widened_norm_bytes else 0
+    eager_gate = 1 if gated and k.written_out else 0
     halves = 2 if gated else 1
     activated, product = float(rows * width * size), rows * width * k.input_size(size)
-    inputs = halves + eager_gate if gated or not k.widened_norm_bytes else planes
-    return activated * inputs + product, k.fused_attention * (activated * eager_gate + product), activated * halves
+    return activated * (halves + eager_gate) + product, k.fused_attention * (activated * eager_gate + product), activated * halves

@@ -9,9 +9,9 @@ from estimators.cost.array_math import Lane, choose, greater, up
 from estimators.cost.layout import Layout
 from estimators.cost.software import DEFAULT_STACK, stack
 from estimators.frozen import field, frozen
-from estimators.memory.activations import SavedActivations
 from estimators.memory.kernels import BY_STACK
 from estimators.memory.layer_memory import LayerMemory, ModelMemory, model_memory_of
+from estimators.memory.saved import SavedActivations
 from estimators.memory.state import PipelineStage, micro_batches, optimizer_bytes, stages_of, states_of
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Model

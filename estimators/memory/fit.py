@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from estimators.cost.array_math import Lane
-from estimators.cost.layout import Layout
+from estimators.cost.layout import PLAN_RECOMPUTES, Layout
 from estimators.cost.machine import Machine
 from estimators.errors import BadValueError
 from estimators.frozen import replace
 from estimators.memory.device import Memory, device_memory
 from estimators.memory.layer_memory import ModelMemory
-from estimators.spec import PLAN_RECOMPUTES
 from estimators.units import format_bytes
 
 

@@ -20,10 +20,12 @@ class Kernels:
     """What one implementation keeps and holds, beside parameters.
 
     Attributes:
-        widened_norm_bytes: per element, of the fp32 copy of its input that an RMS norm written out in Python keeps, beside
-            what it normalised; 0 where a kernel keeps the input alone.
+        written_out: whether layers are written in Python, operation by operation, as transformers has them: then what is
+            kept is read off a tape of those operations; else norms, activations and gates are one kernel each.
+        autocast: whether weights are in fp32, and torch.autocast copies what is multiplied to a lower precision.
+        wide_elementwise: whether autocast runs powers, roots, sums, softmax and layer norms in fp32, as on a GPU.
+        unequal_widths: whether a fused attention takes values of another width than the keys', as on a GPU.
         stream_bytes: least bytes per element of the residual stream and the norms: 4 under autocast with fp32 weights.
-        copies_inputs: whether every matrix keeps a copy of its own of the input that it shares, as under autocast.
         statistics: whether row statistics are counted (norms, log-sum-exp); the literature leaves them out.
         fused_attention: whether scores stay on the chip; else they are kept, and keys and values repeated for every head.
         widened_scores: whether an unfused softmax runs in fp32 and keeps its result beside the copy in the step's dtype.
@@ -45,9 +47,11 @@ class Kernels:
         workspace_bytes, expert_workspace_bytes: of matrix libraries, and more where experts run side by side.
     """
 
-    widened_norm_bytes: int = 0
+    written_out: bool = False
+    autocast: bool = False
+    wide_elementwise: bool = False
+    unequal_widths: bool = True
     stream_bytes: int = 0
-    copies_inputs: bool = False
     statistics: bool = True
     fused_attention: bool = True
     widened_scores: bool = False
@@ -128,7 +132,7 @@ Source: llm-foundry, llmfoundry/models/mpt/modeling_mpt.py (loss_fn fused_crosse
 flash-attention, flash_attn/losses/cross_entropy.py (version 1.0).
 """
 
-INTERNLM = Kernels(widened_norm_bytes=4, logit_bytes=6, keeps_gradients=False)
+INTERNLM = Kernels(written_out=True, logit_bytes=6, keeps_gradients=False)
 """InternLM's trainer of 2023: 16-bit weights and gradients, fp32 weights shared out with the optimizer; norms of inputs cast to fp32,
 gate and product of the feed-forward in Python, logits cast to fp32, over which the fused loss writes their gradient.
 
@@ -142,28 +146,24 @@ loss run in chunks; of a chunk there are 16-bit logits, and 4 bytes while the lo
 Source: Liger-Kernel, src/liger_kernel/ops/fused_linear_cross_entropy.py, rms_norm.py and swiglu.py (version 0.6).
 """
 
-EAGER = Kernels(widened_norm_bytes=4, logit_bytes=12, keeps_gradients=False, masters=False)
-"""transformers 5 in PyTorch, attention by scaled_dot_product_attention.
+EAGER = Kernels(written_out=True, logit_bytes=12, keeps_gradients=False, masters=False)
+"""transformers 5 in PyTorch, attention by scaled_dot_product_attention, no kernels from the hub.
 
 An RMS norm keeps its input upcast to fp32, and what it normalised; a gated feed-forward keeps gate, activated gate, up and
 product. At the start of backward the log-softmax of the logits and two gradients of it are held, in fp32; the logits
 themselves are gone, if the caller kept the loss alone.
-Source: counted by torch.autograd.graph.saved_tensors_hooks; transformers, modeling_llama.py and loss/loss_utils.py (version 5.23).
+Source: counted by torch.autograd.graph.saved_tensors_hooks; transformers, models/ and loss/loss_utils.py (version 5.24).
 """
 
 DEEPSPEED_EAGER = replace(EAGER, masters=True, gathers_modules=True)
 """The same under DeepSpeed's ZeRO: 16-bit weights, fp32 ones shared out with the optimizer."""
 
-AUTOCAST = Kernels(
-    widened_norm_bytes=4,
-    stream_bytes=4,
-    copies_inputs=True,
-    widened_scores=True,
-    logit_bytes=12,
-    keeps_gradients=False,
-    masters=False,
-)
-"""The same under torch.autocast with fp32 weights: an fp32 residual stream, and a copy of its input for every matrix."""
+AUTOCAST = replace(EAGER, autocast=True, widened_scores=True, stream_bytes=4)
+"""The same under torch.autocast with fp32 weights: an fp32 residual stream, and a copy of its input for every matrix.
+
+Elementwise work as the CPU's autocast runs it, which is what the saved-tensor hook was asked about: a GPU's runs more of it in fp32
+(`wide_elementwise`), which can only add.
+"""
 
 BY_STACK = {
     "megatron-2021": CLASSIC,

@@ -13,8 +13,10 @@ from estimators.architectures.part import Part
 from estimators.cost.array_math import Lane, greater
 from estimators.cost.tensor_cut import CutParams, cut_params, outputs_on_rank
 from estimators.frozen import frozen, replace
-from estimators.memory.activations import SavedActivations, norm_kept, part_kept
+from estimators.memory.activations import norm_kept, part_kept
+from estimators.memory.autograd.layers import end_kept, layer_kept
 from estimators.memory.kernels import Kernels
+from estimators.memory.saved import SavedActivations
 from estimators.spec import Model, Op, Workload
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.units import DTYPE_BYTES
@@ -107,6 +109,11 @@ def _model_memory_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> M
     split = len(blocks) == 2 and not base.order
     whole = _average([(blocks[i].count, layer) for i, layer in enumerate(layers)])
     rms = base.final_norm is None or not base.final_norm.bias
+    if kernels.written_out:
+        last = end_kept(base.final_norm, base.width, seq_len, kernels, size, max(size, kernels.stream_bytes))
+    else:
+        last = norm_kept(base.width, rms, seq_len, kernels, size) + SavedActivations(outer=seq_len * base.width * size)
+    once = last.once + sum(block.count * layer.kept.once for block, layer in zip(blocks, layers, strict=True))
     ids = 8.0 * seq_len * kernels.statistics
     turns = any(part.rotary for block in blocks for _, part in block.parts)
     positions = 8 if base.positions else 2 * max(size, kernels.stream_bytes) * work.head_width if turns else 0
@@ -119,8 +126,8 @@ def _model_memory_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> M
         num_first=blocks[0].count if split else 0,
         edge=work.dense + _sum(layer.dense.times(-block.count) for block, layer in zip(blocks, layers, strict=True)),
         first_end=SavedActivations(outer=seq_len * base.width * kernels.dropout_bytes + ids),
-        last_end=norm_kept(base.width, rms, seq_len, kernels, size) + SavedActivations(outer=seq_len * base.width * size + ids),
-        shared_bytes=float(seq_len * positions * kernels.statistics),
+        last_end=last + SavedActivations(outer=ids),
+        shared_bytes=float(seq_len * positions * kernels.statistics) + once,
     )
 
 
@@ -156,8 +163,6 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
     parts = [part for _, outer in block.parts for part in (_inside(outer) if isinstance(outer, Beside) else (outer,))]
     stream = float(seq_len * width * size)
     inputs = min(len(block.parts), max(1, block.norms))
-    if k.copies_inputs:
-        inputs = sum(op.count for op in ops if op.kind == "matmul" and not op.reads and op.mnk and op.mnk[2] == width) // block.count
     rms = not block.norm.bias
     routed = sum(isinstance(part, Experts) for part in parts)  # a router multiplies in 16 bits
     of_matrices = (inputs - routed) * seq_len * width * k.input_size(size) + routed * stream
@@ -168,6 +173,8 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
     for part in parts:
         more, less, back = part_kept(part, width, seq_len, k, size)
         kept, cheap, passing = kept + more, cheap + less, _greater(passing, back)
+    if k.written_out:
+        kept = layer_kept(block, width, seq_len, k, size, max(size, k.stream_bytes))
     scores = SavedActivations(scores=kept.scores)
     experts = [op for op in ops if op.component == "experts"]
     shapes = [_shape(op, *op.mnk[1:]) for op in _fused(ops) if op.kind == "matmul" and op.mnk and op.component != "router"]

@@ -29,7 +29,7 @@ def kept_by_torch(model: Model, workload: Workload) -> dict[str, int] | None:
         return None
     kernels = EAGER if workload.dtype_bytes >= 4 else AUTOCAST
     model_memory = model_memory_of(model, workload.seq_len, kernels, workload.dtype)
-    first, rest = (layer.kept.inner + layer.kept.outer + layer.kept.routed for layer in (model_memory.first, model_memory.rest))
+    first, rest = (layer.kept.per_sequence for layer in (model_memory.first, model_memory.rest))
     whole = model_memory.num_first * first + (model.layers - model_memory.num_first) * rest
     if workload.recompute == "full":
         whole = model.layers * workload.seq_len * model.width * model_memory.stream_bytes + max(first, rest)

@@ -31,20 +31,21 @@ class Question:
         method: how it is trained.
         params_text: the published count, as printed; empty for a model of a file.
         tokens: None for those of one sequence, which stands for any number of them.
-        seq_len_given: False where it is the model's own longest sequence.
+        seq_len_source: who says how long sequences are; empty where it was given.
         convention: under which `utilization` is counted.
         num_devices: None where they are chosen.
         utilization: share of the dense peak; None predicts the step, or takes what published runs reached.
         layout: such as ``tp=2,pp=1``; empty where it is chosen.
         stack_id: the software; None for the one that is usual.
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
+        memory_margin: share of a device's memory that a chosen layout leaves free; None for the usual one.
         usd_per_gpu_hour, carbon_kg_per_j: in place of the quotes that were seen, and of the world's average.
     """
 
     model: Model
     hardware: Hardware | None
     seq_len: int
-    seq_len_given: bool = True
+    seq_len_source: str = ""
     method: TrainingMethod = FULL
     params_text: str = ""
     tokens: int | None = None
@@ -58,6 +59,7 @@ class Question:
     optimizer: str = "adamw"
     network_bytes_per_s: float | None = None
     own: MeasuredRates | None = None
+    memory_margin: float | None = None
     usd_per_gpu_hour: float | None = None
     carbon_kg_per_j: float | None = None
 
@@ -88,7 +90,7 @@ class Question:
             BadValueError: a model or an optimizer that no step is predicted of.
         """
         from estimators.cost.software import DEFAULT_STACK  # deferred, with what follows: an answer at a utilization prices no step
-        from estimators.training.layouts.job import Job
+        from estimators.training.layouts.job import MEMORY_MARGIN, Job
 
         assert self.hardware is not None
         return Job(
@@ -101,6 +103,7 @@ class Question:
             optimizer=self.optimizer,
             network_bytes_per_s=self.network_bytes_per_s,
             own=self.own,
+            memory_margin=MEMORY_MARGIN if self.memory_margin is None else self.memory_margin,
         )
 
 
@@ -111,7 +114,7 @@ class TrainingAnswer:
     Attributes:
         params_text: the published count, as printed; empty for a model of a file.
         item: token, or sample for a model without sequences.
-        seq_len_given: False where it is the model's own longest sequence.
+        seq_len_source: who says how long sequences are; empty where it was given.
         training_flop: of all tokens, by convention, and `6nd`.
         num_devices: None where none was given: then nothing has a wall time.
         runs, labels: one per utilization: given or predicted, or low, median, high.
@@ -125,7 +128,7 @@ class TrainingAnswer:
     item: str
     tokens: int
     seq_len: int
-    seq_len_given: bool
+    seq_len_source: str
     dtype: str
     convention: str
     training_flop: dict[str, int]
@@ -160,6 +163,11 @@ class TrainingAnswer:
 
     @property
     def work_text(self) -> str:
+        """Such as ``300 B tokens in sequences of 2,048``."""
+        return f"{self.items_text} in sequences of {format_int(self.seq_len)}" if self.item == "token" else self.items_text
+
+    @property
+    def items_text(self) -> str:
         """Such as ``300 B tokens``."""
         return f"{format_count(self.tokens)} {self.item}s"
 
@@ -218,7 +226,7 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
         item=model.item,
         tokens=tokens,
         seq_len=seq_len,
-        seq_len_given=question.seq_len_given,
+        seq_len_source=question.seq_len_source,
         dtype=question.dtype,
         convention=question.convention,
         training_flop=flop,

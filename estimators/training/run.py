@@ -29,6 +29,7 @@ class PredictedRun:
         devices_chosen: whether the number of devices was chosen here: the fewest that hold the training well.
         batch_source: who trained with such a batch; empty where it was given.
         needed_bytes, fits: on the fullest device, and whether that leaves the reserve free.
+        in_margin: whether it fills what plans leave free of a device's memory.
         goodput_loss: what published runs added over their steady steps; in none of the other figures.
     """
 
@@ -39,6 +40,7 @@ class PredictedRun:
     batch_source: str
     needed_bytes: float
     fits: bool
+    in_margin: bool
     goodput_loss: GoodputLoss
 
     @property
@@ -125,6 +127,7 @@ def run_of(plan: Plan, tokens: int, batch: Batch = PUBLISHED_BATCH, *, devices_c
         batch_source=batch.source(plan.job.work.params, best.prediction.tokens_per_step),
         needed_bytes=best.memory_bytes,
         fits=True,
+        in_margin=best.in_margin,
         goodput_loss=goodput_loss(),
     )
 
@@ -148,6 +151,7 @@ def _given(job: Job, tokens: int, num_devices: int | None, batch: Batch, text: s
         devices_chosen=False,
         batch_source=batch.source(job.work.params, prediction.tokens_per_step),
         needed_bytes=needed,
-        fits=needed <= prediction.machine.memory_bytes,
+        fits=needed <= job.capacity_bytes,
+        in_margin=needed > job.plannable_bytes,
         goodput_loss=goodput_loss(),
     )

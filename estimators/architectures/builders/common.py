@@ -12,6 +12,7 @@ from estimators.architectures.builders.sizes import Sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.part import Part
 from estimators.frozen import replace
+from estimators.roles import NormForm
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -36,10 +37,14 @@ def attention_of(
     )
 
 
-def with_qk_norm(attention: Attention, *, over_all_heads: bool, bias: bool = False) -> Attention:
+def with_qk_norm(attention: Attention, *, over_all_heads: bool, bias: bool = False, form: NormForm = "", first: bool = True) -> Attention:
     """The attention with norms on queries and keys: one per head width, or one over all heads.
 
     A gain of its own for every head has the parameters of one norm over all heads.
+
+    Args:
+        form: how they are written.
+        first: whether they stand before positions turn queries and keys.
     """
     h = attention.head_width
     return replace(
@@ -47,6 +52,8 @@ def with_qk_norm(attention: Attention, *, over_all_heads: bool, bias: bool = Fal
         query_norm_width=attention.heads * h if over_all_heads else h,
         key_norm_width=attention.kv_heads * h if over_all_heads else h,
         qk_norm_bias=bias,
+        qk_norm_form=form,
+        qk_norm_first=first,
     )
 
 
@@ -61,6 +68,7 @@ def decoder(
     norm: Norm = RMS_NORM,
     parallel: bool = False,
     prenorm: bool = True,
+    norm_of_sum: bool = False,
 ) -> Decoder:
     """A decoder of layers with attention and a feed-forward, without learned positions.
 
@@ -70,6 +78,7 @@ def decoder(
         norm: how they look, the final one included.
         parallel: whether the feed-forward reads the layer's input, beside the attention.
         prenorm: whether norms stand before attention and feed-forward, rather than only behind them.
+        norm_of_sum: whether norms behind see the sum with the residual.
     """
     kinds = {attention: s.layers} if isinstance(attention, Attention) else Counter(attention)
     place = {kind: i for i, kind in enumerate(kinds)}
@@ -87,6 +96,7 @@ def decoder(
                 norm=norm,
                 parallel=parallel,
                 prenorm=prenorm,
+                norm_of_sum=norm_of_sum,
             )
             for kind, count in kinds.items()
         ),

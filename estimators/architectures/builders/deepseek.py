@@ -26,9 +26,15 @@ def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
     num, per_token = experts_of(f, num=64, per_token=None, num_keys=EXPERT_KEYS)
     f.divides("n_group", f.integer("n_group", default=1), EXPERT_KEYS[0], num)
     experts = Experts(
-        num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=1407), shared=_shared(f, 1407, 2, bias)
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=f.integer("moe_intermediate_size", default=1407),
+        shared=_shared(f, s, 1407, 2, bias),
     )
-    return _latent(f, name, source, s, experts, FeedForward(width=s.ffn_width, gated=True, bias=bias), dense_layers=0)
+    return _latent(
+        f, name, source, s, experts, FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=bias), dense_layers=0
+    )
 
 
 def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
@@ -37,14 +43,31 @@ def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
     num, per_token = experts_of(f, num=256, per_token=8, num_keys=EXPERT_KEYS)
     check_groups(f, num, groups=8, chosen=4)
     experts = Experts(
-        num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=2048), shared=_shared(f, 2048, 1, False)
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=f.integer("moe_intermediate_size", default=2048),
+        shared=_shared(f, s, 2048, 1, False),
     )
-    return _latent(f, name, source, s, experts, FeedForward(width=s.ffn_width, gated=True), dense_layers=3, prediction_layers=1)
+    return _latent(
+        f,
+        name,
+        source,
+        s,
+        experts,
+        FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
+        dense_layers=3,
+        prediction_layers=1,
+    )
 
 
-def _shared(f: Fields, width: int, num: int, bias: bool) -> FeedForward | None:
+def _shared(f: Fields, s: Sizes, width: int, num: int, bias: bool) -> FeedForward | None:
     num = f.integer("n_shared_experts", default=num, minimum=0)
-    return FeedForward(width=num * f.integer("moe_intermediate_size", default=width), gated=True, bias=bias) if num else None
+    return (
+        FeedForward(activation=s.activation, width=num * f.integer("moe_intermediate_size", default=width), gated=True, bias=bias)
+        if num
+        else None
+    )
 
 
 def _latent(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
-from estimators.architectures.block import LAYER_NORM
+from estimators.architectures.block import LAYER_NORM, Norm
 from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.experts import check_groups, experts_of
 from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
@@ -29,7 +29,7 @@ def granitemoe(f: Fields, name: str, source: Source) -> Decoder:
     """Granite 3 MoE: Granite with small experts."""
     s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
     num, per_token = experts_of(f, num=8, per_token=2, num_keys=LOCAL_KEYS)
-    experts = Experts(num=num, per_token=per_token, width=s.ffn_width)
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width)
     return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), experts)
 
 
@@ -40,7 +40,9 @@ def phimoe(f: Fields, name: str, source: Source) -> Decoder:
     if per_token != 2:
         raise f.fail("num_experts_per_tok", per_token, "2: SparseMixer chooses two experts")
     attention = attention_of(s, bias=f.flag("attention_bias", False), window=window_of(f, None))
-    model = decoder(name, source, s, attention, Experts(num=num, per_token=per_token, width=s.ffn_width), norm=LAYER_NORM)
+    model = decoder(
+        name, source, s, attention, Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width), norm=LAYER_NORM
+    )
     return replace(model, head_bias=f.flag("lm_head_bias", False))
 
 
@@ -55,8 +57,8 @@ def dbrx(f: Fields, name: str, source: Source) -> Decoder:
     if ffn.integer("hidden_size", default=s.width) != s.width:
         raise ffn.fail("hidden_size", ffn.config["hidden_size"], f"d_model, which is {s.width}")
     num, per_token = experts_of(ffn, num=4, per_token=1, num_keys=("moe_num_experts",), per_token_keys=("moe_top_k",))
-    experts = Experts(num=num, per_token=per_token, width=ffn.integer("ffn_hidden_size", default=3584))
-    return decoder(name, source, s, attention_of(replace(s, kv_heads=kv_heads), fused=True), experts)
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=ffn.integer("ffn_hidden_size", default=3584))
+    return decoder(name, source, s, attention_of(replace(s, kv_heads=kv_heads), fused=True), experts, norm=Norm(written="layer"))
 
 
 def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
@@ -65,12 +67,15 @@ def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
     num, per_token = experts_of(f, num=128, per_token=8, num_keys=("n_routed_experts", *LOCAL_KEYS))
     check_groups(f, num, groups=1, chosen=1)
     width, shared = f.integer("moe_intermediate_size", default=1408), f.integer("n_shared_experts", default=1, minimum=0)
-    always_on = FeedForward(width=shared * width, gated=True) if shared else None
-    experts = Experts(num=num, per_token=per_token, width=width, shared=always_on)
-    attention = attention_of(s, bias=f.flag("attention_bias", False), out_bias=False)
+    always_on = FeedForward(activation=s.activation, width=shared * width, gated=True) if shared else None
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=width, shared=always_on)
+    attention = replace(attention_of(s, bias=f.flag("attention_bias", False), out_bias=False), by_head=True)
     if f.flag("use_qk_norm", False):
         attention = with_qk_norm(attention, over_all_heads=False)
-    dense, first = FeedForward(width=s.ffn_width, gated=True), f.integer("first_k_dense_replace", default=1, minimum=0)
+    dense, first = (
+        FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
+        f.integer("first_k_dense_replace", default=1, minimum=0),
+    )
 
     def parts(feed_forward: Part) -> Parts:
         return ("attention", attention), ("mlp", feed_forward)
@@ -89,9 +94,12 @@ def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:
         f, num=64, per_token=6, num_keys=("moe_num_experts", "num_experts"), per_token_keys=("moe_k", "num_experts_per_tok")
     )
     width, shared = f.integer("moe_intermediate_size", default=1536), f.integer("moe_num_shared_experts", default=2, minimum=0)
-    always_on = FeedForward(width=shared * width, gated=True, bias=bias) if shared else None
-    experts = Experts(num=num, per_token=per_token, width=width, shared=always_on, steered=True)
-    dense, attention = FeedForward(width=s.ffn_width, gated=True, bias=bias), attention_of(s, bias=bias)
+    always_on = FeedForward(activation=s.activation, width=shared * width, gated=True, bias=bias) if shared else None
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=width, shared=always_on, steered=True, wide_router=True)
+    dense, attention = (
+        FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=bias),
+        replace(attention_of(s, bias=bias), angle_elements=2 * s.head_width),
+    )
     start, step = f.integer("moe_layer_start_index", default=1, minimum=0), f.integer("moe_layer_interval", default=1)
     stated = f.integer("moe_layer_end_index", default=-1, minimum=-1)
     end = s.layers - 1 if stated == -1 else stated
@@ -106,9 +114,9 @@ def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:
 def hunyuan_v1_moe(f: Fields, name: str, source: Source) -> Decoder:
     """Hunyuan A13B: routed experts beside a shared one of the same width, norms on queries and keys."""
     s = sizes(f, vocab=290943, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
-    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False, first=False)
     num = f.integer("num_experts", "num_local_experts", default=1)
-    shared = FeedForward(width=s.ffn_width, gated=True)
+    shared = FeedForward(activation=s.activation, width=s.ffn_width, gated=True)
     stated = f.config.get("moe_topk")
     if isinstance(stated, list):
         chosen = f.integers("moe_topk", minimum_length=s.layers)
@@ -117,7 +125,7 @@ def hunyuan_v1_moe(f: Fields, name: str, source: Source) -> Decoder:
     else:
         num, per_token = experts_of(f, num=1, per_token=1, per_token_keys=("moe_topk", "num_experts_per_tok"))
         chosen = (per_token,) * len(varied_layers(f, s))
-    experts = [Experts(num=num, per_token=per_token, width=s.ffn_width, shared=shared) for per_token in chosen]
+    experts = [Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width, shared=shared) for per_token in chosen]
     return layered(name, source, s, [(("attention", attention), ("mlp", each)) for each in experts])
 
 
@@ -125,8 +133,15 @@ def llama4_text(f: Fields, name: str, source: Source) -> Decoder:
     """Llama 4's language part: attention in chunks on three layers of four, one routed and one shared expert per token."""
     s = sizes(f, vocab=202048, width=5120, layers=48, heads=40, kv_heads=8, head_width=128, positions=4096 * 32, ffn_width=8192)
     num, per_token = experts_of(f, num=16, per_token=1, num_keys=LOCAL_KEYS)
-    experts = Experts(num=num, per_token=per_token, width=s.ffn_width, shared=FeedForward(width=s.ffn_width, gated=True), runs_all=True)
-    dense = FeedForward(width=f.integer("intermediate_size_mlp", default=16384), gated=True)
+    experts = Experts(
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=s.ffn_width,
+        shared=FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
+        runs_all=True,
+    )
+    dense = FeedForward(activation=s.activation, width=f.integer("intermediate_size_mlp", default=16384), gated=True)
     step, stated = f.integer("interleave_moe_layer_step", default=1), f.config.get("moe_layers")
     routed = indices(f, "moe_layers") if stated is not None else frozenset(range(step - 1, len(varied_layers(f, s)), step))
     layers = zip(_llama4_attention(f, s), (experts if i in routed else dense for i in varied_layers(f, s)), strict=True)
@@ -146,7 +161,7 @@ def _llama4_attention(f: Fields, s: Sizes) -> list[Attention]:
     if chunk is None and "chunked_attention" in types:
         raise f.fail("attention_chunk_size", None, "a whole number from 1, since layers have chunked attention")
     plain = attention_of(s, bias=f.flag("attention_bias", False))
-    normed = replace(with_qk_norm(plain, over_all_heads=False), qk_norm_params=False)
+    normed = replace(with_qk_norm(plain, over_all_heads=False, form="rms_bare", first=False), qk_norm_params=False)
     qk_norm = f.flag("use_qk_norm", True)
 
     def attention(turn: int, kind: str) -> Attention:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from estimators.architectures.block import Norm
 from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.layers import indices, layered, varied_layers, windowed
 from estimators.architectures.builders.sizes import Sizes, sizes
@@ -61,7 +62,7 @@ def mixtral(f: Fields, name: str, source: Source) -> Decoder:
     """Mixtral: Mistral with 8 experts in place of the feed-forward, 2 of them per token."""
     s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
     num, per_token = experts_of(f, num=8, per_token=2, num_keys=("num_local_experts", "num_experts"))
-    experts = Experts(num=num, per_token=per_token, width=s.ffn_width)
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width)
     return decoder(name, source, s, attention_of(s, window=window_of(f, None)), experts)
 
 
@@ -69,9 +70,9 @@ def qwen2_moe(f: Fields, name: str, source: Source) -> Decoder:
     """Qwen1.5 and Qwen2 MoE: small experts, shared ones behind a gate, biases on query, key and value."""
     s = sizes(f, vocab=151936, width=2048, layers=24, heads=16, kv_heads=16, positions=32768, ffn_width=5632)
     num, per_token = experts_of(f, num=60, per_token=4)
-    shared = FeedForward(width=f.integer("shared_expert_intermediate_size", default=5632), gated=True)
+    shared = FeedForward(activation=s.activation, width=f.integer("shared_expert_intermediate_size", default=5632), gated=True)
     width = f.integer("moe_intermediate_size", default=1408)
-    experts = Experts(num=num, per_token=per_token, width=width, shared=shared, shared_gate=True)
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=width, shared=shared, shared_gate=True)
     window = window_of(f, 4096) if f.flag("use_sliding_window", False) else None
     first_full = f.integer("max_window_layers", default=28, minimum=0)
     windows = windows_of(f, s.layers, window, lambda i: window is not None and i % 2 == 0 and i < first_full)
@@ -83,7 +84,7 @@ def qwen3_moe(f: Fields, name: str, source: Source) -> Decoder:
     """Qwen3 MoE: 128 small experts, none shared, norms on queries and keys."""
     s = sizes(f, vocab=151936, width=2048, layers=24, heads=32, kv_heads=4, positions=32768, ffn_width=6144)
     num, per_token = experts_of(f, num=128, per_token=8)
-    experts = Experts(num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=768))
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=768))
     window = window_of(f, 4096) if f.flag("use_sliding_window", False) else None
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False), window=window), over_all_heads=False)
     return sometimes_sparse(f, name, source, s, [("attention", attention)] * len(varied_layers(f, s)), experts)
@@ -96,7 +97,7 @@ def sometimes_sparse(f: Fields, name: str, source: Source, s: Sizes, mixes: Sequ
         mixes: what mixes the tokens of each layer, with its name.
     """
     step, dense_layers = f.integer("decoder_sparse_step", default=1), indices(f, "mlp_only_layers")
-    dense = FeedForward(width=s.ffn_width, gated=True)
+    dense = FeedForward(activation=s.activation, width=s.ffn_width, gated=True)
 
     def feed_forward(i: int) -> Part:
         return experts if i not in dense_layers and (i + 1) % step == 0 else dense
@@ -109,14 +110,16 @@ def olmoe(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=50304, width=2048, layers=16, heads=16, positions=4096, ffn_width=2048, head_key="")
     num, per_token = experts_of(f, num=64, per_token=8)
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True)
-    return decoder(name, source, s, attention, Experts(num=num, per_token=per_token, width=s.ffn_width))
+    return decoder(name, source, s, attention, Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width))
 
 
 def gpt_oss(f: Fields, name: str, source: Source) -> Decoder:
     """GPT-OSS: attention sinks, a window on every second layer, biases on attention, router and experts."""
     s = sizes(f, vocab=201088, width=2880, layers=36, heads=64, kv_heads=8, head_width=64, positions=131072, ffn_width=2880)
     num, per_token = experts_of(f, num=128, per_token=4, num_keys=("num_local_experts", "num_experts"))
-    experts = Experts(num=num, per_token=per_token, width=s.ffn_width, bias=True, router_bias=True)
-    attention = replace(attention_of(s, bias=f.flag("attention_bias", True)), sinks=True)
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width, bias=True, router_bias=True, clamped=True)
+    attention = replace(attention_of(s, bias=f.flag("attention_bias", True)), sinks=True, scores="written_out")
     windows = windows_of(f, s.layers, window_of(f, 128), lambda i: i % 2 == 0)
-    return layered(name, source, s, [(("attention", each), ("mlp", experts)) for each in windowed(attention, windows)])
+    return layered(
+        name, source, s, [(("attention", each), ("mlp", experts)) for each in windowed(attention, windows)], norm=Norm(written="rms_wide")
+    )

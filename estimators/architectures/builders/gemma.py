@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from estimators.architectures.block import Norm
 from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.layers import windowed
 from estimators.architectures.builders.sizes import Sizes, sizes
@@ -16,23 +17,64 @@ from estimators.spec import Source
 if TYPE_CHECKING:
     from estimators.architectures.fields import Fields
 
+GEMMA_NORM = Norm(written="rms_plus_one")
+GELU, NAMES = "gelu_pytorch_tanh", {"activation": ("hidden_activation", "hidden_act")}
+
 
 def gemma(f: Fields, name: str, source: Source) -> Decoder:
     """Gemma 1: heads of 256, whose sum need not be the model's width."""
-    s = sizes(f, vocab=256000, width=3072, layers=28, heads=16, kv_heads=16, head_width=256, positions=8192, ffn_width=24576, tied=True)
+    s = sizes(
+        f,
+        vocab=256000,
+        width=3072,
+        layers=28,
+        heads=16,
+        kv_heads=16,
+        head_width=256,
+        positions=8192,
+        ffn_width=24576,
+        tied=True,
+        activation=GELU,
+    )
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False)), causal=_is_causal(f))
-    return decoder(name, source, s, attention, FeedForward(width=s.ffn_width, gated=True))
+    return decoder(name, source, s, attention, FeedForward(activation=s.activation, width=s.ffn_width, gated=True), norm=GEMMA_NORM)
 
 
 def gemma2(f: Fields, name: str, source: Source) -> Decoder:
     """Gemma 2: norms before and behind, every other layer with a sliding window."""
-    s = sizes(f, vocab=256000, width=2304, layers=26, heads=8, kv_heads=4, head_width=256, positions=8192, ffn_width=9216, tied=True)
+    s = sizes(
+        f,
+        vocab=256000,
+        width=2304,
+        layers=26,
+        heads=8,
+        kv_heads=4,
+        head_width=256,
+        positions=8192,
+        ffn_width=9216,
+        tied=True,
+        activation=GELU,
+        names=NAMES,
+    )
     return _alternating(f, name, source, s, window=window_of(f, 4096), every=2, qk_norm=False)
 
 
 def gemma3_text(f: Fields, name: str, source: Source) -> Decoder:
     """Gemma 3's language part: norms on queries and keys, five layers with a window, then one that sees everything."""
-    s = sizes(f, vocab=262208, width=2304, layers=26, heads=8, kv_heads=4, head_width=256, positions=131072, ffn_width=9216, tied=True)
+    s = sizes(
+        f,
+        vocab=262208,
+        width=2304,
+        layers=26,
+        heads=8,
+        kv_heads=4,
+        head_width=256,
+        positions=131072,
+        ffn_width=9216,
+        tied=True,
+        activation=GELU,
+        names=NAMES,
+    )
     window = window_of(f, 4096)
     if window is not None and not _is_causal(f):
         window = window // 2 + 1  # stated over both sides, itself included
@@ -43,10 +85,14 @@ def gemma3_text(f: Fields, name: str, source: Source) -> Decoder:
 def _alternating(f: Fields, name: str, source: Source, s: Sizes, *, window: int | None, every: int, qk_norm: bool) -> Decoder:
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False)), causal=_is_causal(f))
     if qk_norm:
-        attention = with_qk_norm(attention, over_all_heads=False)
+        attention = with_qk_norm(attention, over_all_heads=False, form="rms_plus_one")
+    else:
+        attention = replace(attention, scores="written_out", capped=True)
     windows = windows_of(f, s.layers, window, lambda i: (i + 1) % every != 0)
     attentions = windowed(attention, windows)
-    return decoder(name, source, s, attentions, FeedForward(width=s.ffn_width, gated=True), norms=4)
+    return decoder(
+        name, source, s, attentions, FeedForward(activation=s.activation, width=s.ffn_width, gated=True), norms=4, norm=GEMMA_NORM
+    )
 
 
 def _is_causal(f: Fields) -> bool:

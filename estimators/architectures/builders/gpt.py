@@ -23,6 +23,7 @@ GPT_NAMES = {
     "heads": ("n_head", "num_attention_heads"),
     "ffn_width": ("n_inner",),
     "positions": ("n_positions", "max_position_embeddings", "n_ctx"),
+    "activation": ("activation_function",),
 }
 
 
@@ -31,15 +32,13 @@ _gpt_sizes = partial(plain_sizes, names=GPT_NAMES)
 
 def gpt2(f: Fields, name: str, source: Source) -> Decoder:
     """GPT-2 and GPT-3: learned positions, one qkv matrix, biases everywhere, tied head."""
-    s = _gpt_sizes(f, vocab=50257, width=768, layers=12, heads=12, positions=1024, tied=True)
-    written_out = f.config.get("activation_function", "gelu_new") == "gelu_new"
-    feed_forward = replace(_biased(s), activation_planes=4 if written_out else 1)
-    return _learned_positions(decoder(name, source, s, _fused(s), feed_forward, norm=LAYER_NORM))
+    s = _gpt_sizes(f, vocab=50257, width=768, layers=12, heads=12, positions=1024, tied=True, activation="gelu_new")
+    return _learned_positions(decoder(name, source, s, _fused(s), _biased(s), norm=LAYER_NORM))
 
 
 def gpt_bigcode(f: Fields, name: str, source: Source) -> Decoder:
     """SantaCoder, StarCoder: GPT-2 with one key-value head for all heads, unless multi_query is false."""
-    s = _gpt_sizes(f, vocab=50257, width=768, layers=12, heads=12, positions=1024, tied=True)
+    s = _gpt_sizes(f, vocab=50257, width=768, layers=12, heads=12, positions=1024, tied=True, activation="gelu_pytorch_tanh")
     if f.flag("multi_query", True):
         s = replace(s, kv_heads=1)
     return _learned_positions(decoder(name, source, s, _fused(s), _biased(s), norm=LAYER_NORM))
@@ -50,9 +49,13 @@ def gpt_neo(f: Fields, name: str, source: Source) -> Decoder:
 
     transformers keeps and multiplies every cached key in the windowed layers as well, and masks what is too old.
     """
-    names = {"heads": ("num_heads", "num_attention_heads"), "layers": ("num_layers", "num_hidden_layers")}
-    s = plain_sizes(f, vocab=50257, width=2048, layers=24, heads=16, positions=2048, tied=True, names=names)
-    everything = attention_of(s, out_bias=True, rotary=False)
+    names = {
+        "heads": ("num_heads", "num_attention_heads"),
+        "layers": ("num_layers", "num_hidden_layers"),
+        "activation": ("activation_function",),
+    }
+    s = plain_sizes(f, vocab=50257, width=2048, layers=24, heads=16, positions=2048, tied=True, activation="gelu_new", names=names)
+    everything = replace(attention_of(s, out_bias=True, rotary=False), scores="written_out")
     local = replace(everything, window=f.integer("window_size", default=256), trims_cache=False)
     kinds = {"global": everything, "local": local}
     attentions = [kinds[kind] for kind in _attention_layers(f, s.layers)]
@@ -61,31 +64,32 @@ def gpt_neo(f: Fields, name: str, source: Source) -> Decoder:
 
 def gptj(f: Fields, name: str, source: Source) -> Decoder:
     """GPT-J: partly rotary, attention without biases in parallel with a feed-forward behind one norm, a head with bias."""
-    s = _gpt_sizes(f, vocab=50400, width=4096, layers=28, heads=16, positions=2048, tied=False)
-    model = decoder(name, source, s, attention_of(s), _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
+    s = _gpt_sizes(f, vocab=50400, width=4096, layers=28, heads=16, positions=2048, tied=False, activation="gelu_new")
+    model = decoder(name, source, s, _turned_in_pairs(f, attention_of(s)), _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
     return replace(model, head_bias=True)
 
 
 def codegen(f: Fields, name: str, source: Source) -> Decoder:
     """CodeGen: GPT-J with one qkv matrix, split in four for as many cores."""
-    s = _gpt_sizes(f, vocab=50400, width=4096, layers=28, heads=16, positions=2048, tied=False)
+    s = _gpt_sizes(f, vocab=50400, width=4096, layers=28, heads=16, positions=2048, tied=False, activation="gelu_new")
     f.divides("4 (cores that share the qkv matrix)", 4, "n_head", s.heads)
-    model = decoder(name, source, s, attention_of(s, fused=True), _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
+    attention = _turned_in_pairs(f, attention_of(s, fused=True))
+    model = decoder(name, source, s, attention, _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
     return replace(model, head_bias=True)
 
 
 def gpt_neox(f: Fields, name: str, source: Source) -> Decoder:
     """GPT-NeoX, Pythia: one qkv matrix, partly rotary, two norms whether attention and feed-forward are parallel or not."""
-    s = sizes(f, vocab=50432, width=6144, layers=44, heads=64, positions=2048, ffn_width=24576, tied=False, head_key="", kv_key="")
-    attention = attention_of(s, bias=f.flag("attention_bias", True), fused=True)
+    s = plain_sizes(f, vocab=50432, width=6144, layers=44, heads=64, positions=2048, ffn_width=24576, activation="gelu")
+    attention = replace(attention_of(s, bias=f.flag("attention_bias", True), fused=True), by_head=True)
     parallel = f.flag("use_parallel_residual", True)
     return decoder(name, source, s, attention, _biased(s), norm=LAYER_NORM, parallel=parallel)
 
 
 def phi(f: Fields, name: str, source: Source) -> Decoder:
     """Phi-1, 1.5, 2: attention and feed-forward in parallel behind one norm, biases everywhere, untied head with bias."""
-    s = sizes(f, vocab=51200, width=2048, layers=24, heads=32, positions=2048, ffn_width=8192, tied=False)
-    attention = attention_of(s, bias=True)
+    s = sizes(f, vocab=51200, width=2048, layers=24, heads=32, positions=2048, ffn_width=8192, activation="gelu_new")
+    attention = replace(attention_of(s, bias=True), by_head=True)
     if f.flag("qk_layernorm", False):
         attention = with_qk_norm(attention, over_all_heads=False, bias=True)
     model = decoder(name, source, s, attention, _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
@@ -96,8 +100,14 @@ def _fused(s: Sizes) -> Attention:
     return attention_of(s, bias=True, fused=True, rotary=False)
 
 
+def _turned_in_pairs(f: Fields, attention: Attention) -> Attention:
+    """Queries and keys turned by angles that each layer repeats for both numbers of a pair, sines and cosines of each."""
+    turned = f.optional_integer("rotary_dim") if "rotary_dim" in f.config else f.default("rotary_dim", 64)
+    return replace(attention, angle_elements=4 * (turned or attention.inner_width))
+
+
 def _biased(s: Sizes) -> FeedForward:
-    return FeedForward(width=s.ffn_width, bias=True)
+    return FeedForward(activation=s.activation, width=s.ffn_width, bias=True)
 
 
 def _learned_positions(model: Decoder) -> Decoder:

@@ -17,20 +17,24 @@ from estimators.spec import Source
 if TYPE_CHECKING:
     from estimators.architectures.fields import Fields
 
-GAIN_ONLY = Norm()
+GAIN_ONLY = Norm(written="layer")
+COHERE_NORM = Norm(written="layer_written_out")
+NEMOTRON_NORM = Norm(bias=True, written="layer_plus_one")
 OPT_POSITION_OFFSET = 2
 """OPT numbers positions from 2 and has as many rows more."""
 
 
 def opt(f: Fields, name: str, source: Source) -> Decoder:
     """OPT: learned positions, biases everywhere; OPT-350M alone has a narrower embedding and norms behind the layers."""
-    names = {"ffn_width": ("ffn_dim",)}
-    s = plain_sizes(f, vocab=50272, width=768, layers=12, heads=12, positions=2048, ffn_width=3072, tied=True, names=names)
+    names = {"ffn_width": ("ffn_dim",), "activation": ("activation_function",)}
+    s = plain_sizes(
+        f, vocab=50272, width=768, layers=12, heads=12, positions=2048, ffn_width=3072, tied=True, activation="relu", names=names
+    )
     bias, affine = f.flag("enable_bias", True), f.flag("layer_norm_elementwise_affine", True)
-    norm = Norm(gain=affine, bias=affine)
+    norm = Norm(gain=affine, bias=affine, written="layer")
     before = f.flag("do_layer_norm_before", True)
-    attention, feed_forward = attention_of(s, bias=bias, rotary=False), FeedForward(width=s.ffn_width, bias=bias)
-    model = decoder(name, source, s, attention, feed_forward, norm=norm, prenorm=before)
+    attention, feed_forward = attention_of(s, bias=bias, rotary=False), FeedForward(activation=s.activation, width=s.ffn_width, bias=bias)
+    model = decoder(name, source, s, attention, feed_forward, norm=norm, prenorm=before, norm_of_sum=not before)
     edge = f.integer("word_embed_proj_dim", default=s.width)
     ends_in_norm = before and not f.flag("_remove_final_layer_norm", False)
     return replace(
@@ -47,14 +51,15 @@ BLOOM_NAMES: Mapping[str, tuple[str, ...]] = {
     "heads": ("n_head", "num_attention_heads"),
     "ffn_width": (),
     "positions": ("seq_length",),
+    "activation": (),
 }
 
 
 def bloom(f: Fields, name: str, source: Source) -> Decoder:
     """BLOOM: ALiBi in place of positions, a norm behind the embedding, one qkv matrix, biases everywhere."""
-    s = plain_sizes(f, vocab=250880, width=64, layers=2, heads=8, positions=2048, tied=True, names=BLOOM_NAMES)
-    attention = attention_of(s, bias=True, fused=True, rotary=False)
-    model = decoder(name, source, s, attention, FeedForward(width=s.ffn_width, bias=True), norm=LAYER_NORM)
+    s = plain_sizes(f, vocab=250880, width=64, layers=2, heads=8, positions=2048, tied=True, activation="gelu", names=BLOOM_NAMES)
+    attention = replace(attention_of(s, bias=True, fused=True, rotary=False), scores="written_out")
+    model = decoder(name, source, s, attention, FeedForward(activation=s.activation, width=s.ffn_width, bias=True), norm=LAYER_NORM)
     return replace(model, embedding_norm=LAYER_NORM)
 
 
@@ -73,7 +78,8 @@ def falcon(f: Fields, name: str, source: Source) -> Decoder:
         tied=True,
         head_key="",
         kv_key="num_kv_heads",
-        names={"width": ("n_embed", "hidden_size"), "ffn_width": ("ffn_hidden_size",)},
+        activation="gelu",
+        names={"width": ("n_embed", "hidden_size"), "ffn_width": ("ffn_hidden_size",), "activation": ("activation",)},
     )
     new, parallel = f.flag("new_decoder_architecture", False), f.flag("parallel_attn", True)
     bias, in_parallel = f.flag("bias", False), f.integer("num_ln_in_parallel_attn", default=2 if new else 1)
@@ -85,8 +91,14 @@ def falcon(f: Fields, name: str, source: Source) -> Decoder:
         s = replace(s, kv_heads=1)
     elif not new and s.kv_heads != s.heads:
         raise f.fail("num_kv_heads", s.kv_heads, f"{s.heads}, as many as heads, without multi_query and new_decoder_architecture")
-    attention = attention_of(s, bias=bias, fused=True, rotary=not f.flag("alibi", False))
-    feed_forward = FeedForward(width=s.ffn_width, bias=bias)
+    alibi = f.flag("alibi", False)
+    attention = replace(
+        attention_of(s, bias=bias, fused=True, rotary=not alibi),
+        scores="unfused" if s.kv_heads < s.heads and not new else "fused",
+        mask_heads=s.heads if alibi else 1,
+        repeats_keys=new,
+    )
+    feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, bias=bias)
     norms = in_parallel if parallel else 2
     return decoder(name, source, s, attention, feed_forward, norms=norms, norm=LAYER_NORM, parallel=parallel)
 
@@ -102,34 +114,46 @@ def mpt(f: Fields, name: str, source: Source) -> Decoder:
         for key, value in values.items():
             if fields.get(key) not in (None, value):
                 raise f.fail(key, fields[key], f"{str(value).lower()}: transformers' MPT has no other")
-    s = plain_sizes(f, vocab=50368, width=2048, layers=24, heads=16, positions=2048, tied=True, names=MOSAIC_NAMES)
-    attention = attention_of(s, fused=True, rotary=False)
-    return decoder(name, source, s, attention, FeedForward(width=s.ffn_width), norm=GAIN_ONLY)
+    s = plain_sizes(f, vocab=50368, width=2048, layers=24, heads=16, positions=2048, tied=True, activation="gelu", names=MOSAIC_NAMES)
+    attention = replace(attention_of(s, fused=True, rotary=False), scores="written_out")
+    return decoder(name, source, s, attention, FeedForward(activation=s.activation, width=s.ffn_width), norm=GAIN_ONLY)
 
 
 def starcoder2(f: Fields, name: str, source: Source) -> Decoder:
     """StarCoder2: grouped-query attention, rotary, a plain feed-forward, biases, possibly a sliding window."""
-    s = sizes(f, vocab=49152, width=3072, layers=30, heads=24, kv_heads=2, positions=4096, ffn_width=12288, tied=True)
+    s = sizes(
+        f,
+        vocab=49152,
+        width=3072,
+        layers=30,
+        heads=24,
+        kv_heads=2,
+        positions=4096,
+        ffn_width=12288,
+        tied=True,
+        activation="gelu_pytorch_tanh",
+    )
     bias = f.flag("use_bias", True)
     attention = attention_of(s, bias=bias, window=window_of(f, None))
-    return decoder(name, source, s, attention, FeedForward(width=s.ffn_width, bias=bias), norm=LAYER_NORM)
+    return decoder(name, source, s, attention, FeedForward(activation=s.activation, width=s.ffn_width, bias=bias), norm=LAYER_NORM)
 
 
 def stablelm(f: Fields, name: str, source: Source) -> Decoder:
     """StableLM: layer norms around a gated feed-forward, partly rotary; the 12B is parallel behind one norm, with query-key norms."""
     s = sizes(f, vocab=50304, width=2560, layers=32, heads=32, kv_heads=32, positions=4096, ffn_width=6912, head_key="")
-    attention = attention_of(s, bias=f.flag("use_qkv_bias", False), out_bias=False)
+    attention = replace(attention_of(s, bias=f.flag("use_qkv_bias", False), out_bias=False), by_head=True)
     if f.flag("qk_layernorm", False):
-        attention = with_qk_norm(attention, over_all_heads=True)
-    parallel, feed_forward = f.flag("use_parallel_residual", False), FeedForward(width=s.ffn_width, gated=True)
+        attention = replace(with_qk_norm(attention, over_all_heads=True, form="layer"), qk_norm_by_head=True)
+    parallel, feed_forward = f.flag("use_parallel_residual", False), FeedForward(activation=s.activation, width=s.ffn_width, gated=True)
     return decoder(name, source, s, attention, feed_forward, norms=1 if parallel else 2, norm=LAYER_NORM, parallel=parallel)
 
 
 def nemotron(f: Fields, name: str, source: Source) -> Decoder:
     """Nemotron-3 and -4, Minitron: layer norms, partly rotary, squared ReLU between two matrices."""
-    s = sizes(f, vocab=256000, width=6144, layers=32, heads=48, positions=4096, ffn_width=24576)
-    feed_forward = FeedForward(width=s.ffn_width, bias=f.flag("mlp_bias", False))
-    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), feed_forward, norm=LAYER_NORM)
+    s = sizes(f, vocab=256000, width=6144, layers=32, heads=48, positions=4096, ffn_width=24576, activation="relu2")
+    feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, bias=f.flag("mlp_bias", False))
+    attention = replace(attention_of(s, bias=f.flag("attention_bias", False)), by_head=True)
+    return decoder(name, source, s, attention, feed_forward, norm=NEMOTRON_NORM)
 
 
 def cohere(f: Fields, name: str, source: Source) -> Decoder:
@@ -137,8 +161,17 @@ def cohere(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=256000, width=8192, layers=40, heads=64, positions=8192, ffn_width=22528, tied=True)
     attention = attention_of(s, bias=f.flag("attention_bias", False))
     if f.flag("use_qk_norm", False):
-        attention = with_qk_norm(attention, over_all_heads=True)
-    return decoder(name, source, s, attention, FeedForward(width=s.ffn_width, gated=True), norms=1, norm=GAIN_ONLY, parallel=True)
+        attention = replace(with_qk_norm(attention, over_all_heads=True, form="layer_written_out"), qk_norm_by_head=True)
+    return decoder(
+        name,
+        source,
+        s,
+        attention,
+        FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
+        norms=1,
+        norm=COHERE_NORM,
+        parallel=True,
+    )
 
 
 def cohere2(f: Fields, name: str, source: Source) -> Decoder:
@@ -149,4 +182,13 @@ def cohere2(f: Fields, name: str, source: Source) -> Decoder:
     windows = windows_of(f, s.layers, window_of(f, 4096), lambda i: (i + 1) % every != 0)
     layer = {window: attention_of(s, bias=bias, rotary=window is not None, window=window) for window in set(windows)}
     attentions = [layer[window] for window in windows]
-    return decoder(name, source, s, attentions, FeedForward(width=s.ffn_width, gated=True), norms=1, norm=GAIN_ONLY, parallel=True)
+    return decoder(
+        name,
+        source,
+        s,
+        attentions,
+        FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
+        norms=1,
+        norm=COHERE_NORM,
+        parallel=True,
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from estimators.architectures.block import Norm
 from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.layers import windowed
-from estimators.architectures.builders.sizes import Sizes, sizes
+from estimators.architectures.builders.sizes import Sizes, partial_rotary, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import FeedForward
@@ -17,7 +17,8 @@ from estimators.spec import Source
 if TYPE_CHECKING:
     from estimators.architectures.fields import Fields
 
-BARE_NORM = Norm(gain=False)
+BARE_NORM = Norm(gain=False, written="layer_in_fp32")
+WIDE_NORM = Norm(written="rms_wide")
 
 
 def llama(f: Fields, name: str, source: Source) -> Decoder:
@@ -43,13 +44,15 @@ def ministral(f: Fields, name: str, source: Source) -> Decoder:
 def ministral3(f: Fields, name: str, source: Source) -> Decoder:
     """Ministral 3: Mistral without a window unless it states one."""
     s = sizes(f, vocab=131072, width=4096, layers=34, heads=32, kv_heads=8, head_width=128, positions=262144, ffn_width=14336)
-    return decoder(name, source, s, attention_of(s, window=window_of(f, None)), _gated(s))
+    attention = replace(attention_of(s, window=window_of(f, None)), angle_elements=1)
+    return decoder(name, source, s, attention, _gated(s))
 
 
 def phi3(f: Fields, name: str, source: Source) -> Decoder:
     """Phi-3 mini and medium, Phi-3.5 mini, Phi-4: one qkv matrix, one for gate and up, possibly a sliding window."""
     s = sizes(f, vocab=32064, width=3072, layers=32, heads=32, positions=4096, ffn_width=8192)
-    return decoder(name, source, s, attention_of(s, fused=True, window=window_of(f, None)), _gated(s, fused=True))
+    attention = replace(attention_of(s, fused=True, window=window_of(f, None)), by_head=True)
+    return decoder(name, source, s, attention, _gated(s, fused=True))
 
 
 def qwen2(f: Fields, name: str, source: Source) -> Decoder:
@@ -104,23 +107,25 @@ def olmo(f: Fields, name: str, source: Source) -> Decoder:
 def olmo2(f: Fields, name: str, source: Source) -> Decoder:
     """OLMo 2: norms behind attention and feed-forward, and one on all queries and all keys together."""
     s = sizes(f, vocab=50304, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
-    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True)
-    return decoder(name, source, s, attention, _gated(s), prenorm=False)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True, form="rms_wide")
+    return decoder(name, source, s, attention, _gated(s), norm=WIDE_NORM, prenorm=False)
 
 
 def olmo3(f: Fields, name: str, source: Source) -> Decoder:
     """OLMo 3: OLMo 2 with a sliding window on three layers of four."""
     s = sizes(f, vocab=50304, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
-    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True, form="rms_wide")
     windows = windows_of(f, s.layers, window_of(f, 4096), lambda i: (i + 1) % 4 != 0)
     layers = windowed(attention, windows)
-    return decoder(name, source, s, layers, _gated(s), prenorm=False)
+    return decoder(name, source, s, layers, _gated(s), norm=WIDE_NORM, prenorm=False)
 
 
 def glm(f: Fields, name: str, source: Source) -> Decoder:
     """GLM-4 of 2024: biases on query, key and value, partly rotary, one matrix for gate and up."""
     s = sizes(f, vocab=151552, width=4096, layers=40, heads=32, kv_heads=2, head_width=128, positions=131072, ffn_width=13696)
-    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", True), out_bias=False), _gated(s, fused=True))
+    attention = attention_of(s, bias=f.flag("attention_bias", True), out_bias=False)
+    turned = 2 * int(s.head_width * partial_rotary(f, 0.5) / 2)
+    return decoder(name, source, s, replace(attention, by_head=True, angle_elements=2 * turned), _gated(s, fused=True))
 
 
 def glm4(f: Fields, name: str, source: Source) -> Decoder:
@@ -130,4 +135,4 @@ def glm4(f: Fields, name: str, source: Source) -> Decoder:
 
 
 def _gated(s: Sizes, bias: bool = False, *, fused: bool = False) -> FeedForward:
-    return FeedForward(width=s.ffn_width, gated=True, fused=fused, bias=bias)
+    return FeedForward(activation=s.activation, width=s.ffn_width, gated=True, fused=fused, bias=bias)

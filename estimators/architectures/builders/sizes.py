@@ -18,6 +18,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "heads": ("num_attention_heads",),
     "ffn_width": ("intermediate_size",),
     "positions": ("max_position_embeddings",),
+    "activation": ("hidden_act",),
 }
 """What most configurations call their sizes."""
 
@@ -27,7 +28,7 @@ MAX_VARIED_LAYERS = 10_000
 
 @frozen
 class Sizes:
-    """What a decoder's configuration says of its sizes: V, D, L, N, K, H, F, positions; and whether the head is tied."""
+    """What a decoder's configuration says of its sizes: V, D, L, N, K, H, F, positions; the activation; whether the head is tied."""
 
     vocab: int
     width: int
@@ -37,6 +38,7 @@ class Sizes:
     head_width: int
     ffn_width: int
     positions: int
+    activation: str
     tied: bool
 
 
@@ -88,6 +90,7 @@ def sizes(
     ffn_width: int = 0,
     kv_heads: int = 0,
     head_width: int | None = None,
+    activation: str = "silu",
     tied: bool = False,
     head_key: str = "head_dim",
     kv_key: str = "num_key_value_heads",
@@ -125,8 +128,23 @@ def sizes(
         head_width=h,
         ffn_width=f.integer(*names["ffn_width"], default=ffn_default) if names["ffn_width"] else ffn_default,
         positions=f.integer(*names["positions"], default=positions),
+        activation=f.text(*names["activation"], default=activation) if names["activation"] else activation,
         tied=f.flag("tie_word_embeddings", tied),
     )
+
+
+def partial_rotary(f: Fields, default: float) -> float:
+    """The share of each head that positions turn.
+
+    Raises:
+        BadConfigError: no number above 0, up to 1.
+    """
+    nested = f.config.get("rope_parameters")
+    fields = nested if isinstance(nested, dict) and "partial_rotary_factor" in nested else f.config
+    value = fields.get("partial_rotary_factor", default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+        raise f.fail("partial_rotary_factor", value, "a number above 0, up to 1")
+    return float(value)
 
 
 plain_sizes = partial(sizes, head_key="", kv_key="")
@@ -138,5 +156,6 @@ MOSAIC_NAMES: Mapping[str, tuple[str, ...]] = {
     "heads": ("n_heads", "num_attention_heads"),
     "ffn_width": (),
     "positions": ("max_seq_len", "max_position_embeddings"),
+    "activation": (),
 }
 """What MosaicML's configurations (MPT, DBRX) call their sizes."""

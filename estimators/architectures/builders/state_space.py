@@ -99,9 +99,9 @@ def jamba(f: Fields, name: str, source: Source) -> Decoder:
         normed=True,
     )
     attention = attention_of(s, rotary=False)
-    dense = FeedForward(width=s.ffn_width, gated=True)
+    dense = FeedForward(activation=s.activation, width=s.ffn_width, gated=True)
     num, per_token = experts_of(f, num=16, per_token=2)
-    experts = Experts(num=num, per_token=per_token, width=s.ffn_width) if num > 1 else dense
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width) if num > 1 else dense
     attends = _periodic(f, "attn_layer", 8, 4)
     routes = _periodic(f, "expert_layer", 2, 1)
 
@@ -125,7 +125,7 @@ def bamba(f: Fields, name: str, source: Source) -> Decoder:
     """Bamba: Mamba 2, attention on the layers of attn_layer_indices, a gated feed-forward on all."""
     s = sizes(f, vocab=128000, width=4096, layers=32, heads=32, kv_heads=8, positions=262144, ffn_width=14336)
     mixer, attention = _mamba2_beside_attention(f, s, inner=f.integer("mamba_expand", default=2) * s.width, out_bias_key="mamba_proj_bias")
-    feed_forward = FeedForward(width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
+    feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
     attends = indices(f, "attn_layer_indices")
 
     def parts(i: int) -> Parts:
@@ -142,7 +142,7 @@ def falcon_h1(f: Fields, name: str, source: Source) -> Decoder:
     inner = f.integer("mamba_expand", default=2) * s.width if stated is None else f.integer("mamba_d_ssm", default=1024)
     mixer, attention = _mamba2_beside_attention(f, s, inner=inner, out_bias_key="projectors_bias", normed=f.flag("mamba_rms_norm", False))
     both = Beside(parts=(("mixer", mixer), ("attention", attention)))
-    feed_forward = FeedForward(width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
+    feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
     return layered(name, source, s, [(("both", both), ("mlp", feed_forward))] * len(varied_layers(f, s)))
 
 
@@ -180,10 +180,18 @@ def qwen3_next(f: Fields, name: str, source: Source) -> Decoder:
         value_width=f.integer("linear_value_head_dim", default=128),
         taps=f.integer("linear_conv_kernel_dim", default=4),
     )
-    attention = replace(with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False), output_gate=True)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False, form="rms_plus_one")
+    attention = replace(attention, output_gate=True, by_head=True)
     num, per_token = experts_of(f, num=512, per_token=10)
-    shared = FeedForward(width=f.integer("shared_expert_intermediate_size", default=512), gated=True)
-    experts = Experts(num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=512), shared=shared, shared_gate=True)
+    shared = FeedForward(activation=s.activation, width=f.integer("shared_expert_intermediate_size", default=512), gated=True)
+    experts = Experts(
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=f.integer("moe_intermediate_size", default=512),
+        shared=shared,
+        shared_gate=True,
+    )
     interval = f.integer("full_attention_interval", default=4)
     types = f.config.get("layer_types") or ["linear_attention" if (i + 1) % interval else "full_attention" for i in varied_layers(f, s)]
     if not isinstance(types, list) or len(types) != s.layers or not {*types} <= {"linear_attention", "full_attention"}:

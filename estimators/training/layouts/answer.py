@@ -35,6 +35,7 @@ class PlanQuestion:
 
     Attributes:
         jobs: one for each kind of device.
+        seq_len_source: who says how long sequences are; empty where it was given.
         tokens: None for a plan of one step, which needs `num_devices`.
         num_devices: exactly so many; None for as many as the limits ask for.
         usd_per_gpu_hour: in place of the quotes that were seen.
@@ -46,6 +47,7 @@ class PlanQuestion:
     """
 
     jobs: tuple[Job, ...]
+    seq_len_source: str = ""
     tokens: int | None = None
     num_devices: int | None = None
     max_devices: int | None = None

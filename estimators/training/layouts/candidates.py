@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from estimators.cost.divisibility import divisors, legal_tp
-from estimators.cost.layout import Layout
-from estimators.spec import PLAN_RECOMPUTES
+from estimators.cost.divisibility import divisors, legal_tp, runs_sharded
+from estimators.cost.layout import PLAN_RECOMPUTES, Layout
 from estimators.training.sequence_cost import SequenceCost
 
 MIN_CONTEXT_TOKENS = 2048
@@ -109,9 +108,10 @@ def _even_enough(work: SequenceCost, columns: Columns) -> Any:
 
 
 def _sharded(columns: Columns, domain: int) -> dict[str, Any]:
-    """With every ZeRO stage; ZeRO-3 over all replicas, or over those of one scale-up domain (hybrid sharding)."""
+    """With every ZeRO stage that software runs; ZeRO-3 over all replicas, or over those of one scale-up domain (hybrid sharding)."""
     stages = _cross(columns, "zero", range(4))
-    stages = _kept(stages, (stages["zero"] == 0) | (stages["dp"] * stages["cp"] > 1))
+    shared = (stages["zero"] == 0) | (stages["dp"] * stages["cp"] > 1)
+    stages = _kept(stages, shared & runs_sharded(stages["zero"], stages["pp"]))
     stages["shard"] = np.zeros(len(stages["tp"]), dtype=np.int64)
     node = np.maximum(domain // (stages["tp"] * stages["cp"]), 1)
     hybrid = (stages["zero"] == 3) & (node > 1) & (node < stages["dp"]) & (stages["dp"] % node == 0) & (stages["pp"] == 1)

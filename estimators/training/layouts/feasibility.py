@@ -10,7 +10,7 @@ from estimators.errors import BadValueError, DoesNotFitError
 from estimators.training.layouts.candidates import legal_degrees
 from estimators.training.layouts.job import Job
 from estimators.training.layouts.search import ANYTHING, Restriction, Search, search
-from estimators.units import format_bytes
+from estimators.units import format_bytes, format_fraction
 
 MAX_SEARCHED_DEVICES = 65_536
 """Beyond it nobody is told that more devices would hold a model."""
@@ -24,7 +24,7 @@ def check_layout(job: Job, layout: Layout) -> None:
         DoesNotFitError: it needs more memory than a device has.
     """
     check_cuts(job.work, layout)
-    needed, capacity = float(job.memory_bytes(layout)), float(job.machine.memory_bytes)
+    needed, capacity = float(job.memory_bytes(layout)), job.capacity_bytes
     if needed > capacity:
         raise DoesNotFitError(
             f"{layout} needs {format_bytes(needed)} on the fullest GPU, {format_bytes(needed - capacity)} more than the "
@@ -59,9 +59,14 @@ def raise_nothing_fits(tried: Search) -> NoReturn:
     layout, needed = smallest
     raise DoesNotFitError(
         f"{job.trained.name} at {job.seq_len:,} tokens fits on {num_devices:,} x {job.hardware.id} in no layout: the smallest ({layout}) "
-        f"needs {format_bytes(needed)} of {format_bytes(tried.capacity_bytes)}, {format_bytes(needed - tried.capacity_bytes)} too much; "
-        f"{_enough(job, num_devices, batch, tried.restriction)}"
+        f"needs {format_bytes(needed)} of {format_bytes(tried.capacity_bytes)}{_left_free(job)}, "
+        f"{format_bytes(needed - tried.capacity_bytes)} too much; {_enough(job, num_devices, batch, tried.restriction)}"
     )
+
+
+def _left_free(job: Job) -> str:
+    """What the margin takes, in words; empty without one."""
+    return f" ({format_fraction(job.memory_margin)} of {format_bytes(job.capacity_bytes)} is left free)" if job.memory_margin else ""
 
 
 def _nothing_legal(job: Job, num_devices: int, global_batch: int) -> str:

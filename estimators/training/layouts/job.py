@@ -20,6 +20,9 @@ from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
 from estimators.training.supported import not_covered
 
+MEMORY_MARGIN = 0.05
+"""Share of a device's memory that a chosen layout leaves free: what a prediction of memory may be wrong by."""
+
 
 @frozen
 class Job:
@@ -32,6 +35,7 @@ class Job:
         cluster: a known one, for its network.
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         without: a source that the constants must not have seen.
+        memory_margin: share of a device's memory that a chosen layout leaves free; one that was given may fill all of it.
     """
 
     model: Model
@@ -45,6 +49,7 @@ class Job:
     own: MeasuredRates | None = None
     without: str = ""
     method: TrainingMethod = FULL
+    memory_margin: float = MEMORY_MARGIN
 
     def __post_init__(self) -> None:
         if reason := not_covered(self.trained, self.seq_len):
@@ -78,6 +83,16 @@ class Job:
     def machine(self) -> Machine:
         """The device and its links. Raises BadValueError where it has no peak for the dtype."""
         return machine_of(self.hardware, self.dtype, cluster=self.cluster, network_bytes_per_s=self.network_bytes_per_s, own=self.own)
+
+    @property
+    def capacity_bytes(self) -> float:
+        """What a layout that is given may fill: all that the driver shows."""
+        return float(self.machine.memory_bytes)
+
+    @property
+    def plannable_bytes(self) -> float:
+        """What a chosen layout may fill: all but the margin."""
+        return (1 - self.memory_margin) * self.capacity_bytes
 
     @property
     def efficiency(self) -> Efficiency:

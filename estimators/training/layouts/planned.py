@@ -22,11 +22,13 @@ class Option:
 
     Attributes:
         memory_bytes: on the fullest device.
+        in_margin: whether that fills the memory that plans leave free.
         why: what it loses to the first; empty for the first.
     """
 
     prediction: Prediction
     memory_bytes: float
+    in_margin: bool = False
     why: str = ""
 
     @property
@@ -41,6 +43,7 @@ class Plan:
 
     Attributes:
         num_legal, num_fitting: layouts that were priced, and that fit.
+        capacity_bytes: of one device, less the job's margin.
         too_large: the fastest layout of all where it does not fit: it, its step time and its memory.
     """
 
@@ -75,7 +78,8 @@ def option(job: Job, layout: Layout, best: Prediction | None = None) -> Option:
     """One layout priced in full, with why it loses to `best`."""
     prediction = job.predict(layout)
     why = reason(prediction.ledger.parts, best.ledger.parts) if best is not None else ""
-    return Option(prediction=prediction, memory_bytes=float(job.memory_bytes(layout)), why=why)
+    needed = float(job.memory_bytes(layout))
+    return Option(prediction=prediction, memory_bytes=needed, in_margin=needed > job.plannable_bytes, why=why)
 
 
 def plan(

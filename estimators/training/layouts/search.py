@@ -48,7 +48,7 @@ class Search:
     Attributes:
         num_legal: layouts, those that the restriction rules out among them.
         step_time_s, memory_bytes: one figure per lane.
-        capacity_bytes: of one device.
+        capacity_bytes: of one device, less the job's margin.
     """
 
     job: Job
@@ -148,5 +148,5 @@ def search(
         lanes=lanes,
         step_time_s=times,
         memory_bytes=memory,
-        capacity_bytes=float(machine.memory_bytes),
+        capacity_bytes=job.plannable_bytes,
     )

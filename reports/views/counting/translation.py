@@ -8,6 +8,7 @@ from estimators.counting.flop_by_tool import ATTENTION, PARTS, RECOMPUTED
 from estimators.counting.translate import Least, Reading, Translation
 from estimators.facts.tool_conventions import Peak
 from estimators.spec import Hardware, Model, Recompute, Workload
+from estimators.training.sequence_length import SequenceLength
 from estimators.units import (
     format_flop,
     format_flop_rate,
@@ -19,7 +20,7 @@ from estimators.units import (
     format_signed_fraction,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import device_lines, scope_lines
+from reports.views.training.conditions import device_lines, length_source, scope_lines
 
 WITHOUT_DEVICE = "no device given: both are taken to divide by the same peak; --hardware ID brings in the peak that each divides by"
 DATA_SHEET_NOTE = "* names no peak for the device and dtype: the data sheet's dense peak is taken."
@@ -55,12 +56,13 @@ def _row(reading: Reading, flop_ratio: float, peak_ratio: float) -> dict[str, Va
     }
 
 
-def conditions(model: Model, params: int, seq_len: int, hardware: Hardware | None, dtype: str, recompute: Recompute) -> list[str]:
+def conditions(model: Model, params: int, length: SequenceLength, hardware: Hardware | None, dtype: str, recompute: Recompute) -> list[str]:
     """What was held fixed, one line each."""
     again = "recomputing activations" if recompute == "full" else "recomputing nothing"
+    sequences = f"sequences of {format_int(length.tokens)} tokens{length_source(length.source)}"
     lines = [
-        f"{model.name}: {format_int(params)} parameters; training on sequences of {format_int(seq_len)} tokens, {again}",
-        *scope_lines(model, Workload(phase="train", seq_len=seq_len)),
+        f"{model.name}: {format_int(params)} parameters; training on {sequences}, {again}",
+        *scope_lines(model, Workload(phase="train", seq_len=length.tokens)),
     ]
     if hardware is None:
         return [*lines, WITHOUT_DEVICE]

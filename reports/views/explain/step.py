@@ -25,7 +25,8 @@ def explain_steps(answer: StepsAnswer, *, model_option: str) -> Table:
         explained.append(_flop_step(name, workload, cost, convention, item, _show(workload, item, convention, model_option)))
         if hardware:
             explained.append(_bound_step(name, workload, cost, hardware))
-    explained.append(_state_step(steps["training"][0], first.params))
+    if "training" in steps:
+        explained.append(_state_step(steps["training"][0], first.params))
     return explanation_table(explained, what=f"one step of {model.name}{f' on {hardware.id}' if hardware else ''}")
 
 

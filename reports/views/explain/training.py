@@ -75,10 +75,7 @@ def _show(training: TrainingAnswer, model_option: str) -> str:
 
 def length_input(training: TrainingAnswer) -> Input:
     """T, the tokens of a sequence."""
-    if training.item == "sample":
-        source = "a model without sequences"
-    else:
-        source = "given by --seq-len" if training.seq_len_given else f"the longest sequence, {training.model.source}"
+    source = "a model without sequences" if training.item == "sample" else training.seq_len_source or "given by --seq-len"
     return Input(symbol="T", value=training.seq_len, text=f"{format_int(training.seq_len)} {training.item}s", source=source)
 
 

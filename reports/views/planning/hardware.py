@@ -22,7 +22,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, device_lines, price_text, scope_lines
+from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
 
 
 def _by_gpu_days(devices: Sequence[OnDevice[TrainingAnswer]]) -> list[OnDevice[TrainingAnswer]]:
@@ -61,7 +61,11 @@ def training_table(devices: Sequence[OnDevice[TrainingAnswer]]) -> Table:
         title=f"Training {reference.model.name} on {reference.work_text}, {_count_text(reference)} of each kind",
         conditions=[
             f"{reference.model.name}: {format_int(reference.params)} parameters; {format_int(reference.tokens)} {reference.item}s"
-            + ("" if reference.item == "sample" else f" in sequences of {format_int(reference.seq_len)}"),
+            + (
+                ""
+                if reference.item == "sample"
+                else f" in sequences of {format_int(reference.seq_len)}{length_source(reference.seq_len_source)}"
+            ),
             convention_line(reference.convention),
             *scope_lines(reference.model, Workload(phase="train", seq_len=reference.seq_len)),
             f"{reference.dtype}, share of the dense peak of each device",

@@ -23,7 +23,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
-from reports.views.training.conditions import device_lines, scope_lines
+from reports.views.training.conditions import device_lines, length_source, scope_lines
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
 
@@ -34,7 +34,9 @@ def plan_tables(answer: Plans) -> list[Table]:
     tables = []
     if len(answer.choices) > 1 and question.tokens is not None:
         tables.append(choices_table(answer.choices, question.tokens))
-    tables.append(plan_table(best, question.tokens, price, batch_source=answer.batch_source, own=answer.own))
+    tables.append(
+        plan_table(best, question.tokens, price, seq_len_source=question.seq_len_source, batch_source=answer.batch_source, own=answer.own)
+    )
     tables.append(ledger_table(best))
     if answer.points:
         tables.append(scaling_table(answer.points, price))
@@ -51,7 +53,10 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
     first = choices[0].answer
     assert first is not None
     return Table(
-        title=f"{first.job.trained.name} on {format_count(tokens)} tokens, by device: {choices[0].hardware.id} is the one to take",
+        title=(
+            f"{first.job.trained.name} on {format_count(tokens)} tokens in sequences of {first.job.seq_len:,}, by device: "
+            f"{choices[0].hardware.id} is the one to take"
+        ),
         columns=[
             Column(key="hardware", header="device"),
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
@@ -86,17 +91,19 @@ def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
     }
 
 
-def plan_table(plan: Plan, tokens: int | None, price: PriceRange | None, *, batch_source: str, own: Option | None = None) -> Table:
+def plan_table(
+    plan: Plan, tokens: int | None, price: PriceRange | None, *, seq_len_source: str, batch_source: str, own: Option | None = None
+) -> Table:
     """The ranked layouts, each with why it lost; the user's own last."""
     best = plan.best.prediction
     rows = [_option_row(f"{rank}", option, plan, tokens) for rank, option in enumerate(plan.options, 1)]
     if own is not None:
         rows.append(_option_row("yours", own, plan, tokens))
     run = "" if tokens is None else f": {format_duration(plan.run_s(tokens))}"
-    of = "one step" if tokens is None else f"{format_count(tokens)} tokens"
+    of = f"{'one step' if tokens is None else f'{format_count(tokens)} tokens'} in sequences of {format_int(plan.job.seq_len)}"
     return Table(
         title=f"{plan.job.trained.name}, {of} on {plan.num_devices:,} x {plan.job.hardware.id}{run} with {best.layout}",
-        conditions=_conditions(plan, batch_source),
+        conditions=_conditions(plan, seq_len_source, batch_source),
         columns=[
             Column(key="rank", header=""),
             Column(key="layout", header="layout"),
@@ -114,11 +121,11 @@ def plan_table(plan: Plan, tokens: int | None, price: PriceRange | None, *, batc
     )
 
 
-def _conditions(plan: Plan, batch_source: str) -> list[str]:
+def _conditions(plan: Plan, seq_len_source: str, batch_source: str) -> list[str]:
     job, best = plan.job, plan.best.prediction
     return [
         *scope_lines(job.trained, Workload(phase="train", seq_len=job.seq_len)),
-        f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens",
+        f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens{length_source(seq_len_source)}",
         f"global batch: {format_int(plan.global_batch)} sequences, {format_count(best.tokens_per_step)} tokens ({batch_source})",
         *device_lines([job.hardware]),
         *best.notes,
@@ -170,13 +177,17 @@ def _own_lines(plan: Plan, tokens: int | None, own: Option | None) -> list[str]:
     more = own.prediction.step_time_s / plan.best.prediction.step_time_s - 1
     longer_s = 0.0 if tokens is None else plan.run_s(tokens, own.prediction.step_time_s) - plan.run_s(tokens)
     run = "" if tokens is None else f": {format_duration(longer_s)} more for the run"
-    return [f"Your layout takes {format_fraction(more)} longer than the first{run}."] if more > 0 else ["No layout beats yours."]
+    said = [f"Your layout takes {format_fraction(more)} longer than the first{run}."] if more > 0 else ["No layout beats yours."]
+    if own.in_margin:
+        held = own.memory_bytes / plan.job.capacity_bytes
+        said.append(f"It fills {format_fraction(held)} of a device's memory, more than the layouts above may (--memory-margin).")
+    return said
 
 
 def _search_lines(plan: Plan) -> list[str]:
     lines = [
-        f"{format_int(plan.num_legal)} layouts are legal, {format_int(plan.num_fitting)} fit into {format_bytes(plan.capacity_bytes)}; "
-        "one per way of cutting the model is shown."
+        f"{format_int(plan.num_legal)} layouts are legal, {format_int(plan.num_fitting)} fit into {format_bytes(plan.capacity_bytes)}, "
+        f"{format_fraction(1 - plan.job.memory_margin)} of a device (--memory-margin); one per way of cutting the model is shown."
     ]
     if plan.too_large is not None:
         layout, seconds, needed = plan.too_large

@@ -19,7 +19,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, device_lines, price_text, scope_lines
+from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
 from reports.views.training.predicted import BOUNDS, figures
 from reports.views.training.step_ledger import rate_facts
 
@@ -87,7 +87,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
         title=f"Training {training.model.name} on {training.work_text}, {each}, predicted",
         conditions=[
             f"{training.model.name}: {format_int(training.params)} parameters; {format_int(training.tokens)} tokens in sequences of "
-            f"{format_int(training.seq_len)}, {training.dtype}",
+            f"{format_int(training.seq_len)}{length_source(training.seq_len_source)}, {training.dtype}",
             convention_line("full"),
             *scope_lines(training.model, Workload(phase="train", seq_len=training.seq_len)),
             f"software {p.stack.id}: {p.stack.name}",

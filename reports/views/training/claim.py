@@ -76,7 +76,7 @@ def _rounding_notes(claim: Claim, training: TrainingAnswer) -> list[str]:
     if not rounded:
         return []
     return [
-        f"Rounding: {training.work_text} and {format_duration(claim.wall_s)} look rounded; figures that round to them imply "
+        f"Rounding: {training.items_text} and {format_duration(claim.wall_s)} look rounded; figures that round to them imply "
         f"{format_fraction(rounded[0])} to {format_fraction(rounded[1])} {COUNTED[claim.compared]}."
     ]
 

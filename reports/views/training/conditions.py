@@ -76,14 +76,19 @@ def device_lines(devices: Iterable[Hardware]) -> list[str]:
     return [f"{device.id}: one device is {device.one_device}" for device in devices if device.one_device]
 
 
+def length_source(source: str) -> str:
+    """Who says how long sequences are, in parentheses; nothing where it was given."""
+    return f" ({source}; --seq-len changes it)" if source else ""
+
+
 def conditions(training: TrainingAnswer, *, work: bool = True) -> list[str]:
     """What was held fixed, one line each; `work` says whether the tokens are among it."""
     published = f" (published: {training.params_text})" if training.params_text else ""
     length = "" if training.item == "sample" else f" sequences of {format_int(training.seq_len)}"
     trained = f" {format_int(training.tokens)} {training.item}s{' in' if length else ''}" if work else ""
-    longest = "" if training.seq_len_given or training.item == "sample" else " (the model's longest; --seq-len changes it)"
+    said_by = length_source(training.seq_len_source) if length else ""
     lines = [
-        f"{training.model.name}: {format_int(training.params)} parameters{published};{trained}{length}{longest}".rstrip(";"),
+        f"{training.model.name}: {format_int(training.params)} parameters{published};{trained}{length}{said_by}".rstrip(";"),
         convention_line(training.convention),
         *scope_lines(training.model, Workload(phase="train", seq_len=training.seq_len)),
     ]

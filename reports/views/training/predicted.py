@@ -126,6 +126,7 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
         "software": p.stack.id,
         "needed_bytes": run.needed_bytes,
         "fits": run.fits,
+        "in_margin": run.in_margin,
         "power_share_fraction": asked.power.value,
         "carbon_kg_per_j": asked.carbon.value,
         **{f"allowance_{bound}_fraction": getattr(run.goodput_loss, bound) for bound in BOUNDS},
@@ -140,6 +141,9 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
     notes = [claim_note(run, claimed_s)] if claimed_s is not None else []
     if not run.fits:
         notes.append("memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less.")
+    elif run.in_margin:
+        held = run.needed_bytes / float(run.prediction.machine.memory_bytes)
+        notes.append(f"memory: this layout fills {format_fraction(held)} of a device, more than chosen layouts do (--memory-margin).")
     if run.devices_chosen:
         notes.append(
             f"published runs: at {format_fraction(asked.published.median)} of peak, the median of whole runs of dense "

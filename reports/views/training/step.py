@@ -20,7 +20,7 @@ from estimators.units import (
     format_rate,
 )
 from reports.table import Column, Table, Value
-from reports.views.training.conditions import convention_line, device_lines, scope_lines
+from reports.views.training.conditions import convention_line, device_lines, length_source, scope_lines
 
 if TYPE_CHECKING:
     from estimators.inference.generation import Generation
@@ -84,10 +84,13 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
     model, hardware, convention, dtype = question.model, question.hardware, question.convention, question.dtype
     published = f" (published: {params_text})" if params_text else ""
     params = next(iter(steps.values()))[1].params
+    said_by = "" if question.generation_alone else length_source(question.seq_len_source)
+    length = f"; sequences of {format_int(question.seq_len)}{said_by}" if said_by else ""
+    last, _ = list(steps.values())[-1]
     conditions = [
-        f"{model.name}: {format_int(params)} parameters{published}; {dtype}",
+        f"{model.name}: {format_int(params)} parameters{published}; {dtype}{length}",
         convention_line(convention),
-        *scope_lines(model, steps["training"][0]),
+        *scope_lines(model, last),
     ]
     tables = [
         steps_table(model.name, steps, hardware=hardware, convention=convention, item=model.item, conditions=conditions),
@@ -109,7 +112,7 @@ def _weights_text(model: Model, dtype: str) -> str:
 
 
 def _memory_uses(steps: Steps, generated: Generation | None, weights: str) -> dict[str, tuple[str, dict[str, int]]]:
-    """Use -> its conditions, and bytes by part: inference at its longest, training of one step."""
+    """Use -> its conditions, and bytes by part: inference at its longest, training of one step where it was asked about."""
     uses = {}
     if generated:
         shape = f"{format_int(generated.rows)} rows of {format_int(generated.prompt_tokens + generated.new_tokens - 1)} tokens"
@@ -120,6 +123,8 @@ def _memory_uses(steps: Steps, generated: Generation | None, weights: str) -> di
         tokens = workload.context_len + workload.seq_len
         cache = f", KV cache of {format_int(workload.batch)} x {format_int(tokens)} tokens" if name == "decode" else ""
         uses["inference"] = (f"weights in {weights}{cache}", dict(cost.memory_bytes))
+    if "training" not in steps:
+        return uses
     workload, cost = steps["training"]
     recomputing = "full activation checkpointing" if workload.recompute == "full" else "no activation checkpointing"
     uses["training"] = (
@@ -135,7 +140,7 @@ def _rules(model: Model, steps: Steps) -> list[Table]:
     from reports.views.counting.rules_of_thumb import rules_tables
 
     chosen = [rule for name in ("training", "decode") if name in steps for rule in rules(model, steps[name][0])]
-    return rules_tables(chosen, work="one training step" + (" and one decode step" if "decode" in steps else ""))
+    return rules_tables(chosen, work=" and ".join(f"one {name} step" for name in ("training", "decode") if name in steps))
 
 
 def steps_table(name: str, steps: Steps, *, hardware: Hardware | None, convention: str, item: str, conditions: Sequence[str]) -> Table:
@@ -180,7 +185,9 @@ def steps_table(name: str, steps: Steps, *, hardware: Hardware | None, conventio
         rows=rows,
         notes=[
             *_bound_notes(hardware, max(sum(cost.memory_bytes.values()) for w, cost in steps.values() if w.phase != "train")),
-            "bytes moved: at least, each weight once per pass and the KV cache; training adds the optimizer's reads and writes.",
+            "bytes moved: at least, each weight once per pass and the KV cache; training adds the optimizer's reads and writes."
+            if "training" in steps
+            else "bytes moved: at least, each weight once per pass and the KV cache.",
         ],
         facts=_facts(steps, convention),
         key="steps",

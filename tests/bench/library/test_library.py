@@ -55,8 +55,8 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
         {"model": "llama-3-8b", "hardware": "h100-sxm5-80gb", "budget_usd": 1_000_000, "price": 2.5},
     ),
     (
-        "estimate --model phi-2 --hardware a100-sxm4-80gb --prompt-tokens 12",
-        {"model": "phi-2", "hardware": "a100-sxm4-80gb", "prompt_tokens": 12},
+        "estimate --model phi-2 --hardware a100-sxm4-80gb --prompt-tokens 12 --seq-len 64",
+        {"model": "phi-2", "hardware": "a100-sxm4-80gb", "prompt_tokens": 12, "seq_len": 64},
     ),
     (
         "plan --model llama-2-7b --tokens 1T --hardware a100-sxm4-80gb,h100-sxm5-80gb --gpus 64 --what-if recompute=full",

@@ -34,6 +34,7 @@ MIXTRAL = job("mixtral-8x7b", seq_len=4096)
             Layout(pp=8, vp=16, global_batch=8),
             r"pp=8 x vp=16 asks for more stages than the 96 layers there are; the most: pp=8,vp=12",
         ),
+        (GPT3, Layout(pp=8, dp=2, zero=2, global_batch=16), r"zero=2 .* a pipeline of pp=8 stages .*: expected zero=1, or pp=1"),
         (GPT3, Layout(vp=2), r"vp=2 interleaves a pipeline, but pp=1 has none"),
         (GPT3, Layout(pp=8, vp=2, global_batch=20), r"vp=2 needs micro-batches in groups of pp=8, but a step has 20; .* 16 sequences"),
         (GPT3, Layout(dp=8, ep=2, global_batch=8), r"ep=2 divides experts, but the model has none"),

@@ -59,7 +59,9 @@ def test_an_exhaustive_search_by_hand_finds_nothing_faster() -> None:
             recompute=recompute,
             sequence_parallel=tp > 1,
         )
-        if (vp > 1 and (pp == 1 or layout.num_micro_batches % pp)) or small.memory_bytes(layout) > small.machine.memory_bytes:
+        if (zero == 2 and pp > 1) or (vp > 1 and (pp == 1 or layout.num_micro_batches % pp)):
+            continue
+        if small.memory_bytes(layout) > 0.95 * small.machine.memory_bytes:
             continue
         assert best <= small.ledger(layout).step_time_s * (1 + 1e-9)
 

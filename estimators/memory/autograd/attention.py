@@ -1,0 +1,102 @@
+"""Attention as transformers writes it: what its projections, norms, rotation and scores keep."""
+
+from __future__ import annotations
+
+from estimators.architectures.attention import Attention
+from estimators.architectures.block import Norm
+from estimators.frozen import replace
+from estimators.memory.autograd.norms import normed
+from estimators.memory.autograd.tape import Tape, Tensor
+
+
+def attended(tape: Tape, part: Attention, x: Tensor, t: int, width: int, source: Tensor | None = None, sources: int = 0) -> Tensor:
+    """The output of an attention over `t` tokens that read `x`; keys and values from the `sources` tokens of `source`, if any."""
+    queries, keys, values = _projected(tape, part, x, t, source or x, sources or t)
+    s = sources or t
+    if part.qk_norm_first:
+        queries, keys = _normed(tape, part, queries, keys)
+    if part.rotary:
+        if part.angle_elements:
+            tape.keep(tape.tensor(t * part.angle_elements, 4, "once", grad=False))
+        queries, keys = _turned(tape, queries), _turned(tape, keys)
+    if not part.qk_norm_first:
+        queries, keys = _normed(tape, part, queries, keys)
+    queries, keys = (replace(each, by_head=part.by_head) for each in (queries, keys))
+    context = scored(tape, part, queries, keys, values, t, s)
+    if part.output_gate:
+        context = tape.mul(context, tape.of_result(tape.like(context)))
+    return tape.linear(context, t * width, "outer")
+
+
+def _projected(tape: Tape, part: Attention, x: Tensor, t: int, source: Tensor, s: int) -> tuple[Tensor, Tensor, Tensor]:
+    q, kv = part.inner_width, part.kv_heads * part.head_width
+    if part.fused:
+        joined = tape.linear(x, t * (q + 2 * kv), "inner")
+        return tape.view(joined, t * q), tape.view(joined, s * kv), tape.view(joined, s * kv)
+    queries = tape.linear(x, t * q * (2 if part.output_gate else 1), "inner")
+    return tape.view(queries, t * q), tape.linear(source, s * kv, "inner"), tape.linear(source, s * kv, "inner")
+
+
+def _normed(tape: Tape, part: Attention, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    norm = Norm(gain=part.qk_norm_params, bias=part.qk_norm_bias, written=part.qk_norm_form)
+    widths = [part.head_width if width and part.qk_norm_by_head else width for width in (part.query_norm_width, part.key_norm_width)]
+    return (
+        normed(tape, norm, queries, widths[0]) if widths[0] else queries,
+        normed(tape, norm, keys, widths[1]) if widths[1] else keys,
+    )
+
+
+def _turned(tape: Tape, x: Tensor) -> Tensor:
+    """x·cos + rotated(x)·sin: of its gradient the angles are all that is kept, and those are no layer's own."""
+    return tape.like(x, size=max(x.size, tape.weight_size))
+
+
+def scored(tape: Tape, part: Attention, queries: Tensor, keys: Tensor, values: Tensor, t: int, s: int) -> Tensor:
+    """The heads' outputs side by side, in the way that transformers runs this attention."""
+    if part.scores == "written_out" or not tape.kernels.fused_attention:
+        return _written_out(tape, part, queries, keys, values, t, s)
+    if part.scores == "unfused":
+        return unfused(tape, part.heads, queries.elements, part.heads * s * part.head_width, part.heads * s * part.head_width, t, s)
+    out = part.heads * part.head_width
+    masked = part.mask_heads or int(part.window is not None and part.window < s)
+    if masked:
+        tape.keep(tape.tensor(masked * t * s, tape.size, "scores", grad=False))
+    if (masked or part.repeats_keys) and part.kv_heads < part.heads:
+        keys, values = (tape.tensor(part.heads * s * part.head_width, tape.size, "inner") for _ in range(2))
+    return fused(tape, queries, keys, values, part.heads, t * out, t)
+
+
+def fused(tape: Tape, queries: Tensor, keys: Tensor, values: Tensor, heads: int, elements: int, t: int) -> Tensor:
+    """scaled_dot_product_attention in one kernel: its three inputs, its output as the queries lie, and a number per row."""
+    queries, keys, values = (tape.low(each) for each in (queries, keys, values))
+    out = tape.tensor(elements, tape.size, "inner", by_head=queries.by_head)
+    tape.keep(queries, keys, values, out, tape.tensor(heads * t, 4, "inner"))
+    return tape.joined_heads(out)
+
+
+def unfused(tape: Tape, heads: int, queries: int, keys: int, values: int, t: int, s: int) -> Tensor:
+    """The same where no kernel fits: in fp32, with the probabilities of every pair; elements of what it reads, every head its own."""
+    for elements in (queries, keys, values):
+        tape.keep(tape.tensor(elements, 4, "inner"))
+    tape.keep(tape.tensor(heads * t * s, 4, "scores"))
+    return tape.tensor(values // s * t, tape.size, "inner")
+
+
+def _written_out(tape: Tape, part: Attention, queries: Tensor, keys: Tensor, values: Tensor, t: int, s: int) -> Tensor:
+    """Scores, a softmax and the product with the values, one after the other."""
+    of_all_heads = part.heads * s * part.head_width
+    reads = [tape.tensor(elements, tape.size, "inner") for elements in (queries.elements, of_all_heads, of_all_heads)]
+    scores = tape.matmul(reads[0], reads[1], part.heads * t * s, "scores")
+    if part.capped:
+        scores = tape.of_result(scores)
+    if part.sinks:
+        tape.index(part.heads * t, "scores")
+        scores = tape.like(scores, elements=part.heads * t * (s + 1))
+    wide = 4 if part.scores == "written_out" or tape.kernels.widened_scores else scores.size
+    probabilities = tape.softmax(tape.cast(scores, wide))
+    if part.sinks:
+        probabilities = tape.like(probabilities, elements=part.heads * t * s)
+    if tape.kernels.dropout_bytes:
+        tape.index(part.heads * t * s, "scores", size=tape.kernels.dropout_bytes)
+        probabilities = tape.like(probabilities)
+    return tape.matmul(tape.cast(probabilities, tape.size), reads[2], t * part.inner_width, "inner")

@@ -1,0 +1,56 @@
+"""Experts as transformers runs them: tokens sorted by expert, grouped products, which autocast leaves in the weights' dtype."""
+
+from __future__ import annotations
+
+from estimators.architectures.feed_forward import Experts
+from estimators.memory.autograd.activation_functions import activated
+from estimators.memory.autograd.feed_forward import fed_forward
+from estimators.memory.autograd.tape import INDEX_BYTES, Tape, Tensor
+
+
+def routed(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Tensor:
+    """The output of a router, the experts that it chooses and those that serve every token.
+
+    Of the router the probabilities in fp32 are kept, the choice, and the chosen weights; what masks and renormalises them differs by
+    family and is left out: less than 1 % of a layer of any published size.
+    """
+    tape.keep(tape.cast(x, 4) if part.wide_router else tape.low(x))
+    tape.keep(tape.tensor(t * part.num, 4, "outer"), tape.tensor(t * part.per_token, INDEX_BYTES, "outer", grad=False))
+    out = _all_experts(tape, part, x, t, width) if part.runs_all else _chosen_experts(tape, part, x, t, width)
+    if part.shared:
+        shared = fed_forward(tape, part.shared, x, t, width)
+        out = tape.add(out, tape.mul(shared, tape.of_result(tape.linear(x, t, "outer"))) if part.shared_gate else shared)
+    return out
+
+
+def _chosen_experts(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Tensor:
+    """Rows gathered by expert, two grouped products, weighted, put back in order; each order is kept."""
+    rows = t * part.per_token
+    gathered = tape.tensor(rows * width, tape.weight_size, "routed")
+    tape.index(3 * rows, "routed")
+    tape.keep(gathered)
+    if part.bias:
+        tape.index(rows, "routed")
+    product = _gated(tape, part, tape.tensor(2 * rows * part.width, tape.weight_size, "routed"), rows * part.width)
+    tape.keep(product)
+    out = tape.tensor(rows * width, tape.weight_size, "routed")
+    return tape.like(tape.mul(out, tape.tensor(rows, tape.size, "routed")), elements=t * width)
+
+
+def _gated(tape: Tape, part: Experts, both: Tensor, elements: int) -> Tensor:
+    gate, up = tape.view(both, elements), tape.view(both, elements)
+    if part.clamped:
+        gate, up = tape.of_input(gate), tape.of_input(up)
+        return tape.mul(tape.like(up), tape.mul(gate, tape.of_result(gate)))
+    return tape.mul(activated(tape, part.activation, gate), up)
+
+
+def _all_experts(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Tensor:
+    """Every expert on every token, which the router's score has scaled beforehand: Llama 4."""
+    rows = t * part.num
+    scaled = tape.mul(tape.tensor(rows * width, x.size, "routed"), tape.tensor(rows, tape.size, "routed"))
+    scaled = tape.low(scaled)
+    tape.keep(scaled)
+    product = _gated(tape, part, tape.tensor(2 * rows * part.width, tape.size, "routed"), rows * part.width)
+    tape.keep(product)
+    return tape.tensor(t * width, tape.size, "outer")

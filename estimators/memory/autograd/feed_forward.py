@@ -1,0 +1,22 @@
+"""A feed-forward as transformers writes it: its activation function, and where there is one its gate."""
+
+from __future__ import annotations
+
+from estimators.architectures.feed_forward import FeedForward
+from estimators.memory.autograd.activation_functions import activated
+from estimators.memory.autograd.tape import Place, Tape, Tensor
+
+
+def fed_forward(
+    tape: Tape, part: FeedForward, x: Tensor, t: int, width: int, *, inside: Place = "inner", outside: Place = "outer"
+) -> Tensor:
+    """The output of a feed-forward over `t` tokens that read `x`."""
+    elements = t * part.width
+    if not part.gated:
+        return tape.linear(activated(tape, part.activation, tape.linear(x, elements, inside)), t * width, outside)
+    if part.fused:
+        both = tape.linear(x, 2 * elements, inside)
+        gate, up = tape.view(both, elements), tape.view(both, elements)
+    else:
+        gate, up = tape.linear(x, elements, inside), tape.linear(x, elements, inside)
+    return tape.linear(tape.mul(activated(tape, part.activation, gate), up), t * width, outside)

@@ -1,0 +1,148 @@
+"""A tape of a forward pass without numbers: each operation keeps for backward what torch's own keeps, each storage once.
+
+Source: torch, tools/autograd/derivatives.yaml (version 2.13): which of its operands and results a derivative reads.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from estimators.frozen import frozen, replace
+from estimators.memory.kernels import Kernels
+from estimators.memory.saved import SavedActivations
+
+Place = Literal["inner", "outer", "routed", "scores", "once"]
+"""How a layout divides it, see SavedActivations; `once`: kept once for all sequences of a pass."""
+
+INDEX_BYTES = 8
+"""Of an index of torch."""
+
+
+@frozen
+class Tensor:
+    """A tensor of one sequence; views share a storage.
+
+    Attributes:
+        storage: its number on the tape.
+        elements, size: how many, and bytes of one.
+        place: how a layout divides it.
+        grad: whether it needs a gradient.
+        by_head: whether it lies head by head in memory, so that joining the heads of a token copies it.
+    """
+
+    storage: int
+    elements: int
+    size: int
+    place: Place
+    grad: bool = True
+    by_head: bool = False
+
+
+class Tape:
+    """Storages that a pass makes, and those that backward reads."""
+
+    def __init__(self, kernels: Kernels, size: int) -> None:
+        """Args:
+        kernels: the software's.
+        size: bytes per element of what is computed with.
+        """
+        self.kernels = kernels
+        self.size = size
+        self.autocast = kernels.autocast and size < 4
+        self.weight_size = 4 if self.autocast else size
+        self._made: list[tuple[int, Place]] = []
+        self._kept: set[int] = set()
+
+    def tensor(self, elements: int, size: int, place: Place, *, grad: bool = True, by_head: bool = False) -> Tensor:
+        """A new storage."""
+        self._made.append((elements * size, place))
+        return Tensor(storage=len(self._made) - 1, elements=elements, size=size, place=place, grad=grad, by_head=by_head)
+
+    def like(self, x: Tensor, *, elements: int | None = None, size: int | None = None) -> Tensor:
+        """A new storage for a result that lies as `x` does: of a sum, a product with a number, a reduction."""
+        count = x.elements if elements is None else elements
+        return self.tensor(count, size or x.size, x.place, by_head=x.by_head)
+
+    def keep(self, *tensors: Tensor) -> None:
+        """Backward reads them."""
+        self._kept.update(tensor.storage for tensor in tensors)
+
+    def kept(self) -> SavedActivations:
+        """Bytes of what is kept, by how a layout divides it."""
+        total = dict.fromkeys(("inner", "outer", "routed", "scores", "once"), 0)
+        for storage in self._kept:
+            size, place = self._made[storage]
+            total[place] += size
+        return SavedActivations(**total)
+
+    def cast(self, x: Tensor, size: int) -> Tensor:
+        """The same in another dtype: a copy, or itself."""
+        return x if x.size == size else self.like(x, size=size)
+
+    def low(self, x: Tensor) -> Tensor:
+        """An operand of a matrix product: under autocast a copy in the lower precision."""
+        return self.cast(x, self.size) if self.autocast else x
+
+    def wide(self, x: Tensor) -> Tensor:
+        """An operand of what autocast runs in fp32 on a GPU, and leaves alone on a CPU: powers, roots, sums, softmax, layer norms."""
+        return self.cast(x, 4) if self.autocast and self.kernels.wide_elementwise else x
+
+    def linear(self, x: Tensor, elements: int, place: Place) -> Tensor:
+        """A matrix of weights: its input is kept."""
+        x = self.low(x)
+        self.keep(x)
+        return self.tensor(elements, self.size, place)
+
+    def matmul(self, a: Tensor, b: Tensor, elements: int, place: Place) -> Tensor:
+        """A product of two activations: both are kept."""
+        self.keep(self.low(a), self.low(b))
+        return self.tensor(elements, self.size, place)
+
+    def mul(self, a: Tensor, b: Tensor) -> Tensor:
+        """Element by element: each is kept for the other's gradient."""
+        if a.grad:
+            self.keep(b)
+        if b.grad:
+            self.keep(a)
+        larger = a if a.elements >= b.elements else b
+        return self.like(larger, size=max(a.size, b.size))
+
+    def add(self, a: Tensor, b: Tensor) -> Tensor:
+        """A sum keeps nothing."""
+        return self.like(a if a.elements >= b.elements else b, size=max(a.size, b.size))
+
+    def of_input(self, x: Tensor) -> Tensor:
+        """A kernel whose gradient is computed from its input: GELU, SiLU, softplus, erf."""
+        self.keep(x)
+        return self.like(x)
+
+    def of_result(self, x: Tensor, *, elements: int | None = None) -> Tensor:
+        """A kernel whose gradient is computed from its result: tanh, sigmoid, ReLU, exp."""
+        result = self.like(x, elements=elements)
+        self.keep(result)
+        return result
+
+    def power(self, x: Tensor) -> Tensor:
+        """x to the power of a number."""
+        return self.of_input(self.wide(x))
+
+    def softmax(self, x: Tensor) -> Tensor:
+        """Its result is kept."""
+        return self.of_result(self.wide(x))
+
+    def root_of_mean(self, x: Tensor, rows: int) -> Tensor:
+        """1 / sqrt(mean(x^2)) of each of `rows` rows; the input is kept, and the result."""
+        self.power(x)
+        return self.of_result(self.like(x, elements=rows, size=max(x.size, 4 if self.kernels.wide_elementwise else x.size)))
+
+    def index(self, num: int, place: Place, size: int = INDEX_BYTES) -> None:
+        """An index that a gather, a scatter or a choice of the largest keeps; or, of one byte each, a mask."""
+        self.keep(self.tensor(num, size, place, grad=False))
+
+    def view(self, x: Tensor, elements: int) -> Tensor:
+        """A part of it, in the same storage: what keeps it keeps the whole."""
+        return replace(x, elements=elements)
+
+    def joined_heads(self, x: Tensor) -> Tensor:
+        """The heads of each token side by side: a copy where they lie head by head."""
+        return replace(self.like(x), by_head=False) if x.by_head else x

@@ -1,0 +1,65 @@
+"""What autograd keeps of a real forward pass: bytes that pass torch's saved-tensor hook, each storage once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+Config = Mapping[str, Any]
+
+
+def saved_bytes(model: nn.Module, inputs: Mapping[str, Any], *, autocast: bool = True) -> int:
+    """Bytes kept for backward by one forward in bf16 autocast on a CPU, or without; parameters and buffers left out, and
+    copies of parameters: those in bf16, and 1 + gain of some norms."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    by_size: dict[int, list[torch.Tensor]] = defaultdict(list)
+    for parameter in model.parameters():
+        by_size[2 * parameter.numel()].append(parameter)
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own and storage.data_ptr() not in kept:
+            kept[storage.data_ptr()] = storage  # held, so that no address is used twice
+        return tensor
+
+    def is_copy(storage: torch.UntypedStorage) -> bool:
+        low, wide = (torch.empty(0, dtype=dtype).set_(storage) for dtype in (torch.bfloat16, torch.float32))  # type: ignore[call-overload]
+        return any(torch.equal(low, each.detach().to(torch.bfloat16).flatten()) for each in by_size[storage.nbytes()]) or any(
+            torch.equal(wide, 1 + each.detach()) for each in by_size[storage.nbytes() // 2] if each.dim() == 1
+        )
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        model(**inputs)
+    return sum(storage.nbytes() for storage in kept.values() if not (autocast and is_copy(storage)))
+
+
+def real_model(config: Config) -> nn.Module:
+    """transformers' model of a configuration, in training, nothing dropped; of the class that `architectures` names, if any."""
+    fields = dict(config)
+    classes, model_type = fields.pop("architectures", None), fields.pop("model_type")
+    built = AutoConfig.for_model(model_type, **fields)
+    _drop_nothing(built)
+    torch.manual_seed(0)
+    model = getattr(transformers, classes[0])(built) if classes else AutoModelForCausalLM.from_config(built)
+    return model.train()  # type: ignore[no-any-return]
+
+
+def _drop_nothing(config: Any) -> None:
+    for name, value in list(vars(config).items()):
+        if "drop" in name and isinstance(value, float):
+            setattr(config, name, 0.0)
+        elif hasattr(value, "model_type"):
+            _drop_nothing(value)
+
+
+def tokens(batch: int, seq_len: int, vocab: int) -> torch.Tensor:
+    """Token ids, none of them one of the first four, which may be special."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(4, vocab, (batch, seq_len), generator=generator)
