@@ -38,11 +38,11 @@ def matmul_s(m: Lane, n: Lane, k: Lane, flop_per_s: Lane, units: Lane, e: Effici
     return 2 * m * n * k / flop_per_s * (1 + e.tile_tail * units * tile / greater(m * n, 1)) * (1 + e.depth / k)
 
 
-def matmul_flop_per_s(machine: Machine, e: Efficiency, *, sixteen: bool = False) -> Lane:
+def matmul_flop_per_s(machine: Machine, software: Software, e: Efficiency, *, sixteen: bool = False) -> Lane:
     """What large products reach inside a step, in the dtype of the step's products or in 16 bits."""
-    if sixteen:
+    if sixteen and machine.low:
         return machine.flop16_per_s * e.matmul
-    return machine.flop_per_s * e.matmul / (e.low_matmul if machine.low else 1.0)
+    return machine.flop_per_s * e.matmul / (e.low_matmul * software.low_products if machine.low else 1.0)
 
 
 def product_bytes_s(m: Lane, n: Lane, k: Lane, machine: Machine) -> Lane:

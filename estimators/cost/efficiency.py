@@ -26,7 +26,9 @@ class Efficiency:
         head_half: head width at which a fused kernel would reach half of what a very wide one does.
         unfused_matmul, unfused_passes: an unfused kernel's share of the ceiling, and its passes over the scores.
         odd_head: factor on unfused products where the head width is not a multiple of 8.
-        traffic_classic, traffic_eager, traffic_fused: element-wise bytes moved over those of the op table, by software.
+        traffic_classic, traffic_eager, traffic_compiled, traffic_fused: element-wise bytes moved over those of the op table, by
+            software.
+        rowwise: factor on the time of products below 16 bits whose operands are scaled row by row.
         quantise: share added to element-wise traffic where products run below 16 bits.
         routing_passes: times that the routed tokens are written or read around the experts.
         experts, experts_low: factors on the time of grouped products, and once more below 16 bits.
@@ -59,8 +61,10 @@ class Efficiency:
     odd_head: Lane
     traffic_classic: Lane
     traffic_eager: Lane
+    traffic_compiled: Lane
     traffic_fused: Lane
     quantise: Lane
+    rowwise: Lane
     routing_passes: Lane
     experts: Lane
     experts_low: Lane

@@ -22,7 +22,8 @@ class Stack:
     Attributes:
         id, name, note: the key, the name, and where its facts come from.
         attention: unfused, triton, flash2 or fused (cuDNN, FlashAttention-3): the kernel.
-        traffic: classic, eager or fused: how element-wise work is run.
+        traffic: classic, eager, compiled or fused: how element-wise work is run.
+        rowwise: whether operands below 16 bits are scaled row by row instead of all at once.
         launches_per_layer: operations that one layer's forward pass issues; assumed. A layer of transformers' GPT-2 issues 34 to 55.
         kernels_per_layer: those of them that start a kernel; views, checks and bookkeeping do not.
         gradient_bytes: per gradient element in the reduction between replicas.
@@ -56,6 +57,7 @@ class Stack:
     fuses_accumulation: bool = False
     experts: str = "usual"
     graphs: bool = False
+    rowwise: bool = False
     dequantise_bytes: float = 0.0
 
 
@@ -79,6 +81,7 @@ class Software:
     flat_rings: bool
     experts: Lane
     graphs: bool
+    low_products: Lane = 1.0
     dequantise_bytes: float = 0.0
 
 
@@ -98,7 +101,9 @@ def stack(name: str) -> Stack:
 
 def software(chosen: Stack, architecture: str, e: Efficiency) -> Software:
     """The stack on one GPU architecture, such as ``Hopper (GH100)``, under constants `e`."""
-    traffic = {"classic": e.traffic_classic, "eager": e.traffic_eager, "fused": e.traffic_fused}[chosen.traffic]
+    traffic = {"classic": e.traffic_classic, "eager": e.traffic_eager, "compiled": e.traffic_compiled, "fused": e.traffic_fused}[
+        chosen.traffic
+    ]
     return Software(
         unfused=chosen.attention == "unfused",
         attention=_attention(chosen, architecture, e),
@@ -116,6 +121,7 @@ def software(chosen: Stack, architecture: str, e: Efficiency) -> Software:
         flat_rings=chosen.flat_rings,
         experts={"old": e.experts_old, "usual": 1.0, "new": e.experts_new}[chosen.experts],
         graphs=chosen.graphs,
+        low_products=e.rowwise if chosen.rowwise else 1.0,
         dequantise_bytes=chosen.dequantise_bytes,
     )
 

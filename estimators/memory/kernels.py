@@ -165,6 +165,10 @@ Elementwise work as the CPU's autocast runs it, which is what the saved-tensor h
 (`wide_elementwise`), which can only add.
 """
 
+COMPILED = Kernels(logit_bytes=6, keeps_gradients=False, masters=False)
+"""Element-wise work fused by a compiler (Inductor, XLA): norms, activations and gates keep their inputs alone; 16-bit logits, and 4 bytes
+while the loss is made. Weights are fp32, shared out, and gathered in 16 bits layer by layer."""
+
 BY_STACK = {
     "megatron-2021": CLASSIC,
     "megatron-2022-bf16": CLASSIC_BF16,
@@ -173,6 +177,13 @@ BY_STACK = {
     "internlm-2023": INTERNLM,
     "deepspeed-liger": LIGER,
     "transformers": EAGER,
+    "pytorch-fsdp2": COMPILED,
+    "pytorch-fsdp2-eager": EAGER,
+    "pytorch-fsdp2-async-tp": COMPILED,
+    "pytorch-fsdp2-rowwise": COMPILED,
+    "pytorch-fsdp2-async-tp-rowwise": COMPILED,
+    "deepspeed-zero": DEEPSPEED_EAGER,
+    "maxtext": COMPILED,
     "transformers-2023": DEEPSPEED_EAGER,
     "transformers-qlora": DEEPSPEED_EAGER,
     "megatron-core-2025": TRANSFORMER_ENGINE,

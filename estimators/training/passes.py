@@ -59,7 +59,7 @@ def _product_s(
 def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> Pass:
     """Seconds of one micro-batch on one device, were the device to hold all layers."""
     tokens = layout.micro_batch * work.seq_len / layout.cp
-    rate, rate16 = matmul_flop_per_s(machine, e), matmul_flop_per_s(machine, e, sixteen=True)
+    rate, rate16 = (matmul_flop_per_s(machine, software, e, sixteen=sixteen) for sixteen in (False, True))
     outer = choose(layout.sequence_parallel, layout.tp, 1)
     matmul, experts, head = [0.0, 0.0], [0.0, 0.0], 0.0
     for p in work.products:
