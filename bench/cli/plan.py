@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--global-batch",
         type=step_options.batch,
         metavar="NUM",
-        help="tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size",
+        help=step_options.BATCH_HELP,
     )
     arguments.add_sequence(training)
     arguments.add_dtype(training)

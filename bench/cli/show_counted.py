@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from estimators.architectures.from_config import read_config
+from estimators.units import format_flop
 from reports.table import Table
 from reports.views.counting.counted_network import network_tables
 
@@ -34,6 +35,7 @@ def counted_tables(path: str, *, batch: int, seq_len: int, source_len: int | Non
         "training_flop": None if network.backward_flop is None else network.forward_flop + network.backward_flop,
         "decode_flop": counted.decode_flop,
         "left_out": counted.left_out,
+        "surplus_flop": counted.surplus_flop,
         "unseen_operators": [unseen.name for unseen in network.unseen],
     }
     tokens = f"{seq_len} tokens" if source_len is None else f"{seq_len} tokens, {source_len} of a source"
@@ -43,6 +45,12 @@ def counted_tables(path: str, *, batch: int, seq_len: int, source_len: int | Non
     ]
     if counted.left_out:
         conditions.append(f"left out: {counted.left_out}")
+    if counted.surplus_flop:
+        needed = network.forward_flop - counted.surplus_flop
+        conditions.append(
+            f"counted as transformers runs it: every expert on every token. The forward pass needs {format_flop(needed)}, "
+            f"with the experts that a token is routed to alone, of the {format_flop(network.forward_flop)} counted"
+        )
     unseen = [(u.name, u.num_calls, u.output_share_fraction) for u in network.unseen]
     return network_tables(
         facts,

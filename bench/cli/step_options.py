@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from estimators.training.layouts.global_batch import Batch
 
 MAX_BATCH = 10**10
+BATCH_HELP = (
+    "tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size, a 100th of a short training"
+)
 
 
 @frozen
@@ -75,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--global-batch",
         type=batch,
         metavar="NUM",
-        help="tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size",
+        help=BATCH_HELP,
     )
     group.add_argument("--software", type=software, metavar="ID", help="python -m bench list software; megatron-core by default")
     group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
@@ -127,7 +130,7 @@ def question(
     seq_len = length.tokens
     if why := _why_not(options, model, hardware, seq_len):
         refuse(options, why)
-    layout, num_devices, batch = _wished(options, seq_len)
+    layout, num_devices, batch, notes = _wished(options, seq_len)
     return Question(
         model=model,
         hardware=hardware[0] if len(hardware) == 1 else None,
@@ -141,6 +144,7 @@ def question(
         num_devices=num_devices,
         utilization=options.utilization,
         layout=layout,
+        layout_notes=notes,
         batch=batch,
         stack_id=options.software,
         optimizer=options.optimizer or "adamw",
@@ -183,28 +187,31 @@ def measured_rates(options: StepOptions, hardware_ids: Sequence[str]) -> Measure
     return rates
 
 
-def _wished(options: StepOptions, seq_len: int) -> tuple[str, int | None, Batch]:
-    """Layout, devices and batch as given; what a launcher's file of --from says in place of --layout.
+def _wished(options: StepOptions, seq_len: int) -> tuple[str, int | None, Batch, tuple[str, ...]]:
+    """Layout, devices and batch as given; what a launcher's file of --from says in place of --layout, and what of it is not heeded.
 
     Raises:
-        RequestError: --layout beside --from, a file that is not a launcher's, or one for other devices than --gpus.
+        RequestError: --layout beside --from, a file that is not a launcher's, or one for other devices or another run than was asked for.
     """
     from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 
     given = options.global_batch or PUBLISHED_BATCH
     if options.from_file is None:
-        return options.layout or "", options.gpus, given
+        return options.layout or "", options.gpus, given, ()
     from estimators.training.layouts.emit import from_file
 
     if options.layout is not None:
         raise BadValueError("--layout and --from both give a layout; leave one out")
     sequences = given.sequences or (max(1, round(given.tokens / seq_len)) if given.tokens else None)
-    layout = from_file(options.from_file, num_devices=options.gpus, global_batch=sequences)
+    file = from_file(options.from_file, num_devices=options.gpus, global_batch=sequences)
+    file.demand(dtype=options.dtype, seq_len=seq_len, optimizer=options.optimizer or "adamw")
+    layout = file.layout
     if options.gpus not in (None, layout.num_devices):
         raise BadValueError(
             f"the layout of {options.from_file!r} is for {layout.num_devices:,} GPUs; --gpus was {options.gpus:,}, leave it out"
         )
-    return str(layout), layout.num_devices, given if options.global_batch is not None else Batch(sequences=layout.global_batch)
+    size = given if options.global_batch is not None else Batch(sequences=layout.global_batch)
+    return str(layout), layout.num_devices, size, file.notes
 
 
 def batch(given: str | float) -> Batch:

@@ -80,15 +80,29 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
         raise BadConfigError(
             f"{name}: model_type is {str(model_type)[:40]!r}; expected the name of a family: python -m bench list families"
         )
+    fields, source = Fields(config, name), source or Source(title=name)
     if model_type not in FAMILIES:
-        near = near_misses(model_type[:40], FAMILIES)
-        hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
-        raise NoOpTableError(f"{name}: model_type {model_type[:40]!r} has no op table{hint} List them with: python -m bench list families")
-    fields = Fields(config, name)
-    model = builder(model_type)(fields, name, source or Source(title=name))
+        return _read_part(fields, model_type, source), fields
+    model = builder(model_type)(fields, name, source)
     if not model.runs:
         _demand_language_head(fields)
     return model, fields
+
+
+def _read_part(f: Fields, model_type: str, source: Source) -> Model:
+    """The language part of a type without an op table, where that part's own type has one. Raises NoOpTableError where none has."""
+    from estimators.architectures.builders.vision import nested_language_part, nested_part  # deferred: most configurations are flat
+
+    keys = nested_part(f.config)
+    if not keys:
+        near = near_misses(model_type[:40], FAMILIES)
+        hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
+        raise NoOpTableError(
+            f"{f.name}: model_type {model_type[:40]!r} has no op table{hint} List them with: python -m bench list families"
+        )
+    if any("For" in name for name in _classes(f)):  # a class of somebody's own code need not be called after its head
+        _demand_language_head(f)
+    return nested_language_part(f, f.name, source, keys)
 
 
 LANGUAGE_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
@@ -102,8 +116,14 @@ def _demand_language_head(f: Fields) -> None:
         BadConfigError: `architectures` is not a list of names.
         NoOpTableError: it begins with another class.
     """
+    named = _classes(f)
+    if named and not any(part in named[0] for part in LANGUAGE_HEADS):
+        raise NoOpTableError(f"{f.name}: architectures names {named[0][:60]!r}; the op table is of the class with a language model's head")
+
+
+def _classes(f: Fields) -> list[str]:
+    """What `architectures` names. Raises BadConfigError where it is not a list of names."""
     named = f.config.get("architectures") or []
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise f.fail("architectures", named, "a list of names of classes")
-    if named and not any(part in named[0] for part in LANGUAGE_HEADS):
-        raise NoOpTableError(f"{f.name}: architectures names {named[0][:60]!r}; the op table is of the class with a language model's head")
+    return named

@@ -36,6 +36,7 @@ class Question:
         num_devices: None where they are chosen.
         utilization: share of the dense peak; None predicts the step, or takes what published runs reached.
         layout: such as ``tp=2,pp=1``; empty where it is chosen.
+        layout_notes: what the launcher's file that it is from says, and the answer does not heed.
         stack_id: the software; None for the one that is usual.
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         memory_margin: share of a device's memory that a chosen layout leaves free; None for the usual one.
@@ -54,6 +55,7 @@ class Question:
     num_devices: int | None = None
     utilization: float | None = None
     layout: str = ""
+    layout_notes: tuple[str, ...] = ()
     batch: Batch = PUBLISHED_BATCH
     stack_id: str | None = None
     optimizer: str = "adamw"
@@ -76,6 +78,11 @@ class Question:
     def num_tokens(self) -> int:
         """Those that were given, or of one sequence."""
         return self.tokens or self.seq_len
+
+    @property
+    def wished_batch(self) -> Batch:
+        """What is wished of a step's batch, with the tokens that it is a part of."""
+        return replace(self.batch, training_tokens=self.tokens)
 
     @property
     def is_predicted(self) -> bool:
@@ -120,6 +127,7 @@ class TrainingAnswer:
         runs, labels: one per utilization: given or predicted, or low, median, high.
         utilization_source: who says that such a share is reached.
         price_reason: why there is no price, where there is none.
+        layout_notes: what a launcher's file says that is not heeded.
     """
 
     model: Model
@@ -139,6 +147,7 @@ class TrainingAnswer:
     utilization_source: str = ""
     price: PriceRange | None = None
     price_reason: str = ""
+    layout_notes: tuple[str, ...] = ()
 
     @property
     def middle(self) -> int:
@@ -232,6 +241,7 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
         training_flop=flop,
         hardware=hardware,
         num_devices=num_devices,
+        layout_notes=question.layout_notes,
     )
     if hardware is None:
         return answer
@@ -309,7 +319,7 @@ def predict(question: Question) -> PredictedAnswer:
         question.job,
         tokens=question.num_tokens,
         num_devices=question.num_devices,
-        batch=question.batch,
+        batch=question.wished_batch,
         layout=question.layout,
     )
     return predicted_answer(question, run)

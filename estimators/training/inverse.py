@@ -118,8 +118,8 @@ def _in_time(question: Question, deadline_s: float) -> PredictedAnswer:
     from estimators.training.layouts.deadline import PlanLimits, plan_within
     from estimators.training.run import run_of
 
-    plan = plan_within(question.job, question.num_tokens, PlanLimits(deadline_s=deadline_s), question.batch, num_options=1)
-    return predicted_answer(question, run_of(plan, question.num_tokens, question.batch))
+    plan = plan_within(question.job, question.num_tokens, PlanLimits(deadline_s=deadline_s), question.wished_batch, num_options=1)
+    return predicted_answer(question, run_of(plan, question.num_tokens, question.wished_batch))
 
 
 def _devices_in_time(training: TrainingAnswer, deadline_s: float) -> tuple[int, ...]:

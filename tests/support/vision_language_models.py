@@ -16,6 +16,10 @@ VISION_LANGUAGE: dict[str, Config] = {
     "gemma3": {"text_config": TEXT | {"model_type": "gemma3_text", "sliding_window": 9}, "vision_config": IMAGES},
     "idefics3": {"text_config": TEXT | {"model_type": "llama"}, "vision_config": IMAGES},
     "internvl": {"text_config": TEXT | {"model_type": "qwen2"}, "vision_config": IMAGES | {"image_size": [28, 28], "patch_size": [14, 14]}},
+    "llama4": {
+        "text_config": TEXT | {"model_type": "llama4_text", "intermediate_size": 16, "intermediate_size_mlp": 24, "num_local_experts": 4},
+        "vision_config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 128},
+    },
     "llava": {"text_config": TEXT | {"model_type": "llama", "tie_word_embeddings": True}, "vision_config": IMAGES | CLIP},
     "llava_next": {"text_config": TEXT | {"model_type": "mistral", "tie_word_embeddings": True}, "vision_config": IMAGES | CLIP},
     "llava_onevision": {"text_config": TEXT | {"model_type": "qwen2"}, "vision_config": IMAGES | SIGLIP},

@@ -15,11 +15,13 @@ from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, count
 from bench.backend.model_classes import OLD_NAMES
 from bench.backend.models import hf_config
 from bench.backend.on_meta import on_meta
+from estimators.architectures.builders.vision import TEXT_PARTS
 from estimators.errors import BadConfigError, BadValueError
 from estimators.spec import Workload
 
-TEXT_PARTS = ("text_config", "llm_config", "language_config")
-"""What configurations of several kinds of input call their language part."""
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+PER_TOKEN = ("num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k", "top_k_experts")
+"""What configurations call their experts, and how many of them a token is routed to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class CountedConfig:
         network: parameters and FLOP by module and operator, forward and backward.
         decode_flop: of one token after `seq_len` cached ones; None with `decode_reason`.
         left_out: what the configuration has beside its language part and was not counted; empty for nothing.
+        surplus_flop: of the forward pass counted, those of experts that a token is not routed to, where transformers runs all of them.
     """
 
     built_as: str
@@ -38,6 +41,7 @@ class CountedConfig:
     decode_flop: int | None
     decode_reason: str
     left_out: str = ""
+    surplus_flop: int = 0
 
 
 def count_config(config: Mapping[str, Any], *, batch: int, seq_len: int, source_len: int | None = None) -> CountedConfig:
@@ -62,7 +66,28 @@ def count_config(config: Mapping[str, Any], *, batch: int, seq_len: int, source_
             decode_flop, reason = torch_count(model, Workload(phase="decode", batch=batch, context_len=seq_len)).forward_flop, ""
         except DOES_NOT_RUN as error:
             reason = f"its decode step does not run on meta: {(str(error).splitlines() or [type(error).__name__])[0][:120]}"
-    return CountedConfig(built_as=type(model).__name__, network=network, decode_flop=decode_flop, decode_reason=reason, left_out=left_out)
+    return CountedConfig(
+        built_as=type(model).__name__,
+        network=network,
+        decode_flop=decode_flop,
+        decode_reason=reason,
+        left_out=left_out,
+        surplus_flop=_surplus_flop(model, network, batch * seq_len),
+    )
+
+
+def _surplus_flop(model: nn.Module, network: NetworkCount, num_tokens: int) -> int:
+    """Forward FLOP of unchosen experts: of each bank of them that multiplied every token by every expert."""
+    config: Any = model.config
+    num = next((getattr(config, key) for key in EXPERTS if isinstance(getattr(config, key, None), int)), 0)
+    chosen = next((getattr(config, key) for key in PER_TOKEN if isinstance(getattr(config, key, None), int)), num)
+    surplus = 0
+    for name, part in model.named_modules():
+        banks = [p.numel() for p in part.parameters(recurse=False) if p.dim() == 3 and p.shape[0] == num]
+        everywhere = 2 * num_tokens * sum(banks)
+        if banks and network.by_module[name][1] >= everywhere:
+            surplus += everywhere * (num - chosen) // num
+    return surplus
 
 
 def _parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:

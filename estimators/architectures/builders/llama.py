@@ -67,6 +67,12 @@ def qwen2_vl_text(f: Fields, name: str, source: Source) -> Decoder:
     return _qwen(f, name, source, s, bias=True, out_bias=False, qk_norm=False, max_window_layers=80)
 
 
+def qwen2_5_omni_text(f: Fields, name: str, source: Source) -> Decoder:
+    """The language part of Qwen2.5-Omni: as that of Qwen2.5-VL, with other defaults."""
+    s = sizes(f, vocab=152064, width=3584, layers=28, heads=28, kv_heads=4, positions=32768, ffn_width=18944, tied=True)
+    return _qwen(f, name, source, s, bias=True, out_bias=False, qk_norm=False)
+
+
 def qwen3(f: Fields, name: str, source: Source) -> Decoder:
     """Qwen3: norms on queries and keys in place of the biases."""
     s = sizes(f, vocab=151936, width=4096, layers=32, heads=32, kv_heads=32, head_width=128, positions=32768, ffn_width=22016)

@@ -1,8 +1,9 @@
-"""Vision-language models: the language part is counted, the rest is named."""
+"""Models of several kinds of input: the language part is counted, the rest is named."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from estimators.architectures import FAMILIES, builder
 from estimators.architectures.decoder import Decoder
@@ -13,13 +14,28 @@ from estimators.spec import Source
 if TYPE_CHECKING:
     from estimators.architectures.fields import Fields
 
-LEFT_OUT = "the vision encoder (vision_config) and the projection of its features: only the language part is counted"
+ONLY = "only the language part is counted"
+
+NAMED = {"vision_config": "the vision encoder (vision_config)", "audio_config": "the audio encoder (audio_config)"}
+"""What the usual parts of a configuration describe."""
+
+LEFT_OUT = f"{NAMED['vision_config']} and the projection of its features: {ONLY}"
+
+TEXT_PARTS = ("text_config", "llm_config", "language_config")
+"""What configurations of several kinds of input call their language part."""
+
+SPEAKING = "thinker_config"
+"""What holds the language part of a model that speaks as well: Qwen's Omni."""
+
+NOT_PARTS = ("quantization_config", "generation_config", "projector_config")
+"""Objects in a configuration that describe no part of the model, or what joins two."""
 
 LANGUAGE_PARTS: dict[str, tuple[str, bool]] = {
     "aya_vision": ("cohere2", True),
     "gemma3": ("gemma3_text", True),
     "idefics3": ("llama", False),
     "internvl": ("qwen2", True),
+    "llama4": ("llama4_text", False),
     "llava": ("llama", False),
     "llava_next": ("llama", False),
     "llava_onevision": ("qwen2", False),
@@ -31,8 +47,47 @@ LANGUAGE_PARTS: dict[str, tuple[str, bool]] = {
 }
 """model_type -> that of the language part where text_config has none; whether the head is tied where nothing is said."""
 
-TIED_BY_TEXT_CONFIG = ("llava", "qwen2_5_vl", "qwen2_vl")
+TIED_BY_TEXT_CONFIG = ("llama4", "llava", "qwen2_5_vl", "qwen2_vl")
 """Families whose configuration class takes the language part's word on a tied head; the others ask the outer config alone."""
+
+HEAD_OUTSIDE: dict[str, bool] = {
+    "audioflamingo3": False,
+    "cohere2_vision": True,
+    "cosmos3_omni": False,
+    "deepseek_vl": True,
+    "deepseek_vl_hybrid": True,
+    "exaone4_5": False,
+    "fast_vlm": False,
+    "fun_asr_nano": True,
+    "glmasr": True,
+    "got_ocr2": True,
+    "granite_speech": True,
+    "granite_speech_plus": True,
+    "idefics2": False,
+    "janus": True,
+    "kimi_k25": True,
+    "lighton_ocr": True,
+    "llava_next_video": False,
+    "moss_transcribe_diarize": True,
+    "musicflamingo": False,
+    "omniasr": False,
+    "ovis2": True,
+    "paligemma": True,
+    "perception_lm": False,
+    "pp_chart2table": True,
+    "qianfan_ocr": False,
+    "qwen2_5_omni": False,
+    "qwen2_5_omni_thinker": False,
+    "qwen2_audio": False,
+    "qwen3_asr": True,
+    "vibevoice_asr": False,
+    "video_llama_3": False,
+    "video_llava": False,
+    "vipllava": False,
+    "voxtral": False,
+}
+"""Types without an op table whose head lies beside the language part: it is tied by the outer configuration's word alone, and where
+that says nothing, as its class in transformers 5.24 does. Of all other types the part has a head of its own."""
 
 FLAT = ("qwen2_5_vl", "qwen2_vl")
 """Families whose published configs have the language part's fields at the top, without a text_config."""
@@ -63,3 +118,43 @@ def language_part(f: Fields, name: str, source: Source) -> Decoder:
     if not isinstance(model, Decoder):
         raise f.fail("text_config.model_type", text_type, "a decoder's")
     return replace(model, left_out=LEFT_OUT)
+
+
+def nested_part(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys that lead to a language part whose own type has an op table, in a configuration whose type has none; empty for none."""
+    inside = config.get(SPEAKING)
+    places: list[tuple[tuple[str, ...], object]] = [((key,), config.get(key)) for key in TEXT_PARTS]
+    if isinstance(inside, dict):
+        places += [((SPEAKING, key), inside.get(key)) for key in TEXT_PARTS]
+    for keys, part in places:
+        if isinstance(part, dict) and part.get("model_type") in FAMILIES and part["model_type"] not in LANGUAGE_PARTS:
+            return keys
+    return ()
+
+
+def nested_language_part(f: Fields, name: str, source: Source, keys: tuple[str, ...]) -> Decoder:
+    """The decoder that stands under `keys`, see `nested_part`, with a note of what was left out.
+
+    Raises:
+        NoOpTableError: it is no decoder.
+    """
+    outer, left_out = f, list[str]()
+    for key in keys[:-1]:
+        left_out += _beside(outer.config, key)
+        outer = outer.part(key, outer.config[key])
+    left_out += _beside(outer.config, keys[-1])
+    text = outer.config[keys[-1]]
+    if f.config["model_type"] in HEAD_OUTSIDE:
+        text = {**text, "tie_word_embeddings": outer.flag("tie_word_embeddings", HEAD_OUTSIDE[f.config["model_type"]])}
+    part = outer.part(keys[-1], text)
+    model = builder(text["model_type"])(part, name, source)
+    if not isinstance(model, Decoder):
+        raise NoOpTableError(f"{part.name}: model_type {text['model_type']!r} is no decoder's; the op table of a part is of a decoder")
+    only_images = left_out == [NAMED["vision_config"]]
+    return replace(model, left_out=LEFT_OUT if only_images else f"{', '.join([*left_out, 'what joins them'])}: {ONLY}")
+
+
+def _beside(config: Mapping[str, Any], key: str) -> list[str]:
+    """What a configuration describes beside the part under `key`."""
+    others = [other for other, value in config.items() if other.endswith("_config") and other != key and isinstance(value, dict)]
+    return [NAMED.get(other, other) for other in others if other not in NOT_PARTS]

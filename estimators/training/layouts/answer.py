@@ -9,7 +9,7 @@ from estimators.cost.layout import parse_layout
 from estimators.counting.estimate import count_active_params
 from estimators.errors import BadValueError, RequestError
 from estimators.facts.prices import PriceRange, rent
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.spec import Workload
 from estimators.training.answer import OnDevice
 from estimators.training.layouts.deadline import PlanLimits, plan_within
@@ -64,6 +64,11 @@ class PlanQuestion:
     compute_optimal: bool = False
     budget_gpu_days: int | None = None
 
+    @property
+    def wished_batch(self) -> Batch:
+        """What is wished of a step's batch, with the tokens that it is a part of."""
+        return replace(self.batch, training_tokens=self.tokens)
+
     def __post_init__(self) -> None:
         if self.scaling and self.tokens is None:
             raise BadValueError("--scaling needs to know how much is trained: add --tokens")
@@ -104,12 +109,14 @@ class Plans:
         choices: one for each kind of device, the one to take first.
         batch_source: who trained with such a batch, or that it was given.
         own: the user's layout.
+        own_notes: what the file that it is from says, and the answer does not heed.
     """
 
     question: PlanQuestion
     choices: tuple[Choice, ...]
     batch_source: str
     own: Option | None
+    own_notes: tuple[str, ...]
     points: tuple[Point, ...]
     changed: WhatIf | None
     best_spent: BestSpent | None
@@ -131,7 +138,7 @@ def answer_plan(question: PlanQuestion, watching: Watching = lambda _: nullconte
     choices = _choices(question, watching)
     best = choices[0].answer
     assert best is not None
-    own = _own(question, best)
+    own, notes = _own(question, best)
     points: tuple[Point, ...] = ()
     if question.scaling and question.tokens is not None:
         points = scaling_curve(best.job, question.tokens, best.num_devices, best.global_batch, question.restriction)
@@ -139,8 +146,9 @@ def answer_plan(question: PlanQuestion, watching: Watching = lambda _: nullconte
     return Plans(
         question=question,
         choices=choices,
-        batch_source=question.batch.source(best.job.work.params, best.best.prediction.tokens_per_step) or "given",
+        batch_source=question.wished_batch.source(best.job.work.params, best.best.prediction.tokens_per_step) or "given",
         own=own,
+        own_notes=notes,
         points=points,
         changed=what_if(best.job, layout, question.change) if question.change else None,
         best_spent=_best_spent(question, best) if question.compute_optimal else None,
@@ -175,7 +183,7 @@ def _choice(question: PlanQuestion, job: Job, watching: Watching) -> Choice:
 
 
 def _plan(question: PlanQuestion, job: Job, price: PriceRange | None, on_progress: OnProgress | None) -> Plan:
-    batch, restriction, num_options = question.batch, question.restriction, question.num_options
+    batch, restriction, num_options = question.wished_batch, question.restriction, question.num_options
     limits = PlanLimits(
         num_devices=question.num_devices,
         max_devices=question.max_devices,
@@ -200,10 +208,13 @@ def _rank(question: PlanQuestion, choice: Choice) -> tuple[bool, float]:
     return False, choice.answer.run_s(question.tokens) if question.deadline_s is None else float("inf")
 
 
-def _own(question: PlanQuestion, best: Plan) -> Option | None:
-    """The user's layout on the devices and with the batch of the best; None without one."""
+def _own(question: PlanQuestion, best: Plan) -> tuple[Option | None, tuple[str, ...]]:
+    """The user's layout on the devices and with the batch of the best, None without one; what its file says that is not heeded."""
+    notes: tuple[str, ...] = ()
     if question.launcher_file:
-        layout = from_file(question.launcher_file, num_devices=best.num_devices, global_batch=best.global_batch)
+        file = from_file(question.launcher_file, num_devices=best.num_devices, global_batch=best.global_batch)
+        file.demand(dtype=best.job.dtype, seq_len=best.job.seq_len, optimizer=best.job.optimizer)
+        layout, notes = file.layout, file.notes
         if (layout.num_devices, layout.global_batch) != (best.num_devices, best.global_batch):
             raise BadValueError(
                 f"the layout of {question.launcher_file!r} is for {layout.num_devices:,} GPUs and {layout.global_batch:,} sequences "
@@ -212,9 +223,9 @@ def _own(question: PlanQuestion, best: Plan) -> Option | None:
     elif question.layout:
         layout = parse_layout(question.layout, num_devices=best.num_devices, global_batch=best.global_batch)
     else:
-        return None
+        return None, ()
     check_layout(best.job, layout)
-    return option(best.job, layout, best.best.prediction)
+    return option(best.job, layout, best.best.prediction), notes
 
 
 def _best_spent(question: PlanQuestion, best: Plan) -> BestSpent:

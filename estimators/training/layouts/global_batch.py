@@ -16,6 +16,9 @@ ROUNDING = 0.05
 FARTHEST = 4
 """Times what was wished for that a batch may be, where devices leave no nearer one."""
 
+FEWEST_STEPS = 100
+"""Steps of a training that nobody wished a batch for: one that has fewer takes a smaller batch than is usual of its size."""
+
 
 @frozen
 class Batch:
@@ -25,11 +28,13 @@ class Batch:
         sequences: exactly so many.
         tokens: as near to so many as whole, divisible sequences come; exactly, where they are a whole number of sequences.
         most_tokens: at most so many.
+        training_tokens: of the whole training, which leave FEWEST_STEPS or more where nothing is wished for; None where that is open.
     """
 
     sequences: int | None = None
     tokens: int | None = None
     most_tokens: int | None = None
+    training_tokens: int | None = None
 
     def on(self, num_devices: int, *, params: int, seq_len: int) -> int:
         """Sequences of one step on so many devices.
@@ -41,13 +46,15 @@ class Batch:
         1536
         >>> Batch(tokens=4 * 10**6).on(512, params=7 * 10**9, seq_len=4096)
         1024
+        >>> Batch(training_tokens=10**8).on(8, params=7 * 10**9, seq_len=4096)  # 101 steps, of GPT-3 6.7B's 2,000,000 tokens they were 50
+        192
         """
         most = None if self.most_tokens is None else self.most_tokens // seq_len
         if (exact := self._exact(seq_len, most)) is not None:
             return exact
         wanted = self._wanted(params, seq_len)
-        nearest = _shareable(wanted, num_devices, most)
-        if nearest > FARTHEST * wanted:
+        nearest = self._shared(wanted, num_devices, seq_len, most)
+        if nearest > FARTHEST * max(wanted, _usual(params).batch_tokens / seq_len if self._few(seq_len) else 0):
             raise BadValueError(_too_far(wanted, nearest, num_devices))
         return nearest
 
@@ -65,7 +72,7 @@ class Batch:
         """
         most = None if self.most_tokens is None else self.most_tokens // seq_len
         wanted = self._wanted(params, seq_len)
-        batch = self._exact(seq_len, most) or _shareable(wanted, num_devices, most)
+        batch = self._exact(seq_len, most) or self._shared(wanted, num_devices, seq_len, most)
         if batch % unit == 0 and batch <= FARTHEST * wanted:
             return batch
         multiple = max(1, round(wanted / unit)) * unit
@@ -82,6 +89,9 @@ class Batch:
         if self.sequences or self.tokens:
             return ""
         usual = _usual(params)
+        if self.training_tokens is not None and self.training_tokens < FEWEST_STEPS * usual.batch_tokens:
+            usually = f"{usual.model}'s {usual.batch_tokens:,} tokens would leave fewer than {FEWEST_STEPS} steps"
+            return f"a {FEWEST_STEPS}th of the training, or what the devices share near it; {usually}"
         whose = f"as {usual.model} was trained: {usual.batch_tokens:,} tokens ({usual.source})"
         moved = abs(taken_tokens / usual.batch_tokens - 1) > ROUNDING
         return f"{whose}, moved to a number of sequences that the devices share" if moved else whose
@@ -97,7 +107,23 @@ class Batch:
         return exact
 
     def _wanted(self, params: int, seq_len: int) -> float:
-        return self.sequences or (self.tokens or _usual(params).batch_tokens) / seq_len
+        if self.sequences or self.tokens:
+            return self.sequences or (self.tokens or 0) / seq_len
+        usual = _usual(params).batch_tokens / seq_len
+        return usual if (few := self._few(seq_len)) is None else min(usual, few)
+
+    def _few(self, seq_len: int) -> int | None:
+        """Sequences of a step that leave FEWEST_STEPS of the whole training, one at least; None where it may have any number."""
+        if self.training_tokens is None or self.sequences or self.tokens:
+            return None
+        return max(1, self.training_tokens // FEWEST_STEPS // seq_len)
+
+    def _shared(self, wanted: float, num_devices: int, seq_len: int, most: int | None) -> int:
+        """The nearest number that the devices share: below what leaves FEWEST_STEPS, where one is."""
+        few = self._few(seq_len)
+        if few is None or few < _odd(num_devices):
+            return _shareable(wanted, num_devices, most)
+        return _shareable(wanted, num_devices, few if most is None else min(few, most))
 
 
 def _usual(params: int) -> UsualBatch:
@@ -112,10 +138,14 @@ PUBLISHED_BATCH = Batch()
 
 def _shareable(wanted: float, num_devices: int, most: int | None) -> int:
     """The nearest 2^k or 3·2^k times what is odd in the number of devices; below `most`, or `most` itself where none is."""
-    odd = num_devices // (num_devices & -num_devices)
-    choices = [odd * start << power for start in (1, 3) for power in range(40)]
+    choices = [_odd(num_devices) * start << power for start in (1, 3) for power in range(40)]
     allowed = [batch for batch in choices if most is None or batch <= most] or [most or 1]
     return min(allowed, key=lambda batch: (abs(batch - wanted), batch))
+
+
+def _odd(number: int) -> int:
+    """What is left of it without its factors of two."""
+    return number // (number & -number)
 
 
 def _too_far(wanted: float, nearest: int, num_devices: int) -> str:

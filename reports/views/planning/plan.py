@@ -35,7 +35,15 @@ def plan_tables(answer: Plans) -> list[Table]:
     if len(answer.choices) > 1 and question.tokens is not None:
         tables.append(choices_table(answer.choices, question.tokens))
     tables.append(
-        plan_table(best, question.tokens, price, seq_len_source=question.seq_len_source, batch_source=answer.batch_source, own=answer.own)
+        plan_table(
+            best,
+            question.tokens,
+            price,
+            seq_len_source=question.seq_len_source,
+            batch_source=answer.batch_source,
+            own=answer.own,
+            own_notes=answer.own_notes,
+        )
     )
     tables.append(ledger_table(best))
     if answer.points:
@@ -92,7 +100,14 @@ def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
 
 
 def plan_table(
-    plan: Plan, tokens: int | None, price: PriceRange | None, *, seq_len_source: str, batch_source: str, own: Option | None = None
+    plan: Plan,
+    tokens: int | None,
+    price: PriceRange | None,
+    *,
+    seq_len_source: str,
+    batch_source: str,
+    own: Option | None = None,
+    own_notes: Sequence[str] = (),
 ) -> Table:
     """The ranked layouts, each with why it lost; the user's own last."""
     best = plan.best.prediction
@@ -103,7 +118,7 @@ def plan_table(
     of = f"{'one step' if tokens is None else f'{format_count(tokens)} tokens'} in sequences of {format_int(plan.job.seq_len)}"
     return Table(
         title=f"{plan.job.trained.name}, {of} on {plan.num_devices:,} x {plan.job.hardware.id}{run} with {best.layout}",
-        conditions=_conditions(plan, seq_len_source, batch_source),
+        conditions=[*_conditions(plan, seq_len_source, batch_source), *own_notes],
         columns=[
             Column(key="rank", header=""),
             Column(key="layout", header="layout"),

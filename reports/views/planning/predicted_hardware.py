@@ -93,6 +93,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             f"software {p.stack.id}: {p.stack.name}",
             f"batch of a step: {format_int(p.tokens_per_step)} tokens on {p.hardware.id}"
             + (f", {first.run.batch_source}" if first.run.batch_source else ""),
+            *training.layout_notes,
         ],
         columns=[
             Column(key="hardware", header="device"),

@@ -205,7 +205,7 @@ def answer_table(asked: PredictedAnswer, claimed_s: float | None = None) -> Tabl
         answer = f"{took} ({span}; {gpu_days} GPU-days{money})"
     return Table(
         title=f"Training {training.model.name} on {training.work_text}: {answer}",
-        conditions=[*conditions(training), *_layout_lines(run)],
+        conditions=[*conditions(training), *_layout_lines(run), *training.layout_notes],
         columns=_columns(asked),
         rows=rows,
         notes=_notes(asked, claimed_s),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.backend.counting import meta
 from bench.backend.counting.hf_config import count_config
+from bench.cli.main import main
 from estimators.architectures import FAMILIES
 from estimators.architectures.from_config import model_from_config
 from estimators.errors import BadConfigError, BadValueError, NoOpTableError
@@ -87,18 +90,14 @@ def test_an_encoder_that_chooses_among_answers_is_counted_by_hand() -> None:
     assert said.network.forward_flop == 3 * (2 * (2 * 8 * 12 * 32**2 + 4 * 32 * 8**2) + 2 * 32**2 + 2 * 32)
 
 
-GEMMA_TEXT = {"model_type": "gemma", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 1}
-GEMMA_TEXT |= {"head_dim": 8, "intermediate_size": 64, "vocab_size": 50}
-
-
 @pytest.mark.parametrize(
     ("config", "built_as", "left_out"),
     [
-        ({"model_type": "paligemma", "text_config": GEMMA_TEXT, "vision_config": {}}, "GemmaForCausalLM", "vision_config, and what joins"),
+        ({"model_type": "video_llava", "text_config": XGLM, "vision_config": {}}, "XGLMForCausalLM", "vision_config, and what joins"),
         ({"model_type": "llava", "text_config": XGLM}, "XGLMForCausalLM", "vision_config, and what joins them: only the language part"),
         (
-            {"model_type": "some_chat", "auto_map": {"AutoModel": "evil.Model"}, "llm_config": GEMMA_TEXT},
-            "GemmaForCausalLM",
+            {"model_type": "some_chat", "auto_map": {"AutoModel": "evil.Model"}, "llm_config": XGLM},
+            "XGLMForCausalLM",
             "all but llm_config: transformers does not know 'some_chat', and code of its own is never executed",
         ),
     ],
@@ -152,3 +151,37 @@ def test_what_cannot_be_counted_is_one_line(config: dict[str, Any], match: str) 
     with pytest.raises(BadConfigError, match=match) as caught:
         count_config(config, batch=1, seq_len=8)
     assert "\n" not in str(caught.value)
+
+
+BANK: dict[str, Any] = {
+    "model_type": "llama4_text",
+    "architectures": ["Llama4TextModel"],
+    "hidden_size": 32,
+    "intermediate_size": 16,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 8,
+    "num_hidden_layers": 2,
+    "num_local_experts": 8,
+    "vocab_size": 50,
+}
+
+
+def test_experts_that_run_for_nothing_are_told_apart_by_hand() -> None:
+    """8 tokens, D 32, F 16, 3 matrices, 2 layers: seven of eight experts are not chosen."""
+    said = count_config(BANK, batch=1, seq_len=8)
+    assert said.surplus_flop == 2 * 7 * (2 * 8 * 3 * 32 * 16)
+    assert said.network.forward_flop - said.surplus_flop == 8 * 2 * (2 * (4 * 32 * 32 + 2 * 3 * 32 * 16 + 32 * 8) + 4 * 32 * 8)
+
+
+def test_show_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(BANK))
+    assert main(["show", "--config", str(tmp_path), "--seq-len", "8"]) == 0
+    assert "counted as transformers runs it: every expert on every token. The forward pass needs" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_experts_that_run_on_their_tokens_alone_are_no_surplus() -> None:
+    config = {**BANK, "model_type": "mixtral", "architectures": ["MixtralModel"]}
+    assert count_config(config, batch=1, seq_len=8).surplus_flop == 0

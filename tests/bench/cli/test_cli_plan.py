@@ -93,7 +93,7 @@ def test_a_budget_of_device_time_is_sized_at_the_rate_of_the_plan(capsys: pytest
 def test_what_is_emitted_reads_back_and_is_checked_by_the_verb(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "launch"
     assert main(shlex.split(f"{LLAMA} --emit {name} --output {path}")) == 0
-    layout = from_file(str(path))
+    layout = from_file(str(path)).layout
     found = answer(f"{LLAMA} --from {path} --global-batch {layout.global_batch}seq", capsys)
     assert found["own_step_time_s"] >= found["step_time_s"]
     assert layout.num_devices == 64

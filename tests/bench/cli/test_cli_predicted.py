@@ -140,7 +140,8 @@ class TestEstimate:
             assert eval(printed.split("print(")[1][:-2]) == pytest.approx(body[key]), figure
 
     def test_more_tokens_than_one_step_takes_are_not_there(self, said: Any) -> None:
-        notes = said("estimate", "--model", "gpt2", "--tokens", "100k", "--hardware", "a100-sxm4-80gb", "--gpus", "8")["notes"]
+        asked = ("estimate", "--model", "gpt2", "--tokens", "100k", "--hardware", "a100-sxm4-80gb", "--gpus", "8")
+        notes = said(*asked, "--global-batch", "1M")["notes"]
         assert any("A single step takes more tokens than the whole training has" in note for note in notes)
 
 

@@ -99,10 +99,34 @@ def test_models_without_prediction_layers_have_no_such_table(capsys: pytest.Capt
     assert "predict" not in printed(["show", "--model", "deepseek-v2", "--seq-len", "64", "--format", "json"], capsys)
 
 
-@pytest.mark.parametrize("verb", ["show", "estimate"])
-def test_a_vision_language_model_is_counted_by_its_text_and_says_so(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(VISION_LANGUAGE))
-    said = " ".join(printed([verb, "--config", str(tmp_path), "--seq-len", "8"], capsys).split())
+TRAINED = ["--tokens", "1B", "--gpus", "2", "--hardware"]
+WRAPPED = {
+    "model_type": "internvl_chat",
+    "llm_config": {**VISION_LANGUAGE["text_config"], "model_type": "qwen2", "num_key_value_heads": 2},
+    "vision_config": {},
+}
+
+
+@pytest.mark.parametrize("config", [VISION_LANGUAGE, WRAPPED], ids=["gemma3", "internvl_chat"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["show"],
+        ["estimate"],
+        ["estimate", *TRAINED, "a100-sxm4-80gb"],
+        ["estimate", *TRAINED, "a100-sxm4-80gb", "--utilization", "0.01"],
+        ["plan", *TRAINED, "a100-sxm4-80gb"],
+        ["compare-hardware", *TRAINED, "a100-sxm4-80gb,h100-sxm5-80gb"],
+        ["compare-hardware", *TRAINED, "a100-sxm4-80gb,h100-sxm5-80gb", "--utilization", "0.01"],
+        ["translate", "--mfu", "0.4", "--from", "megatron", "--to", "maxtext"],
+        ["check-claim", *TRAINED, "a100-sxm4-80gb", "--days", "1"],
+    ],
+)
+def test_a_vision_language_model_is_counted_by_its_text_and_every_verb_says_so(
+    words: list[str], config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    said = " ".join(printed([*words, "--config", str(tmp_path), "--seq-len", "8"], capsys).split())
     assert "left out: the vision encoder (vision_config) and the projection of its features: only the language part is counted" in said
 
 

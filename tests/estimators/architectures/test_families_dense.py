@@ -36,7 +36,7 @@ def test_many_random_configurations_of_every_dense_family_count_like_torch(model
 
 
 MODULES = {"gpt", "llama", "llama_variants", "layer_norm", "gemma"}
-INSIDE_VISION_LANGUAGE = {"qwen2_vl_text", "qwen2_5_vl_text", "qwen3_vl_text"}
+INSIDE_VISION_LANGUAGE = {"qwen2_vl_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_vl_text"}
 CANNOT_DO_WITHOUT = {"ministral": {"head_dim": 128}, "nemotron": {"num_key_value_heads": 48}}
 """What transformers' own model of the class needs though its configuration says None."""
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, AutoModelForMultimodalLM
 
 from bench.backend.counting import meta
 from bench.backend.models import hf_config
 from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import count_params
+from estimators.errors import NoOpTableError
 from estimators.spec import Workload
 from tests.support.drawn_decoders import agree
-from tests.support.vision_language_models import VISION_LANGUAGE
+from tests.support.vision_language_models import TEXT, VISION_LANGUAGE, Config
+
+
+def params_of_the_language_part(module: torch.nn.Module) -> int:
+    inside = ("language_model", "model.language_model", "model.text_model", "lm_head")
+    parts = [part for name, part in module.named_modules() if name in inside]
+    return sum({id(p): p.numel() for part in parts for p in part.parameters()}.values())
 
 
 def test_no_vision_language_family_is_without_a_test() -> None:
@@ -25,14 +33,81 @@ def test_the_language_part_of_a_vision_language_model_counts_like_torch(model_ty
     config = VISION_LANGUAGE[model_type] | {"model_type": model_type}
     with torch.device("meta"):
         module = AutoModelForImageTextToText.from_config(hf_config(config), attn_implementation="eager").eval()
-    parts = [part for name, part in module.named_modules() if name in ("model.language_model", "model.text_model", "lm_head")]
-    params = sum({id(p): p.numel() for part in parts for p in part.parameters()}.values())
+    params, whole = params_of_the_language_part(module), meta.params_of(module)
+    if model_type == "llama4":
+        module = module.language_model  # the forward of the whole asks the part's output for images, in transformers 5.24
     model = model_from_config(config, model_type)
     for workload in (Workload(phase="train", batch=2, seq_len=12), Workload(phase="decode", batch=3, context_len=14)):
         agree(model, module, workload, params)
     assert isinstance(model, Decoder)
     assert model.left_out.startswith("the vision encoder")
-    assert params < meta.params_of(module)
+    assert params < whole
+
+
+FOUR_HEADS = {"num_attention_heads": 4, "num_key_value_heads": 4}
+NESTED: dict[str, Config] = {
+    "blip-2": {"text_config": TEXT | {"model_type": "opt", "ffn_dim": 48, "word_embed_proj_dim": 32}},
+    "deepseek_vl": {"text_config": TEXT | {"model_type": "llama"}},
+    "got_ocr2": {"text_config": TEXT | {"model_type": "qwen2"}, "tie_word_embeddings": False},
+    "kimi_k25": {"text_config": {"model_type": "deepseek_v3", "num_hidden_layers": 2, "hidden_size": 64, **FOUR_HEADS, "vocab_size": 50}},
+    "paligemma": {"text_config": TEXT | {"model_type": "gemma"}},
+    "qwen2_5_omni_thinker": {"text_config": TEXT | {"model_type": "qwen2_5_omni_text", "tie_word_embeddings": True}},
+    "qwen2_audio": {"text_config": TEXT | {"model_type": "qwen2", "tie_word_embeddings": True}},
+    "video_llava": {"text_config": TEXT | {"model_type": "llama", "tie_word_embeddings": True}},
+    "voxtral": {"text_config": TEXT | {"model_type": "llama", "head_dim": 8, "intermediate_size": 48, "tie_word_embeddings": True}},
+}
+"""Types without an op table whose language part has one: with a head of its own, and with one beside it that the outer word ties."""
+
+
+@pytest.mark.parametrize("model_type", NESTED)
+def test_a_language_part_in_a_type_without_an_op_table_has_torchs_parameters(model_type: str) -> None:
+    config = NESTED[model_type] | {"model_type": model_type}
+    with torch.device("meta"):
+        module = AutoModelForMultimodalLM.from_config(hf_config(config), attn_implementation="eager")
+    model = model_from_config(config, model_type)
+    assert count_params(model.ops(Workload())) == params_of_the_language_part(module) < meta.params_of(module)
+
+
+QWEN: Config = TEXT | {"model_type": "qwen2", "intermediate_size": 48}
+IMAGES_LEFT_OUT = "the vision encoder (vision_config) and the projection of its features: only the language part is counted"
+WRAPPED: dict[str, tuple[Config, str]] = {
+    "internvl_chat": ({"llm_config": QWEN, "vision_config": {}, "architectures": ["InternVLChatModel"]}, IMAGES_LEFT_OUT),
+    "deepseek_vl_v2": ({"language_config": QWEN, "vision_config": {}, "projector_config": {}}, IMAGES_LEFT_OUT),
+    "kimi_vl": ({"text_config": QWEN, "vision_config": {}, "quantization_config": {}}, IMAGES_LEFT_OUT),
+    "qwen2_5_omni": (
+        {"thinker_config": {"text_config": QWEN, "audio_config": {}}, "talker_config": {}},
+        "talker_config, the audio encoder (audio_config), what joins them: only the language part is counted",
+    ),
+    "somebodys_own": ({"text_config": QWEN}, "what joins them: only the language part is counted"),
+}
+"""A type -> its configuration, and how what is left out is said."""
+
+
+@pytest.mark.parametrize("model_type", WRAPPED)
+def test_a_type_that_nobody_knows_is_its_language_part(model_type: str) -> None:
+    config, said = WRAPPED[model_type]
+    model = model_from_config(config | {"model_type": model_type}, model_type)
+    assert isinstance(model, Decoder)
+    workload = Workload(phase="train", seq_len=8)
+    assert model.ops(workload) == model_from_config(QWEN, "inner").ops(workload)
+    assert model.left_out == said
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"text_config": {"model_type": "bert"}}, "no decoder's"),
+        (
+            {"text_config": QWEN, "architectures": ["InternVLForTokenClassification"]},
+            "architectures names 'InternVLForTokenClassification'",
+        ),
+        ({"text_config": {"model_type": "mllama_text_model"}}, "has no op table"),
+        ({"text_config": {}}, "has no op table"),
+    ],
+)
+def test_what_is_no_decoder_with_a_head_has_no_op_table(config: Config, said: str) -> None:
+    with pytest.raises(NoOpTableError, match=said):
+        model_from_config(config | {"model_type": "somebodys_own"}, "nested")
 
 
 def test_nothing_is_left_out_of_a_model_of_text() -> None:

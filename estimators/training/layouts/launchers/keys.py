@@ -1,0 +1,169 @@
+"""What each key of a launcher's file is to the answer: read, harmless, refused by name, or not known and said so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from estimators.errors import BadValueError
+from estimators.frozen import field, frozen
+
+Value = TypeVar("Value")
+
+OFF = ("false", "none", "null", "no", "0", "")
+"""Values of a key that turn off what it stands for."""
+
+OFFLOADED = (
+    "states in host memory are not priced, neither what the host holds nor the slower step; take it out of the file to price "
+    "the run with all states on the GPUs"
+)
+OPEN = 0
+"""A degree that a file asks for without saying how many."""
+
+MOST_NAMED = 12
+"""Keys that one note names."""
+
+
+@frozen
+class Refused:
+    """A key whose value would change the answer in a way that is not priced.
+
+    Attributes:
+        why: what is not priced, and what to do.
+        unless: values that change nothing, in lower case.
+    """
+
+    why: str
+    unless: tuple[str, ...] = OFF
+
+
+@frozen
+class Keys:
+    """The keys of one launcher's files. Names may be patterns; dots lead into a table within a table.
+
+    Attributes:
+        read: those that the layout and its conditions are taken from.
+        harmless: those that change neither what a device does nor what it holds, or what other options say (the model, its data).
+        usual: what is priced whatever the file says, in lower case; another value is noted.
+    """
+
+    read: frozenset[str]
+    harmless: frozenset[str]
+    refused: Mapping[str, Refused] = field(default_factory=dict, hash=False)
+    usual: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+    def judge(self, launcher: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Notes on what a file says and the answer does not heed.
+
+        Raises:
+            BadValueError: a key with a value that would change the answer.
+        """
+        for key, value in values.items():
+            found = _entry(self.refused, key)
+            if found is not None and _word(value) not in found.unless:
+                raise BadValueError(f"the {launcher} file has {key} = {_word(value)[:40]}: {found.why}")
+        notes = [
+            f"the {launcher} file has {key} = {_word(value)[:40]}; priced is: {usual[0]}"
+            for key, value in values.items()
+            if (usual := _entry(self.usual, key)) is not None and _word(value) not in usual
+        ]
+        known = (*self.read, *self.harmless, *self.refused, *self.usual)
+        strange = [key for key in values if not any(fnmatchcase(key, pattern) for pattern in known)]
+        if strange:
+            more = f" and {len(strange) - MOST_NAMED} more" if len(strange) > MOST_NAMED else ""
+            notes.append(f"not known, and not heeded, of the {launcher} file: {', '.join(strange[:MOST_NAMED])[:300]}{more}")
+        return tuple(notes)
+
+
+def _entry(entries: Mapping[str, Value], key: str) -> Value | None:
+    return next((value for pattern, value in entries.items() if fnmatchcase(key, pattern)), None)
+
+
+def _word(value: Any) -> str:
+    """A value as files spell it, in lower case.
+
+    >>> _word(True), _word(None), _word(1.0), _word("CPU")
+    ('true', 'none', '1', 'cpu')
+    """
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).lower()
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Tables within tables as one, with dotted names; an empty table says nothing.
+
+    >>> flat({"a": {"b": 1, "c": {}}, "d": None})
+    {'a.b': 1, 'd': None}
+    """
+    return dict(_flat(config, prefix))
+
+
+def _flat(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def whole_number(values: Mapping[str, Any], key: str) -> int | None:
+    """A number of a file; None where it is not there, or left to the script as "auto".
+
+    Raises:
+        BadValueError: another word.
+    """
+    value = values.get(key)
+    if value is None or _word(value) in ("auto", "none", "null"):
+        return None
+    if not _word(value).isascii() or not _word(value).isdigit():
+        raise BadValueError(f"{key} is {str(value)[:40]!r}; expected a whole number")
+    return int(_word(value))
+
+
+def turned_on(values: Mapping[str, Any], key: str) -> bool:
+    """Whether a key is there and says yes."""
+    return _word(values.get(key)) in ("true", "yes", "1")
+
+
+@frozen
+class Said:
+    """What a file says of a run beside its layout; empty where it says nothing.
+
+    Attributes:
+        dtypes: any of these is what the products are computed in.
+        seq_len: tokens of a sequence.
+        optimizers: any of these is the optimizer.
+    """
+
+    dtypes: tuple[str, ...] = ()
+    seq_len: int | None = None
+    optimizers: tuple[str, ...] = ()
+
+
+BELOW_16_BITS = ("fp8", "mxfp8", "mxfp4", "nvfp4")
+PRECISIONS = {"fp32": ("fp32", "tf32"), "fp16": ("fp16",), "bf16": ("bf16",), "fp8": BELOW_16_BITS}
+"""What a file calls the precision of a run, and the dtypes that are priced as it."""
+
+_OPTIMIZERS = {
+    ("adam", "adamw", "fusedadam", "torchadam"): ("adamw",),
+    ("sgd",): ("sgd", "sgd-momentum"),
+    ("muon", "dist_muon"): ("muon",),
+    ("adafactor",): ("adafactor",),
+    ("adam8bit", "adamw8bit", "adamw_8bit"): ("adamw-8bit",),
+}
+
+
+def optimizers_named(key: str, name: str) -> tuple[str, ...]:
+    """The optimizers that are priced as the one of a file.
+
+    Raises:
+        BadValueError: none is.
+    """
+    for names, priced in _OPTIMIZERS.items():
+        if name.lower() in names:
+            return priced
+    raise BadValueError(f"{key} is {name[:40]!r}, which is not priced; expected one of: {', '.join(_all(_OPTIMIZERS.values()))}")
+
+
+def _all(groups: Iterable[tuple[str, ...]]) -> list[str]:
+    return [name for group in groups for name in group]
