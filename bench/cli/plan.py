@@ -157,7 +157,6 @@ def _check(options: Options) -> None:
 
 def _question(options: Options, model: Model, entry: ModelEntry | None, devices: Sequence[Hardware]) -> PlanQuestion:
     """What is planned. Raises RequestError for a calibration of another device, or a job that no step is predicted of."""
-    from estimators.cost.software import DEFAULT_STACK
     from estimators.training.layouts.answer import PlanQuestion
     from estimators.training.layouts.global_batch import PUBLISHED_BATCH
     from estimators.training.layouts.job import MEMORY_MARGIN, Job
@@ -172,7 +171,7 @@ def _question(options: Options, model: Model, entry: ModelEntry | None, devices:
             hardware=device,
             seq_len=length.tokens,
             dtype=options.dtype,
-            stack_id=options.software or DEFAULT_STACK,
+            stack_id=options.software or "",
             optimizer=options.optimizer or "adamw",
             network_bytes_per_s=options.network_bytes_per_s,
             own=own,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Protocol
 
 from estimators.cost.array_math import Lane
 from estimators.cost.efficiency import Efficiency
@@ -13,6 +13,34 @@ from estimators.frozen import frozen
 
 DEFAULT_STACK = "megatron-core"
 """What a plan assumes: fused kernels, overlapped gradients, as current software has them."""
+
+SHARDED_STACK = "pytorch-fsdp2"
+"""What it assumes where replicas share out gradients or weights (ZeRO-2 and 3) and nothing cuts matrices: PyTorch's FSDP as it is used."""
+
+
+class Shards(Protocol):
+    """What the usual software of a layout depends on."""
+
+    @property
+    def zero(self) -> Lane: ...
+
+    @property
+    def tp(self) -> Lane: ...
+
+
+def is_sharded(layout: Shards) -> Lane:
+    """Whether a layout, or each of many, is one that PyTorch's FSDP usually runs."""
+    return (layout.zero >= 2) & (layout.tp == 1)
+
+
+def usual_stack(layout: Shards) -> str:
+    """The software that usually runs a layout.
+
+    >>> from estimators.cost.layout import Layout
+    >>> usual_stack(Layout(dp=8, zero=3, global_batch=8)), usual_stack(Layout(tp=8))
+    ('pytorch-fsdp2', 'megatron-core')
+    """
+    return SHARDED_STACK if is_sharded(layout) else DEFAULT_STACK
 
 
 @frozen
