@@ -69,11 +69,18 @@ def fits(step: MeasuredStep) -> bool:
     return trained and not step.apart and UNCERTAIN_ATTENTION not in step.model.name
 
 
-def fit(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[str, Any], *without: str) -> dict[str, float]:
+def fit(
+    steps: Sequence[MeasuredStep],
+    parts: Sequence[Batch],
+    constants: dict[str, Any],
+    *without: str,
+    near: dict[str, float] | None = None,
+) -> dict[str, float]:
     """Constants fitted on every row but those of some sources.
 
     Args:
         constants: of efficiency.json: prior, spread (0 for a fixed one) and upper bound.
+        near: where to begin, in place of the priors: what was found with other sources left out.
     """
     from scipy.optimize import least_squares
 
@@ -109,7 +116,8 @@ def fit(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[s
         holds = np.diag(np.concatenate([PRIOR_WEIGHT / spread, np.full(len(sources), 1 / SOURCE_BIAS)]))
         return np.vstack([rows, holds])
 
-    begin = np.concatenate([prior, np.zeros(len(sources))])
+    first = np.minimum(np.log([near[name] for name in names]), upper - 1e-3) if near else prior
+    begin = np.concatenate([first, np.zeros(len(sources))])
     bounds = (np.full(len(begin), -np.inf), np.concatenate([upper, np.full(len(sources), np.inf)]))
     solution = least_squares(residuals, begin, slopes, bounds=bounds, max_nfev=60).x
     return {name: float(f"{value:.5g}") for name, value in zip(names, np.exp(solution[: len(names)]), strict=True)}
@@ -146,7 +154,7 @@ def intervals(steps: Sequence[MeasuredStep], parts: Sequence[Batch], body: dict[
     blind: dict[str, list[list[float]]] = {source: [] for source in sources}
     for one, other in itertools.combinations(sources, 2):
         print(f"without {one} and {other}", file=sys.stderr, flush=True)
-        constants = values | fit(steps, parts, body["constants"], one, other)
+        constants = values | fit(steps, parts, body["constants"], one, other, near=values)
         blind[one].append(residuals(steps, parts, constants, other))
         blind[other].append(residuals(steps, parts, constants, one))
     seen = sorted({step.hardware.architecture.split(" (")[0] for step in steps if step.source in alone})
@@ -164,7 +172,7 @@ def main() -> int:
     body["without"] = {}
     for source in sorted({step.source for step in steps if fits(step)}):
         print(f"without {source}", file=sys.stderr, flush=True)
-        body["without"][source] = fit(steps, parts, body["constants"], source)
+        body["without"][source] = fit(steps, parts, body["constants"], source, near=values)
     body["interval"] = intervals(steps, parts, body)
     for name, constant in body["constants"].items():
         if constant["spread"]:
