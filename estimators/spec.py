@@ -158,8 +158,8 @@ class Op:
         params: parameters that this op owns (a tied weight is owned once, elsewhere); trained unless it is `frozen`.
         flop: forward, `full` convention, one multiply-add being two.
         backward_flop: `full`, without recomputation.
-        square_flop: the part of `flop` over the square of the step's own tokens; the `causal` convention counts half of it.
-        masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `square_flop` is a convention.
+        unseen_flop: the part of `flop` over keys that a query may not see, a triangle of T tokens being T²/2; `causal` leaves it out.
+        masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `unseen_flop` is a convention.
         surplus_flop: forward, beside `flop`: what transformers runs and no result depends on, such as experts not chosen.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
         cache_bytes: KV cache or state that must be read or written.
@@ -187,7 +187,7 @@ class Op:
     params: int = 0
     flop: int = 0
     backward_flop: int = 0
-    square_flop: int = 0
+    unseen_flop: int = 0
     masked_flop: int = 0
     surplus_flop: int = 0
     weight_bytes: int = 0
@@ -221,9 +221,9 @@ class Op:
         return self.matrices_per_token * self.mnk[1] * self.mnk[2] if self.kind == "matmul" and self.mnk else 0
 
     @property
-    def backward_square_flop(self) -> int:
-        """The part of `backward_flop` over the square of the step's own tokens."""
-        return self.square_flop * self.backward_flop // self.flop if self.flop else 0
+    def backward_unseen_flop(self) -> int:
+        """The part of `backward_flop` over keys that a query may not see."""
+        return self.unseen_flop * self.backward_flop // self.flop if self.flop else 0
 
     @property
     def backward_masked_flop(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from estimators.frozen import frozen
+
 WeightFormat = Literal["16-bit", "nf4", "nf4-double"]
 
 WEIGHT_FORMATS: tuple[WeightFormat, ...] = ("16-bit", "nf4", "nf4-double")
@@ -39,3 +41,44 @@ def stored_bytes(elements: int, weight_format: WeightFormat) -> int:
     scales = -(-elements // BLOCK)
     codes = -(-elements // 2) + CODE_BYTES
     return codes + (4 * scales if weight_format == "nf4" else scales + 4 * -(-scales // SCALES_BLOCK) + SCALE_CODE_BYTES)
+
+
+@frozen
+class StoredMatrix:
+    """How a quantised checkpoint holds a matrix of n outputs and k inputs: numbers of few bits, and the scales that they share.
+
+    Attributes:
+        bits: of a number.
+        group: inputs of one output that share a scale; 0 for all of them.
+        tile: outputs and inputs that share a scale, in place of a group; empty for none.
+        whole: whether one scale serves the whole matrix.
+        scale_bytes: of a scale; 0 for none.
+        zero_bits: of the zero point beside each scale; 0 for none.
+        input_bytes: held for each input, such as the index of its group.
+        nf4: bitsandbytes' format, whose scales are flat blocks; None for any other.
+    """
+
+    bits: int
+    group: int = 0
+    tile: tuple[int, int] | None = None
+    whole: bool = False
+    scale_bytes: int = 0
+    zero_bits: int = 0
+    input_bytes: int = 0
+    nf4: WeightFormat | None = None
+
+    def num_bytes(self, n: int, k: int) -> int:
+        """Bytes of one matrix, scales and all.
+
+        GPTQ of 4 bits in groups of 128: half a byte a weight, a 16-bit scale and a 4-bit zero point for each group, an index for
+        each input.
+
+        >>> gptq = StoredMatrix(bits=4, group=128, scale_bytes=2, zero_bits=4, input_bytes=4)
+        >>> gptq.num_bytes(4096, 4096) == 4096 * 4096 // 2 + 4096 * 32 * 2 + 4096 * 32 // 2 + 4096 * 4
+        True
+        """
+        if self.nf4 is not None:
+            return stored_bytes(n * k, self.nf4)
+        rows, columns = self.tile or (1, self.group or k)
+        scales = 1 if self.whole else -(-n // rows) * -(-k // columns)
+        return -(-n * k * self.bits // 8) + scales * self.scale_bytes + -(-scales * self.zero_bits // 8) + k * self.input_bytes

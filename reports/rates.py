@@ -18,7 +18,7 @@ class Work:
     """What one timed sample of a phase is, by the estimate.
 
     Attributes:
-        flop: of the `full` convention: the numerator of an MFU.
+        flop: the numerator of an MFU, as the phase's `convention` counts it: full, or causal of layers with windows.
         min_flop, min_bytes: what no kernel may skip, what must move at least once.
         bound_s: physics; None without a datasheet peak.
         rule_flop, rule_bytes: by rule of thumb: 6·N·D or 2·N·D, N the parameters that a token uses, and every weight once per pass.
@@ -39,7 +39,7 @@ class Rates:
     Attributes:
         seconds_s: the median of the samples, or the extrapolated value.
         tag: measured or extrapolated.
-        mfu, ceiling_fraction: `full` FLOP over time, as a share of the dense peak, of the matmul rate measured here.
+        mfu, ceiling_fraction: work.flop over time, as a share of the dense peak, of the matmul rate measured here.
         bandwidth_fraction, bandwidth_ceiling_fraction: likewise for the bytes that must move.
         floor_s: what the ceilings measured here allow at best; rule_s: the same for the rule of thumb's FLOP and bytes.
     """
@@ -78,8 +78,9 @@ def floor_s(record: Measurement, flop: int, num_bytes: int) -> float | None:
 def _work(phase: EstimatedPhase, step: EstimatedStep | None = None) -> Work:
     """The work of a sample of a phase, or of one decode step in it."""
     of = step or phase
+    counted = phase.flop.causal if phase.convention == "causal" else phase.flop.full
     return Work(
-        flop=phase.flop.full if step is None else step.flop,
+        flop=(phase.flop.full if counted is None else counted) if step is None else step.flop,
         min_flop=of.min_flop,
         min_bytes=of.min_bytes,
         bound_s=of.bound_s,

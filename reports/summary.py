@@ -115,6 +115,8 @@ def _conditions(records: Sequence[Measurement]) -> list[str]:
     devices = sorted({r.environment.device.name for r in records if r.environment.device and r.environment.device.name})
     lines = [f"on {', '.join(devices)}"] if devices else []
     lines.append("FLOP under `full`: whole attention square, no recomputation; a ceiling is a rate measured on the machine just before")
+    if any(phase.convention == "causal" for record in records for phase in record.estimate.phases.values()):
+        lines.append("MFU of models with windows: by the attention that a query may see")
     for what, values in (("dtype", [r.request.dtype for r in records]), ("weights", [r.request.weights_label for r in records])):
         line = _by_value(records, values)
         if line:

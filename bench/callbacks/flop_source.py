@@ -1,4 +1,4 @@
-"""The FLOP of a step in the user's training loop, exact under `full`: by the op table, else counted once on meta."""
+"""The FLOP of a step in the user's training loop, exact: by the op table, else counted once on meta."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bench.records.run_estimate import memory_needed, predict
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.cost.layout import Layout
+from estimators.counting.conventions import model_and_hardware_flop
 from estimators.counting.estimate import MASTER_BYTES, estimate
 from estimators.errors import SixndError, UnavailableError
 from estimators.spec import Case, Hardware, Workload
@@ -32,7 +33,7 @@ class FlopSource(Protocol):
         ...
 
     def flop(self, length: int) -> tuple[int, int] | None:
-        """FLOP of one row of that length, under `full` and under `hardware`; None where it is not known."""
+        """FLOP of one row of that length, as MFU and as HFU count them; None where they are not known."""
         ...
 
     def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
@@ -93,8 +94,7 @@ class _OpTableFlop:
     def flop(self, length: int) -> tuple[int, int] | None:
         if length not in self._flop:
             workload = Workload(phase="train", batch=1, seq_len=length, recompute=self._recompute)  # type: ignore[arg-type]
-            flop = estimate(Case(model=self._model, workload=workload)).flop
-            self._flop[length] = flop["full"], flop["hardware"]
+            self._flop[length] = model_and_hardware_flop(self._model.ops(workload), workload)
         return self._flop[length]
 
     def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:

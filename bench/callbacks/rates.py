@@ -42,10 +42,10 @@ class RateBounds:
 
 
 def step_flop(step: Step, flop_source: FlopSource | None) -> tuple[int, int] | None:
-    """FLOP of one step, under `full` and `hardware`; None where a batch in it was not counted."""
+    """FLOP of one step, as MFU and HFU count them; None where a batch in it was not counted."""
     per_shape = [(rows, flop_source.flop(length) if flop_source else None) for rows, length in step.shapes]
     known = [(rows * flop[0], rows * flop[1]) for rows, flop in per_shape if flop is not None]
-    return (sum(full for full, _ in known), sum(hard for _, hard in known)) if known and len(known) == len(per_shape) else None
+    return (sum(model for model, _ in known), sum(hard for _, hard in known)) if known and len(known) == len(per_shape) else None
 
 
 def figures(
@@ -73,11 +73,11 @@ def figures(
     flop = [step_flop(step, flop_source) for step in steps]
     known = [pair for pair in flop if pair is not None]
     if len(known) == len(flop):
-        full, hardware = (sum(pair[i] for pair in known) / whole_s for i in (0, 1))
+        model, hardware = (sum(pair[i] for pair in known) / whole_s for i in (0, 1))
         if bounds.peak_flop_per_s:
-            values |= {"mfu_fraction": full / bounds.peak_flop_per_s, "hfu_fraction": hardware / bounds.peak_flop_per_s}
+            values |= {"mfu_fraction": model / bounds.peak_flop_per_s, "hfu_fraction": hardware / bounds.peak_flop_per_s}
         if bounds.matmul_flop_per_s:
-            values["matmul_ceiling_fraction"] = full / bounds.matmul_flop_per_s
+            values["matmul_ceiling_fraction"] = model / bounds.matmul_flop_per_s
     if bounds.predicted_step_s:
         values["measured_over_predicted"] = (values["step_s"] or 0.0) / bounds.predicted_step_s
     return {name: value for name, value in values.items() if value is not None}

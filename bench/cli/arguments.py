@@ -10,14 +10,13 @@ from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
 from estimators.method import TrainingMethod
 from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
-from estimators.samples import MAX_SIDE, Image
+from estimators.samples import Image
 from estimators.units import DTYPE_BYTES
 from estimators.weight_formats import WEIGHT_FORMATS, WeightFormat
 
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
     from estimators.spec import Hardware, Model
-    from estimators.training.sequence_length import SequenceLength
     from reports.table import Table
 
 MAX_LENGTH = 10**9
@@ -192,7 +191,11 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
     if options.config is not None:
         from estimators.architectures.from_config import read_config
 
-        return _reading(model_from_config(read_config(options.config), options.config), options), None
+        config = read_config(options.config)
+        model = model_from_config(config, options.config)
+        if "quantization_config" in config:
+            _say_if_unread(model)
+        return _reading(model, options), None
     from estimators.facts.registry import model_entry
 
     assert options.model is not None
@@ -202,6 +205,15 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
 
         say(entry.alias_note)
     return _reading(model_from_config(entry.config, entry.id, entry.source), options), entry
+
+
+def _say_if_unread(model: Model) -> None:
+    """Say that a quantization_config is not looked at, of a model of which it is not."""
+    from bench.machine.ranks import say
+    from estimators.architectures.decoder import Decoder
+
+    if not isinstance(model, Decoder):
+        say("quantization_config is looked at for decoder-only language models alone: these weights are counted as if none were quantised")
 
 
 def _reading(model: Model, options: ModelOptions) -> Model:
@@ -243,7 +255,12 @@ def add_utilization(parser: argparse._ActionsContainer, counted_as: tuple[str, .
     parser.add_argument(
         "--utilization", type=positive("utilization", 1), metavar="SHARE", help="of dense peak, such as 0.45 or 45%%; else predicted"
     )
-    parser.add_argument("--convention", type=convention(counted_as), default="full", metavar="NAME", help=", ".join(counted_as))
+    parser.add_argument(
+        "--convention",
+        type=convention(counted_as),
+        metavar="NAME",
+        help=f"{', '.join(counted_as)}; full by default, but causal for a predicted step of a model with windows",
+    )
     add_price(parser)
 
 
@@ -254,66 +271,11 @@ def add_price(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_sequence(parser: argparse._ActionsContainer) -> None:
-    """--seq-len, and --source-len beside it."""
-    parser.add_argument(
-        "--seq-len",
-        type=length("seq-len"),
-        metavar="NUM",
-        help="tokens per sequence; of a training by default as the model was pre-trained, else the smaller of its longest and 4,096",
-    )
-    parser.add_argument(
-        "--source-len",
-        type=length("source-len"),
-        metavar="NUM",
-        help="tokens that the encoder of an encoder-decoder reads; as many as the decoder's by default",
-    )
-    parser.add_argument(
-        "--image-size",
-        type=_image,
-        dest="image",
-        metavar="PIXELS",
-        help="side of the images that a vision transformer reads, or height x width such as 384x512; as it was trained by default",
-    )
-
-
-def _image(given: str | float) -> Image:
-    """A side, or height x width."""
-    height, _, width = str(given).partition("x")
-    sides = [parse_count(side, "image-size", maximum=MAX_SIDE) for side in (height, width or height)]
-    return Image(height=sides[0], width=sides[1])
-
-
 def load_hardware(name: str) -> Hardware:
     """One device of the registry. Raises UnknownNameError."""
     from estimators.facts.registry import hardware
 
     return hardware(name)
-
-
-def sequence_length(model: Model, given: int | None) -> int:
-    """--seq-len, or the longest sequence of the model.
-
-    Raises:
-        BadValueError: longer than the model's table of positions, or a length for a model that has no sequences.
-    """
-    longest = model.max_positions
-    if given is None:
-        return longest
-    if model.item == "sample" and given != 1:
-        raise BadValueError(f"--seq-len {given:,}: {model.name} takes single samples, not sequences; leave --seq-len out")
-    if given > longest and model.positions:
-        raise BadValueError(
-            f"a sequence of {given:,} tokens is more than the {longest:,} positions that {model.name} has; give at most that"
-        )
-    return given
-
-
-def training_length(model: Model, entry: ModelEntry | None, given: int | None) -> SequenceLength:
-    """--seq-len of a training, or the length that the model was pre-trained at. Raises BadValueError as sequence_length."""
-    from estimators.training.sequence_length import SequenceLength, training_length  # deferred: help needs none of it
-
-    return training_length(model, entry) if given is None else SequenceLength(tokens=sequence_length(model, given))
 
 
 def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:

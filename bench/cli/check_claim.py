@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments
+from bench.cli import arguments, sequences
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.counting.flop_by_tool import decoder_of
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--days", type=arguments.duration("days"), required=True, dest="wall_s", metavar="TIME", help="wall time, such as 14 or 36h"
     )
     details = parser.add_argument_group("details of the run")
-    arguments.add_sequence(details)
+    sequences.add_sequence(details)
     arguments.add_dtype(details)
     details.add_argument("--recompute", choices=("none", "full"), default="none", help="whether it recomputed activations; none by default")
 
@@ -54,7 +54,7 @@ def run(options: Options, out: Output) -> int:
     model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware)
     decoder_of(model)  # the last table is every tool's, and those count no other model
-    length = arguments.training_length(model, entry, options.seq_len)
+    length = sequences.training_length(model, entry, options.seq_len)
     question = Question(
         model=model,
         hardware=hardware,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, step_options
+from bench.cli import arguments, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.frozen import frozen, replace
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each kind; else the fewest that hold the training",
     )
     arguments.add_utilization(group, COUNTED_AS)
-    arguments.add_sequence(group)
+    sequences.add_sequence(group)
     arguments.add_dtype(group)
     step_options.add_arguments(parser)
     arguments.add_method(parser)

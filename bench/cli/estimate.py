@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, step_options
+from bench.cli import arguments, sequences, step_options
 from bench.cli.estimate_options import Options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     step.add_argument("--num-beams", type=arguments.count("num-beams", maximum=10**4), metavar="NUM", help="beams per prompt; 1 by default")
     arguments.add_method(parser)
     both = parser.add_argument_group("both")
-    arguments.add_sequence(both)
+    sequences.add_sequence(both)
     arguments.add_dtype(both)
     both.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.cli import arguments, step_options
+from bench.cli import arguments, sequences, step_options
 from bench.cli.estimate_options import Options
 from estimators.architectures.adapters import trained
 from estimators.counting.conventions import CONVENTIONS
@@ -21,7 +21,7 @@ def tables(options: Options) -> list[Table]:
     _check(options)
     model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware) if options.hardware else None
-    length = arguments.training_length(model, entry, options.seq_len)
+    length = sequences.training_length(model, entry, options.seq_len)
     question = StepsQuestion(
         model=trained(model, arguments.method(options)),
         seq_len=length.tokens,
@@ -32,7 +32,7 @@ def tables(options: Options) -> list[Table]:
         new_tokens=options.new_tokens,
         num_beams=options.num_beams or 1,
         dtype=options.dtype,
-        convention=options.convention,
+        convention=options.convention or "full",
     )
     answer = estimate_steps(question)
     shown = steps_tables(answer, params_text=entry.published_params_text if entry else "")
@@ -49,7 +49,7 @@ def _check(options: Options) -> None:
         if value is not None:
             raise BadValueError(f"{word} belongs to a training run: add --tokens, or leave it out for single steps")
     step_options.refuse(options, "add --tokens, --hardware and --gpus")
-    if options.convention not in CONVENTIONS:
+    if options.convention is not None and options.convention not in CONVENTIONS:
         raise BadValueError(
             f"--convention {options.convention} counts whole trainings: add --tokens, or take one of {', '.join(CONVENTIONS)}"
         )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from bench.cli import arguments, step_options
+from bench.cli import arguments, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
 from estimators.errors import BadValueError
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUM",
         help=step_options.BATCH_HELP,
     )
-    arguments.add_sequence(training)
+    sequences.add_sequence(training)
     arguments.add_dtype(training)
     training.add_argument(
         "--software", type=step_options.software, metavar="ID", help="what trains: python -m bench list software; megatron-core by default"
@@ -163,7 +163,7 @@ def _question(options: Options, model: Model, entry: ModelEntry | None, devices:
     from estimators.training.layouts.search import Restriction
 
     own = step_options.measured_rates(options, [device.id for device in devices])
-    length = arguments.training_length(model, entry, options.seq_len)
+    length = sequences.training_length(model, entry, options.seq_len)
     jobs = tuple(
         Job(
             model=model,

@@ -11,7 +11,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
+from bench.cli import arguments, sequences
 from bench.cli.output import Output
 from estimators.architectures.adapters import trained
 from estimators.counting.conventions import CONVENTIONS
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the step")
     group.add_argument("--phase", choices=PHASES, default="forward", help="whose operations are listed; forward by default")
     group.add_argument("--batch", type=arguments.length("batch"), default=1, metavar="NUM", help="sequences (or samples); 1 by default")
-    arguments.add_sequence(group)
+    sequences.add_sequence(group)
     group.add_argument(
         "--context-len",
         type=arguments.count("context-len", minimum=0, maximum=arguments.MAX_LENGTH),
@@ -92,7 +92,7 @@ def _by_operation(options: Options) -> list[Table]:
     model, entry = arguments.load_model(options)
     length = _length(options, model, entry)
     if options.context_len is not None and model.generates:
-        arguments.sequence_length(model, options.context_len + 1)
+        sequences.sequence_length(model, options.context_len + 1)
     question = PhasesQuestion(
         model=trained(model, arguments.method(options)),
         phase=options.phase,
@@ -124,8 +124,8 @@ def _by_operation(options: Options) -> list[Table]:
 def _length(options: Options, model: Model, entry: ModelEntry | None) -> SequenceLength:
     """--seq-len, or of a training step the length that the model was pre-trained at, of any other its longest."""
     if options.phase == "train":
-        return arguments.training_length(model, entry, options.seq_len)
-    return SequenceLength(tokens=arguments.sequence_length(model, options.seq_len))
+        return sequences.training_length(model, entry, options.seq_len)
+    return SequenceLength(tokens=sequences.sequence_length(model, options.seq_len))
 
 
 def _defaults_lines(path: str) -> list[str]:
@@ -145,7 +145,7 @@ def _by_convention(options: Options) -> list[Table]:
     from reports.views.training.conditions import length_source
 
     model, entry = arguments.load_model(options)
-    length = arguments.training_length(model, entry, options.seq_len)
+    length = sequences.training_length(model, entry, options.seq_len)
     counted = [count(tool, model, length.tokens, "full") for tool in tools().values()]
     conditions = [
         f"sequences of {length.tokens:,}{length_source(length.source)}; with full recomputation where a tool counts it",

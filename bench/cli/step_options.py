@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments
+from bench.cli import arguments, sequences
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.parsing import parse_byte_rate, parse_carbon, parse_count, parse_float
@@ -57,12 +57,12 @@ class TrainingOptions(StepOptions):
     """What the verbs take beside it that predict a training unless a utilization is given.
 
     Attributes:
-        utilization: share of the dense peak, counted under `convention`.
+        utilization: share of the dense peak, counted under `convention`; None for the usual one.
         carbon_kg_per_j: CO2 of the electricity; None for the world's average.
     """
 
     utilization: float | None
-    convention: str
+    convention: str | None
     carbon_kg_per_j: float | None
     explain: bool
 
@@ -126,7 +126,7 @@ def question(
     """
     from estimators.training.answer import Question  # deferred, as in all of this module: help needs none of it
 
-    length, method = arguments.training_length(model, entry, options.seq_len), arguments.method(options)
+    length, method = sequences.training_length(model, entry, options.seq_len), arguments.method(options)
     seq_len = length.tokens
     if why := _why_not(options, model, hardware, seq_len):
         refuse(options, why)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments
+from bench.cli import arguments, sequences
 from bench.cli.output import Output
 from estimators.counting.estimate import count_params
 from estimators.counting.translate import least, read, translate
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     between.add_argument("--from", type=tool, required=True, dest="given_by", metavar="NAME", help=", ".join(tools()))
     between.add_argument("--to", type=_tool_or_all, required=True, metavar="NAME", help="one of them, or all")
     run = parser.add_argument_group("the run")
-    arguments.add_sequence(run)
+    sequences.add_sequence(run)
     run.add_argument("--hardware", metavar="ID", help="the device, whose peaks differ between tools: python -m bench list hardware")
     arguments.add_dtype(run)
     run.add_argument("--recompute", choices=("none", "full"), default="none", help="whether it recomputed activations; none by default")
@@ -67,7 +67,7 @@ def run(options: Options, out: Output) -> int:
     """Translate; 1 where no machine can have done it."""
     model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware) if options.hardware else None
-    length = arguments.training_length(model, entry, options.seq_len)
+    length = sequences.training_length(model, entry, options.seq_len)
     seq_len = length.tokens
     given = read(
         options.given_by,

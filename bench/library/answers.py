@@ -101,7 +101,9 @@ class EstimateAnswer(Answer):
     days_low: float | None
     days_high: float | None
     days_with_allowance: float | None
+    mfu_fraction: float | None
     mfu_full_fraction: float | None
+    mfu_causal_fraction: float | None
     layout: str | None
     global_batch: int | None
     needed_bytes: float | None
@@ -129,6 +131,8 @@ class PlanAnswer(Answer):
     global_batch: int
     layout: str
     step_time_s: float
+    mfu_fraction: float | None
+    mfu_convention: str
     low_s: float
     high_s: float
     memory_bytes: float

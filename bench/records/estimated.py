@@ -40,11 +40,13 @@ class EstimatedPhase(Part):
 
     Attributes:
         flop .. bound_by: as of Estimate; bound_s is its step_time_bound_s.
+        convention: what a share of peak counts of `flop`: causal of layers with windows, else full.
         rule_flop, rule_bytes: by rule of thumb: 6·N·D or 2·N·D, N the parameters that a token uses, and every weight once per pass.
         steps: of decode, one by one.
     """
 
     flop: FlopByConvention
+    convention: Annotated[str, OneOf(("full", "causal"))] = "full"
     forward_flop: int
     backward_flop: int
     min_flop: int

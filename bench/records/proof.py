@@ -28,7 +28,7 @@ class WatchedTraining(Part):
         tokens_per_step or samples_per_step: padding left out.
         padding_per_step: None where a mask does not tell.
         losses: None where none was given, or it was not finite.
-        training_flop, hardware_flop: of all steps, padding included; None where a batch was not counted.
+        training_flop, hardware_flop: of all steps, padding included, as MFU and HFU count them; None where a batch was not counted.
         skew_fraction: slowest rank's median step over the fastest's, less 1; None for one rank.
         observer_s: what watching took.
     """

@@ -8,6 +8,7 @@ from typing import Any
 from bench.records.estimated import Estimated, EstimatedPhase, EstimatedRule, EstimatedStep, FlopByConvention
 from bench.records.run import Run
 from estimators.architectures.from_config import model_from_config
+from estimators.counting.conventions import usual_convention
 from estimators.counting.estimate import estimate, memory
 from estimators.counting.formulas import six_nd, two_n
 from estimators.counting.rules_of_thumb import Rule, rules
@@ -57,7 +58,7 @@ def predict(model: Model, run: Run, hardware: Hardware | None) -> Estimated:
     bounding = hardware if hardware and workload.dtype in hardware.peak_flop_per_s else None
     first = estimate(Case(model=model, workload=workload, hardware=bounding))
     main = "train_step" if run.task == "train" else "prefill"
-    phases = {main: _phase([first], [workload])}
+    phases = {main: _phase(model, [first], [workload])}
     stated = [_rule(rule, main) for rule in rules(model, workload)]
     steps = num_decode_steps(run)
     if run.task in ("generate", "decode"):
@@ -73,10 +74,10 @@ def predict(model: Model, run: Run, hardware: Hardware | None) -> Estimated:
         decode = [decode_workload(run, i) for i in range(steps)]
         if steps:
             median = steps // 2
-            phases["decode"] = _phase([whole.decode[median]], [decode[median]], _steps(whole.decode, decode))
+            phases["decode"] = _phase(model, [whole.decode[median]], [decode[median]], _steps(whole.decode, decode))
             stated += [_rule(rule, "decode") for rule in rules(model, decode[median])]
         if run.task == "generate":
-            phases["generate"] = _phase([whole.prefill, *whole.decode], [workload, *decode])
+            phases["generate"] = _phase(model, [whole.prefill, *whole.decode], [workload, *decode])
     return Estimated(
         params=first.params,
         embedding_params=first.embedding_params,
@@ -90,14 +91,16 @@ def predict(model: Model, run: Run, hardware: Hardware | None) -> Estimated:
     )
 
 
-def _phase(steps: Sequence[Estimate], workloads: Sequence[Workload], decode: tuple[EstimatedStep, ...] = ()) -> EstimatedPhase:
+def _phase(
+    model: Model, steps: Sequence[Estimate], workloads: Sequence[Workload], decode: tuple[EstimatedStep, ...] = ()
+) -> EstimatedPhase:
     """One timed sample: the sum over its steps; `decode` keeps those of a decode phase one by one."""
     bounds = [step.step_time_bound_s for step in steps]
     params = steps[0].params
     used = steps[0].active_params
     tokens = sum(workload.num_tokens for workload in workloads)
     training = workloads[0].phase == "train"
-    return EstimatedPhase(
+    done = EstimatedPhase(
         flop=FlopByConvention(**{name: sum(step.flop[name] for step in steps) for name in steps[0].flop}),
         forward_flop=sum(step.forward_flop for step in steps),
         backward_flop=sum(step.backward_flop for step in steps),
@@ -107,8 +110,11 @@ def _phase(steps: Sequence[Estimate], workloads: Sequence[Workload], decode: tup
         bound_by=steps[0].bound_by if len(steps) == 1 else "",
         rule_flop=(six_nd if training else two_n)(used, tokens),
         rule_bytes=sum(workload.bytes_of(params) for workload in workloads),
-        **({"steps": decode} if decode else {}),
     )
+    convention = usual_convention(model.ops(workloads[0]))
+    if convention != "full":
+        done = done.replaced(convention=convention)
+    return done.replaced(steps=decode) if decode else done
 
 
 def _steps(decode: Sequence[Estimate], workloads: Sequence[Workload]) -> tuple[EstimatedStep, ...]:

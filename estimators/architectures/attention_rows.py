@@ -30,6 +30,15 @@ def held_keys(workload: Workload, window: int | None) -> int:
     return written if window is None else min(written, window - 1)
 
 
+def growing_queries(workload: Workload, window: int | None) -> int:
+    """Queries of one sequence that still see all their past, so that each sees one key more than the one before.
+
+    >>> growing_queries(Workload(seq_len=8), 3)
+    3
+    """
+    return workload.seq_len if window is None else max(0, min(workload.seq_len, window - workload.context_len))
+
+
 def visible_pairs(workload: Workload, window: int | None) -> int:
     """Query-key pairs of one sequence that a causal (and windowed) mask lets through.
 
@@ -42,7 +51,7 @@ def visible_pairs(workload: Workload, window: int | None) -> int:
     everything = t * c + t * (t + 1) // 2
     if window is None or c + t <= window:
         return everything
-    growing = max(0, min(t, window - c))  # queries that still see all their past
+    growing = growing_queries(workload, window)
     return growing * c + growing * (growing + 1) // 2 + (t - growing) * window
 
 
@@ -104,12 +113,14 @@ def attention_products(
     visible = attended_keys(workload, window) if keys is None else keys
     s = visible if trims_cache or keys is not None else attended_keys(workload, None)
     b, t = workload.batch, workload.seq_len
-    square = t * t if causal and workload.phase != "decode" else 0
     masked = t * s - visible_pairs(workload, window) if causal else 0
     if not causal and window is not None and keys is None:
         masked = t * s - band_pairs(t, window)
     if pairs is not None:
         masked = t * s - pairs
+    half_pairs = 0  # the diagonal, which T²/2 cuts in two
+    if causal and workload.phase != "decode":
+        half_pairs = growing_queries(workload, window if pairs is None else None)
     held = held_keys(workload, window if trims_cache else None) if keys is None else keys
     moved = held if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
     token_bytes = workload.bytes_of(b * cache_elements_per_token) if workload.phase in ("prefill", "decode") else 0
@@ -126,7 +137,7 @@ def attention_products(
             count=count,
             flop=flop,
             backward_flop=2 * flop,
-            square_flop=2 * b * heads * square * width,
+            unseen_flop=b * heads * (2 * masked + half_pairs) * width,
             masked_flop=2 * b * heads * masked * width,
             cache_bytes=moved * token_bytes,
             held_cache_bytes=held * token_bytes,

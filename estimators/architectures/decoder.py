@@ -7,6 +7,7 @@ from typing import ClassVar
 from estimators.architectures.block import RMS_NORM, Block, Norm
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.prediction import PredictionLayers
+from estimators.architectures.quantised import Quantisation
 from estimators.architectures.rows import edge_norm, linear, lookup
 from estimators.frozen import frozen, replace
 from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
@@ -28,6 +29,7 @@ class Decoder(Model):
         tied: whether the head reuses the token embedding.
         head_bias: whether the head has a bias.
         prediction: layers beside the decoder that predict further tokens; counted by themselves, not in `ops`.
+        stored: how a quantised checkpoint holds the matrices of layers; None for as they are computed with.
         left_out: what the configuration has beside the decoder and is not counted; empty for nothing.
     """
 
@@ -49,6 +51,7 @@ class Decoder(Model):
     left_out: str = ""
     order: tuple[int, ...] = ()
     prediction: PredictionLayers | None = None
+    stored: Quantisation | None = None
 
     @property
     def layers(self) -> int:
@@ -88,6 +91,8 @@ class Decoder(Model):
         """The op table of one step. Raises BadValueError for samples that are no text."""
         self.demand_sample(workload)
         layers = [op for i, block in enumerate(self.blocks) for op in block.ops(workload, self.width, self.prefix(i))]
+        if self.stored is not None:
+            layers = [self.stored.held(workload, op) for op in layers]
         return (*self.embedding_ops(workload), *layers, *self.head_ops(workload))
 
     def prefix(self, index: int) -> str:

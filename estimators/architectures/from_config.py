@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from estimators.architectures import FAMILIES, builder
+from estimators.architectures.decoder import Decoder
 from estimators.architectures.fields import Fields
+from estimators.architectures.quantised import quantisation
 from estimators.errors import BadConfigError, NoOpTableError, near_misses
+from estimators.frozen import replace
 from estimators.spec import Model, Source
 
 MAX_CONFIG_BYTES = 8 * 2**20
@@ -75,18 +78,46 @@ def defaults_taken(config: Mapping[str, Any], name: str) -> dict[str, object]:
 
 
 def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[Model, Fields]:
-    model_type = config.get("model_type")
+    given = config.get("model_type")
+    model_type = given if isinstance(given, str) and given in FAMILIES else family_of(config) or given
     if not isinstance(model_type, str):
         raise BadConfigError(
             f"{name}: model_type is {str(model_type)[:40]!r}; expected the name of a family: python -m bench list families"
         )
-    fields, source = Fields(config, name), source or Source(title=name)
-    if model_type not in FAMILIES:
-        return _read_part(fields, model_type, source), fields
-    model = builder(model_type)(fields, name, source)
-    if not model.runs:
-        _demand_language_head(fields)
+    fields, read_as = Fields(config, name), ""
+    if model_type != given:
+        fields, read_as = Fields({**config, "model_type": model_type}, name), f", read as {model_type}, whose class architectures names"
+    source = source or Source(title=name + read_as)
+    if model_type in FAMILIES:
+        model = builder(model_type)(fields, name, source)
+        if not model.runs:
+            _demand_language_head(fields)
+    else:
+        model = _read_part(fields, model_type, source)
+    if isinstance(model, Decoder):
+        model = replace(model, stored=quantisation(config, name))
     return model, fields
+
+
+CLASS_ENDS = ("for", "lmheadmodel", "doubleheadsmodel", "model", "withlmheadmodel")
+"""What the name of a class of transformers goes on with behind its family's, in lower case."""
+
+
+def family_of(config: Mapping[str, Any]) -> str | None:
+    """The family whose class `architectures` names first, for a model_type that is absent or unknown; None for no family of ours,
+    and for a configuration of several parts.
+
+    >>> family_of({"architectures": ["GPTNeoXForCausalLM"]}), family_of({"architectures": ["Gemma3ForCausalLM"]})
+    ('gpt_neox', 'gemma3_text')
+    """
+    named = config.get("architectures")
+    nested = any(isinstance(part, dict) and "model_type" in part for part in config.values())
+    if nested or not isinstance(named, list) or not named or not isinstance(named[0], str):
+        return None
+    written = named[0].casefold()
+    spelt = {family.replace("_", "").replace("-", "").removesuffix("text"): family for family in sorted(FAMILIES)}
+    fitting = [begin for begin in spelt if written.startswith(begin) and written.removeprefix(begin).startswith(CLASS_ENDS)]
+    return spelt[max(fitting, key=len)] if fitting else None
 
 
 def _read_part(f: Fields, model_type: str, source: Source) -> Model:

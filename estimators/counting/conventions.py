@@ -33,8 +33,8 @@ CONVENTIONS: dict[str, Convention] = {
         ),
         Convention(
             name="causal",
-            includes="as full, with half of the attention square",
-            used_by="Megatron-LM since 2025, MaxText, DeepSeek",
+            includes="as full, with half of the attention square, less behind a window",
+            used_by="Megatron-LM since 2025, MaxText and DeepSeek, of models without windows",
         ),
         Convention(
             name="hardware",
@@ -55,17 +55,43 @@ def convention(name: str) -> Convention:
 def step_flop(ops: Sequence[Op], workload: Workload) -> dict[str, int]:
     """FLOP of one step under each convention; a training step is forward and backward, other phases forward alone.
 
-    With T tokens attending to themselves, `causal` counts T²/2 pairs where `full` counts T².
+    With T tokens attending to themselves, `causal` counts T²/2 pairs where `full` counts T²; behind a window of W < T, W·T - W²/2.
     """
     forward = sum(op.count * op.flop for op in ops)
-    square = sum(op.count * op.square_flop for op in ops)
+    unseen = sum(op.count * op.unseen_flop for op in ops)
     recomputed = 0
     if workload.phase == "train":
         forward += sum(op.count * op.backward_flop for op in ops)
-        square += sum(op.count * op.backward_square_flop for op in ops)
+        unseen += sum(op.count * op.backward_unseen_flop for op in ops)
         if workload.recompute == "full":
             recomputed = sum(op.count * op.flop for op in ops if op.recomputed)
-    return {"full": forward, "causal": forward - square // 2, "hardware": forward + recomputed}
+    return {"full": forward, "causal": forward - unseen, "hardware": forward + recomputed}
+
+
+def usual_convention(ops: Sequence[Op]) -> str:
+    """What a share of peak counts where nobody asked for another convention.
+
+    `full`, as most published shares do, where every query sees all its past; `causal` where a window or a chunk hides a part of it,
+    because no kernel multiplies what lies behind, and a share of the whole square could pass the peak.
+    """
+    return "causal" if any(_has_window(op) for op in ops) else "full"
+
+
+def _has_window(op: Op) -> bool:
+    """Whether a window or a chunk hides some of the step's own tokens, and not just those that lie ahead of a query."""
+    if op.role != "scores" or not op.mnk or not op.unseen_flop:
+        return False
+    t, keys, _ = op.mnk
+    return 2 * op.unseen_flop * keys != op.flop * t
+
+
+def model_and_hardware_flop(ops: Sequence[Op], workload: Workload) -> tuple[int, int]:
+    """FLOP of one step that an MFU and an HFU count, under the usual convention: of the model, and with what is recomputed."""
+    unseen = usual_convention(ops) == "causal"
+    model = step_flop(ops, workload)["causal" if unseen else "full"]
+    if workload.phase != "train" or workload.recompute != "full":
+        return model, model
+    return model, model + sum(op.count * (op.flop - (op.unseen_flop if unseen else 0)) for op in ops if op.recomputed)
 
 
 def surplus_flop(ops: Sequence[Op], workload: Workload) -> int:

@@ -9,7 +9,7 @@ from estimators.architectures.adapters import FineTuned
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
 from estimators.facts.tool_conventions import ToolConvention
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.spec import Model, Op, Recompute, Workload
 
 LAYERS, ROUTER, HEAD, PREDICTION = "matrices of the layers", "routers", "head", "layers that predict further tokens"
@@ -44,11 +44,13 @@ class ToolFlop:
     Attributes:
         seq_len: tokens of the sequence.
         parts: keys of PARTS to FLOP; parts that are 0 are left out.
+        unseen_flop: of the attention products, those over keys that a query may not see.
     """
 
     tool: ToolConvention
     seq_len: int
     parts: dict[str, int]
+    unseen_flop: int = 0
 
     @property
     def flop(self) -> int:
@@ -78,7 +80,9 @@ def count(tool: ToolConvention, model: Model, seq_len: int, recompute: Recompute
     else:
         parts = _by_products(tool, ops)
         parts[PREDICTION] = _prediction_flop(tool, decoder, workload)
-    parts[ATTENTION] = sum(_attention_flop(tool, op, seq_len, decoder.width) for op in ops if op.kind == "attention")
+    attention = [op for op in ops if op.kind == "attention"]
+    parts[ATTENTION] = sum(_attention_flop(tool, op, seq_len, decoder.width) for op in attention)
+    seen = sum(_attention_flop(replace(tool, attention="seen"), op, seq_len, decoder.width) for op in attention)
     if "one-hot embedding" in tool.extras:
         parts[ONE_HOT] = PASSES * 2 * seq_len * sum(op.count * op.params for op in _tables(ops))
     if "softmax" in tool.extras:
@@ -89,7 +93,8 @@ def count(tool: ToolConvention, model: Model, seq_len: int, recompute: Recompute
     if tool.recompute == "always" or (tool.recompute == "where used" and recompute == "full"):
         again = [op for op in ops if op.recomputed] if tool.recompute_scope == "layers" else []
         parts[RECOMPUTED] = sum(op.count * op.flop for op in again) if again else sum(parts.values()) // PASSES
-    return ToolFlop(tool=tool, seq_len=seq_len, parts={part: parts[part] for part in PARTS if parts.get(part)})
+    counted = {part: parts[part] for part in PARTS if parts.get(part)}
+    return ToolFlop(tool=tool, seq_len=seq_len, parts=counted, unseen_flop=max(0, parts[ATTENTION] - seen))
 
 
 def training_flop_per_token(tool: ToolConvention, model: Model, seq_len: int, recompute: Recompute = "none") -> float:
@@ -187,9 +192,11 @@ def _attention_flop(tool: ToolConvention, op: Op, seq_len: int, width: int) -> i
     if tool.attention_width == "model":
         heads_together = op.flop // (2 * seq_len**2)
         flop = flop * width // heads_together
-    if "window" in tool.attention and op.square_flop:
+    if tool.attention == "seen":
+        return flop - flop * op.unseen_flop // op.flop
+    if "window" in tool.attention and op.unseen_flop:
         flop = flop * _window(op, seq_len) // seq_len
-    return flop // 2 if "half" in tool.attention and op.square_flop else flop
+    return flop // 2 if "half" in tool.attention and op.unseen_flop else flop
 
 
 def _window(op: Op, seq_len: int) -> int:

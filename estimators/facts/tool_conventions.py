@@ -13,7 +13,7 @@ from estimators.spec import Hardware, Source
 WeightsCounted = Literal[
     "products", "layer products", "all parameters", "without positions", "without embeddings", "without embeddings and head"
 ]
-AttentionCounted = Literal["none", "full", "half", "window", "half window"]
+AttentionCounted = Literal["none", "full", "seen", "half", "window", "half window"]
 Counting = Literal["counted", "left out"]
 RecomputeCounted = Literal["never", "where used", "always"]
 
@@ -30,6 +30,7 @@ WEIGHTS: dict[WeightsCounted, str] = {
 ATTENTION: dict[AttentionCounted, str] = {
     "none": "no attention",
     "full": "the attention square",
+    "seen": "half the square, less behind a window",
     "half": "half the square",
     "window": "attention up to the window",
     "half window": "half the attention up to the window",

@@ -22,10 +22,13 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
     if isinstance(part, Attention):
         kv_heads = part.kv_heads if k.fused_attention else part.heads
         elements = part.inner_width + 2 * kv_heads * part.head_width
+        keys = part.kv_heads * part.head_width
         kept = _attention(part.heads, elements, part.inner_width, t, k, size)
-        for norm_width, total in ((part.query_norm_width, part.inner_width), (part.key_norm_width, part.kv_heads * part.head_width)):
+        kept += SavedActivations(keys=float(t * 2 * keys * size * k.fused_attention))
+        for norm_width, total in ((part.query_norm_width, part.inner_width), (part.key_norm_width, keys)):
             if norm_width:  # behind it positions turn what it made, which is not kept
-                kept += SavedActivations(inner=norm_kept(norm_width, not part.qk_norm_bias, t * total / norm_width, k, size).outer)
+                normed = norm_kept(norm_width, not part.qk_norm_bias, t * total / norm_width, k, size).outer
+                kept += SavedActivations(inner=normed, keys=normed if total == keys else 0.0)
         return kept, SavedActivations(), SavedActivations()
     if isinstance(part, LatentAttention):
         queries, values = part.heads * part.qk_width, part.heads * part.value_width

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from estimators.architectures.adapters import trained
-from estimators.cost.array_math import Lane, choose, greater, up
+from estimators.cost.array_math import Lane, choose, greater, smaller, up
 from estimators.cost.layout import Layout
 from estimators.cost.software import DEFAULT_STACK, stack
 from estimators.frozen import field, frozen
@@ -116,20 +116,21 @@ def device_memory(model_memory: ModelMemory, layout: Layout, *, gradient_bytes: 
     return Memory(parts=parts, reserve_bytes=CONTEXT_BYTES + FRAGMENTATION * sum(parts[name] for name in _COMES_AND_GOES))
 
 
-def _on_device(layout: Layout) -> Callable[[SavedActivations], Lane]:
+def _on_device(layout: Layout, key_heads: int) -> Callable[[SavedActivations], Lane]:
     """From bytes of one sequence to those of one micro-batch on one device."""
     outer = choose(layout.sequence_parallel, layout.tp, 1)
+    repeated = 1 / smaller(layout.tp, greater(key_heads, 1)) - 1 / layout.tp
 
     def share(kept: SavedActivations) -> Lane:
         inner = kept.inner + kept.scores + kept.routed + choose(layout.cp > 1, kept.apart, 0)
-        return layout.micro_batch / layout.cp * (kept.outer / outer + inner / layout.tp)
+        return layout.micro_batch / layout.cp * (kept.outer / outer + inner / layout.tp + kept.keys * repeated)
 
     return share
 
 
 def _moments(model_memory: ModelMemory, layout: Layout, stage: PipelineStage, states: dict[str, Lane]) -> list[dict[str, Lane]]:
     work, kernels, first, rest = model_memory.work, model_memory.kernels, model_memory.first, model_memory.rest
-    share, shown = _on_device(layout), choose(layout.sequence_parallel, layout.tp, 1)
+    share, shown = _on_device(layout, work.kv_heads), choose(layout.sequence_parallel, layout.tp, 1)
     whole_plane = layout.micro_batch / layout.cp * work.seq_len * work.width * model_memory.stream_bytes
     plane = whole_plane / shown
     gathered = choose(layout.sequence_parallel, choose(layout.tp > 1, 2 * whole_plane, 0), 0)  # a matrix's input, and its gradient

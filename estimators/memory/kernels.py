@@ -37,7 +37,9 @@ class Kernels:
         quantises_inputs: whether a product below 16 bits keeps its input as it was multiplied, with the scales of its blocks.
         recomputes_latents, recomputes_experts: whether selective recomputation makes the queries, keys and values of latent
             attention again, and all that routed experts keep.
-        gathers_modules: whether sharded weights come matrix by matrix, as DeepSpeed brings them; else layer by layer.
+        selective: what selective recomputation keeps, where that is named: ``every second matrix`` or ``projections``, see
+            `kept_selectively`; empty where norms and activations are what is made again.
+        gathers: how sharded weights come: two ``layers`` at a time, two ``matrices``, or as ``deepspeed`` brings them.
         more_gradient_bytes: per parameter, of 16-bit gradients beside the buffer that they are added to.
         input_bytes: per element of a matrix's input; 0 as it was computed. Set by `under`.
         dummy_gradients: whether one 16-bit gradient of each shape of matrix is held, since the true one is added to the
@@ -62,7 +64,8 @@ class Kernels:
     quantises_inputs: bool = False
     recomputes_latents: bool = False
     recomputes_experts: bool = False
-    gathers_modules: bool = False
+    selective: str = ""
+    gathers: str = "layers"
     more_gradient_bytes: int = 0
     input_bytes: float = 0.0
     dummy_gradients: bool = False
@@ -91,7 +94,7 @@ CLASSIC = Kernels(statistics=False, fused_attention=False, dropout_bytes=1, logi
 Source: Korthikanti et al. 2022 (arXiv 2205.05198), section 4.1: 34·s·b·h + 5·a·s²·b bytes per layer, and section 4.3: logits in fp32.
 """
 
-DEEPSPEED_CLASSIC = replace(CLASSIC, gathers_modules=True)
+DEEPSPEED_CLASSIC = replace(CLASSIC, gathers="deepspeed")
 """The same under DeepSpeed's ZeRO-3, without tensor or pipeline parallelism."""
 
 CLASSIC_BF16 = replace(CLASSIC, more_gradient_bytes=2)
@@ -139,11 +142,28 @@ gate and product of the feed-forward in Python, logits cast to fp32, over which 
 Source: InternLM, internlm/model/modeling_internlm.py, linear.py, loss.py, solver/optimizer/hybrid_zero_optim.py (version 0.2).
 """
 
-LIGER = Kernels(logit_bytes=6, chunked_loss=True, gathers_modules=True, keeps_gradients=False)
+LIGER = Kernels(logit_bytes=6, chunked_loss=True, gathers="deepspeed", keeps_gradients=False)
 """transformers with Liger's kernels under DeepSpeed's ZeRO: norms keep their input, gate and up are kept and their product, head and
 loss run in chunks; of a chunk there are 16-bit logits, and 4 bytes while the loss is made.
 
 Source: Liger-Kernel, src/liger_kernel/ops/fused_linear_cross_entropy.py, rms_norm.py and swiglu.py (version 0.6).
+"""
+
+TITAN = Kernels(logit_bytes=14, selective="every second matrix", keeps_gradients=False, masters=False)
+"""torchtitan under FSDP2, layers compiled: norms, activations and gates are one kernel each.
+
+Its selective recomputation keeps the outputs of attention, of reduce-scatters and of every second matrix product. The loss is
+made in fp32 of 16-bit logits, which are there beside the log-softmax and two gradients of it; tensor parallelism shares them out.
+Source: torchtitan, torchtitan/models/llama3/parallelize_llama.py (_save_list) and components/loss.py (version 0.1); its measured
+memory: benchmarks/llama3_h100_202412_torchtitan.md.
+"""
+
+MAXTEXT = Kernels(logit_bytes=4, selective="projections", gathers="matrices", keeps_gradients=False, masters=False)
+"""MaxText in JAX: a scan over layers that XLA compiles, fp32 weights sharded and gathered matrix by matrix in 16 bits.
+
+Of the custom policies, which name what is kept and what goes to the host, queries, keys and values are the common part. The loss is
+fused between the 16-bit logits and their gradient.
+Source: MaxText, src/MaxText/layers/decoders.py (get_remat_policy) and max_utils.py (cross_entropy_with_logits).
 """
 
 EAGER = Kernels(written_out=True, logit_bytes=12, keeps_gradients=False, masters=False)
@@ -155,7 +175,7 @@ themselves are gone, if the caller kept the loss alone.
 Source: counted by torch.autograd.graph.saved_tensors_hooks; transformers, models/ and loss/loss_utils.py (version 5.24).
 """
 
-DEEPSPEED_EAGER = replace(EAGER, masters=True, gathers_modules=True)
+DEEPSPEED_EAGER = replace(EAGER, masters=True, gathers="deepspeed")
 """The same under DeepSpeed's ZeRO: 16-bit weights, fp32 ones shared out with the optimizer."""
 
 AUTOCAST = replace(EAGER, autocast=True, widened_scores=True, stream_bytes=4)
@@ -165,25 +185,21 @@ Elementwise work as the CPU's autocast runs it, which is what the saved-tensor h
 (`wide_elementwise`), which can only add.
 """
 
-COMPILED = Kernels(logit_bytes=6, keeps_gradients=False, masters=False)
-"""Element-wise work fused by a compiler (Inductor, XLA): norms, activations and gates keep their inputs alone; 16-bit logits, and 4 bytes
-while the loss is made. Weights are fp32, shared out, and gathered in 16 bits layer by layer."""
-
 BY_STACK = {
     "megatron-2021": CLASSIC,
     "megatron-2022-bf16": CLASSIC_BF16,
     "deepspeed-2021": DEEPSPEED_CLASSIC,
     "pytorch-2023": FOUNDRY,
+    "pytorch-fsdp2": TITAN,
+    "maxtext": MAXTEXT,
     "internlm-2023": INTERNLM,
     "deepspeed-liger": LIGER,
     "transformers": EAGER,
-    "pytorch-fsdp2": COMPILED,
     "pytorch-fsdp2-eager": EAGER,
-    "pytorch-fsdp2-async-tp": COMPILED,
-    "pytorch-fsdp2-rowwise": COMPILED,
-    "pytorch-fsdp2-async-tp-rowwise": COMPILED,
+    "pytorch-fsdp2-async-tp": TITAN,
+    "pytorch-fsdp2-rowwise": TITAN,
+    "pytorch-fsdp2-async-tp-rowwise": TITAN,
     "deepspeed-zero": DEEPSPEED_EAGER,
-    "maxtext": COMPILED,
     "transformers-2023": DEEPSPEED_EAGER,
     "transformers-qlora": DEEPSPEED_EAGER,
     "megatron-core-2025": TRANSFORMER_ENGINE,

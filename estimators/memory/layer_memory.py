@@ -17,6 +17,7 @@ from estimators.memory.activations import norm_kept, part_kept
 from estimators.memory.autograd.layers import end_kept, layer_kept
 from estimators.memory.kernels import Kernels
 from estimators.memory.saved import SavedActivations
+from estimators.memory.selective import kept_selectively
 from estimators.spec import Model, Op, Workload
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.units import DTYPE_BYTES
@@ -176,6 +177,8 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
     if k.written_out:
         kept = layer_kept(block, width, seq_len, k, size, max(size, k.stream_bytes))
     scores = SavedActivations(scores=kept.scores)
+    if k.selective:
+        cheap = kept + kept_selectively(ops, parts, block.count, width, seq_len, k, size).times(-1)
     experts = [op for op in ops if op.component == "experts"]
     shapes = [_shape(op, *op.mnk[1:]) for op in _fused(ops) if op.kind == "matmul" and op.mnk and op.component != "router"]
     return LayerMemory(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estimators.frozen import frozen
 
-PLACES = ("inner", "outer", "routed", "scores", "apart", "once")
+PLACES = ("inner", "keys", "outer", "routed", "scores", "apart", "once")
 
 
 @frozen
@@ -13,6 +13,7 @@ class SavedActivations:
 
     Attributes:
         inner: between tensor-parallel matrices: each rank keeps its part.
+        keys: of `inner`, keys and values, which ranks repeat once each has one head of them.
         outer: around them: each rank keeps all, or its part under sequence parallelism.
         routed: of tokens sent to experts.
         scores: the square of an unfused attention; inner.
@@ -21,6 +22,7 @@ class SavedActivations:
     """
 
     inner: float = 0.0
+    keys: float = 0.0
     outer: float = 0.0
     routed: float = 0.0
     scores: float = 0.0

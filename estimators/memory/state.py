@@ -161,8 +161,10 @@ def states_of(
     layer = greater(first_dense + first.expert_params / layout.ep, rest_dense + rest.expert_params / layout.ep)
     whole = dense + expert
     there, going = GATHERED_LAYERS * layer, layer
-    if kernels.gathers_modules:
+    if kernels.gathers != "layers":
         largest = model_memory.largest_matrix(layout.tp)
+        there, going = 2 * largest, largest
+    if kernels.gathers == "deepspeed":
         there, going = greater(largest, LIVE_PARAMS) + PREFETCHED_PARAMS, greater(largest, REDUCED_PARAMS)
     gathered = smaller(there * size, (stored + copies) * whole - stored * held(3))
     reduced = smaller(going * size, gradients * (whole - held(2)))

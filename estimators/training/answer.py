@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from estimators.counting.conventions import usual_convention
 from estimators.counting.estimate import count_params
 from estimators.frozen import frozen, replace
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model, Workload
-from estimators.training.at_utilization import TrainingRun, training_flop, training_run, training_state_bytes
+from estimators.training.at_utilization import TrainingRun, timed_run, training_flop, training_run, training_state_bytes
 from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
 from estimators.units import format_count, format_int
 
@@ -32,7 +33,8 @@ class Question:
         params_text: the published count, as printed; empty for a model of a file.
         tokens: None for those of one sequence, which stands for any number of them.
         seq_len_source: who says how long sequences are; empty where it was given.
-        convention: under which `utilization` is counted.
+        convention: under which the share of peak is counted; None is `full` for one that is given, and what an MFU counts for one that is
+            predicted or assumed.
         num_devices: None where they are chosen.
         utilization: share of the dense peak; None predicts the step, or takes what published runs reached.
         layout: such as ``tp=2,pp=1``; empty where it is chosen.
@@ -51,7 +53,7 @@ class Question:
     params_text: str = ""
     tokens: int | None = None
     dtype: str = "bf16"
-    convention: str = "full"
+    convention: str | None = None
     num_devices: int | None = None
     utilization: float | None = None
     layout: str = ""
@@ -218,6 +220,15 @@ def _why_not_predicted(question: Question) -> str:
     return why_not_predicted(question.trained, question.seq_len)
 
 
+def _usual(question: Question, run: PredictedRun | None) -> str:
+    """What the share of peak counts where nobody said."""
+    if run is not None:
+        return run.prediction.convention
+    if question.hardware is None or question.utilization is not None:
+        return "full"
+    return usual_convention(question.trained.ops(Workload(phase="train", seq_len=question.seq_len)))
+
+
 def training_answer(question: Question, run: PredictedRun | None = None) -> TrainingAnswer:
     """The training at the utilization of a predicted run, at the one given, or at those that published runs reached.
 
@@ -227,6 +238,7 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
     model, hardware, seq_len, tokens = question.trained, question.hardware, question.seq_len, question.num_tokens
     flop = training_flop(model, tokens, seq_len)
     num_devices = run.prediction.layout.num_devices if run is not None else question.num_devices
+    convention = question.convention or _usual(question, run)
     answer = TrainingAnswer(
         model=model,
         params=count_params(model.ops(Workload(phase="train", seq_len=seq_len))),
@@ -236,7 +248,7 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
         seq_len=seq_len,
         seq_len_source=question.seq_len_source,
         dtype=question.dtype,
-        convention=question.convention,
+        convention=convention,
         training_flop=flop,
         hardware=hardware,
         num_devices=num_devices,
@@ -246,35 +258,48 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
         return answer
     from estimators.facts.prices import rent  # deferred: a question without a device has no price
 
-    shares, source = _predicted_share(run, flop[question.convention], question.dtype) if run else _shares(question, hardware)
     price = rent(hardware.id, question.usd_per_gpu_hour)
-    return replace(
-        answer,
-        runs=tuple(
-            training_run(
-                model,
-                tokens=tokens,
-                seq_len=seq_len,
-                hardware=hardware,
-                num_devices=num_devices or 1,
-                utilization=share,
-                dtype=question.dtype,
-                counted_as=question.convention,
-            )
-            for share in shares.values()
-        ),
-        labels=tuple(shares),
-        utilization_source=source,
-        price=price,
-        price_reason="" if price else f"no rental price of {hardware.id} is known; give one with --price USD",
+    no_price = "" if price else f"no rental price of {hardware.id} is known; give one with --price USD"
+    answer = replace(answer, price=price, price_reason=no_price)
+    if run is not None:
+        return _at_its_predicted_share(answer, run)
+    shares, source = _shares(question, hardware)
+    runs = tuple(
+        training_run(
+            model,
+            tokens=tokens,
+            seq_len=seq_len,
+            hardware=hardware,
+            num_devices=num_devices or 1,
+            utilization=share,
+            dtype=question.dtype,
+            counted_as=convention,
+        )
+        for share in shares.values()
     )
+    return replace(answer, runs=runs, labels=tuple(shares), utilization_source=source)
 
 
-def _predicted_share(run: PredictedRun, flop: int, dtype: str) -> tuple[dict[str, float], str]:
-    """Label of the predicted share of peak to the share, and who says so."""
-    device_s = run.wall_s * run.prediction.layout.num_devices
-    share = flop / (device_s * run.prediction.hardware.peak(dtype))
-    return {"predicted": share}, "predicted from first principles, not assumed; --utilization sets your own."
+def _at_its_predicted_share(answer: TrainingAnswer, run: PredictedRun) -> TrainingAnswer:
+    """The answer at the share of peak that follows from a predicted run."""
+    hardware, num_devices = run.prediction.hardware, run.prediction.layout.num_devices
+    device_s = run.wall_s * num_devices
+    share = answer.flop / (device_s * hardware.peak(answer.dtype))
+    counted = "" if answer.convention == "full" else f" --convention {answer.convention}"
+    source = f"predicted from first principles, not assumed; --utilization{f' with{counted}' if counted else ''} sets your own."
+    if share > 1:
+        source += f" No kernel runs all that is counted {answer.convention}, so that the share passes the peak."
+    timed = timed_run(
+        answer.model,
+        tokens=answer.tokens,
+        seq_len=answer.seq_len,
+        hardware=hardware,
+        num_devices=num_devices,
+        gpu_seconds=device_s,
+        utilization=share,
+        counted_as=answer.convention,
+    )
+    return replace(answer, runs=(timed,), labels=("predicted",), utilization_source=source)
 
 
 def _shares(question: Question, hardware: Hardware) -> tuple[dict[str, float], str]:

@@ -115,16 +115,47 @@ def training_run(
         UnknownNameError: no such convention.
     """
     check_utilization(utilization)
-    check_devices(num_devices)
     flop = training_flop(model, tokens, seq_len)
     counted = counted_as if counted_as == "6nd" else convention(counted_as).name
     gpu_seconds = flop[counted] / (hardware.peak(dtype) * utilization)
+    return timed_run(
+        model,
+        tokens=tokens,
+        seq_len=seq_len,
+        hardware=hardware,
+        num_devices=num_devices,
+        gpu_seconds=gpu_seconds,
+        utilization=utilization,
+        counted_as=counted,
+    )
+
+
+def timed_run(
+    model: Model,
+    *,
+    tokens: int,
+    seq_len: int,
+    hardware: Hardware,
+    num_devices: int,
+    gpu_seconds: float,
+    utilization: float,
+    counted_as: str,
+) -> TrainingRun:
+    """What a training costs that takes so much device time, all devices together.
+
+    Args:
+        utilization: the share of peak that follows from it; above 1 where the convention counts what no kernel runs.
+
+    Raises:
+        BadValueError: devices out of range.
+    """
+    check_devices(num_devices)
     return TrainingRun(
         params=count_params(model.ops(Workload(phase="train", seq_len=seq_len))),
         tokens=tokens,
         seq_len=seq_len,
-        training_flop=flop,
-        convention=counted,
+        training_flop=training_flop(model, tokens, seq_len),
+        convention=counted_as,
         utilization=utilization,
         num_devices=num_devices,
         gpu_seconds=gpu_seconds,
@@ -148,8 +179,11 @@ def implied_utilization(flop: int, *, hardware: Hardware, num_devices: int, wall
 def tokens_for_budget(
     model: Model, *, seq_len: int, hardware: Hardware, gpu_seconds: float, utilization: float, dtype: str = "bf16", counted_as: str = "full"
 ) -> int:
-    """How many tokens fit a budget of device time: budget · peak · utilization / FLOP per token, rounded down."""
-    check_utilization(utilization)
+    """How many tokens fit a budget of device time: budget · peak · utilization / FLOP per token, rounded down.
+
+    Args:
+        utilization: that training_run took, or that follows from a prediction.
+    """
     per_sequence = training_flop(model, seq_len, seq_len)[counted_as]
     return int(gpu_seconds * hardware.peak(dtype) * utilization / per_sequence * seq_len)
 
@@ -165,8 +199,11 @@ def devices_for_deadline(
     dtype: str = "bf16",
     counted_as: str = "full",
 ) -> int:
-    """How many devices finish in time: FLOP / (peak · utilization · seconds), rounded up."""
-    check_utilization(utilization)
+    """How many devices finish in time: FLOP / (peak · utilization · seconds), rounded up.
+
+    Args:
+        utilization: that training_run took, or that follows from a prediction.
+    """
     needed = training_flop(model, tokens, seq_len)[counted_as] / (hardware.peak(dtype) * utilization * wall_s)
     return max(1, math.ceil(needed - 1e-9))
 

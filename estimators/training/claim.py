@@ -11,9 +11,9 @@ from estimators.counting.conventions import CONVENTIONS, unskippable_flop
 from estimators.counting.translate import observe
 from estimators.facts.percentile import Percentile, percentile
 from estimators.facts.tool_conventions import Peak, tools
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.spec import Hardware, Model, Recompute, Workload
-from estimators.training.at_utilization import implied_utilization, training_flop, training_state_bytes
+from estimators.training.at_utilization import check_devices, implied_utilization, training_flop, training_state_bytes
 from estimators.units import DAY_S
 
 Verdict = Literal[
@@ -64,7 +64,7 @@ class Claim:
         implied: one per convention: of a decoder-only language model every tool's, in the order of tool_conventions.csv,
             of any other model this project's own.
         least: share of the dense peak that FLOP which no kernel may skip take; above 1 the claim is impossible.
-        recomputed: share of the dense peak with every activation recomputed.
+        recomputed: the same with every activation recomputed.
         compared, percentile: the convention by which the claim stands among the published runs, and where.
         tokens, num_devices, wall_s, recompute: as claimed.
         state_bytes: weights, gradients, optimizer state and low-precision copies of one replica.
@@ -174,10 +174,12 @@ def check_claim(
     def share(flop: int) -> float:
         return implied_utilization(flop, hardware=hardware, num_devices=num_devices, wall_s=wall_s, dtype=dtype)
 
+    check_devices(num_devices)
     workload = Workload(phase="train", seq_len=seq_len)
-    by_convention = training_flop(model, tokens, seq_len)
     device_s = num_devices * wall_s
-    recomputed = share(by_convention["hardware"])
+    ops = model.ops(workload)
+    needed = unskippable_flop(ops, workload)
+    again = sum(op.count * (op.flop - op.masked_flop) for op in model.ops(replace(workload, recompute="full")) if op.recomputed)
     decoder = isinstance(model.base if isinstance(model, FineTuned) else model, Decoder)
     implied = (_by_every_tool if decoder else _by_ours)(
         model, tokens=tokens, seq_len=seq_len, hardware=hardware, device_s=device_s, dtype=dtype, recompute=recompute
@@ -186,8 +188,8 @@ def check_claim(
     flop = next(each.training_flop for each in implied if each.name == compared)
     return Claim(
         implied=implied,
-        least=share(unskippable_flop(model.ops(workload), workload) * tokens // seq_len),
-        recomputed=recomputed,
+        least=share(needed * tokens // seq_len),
+        recomputed=share((needed + again) * tokens // seq_len),
         compared=compared,
         percentile=percentile(share(flop), hardware, tokens=tokens, device_s=device_s),
         tokens=tokens,

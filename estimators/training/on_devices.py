@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from estimators.counting.estimate import estimate
-from estimators.errors import BadValueError, DoesNotFitError
+from estimators.errors import BadValueError, SixndError
 from estimators.frozen import frozen, replace
 from estimators.spec import Case, Estimate, Hardware, Workload
 from estimators.training.answer import OnDevice, PredictedAnswer, Question, TrainingAnswer, predict, training_answer
+
+T = TypeVar("T")
 
 
 @frozen
@@ -67,13 +70,18 @@ def compare_hardware(question: Question, devices: Sequence[Hardware]) -> Hardwar
 def _at_utilization(question: Question, hardware: Hardware) -> OnDevice[TrainingAnswer]:
     if question.dtype not in hardware.peak_flop_per_s:
         return OnDevice(hardware=hardware, reason=f"no dense {question.dtype} peak; it has {', '.join(hardware.peak_flop_per_s)}")
-    return OnDevice(hardware=hardware, answer=training_answer(replace(question, hardware=hardware)))
+    return _answered(hardware, lambda: training_answer(replace(question, hardware=hardware)))
 
 
 def _predicted(question: Question, hardware: Hardware) -> OnDevice[PredictedAnswer]:
+    return _answered(hardware, lambda: predict(replace(question, hardware=hardware)))
+
+
+def _answered(hardware: Hardware, answer: Callable[[], T]) -> OnDevice[T]:
+    """The answer on one device, or whatever it is refused for."""
     try:
-        return OnDevice(hardware=hardware, answer=predict(replace(question, hardware=hardware)))
-    except (BadValueError, DoesNotFitError) as error:
+        return OnDevice(hardware=hardware, answer=answer())
+    except SixndError as error:
         return OnDevice(hardware=hardware, reason=str(error))
 
 

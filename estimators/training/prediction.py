@@ -17,6 +17,9 @@ from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
 
 NEVER_MEASURED = "no measured step ran on {hardware.architecture}: the constants are those of other devices, and the interval is wider"
 
+MOST_UNSEEN = 0.2
+"""Of what `full` counts: published shares are of sequences of up to 8,192 tokens, of which the unseen half of attention is less."""
+
 
 @frozen
 class Prediction:
@@ -63,16 +66,46 @@ class Prediction:
         return self.tokens_per_step / self.step_time_s / self.layout.num_devices
 
     def model_flop(self, convention: str = "full") -> int:
-        """FLOP of one step under `full`, `causal` or `hardware` (with what the layout recomputes in full)."""
-        causal = convention == "causal"
-        forward, backward = self.work.forward_flop(causal), self.work.backward_flop(causal)
+        """FLOP of one step under `full`, `causal` or `hardware` (as full, with what the layout recomputes in full)."""
+        forward, backward = self.work.forward_flop(causal=False), self.work.backward_flop(causal=False)
+        if convention == "causal":
+            forward, backward = forward - self.work.unseen_flop, backward - self.work.unseen_backward_flop
         again = forward if convention == "hardware" and self.layout.full else 0
         return (forward + backward + again) * self.layout.global_batch
 
     def utilization(self, convention: str = "full") -> float | None:
-        """MFU, or HFU under `hardware`: FLOP over what the peaks would do in the step; None where no peak is published."""
+        """FLOP under a convention over what the peaks would do in the step; None where no peak is published.
+
+        It passes 1 where the convention counts what no kernel runs: `full` the square of layers with a window.
+        """
+        return self._share(self.model_flop(convention))
+
+    def _share(self, flop: int) -> float | None:
         peak = self.hardware.peak_flop_per_s.get(self.dtype)
-        return self.model_flop(convention) / (self.step_time_s * peak * self.layout.num_devices) if peak else None
+        return flop / (self.step_time_s * peak * self.layout.num_devices) if peak else None
+
+    @property
+    def convention(self) -> str:
+        """What its MFU counts: `full`, as most published shares do, and `causal` where that overstates.
+
+        So it does where a layer has a window or a chunk, where the sequence is so long that more than MOST_UNSEEN of the count are
+        keys that no query may see, and where a share of peak would pass 1.
+        """
+        unseen = self.model_flop("full") - self.model_flop("causal")
+        overstates = self.work.has_windows or unseen > MOST_UNSEEN * self.model_flop("full") or (self.utilization("hardware") or 0) > 1
+        return "causal" if overstates else "full"
+
+    @property
+    def mfu(self) -> float | None:
+        """FLOP of the model over what the peaks would do in the step; None where no peak is published."""
+        return self.utilization(self.convention)
+
+    @property
+    def hfu(self) -> float | None:
+        """As mfu, with the forward pass that the layout runs again in full."""
+        forward = self.work.forward_flop(causal=False) - (self.work.unseen_flop if self.convention == "causal" else 0)
+        again = forward * self.layout.global_batch if self.layout.full else 0
+        return self._share(self.model_flop(self.convention) + again)
 
 
 def predict(

@@ -8,6 +8,7 @@ from typing import Any
 
 from estimators.architectures.decoder import Decoder
 from estimators.cost.tensor_cut import CutParams, cut_params
+from estimators.counting.conventions import usual_convention
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.roles import Cut
@@ -51,7 +52,9 @@ class SequenceCost:
 
     Attributes:
         products: matrix products, those of one input taken together, as frameworks fuse them.
-        attention_flop, masked_flop: of the two attention products, all heads; what a causal kernel skips.
+        attention_flop, masked_flop, unseen_flop: of the two attention products, all heads; what a causal kernel skips, and what the
+            `causal` convention leaves out.
+        has_windows: whether a share of peak counts `causal`; see usual_convention.
         score_elements: query-key pairs times heads, which an unfused kernel writes and reads.
         unfused_flop, unfused_visible_flop, unfused_score_elements: of all that, what no fused kernel of today does: layers with
             sinks and a window.
@@ -61,7 +64,7 @@ class SequenceCost:
         expert_params: what expert parallelism shares out.
         trained_params: of all of them, those that training changes.
         quantised_params, quantised_bytes: of all of them, those that are stored in fewer bits than they are computed in, and as what.
-        attention_backward_flop, masked_backward_flop: of the attention products backward, as far as a gradient flows.
+        attention_backward_flop, masked_backward_flop, unseen_backward_flop: of the attention products backward, as far as a gradient flows.
         kv_elements: elements of keys and values of one token, all layers: what context parallelism passes on.
         routed_layers: layers with experts.
     """
@@ -73,8 +76,11 @@ class SequenceCost:
     products: tuple[Product, ...]
     attention_flop: int
     masked_flop: int
+    unseen_flop: int
     attention_backward_flop: int
     masked_backward_flop: int
+    unseen_backward_flop: int
+    has_windows: bool
     score_elements: int
     unfused_flop: int
     unfused_visible_flop: int
@@ -117,7 +123,7 @@ class SequenceCost:
         return int(self.head.total)
 
     def forward_flop(self, causal: bool) -> int:
-        """FLOP of one sequence forward, under `full` or with the masked half of attention left out."""
+        """FLOP of one sequence forward, under `full` or with every masked pair left out: the `causal` convention but for the diagonal."""
         total = sum(p.forward_flop for p in self.products)
         return total + self.attention_flop - (self.masked_flop if causal else 0)
 
@@ -156,8 +162,11 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         products=_products(ops, seq_len),
         attention_flop=sum(op.count * op.flop for op in attention),
         masked_flop=sum(op.count * op.masked_flop for op in attention),
+        unseen_flop=sum(op.count * op.unseen_flop for op in attention),
         attention_backward_flop=sum(op.count * op.backward_flop for op in attention),
         masked_backward_flop=sum(op.count * op.backward_masked_flop for op in attention),
+        unseen_backward_flop=sum(op.count * op.backward_unseen_flop for op in attention),
+        has_windows=usual_convention(ops) == "causal",
         score_elements=_score_elements(scores),
         unfused_flop=sum(op.count * op.flop for op in unfused),
         unfused_visible_flop=sum(op.count * (op.flop - op.masked_flop) for op in unfused),

@@ -196,7 +196,10 @@ def _replica_comm(work: SequenceCost, layout: Layout, machine: Machine, software
     micro = layout.global_batch / (layout.dp * layout.micro_batch)
     held = dense + work.expert_params / layout.ep / layout.pp
     cut = choose(layout.shard > 0, layout.shard * layout.cp, group)
-    gathered = gather_s(held * 2, cut, _replica_rate(layout, machine, software, e, cut))
+    gathered = gather_s(dense * 2, cut, _replica_rate(layout, machine, software, e, cut))
+    alike = greater(layout.tp * cut / layout.ep, 1)  # ranks that share out one expert: every ep-th device, so that a node has few of them
+    expert_rate = bandwidth(machine, e, group=alike, together=together(machine, stride=layout.ep, group=alike))
+    gathered = gathered + gather_s(work.expert_params / layout.ep / layout.pp * 2, alike, expert_rate)
     three = layout.zero >= 3
     moved = gathered * choose(three, (2 + trained) * micro, 1 + trained * micro)
     moved = moved + choose(cut < group, gather_s(held * 2 * gradient / cut, group / cut, crossing), 0.0)

@@ -18,8 +18,20 @@ from estimators.validation.device import device_of
 from estimators.validation.groups import Group, group_of, model_id_of
 from estimators.validation.model import described, gpt, shipped_model
 from estimators.validation.rate import seconds_from_rate
-from estimators.validation.stated import dense_layers, precision, recompute, recompute_of, says_recompute, seconds, zero_stage
+from estimators.validation.stated import (
+    dense_layers,
+    offloads_activations,
+    precision,
+    recompute,
+    recompute_of,
+    says_recompute,
+    seconds,
+    zero_stage,
+)
 from estimators.validation.table import LeftOutError, Record
+
+SHARE_THE_STREAM = ("megatron-core", "pytorch-fsdp2")
+"""Software whose tensor parallelism shares out the norms' tokens, too, unless told otherwise."""
 
 
 @frozen
@@ -33,6 +45,7 @@ class MeasuredStep:
         assumed: cells that the row leaves out, and what a general rule put there.
         measured_step_time_s, measured_memory_bytes: what was measured; None for what was not.
         says_recompute: whether the row, or what its table is known by, says what was recomputed and offloaded, and all of its layout.
+        offloads_activations: whether what layers keep is on the host.
     """
 
     id: str
@@ -53,6 +66,7 @@ class MeasuredStep:
     measured_memory_bytes: float | None = None
     assumed: tuple[str, ...] = ()
     says_recompute: bool = False
+    offloads_activations: bool = False
 
     @property
     def work(self) -> SequenceCost:
@@ -145,7 +159,7 @@ def _throughput(record: Record) -> MeasuredStep:
         fields: dict[str, Any] = degrees | {
             "zero": zero_stage(record, group, name),
             "recompute": again or "none",
-            "sequence_parallel": group.stack.startswith("megatron-core"),
+            "sequence_parallel": group.stack.startswith(SHARE_THE_STREAM),
         }
         if micro is None and whole and group.micro_batch == "no accumulation":
             micro = max(1, whole // degrees["dp"])
@@ -228,6 +242,7 @@ def _step(
         measured_step_time_s=step_s,
         measured_memory_bytes=allocated,
         says_recompute=says_recompute(record) and not assumed,
+        offloads_activations=offloads_activations(record),
     )
 
 

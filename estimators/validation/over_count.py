@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.frozen import frozen
-from estimators.memory.device import memory_of
+from estimators.memory.device import FRAGMENTATION, memory_of
 from estimators.validation.case import MeasuredStep
 from estimators.validation.score import quantile
 
@@ -32,7 +32,8 @@ class OverCount:
 def need_over_capacity(step: MeasuredStep) -> float:
     """Bytes of the fullest device, reserve included, over those of the device."""
     memory = memory_of(step.model, step.seq_len, step.layout, stack_id=step.stack.id, dtype=step.dtype)
-    return float(memory.total_bytes) / float(step.machine.memory_bytes)
+    on_host = float(memory.parts["activations"]) * (1 + FRAGMENTATION) if step.offloads_activations else 0.0
+    return (float(memory.total_bytes) - on_host) / float(step.machine.memory_bytes)
 
 
 def over_counts(steps: Sequence[MeasuredStep]) -> tuple[OverCount, ...]:

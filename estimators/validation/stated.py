@@ -45,9 +45,18 @@ def recompute(text: str) -> str:
 
 
 def says_recompute(record: Record) -> bool:
-    """Whether it is known what was recomputed and offloaded: a cell that says what is recomputed names what is offloaded beside it."""
+    """Whether it is known what was recomputed and offloaded: by its table, or by a cell that names what is recomputed.
+
+    What is offloaded stands beside that. A policy that is only called custom names nothing.
+    """
     text = record.text("recompute")
-    return record.kind == "single_node" or (bool(text) and not text.startswith("unstated"))
+    named = bool(text) and not text.startswith("unstated") and ("custom" not in text or offloads_activations(record))
+    return record.kind == "single_node" or named
+
+
+def offloads_activations(record: Record) -> bool:
+    """Whether what layers keep goes to the host, their inputs among it."""
+    return bool(re.search(r"layer input.* offloaded", record.text("recompute")))
 
 
 def recompute_of(record: Record, group: Group) -> str:

@@ -30,7 +30,7 @@ def op_flop(op: Op, workload: Workload, convention: str) -> int:
     training = workload.phase == "train"
     flop = op.flop + (op.backward_flop if training else 0)
     if convention == "causal":
-        flop -= (op.square_flop + (op.backward_square_flop if training else 0)) // 2
+        flop -= op.unseen_flop + (op.backward_unseen_flop if training else 0)
     if convention == "hardware" and training and workload.recompute == "full" and op.recomputed:
         flop += op.flop
     return op.count * flop

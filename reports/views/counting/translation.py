@@ -208,8 +208,8 @@ def overcounts(reading: Reading, recompute: Recompute) -> list[str]:
     for part, flop in reading.flop.parts.items():
         if reason := PARTS[part]:
             reasons.append(f"{format_fraction(flop / reading.flop.flop)} of its count are {part}: {reason}")
-        elif part == ATTENTION and "half" not in reading.tool.attention:
-            reasons.append(f"{format_fraction(flop / reading.flop.flop / 2)} are masked attention, which kernels skip")
+        elif part == ATTENTION and reading.flop.unseen_flop:
+            reasons.append(f"{format_fraction(reading.flop.unseen_flop / reading.flop.flop)} are masked attention, which kernels skip")
         elif part == RECOMPUTED and recompute == "none":
             reasons.append(f"{format_fraction(flop / reading.flop.flop)} are recomputation that the run did not do")
     return reasons

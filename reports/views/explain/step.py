@@ -52,7 +52,7 @@ def _flop_step(name: str, workload: Workload, cost: Estimate, convention: str, i
     other = flop - cost.flop["full"]
     if other < 0:
         formula += " - masked"
-        named.append(("masked", -other, "half of the attention square, which this convention leaves out"))
+        named.append(("masked", -other, "attention that no query may see, which this convention leaves out"))
     if other > 0:
         formula += " + recomputed"
         named.append(("recomputed", other, "the layers' forward pass, which checkpointing runs again"))

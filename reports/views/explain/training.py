@@ -100,7 +100,13 @@ def _sequence_step(training: TrainingAnswer, model_option: str) -> FormulaStep:
         ]
         if training.convention == "causal":
             formula += " - masked"
-            named.append(("masked", forward + backward - flop, "half of the attention square, which this convention leaves out"))
+            named.append(
+                (
+                    "masked",
+                    forward + backward - flop,
+                    "attention that no query may see, which this convention leaves out",
+                )
+            )
         if training.convention == "hardware":
             formula += " + recomputed"
             named.append(("recomputed", flop - forward - backward, "the layers' forward pass, which checkpointing runs again"))

@@ -57,7 +57,8 @@ def plan_tables(answer: Plans) -> list[Table]:
 
 def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
     """One row per kind of device."""
-    rows = [_choice_row(choice, tokens) for choice in choices]
+    convention = _convention([choice.answer.best for choice in choices if choice.answer is not None])
+    rows = [_choice_row(choice, tokens, convention) for choice in choices]
     first = choices[0].answer
     assert first is not None
     return Table(
@@ -69,7 +70,7 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
             Column(key="hardware", header="device"),
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
             Column(key="layout", header="layout"),
-            Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
+            _mfu_column(convention),
             Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=format_rate, align="right"),
             Column(key="run_days", header="time", format=format_days, align="right"),
             Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
@@ -82,7 +83,7 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
     )
 
 
-def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
+def _choice_row(choice: Choice, tokens: int, convention: str) -> dict[str, Value]:
     if choice.answer is None:
         return {"hardware": choice.hardware.id, "reason": choice.reason}
     best, hours = choice.answer.best.prediction, choice.answer.gpu_hours(tokens)
@@ -90,7 +91,7 @@ def _choice_row(choice: Choice, tokens: int) -> dict[str, Value]:
         "hardware": choice.hardware.id,
         "num_devices": choice.answer.num_devices,
         "layout": str(best.layout),
-        "mfu_fraction": best.utilization(),
+        "mfu_fraction": best.utilization(convention),
         "tokens_per_s_per_device": best.tokens_per_s_per_device,
         "run_days": choice.answer.run_s(tokens) / DAY_S,
         "gpu_hours": hours,
@@ -111,9 +112,9 @@ def plan_table(
 ) -> Table:
     """The ranked layouts, each with why it lost; the user's own last."""
     best = plan.best.prediction
-    rows = [_option_row(f"{rank}", option, plan, tokens) for rank, option in enumerate(plan.options, 1)]
-    if own is not None:
-        rows.append(_option_row("yours", own, plan, tokens))
+    options = [(f"{rank}", option) for rank, option in enumerate(plan.options, 1)] + ([("yours", own)] if own is not None else [])
+    convention = _convention([option for _, option in options])
+    rows = [_option_row(rank, option, plan, tokens, convention) for rank, option in options]
     run = "" if tokens is None else f": {format_duration(plan.run_s(tokens))}"
     of = f"{'one step' if tokens is None else f'{format_count(tokens)} tokens'} in sequences of {format_int(plan.job.seq_len)}"
     return Table(
@@ -124,7 +125,7 @@ def plan_table(
             Column(key="layout", header="layout"),
             Column(key="step_time_s", header="step", format=format_duration, align="right"),
             *([Column(key="run_days", header="run", format=format_days, align="right")] if tokens is not None else []),
-            Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
+            _mfu_column(convention),
             Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=format_rate, align="right"),
             Column(key="memory_bytes", header="memory", format=format_bytes, align="right"),
             Column(key="why", header="why it loses", raw=True),
@@ -134,6 +135,16 @@ def plan_table(
         facts=_facts(plan, tokens, price, own),
         key="plan",
     )
+
+
+def _convention(options: Sequence[Option]) -> str:
+    """What the MFU of all of them counts: `full`, unless that overstates one."""
+    return "causal" if any(option.prediction.convention == "causal" for option in options) else "full"
+
+
+def _mfu_column(convention: str) -> Column:
+    header = "MFU" if convention == "full" else f"MFU ({convention})"
+    return Column(key="mfu_fraction", header=header, format=format_fraction, align="right")
 
 
 def _conditions(plan: Plan, seq_len_source: str, batch_source: str) -> list[str]:
@@ -147,14 +158,14 @@ def _conditions(plan: Plan, seq_len_source: str, batch_source: str) -> list[str]
     ]
 
 
-def _option_row(rank: str, option: Option, plan: Plan, tokens: int | None) -> dict[str, Value]:
+def _option_row(rank: str, option: Option, plan: Plan, tokens: int | None, convention: str) -> dict[str, Value]:
     step = option.prediction.step_time_s
     return {
         "rank": rank,
         "layout": str(option.layout),
         "step_time_s": step,
         "run_days": plan.run_s(tokens, step) / DAY_S if tokens is not None else None,
-        "mfu_fraction": option.prediction.utilization(),
+        "mfu_fraction": option.prediction.utilization(convention),
         "tokens_per_s_per_device": option.prediction.tokens_per_s_per_device,
         "memory_bytes": option.memory_bytes,
         "why": option.why or None,
@@ -222,6 +233,8 @@ def _facts(plan: Plan, tokens: int | None, price: PriceRange | None, own: Option
         "global_batch": plan.global_batch,
         "layout": str(best.layout),
         "step_time_s": best.prediction.step_time_s,
+        "mfu_fraction": best.prediction.mfu,
+        "mfu_convention": best.prediction.convention,
         "low_s": best.prediction.low_s,
         "high_s": best.prediction.high_s,
         "memory_bytes": best.memory_bytes,

@@ -80,7 +80,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
     first = answered[0]
     training, p = first.training, first.run.prediction
     refused = [device for device in ordered if device.reason]
-    hidden = ("global_batch", "needed_bytes", "memory_bytes", "mfu_causal_fraction", "hfu_fraction", "tokens_per_s", "co2_kg", "assumed")
+    hidden = ("global_batch", "needed_bytes", "memory_bytes", *SHARES, "tokens_per_s", "co2_kg", "assumed")
     chosen = first.run.devices_chosen
     each = "on the fewest of each kind that hold it" if chosen else f"{format_int(p.layout.num_devices)} of each kind"
     return Table(
@@ -88,7 +88,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
         conditions=[
             f"{training.model.name}: {format_int(training.params)} parameters; {format_int(training.tokens)} tokens in sequences of "
             f"{format_int(training.seq_len)}{length_source(training.seq_len_source)}, {training.dtype}",
-            convention_line("full"),
+            *(convention_line(name) for name in dict.fromkeys(a.run.prediction.convention for a in answered)),
             *scope_lines(training.model, Workload(phase="train", seq_len=training.seq_len)),
             f"software {p.stack.id}: {p.stack.name}",
             f"batch of a step: {format_int(p.tokens_per_step)} tokens on {p.hardware.id}"
@@ -101,7 +101,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             Column(key="fits", header="fits"),
             Column(key="step_time_s", header="step", format=format_duration, align="right"),
             Column(key="tokens_per_s_per_device", header="tokens/s/GPU", format=format_grouped, align="right"),
-            Column(key="mfu_full_fraction", header="MFU", format=format_fraction, align="right"),
+            Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
             Column(key="wall_days", header="time", format=format_days, align="right"),
             Column(key="days_low", header="80 %, from", format=format_days, align="right"),
             Column(key="days_high", header="to", format=format_days, align="right"),
@@ -128,6 +128,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
     )
 
 
+SHARES = ("mfu_convention", "mfu_full_fraction", "mfu_causal_fraction", "hfu_fraction")
 _FORMATS = {"needed_bytes": format_bytes, "memory_bytes": format_bytes, "co2_kg": format_mass}
 
 

@@ -66,6 +66,8 @@ def _time_notes(record: Measurement) -> Iterator[str]:
             yield f"{c.kind} {rate} by this device's calibration ({c.dtype}, {c.shape})"
     if record.estimate.peak_flop_per_s is None:
         yield "No datasheet peak for this device: no MFU and no physics bound; the ceilings measured here stand in."
+    if any(phase.convention == "causal" for phase in record.estimate.phases.values()):
+        yield "FLOP/s and MFU count the attention that a query may see, because layers have a window."
     if record.ceilings:
         product = "6·N·D" if record.request.task == "train" else "2·N·D"
         yield (

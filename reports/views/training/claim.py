@@ -101,7 +101,7 @@ def _notes(claim: Claim, training: TrainingAnswer) -> list[str]:
     notes += _rounding_notes(claim, training)
     if above_all or claim.verdict == "among the fastest tenth":
         notes.append(_state_note(claim, training))
-    if claim.recomputed > 1 >= claim.by_convention["full"].utilization:
+    if claim.recomputed > 1 >= claim.least:
         notes.append("With every activation recomputed it passes the peak: the run cannot have done that.")
     return notes
 

@@ -38,6 +38,7 @@ def scope_lines(model: Model, workload: Workload) -> list[str]:
     if not isinstance(model, Decoder):
         return _source_lines(model)
     lines = [*([f"left out: {model.left_out}"] if model.left_out else []), *surplus]
+    lines += [model.stored.said] if model.stored else []
     if model.prediction:
         params = count_params(model.prediction.ops(Workload(), model.width, model.vocab))
         what = "layers that predict further tokens (multi-token prediction)"

@@ -39,7 +39,7 @@ def predicted_deadline_table(asked: PredictedAnswer, deadline_s: float) -> Table
         columns=[
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),
             Column(key="num_nodes", header="nodes", format=format_int, align="right"),
-            Column(key="mfu_full_fraction", header="MFU", format=format_fraction, align="right"),
+            Column(key="mfu_fraction", header="MFU", format=format_fraction, align="right"),
             Column(key="wall_days", header="wall time", format=format_days, align="right"),
             Column(key="gpu_days", header="GPU-days", format=format_grouped, align="right"),
             Column(key="cost_usd_median", header="cost at the median price", format=format_money, align="right"),
@@ -49,7 +49,7 @@ def predicted_deadline_table(asked: PredictedAnswer, deadline_s: float) -> Table
             {
                 "num_devices": num_devices,
                 "num_nodes": math.ceil(num_devices / per_node) if per_node else None,
-                "mfu_full_fraction": p.utilization("full"),
+                "mfu_fraction": p.mfu,
                 **figures(asked, run.wall_s),
                 "layout": str(p.layout),
             }

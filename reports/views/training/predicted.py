@@ -152,7 +152,7 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
         )
     if run.num_steps < 1:
         notes.append("A single step takes more tokens than the whole training has: fewer devices or a smaller --global-batch do.")
-    mfu = run.prediction.utilization("full")
+    mfu = run.prediction.mfu
     if mfu is not None and mfu > asked.published.high:
         notes.append(
             f"Doubt it: {format_fraction(mfu)} of peak is above every published run of a dense language model on {asked.published.scope}; "

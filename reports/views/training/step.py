@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from estimators.architectures.adapters import FineTuned
+from estimators.architectures.decoder import Decoder
 from estimators.counting.conventions import CONVENTIONS
 from estimators.spec import Hardware, Model, Workload
 from estimators.units import (
@@ -108,6 +109,8 @@ def _weights_text(model: Model, dtype: str) -> str:
     """What weights are held in, such as ``bf16``."""
     if isinstance(model, FineTuned) and model.base_format != "16-bit":
         return f"{dtype}, those of frozen layers in {model.base_format}"
+    if isinstance(model, Decoder) and model.stored and model.stored.matrix:
+        return f"{dtype}, those of layers as its quantization_config says"
     return dtype
 
 

@@ -9,27 +9,34 @@ from estimators.training.step import PARTS
 from estimators.units import format_duration, format_fraction, format_grouped
 from reports.table import Column, Table, Value
 
-RATES = {"full": "mfu_full_fraction", "causal": "mfu_causal_fraction", "hardware": "hfu_fraction"}
-"""Convention -> the name of its share of peak."""
-
 
 def rate_facts(prediction: Prediction) -> dict[str, Any]:
-    """Throughput, and shares of the dense peak by convention; None where no peak is published."""
+    """Throughput, and shares of the dense peak; None where no peak is published, or where the whole square of attention passes it."""
+    full = prediction.utilization("full")
     return {
         "tokens_per_s": prediction.tokens_per_s_per_device * prediction.layout.num_devices,
         "tokens_per_s_per_device": prediction.tokens_per_s_per_device,
-        **{name: prediction.utilization(convention) for convention, name in RATES.items()},
+        "mfu_convention": prediction.convention,
+        "mfu_fraction": prediction.mfu,
+        "mfu_full_fraction": None if full is None or full > 1 else full,
+        "mfu_causal_fraction": prediction.utilization("causal"),
+        "hfu_fraction": prediction.hfu,
     }
 
 
 def _rates_line(prediction: Prediction) -> str:
     rates = rate_facts(prediction)
-    shares = [
-        f"{label} {format_fraction(rates[name])}"
-        for label, name in (("MFU", "mfu_full_fraction"), ("MFU (causal)", "mfu_causal_fraction"), ("HFU", "hfu_fraction"))
-        if rates[name] is not None
-    ]
+    shown = [("MFU (causal)", "mfu_causal_fraction"), ("HFU", "hfu_fraction")]
+    if prediction.convention == "full":
+        shown.insert(0, ("MFU", "mfu_full_fraction"))
+    shares = [f"{label} {format_fraction(rates[name])}" for label, name in shown if rates[name] is not None]
     return ", ".join([f"{format_grouped(rates['tokens_per_s_per_device'])} tokens/s per GPU", *shares])
+
+
+_MFU_NOTES = {
+    "full": "MFU counts the attention square, causal half of it",
+    "causal": "MFU counts the attention that a query may see",
+}
 
 
 def ledger_table(prediction: Prediction) -> Table:
@@ -50,6 +57,6 @@ def ledger_table(prediction: Prediction) -> Table:
             Column(key="fraction", header="share", format=format_fraction, align="right"),
         ],
         rows=rows,
-        notes=["The parts sum to the step. MFU counts the attention square, causal half of it, HFU what is recomputed in full as well."],
+        notes=[f"The parts sum to the step. {_MFU_NOTES[prediction.convention]}, HFU what is recomputed in full as well."],
         key="step",
     )

@@ -109,6 +109,14 @@ def test_gradients_and_optimizer_state_of_repeated_heads_are_repeated_too() -> N
     assert parts["gradients"] == 2 * parts["weights"]
 
 
+def test_keys_and_values_that_are_kept_for_backward_are_repeated_too() -> None:
+    """Llama 3 8B, 32 layers, 4,096 tokens, 8 heads of 128 in bf16: a 16th of the rest, and one head on each of 16 ranks."""
+    kept = {tp: memory_of(shipped_model("llama-3-8b"), 4096, Layout(tp=tp, zero=0)).parts["activations"] for tp in (1, 8, 16)}
+    inner = (kept[1] - kept[8]) / (1 - 1 / 8)
+    keys = 32 * 4096 * 2 * 8 * 128 * 2
+    assert kept[16] == pytest.approx(kept[1] - inner * (1 - 1 / 16) + keys * (1 / 8 - 1 / 16), rel=1e-12)
+
+
 def test_the_heads_of_a_tied_copy_are_words_without_positions() -> None:
     """GPT-2's last stage of two holds the table of words again, and none of its 1,024 positions."""
     small = replace(shipped_model("gpt2"), blocks=(replace(shipped_model("gpt2").blocks[0], count=2),))  # type: ignore[attr-defined]

@@ -213,45 +213,6 @@ def test_an_unknown_optimizer_or_software_is_refused() -> None:
         memory_of(shipped_model("gpt2"), 128, Layout(), stack_id="mine")
 
 
-def test_deepspeed_gathers_matrix_by_matrix_and_fsdp_two_layers() -> None:
-    # GPT of 105 layers, width 20,480: a layer has 12 h^2 = 5.03e9 parameters, its largest matrix 4 h^2 = 1.68e9, of two bytes each
-    layout, width = Layout(dp=640, zero=3, micro_batch=4, global_batch=2560, recompute="full"), 20480
-    model = gpt(105, width, 128, 0, 51200, 2048)
-    fsdp, deepspeed = (memory_of(model, 2048, layout, stack_id=name, dtype="fp16").parts for name in ("megatron-2021", "deepspeed-2021"))
-    assert fsdp["gathered"] == pytest.approx(2 * 12 * width**2 * 2, rel=1e-3)
-    assert deepspeed["gathered"] == (4 * width**2 + 5 * 10**8) * 2  # and what is prefetched, as DeepSpeed sets it
-    assert deepspeed["reducing"] <= 4 * width**2 * 2
-
-
-def test_a_loss_in_chunks_keeps_no_logits_of_all_tokens() -> None:
-    # Liger: a chunk of logits has as many elements as the head's input, 512 a token, where all logits have 32,000
-    model, tokens = llama(2, 512, 8, 4, 1376, 32000, 8192), 8192
-    whole, chunked = (memory_of(model, tokens, Layout(), stack_id=name).parts["logits"] for name in ("transformers", "deepspeed-liger"))
-    assert whole > tokens * 32000 * 12
-    assert chunked < tokens * 32000
-
-
-def test_long_contexts_by_liger_and_deepspeed_take_what_was_measured() -> None:
-    # ml-engineering, insights/when-to-upgrade-gpus: Llama 3.1 8B, ZeRO-3 over 8, everything recomputed, AdamW on the host: peaks reserved
-    # by torch of 25.8, 37.5, 66.5 and 124.5 GiB; ours is what is allocated, without optimizer and fp32 weights
-    model = shipped_model("llama-3-8b")
-    for seq_len, measured_gib in ((32768, 25.8), (65536, 37.5), (131072, 66.5), (262144, 124.5)):
-        layout = Layout(dp=8, zero=3, global_batch=8, recompute="full")
-        parts = dict(memory_of(model, seq_len, layout, stack_id="deepspeed-liger").parts)
-        on_device = sum(size for name, size in parts.items() if name not in ("optimizer", "master_weights"))
-        assert measured_gib - 8 < on_device / GIBI < measured_gib
-
-
-def test_blooms_gradients_in_bf16_take_four_bytes_more() -> None:
-    # bigscience, chronicles-prequel: 55 GB in fp16 became 72 GB in bf16 with 181 and 184 B parameters over tp=8, pp=6
-    layout = Layout(tp=8, pp=6, dp=8, zero=1, micro_batch=4, global_batch=2048, recompute="full")
-    held = [
-        memory_of(gpt(layers, width, 64, 0, 250880, 2048), 2048, layout, stack_id=name).allocated_bytes / 1e9
-        for layers, width, name in ((72, 14336, "megatron-2021"), (100, 12288, "megatron-2022-bf16"))
-    ]
-    assert held[1] - held[0] == pytest.approx(72 - 55, abs=4)  # 17.7 GB of gradients; layers and widths differ, too
-
-
 def test_every_software_says_what_it_keeps() -> None:
     assert set(BY_STACK) == set(stacks())
 

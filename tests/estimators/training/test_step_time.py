@@ -19,6 +19,7 @@ from estimators.training.sequence_cost import sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, PARTS, step_time
 from estimators.validation.model import gpt
 from tests.support.ideal_machine import IDEAL, MACHINE, classic, fused, ideal_step, model, parts_of
+from tests.support.planner_jobs import job
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt-3", "llama-3-70b", "mixtral-8x7b", "deepseek-v3", "phi-2", "gemma-2-9b", "qwen3-30b-a3b"])
@@ -190,3 +191,21 @@ def test_stragglers_add_a_share_for_each_doubling_beyond_a_node() -> None:
     small, large = (parts_of("gpt2", Layout(dp=dp, global_batch=dp), e=e) for dp in (8, 64))
     assert small["straggle"] == 0
     assert large["straggle"] == pytest.approx(0.03 * sum(value for name, value in large.items() if name != "straggle"))
+
+
+def test_sharded_experts_cross_the_network_once_per_device_where_a_node_has_one_of_each() -> None:
+    # Mixtral on 8 nodes of 8, ep=8: whoever shares out an expert's weights is in another node. By hand: 45.1e9 / 8 parameters of two bytes,
+    # gathered twice and reduced once by 8 ranks, over a network of 50 GB/s; a batch of one short sequence a device hides next to nothing
+    one = job("mixtral-8x7b", "h100-sxm5-80gb", 128)
+    layout = Layout(dp=64, ep=8, zero=3, global_batch=64)
+    crossing = 50e9 * one.efficiency.network
+    least = 3 * 7 / 8 * one.work.expert_params / 8 * 2 / crossing
+    found = one.ledger(layout)
+    assert one.machine.network_bytes_per_s == 50e9
+    assert 0.8 * least < found.parts["data_comm"] < 2 * least
+
+
+def test_sharded_experts_that_a_node_holds_stay_on_its_link() -> None:
+    one = job("mixtral-8x7b", "h100-sxm5-80gb", 128)
+    near, far = (one.ledger(Layout(dp=dp, ep=2, zero=3, global_batch=dp)).parts["data_comm"] for dp in (8, 64))
+    assert near < far / 2

@@ -51,12 +51,25 @@ def test_batches_that_were_raised_until_memory_was_full_nearly_fill_it() -> None
 
 @pytest.mark.parametrize(
     ("cell", "says"),
-    [("none", True), ("selective (layernorm moe)", True), ("full + CPU AdamW offload", True), ("", False), ("unstated", False)],
+    [
+        ("none", True),
+        ("selective (layernorm moe)", True),
+        ("full + CPU AdamW offload", True),
+        ("selective (remat_policy custom)", False),
+        ("selective (remat custom, q k v and layer input offloaded to host)", True),
+        ("", False),
+        ("unstated", False),
+    ],
 )
 def test_a_row_says_what_it_recomputes_in_its_cell(cell: str, says: bool) -> None:
     from estimators.validation.stated import says_recompute
 
     assert says_recompute(Record(kind="throughput", line=2, path="", cells={"recompute": cell})) is says
+
+
+def test_what_is_offloaded_is_not_held() -> None:
+    step = next(step for step in ran() if step.source == "llm-foundry" and step.layout.recompute == "none")
+    assert need_over_capacity(replace(step, offloads_activations=True)) < 0.6 * need_over_capacity(step)
 
 
 def test_the_single_node_tables_full_recomputation_is_known() -> None:

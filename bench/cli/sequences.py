@@ -1,0 +1,71 @@
+"""How long sequences are, and what else one item of a model's input is: --seq-len, --source-len, --image-size."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from bench.cli.arguments import length
+from estimators.errors import BadValueError
+from estimators.parsing import parse_count
+from estimators.samples import MAX_SIDE, Image
+
+if TYPE_CHECKING:
+    from estimators.facts.registry import ModelEntry
+    from estimators.spec import Model
+    from estimators.training.sequence_length import SequenceLength
+
+
+def add_sequence(parser: argparse._ActionsContainer) -> None:
+    """--seq-len, and --source-len beside it."""
+    parser.add_argument(
+        "--seq-len",
+        type=length("seq-len"),
+        metavar="NUM",
+        help="tokens per sequence; of a training by default as the model was pre-trained, else the smaller of its longest and 4,096",
+    )
+    parser.add_argument(
+        "--source-len",
+        type=length("source-len"),
+        metavar="NUM",
+        help="tokens that the encoder of an encoder-decoder reads; as many as the decoder's by default",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=_image,
+        dest="image",
+        metavar="PIXELS",
+        help="side of the images that a vision transformer reads, or height x width such as 384x512; as it was trained by default",
+    )
+
+
+def _image(given: str | float) -> Image:
+    """A side, or height x width."""
+    height, _, width = str(given).partition("x")
+    sides = [parse_count(side, "image-size", maximum=MAX_SIDE) for side in (height, width or height)]
+    return Image(height=sides[0], width=sides[1])
+
+
+def sequence_length(model: Model, given: int | None) -> int:
+    """--seq-len, or the longest sequence of the model.
+
+    Raises:
+        BadValueError: longer than the model's table of positions, or a length for a model that has no sequences.
+    """
+    longest = model.max_positions
+    if given is None:
+        return longest
+    if model.item == "sample" and given != 1:
+        raise BadValueError(f"--seq-len {given:,}: {model.name} takes single samples, not sequences; leave --seq-len out")
+    if given > longest and model.positions:
+        raise BadValueError(
+            f"a sequence of {given:,} tokens is more than the {longest:,} positions that {model.name} has; give at most that"
+        )
+    return given
+
+
+def training_length(model: Model, entry: ModelEntry | None, given: int | None) -> SequenceLength:
+    """--seq-len of a training, or the length that the model was pre-trained at. Raises BadValueError as sequence_length."""
+    from estimators.training.sequence_length import SequenceLength, training_length  # deferred: help needs none of it
+
+    return training_length(model, entry) if given is None else SequenceLength(tokens=sequence_length(model, given))

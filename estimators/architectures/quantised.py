@@ -1,0 +1,151 @@
+"""quantization_config of a config.json: what the matrices of its layers are held as, or that its format is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from estimators.errors import BadConfigError
+from estimators.frozen import frozen, replace
+from estimators.spec import Op, Workload
+from estimators.weight_formats import StoredMatrix
+
+PARTS = {"attn": "attention", "mlp": "mlp", "experts": "experts"}
+"""What names of modules that are left as they are have in them -> the component that is meant."""
+
+NEVER = ("lm_head", "embed", "norm", "gate", "router")
+"""The same of what no format quantises."""
+
+
+@frozen
+class Quantisation:
+    """How the matrices of a checkpoint's layers are held. Embedding, head, norms and routers stay as they are computed with.
+
+    Attributes:
+        matrix: None for a format that is not known: then nothing is held otherwise.
+        but: components that stay as they are computed with.
+        said: what it is, in words.
+    """
+
+    matrix: StoredMatrix | None
+    said: str
+    but: frozenset[str] = frozenset()
+
+    def held(self, w: Workload, op: Op) -> Op:
+        """The row as it is held and read; training keeps its weights in the dtype of compute."""
+        inside = op.component in ("attention", "mlp", "experts", "state_space") and op.component not in self.but
+        if w.phase == "train" or self.matrix is None or not (inside and op.kind == "matmul" and op.mnk) or op.role in LEFT:
+            return op
+        _, n, k = op.mnk
+        matrices, rest = divmod(op.params, n * k)
+        size = matrices * self.matrix.num_bytes(n, k) + w.bytes_of(rest)
+        return replace(op, stored_bytes=size, weight_bytes=op.weight_bytes * size // max(1, w.bytes_of(op.params)))
+
+
+LEFT = ("dt", "convolution", "router")
+"""Roles of rows inside layers that are no linear layers, or are left in 16 bits."""
+
+
+def quantisation(config: Mapping[str, Any], name: str) -> Quantisation | None:
+    """What the configuration says of its checkpoint's weights; None where neither it nor a part of it says anything.
+
+    Raises:
+        BadConfigError: no object, or numbers in it that are none.
+    """
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    given = next((part["quantization_config"] for part in parts if part.get("quantization_config") is not None), None)
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise BadConfigError(f"{name}: quantization_config is {str(given)[:40]!r}; expected an object with a quant_method")
+    method = str(given.get("quant_method", "bitsandbytes" if "load_in_4bit" in given or "load_in_8bit" in given else "no quant_method"))
+    read, called = READERS.get(method.replace("_", "-")), f"quantization_config ({method[:40]})"
+    try:
+        matrix, what = read(given) if read else (None, "")
+    except (TypeError, ValueError, LookupError, AttributeError):
+        raise BadConfigError(f"{name}: {called} has a field that makes no sense; expected what transformers writes") from None
+    if matrix is None:
+        unknown = f"{called}{f', {what},' if what else ''} is not known"
+        return Quantisation(matrix=None, said=f"{unknown}: weights are counted as if none were quantised")
+    but, unread = _left_alone(given)
+    if method == "mxfp4":
+        but |= {"attention", "mlp"}
+    left = f"; {unread} more names of modules that it leaves alone are counted as quantised" if unread else ""
+    said = f"{called}: matrices of layers are held as {what}, the rest as computed with; a training holds 16 bits{left}"
+    return Quantisation(matrix=matrix, said=said, but=but)
+
+
+def _left_alone(given: Mapping[str, Any]) -> tuple[frozenset[str], int]:
+    """Components that are left alone, and how many names are of something else, such as of single layers."""
+    keys = ("ignore", "modules_to_not_convert", "llm_int8_skip_modules")
+    names = [str(name) for key in keys for name in given.get(key) or ()]
+    named = [name for name in names if not any(part in name for part in NEVER)]
+    whole = {component for name in named for part, component in PARTS.items() if part in name and not any(c.isdigit() for c in name)}
+    return frozenset(whole), sum(not any(part in name for part in PARTS) or any(c.isdigit() for c in name) for name in named)
+
+
+Read = tuple[StoredMatrix | None, str]
+
+
+def _bitsandbytes(given: Mapping[str, Any]) -> Read:
+    """4 bits in flat blocks of 64, fp4 as nf4; or 8 bits with one fp32 scale per output."""
+    if given.get("load_in_4bit"):
+        double = bool(given.get("bnb_4bit_use_double_quant"))
+        kind = str(given.get("bnb_4bit_quant_type", "fp4"))
+        return StoredMatrix(bits=4, nf4="nf4-double" if double else "nf4"), f"{kind}{' with scales quantised in turn' if double else ''}"
+    if given.get("load_in_8bit"):
+        return StoredMatrix(bits=8, scale_bytes=4), "int8 with a scale per output"
+    return None, ""
+
+
+def _grouped(given: Mapping[str, Any], *, input_bytes: int) -> Read:
+    """Integers with a 16-bit scale and a zero point per group of inputs."""
+    bits, group = int(given.get("bits", given.get("w_bit", 4))), int(given.get("group_size", given.get("q_group_size", 128)))
+    matrix = StoredMatrix(bits=bits, group=max(0, group), scale_bytes=2, zero_bits=bits, input_bytes=input_bytes)
+    return matrix, f"int{bits} in {f'groups of {group}' if group > 0 else 'one group per output'}"
+
+
+def _fp8(given: Mapping[str, Any]) -> Read:
+    """fp8 with an fp32 scale per tile of outputs and inputs, or per matrix."""
+    tile = given.get("weight_block_size")
+    if tile:
+        rows, columns = (int(side) for side in tile)
+        return StoredMatrix(bits=8, tile=(rows, columns), scale_bytes=4), f"fp8 in tiles of {rows} x {columns}"
+    return StoredMatrix(bits=8, whole=True, scale_bytes=4), "fp8 with a scale per matrix"
+
+
+def _compressed_tensors(given: Mapping[str, Any]) -> Read:
+    """What the one group of its config_groups says of weights: bits, and a 16-bit scale by strategy."""
+    groups = given.get("config_groups") or {}
+    weights = [group.get("weights", group) for group in groups.values()]
+    if len(weights) != 1:
+        return None, f"{len(weights)} groups"
+    (one,) = weights
+    bits, kind = int(one["num_bits"]), str(one.get("type", "int"))
+    group = int(one.get("group_size") or 0)
+    strategy = str(one.get("strategy") or ("group" if group > 0 else "channel" if group else "tensor"))
+    few = kind == "float" and bits == 4
+    zero_bits = 0 if one.get("symmetric", True) else bits
+    what = f"{kind}{bits}, a scale per {f'{strategy} of {group}' if group > 0 else strategy}"
+    if strategy == "tensor":
+        return StoredMatrix(bits=bits, whole=True, scale_bytes=2, zero_bits=zero_bits), what
+    if strategy == "block":
+        rows, columns = (int(side) for side in one["block_structure"])
+        return StoredMatrix(bits=bits, tile=(rows, columns), scale_bytes=2, zero_bits=zero_bits), what
+    return StoredMatrix(bits=bits, group=max(0, group), scale_bytes=1 if few else 2, zero_bits=zero_bits), what
+
+
+READERS: Mapping[str, Callable[[Mapping[str, Any]], Read]] = {
+    "bitsandbytes": _bitsandbytes,
+    "gptq": lambda given: _grouped(given, input_bytes=4),
+    "awq": lambda given: _grouped(given, input_bytes=0),
+    "fp8": _fp8,
+    "fbgemm-fp8": lambda given: (StoredMatrix(bits=8, scale_bytes=4), "fp8 with a scale per output"),
+    "mxfp4": lambda given: (StoredMatrix(bits=4, group=32, scale_bytes=1), "mxfp4, experts alone"),
+    "compressed-tensors": _compressed_tensors,
+}
+"""quant_method -> how its matrices are held.
+
+Source: transformers, quantizers (version 5); AutoGPTQ and AutoAWQ, packed linear layers; DeepSeek-V3's fp8 checkpoint, README of its
+weights; compressed-tensors, quantisation schemes; gpt-oss's model card (arXiv 2508.10925), section 2.1.
+"""

@@ -1,0 +1,166 @@
+"""quantization_config of a config.json: what inference holds, against published checkpoints and closed forms; never dropped in silence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sixnd
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config
+from estimators.counting.estimate import estimate
+from estimators.errors import BadConfigError
+from estimators.facts.registry import model_entry
+from estimators.spec import Case, Workload
+
+LLAMA_3_8B: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131072,
+    "tie_word_embeddings": False,
+}
+PARAMS, INSIDE = 8_030_261_248, 6_979_321_856  # all, and those of the layers' matrices: 32 (2·4096² + 2·4096·1024 + 3·4096·14336)
+NF4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": True}
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128}
+FLOAT8 = {"num_bits": 8, "type": "float", "strategy": "channel"}
+COMPRESSED = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": FLOAT8}}, "ignore": ["lm_head"]}
+FP8 = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
+
+
+def model(quantization: dict[str, Any], config: dict[str, Any] = LLAMA_3_8B) -> Decoder:
+    found = model_from_config({**config, "quantization_config": quantization}, "quantised")
+    assert isinstance(found, Decoder)
+    return found
+
+
+def weight_bytes(found: Decoder, phase: Any = "decode") -> int:
+    return estimate(Case(model=found, workload=Workload(phase=phase, context_len=1))).memory_bytes["weights"]
+
+
+@pytest.mark.parametrize(
+    ("quantization", "per_weight"),
+    [
+        (NF4, 0.5 + 1 / 64 + 4 / (64 * 256)),  # QLoRA, section 3: 0.516 with double quantisation
+        (NF4 | {"bnb_4bit_use_double_quant": False}, 0.5 + 4 / 64),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, 1.0),
+        (GPTQ, 0.5 + 2 / 128 + 0.5 / 128),
+        (AWQ, 0.5 + 2 / 128 + 0.5 / 128),
+        (FP8, 1 + 4 / 128**2),
+        (COMPRESSED, 1.0),
+    ],
+)
+def test_matrices_of_layers_are_held_in_the_format_and_the_rest_in_16_bits(quantization: dict[str, Any], per_weight: float) -> None:
+    found = model(quantization)
+    assert estimate(Case(model=found, workload=Workload())).params == PARAMS
+    # Codes, scales per output and indices per input are left out of per_weight: below a thousandth.
+    assert weight_bytes(found) == pytest.approx(INSIDE * per_weight + 2 * (PARAMS - INSIDE), rel=1.5e-3)
+
+
+def test_nf4_with_double_quantisation_of_llama_3_8b_takes_5_3_gib() -> None:
+    assert weight_bytes(model(NF4)) / 2**30 == pytest.approx(5.3, abs=0.05)
+
+
+@pytest.mark.parametrize(("quantization", "gigabytes"), [(GPTQ, 3.90), (AWQ, 3.89)])
+def test_a_published_checkpoint_has_the_size_of_its_card(quantization: dict[str, Any], gigabytes: float) -> None:
+    # Cards of TheBloke/Llama-2-7B-GPTQ and TheBloke/Llama-2-7B-AWQ, main branch: 4 bits, groups of 128. The former also holds a
+    # zero bias of 16 bits for every output, 2.7 MB in all.
+    llama_2 = dict(model_entry("llama-2-7b").config)
+    assert weight_bytes(model(quantization, llama_2)) / 1e9 == pytest.approx(gigabytes, abs=0.008)
+
+
+def test_experts_in_mxfp4_leave_attention_in_16_bits() -> None:
+    # gpt-oss's model card (arXiv 2508.10925), table 1: 12.8 GiB for 20b, 60.8 GiB for 120b, in which experts take 4.25 bits.
+    for name, gib in (("gpt-oss-20b", 12.8), ("gpt-oss-120b", 60.8)):
+        found = model(
+            {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}, dict(model_entry(name).config)
+        )
+        assert weight_bytes(found) / 2**30 == pytest.approx(gib, rel=0.02), name
+
+
+def test_a_step_reads_what_is_held() -> None:
+    step = estimate(Case(model=model(NF4), workload=Workload(phase="decode", context_len=1)))
+    table = 128256 * 4096 * 2  # one row of the embedding is read
+    assert step.min_bytes == pytest.approx(step.memory_bytes["weights"] - table + 2 * 4096, rel=1e-3)
+
+
+def test_a_training_holds_16_bits() -> None:
+    workload = Workload(phase="train", seq_len=64)
+    plain = model_from_config(LLAMA_3_8B, "plain")
+    assert estimate(Case(model=model(NF4), workload=workload)) == estimate(Case(model=plain, workload=workload))
+
+
+@pytest.mark.parametrize(
+    ("quantization", "said"),
+    [
+        (NF4, "quantization_config (bitsandbytes): matrices of layers are held as nf4 with scales quantised in turn"),
+        (COMPRESSED, "quantization_config (compressed-tensors): matrices of layers are held as float8, a scale per channel"),
+        ({"quant_method": "hqq", "bits": 4}, "quantization_config (hqq) is not known: weights are counted as if none were quantised"),
+        (GPTQ | {"modules_to_not_convert": ["model.layers.3.mlp.up_proj"]}, "1 more names of modules that it leaves alone"),
+    ],
+)
+def test_it_is_named_in_every_answer(quantization: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**LLAMA_3_8B, "quantization_config": quantization}))
+    device = {"config": str(path), "hardware": "h100-sxm5-80gb"}
+    answers = {
+        "show": sixnd.show(config=str(path)),
+        "estimate": sixnd.estimate(**device, prompt_tokens=64),
+        "estimate of a training": sixnd.estimate(**device, tokens="1T", gpus=8),
+        "plan": sixnd.plan(**device, tokens="1T", gpus=8),
+        "compare-hardware": sixnd.compare_hardware(**device, tokens="1T", gpus=8),
+        "check-claim": sixnd.check_claim(**device, tokens="1T", gpus=64, days=100),
+    }
+    for verb, answer in answers.items():
+        assert said in "\n".join(line for table in answer.tables() for line in table.conditions), verb
+
+
+@pytest.mark.parametrize("bad", [7, "nf4", {"quant_method": "gptq", "bits": "four"}, {"quant_method": "fp8", "weight_block_size": [128]}])
+def test_one_that_makes_no_sense_is_refused(bad: Any) -> None:
+    with pytest.raises(BadConfigError, match="quantization_config"):
+        model(bad)
+
+
+@pytest.mark.parametrize(
+    ("architectures", "family"),
+    [
+        ("LlamaForCausalLM", "llama"),
+        ("Qwen2ForCausalLM", "qwen2"),
+        ("Qwen2MoeForCausalLM", "qwen2_moe"),
+        ("GPT2LMHeadModel", "gpt2"),
+        ("GPTNeoXForCausalLM", "gpt_neox"),
+        ("Gemma3ForCausalLM", "gemma3_text"),
+        ("DeepseekV3ForCausalLM", "deepseek_v3"),
+        ("BertModel", "bert"),
+        ("T5ForConditionalGeneration", "t5"),
+        ("XLMRobertaForMaskedLM", "xlm-roberta"),
+        ("T5WithLMHeadModel", "t5"),
+        ("SomebodysForCausalLM", None),
+        ("Qwen3_5ForCausalLM", None),
+    ],
+)
+def test_a_class_names_its_family(architectures: str, family: str | None) -> None:
+    from estimators.architectures.from_config import family_of
+
+    assert family_of({"architectures": [architectures]}) == family
+
+
+@pytest.mark.parametrize("model_type", [None, "yi"])
+def test_architectures_are_tried_where_the_type_is_absent_or_unknown(model_type: str | None) -> None:
+    config = {**LLAMA_3_8B, "architectures": ["LlamaForCausalLM"]}
+    found = model_from_config({key: value for key, value in (config | {"model_type": model_type}).items() if value is not None}, "mine")
+    assert estimate(Case(model=found, workload=Workload())).params == PARAMS
+    assert str(found.source) == "mine, read as llama, whose class architectures names"
+
+
+def test_without_either_it_is_one_line() -> None:
+    with pytest.raises(BadConfigError, match="model_type is 'None'; expected the name of a family"):
+        model_from_config({key: value for key, value in LLAMA_3_8B.items() if key != "model_type"}, "mine")
