@@ -34,6 +34,9 @@ class Shape(Heads, Protocol):
     @property
     def seq_len(self) -> int: ...
 
+    @property
+    def cut_width(self) -> int: ...
+
 
 def divisors(number: int) -> list[int]:
     """Every divisor, ascending.
@@ -49,6 +52,14 @@ def legal_tp(attention: Heads, tp: int) -> bool:
     """Whether tensor parallelism may divide the heads: each rank takes as many, and key-value heads are shared out or copied."""
     heads, kv_heads = attention.heads, attention.kv_heads or attention.heads
     return not heads or (heads % tp == 0 and (kv_heads % tp == 0 or tp % kv_heads == 0))
+
+
+def legal_cut(work: Shape, tp: int) -> bool:
+    """Whether tensor parallelism may divide heads and feed-forwards: matrices are cut evenly, vocabularies alone are padded.
+
+    Source: Shoeybi et al. 2019 (arXiv 1909.08053), section 3; `divide` of Megatron-LM (core/utils.py) and of vLLM.
+    """
+    return legal_tp(work, tp) and work.cut_width % tp == 0
 
 
 def nearest(wanted: int, choices: Iterable[int]) -> int:
@@ -88,9 +99,14 @@ def _check_sharding(layout: Layout) -> None:
 
 def _check_heads(work: Shape, layout: Layout) -> None:
     if not legal_tp(work, layout.tp):
-        other = nearest(layout.tp, (tp for tp in divisors(work.heads) if legal_tp(work, tp)))
+        other = nearest(layout.tp, (tp for tp in divisors(work.heads) if legal_cut(work, tp)))
         shared = f" and {work.kv_heads} key-value heads" if work.kv_heads not in (0, work.heads) else ""
         raise BadValueError(f"tp={layout.tp} does not divide {work.heads} heads{shared}; the nearest that does: tp={other}")
+    if not legal_cut(work, layout.tp):
+        other = nearest(layout.tp, (tp for tp in divisors(work.cut_width) if legal_cut(work, tp)))
+        raise BadValueError(
+            f"tp={layout.tp} does not divide the feed-forward's width of {work.cut_width:,}; the nearest that does: tp={other}"
+        )
 
 
 def _check_stages(work: Shape, layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from estimators.cost.array_math import Lane, smaller, up
@@ -74,6 +75,11 @@ def _of_one(op: Op, vocab: int) -> CutParams:
         return CutParams(divided=op.params - bias, whole=bias)
     keys = op.params * op.key_columns // n
     return CutParams(divided=op.params - keys, keys=keys, key_heads=op.cache_heads)
+
+
+def cut_width(ops: Iterable[Op]) -> int:
+    """What the width of every feed-forward that ranks divide is a multiple of; 0 where there is none."""
+    return math.gcd(*(op.mnk[2] for op in ops if op.cut == "rows" and op.component == "mlp" and op.mnk))
 
 
 def outputs_on_rank(columns: int, key_columns: int, key_heads: int, ranks: Lane) -> Lane:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 
 from estimators.architectures.decoder import Decoder
 from estimators.cost.collectives import tensor_parallel_s
@@ -12,7 +13,7 @@ from estimators.cost.divisibility import divisors, legal_tp, nearest
 from estimators.cost.efficiency import Efficiency, efficiency
 from estimators.cost.machine import Machine, machine_of
 from estimators.cost.software import DEFAULT_STACK, Software, software, stack
-from estimators.cost.tensor_cut import outputs_on_rank
+from estimators.cost.tensor_cut import cut_width, outputs_on_rank
 from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
@@ -126,7 +127,7 @@ def inference_step(
     base, ops = model.base, model.ops(workload)
     if not isinstance(base, Decoder) or any(op.kind == "scan" or op.component == "state_space" for op in ops):
         raise BadValueError(f"{model.name} is not a decoder of attention and feed-forward layers; inference steps are estimated for those")
-    _check_ranks(base, tensor_parallel)
+    _check_ranks(base, ops, tensor_parallel)
     constants = efficiency()
     step = _Step(
         workload=workload,
@@ -157,7 +158,7 @@ def inference_step(
     )
 
 
-def _check_ranks(base: Decoder, ranks: int) -> None:
+def _check_ranks(base: Decoder, ops: Sequence[Op], ranks: int) -> None:
     parts = [part for block in base.blocks for _, part in block.parts]
     if ranks < 1:
         raise BadValueError(f"tensor parallelism over {ranks} devices; expected a whole number from 1")
@@ -165,6 +166,9 @@ def _check_ranks(base: Decoder, ranks: int) -> None:
         if not legal_tp(part, ranks):
             other = nearest(ranks, (tp for tp in divisors(part.heads) if legal_tp(part, tp)))
             raise BadValueError(f"{ranks} ranks do not divide the {part.heads} heads of {base.name}; the nearest that do: {other}")
+    width = cut_width(ops)
+    if width % ranks:
+        raise BadValueError(f"{ranks} ranks do not divide the feed-forward's width of {width:,} of {base.name}; expected a divisor of it")
 
 
 @frozen

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from estimators.architectures.decoder import Decoder
-from estimators.cost.tensor_cut import CutParams, cut_params
+from estimators.cost.tensor_cut import CutParams, cut_params, cut_width
 from estimators.counting.conventions import usual_convention
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
@@ -67,6 +67,7 @@ class SequenceCost:
         attention_backward_flop, masked_backward_flop, unseen_backward_flop: of the attention products backward, as far as a gradient flows.
         kv_elements: elements of keys and values of one token, all layers: what context parallelism passes on.
         routed_layers: layers with experts.
+        cut_width: what the width of every feed-forward that tensor parallelism divides is a multiple of; 0 where there is none.
     """
 
     seq_len: int
@@ -101,6 +102,7 @@ class SequenceCost:
     experts_per_token: int
     heads: int
     kv_heads: int
+    cut_width: int
 
     @property
     def params(self) -> int:
@@ -187,6 +189,7 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         experts_per_token=max((op.matrices_per_token for op in routed), default=1),
         heads=max((part.heads for _, part in parts), default=0),
         kv_heads=max((part.kv_heads for _, part in parts), default=0),
+        cut_width=cut_width(ops),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from estimators.cost.divisibility import divisors, legal_tp, runs_sharded
+from estimators.cost.divisibility import divisors, legal_cut, runs_sharded
 from estimators.cost.layout import PLAN_RECOMPUTES, Layout
 from estimators.training.sequence_cost import SequenceCost
 
@@ -93,7 +93,7 @@ def legal_degrees(work: SequenceCost, num_devices: int, global_batch: int, max_t
     """Every tp, pp, cp and dp that multiply to the devices, cut the model and divide the batch."""
     contexts = [c for c in divisors(work.seq_len) if c == 1 or (work.seq_len % (2 * c) == 0 and c <= MAX_CONTEXT_DEGREE)]
     contexts = [c for c in contexts if c == 1 or work.seq_len // c >= MIN_CONTEXT_TOKENS]
-    for tp in (d for d in divisors(num_devices) if d <= max_tp and legal_tp(work, d)):
+    for tp in (d for d in divisors(num_devices) if d <= max_tp and legal_cut(work, d)):
         for pp in (d for d in divisors(num_devices // tp) if d <= work.layers):
             for cp in (c for c in contexts if num_devices // (tp * pp) % c == 0):
                 dp = num_devices // (tp * pp * cp)

@@ -21,6 +21,7 @@ QUESTIONS = [
     "estimate --model llama-3-8b --hardware h100-sxm5-80gb --budget-usd 1M",
     "estimate --model llama-3-8b --hardware h100-sxm5-80gb --budget-gpu-days 100 --price 2",
     "estimate --model mlp --tokens 1M --hardware a100-sxm4-80gb --dtype fp32",
+    "estimate --model gemma-2-9b --tokens 100B --hardware h100-sxm5-80gb --gpus 64 --seq-len 8192",
     "estimate --model phi-2",
     "estimate --model phi-2 --hardware a100-sxm4-80gb --batch 4 --prompt-tokens 100 --convention hardware",
     "estimate --model phi-2 --hardware a100-sxm4-80gb --batch 4 --seq-len 100 --convention causal --dtype fp16",

@@ -187,6 +187,12 @@ def test_a_prefill_on_several_devices_lies_near_what_was_measured(model: str, de
         ("t5-small", Workload(phase="decode"), 1, "is not a decoder of attention and feed-forward layers"),
         ("gpt2", Workload(phase="decode"), 0, "over 0 devices; expected a whole number from 1"),
         ("llama-3-8b", Workload(phase="decode"), 3, "3 ranks do not divide the 32 heads of llama-3-8b; the nearest that do: 2"),
+        (
+            "qwen2-7b",
+            Workload(phase="decode"),
+            28,
+            "28 ranks do not divide the feed-forward's width of 18,944 of qwen2-7b; expected a divisor",
+        ),
     ],
 )
 def test_what_no_step_is_estimated_for_is_refused_in_one_line(name: str, workload: Workload, ranks: int, said: str) -> None:

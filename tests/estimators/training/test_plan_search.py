@@ -101,6 +101,12 @@ def test_key_value_heads_are_shared_or_copied() -> None:
     assert [tp for tp in range(1, 65) if legal_tp(work, tp)] == [1, 2, 4, 8, 16, 32, 64]
 
 
+def test_feed_forwards_that_are_not_divided_evenly_are_not_searched() -> None:
+    """Llama 2 13B: 40 heads, a feed-forward of 13,824, which is no multiple of 5."""
+    lanes = candidates(job("llama-2-13b", seq_len=4096).work, 40, 40, domain=8)
+    assert {*lanes.tp.tolist()} == {1, 2, 4, 8}
+
+
 def test_tensor_parallelism_stays_within_a_node_unless_asked() -> None:
     assert search(GPT3, 64, 64).lanes.tp.max() == 8
     assert search(GPT3, 64, 64, Restriction(max_tp=16)).lanes.tp.max() == 16

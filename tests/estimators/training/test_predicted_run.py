@@ -246,6 +246,14 @@ class TestLegal:
         with pytest.raises(BadValueError, match=said):
             check_cuts(WORK, layout)
 
+    @pytest.mark.parametrize(
+        ("name", "tp", "said"), [("llama-2-13b", 5, "13,824; the nearest that does: tp=4"), ("qwen2-7b", 28, "18,944")]
+    )
+    def test_the_feed_forward_must_be_divided_too(self, name: str, tp: int, said: str) -> None:
+        """40 heads and 28 are divided, 13,824 and 18,944 are not: Megatron-LM and vLLM refuse to cut a matrix unevenly."""
+        with pytest.raises(BadValueError, match=f"tp={tp} does not divide the feed-forward's width of {said}"):
+            check_cuts(sequence_cost_of(model(name), 4096), cut(tp=tp))
+
     def test_experts_must_divide_the_devices_of_a_stage(self) -> None:
         with pytest.raises(BadValueError, match=r"ep=8 does not divide the 4 GPUs of a stage; the nearest that works: ep=4"):
             check_cuts(sequence_cost_of(model("mixtral-8x7b"), 4096), cut(ep=8, dp=4))
