@@ -116,6 +116,13 @@ def _measured() -> Table:
     return measured_table()
 
 
+def _launcher_keys() -> Table:
+    from estimators.training.layouts.emit import LAUNCHERS
+    from reports.views.listing.names import launcher_keys_table
+
+    return launcher_keys_table({name: module.KEYS for name, module in LAUNCHERS.items()})
+
+
 KINDS: dict[str, Callable[[], Table]] = {
     "models": _models,
     "families": _families,
@@ -124,6 +131,7 @@ KINDS: dict[str, Callable[[], Table]] = {
     "suites": _suites,
     "software": _software,
     "measured": _measured,
+    "launcher-keys": _launcher_keys,
     "conventions": conventions_table,
     "tools": tools_table,
     "formats": lambda: names_table("Formats of every table", "format", FORMATS),

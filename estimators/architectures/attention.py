@@ -34,7 +34,7 @@ class Attention(Part):
         repeats_keys: whether keys and values are repeated for every head before they are multiplied, as they are under a mask.
         by_head: whether queries lie head by head in memory, since they are joined from a turned and an unturned part.
         scores: how transformers runs it: `fused`, scaled_dot_product_attention by a kernel; `unfused`, by the same, but
-            no kernel fits, since a bias is learned or heads share a key unsaid; `written_out`, in Python.
+            no kernel fits, since heads share a key unsaid; `biased`, since a bias by distance is learned; `written_out`, in Python.
         capped: whether a tanh holds the scores within bounds.
         causal: whether a query sees only its past.
         window: keys that a query may see, itself included; None for all.
@@ -66,7 +66,7 @@ class Attention(Part):
     mask_heads: int = 0
     repeats_keys: bool = False
     by_head: bool = False
-    scores: Literal["fused", "unfused", "written_out"] = "fused"
+    scores: Literal["biased", "fused", "unfused", "written_out"] = "fused"
     capped: bool = False
     causal: bool = True
     window: int | None = None

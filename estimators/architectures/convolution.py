@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from estimators.architectures.block import LAYER_NORM, Norm
 from estimators.architectures.encoder import Projection
 from estimators.architectures.rows import convolution, elementwise, linear, norm, parameters
@@ -16,14 +14,6 @@ Map = tuple[int, int]
 """Height and width of a map of features."""
 
 
-class Layer(Protocol):
-    """One kind of layer, `count` times."""
-
-    def ops(self, w: Workload) -> list[Op]:
-        """Its rows, for w.batch images."""
-        ...
-
-
 @frozen
 class Convolution:
     """A filter over a map, the norm behind it and the activation behind that.
@@ -32,7 +22,10 @@ class Convolution:
         kernel: height and width of the filter.
         before, after: the map that it reads and the one that it makes.
         norm: None for none.
+        batch_norm: whether it is over a batch, channel by channel, rather than over the channels of a position.
+        bordered: whether the map is copied with its border of zeros before, as TensorFlow pads.
         activation: whether one follows.
+        function: its name.
         reads_data: whether its input is the image, which needs no gradient.
     """
 
@@ -46,7 +39,10 @@ class Convolution:
     groups: int = 1
     bias: bool = False
     norm: Norm | None = LAYER_NORM
+    batch_norm: bool = True
+    bordered: bool = False
     activation: bool = True
+    function: str = "relu"
     reads_data: bool = False
 
     def ops(self, w: Workload) -> list[Op]:
@@ -97,6 +93,7 @@ class Inverted:
     Attributes:
         map: height and width.
         scaled: whether there is a learned scale.
+        function: name of the activation.
 
     Source: Liu et al. 2022 (arXiv 2201.03545), figure 4.
     """
@@ -106,6 +103,7 @@ class Inverted:
     width: int
     map: Map
     scaled: bool
+    function: str = "gelu"
 
     def ops(self, w: Workload) -> list[Op]:
         """Up, activation, down, scale."""
@@ -133,6 +131,10 @@ class MapNorm:
         """One row."""
         rows = w.batch * self.map[0] * self.map[1]
         return [norm(w, "", cut="whole", label=self.name, width=self.width, bias=True, rows=rows, recomputed=False)]
+
+
+Layer = Convolution | Inverted | MapNorm
+"""One kind of layer, as often as it is repeated."""
 
 
 @frozen

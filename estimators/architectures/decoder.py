@@ -28,6 +28,7 @@ class Decoder(Model):
         final_norm: before the head; None for none.
         tied: whether the head reuses the token embedding.
         head_bias: whether the head has a bias.
+        capped: whether a tanh holds the logits within bounds.
         prediction: layers beside the decoder that predict further tokens; counted by themselves, not in `ops`.
         stored: how a quantised checkpoint holds the matrices of layers; None for as they are computed with.
         left_out: what the configuration has beside the decoder and is not counted; empty for nothing.
@@ -48,6 +49,7 @@ class Decoder(Model):
     final_norm: Norm | None = RMS_NORM
     tied: bool = False
     head_bias: bool = False
+    capped: bool = False
     left_out: str = ""
     order: tuple[int, ...] = ()
     prediction: PredictionLayers | None = None

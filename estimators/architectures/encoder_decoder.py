@@ -55,7 +55,7 @@ class EncoderDecoder(Model):
         stem = self.encoder.stem
         return Audio(duration_s=stem.window_s) if isinstance(stem, FrameStem) else None
 
-    def _in_windows(self, workload: Workload) -> Workload:
+    def in_windows(self, workload: Workload) -> Workload:
         """Longer audio is read in windows of one length, each a sequence of its own; shorter audio is padded to one.
 
         Raises:
@@ -97,7 +97,7 @@ class EncoderDecoder(Model):
 
     def main_input_elements(self, workload: Workload) -> int:
         """Elements of the encoder's input: tokens, or mel bins of two frames per position."""
-        workload, stem = self._in_windows(workload), self.encoder.stem
+        workload, stem = self.in_windows(workload), self.encoder.stem
         per_position = 2 * stem.bins if isinstance(stem, FrameStem) else 1
         return workload.batch * self.source_tokens(workload) * per_position
 
@@ -107,7 +107,7 @@ class EncoderDecoder(Model):
         Raises:
             BadValueError: a source_len that the encoder does not take, or samples that it does not read.
         """
-        workload = self._in_windows(workload)
+        workload = self.in_windows(workload)
         w = replace(workload, source_len=self.source_tokens(workload))
         reading: Phase = "train" if w.phase == "train" else "forward"
         once = replace(w, phase=reading, seq_len=w.source_len, context_len=0, source_len=0)

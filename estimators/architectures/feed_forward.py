@@ -21,6 +21,7 @@ class FeedForward(Part):
         fused: gate and up are one matrix.
         bias: of all its linear layers.
         activation: name of the activation function, as configurations have it.
+        widened: whether what the last matrix reads is cast to the dtype of its weights before (T5).
     """
 
     width: int
@@ -28,6 +29,7 @@ class FeedForward(Part):
     fused: bool = False
     bias: bool = False
     activation: str = "gelu"
+    widened: bool = False
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""

@@ -14,7 +14,7 @@ from estimators.cost.array_math import Lane, greater
 from estimators.cost.tensor_cut import CutParams, cut_params, outputs_on_rank
 from estimators.frozen import frozen, replace
 from estimators.memory.activations import norm_kept, part_kept
-from estimators.memory.autograd.layers import end_kept, layer_kept
+from estimators.memory.autograd.layers import Stream, begin_kept, end_kept, layer_kept
 from estimators.memory.kernels import Kernels
 from estimators.memory.saved import SavedActivations
 from estimators.memory.selective import kept_selectively
@@ -111,9 +111,11 @@ def _model_memory_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> M
     whole = _average([(blocks[i].count, layer) for i, layer in enumerate(layers)])
     rms = base.final_norm is None or not base.final_norm.bias
     if kernels.written_out:
-        last = end_kept(base.final_norm, base.width, seq_len, kernels, size, max(size, kernels.stream_bytes))
+        last = end_kept(base.final_norm, Stream(tokens=seq_len, width=base.width), kernels, size)
+        begin = begin_kept(base, seq_len, kernels, size)
     else:
         last = norm_kept(base.width, rms, seq_len, kernels, size) + SavedActivations(outer=seq_len * base.width * size)
+        begin = SavedActivations()
     once = last.once + sum(block.count * layer.kept.once for block, layer in zip(blocks, layers, strict=True))
     ids = 8.0 * seq_len * kernels.statistics
     turns = any(part.rotary for block in blocks for _, part in block.parts)
@@ -126,7 +128,7 @@ def _model_memory_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> M
         rest=layers[1] if split else whole,
         num_first=blocks[0].count if split else 0,
         edge=work.dense + _sum(layer.dense.times(-block.count) for block, layer in zip(blocks, layers, strict=True)),
-        first_end=SavedActivations(outer=seq_len * base.width * kernels.dropout_bytes + ids),
+        first_end=SavedActivations(outer=seq_len * base.width * kernels.dropout_bytes + ids) + begin,
         last_end=last + SavedActivations(outer=ids),
         shared_bytes=float(seq_len * positions * kernels.statistics) + once,
     )
@@ -175,7 +177,7 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
         more, less, back = part_kept(part, width, seq_len, k, size)
         kept, cheap, passing = kept + more, cheap + less, _greater(passing, back)
     if k.written_out:
-        kept = layer_kept(block, width, seq_len, k, size, max(size, k.stream_bytes))
+        kept = layer_kept(block, Stream(tokens=seq_len, width=width), k, size)
     scores = SavedActivations(scores=kept.scores)
     if k.selective:
         cheap = kept + kept_selectively(ops, parts, block.count, width, seq_len, k, size).times(-1)

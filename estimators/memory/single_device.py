@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from estimators.architectures.convolution import ConvolutionalNetwork
 from estimators.architectures.decoder import Decoder
-from estimators.memory.kernels import AUTOCAST, EAGER
+from estimators.architectures.encoder import Encoder, Projection
+from estimators.architectures.encoder_decoder import EncoderDecoder
+from estimators.architectures.vision import DualEncoder, VisionTransformer
+from estimators.memory.autograd.maps import maps_kept
+from estimators.memory.autograd.towers import heads_kept, tower_memory
+from estimators.memory.kernels import AUTOCAST, EAGER, Kernels
 from estimators.memory.layer_memory import model_memory_of
+from estimators.memory.saved import SavedActivations
 from estimators.spec import Model, Workload
+from estimators.units import DTYPE_BYTES
 
 LOGITS = "logits_and_loss"
-"""Name of the part that the head and the loss keep."""
+"""Name of the part that a head over a vocabulary and its loss keep."""
 
 
-def kept_by_torch(model: Model, workload: Workload) -> dict[str, int] | None:
-    """Activations, and logits and loss, in bytes; None for what is not a decoder trained in full.
+def kept_by_torch(model: Model, workload: Workload, kernels: Kernels | None = None) -> dict[str, int] | None:
+    """Activations, and logits and loss, in bytes; None for what is trained in part, and for fully connected networks.
 
     Attention by scaled_dot_product_attention, fp32 weights, compute in the workload's dtype under torch.autocast; no dropout.
     With full recomputation every layer's input is kept, and one layer is run again.
+
+    Args:
+        kernels: those of another software, or of another device; EAGER or AUTOCAST unless given.
 
     Phi-2 on 1,024 tokens in fp32: 12 bytes per logit, the inputs of the last norm and of the head, 16 bytes per token of
     that norm's statistics and the target.
@@ -25,16 +38,75 @@ def kept_by_torch(model: Model, workload: Workload) -> dict[str, int] | None:
     >>> kept["logits_and_loss"] == 1024 * (12 * 51200 + 2 * 4 * 2560 + 16)
     True
     """
-    if not isinstance(model, Decoder):
-        return None
-    kernels = EAGER if workload.dtype_bytes >= 4 else AUTOCAST
+    kernels = kernels or (EAGER if workload.dtype_bytes >= 4 else AUTOCAST)
+    size = int(max(2, DTYPE_BYTES.get(workload.dtype, 2)))
+    again = workload.recompute == "full"
+    if isinstance(model, Decoder):
+        return _of_decoder(model, workload, kernels)
+    if isinstance(model, Encoder | VisionTransformer):
+        tokens = model.tokens if isinstance(model, VisionTransformer) else workload.seq_len
+        tower = tower_memory(model.tower, tokens, kernels, size)
+        return _parts(
+            workload.batch,
+            tower.kept(recomputed=again),
+            heads_kept(model.heads, tower.output, kernels, size),
+            _logits(model.heads, tokens),
+            kernels,
+        )
+    if isinstance(model, DualEncoder):
+        towers = [tower_memory(model.image, model.image_tokens, kernels, size), tower_memory(model.text, model.text_tokens, kernels, size)]
+        return _parts(workload.batch, _sum([tower.kept(recomputed=again) for tower in towers]), SavedActivations(), 0, kernels)
+    if isinstance(model, ConvolutionalNetwork):
+        return _parts(workload.batch, maps_kept(model, kernels, size), SavedActivations(), 0, kernels)
+    if isinstance(model, EncoderDecoder):
+        return _of_encoder_decoder(model, workload, kernels, size)
+    return None
+
+
+def _of_decoder(model: Decoder, workload: Workload, kernels: Kernels) -> dict[str, int]:
     model_memory = model_memory_of(model, workload.seq_len, kernels, workload.dtype)
     first, rest = (layer.kept.per_sequence for layer in (model_memory.first, model_memory.rest))
     whole = model_memory.num_first * first + (model.layers - model_memory.num_first) * rest
     if workload.recompute == "full":
         whole = model.layers * workload.seq_len * model.width * model_memory.stream_bytes + max(first, rest)
-    logits = workload.seq_len * model.vocab * kernels.logit_bytes + model_memory.last_end.outer
+    logit_bytes = kernels.logit_bytes + (model_memory.element_bytes if model.capped else 0)
+    logits = workload.seq_len * model.vocab * logit_bytes + model_memory.last_end.per_sequence
     return {
         "activations": round(workload.batch * (whole + model_memory.first_end.outer) + model_memory.shared_bytes),
         LOGITS: round(workload.batch * logits),
     }
+
+
+def _of_encoder_decoder(model: EncoderDecoder, workload: Workload, kernels: Kernels, size: int) -> dict[str, int]:
+    """The decoder's cross-attention reads the encoder's output, of which each layer makes copies of its own under autocast."""
+    workload, sources = model.in_windows(workload), model.source_tokens(workload)
+    again = workload.recompute == "full"
+    encoder = tower_memory(model.encoder, sources, kernels, size)
+    decoder = tower_memory(model.decoder, workload.seq_len, kernels, size, sources)
+    kept = encoder.kept(recomputed=again) + decoder.kept(recomputed=again)
+    if not kernels.autocast and not kernels.stream_bytes:
+        kept += SavedActivations(outer=float(sources * model.encoder.width * size))
+    head = Projection(name="head", d_in=model.decoder.width, d_out=model.vocab, cut="vocabulary")
+    heads = (head,) if model.vocab else ()
+    return _parts(workload.batch, kept, heads_kept(heads, decoder.output, kernels, size), workload.seq_len * model.vocab, kernels)
+
+
+def _logits(heads: Sequence[Projection], tokens: int) -> int:
+    """Logits of one sequence over vocabularies."""
+    return sum(tokens * head.d_out for head in heads if head.cut == "vocabulary")
+
+
+def _parts(batch: int, layers: SavedActivations, heads: SavedActivations, logits: int, kernels: Kernels) -> dict[str, int]:
+    """What is kept by name: heads are a part of their own where they make logits of a vocabulary."""
+    of_heads = batch * heads.per_sequence + heads.once
+    of_layers = batch * layers.per_sequence + layers.once
+    if not logits:
+        return {"activations": round(of_layers + of_heads)}
+    return {"activations": round(of_layers), LOGITS: round(batch * logits * kernels.logit_bytes + of_heads)}
+
+
+def _sum(each: Sequence[SavedActivations]) -> SavedActivations:
+    total = SavedActivations()
+    for kept in each:
+        total += kept
+    return total

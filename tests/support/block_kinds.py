@@ -36,14 +36,56 @@ LATENT: Config = {
 }
 
 
+ENCODER: Config = {key: WIDTHS[key] for key in ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "pad_token_id")}
+T5: Config = {
+    "vocab_size": VOCAB,
+    "d_model": 64,
+    "d_kv": 16,
+    "d_ff": 176,
+    "num_heads": 4,
+    "tie_word_embeddings": False,
+    "decoder_start_token_id": 0,
+}
+BART: Config = {
+    "vocab_size": VOCAB,
+    "d_model": 64,
+    "encoder_ffn_dim": 176,
+    "decoder_ffn_dim": 176,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 0,
+    "forced_eos_token_id": 2,
+}
+PATCHES: Config = {"hidden_size": 64, "intermediate_size": 176, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+CLIPS_TEXT: Config = {
+    "vocab_size": VOCAB,
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 39,
+    "eos_token_id": VOCAB - 1,
+}
+
+
 def _full(depth: int) -> list[str]:
     return ["full_attention"] * depth
 
 
 BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
+    **{name: {"encoder_layers": int, "decoder_layers": int} for name in ("bart", "marian", "mbart", "pegasus", "whisper")},
+    **{name: {"num_layers": int, "num_decoder_layers": int} for name in ("mt5", "t5")},
     "bloom": {"n_layer": int},
+    "clip": {
+        "text_config": lambda depth: CLIPS_TEXT | {"num_hidden_layers": depth},
+        "vision_config": lambda depth: PATCHES | {"num_hidden_layers": depth},
+    },
     "codegen": {"n_layer": int},
     "dbrx": {"n_layers": int},
+    "distilbert": {"n_layers": int},
     "exaone4": {"num_hidden_layers": int, "layer_types": _full},
     "falcon": {"num_hidden_layers": int},
     "gpt2": {"n_layer": int},
@@ -58,6 +100,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     },
     "mpt": {"n_layers": int},
     "olmo3": {"num_hidden_layers": int, "layer_types": _full},
+    "swin": {"depths": lambda depth: [depth]},
 }
 """Fields that say how deep a model is, where that is not `num_hidden_layers` alone."""
 
@@ -115,6 +158,88 @@ EXPERTS: Mapping[str, Config] = {
     "qwen3_moe": WIDTHS | HEADS | MIXTURE | {"moe_intermediate_size": 48},
 }
 """Decoders with experts in every layer."""
+
+
+ENCODERS: Mapping[str, Config] = {
+    "albert": ENCODER | {"embedding_size": 32, "architectures": ["AlbertForMaskedLM"]},
+    "bert": ENCODER | {"architectures": ["BertForMaskedLM"]},
+    "deberta-v2": ENCODER
+    | {
+        "relative_attention": True,
+        "position_buckets": 16,
+        "pos_att_type": "p2c|c2p",
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "position_biased_input": False,
+        "architectures": ["DebertaV2ForMaskedLM"],
+    },
+    "distilbert": {"vocab_size": VOCAB, "dim": 64, "hidden_dim": 176, "n_heads": 4, "architectures": ["DistilBertForMaskedLM"]},
+    "electra": ENCODER | {"embedding_size": 32, "architectures": ["ElectraForMaskedLM"]},
+    "modernbert": ENCODER | {"local_attention": 4096, "architectures": ["ModernBertForMaskedLM"]},
+    "roberta": ENCODER | {"architectures": ["RobertaForMaskedLM"]},
+    "xlm-roberta": ENCODER | {"architectures": ["XLMRobertaForMaskedLM"]},
+}
+"""Encoders with a head over their vocabulary."""
+
+ENCODER_DECODERS: Mapping[str, Config] = {
+    "bart": BART | {"architectures": ["BartForConditionalGeneration"]},
+    "marian": BART | {"architectures": ["MarianMTModel"]},
+    "mbart": BART | {"architectures": ["MBartForConditionalGeneration"]},
+    "mt5": T5 | {"architectures": ["MT5ForConditionalGeneration"]},
+    "pegasus": BART | {"architectures": ["PegasusForConditionalGeneration"]},
+    "t5": T5 | {"architectures": ["T5ForConditionalGeneration"]},
+    "whisper": {
+        **{key: value for key, value in BART.items() if key not in ("max_position_embeddings", "forced_eos_token_id")},
+        "max_source_positions": 36,
+        "max_target_positions": 64,
+        "num_mel_bins": 16,
+        "suppress_tokens": None,
+        "begin_suppress_tokens": None,
+        "architectures": ["WhisperForConditionalGeneration"],
+    },
+}
+"""An encoder and a decoder, as deep as each other."""
+
+IMAGES: Mapping[str, Config] = {
+    "clip": {"projection_dim": 16, "architectures": ["CLIPModel"]},
+    "deit": PATCHES | {"num_labels": 10, "architectures": ["DeiTForImageClassification"]},
+    "dinov2": {key: value for key, value in PATCHES.items() if key != "intermediate_size"}
+    | {"num_labels": 10, "architectures": ["Dinov2ForImageClassification"]},
+    "swin": {
+        "image_size": 64,
+        "patch_size": 4,
+        "embed_dim": 32,
+        "num_heads": [2],
+        "window_size": 8,
+        "num_labels": 10,
+        "architectures": ["SwinForImageClassification"],
+    },
+    "vit": PATCHES | {"num_labels": 10, "architectures": ["ViTForImageClassification"]},
+}
+"""Transformers over patches."""
+
+
+MAPS: Mapping[str, Config] = {
+    "convnext": {
+        "hidden_sizes": [16, 32],
+        "depths": [2, 1],
+        "num_stages": 2,
+        "image_size": 64,
+        "patch_size": 4,
+        "num_labels": 10,
+        "architectures": ["ConvNextForImageClassification"],
+    },
+    "mobilenet_v2": {"image_size": 64, "num_labels": 10, "architectures": ["MobileNetV2ForImageClassification"]},
+    "resnet": {
+        "embedding_size": 16,
+        "hidden_sizes": [16, 32],
+        "depths": [2, 3],
+        "num_labels": 10,
+        "image_size": 64,
+        "architectures": ["ResNetForImageClassification"],
+    },
+}
+"""Networks over maps of an image, whose depth is a list of its own."""
 
 
 def kind(model_type: str, fields: Mapping[str, Any], depth: int) -> Config:

@@ -25,7 +25,7 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
     elif isinstance(value, (list, tuple)):
         for each in value:
             yield from _tensors(each)
-    elif type(value).__module__ == "transformers.cache_utils":
+    elif "Cache" in type(value).__name__ or type(value).__module__ == "transformers.cache_utils":
         yield from _tensors(vars(value))
 
 

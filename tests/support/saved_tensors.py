@@ -59,6 +59,23 @@ def _drop_nothing(config: Any) -> None:
             _drop_nothing(value)
 
 
+def inputs_of(config: Config, batch: int, seq_len: int) -> dict[str, Any]:
+    """A batch for a model of any kind, with labels: tokens, or images, or both, or a spectrogram."""
+    model_type = config["model_type"]
+    side = config.get("image_size") or config.get("vision_config", {}).get("image_size", 0)
+    pixels = {"pixel_values": torch.randn(batch, 3, side, side)} if side else {}
+    if model_type == "clip":
+        return pixels | {"input_ids": tokens(batch, seq_len, config["text_config"]["vocab_size"]), "return_loss": torch.tensor(True)}
+    if pixels:
+        return pixels | {"labels": torch.zeros(batch, dtype=torch.long)}
+    ids = tokens(batch, seq_len, config["vocab_size"])
+    if model_type == "whisper":
+        spectrogram = torch.randn(batch, config["num_mel_bins"], 2 * config["max_source_positions"])
+        return {"input_features": spectrogram, "labels": ids, "use_cache": False}
+    cached = {} if any(name.endswith("MaskedLM") for name in config.get("architectures", ())) else {"use_cache": False}
+    return {"input_ids": ids, "labels": ids, **cached}
+
+
 def tokens(batch: int, seq_len: int, vocab: int) -> torch.Tensor:
     """Token ids, none of them one of the first four, which may be special."""
     generator = torch.Generator().manual_seed(1)

@@ -20,6 +20,7 @@ from estimators.architectures.builders.parts import (
     size_pair,
 )
 from estimators.architectures.convolution import Convolution, ConvolutionalNetwork, Inverted, Layer, Map, MapNorm
+from estimators.frozen import replace
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def resnet(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:
                 here = there
         channels = out
     _check_size(f, image, here)
-    return ConvolutionalNetwork(name=name, source=source, runs=runs, image=image, layers=tuple(layers), heads=heads)
+    function = f.text("hidden_act", default="relu")
+    named = tuple(replace(layer, function=function) if isinstance(layer, Convolution) else layer for layer in layers)
+    return ConvolutionalNetwork(name=name, source=source, runs=runs, image=image, layers=named, heads=heads)
 
 
 def _basic(prefix: str, count: int, c_in: int, c_out: int, before: Map, there: Map) -> list[Convolution]:
@@ -153,6 +156,7 @@ def convnext(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:
             before=image,
             after=here,
             bias=True,
+            batch_norm=False,
             activation=False,
             reads_data=True,
         )
@@ -188,9 +192,10 @@ def convnext(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:
                 groups=width,
                 bias=True,
                 norm=LAYER_NORM,
+                batch_norm=False,
                 activation=False,
             ),
-            Inverted(name=prefix, count=depth, width=width, map=here, scaled=scale > 0),
+            Inverted(name=prefix, count=depth, width=width, map=here, scaled=scale > 0, function=f.text("hidden_act", default="gelu")),
         ]
     _check_size(f, image, here)
     layers.append(MapNorm(name="final.norm", width=widths[-1], map=(1, 1)))

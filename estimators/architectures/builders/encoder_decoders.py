@@ -51,12 +51,13 @@ def _t5_like(
     known = [f"{base}{kind}" for kind in ("ForConditionalGeneration", "Model", "EncoderModel")]
     named = class_named(f, (*known, *old_names), known[0])
     runs = old_names.get(named, named)
-    feed_forward = FeedForward(width=f.integer("d_ff", default=d_ff), gated=_is_gated(f, activation))
+    gated, function = _activation(f, activation)
+    feed_forward = FeedForward(width=f.integer("d_ff", default=d_ff), gated=gated, activation=function, widened=True)
     buckets = f.integer("relative_attention_num_buckets", default=32)
     depth = f.integer("num_layers", "num_hidden_layers", default=layers_default)
 
     def tower(count: int, *, causal: bool, shared: bool = False) -> Tower:
-        own = attention(n, h, bias=False, out_bias=False, causal=causal)
+        own = attention(n, h, bias=False, out_bias=False, causal=causal, scores="biased")
         cross = attention(n, h, bias=False, out_bias=False, cross=True) if causal else None
         stem = TokenStem(vocab=v, shared=shared, bias_buckets=buckets, bias_heads=n)
         return Tower(stem=stem, width=d, blocks=(layers(count, own, feed_forward, cross=cross, norm=RMS_NORM),), final_norm=RMS_NORM)
@@ -77,13 +78,13 @@ def _t5_like(
     )
 
 
-def _is_gated(f: Fields, default: str) -> bool:
-    """Whether `feed_forward_proj` has a gate: gated-gelu against relu."""
+def _activation(f: Fields, default: str) -> tuple[bool, str]:
+    """Whether `feed_forward_proj` has a gate, gated-gelu against relu, and which function: gated-gelu's is gelu_new."""
     value = f.config.get("feed_forward_proj", default)
     words = value.split("-") if isinstance(value, str) else []
     if not 1 <= len(words) <= 2 or (len(words) == 2 and words[0] != "gated"):
         raise f.fail("feed_forward_proj", value, "an activation such as relu, or gated-gelu")
-    return words[0] == "gated"
+    return words[0] == "gated", "gelu_new" if value == "gated-gelu" else words[-1]
 
 
 def bart(f: Fields, name: str, source: Source) -> EncoderDecoder:
@@ -93,12 +94,12 @@ def bart(f: Fields, name: str, source: Source) -> EncoderDecoder:
 
 def mbart(f: Fields, name: str, source: Source) -> EncoderDecoder:
     """mBART: MBartForConditionalGeneration, MBartModel; as BART, and a norm behind the last layer."""
-    return _bart_like(f, name, source, "MBart", embedding_norm=LAYER_NORM, final_norm=LAYER_NORM, offset=2)
+    return _bart_like(f, name, source, "MBart", embedding_norm=LAYER_NORM, final_norm=LAYER_NORM, prenorm=True, offset=2)
 
 
 def pegasus(f: Fields, name: str, source: Source) -> EncoderDecoder:
     """PEGASUS: PegasusForConditionalGeneration, PegasusModel; sinusoidal positions, which are held as a table."""
-    return _bart_like(f, name, source, "Pegasus", final_norm=LAYER_NORM)
+    return _bart_like(f, name, source, "Pegasus", final_norm=LAYER_NORM, prenorm=True)
 
 
 def marian(f: Fields, name: str, source: Source) -> EncoderDecoder:
@@ -122,12 +123,14 @@ def _bart_like(
     target_vocab: int | None = None,
     embedding_norm: Norm | None = None,
     final_norm: Norm | None = None,
+    prenorm: bool = False,
     offset: int | None = None,
 ) -> EncoderDecoder:
     """What BART and its kin share.
 
     Args:
         head: how the class with a head is called.
+        prenorm: whether norms stand before the parts of a layer.
         target_vocab: of the decoder, where it has a token table of its own; None where both use one.
         offset: rows of the position table that no token gets; None for sinusoids, which training leaves alone.
     """
@@ -142,12 +145,14 @@ def _bart_like(
         n = f.integer(key, *(("num_attention_heads",) if side == "encoder" else ()), default=16)
         h = head_width(f, key, n, "d_model", d)
         count = f.integer(f"{side}_layers", *(("num_hidden_layers",) if side == "encoder" else ()), default=12)
-        feed_forward = FeedForward(width=f.integer(f"{side}_ffn_dim", default=4096), bias=True)
+        feed_forward = FeedForward(
+            width=f.integer(f"{side}_ffn_dim", default=4096), activation=f.text("activation_function", default="gelu"), bias=True
+        )
         cross = attention(n, h, cross=True) if causal else None
         stem = TokenStem(
             vocab=tokens, shared=shared, positions=longest + (offset or 0), frozen_positions=offset is None, norm=embedding_norm
         )
-        block = layers(count, attention(n, h, causal=causal), feed_forward, cross=cross)
+        block = layers(count, attention(n, h, causal=causal), feed_forward, cross=cross, prenorm=prenorm)
         return Tower(stem=stem, width=d, blocks=(block,), final_norm=final_norm)
 
     separate = target_vocab is not None

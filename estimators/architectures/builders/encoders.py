@@ -96,7 +96,8 @@ def _bert_like(
     block = layers(
         f.integer("num_hidden_layers", default=12),
         attention(n, head_width(f, "num_attention_heads", n, "hidden_size", d)),
-        FeedForward(width=f.integer("intermediate_size", default=3072), bias=True),
+        FeedForward(width=f.integer("intermediate_size", default=3072), activation=f.text("hidden_act", default="gelu"), bias=True),
+        prenorm=False,
     )
     tower = Tower(stem=TokenStem(vocab=v, positions=rows, token_types=types, norm=LAYER_NORM), width=d, blocks=(block,))
     return Encoder(name=name, source=source, runs=runs, tower=tower, heads=chosen, max_positions=rows - offset)
@@ -117,7 +118,8 @@ def distilbert(f: Fields, name: str, source: Source) -> Encoder:
     block = layers(
         f.integer("n_layers", "num_hidden_layers", default=6),
         attention(n, head_width(f, "n_heads", n, "dim", d)),
-        FeedForward(width=f.integer("hidden_dim", default=4 * 768), bias=True),
+        FeedForward(width=f.integer("hidden_dim", default=4 * 768), activation=f.text("activation", default="gelu"), bias=True),
+        prenorm=False,
     )
     tower = Tower(stem=TokenStem(vocab=v, positions=rows, norm=LAYER_NORM), width=d, blocks=(block,))
     return Encoder(name=name, source=source, runs=runs, tower=tower, heads=chosen, max_positions=rows)
@@ -143,7 +145,8 @@ def electra(f: Fields, name: str, source: Source) -> Encoder:
     block = layers(
         f.integer("num_hidden_layers", default=12),
         attention(n, head_width(f, "num_attention_heads", n, "hidden_size", d)),
-        FeedForward(width=f.integer("intermediate_size", default=1024), bias=True),
+        FeedForward(width=f.integer("intermediate_size", default=1024), activation=f.text("hidden_act", default="gelu"), bias=True),
+        prenorm=False,
     )
     tower = Tower(stem=stem, width=d, blocks=(block,))
     return Encoder(name=name, source=source, runs=runs, tower=tower, heads=chosen, max_positions=rows)
@@ -173,10 +176,12 @@ def albert(f: Fields, name: str, source: Source) -> Encoder:
     if groups > depth:
         raise f.fail("num_hidden_groups", groups, f"at most num_hidden_layers, {depth}")
     attend = attention(n, head_width(f, "num_attention_heads", n, "hidden_size", d))
-    feed_forward = FeedForward(width=f.integer("intermediate_size", default=16384), bias=True)
-    blocks: tuple[Layers, ...] = (layers(groups * inner, attend, feed_forward),)
+    feed_forward = FeedForward(
+        width=f.integer("intermediate_size", default=16384), activation=f.text("hidden_act", default="gelu_new"), bias=True
+    )
+    blocks: tuple[Layers, ...] = (layers(groups * inner, attend, feed_forward, prenorm=False),)
     if depth > groups:
-        blocks += (SharedBlock(block=layers((depth - groups) * inner, attend, feed_forward)),)
+        blocks += (SharedBlock(block=layers((depth - groups) * inner, attend, feed_forward, prenorm=False)),)
     stem = TokenStem(
         vocab=v,
         positions=rows,

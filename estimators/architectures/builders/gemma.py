@@ -56,7 +56,8 @@ def gemma2(f: Fields, name: str, source: Source) -> Decoder:
         activation=GELU,
         names=NAMES,
     )
-    return _alternating(f, name, source, s, window=window_of(f, 4096), every=2, qk_norm=False)
+    model = _alternating(f, name, source, s, window=window_of(f, 4096), every=2, qk_norm=False)
+    return replace(model, capped=f.config.get("final_logit_softcapping", 30.0) is not None)
 
 
 def gemma3_text(f: Fields, name: str, source: Source) -> Decoder:

@@ -89,7 +89,7 @@ def _vit_like(f: Fields, name: str, source: Source, base: str, *, extra_tokens: 
     block = layers(
         f.integer("num_hidden_layers", default=12),
         attention(n, h, bias=f.flag("qkv_bias", True)),
-        FeedForward(width=f.integer("intermediate_size", default=3072), bias=True),
+        FeedForward(width=f.integer("intermediate_size", default=3072), activation=f.text("hidden_act", default="gelu"), bias=True),
     )
     tower = Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM)
     return VisionTransformer(name=name, source=source, runs=runs, tower=tower, tokens=stem.tokens, heads=heads)
@@ -108,7 +108,15 @@ def dinov2(f: Fields, name: str, source: Source) -> VisionTransformer:
     if gated:
         inner = (int(inner * 2 / 3) + 7) // 8 * 8
     attend = attention(n, head_width(f, "num_attention_heads", n, "hidden_size", d), bias=f.flag("qkv_bias", True))
-    parts = (("attention", Scaled(part=attend)), ("mlp", Scaled(part=FeedForward(width=inner, gated=gated, bias=True))))
+    parts = (
+        ("attention", Scaled(part=attend)),
+        (
+            "mlp",
+            Scaled(
+                part=FeedForward(width=inner, gated=gated, activation="silu" if gated else f.text("hidden_act", default="gelu"), bias=True)
+            ),
+        ),
+    )
     block = Block(count=f.integer("num_hidden_layers", default=12), parts=parts, norms=2, norm=LAYER_NORM)
     stem = _patches(f, patch=14, spare_tokens=int(f.flag("use_mask_token", True)))
     tower = Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM)
@@ -136,8 +144,8 @@ def swin(f: Fields, name: str, source: Source) -> VisionTransformer:
         d = width * 2**i
         if min(grid) < window:
             raise f.fail("window_size", window, f"at most {min(grid)}, the tokens along a side of stage {i + 1}")
-        attend = attention(n, head_width(f, f"num_heads[{i}]", n, "embed_dim", d), bias=f.flag("qkv_bias", True))
-        feed_forward = FeedForward(width=scaled(f, "mlp_ratio", 4, d), bias=True)
+        attend = attention(n, head_width(f, f"num_heads[{i}]", n, "embed_dim", d), bias=f.flag("qkv_bias", True), scores="biased")
+        feed_forward = FeedForward(width=scaled(f, "mlp_ratio", 4, d), activation=f.text("hidden_act", default="gelu"), bias=True)
         parts = (("attention", WindowedAttention(attention=attend, grid=grid, window=window)), ("mlp", feed_forward))
         block = Block(count=depth, parts=parts, norms=2, norm=LAYER_NORM)
         stages.append(Stage(layers=block, grid=grid, width=d, merges=i + 1 < len(depths)))
@@ -178,6 +186,8 @@ def _clip_tower(
     block = layers(
         f.integer("num_hidden_layers", default=12),
         attention(n, head_width(f, "num_attention_heads", n, "hidden_size", width), causal=causal),
-        FeedForward(width=f.integer("intermediate_size", default=ffn_width), bias=True),
+        FeedForward(
+            width=f.integer("intermediate_size", default=ffn_width), activation=f.text("hidden_act", default="quick_gelu"), bias=True
+        ),
     )
     return Tower(stem=stem, width=width, blocks=(block,), final_norm=LAYER_NORM, norm_per_sample=per_sample)

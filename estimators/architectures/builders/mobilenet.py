@@ -32,7 +32,8 @@ def divisible(value: float, divisor: int, minimum: int) -> int:
 class _Maker:
     """Makes layers in a row, each reading the map and the channels that the one before it left."""
 
-    def __init__(self, image: Map, channels: int, same_padding: bool) -> None:
+    def __init__(self, image: Map, channels: int, same_padding: bool, function: str) -> None:
+        self.function = function
         self.here, self.channels, self.same_padding, self.layers = image, channels, same_padding, list[Layer]()
 
     def add(self, name: str, channels: int, *, kernel: int = 1, stride: int = 1, depthwise: bool = False, activation: bool = True) -> None:
@@ -49,6 +50,8 @@ class _Maker:
                 after=there,
                 groups=channels if depthwise else 1,
                 activation=activation,
+                function=self.function,
+                bordered=self.same_padding and kernel > 1,
                 reads_data=not self.layers,
             )
         )
@@ -63,7 +66,7 @@ def mobilenet_v2(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:
         return divisible(scaled(f, "depth_multiplier", 1.0, channels, rounded=True), divisor, minimum)
 
     image = size_pair(f, "image_size", IMAGE_SIDE)
-    maker = _Maker(image, f.integer("num_channels", default=3), f.flag("tf_padding", True))
+    maker = _Maker(image, f.integer("num_channels", default=3), f.flag("tf_padding", True), f.text("hidden_act", default="relu6"))
     first, widths = width(32), [width(channels) for channels in CHANNELS]
     maker.add("embedding.convolution", first, kernel=3, stride=2)
     if not f.flag("first_layer_is_expansion", True):

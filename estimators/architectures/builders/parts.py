@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, Block, Norm
@@ -88,6 +88,8 @@ def attention(
     out_bias: bool = True,
     causal: bool = False,
     cross: bool = False,
+    by_head: bool = False,
+    scores: Literal["biased", "fused"] = "fused",
 ) -> Attention:
     """Attention without rotary positions, as many key heads as heads; it sees both sides unless `causal`."""
     return Attention(
@@ -101,16 +103,24 @@ def attention(
         rotary=False,
         causal=causal,
         cross=cross,
+        by_head=by_head,
+        scores=scores,
     )
 
 
 def layers(
-    count: int, attention: Attention, feed_forward: FeedForward, *, cross: Attention | None = None, norm: Norm = LAYER_NORM
+    count: int,
+    attention: Attention,
+    feed_forward: FeedForward,
+    *,
+    cross: Attention | None = None,
+    norm: Norm = LAYER_NORM,
+    prenorm: bool = True,
 ) -> Block:
-    """`count` layers of attention, cross-attention where there is one, and a feed-forward, with a norm each."""
+    """`count` layers of attention, cross-attention where there is one, and a feed-forward, each with a norm before it or behind the sum."""
     middle = (("cross_attention", cross),) if cross else ()
     parts = (("attention", attention), *middle, ("mlp", feed_forward))
-    return Block(count=count, parts=parts, norms=len(parts), norm=norm)
+    return Block(count=count, parts=parts, norms=len(parts), norm=norm, prenorm=prenorm, norm_of_sum=not prenorm)
 
 
 def pooler(width: int, out: int | None = None) -> Projection:

@@ -49,9 +49,11 @@ def deberta_v2(f: Fields, name: str, source: Source) -> Encoder:
         position_to_content="p2c" in kinds,
         shared=f.flag("share_att_key", False),
     )
-    feed_forward = FeedForward(width=f.integer("intermediate_size", default=6144), bias=True)
+    feed_forward = FeedForward(
+        width=f.integer("intermediate_size", default=6144), activation=f.text("hidden_act", default="gelu"), bias=True
+    )
     parts = (("attention", attend if relative else content), ("mlp", feed_forward))
-    block = Block(count=f.integer("num_hidden_layers", default=24), parts=parts, norms=2, norm=LAYER_NORM)
+    block = Block(count=f.integer("num_hidden_layers", default=24), parts=parts, norms=2, norm=LAYER_NORM, prenorm=False, norm_of_sum=True)
     kernel = f.integer("conv_kernel_size", default=0, minimum=0)
     if kernel and not kernel % 2:
         raise f.fail("conv_kernel_size", kernel, "an odd number, which keeps the sequence's length")
@@ -109,11 +111,17 @@ def modernbert(f: Fields, name: str, source: Source) -> Encoder:
     """ModernBERT: ModernBertModel, ModernBertForMaskedLM and others; every third layer sees all, the others a window."""
     d, v = f.integer("hidden_size", default=768), f.integer("vocab_size", default=50368)
     n = f.integer("num_attention_heads", default=12)
-    norm = Norm(bias=f.flag("norm_bias", False))
+    norm = Norm(bias=f.flag("norm_bias", False), written="layer")
     bias = f.flag("attention_bias", False)
     width = head_width(f, "num_attention_heads", n, "hidden_size", d)
     side = f.integer("local_attention", default=128) // 2
-    feed_forward = FeedForward(width=f.integer("intermediate_size", default=1152), gated=True, fused=True, bias=f.flag("mlp_bias", False))
+    feed_forward = FeedForward(
+        width=f.integer("intermediate_size", default=1152),
+        activation=f.text("hidden_activation", default="gelu"),
+        gated=True,
+        fused=True,
+        bias=f.flag("mlp_bias", False),
+    )
 
     def block(count: int, window: int | None, norms: int) -> Block:
         attend = Attention(

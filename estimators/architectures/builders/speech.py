@@ -27,9 +27,13 @@ def whisper(f: Fields, name: str, source: Source) -> EncoderDecoder:
         key = f"{side}_attention_heads"
         n = f.integer(key, default=6)
         h = head_width(f, key, n, "d_model", d)
-        feed_forward = FeedForward(width=f.integer(f"{side}_ffn_dim", default=1536), bias=True)
-        cross = attention(n, h, key_bias=False, cross=True) if causal else None
-        block = layers(f.integer(f"{side}_layers", default=4), attention(n, h, key_bias=False, causal=causal), feed_forward, cross=cross)
+        feed_forward = FeedForward(
+            width=f.integer(f"{side}_ffn_dim", default=1536), activation=f.text("activation_function", default="gelu"), bias=True
+        )
+        cross = attention(n, h, key_bias=False, cross=True, by_head=True) if causal else None
+        block = layers(
+            f.integer(f"{side}_layers", default=4), attention(n, h, key_bias=False, causal=causal, by_head=True), feed_forward, cross=cross
+        )
         return Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM)
 
     return EncoderDecoder(

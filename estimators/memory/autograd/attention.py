@@ -9,10 +9,17 @@ from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import Tape, Tensor
 
 
-def attended(tape: Tape, part: Attention, x: Tensor, t: int, width: int, source: Tensor | None = None, sources: int = 0) -> Tensor:
-    """The output of an attention over `t` tokens that read `x`; keys and values from the `sources` tokens of `source`, if any."""
-    queries, keys, values = _projected(tape, part, x, t, source or x, sources or t)
-    s = sources or t
+def attended(
+    tape: Tape, part: Attention, x: Tensor, t: int, width: int, source: Tensor | None = None, source_tokens: int = 0, seen: int = 0
+) -> Tensor:
+    """The output of an attention over `t` tokens that read `x`.
+
+    Args:
+        source, source_tokens: what keys and values are made of, where that is not `x`.
+        seen: keys that a query meets, where those are not all there are.
+    """
+    s = source_tokens or t
+    queries, keys, values = _projected(tape, part, x, t, source or x, s)
     if part.qk_norm_first:
         queries, keys = _normed(tape, part, queries, keys)
     if part.rotary:
@@ -22,7 +29,7 @@ def attended(tape: Tape, part: Attention, x: Tensor, t: int, width: int, source:
     if not part.qk_norm_first:
         queries, keys = _normed(tape, part, queries, keys)
     queries, keys = (replace(each, by_head=part.by_head) for each in (queries, keys))
-    context = scored(tape, part, queries, keys, values, t, s)
+    context = scored(tape, part, queries, keys, values, t, seen or s)
     if part.output_gate:
         context = tape.mul(context, tape.of_result(tape.like(context)))
     return tape.linear(context, t * width, "outer")
@@ -55,8 +62,11 @@ def scored(tape: Tape, part: Attention, queries: Tensor, keys: Tensor, values: T
     """The heads' outputs side by side, in the way that transformers runs this attention."""
     if part.scores == "written_out" or not tape.kernels.fused_attention:
         return _written_out(tape, part, queries, keys, values, t, s)
-    if part.scores == "unfused":
-        return unfused(tape, part.heads, queries.elements, part.heads * s * part.head_width, part.heads * s * part.head_width, t, s)
+    if part.scores in ("biased", "unfused"):
+        if part.scores == "biased" and part.causal:
+            tape.index(t * s, "once", size=1)  # where the bias is, and where what comes later is masked
+        of_all_heads = keys.elements // part.kv_heads * part.heads
+        return unfused(tape, part.heads, queries.elements, of_all_heads, of_all_heads, t, s)
     out = part.heads * part.head_width
     masked = part.mask_heads or int(part.window is not None and part.window < s)
     if masked:
@@ -75,11 +85,16 @@ def fused(tape: Tape, queries: Tensor, keys: Tensor, values: Tensor, heads: int,
 
 
 def unfused(tape: Tape, heads: int, queries: int, keys: int, values: int, t: int, s: int) -> Tensor:
-    """The same where no kernel fits: in fp32, with the probabilities of every pair; elements of what it reads, every head its own."""
+    """The same where no kernel fits: in fp32, with the probabilities of every pair.
+
+    Args:
+        queries, keys, values: elements of what it reads, every head with its own.
+        s: keys that each of the `t` queries meets.
+    """
     for elements in (queries, keys, values):
         tape.keep(tape.tensor(elements, 4, "inner"))
     tape.keep(tape.tensor(heads * t * s, 4, "scores"))
-    return tape.tensor(values // s * t, tape.size, "inner")
+    return tape.tensor(queries * values // keys, tape.size, "inner")
 
 
 def _written_out(tape: Tape, part: Attention, queries: Tensor, keys: Tensor, values: Tensor, t: int, s: int) -> Tensor:

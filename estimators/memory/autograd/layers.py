@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import Beside, Block, Norm
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.disentangled import DisentangledAttention
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
 from estimators.architectures.part import Part
+from estimators.architectures.vision import Scaled, WindowedAttention
+from estimators.frozen import frozen
 from estimators.memory.autograd.attention import attended
+from estimators.memory.autograd.disentangled import disentangled
 from estimators.memory.autograd.experts import routed
 from estimators.memory.autograd.feed_forward import fed_forward
 from estimators.memory.autograd.latent_attention import latently_attended
@@ -18,78 +23,134 @@ from estimators.memory.saved import SavedActivations
 from estimators.spec import Workload
 
 
-def layer_kept(block: Block, width: int, t: int, kernels: Kernels, size: int, stream_size: int) -> SavedActivations:
-    """What one layer of a block keeps of a sequence of `t` tokens, its input counted where it is kept.
+@frozen
+class Stream:
+    """What layers hand on.
+
+    Attributes:
+        tokens, width: of one sequence.
+        size: bytes per element; 0 for the kernels' own.
+        source_tokens: of the encoder's output, which cross-attention reads; 0 for none.
+    """
+
+    tokens: int
+    width: int
+    size: int = 0
+    source_tokens: int = 0
+
+
+def layer_kept(block: Block, stream: Stream, kernels: Kernels, size: int) -> SavedActivations:
+    """What one layer of a block keeps of a sequence, its input counted where it is kept.
 
     Args:
-        size, stream_size: bytes per element of what is computed with, and of what layers hand on.
+        size: bytes per element of what is computed with.
     """
     tape = Tape(kernels, size)
-    x = tape.tensor(t * width, stream_size, "outer")
+    x = _input(tape, stream)
     if block.parallel:
-        _parallel(tape, block, x, t, width)
+        _parallel(tape, block, x, stream)
     elif block.prenorm:
-        _sequential(tape, block, x, t, width)
+        _sequential(tape, block, x, stream)
     else:
-        _norms_behind(tape, block, x, t, width)
+        _norms_behind(tape, block, x, stream)
     return tape.kept()
 
 
-def end_kept(norm: Norm | None, width: int, t: int, kernels: Kernels, size: int, stream_size: int) -> SavedActivations:
+def begin_kept(model: Decoder, tokens: int, kernels: Kernels, size: int) -> SavedActivations:
+    """What a decoder keeps between its table of tokens and the first layer: the inputs of a projection and of a norm."""
+    tape = Tape(kernels, size)
+    edge = model.embedding_width or model.width
+    x = _input(tape, Stream(tokens=tokens, width=edge))
+    if edge != model.width:
+        x = tape.linear(x, tokens * model.width, "outer")
+    if model.embedding_norm:
+        normed(tape, model.embedding_norm, x, model.width)
+    return tape.kept()
+
+
+def end_kept(norm: Norm | None, stream: Stream, kernels: Kernels, size: int) -> SavedActivations:
     """What the final norm and the input of the head keep."""
     tape = Tape(kernels, size)
-    x = tape.tensor(t * width, stream_size, "outer")
-    tape.linear(normed(tape, norm, x, width) if norm else x, 0, "outer")
+    x = _input(tape, stream)
+    tape.linear(normed(tape, norm, x, stream.width) if norm else x, 0, "outer")
     return tape.kept()
 
 
-def _sequential(tape: Tape, block: Block, x: Tensor, t: int, width: int) -> None:
-    """Norm, part, a second norm where there are two for each part, residual."""
+def _input(tape: Tape, stream: Stream) -> Tensor:
+    return tape.tensor(stream.tokens * stream.width, stream.size or max(tape.size, tape.kernels.stream_bytes), "outer")
+
+
+def _sequential(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
+    """Norm, part, a second norm where there are two for each part, residual; the first parts go without where norms are too few."""
     behind = block.norms > len(block.parts)
-    for _, part in block.parts:
-        out = _run(tape, part, normed(tape, block.norm, x, width), t, width)
+    without = max(0, len(block.parts) - block.norms)
+    for i, (_, part) in enumerate(block.parts):
+        out = _run(tape, part, x if i < without else normed(tape, block.norm, x, stream.width), stream)
         if behind:
-            out = normed(tape, block.norm, out, width)
+            out = normed(tape, block.norm, out, stream.width)
         x = tape.add(x, out)
 
 
-def _norms_behind(tape: Tape, block: Block, x: Tensor, t: int, width: int) -> None:
+def _norms_behind(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
     """Part, norm, residual; or residual, norm."""
     for _, part in block.parts:
-        out = _run(tape, part, x, t, width)
+        out = _run(tape, part, x, stream)
         if not block.norm_of_sum:
-            out = normed(tape, block.norm, out, width)
+            out = normed(tape, block.norm, out, stream.width)
         x = tape.add(x, out)
         if block.norm_of_sum:
-            x = normed(tape, block.norm, x, width)
+            x = normed(tape, block.norm, x, stream.width)
 
 
-def _parallel(tape: Tape, block: Block, x: Tensor, t: int, width: int) -> None:
+def _parallel(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
     """All parts read the layer's input, behind one norm or one each."""
-    shared = normed(tape, block.norm, x, width)
+    shared = normed(tape, block.norm, x, stream.width)
     for i, (_, part) in enumerate(block.parts):
-        _run(tape, part, shared if block.norms == 1 or i == 0 else normed(tape, block.norm, x, width), t, width)
+        _run(tape, part, shared if block.norms == 1 or i == 0 else normed(tape, block.norm, x, stream.width), stream)
 
 
-def _run(tape: Tape, part: Part, x: Tensor, t: int, width: int) -> Tensor:
+def _run(tape: Tape, part: Part, x: Tensor, stream: Stream) -> Tensor:
+    t, width = stream.tokens, stream.width
     if tape.kernels.dropout_bytes:
         tape.index(t * width, "outer", size=tape.kernels.dropout_bytes)
     if isinstance(part, Attention):
-        return attended(tape, part, x, t, width)
+        return attended(tape, part, x, t, width, *_source(tape, part, stream))
     if isinstance(part, FeedForward):
         return fed_forward(tape, part, x, t, width)
     if isinstance(part, Experts):
         return routed(tape, part, x, t, width)
     if isinstance(part, LatentAttention):
         return latently_attended(tape, part, x, t, width)
+    if isinstance(part, DisentangledAttention):
+        return disentangled(tape, part, x, t, width)
+    if isinstance(part, WindowedAttention):
+        return _in_windows(tape, part, x, width)
+    if isinstance(part, Scaled):
+        out = _run(tape, part.part, x, stream)
+        tape.keep(out)
+        return tape.like(out, size=tape.weight_size)
     if isinstance(part, Beside):
-        return [_run(tape, each, x, t, width) for _, each in part.parts][-1]
-    return _counted(tape, part, x, t, width)
+        return [_run(tape, each, x, stream) for _, each in part.parts][-1]
+    return _counted(tape, part, x, stream)
 
 
-def _counted(tape: Tape, part: Part, x: Tensor, t: int, width: int) -> Tensor:
+def _source(tape: Tape, part: Attention, stream: Stream) -> tuple[Tensor | None, int]:
+    """What a cross-attention makes keys and values of: the encoder's output, which is no layer's own."""
+    if not part.cross:
+        return None, 0
+    tokens = stream.source_tokens
+    return tape.given(tokens * stream.width, max(tape.size, tape.kernels.stream_bytes)), tokens
+
+
+def _in_windows(tape: Tape, part: WindowedAttention, x: Tensor, width: int) -> Tensor:
+    """Each window a sequence of its own; tokens are copied into windows."""
+    windows = -(-part.grid[0] // part.window) * -(-part.grid[1] // part.window)
+    seen = part.window**2
+    return attended(tape, part.attention, tape.like(x, elements=windows * seen * width), windows * seen, width, seen=seen)
+
+
+def _counted(tape: Tape, part: Part, x: Tensor, stream: Stream) -> Tensor:
     """A part that is not written down here: operands of its operations, each by itself."""
-    tape.keep(
-        tape.tensor(sum(op.saved_bytes for op in part.ops(Workload(phase="train", seq_len=t), width, "part", 1)) // 2, tape.size, "inner")
-    )
-    return tape.tensor(t * width, tape.size, "outer")
+    ops = part.ops(Workload(phase="train", seq_len=stream.tokens), stream.width, "part", 1)
+    tape.keep(tape.tensor(sum(op.saved_bytes for op in ops) // 2, tape.size, "inner"))
+    return tape.tensor(stream.tokens * stream.width, tape.size, "outer")

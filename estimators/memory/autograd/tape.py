@@ -67,6 +67,10 @@ class Tape:
         """Backward reads them."""
         self._kept.update(tensor.storage for tensor in tensors)
 
+    def is_kept(self, x: Tensor) -> bool:
+        """Whether backward reads it."""
+        return x.storage in self._kept
+
     def kept(self) -> SavedActivations:
         """Bytes of what is kept, by how a layout divides it."""
         total = dict.fromkeys(("inner", "outer", "routed", "scores", "once"), 0)
@@ -74,6 +78,11 @@ class Tape:
             size, place = self._made[storage]
             total[place] += size
         return SavedActivations(**total)
+
+    def given(self, elements: int, size: int) -> Tensor:
+        """What others made, and count: keeping it costs nothing here."""
+        self._made.append((0, "outer"))
+        return Tensor(storage=len(self._made) - 1, elements=elements, size=size, place="outer")
 
     def cast(self, x: Tensor, size: int) -> Tensor:
         """The same in another dtype: a copy, or itself."""

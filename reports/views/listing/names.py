@@ -14,6 +14,7 @@ from reports.views.training.conditions import COUNTED_BY_6ND
 
 if TYPE_CHECKING:
     from estimators.facts.entries import ModelEntry
+    from estimators.training.layouts.launchers.keys import Keys
 
 SHOWN_DTYPES = ("fp32", "bf16", "fp16", "fp8")
 """Peaks that people read; csv and json have all."""
@@ -25,6 +26,26 @@ def names_table(title: str, key: str, described: Mapping[str, str]) -> Table:
         title=title,
         columns=[Column(key=key, header=key), Column(key="description", header="what it is")],
         rows=[{key: name, "description": text} for name, text in described.items()],
+    )
+
+
+def launcher_keys_table(keys: Mapping[str, Keys]) -> Table:
+    """What `--from` makes of each key of a launcher's file."""
+    rows: list[dict[str, Value]] = [
+        {"key": key, "launcher": launcher, "meaning": meaning, "more": more}
+        for launcher, known in keys.items()
+        for key, meaning, more in known.meanings()
+    ]
+    return Table(
+        title="Keys of launchers' files: read; refused, unless it is turned off; noted, where it is not what is priced; harmless",
+        columns=[
+            Column(key="key", header="key"),
+            Column(key="launcher", header="launcher"),
+            Column(key="meaning", header="what --from makes of it"),
+            Column(key="more", header="why, or what is priced"),
+        ],
+        rows=rows,
+        notes=["* stands for any text. A key that is not here is named in the answer."],
     )
 
 

@@ -252,13 +252,13 @@ def memory_table(name: str, uses: Mapping[str, tuple[str, Mapping[str, int]]], *
 def _activation_notes(parts: set[Value]) -> list[str]:
     if "activations" not in parts:
         return []
+    notes = [
+        "activations: what transformers and PyTorch keep for backward, each layer as it is written in Python, with fused attention and no "
+        "dropout; with checkpointing, the inputs of layers and one layer run again.",
+    ]
     if "logits and loss" in parts:
-        return [
-            "activations: what transformers and PyTorch keep for backward, with fused attention and no dropout; with checkpointing, the "
-            "inputs of layers and one layer run again.",
-            "logits and loss: the log-softmax in fp32 and two gradients of it, at the start of backward.",
-        ]
-    return ["activations: what an unfused backward keeps; fused attention and checkpointing (hardware convention) keep less."]
+        notes.append("logits and loss: the log-softmax in fp32 and two gradients of it, at the start of backward.")
+    return notes
 
 
 def generation_table(

@@ -179,3 +179,39 @@ def test_a_claim_is_held_against_what_its_windows_let_through() -> None:
     assert claim.least == pytest.approx(claim.by_convention["causal"].utilization, rel=1e-3)
     assert claim.recomputed == pytest.approx(claim.least * 4 / 3, rel=0.02)
     assert not check_claim(shipped("mistral-7b"), **asked, wall_s=7.1 * 86_400).possible
+
+
+WINDOW = 64
+SMALL = {
+    "qwen2": {"use_sliding_window": True, "max_window_layers": 2},
+    "qwen2_moe": {"use_sliding_window": True, "max_window_layers": 3, "num_experts": 4, "num_experts_per_tok": 2}
+    | {"moe_intermediate_size": 64, "shared_expert_intermediate_size": 64},
+    "qwen3": {"use_sliding_window": True, "max_window_layers": 1, "head_dim": 32},
+    "cohere2": {"layer_types": ["sliding_attention", "full_attention"] * 2, "head_dim": 32},
+    "exaone4": {"sliding_window_pattern": 4},
+    "gemma2": {"head_dim": 32},
+    "gemma3_text": {"head_dim": 32, "layer_types": ["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"]},
+    "gpt_oss": {"head_dim": 32, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "olmo3": {"layer_types": ["sliding_attention"] * 3 + ["full_attention"]},
+    "smollm3": {"use_sliding_window": True, "pad_token_id": 0},
+}
+"""Fields of small configurations of every family whose layers differ, beside SHORT and a window of 64."""
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_the_layers_that_transformers_gives_a_window_are_counted_with_one(family: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    fields = SHORT | {"model_type": family, "sliding_window": WINDOW} | SMALL[family]
+    kinds = transformers.AutoConfig.for_model(**fields).layer_types
+    flop, _ = training_steps(model_from_config(fields, family), 300)
+    windowed = kinds.count("sliding_attention")
+    assert 0 < windowed < 4
+    unseen = sum(2 * 300**2 - twice_pairs(300, WINDOW if kind == "sliding_attention" else 0) for kind in kinds)
+    assert flop["full"] - flop["causal"] == 6 * 256 * unseen
+
+
+@pytest.mark.parametrize("family", ["mistral", "mixtral", "phi3", "starcoder2"])
+def test_a_family_whose_layers_are_alike_has_its_window_in_all(family: str) -> None:
+    model = model_from_config(SHORT | {"model_type": family, "sliding_window": WINDOW, "num_local_experts": 4, "pad_token_id": 0}, family)
+    flop, _ = training_steps(model, 300)
+    assert flop["full"] - flop["causal"] == 6 * 256 * 4 * (2 * 300**2 - twice_pairs(300, WINDOW))

@@ -79,6 +79,28 @@ def test_accelerates_deepspeed_settings_are_read() -> None:
     assert from_text(text).layout == Layout(dp=8, zero=3, micro_batch=1, global_batch=64)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        ACCELERATE.format(machines=1, processes=8)
+        + "distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 3, offload_param_device: none}\n",
+        json.dumps(
+            {"distributed_type": "DEEPSPEED", "num_processes": 8, "deepspeed_config": {"zero_stage": 3}, "sixnd": {"micro_batch": 1}}
+        ),
+    ],
+)
+def test_a_table_in_braces_and_a_file_in_json_are_read(text: str) -> None:
+    assert read(text).layout == Layout(dp=8, zero=3, micro_batch=1, global_batch=8)
+
+
+def test_degrees_beside_plain_replicas_are_read() -> None:
+    text = (
+        ACCELERATE.format(machines=1, processes=8) + "distributed_type: MULTI_GPU\nparallelism_config:\n  parallelism_config_tp_size: 2\n"
+    )
+    assert read(text).layout == Layout(tp=2, dp=4, zero=0, micro_batch=1, global_batch=8)
+    assert read(text + "  parallelism_config_dp_shard_size: 4\n").layout == Layout(tp=2, dp=4, zero=3, micro_batch=1, global_batch=8)
+
+
 def test_a_stage_that_is_left_out_is_accelerates_own() -> None:
     from accelerate.utils import DeepSpeedPlugin
 
@@ -145,6 +167,7 @@ REFUSED = [
     (deepspeed(optimizer={"type": "Lion"}), "optimizer.type is 'Lion', which is not priced; expected one of: adamw"),
     (deepspeed(train_batch_size=63), "a batch of 63 sequences|says nothing of dp"),
     (ACCELERATE.format(machines=1, processes=8) + "distributed_type: XLA\n", "distributed_type is 'XLA'; expected one of"),
+    (DEEPSPEED + "  zero_stage: 3\nparallelism_config:\n  parallelism_config_tp_size: 2\n", "parallelism_config_tp_size beside"),
     (FSDP + "  fsdp_auto_wrap_policy: NO_WRAP\n", "gathered at once"),
     (FSDP + "  fsdp_sharding_strategy: HYBRID_SHARD_ZERO2\n", "expected one of: FULL_SHARD"),
     (FSDP + "use_cpu: true\n", "training on CPUs is not priced"),
@@ -265,6 +288,16 @@ def test_no_key_has_two_meanings(name: str) -> None:
     keys: Keys = LAUNCHERS[name].KEYS
     for one, other in ((keys.read, keys.harmless), (keys.read, keys.usual), (keys.harmless, keys.refused), (keys.harmless, keys.usual)):
         assert not set(one) & set(other)
+
+
+def test_every_known_key_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "launcher-keys", "--match", "offload", "--format", "json"]) == 0
+    rows = {(row["launcher"], row["key"]): row["meaning"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert rows["deepspeed", "zero_optimization.offload_*.device"] == "refused"
+    assert rows["accelerate", "fsdp_config.fsdp_offload_params"] == "refused"
+    for name, module in LAUNCHERS.items():
+        keys: Keys = module.KEYS
+        assert {key for key, _, _ in keys.meanings()} == {*keys.read, *keys.harmless, *keys.refused, *keys.usual}, name
 
 
 def test_a_key_that_is_dropped_would_be_found() -> None:

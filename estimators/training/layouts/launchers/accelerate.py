@@ -171,18 +171,27 @@ def values(text: str) -> dict[str, Any]:
         item = plain.strip()
         if not item or item == "-" or item.startswith(("- ", "---")):
             continue
-        key, colon, value = item.partition(":")
-        value = value.strip()
-        if not colon or (value.startswith("{") and value != "{}"):
-            raise BadValueError(f"line {item[:40]!r}: expected KEY: VALUE, tables within tables one key a line")
+        key, value = _pair(item)
         indent = len(plain) - len(plain.lstrip())
         while inside and inside[-1][0] >= indent:
             inside.pop()
-        if value:
-            found |= {".".join([*(name for _, name in inside), key]): value.strip("'\"")} if value != "{}" else {}
-        else:
+        if not value:
             inside.append((indent, key))
+            continue
+        name = ".".join([*(name for _, name in inside), key])
+        if value.startswith("{"):
+            pairs = [_pair(part) for part in value.strip("{}").split(",") if part.strip()]
+            found |= {f"{name}.{inner}": said for inner, said in pairs}
+        else:
+            found[name] = value
     return found
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, colon, value = text.strip().partition(":")
+    if not colon or value.count("{") > 1:
+        raise BadValueError(f"line {text.strip()[:40]!r}: expected KEY: VALUE, tables within tables one key a line")
+    return key.strip("'\""), value.strip().strip("'\"")
 
 
 def deepspeed_file(text: str) -> str:
@@ -203,7 +212,9 @@ def fields(text: str) -> dict[str, Any]:
         return _deepspeed(found, devices)
     if kind == "MEGATRON_LM":
         return _megatron(found, devices)
-    return _fsdp(found, devices) if kind == "FSDP" else {"dp": devices, "zero": 0}
+    if kind == "FSDP" or any(_degrees(found)[name] > 1 for name in ("shard", "tp", "cp")):
+        return _fsdp(found, devices) | ({} if kind == "FSDP" or _degrees(found)["shard"] > 1 else {"zero": 0})
+    return {"dp": devices, "zero": 0}
 
 
 def _kind(found: dict[str, Any]) -> str:
@@ -213,8 +224,15 @@ def _kind(found: dict[str, Any]) -> str:
     return kind
 
 
+def _degrees(found: dict[str, Any]) -> dict[str, int]:
+    """Of parallelism_config; 0 where it says nothing."""
+    return {name: whole_number(found, _DEGREE + key) or 0 for name, key in DEGREES.items()}
+
+
 def _deepspeed(found: dict[str, Any], devices: int) -> dict[str, Any]:
     """Without a stage DeepSpeedPlugin takes 2."""
+    if beside := [DEGREES[name] for name, size in _degrees(found).items() if size > 1]:
+        raise BadValueError(f"parallelism_config_{beside[0]} beside distributed_type DEEPSPEED is not read; expected FSDP, or none of it")
     if _DEEPSPEED + "deepspeed_config_file" in found:
         return {"dp": devices}
     stage, passes = (whole_number(found, _DEEPSPEED + name) for name in ("zero_stage", "gradient_accumulation_steps"))
@@ -237,7 +255,7 @@ def _megatron(found: dict[str, Any], devices: int) -> dict[str, Any]:
 
 
 def _fsdp(found: dict[str, Any], devices: int) -> dict[str, Any]:
-    degrees = {name: whole_number(found, _DEGREE + key) for name, key in DEGREES.items()}
+    degrees = _degrees(found)
     tp, cp, replicas = degrees["tp"] or 1, degrees["cp"] or 1, degrees["replicas"] or 1
     zero, hybrid = _strategy(found)
     if hybrid:

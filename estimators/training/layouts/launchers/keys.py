@@ -53,6 +53,13 @@ class Keys:
     refused: Mapping[str, Refused] = field(default_factory=dict, hash=False)
     usual: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
+    def meanings(self) -> Iterator[tuple[str, str, str]]:
+        """Every key that is known: its name, what it is to the answer, and what to know of that."""
+        yield from ((key, "read", "") for key in sorted(self.read))
+        yield from ((key, "refused", refused.why) for key, refused in self.refused.items())
+        yield from ((key, "noted", f"priced is: {priced[0]}") for key, priced in self.usual.items())
+        yield from ((key, "harmless", "") for key in sorted(self.harmless))
+
     def judge(self, launcher: str, values: Mapping[str, Any]) -> tuple[str, ...]:
         """Notes on what a file says and the answer does not heed.
 
