@@ -28,7 +28,7 @@ class Efficiency:
         odd_head: factor on unfused products where the head width is not a multiple of 8.
         traffic_classic, traffic_eager, traffic_compiled, traffic_fused: element-wise bytes moved over those of the op table, by
             software.
-        rowwise: factor on the time of products below 16 bits whose operands are scaled row by row.
+        dynamic, rowwise: factors on the time of products below 16 bits whose operands are scaled by a pass of their own.
         quantise: share added to element-wise traffic where products run below 16 bits.
         routing_passes: times that the routed tokens are written or read around the experts.
         experts, experts_low: factors on the time of grouped products, and once more below 16 bits.
@@ -64,6 +64,7 @@ class Efficiency:
     traffic_compiled: Lane
     traffic_fused: Lane
     quantise: Lane
+    dynamic: Lane
     rowwise: Lane
     routing_passes: Lane
     experts: Lane

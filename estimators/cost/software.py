@@ -51,7 +51,8 @@ class Stack:
         id, name, note: the key, the name, and where its facts come from.
         attention: unfused, triton, flash2 or fused (cuDNN, FlashAttention-3): the kernel.
         traffic: classic, eager, compiled or fused: how element-wise work is run.
-        rowwise: whether operands below 16 bits are scaled row by row instead of all at once.
+        scaling: of operands below 16 bits: ahead (by scales that are known, inside the kernels before), dynamic (by a pass over each
+            operand) or rowwise (by a pass along each of its sides).
         launches_per_layer: operations that one layer's forward pass issues; assumed. A layer of transformers' GPT-2 issues 34 to 55.
         kernels_per_layer: those of them that start a kernel; views, checks and bookkeeping do not.
         gradient_bytes: per gradient element in the reduction between replicas.
@@ -85,7 +86,7 @@ class Stack:
     fuses_accumulation: bool = False
     experts: str = "usual"
     graphs: bool = False
-    rowwise: bool = False
+    scaling: str = "ahead"
     dequantise_bytes: float = 0.0
 
 
@@ -149,7 +150,7 @@ def software(chosen: Stack, architecture: str, e: Efficiency) -> Software:
         flat_rings=chosen.flat_rings,
         experts={"old": e.experts_old, "usual": 1.0, "new": e.experts_new}[chosen.experts],
         graphs=chosen.graphs,
-        low_products=e.rowwise if chosen.rowwise else 1.0,
+        low_products={"ahead": 1.0, "dynamic": e.dynamic, "rowwise": e.rowwise}[chosen.scaling],
         dequantise_bytes=chosen.dequantise_bytes,
     )
 

@@ -70,6 +70,7 @@ def test_asynchronous_tensor_parallelism_hides_collectives_and_scales_by_row_cos
     assert hidden["tensor_comm"] < plain["tensor_comm"]
     assert hidden["matmul"] == plain["matmul"]
     assert parts("pytorch-fsdp2-rowwise", "fp8")["matmul"] > parts("pytorch-fsdp2", "fp8")["matmul"]
+    assert parts("pytorch-fsdp2", "fp8")["matmul"] > parts("megatron-core", "fp8")["matmul"], "a pass over each operand of its own"
     assert parts("pytorch-fsdp2-rowwise", "bf16")["matmul"] == plain["matmul"]
 
 

@@ -88,15 +88,18 @@ def test_no_headline_row_was_seen_by_its_constants(rows: list[Scored]) -> None:
 
 
 def test_software_that_no_fit_has_seen_is_met_by_its_priors(rows: list[Scored]) -> None:
-    """PyTorch's FSDP2 (torchtitan, fms-fsdp) and MaxText on TPU: 10 % in the median, 25 % at the 90th percentile, dense models alone."""
+    """PyTorch's FSDP2 (torchtitan, fms-fsdp) and MaxText on TPU: 10 % in the median, 25 % at the 90th percentile, dense models alone.
+
+    torchao's two on MI300X, where no step was ever measured, are predicted a third too fast.
+    """
     unseen = [row for row in rows if row.counts and row.step and row.step.source in CHECKED and row.step.work.experts == 1]
-    pytorch = [row for row in unseen if row.step and row.step.stack.id.startswith("pytorch-fsdp2")]
+    pytorch = [row for row in unseen if row.step and row.step.source in ("torchtitan", "fms-fsdp")]
     tpu = [row for row in unseen if row.step and row.step.hardware.id.startswith("tpu")]
     for group in (pytorch, tpu):
         found = score(group)
         assert found is not None
         assert found.rows >= 15
-        assert found.median <= 0.11
+        assert found.median <= 0.1
         assert found.p90 <= 0.25
 
 
