@@ -15,7 +15,7 @@ DEFAULT_STACK = "megatron-core"
 """What a plan assumes: fused kernels, overlapped gradients, as current software has them."""
 
 SHARDED_STACK = "pytorch-fsdp2"
-"""What it assumes where replicas share out gradients or weights (ZeRO-2 and 3) and nothing cuts matrices: PyTorch's FSDP as it is used."""
+"""What it assumes where replicas share out gradients or weights (ZeRO-2 and 3): Megatron-Core shares out the optimizer's state alone."""
 
 
 class Shards(Protocol):
@@ -24,13 +24,10 @@ class Shards(Protocol):
     @property
     def zero(self) -> Lane: ...
 
-    @property
-    def tp(self) -> Lane: ...
-
 
 def is_sharded(layout: Shards) -> Lane:
     """Whether a layout, or each of many, is one that PyTorch's FSDP usually runs."""
-    return (layout.zero >= 2) & (layout.tp == 1)
+    return layout.zero >= 2
 
 
 def usual_stack(layout: Shards) -> str:
