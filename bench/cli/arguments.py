@@ -153,11 +153,27 @@ def _without_sign(given: str | float) -> str | float:
     return given.strip().removeprefix("$") if isinstance(given, str) else given
 
 
+TORCH_NAMES = {
+    "float64": "fp64",
+    "double": "fp64",
+    "float32": "fp32",
+    "float": "fp32",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "float8_e4m3fn": "fp8",
+    "float8_e5m2": "fp8",
+}
+"""What torch calls a number format -> its name here."""
+
+
 def dtype(text: str) -> str:
-    """Read a number format."""
-    if text not in DTYPE_BYTES:
+    """Read a number format by its name here or torch's."""
+    name = text.casefold().removeprefix("torch.")
+    name = TORCH_NAMES.get(name, name)
+    if name not in DTYPE_BYTES:
         raise BadValueError(f"unknown dtype {text[:40]!r}; expected one of: {', '.join(DTYPE_BYTES)}")
-    return text
+    return name
 
 
 def convention(known: tuple[str, ...]) -> Callable[[str], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from estimators.architectures.from_config import read_config
 from estimators.units import format_flop
 from reports.table import Table
-from reports.views.counting.counted_network import network_tables
+from reports.views.counting.counted_network import network_tables, params_tables
 
 
 def counted_tables(path: str, *, batch: int, seq_len: int, source_len: int | None) -> list[Table]:
@@ -17,7 +17,7 @@ def counted_tables(path: str, *, batch: int, seq_len: int, source_len: int | Non
         path: of a config.json, or of the folder that holds it.
 
     Raises:
-        BadConfigError: transformers does not know the type either, or cannot build or run it.
+        BadConfigError: transformers does not know the type either, or cannot build it.
     """
     from bench.backend.counting.hf_config import count_config
 
@@ -29,22 +29,27 @@ def counted_tables(path: str, *, batch: int, seq_len: int, source_len: int | Non
         "model_type": str(config.get("model_type")),
         "built_as": counted.built_as,
         "tag": "counted",
-        "params": network.params,
+        "params": counted.params,
         "active_params": None,
-        "forward_flop": network.forward_flop,
-        "training_flop": None if network.backward_flop is None else network.forward_flop + network.backward_flop,
+        "forward_flop": network and network.forward_flop,
+        "training_flop": network.forward_flop + network.backward_flop if network and network.backward_flop is not None else None,
         "decode_flop": counted.decode_flop,
         "left_out": counted.left_out,
         "surplus_flop": counted.surplus_flop,
-        "unseen_operators": [unseen.name for unseen in network.unseen],
+        "unseen_operators": [unseen.name for unseen in network.unseen] if network else [],
     }
     tokens = f"{seq_len} tokens" if source_len is None else f"{seq_len} tokens, {source_len} of a source"
     conditions = [
-        f"counted: {counted.built_as} of transformers on {network.counted_on}, batch {batch}, {tokens} where it takes tokens",
+        f"counted: {counted.built_as} of transformers on {network.counted_on if network else 'meta'}, batch {batch}, {tokens} where it "
+        "takes tokens",
         "FLOP counted full: every matrix product and convolution, the whole attention square; by torch.utils.flop_counter, mended",
     ]
     if counted.left_out:
         conditions.append(f"left out: {counted.left_out}")
+    if "quantization_config" in config:
+        conditions.append("quantization_config: not looked at; parameters and FLOP are those of whole matrices")
+    if network is None:
+        return params_tables(facts, conditions, by_module=counted.params_by_module, flop_reason=counted.flop_reason)
     if counted.surplus_flop:
         needed = network.forward_flop - counted.surplus_flop
         conditions.append(

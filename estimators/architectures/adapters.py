@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
+from estimators.architectures.adapter_names import (
+    DOWN,
+    EXPERTS,
+    FUSED,
+    GATE_UP,
+    ROUTER,
+    SHARED_GATE,
+    carried_over,
+    demand_both_halves,
+    row_of,
+)
 from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import Experts
 from estimators.architectures.freezing import positions, trained_in_part
 from estimators.architectures.rows import linear
 from estimators.errors import BadValueError
@@ -43,6 +56,7 @@ TARGETS: dict[str, str] = {
     "in_proj_qkvz": "in",
     "in_proj_ba": "in_gates",
     "x_proj": "x",
+    "dt_proj": "dt",
 }
 """What transformers calls a matrix -> what the op table calls it."""
 
@@ -99,8 +113,8 @@ class FineTuned(Model):
         return self.base.positions
 
     def adapts(self, op: Op) -> bool:
-        """Whether an op has an adapter: a linear layer of its own that is a target."""
-        return self.rank > 0 and is_linear_layer(op) and op.role in self.targets
+        """Whether an op has an adapter: a matrix that is a target."""
+        return self.rank > 0 and row_of(op) in self.targets and (is_linear_layer(op) or row_of(op) in self._of_mixture)
 
     def ops(self, workload: Workload) -> tuple[Op, ...]:
         """The decoder's op table with adapters beside it, and a backward pass of what is needed.
@@ -119,7 +133,7 @@ class FineTuned(Model):
 
     def _stored(self, w: Workload, op: Op) -> Op:
         """A frozen linear layer as it is stored: its matrix quantised, its bias as it was."""
-        if not is_linear_layer(op) or not op.mnk:
+        if not is_linear_layer(op) or op.role == "dt" or not op.mnk:
             return op
         elements = op.mnk[1] * op.mnk[2]
         size = stored_bytes(elements, self.base_format) + w.bytes_of(op.params - elements)
@@ -138,14 +152,45 @@ class FineTuned(Model):
         assert op.mnk
         m, n, k = op.mnk
         row = partial(linear, w, op.name, "adapter", "adapter", cut="whole", rows=m, count=op.count, recomputed=op.recomputed)
-        first = row(label="adapter_a", d_in=k, d_out=self.rank, input_grad=fed, reads=op.reads)
-        return first, row(label="adapter_b", d_in=self.rank, d_out=n, reads=(first.name,))
+        rank = self.rank
+        if op.active_params is not None:
+            num, rank = op.params * op.matrices_per_token // op.active_params, rank * self._halves(op)
+            row = partial(row, rows=w.num_tokens * op.matrices_per_token)
+        first = row(label="adapter_a", d_in=k, d_out=rank, input_grad=fed, reads=op.reads)
+        second = row(label="adapter_b", d_in=rank, d_out=n, reads=(first.name,))
+        return (first, second) if op.active_params is None else (_of_each(first, op, num), _of_each(second, op, num))
+
+    def _halves(self, op: Op) -> int:
+        """Ranks of an expert's adapter in those of a plain one."""
+        return FUSED if row_of(op) == GATE_UP and carried_over(names_in(self.base)) else 1
+
+    @property
+    def _of_mixture(self) -> frozenset[str]:
+        return frozenset((ROUTER, SHARED_GATE, *EXPERTS))
+
+
+def _of_each(adapter: Op, expert: Op, num: int) -> Op:
+    """An adapter of every one of `num` experts, from the row of one: a token meets those of the experts that it is routed to."""
+    return replace(
+        adapter,
+        cut=expert.cut,
+        params=num * adapter.params,
+        active_params=expert.matrices_per_token * adapter.params,
+        weight_bytes=expert.matrices_per_token * adapter.weight_bytes,
+        matrices_per_token=expert.matrices_per_token,
+    )
+
+
+def names_in(model: Decoder) -> dict[str, str]:
+    """What peft calls the matrices of a model's mixtures that its adapters reach, to rows of the op table; empty for no mixture."""
+    parts = (part for block in model.blocks for _, part in block.parts)
+    return {name: row for part in parts if isinstance(part, Experts) for name, row in part.adapter_names}
 
 
 def is_linear_layer(op: Op) -> bool:
     """Whether an op is a linear layer on every token, inside a layer: no router, no bank of experts, no convolution."""
     inside = op.component in ("attention", "mlp", "state_space")
-    return inside and op.kind == "matmul" and op.matrices_per_token == 1 and op.role not in ("dt", "convolution")
+    return inside and op.kind == "matmul" and op.matrices_per_token == 1 and op.role != "convolution"
 
 
 def _rows_called(target: str, has: frozenset[str]) -> frozenset[str]:
@@ -159,6 +204,13 @@ def _rows_called(target: str, has: frozenset[str]) -> frozenset[str]:
     if target == "c_proj":
         return has & ({"output", "down"} if "query_key_value" in has else {"down"})
     return has & {target, TARGETS.get(target, target)}
+
+
+def _expert_rows(target: str, experts: frozenset[str], names: Mapping[str, str]) -> frozenset[str]:
+    """The rows of a mixture that a word of the op table means: its experts' matrices, or its router where peft reaches that."""
+    words = {"experts": EXPERTS, "gate": {GATE_UP}, "up": {GATE_UP}, "gate_up": {GATE_UP}, "down": {DOWN}}
+    reached = experts | frozenset(names.values())
+    return reached & frozenset(words.get(target, {target}))
 
 
 def trained(model: Model, method: TrainingMethod) -> Model:
@@ -196,16 +248,22 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_f
         raise BadValueError(f"adapters on {model.name}: expected a decoder-only language model")
     if rank < 1:
         raise BadValueError(f"an adapter of rank {rank}; expected a whole number from 1")
-    has = frozenset(op.role for op in model.ops(Workload()) if is_linear_layer(op))
+    ops, names = model.ops(Workload()), names_in(model)
+    has = frozenset(op.role for op in ops if is_linear_layer(op))
     if ALL_LINEAR in targets:
-        return FineTuned(base=model, rank=rank, targets=has, base_format=base_format)
+        taken = frozenset(TARGETS[name] for name in names if name in TARGETS)
+        return FineTuned(base=model, rank=rank, targets=(has - taken) | frozenset(names.values()), base_format=base_format)
+    experts = EXPERTS if any(op.component == "experts" for op in ops) else frozenset[str]()
     chosen = frozenset(DEFAULT_TARGETS) & has if not targets else frozenset()
     for target in targets:
-        rows = _rows_called(target, has)
+        if target in names:
+            demand_both_halves(target, targets, names)
+            chosen |= {names[target]}
+            continue
+        rows = _rows_called(target, has) | _expert_rows(target, experts, names)
         if not rows:
-            raise BadValueError(
-                f"{model.name} has no linear layer {target[:40]!r}; expected {ALL_LINEAR} or some of: {', '.join(sorted(has))}"
-            )
+            known = sorted({*has, *names, *(("experts", "up", "down") if experts else ())})
+            raise BadValueError(f"{model.name} has no linear layer {target[:40]!r}; expected {ALL_LINEAR} or some of: {', '.join(known)}")
         chosen |= rows
     return FineTuned(base=model, rank=rank, targets=chosen, base_format=base_format)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from estimators.architectures.adapter_names import Names
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, name_of, parameters
 from estimators.frozen import frozen, replace
@@ -61,6 +62,7 @@ class Experts(Part):
         shared_gate: whether a learned scalar gates them.
         steered: whether a frozen bias per expert steers the choice.
         clamped: whether gate and up are held within bounds, and the gate is written out: (up + 1)·gate·sigmoid(a·gate).
+        adapter_names: what peft calls those of its matrices that adapters reach, to rows of the op table.
         runs_all: whether transformers runs every expert on every token, the unchosen weighted with 0, as it does Llama 4's.
             What those cost is no part of the FLOP that are needed: it is each row's `surplus_flop`.
     """
@@ -77,6 +79,7 @@ class Experts(Part):
     steered: bool = False
     clamped: bool = False
     runs_all: bool = False
+    adapter_names: Names = ()
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""

@@ -22,6 +22,7 @@ class Mamba2(Part):
         chunk: tokens per chunk; a sequence is padded to whole chunks.
         bias, conv_bias, out_bias: of the projection in, the convolution and the projection out.
         normed: whether a gated norm stands before the projection out.
+        scaled: whether the projection in is multiplied by a vector of constants, which are in fp32.
 
     Source: Dao and Gu 2024 (arXiv 2405.21060), section 6.
     """
@@ -36,6 +37,7 @@ class Mamba2(Part):
     conv_bias: bool = True
     out_bias: bool = False
     normed: bool = True
+    scaled: bool = False
 
     @property
     def inner(self) -> int:

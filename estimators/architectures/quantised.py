@@ -71,7 +71,7 @@ def quantisation(config: Mapping[str, Any], name: str) -> Quantisation | None:
     if method == "mxfp4":
         but |= {"attention", "mlp"}
     left = f"; {unread} more names of modules that it leaves alone are counted as quantised" if unread else ""
-    said = f"{called}: matrices of layers are held as {what}, the rest as computed with; a training holds 16 bits{left}"
+    said = f"{called}: matrices of layers are held as {what}, the rest as computed with; in training by --base-format{left}"
     return Quantisation(matrix=matrix, said=said, but=but)
 
 

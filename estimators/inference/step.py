@@ -136,11 +136,11 @@ def inference_step(
         software=software(stack(stack_id), hardware.architecture, constants),
         constants=constants,
     )
-    routed = [op for op in ops if op.component == "experts"]
+    routed = [op for op in ops if op.kind == "matmul" and op.active_params is not None]  # the experts, and their adapters
     routed_layers = sum(op.count for op in routed if op.role == "gate_up")
     per_token = max((op.matrices_per_token for op in routed), default=0)
     token_bytes = workload.bytes_of(workload.num_tokens * base.width)
-    products = [op for op in ops if op.kind == "matmul" and op.component != "experts"]
+    products = [op for op in ops if op.kind == "matmul" and op.active_params is None]
     elementwise = [op for op in ops if op.kind in ("lookup", "norm", "elementwise")]
     least = estimate(Case(model=model, workload=workload, hardware=hardware))
     assert least.step_time_bound_s is not None
@@ -200,7 +200,7 @@ class _Step:
         rows = self.workload.num_tokens * op.matrices_per_token
         met = experts * (1 - (1 - op.matrices_per_token / experts) ** self.workload.num_tokens)
         seconds = met * grouped(self.machine, self.constants) * self._matmul_s(op, rows / met, n, k, self.machine.flop_per_s)
-        read = met / experts * self.workload.bytes_of(op.params)
+        read = met / experts * (self.workload.bytes_of(op.params) if op.stored_bytes is None else op.stored_bytes)
         return float(op.count * max(seconds, self._read_s(read / self.ranks)))
 
     def _matmul_s(self, op: Op, m: float, n: float, k: float, rate: float) -> float:

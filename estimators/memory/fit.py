@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from estimators.cost.array_math import Lane
+from estimators.cost.divisibility import runs_sharded
 from estimators.cost.layout import PLAN_RECOMPUTES, Layout
 from estimators.cost.machine import Machine
 from estimators.errors import BadValueError
@@ -45,7 +46,7 @@ def _changes(model_memory: ModelMemory, layout: Layout) -> Iterator[tuple[str, L
     """Single changes on the same devices."""
     work = model_memory.work
     for zero in range(layout.zero + 1, 4):
-        if layout.dp * layout.cp > 1:
+        if layout.dp * layout.cp > 1 and runs_sharded(zero, layout.pp):
             yield f"share out more between replicas (zero={zero})", replace(layout, zero=zero)
     if layout.micro_batch > 1:
         yield f"halve the micro-batch (micro_batch={layout.micro_batch // 2})", _as_legal(layout, micro_batch=layout.micro_batch // 2)
@@ -59,7 +60,7 @@ def _changes(model_memory: ModelMemory, layout: Layout) -> Iterator[tuple[str, L
                 f"cut matrices over more devices (tp={2 * layout.tp}, dp={layout.dp // 2})",
                 _as_legal(layout, tp=2 * layout.tp, dp=layout.dp // 2, shard=0),
             )
-        if 2 * layout.pp * layout.vp <= work.layers:
+        if 2 * layout.pp * layout.vp <= work.layers and runs_sharded(layout.zero, 2 * layout.pp):
             yield (
                 f"cut layers over more stages (pp={2 * layout.pp}, dp={layout.dp // 2})",
                 _as_legal(layout, pp=2 * layout.pp, dp=layout.dp // 2, shard=0),

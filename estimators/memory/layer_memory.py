@@ -107,6 +107,9 @@ def _model_memory_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> M
     base: Decoder = model.base
     blocks = base.blocks
     layers = [_layer(block, base.width, seq_len, kernels, size) for block in blocks]
+    of_base = sum(block.count * layer.expert_params for block, layer in zip(blocks, layers, strict=True))
+    if work.expert_params > of_base:  # experts have adapters, which are divided as they are
+        layers = [replace(layer, expert_params=layer.expert_params * work.expert_params / of_base) for layer in layers]
     split = len(blocks) == 2 and not base.order
     whole = _average([(blocks[i].count, layer) for i, layer in enumerate(layers)])
     rms = base.final_norm is None or not base.final_norm.bias

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from estimators.cost.divisibility import check_cuts
 from estimators.cost.layout import Layout, layout_fields
 from estimators.errors import BadValueError
 from estimators.facts.goodput import GoodputLoss, goodput_loss
@@ -142,7 +141,7 @@ def _given(job: Job, tokens: int, num_devices: int | None, batch: Batch, text: s
     if unit < 1:
         raise BadValueError(f"layout {text[:60]!r}: dp and micro_batch are whole numbers from 1")
     layout = Layout(global_batch=batch.for_layout(unit, num_devices, params=job.work.params, seq_len=job.seq_len), **fields)
-    check_cuts(job.work, layout)
+    job.check(layout)
     prediction, needed = job.predict(layout), float(job.on(layout).memory_bytes(layout))
     return PredictedRun(
         prediction=prediction,

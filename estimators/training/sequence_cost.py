@@ -179,7 +179,7 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         dense=cuts["dense"],
         embedding=cuts["embedding"],
         head=cuts["head"],
-        expert_params=sum(op.count * op.params for op in ops if op.component == "experts"),
+        expert_params=sum(op.count * op.params for op in ops if _place(op) == "experts"),
         trained_params=sum(op.count * op.trainable_params for op in ops),
         quantised_params=sum(op.count * op.params for op in ops if op.stored_bytes is not None),
         quantised_bytes=sum(op.count * op.stored_bytes for op in ops if op.stored_bytes is not None),
@@ -212,7 +212,7 @@ def _experts(op: Op) -> int:
 
 
 def _place(op: Op) -> str:
-    if op.component == "experts":
+    if op.active_params is not None:  # the experts themselves, or their adapters
         return "experts"
     return "embedding" if op.kind == "lookup" else "head" if op.role == "head" else "dense"
 
@@ -223,7 +223,7 @@ def _products(ops: tuple[Op, ...], seq_len: int) -> tuple[Product, ...]:
         if op.kind != "matmul" or not op.mnk:
             continue
         m, n, k = op.mnk
-        expert = op.component == "experts"
+        expert = _place(op) == "experts"
         product = Product(
             name=op.name,
             cut=op.cut,

@@ -71,6 +71,9 @@ CLIPS_TEXT: Config = {
 }
 
 
+MAMBA2: Config = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_n_groups": 1, "mamba_d_state": 16, "mamba_chunk_size": 16}
+
+
 def _full(depth: int) -> list[str]:
     return ["full_attention"] * depth
 
@@ -78,6 +81,7 @@ def _full(depth: int) -> list[str]:
 BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     **{name: {"encoder_layers": int, "decoder_layers": int} for name in ("bart", "marian", "mbart", "pegasus", "whisper")},
     **{name: {"num_layers": int, "num_decoder_layers": int} for name in ("mt5", "t5")},
+    "bamba": {"num_hidden_layers": int, "attn_layer_indices": lambda depth: []},
     "bloom": {"n_layer": int},
     "clip": {
         "text_config": lambda depth: CLIPS_TEXT | {"num_hidden_layers": depth},
@@ -100,6 +104,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     },
     "mpt": {"n_layers": int},
     "olmo3": {"num_hidden_layers": int, "layer_types": _full},
+    "qwen3_next": {"num_hidden_layers": int, "layer_types": lambda depth: ["linear_attention"] * depth},
     "swin": {"depths": lambda depth: [depth]},
 }
 """Fields that say how deep a model is, where that is not `num_hidden_layers` alone."""
@@ -159,6 +164,46 @@ EXPERTS: Mapping[str, Config] = {
 }
 """Decoders with experts in every layer."""
 
+
+MIXERS: Mapping[str, Config] = {
+    "bamba": WIDTHS | MAMBA2 | {"mamba_expand": 2},
+    "falcon_h1": WIDTHS | HEADS | MAMBA2 | {"mamba_d_ssm": 128},
+    "jamba": WIDTHS
+    | {
+        "num_experts": 2,
+        "num_experts_per_tok": 1,
+        "attn_layer_period": 1000,
+        "attn_layer_offset": 999,
+        "expert_layer_period": 1000,
+        "expert_layer_offset": 999,
+        "mamba_d_state": 8,
+        "use_mamba_kernels": False,
+    },
+    "mamba": {"vocab_size": VOCAB, "hidden_size": 64, "state_size": 8},
+    "mamba2": {
+        "vocab_size": VOCAB,
+        "hidden_size": 64,
+        "state_size": 16,
+        "num_heads": 8,
+        "head_dim": 16,
+        "expand": 2,
+        "n_groups": 1,
+        "chunk_size": 16,
+    },
+    "qwen3_next": WIDTHS
+    | HEADS
+    | {
+        "linear_num_value_heads": 4,
+        "linear_num_key_heads": 2,
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 48,
+        "shared_expert_intermediate_size": 80,
+    },
+}
+"""State spaces and the delta rule: every layer has one, in Falcon-H1 beside attention."""
 
 ENCODERS: Mapping[str, Config] = {
     "albert": ENCODER | {"embedding_size": 32, "architectures": ["AlbertForMaskedLM"]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -29,15 +30,20 @@ class CountedConfig:
     """What was counted of a configuration.
 
     Attributes:
-        built_as: the class of transformers that ran.
-        network: parameters and FLOP by module and operator, forward and backward.
+        built_as: the class of transformers that was built.
+        params: tied ones once.
+        params_by_module: qualified module name to parameters of its own and below.
+        network: FLOP by module and operator, forward and backward; None with `flop_reason`, where its forward does not run on meta.
         decode_flop: of one token after `seq_len` cached ones; None with `decode_reason`.
         left_out: what the configuration has beside its language part and was not counted; empty for nothing.
         surplus_flop: of the forward pass counted, those of experts that a token is not routed to, where transformers runs all of them.
     """
 
     built_as: str
-    network: NetworkCount
+    params: int
+    params_by_module: Mapping[str, int]
+    network: NetworkCount | None
+    flop_reason: str
     decode_flop: int | None
     decode_reason: str
     left_out: str = ""
@@ -54,26 +60,55 @@ def count_config(config: Mapping[str, Any], *, batch: int, seq_len: int, source_
         source_len: tokens of the encoder's input, for an encoder-decoder of tokens; None for as many as the decoder's.
 
     Raises:
-        BadConfigError: transformers does not know the type, cannot build it, or it takes inputs that cannot be made up.
-        BadValueError: it does not run on these inputs, or has no encoder beside a decoder for `source_len`.
+        BadConfigError: transformers does not know the type, or cannot build it.
+        BadValueError: it has no encoder beside a decoder for `source_len`.
     """
     parsed, named, left_out = _parse(config)
     model = _build(parsed, named)
-    network = count(model, _inputs(model, batch, seq_len, source_len), fvcore=False)
+    network, flop_reason = _count(model, batch, seq_len, source_len)
     decode_flop, reason = None, "the model has no cache that tokens are added to"
     if type(model).__name__.endswith("ForCausalLM"):
         try:
             decode_flop, reason = torch_count(model, Workload(phase="decode", batch=batch, context_len=seq_len)).forward_flop, ""
         except DOES_NOT_RUN as error:
-            reason = f"its decode step does not run on meta: {(str(error).splitlines() or [type(error).__name__])[0][:120]}"
+            reason = f"its decode step does not run on meta: {_why_not(error)}"
+    by_module = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_modules()}
     return CountedConfig(
         built_as=type(model).__name__,
+        params=by_module[""],
+        params_by_module=by_module,
         network=network,
+        flop_reason=flop_reason,
         decode_flop=decode_flop,
         decode_reason=reason,
         left_out=left_out,
-        surplus_flop=_surplus_flop(model, network, batch * seq_len),
+        surplus_flop=_surplus_flop(model, network, batch * seq_len) if network else 0,
     )
+
+
+def _count(model: nn.Module, batch: int, seq_len: int, source_len: int | None) -> tuple[NetworkCount | None, str]:
+    """What was counted, or why nothing was. Raises BadValueError for a source that it does not read."""
+    try:
+        inputs = _inputs(model, batch, seq_len, source_len)
+    except BadConfigError as error:
+        return None, str(error)
+    try:
+        return count(model, inputs, fvcore=False), ""
+    except BadValueError as error:
+        return None, _why_not(error)
+
+
+LOOKS_AT_VALUES = ("nonzero", "item", "bincount", "unique", "masked_select", "data-dependent", "meta tensor", "no data", "meta device")
+"""What torch names where the size of a result, or the way that a forward pass takes, depends on the values of a tensor."""
+
+
+def _why_not(error: Exception) -> str:
+    """Why a forward pass does not run on meta, in one line; torch's own words are for those who write operators."""
+    named = next((word for word in LOOKS_AT_VALUES if word in str(error)), "")
+    if named:
+        operator = f" ({named})" if named.isidentifier() else ""
+        return f"its forward looks at values of tensors{operator}, such as which tokens an expert gets or which are padding; meta has none"
+    return "its forward does not run on inputs made up from its configuration"
 
 
 def _surplus_flop(model: nn.Module, network: NetworkCount, num_tokens: int) -> int:
@@ -103,6 +138,8 @@ def _parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     model_type = str(config.get("model_type"))
+    if model_type not in CONFIG_MAPPING_NAMES and (its := _type_of_class(config)) in CONFIG_MAPPING_NAMES:
+        model_type, config = its, {**config, "model_type": its}
     if model_type in CONFIG_MAPPING_NAMES:
         parsed = hf_config(config)
         text = parsed.get_text_config(decoder=True)
@@ -120,6 +157,15 @@ def _parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:
         f"model_type {model_type[:40]!r} has no op table and transformers {transformers.__version__} does not know it{own_code}; "
         "expected a type that transformers has, or one of: python -m bench list families"
     )
+
+
+def _type_of_class(config: Mapping[str, Any]) -> str:
+    """The model type of the class that `architectures` names first; empty where it names none that transformers has."""
+    import transformers
+
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+    return str(getattr(getattr(getattr(transformers, name, None), "config_class", None), "model_type", "")) if name else ""
 
 
 def _class_named(config: Mapping[str, Any]) -> str:
@@ -159,12 +205,29 @@ def _build(parsed: Any, named: str) -> nn.Module:
     raise BadConfigError(f"transformers cannot build {parsed.model_type!r} from this configuration: {reason}")
 
 
+def _image_and_text(model: nn.Module, batch: int) -> dict[str, Any]:
+    """An image and a text of its longest, for a model that compares the two; empty for any other."""
+    config: Any = model.config
+    text, vision = getattr(config, "text_config", None), getattr(config, "vision_config", None)
+    takes = inspect.signature(model.forward).parameters
+    sizes = (getattr(text, "max_position_embeddings", None), getattr(vision, "image_size", None))
+    if not {"input_ids", "pixel_values"} <= takes.keys() or "logits_to_keep" in takes or not all(isinstance(size, int) for size in sizes):
+        return {}
+    length, side = sizes
+    return {
+        "input_ids": torch.zeros(batch, length, dtype=torch.long, device="meta"),
+        "pixel_values": torch.zeros(batch, getattr(vision, "num_channels", 3), side, side, device="meta"),
+    }
+
+
 def _inputs(model: nn.Module, batch: int, seq_len: int, source_len: int | None) -> dict[str, Any]:
     config: Any = model.config
     name = getattr(model, "main_input_name", "input_ids")
     writes = bool(getattr(config, "is_encoder_decoder", False))
     if source_len is not None and not (writes and name == "input_ids"):
         raise BadValueError(f"--source-len {source_len:,}: {type(model).__name__} reads no tokens beside a decoder; leave --source-len out")
+    if image_and_text := _image_and_text(model, batch):
+        return image_and_text
     ids = torch.zeros(batch, seq_len, dtype=torch.long, device="meta")
     target = {"decoder_input_ids": ids} if writes else {}
     if name == "input_ids" and type(model).__name__.endswith("ForMultipleChoice"):

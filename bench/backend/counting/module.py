@@ -29,8 +29,18 @@ HIDES_PRODUCTS = (
     "mkldnn_rnn_layer",
     "_cudnn_rnn",
     "_thnn_fused_lstm_cell",
+    "_cdist_forward",
+    "_euclidean_dist",
+    "_pdist_forward",
+    "_trilinear",
+    "_fft_",
+    *("linalg_inv", "linalg_solve", "linalg_svd", "linalg_qr", "linalg_cholesky", "linalg_eig", "linalg_det", "linalg_slogdet"),
+    *("linalg_lu", "linalg_ldl", "linalg_lstsq", "linalg_matrix_exp", "linalg_householder", "linalg_pinv"),
+    *("cholesky_solve", "cholesky_inverse", "triangular_solve", "ormqr", "geqrf"),
+    *("_sparse_mm", "_sparse_addmm", "_sparse_sparse_matmul", "sparse_sampled_addmm", "_spsolve", "_cslt_sparse_mm"),
+    *("_int_mm", "_weight_int4pack_mm", "_weight_int8pack_mm", "_dyn_quant_matmul", "_mixed_dtypes_linear"),
 )
-"""Fused operators of torch that multiply matrices inside and have no formula."""
+"""Operators of torch that multiply many numbers with many inside and have no formula: a part of their names."""
 
 
 DOES_NOT_RUN = (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
@@ -215,7 +225,7 @@ def _torch_count(module: nn.Module, state: dict[str, torch.Tensor] | None, args:
     return _Passes(
         forward_flop=forward,
         backward_flop=total - forward if roots else None,
-        by_module={name: (forward_by_module.get(name, 0), flop) for name, flop in total_by_module.items()},
+        by_module={name: (forward_by_module.get(name, 0), flop) for name, flop in total_by_module.items()} | {"": (forward, total)},
         by_operator=by_operator,
         unseen=watch.unseen(),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from estimators.architectures.adapter_names import GATE_AND_EXPERTS
 from estimators.architectures.block import RMS_NORM, Block
 from estimators.architectures.builders.experts import check_groups, experts_of
 from estimators.architectures.builders.sizes import Sizes, sizes
@@ -26,6 +27,7 @@ def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
     num, per_token = experts_of(f, num=64, per_token=None, num_keys=EXPERT_KEYS)
     f.divides("n_group", f.integer("n_group", default=1), EXPERT_KEYS[0], num)
     experts = Experts(
+        adapter_names=GATE_AND_EXPERTS,
         activation=s.activation,
         num=num,
         per_token=per_token,
@@ -43,6 +45,7 @@ def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
     num, per_token = experts_of(f, num=256, per_token=8, num_keys=EXPERT_KEYS)
     check_groups(f, num, groups=8, chosen=4)
     experts = Experts(
+        adapter_names=GATE_AND_EXPERTS,
         activation=s.activation,
         num=num,
         per_token=per_token,

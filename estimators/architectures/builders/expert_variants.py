@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from estimators.architectures.adapter_names import EXPERTS_BY_PROJ, GATE_AND_EXPERTS, ROUTER
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, Norm
 from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
@@ -41,7 +42,12 @@ def phimoe(f: Fields, name: str, source: Source) -> Decoder:
         raise f.fail("num_experts_per_tok", per_token, "2: SparseMixer chooses two experts")
     attention = attention_of(s, bias=f.flag("attention_bias", False), window=window_of(f, None))
     model = decoder(
-        name, source, s, attention, Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width), norm=LAYER_NORM
+        name,
+        source,
+        s,
+        attention,
+        Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width, adapter_names=(("router", ROUTER),)),
+        norm=LAYER_NORM,
     )
     return replace(model, head_bias=f.flag("lm_head_bias", False))
 
@@ -57,7 +63,13 @@ def dbrx(f: Fields, name: str, source: Source) -> Decoder:
     if ffn.integer("hidden_size", default=s.width) != s.width:
         raise ffn.fail("hidden_size", ffn.config["hidden_size"], f"d_model, which is {s.width}")
     num, per_token = experts_of(ffn, num=4, per_token=1, num_keys=("moe_num_experts",), per_token_keys=("moe_top_k",))
-    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=ffn.integer("ffn_hidden_size", default=3584))
+    experts = Experts(
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=ffn.integer("ffn_hidden_size", default=3584),
+        adapter_names=(("layer", ROUTER),),
+    )
     return decoder(name, source, s, attention_of(replace(s, kv_heads=kv_heads), fused=True), experts, norm=Norm(written="layer"))
 
 
@@ -68,7 +80,7 @@ def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
     check_groups(f, num, groups=1, chosen=1)
     width, shared = f.integer("moe_intermediate_size", default=1408), f.integer("n_shared_experts", default=1, minimum=0)
     always_on = FeedForward(activation=s.activation, width=shared * width, gated=True) if shared else None
-    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=width, shared=always_on)
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=width, shared=always_on, adapter_names=GATE_AND_EXPERTS)
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False), out_bias=False), by_head=True)
     if f.flag("use_qk_norm", False):
         attention = with_qk_norm(attention, over_all_heads=False)
@@ -95,7 +107,16 @@ def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:
     )
     width, shared = f.integer("moe_intermediate_size", default=1536), f.integer("moe_num_shared_experts", default=2, minimum=0)
     always_on = FeedForward(activation=s.activation, width=shared * width, gated=True, bias=bias) if shared else None
-    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=width, shared=always_on, steered=True, wide_router=True)
+    experts = Experts(
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=width,
+        shared=always_on,
+        steered=True,
+        wide_router=True,
+        adapter_names=GATE_AND_EXPERTS,
+    )
     dense, attention = (
         FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=bias),
         replace(attention_of(s, bias=bias), angle_elements=2 * s.head_width),
@@ -125,7 +146,9 @@ def hunyuan_v1_moe(f: Fields, name: str, source: Source) -> Decoder:
     else:
         num, per_token = experts_of(f, num=1, per_token=1, per_token_keys=("moe_topk", "num_experts_per_tok"))
         chosen = (per_token,) * len(varied_layers(f, s))
-    experts = [Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width, shared=shared) for per_token in chosen]
+    names = (("wg", ROUTER), *EXPERTS_BY_PROJ)
+    routed = Experts(activation=s.activation, num=num, per_token=1, width=s.ffn_width, shared=shared, adapter_names=names)
+    experts = [replace(routed, per_token=per_token) for per_token in chosen]
     return layered(name, source, s, [(("attention", attention), ("mlp", each)) for each in experts])
 
 
@@ -140,6 +163,7 @@ def llama4_text(f: Fields, name: str, source: Source) -> Decoder:
         width=s.ffn_width,
         shared=FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
         runs_all=True,
+        adapter_names=(("router", ROUTER),),
     )
     dense = FeedForward(activation=s.activation, width=f.integer("intermediate_size_mlp", default=16384), gated=True)
     step, stated = f.integer("interleave_moe_layer_step", default=1), f.config.get("moe_layers")

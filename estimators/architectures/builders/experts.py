@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from estimators.architectures.adapter_names import EXPERTS_BY_W, GATE_AND_EXPERTS, SHARED_GATE
 from estimators.architectures.block import Norm
 from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
 from estimators.architectures.builders.layers import indices, layered, varied_layers, windowed
@@ -62,7 +63,7 @@ def mixtral(f: Fields, name: str, source: Source) -> Decoder:
     """Mixtral: Mistral with 8 experts in place of the feed-forward, 2 of them per token."""
     s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
     num, per_token = experts_of(f, num=8, per_token=2, num_keys=("num_local_experts", "num_experts"))
-    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width)
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width, adapter_names=EXPERTS_BY_W)
     return decoder(name, source, s, attention_of(s, window=window_of(f, None)), experts)
 
 
@@ -72,7 +73,15 @@ def qwen2_moe(f: Fields, name: str, source: Source) -> Decoder:
     num, per_token = experts_of(f, num=60, per_token=4)
     shared = FeedForward(activation=s.activation, width=f.integer("shared_expert_intermediate_size", default=5632), gated=True)
     width = f.integer("moe_intermediate_size", default=1408)
-    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=width, shared=shared, shared_gate=True)
+    experts = Experts(
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=width,
+        shared=shared,
+        shared_gate=True,
+        adapter_names=(("shared_expert_gate", SHARED_GATE),),
+    )
     window = window_of(f, 4096) if f.flag("use_sliding_window", False) else None
     first_full = f.integer("max_window_layers", default=28, minimum=0)
     windows = windows_of(f, s.layers, window, lambda i: window is not None and i % 2 == 0 and i < first_full)
@@ -84,7 +93,13 @@ def qwen3_moe(f: Fields, name: str, source: Source) -> Decoder:
     """Qwen3 MoE: 128 small experts, none shared, norms on queries and keys."""
     s = sizes(f, vocab=151936, width=2048, layers=24, heads=32, kv_heads=4, positions=32768, ffn_width=6144)
     num, per_token = experts_of(f, num=128, per_token=8)
-    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=f.integer("moe_intermediate_size", default=768))
+    experts = Experts(
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=f.integer("moe_intermediate_size", default=768),
+        adapter_names=GATE_AND_EXPERTS,
+    )
     window = window_of(f, 4096) if f.flag("use_sliding_window", False) else None
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False), window=window), over_all_heads=False)
     return sometimes_sparse(f, name, source, s, [("attention", attention)] * len(varied_layers(f, s)), experts)
@@ -110,7 +125,8 @@ def olmoe(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=50304, width=2048, layers=16, heads=16, positions=4096, ffn_width=2048, head_key="")
     num, per_token = experts_of(f, num=64, per_token=8)
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True)
-    return decoder(name, source, s, attention, Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width))
+    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width, adapter_names=GATE_AND_EXPERTS)
+    return decoder(name, source, s, attention, experts)
 
 
 def gpt_oss(f: Fields, name: str, source: Source) -> Decoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from estimators.architectures.adapter_names import GATE_AND_EXPERTS, SHARED_GATE
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Beside, Block
 from estimators.architectures.builders.common import attention_of, with_qk_norm
@@ -141,7 +142,7 @@ def falcon_h1(f: Fields, name: str, source: Source) -> Decoder:
     stated = f.config.get("mamba_d_ssm", 1024)
     inner = f.integer("mamba_expand", default=2) * s.width if stated is None else f.integer("mamba_d_ssm", default=1024)
     mixer, attention = _mamba2_beside_attention(f, s, inner=inner, out_bias_key="projectors_bias", normed=f.flag("mamba_rms_norm", False))
-    both = Beside(parts=(("mixer", mixer), ("attention", attention)))
+    both = Beside(parts=(("mixer", replace(mixer, scaled=True)), ("attention", attention)))
     feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
     return layered(name, source, s, [(("both", both), ("mlp", feed_forward))] * len(varied_layers(f, s)))
 
@@ -185,6 +186,7 @@ def qwen3_next(f: Fields, name: str, source: Source) -> Decoder:
     num, per_token = experts_of(f, num=512, per_token=10)
     shared = FeedForward(activation=s.activation, width=f.integer("shared_expert_intermediate_size", default=512), gated=True)
     experts = Experts(
+        adapter_names=(*GATE_AND_EXPERTS, ("shared_expert_gate", SHARED_GATE)),
         activation=s.activation,
         num=num,
         per_token=per_token,

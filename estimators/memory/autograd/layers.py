@@ -5,10 +5,13 @@ from __future__ import annotations
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import Beside, Block, Norm
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.delta_rule import GatedDeltaNet
 from estimators.architectures.disentangled import DisentangledAttention
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
+from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
+from estimators.architectures.state_space import Mamba
 from estimators.architectures.vision import Scaled, WindowedAttention
 from estimators.frozen import frozen
 from estimators.memory.autograd.attention import attended
@@ -16,6 +19,7 @@ from estimators.memory.autograd.disentangled import disentangled
 from estimators.memory.autograd.experts import routed
 from estimators.memory.autograd.feed_forward import fed_forward
 from estimators.memory.autograd.latent_attention import latently_attended
+from estimators.memory.autograd.mixers import gated_delta, mamba, mamba2
 from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import Tape, Tensor
 from estimators.memory.kernels import Kernels
@@ -129,6 +133,12 @@ def _run(tape: Tape, part: Part, x: Tensor, stream: Stream) -> Tensor:
         out = _run(tape, part.part, x, stream)
         tape.keep(out)
         return tape.like(out, size=tape.weight_size)
+    if isinstance(part, Mamba):
+        return mamba(tape, part, x, t, width)
+    if isinstance(part, Mamba2):
+        return mamba2(tape, part, x, t, width)
+    if isinstance(part, GatedDeltaNet):
+        return gated_delta(tape, part, x, t, width)
     if isinstance(part, Beside):
         return [_run(tape, each, x, stream) for _, each in part.parts][-1]
     return _counted(tape, part, x, stream)

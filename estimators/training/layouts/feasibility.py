@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from estimators.cost.divisibility import check_cuts, nearest
+from estimators.cost.divisibility import nearest
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, DoesNotFitError
 from estimators.training.layouts.candidates import legal_degrees
@@ -23,7 +23,7 @@ def check_layout(job: Job, layout: Layout) -> None:
         BadValueError: a rule is broken.
         DoesNotFitError: it needs more memory than a device has.
     """
-    check_cuts(job.work, layout)
+    job.check(layout)
     needed, capacity = float(job.on(layout).memory_bytes(layout)), job.capacity_bytes
     if needed > capacity:
         raise DoesNotFitError(

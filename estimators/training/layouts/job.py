@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from estimators.architectures.adapters import FineTuned, trained
 from estimators.cost.array_math import Lane
+from estimators.cost.divisibility import check_cuts
 from estimators.cost.efficiency import Efficiency, efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine, MeasuredRates, machine_of
@@ -15,6 +16,7 @@ from estimators.memory.kernels import BY_STACK
 from estimators.memory.layer_memory import ModelMemory, model_memory_of
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model
+from estimators.training.layouts.software_limits import check_runs
 from estimators.training.prediction import Prediction, predict
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
@@ -120,6 +122,11 @@ class Job:
     def memory_bytes(self, layout: Lane) -> Lane:
         """Bytes on the fullest device under the job's software, of one layout or of thousands."""
         return device_memory(self.model_memory, layout, gradient_bytes=self.software.gradient_bytes, optimizer=self.optimizer).total_bytes
+
+    def check(self, layout: Layout) -> None:
+        """Demand that the model can be cut so, and that the software runs it. Raises BadValueError, with the nearest thing that works."""
+        check_cuts(self.work, layout)
+        check_runs(self.stack_id, layout)
 
     def predict(self, layout: Layout) -> Prediction:
         """The step of one layout, with its interval and its rates."""

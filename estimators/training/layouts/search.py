@@ -13,6 +13,7 @@ from estimators.frozen import field, frozen, replace
 from estimators.training.layouts.candidates import Candidates, candidates
 from estimators.training.layouts.emit import launcher
 from estimators.training.layouts.job import Job
+from estimators.training.layouts.software_limits import runs
 
 CHUNK = 8192
 """Layouts priced at a time: as many as keep the intermediate arrays in the processor's cache."""
@@ -142,6 +143,7 @@ def search(
     """
     machine, tp = job.machine, restriction.max_tp
     lanes = candidates(job.work, num_devices, global_batch, domain=int(machine.domain), max_tp=tp, schedule=restriction.schedule)
+    lanes = lanes.take(runs(job.stack_id, lanes))
     num_legal = len(lanes)
     if restriction.launcher:
         lanes = lanes.take(launcher(restriction.launcher).can_run(lanes))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from estimators.cost.divisibility import check_cuts
 from estimators.cost.layout import LAYOUT_KEYS, Layout, parse_layout
 from estimators.errors import BadValueError
 from estimators.facts.registry import hardware
@@ -70,7 +69,7 @@ def what_if(job: Job, layout: Layout, change: str) -> WhatIf:
     else:
         known = sorted({"gpus", "global_batch", *JOB_CHANGES, *LAYOUT_KEYS})
         raise BadValueError(f"what-if {change[:40]!r} changes nothing that is known; expected KEY=VALUE with one of: {', '.join(known)}")
-    check_cuts(changed.work, new)
+    changed.check(new)
     return WhatIf(
         change=change,
         before=job.predict(layout),

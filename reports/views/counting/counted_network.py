@@ -12,6 +12,29 @@ MAX_DEPTH = 3
 """Names of modules are shown down to so many dots."""
 
 
+def params_tables(facts: Mapping[str, Any], conditions: Sequence[str], *, by_module: Mapping[str, int], flop_reason: str) -> list[Table]:
+    """Parameters of a network that could not be run.
+
+    Args:
+        facts: single values of the whole; params among them.
+        by_module: qualified name to parameters of its own and below.
+        flop_reason: why there are no FLOP.
+    """
+    rows: list[dict[str, Value]] = [
+        {"name": name or "(whole)", "params": params} for name, params in by_module.items() if name.count(".") < MAX_DEPTH and params
+    ]
+    return [
+        Table(
+            title=f"{facts['model']}: {format_int(facts['params'])} parameters, no FLOP (counted as {facts['built_as']}, no op table)",
+            conditions=[*conditions[:1], *conditions[2:]],
+            columns=[Column(key="name", header="Module"), Column(key="params", header="Parameters", format=format_count, align="right")],
+            rows=rows,
+            notes=[f"no FLOP: {flop_reason}."],
+            facts=dict(facts) | {"unavailable": {"forward_flop": flop_reason, "training_flop": flop_reason}},
+        )
+    ]
+
+
 def network_tables(
     facts: Mapping[str, Any],
     conditions: Sequence[str],

@@ -254,7 +254,9 @@ def _activation_notes(parts: set[Value]) -> list[str]:
         return []
     notes = [
         "activations: what transformers and PyTorch keep for backward, each layer as it is written in Python, with fused attention and no "
-        "dropout; with checkpointing, the inputs of layers and one layer run again.",
+        "dropout; with checkpointing, the inputs of layers and one layer run again. As torch.autocast has it on a CPU: on a GPU it runs "
+        "powers, softmax and norms in fp32, which can only add. Without kernels from elsewhere (mamba-ssm, causal-conv1d, "
+        "flash-linear-attention), with which state-space and delta-rule layers keep less.",
     ]
     if "logits and loss" in parts:
         notes.append("logits and loss: the log-softmax in fp32 and two gradients of it, at the start of backward.")

@@ -126,6 +126,68 @@ def test_a_longer_source_costs_an_encoder_decoder_its_encoder_and_the_keys_of_th
         count_config(XGLM, batch=1, seq_len=8, source_len=9)
 
 
+SWITCH: dict[str, Any] = {"model_type": "switch_transformers", "d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12}
+SWITCH |= {"num_decoder_layers": 12, "num_heads": 12, "num_experts": 8, "num_sparse_encoder_layers": 6, "num_sparse_decoder_layers": 6}
+SWITCH |= {"vocab_size": 32128, "tie_word_embeddings": True, "feed_forward_proj": "relu"}
+JETMOE: dict[str, Any] = {"model_type": "jetmoe", "hidden_size": 2048, "num_hidden_layers": 24, "num_key_value_heads": 16}
+JETMOE |= {"kv_channels": 128, "intermediate_size": 5632, "num_experts_per_tok": 2, "num_local_experts": 8, "vocab_size": 32000}
+LED: dict[str, Any] = {"model_type": "led", "d_model": 768, "encoder_layers": 6, "decoder_layers": 6, "encoder_attention_heads": 12}
+LED |= {"decoder_attention_heads": 12, "encoder_ffn_dim": 3072, "decoder_ffn_dim": 3072, "attention_window": 1024}
+LED |= {"max_encoder_position_embeddings": 16384, "vocab_size": 50265}
+NLLB: dict[str, Any] = {"model_type": "nllb-moe", "vocab_size": 256206, "d_model": 2048, "encoder_layers": 24, "decoder_layers": 24}
+NLLB |= {"encoder_attention_heads": 16, "decoder_attention_heads": 16, "encoder_ffn_dim": 8192, "decoder_ffn_dim": 8192}
+NLLB |= {"num_experts": 128, "encoder_sparse_step": 4, "decoder_sparse_step": 4}
+
+
+@pytest.mark.parametrize(
+    ("config", "params"),
+    [
+        # Parameters of transformers' classes on meta. Switch-base-8 is published as 619 M, NLLB-MoE as 54.5 B, JetMoE as 8.52 B.
+        pytest.param(SWITCH, 619_339_008, id="switch"),
+        pytest.param(JETMOE | {"tie_word_embeddings": True}, 8_522_237_952, id="jetmoe"),
+        pytest.param(LED, 161_844_480, id="led"),
+        pytest.param(NLLB, 54_500_569_088, id="nllb-moe", marks=pytest.mark.slow),
+        pytest.param({"model_type": "longcat_flash"}, 741_053_585_408, id="longcat", marks=pytest.mark.slow),
+    ],
+)
+def test_what_does_not_run_on_meta_has_its_parameters_and_a_reason_in_one_line(
+    config: dict[str, Any], params: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    assert main(["show", "--config", str(path), "--format", "json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert (body["params"], body["forward_flop"], body["training_flop"]) == (params, None, None)
+    (note,) = body["notes"]
+    assert note == f"no FLOP: {body['unavailable']['forward_flop']}."
+    assert "values of tensors" in note
+    assert "torch" not in note
+    assert "\n" not in note
+
+
+def test_a_model_that_compares_images_and_texts_is_given_both() -> None:
+    """SigLIP, whose parameters are 203,155,970: an image of 14 x 14 patches and a text of 64 tokens through 12 layers each."""
+    said = count_config(
+        {"model_type": "siglip", "text_config": {"vocab_size": 32000}, "vision_config": {"image_size": 224}}, batch=1, seq_len=8
+    )
+    assert said.params == 203_155_970
+    width, hidden, patches, text = 768, 3072, 14 * 14, 64
+    layer = 4 * width**2 + 2 * width * hidden
+    towers = sum(12 * (2 * tokens * layer + 4 * tokens**2 * width) for tokens in (patches, text))
+    stem = 2 * patches * width * 3 * 16 * 16
+    pooled = 2 * (2 * patches + 2) * width**2 + 4 * patches * width + 2 * 2 * width * hidden  # one query over all patches, and its MLP
+    projected = 2 * width**2  # of the text's last token
+    assert said.network is not None
+    assert said.network.forward_flop == towers + stem + pooled + projected + 2 * width  # and the one product of the two vectors
+
+
+@pytest.mark.parametrize("model_type", [None, "my_xglm"])
+def test_a_type_that_is_absent_or_unknown_is_that_of_the_class(model_type: str | None) -> None:
+    config = XGLM | {"model_type": model_type, "architectures": ["XGLMForCausalLM"]}
+    said = count_config({key: value for key, value in config.items() if value is not None}, batch=2, seq_len=16)
+    assert said == count_config(XGLM, batch=2, seq_len=16)
+
+
 def test_an_image_model_gets_images_of_its_own_size() -> None:
     config = {"model_type": "levit", "image_size": 32, "architectures": ["LevitForImageClassification"]}
     said = count_config(config, batch=1, seq_len=1)

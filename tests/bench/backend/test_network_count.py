@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -172,3 +174,41 @@ def test_inputs_of_the_wrong_shape_are_one_line() -> None:
     with pytest.raises(BadValueError, match="Linear does not run on these inputs") as caught:
         count(nn.Linear(4, 2), torch.randn(3, 5))
     assert "\n" not in str(caught.value)
+
+
+class Applies(nn.Module):
+    """A function of torch, as a network."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "operator"),
+    [
+        (lambda x: torch.cdist(x, x), "aten::_cdist_forward"),
+        (lambda x: torch.cdist(x.repeat(9, 1), x.repeat(9, 1)), "aten::_euclidean_dist"),  # from 26 rows on another operator
+        (nn.functional.pdist, "aten::_pdist_forward"),
+        (lambda x: torch.fft.rfft(x).real, "aten::_fft_r2c"),
+        (torch.linalg.inv, "aten::linalg_inv_ex"),
+        (lambda x: torch.linalg.solve(x, x), "aten::_linalg_solve_ex"),
+        (lambda x: torch.linalg.svd(x)[1], "aten::_linalg_svd"),
+        (lambda x: torch.linalg.cholesky(x), "aten::linalg_cholesky_ex"),
+        (lambda x: torch.linalg.matrix_exp(x), "aten::linalg_matrix_exp"),
+        (lambda x: nn.functional.bilinear(x, x, torch.zeros(3, 5, 5, device=x.device)), "aten::_trilinear"),
+    ],
+)
+def test_an_operator_that_multiplies_and_is_not_counted_is_named(function: Callable[[torch.Tensor], torch.Tensor], operator: str) -> None:
+    said = count(Applies(function), torch.eye(5), backward=False, fvcore=False)
+    assert [unseen.name for unseen in said.unseen] == [operator]
+
+
+@pytest.mark.parametrize(
+    "function", [torch.relu, lambda x: torch.cumsum(x, 0), lambda x: torch.linalg.vector_norm(x, dim=1), lambda x: x @ x]
+)
+def test_an_operator_that_is_counted_or_multiplies_nothing_is_not_named(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    assert count(Applies(function), torch.eye(5), backward=False, fvcore=False).unseen == ()

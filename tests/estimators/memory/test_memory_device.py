@@ -331,3 +331,12 @@ def test_a_batch_that_a_change_no_longer_divides_is_rounded_down() -> None:
     # ten sequences over two replicas, two at a time in place of five: eight of them
     changed = _as_legal(Layout(dp=2, micro_batch=5, global_batch=10), micro_batch=2)
     assert (changed.micro_batch, changed.global_batch) == (2, 8)
+
+
+def test_no_advice_shares_gradients_out_beside_a_pipeline() -> None:
+    held_by = model_memory_of(shipped_model("llama-3-70b"), 8192, TRANSFORMER_ENGINE)
+    machine = machine_of(hardware("h100-sxm5-80gb"))
+    layout = Layout(tp=4, pp=2, dp=8, zero=0, global_batch=8)
+    told = " ".join(advice(held_by, layout, machine))
+    assert told
+    assert "zero=2" not in told

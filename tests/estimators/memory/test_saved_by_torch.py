@@ -18,7 +18,7 @@ from estimators.memory.layer_memory import model_memory_of
 from estimators.memory.single_device import LOGITS, kept_by_torch
 from estimators.spec import Case, Workload
 from estimators.validation.model import shipped_model
-from tests.support.block_kinds import DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, HEADS, IMAGES, MAPS, VOCAB, WIDTHS, kind
+from tests.support.block_kinds import DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, HEADS, IMAGES, MAPS, MIXERS, VOCAB, WIDTHS, kind
 from tests.support.saved_tensors import inputs_of, real_model, saved_bytes
 
 BATCH, SEQ = 2, 39
@@ -62,6 +62,42 @@ def test_a_layer_of_an_encoder_or_of_an_encoder_and_a_decoder_keeps_what_torch_k
     # ModernBERT's second layer brings the angles of its windows, which the others share
     said, real = per_layer(model_type, OTHERS[model_type], shallowest=2 if model_type == "modernbert" else 1)
     assert said == real
+
+
+@pytest.mark.parametrize("seq_len", [SEQ, 70])
+@pytest.mark.parametrize("model_type", sorted(MIXERS))
+def test_a_mixer_keeps_what_torch_keeps_without_kernels_of_its_own(model_type: str, seq_len: int) -> None:
+    said, real = per_layer(model_type, MIXERS[model_type], seq_len)
+    assert said == pytest.approx(real, rel=0.01 if model_type == "qwen3_next" else 0)
+
+
+MIXED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "groups": ("mamba2", MIXERS["mamba2"] | {"n_groups": 2, "use_bias": True, "conv_kernel": 3}),
+    "a norm on all groups": ("falcon_h1", MIXERS["falcon_h1"] | {"mamba_rms_norm": True, "mamba_n_groups": 2}),
+    "biases": ("mamba", MIXERS["mamba"] | {"use_bias": True, "expand": 3, "time_step_rank": 5}),
+    "as many keys as values": ("qwen3_next", MIXERS["qwen3_next"] | {"linear_num_key_heads": 4, "linear_value_head_dim": 24}),
+}
+
+
+@pytest.mark.parametrize("variant", sorted(MIXED))
+def test_every_shape_of_a_mixer_keeps_what_torch_keeps(variant: str) -> None:
+    said, real = per_layer(*MIXED[variant])
+    assert said == pytest.approx(real, rel=0.01)
+
+
+HYBRIDS: Mapping[str, Mapping[str, Any]] = {
+    "bamba": {"attn_layer_indices": [1]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 4, "num_experts_per_tok": 2}
+    | {"expert_layer_period": 2, "expert_layer_offset": 1},
+    "qwen3_next": {"layer_types": ["linear_attention", "full_attention"]},
+}
+
+
+@pytest.mark.parametrize("model_type", sorted(HYBRIDS))
+def test_layers_of_two_kinds_keep_what_torch_keeps(model_type: str) -> None:
+    config = kind(model_type, MIXERS[model_type], 2) | HYBRIDS[model_type]
+    parts = estimate(Case(model=model_from_config(config, "m"), workload=Workload(phase="train", batch=BATCH, seq_len=SEQ))).memory_bytes
+    assert parts["activations"] + parts[LOGITS] - 8 * BATCH * SEQ * VOCAB == pytest.approx(real_bytes(config), rel=0.01)
 
 
 @pytest.mark.parametrize("model_type", sorted(MAPS))

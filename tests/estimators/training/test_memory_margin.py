@@ -73,7 +73,7 @@ def test_every_verb_takes_the_margin_and_a_step_that_is_not_predicted_has_none()
 
 
 def test_gradients_are_never_shared_out_beside_a_pipeline() -> None:
-    for stack_id in ("megatron-core", "transformers"):
+    for stack_id in ("megatron-core", "pytorch-fsdp2"):
         lanes = search(replace(LLAMA, stack_id=stack_id), 64, 512).lanes
         assert not ((lanes.zero == 2) & (lanes.pp > 1)).any()
         assert ((lanes.zero == 2) & (lanes.pp == 1)).any()

@@ -1,0 +1,112 @@
+"""State-space mixers and the gated delta rule as transformers runs them without kernels of their own: every state, chunk by chunk."""
+
+from __future__ import annotations
+
+from estimators.architectures.block import RMS_NORM
+from estimators.architectures.delta_rule import GatedDeltaNet
+from estimators.architectures.mamba2 import Mamba2
+from estimators.architectures.state_space import Mamba
+from estimators.memory.autograd.norms import normed
+from estimators.memory.autograd.tape import Tape, Tensor
+
+WIDE = 4
+"""Bytes per element of what runs in fp32 whatever the step's dtype."""
+
+
+def _kept(tape: Tape, size: int, *elements: int) -> None:
+    """New tensors, of so many elements each, that backward reads."""
+    for count in elements:
+        tape.keep(tape.tensor(count, size, "inner"))
+
+
+def _once(tape: Tape, size: int, *elements: int) -> None:
+    """The same of what does not depend on the sequence."""
+    for count in elements:
+        tape.keep(tape.tensor(count, size, "once"))
+
+
+def _convolved(tape: Tape, t: int, channels: int, taps: int) -> None:
+    """The input of the convolution, made contiguous, and its output with the padding that is cut off behind the SiLU."""
+    _kept(tape, tape.size, t * channels, (t + taps - 1) * channels)
+
+
+def mamba(tape: Tape, part: Mamba, x: Tensor, t: int, width: int) -> Tensor:
+    """Mamba over `t` tokens that read `x`: a loop over tokens, which keeps each state in fp32 and in the dtype of the step."""
+    e, n, size = part.inner, part.state, tape.size
+    states = t * e * n
+    projected = tape.linear(x, 2 * t * e, "inner")
+    _once(tape, WIDE, e * n, e * n)  # the decay, and what it is the exponential of
+    _convolved(tape, t, e, part.taps)
+    _kept(tape, size, t * e, t * e)  # the convolution's result, and its copy for the projection to step sizes
+    low = tape.tensor(t * (part.rank + 2 * n), size, "inner")
+    if part.normed:
+        for elements in (part.rank, n, n):
+            normed(tape, RMS_NORM, tape.view(low, t * elements), elements)
+        _kept(tape, size, t * part.rank, t * n)
+    else:
+        tape.keep(low)
+    _kept(tape, size, t * e, t * e)  # step sizes before the softplus and behind it
+    _kept(tape, WIDE, states, t * n, t * e, states)  # decay and input of every state, and what the input is made of
+    _kept(tape, WIDE, states - e * n)
+    _kept(tape, size, e * n, states)
+    tape.keep(projected)  # its half is the gate
+    _kept(tape, size, t * e)
+    scanned = tape.tensor(t * e, WIDE, "inner")
+    tape.keep(scanned)
+    return tape.linear(scanned, t * width, "outer")
+
+
+def mamba2(tape: Tape, part: Mamba2, x: Tensor, t: int, width: int) -> Tensor:
+    """Mamba 2 over `t` tokens that read `x`: five products over whole chunks, every head with its own copy of the groups' vectors."""
+    heads, e, n, c, size = part.heads, part.inner, part.state, part.chunk, tape.size
+    chunks = -(-t // c)
+    padded, mixed = chunks * c, e + 2 * part.groups * n
+    tape.linear(x, 0, "inner")
+    _once(tape, WIDE, heads, heads)
+    _convolved(tape, t, mixed, part.taps)
+    if part.scaled:  # the projection goes on in fp32, and its half, the gate, keeps all of it
+        _kept(tape, WIDE, *[t * heads] * 3, padded * e, t * mixed, t * (e + mixed + heads))
+    else:
+        _kept(tape, size, t * heads, t * heads)
+        _kept(tape, WIDE, padded * e, t * heads, t * e, t * heads, t * e)
+    _once(tape, 1, c * c, c * c, (chunks + 1) ** 2, (chunks + 1) ** 2)
+    _kept(tape, WIDE, padded * heads * c)  # decays between the tokens of a chunk
+    _kept(tape, size, *[padded * heads * n] * 2, padded * heads * c)  # scores
+    _kept(tape, size, padded * heads * c, padded * e)  # what they weight
+    _kept(tape, WIDE, padded * heads, padded * heads * n)
+    _kept(tape, size, padded * heads * n, padded * e)  # states of chunks
+    _kept(tape, WIDE, heads * (chunks + 1) ** 2)
+    _kept(tape, size, (chunks + 1) * e * n, heads * (chunks + 1) ** 2)  # carried from chunk to chunk
+    _kept(tape, WIDE, padded * heads)
+    _kept(tape, size, padded * heads * n, chunks * e * n, padded * e)  # read by the chunks behind
+    _kept(tape, WIDE, t * e)
+    scanned = tape.tensor(padded * e, WIDE, "inner")
+    tape.keep(scanned)
+    result = tape.tensor(t * e, WIDE, "inner")
+    if part.normed:
+        result = normed(tape, RMS_NORM, result, e // part.groups)
+    return tape.linear(result, t * width, "outer")
+
+
+def gated_delta(tape: Tape, part: GatedDeltaNet, x: Tensor, t: int, width: int) -> Tensor:
+    """The gated delta rule over `t` tokens that read `x`: a triangular system in each chunk, then a loop over chunks."""
+    heads, kw, vw, c, size = part.value_heads, part.key_width, part.value_width, part.chunk, tape.size
+    chunks = -(-t // c)
+    padded, keys, values = chunks * c * heads, chunks * c * heads * kw, chunks * c * heads * vw
+    tape.linear(x, 0, "inner")
+    tape.linear(x, 0, "inner")
+    _convolved(tape, t, 2 * part.key_heads * kw + heads * vw, part.taps)
+    _kept(tape, size, t * heads)
+    _once(tape, WIDE, heads, heads)
+    _kept(tape, WIDE, *[t * heads] * 2, *[t * heads * kw] * 2, *[t * heads] * 2)  # decay; queries and keys at length 1
+    _kept(tape, WIDE, padded, values, keys, padded * c)
+    _once(tape, 1, c * c)
+    _kept(tape, size, *[keys] * 4, *[padded * c] * 2)  # keys against keys, queries against keys
+    _kept(tape, WIDE, padded, keys, padded * c, values, keys)  # the system and its two solutions
+    _kept(tape, WIDE, padded, keys, padded, chunks * heads)
+    state = heads * kw * vw
+    _kept(tape, size, *[chunks * state] * 2, padded * c, *[values] * 2, keys, (chunks - 1) * c * heads * kw * 2)
+    _kept(tape, WIDE, chunks * state)
+    scanned = normed(tape, RMS_NORM, tape.tensor(t * heads * vw, size, "inner"), vw)
+    _kept(tape, WIDE, *[t * heads * vw] * 3)
+    return tape.linear(tape.like(scanned, size=WIDE), t * width, "outer")

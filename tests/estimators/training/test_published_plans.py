@@ -1,0 +1,92 @@
+"""Ten published trainings: the layout that ran is legal, priced and fits, and a plan for the same job is one that its software runs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from estimators.cost.layout import Layout, parse_layout
+from estimators.errors import DoesNotFitError
+from estimators.frozen import replace
+from estimators.training.layouts.feasibility import check_layout
+from estimators.training.layouts.global_batch import Batch
+from estimators.training.layouts.job import Job
+from estimators.training.layouts.planned import plan
+from estimators.validation.model import gpt
+from tests.support.planner_jobs import job
+
+
+class Published(NamedTuple):
+    """A training as its authors ran it."""
+
+    job: Job
+    num_devices: int
+    sequences: int
+    layout: str
+
+    @property
+    def ran(self) -> Layout:
+        """How it ran."""
+        return parse_layout(self.layout, num_devices=self.num_devices, global_batch=self.sequences)
+
+
+def mpt(layers: int, width: int, heads: int) -> Job:
+    """One of llm-foundry's models under its own software."""
+    return replace(job("gpt-3", "h100-sxm5-80gb", 2048, stack_id="pytorch-2023"), model=gpt(layers, width, heads, 0, 50368, 2048))
+
+
+RUNS = {
+    # Narayanan et al. 2021 (arXiv 2104.04473), section 5.1 and figure 17: everything recomputed
+    "GPT-3, Megatron-LM 2021": Published(job("gpt-3", stack_id="megatron-2021"), 1024, 1536, "tp=8,pp=8,zero=0,recompute=full"),
+    # Korthikanti et al. 2022 (arXiv 2205.05198), table 3: sequence parallelism and selective recomputation
+    "GPT-3, Korthikanti 2022": Published(job("gpt-3", stack_id="megatron-2021"), 64, 64, "tp=8,pp=8,vp=3,zero=0,sp=1,recompute=selective"),
+    # MLPerf Training 4.1, NVIDIA, eos_n64_ngc24.09_nemo: fp8, nothing recomputed
+    "GPT-3, MLPerf 4.1": Published(job("gpt-3", "h100-sxm5-80gb", dtype="fp8"), 512, 2048, "tp=4,pp=8,vp=6,zero=1,micro_batch=2,sp=1"),
+    # Megatron-Bridge, scripts/performance/configs/llama: 8B and 70B in bf16, 405B in fp8
+    "Llama 3 8B, Megatron-Bridge": Published(job("llama-3-8b", "h100-sxm5-80gb", 8192), 8, 128, "cp=2,zero=1"),
+    "Llama 3 70B, Megatron-Bridge": Published(job("llama-3-70b", "h100-sxm5-80gb", 8192), 64, 128, "tp=4,pp=4,cp=2,vp=5,zero=1,sp=1"),
+    "Llama 3.1 405B, Megatron-Bridge": Published(
+        job("llama-3.1-405b", "h100-sxm5-80gb", 8192, dtype="fp8"), 1024, 1536, "tp=8,pp=8,cp=2,vp=8,zero=1,sp=1"
+    ),
+    # torchtitan, benchmarks/asyncTP_llama3_h100_2025-06_torchtitan.md; there on 96 GB
+    "Llama 3 70B, torchtitan": Published(
+        job("llama-3-70b", "h100-sxm5-80gb", 8192, stack_id="pytorch-fsdp2"),
+        256,
+        512,
+        "tp=8,zero=3,micro_batch=16,sp=1,recompute=full",
+    ),
+    # DeepSeek-V3 (arXiv 2412.19437), section 3.2: 16 stages, experts over 64, ZeRO-1; norms and up-projections recomputed
+    "DeepSeek-V3": Published(
+        job("deepseek-v3", "h800-sxm5-80gb", 4096, dtype="fp8"), 2048, 15360, "pp=16,ep=64,zero=1,recompute=selective"
+    ),
+    # Megatron-LM, megatron/core/transformer/moe/README.md: Mixtral 8x7B
+    "Mixtral 8x7B, Megatron-Core": Published(job("mixtral-8x7b", "h100-sxm5-80gb", 4096), 64, 256, "pp=4,vp=8,ep=8,zero=1"),
+    # llm-foundry, scripts/train/benchmarking/README.md: nothing recomputed
+    "MPT-7B, llm-foundry": Published(mpt(32, 4096, 32), 512, 3072, "zero=3,micro_batch=6"),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_layout_that_ran_is_legal_and_fits(name: str) -> None:
+    run = RUNS[name]
+    check_layout(run.job, run.ran)
+    assert run.job.predict(run.ran).step_time_s > 0
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_chosen_layout_is_one_that_software_runs_and_leaves_the_margin(name: str) -> None:
+    run = RUNS[name]
+    found = plan(run.job, run.num_devices, Batch(sequences=run.sequences))
+    for option in found.options:
+        assert option.memory_bytes <= 0.95 * run.job.machine.memory_bytes
+        assert option.layout.zero != 2 or option.layout.pp == 1
+        assert option.layout.tp <= 8
+    if run.job.memory_bytes(run.ran) <= run.job.plannable_bytes:
+        assert found.best.prediction.step_time_s <= run.job.predict(run.ran).step_time_s * (1 + 1e-9)
+
+
+def test_a_micro_batch_of_twice_the_size_would_not_fit() -> None:
+    run = RUNS["Llama 3 8B, Megatron-Bridge"]
+    with pytest.raises(DoesNotFitError, match=r"more than the 79\.2 GiB"):
+        check_layout(run.job, parse_layout("cp=2,zero=1,micro_batch=2", num_devices=8, global_batch=128))
