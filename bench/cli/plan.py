@@ -84,7 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sequences.add_sequence(training)
     arguments.add_dtype(training)
     training.add_argument(
-        "--software", type=step_options.software, metavar="ID", help="what trains: python -m bench list software; what usually runs the layout by default"
+        "--software",
+        type=step_options.software,
+        metavar="ID",
+        help="what trains: python -m bench list software; the usual of a layout by default",
     )
     training.add_argument("--optimizer", default="adamw", metavar="NAME", help="adamw, adamw-8bit, adafactor, muon, sgd")
     step_options.add_measured(training)
