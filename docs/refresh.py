@@ -30,6 +30,9 @@ WHOLE = {"docs/cli.md": "python -m tools.cli_page", "docs/accuracy.svg": "python
 SLOW = {"docs/exactness.md": "python -m tools.exactness_page"}
 """Such documents whose command takes minutes: the check passes them by, and tests of their own hold them."""
 
+FACTS = {"estimators/facts/data/track_record.json": "python -m tools.left_out"}
+"""Data that a command prints and that documents' commands read: written before them."""
+
 TEXT_OF_PICTURE = re.compile(r">([^<>]*[^<>\s][^<>]*)<")
 """Labels, legend and the digest of the points: of a picture these are compared, because another matplotlib draws other bytes of them."""
 
@@ -110,7 +113,7 @@ def fresh(text: str) -> str:
 
 def stale() -> dict[Path, str]:
     """Document -> its fresh text, of those whose text is another."""
-    outdated = {}
+    outdated = _stale_facts()
     for path in documents():
         text = path.read_text(encoding="utf-8")
         whole = WHOLE.get(path.relative_to(ROOT).as_posix())
@@ -123,12 +126,21 @@ def stale() -> dict[Path, str]:
     return outdated
 
 
+def _stale_facts() -> dict[Path, str]:
+    printed = {ROOT / name: output_of(command) + "\n" for name, command in FACTS.items()}
+    return {path: text for path, text in printed.items() if path.read_text(encoding="utf-8") != text}
+
+
 def main(argv: list[str]) -> int:
     """Rewrite stale documents, or with --check name them, or with --slow write those of SLOW."""
     if argv not in ([], ["--check"], ["--slow"]):
         print(f"error: {' '.join(argv)!r}; expected nothing, --check or --slow", file=sys.stderr)
         return 2
     try:
+        if not argv:
+            for path, text in _stale_facts().items():
+                path.write_text(text, encoding="utf-8")
+                print(f"{path.relative_to(ROOT)} rewritten")
         outdated = {ROOT / name: output_of(command) + "\n" for name, command in SLOW.items()} if argv == ["--slow"] else stale()
     except DocumentError as error:
         print(f"error: {error}", file=sys.stderr)

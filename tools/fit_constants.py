@@ -1,16 +1,15 @@
-"""Fit the cost model's constants on all sources, without each, and without each pair, and write estimators/facts/data/efficiency.json.
+"""Fit the cost model's constants on all sources and without each, and write estimators/facts/data/efficiency.json and the track records.
 
 python -m tools.fit_constants
 
 Least squares on the logarithm of predicted over measured, with a robust loss; each constant is held by its prior, and each
 source has a bias of its own that is thrown away afterwards, since residuals cluster by source. A fit without a source
-never sees its rows; the interval that a source is judged by comes from fits without it and without each of the others.
-Takes some minutes. Needs scipy, which the extra `test` brings.
+never sees its rows; what they are missed by then makes the intervals (tools.left_out). Takes some minutes.
+Needs scipy, which the extra `test` brings.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -18,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from estimators.cost.efficiency import Efficiency, efficiency_file
+from estimators.cost.efficiency import Efficiency, efficiency, efficiency_file
 from estimators.facts import data
-from estimators.training.interval import COVERAGE
 from estimators.validation.case import MeasuredStep, measured_step
-from estimators.validation.score import quantile
 from estimators.validation.table import LeftOutError, read_table, shipped
+from tools import left_out
 from tools.stacked_steps import Batch, batches, predicted_s
 
 SCATTER = 0.08
@@ -127,40 +125,6 @@ def _robust(error: Any) -> Any:
     return np.sign(error) * np.sqrt(2 * np.log1p((error / SCATTER) ** 2 / 2))
 
 
-def residuals(steps: Sequence[MeasuredStep], parts: Sequence[Batch], constants: dict[str, float], source: str) -> list[float]:
-    """log(measured / predicted) of one source's headline rows."""
-    times = predicted_s(parts, len(steps), Efficiency(**constants))
-    return [
-        float(np.log(step.measured_step_time_s / seconds))
-        for step, seconds in zip(steps, times, strict=True)
-        if step.source == source and step.kind == "pre-training" and not step.apart
-    ]
-
-
-def width(by_source: Sequence[Sequence[float]]) -> list[float]:
-    """Quantiles of residuals, every source weighing the same: the lower and the upper end of the interval, as logarithms."""
-    numbers, weights = zip(*((value, 1 / len(source)) for source in by_source for value in source), strict=True)
-    return [round(quantile(numbers, weights, share), 4) for share in ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2)]
-
-
-def intervals(steps: Sequence[MeasuredStep], parts: Sequence[Batch], body: dict[str, Any]) -> dict[str, Any]:
-    """Ends of the interval from what left-out sources were missed by: of all, and for each source of all others.
-
-    A source's own interval is blind to it: each of the others is predicted by constants fitted without both.
-    """
-    values = {name: constant["value"] for name, constant in body["constants"].items()}
-    sources = list(body["without"])
-    alone = {source: residuals(steps, parts, values | body["without"][source], source) for source in sources}
-    blind: dict[str, list[list[float]]] = {source: [] for source in sources}
-    for one, other in itertools.combinations(sources, 2):
-        print(f"without {one} and {other}", file=sys.stderr, flush=True)
-        constants = values | fit(steps, parts, body["constants"], one, other, near=values)
-        blind[one].append(residuals(steps, parts, constants, other))
-        blind[other].append(residuals(steps, parts, constants, one))
-    seen = sorted({step.hardware.architecture.split(" (")[0] for step in steps if step.source in alone})
-    return {"all": width(list(alone.values())), "without": {s: width(blind[s]) for s in sources}, "architectures": seen}
-
-
 def main() -> int:
     """Fit, and write the data file anew: values, and the constants without each source."""
     body = efficiency_file()
@@ -173,7 +137,6 @@ def main() -> int:
     for source in sorted({step.source for step in steps if fits(step)}):
         print(f"without {source}", file=sys.stderr, flush=True)
         body["without"][source] = fit(steps, parts, body["constants"], source, near=values)
-    body["interval"] = intervals(steps, parts, body)
     for name, constant in body["constants"].items():
         if constant["spread"]:
             fitted = [without[name] for without in body["without"].values()]
@@ -181,6 +144,9 @@ def main() -> int:
     with open(data.file("efficiency.json"), "w", encoding="utf-8") as stream:
         json.dump(body, stream, indent=1)
         stream.write("\n")
+    efficiency_file.cache_clear()
+    efficiency.cache_clear()
+    left_out.write()
     return 0
 
 

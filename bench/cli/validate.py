@@ -22,7 +22,7 @@ from estimators.validation.over_count import over_counts
 from estimators.validation.score import Scored, scored
 from estimators.validation.table import read_table, shipped
 from reports.table import Table
-from reports.views.training import accuracy
+from reports.views.training import accuracy, by_class
 
 
 @frozen
@@ -69,6 +69,7 @@ def tables(rows: Sequence[Scored], *, whole: bool, first: bool = False) -> list[
     shown = [replace(summary, key="score")]
     if any(row.counts for row in rows):
         shown += [
+            by_class.class_table(rows),
             accuracy.grouped_table(rows, "By source, left out of the fit", "source", lambda row: row.step.source if row.step else ""),
             accuracy.grouped_table(rows, "By device", "device", lambda row: row.step.hardware.id if row.step else ""),
             accuracy.grouped_table(rows, "By number of devices", "scale", accuracy.scale_of),

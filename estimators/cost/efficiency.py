@@ -92,7 +92,7 @@ class Efficiency:
 
 @functools.cache
 def efficiency_file() -> dict[str, Any]:
-    """The whole data file: constants with priors and ranges, the fits without each source, the widths of intervals."""
+    """The whole data file: constants with priors and ranges, and the fits without each source."""
     return data.read_json(data.file("efficiency.json"))
 
 

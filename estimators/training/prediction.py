@@ -5,13 +5,13 @@ from __future__ import annotations
 from estimators.architectures.adapters import trained
 from estimators.cost.efficiency import efficiency
 from estimators.cost.layout import Layout
-from estimators.cost.machine import Machine, MeasuredRates, ceilings, machine_of
+from estimators.cost.machine import Machine, MeasuredRates, machine_of
 from estimators.cost.software import Stack, software, stack, usual_stack
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model
-from estimators.training.interval import has_measured_steps, interval
+from estimators.training.interval import case_class, has_measured_steps, interval, is_measured
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
 
@@ -27,6 +27,7 @@ class Prediction:
 
     Attributes:
         ledger: seconds by part; they sum to the step.
+        case_class: one of `training.interval.CLASSES`.
         low_s, high_s: the 80 % interval of the step time.
         notes: what was assumed.
     """
@@ -37,6 +38,7 @@ class Prediction:
     machine: Machine
     stack: Stack
     dtype: str
+    case_class: str
     ledger: Ledger = field(hash=False)
     low_s: float
     high_s: float
@@ -142,9 +144,8 @@ def predict(
     machine = machine_of(hardware, dtype, cluster=cluster, network_bytes_per_s=network_bytes_per_s, own=own)
     chosen, e = stack(stack_id or usual_stack(layout)), efficiency(without)
     ledger = step_time(work, layout, machine, software(chosen, hardware.architecture, e), e, optimizer=optimizer)
-    known = any(name == hardware.id for name, _ in ceilings()) or (own is not None and own.hardware_id == hardware.id)
-    new = not (has_measured_steps(hardware) and known)
-    below, above = interval(low=machine.low, experts=work.experts > 1, unmeasured=new, without=without)
+    name = case_class(chosen.id, experts=work.experts > 1, measured=is_measured(hardware, own))
+    below, above = interval(name, hardware)
     seconds = float(ledger.step_time_s)
     return Prediction(
         work=work,
@@ -153,6 +154,7 @@ def predict(
         machine=machine,
         stack=chosen,
         dtype=dtype,
+        case_class=name,
         ledger=ledger,
         low_s=seconds * below,
         high_s=seconds * above,

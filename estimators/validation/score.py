@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from estimators.cost.efficiency import efficiency_file
 from estimators.errors import RequestError
 from estimators.frozen import frozen
+from estimators.training.interval import interval
 from estimators.training.prediction import Prediction, predict
 from estimators.validation.case import MeasuredStep, measured_step
 from estimators.validation.table import LeftOutError, Record
@@ -96,14 +97,17 @@ def scored(record: Record, *, strict: bool = False) -> Scored:
         unseen, shipped = (_predicted(step, without) for without in (source, ""))
     except RequestError as error:
         return Scored(id=record.id, line=record.line, step=step, skipped_reason=str(error))
+    below, above = (unseen.low_s / unseen.step_time_s, unseen.high_s / unseen.step_time_s)
+    if step.assumed and unseen.case_class != "unmeasured-device":
+        below, above = interval("completed-row", step.hardware)
     parts = unseen.ledger.parts
     return Scored(
         id=record.id,
         line=record.line,
         step=step,
         predicted_s=unseen.step_time_s,
-        low_s=unseen.low_s,
-        high_s=unseen.high_s,
+        low_s=unseen.step_time_s * below,
+        high_s=unseen.step_time_s * above,
         fitted_s=shipped.step_time_s,
         largest=max(parts, key=lambda part: parts[part]),
     )

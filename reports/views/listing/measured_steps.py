@@ -12,6 +12,7 @@ from estimators.validation.case import measured_step
 from estimators.validation.groups import group_of
 from estimators.validation.table import LeftOutError, Record, read_table, shipped
 from reports.table import Column, Table, Value
+from reports.views.training import track_record
 
 
 def software_table(stacks: Sequence[Stack], *, default: str) -> Table:
@@ -28,6 +29,7 @@ def software_table(stacks: Sequence[Stack], *, default: str) -> Table:
             "overlaps_tensor": stack.overlaps_tensor,
             "overlaps_data": stack.overlaps_data,
             "flat_rings": stack.flat_rings,
+            **track_record.cells("software", stack.id),
             "note": stack.note,
         }
         for stack in stacks
@@ -45,12 +47,14 @@ def software_table(stacks: Sequence[Stack], *, default: str) -> Table:
             Column(key="overlaps_tensor", header="hides tp"),
             Column(key="overlaps_data", header="hides dp"),
             Column(key="flat_rings", header="flat rings", raw=True),
+            *track_record.COLUMNS,
             Column(key="note", header="source", raw=True),
         ],
         rows=rows,
         notes=[
             "attention: the kernel. element-wise: how norms and activations are run. launches: per layer, forward.",
             "gradient B: bytes per element reduced. hides: whether tensor- and data-parallel communication runs beside compute.",
+            "track record: measured steps, each left out of the fit that predicted it: how many, median error, share in the interval.",
             "csv and json have the source of each.",
         ],
     )

@@ -10,6 +10,7 @@ from estimators.facts.entries import PEAK_DTYPES
 from estimators.spec import Hardware
 from estimators.units import format_byte_rate, format_bytes, format_flop_rate, format_int
 from reports.table import Column, Table, Value
+from reports.views.training import track_record
 from reports.views.training.conditions import COUNTED_BY_6ND
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def hardware_table(devices: Sequence[Hardware]) -> Table:
             "link_bytes_per_s": device.link_bytes_per_s,
             "pcie_bytes_per_s": device.pcie_bytes_per_s,
             "power_w": device.power_w,
+            **track_record.cells("device", device.id),
             "one_device": device.one_device or None,
             "devices_per_node": device.devices_per_node,
             "device_names": "|".join(device.device_names),
@@ -137,7 +139,9 @@ def hardware_table(devices: Sequence[Hardware]) -> Table:
             Column(key="pcie_bytes_per_s", header="PCIe, one way", format=format_byte_rate, align="right", raw=True),
             Column(key="power_w", header="power", format=lambda watts: f"{watts:,.0f} W", align="right"),
             Column(key="one_device", header="one device is"),
+            *track_record.COLUMNS,
             *(Column(key=key, header=key, raw=True) for key in ("devices_per_node", "device_names", "confidence", "source")),
         ],
         rows=rows,
+        notes=["track record: measured steps, each left out of the fit that predicted it: how many, median error, share in the interval."],
     )

@@ -23,6 +23,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
+from reports.views.training import track_record
 from reports.views.training.conditions import device_lines, length_source, scope_lines
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
@@ -75,6 +76,7 @@ def choices_table(choices: Sequence[Choice], tokens: int) -> Table:
             Column(key="run_days", header="time", format=format_days, align="right"),
             Column(key="gpu_hours", header="GPU-hours", format=format_grouped, align="right"),
             Column(key="cost_usd", header="cost", format=format_money, align="right"),
+            *track_record.COLUMNS,
             Column(key="reason", header="", raw=not any(choice.reason for choice in choices)),
         ],
         rows=rows,
@@ -96,6 +98,7 @@ def _choice_row(choice: Choice, tokens: int, convention: str) -> dict[str, Value
         "run_days": choice.answer.run_s(tokens) / DAY_S,
         "gpu_hours": hours,
         "cost_usd": choice.price.median * hours if choice.price else None,
+        **track_record.cells("device", choice.hardware.id),
         "reason": None,
     }
 
@@ -131,7 +134,13 @@ def plan_table(
             Column(key="why", header="why it loses", raw=True),
         ],
         rows=rows,
-        notes=[*_reasons(plan, own), *_run_lines(plan, tokens, price), *_own_lines(plan, tokens, own), *_search_lines(plan)],
+        notes=[
+            *track_record.doubts(best),
+            *_reasons(plan, own),
+            *_run_lines(plan, tokens, price),
+            *_own_lines(plan, tokens, own),
+            *_search_lines(plan),
+        ],
         facts=_facts(plan, tokens, price, own),
         key="plan",
     )
@@ -154,6 +163,7 @@ def _conditions(plan: Plan, seq_len_source: str, batch_source: str) -> list[str]
         f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens{length_source(seq_len_source)}",
         f"global batch: {format_int(plan.global_batch)} sequences, {format_count(best.tokens_per_step)} tokens ({batch_source})",
         *device_lines([job.hardware]),
+        track_record.line(best),
         *best.notes,
     ]
 
@@ -240,6 +250,7 @@ def _facts(plan: Plan, tokens: int | None, price: PriceRange | None, own: Option
         "memory_bytes": best.memory_bytes,
         "num_legal": plan.num_legal,
         "num_fitting": plan.num_fitting,
+        **track_record.facts(best.prediction),
     }
     if own is not None:
         facts["own_step_time_s"] = own.prediction.step_time_s

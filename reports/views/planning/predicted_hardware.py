@@ -19,6 +19,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
+from reports.views.training import track_record
 from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
 from reports.views.training.predicted import BOUNDS, figures
 from reports.views.training.step_ledger import rate_facts
@@ -55,6 +56,7 @@ def _row(device: OnDevice[PredictedAnswer]) -> dict[str, Value]:
         "days_low": figures(device.answer, run.low_s)["wall_days"],
         "days_high": figures(device.answer, run.high_s)["wall_days"],
         "assumed": "; ".join(p.notes),
+        **track_record.cells("device", device.hardware.id),
     }
     return row
 
@@ -110,6 +112,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             Column(key="energy_j", header="energy", format=format_energy, align="right"),
             *_costs(answered),
             Column(key="layout", header="layout"),
+            *track_record.COLUMNS,
             *(Column(key=key, header=key, format=_FORMATS.get(key), raw=True) for key in hidden),
             Column(key="reason", header="reason", raw=True),
         ],

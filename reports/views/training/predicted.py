@@ -22,7 +22,7 @@ from estimators.units import (
     format_money,
 )
 from reports.table import Column, Table, Value
-from reports.views.training import at_utilization
+from reports.views.training import at_utilization, track_record
 from reports.views.training.conditions import conditions
 from reports.views.training.step_ledger import rate_facts
 
@@ -86,6 +86,7 @@ def _layout_lines(run: PredictedRun) -> list[str]:
         f"layout {layout}{whose}; {held}",
         f"batch of a step: {batch}{f', {run.batch_source}' if run.batch_source else ''}",
         f"software {p.stack.id}: {p.stack.name}",
+        track_record.line(p),
         *p.notes,
     ]
 
@@ -124,6 +125,7 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
         "global_batch": p.layout.global_batch,
         "global_batch_tokens": p.tokens_per_step,
         "software": p.stack.id,
+        **track_record.facts(p),
         "needed_bytes": run.needed_bytes,
         "fits": run.fits,
         "in_margin": run.in_margin,
@@ -139,6 +141,7 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
 def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
     run, training = asked.run, asked.training
     notes = [claim_note(run, claimed_s)] if claimed_s is not None else []
+    notes += track_record.doubts(run.prediction)
     if not run.fits:
         notes.append("memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less.")
     elif run.in_margin:

@@ -99,7 +99,7 @@ def test_a_consumer_card_reaches_its_network_through_the_host() -> None:
     assert "rtx-5090-32gb has no scale-up link: PCIe at 25 GB/s is assumed" in notes
 
 
-def test_the_interval_is_wider_where_nothing_was_measured() -> None:
+def test_the_interval_is_wider_where_little_was_measured_or_much_missed() -> None:
     layout = Layout(dp=8, global_batch=64, zero=3)
 
     def width(name: str, device: str, dtype: str = "bf16") -> float:
@@ -108,7 +108,7 @@ def test_the_interval_is_wider_where_nothing_was_measured() -> None:
 
     known = width("llama-3-8b", "h100-sxm5-80gb")
     assert width("llama-3-8b", "mi300x-192gb") > known
-    assert width("llama-3-8b", "h100-sxm5-80gb", "fp8") > known
+    assert width("llama-3-8b", "b200-sxm-180gb") > known
     assert width("mixtral-8x7b", "h100-sxm5-80gb") > known
     notes = predict(model("llama-3-8b"), 4096, layout, hardware("mi300x-192gb")).notes
     assert any("no measured step ran on CDNA3" in note for note in notes)
