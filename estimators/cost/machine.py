@@ -101,6 +101,18 @@ def ceilings(cluster: str = "") -> dict[tuple[str, str], float]:
 
 
 @functools.cache
+def machine_spread(hardware_id: str) -> float:
+    """How many times slower products were on the slowest machine of a kind of device than its ceiling says; 1 where one was measured.
+
+    >>> round(machine_spread("b200-sxm-180gb"), 2), machine_spread("h100-sxm5-80gb")
+    (1.48, 1.0)
+    """
+    rows = [row for row in data.read_rows(data.file("ceilings.csv"), CEILING_COLUMNS) if row.text("hardware_id") == hardware_id]
+    own = [row for row in rows if row.optional_text("cluster")]
+    return max((ceilings()[hardware_id, row.text("dtype")] / row.number("flop_per_s") for row in own), default=1.0)
+
+
+@functools.cache
 def networks() -> tuple[Network, ...]:
     """Known clusters, then the usual network of each generation."""
     return tuple(
