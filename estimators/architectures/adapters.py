@@ -125,7 +125,7 @@ class FineTuned(Model):
         table = trained_in_part(
             self.base,
             workload,
-            lowest=self._lowest_trained(),
+            lowest=self.lowest_trained,
             base_frozen=self.rank > 0,
             adapters=lambda op, fed: self._adapter(workload, op, fed) if self.adapts(op) else (),
         )
@@ -139,7 +139,8 @@ class FineTuned(Model):
         size = stored_bytes(elements, self.base_format) + w.bytes_of(op.params - elements)
         return replace(op, weight_bytes=size, stored_bytes=size)
 
-    def _lowest_trained(self) -> int:
+    @property
+    def lowest_trained(self) -> int:
         """Index of the first layer that has something to train."""
         if not self.rank:
             return self.frozen_layers
