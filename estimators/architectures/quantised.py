@@ -135,10 +135,20 @@ def _compressed_tensors(given: Mapping[str, Any]) -> Read:
     return StoredMatrix(bits=bits, group=max(0, group), scale_bytes=1 if few else 2, zero_bits=zero_bits), what
 
 
+def _modelopt(given: Mapping[str, Any]) -> Read:
+    """NVIDIA's Model Optimizer: nvfp4 in groups of 16 with an fp8 scale, or fp8 with a scale per matrix."""
+    algorithm = str(given.get("quant_algo", "no quant_algo"))
+    if algorithm == "NVFP4":
+        return StoredMatrix(bits=4, group=16, scale_bytes=1), "nvfp4"
+    return _fp8({}) if algorithm == "FP8" else (None, algorithm[:40])
+
+
 READERS: Mapping[str, Callable[[Mapping[str, Any]], Read]] = {
     "bitsandbytes": _bitsandbytes,
     "gptq": lambda given: _grouped(given, input_bytes=4),
     "awq": lambda given: _grouped(given, input_bytes=0),
+    "auto-round": lambda given: _grouped(given, input_bytes=0),
+    "modelopt": _modelopt,
     "fp8": _fp8,
     "fbgemm-fp8": lambda given: (StoredMatrix(bits=8, scale_bytes=4), "fp8 with a scale per output"),
     "mxfp4": lambda given: (StoredMatrix(bits=4, group=32, scale_bytes=1), "mxfp4, experts alone"),

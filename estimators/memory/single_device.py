@@ -90,14 +90,18 @@ def _of_fine_tuned(model: FineTuned, workload: Workload, kernels: Kernels, size:
     A frozen matrix keeps no input, a frozen norm not what it normalised; an adapter a copy of the input, as peft casts it, and its middle.
     """
     base, t = model.base, workload.seq_len
-    above = [sum(place >= model.lowest_trained for place in positions(base, i)) for i in range(len(base.blocks))]
+    adapted = Adapted(rank=model.rank, targets=model.targets, tokens=t)
+    if isinstance(base, EncoderDecoder):
+        return _of_encoder_decoder(base, workload, EAGER, size, adapted)
+    lowest = model.lowest_trained(base)
+    above = [sum(place >= lowest for place in positions(base, i)) for i in range(len(base.blocks))]
     blocks = tuple(replace(block, count=count) for block, count in zip(base.blocks, above, strict=True) if count)
+    stream = Stream(tokens=t, width=base.width)
     if not blocks:
-        end = end_kept(base.final_norm, Stream(tokens=t, width=base.width), kernels, size)
+        end = end_kept(base.final_norm, stream, kernels, size)
         return _parts(workload.batch, SavedActivations(), end, t * base.vocab, kernels)
     if not model.rank:
         return _of_decoder(replace(base, blocks=blocks, order=()), workload, kernels)
-    adapted, stream = Adapted(rank=model.rank, targets=model.targets, tokens=t), Stream(tokens=t, width=base.width)
     layers = [(block.count, layer_kept(block, stream, EAGER, size, adapted)) for block in blocks]
     kept = _sum([layer.times(count) for count, layer in layers])
     if workload.recompute == "full":
@@ -106,14 +110,17 @@ def _of_fine_tuned(model: FineTuned, workload: Workload, kernels: Kernels, size:
     return _parts(workload.batch, kept, end_kept(base.final_norm, stream, EAGER, size, adapted), t * base.vocab, kernels)
 
 
-def _of_encoder_decoder(model: EncoderDecoder, workload: Workload, kernels: Kernels, size: int) -> dict[str, int]:
+def _of_encoder_decoder(
+    model: EncoderDecoder, workload: Workload, kernels: Kernels, size: int, adapted: Adapted | None = None
+) -> dict[str, int]:
     """The decoder's cross-attention reads the encoder's output, of which each layer makes copies of its own under autocast."""
     workload, sources = model.in_windows(workload), model.source_tokens(workload)
     again = workload.recompute == "full"
-    encoder = tower_memory(model.encoder, sources, kernels, size)
-    decoder = tower_memory(model.decoder, workload.seq_len, kernels, size, sources)
+    of_source = adapted and replace(adapted, tokens=sources)
+    encoder = tower_memory(model.encoder, sources, kernels, size, adapted=of_source)
+    decoder = tower_memory(model.decoder, workload.seq_len, kernels, size, source_tokens=sources, adapted=adapted)
     kept = encoder.kept(recomputed=again) + decoder.kept(recomputed=again)
-    if not kernels.autocast and not kernels.stream_bytes:
+    if not kernels.autocast:
         kept += SavedActivations(outer=float(sources * model.encoder.width * size))
     head = Projection(name="head", d_in=model.decoder.width, d_out=model.vocab, cut="vocabulary")
     heads = (head,) if model.vocab else ()

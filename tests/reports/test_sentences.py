@@ -67,3 +67,13 @@ def tables_of() -> Any:
         return {verb: "\n".join(texts) for verb, texts in lines.items()}
 
     return ask
+
+
+@pytest.mark.parametrize(("hardware_id", "own"), [("b200-sxm-180gb", False), ("tpu-v5p", False), ("a100-sxm4-80gb", True)])
+def test_a_verdict_on_a_claim_names_whose_runs_it_rests_on(hardware_id: str, own: bool) -> None:
+    import sixnd
+
+    answer = sixnd.check_claim(model="llama-3-8b", tokens="1T", hardware=hardware_id, gpus=1024, days=30)
+    title = answer.tables()[0].title
+    assert ("(on all hardware, as " in title) == (not own), title
+    assert "below every published run" in title

@@ -75,7 +75,8 @@ class Batch:
         batch = self._exact(seq_len, most) or self._shared(wanted, num_devices, seq_len, most)
         if batch % unit == 0 and batch <= FARTHEST * wanted:
             return batch
-        multiple = max(1, round(wanted / unit)) * unit
+        few = self._few(seq_len)
+        multiple = max(1, round(wanted / unit) if few is None or few > wanted else few // unit) * unit
         movable = 0.0 if self.sequences else ROUNDING
         if (self.sequences or self.tokens) and abs(multiple - wanted) > movable * wanted:
             raise BadValueError(

@@ -106,6 +106,13 @@ def _notes(claim: Claim, training: TrainingAnswer) -> list[str]:
     return notes
 
 
+def _elsewhere(claim: Claim, training: TrainingAnswer) -> str:
+    """Where the runs ran that the verdict rests on, if that was not on the device's architecture; nothing for what physics forbids."""
+    assert training.hardware is not None
+    own = claim.percentile.scope == training.hardware.architecture
+    return "" if own or not claim.possible else f" (on {claim.percentile.scope})"
+
+
 def claim_tables(claim: Claim, training: TrainingAnswer) -> list[Table]:
     """Three tables: the verdict, the published runs nearest to the claim, and what every tool would print for it.
 
@@ -116,7 +123,7 @@ def claim_tables(claim: Claim, training: TrainingAnswer) -> list[Table]:
     main = Table(
         title=(
             f"{training.model.name} on {training.work_text} in {format_duration(claim.wall_s)} on {training.devices_text}: "
-            f"{claim.verdict}, {format_fraction(claim.percentile.share)} of peak {COUNTED[claim.compared]}"
+            f"{claim.verdict}{_elsewhere(claim, training)}, {format_fraction(claim.percentile.share)} of peak {COUNTED[claim.compared]}"
         ),
         conditions=[line for line in conditions(training) if not line.startswith(("utilization", "price", "FLOP counted"))],
         columns=[column for column in _COLUMNS if column.key != "peak"],

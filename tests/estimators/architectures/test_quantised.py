@@ -56,6 +56,9 @@ def weight_bytes(found: Decoder, phase: Any = "decode") -> int:
         (AWQ, 0.5 + 2 / 128 + 0.5 / 128),
         (FP8, 1 + 4 / 128**2),
         (COMPRESSED, 1.0),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, 0.5 + 1 / 16),
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, 1.0),
+        ({"quant_method": "auto-round", "bits": 2, "group_size": 64}, 0.25 + 2 / 64 + 0.25 / 64),
     ],
 )
 def test_matrices_of_layers_are_held_in_the_format_and_the_rest_in_16_bits(quantization: dict[str, Any], per_weight: float) -> None:

@@ -30,6 +30,11 @@ def test_a_short_training_has_a_hundred_steps_where_its_devices_share_them(token
         assert tokens / (sequences * SIZE["seq_len"]) >= FEWEST_STEPS or sequences == 1
 
 
+@pytest.mark.parametrize(("unit", "sequences"), [(8, 8), (3, 12), (4, 12), (64, 64)])
+def test_a_layout_of_ones_own_has_a_hundred_steps_where_its_replicas_share_them(unit: int, sequences: int) -> None:
+    assert Batch(training_tokens=10**7).for_layout(unit, 64, **SIZE) == sequences  # a hundredth is 12.2 sequences
+
+
 def test_a_batch_that_was_given_is_as_it_was_given() -> None:
     assert Batch(sequences=256, training_tokens=10**7).on(8, **SIZE) == 256
     assert Batch(tokens=2**21, training_tokens=10**7).on(8, **SIZE) == 256
