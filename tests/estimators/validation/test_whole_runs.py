@@ -85,6 +85,13 @@ def test_a_shipped_run_has_no_part_in_its_own_factor() -> None:
     assert (entry.quantity, entry.measured) == ("run_device_s", 1_460_000 * HOUR_S)
 
 
+def test_deepseek_v3_s_own_run_lies_in_what_is_planned() -> None:
+    """DeepSeek-AI 2024 (arXiv 2412.19437), table 1: 14.8T tokens in 2.664M hours of 2,048 H800, 54.2 days, in fp8."""
+    job = Job(model=shipped_model("deepseek-v3"), hardware=hardware("h800-sxm5-80gb"), seq_len=4096, dtype="fp8")
+    best_s, _, worst_s = predicted_run(job, tokens=int(14.8e12), num_devices=2048).planned_s
+    assert best_s / DAY_S < 54.2 < worst_s / DAY_S
+
+
 def test_a_dense_run_is_planned_by_the_factor_alone() -> None:
     job = Job(model=shipped_model("llama-3-8b"), hardware=hardware("a100-sxm4-80gb"), seq_len=8192)
     run = predicted_run(job, tokens=10**12, num_devices=256)
