@@ -34,6 +34,10 @@ SHARE_THE_STREAM = ("megatron-core", "pytorch-fsdp2")
 """Software whose tensor parallelism shares out the norms' tokens, too, unless told otherwise."""
 
 
+READ = ("hardware_id=", "gbs_seqs=mbs x dp")
+"""What the beginning of a completed cell is where the row says it in other words, or where nothing hangs on it."""
+
+
 @frozen
 class MeasuredStep:
     """One measured training step, as the cost model sees it.
@@ -67,6 +71,11 @@ class MeasuredStep:
     assumed: tuple[str, ...] = ()
     says_recompute: bool = False
     offloads_activations: bool = False
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether a rule chose something that the row might have had otherwise: more than read its words or multiplied its cells."""
+        return not all(text.startswith(READ) for text in self.assumed)
 
     @property
     def work(self) -> SequenceCost:

@@ -63,7 +63,7 @@ def measured_devices(rows: Sequence[Scored]) -> frozenset[str]:
 
 
 def _is_whole(step: MeasuredStep) -> bool:
-    return not step.assumed and not step.apart and step.kind in ("pre-training", "forced balance")
+    return not step.is_guessed and not step.apart and step.kind in ("pre-training", "forced balance")
 
 
 def class_of(row: Scored, devices: Collection[str] | None = None) -> str | None:
@@ -78,7 +78,7 @@ def class_of(row: Scored, devices: Collection[str] | None = None) -> str | None:
         return None
     measured = is_measured(row.step.hardware, devices=devices)
     if measured and not _is_whole(row.step):
-        return "completed-row" if row.step.assumed else None
+        return "completed-row" if row.step.is_guessed else None
     return case_class(row.step.stack.id, experts=row.step.work.experts > 1, measured=measured)
 
 

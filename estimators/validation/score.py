@@ -98,7 +98,7 @@ def scored(record: Record, *, strict: bool = False) -> Scored:
     except RequestError as error:
         return Scored(id=record.id, line=record.line, step=step, skipped_reason=str(error))
     below, above = (unseen.low_s / unseen.step_time_s, unseen.high_s / unseen.step_time_s)
-    if step.assumed and unseen.case_class != "unmeasured-device":
+    if step.is_guessed and unseen.case_class != "unmeasured-device":
         below, above = interval("completed-row", step.hardware)
     parts = unseen.ledger.parts
     return Scored(
