@@ -97,7 +97,7 @@ class Workload:
             only, as `generate` does), decode (one token per sequence after `context_len` cached ones).
         batch: sequences (or samples) in the step; with beams, batch times beams.
         seq_len: tokens per sequence in this step; 1 in decode; 1 for models without a sequence.
-        context_len: tokens already in the KV cache before the step.
+        context_len, cache_len: tokens in the KV cache before the step, and those that a static one has room for (0: it grows).
         source_len: tokens of the encoder's input, for models with an encoder beside the decoder; 0 for the others.
         sample: what each of the batch is, for models of images or audio; None for what the model was made for.
         dtype: of compute and stored weights.
@@ -110,6 +110,7 @@ class Workload:
     seq_len: int = 1
     context_len: int = 0
     source_len: int = 0
+    cache_len: int = 0
     sample: Sample | None = None
     dtype: str = "bf16"
     optimizer: str = "adamw"
@@ -162,8 +163,7 @@ class Op:
         masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `unseen_flop` is a convention.
         surplus_flop: forward, beside `flop`: what transformers runs and no result depends on, such as experts not chosen.
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
-        cache_bytes: KV cache or state that must be read or written.
-        held_cache_bytes: KV cache or state that is held when the step is over.
+        cache_bytes, held_cache_bytes: KV cache or state that must be read or written, and that is held when the step is over.
         cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
         key_columns: of a matrix's outputs, those that are keys and values of `cache_heads` heads.
         activation_bytes: inputs read and outputs written if nothing is fused.

@@ -12,6 +12,7 @@ from estimators.counting.conventions import usual_convention
 from estimators.counting.estimate import estimate, memory
 from estimators.counting.formulas import six_nd, two_n
 from estimators.counting.rules_of_thumb import Rule, rules
+from estimators.frozen import replace
 from estimators.inference.generation import generation
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
 
@@ -46,6 +47,9 @@ def memory_needed(model: Model, run: Run) -> dict[str, int]:
     """Bytes by part that a run holds at its fullest: a training step, or the last decode step."""
     steps = num_decode_steps(run)
     workload = decode_workload(run, steps - 1) if steps else workload_of(run)
+    if run.request.cache == "static":
+        unwritten = 1 if run.task == "generate" else 0  # transformers leaves no room for the last token, which no pass reads
+        workload = replace(workload, cache_len=run.seq_len + run.new_tokens - unwritten)
     return memory(model.ops(workload), workload, model)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
+from estimators.architectures.adapted_towers import adapted_towers
 from estimators.architectures.adapter_names import (
     DOWN,
     EXPERTS,
@@ -17,14 +18,15 @@ from estimators.architectures.adapter_names import (
     demand_both_halves,
     row_of,
 )
-from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.freezing import positions, trained_in_part
 from estimators.architectures.rows import linear
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.method import FULL, TrainingMethod
+from estimators.samples import Sample
 from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
 from estimators.weight_formats import WeightFormat, stored_bytes
 
@@ -60,6 +62,18 @@ TARGETS: dict[str, str] = {
 }
 """What transformers calls a matrix -> what the op table calls it."""
 
+T5_TARGETS: dict[str, str] = {
+    "q": "query",
+    "k": "key",
+    "v": "value",
+    "o": "output",
+    "wi": "up",
+    "wi_0": "gate",
+    "wi_1": "up",
+    "wo": "down",
+}
+"""The same of T5's, whose names are too short to be looked for in other models."""
+
 DEFAULT_TARGETS = ("query", "value", "query_key_value", "query_up", "kv_up", "in")
 """Where none are named: queries and values, as in the paper's section 4.2, or the matrices that make them."""
 
@@ -71,7 +85,7 @@ class FineTuned(Model):
     """A decoder and what training changes of it.
 
     Attributes:
-        base: the decoder.
+        base: the decoder; with adapters an encoder-decoder, too.
         rank: of the adapters, y = W·x + B·(A·x); everything else is frozen. 0 for no adapters.
         targets: rows that have adapters, such as query or down.
         frozen_layers: without adapters: layers from the first on that are frozen, and the embedding with them.
@@ -83,7 +97,7 @@ class FineTuned(Model):
     item: ClassVar[Item] = "token"
     phases: ClassVar[tuple[Phase, ...]] = PHASES
 
-    base: Decoder
+    base: Decoder | EncoderDecoder
     rank: int = 0
     targets: frozenset[str] = frozenset()
     frozen_layers: int = 0
@@ -95,6 +109,7 @@ class FineTuned(Model):
         if self.rank:
             over = "" if self.base_format == "16-bit" else f" over weights in {self.base_format}"
             return f"{self.base.name}, adapters of rank {self.rank} on {', '.join(sorted(self.targets))}{over}"
+        assert isinstance(self.base, Decoder)
         return f"{self.base.name}, embedding and {self.frozen_layers} of {self.base.layers} layers frozen"
 
     @property
@@ -112,6 +127,11 @@ class FineTuned(Model):
         """The decoder's."""
         return self.base.positions
 
+    @property
+    def sample(self) -> Sample | None:
+        """The base's."""
+        return self.base.sample
+
     def adapts(self, op: Op) -> bool:
         """Whether an op has an adapter: a matrix that is a target."""
         return self.rank > 0 and row_of(op) in self.targets and (is_linear_layer(op) or row_of(op) in self._of_mixture)
@@ -121,14 +141,16 @@ class FineTuned(Model):
 
         Adapters run in every phase: they are not merged into the matrices.
         """
-        self.demand_sample(workload)
-        table = trained_in_part(
-            self.base,
-            workload,
-            lowest=self._lowest_trained(),
-            base_frozen=self.rank > 0,
-            adapters=lambda op, fed: self._adapter(workload, op, fed) if self.adapts(op) else (),
-        )
+
+        def beside(op: Op, fed: bool) -> tuple[Op, ...]:
+            return self._adapter(workload, op, fed) if self.adapts(op) else ()
+
+        if isinstance(self.base, EncoderDecoder):
+            table = adapted_towers(self.base, workload, beside)
+        else:
+            self.demand_sample(workload)
+            lowest = self.lowest_trained(self.base)
+            table = trained_in_part(self.base, workload, lowest=lowest, base_frozen=self.rank > 0, adapters=beside)
         return table if self.base_format == "16-bit" else tuple(self._stored(workload, op) for op in table)
 
     def _stored(self, w: Workload, op: Op) -> Op:
@@ -139,14 +161,12 @@ class FineTuned(Model):
         size = stored_bytes(elements, self.base_format) + w.bytes_of(op.params - elements)
         return replace(op, weight_bytes=size, stored_bytes=size)
 
-    def _lowest_trained(self) -> int:
+    def lowest_trained(self, base: Decoder) -> int:
         """Index of the first layer that has something to train."""
         if not self.rank:
             return self.frozen_layers
-        return min(positions(self.base, i)[0] for i, block in enumerate(self.base.blocks) if self._touches(block))
-
-    def _touches(self, block: Block) -> bool:
-        return any(self.adapts(op) for op in block.ops(Workload(), self.base.width))
+        touched = (i for i, block in enumerate(base.blocks) if any(self.adapts(op) for op in block.ops(Workload(), base.width)))
+        return min(positions(base, i)[0] for i in touched)
 
     def _adapter(self, w: Workload, op: Op, fed: bool) -> tuple[Op, Op]:
         assert op.mnk
@@ -181,8 +201,10 @@ def _of_each(adapter: Op, expert: Op, num: int) -> Op:
     )
 
 
-def names_in(model: Decoder) -> dict[str, str]:
+def names_in(model: Decoder | EncoderDecoder) -> dict[str, str]:
     """What peft calls the matrices of a model's mixtures that its adapters reach, to rows of the op table; empty for no mixture."""
+    if isinstance(model, EncoderDecoder):
+        return {}
     parts = (part for block in model.blocks for _, part in block.parts)
     return {name: row for part in parts if isinstance(part, Experts) for name, row in part.adapter_names}
 
@@ -244,8 +266,8 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_f
     >>> sum(op.count * op.trainable_params for op in tuned.ops(Workload()))
     4194304
     """
-    if not isinstance(model, Decoder):
-        raise BadValueError(f"adapters on {model.name}: expected a decoder-only language model")
+    if not isinstance(model, (Decoder, EncoderDecoder)):
+        raise BadValueError(f"adapters on {model.name}: expected a language model that generates")
     if rank < 1:
         raise BadValueError(f"an adapter of rank {rank}; expected a whole number from 1")
     ops, names = model.ops(Workload()), names_in(model)
@@ -260,7 +282,8 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_f
             demand_both_halves(target, targets, names)
             chosen |= {names[target]}
             continue
-        rows = _rows_called(target, has) | _expert_rows(target, experts, names)
+        plain = T5_TARGETS.get(target, target) if isinstance(model, EncoderDecoder) else target
+        rows = _rows_called(plain, has) | _expert_rows(plain, experts, names)
         if not rows:
             known = sorted({*has, *names, *(("experts", "up", "down") if experts else ())})
             raise BadValueError(f"{model.name} has no linear layer {target[:40]!r}; expected {ALL_LINEAR} or some of: {', '.join(known)}")

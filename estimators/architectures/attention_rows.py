@@ -23,10 +23,15 @@ def attended_keys(workload: Workload, window: int | None) -> int:
 def held_keys(workload: Workload, window: int | None) -> int:
     """Tokens whose keys and values the cache holds when the step is over: all, or the last window - 1, which the next query sees.
 
+    A static one has room for all, and for a whole window, from the start.
+
     >>> held_keys(Workload(phase="prefill", seq_len=300), 64)
     63
     """
     written = workload.context_len + workload.seq_len
+    if workload.cache_len:
+        room = max(workload.cache_len, written)
+        return room if window is None else min(room, window)
     return written if window is None else min(written, window - 1)
 
 
@@ -122,7 +127,8 @@ def attention_products(
     if causal and workload.phase != "decode":
         half_pairs = growing_queries(workload, window if pairs is None else None)
     held = held_keys(workload, window if trims_cache else None) if keys is None else keys
-    moved = held if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
+    written = held if keys is not None else min(held, t)
+    moved = written if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
     token_bytes = workload.bytes_of(b * cache_elements_per_token) if workload.phase in ("prefill", "decode") else 0
 
     def product(role: Literal["scores", "context"], width: int, token_bytes: int, reads: tuple[str, str]) -> Op:

@@ -107,22 +107,30 @@ class EncoderDecoder(Model):
         Raises:
             BadValueError: a source_len that the encoder does not take, or samples that it does not read.
         """
+        once, w = self.works(workload)
+        table = self.encoder.ops(once, "encoder.")
+        if w.phase == "decode":
+            table = [idle(op) for op in table]
+        return (*table, *self.decoder.ops(w, "decoder."), *self.head_ops(w))
+
+    def works(self, workload: Workload) -> tuple[Workload, Workload]:
+        """What the encoder does of a step, and what the decoder does. Raises BadValueError, as `ops`."""
         workload = self.in_windows(workload)
         w = replace(workload, source_len=self.source_tokens(workload))
         reading: Phase = "train" if w.phase == "train" else "forward"
-        once = replace(w, phase=reading, seq_len=w.source_len, context_len=0, source_len=0)
-        table = self.encoder.ops(once, "encoder.")
-        if w.phase == "decode":
-            table = [_idle(op) for op in table]
-        table += self.decoder.ops(w, "decoder.")
+        return replace(w, phase=reading, seq_len=w.source_len, context_len=0, source_len=0), w
+
+    def head_ops(self, w: Workload) -> list[Op]:
+        """Rows behind the decoder, and those of what no step uses."""
+        table = []
         if self.vocab:
             table.append(linear(w, "", "head", "head", cut="vocabulary", d_in=self.decoder.width, d_out=self.vocab, owned=not self.tied))
         if self.spare:
             table.append(spare("embedding", "spare", "embedding", num=self.spare))
-        return tuple(table)
+        return table
 
 
-def _idle(op: Op) -> Op:
+def idle(op: Op) -> Op:
     """An op that the step does not run: its parameters are held, and nothing else is done with them."""
     mnk = (0, *op.mnk[1:]) if op.mnk else None
     return Op(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+from estimators.architectures.attention import Attention
 from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
 from estimators.frozen import field, frozen, replace
@@ -22,7 +23,11 @@ Adapters = Callable[[Op, bool], tuple[Op, ...]]
 """From a row, and whether its input needs a gradient, to the rows of its adapter; none for most."""
 
 
-def positions(base: Decoder, index: int) -> range | list[int]:
+Places = range | list[int]
+"""Where in a stack the layers of a block are, from 0."""
+
+
+def positions(base: Decoder, index: int) -> Places:
     """Where in the stack the layers of a block are, from 0."""
     if base.order:
         return [i for i, block in enumerate(base.order) if block == index]
@@ -38,76 +43,89 @@ def trained_in_part(base: Decoder, w: Workload, *, lowest: int, base_frozen: boo
         base_frozen: whether the decoder itself is frozen throughout, so that only adapters are trained.
         adapters: what stands beside a row.
     """
-    split, stages = _apart(base, lowest)
-    return tuple(_Walk(split=split, stages=stages, base_frozen=base_frozen, adapters=adapters).rows(w))
+    blocks, stages = apart(base.blocks, tuple(positions(base, index) for index in range(len(base.blocks))), lowest)
+    split = replace(base, blocks=blocks, order=())
+    names = tuple(split.prefix(index) for index in range(len(blocks)))
+    walk = Walk(blocks=blocks, stages=stages, width=base.width, names=names, base_frozen=base_frozen, adapters=adapters)
+    below = (without_gradient(op) for op in base.embedding_ops(w))  # the embedding is frozen throughout
+    return (*below, *walk.rows(w), *(_behind(base, op, stages, base_frozen) for op in base.head_ops(w)))
 
 
-def _apart(base: Decoder, lowest: int) -> tuple[Decoder, tuple[Stage, ...]]:
-    """The decoder with layer `lowest` in a block of its own, and the stage of each block."""
-    blocks: list[Block] = []
+def _behind(base: Decoder, op: Op, stages: tuple[Stage, ...], base_frozen: bool) -> Op:
+    """A row of the final norm or the head. A tied head is the embedding."""
+    look = base.final_norm
+    trains_norm = not base_frozen and look is not None and (look.gain or look.bias)
+    frozen = base_frozen or (op.component == "head" and base.tied)
+    return with_gradients(op, frozen=frozen, fed=("first" in stages or trains_norm,))
+
+
+def apart(blocks: tuple[Block, ...], places: tuple[Places, ...], lowest: int) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
+    """The blocks with layer `lowest` in one of its own, and the stage of each.
+
+    Args:
+        places: where the layers of each block are in the stack.
+    """
+    split: list[Block] = []
     stages: list[Stage] = []
-    for index, block in enumerate(base.blocks):
-        places = positions(base, index)
-        below = min(max(0, lowest - places[0]), block.count) if isinstance(places, range) else sum(place < lowest for place in places)
-        here = int(lowest in places)
+    for block, where in zip(blocks, places, strict=True):
+        below = min(max(0, lowest - where[0]), block.count) if isinstance(where, range) else sum(place < lowest for place in where)
+        here = int(lowest in where)
         counts: tuple[tuple[Stage, int], ...] = (("below", below), ("first", here), ("above", block.count - below - here))
         for stage, count in counts:
             if count:
-                blocks.append(replace(block, count=count))
+                split.append(replace(block, count=count))
                 stages.append(stage)
-    return replace(base, blocks=tuple(blocks), order=()), tuple(stages)
+    return tuple(split), tuple(stages)
 
 
 @frozen
-class _Walk:
-    """One walk through the rows.
+class Walk:
+    """One walk through the rows of a stack of layers.
 
     Attributes:
+        names: what the rows of each block are called before their own names.
+        base_frozen: whether the layers themselves are frozen throughout.
+        source_fed: whether what a cross-attention reads its keys and values from needs a gradient.
         flows: rows whose outputs need a gradient; grows on the way.
     """
 
-    split: Decoder
+    blocks: tuple[Block, ...]
     stages: tuple[Stage, ...]
+    width: int
+    names: tuple[str, ...]
     base_frozen: bool
     adapters: Adapters
+    source_fed: bool = False
     flows: set[str] = field(default_factory=set, hash=False)
 
     def rows(self, w: Workload) -> Iterator[Op]:
-        """Every row, with its adapter behind it."""
-        yield from (without_gradient(op) for op in self.split.embedding_ops(w))  # the embedding is frozen throughout
-        for index in range(len(self.split.blocks)):
+        """Every row of the layers, with its adapter behind it."""
+        for index in range(len(self.blocks)):
             yield from self._block(w, index)
-        yield from (self._behind(op) for op in self.split.head_ops(w))
 
     def _block(self, w: Workload, index: int) -> Iterator[Op]:
         """Rows of the layers of one block."""
-        block, stage, width, prefix = self.split.blocks[index], self.stages[index], self.split.width, self.split.prefix(index)
+        block, stage, width, prefix = self.blocks[index], self.stages[index], self.width, self.names[index]
         if stage == "below":
             yield from (replace(without_gradient(op), recomputed=False) for op in block.ops(w, width, prefix))
             return
         stream = False  # whether the layer's input, or what its earlier parts made of it, needs a gradient
         for name, part in block.parts:
             fed = stage == "above" or (stream and not block.parallel) or self._trains_norm_before(block)
-            for op in self._part(part.ops(w, width, f"{prefix}.{name}", block.count), fed=fed):
-                stream = stream or op.trainable_params > 0
+            source = self.source_fed if isinstance(part, Attention) and part.cross else fed
+            for op in self._part(part.ops(w, width, f"{prefix}.{name}", block.count), fed=fed, source=source):
+                stream = stream or op.trainable_params > 0 or source
                 yield op
-        yield from self._part(block.between(w, width, prefix), fed=True)
+        yield from self._part(block.between(w, width, prefix), fed=True, source=True)
 
     def _trains_norm_before(self, block: Block) -> bool:
         """Whether a trained norm stands before a part: then the part's input needs a gradient, even if the norm's does not."""
         return not self.base_frozen and block.prenorm and block.norms > 0 and (block.norm.gain or block.norm.bias)
 
-    def _behind(self, op: Op) -> Op:
-        """A row of the final norm or the head. A tied head is the embedding."""
-        look = self.split.final_norm
-        trains_norm = not self.base_frozen and look is not None and (look.gain or look.bias)
-        frozen = self.base_frozen or (op.component == "head" and self.split.tied)
-        return with_gradients(op, frozen=frozen, fed=("first" in self.stages or trains_norm,))
-
-    def _part(self, rows: list[Op], *, fed: bool) -> Iterator[Op]:
-        """Rows of one part of a layer; `fed`: whether the part's input needs a gradient."""
+    def _part(self, rows: list[Op], *, fed: bool, source: bool) -> Iterator[Op]:
+        """Rows of one part of a layer; `fed`, `source`: whether its input, and that of its keys and values, needs a gradient."""
         for op in rows:
-            inputs = tuple(name in self.flows for name in op.reads) or (fed,)
+            inputs = tuple(name in self.flows for name in op.reads) or (source if op.role in ("key", "value") else fed,)
             adapter = self.adapters(op, any(inputs))
             row = with_gradients(op, frozen=self.base_frozen, fed=inputs)
             if adapter or row.trainable_params or any(inputs):

@@ -149,7 +149,8 @@ def _main_input_elements(model: Model, workload: Workload) -> int:
     from estimators.architectures.encoder_decoder import EncoderDecoder  # deferred: most models are decoders
     from estimators.architectures.vision import DualEncoder
 
-    return model.main_input_elements(workload) if isinstance(model, (EncoderDecoder, DualEncoder)) else workload.num_tokens
+    base = model.base  # adapters read what the model reads
+    return base.main_input_elements(workload) if isinstance(base, (EncoderDecoder, DualEncoder)) else workload.num_tokens
 
 
 PALM = Source(title="Chowdhery et al. 2022, PaLM, appendix B", url="https://arxiv.org/abs/2204.02311")

@@ -104,7 +104,8 @@ def inference_step(
     A matrix product takes the longer of its arithmetic and of reading its weights, once per step; attention the longer of
     its arithmetic and of reading the cache. Of n experts of which a token uses k, `t` tokens read n·(1 - (1 - k/n)^t): even
     routing. Tensor parallelism divides what the rows' cuts say, each expert included, and adds two all-reduces per layer
-    that nothing hides. Kernels are issued as a captured graph: the host never binds.
+    that nothing hides. Kernels are issued as a captured graph: the host never binds. Of ways to run a step at different cost
+    (latent attention) it is the fastest, as engines run it, and not transformers' own.
 
     Not modelled: the share of its bandwidth that a device reaches (0.7 to 0.85 of it in measured decode steps); what an engine's
     host does per step and per sequence (scheduling, sampling, streaming), and eager engines that wait for it; an engine's own
@@ -124,6 +125,12 @@ def inference_step(
     """
     if workload.phase not in ("prefill", "decode"):
         raise BadValueError(f"phase {workload.phase!r} is not a step of inference; expected prefill or decode")
+    paths = tuple(model.code_paths.values()) or (model,)
+    return min((_step_of(path, workload, hardware, tensor_parallel, stack_id) for path in paths), key=lambda step: step.total_s)
+
+
+def _step_of(model: Model, workload: Workload, hardware: Hardware, tensor_parallel: int, stack_id: str) -> InferenceStep:
+    """The step by the model's own way of running it. Raises BadValueError, UnknownNameError, as `inference_step`."""
     base, ops = model.base, model.ops(workload)
     if not isinstance(base, Decoder) or any(op.kind == "scan" or op.component == "state_space" for op in ops):
         raise BadValueError(f"{model.name} is not a decoder of attention and feed-forward layers; inference steps are estimated for those")
@@ -150,7 +157,7 @@ def inference_step(
         head_s=sum((step.product_s(op) for op in products if op.role == "head"), 0.0),
         attention_s=step.attention_s([op for op in ops if op.kind == "attention"]),
         memory_bound_s=step.memory_bound_s(elementwise, token_bytes * per_token, routed_layers),
-        launch_s=operations(base.layers, routed_layers, tensor_parallel, step.software) * constants.launch_s,
+        launch_s=operations(base.layers, routed_layers, tensor_parallel, step.software.kernels_per_layer) * constants.launch_s,
         collectives_s=tensor_parallel_s(token_bytes, base.layers, tensor_parallel, step.machine, constants),
         bound_s=least.step_time_bound_s / tensor_parallel,
         bound_by=least.bound_by,

@@ -55,7 +55,7 @@ def _surplus_lines(model: Model, workload: Workload) -> list[str]:
     return [
         f"needed and counted: the experts that a token is routed to. transformers runs all of them on every token: on "
         f"{format_int(workload.batch)} x {format_int(workload.seq_len)} tokens {format_flop(needed + surplus)} {step}, where "
-        f"{format_flop(needed)} are needed"
+        f"{format_flop(needed)} are needed, both counted full"
     ]
 
 

@@ -150,7 +150,6 @@ def test_a_file_that_is_no_configuration_is_one_line(text: str, tmp_path: Path, 
     "odd",
     [
         {"hidden_act": "no such function"},
-        {"hidden_act": 3},
         {"rope_parameters": {"rope_type": "no such kind"}},
         {"rope_parameters": "text"},
         {"rms_norm_eps": "small"},
@@ -164,6 +163,12 @@ def test_fields_that_only_transformers_reads_are_refused_in_one_line(
 ) -> None:
     path = write_config(tmp_path / "odd", "llama", **odd)
     assert "transformers" in complaint(["--config", str(path), "--task", "prefill", "--device", "cpu"], tmp_path, capsys)
+
+
+def test_an_activation_function_that_is_no_word_is_refused(tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_config(tmp_path / "odd", "llama", hidden_act=3)
+    said = complaint(["--config", str(path), "--task", "prefill", "--device", "cpu"], tmp_path, capsys)
+    assert "hidden_act is '3'; expected a word, such as silu" in said
 
 
 @pytest.mark.usefixtures("quick")

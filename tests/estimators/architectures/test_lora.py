@@ -183,7 +183,7 @@ def test_a_frozen_weight_that_is_counted_as_trained_is_noticed() -> None:
         (LLAMA, 8, ("router",), "base has no linear layer 'router'; expected all-linear or some of: down, gate, key"),
         (MIXTRAL, 8, ("gate_proj",), "no linear layer 'gate_proj'"),
         (MAMBA, 8, ("conv1d",), "no linear layer 'conv1d'"),
-        (None, 8, (), "adapters on an encoder: expected a decoder-only language model"),
+        (None, 8, (), "adapters on an encoder: expected a language model that generates"),
     ],
 )
 def test_adapters_that_make_no_sense_are_refused_in_one_line(model: Config | None, rank: int, targets: tuple[str, ...], match: str) -> None:

@@ -12,8 +12,12 @@ import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.model_classes import class_named
 from bench.backend.models import hf_config, language_model
+from bench.records.asked import Asked
+from bench.records.run import Run
+from bench.records.run_estimate import memory_needed
 from estimators.architectures import FAMILIES
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import Beside
@@ -27,7 +31,7 @@ from tests.support.dense_models import DENSE
 from tests.support.drawn_decoders import Config
 from tests.support.encoder_decoder_models import bart_like, t5_like, whisper
 from tests.support.expert_models import EXPERTS
-from tests.support.real_caches import generated
+from tests.support.real_caches import generated, held_bytes
 from tests.support.state_space_models import STATE_SPACE
 from tests.support.vision_language_models import VISION_LANGUAGE
 
@@ -105,6 +109,41 @@ def test_a_state_is_in_fp32_whatever_the_model_computes_in(model_type: str, dtyp
     config = SMALL[model_type][0] | {"model_type": model_type}
     held = of_prompt(language_model(config, attn="eager", dtype=dtype), 70)
     assert held == [said(model_from_config(config, model_type), 70, new + 1, dtype=name) for new in range(NEW_TOKENS)]
+
+
+STATIC = {
+    "llama": B,
+    "gemma3_text": SMALL["gemma3_text"][0],
+    "gpt_oss": SMALL["gpt_oss"][0],
+    "llama4_text": SMALL["llama4_text"][0],
+    "qwen3": B | {"head_dim": 32},
+}
+
+
+@pytest.mark.parametrize("length", [20, 63, 64, 65, 300])
+@pytest.mark.parametrize("model_type", STATIC)
+def test_a_static_cache_has_its_room_from_the_start(model_type: str, length: int) -> None:
+    """Windows and chunks of 64 have 64 places, or as many as the cache has; a run asks for prompt and new tokens."""
+    config = STATIC[model_type] | {"model_type": model_type}
+    module = language_model(config, attn="eager", dtype=torch.bfloat16).eval()
+    cache = new_cache(module, static_len=length)
+    with torch.inference_mode():
+        module(input_ids=torch.zeros(2, length - 4, dtype=torch.long), **with_cache(module, cache))
+    model = model_from_config(config, model_type)
+    run = Run(
+        model=model_type,
+        config=config,
+        task="decode",
+        batch=2,
+        num_beams=1,
+        seq_len=length - 4,
+        new_tokens=4,
+        dtype="bf16",
+        optimizer="adamw",
+        recompute="none",
+        request=Asked(model=model_type, task="decode", cache="static"),
+    )
+    assert memory_needed(model, run)["kv_cache"] == held_bytes(cache)
 
 
 def prompts(config: Config) -> list[int]:
