@@ -10,6 +10,7 @@ import numpy as np
 from estimators.cost.efficiency import Efficiency
 from estimators.cost.machine import Machine
 from estimators.cost.software import Stack, software
+from estimators.cost.tensor_cut import CutParams
 from estimators.frozen import frozen, replace
 from estimators.training.sequence_cost import SequenceCost
 from estimators.training.step import step_time
@@ -17,7 +18,8 @@ from estimators.validation.case import MeasuredStep
 
 LAYOUT_NUMBERS = ("tp", "pp", "vp", "cp", "dp", "ep", "zero", "shard", "micro_batch", "global_batch")
 LAYOUT_FLAGS = ("sequence_parallel", "full", "selective", "zero_bubble")
-PRODUCT_NUMBERS = ("m", "n", "k", "count", "experts", "per_token")
+PRODUCT_NUMBERS = ("m", "n", "k", "count", "experts", "per_token", "key_columns", "key_heads")
+CUT_PARAMS = ("dense", "embedding", "head")
 
 
 class Lanes:
@@ -43,7 +45,7 @@ class Batch:
     machine: Any
 
     def step_times_s(self, e: Efficiency) -> Any:
-        """Predicted seconds of every row."""
+        """Predicted seconds of every row; with constants that are columns, a line for each of their values."""
         ledger = step_time(self.work, self.layout, self.machine, software(self.stack, self.architecture, e), e)
         return ledger.step_time_s + np.zeros(len(self.rows))
 
@@ -52,9 +54,9 @@ def batches(steps: Sequence[MeasuredStep]) -> list[Batch]:
     """All rows, in as few batches as their software and op tables allow."""
     kinds: dict[Any, list[int]] = {}
     for i, step in enumerate(steps):
-        hopper = step.hardware.architecture.startswith("Hopper")
+        generation = step.hardware.architecture.split()[0]
         products = tuple((p.cut, p.trained, p.passes_gradient) for p in step.work.products)
-        kinds.setdefault((step.stack.id, hopper, step.machine.low, step.work.experts > 1, products), []).append(i)
+        kinds.setdefault((step.stack.id, generation, step.machine.low, step.work.experts > 1, products), []).append(i)
     return [_batch(tuple(rows), [steps[i] for i in rows]) for rows in kinds.values()]
 
 
@@ -68,8 +70,9 @@ def _batch(rows: tuple[int, ...], steps: list[MeasuredStep]) -> Batch:
         replace(product, **stacked([work.products[place] for work in works], PRODUCT_NUMBERS))
         for place, product in enumerate(first.work.products)
     )
-    numbers = [name for name in vars(SequenceCost)["__slots__"] if name != "products"]
-    work = Lanes(products=products, **stacked(works, ["params", *numbers]))
+    numbers = [name for name in vars(SequenceCost)["__slots__"] if name not in ("products", *CUT_PARAMS)]
+    cuts = {name: CutParams(**stacked([getattr(each, name) for each in works], vars(CutParams)["__slots__"])) for name in CUT_PARAMS}
+    work = Lanes(products=products, **cuts, **stacked(works, ["params", *numbers]))
     layouts = [step.layout for step in steps]
     layout = Lanes(
         **stacked(layouts, LAYOUT_NUMBERS),
@@ -81,8 +84,8 @@ def _batch(rows: tuple[int, ...], steps: list[MeasuredStep]) -> Batch:
 
 
 def predicted_s(parts: Sequence[Batch], num_rows: int, e: Efficiency) -> Any:
-    """Predicted seconds of all rows, in their order."""
-    times = np.zeros(num_rows)
+    """Predicted seconds of all rows, in their order; a line for each value where constants are columns of several."""
+    times = np.zeros((*np.shape(e.matmul)[:1], num_rows))
     for part in parts:
-        times[list(part.rows)] = part.step_times_s(e)
+        times[..., list(part.rows)] = part.step_times_s(e)
     return times

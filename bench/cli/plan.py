@@ -84,7 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sequences.add_sequence(training)
     arguments.add_dtype(training)
     training.add_argument(
-        "--software", type=step_options.software, metavar="ID", help="what trains: python -m bench list software; megatron-core by default"
+        "--software",
+        type=step_options.software,
+        metavar="ID",
+        help="what trains: python -m bench list software; the usual of a layout by default",
     )
     training.add_argument("--optimizer", default="adamw", metavar="NAME", help="adamw, adamw-8bit, adafactor, muon, sgd")
     step_options.add_measured(training)
@@ -157,7 +160,6 @@ def _check(options: Options) -> None:
 
 def _question(options: Options, model: Model, entry: ModelEntry | None, devices: Sequence[Hardware]) -> PlanQuestion:
     """What is planned. Raises RequestError for a calibration of another device, or a job that no step is predicted of."""
-    from estimators.cost.software import DEFAULT_STACK
     from estimators.training.layouts.answer import PlanQuestion
     from estimators.training.layouts.global_batch import PUBLISHED_BATCH
     from estimators.training.layouts.job import MEMORY_MARGIN, Job
@@ -172,7 +174,7 @@ def _question(options: Options, model: Model, entry: ModelEntry | None, devices:
             hardware=device,
             seq_len=length.tokens,
             dtype=options.dtype,
-            stack_id=options.software or DEFAULT_STACK,
+            stack_id=options.software or "",
             optimizer=options.optimizer or "adamw",
             network_bytes_per_s=options.network_bytes_per_s,
             own=own,

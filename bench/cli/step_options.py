@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUM",
         help=BATCH_HELP,
     )
-    group.add_argument("--software", type=software, metavar="ID", help="python -m bench list software; megatron-core by default")
+    group.add_argument("--software", type=software, metavar="ID", help="python -m bench list software; the usual of a layout by default")
     group.add_argument("--optimizer", type=_optimizer, metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
     add_measured(group)
     add_memory_margin(group)

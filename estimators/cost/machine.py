@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 from estimators.cost.array_math import Lane
 from estimators.cost.efficiency import efficiency
@@ -11,7 +12,7 @@ from estimators.facts import data
 from estimators.frozen import frozen
 from estimators.spec import Hardware
 
-CEILING_COLUMNS = ("hardware_id", "dtype", "flop_per_s", "software", "source")
+CEILING_COLUMNS = ("hardware_id", "dtype", "flop_per_s", "cluster", "software", "source")
 NETWORK_COLUMNS = ("id", "name", "match", "bytes_per_s", "devices_per_domain", "source")
 LOW_DTYPES = ("fp8", "mxfp8", "mxfp4", "nvfp4", "int8")
 SAME_UNIT = {"mxfp8": "fp8", "mxfp4": "nvfp4", "fp16": "bf16", "bf16": "fp16"}
@@ -29,7 +30,8 @@ class Machine:
     """A device and its links. Bandwidths are nominal and per direction; the constants say what collectives reach.
 
     Attributes:
-        flop_per_s, flop16_per_s: matmul ceilings in the dtype of the step's products, and in bf16 (attention, head).
+        flop_per_s, flop16_per_s: matmul ceilings in the dtype of the step's products, and in bf16: of attention, which exponentials
+            bound and power does not, and of the head where products run below 16 bits.
         units: multiprocessors, which set how many tiles run at once.
         memory_bytes, memory_bytes_per_s: of the device.
         link_bytes_per_s, network_bytes_per_s: scale-up and scale-out, per device.
@@ -90,10 +92,24 @@ class MeasuredRates:
 
 
 @functools.cache
-def ceilings() -> dict[tuple[str, str], float]:
-    """Measured matmul ceilings in FLOP/s by hardware and dtype."""
+def ceilings(cluster: str = "") -> dict[tuple[str, str], float]:
+    """Measured matmul ceilings in FLOP/s by hardware and dtype: of whatever machine was measured, or of a known cluster's own."""
     rows = data.read_rows(data.file("ceilings.csv"), CEILING_COLUMNS)
-    return {(row.text("hardware_id"), row.text("dtype")): row.number("flop_per_s") for row in rows}
+    return {
+        (row.text("hardware_id"), row.text("dtype")): row.number("flop_per_s") for row in rows if row.optional_text("cluster") == cluster
+    }
+
+
+@functools.cache
+def machine_spread(hardware_id: str) -> float:
+    """How many times slower products were on the slowest machine of a kind of device than its ceiling says; 1 where one was measured.
+
+    >>> round(machine_spread("b200-sxm-180gb"), 2), machine_spread("h100-sxm5-80gb")
+    (1.48, 1.0)
+    """
+    rows = [row for row in data.read_rows(data.file("ceilings.csv"), CEILING_COLUMNS) if row.text("hardware_id") == hardware_id]
+    own = [row for row in rows if row.optional_text("cluster")]
+    return max((ceilings()[hardware_id, row.text("dtype")] / row.number("flop_per_s") for row in own), default=1.0)
 
 
 @functools.cache
@@ -155,13 +171,15 @@ def machine_of(
     link_bytes_per_s = own.link_bytes_per_s / efficiency().link if own and own.link_bytes_per_s else hardware.link_bytes_per_s
     if link_bytes_per_s is None:
         notes.append(f"{hardware.id} has no scale-up link: PCIe at {through_host / 1e9:g} GB/s is assumed")
-    ceiling = _ceiling(hardware, dtype, notes, own=own)
+    sustained = ceilings(cluster) if cluster and own is None else {}
+    limited = 1.0 if own else _power_share(hardware, notes)
+    ceiling = limited * (sustained.get((hardware.id, dtype)) or _ceiling(hardware, dtype, notes, own=own))
     if own is not None:
         notes.append(f"{_measured(own, dtype)} from {own.title}; memory bandwidth and all constants are the shipped ones")
     domain = (network.devices_per_domain if network else None) or hardware.devices_per_node or 8
     return Machine(
         flop_per_s=ceiling,
-        flop16_per_s=ceiling if dtype in ("fp32", "tf32") else _ceiling(hardware, "bf16", [], "fp16", own=own),
+        flop16_per_s=ceiling if dtype in ("fp32", "tf32") else limited * _ceiling(hardware, "bf16", [], "fp16", own=own),
         units=units or hardware.compute_units or 100,
         memory_bytes=hardware.memory_bytes,
         memory_bytes_per_s=hardware.memory_bytes_per_s,
@@ -171,6 +189,21 @@ def machine_of(
         low=dtype in LOW_DTYPES,
         notes=tuple(notes),
     )
+
+
+def _power_share(device: Hardware, notes: list[str]) -> float:
+    """What is left of the ceilings where the device is held below its product's power limit: the root of the power that is left.
+
+    Power goes with clock times voltage squared, and voltage follows the clock in part: about the clock's square near the limit.
+    """
+    from estimators.facts.registry import hardware, hardware_ids
+
+    rated = hardware(device.id).power_w if device.id in hardware_ids() else None
+    if not rated or not device.power_w or device.power_w >= rated:
+        return 1.0
+    share = math.sqrt(device.power_w / rated)
+    notes.append(f"{device.power_w:g} W of {rated:g}: {share:.3g} of the matmul ceiling is assumed")
+    return share
 
 
 def _network_rate(hardware: Hardware, network: Network | None, through_host: float) -> tuple[float, str]:

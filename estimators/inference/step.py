@@ -157,7 +157,7 @@ def _step_of(model: Model, workload: Workload, hardware: Hardware, tensor_parall
         head_s=sum((step.product_s(op) for op in products if op.role == "head"), 0.0),
         attention_s=step.attention_s([op for op in ops if op.kind == "attention"]),
         memory_bound_s=step.memory_bound_s(elementwise, token_bytes * per_token, routed_layers),
-        launch_s=operations(base.layers, routed_layers, tensor_parallel, step.software) * constants.launch_s,
+        launch_s=operations(base.layers, routed_layers, tensor_parallel, step.software.kernels_per_layer) * constants.launch_s,
         collectives_s=tensor_parallel_s(token_bytes, base.layers, tensor_parallel, step.machine, constants),
         bound_s=least.step_time_bound_s / tensor_parallel,
         bound_by=least.bound_by,

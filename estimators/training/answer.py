@@ -98,7 +98,6 @@ class Question:
         Raises:
             BadValueError: a model or an optimizer that no step is predicted of.
         """
-        from estimators.cost.software import DEFAULT_STACK  # deferred, with what follows: an answer at a utilization prices no step
         from estimators.training.layouts.job import MEMORY_MARGIN, Job
 
         assert self.hardware is not None
@@ -108,7 +107,7 @@ class Question:
             hardware=self.hardware,
             seq_len=self.seq_len,
             dtype=self.dtype,
-            stack_id=self.stack_id or DEFAULT_STACK,
+            stack_id=self.stack_id or "",
             optimizer=self.optimizer,
             network_bytes_per_s=self.network_bytes_per_s,
             own=self.own,

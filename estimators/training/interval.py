@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from estimators.cost.machine import MeasuredRates, ceilings
+from estimators.cost.machine import MeasuredRates, ceilings, machine_spread
 from estimators.facts import data
 from estimators.frozen import frozen
 from estimators.spec import Hardware
@@ -23,6 +23,9 @@ CLASSES = {
     "completed-row": "rows of tables that rules completed",
 }
 """Classes of cases, each with an interval of its own: what a case is missed by depends on how much was measured of its kind."""
+
+PRODUCTS_SHARE = 0.7
+"""Of a step, what goes with the rate of matrix products: the share of products in the ledgers of large models, 0.6 to 0.8."""
 
 ENOUGH = 5
 """Rows from which a track record says something."""
@@ -135,4 +138,9 @@ def interval(name: str, hardware: Hardware) -> tuple[float, float]:
     found = [of_class.ends] if of_class else []
     if of_device and of_device.is_far_off:
         found.append(of_device.ends)
-    return math.exp(min([0.0, *(low for low, _ in found)])), math.exp(max([0.0, *(high for _, high in found)]))
+    return math.exp(min([0.0, *(low for low, _ in found)])), math.exp(max([machine_room(hardware.id), *(high for _, high in found)]))
+
+
+def machine_room(hardware_id: str) -> float:
+    """Logarithm of how much longer a step takes on the slowest machine of its kind that was measured; 0 where one was."""
+    return PRODUCTS_SHARE * math.log(machine_spread(hardware_id))

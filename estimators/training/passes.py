@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from estimators.cost.array_math import Lane, choose, greater, up
-from estimators.cost.compute import attention_s, grouped, matmul_s, memory_bound_s, routing_bytes
+from estimators.cost.compute import (
+    fused_attention_s,
+    grouped,
+    matmul_flop_per_s,
+    matmul_s,
+    memory_bound_s,
+    product_bytes_s,
+    routing_bytes,
+    unfused_attention_s,
+)
 from estimators.cost.efficiency import Efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine
@@ -18,9 +27,8 @@ BACKWARD_TRAFFIC = 1.5
 FUSED_BACKWARD = 2.5
 """Attention products backward over forward where the scores are made anew: five matrix products against two."""
 
-LOSS_BYTES = 14
-"""Bytes per token and vocabulary entry that logits and loss move: 16-bit logits written (2), read in fp32 for the maximum and the
-sum (4 + 4), their 16-bit gradient written and read (2 + 2)."""
+UNFUSED_BACKWARD = 2
+"""The same where the scores were kept: four against two."""
 
 
 @frozen
@@ -34,28 +42,32 @@ class Pass:
     head: Lane
 
 
-def _product_s(p: Product, m: Lane, n: Lane, k: Lane, flop_per_s: Lane, machine: Machine, e: Efficiency) -> tuple[Lane, Lane]:
-    forward = matmul_s(m, n, k, flop_per_s, machine.units, e)
+def _product_s(
+    p: Product, m: Lane, n: Lane, k: Lane, flop_per_s: Lane, machine: Machine, e: Efficiency, slower: Lane = 1.0
+) -> tuple[Lane, Lane]:
+    def seconds(m: Lane, n: Lane, k: Lane) -> Lane:
+        return greater(matmul_s(m, n, k, flop_per_s, machine.units, e) * slower, product_bytes_s(m, n, k, machine))
+
     backward: Lane = 0.0
     if p.passes_gradient:
-        backward = matmul_s(m, k, n, flop_per_s, machine.units, e)
+        backward = seconds(m, k, n)
     if p.trained:
-        backward = backward + matmul_s(k, n, greater(m, 1), flop_per_s, machine.units, e)
-    return forward, backward
+        backward = backward + seconds(k, n, greater(m, 1))
+    return seconds(m, n, k), backward
 
 
 def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> Pass:
     """Seconds of one micro-batch on one device, were the device to hold all layers."""
     tokens = layout.micro_batch * work.seq_len / layout.cp
-    rate, rate16 = machine.flop_per_s * e.matmul, machine.flop16_per_s * e.matmul
+    rate, rate16 = (matmul_flop_per_s(machine, software, e, sixteen=sixteen) for sixteen in (False, True))
     outer = choose(layout.sequence_parallel, layout.tp, 1)
     matmul, experts, head = [0.0, 0.0], [0.0, 0.0], 0.0
     for p in work.products:
         if p.cut in ("expert_columns", "expert_rows"):
             rows = tokens / layout.tp * p.per_token * layout.ep / p.experts
-            slower = grouped(machine, e) * greater(p.experts / layout.ep, 1)
-            for i, seconds in enumerate(_product_s(p, rows, p.n, p.k, rate, machine, e)):
-                experts[i] = experts[i] + p.count * slower * seconds
+            here = greater(p.experts / layout.ep, 1) * software.experts
+            for i, seconds in enumerate(_product_s(p, rows, p.n, p.k, rate, machine, e, grouped(machine, e))):
+                experts[i] = experts[i] + p.count * here * seconds
             continue
         m: Lane = p.m / work.seq_len * tokens
         n: Lane = p.n
@@ -78,21 +90,26 @@ def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Softw
         experts=(experts[0], experts[1]),
         attention=_attention_s(work, layout, machine, software, e),
         traffic=_traffic_s(work, layout, machine, software, e, tokens, outer),
-        head=head + tokens * up(work.vocab / layout.tp) * LOSS_BYTES / machine.memory_bytes_per_s,
+        head=head + tokens * up(work.vocab / layout.tp) * software.loss_bytes / machine.memory_bytes_per_s,
     )
 
 
 def _attention_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane]:
     part = layout.micro_batch / layout.cp / layout.tp
-    visible_flop = part * (work.attention_flop - work.masked_flop)
-    forward = attention_s(part * work.attention_flop, visible_flop, part * work.score_elements, work.head_width, machine, software, e)
-    return forward, (2 if software.unfused else FUSED_BACKWARD) * forward
+    if software.unfused:
+        flop, scores = part * work.attention_flop, part * work.score_elements
+        forward = unfused_attention_s(flop, scores, work.head_width, machine, e)
+        return forward, UNFUSED_BACKWARD * forward
+    visible_flop = part * (work.attention_flop - work.masked_flop - work.unfused_visible_flop)
+    fused = fused_attention_s(visible_flop, work.head_width, machine, software, e)
+    rest = unfused_attention_s(part * work.unfused_flop, part * work.unfused_score_elements, work.head_width, machine, e)
+    return fused + rest, FUSED_BACKWARD * fused + UNFUSED_BACKWARD * rest
 
 
 def _traffic_s(
     work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, tokens: Lane, outer: Lane
 ) -> tuple[Lane, Lane]:
     plain = (work.inner_bytes / layout.tp + work.outer_bytes / outer) * layout.micro_batch / layout.cp
-    routed = routing_bytes(tokens / layout.tp * work.experts_per_token * work.width * 2, work.routed_layers, e)
+    routed = routing_bytes(tokens / layout.tp * work.experts_per_token * work.width * 2, work.routed_layers, e) * software.experts
     forward = memory_bound_s(plain, routed, machine, software, e)
     return forward, BACKWARD_TRAFFIC * forward

@@ -6,7 +6,7 @@ from estimators.architectures.adapters import trained
 from estimators.cost.efficiency import efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine, MeasuredRates, machine_of
-from estimators.cost.software import DEFAULT_STACK, Stack, software, stack
+from estimators.cost.software import Stack, software, stack, usual_stack
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
 from estimators.method import FULL, TrainingMethod
@@ -117,7 +117,7 @@ def predict(
     hardware: Hardware,
     *,
     dtype: str = "bf16",
-    stack_id: str = DEFAULT_STACK,
+    stack_id: str = "",
     cluster: str = "",
     network_bytes_per_s: float | None = None,
     own: MeasuredRates | None = None,
@@ -129,7 +129,7 @@ def predict(
 
     Args:
         dtype: of the matrix products.
-        stack_id: the software; see stacks.json.
+        stack_id: the software; see stacks.json. Empty for the one that usually runs the layout.
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         without: a source whose rows the constants must not have seen.
         method: how the model is trained.
@@ -142,7 +142,7 @@ def predict(
         raise BadValueError(f"optimizer {optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
     work = sequence_cost_of(trained(model, method), seq_len)
     machine = machine_of(hardware, dtype, cluster=cluster, network_bytes_per_s=network_bytes_per_s, own=own)
-    chosen, e = stack(stack_id), efficiency(without)
+    chosen, e = stack(stack_id or usual_stack(layout)), efficiency(without)
     ledger = step_time(work, layout, machine, software(chosen, hardware.architecture, e), e, optimizer=optimizer)
     name = case_class(chosen.id, experts=work.experts > 1, measured=is_measured(hardware, own))
     below, above = interval(name, hardware)

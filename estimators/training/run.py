@@ -142,7 +142,7 @@ def _given(job: Job, tokens: int, num_devices: int | None, batch: Batch, text: s
         raise BadValueError(f"layout {text[:60]!r}: dp and micro_batch are whole numbers from 1")
     layout = Layout(global_batch=batch.for_layout(unit, num_devices, params=job.work.params, seq_len=job.seq_len), **fields)
     job.check(layout)
-    prediction, needed = job.predict(layout), float(job.memory_bytes(layout))
+    prediction, needed = job.predict(layout), float(job.on(layout).memory_bytes(layout))
     return PredictedRun(
         prediction=prediction,
         tokens=tokens,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from estimators.architectures.decoder import Decoder
@@ -55,6 +56,8 @@ class SequenceCost:
             `causal` convention leaves out.
         has_windows: whether a share of peak counts `causal`; see usual_convention.
         score_elements: query-key pairs times heads, which an unfused kernel writes and reads.
+        unfused_flop, unfused_visible_flop, unfused_score_elements: of all that, what no fused kernel of today does: layers with
+            sinks and a window.
         head_width: of one query.
         inner_bytes, outer_bytes: element-wise traffic between the tensor-parallel matrices, and around them.
         dense, embedding, head: parameters by how tensor parallelism divides them; there are none of a tied head.
@@ -80,6 +83,9 @@ class SequenceCost:
     unseen_backward_flop: int
     has_windows: bool
     score_elements: int
+    unfused_flop: int
+    unfused_visible_flop: int
+    unfused_score_elements: int
     head_width: int
     inner_bytes: int
     outer_bytes: int
@@ -146,6 +152,7 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         raise BadValueError(f"{model.name} is no language model with a head; layouts and step times are planned for those")
     attention = [op for op in ops if op.kind == "attention"]
     scores = [op for op in attention if op.mnk and op.role == "scores"]
+    unfused = _unfused(ops, attention)
     routed = [op for op in ops if op.component == "experts" and op.role == "gate_up"]
     parts = [(block.count, part) for block in base.blocks for _, part in block.parts]
     cuts = {name: cut_params([op for op in ops if _place(op) == name], base.vocab) for name in ("dense", "embedding", "head")}
@@ -162,7 +169,10 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         masked_backward_flop=sum(op.count * op.backward_masked_flop for op in attention),
         unseen_backward_flop=sum(op.count * op.backward_unseen_flop for op in attention),
         has_windows=usual_convention(ops) == "causal",
-        score_elements=sum(op.count * op.flop // (2 * op.mnk[2]) for op in scores if op.mnk),
+        score_elements=_score_elements(scores),
+        unfused_flop=sum(op.count * op.flop for op in unfused),
+        unfused_visible_flop=sum(op.count * (op.flop - op.masked_flop) for op in unfused),
+        unfused_score_elements=_score_elements([op for op in unfused if op.role == "scores"]),
         head_width=max((op.mnk[2] for op in scores if op.mnk), default=0),
         inner_bytes=_traffic(ops, inner=True),
         outer_bytes=_traffic(ops, inner=False),
@@ -181,6 +191,20 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         kv_heads=max((part.kv_heads for _, part in parts), default=0),
         cut_width=cut_width(ops),
     )
+
+
+def _score_elements(scores: Sequence[Op]) -> int:
+    return sum(op.count * op.flop // (2 * op.mnk[2]) for op in scores if op.mnk)
+
+
+def _unfused(ops: Sequence[Op], attention: Sequence[Op]) -> list[Op]:
+    """Products of layers with learned sinks whose mask hides more than the future: GPT-OSS alternates them with plain ones.
+
+    cuDNN's fused attention takes sinks, FlashAttention does not; with a window beside them Transformer Engine multiplies plainly.
+    """
+    sinks = {op.part for op in ops if op.role == "parameters" and op.component == "attention"}
+    future = {op.part: (op.mnk[0] - 1, 2 * op.mnk[0]) for op in attention if op.mnk and op.role == "scores" and op.part in sinks}
+    return [op for op in attention if op.part in future and op.masked_flop * future[op.part][1] > op.flop * future[op.part][0]]
 
 
 def _experts(op: Op) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from estimators.cost.array_math import Lane, choose, greater, log2, smaller, up
 from estimators.cost.collectives import all_to_all_s, bandwidth, gather_s, tensor_parallel_s, together
-from estimators.cost.compute import issued_s, operations
+from estimators.cost.compute import host_s, issued_s, operations
 from estimators.cost.efficiency import Efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine
@@ -44,9 +44,6 @@ OPTIMIZER_BYTES = {"adamw": 28, "adamw-8bit": 16, "adafactor": 14, "muon": 20, "
 RAMP_BACKWARD = 1.5
 """Kernel starts of a backward pass over those of a forward pass."""
 
-SELECTIVE_SHARE = 0.1
-"""Of a fused layer's forward pass, what selective recomputation runs again: norms and activations."""
-
 ZERO_BUBBLE_SHARE = 1 / 3
 """Of the bubble, what a zero-bubble schedule leaves: only the input gradients stay on the critical path.
 
@@ -80,7 +77,9 @@ def step_time(
     layer_pass = pass_s(work, layout, machine, software, e)
     tensor, expert, context = _layer_comm(work, layout, machine, software, e)
     full = choose(layout.full, 1, 0)
-    ops = operations(work.layers, work.routed_layers, layout.tp, software)
+    ops, kernels = (
+        operations(work.layers, work.routed_layers, layout.tp, each) for each in (software.launches_per_layer, software.kernels_per_layer)
+    )
     again = full * (
         layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0] + tensor + expert + context
     )
@@ -94,12 +93,12 @@ def step_time(
         "tensor_comm": 2 * tensor,
         "expert_comm": 2 * expert,
         "context_comm": 3 * context,
-        "launch": ops * e.launch_s * (1 + RAMP_BACKWARD + full),
+        "launch": kernels * e.launch_s * (1 + RAMP_BACKWARD + full),
     }
     frozen_params = work.dense.on_rank(layout.tp) * (1 - work.trained_params / work.params)
     layers["dequantise"] = frozen_params * software.dequantise_bytes * (2 + full) / machine.memory_bytes_per_s
     device = sum(layers.values())
-    layers["launch"] = layers["launch"] + issued_s(device, ops * e.host_op_s * (2 + full)) - device
+    layers["launch"] = layers["launch"] + issued_s(device, host_s(ops, work.layers, layout.tp, software, e) * (2 + full)) - device
     parts = _schedule(work, layout, machine, software, e, layers, layer_pass.head)
     parts["data_comm"] = _replica_comm(work, layout, machine, software, e, sum(parts.values()) - parts["bubble"])
     local = _local_params(work, layout) * work.trained_params / work.params
@@ -114,7 +113,7 @@ def step_time(
 def _selective_s(layer_pass: Pass, software: Software) -> Lane:
     if software.unfused:
         return layer_pass.attention[0]
-    return SELECTIVE_SHARE * (layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0])
+    return software.selective_share * (layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0])
 
 
 def _layer_comm(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane, Lane]:
@@ -122,7 +121,9 @@ def _layer_comm(work: SequenceCost, layout: Layout, machine: Machine, software: 
     tokens = layout.micro_batch * work.seq_len / layout.cp
     tensor = tensor_parallel_s(tokens * work.width * 2, work.layers, layout.tp, machine, e) * software.tensor_exposed
     routed = tokens / layout.tp * work.width * 2
-    expert = 2 * work.routed_layers * all_to_all_s(routed, work.experts_per_token, layout.ep, machine, e) * e.expert_exposed
+    expert = (
+        2 * work.routed_layers * all_to_all_s(routed, work.experts_per_token, layout.ep, machine, e) * e.expert_exposed * software.experts
+    )
     near = together(machine, stride=layout.tp, group=layout.cp)
     rate = bandwidth(machine, e, group=layout.cp, together=near)
     key_ranks = smaller(layout.tp, greater(work.kv_heads, 1))
@@ -145,19 +146,37 @@ def _schedule(
     chunks = layout.pp * layout.vp
     uneven = choose(staged, up(work.layers / chunks) * chunks / work.layers, 1.0)
     stage = sum(layers.values()) / layout.pp * uneven
-    near = layout.tp * layout.pp * layout.cp * layout.dp <= machine.domain
-    rate = choose(near, machine.link_bytes_per_s * e.link, machine.network_bytes_per_s * e.network)
-    sent = 2 * layout.micro_batch * work.seq_len / layout.cp * work.width * 2 / layout.tp
-    boundary = choose(staged, sent / rate * choose(near, 1.0, e.pipeline_exposed) * layout.vp, 0.0)
+    boundary = choose(staged, _boundary_s(work, layout, machine, software, e), 0.0)
     weights = (work.dense.on_rank(layout.tp) + work.expert_params / layout.ep) / layout.pp * work.trained_params / work.params
     parts: dict[str, Lane] = {name: micro * seconds / layout.pp for name, seconds in layers.items()}
     parts["imbalance"] = micro * sum(layers.values()) / layout.pp * (uneven - 1)
-    parts["head"] = micro * head
+    parts["head"] = micro * greater(head - _free_s(work, layout, sum(layers.values())), 0.0)
     parts["accumulate"] = micro * weights * software.accumulate_bytes / machine.memory_bytes_per_s
     parts["pipeline_comm"] = micro * boundary
     left = choose(layout.zero_bubble, ZERO_BUBBLE_SHARE, 1.0)
     parts["bubble"] = (layout.pp - 1) / layout.vp * (stage + boundary) * left
     return parts
+
+
+def _boundary_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> Lane:
+    """Exposed seconds that one micro-batch takes across one boundary between stages, there and back, once for each chunk.
+
+    Stages are as many devices apart as one stage has: two of them share a scale-up domain where it holds both. Interleaved
+    chunks are sent while the next is computed; without interleaving the next stage waits.
+    """
+    stride = layout.tp * layout.cp * layout.dp
+    near = 2 * stride <= machine.domain
+    rate = choose(near, machine.link_bytes_per_s * e.link, machine.network_bytes_per_s * e.network)
+    sent = 2 * layout.micro_batch * work.seq_len / layout.cp * work.width * 2 / layout.tp
+    exposed = choose(layout.vp > 1, software.interleaved_exposed, choose(near, 1.0, e.pipeline_exposed))
+    return sent / rate * exposed * layout.vp
+
+
+def _free_s(work: SequenceCost, layout: Layout, layers_s: Lane) -> Lane:
+    """Seconds of the layer that the last stage does not have where layers leave places in the chunks: half of them are at its end."""
+    chunks = layout.pp * layout.vp
+    places = choose(layout.pp > 1, up(work.layers / chunks) * chunks - work.layers, 0.0)
+    return smaller(places, 1.0) * layers_s / work.layers
 
 
 def _replica_comm(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, busy: Lane) -> Lane:

@@ -6,7 +6,7 @@ from typing import Any
 
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine, machine_of
-from estimators.cost.software import DEFAULT_STACK, Stack, stack
+from estimators.cost.software import DEFAULT_STACK, Stack, stack, stacks
 from estimators.errors import RequestError
 from estimators.facts.registry import hardware
 from estimators.frozen import frozen, replace
@@ -251,4 +251,8 @@ def _own_stack(record: Record, group: Group, name: str) -> Stack:
         return stack(record.text("stack"))
     if "Q-LoRA" in name:
         return stack("transformers-qlora")
-    return stack("deepspeed-2021" if "ZeRO-3" in name and group.stack == "megatron-2021" else group.stack or DEFAULT_STACK)
+    if "ZeRO-3" in name and group.stack == "megatron-2021":
+        return stack("deepspeed-2021")
+    usual = group.stack or DEFAULT_STACK
+    rowwise = f"{usual}-rowwise" if "rowwise" in record.text("precision").casefold() else usual
+    return stack(rowwise if rowwise in stacks() else usual)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from estimators.frozen import frozen
-from estimators.training.interval import BAD_MEDIAN, COVERAGE, ENOUGH, case_class, is_measured
+from estimators.training.interval import BAD_MEDIAN, COVERAGE, ENOUGH, case_class, is_measured, machine_room
 from estimators.validation.case import MeasuredStep
 from estimators.validation.score import Scored, quantile
 
@@ -56,8 +56,10 @@ class ClassScore:
 
 
 def measured_devices(rows: Sequence[Scored]) -> frozenset[str]:
-    """Ids of the devices that wholly stated pre-training steps ran on."""
-    return frozenset(row.step.hardware.id for row in rows if row.step and row.error is not None and _is_whole(row.step))
+    """Ids of the devices that enough wholly stated pre-training steps ran on, or some beside many of their generation."""
+    whole = [row.step.hardware for row in rows if row.step and row.error is not None and _is_whole(row.step)]
+    generations = Counter(device.generation for device in whole)
+    return frozenset(device.id for device in whole if generations[device.generation] >= ENOUGH)
 
 
 def _is_whole(step: MeasuredStep) -> bool:
@@ -138,7 +140,7 @@ def _groups(rows: Sequence[Missed], name: Callable[[Missed], str]) -> dict[str, 
 def interval_of(row: Missed, found: Ends) -> tuple[float, float]:
     """The interval of a row as logarithms around its prediction, as `training.interval` makes it."""
     known = [found[key] for key in (("class", row.name), ("device", row.device)) if key in found]
-    return min([0.0, *(low for low, _ in known)]), max([0.0, *(high for _, high in known)])
+    return min([0.0, *(low for low, _ in known)]), max([machine_room(row.device), *(high for _, high in known)])
 
 
 def records(rows: Sequence[Missed]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -156,12 +158,13 @@ def records(rows: Sequence[Missed]) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _record(rows: Sequence[Missed], found: Ends) -> dict[str, Any]:
+    low, high = ends(rows)
     return {
         "rows": len(rows),
         "median_error": round(_median(rows), 4),
         "bias": round(quantile([math.exp(-row.log_ratio) - 1 for row in rows], [1.0] * len(rows), 0.5), 4),
         "coverage": round(sum(_holds(row, interval_of(row, found)) for row in rows) / len(rows), 4),
-        "ends": [round(end, 4) for end in ends(rows)],
+        "ends": [math.floor(low * 1e4) / 1e4, math.ceil(high * 1e4) / 1e4],  # outwards: an end is a row's, and holds it
     }
 
 

@@ -24,7 +24,7 @@ def check_layout(job: Job, layout: Layout) -> None:
         DoesNotFitError: it needs more memory than a device has.
     """
     job.check(layout)
-    needed, capacity = float(job.memory_bytes(layout)), job.capacity_bytes
+    needed, capacity = float(job.on(layout).memory_bytes(layout)), job.capacity_bytes
     if needed > capacity:
         raise DoesNotFitError(
             f"{layout} needs {format_bytes(needed)} on the fullest GPU, {format_bytes(needed - capacity)} more than the "

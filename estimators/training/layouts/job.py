@@ -8,9 +8,9 @@ from estimators.cost.divisibility import check_cuts
 from estimators.cost.efficiency import Efficiency, efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine, MeasuredRates, machine_of
-from estimators.cost.software import DEFAULT_STACK, Software, software, stack, stacks
+from estimators.cost.software import DEFAULT_STACK, Software, Stack, software, stack, stacks, usual_stack
 from estimators.errors import BadValueError
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.memory.device import device_memory
 from estimators.memory.kernels import BY_STACK
 from estimators.memory.layer_memory import ModelMemory, model_memory_of
@@ -33,7 +33,7 @@ class Job:
     Attributes:
         method: how the model is trained.
         dtype: of the matrix products.
-        stack_id: the software; see stacks.json.
+        stack_id: the software; see stacks.json. Empty for the one that usually runs a layout.
         cluster: a known one, for its network.
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         without: a source that the constants must not have seen.
@@ -44,7 +44,7 @@ class Job:
     hardware: Hardware
     seq_len: int
     dtype: str = "bf16"
-    stack_id: str = DEFAULT_STACK
+    stack_id: str = ""
     optimizer: str = "adamw"
     cluster: str = ""
     network_bytes_per_s: float | None = None
@@ -58,7 +58,7 @@ class Job:
             raise BadValueError(f"{self.model.name} {reason}; no step of it is predicted")
         if self.optimizer not in OPTIMIZER_BYTES:
             raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
-        chosen = stack(self.stack_id)
+        chosen = self.stack
         quantised = isinstance(self.trained, FineTuned) and self.trained.base_format != "16-bit"
         if chosen.dequantise_bytes and not quantised:
             raise BadValueError(f"software {chosen.id} trains adapters over 4-bit weights, but {self.model.name} has none; give another")
@@ -79,7 +79,7 @@ class Job:
     @property
     def model_memory(self) -> ModelMemory:
         """What its layers hold and keep under the software's kernels. Raises UnknownNameError."""
-        return model_memory_of(self.trained, self.seq_len, BY_STACK[stack(self.stack_id).id], self.dtype)
+        return model_memory_of(self.trained, self.seq_len, BY_STACK[self.stack.id], self.dtype)
 
     @property
     def machine(self) -> Machine:
@@ -102,16 +102,25 @@ class Job:
         return efficiency(self.without)
 
     @property
+    def stack(self) -> Stack:
+        """The software that was asked for, else what runs most layouts. Raises UnknownNameError."""
+        return stack(self.stack_id or DEFAULT_STACK)
+
+    def on(self, layout: Layout) -> Job:
+        """The same with the software that usually runs a layout, where none was asked for."""
+        return self if self.stack_id else replace(self, stack_id=usual_stack(layout))
+
+    @property
     def software(self) -> Software:
         """The stack on this device. Raises UnknownNameError."""
-        return software(stack(self.stack_id), self.hardware.architecture, self.efficiency)
+        return software(self.stack, self.hardware.architecture, self.efficiency)
 
     def ledger(self, layout: Lane) -> Ledger:
-        """Seconds of a step by part, of one layout or of thousands."""
+        """Seconds of a step by part under the job's software, of one layout or of thousands."""
         return step_time(self.work, layout, self.machine, self.software, self.efficiency, optimizer=self.optimizer)
 
     def memory_bytes(self, layout: Lane) -> Lane:
-        """Bytes on the fullest device, of one layout or of thousands."""
+        """Bytes on the fullest device under the job's software, of one layout or of thousands."""
         return device_memory(self.model_memory, layout, gradient_bytes=self.software.gradient_bytes, optimizer=self.optimizer).total_bytes
 
     def check(self, layout: Layout) -> None:

@@ -78,7 +78,7 @@ def option(job: Job, layout: Layout, best: Prediction | None = None) -> Option:
     """One layout priced in full, with why it loses to `best`."""
     prediction = job.predict(layout)
     why = reason(prediction.ledger.parts, best.ledger.parts) if best is not None else ""
-    needed = float(job.memory_bytes(layout))
+    needed = float(job.on(layout).memory_bytes(layout))
     return Option(prediction=prediction, memory_bytes=needed, in_margin=needed > job.plannable_bytes, why=why)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from estimators.cost.layout import Layout
-from estimators.frozen import field, frozen
+from estimators.cost.software import DEFAULT_STACK, SHARDED_STACK, is_sharded
+from estimators.frozen import field, frozen, replace
 from estimators.training.layouts.candidates import Candidates, candidates
 from estimators.training.layouts.emit import launcher
 from estimators.training.layouts.job import Job
@@ -114,6 +115,19 @@ def _families(lanes: Candidates) -> Any:
     return np.stack([lanes.tp, lanes.pp, lanes.cp, lanes.ep, lanes.zero >= 3, lanes.full], axis=1)
 
 
+def _chunks(job: Job, lanes: Candidates) -> Iterator[tuple[Any, Job]]:
+    """Places of lanes, some at a time, and the job under the software that prices them: the job's own, else what is usual for each."""
+    groups = [(np.arange(len(lanes)), job)]
+    if not job.stack_id:
+        sharded = is_sharded(lanes)
+        groups = [
+            (np.flatnonzero(mask), replace(job, stack_id=name)) for mask, name in ((sharded, SHARDED_STACK), (~sharded, DEFAULT_STACK))
+        ]
+    for places, one in groups:
+        for start in range(0, len(places), CHUNK):
+            yield places[start : start + CHUNK], one
+
+
 def search(
     job: Job,
     num_devices: int,
@@ -134,13 +148,14 @@ def search(
     if restriction.launcher:
         lanes = lanes.take(launcher(restriction.launcher).can_run(lanes))
     times, memory = np.empty(len(lanes)), np.empty(len(lanes))
-    for start in range(0, len(lanes), CHUNK):
-        chunk = slice(start, min(start + CHUNK, len(lanes)))
+    done = 0
+    for chunk, one in _chunks(job, lanes):
         part = lanes.take(chunk)
-        times[chunk] = job.ledger(part).step_time_s
-        memory[chunk] = job.memory_bytes(part)
+        times[chunk] = one.ledger(part).step_time_s
+        memory[chunk] = one.memory_bytes(part)
+        done += len(chunk)
         if on_progress:
-            on_progress(chunk.stop, len(lanes))
+            on_progress(done, len(lanes))
     return Search(
         job=job,
         num_devices=num_devices,

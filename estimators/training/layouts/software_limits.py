@@ -47,6 +47,7 @@ BY_STACK = {
     "transformers-qlora": DATA_ALONE,
     "transformers": NO_PIPELINE,
     "deepspeed-liger": NO_PIPELINE,
+    "deepspeed-zero": NO_PIPELINE,
     "megatron-2021": CLASSIC,
     "megatron-2022-bf16": CLASSIC,
     "internlm-2023": CLASSIC,

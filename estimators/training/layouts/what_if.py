@@ -74,8 +74,8 @@ def what_if(job: Job, layout: Layout, change: str) -> WhatIf:
         change=change,
         before=job.predict(layout),
         after=changed.predict(new),
-        before_bytes=float(job.memory_bytes(layout)),
-        after_bytes=float(changed.memory_bytes(new)),
+        before_bytes=float(job.on(layout).memory_bytes(layout)),
+        after_bytes=float(changed.on(new).memory_bytes(new)),
         capacity_bytes=changed.capacity_bytes,
         note=note,
     )

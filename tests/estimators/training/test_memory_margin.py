@@ -15,7 +15,7 @@ from estimators.training.layouts.search import search
 from estimators.training.layouts.what_if import what_if
 from tests.support.planner_jobs import job
 
-LLAMA = job("llama-3-70b", "h100-sxm5-80gb", 8192)
+LLAMA = job("llama-3-70b", "h100-sxm5-80gb", 8192, stack_id="")
 
 
 def memory_of_plan(one: Job) -> float:

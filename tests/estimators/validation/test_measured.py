@@ -13,6 +13,7 @@ from estimators.validation.case import MeasuredStep, measured_step
 from estimators.validation.groups import group_of
 from estimators.validation.score import Scored, quantile, score, scored
 from estimators.validation.table import MEMORY_COLUMNS, SINGLE_NODE_COLUMNS, LeftOutError, Record, read_table, shipped
+from tools.fit_constants import CHECKED
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def _step(record: Record) -> MeasuredStep | None:
 
 
 def test_every_row_is_predicted_or_has_a_reason(rows: list[Scored]) -> None:
-    assert len(rows) == 887 + 695 + 22
+    assert len(rows) == 887 + 46 + 695 + 22
     for row in rows:
         assert bool(row.predicted_s) is not bool(row.skipped_reason), row.id
 
@@ -82,8 +83,24 @@ def test_every_row_is_predicted_or_has_a_reason(rows: list[Scored]) -> None:
 def test_no_headline_row_was_seen_by_its_constants(rows: list[Scored]) -> None:
     fits = efficiency_file()["without"]
     counted = [row.step for row in rows if row.counts and row.step]
-    assert {step.source for step in counted} == set(fits)
-    assert all(row.predicted_s != row.fitted_s for row in rows if row.counts)
+    assert {step.source for step in counted} - set(CHECKED) == set(fits)
+    assert all(row.predicted_s != row.fitted_s for row in rows if row.counts and row.step and row.step.source in fits)
+
+
+def test_software_that_no_fit_has_seen_is_met_by_its_priors(rows: list[Scored]) -> None:
+    """PyTorch's FSDP2 (torchtitan, fms-fsdp) and MaxText on TPU: 10 % in the median, 25 % at the 90th percentile, dense models alone.
+
+    torchao's two on MI300X, where no step was ever measured, are predicted a third too fast.
+    """
+    unseen = [row for row in rows if row.counts and row.step and row.step.source in CHECKED and row.step.work.experts == 1]
+    pytorch = [row for row in unseen if row.step and row.step.source in ("torchtitan", "fms-fsdp")]
+    tpu = [row for row in unseen if row.step and row.step.hardware.id.startswith("tpu")]
+    for group in (pytorch, tpu):
+        found = score(group)
+        assert found is not None
+        assert found.rows >= 15
+        assert found.median <= 0.1
+        assert found.p90 <= 0.25
 
 
 def test_the_accuracy_on_left_out_sources_is_what_is_promised(rows: list[Scored]) -> None:
