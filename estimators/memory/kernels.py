@@ -175,14 +175,22 @@ themselves are gone, if the caller kept the loss alone.
 Source: counted by torch.autograd.graph.saved_tensors_hooks; transformers, models/ and loss/loss_utils.py (version 5.24).
 """
 
+TITAN_EAGER = replace(EAGER, logit_bytes=16, selective=TITAN.selective)
+"""torchtitan without torch.compile: layers operation by operation, and one more 16-bit gradient of the logits."""
+
 DEEPSPEED_EAGER = replace(EAGER, masters=True, gathers="deepspeed")
 """The same under DeepSpeed's ZeRO: 16-bit weights, fp32 ones shared out with the optimizer."""
 
 AUTOCAST = replace(EAGER, autocast=True, widened_scores=True, stream_bytes=4)
 """The same under torch.autocast with fp32 weights: an fp32 residual stream, and a copy of its input for every matrix.
 
-Elementwise work as the CPU's autocast runs it, which is what the saved-tensor hook was asked about: a GPU's runs more of it in fp32
-(`wide_elementwise`), which can only add.
+Elementwise work as the CPU's autocast runs it, which is what the saved-tensor hook was asked about.
+"""
+
+AUTOCAST_ON_GPU = replace(AUTOCAST, wide_elementwise=True)
+"""The same by a GPU's list of operations that run in fp32, which can only add: read off the list, not measured.
+
+Source: torch, aten/src/ATen/autocast_mode.h, AT_FORALL_FP32 (version 2.13).
 """
 
 BY_STACK = {
@@ -195,7 +203,7 @@ BY_STACK = {
     "internlm-2023": INTERNLM,
     "deepspeed-liger": LIGER,
     "transformers": EAGER,
-    "pytorch-fsdp2-eager": EAGER,
+    "pytorch-fsdp2-eager": TITAN_EAGER,
     "pytorch-fsdp2-async-tp": TITAN,
     "pytorch-fsdp2-rowwise": TITAN,
     "pytorch-fsdp2-async-tp-rowwise": TITAN,
