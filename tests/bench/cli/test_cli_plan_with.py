@@ -38,7 +38,7 @@ def test_a_bad_track_record_is_a_sentence_of_the_answer(
 ) -> None:
     record = TrackRecord(rows=25, median_error=median, bias=-median, coverage=coverage, ends=(-0.1, 0.1))
     monkeypatch.setattr("reports.views.training.track_record.track_record", lambda kind, name: record)
-    assert main("estimate --model llama-3-8b --tokens 1T --hardware b200-sxm-180gb --gpus 64".split()) == 0
+    assert main(["estimate", "--model", "llama-3-8b", "--tokens", "1T", "--hardware", "b200-sxm-180gb", "--gpus", "64"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "track record of left-out steps: " in shown
     assert ("Doubt the time: 25 measured steps of b200-sxm-180gb were predicted" in shown) is said
