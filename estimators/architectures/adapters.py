@@ -149,7 +149,7 @@ class FineTuned(Model):
             table = adapted_towers(self.base, workload, beside)
         else:
             self.demand_sample(workload)
-            lowest = self._lowest_trained(self.base)
+            lowest = self.lowest_trained(self.base)
             table = trained_in_part(self.base, workload, lowest=lowest, base_frozen=self.rank > 0, adapters=beside)
         return table if self.base_format == "16-bit" else tuple(self._stored(workload, op) for op in table)
 
@@ -161,7 +161,7 @@ class FineTuned(Model):
         size = stored_bytes(elements, self.base_format) + w.bytes_of(op.params - elements)
         return replace(op, weight_bytes=size, stored_bytes=size)
 
-    def _lowest_trained(self, base: Decoder) -> int:
+    def lowest_trained(self, base: Decoder) -> int:
         """Index of the first layer that has something to train."""
         if not self.rank:
             return self.frozen_layers

@@ -175,6 +175,9 @@ themselves are gone, if the caller kept the loss alone.
 Source: counted by torch.autograd.graph.saved_tensors_hooks; transformers, models/ and loss/loss_utils.py (version 5.24).
 """
 
+TITAN_EAGER = replace(EAGER, logit_bytes=16, selective=TITAN.selective)
+"""torchtitan without torch.compile: layers operation by operation, and one more 16-bit gradient of the logits."""
+
 DEEPSPEED_EAGER = replace(EAGER, masters=True, gathers="deepspeed")
 """The same under DeepSpeed's ZeRO: 16-bit weights, fp32 ones shared out with the optimizer."""
 
@@ -195,7 +198,7 @@ BY_STACK = {
     "internlm-2023": INTERNLM,
     "deepspeed-liger": LIGER,
     "transformers": EAGER,
-    "pytorch-fsdp2-eager": EAGER,
+    "pytorch-fsdp2-eager": TITAN_EAGER,
     "pytorch-fsdp2-async-tp": TITAN,
     "pytorch-fsdp2-rowwise": TITAN,
     "pytorch-fsdp2-async-tp-rowwise": TITAN,

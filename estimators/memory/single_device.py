@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from estimators.architectures.adapters import FineTuned
 from estimators.architectures.convolution import ConvolutionalNetwork
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.encoder import Encoder, Projection
 from estimators.architectures.encoder_decoder import EncoderDecoder
+from estimators.architectures.freezing import positions
 from estimators.architectures.vision import DualEncoder, VisionTransformer
+from estimators.frozen import replace
+from estimators.memory.autograd.layers import Stream, end_kept, layer_kept
 from estimators.memory.autograd.maps import maps_kept
+from estimators.memory.autograd.tape import Adapted
 from estimators.memory.autograd.towers import heads_kept, tower_memory
 from estimators.memory.kernels import AUTOCAST, EAGER, Kernels
 from estimators.memory.layer_memory import model_memory_of
@@ -22,7 +27,7 @@ LOGITS = "logits_and_loss"
 
 
 def kept_by_torch(model: Model, workload: Workload, kernels: Kernels | None = None) -> dict[str, int] | None:
-    """Activations, and logits and loss, in bytes; None for what is trained in part, and for fully connected networks.
+    """Activations, and logits and loss, in bytes; None for fully connected networks.
 
     Attention by scaled_dot_product_attention, fp32 weights, compute in the workload's dtype under torch.autocast; no dropout.
     With full recomputation every layer's input is kept, and one layer is run again.
@@ -43,6 +48,8 @@ def kept_by_torch(model: Model, workload: Workload, kernels: Kernels | None = No
     again = workload.recompute == "full"
     if isinstance(model, Decoder):
         return _of_decoder(model, workload, kernels)
+    if isinstance(model, FineTuned):
+        return _of_fine_tuned(model, workload, kernels, size)
     if isinstance(model, Encoder | VisionTransformer):
         tokens = model.tokens if isinstance(model, VisionTransformer) else workload.seq_len
         tower = tower_memory(model.tower, tokens, kernels, size)
@@ -77,14 +84,43 @@ def _of_decoder(model: Decoder, workload: Workload, kernels: Kernels) -> dict[st
     }
 
 
-def _of_encoder_decoder(model: EncoderDecoder, workload: Workload, kernels: Kernels, size: int) -> dict[str, int]:
+def _of_fine_tuned(model: FineTuned, workload: Workload, kernels: Kernels, size: int) -> dict[str, int]:
+    """Layers below the lowest trained one keep nothing. Frozen weights are held in the dtype of compute, and so is what layers hand on.
+
+    A frozen matrix keeps no input, a frozen norm not what it normalised; an adapter a copy of the input, as peft casts it, and its middle.
+    """
+    base, t = model.base, workload.seq_len
+    adapted = Adapted(rank=model.rank, targets=model.targets, tokens=t)
+    if isinstance(base, EncoderDecoder):
+        return _of_encoder_decoder(base, workload, EAGER, size, adapted)
+    lowest = model.lowest_trained(base)
+    above = [sum(place >= lowest for place in positions(base, i)) for i in range(len(base.blocks))]
+    blocks = tuple(replace(block, count=count) for block, count in zip(base.blocks, above, strict=True) if count)
+    stream = Stream(tokens=t, width=base.width)
+    if not blocks:
+        end = end_kept(base.final_norm, stream, kernels, size)
+        return _parts(workload.batch, SavedActivations(), end, t * base.vocab, kernels)
+    if not model.rank:
+        return _of_decoder(replace(base, blocks=blocks, order=()), workload, kernels)
+    layers = [(block.count, layer_kept(block, stream, EAGER, size, adapted)) for block in blocks]
+    kept = _sum([layer.times(count) for count, layer in layers])
+    if workload.recompute == "full":
+        largest = max((layer for _, layer in layers), key=lambda layer: layer.per_sequence)
+        kept = largest + SavedActivations(outer=float(sum(above) * t * base.width * size))
+    return _parts(workload.batch, kept, end_kept(base.final_norm, stream, EAGER, size, adapted), t * base.vocab, kernels)
+
+
+def _of_encoder_decoder(
+    model: EncoderDecoder, workload: Workload, kernels: Kernels, size: int, adapted: Adapted | None = None
+) -> dict[str, int]:
     """The decoder's cross-attention reads the encoder's output, of which each layer makes copies of its own under autocast."""
     workload, sources = model.in_windows(workload), model.source_tokens(workload)
     again = workload.recompute == "full"
-    encoder = tower_memory(model.encoder, sources, kernels, size)
-    decoder = tower_memory(model.decoder, workload.seq_len, kernels, size, sources)
+    of_source = adapted and replace(adapted, tokens=sources)
+    encoder = tower_memory(model.encoder, sources, kernels, size, adapted=of_source)
+    decoder = tower_memory(model.decoder, workload.seq_len, kernels, size, source_tokens=sources, adapted=adapted)
     kept = encoder.kept(recomputed=again) + decoder.kept(recomputed=again)
-    if not kernels.autocast and not kernels.stream_bytes:
+    if not kernels.autocast:
         kept += SavedActivations(outer=float(sources * model.encoder.width * size))
     head = Projection(name="head", d_in=model.decoder.width, d_out=model.vocab, cut="vocabulary")
     heads = (head,) if model.vocab else ()

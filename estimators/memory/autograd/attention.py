@@ -32,16 +32,16 @@ def attended(
     context = scored(tape, part, queries, keys, values, t, seen or s)
     if part.output_gate:
         context = tape.mul(context, tape.of_result(tape.like(context)))
-    return tape.linear(context, t * width, "outer")
+    return tape.linear(context, t * width, "outer", "output")
 
 
 def _projected(tape: Tape, part: Attention, x: Tensor, t: int, source: Tensor, s: int) -> tuple[Tensor, Tensor, Tensor]:
     q, kv = part.inner_width, part.kv_heads * part.head_width
     if part.fused:
-        joined = tape.linear(x, t * (q + 2 * kv), "inner")
+        joined = tape.linear(x, t * (q + 2 * kv), "inner", "query_key_value")
         return tape.view(joined, t * q), tape.view(joined, s * kv), tape.view(joined, s * kv)
-    queries = tape.linear(x, t * q * (2 if part.output_gate else 1), "inner")
-    return tape.view(queries, t * q), tape.linear(source, s * kv, "inner"), tape.linear(source, s * kv, "inner")
+    queries = tape.linear(x, t * q * (2 if part.output_gate else 1), "inner", "query")
+    return tape.view(queries, t * q), tape.linear(source, s * kv, "inner", "key"), tape.linear(source, s * kv, "inner", "value")
 
 
 def _normed(tape: Tape, part: Attention, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ def routed(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Tensor:
     Of the router the probabilities in fp32 are kept, the choice, and the chosen weights; what masks and renormalises them differs by
     family and is left out: less than 1 % of a layer of any published size.
     """
-    tape.keep(tape.cast(x, 4) if part.wide_router else tape.low(x))
+    tape.keep_for_weights(tape.cast(x, 4) if part.wide_router else tape.low(x))
     tape.keep(tape.tensor(t * part.num, 4, "outer"), tape.tensor(t * part.per_token, INDEX_BYTES, "outer", grad=False))
     out = _all_experts(tape, part, x, t, width) if part.runs_all else _chosen_experts(tape, part, x, t, width)
     if part.shared:
@@ -28,11 +28,11 @@ def _chosen_experts(tape: Tape, part: Experts, x: Tensor, t: int, width: int) ->
     rows = t * part.per_token
     gathered = tape.tensor(rows * width, tape.weight_size, "routed")
     tape.index(3 * rows, "routed")
-    tape.keep(gathered)
+    tape.keep_for_weights(gathered)
     if part.bias:
         tape.index(rows, "routed")
     product = _gated(tape, part, tape.tensor(2 * rows * part.width, tape.weight_size, "routed"), rows * part.width)
-    tape.keep(product)
+    tape.keep_for_weights(product)
     out = tape.tensor(rows * width, tape.weight_size, "routed")
     return tape.like(tape.mul(out, tape.tensor(rows, tape.size, "routed")), elements=t * width)
 
@@ -50,7 +50,7 @@ def _all_experts(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Te
     rows = t * part.num
     scaled = tape.mul(tape.tensor(rows * width, x.size, "routed"), tape.tensor(rows, tape.size, "routed"))
     scaled = tape.low(scaled)
-    tape.keep(scaled)
+    tape.keep_for_weights(scaled)
     product = _gated(tape, part, tape.tensor(2 * rows * part.width, tape.size, "routed"), rows * part.width)
-    tape.keep(product)
+    tape.keep_for_weights(product)
     return tape.tensor(t * width, tape.size, "outer")

@@ -13,14 +13,14 @@ def fed_forward(
     """The output of a feed-forward over `t` tokens that read `x`."""
     elements = t * part.width
     if not part.gated:
-        return _down(tape, part, activated(tape, part.activation, tape.linear(x, elements, inside)), t * width, outside)
+        return _down(tape, part, activated(tape, part.activation, tape.linear(x, elements, inside, "up")), t * width, outside)
     if part.fused:
-        both = tape.linear(x, 2 * elements, inside)
+        both = tape.linear(x, 2 * elements, inside, "gate_up")
         gate, up = tape.view(both, elements), tape.view(both, elements)
     else:
-        gate, up = tape.linear(x, elements, inside), tape.linear(x, elements, inside)
+        gate, up = tape.linear(x, elements, inside, "gate"), tape.linear(x, elements, inside, "up")
     return _down(tape, part, tape.mul(activated(tape, part.activation, gate), up), t * width, outside)
 
 
 def _down(tape: Tape, part: FeedForward, product: Tensor, elements: int, outside: Place) -> Tensor:
-    return tape.linear(tape.cast(product, tape.weight_size) if part.widened else product, elements, outside)
+    return tape.linear(tape.cast(product, tape.weight_size) if part.widened else product, elements, outside, "down")

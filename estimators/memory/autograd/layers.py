@@ -21,7 +21,7 @@ from estimators.memory.autograd.feed_forward import fed_forward
 from estimators.memory.autograd.latent_attention import latently_attended
 from estimators.memory.autograd.mixers import gated_delta, mamba, mamba2
 from estimators.memory.autograd.norms import normed
-from estimators.memory.autograd.tape import Tape, Tensor
+from estimators.memory.autograd.tape import Adapted, Tape, Tensor
 from estimators.memory.kernels import Kernels
 from estimators.memory.saved import SavedActivations
 from estimators.spec import Workload
@@ -43,13 +43,14 @@ class Stream:
     source_tokens: int = 0
 
 
-def layer_kept(block: Block, stream: Stream, kernels: Kernels, size: int) -> SavedActivations:
+def layer_kept(block: Block, stream: Stream, kernels: Kernels, size: int, adapted: Adapted | None = None) -> SavedActivations:
     """What one layer of a block keeps of a sequence, its input counted where it is kept.
 
     Args:
         size: bytes per element of what is computed with.
+        adapted: where its weights are frozen, and adapters are trained beside them.
     """
-    tape = Tape(kernels, size)
+    tape = Tape(kernels, size, adapted)
     x = _input(tape, stream)
     if block.parallel:
         _parallel(tape, block, x, stream)
@@ -72,9 +73,9 @@ def begin_kept(model: Decoder, tokens: int, kernels: Kernels, size: int) -> Save
     return tape.kept()
 
 
-def end_kept(norm: Norm | None, stream: Stream, kernels: Kernels, size: int) -> SavedActivations:
+def end_kept(norm: Norm | None, stream: Stream, kernels: Kernels, size: int, adapted: Adapted | None = None) -> SavedActivations:
     """What the final norm and the input of the head keep."""
-    tape = Tape(kernels, size)
+    tape = Tape(kernels, size, adapted)
     x = _input(tape, stream)
     tape.linear(normed(tape, norm, x, stream.width) if norm else x, 0, "outer")
     return tape.kept()

@@ -34,7 +34,7 @@ def mamba(tape: Tape, part: Mamba, x: Tensor, t: int, width: int) -> Tensor:
     """Mamba over `t` tokens that read `x`: a loop over tokens, which keeps each state in fp32 and in the dtype of the step."""
     e, n, size = part.inner, part.state, tape.size
     states = t * e * n
-    projected = tape.linear(x, 2 * t * e, "inner")
+    projected = tape.linear(x, 2 * t * e, "inner", "in")
     _once(tape, WIDE, e * n, e * n)  # the decay, and what it is the exponential of
     _convolved(tape, t, e, part.taps)
     _kept(tape, size, t * e, t * e)  # the convolution's result, and its copy for the projection to step sizes
@@ -53,7 +53,7 @@ def mamba(tape: Tape, part: Mamba, x: Tensor, t: int, width: int) -> Tensor:
     _kept(tape, size, t * e)
     scanned = tape.tensor(t * e, WIDE, "inner")
     tape.keep(scanned)
-    return tape.linear(scanned, t * width, "outer")
+    return tape.linear(scanned, t * width, "outer", "out")
 
 
 def mamba2(tape: Tape, part: Mamba2, x: Tensor, t: int, width: int) -> Tensor:
@@ -61,7 +61,7 @@ def mamba2(tape: Tape, part: Mamba2, x: Tensor, t: int, width: int) -> Tensor:
     heads, e, n, c, size = part.heads, part.inner, part.state, part.chunk, tape.size
     chunks = -(-t // c)
     padded, mixed = chunks * c, e + 2 * part.groups * n
-    tape.linear(x, 0, "inner")
+    tape.linear(x, 0, "inner", "in")
     _once(tape, WIDE, heads, heads)
     _convolved(tape, t, mixed, part.taps)
     if part.scaled:  # the projection goes on in fp32, and its half, the gate, keeps all of it
@@ -85,7 +85,7 @@ def mamba2(tape: Tape, part: Mamba2, x: Tensor, t: int, width: int) -> Tensor:
     result = tape.tensor(t * e, WIDE, "inner")
     if part.normed:
         result = normed(tape, RMS_NORM, result, e // part.groups)
-    return tape.linear(result, t * width, "outer")
+    return tape.linear(result, t * width, "outer", "out")
 
 
 def gated_delta(tape: Tape, part: GatedDeltaNet, x: Tensor, t: int, width: int) -> Tensor:
@@ -93,8 +93,8 @@ def gated_delta(tape: Tape, part: GatedDeltaNet, x: Tensor, t: int, width: int) 
     heads, kw, vw, c, size = part.value_heads, part.key_width, part.value_width, part.chunk, tape.size
     chunks = -(-t // c)
     padded, keys, values = chunks * c * heads, chunks * c * heads * kw, chunks * c * heads * vw
-    tape.linear(x, 0, "inner")
-    tape.linear(x, 0, "inner")
+    tape.linear(x, 0, "inner", "in")
+    tape.linear(x, 0, "inner", "in_gates")
     _convolved(tape, t, 2 * part.key_heads * kw + heads * vw, part.taps)
     _kept(tape, size, t * heads)
     _once(tape, WIDE, heads, heads)
@@ -109,4 +109,4 @@ def gated_delta(tape: Tape, part: GatedDeltaNet, x: Tensor, t: int, width: int) 
     _kept(tape, WIDE, chunks * state)
     scanned = normed(tape, RMS_NORM, tape.tensor(t * heads * vw, size, "inner"), vw)
     _kept(tape, WIDE, *[t * heads * vw] * 3)
-    return tape.linear(tape.like(scanned, size=WIDE), t * width, "outer")
+    return tape.linear(tape.like(scanned, size=WIDE), t * width, "outer", "out")

@@ -33,7 +33,7 @@ def _rms_norm(tape: Tape, norm: Norm, x: Tensor, rows: int, width: int) -> Tenso
         return tape.cast(scaled, x.size)
     if norm.form == "rms":
         scaled = tape.cast(scaled, x.size)
-    tape.keep(scaled)
+    tape.keep_for_weights(scaled)
     result = tape.like(scaled, size=max(scaled.size, tape.weight_size))
     return result if norm.form == "rms" else tape.cast(result, x.size)
 
@@ -43,5 +43,5 @@ def _written_out_layer_norm(tape: Tape, x: Tensor, rows: int) -> Tensor:
     wide = tape.cast(x, 4)
     root = tape.root_of_mean(tape.like(wide), rows)
     scaled = tape.mul(tape.like(wide), root)
-    tape.keep(scaled)
+    tape.keep_for_weights(scaled)
     return tape.cast(tape.like(scaled), x.size)

@@ -38,15 +38,32 @@ class Tensor:
     by_head: bool = False
 
 
+@frozen
+class Adapted:
+    """Frozen weights with adapters beside some of them.
+
+    Attributes:
+        rank: of the adapters.
+        targets: roles of the matrices that have them.
+        tokens: of a sequence.
+    """
+
+    rank: int
+    targets: frozenset[str]
+    tokens: int
+
+
 class Tape:
     """Storages that a pass makes, and those that backward reads."""
 
-    def __init__(self, kernels: Kernels, size: int) -> None:
+    def __init__(self, kernels: Kernels, size: int, adapted: Adapted | None = None) -> None:
         """Args:
         kernels: the software's.
         size: bytes per element of what is computed with.
+        adapted: where weights are frozen; None where all are trained.
         """
         self.kernels = kernels
+        self.adapted = adapted
         self.size = size
         self.autocast = kernels.autocast and size < 4
         self.weight_size = 4 if self.autocast else size
@@ -96,10 +113,18 @@ class Tape:
         """An operand of what autocast runs in fp32 on a GPU, and leaves alone on a CPU: powers, roots, sums, softmax, layer norms."""
         return self.cast(x, 4) if self.autocast and self.kernels.wide_elementwise else x
 
-    def linear(self, x: Tensor, elements: int, place: Place) -> Tensor:
-        """A matrix of weights: its input is kept."""
+    def keep_for_weights(self, *tensors: Tensor) -> None:
+        """The gradient of weights reads them, where those are trained."""
+        if self.adapted is None:
+            self.keep(*tensors)
+
+    def linear(self, x: Tensor, elements: int, place: Place, role: str = "") -> Tensor:
+        """A matrix of weights keeps its input, a frozen one nothing, an adapter beside it a copy of the input and its own middle."""
         x = self.low(x)
-        self.keep(x)
+        self.keep_for_weights(x)
+        if self.adapted and role in self.adapted.targets:
+            middle = self.tensor(self.adapted.tokens * self.adapted.rank, self.size, place)
+            self.keep(self.like(x) if self.size < 4 else x, middle)
         return self.tensor(elements, self.size, place)
 
     def matmul(self, a: Tensor, b: Tensor, elements: int, place: Place) -> Tensor:

@@ -13,7 +13,7 @@ from estimators.frozen import frozen
 from estimators.memory.autograd.activation_functions import activated
 from estimators.memory.autograd.layers import Stream, layer_kept
 from estimators.memory.autograd.norms import normed
-from estimators.memory.autograd.tape import INDEX_BYTES, Tape, Tensor
+from estimators.memory.autograd.tape import INDEX_BYTES, Adapted, Tape, Tensor
 from estimators.memory.kernels import Kernels
 from estimators.memory.saved import SavedActivations
 
@@ -42,9 +42,11 @@ class TowerMemory:
         return total
 
 
-def tower_memory(tower: Tower, tokens: int, kernels: Kernels, size: int, source_tokens: int = 0) -> TowerMemory:
-    """A tower over sequences of `tokens`, whose cross-attention reads `source_tokens`."""
-    tape = Tape(kernels, size)
+def tower_memory(
+    tower: Tower, tokens: int, kernels: Kernels, size: int, *, source_tokens: int = 0, adapted: Adapted | None = None
+) -> TowerMemory:
+    """A tower over sequences of `tokens`, whose cross-attention reads `source_tokens`; frozen where adapters stand beside it."""
+    tape = Tape(kernels, size, adapted)
     x = _stem(tape, tower.stem, tower.width, tokens)
     stream = Stream(tokens=tokens, width=tower.width, size=x.size, source_tokens=source_tokens)
     layers: list[tuple[int, SavedActivations, float]] = []
@@ -52,7 +54,7 @@ def tower_memory(tower: Tower, tokens: int, kernels: Kernels, size: int, source_
         if isinstance(each, Stage):
             stream = Stream(tokens=each.grid[0] * each.grid[1], width=each.width, size=x.size)
         block = _block(each)
-        layers.append((block.count, layer_kept(block, stream, kernels, size), float(stream.tokens * stream.width * stream.size)))
+        layers.append((block.count, layer_kept(block, stream, kernels, size, adapted), float(stream.tokens * stream.width * stream.size)))
         if isinstance(each, Stage):
             x = _behind_stage(tape, each, x.size)
     if not any(isinstance(each, Stage) for each in tower.blocks):

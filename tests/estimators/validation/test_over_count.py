@@ -37,6 +37,21 @@ def test_no_step_that_says_what_it_recomputes_is_refused() -> None:
     assert refused(ran()) == {}
 
 
+def test_no_row_that_names_what_it_recomputes_is_refused_whatever_else_was_completed() -> None:
+    from estimators.validation.stated import says_recompute
+
+    named = []
+    for record in read_table(shipped()["throughput"]):
+        try:
+            step = measured_step(record)
+        except LeftOutError:
+            continue
+        if says_recompute(record):
+            named.append(replace(step, says_recompute=True))
+    assert len(named) > 300
+    assert refused(tuple(named)) == {}
+
+
 def test_a_step_that_is_too_large_would_show() -> None:
     step = next(step for step in ran() if step.source == "llm-foundry" and step.layout.recompute == "none")
     grown = replace(step.layout, micro_batch=4 * step.layout.micro_batch, global_batch=4 * step.layout.global_batch)

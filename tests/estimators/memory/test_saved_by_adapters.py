@@ -1,0 +1,101 @@
+"""Activations of a step that trains adapters, or the upper layers alone, are what torch keeps of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from estimators.architectures.adapters import FineTuned, trained
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.from_config import model_from_config
+from estimators.memory.single_device import LOGITS, kept_by_torch
+from estimators.method import TrainingMethod
+from estimators.spec import Model, Workload
+from tests.support.block_kinds import DENSE, EXPERTS, kind
+from tests.support.saved_tensors import inputs_of, real_model, saved_bytes
+
+BATCH, SEQ, RANK = 2, 39, 8
+TARGETS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "qkv_proj", "gate_up_proj", "fc1", "fc2", "dense"}
+
+
+class Adapted(nn.Module):
+    """A frozen linear layer and an adapter in fp32 beside it, as peft runs them (tuners/lora/layer.py): y = W·x + B·(A·x)."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base = base
+        self.a, self.b = nn.Linear(base.in_features, RANK, bias=False), nn.Linear(RANK, base.out_features, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.base(x)
+        return result + self.b(self.a(x.to(self.a.weight.dtype))) * 2
+
+
+def adapted_model(config: dict[str, Any], targets: set[str]) -> nn.Module:
+    """The model in bf16, frozen, with adapters beside the linear layers of those names."""
+    model = real_model(config).to(torch.bfloat16).requires_grad_(False)
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if name in targets and isinstance(child, nn.Linear):
+                setattr(module, name, Adapted(child))
+    return model
+
+
+def tuned(config: dict[str, Any], targets: tuple[str, ...]) -> Model:
+    model = trained(model_from_config(config, "m"), TrainingMethod(rank=RANK, targets=targets))
+    assert isinstance(model, FineTuned)
+    return model
+
+
+def said_bytes(model: Model) -> int:
+    kept = kept_by_torch(model, Workload(phase="train", batch=BATCH, seq_len=SEQ))
+    assert kept is not None
+    return kept["activations"]
+
+
+@pytest.mark.parametrize("model_type", ["llama", "qwen2", "phi3", "phi", "gpt_neox", "granite", "starcoder2"])
+def test_adapters_on_all_linear_layers_keep_what_torch_keeps(model_type: str) -> None:
+    names = TARGETS | {"query_key_value", "dense_h_to_4h", "dense_4h_to_h", "c_fc", "c_proj"}
+    real, said = [], []
+    for depth in (2, 3):
+        config = kind(model_type, DENSE[model_type], depth)
+        real.append(saved_bytes(adapted_model(config, names), inputs_of(config, BATCH, SEQ)))
+        said.append(said_bytes(tuned(config, ("all-linear",))))
+    assert said[1] - said[0] == real[1] - real[0]
+
+
+def test_adapters_on_queries_and_values_keep_no_input_of_the_frozen_feed_forward() -> None:
+    real, said = [], []
+    for depth in (2, 3):
+        config = kind("llama", DENSE["llama"], depth)
+        real.append(saved_bytes(adapted_model(config, {"q_proj", "v_proj"}), inputs_of(config, BATCH, SEQ)))
+        said.append(said_bytes(tuned(config, ("q_proj", "v_proj"))))
+    assert said[1] - said[0] == real[1] - real[0]
+
+
+def test_frozen_layers_keep_nothing_and_logits_are_kept_all_the_same() -> None:
+    config = kind("llama", DENSE["llama"], 6)
+    base = model_from_config(config, "m")
+    assert isinstance(base, Decoder)
+    whole, half, two = (
+        kept_by_torch(model, Workload(phase="train", batch=BATCH, seq_len=SEQ))
+        for model in (base, trained(base, TrainingMethod(frozen_layers=3)), trained(base, TrainingMethod(frozen_layers=4)))
+    )
+    assert whole is not None
+    assert half is not None
+    assert two is not None
+    assert whole["activations"] - half["activations"] == 3 * (half["activations"] - two["activations"])
+    assert whole[LOGITS] == half[LOGITS] == two[LOGITS]
+
+
+def test_adapters_beside_experts_keep_logits_and_less_than_training_all_of_it() -> None:
+    config = kind("mixtral", EXPERTS["mixtral"], 2)
+    whole = kept_by_torch(model_from_config(config, "m"), Workload(phase="train", batch=BATCH, seq_len=SEQ))
+    part = kept_by_torch(tuned(config, ("q_proj",)), Workload(phase="train", batch=BATCH, seq_len=SEQ))
+    assert whole is not None
+    assert part is not None
+    assert 0 < part["activations"] < whole["activations"]
+    assert part[LOGITS] > 12 * BATCH * SEQ * 512
