@@ -59,6 +59,19 @@ class StepsAnswer:
     steps: Steps
     generation: Generation | None
 
+    @property
+    def activations_on_gpu_bytes(self) -> int | None:
+        """Of a training step under a GPU's autocast, by its list of what runs in fp32; None where that is no more, or nothing trains."""
+        if "training" not in self.steps or self.question.hardware is None:
+            return None
+        from estimators.memory.kernels import AUTOCAST_ON_GPU  # deferred: other steps do without them
+        from estimators.memory.single_device import kept_by_torch
+
+        workload, cost = self.steps["training"]
+        kept = kept_by_torch(self.question.model, workload, AUTOCAST_ON_GPU) if workload.dtype_bytes < 4 else None
+        more = (kept or {}).get("activations", 0)
+        return more if more > cost.memory_bytes.get("activations", 0) else None
+
 
 def estimate_steps(question: StepsQuestion) -> StepsAnswer:
     """What every kind of step costs that the model has.

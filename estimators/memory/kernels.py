@@ -184,8 +184,13 @@ DEEPSPEED_EAGER = replace(EAGER, masters=True, gathers="deepspeed")
 AUTOCAST = replace(EAGER, autocast=True, widened_scores=True, stream_bytes=4)
 """The same under torch.autocast with fp32 weights: an fp32 residual stream, and a copy of its input for every matrix.
 
-Elementwise work as the CPU's autocast runs it, which is what the saved-tensor hook was asked about: a GPU's runs more of it in fp32
-(`wide_elementwise`), which can only add.
+Elementwise work as the CPU's autocast runs it, which is what the saved-tensor hook was asked about.
+"""
+
+AUTOCAST_ON_GPU = replace(AUTOCAST, wide_elementwise=True)
+"""The same by a GPU's list of operations that run in fp32, which can only add: read off the list, not measured.
+
+Source: torch, aten/src/ATen/autocast_mode.h, AT_FORALL_FP32 (version 2.13).
 """
 
 BY_STACK = {

@@ -113,7 +113,7 @@ def _why_not(error: Exception) -> str:
 
 def _surplus_flop(model: nn.Module, network: NetworkCount, num_tokens: int) -> int:
     """Forward FLOP of unchosen experts: of each bank of them that multiplied every token by every expert."""
-    config: Any = model.config
+    config: Any = model.config.get_text_config()
     num = next((getattr(config, key) for key in EXPERTS if isinstance(getattr(config, key, None), int)), 0)
     chosen = next((getattr(config, key) for key in PER_TOKEN if isinstance(getattr(config, key, None), int)), num)
     surplus = 0

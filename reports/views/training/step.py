@@ -95,7 +95,12 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
     ]
     tables = [
         steps_table(model.name, steps, hardware=hardware, convention=convention, item=model.item, conditions=conditions),
-        memory_table(model.name, _memory_uses(steps, generated, _weights_text(model, dtype)), hardware=hardware),
+        memory_table(
+            model.name,
+            _memory_uses(steps, generated, _weights_text(model, dtype)),
+            hardware=hardware,
+            on_gpu_bytes=answer.activations_on_gpu_bytes,
+        ),
         *_rules(model, steps),
     ]
     if generated:
@@ -208,11 +213,14 @@ def _facts(steps: Steps, convention: str) -> dict[str, Any]:
     return facts | {"flop_by_convention": {step: dict(cost.flop) for step, (_, cost) in steps.items()}}
 
 
-def memory_table(name: str, uses: Mapping[str, tuple[str, Mapping[str, int]]], *, hardware: Hardware | None) -> Table:
+def memory_table(
+    name: str, uses: Mapping[str, tuple[str, Mapping[str, int]]], *, hardware: Hardware | None, on_gpu_bytes: int | None = None
+) -> Table:
     """What must be held at once, by use and part, and on how many devices it fits.
 
     Args:
         uses: use -> (conditions of it, bytes by part).
+        on_gpu_bytes: activations under a GPU's autocast, where those are more.
     """
     rows: list[dict[str, Value]] = []
     conditions, facts = [], {}
@@ -243,21 +251,25 @@ def memory_table(name: str, uses: Mapping[str, tuple[str, Mapping[str, int]]], *
             ),
         ],
         rows=rows,
-        notes=_activation_notes({row["part"] for row in rows}),
+        notes=_activation_notes({row["part"] for row in rows}, on_gpu_bytes),
         facts=facts,
         key="memory",
     )
 
 
-def _activation_notes(parts: set[Value]) -> list[str]:
+def _activation_notes(parts: set[Value], on_gpu_bytes: int | None) -> list[str]:
     if "activations" not in parts:
         return []
     notes = [
         "activations: what transformers and PyTorch keep for backward, each layer as it is written in Python, with fused attention and no "
-        "dropout; with checkpointing, the inputs of layers and one layer run again. As torch.autocast has it on a CPU: on a GPU it runs "
-        "powers, softmax and norms in fp32, which can only add. Without kernels from elsewhere (mamba-ssm, causal-conv1d, "
-        "flash-linear-attention), with which state-space and delta-rule layers keep less.",
+        "dropout; with checkpointing, the inputs of layers and one layer run again. Without kernels from elsewhere (mamba-ssm, "
+        "causal-conv1d, flash-linear-attention), with which state-space and delta-rule layers keep less.",
     ]
+    if on_gpu_bytes:
+        notes.append(
+            "activations are as torch.autocast has them on a CPU; on a GPU it runs powers, softmax and norms in fp32 as well: "
+            f"{format_bytes(on_gpu_bytes)} by its list of operations, not measured."
+        )
     if "logits and loss" in parts:
         notes.append("logits and loss: the log-softmax in fp32 and two gradients of it, at the start of backward.")
     return notes

@@ -72,12 +72,35 @@ def test_nf4_with_double_quantisation_of_llama_3_8b_takes_5_3_gib() -> None:
     assert weight_bytes(model(NF4)) / 2**30 == pytest.approx(5.3, abs=0.05)
 
 
-@pytest.mark.parametrize(("quantization", "gigabytes"), [(GPTQ, 3.90), (AWQ, 3.89)])
-def test_a_published_checkpoint_has_the_size_of_its_card(quantization: dict[str, Any], gigabytes: float) -> None:
-    # Cards of TheBloke/Llama-2-7B-GPTQ and TheBloke/Llama-2-7B-AWQ, main branch: 4 bits, groups of 128. The former also holds a
-    # zero bias of 16 bits for every output, 2.7 MB in all.
-    llama_2 = dict(model_entry("llama-2-7b").config)
-    assert weight_bytes(model(quantization, llama_2)) / 1e9 == pytest.approx(gigabytes, abs=0.008)
+LAYERS = 32 * (4 * 4096**2 + 3 * 4096 * 11008)  # weights of Llama 2 7B's matrices in layers
+APART = 2 * (2 * 32000 * 4096 + 65 * 4096)  # bytes of its embedding, head and norms
+INPUTS, OUTPUTS = 32 * (6 * 4096 + 11008), 32 * (5 * 4096 + 2 * 11008)  # of those matrices
+
+
+@pytest.mark.parametrize(
+    ("bits", "group", "groups", "gigabytes"),
+    [
+        (4, 128, LAYERS // 128, 3.90),
+        (4, 64, LAYERS // 64, 4.02),
+        (4, 32, LAYERS // 32, 4.28),
+        (8, -1, OUTPUTS, 7.01),
+        (8, 128, LAYERS // 128, 7.16),
+    ],
+)
+def test_gptq_holds_what_a_published_checkpoint_does_but_for_its_empty_biases(bits: int, group: int, groups: int, gigabytes: float) -> None:
+    # AutoGPTQ's packed linear layer: codes, per group an fp16 scale and a zero point of as many bits, per input an int32 group index.
+    # Cards of TheBloke/Llama-2-7b-Chat-GPTQ (4 bits) and TheBloke/vicuna-7B-v1.3-GPTQ (8 bits), both of this shape, a branch each:
+    # AutoGPTQ wrote a bias of fp16 zeros per output then, which Llama's layers do not have and it no longer writes.
+    held = weight_bytes(model({"quant_method": "gptq", "bits": bits, "group_size": group}, dict(model_entry("llama-2-7b").config)))
+    assert held == LAYERS * bits // 8 + groups * 2 + groups * bits // 8 + 4 * INPUTS + APART
+    assert round((held + 2 * OUTPUTS) / 1e9, 2) == gigabytes
+
+
+def test_awq_holds_what_a_published_checkpoint_does() -> None:
+    # AutoAWQ's packed linear layer: the same without group indices and biases. Card of TheBloke/LlamaGuard-7B-AWQ, which has this shape.
+    held = weight_bytes(model(AWQ, dict(model_entry("llama-2-7b").config)))
+    assert held == LAYERS // 2 + LAYERS // 128 * 2 + LAYERS // 128 // 2 + APART
+    assert round(held / 1e9, 2) == 3.89
 
 
 def test_experts_in_mxfp4_leave_attention_in_16_bits() -> None:

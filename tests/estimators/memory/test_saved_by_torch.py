@@ -12,12 +12,13 @@ from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
-from estimators.facts.registry import model_entry
+from estimators.facts.registry import hardware, model_entry
 from estimators.frozen import replace
+from estimators.inference.single_steps import StepsQuestion, estimate_steps
 from estimators.memory.kernels import AUTOCAST
 from estimators.memory.layer_memory import model_memory_of
 from estimators.memory.single_device import LOGITS, kept_by_torch
-from estimators.spec import Case, Workload
+from estimators.spec import Case, Hardware, Workload
 from estimators.validation.model import shipped_model
 from tests.support.block_kinds import DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, HEADS, IMAGES, MAPS, MIXERS, VOCAB, WIDTHS, kind
 from tests.support.saved_tensors import inputs_of, real_model, saved_bytes
@@ -284,3 +285,18 @@ def test_every_family_that_has_a_builder_is_measured() -> None:
 
 def test_a_family_without_a_small_model_would_be_found() -> None:
     assert unmeasured({**FAMILIES, "new": "llama.llama"}) == {"new"}
+
+
+def test_on_a_gpu_a_power_is_kept_in_fp32_and_what_follows_it() -> None:
+    # per element of Phi-2's feed-forward the power's input, the tanh and 1 + tanh in 4 bytes instead of 2: 6 more, of 32 x 10,240 a token
+    def kept(device: Hardware | None, name: str) -> int | None:
+        question = StepsQuestion(model=shipped_model(name), seq_len=1024, batch=8, hardware=device)
+        return estimate_steps(question).activations_on_gpu_bytes
+
+    h100 = hardware("h100-sxm5-80gb")
+    plain = estimate(Case(model=shipped_model("phi-2"), workload=Workload(phase="train", batch=8, seq_len=1024))).memory_bytes[
+        "activations"
+    ]
+    assert kept(h100, "phi-2") == plain + 6 * 8 * 1024 * 32 * 10_240
+    assert kept(h100, "llama-3-8b") is None
+    assert kept(None, "phi-2") is None

@@ -24,7 +24,9 @@ from estimators.validation.model import shipped_model
         ("qwen3-8b", 4096),  # Qwen3 technical report, section 3.2; it reads 40,960
         ("deepseek-v3", 4096),  # section 4.2; it reads 163,840
         ("mistral-7b", 8192),  # table 1; it reads 32,768
-        ("mpt-30b", 2048),  # its model card: 2k for 1 T tokens, then 8k for 50 B
+        ("mpt-30b", 2048),  # its model card: 2,048, then a stage that adapts it to 8,192
+        ("modernbert-base", 1024),  # section 2.2.2: 1.7 T tokens of 2 T; it reads 8,192
+        ("bert-base-uncased", 128),  # appendix A.2: 90 % of the steps; it reads 512
         ("olmo-3-7b", 8192),  # section 3; it reads 65,536
         ("gpt-3", 2048),
         ("gpt2", 1024),
