@@ -54,7 +54,7 @@ def batches(steps: Sequence[MeasuredStep]) -> list[Batch]:
     """All rows, in as few batches as their software and op tables allow."""
     kinds: dict[Any, list[int]] = {}
     for i, step in enumerate(steps):
-        generation = step.hardware.architecture.split()[0]
+        generation = step.hardware.generation
         products = tuple((p.cut, p.trained, p.passes_gradient) for p in step.work.products)
         kinds.setdefault((step.stack.id, generation, step.machine.low, step.work.experts > 1, products), []).append(i)
     return [_batch(tuple(rows), [steps[i] for i in rows]) for rows in kinds.values()]

@@ -158,7 +158,7 @@ def _attention(chosen: Stack, architecture: str, e: Efficiency) -> Lane:
     if chosen.attention == "triton":
         return e.attention_triton_hopper if hopper else e.attention_triton_ampere
     if blackwell:
-        return e.attention_blackwell
+        return e.attention_ultra if "Ultra" in architecture else e.attention_blackwell
     if ampere:
         return e.attention_flash2_ampere
     return e.attention_flash2_hopper if chosen.attention == "flash2" else e.attention_fused

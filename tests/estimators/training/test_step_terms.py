@@ -110,12 +110,12 @@ class TestAttention:
         assert sequence_cost_of(model(name), 2048).unfused_flop == 0
 
     def test_each_generation_has_its_own_share(self) -> None:
-        e = replace(IDEAL, attention_fused=0.5, attention_blackwell=0.4, attention_flash2_ampere=0.6, attention_flash2_hopper=0.3)
+        e = replace(IDEAL, attention_fused=0.5, attention_blackwell=0.4, attention_ultra=0.45, attention_flash2_ampere=0.6)
         core = stack("megatron-core")
         shares = [
             software(core, name, e).attention for name in ("Ampere (GA100)", "Hopper (GH100)", "Blackwell (GB100)", "Blackwell Ultra")
         ]
-        assert shares == [0.6, 0.5, 0.4, 0.4]
+        assert shares == [0.6, 0.5, 0.4, 0.45]
 
 
 class TestProductsAndLoss:
