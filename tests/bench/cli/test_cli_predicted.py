@@ -93,7 +93,10 @@ class TestEstimate:
         conditions = " ".join(body["conditions"])
         assert f"layout {body['layout']} (chosen: the fastest found that fits" in conditions
         assert "as GPT-3 6.7B was trained: 2,000,000 tokens (Brown et al. 2020 (arXiv 2005.14165), table 2.1)" in conditions
-        assert "software megatron-core:" in conditions
+        assert "zero=2" in body["layout"]
+        assert "software pytorch-fsdp2:" in conditions, "what shares out gradients or weights is PyTorch's FSDP"
+        split = " ".join(said("estimate", *ON_512, "--layout", "tp=2,pp=1,zero=1,micro_batch=1")["conditions"])
+        assert "software megatron-core:" in split
         assert "chosen" not in " ".join(said("estimate", *ON_512, *LAYOUT)["conditions"])
 
     @pytest.mark.parametrize(
