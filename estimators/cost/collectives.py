@@ -47,12 +47,15 @@ def gather_s(num_bytes: Lane, group: Lane, bytes_per_s: Lane) -> Lane:
     return (group - 1) / group * num_bytes / bytes_per_s
 
 
-def all_to_all_s(num_bytes: Lane, copies: Lane, group: Lane, machine: Machine, e: Efficiency) -> Lane:
+def all_to_all_s(num_bytes: Lane, copies: Lane, group: Lane, machine: Machine, e: Efficiency, *, most_nodes: Lane) -> Lane:
     """Tokens to their experts: `copies` of each within a node, and one per node and token between nodes.
+
+    Args:
+        most_nodes: that one token is sent to, whatever its copies.
 
     Source: DeepSeek-V3 (arXiv 2412.19437), section 3.2.2: a token crosses the network once per node that it is sent to.
     """
     nodes = greater(group / machine.domain, 1)
     inside = num_bytes * copies * (group - 1) / group / (machine.link_bytes_per_s * e.link)
-    between = num_bytes * smaller(copies, nodes) * (1 - 1 / nodes) / (machine.network_bytes_per_s * e.network)
+    between = num_bytes * smaller(smaller(copies, most_nodes), nodes) * (1 - 1 / nodes) / (machine.network_bytes_per_s * e.network)
     return choose(group > 1, inside + between, 0.0)

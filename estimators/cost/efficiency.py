@@ -21,8 +21,8 @@ class Efficiency:
         depth: products as deep as this lose half their time to filling and draining the pipeline; elements.
         low_matmul: factor on the time of products below 16 bits: operands are cast, scaled and transposed for them.
         attention_triton_ampere, attention_triton_hopper, attention_flash2_ampere, attention_flash2_hopper, attention_fused,
-            attention_blackwell, attention_ultra: shares of the bf16 ceiling that attention kernels reach on the pairs that the mask lets through;
-            head width 128.
+            attention_blackwell, attention_ultra: shares of the bf16 ceiling that attention kernels reach on the pairs that the mask lets
+            through; head width 128.
         head_half: head width at which a fused kernel would reach half of what a very wide one does.
         unfused_matmul, unfused_passes: an unfused kernel's share of the ceiling, and its passes over the scores.
         odd_head: factor on unfused products where the head width is not a multiple of 8.

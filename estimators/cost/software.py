@@ -60,6 +60,9 @@ class Stack:
         overlaps_tensor, overlaps_data, overlaps_pipeline: whether that communication runs beside compute; a pipeline's where
             chunks are interleaved.
         experts: old, usual or new: the release of what routes tokens and multiplies experts.
+        hides_experts: whether tokens travel beside the compute of another micro-batch, so that only what does not fit behind it is exposed.
+        token_bytes: per element of a token, to its experts and back.
+        token_nodes: the most nodes that a token is sent to, where groups of experts lie on nodes; 0: as many as it has experts.
         graphs: whether the device replays recorded graphs, so that the host issues nothing.
         dequantise_bytes: per frozen parameter and pass, to make 16-bit weights of stored 4-bit ones.
         flat_rings: whether collectives cross the network once per device, instead of once per node and link.
@@ -82,6 +85,9 @@ class Stack:
     overlaps_pipeline: bool = False
     fuses_accumulation: bool = False
     experts: str = "usual"
+    hides_experts: bool = False
+    token_bytes: float = 4.0
+    token_nodes: int = 0
     graphs: bool = False
     scaling: str = "ahead"
     dequantise_bytes: float = 0.0
@@ -106,6 +112,9 @@ class Software:
     data_overlapped: bool
     flat_rings: bool
     experts: Lane
+    hides_experts: bool
+    token_bytes: float
+    token_nodes: int
     graphs: bool
     low_products: Lane = 1.0
     dequantise_bytes: float = 0.0
@@ -146,6 +155,9 @@ def software(chosen: Stack, architecture: str, e: Efficiency) -> Software:
         data_overlapped=chosen.overlaps_data,
         flat_rings=chosen.flat_rings,
         experts={"old": e.experts_old, "usual": 1.0, "new": e.experts_new}[chosen.experts],
+        hides_experts=chosen.hides_experts,
+        token_bytes=chosen.token_bytes,
+        token_nodes=chosen.token_nodes,
         graphs=chosen.graphs,
         low_products={"ahead": 1.0, "dynamic": e.dynamic, "rowwise": e.rowwise}[chosen.scaling],
         dequantise_bytes=chosen.dequantise_bytes,

@@ -213,6 +213,7 @@ BY_STACK = {
     "megatron-core-2025": TRANSFORMER_ENGINE,
     "megatron-core": TRANSFORMER_ENGINE,
     "megatron-core-2026-06": TRANSFORMER_ENGINE,
+    "deepseek-2024": TRANSFORMER_ENGINE,
     "megatron-core-plain": TRANSFORMER_ENGINE,
     "megatron-core-moe": TRANSFORMER_ENGINE_MOE,
 }

@@ -75,7 +75,7 @@ def step_time(
         layout: how it is cut; its fields may be arrays, all of one length.
     """
     layer_pass = pass_s(work, layout, machine, software, e)
-    tensor, expert, context = _layer_comm(work, layout, machine, software, e)
+    tensor, expert, context = _layer_comm(work, layout, machine, software, e, layer_pass)
     full = choose(layout.full, 1, 0)
     ops, kernels = (
         operations(work.layers, work.routed_layers, layout.tp, each) for each in (software.launches_per_layer, software.kernels_per_layer)
@@ -116,14 +116,20 @@ def _selective_s(layer_pass: Pass, software: Software) -> Lane:
     return software.selective_share * (layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0])
 
 
-def _layer_comm(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane, Lane]:
+def _layer_comm(
+    work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency, layer_pass: Pass
+) -> tuple[Lane, Lane, Lane]:
     """Exposed seconds of one forward pass of one micro-batch through all layers: tensor, expert and context parallel."""
     tokens = layout.micro_batch * work.seq_len / layout.cp
     tensor = tensor_parallel_s(tokens * work.width * 2, work.layers, layout.tp, machine, e) * software.tensor_exposed
-    routed = tokens / layout.tp * work.width * 2
-    expert = (
-        2 * work.routed_layers * all_to_all_s(routed, work.experts_per_token, layout.ep, machine, e) * e.expert_exposed * software.experts
-    )
+    routed = tokens / layout.tp * work.width * software.token_bytes
+    most_nodes = software.token_nodes or work.experts_per_token
+    expert = work.routed_layers * all_to_all_s(routed, work.experts_per_token, layout.ep, machine, e, most_nodes=most_nodes)
+    if software.hides_experts:  # half of what forward and backward compute lies beside each of the two passes
+        compute = sum(layer_pass.matmul) + sum(layer_pass.experts) + sum(layer_pass.attention) + sum(layer_pass.traffic)
+        expert = greater(expert - compute / 2, 0)
+    else:
+        expert = expert * e.expert_exposed * software.experts
     near = together(machine, stride=layout.tp, group=layout.cp)
     rate = bandwidth(machine, e, group=layout.cp, together=near)
     key_ranks = smaller(layout.tp, greater(work.kv_heads, 1))

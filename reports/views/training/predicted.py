@@ -173,7 +173,7 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
         share = f"energy: the boards alone at {format_fraction(asked.power.value, 2)} of their power limit"
         notes.append(f"{share} ({asked.power.source.title}); no hosts, network or cooling.")
         notes.append(f"CO2: {format_carbon(asked.carbon.value)}, {asked.carbon.source.title}.")
-    notes.append("wall time: steady steps from first to last. What whole runs add to that stands apart, below.")
+    notes.append('wall time: steady steps from first to last. What whole runs take beyond them is in "plan with", and apart, below.')
     return notes
 
 
@@ -238,7 +238,6 @@ def goodput_table(asked: PredictedAnswer) -> Table:
     """What each published run added over its steady steps, and what that would make of this one."""
     run = asked.run
     added = run.goodput_loss
-    whole_s = run.wall_s * (1 + added.median)
     rows: list[dict[str, Value]] = [
         {
             "run": published.name,
@@ -251,10 +250,12 @@ def goodput_table(asked: PredictedAnswer) -> Table:
         }
         for published in added.runs
     ]
-    span = f"{format_fraction(added.low, 2)} to {format_fraction(added.high, 2)} more"
+    span = f"{format_fraction(added.low, 2)} to {format_fraction(added.high, 2)}"
     return Table(
-        title=f"What whole runs add: {span}, {format_fraction(added.median, 2)} in the middle, which makes {format_duration(whole_s)}",
-        conditions=["restarts, lost work, evaluation, checkpoints, waiting for machines; in none of the figures above"],
+        title=f"What {len(added.runs)} runs say that they lost beside their steps: {span} more",
+        conditions=[
+            'restarts, lost work, evaluation, checkpoints, waiting for machines; of the figures above, "plan with" alone holds them'
+        ],
         columns=[
             Column(key="run", header="published run"),
             Column(key="num_devices", header="GPUs", format=format_int, align="right"),

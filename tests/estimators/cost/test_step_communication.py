@@ -49,8 +49,14 @@ def test_collectives_cost_what_rings_cost() -> None:
 def test_a_token_crosses_the_network_once_per_node() -> None:
     """DeepSeek-V3 (arXiv 2412.19437), section 3.2.2: eight experts on at most four nodes are four crossings, three of them remote."""
     machine = replace(MACHINE, link_bytes_per_s=1e30, network_bytes_per_s=1e9, domain=8)
-    assert all_to_all_s(1e9, 8, 32, machine, IDEAL) == pytest.approx(4 * (3 / 4))
-    assert all_to_all_s(1e9, 8, 8, machine, IDEAL) == pytest.approx(0, abs=1e-12)
+    assert all_to_all_s(1e9, 8, 32, machine, IDEAL, most_nodes=8) == pytest.approx(4 * (3 / 4))
+    assert all_to_all_s(1e9, 8, 8, machine, IDEAL, most_nodes=8) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_token_sent_to_few_nodes_crosses_the_network_once_for_each_of_those() -> None:
+    """DeepSeek-V3 (arXiv 2412.19437), section 2.1.2: at most four of eight nodes; 7 of 8 of them are others."""
+    machine = replace(MACHINE, link_bytes_per_s=1e30, network_bytes_per_s=1e9, domain=8)
+    assert all_to_all_s(1e9, 8, 64, machine, IDEAL, most_nodes=4) == pytest.approx(4 * (7 / 8))
 
 
 def test_tokens_travel_to_their_experts_and_back_in_both_directions() -> None:

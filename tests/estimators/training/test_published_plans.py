@@ -58,7 +58,10 @@ RUNS = {
     ),
     # DeepSeek-V3 (arXiv 2412.19437), section 3.2: 16 stages, experts over 64, ZeRO-1; norms and up-projections recomputed
     "DeepSeek-V3": Published(
-        job("deepseek-v3", "h800-sxm5-80gb", 4096, dtype="fp8"), 2048, 15360, "pp=16,ep=64,zero=1,recompute=selective"
+        job("deepseek-v3", "h800-sxm5-80gb", 4096, dtype="fp8", stack_id="deepseek-2024"),
+        2048,
+        15360,
+        "pp=16,ep=64,zero=1,recompute=selective",
     ),
     # Megatron-LM, megatron/core/transformer/moe/README.md: Mixtral 8x7B
     "Mixtral 8x7B, Megatron-Core": Published(job("mixtral-8x7b", "h100-sxm5-80gb", 4096), 64, 256, "pp=4,vp=8,ep=8,zero=1"),
@@ -84,6 +87,17 @@ def test_the_chosen_layout_is_one_that_software_runs_and_leaves_the_margin(name:
         assert option.layout.tp <= 8
     if run.job.memory_bytes(run.ran) <= run.job.plannable_bytes:
         assert found.best.prediction.step_time_s <= run.job.predict(run.ran).step_time_s * (1 + 1e-9)
+
+
+def test_the_published_training_of_deepseek_v3_lies_in_the_interval_of_its_own_software() -> None:
+    """DeepSeek-V3 (arXiv 2412.19437), table 1: 2.664 million H800-hours of pre-training on 14.8 T tokens."""
+    run = RUNS["DeepSeek-V3"]
+    predicted = run.job.predict(run.ran)
+    step_s = 2.664e6 * 3600 / 2048 / (14.8e12 / (15360 * 4096))
+    assert predicted.low_s < step_s < predicted.high_s
+    other = replace(run.job, stack_id="megatron-core").predict(run.ran)
+    assert other.ledger.parts["expert_comm"] > 0.3 * other.step_time_s, "what Megatron-Core of 2024 exposes, DualPipe hides"
+    assert predicted.ledger.parts["expert_comm"] == 0
 
 
 def test_a_micro_batch_of_twice_the_size_would_not_fit() -> None:

@@ -92,6 +92,16 @@ class TestExperts:
             assert new[part] == pytest.approx(0.8 * usual[part])
         assert old["matmul"] == usual["matmul"] == new["matmul"]
 
+    def test_tokens_that_travel_behind_compute_cost_what_does_not_fit_behind_it(self) -> None:
+        layout, on = Layout(dp=64, ep=64, global_batch=64), software(stack("deepseek-2024"), "Hopper (GH100)", IDEAL)
+        slow, fast = (replace(MACHINE, link_bytes_per_s=1e30, network_bytes_per_s=rate) for rate in (1e6, 1e12))
+        assert parts_of("deepseek-v3", layout, machine=fast, on=on)["expert_comm"] == 0
+        parts = parts_of("deepseek-v3", layout, machine=slow, on=on)
+        computed = sum(parts[name] for name in ("matmul", "experts", "attention", "traffic"))
+        # forward and backward, 58 routed layers, 2,048 vectors of 7,168, a byte there and two back, to 4 nodes, 7 of 8 of them others
+        sent = 2 * 58 * 2048 * 7168 * 3 * 4 * 7 / 8
+        assert parts["expert_comm"] == pytest.approx(sent / 1e6 - computed, rel=1e-3)
+
     def test_recorded_graphs_leave_the_host_nothing_to_issue(self) -> None:
         e = replace(IDEAL, host_op_s=1.0)
         assert parts_of("llama-2-7b", Layout(), e=e)["launch"] > 1000
