@@ -66,7 +66,7 @@ MAX_NEAR_MISSES = 4
 
 
 def near_misses(given: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Known names that somebody may have meant: first those that begin with what was given, the shortest first, then those spelt alike.
+    """Known names that somebody may have meant: first one a slip away, then those that begin so, then those spelt alike.
 
     >>> near_misses("h2O0-sxm", ["h100-sxm5-80gb", "h200-sxm-141gb"])
     ('h200-sxm-141gb',)
@@ -76,6 +76,7 @@ def near_misses(given: str, known: Iterable[str]) -> tuple[str, ...]:
     import difflib  # deferred: only an error path pays for it
 
     folded, start = {name.casefold(): name for name in known}, given.casefold()
-    begun = sorted((name for name in folded if len(start) > 1 and name.startswith(start)), key=len)
+    slip = difflib.get_close_matches(start, folded, n=1, cutoff=0.9)
+    begun = [name for name in folded if len(start) > 1 and name.startswith(start)]
     alike = difflib.get_close_matches(start, folded, n=MAX_NEAR_MISSES, cutoff=0.6)
-    return tuple(folded[name] for name in dict.fromkeys(begun + alike))[:MAX_NEAR_MISSES]
+    return tuple(folded[name] for name in dict.fromkeys(slip + begun + alike))[:MAX_NEAR_MISSES]

@@ -30,6 +30,10 @@ FUSED_BACKWARD = 2.5
 UNFUSED_BACKWARD = 2
 """The same where the scores were kept: four against two."""
 
+SCORE_BYTES = 2
+"""Of one query-key pair and head that a plain product writes. Where a layer's do not fit into memory, a kernel that holds none is
+taken."""
+
 
 @frozen
 class Pass:
@@ -102,8 +106,13 @@ def _attention_s(work: SequenceCost, layout: Layout, machine: Machine, software:
         return forward, UNFUSED_BACKWARD * forward
     visible_flop = part * (work.attention_flop - work.masked_flop - work.unfused_visible_flop)
     fused = fused_attention_s(visible_flop, work.head_width, machine, software, e)
-    rest = unfused_attention_s(part * work.unfused_flop, part * work.unfused_score_elements, work.head_width, machine, e)
-    return fused + rest, FUSED_BACKWARD * fused + UNFUSED_BACKWARD * rest
+    plain = unfused_attention_s(part * work.unfused_flop, part * work.unfused_score_elements, work.head_width, machine, e)
+    blocked = fused_attention_s(part * work.unfused_visible_flop, work.head_width, machine, software, e)
+    held = part * work.unfused_score_elements / work.layers * SCORE_BYTES <= machine.memory_bytes
+    return (
+        fused + choose(held, plain, blocked),
+        FUSED_BACKWARD * fused + choose(held, UNFUSED_BACKWARD * plain, FUSED_BACKWARD * blocked),
+    )
 
 
 def _traffic_s(

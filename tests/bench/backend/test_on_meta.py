@@ -28,7 +28,9 @@ def by_meta_model(config: Config) -> tuple[int, int | None]:
 
 
 def by_count_config(config: Config) -> tuple[int, int | None]:
-    network = count_config(config, batch=BATCH, seq_len=SEQ_LEN).network
+    counted = count_config(config, batch=BATCH, seq_len=SEQ_LEN)
+    network = counted.network
+    assert network is not None, counted.flop_reason
     return network.forward_flop, network.backward_flop
 
 

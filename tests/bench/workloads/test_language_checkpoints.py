@@ -131,10 +131,16 @@ class TestBadCheckpoint:
         assert main([*argv, "--out", str(tmp_path / "runs")]) == 2
         assert "--layers cuts slices of random weights and no checkpoint" in capsys.readouterr().err
 
-    def test_a_model_type_without_an_op_table(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_model_type_of_code_that_is_not_trusted(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         save_checkpoint(tmp_path / "phi")
         path = tmp_path / "phi" / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config"}}))
+        assert "needs code of its own to run; only if you trust it" in complaint(tmp_path / "phi", tmp_path / "runs", capsys)
+
+    def test_a_model_type_without_an_op_table(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        save_checkpoint(tmp_path / "phi")
+        path = tmp_path / "phi" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "evil", "architectures": ["EvilForCausalLM"]}))
         assert "model_type 'evil' has no op table" in complaint(tmp_path / "phi", tmp_path / "runs", capsys)
 
     def test_the_twin_runs(self, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from estimators.cost.compute import SOCKET_DEVICES, matmul_s, product_bytes_s
+from estimators.cost.compute import SOCKET_DEVICES, fused_attention_s, matmul_s, product_bytes_s
 from estimators.cost.layout import Layout
 from estimators.cost.machine import ceilings, machine_of
 from estimators.cost.software import software, stack
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
+from estimators.training.passes import pass_s
 from estimators.training.sequence_cost import sequence_cost_of
 from tests.support.ideal_machine import IDEAL, MACHINE, classic, fused, ideal_step, model, parts_of
 
@@ -114,6 +115,14 @@ class TestAttention:
         work = sequence_cost_of(model("gpt-oss-120b"), 2048)
         assert work.unfused_flop == 18 * 2 * 2 * 64 * 64 * 2048 * 2048
         assert work.unfused_score_elements == 18 * 64 * 2048 * 2048
+
+    def test_scores_that_no_memory_holds_are_never_written(self) -> None:
+        """131,072 tokens: 64 heads x 131,072^2 x 2 bytes are 2.2 TB a layer; the window alone is multiplied, as in a fused kernel."""
+        work, on = sequence_cost_of(model("gpt-oss-120b"), 131_072), fused()
+        forward, backward = pass_s(work, Layout(), MACHINE, on, IDEAL).attention
+        visible_flop = work.attention_flop - work.masked_flop
+        assert forward == pytest.approx(fused_attention_s(visible_flop, work.head_width, MACHINE, on, IDEAL))
+        assert backward == pytest.approx(2.5 * forward)
 
     @pytest.mark.parametrize("name", ["llama-2-7b", "gemma-2-9b", "mistral-7b"])
     def test_windows_without_sinks_are_fused(self, name: str) -> None:
