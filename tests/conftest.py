@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 from bench.records.draft import Draft
 from bench.records.record import Measurement
 from tests.support.tiny_models import CEILINGS, asked
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers that share the processors: small operators on more threads than that wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_finish() -> None:

@@ -98,7 +98,7 @@ def run_factor(without: str = "") -> RunFactor:
     Args:
         without: a run that must have no part in it.
 
-    >>> 1 < run_factor().low < run_factor().median < run_factor().high
+    >>> run_factor().low < run_factor().median < run_factor().high
     True
     """
     factors: dict[str, float] = data.read_json(data.file("run_factors.json"))
