@@ -163,7 +163,11 @@ def check_drawn(configs: st.SearchStrategy[Config], examples: int, check: Callab
     settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))(given(configs)(check))()
 
 
-@pytest.mark.parametrize("model_type", DECODERS)
+ONE_OF_EACH = {"llama", "bloom", "mistral", "cohere2", "deepseek_v3", "mixtral", "qwen3_moe"}
+"""Keys of many heads and of few, windows everywhere and in some layers, latents, experts; SMALL has chunks, states and mixtures of both."""
+
+
+@pytest.mark.parametrize("model_type", [kind if kind in ONE_OF_EACH else pytest.param(kind, marks=pytest.mark.slow) for kind in DECODERS])
 def test_the_cache_of_every_family_of_decoders_is_that_of_transformers(model_type: str) -> None:
     check_drawn(DECODERS[model_type], 2, lambda fields: check_cache(model_type, fields))
 
