@@ -1,22 +1,19 @@
-"""What most decoders have in common: attention, and a stack of equal layers."""
+"""What most decoders have in common: attention, a feed-forward, and a stack of equal layers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Block, Norm
 from estimators.architectures.builders.sizes import Sizes
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.part import Part
 from estimators.frozen import replace
 from estimators.roles import NormForm
 from estimators.spec import Source
-
-if TYPE_CHECKING:
-    pass
 
 
 def attention_of(
@@ -35,6 +32,11 @@ def attention_of(
         rotary=rotary,
         window=window,
     )
+
+
+def feed_forward_of(s: Sizes, *, width: int | None = None, gated: bool = False, fused: bool = False, bias: bool = False) -> FeedForward:
+    """A feed-forward of these sizes with their activation, of another `width` where one is given."""
+    return FeedForward(width=s.ffn_width if width is None else width, activation=s.activation, gated=gated, fused=fused, bias=bias)
 
 
 def with_qk_norm(attention: Attention, *, over_all_heads: bool, bias: bool = False, form: NormForm = "", first: bool = True) -> Attention:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.adapter_names import GATE_AND_EXPERTS
 from estimators.architectures.block import RMS_NORM, Block
+from estimators.architectures.builders.common import feed_forward_of
 from estimators.architectures.builders.experts import check_groups, experts_of
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
@@ -34,9 +35,7 @@ def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
         width=f.integer("moe_intermediate_size", default=1407),
         shared=_shared(f, s, 1407, 2, bias),
     )
-    return _latent(
-        f, name, source, s, experts, FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=bias), dense_layers=0
-    )
+    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True, bias=bias), dense_layers=0)
 
 
 def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
@@ -52,25 +51,13 @@ def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
         width=f.integer("moe_intermediate_size", default=2048),
         shared=_shared(f, s, 2048, 1, False),
     )
-    return _latent(
-        f,
-        name,
-        source,
-        s,
-        experts,
-        FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
-        dense_layers=3,
-        prediction_layers=1,
-    )
+    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True), dense_layers=3, prediction_layers=1)
 
 
 def _shared(f: Fields, s: Sizes, width: int, num: int, bias: bool) -> FeedForward | None:
     num = f.integer("n_shared_experts", default=num, minimum=0)
-    return (
-        FeedForward(activation=s.activation, width=num * f.integer("moe_intermediate_size", default=width), gated=True, bias=bias)
-        if num
-        else None
-    )
+    width = f.integer("moe_intermediate_size", default=width)
+    return feed_forward_of(s, width=num * width, gated=True, bias=bias) if num else None
 
 
 def _latent(

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from estimators.architectures.adapter_names import EXPERTS_BY_PROJ, GATE_AND_EXPERTS, ROUTER
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, Norm
-from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.experts import check_groups, experts_of
 from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
 from estimators.architectures.builders.parts import section
 from estimators.architectures.builders.sizes import MOSAIC_NAMES, Sizes, plain_sizes, sizes
 from estimators.architectures.builders.windows import window_of
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.feed_forward import Experts
 from estimators.architectures.part import Part
 from estimators.architectures.prediction import PredictionLayers
 from estimators.frozen import replace
@@ -79,15 +79,12 @@ def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
     num, per_token = experts_of(f, num=128, per_token=8, num_keys=("n_routed_experts", *LOCAL_KEYS))
     check_groups(f, num, groups=1, chosen=1)
     width, shared = f.integer("moe_intermediate_size", default=1408), f.integer("n_shared_experts", default=1, minimum=0)
-    always_on = FeedForward(activation=s.activation, width=shared * width, gated=True) if shared else None
+    always_on = feed_forward_of(s, width=shared * width, gated=True) if shared else None
     experts = Experts(activation=s.activation, num=num, per_token=per_token, width=width, shared=always_on, adapter_names=GATE_AND_EXPERTS)
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False), out_bias=False), by_head=True)
     if f.flag("use_qk_norm", False):
         attention = with_qk_norm(attention, over_all_heads=False)
-    dense, first = (
-        FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
-        f.integer("first_k_dense_replace", default=1, minimum=0),
-    )
+    dense, first = feed_forward_of(s, gated=True), f.integer("first_k_dense_replace", default=1, minimum=0)
 
     def parts(feed_forward: Part) -> Parts:
         return ("attention", attention), ("mlp", feed_forward)
@@ -106,7 +103,7 @@ def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:
         f, num=64, per_token=6, num_keys=("moe_num_experts", "num_experts"), per_token_keys=("moe_k", "num_experts_per_tok")
     )
     width, shared = f.integer("moe_intermediate_size", default=1536), f.integer("moe_num_shared_experts", default=2, minimum=0)
-    always_on = FeedForward(activation=s.activation, width=shared * width, gated=True, bias=bias) if shared else None
+    always_on = feed_forward_of(s, width=shared * width, gated=True, bias=bias) if shared else None
     experts = Experts(
         activation=s.activation,
         num=num,
@@ -117,10 +114,8 @@ def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:
         wide_router=True,
         adapter_names=GATE_AND_EXPERTS,
     )
-    dense, attention = (
-        FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=bias),
-        replace(attention_of(s, bias=bias), angle_elements=2 * s.head_width),
-    )
+    dense = feed_forward_of(s, gated=True, bias=bias)
+    attention = replace(attention_of(s, bias=bias), angle_elements=2 * s.head_width)
     start, step = f.integer("moe_layer_start_index", default=1, minimum=0), f.integer("moe_layer_interval", default=1)
     stated = f.integer("moe_layer_end_index", default=-1, minimum=-1)
     end = s.layers - 1 if stated == -1 else stated
@@ -137,7 +132,7 @@ def hunyuan_v1_moe(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=290943, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False, first=False)
     num = f.integer("num_experts", "num_local_experts", default=1)
-    shared = FeedForward(activation=s.activation, width=s.ffn_width, gated=True)
+    shared = feed_forward_of(s, gated=True)
     stated = f.config.get("moe_topk")
     if isinstance(stated, list):
         chosen = f.integers("moe_topk", minimum_length=s.layers)
@@ -161,11 +156,11 @@ def llama4_text(f: Fields, name: str, source: Source) -> Decoder:
         num=num,
         per_token=per_token,
         width=s.ffn_width,
-        shared=FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
+        shared=feed_forward_of(s, gated=True),
         runs_all=True,
         adapter_names=(("router", ROUTER),),
     )
-    dense = FeedForward(activation=s.activation, width=f.integer("intermediate_size_mlp", default=16384), gated=True)
+    dense = feed_forward_of(s, width=f.integer("intermediate_size_mlp", default=16384), gated=True)
     step, stated = f.integer("interleave_moe_layer_step", default=1), f.config.get("moe_layers")
     routed = indices(f, "moe_layers") if stated is not None else frozenset(range(step - 1, len(varied_layers(f, s)), step))
     layers = zip(_llama4_attention(f, s), (experts if i in routed else dense for i in varied_layers(f, s)), strict=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.adapter_names import EXPERTS_BY_W, GATE_AND_EXPERTS, SHARED_GATE
 from estimators.architectures.block import Norm
-from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.layers import indices, layered, varied_layers, windowed
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.feed_forward import Experts
 from estimators.architectures.part import Part
 from estimators.frozen import replace
 from estimators.spec import Source
@@ -71,7 +71,7 @@ def qwen2_moe(f: Fields, name: str, source: Source) -> Decoder:
     """Qwen1.5 and Qwen2 MoE: small experts, shared ones behind a gate, biases on query, key and value."""
     s = sizes(f, vocab=151936, width=2048, layers=24, heads=16, kv_heads=16, positions=32768, ffn_width=5632)
     num, per_token = experts_of(f, num=60, per_token=4)
-    shared = FeedForward(activation=s.activation, width=f.integer("shared_expert_intermediate_size", default=5632), gated=True)
+    shared = feed_forward_of(s, width=f.integer("shared_expert_intermediate_size", default=5632), gated=True)
     width = f.integer("moe_intermediate_size", default=1408)
     experts = Experts(
         activation=s.activation,
@@ -112,7 +112,7 @@ def sometimes_sparse(f: Fields, name: str, source: Source, s: Sizes, mixes: Sequ
         mixes: what mixes the tokens of each layer, with its name.
     """
     step, dense_layers = f.integer("decoder_sparse_step", default=1), indices(f, "mlp_only_layers")
-    dense = FeedForward(activation=s.activation, width=s.ffn_width, gated=True)
+    dense = feed_forward_of(s, gated=True)
 
     def feed_forward(i: int) -> Part:
         return experts if i not in dense_layers and (i + 1) % step == 0 else dense

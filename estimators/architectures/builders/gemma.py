@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import Norm
-from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.layers import windowed
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.feed_forward import FeedForward
 from estimators.frozen import replace
 from estimators.spec import Source
 
@@ -37,7 +36,7 @@ def gemma(f: Fields, name: str, source: Source) -> Decoder:
         activation=GELU,
     )
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False)), causal=_is_causal(f))
-    return decoder(name, source, s, attention, FeedForward(activation=s.activation, width=s.ffn_width, gated=True), norm=GEMMA_NORM)
+    return decoder(name, source, s, attention, feed_forward_of(s, gated=True), norm=GEMMA_NORM)
 
 
 def gemma2(f: Fields, name: str, source: Source) -> Decoder:
@@ -91,9 +90,7 @@ def _alternating(f: Fields, name: str, source: Source, s: Sizes, *, window: int 
         attention = replace(attention, scores="written_out", capped=True)
     windows = windows_of(f, s.layers, window, lambda i: (i + 1) % every != 0)
     attentions = windowed(attention, windows)
-    return decoder(
-        name, source, s, attentions, FeedForward(activation=s.activation, width=s.ffn_width, gated=True), norms=4, norm=GEMMA_NORM
-    )
+    return decoder(name, source, s, attentions, feed_forward_of(s, gated=True), norms=4, norm=GEMMA_NORM)
 
 
 def _is_causal(f: Fields) -> bool:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM
-from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.sizes import MAX_VARIED_LAYERS, Sizes, plain_sizes, sizes
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.feed_forward import FeedForward
 from estimators.frozen import replace
 from estimators.spec import Source
 
@@ -33,7 +32,7 @@ _gpt_sizes = partial(plain_sizes, names=GPT_NAMES)
 def gpt2(f: Fields, name: str, source: Source) -> Decoder:
     """GPT-2 and GPT-3: learned positions, one qkv matrix, biases everywhere, tied head."""
     s = _gpt_sizes(f, vocab=50257, width=768, layers=12, heads=12, positions=1024, tied=True, activation="gelu_new")
-    return _learned_positions(decoder(name, source, s, _fused(s), _biased(s), norm=LAYER_NORM))
+    return _learned_positions(decoder(name, source, s, _fused(s), feed_forward_of(s, bias=True), norm=LAYER_NORM))
 
 
 def gpt_bigcode(f: Fields, name: str, source: Source) -> Decoder:
@@ -41,7 +40,7 @@ def gpt_bigcode(f: Fields, name: str, source: Source) -> Decoder:
     s = _gpt_sizes(f, vocab=50257, width=768, layers=12, heads=12, positions=1024, tied=True, activation="gelu_pytorch_tanh")
     if f.flag("multi_query", True):
         s = replace(s, kv_heads=1)
-    return _learned_positions(decoder(name, source, s, _fused(s), _biased(s), norm=LAYER_NORM))
+    return _learned_positions(decoder(name, source, s, _fused(s), feed_forward_of(s, bias=True), norm=LAYER_NORM))
 
 
 def gpt_neo(f: Fields, name: str, source: Source) -> Decoder:
@@ -59,13 +58,14 @@ def gpt_neo(f: Fields, name: str, source: Source) -> Decoder:
     local = replace(everything, window=f.integer("window_size", default=256), trims_cache=False)
     kinds = {"global": everything, "local": local}
     attentions = [kinds[kind] for kind in _attention_layers(f, s.layers)]
-    return _learned_positions(decoder(name, source, s, attentions, _biased(s), norm=LAYER_NORM))
+    return _learned_positions(decoder(name, source, s, attentions, feed_forward_of(s, bias=True), norm=LAYER_NORM))
 
 
 def gptj(f: Fields, name: str, source: Source) -> Decoder:
     """GPT-J: partly rotary, attention without biases in parallel with a feed-forward behind one norm, a head with bias."""
     s = _gpt_sizes(f, vocab=50400, width=4096, layers=28, heads=16, positions=2048, tied=False, activation="gelu_new")
-    model = decoder(name, source, s, _turned_in_pairs(f, attention_of(s)), _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
+    attention = _turned_in_pairs(f, attention_of(s))
+    model = decoder(name, source, s, attention, feed_forward_of(s, bias=True), norms=1, norm=LAYER_NORM, parallel=True)
     return replace(model, head_bias=True)
 
 
@@ -74,7 +74,7 @@ def codegen(f: Fields, name: str, source: Source) -> Decoder:
     s = _gpt_sizes(f, vocab=50400, width=4096, layers=28, heads=16, positions=2048, tied=False, activation="gelu_new")
     f.divides("4 (cores that share the qkv matrix)", 4, "n_head", s.heads)
     attention = _turned_in_pairs(f, attention_of(s, fused=True))
-    model = decoder(name, source, s, attention, _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
+    model = decoder(name, source, s, attention, feed_forward_of(s, bias=True), norms=1, norm=LAYER_NORM, parallel=True)
     return replace(model, head_bias=True)
 
 
@@ -83,7 +83,7 @@ def gpt_neox(f: Fields, name: str, source: Source) -> Decoder:
     s = plain_sizes(f, vocab=50432, width=6144, layers=44, heads=64, positions=2048, ffn_width=24576, activation="gelu")
     attention = replace(attention_of(s, bias=f.flag("attention_bias", True), fused=True), by_head=True)
     parallel = f.flag("use_parallel_residual", True)
-    return decoder(name, source, s, attention, _biased(s), norm=LAYER_NORM, parallel=parallel)
+    return decoder(name, source, s, attention, feed_forward_of(s, bias=True), norm=LAYER_NORM, parallel=parallel)
 
 
 def phi(f: Fields, name: str, source: Source) -> Decoder:
@@ -92,7 +92,7 @@ def phi(f: Fields, name: str, source: Source) -> Decoder:
     attention = replace(attention_of(s, bias=True), by_head=True)
     if f.flag("qk_layernorm", False):
         attention = with_qk_norm(attention, over_all_heads=False, bias=True)
-    model = decoder(name, source, s, attention, _biased(s), norms=1, norm=LAYER_NORM, parallel=True)
+    model = decoder(name, source, s, attention, feed_forward_of(s, bias=True), norms=1, norm=LAYER_NORM, parallel=True)
     return replace(model, head_bias=True)
 
 
@@ -104,10 +104,6 @@ def _turned_in_pairs(f: Fields, attention: Attention) -> Attention:
     """Queries and keys turned by angles that each layer repeats for both numbers of a pair, sines and cosines of each."""
     turned = f.optional_integer("rotary_dim") if "rotary_dim" in f.config else f.default("rotary_dim", 64)
     return replace(attention, angle_elements=4 * (turned or attention.inner_width))
-
-
-def _biased(s: Sizes) -> FeedForward:
-    return FeedForward(activation=s.activation, width=s.ffn_width, bias=True)
 
 
 def _learned_positions(model: Decoder) -> Decoder:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import LAYER_NORM, Norm
-from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.sizes import MOSAIC_NAMES, plain_sizes, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.feed_forward import FeedForward
 from estimators.frozen import replace
 from estimators.spec import Source
 
@@ -33,7 +32,7 @@ def opt(f: Fields, name: str, source: Source) -> Decoder:
     bias, affine = f.flag("enable_bias", True), f.flag("layer_norm_elementwise_affine", True)
     norm = Norm(gain=affine, bias=affine, written="layer")
     before = f.flag("do_layer_norm_before", True)
-    attention, feed_forward = attention_of(s, bias=bias, rotary=False), FeedForward(activation=s.activation, width=s.ffn_width, bias=bias)
+    attention, feed_forward = attention_of(s, bias=bias, rotary=False), feed_forward_of(s, bias=bias)
     model = decoder(name, source, s, attention, feed_forward, norm=norm, prenorm=before, norm_of_sum=not before)
     edge = f.integer("word_embed_proj_dim", default=s.width)
     ends_in_norm = before and not f.flag("_remove_final_layer_norm", False)
@@ -59,7 +58,7 @@ def bloom(f: Fields, name: str, source: Source) -> Decoder:
     """BLOOM: ALiBi in place of positions, a norm behind the embedding, one qkv matrix, biases everywhere."""
     s = plain_sizes(f, vocab=250880, width=64, layers=2, heads=8, positions=2048, tied=True, activation="gelu", names=BLOOM_NAMES)
     attention = replace(attention_of(s, bias=True, fused=True, rotary=False), scores="written_out")
-    model = decoder(name, source, s, attention, FeedForward(activation=s.activation, width=s.ffn_width, bias=True), norm=LAYER_NORM)
+    model = decoder(name, source, s, attention, feed_forward_of(s, bias=True), norm=LAYER_NORM)
     return replace(model, embedding_norm=LAYER_NORM)
 
 
@@ -98,7 +97,7 @@ def falcon(f: Fields, name: str, source: Source) -> Decoder:
         mask_heads=s.heads if alibi else 1,
         repeats_keys=new,
     )
-    feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, bias=bias)
+    feed_forward = feed_forward_of(s, bias=bias)
     norms = in_parallel if parallel else 2
     return decoder(name, source, s, attention, feed_forward, norms=norms, norm=LAYER_NORM, parallel=parallel)
 
@@ -116,7 +115,7 @@ def mpt(f: Fields, name: str, source: Source) -> Decoder:
                 raise f.fail(key, fields[key], f"{str(value).lower()}: transformers' MPT has no other")
     s = plain_sizes(f, vocab=50368, width=2048, layers=24, heads=16, positions=2048, tied=True, activation="gelu", names=MOSAIC_NAMES)
     attention = replace(attention_of(s, fused=True, rotary=False), scores="written_out")
-    return decoder(name, source, s, attention, FeedForward(activation=s.activation, width=s.ffn_width), norm=GAIN_ONLY)
+    return decoder(name, source, s, attention, feed_forward_of(s), norm=GAIN_ONLY)
 
 
 def starcoder2(f: Fields, name: str, source: Source) -> Decoder:
@@ -135,7 +134,7 @@ def starcoder2(f: Fields, name: str, source: Source) -> Decoder:
     )
     bias = f.flag("use_bias", True)
     attention = attention_of(s, bias=bias, window=window_of(f, None))
-    return decoder(name, source, s, attention, FeedForward(activation=s.activation, width=s.ffn_width, bias=bias), norm=LAYER_NORM)
+    return decoder(name, source, s, attention, feed_forward_of(s, bias=bias), norm=LAYER_NORM)
 
 
 def stablelm(f: Fields, name: str, source: Source) -> Decoder:
@@ -144,14 +143,14 @@ def stablelm(f: Fields, name: str, source: Source) -> Decoder:
     attention = replace(attention_of(s, bias=f.flag("use_qkv_bias", False), out_bias=False), by_head=True)
     if f.flag("qk_layernorm", False):
         attention = replace(with_qk_norm(attention, over_all_heads=True, form="layer"), qk_norm_by_head=True)
-    parallel, feed_forward = f.flag("use_parallel_residual", False), FeedForward(activation=s.activation, width=s.ffn_width, gated=True)
+    parallel, feed_forward = f.flag("use_parallel_residual", False), feed_forward_of(s, gated=True)
     return decoder(name, source, s, attention, feed_forward, norms=1 if parallel else 2, norm=LAYER_NORM, parallel=parallel)
 
 
 def nemotron(f: Fields, name: str, source: Source) -> Decoder:
     """Nemotron-3 and -4, Minitron: layer norms, partly rotary, squared ReLU between two matrices."""
     s = sizes(f, vocab=256000, width=6144, layers=32, heads=48, positions=4096, ffn_width=24576, activation="relu2")
-    feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, bias=f.flag("mlp_bias", False))
+    feed_forward = feed_forward_of(s, bias=f.flag("mlp_bias", False))
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False)), by_head=True)
     return decoder(name, source, s, attention, feed_forward, norm=NEMOTRON_NORM)
 
@@ -162,16 +161,7 @@ def cohere(f: Fields, name: str, source: Source) -> Decoder:
     attention = attention_of(s, bias=f.flag("attention_bias", False))
     if f.flag("use_qk_norm", False):
         attention = replace(with_qk_norm(attention, over_all_heads=True, form="layer_written_out"), qk_norm_by_head=True)
-    return decoder(
-        name,
-        source,
-        s,
-        attention,
-        FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
-        norms=1,
-        norm=COHERE_NORM,
-        parallel=True,
-    )
+    return decoder(name, source, s, attention, feed_forward_of(s, gated=True), norms=1, norm=COHERE_NORM, parallel=True)
 
 
 def cohere2(f: Fields, name: str, source: Source) -> Decoder:
@@ -182,13 +172,4 @@ def cohere2(f: Fields, name: str, source: Source) -> Decoder:
     windows = windows_of(f, s.layers, window_of(f, 4096), lambda i: (i + 1) % every != 0)
     layer = {window: attention_of(s, bias=bias, rotary=window is not None, window=window) for window in set(windows)}
     attentions = [layer[window] for window in windows]
-    return decoder(
-        name,
-        source,
-        s,
-        attentions,
-        FeedForward(activation=s.activation, width=s.ffn_width, gated=True),
-        norms=1,
-        norm=COHERE_NORM,
-        parallel=True,
-    )
+    return decoder(name, source, s, attentions, feed_forward_of(s, gated=True), norms=1, norm=COHERE_NORM, parallel=True)

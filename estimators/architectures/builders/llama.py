@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import Norm
-from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.layers import windowed
 from estimators.architectures.builders.sizes import Sizes, partial_rotary, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.feed_forward import FeedForward
 from estimators.frozen import replace
 from estimators.spec import Source
 
@@ -24,13 +23,14 @@ WIDE_NORM = Norm(written="rms_wide")
 def llama(f: Fields, name: str, source: Source) -> Decoder:
     """Llama 1 to 3."""
     s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
-    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), _gated(s, f.flag("mlp_bias", False)))
+    feed_forward = feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False))
+    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), feed_forward)
 
 
 def mistral(f: Fields, name: str, source: Source) -> Decoder:
     """Mistral: Llama without biases, with a sliding window in its first version (stated as null in later ones)."""
     s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
-    return decoder(name, source, s, attention_of(s, window=window_of(f, 4096)), _gated(s))
+    return decoder(name, source, s, attention_of(s, window=window_of(f, 4096)), feed_forward_of(s, gated=True))
 
 
 def ministral(f: Fields, name: str, source: Source) -> Decoder:
@@ -38,21 +38,21 @@ def ministral(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
     window = window_of(f, 4096)
     windows = windows_of(f, s.layers, window, lambda _: window is not None)
-    return decoder(name, source, s, windowed(attention_of(s), windows), _gated(s))
+    return decoder(name, source, s, windowed(attention_of(s), windows), feed_forward_of(s, gated=True))
 
 
 def ministral3(f: Fields, name: str, source: Source) -> Decoder:
     """Ministral 3: Mistral without a window unless it states one."""
     s = sizes(f, vocab=131072, width=4096, layers=34, heads=32, kv_heads=8, head_width=128, positions=262144, ffn_width=14336)
     attention = replace(attention_of(s, window=window_of(f, None)), angle_elements=1)
-    return decoder(name, source, s, attention, _gated(s))
+    return decoder(name, source, s, attention, feed_forward_of(s, gated=True))
 
 
 def phi3(f: Fields, name: str, source: Source) -> Decoder:
     """Phi-3 mini and medium, Phi-3.5 mini, Phi-4: one qkv matrix, one for gate and up, possibly a sliding window."""
     s = sizes(f, vocab=32064, width=3072, layers=32, heads=32, positions=4096, ffn_width=8192)
     attention = replace(attention_of(s, fused=True, window=window_of(f, None)), by_head=True)
-    return decoder(name, source, s, attention, _gated(s, fused=True))
+    return decoder(name, source, s, attention, feed_forward_of(s, gated=True, fused=True))
 
 
 def qwen2(f: Fields, name: str, source: Source) -> Decoder:
@@ -84,7 +84,7 @@ def qwen3_vl_text(f: Fields, name: str, source: Source) -> Decoder:
     """The language part of Qwen3-VL: Qwen3 without windows and with positions in three dimensions."""
     s = sizes(f, vocab=151936, width=4096, layers=32, heads=32, kv_heads=32, head_width=128, positions=128000, ffn_width=22016)
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False)
-    return decoder(name, source, s, attention, _gated(s))
+    return decoder(name, source, s, attention, feed_forward_of(s, gated=True))
 
 
 def _qwen(
@@ -96,7 +96,7 @@ def _qwen(
     if qk_norm:
         attention = with_qk_norm(attention, over_all_heads=False)
     windows = windows_of(f, s.layers, window, lambda i: window is not None and i >= first)
-    return decoder(name, source, s, windowed(attention, windows), _gated(s))
+    return decoder(name, source, s, windowed(attention, windows), feed_forward_of(s, gated=True))
 
 
 def granite(f: Fields, name: str, source: Source) -> Decoder:
@@ -107,14 +107,14 @@ def granite(f: Fields, name: str, source: Source) -> Decoder:
 def olmo(f: Fields, name: str, source: Source) -> Decoder:
     """OLMo: Llama with layer norms that have no parameters."""
     s = sizes(f, vocab=50304, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
-    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), _gated(s), norm=BARE_NORM)
+    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), feed_forward_of(s, gated=True), norm=BARE_NORM)
 
 
 def olmo2(f: Fields, name: str, source: Source) -> Decoder:
     """OLMo 2: norms behind attention and feed-forward, and one on all queries and all keys together."""
     s = sizes(f, vocab=50304, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True, form="rms_wide")
-    return decoder(name, source, s, attention, _gated(s), norm=WIDE_NORM, prenorm=False)
+    return decoder(name, source, s, attention, feed_forward_of(s, gated=True), norm=WIDE_NORM, prenorm=False)
 
 
 def olmo3(f: Fields, name: str, source: Source) -> Decoder:
@@ -123,7 +123,7 @@ def olmo3(f: Fields, name: str, source: Source) -> Decoder:
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=True, form="rms_wide")
     windows = windows_of(f, s.layers, window_of(f, 4096), lambda i: (i + 1) % 4 != 0)
     layers = windowed(attention, windows)
-    return decoder(name, source, s, layers, _gated(s), norm=WIDE_NORM, prenorm=False)
+    return decoder(name, source, s, layers, feed_forward_of(s, gated=True), norm=WIDE_NORM, prenorm=False)
 
 
 def glm(f: Fields, name: str, source: Source) -> Decoder:
@@ -131,14 +131,10 @@ def glm(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=151552, width=4096, layers=40, heads=32, kv_heads=2, head_width=128, positions=131072, ffn_width=13696)
     attention = attention_of(s, bias=f.flag("attention_bias", True), out_bias=False)
     turned = 2 * int(s.head_width * partial_rotary(f, 0.5) / 2)
-    return decoder(name, source, s, replace(attention, by_head=True, angle_elements=2 * turned), _gated(s, fused=True))
+    return decoder(name, source, s, replace(attention, by_head=True, angle_elements=2 * turned), feed_forward_of(s, gated=True, fused=True))
 
 
 def glm4(f: Fields, name: str, source: Source) -> Decoder:
     """GLM-4-0414: GLM-4 with norms before and behind attention and feed-forward."""
     model = glm(f, name, source)
     return replace(model, blocks=(replace(model.blocks[0], norms=4),))
-
-
-def _gated(s: Sizes, bias: bool = False, *, fused: bool = False) -> FeedForward:
-    return FeedForward(activation=s.activation, width=s.ffn_width, gated=True, fused=fused, bias=bias)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from estimators.architectures.builders.common import attention_of, decoder, with_qk_norm
+from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.sizes import sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.feed_forward import FeedForward
 from estimators.frozen import replace
 from estimators.spec import Source
 
@@ -31,7 +30,7 @@ def smollm3(f: Fields, name: str, source: Source) -> Decoder:
     windows = windows_of(f, s.layers, window, lambda i: window is not None and not has_rope(i))
     bias = f.flag("attention_bias", False)
     attentions = [attention_of(s, bias=bias, rotary=has_rope(i), window=each) for i, each in enumerate(windows)]
-    feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
+    feed_forward = feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False))
     return decoder(name, source, s, attentions, feed_forward)
 
 
@@ -41,18 +40,14 @@ def internlm3(f: Fields, name: str, source: Source) -> Decoder:
     bias = f.flag("qkv_bias", f.flag("attention_bias", False))
     if bias != f.flag("bias", f.flag("mlp_bias", False)):
         raise f.fail("qkv_bias", bias, "the same as bias: transformers' InternLM3 has all of them or none")
-    return decoder(
-        name, source, s, attention_of(s, bias=bias), FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=bias)
-    )
+    return decoder(name, source, s, attention_of(s, bias=bias), feed_forward_of(s, gated=True, bias=bias))
 
 
 def seed_oss(f: Fields, name: str, source: Source) -> Decoder:
     """Seed-OSS: Llama with biases on query, key and value, and heads wider together than the model."""
     s = sizes(f, vocab=155136, width=4096, layers=64, heads=80, kv_heads=8, head_width=128, positions=524288, ffn_width=27648)
     attention = attention_of(s, bias=f.flag("attention_bias", True), out_bias=f.flag("attention_out_bias", False))
-    return decoder(
-        name, source, s, attention, FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
-    )
+    return decoder(name, source, s, attention, feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False)))
 
 
 def ernie4_5(f: Fields, name: str, source: Source) -> Decoder:
@@ -60,7 +55,7 @@ def ernie4_5(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=103424, width=1024, layers=18, heads=16, kv_heads=2, head_width=128, positions=131072, ffn_width=3072, tied=True)
     bias = f.flag("use_bias", False)
     attention = replace(attention_of(s, bias=bias), angle_elements=2 * s.head_width)
-    return decoder(name, source, s, attention, FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=bias))
+    return decoder(name, source, s, attention, feed_forward_of(s, gated=True, bias=bias))
 
 
 def exaone4(f: Fields, name: str, source: Source) -> Decoder:
@@ -72,11 +67,11 @@ def exaone4(f: Fields, name: str, source: Source) -> Decoder:
     windows = windows_of(f, s.layers, window, lambda i: (i + 1) % every != 0)
     layer = {each: replace(attention, rotary=window is None or each is not None, window=each) for each in set(windows)}
     attentions = [layer[each] for each in windows]
-    return decoder(name, source, s, attentions, FeedForward(activation=s.activation, width=s.ffn_width, gated=True), prenorm=False)
+    return decoder(name, source, s, attentions, feed_forward_of(s, gated=True), prenorm=False)
 
 
 def arcee(f: Fields, name: str, source: Source) -> Decoder:
     """AFM: Llama with a squared ReLU between two matrices in place of the gated feed-forward."""
     s = sizes(f, vocab=32000, width=2560, layers=32, heads=32, positions=4096, ffn_width=18432, activation="relu2")
-    feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, bias=f.flag("mlp_bias", False))
+    feed_forward = feed_forward_of(s, bias=f.flag("mlp_bias", False))
     return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), feed_forward)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from estimators.architectures.adapter_names import GATE_AND_EXPERTS, SHARED_GATE
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Beside, Block
-from estimators.architectures.builders.common import attention_of, with_qk_norm
+from estimators.architectures.builders.common import attention_of, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.experts import experts_of, sometimes_sparse
 from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.delta_rule import GatedDeltaNet
-from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.feed_forward import Experts
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
 from estimators.architectures.state_space import Mamba
@@ -100,7 +100,7 @@ def jamba(f: Fields, name: str, source: Source) -> Decoder:
         normed=True,
     )
     attention = attention_of(s, rotary=False)
-    dense = FeedForward(activation=s.activation, width=s.ffn_width, gated=True)
+    dense = feed_forward_of(s, gated=True)
     num, per_token = experts_of(f, num=16, per_token=2)
     experts = Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width) if num > 1 else dense
     attends = _periodic(f, "attn_layer", 8, 4)
@@ -126,7 +126,7 @@ def bamba(f: Fields, name: str, source: Source) -> Decoder:
     """Bamba: Mamba 2, attention on the layers of attn_layer_indices, a gated feed-forward on all."""
     s = sizes(f, vocab=128000, width=4096, layers=32, heads=32, kv_heads=8, positions=262144, ffn_width=14336)
     mixer, attention = _mamba2_beside_attention(f, s, inner=f.integer("mamba_expand", default=2) * s.width, out_bias_key="mamba_proj_bias")
-    feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
+    feed_forward = feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False))
     attends = indices(f, "attn_layer_indices")
 
     def parts(i: int) -> Parts:
@@ -143,7 +143,7 @@ def falcon_h1(f: Fields, name: str, source: Source) -> Decoder:
     inner = f.integer("mamba_expand", default=2) * s.width if stated is None else f.integer("mamba_d_ssm", default=1024)
     mixer, attention = _mamba2_beside_attention(f, s, inner=inner, out_bias_key="projectors_bias", normed=f.flag("mamba_rms_norm", False))
     both = Beside(parts=(("mixer", replace(mixer, scaled=True)), ("attention", attention)))
-    feed_forward = FeedForward(activation=s.activation, width=s.ffn_width, gated=True, bias=f.flag("mlp_bias", False))
+    feed_forward = feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False))
     return layered(name, source, s, [(("both", both), ("mlp", feed_forward))] * len(varied_layers(f, s)))
 
 
@@ -184,7 +184,7 @@ def qwen3_next(f: Fields, name: str, source: Source) -> Decoder:
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False, form="rms_plus_one")
     attention = replace(attention, output_gate=True, by_head=True)
     num, per_token = experts_of(f, num=512, per_token=10)
-    shared = FeedForward(activation=s.activation, width=f.integer("shared_expert_intermediate_size", default=512), gated=True)
+    shared = feed_forward_of(s, width=f.integer("shared_expert_intermediate_size", default=512), gated=True)
     experts = Experts(
         adapter_names=(*GATE_AND_EXPERTS, ("shared_expert_gate", SHARED_GATE)),
         activation=s.activation,
