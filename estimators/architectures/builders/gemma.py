@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import Norm
@@ -17,64 +18,31 @@ if TYPE_CHECKING:
     from estimators.architectures.fields import Fields
 
 GEMMA_NORM = Norm(written="rms_plus_one")
-GELU, NAMES = "gelu_pytorch_tanh", {"activation": ("hidden_activation", "hidden_act")}
+
+_gemma_sizes = partial(sizes, head_width=256, tied=True, activation="gelu_pytorch_tanh")
+_gemma2_sizes = partial(
+    _gemma_sizes, width=2304, layers=26, heads=8, kv_heads=4, ffn_width=9216, names={"activation": ("hidden_activation", "hidden_act")}
+)
+"""Gemma 2's, which Gemma 3 has too but for vocabulary and positions."""
 
 
 def gemma(f: Fields, name: str, source: Source) -> Decoder:
     """Gemma 1: heads of 256, whose sum need not be the model's width."""
-    s = sizes(
-        f,
-        vocab=256000,
-        width=3072,
-        layers=28,
-        heads=16,
-        kv_heads=16,
-        head_width=256,
-        positions=8192,
-        ffn_width=24576,
-        tied=True,
-        activation=GELU,
-    )
+    s = _gemma_sizes(f, vocab=256000, width=3072, layers=28, heads=16, kv_heads=16, positions=8192, ffn_width=24576)
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False)), causal=_is_causal(f))
     return decoder(name, source, s, attention, feed_forward_of(s, gated=True), norm=GEMMA_NORM)
 
 
 def gemma2(f: Fields, name: str, source: Source) -> Decoder:
     """Gemma 2: norms before and behind, every other layer with a sliding window."""
-    s = sizes(
-        f,
-        vocab=256000,
-        width=2304,
-        layers=26,
-        heads=8,
-        kv_heads=4,
-        head_width=256,
-        positions=8192,
-        ffn_width=9216,
-        tied=True,
-        activation=GELU,
-        names=NAMES,
-    )
+    s = _gemma2_sizes(f, vocab=256000, positions=8192)
     model = _alternating(f, name, source, s, window=window_of(f, 4096), every=2, qk_norm=False)
     return replace(model, capped=f.config.get("final_logit_softcapping", 30.0) is not None)
 
 
 def gemma3_text(f: Fields, name: str, source: Source) -> Decoder:
     """Gemma 3's language part: norms on queries and keys, five layers with a window, then one that sees everything."""
-    s = sizes(
-        f,
-        vocab=262208,
-        width=2304,
-        layers=26,
-        heads=8,
-        kv_heads=4,
-        head_width=256,
-        positions=131072,
-        ffn_width=9216,
-        tied=True,
-        activation=GELU,
-        names=NAMES,
-    )
+    s = _gemma2_sizes(f, vocab=262208, positions=131072)
     window = window_of(f, 4096)
     if window is not None and not _is_causal(f):
         window = window // 2 + 1  # stated over both sides, itself included
