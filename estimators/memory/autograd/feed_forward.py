@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from estimators.architectures.feed_forward import FeedForward
 from estimators.memory.autograd.activation_functions import activated
-from estimators.memory.autograd.tape import Place, Tape, Tensor
+from estimators.memory.autograd.tape import Tape, Tensor
 
 
-def fed_forward(
-    tape: Tape, part: FeedForward, x: Tensor, t: int, width: int, *, inside: Place = "inner", outside: Place = "outer"
-) -> Tensor:
+def fed_forward(tape: Tape, part: FeedForward, x: Tensor, t: int, width: int) -> Tensor:
     """The output of a feed-forward over `t` tokens that read `x`."""
     elements = t * part.width
     if not part.gated:
-        return _down(tape, part, activated(tape, part.activation, tape.linear(x, elements, inside, "up")), t * width, outside)
+        return _down(tape, part, activated(tape, part.activation, tape.linear(x, elements, "inner", "up")), t * width)
     if part.fused:
-        both = tape.linear(x, 2 * elements, inside, "gate_up")
+        both = tape.linear(x, 2 * elements, "inner", "gate_up")
         gate, up = tape.view(both, elements), tape.view(both, elements)
     else:
-        gate, up = tape.linear(x, elements, inside, "gate"), tape.linear(x, elements, inside, "up")
-    return _down(tape, part, tape.mul(activated(tape, part.activation, gate), up), t * width, outside)
+        gate, up = tape.linear(x, elements, "inner", "gate"), tape.linear(x, elements, "inner", "up")
+    return _down(tape, part, tape.mul(activated(tape, part.activation, gate), up), t * width)
 
 
-def _down(tape: Tape, part: FeedForward, product: Tensor, elements: int, outside: Place) -> Tensor:
-    return tape.linear(tape.cast(product, tape.weight_size) if part.widened else product, elements, outside, "down")
+def _down(tape: Tape, part: FeedForward, product: Tensor, elements: int) -> Tensor:
+    return tape.linear(tape.cast(product, tape.weight_size) if part.widened else product, elements, "outer", "down")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import Beside, Block, Norm
 from estimators.architectures.decoder import Decoder
@@ -24,7 +27,6 @@ from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import Adapted, Tape, Tensor
 from estimators.memory.kernels import Kernels
 from estimators.memory.saved import SavedActivations
-from estimators.spec import Workload
 
 
 @frozen
@@ -120,29 +122,27 @@ def _run(tape: Tape, part: Part, x: Tensor, stream: Stream) -> Tensor:
         tape.index(t * width, "outer", size=tape.kernels.dropout_bytes)
     if isinstance(part, Attention):
         return attended(tape, part, x, t, width, *_source(tape, part, stream))
-    if isinstance(part, FeedForward):
-        return fed_forward(tape, part, x, t, width)
-    if isinstance(part, Experts):
-        return routed(tape, part, x, t, width)
-    if isinstance(part, LatentAttention):
-        return latently_attended(tape, part, x, t, width)
-    if isinstance(part, DisentangledAttention):
-        return disentangled(tape, part, x, t, width)
     if isinstance(part, WindowedAttention):
         return _in_windows(tape, part, x, width)
     if isinstance(part, Scaled):
         out = _run(tape, part.part, x, stream)
         tape.keep(out)
         return tape.like(out, size=tape.weight_size)
-    if isinstance(part, Mamba):
-        return mamba(tape, part, x, t, width)
-    if isinstance(part, Mamba2):
-        return mamba2(tape, part, x, t, width)
-    if isinstance(part, GatedDeltaNet):
-        return gated_delta(tape, part, x, t, width)
     if isinstance(part, Beside):
         return [_run(tape, each, x, stream) for _, each in part.parts][-1]
-    return _counted(tape, part, x, stream)
+    return BY_ITSELF[type(part)](tape, part, x, t, width)
+
+
+BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] = {
+    DisentangledAttention: disentangled,
+    Experts: routed,
+    FeedForward: fed_forward,
+    GatedDeltaNet: gated_delta,
+    LatentAttention: latently_attended,
+    Mamba: mamba,
+    Mamba2: mamba2,
+}
+"""What reads nothing but its input, and holds no other part: kind of part -> how it is written."""
 
 
 def _source(tape: Tape, part: Attention, stream: Stream) -> tuple[Tensor | None, int]:
@@ -158,10 +158,3 @@ def _in_windows(tape: Tape, part: WindowedAttention, x: Tensor, width: int) -> T
     windows = -(-part.grid[0] // part.window) * -(-part.grid[1] // part.window)
     seen = part.window**2
     return attended(tape, part.attention, tape.like(x, elements=windows * seen * width), windows * seen, width, seen=seen)
-
-
-def _counted(tape: Tape, part: Part, x: Tensor, stream: Stream) -> Tensor:
-    """A part that is not written down here: operands of its operations, each by itself."""
-    ops = part.ops(Workload(phase="train", seq_len=stream.tokens), stream.width, "part", 1)
-    tape.keep(tape.tensor(sum(op.saved_bytes for op in ops) // 2, tape.size, "inner"))
-    return tape.tensor(stream.tokens * stream.width, tape.size, "outer")

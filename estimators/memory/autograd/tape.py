@@ -5,7 +5,7 @@ Source: torch, tools/autograd/derivatives.yaml (version 2.13): which of its oper
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from estimators.frozen import frozen, replace
 from estimators.memory.kernels import Kernels
@@ -90,7 +90,7 @@ class Tape:
 
     def kept(self) -> SavedActivations:
         """Bytes of what is kept, by how a layout divides it."""
-        total = dict.fromkeys(("inner", "outer", "routed", "scores", "once"), 0)
+        total = dict.fromkeys(get_args(Place), 0)
         for storage in self._kept:
             size, place = self._made[storage]
             total[place] += size
@@ -150,9 +150,9 @@ class Tape:
         self.keep(x)
         return self.like(x)
 
-    def of_result(self, x: Tensor, *, elements: int | None = None) -> Tensor:
+    def of_result(self, x: Tensor) -> Tensor:
         """A kernel whose gradient is computed from its result: tanh, sigmoid, ReLU, exp."""
-        result = self.like(x, elements=elements)
+        result = self.like(x)
         self.keep(result)
         return result
 
