@@ -12,7 +12,7 @@ from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.freezing import positions
 from estimators.architectures.vision import DualEncoder, VisionTransformer
 from estimators.frozen import replace
-from estimators.memory.autograd.layers import Stream, end_kept, layer_kept
+from estimators.memory.autograd.layers import Stream, end_kept, layer_kept, stack_kept
 from estimators.memory.autograd.maps import maps_kept
 from estimators.memory.autograd.tape import Adapted
 from estimators.memory.autograd.towers import heads_kept, tower_memory
@@ -61,8 +61,9 @@ def kept_by_torch(model: Model, workload: Workload, kernels: Kernels | None = No
             kernels,
         )
     if isinstance(model, DualEncoder):
-        towers = [tower_memory(model.image, model.image_tokens, kernels, size), tower_memory(model.text, model.text_tokens, kernels, size)]
-        return _parts(workload.batch, _sum([tower.kept(recomputed=again) for tower in towers]), SavedActivations(), 0, kernels)
+        towers = (model.image, model.image_tokens), (model.text, model.text_tokens)
+        image, text = (tower_memory(tower, tokens, kernels, size).kept(recomputed=again) for tower, tokens in towers)
+        return _parts(workload.batch, image + text, SavedActivations(), 0, kernels)
     if isinstance(model, ConvolutionalNetwork):
         return _parts(workload.batch, maps_kept(model, kernels, size), SavedActivations(), 0, kernels)
     if isinstance(model, EncoderDecoder):
@@ -102,11 +103,8 @@ def _of_fine_tuned(model: FineTuned, workload: Workload, kernels: Kernels, size:
         return _parts(workload.batch, SavedActivations(), end, t * base.vocab, kernels)
     if not model.rank:
         return _of_decoder(replace(base, blocks=blocks, order=()), workload, kernels)
-    layers = [(block.count, layer_kept(block, stream, EAGER, size, adapted)) for block in blocks]
-    kept = _sum([layer.times(count) for count, layer in layers])
-    if workload.recompute == "full":
-        largest = max((layer for _, layer in layers), key=lambda layer: layer.per_sequence)
-        kept = largest + SavedActivations(outer=float(sum(above) * t * base.width * size))
+    layers = [(block.count, layer_kept(block, stream, EAGER, size, adapted), float(t * base.width * size)) for block in blocks]
+    kept = stack_kept(layers, recomputed=workload.recompute == "full")
     return _parts(workload.batch, kept, end_kept(base.final_norm, stream, EAGER, size, adapted), t * base.vocab, kernels)
 
 
@@ -139,10 +137,3 @@ def _parts(batch: int, layers: SavedActivations, heads: SavedActivations, logits
     if not logits:
         return {"activations": round(of_layers + of_heads)}
     return {"activations": round(of_layers), LOGITS: round(batch * logits * kernels.logit_bytes + of_heads)}
-
-
-def _sum(each: Sequence[SavedActivations]) -> SavedActivations:
-    total = SavedActivations()
-    for kept in each:
-        total += kept
-    return total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from estimators.architectures.attention import Attention
@@ -61,6 +61,18 @@ def layer_kept(block: Block, stream: Stream, kernels: Kernels, size: int, adapte
     else:
         _norms_behind(tape, block, x, stream)
     return tape.kept()
+
+
+def stack_kept(layers: Sequence[tuple[int, SavedActivations, float]], *, recomputed: bool) -> SavedActivations:
+    """What a stack of layers keeps; recomputed, their inputs and the one layer that is run again, the largest.
+
+    Args:
+        layers: of each kind how many there are, what one keeps, and bytes of its input.
+    """
+    if not recomputed:
+        return sum((layer.times(count) for count, layer, _ in layers), SavedActivations())
+    inputs = SavedActivations(outer=sum(count * input_bytes for count, _, input_bytes in layers))
+    return inputs + max((layer for _, layer, _ in layers), key=lambda layer: layer.per_sequence + layer.once, default=SavedActivations())
 
 
 def begin_kept(model: Decoder, tokens: int, kernels: Kernels, size: int) -> SavedActivations:

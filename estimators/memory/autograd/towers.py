@@ -11,7 +11,7 @@ from estimators.architectures.stems import FrameStem, PatchStem, Stem, TokenStem
 from estimators.architectures.vision import Stage
 from estimators.frozen import frozen
 from estimators.memory.autograd.activation_functions import activated
-from estimators.memory.autograd.layers import Stream, layer_kept
+from estimators.memory.autograd.layers import Stream, layer_kept, stack_kept
 from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import INDEX_BYTES, Adapted, Tape, Tensor
 from estimators.memory.kernels import Kernels
@@ -33,13 +33,8 @@ class TowerMemory:
     output: Stream
 
     def kept(self, *, recomputed: bool) -> SavedActivations:
-        """All of it; recomputed, the layers' inputs and the one layer that is run again, the largest."""
-        total = self.around
-        for count, layer, input_bytes in self.layers:
-            total += SavedActivations(outer=count * input_bytes) if recomputed else layer.times(count)
-        if recomputed and self.layers:
-            total += max((layer for _, layer, _ in self.layers), key=lambda layer: layer.per_sequence + layer.once)
-        return total
+        """All of it, see `stack_kept`."""
+        return self.around + stack_kept(self.layers, recomputed=recomputed)
 
 
 def tower_memory(
