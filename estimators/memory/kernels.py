@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from estimators.frozen import frozen, replace
 from estimators.units import DTYPE_BYTES
 
@@ -64,8 +66,8 @@ class Kernels:
     quantises_inputs: bool = False
     recomputes_latents: bool = False
     recomputes_experts: bool = False
-    selective: str = ""
-    gathers: str = "layers"
+    selective: Literal["", "every second matrix", "projections"] = ""
+    gathers: Literal["layers", "matrices", "deepspeed"] = "layers"
     more_gradient_bytes: int = 0
     input_bytes: float = 0.0
     dummy_gradients: bool = False
@@ -98,7 +100,7 @@ DEEPSPEED_CLASSIC = replace(CLASSIC, gathers="deepspeed")
 """The same under DeepSpeed's ZeRO-3, without tensor or pipeline parallelism."""
 
 CLASSIC_BF16 = replace(CLASSIC, more_gradient_bytes=2)
-"""The same with DeepSpeed's BF16 optimizer of 2022: gradients are added up in fp32, beside the 16-bit ones that backward makes.
+"""CLASSIC with DeepSpeed's BF16 optimizer of 2022: gradients are added up in fp32, beside the 16-bit ones that backward makes.
 
 Source: BLOOM's tuning log (bigscience, train/tr11-176B-ml/chronicles-prequel.md, Rebalancing layers): 4 bytes per parameter more
 than in fp16, which adds up in fp16; 72 GB in place of 55 GB with 184 B parameters over tp=8, pp=6.
@@ -179,10 +181,10 @@ TITAN_EAGER = replace(EAGER, logit_bytes=16, selective=TITAN.selective)
 """torchtitan without torch.compile: layers operation by operation, and one more 16-bit gradient of the logits."""
 
 DEEPSPEED_EAGER = replace(EAGER, masters=True, gathers="deepspeed")
-"""The same under DeepSpeed's ZeRO: 16-bit weights, fp32 ones shared out with the optimizer."""
+"""EAGER under DeepSpeed's ZeRO: 16-bit weights, fp32 ones shared out with the optimizer."""
 
 AUTOCAST = replace(EAGER, autocast=True, widened_scores=True, stream_bytes=4)
-"""The same under torch.autocast with fp32 weights: an fp32 residual stream, and a copy of its input for every matrix.
+"""EAGER under torch.autocast with fp32 weights: an fp32 residual stream, and a copy of its input for every matrix.
 
 Elementwise work as the CPU's autocast runs it, which is what the saved-tensor hook was asked about.
 """
