@@ -17,6 +17,7 @@ Names = tuple[tuple[str, str], ...]
 
 GATE_UP, DOWN, ROUTER, SHARED_GATE = "experts.gate_up", "experts.down", "router", "shared_gate"
 EXPERTS = frozenset((GATE_UP, DOWN))
+OF_MIXTURE = EXPERTS | {ROUTER, SHARED_GATE}
 
 EXPERTS_BY_PROJ: Names = (("gate_proj", GATE_UP), ("up_proj", GATE_UP), ("down_proj", DOWN))
 """Of types that peft treats as successors of Qwen2-MoE: these names are the experts' alone, so that dense layers and shared experts

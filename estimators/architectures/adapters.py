@@ -1,4 +1,4 @@
-"""Decoders of which training changes only a part: adapters of low rank beside frozen matrices, or the upper layers."""
+"""Models of which training changes only a part: adapters of low rank beside frozen matrices, or the upper layers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from estimators.architectures.adapter_names import (
     EXPERTS,
     FUSED,
     GATE_UP,
-    ROUTER,
-    SHARED_GATE,
+    OF_MIXTURE,
     carried_over,
     demand_both_halves,
     row_of,
@@ -82,10 +81,10 @@ ALL_LINEAR = "all-linear"
 
 @frozen
 class FineTuned(Model):
-    """A decoder and what training changes of it.
+    """A decoder or an encoder-decoder, and what training changes of it.
 
     Attributes:
-        base: the decoder; with adapters an encoder-decoder, too.
+        base: the model; without adapters a decoder.
         rank: of the adapters, y = W·x + B·(A·x); everything else is frozen. 0 for no adapters.
         targets: rows that have adapters, such as query or down.
         frozen_layers: without adapters: layers from the first on that are frozen, and the embedding with them.
@@ -105,7 +104,7 @@ class FineTuned(Model):
 
     @property
     def name(self) -> str:
-        """The decoder's, and what is trained."""
+        """The base's, and what is trained."""
         if self.rank:
             over = "" if self.base_format == "16-bit" else f" over weights in {self.base_format}"
             return f"{self.base.name}, adapters of rank {self.rank} on {', '.join(sorted(self.targets))}{over}"
@@ -114,17 +113,17 @@ class FineTuned(Model):
 
     @property
     def source(self) -> Source:
-        """The decoder's."""
+        """The base's."""
         return self.base.source
 
     @property
     def max_positions(self) -> int:
-        """The decoder's."""
+        """The base's."""
         return self.base.max_positions
 
     @property
     def positions(self) -> int:
-        """The decoder's."""
+        """The base's."""
         return self.base.positions
 
     @property
@@ -134,10 +133,10 @@ class FineTuned(Model):
 
     def adapts(self, op: Op) -> bool:
         """Whether an op has an adapter: a matrix that is a target."""
-        return self.rank > 0 and row_of(op) in self.targets and (is_linear_layer(op) or row_of(op) in self._of_mixture)
+        return self.rank > 0 and row_of(op) in self.targets and (is_linear_layer(op) or row_of(op) in OF_MIXTURE)
 
     def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """The decoder's op table with adapters beside it, and a backward pass of what is needed.
+        """The base's op table with adapters beside it, and a backward pass of what is needed.
 
         Adapters run in every phase: they are not merged into the matrices.
         """
@@ -183,10 +182,6 @@ class FineTuned(Model):
     def _halves(self, op: Op) -> int:
         """Ranks of an expert's adapter in those of a plain one."""
         return FUSED if row_of(op) == GATE_UP and carried_over(names_in(self.base)) else 1
-
-    @property
-    def _of_mixture(self) -> frozenset[str]:
-        return frozenset((ROUTER, SHARED_GATE, *EXPERTS))
 
 
 def _of_each(adapter: Op, expert: Op, num: int) -> Op:
@@ -249,16 +244,16 @@ def trained(model: Model, method: TrainingMethod) -> Model:
 
 
 def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_format: WeightFormat = "16-bit") -> FineTuned:
-    """A decoder whose matrices are frozen, with trained adapters of low rank beside some of them.
+    """A model whose matrices are frozen, with trained adapters of low rank beside some of them.
 
     Args:
-        model: a decoder.
+        model: a decoder or an encoder-decoder.
         rank: from 1.
         targets: what transformers or the op table calls the matrices, or "all-linear"; queries and values if empty.
         base_format: what the frozen matrices are stored as.
 
     Raises:
-        BadValueError: no decoder, a rank below 1, or a target that the model does not have.
+        BadValueError: a model that does not generate, a rank below 1, or a target that the model does not have.
 
     >>> from estimators.facts.registry import model_entry
     >>> from estimators.architectures.from_config import model_from_config
