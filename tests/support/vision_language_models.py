@@ -34,3 +34,6 @@ VISION_LANGUAGE: dict[str, Config] = {
     },
     "smolvlm": {"text_config": TEXT | {"model_type": "llama"}, "vision_config": IMAGES},
 }
+
+INSIDE_VISION_LANGUAGE = {"qwen2_vl_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_vl_text"}
+"""Types of language parts that no class of transformers runs or trains by themselves: layers of Qwen2 and Qwen3 under other angles."""

@@ -17,11 +17,8 @@ from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
 from estimators.spec import Case, Workload
 from tests.support.dense_models import DENSE
-from tests.support.drawn_decoders import (
-    Config,
-    agree,
-    check_random_configurations,
-)
+from tests.support.drawn_decoders import Config, agree, check_random_configurations
+from tests.support.vision_language_models import INSIDE_VISION_LANGUAGE
 
 
 @pytest.mark.parametrize("model_type", DENSE)
@@ -36,7 +33,6 @@ def test_many_random_configurations_of_every_dense_family_count_like_torch(model
 
 
 MODULES = {"gpt", "llama", "llama_variants", "layer_norm", "gemma"}
-INSIDE_VISION_LANGUAGE = {"qwen2_vl_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_vl_text"}
 CANNOT_DO_WITHOUT = {"ministral": {"head_dim": 128}, "nemotron": {"num_key_value_heads": 48}}
 """What transformers' own model of the class needs though its configuration says None."""
 

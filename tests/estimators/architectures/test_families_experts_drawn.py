@@ -14,10 +14,7 @@ from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import count_params, estimate
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
-from tests.support.drawn_decoders import (
-    Config,
-    check_random_configurations,
-)
+from tests.support.drawn_decoders import Config, check_random_configurations
 from tests.support.expert_models import EXPERTS
 
 MODULES = {"experts", "expert_variants", "deepseek"}

@@ -33,10 +33,9 @@ from tests.support.encoder_decoder_models import bart_like, t5_like, whisper
 from tests.support.expert_models import EXPERTS
 from tests.support.real_caches import generated, held_bytes
 from tests.support.state_space_models import STATE_SPACE
-from tests.support.vision_language_models import VISION_LANGUAGE
+from tests.support.vision_language_models import INSIDE_VISION_LANGUAGE, VISION_LANGUAGE
 
 DECODERS = DENSE | EXPERTS | STATE_SPACE
-INSIDE_VISION_LANGUAGE = {"qwen2_vl_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_vl_text"}
 NEW_TOKENS = 3
 B: Config = {
     "vocab_size": 1000,

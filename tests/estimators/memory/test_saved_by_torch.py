@@ -22,6 +22,7 @@ from estimators.spec import Case, Hardware, Workload
 from estimators.validation.model import shipped_model
 from tests.support.block_kinds import DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, HEADS, IMAGES, MAPS, MIXERS, VOCAB, WIDTHS, kind
 from tests.support.saved_tensors import inputs_of, real_model, saved_bytes
+from tests.support.vision_language_models import INSIDE_VISION_LANGUAGE
 
 BATCH, SEQ = 2, 39
 
@@ -269,13 +270,9 @@ def test_recomputed_an_encoder_keeps_the_inputs_of_its_layers_and_one_layer(name
     assert full.get(LOGITS) == plain.get(LOGITS)
 
 
-TEXT_PARTS = {"qwen2_5_omni_text", "qwen2_5_vl_text", "qwen2_vl_text", "qwen3_vl_text"}
-"""Layers of Qwen2 and Qwen3 under other angles; no class of transformers trains them by themselves."""
-
-
 def unmeasured(families: Mapping[str, str]) -> set[str]:
     """Model types with a builder of their own that no small model here stands for."""
-    measured = {*ALL, *MAPS, *MIXERS, *TEXT_PARTS, "dense_network"}
+    measured = {*ALL, *MAPS, *MIXERS, *INSIDE_VISION_LANGUAGE, "dense_network"}
     return {name for name, built in families.items() if built != "vision.language_part" and name not in measured}
 
 
