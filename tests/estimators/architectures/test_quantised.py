@@ -16,17 +16,7 @@ from estimators.errors import BadConfigError
 from estimators.facts.registry import model_entry
 from estimators.spec import Case, Workload
 
-LLAMA_3_8B: dict[str, Any] = {
-    "model_type": "llama",
-    "vocab_size": 128256,
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 131072,
-    "tie_word_embeddings": False,
-}
+LLAMA_3_8B: dict[str, Any] = dict(model_entry("llama-3-8b").config)
 PARAMS, INSIDE = 8_030_261_248, 6_979_321_856  # all, and those of the layers' matrices: 32 (2·4096² + 2·4096·1024 + 3·4096·14336)
 NF4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
 GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": True}
@@ -153,40 +143,3 @@ def test_it_is_named_in_every_answer(quantization: dict[str, Any], said: str, tm
 def test_one_that_makes_no_sense_is_refused(bad: Any) -> None:
     with pytest.raises(BadConfigError, match="quantization_config"):
         model(bad)
-
-
-@pytest.mark.parametrize(
-    ("architectures", "family"),
-    [
-        ("LlamaForCausalLM", "llama"),
-        ("Qwen2ForCausalLM", "qwen2"),
-        ("Qwen2MoeForCausalLM", "qwen2_moe"),
-        ("GPT2LMHeadModel", "gpt2"),
-        ("GPTNeoXForCausalLM", "gpt_neox"),
-        ("Gemma3ForCausalLM", "gemma3_text"),
-        ("DeepseekV3ForCausalLM", "deepseek_v3"),
-        ("BertModel", "bert"),
-        ("T5ForConditionalGeneration", "t5"),
-        ("XLMRobertaForMaskedLM", "xlm-roberta"),
-        ("T5WithLMHeadModel", "t5"),
-        ("SomebodysForCausalLM", None),
-        ("Qwen3_5ForCausalLM", None),
-    ],
-)
-def test_a_class_names_its_family(architectures: str, family: str | None) -> None:
-    from estimators.architectures.from_config import family_of
-
-    assert family_of({"architectures": [architectures]}) == family
-
-
-@pytest.mark.parametrize("model_type", [None, "yi"])
-def test_architectures_are_tried_where_the_type_is_absent_or_unknown(model_type: str | None) -> None:
-    config = {**LLAMA_3_8B, "architectures": ["LlamaForCausalLM"]}
-    found = model_from_config({key: value for key, value in (config | {"model_type": model_type}).items() if value is not None}, "mine")
-    assert estimate(Case(model=found, workload=Workload())).params == PARAMS
-    assert str(found.source) == "mine, read as llama, whose class architectures names"
-
-
-def test_without_either_it_is_one_line() -> None:
-    with pytest.raises(BadConfigError, match="model_type is 'None'; expected the name of a family"):
-        model_from_config({key: value for key, value in LLAMA_3_8B.items() if key != "model_type"}, "mine")

@@ -15,47 +15,9 @@ from estimators.spec import Case, Model, Workload
 
 Config = dict[str, Any]
 
-QWEN2_MOE: Config = {
-    "model_type": "qwen2_moe",
-    "vocab_size": 151936,
-    "hidden_size": 2048,
-    "intermediate_size": 5632,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 16,
-    "max_position_embeddings": 8192,
-    "moe_intermediate_size": 1408,
-    "shared_expert_intermediate_size": 5632,
-    "num_experts": 60,
-    "num_experts_per_tok": 4,
-    "tie_word_embeddings": False,
-    "use_sliding_window": False,
-}
-QWEN3_MOE: Config = {
-    "model_type": "qwen3_moe",
-    "vocab_size": 151936,
-    "hidden_size": 2048,
-    "intermediate_size": 6144,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 4,
-    "head_dim": 128,
-    "moe_intermediate_size": 768,
-    "num_experts": 128,
-    "num_experts_per_tok": 8,
-    "tie_word_embeddings": False,
-}
-LLAMA: Config = {
-    "model_type": "llama",
-    "vocab_size": 128256,
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 131072,
-    "tie_word_embeddings": False,
-}
+QWEN2_MOE: Config = dict(model_entry("qwen1.5-moe-a2.7b").config)
+QWEN3_MOE: Config = {**model_entry("qwen3-30b-a3b").config, "num_hidden_layers": 12}
+LLAMA: Config = dict(model_entry("llama-3-8b").config)
 
 
 def model(name: str) -> Model:
