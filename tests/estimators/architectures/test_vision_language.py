@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, AutoModelForMultimodalLM
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoModelForMultimodalLM
 
 from bench.backend.counting import meta
 from bench.backend.models import hf_config
 from estimators.architectures import FAMILIES
+from estimators.architectures.builders.vision import HEAD_OUTSIDE
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import count_params
@@ -66,6 +67,11 @@ def test_a_language_part_in_a_type_without_an_op_table_has_torchs_parameters(mod
         module = AutoModelForMultimodalLM.from_config(hf_config(config), attn_implementation="eager")
     model = model_from_config(config, model_type)
     assert count_params(model.ops(Workload())) == params_of_the_language_part(module) < meta.params_of(module)
+
+
+@pytest.mark.parametrize("model_type", HEAD_OUTSIDE)
+def test_a_head_beside_the_language_part_is_tied_by_default_as_transformers_class_says(model_type: str) -> None:
+    assert HEAD_OUTSIDE[model_type] == bool(getattr(AutoConfig.for_model(model_type), "tie_word_embeddings", False))
 
 
 QWEN: Config = TEXT | {"model_type": "qwen2", "intermediate_size": 48}
