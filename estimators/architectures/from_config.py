@@ -116,8 +116,8 @@ def family_of(config: Mapping[str, Any]) -> str | None:
         return None
     written = named[0].casefold()
     spelt = {family.replace("_", "").replace("-", "").removesuffix("text"): family for family in sorted(FAMILIES)}
-    fitting = [begin for begin in spelt if written.startswith(begin) and written.removeprefix(begin).startswith(CLASS_ENDS)]
-    return spelt[max(fitting, key=len)] if fitting else None
+    fitting = (name for begin, name in spelt.items() if written.startswith(begin) and written.removeprefix(begin).startswith(CLASS_ENDS))
+    return next(fitting, None)
 
 
 def _read_part(f: Fields, model_type: str, source: Source) -> Model:
