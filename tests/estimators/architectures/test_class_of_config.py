@@ -45,6 +45,13 @@ def test_architectures_are_tried_where_the_type_is_absent_or_unknown(model_type:
     assert str(found.source) == "mine, read as llama, whose class architectures names"
 
 
+def test_a_class_is_not_believed_of_several_parts_whose_sizes_would_be_its_defaults() -> None:
+    several = {"architectures": ["LlamaForCausalLM"], "language_config": LLAMA}
+    assert family_of(several) is None
+    params = [count_params(model_from_config(config, "mine").ops(Workload())) for config in ({"model_type": "several", **several}, LLAMA)]
+    assert params[0] == params[1]
+
+
 def test_without_either_it_is_one_line() -> None:
     with pytest.raises(BadConfigError, match="model_type is 'None'; expected the name of a family"):
         model_from_config({key: value for key, value in LLAMA.items() if key != "model_type"}, "mine")

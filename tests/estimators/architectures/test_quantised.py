@@ -22,7 +22,14 @@ NF4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_typ
 GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": True}
 AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128}
 FLOAT8 = {"num_bits": 8, "type": "float", "strategy": "channel"}
-COMPRESSED = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": FLOAT8}}, "ignore": ["lm_head"]}
+INT4 = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128, "symmetric": False}
+
+
+def compressed(weights: dict[str, Any]) -> dict[str, Any]:
+    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}, "ignore": ["lm_head"]}
+
+
+COMPRESSED = compressed(FLOAT8)
 FP8 = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
 
 
@@ -46,6 +53,9 @@ def weight_bytes(found: Decoder, phase: Any = "decode") -> int:
         (AWQ, 0.5 + 2 / 128 + 0.5 / 128),
         (FP8, 1 + 4 / 128**2),
         (COMPRESSED, 1.0),
+        (compressed(INT4), 0.5 + 2 / 128 + 0.5 / 128),
+        (compressed(INT4 | {"symmetric": True}), 0.5 + 2 / 128),
+        (compressed({"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16}), 0.5 + 1 / 16),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, 0.5 + 1 / 16),
         ({"quant_method": "modelopt", "quant_algo": "FP8"}, 1.0),
         ({"quant_method": "auto-round", "bits": 2, "group_size": 64}, 0.25 + 2 / 64 + 0.25 / 64),
@@ -96,10 +106,9 @@ def test_awq_holds_what_a_published_checkpoint_does() -> None:
 def test_experts_in_mxfp4_leave_attention_in_16_bits() -> None:
     # gpt-oss's model card (arXiv 2508.10925), table 1: 12.8 GiB for 20b, 60.8 GiB for 120b, in which experts take 4.25 bits.
     for name, gib in (("gpt-oss-20b", 12.8), ("gpt-oss-120b", 60.8)):
-        found = model(
-            {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}, dict(model_entry(name).config)
-        )
-        assert weight_bytes(found) / 2**30 == pytest.approx(gib, rel=0.02), name
+        for said in ({"modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}, {}):
+            found = model({"quant_method": "mxfp4", **said}, dict(model_entry(name).config))
+            assert weight_bytes(found) / 2**30 == pytest.approx(gib, rel=0.02), name
 
 
 def test_a_step_reads_what_is_held() -> None:

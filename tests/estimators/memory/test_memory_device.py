@@ -18,7 +18,7 @@ from estimators.errors import BadValueError, UnknownNameError
 from estimators.facts.registry import hardware, model_entry
 from estimators.frozen import replace
 from estimators.memory.device import PARTS, device_memory, memory_of
-from estimators.memory.fit import _as_legal, advice, fits
+from estimators.memory.fit import _as_legal, _changes, advice, fits
 from estimators.memory.kernels import BY_STACK, EAGER, TRANSFORMER_ENGINE
 from estimators.memory.layer_memory import ModelMemory, model_memory_of
 from estimators.memory.state import optimizer_bytes
@@ -340,3 +340,7 @@ def test_no_advice_shares_gradients_out_beside_a_pipeline() -> None:
     told = " ".join(advice(held_by, layout, machine))
     assert told
     assert "zero=2" not in told
+    staged = [
+        any("pp=2" in text for text, _ in _changes(held_by, Layout(tp=4, dp=16, zero=zero, global_batch=16))) for zero in (0, 1, 2, 3)
+    ]
+    assert staged == [True, True, False, True]

@@ -15,9 +15,11 @@ from estimators.counting.estimate import estimate
 from estimators.facts.registry import model_entry
 from estimators.frozen import replace
 from estimators.memory.activations import part_kept
+from estimators.memory.autograd.layers import stack_kept
 from estimators.memory.device import device_memory
 from estimators.memory.kernels import AUTOCAST, CLASSIC, EAGER, FOUNDRY, TRANSFORMER_ENGINE, TRANSFORMER_ENGINE_MOE, Kernels
 from estimators.memory.layer_memory import ModelMemory, model_memory_of
+from estimators.memory.saved import SavedActivations
 from estimators.memory.single_device import LOGITS, kept_by_torch
 from estimators.spec import Case, Workload
 from estimators.validation.model import gpt, llama
@@ -249,6 +251,13 @@ def test_experts_that_are_run_again_keep_their_norms_input_alone() -> None:
     kept, again, _ = part_kept(Experts(num=8, per_token=3, width=32), 64, 10, TRANSFORMER_ENGINE_MOE, 2)
     assert again.routed == kept.routed
     assert part_kept(Experts(num=8, per_token=3, width=32), 64, 10, TRANSFORMER_ENGINE, 2)[1].routed < kept.routed
+
+
+def test_a_recomputed_stack_keeps_the_inputs_of_its_layers_and_the_largest_of_them() -> None:
+    small, large = SavedActivations(inner=10), SavedActivations(outer=20, once=5)
+    layers = [(2, small, 3.0), (4, large, 1.0)]
+    assert stack_kept(layers, recomputed=False) == SavedActivations(inner=2 * 10, outer=4 * 20, once=4 * 5)
+    assert stack_kept(layers, recomputed=True) == SavedActivations(outer=2 * 3 + 4 * 1 + 20, once=5)
 
 
 def test_a_fully_connected_network_is_left_to_the_op_table() -> None:

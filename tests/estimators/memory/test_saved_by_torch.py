@@ -184,6 +184,7 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "one key for all": ("llama", WIDTHS | {"num_key_value_heads": 1}),
     "a key for each": ("llama", WIDTHS | {"num_key_value_heads": 4}),
     "wide heads": ("qwen3", WIDTHS | {"head_dim": 24}),
+    "glm, all of a head turned": ("glm", WIDTHS | HEADS | {"partial_rotary_factor": 1.0}),
     "no positions": ("smollm3", WIDTHS | {"no_rope_layer_interval": 1}),
 }
 
