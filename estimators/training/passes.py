@@ -99,7 +99,7 @@ def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Softw
 
 def holds_scores(work: SequenceCost, layout: Layout, machine: Machine) -> Lane:
     """Whether a device's memory has room for the scores of one layer that no fused kernel does; else one that writes none is taken."""
-    per_layer = work.unfused_score_elements / max(work.unfused_layers, 1)
+    per_layer = work.unfused_score_elements / greater(work.unfused_layers, 1)
     return layout.micro_batch / layout.cp / layout.tp * per_layer * SCORE_BYTES <= machine.memory_bytes
 
 
