@@ -94,7 +94,7 @@ def scored(record: Record, *, strict: bool = False) -> Scored:
         return Scored(id=record.id, line=record.line, step=step, skipped_reason="no step time in the row")
     source = step.source if step.source in efficiency_file()["without"] else ""
     try:
-        unseen, shipped = (_predicted(step, without) for without in (source, ""))
+        unseen, shipped = predict_step(step, without=source), predict_step(step)
     except RequestError as error:
         return Scored(id=record.id, line=record.line, step=step, skipped_reason=str(error))
     below, above = (unseen.low_s / unseen.step_time_s, unseen.high_s / unseen.step_time_s)
@@ -113,7 +113,12 @@ def scored(record: Record, *, strict: bool = False) -> Scored:
     )
 
 
-def _predicted(step: MeasuredStep, without: str) -> Prediction:
+def predict_step(step: MeasuredStep, *, without: str = "") -> Prediction:
+    """The prediction of a measured step.
+
+    Args:
+        without: a source that its constants must not have seen.
+    """
     return predict(
         step.model,
         step.seq_len,

@@ -161,9 +161,14 @@ PLAN = "estimate --model llama-3-8b --tokens 2T --hardware h100-sxm5-80gb --gpus
 def test_what_is_said_of_the_fortnight_follows_from_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"$ python -m bench {PLAN}\n" in README
     facts = answer(PLAN, capsys)
-    # "the slow end of the interval still leaves time for what the run in the middle of the list lost"
-    assert facts["days_high"] * (1 + facts["allowance_median_fraction"]) < 14
-    # "A run that went as badly as OPT-175B's ... would take the whole fortnight and more"
+    # "The steady steps leave days to spare"
+    assert facts["days_high"] < 12
+    # "'plan with' ... is the whole fortnight, and the worst that it allows for half as long again"
+    assert facts["plan_with_days"] == pytest.approx(14, abs=0.5)
+    assert facts["plan_at_worst_days"] / facts["plan_with_days"] == pytest.approx(1.5, abs=0.1)
+    # "the hours to sign for are those of the worst"
+    assert facts["sign_for_gpu_hours"] == pytest.approx(facts["plan_at_worst_days"] * 24 * 256)
+    # "A run that went as badly as OPT-175B's ... would pass it, too"
     (worst,) = (row for row in facts["allowance"]["rows"] if row["run"] == "OPT-175B")
     assert worst["wall_days"] > 14
     # "little is left to hide in communication, so more bandwidth buys little, and a lower precision much"

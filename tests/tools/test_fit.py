@@ -10,8 +10,8 @@ import pytest
 
 from estimators.cost.efficiency import Efficiency, efficiency, efficiency_file
 from estimators.frozen import replace
-from estimators.training.prediction import predict
 from estimators.validation.case import MeasuredStep
+from estimators.validation.score import predict_step
 from tools.fit_constants import fit, fits, rows
 from tools.stacked_steps import batches, predicted_s
 
@@ -26,18 +26,7 @@ def steps() -> list[MeasuredStep]:
 def test_many_rows_at_once_are_what_each_is_alone(steps: list[MeasuredStep]) -> None:
     together = predicted_s(batches(steps), len(steps), efficiency())
     for place in range(0, len(steps), 41):
-        step = steps[place]
-        alone = predict(
-            step.model,
-            step.seq_len,
-            step.layout,
-            step.hardware,
-            dtype=step.dtype,
-            stack_id=step.stack.id,
-            cluster=step.cluster,
-            network_bytes_per_s=step.network_bytes_per_s,
-        )
-        assert together[place] == pytest.approx(alone.step_time_s, rel=1e-9), step.id
+        assert together[place] == pytest.approx(predict_step(steps[place]).step_time_s, rel=1e-9), steps[place].id
 
 
 def constants_with(**values: float) -> dict[str, Any]:

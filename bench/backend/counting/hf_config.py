@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from bench.backend.counting.meta import torch_count
-from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, count
+from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, count, first_line
 from bench.backend.model_classes import OLD_NAMES
 from bench.backend.models import hf_config
 from bench.backend.on_meta import on_meta
@@ -95,20 +96,20 @@ def _count(model: nn.Module, batch: int, seq_len: int, source_len: int | None) -
     try:
         return count(model, inputs, fvcore=False), ""
     except BadValueError as error:
-        return None, _why_not(error)
+        return None, _why_not(error.__cause__ or error)
 
 
 LOOKS_AT_VALUES = ("nonzero", "item", "bincount", "unique", "masked_select", "data-dependent", "meta tensor", "no data", "meta device")
 """What torch names where the size of a result, or the way that a forward pass takes, depends on the values of a tensor."""
 
 
-def _why_not(error: Exception) -> str:
-    """Why a forward pass does not run on meta, in one line; torch's own words are for those who write operators."""
-    named = next((word for word in LOOKS_AT_VALUES if word in str(error)), "")
+def _why_not(error: BaseException) -> str:
+    """Why a forward pass does not run on meta, in one line; torch's own words only where the reason is not one that is known."""
+    named = next((word for word in LOOKS_AT_VALUES if re.search(f"(?<![a-z]){word}(?![a-z])", str(error))), "")
     if named:
         operator = f" ({named})" if named.isidentifier() else ""
         return f"its forward looks at values of tensors{operator}, such as which tokens an expert gets or which are padding; meta has none"
-    return "its forward does not run on inputs made up from its configuration"
+    return f"its forward does not run on inputs made up from its configuration: {first_line(error)}"
 
 
 def _surplus_flop(model: nn.Module, network: NetworkCount, num_tokens: int) -> int:

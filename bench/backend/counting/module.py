@@ -159,6 +159,7 @@ def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bo
         BadValueError: not even a forward pass runs.
     """
     reason = "" if backward else "not asked for"
+    cause: Exception | None = None
     for passes in (True, False) if backward else (False,):
         try:
             counted, where = _torch_count(module, *_on_meta(module, args, kwargs), backward=passes), "meta"
@@ -166,10 +167,16 @@ def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bo
             try:
                 counted, where = _torch_count(module, None, args, kwargs, backward=passes), str(next(_tensors(args, kwargs)).device)
             except DOES_NOT_RUN as error:
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                cause, reason = error, first_line(error)
                 continue
         return counted, where, reason or ("nothing needs a gradient" if counted.backward_flop is None else "")
-    raise BadValueError(f"{type(module).__name__} does not run on these inputs: {reason}; give the inputs that its forward expects")
+    said = f"{type(module).__name__} does not run on these inputs: {reason}; give the inputs that its forward expects"
+    raise BadValueError(said) from cause
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

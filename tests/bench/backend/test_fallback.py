@@ -165,6 +165,19 @@ def test_what_does_not_run_on_meta_has_its_parameters_and_a_reason_in_one_line(
     assert "\n" not in note
 
 
+def test_an_error_that_is_not_of_values_is_told_and_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`items` is no `item()`, and what went wrong is said."""
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise AttributeError("'NoneType' object has no attribute 'items'")
+
+    monkeypatch.setattr("transformers.XGLMForCausalLM.forward", broken)
+    said = count_config(XGLM, batch=1, seq_len=8)
+    assert said.network is None
+    assert said.flop_reason.endswith("made up from its configuration: 'NoneType' object has no attribute 'items'")
+    assert said.decode_reason.endswith(said.flop_reason)
+
+
 def test_a_model_that_compares_images_and_texts_is_given_both() -> None:
     """SigLIP, whose parameters are 203,155,970: an image of 14 x 14 patches and a text of 64 tokens through 12 layers each."""
     said = count_config(
