@@ -99,11 +99,11 @@ class EstimateAnswer(Answer):
     step_time_s: float | None
     tokens_per_s: float | None
     days_low: float | None
+    days_high: float | None
     plan_with_days: float | None
+    plan_at_best_days: float | None
     plan_at_worst_days: float | None
     sign_for_gpu_hours: float | None
-    days_high: float | None
-    days_with_allowance: float | None
     mfu_fraction: float | None
     mfu_full_fraction: float | None
     mfu_causal_fraction: float | None

@@ -81,8 +81,8 @@ class RunFactor:
     """What published runs took over the steady steps that are predicted of them: goodput, and what the prediction missed, together.
 
     Attributes:
-        low, high: between which a further run lies with a probability of 80 % at least, if it is drawn as these were: below the one
-            and above the other lie as many runs as a tenth of them and one more.
+        low, high: between which a further run lies with a probability of 80 % at least, if it is drawn as these were: the k-th
+            lowest and the k-th highest of n, where k is a tenth of n + 1, rounded down.
     """
 
     low: float

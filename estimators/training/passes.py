@@ -31,8 +31,7 @@ UNFUSED_BACKWARD = 2
 """The same where the scores were kept: four against two."""
 
 SCORE_BYTES = 2
-"""Of one query-key pair and head that a plain product writes. Where a layer's do not fit into memory, a kernel that holds none is
-taken."""
+"""Of one query-key pair and head that a plain product writes."""
 
 
 @frozen
@@ -98,6 +97,12 @@ def pass_s(work: SequenceCost, layout: Layout, machine: Machine, software: Softw
     )
 
 
+def holds_scores(work: SequenceCost, layout: Layout, machine: Machine) -> Lane:
+    """Whether a device's memory has room for the scores of one layer that no fused kernel does; else one that writes none is taken."""
+    per_layer = work.unfused_score_elements / greater(work.unfused_layers, 1)
+    return layout.micro_batch / layout.cp / layout.tp * per_layer * SCORE_BYTES <= machine.memory_bytes
+
+
 def _attention_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane]:
     part = layout.micro_batch / layout.cp / layout.tp
     if software.unfused:
@@ -108,7 +113,7 @@ def _attention_s(work: SequenceCost, layout: Layout, machine: Machine, software:
     fused = fused_attention_s(visible_flop, work.head_width, machine, software, e)
     plain = unfused_attention_s(part * work.unfused_flop, part * work.unfused_score_elements, work.head_width, machine, e)
     blocked = fused_attention_s(part * work.unfused_visible_flop, work.head_width, machine, software, e)
-    held = part * work.unfused_score_elements / work.layers * SCORE_BYTES <= machine.memory_bytes
+    held = holds_scores(work, layout, machine)
     return (
         fused + choose(held, plain, blocked),
         FUSED_BACKWARD * fused + choose(held, UNFUSED_BACKWARD * plain, FUSED_BACKWARD * blocked),

@@ -12,10 +12,17 @@ from estimators.frozen import field, frozen
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model
 from estimators.training.interval import case_class, has_measured_steps, interval, is_measured
+from estimators.training.passes import holds_scores
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
 
 NEVER_MEASURED = "no measured step ran on {hardware.architecture}: the constants are those of other devices, and the interval is wider"
+
+PLAIN_SCORES = "{work.unfused_layers} layers with sinks and a window: no fused kernel does them, plain products that write their scores do"
+NO_SCORES = (
+    "{work.unfused_layers} layers with sinks and a window: no memory holds the scores of plain products, so that a kernel is assumed that "
+    "writes none; a shorter sequence may be priced slower by the token"
+)
 
 MOST_UNSEEN = 0.2
 """Of what `full` counts: published shares are of sequences of up to 8,192 tokens, of which the unseen half of attention is less."""
@@ -158,5 +165,13 @@ def predict(
         ledger=ledger,
         low_s=seconds * below,
         high_s=seconds * above,
-        notes=machine.notes if has_measured_steps(hardware) else (*machine.notes, NEVER_MEASURED.format(hardware=hardware)),
+        notes=(*machine.notes, *_assumed(work, layout, machine, chosen, hardware)),
     )
+
+
+def _assumed(work: SequenceCost, layout: Layout, machine: Machine, chosen: Stack, hardware: Hardware) -> list[str]:
+    """What was assumed beside the rates of the machine."""
+    notes = [] if has_measured_steps(hardware) else [NEVER_MEASURED.format(hardware=hardware)]
+    if work.unfused_layers and chosen.attention != "unfused":
+        notes.append((PLAIN_SCORES if holds_scores(work, layout, machine) else NO_SCORES).format(work=work))
+    return notes

@@ -73,14 +73,10 @@ class PredictedRun:
         return self.wall_s * self.prediction.layout.num_devices / HOUR_S
 
     @property
-    def whole_s(self) -> tuple[float, float, float]:
-        """With the least, the middle and the largest allowance: interval's lower end, prediction, upper end."""
-        a = self.goodput_loss
-        return self.low_s * (1 + a.low), self.wall_s * (1 + a.median), self.high_s * (1 + a.high)
-
-    @property
     def planned_s(self) -> tuple[float, float, float]:
-        """What to plan with: at best, in the middle and at worst, by what published runs took over their predicted steady steps.
+        """The whole run, which a plan and a claim are held to: at best, in the middle and at worst.
+
+        It is the steady steps, times what published runs took over those that are predicted of them.
 
         Those were dense models on measured devices, nearly all: of others the step's own interval counts where it is wider.
         """

@@ -56,8 +56,8 @@ class SequenceCost:
             `causal` convention leaves out.
         has_windows: whether a share of peak counts `causal`; see usual_convention.
         score_elements: query-key pairs times heads, which an unfused kernel writes and reads.
-        unfused_flop, unfused_visible_flop, unfused_score_elements: of all that, what no fused kernel of today does: layers with
-            sinks and a window.
+        unfused_layers, unfused_flop, unfused_visible_flop, unfused_score_elements: of all that, what no fused kernel of today does:
+            layers with sinks and a window.
         head_width: of one query.
         inner_bytes, outer_bytes: element-wise traffic between the tensor-parallel matrices, and around them.
         dense, embedding, head: parameters by how tensor parallelism divides them; there are none of a tied head.
@@ -83,6 +83,7 @@ class SequenceCost:
     unseen_backward_flop: int
     has_windows: bool
     score_elements: int
+    unfused_layers: int
     unfused_flop: int
     unfused_visible_flop: int
     unfused_score_elements: int
@@ -170,6 +171,7 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         unseen_backward_flop=sum(op.count * op.backward_unseen_flop for op in attention),
         has_windows=usual_convention(ops) == "causal",
         score_elements=_score_elements(scores),
+        unfused_layers=sum(op.count for op in unfused if op.role == "scores"),
         unfused_flop=sum(op.count * op.flop for op in unfused),
         unfused_visible_flop=sum(op.count * (op.flop - op.masked_flop) for op in unfused),
         unfused_score_elements=_score_elements([op for op in unfused if op.role == "scores"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from estimators.facts.goodput import run_factor
 from estimators.spec import Workload
 from estimators.training.answer import OnDevice, PredictedAnswer
 from estimators.units import (
@@ -21,7 +22,7 @@ from estimators.units import (
 from reports.table import Column, Table, Value
 from reports.views.training import track_record
 from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
-from reports.views.training.predicted import BOUNDS, figures
+from reports.views.training.predicted import BOUNDS, factor_text, figures
 from reports.views.training.step_ledger import rate_facts
 
 
@@ -125,7 +126,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             "seq_len": training.seq_len,
             "num_devices": None if chosen else p.layout.num_devices,
             "software": p.stack.id,
-            **{f"allowance_{bound}_fraction": getattr(first.run.goodput_loss, bound) for bound in BOUNDS},
+            **{f"run_factor_{bound}": getattr(run_factor(), bound) for bound in BOUNDS},
         },
         key="training",
     )
@@ -136,7 +137,6 @@ _FORMATS = {"needed_bytes": format_bytes, "memory_bytes": format_bytes, "co2_kg"
 
 
 def _notes(answered: Sequence[PredictedAnswer], refused: Sequence[OnDevice[PredictedAnswer]]) -> list[str]:
-    added = answered[0].run.goodput_loss
     power = answered[0].power
     notes = [f"{device.hardware.id}: none, {device.reason}." for device in refused]
     assumed: dict[str, list[str]] = {}
@@ -151,8 +151,5 @@ def _notes(answered: Sequence[PredictedAnswer], refused: Sequence[OnDevice[Predi
         if a.training.price
     ]
     notes.append(f"energy: the boards alone at {format_fraction(power.value, 2)} of their power limit ({power.source.title}).")
-    notes.append(
-        f"time: steady steps; published whole runs added {format_fraction(added.low, 2)} to {format_fraction(added.high, 2)}, "
-        f"{format_fraction(added.median, 2)} in the middle."
-    )
+    notes.append(f"time: steady steps; {factor_text()}.")
     return notes

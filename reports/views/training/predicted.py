@@ -96,7 +96,6 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
     """The answer as single values, the names that an assumed utilisation has among them."""
     run, p = asked.run, asked.run.prediction
     low, middle, high, *published = _rows(asked)
-    whole_low, whole, whole_high = run.whole_s
     best_s, plan_s, worst_s = run.planned_s
     values = at_utilization.facts(asked.training) | {key: value for key, value in middle.items() if key != "scenario"}
     values["energy_limit_j"] = run.energy_j(run.wall_s, 1.0)
@@ -138,9 +137,6 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
         "plan_at_best_days": best_s / DAY_S,
         "plan_at_worst_days": worst_s / DAY_S,
         "sign_for_gpu_hours": worst_s * p.layout.num_devices / HOUR_S,
-        "days_with_allowance": whole / DAY_S,
-        "days_with_allowance_low": whole_low / DAY_S,
-        "days_with_allowance_high": whole_high / DAY_S,
     }
 
 
@@ -180,25 +176,33 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
 def plan_note(run: PredictedRun) -> str:
     """What to plan with: the days of a whole run, at worst, and the device hours of the worst."""
     _, middle_s, worst_s = run.planned_s
-    f, hours = run_factor(), worst_s * run.prediction.layout.num_devices / HOUR_S
+    hours = worst_s * run.prediction.layout.num_devices / HOUR_S
     return (
         f"plan with: {format_duration(middle_s)}, at worst {format_duration(worst_s)}; sign for {format_grouped(hours)} GPU-hours. "
+        f"{factor_text()}."
+    )
+
+
+def factor_text() -> str:
+    """What whole runs took, as a sentence without its stop."""
+    f = run_factor()
+    return (
         f"{format_int(f.num_runs)} published runs took {f.median:.2f} times the steady steps predicted of them, 80 % of them "
-        f"{f.low:.2f} to {f.high:.2f}."
+        f"{f.low:.2f} to {f.high:.2f}"
     )
 
 
 def claim_note(run: PredictedRun, claimed_s: float) -> str:
-    """Whether a claimed wall time agrees with the prediction, and with what whole runs add to it."""
-    low_s, _, high_s = run.whole_s
-    span = f"{format_duration(low_s)} to {format_duration(high_s)} with the least and the most that whole runs added"
+    """Whether a claimed wall time lies within what is planned with."""
+    best_s, _, worst_s = run.planned_s
+    span = f"the whole run {format_duration(best_s)} at best to {format_duration(worst_s)} at worst"
     claim = f"The claimed {format_duration(claimed_s)}"
     steady = (
         f"steady steps are predicted to take {format_duration(run.wall_s)} ({format_duration(run.low_s)} to {format_duration(run.high_s)})"
     )
-    if claimed_s < low_s:
+    if claimed_s < best_s:
         return f"{claim} are less than the prediction allows, and it disagrees: {steady}, {span}."
-    if claimed_s > high_s:
+    if claimed_s > worst_s:
         return f"{claim} are more than the prediction allows, and it disagrees: {steady}, {span}."
     return f"{claim} agree with the prediction: {steady}, {span}."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,24 @@ def test_the_answer_says_what_to_plan_with(capsys: pytest.CaptureFixture[str]) -
     found = json.loads(capsys.readouterr().out)
     assert found["days"] < found["plan_with_days"] < found["plan_at_worst_days"]
     assert found["sign_for_gpu_hours"] == pytest.approx(found["plan_at_worst_days"] * 24 * 256)
+
+
+def test_a_claim_is_held_to_what_the_same_answer_plans_with(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["estimate", "--model", "llama-3-8b", "--tokens", "1T", "--hardware", "a100-sxm4-80gb", "--gpus", "256", "--format", "json"]
+
+    def training(*more: str) -> dict[str, Any]:
+        assert main([*words, *more]) == 0
+        body = json.loads(capsys.readouterr().out)
+        return dict(body.get("training", body))
+
+    plan = training()
+    for days, said in (
+        (0.99 * plan["plan_at_best_days"], "less than the prediction allows"),
+        (1.01 * plan["plan_at_best_days"], "agree with the prediction"),
+        (0.99 * plan["plan_at_worst_days"], "agree with the prediction"),
+        (1.01 * plan["plan_at_worst_days"], "more than the prediction allows"),
+    ):
+        assert said in " ".join(training("--days", str(days))["notes"])
 
 
 @pytest.mark.parametrize("model", ["resnet-50", "vit-base-patch16-224", "bert-base-uncased", "whisper-base"])

@@ -73,6 +73,15 @@ def test_keys_and_values_go_round_the_ring_once_forward_and_with_their_gradients
     assert parts_of("llama-2-7b", Layout(cp=4, global_batch=1), machine=machine)["context_comm"] == pytest.approx(3 * 3 * local / 1e9)
 
 
+def test_heads_of_keys_that_ranks_repeat_go_round_by_each() -> None:
+    """Llama 3 8B has 8 heads of keys of width 128: of 16 ranks each passes on one, as of 8."""
+    machine = replace(MACHINE, link_bytes_per_s=1e9, domain=1024)
+    local = 2048 / 2 * 2 * 128 * 32 * 2
+    for tp in (8, 16):
+        found = parts_of("llama-3-8b", Layout(tp=tp, cp=2, global_batch=1), machine=machine)["context_comm"]
+        assert found == pytest.approx(3 * local / 1e9)
+
+
 @pytest.mark.parametrize(("zero", "passes"), [(2, 1 + 4), (3, 3 * 4)])
 def test_sharded_replicas_gather_weights_and_scatter_gradients(zero: int, passes: int) -> None:
     """16-bit weights: ZeRO-2 gathers once a step and scatters gradients of all 4 micro-batches, ZeRO-3 gathers twice for each as well."""

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from estimators.cost.efficiency import efficiency
+from estimators.cost.machine import machine_of
 from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError
 from estimators.facts.registry import hardware
@@ -130,6 +132,19 @@ def test_ranks_beyond_the_heads_of_the_cache_hold_copies() -> None:
     step = decode(absorbed, device, batch=1, context_tokens=65_535, tensor_parallel=8)
     assert step == decode(model_of("deepseek-v3"), device, batch=1, context_tokens=65_535, tensor_parallel=8)  # the fastest way
     assert step.attention_s == pytest.approx(61 * 576 * 2 * 65_536 / device.memory_bytes_per_s, rel=1e-12)
+    expanding_flop = 61 * 2 * 65_536 * 512 * 128 * (128 + 128) / 8
+    assert step.matmul_s < expanding_flop / device.peak("bf16"), "latents are absorbed, and not expanded anew at every step"
+
+
+def test_experts_are_read_where_a_token_meets_them_and_multiplied_for_every_token_once() -> None:
+    """Mixtral 8x7B: a token meets two of eight experts of three matrices in 32 layers; a long prefill is arithmetic, 8,192 tokens twice."""
+    device, matrices = hardware("h100-sxm5-80gb"), 32 * 3 * 2
+    lone = decode(model_of("mixtral-8x7b"), device, batch=1, context_tokens=1)
+    assert lone.experts_s == pytest.approx(matrices * 4096 * 14336 * 2 / device.memory_bytes_per_s, rel=1e-12)
+    constants, machine = efficiency(), machine_of(device, "bf16")
+    products_s = matrices * 2 * 8192 * 4096 * 14336 / (machine.flop_per_s * constants.matmul) * constants.experts
+    long = prefill(model_of("mixtral-8x7b"), device, batch=1, prompt_tokens=8192)
+    assert products_s < long.experts_s < 1.1 * products_s  # tiles that are not full
 
 
 @pytest.mark.parametrize(

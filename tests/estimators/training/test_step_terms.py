@@ -11,6 +11,7 @@ from estimators.cost.software import software, stack
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
 from estimators.training.passes import pass_s
+from estimators.training.prediction import predict
 from estimators.training.sequence_cost import sequence_cost_of
 from tests.support.ideal_machine import IDEAL, MACHINE, classic, fused, ideal_step, model, parts_of
 
@@ -123,6 +124,19 @@ class TestAttention:
         visible_flop = work.attention_flop - work.masked_flop
         assert forward == pytest.approx(fused_attention_s(visible_flop, work.head_width, MACHINE, on, IDEAL))
         assert backward == pytest.approx(2.5 * forward)
+
+    def test_the_answer_says_which_kernel_is_assumed_where_none_is_fused(self) -> None:
+        """64 heads x T^2 x 2 bytes are 79.2 GiB at 25,776 tokens: a layer's scores fit at 24,576, and at 26,624 two ranks hold them."""
+        device = hardware("h100-sxm5-80gb")
+
+        def said(seq_len: int, tp: int = 1) -> str:
+            layout = Layout(tp=tp, global_batch=1)
+            return " ".join(predict(model("gpt-oss-120b"), seq_len, layout, device, stack_id="megatron-core").notes)
+
+        assert "18 layers with sinks and a window: no fused kernel" in said(24_576)
+        assert "18 layers with sinks and a window: no memory holds" in said(26_624)
+        assert "18 layers with sinks and a window: no fused kernel" in said(26_624, tp=2)
+        assert "sinks" not in " ".join(predict(model("mistral-7b"), 8192, Layout(), device).notes)
 
     @pytest.mark.parametrize("name", ["llama-2-7b", "gemma-2-9b", "mistral-7b"])
     def test_windows_without_sinks_are_fused(self, name: str) -> None:

@@ -83,6 +83,9 @@ def test_a_shipped_run_has_no_part_in_its_own_factor() -> None:
     entry = compared_run(record)
     assert entry.predicted == pytest.approx(measured_run(record).predicted_device_s * run_factor("Llama 3.1 8B").median)
     assert (entry.quantity, entry.measured) == ("run_device_s", 1_460_000 * HOUR_S)
+    others = sorted(factor for name, factor in body().items() if name != "Llama 3.1 8B")
+    seen = run_factor("Llama 3.1 8B")
+    assert (seen.low, seen.high, seen.num_runs) == (others[3], others[-4], len(others)), "k = 4 of 45"
 
 
 def test_deepseek_v3_s_own_run_lies_in_what_is_planned() -> None:

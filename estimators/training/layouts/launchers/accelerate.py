@@ -12,6 +12,7 @@ from typing import Any
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import (
+    NOT_PRICED,
     OFFLOADED,
     PRECISIONS,
     Keys,
@@ -33,7 +34,6 @@ STRATEGIES = ("FULL_SHARD", "SHARD_GRAD_OP", "NO_SHARD", "HYBRID_SHARD", "HYBRID
 
 REPLICAS = ("NO", "FALSE", "MULTI_GPU", "MULTI_CPU", "MULTI_XPU", "MULTI_NPU", "MULTI_MLU", "MULTI_SDAA", "MULTI_MUSA", "MULTI_HPU")
 KINDS = (*REPLICAS, "FSDP", "DEEPSPEED", "MEGATRON_LM")
-_NOT_PRICED = "that is not priced; take it out of the file to price the run without it"
 
 KEYS = Keys(
     read=frozenset(
@@ -101,7 +101,7 @@ KEYS = Keys(
             unless=("transformer_based_wrap", "size_based_wrap"),
         ),
         _DEEPSPEED + "offload_*_device": Refused(why=OFFLOADED),
-        _DEGREE + "sp_size": Refused(why=_NOT_PRICED, unless=("1", "none")),
+        _DEGREE + "sp_size": Refused(why=NOT_PRICED, unless=("1", "none")),
     },
     usual={
         "dynamo_config.dynamo_backend": ("not compiled", "no", "none"),

@@ -11,6 +11,7 @@ from typing import Any
 from estimators.cost.layout import Layout
 from estimators.training.layouts.launchers.keys import (
     BELOW_16_BITS,
+    NOT_PRICED,
     OFFLOADED,
     PRECISIONS,
     Keys,
@@ -24,7 +25,6 @@ from estimators.training.layouts.launchers.keys import (
 from estimators.training.layouts.launchers.setup import Setup
 
 COMMAND = "deepspeed train.py --deepspeed_config FILE"
-_NOT_PRICED = "that is not priced; take it out of the file to price the run without it"
 
 KEYS = Keys(
     read=frozenset(
@@ -105,11 +105,11 @@ KEYS = Keys(
         "zero_optimization.cpu_offload*": Refused(why=OFFLOADED),
         "zero_optimization.zenflow*": Refused(why=OFFLOADED),
         "activation_checkpointing.cpu_checkpointing": Refused(why="activations in host memory are not priced; take it out of the file"),
-        "activation_checkpointing.partition_activations": Refused(why=_NOT_PRICED),
-        "zero_optimization.zero_hpz_partition_size": Refused(why=_NOT_PRICED, unless=("1", "none", "auto")),
-        "zero_optimization.zero_quantized_*": Refused(why=_NOT_PRICED),
-        "zero_optimization.mics_hierarchical_params_gather": Refused(why=_NOT_PRICED),
-        "sequence_parallel_size": Refused(why=_NOT_PRICED, unless=("1", "none", "auto")),
+        "activation_checkpointing.partition_activations": Refused(why=NOT_PRICED),
+        "zero_optimization.zero_hpz_partition_size": Refused(why=NOT_PRICED, unless=("1", "none", "auto")),
+        "zero_optimization.zero_quantized_*": Refused(why=NOT_PRICED),
+        "zero_optimization.mics_hierarchical_params_gather": Refused(why=NOT_PRICED),
+        "sequence_parallel_size": Refused(why=NOT_PRICED, unless=("1", "none", "auto")),
         "pipeline.stages": Refused(
             why='give pp under "sixnd", such as {"sixnd": {"pp": 4}}, and leave it out', unless=("auto", "1", "none")
         ),
@@ -123,9 +123,9 @@ KEYS = Keys(
         "data_efficiency.enabled": Refused(why="sequences of one length through all layers are priced; take it out of the file"),
         "progressive_layer_drop.enabled": Refused(why="all layers are priced; take it out of the file"),
         "hybrid_engine.enabled": Refused(why="training alone is priced; take it out of the file"),
-        "sparse_attention*": Refused(why=_NOT_PRICED),
-        "compression_training*": Refused(why=_NOT_PRICED),
-        "quantize_training*": Refused(why=_NOT_PRICED),
+        "sparse_attention*": Refused(why=NOT_PRICED),
+        "compression_training*": Refused(why=NOT_PRICED),
+        "quantize_training*": Refused(why=NOT_PRICED),
     },
     usual={
         "zero_optimization.overlap_comm": ("true", "auto", "none"),

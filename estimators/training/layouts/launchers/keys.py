@@ -14,6 +14,8 @@ Value = TypeVar("Value")
 OFF = ("false", "none", "null", "no", "0", "")
 """Values of a key that turn off what it stands for."""
 
+NOT_PRICED = "that is not priced; take it out of the file to price the run without it"
+OWN_STAGES = "stages of the same number of layers are priced; take it out of the file"
 OFFLOADED = (
     "states in host memory are not priced, neither what the host holds nor the slower step; take it out of the file to price "
     "the run with all states on the GPUs"

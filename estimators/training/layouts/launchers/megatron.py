@@ -12,8 +12,10 @@ from estimators.cost.layout import Layout
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import (
     BELOW_16_BITS,
+    NOT_PRICED,
     OFFLOADED,
     OPEN,
+    OWN_STAGES,
     PRECISIONS,
     Keys,
     Refused,
@@ -36,8 +38,6 @@ PLAIN = {
 SHARDING = {"no_shard": 0, "optim": 1, "optim_grads": 2, "optim_grads_params": 3}
 """Strategies of Megatron-FSDP, by the ZeRO stage that they are."""
 
-_NOT_PRICED = "that is not priced; take it out of the file to price the run without it"
-_OWN_STAGES = "stages of the same number of layers are priced; take it out of the file"
 
 KEYS = Keys(
     read=frozenset(
@@ -188,13 +188,13 @@ KEYS = Keys(
         "--exp-avg*-dtype": Refused(why="fp32 is priced; take it out of the file", unless=("fp32",)),
         "--recompute-num-layers": Refused(why="a checkpoint of every layer is priced; give 1", unless=("1",)),
         "--rampup-batch-size": Refused(why="a batch of one size is priced; take it out of the file", unless=()),
-        "--decoder-first-pipeline-num-layers": Refused(why=_OWN_STAGES, unless=()),
-        "--decoder-last-pipeline-num-layers": Refused(why=_OWN_STAGES, unless=()),
-        "--account-for-*-in-pipeline-split": Refused(why=_OWN_STAGES, unless=()),
+        "--decoder-first-pipeline-num-layers": Refused(why=OWN_STAGES, unless=()),
+        "--decoder-last-pipeline-num-layers": Refused(why=OWN_STAGES, unless=()),
+        "--account-for-*-in-pipeline-split": Refused(why=OWN_STAGES, unless=()),
         "--expert-tensor-parallel-size": Refused(why="experts are priced whole on each rank; give 1", unless=("1",)),
         "--moe-expert-capacity-factor": Refused(why="every token is priced with all of its experts; take it out of the file", unless=()),
-        "--num-distributed-optimizer-instances": Refused(why=_NOT_PRICED, unless=("1",)),
-        "--hierarchical-context-parallel-sizes": Refused(why=_NOT_PRICED, unless=()),
+        "--num-distributed-optimizer-instances": Refused(why=NOT_PRICED, unless=("1",)),
+        "--hierarchical-context-parallel-sizes": Refused(why=NOT_PRICED, unless=()),
         "--moe-layer-recompute": Refused(why="recompute none, selective or full is priced; take it out of the file", unless=()),
         "--variable-seq-lengths": Refused(why="sequences of one length are priced; take it out of the file", unless=()),
     },

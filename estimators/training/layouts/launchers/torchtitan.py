@@ -11,8 +11,10 @@ from estimators.cost.layout import Layout
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import (
     BELOW_16_BITS,
+    NOT_PRICED,
     OFFLOADED,
     OPEN,
+    OWN_STAGES,
     PRECISIONS,
     Keys,
     Refused,
@@ -27,8 +29,6 @@ COMMAND = "CONFIG_FILE=FILE ./run_train.sh"
 SCHEDULES = {("1f1b", False): "1F1B", ("1f1b", True): "Interleaved1F1B", ("zero-bubble", False): "ZBVZeroBubble"}
 READ_SCHEDULES = {name: schedule for (schedule, _), name in SCHEDULES.items()} | {"InterleavedZeroBubble": "zero-bubble"}
 DEGREES = {"tp": "tensor", "cp": "context", "ep": "expert", "pp": "pipeline"}
-_NOT_PRICED = "that is not priced; take it out of the file to price the run without it"
-_OWN_STAGES = "stages of the same number of layers are priced; take it out of the file"
 
 KEYS = Keys(
     read=frozenset(
@@ -96,15 +96,15 @@ KEYS = Keys(
     refused={
         "training.enable_cpu_offload": Refused(why=OFFLOADED),
         "training.batch_size": Refused(why="its name is local_batch_size since 2025; give that", unless=()),
-        "parallelism.pipeline_parallel_first_stage_less_layers": Refused(why=_OWN_STAGES),
-        "parallelism.pipeline_parallel_last_stage_less_layers": Refused(why=_OWN_STAGES),
-        "parallelism.pipeline_parallel_split_points": Refused(why=_OWN_STAGES, unless=("[]", "")),
-        "parallelism.module_fqns_per_model_part": Refused(why=_OWN_STAGES, unless=("[]", "none", "")),
+        "parallelism.pipeline_parallel_first_stage_less_layers": Refused(why=OWN_STAGES),
+        "parallelism.pipeline_parallel_last_stage_less_layers": Refused(why=OWN_STAGES),
+        "parallelism.pipeline_parallel_split_points": Refused(why=OWN_STAGES, unless=("[]", "")),
+        "parallelism.module_fqns_per_model_part": Refused(why=OWN_STAGES, unless=("[]", "none", "")),
         "parallelism.pipeline_parallel_schedule_csv": Refused(why="a schedule of one's own is not priced; take it out of the file"),
         "parallelism.disable_loss_parallel": Refused(why="logits are priced as shared out; take it out of the file"),
         "parallelism.expert_tensor_parallel_degree": Refused(why="experts are priced whole on each rank; give 1", unless=("1",)),
-        "optimizer.early_step_in_backward": Refused(why=_NOT_PRICED),
-        "fault_tolerance.enable": Refused(why=_NOT_PRICED),
+        "optimizer.early_step_in_backward": Refused(why=NOT_PRICED),
+        "fault_tolerance.enable": Refused(why=NOT_PRICED),
         "activation_checkpoint.memory_budget": Refused(
             why="recompute none, selective or full is priced; give one as mode", unless=("0.5",)
         ),
