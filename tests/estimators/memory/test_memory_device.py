@@ -26,6 +26,7 @@ from estimators.spec import Model
 from estimators.training.sequence_cost import sequence_cost_of
 from estimators.units import GIBI
 from estimators.validation.case import MeasuredStep, measured_step
+from estimators.validation.compared import memory_interval
 from estimators.validation.memory_score import memory_score
 from estimators.validation.model import gpt, llama, shipped_model
 from estimators.validation.table import read_table, shipped
@@ -47,6 +48,15 @@ def test_the_measured_peaks_of_megatron_core_are_met() -> None:
 
 def test_steps_without_a_measured_peak_have_no_score() -> None:
     assert memory_score([replace(step, measured_memory_bytes=None) for step in measured()]) is None
+
+
+def test_the_interval_of_memory_holds_four_fifths_of_the_measured_peaks_and_the_prediction() -> None:
+    found = memory_score(measured())
+    assert found is not None
+    low, high = memory_interval()
+    assert low <= 1 <= high
+    held = [low <= 1 / (1 + row.error) <= high for row in found.rows]
+    assert sum(held) >= 0.8 * len(held)
 
 
 def test_a_peak_that_was_not_measured_would_show() -> None:

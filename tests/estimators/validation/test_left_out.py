@@ -107,6 +107,15 @@ def test_a_device_with_two_rows_has_not_been_measured() -> None:
     assert not is_measured(hardware("mi300x-192gb"))
 
 
+def test_a_recomputed_forward_pass_is_in_the_utilization(rows: list[Scored]) -> None:
+    """A forward pass and twice of it backward are three; with one more they are four."""
+    step = next(one.step for one in rows if one.step and one.step.source == "megatron-2021" and one.step.layout.full)
+    full, none = (hardware_utilization(replace(step, layout=replace(step.layout, recompute=again))) for again in ("full", "none"))
+    assert full is not None
+    assert none is not None
+    assert full / none == pytest.approx(4 / 3, rel=0.01)  # the first layer's input needs no gradient
+
+
 def test_the_naive_predictor_takes_the_median_utilization_of_other_sources(rows: list[Scored]) -> None:
     steps = [one for one in rows if one.step and one.step.source in ("megatron-2021", "bloom") and class_of(one)][:40]
     own = steps[0].step

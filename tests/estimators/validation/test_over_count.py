@@ -58,6 +58,16 @@ def test_a_step_that_is_too_large_would_show() -> None:
     assert list(refused((replace(step, layout=grown),))) == [step.id]
 
 
+def test_refused_steps_are_counted_apart_by_what_they_say() -> None:
+    fits = max((s for s in ran() if s.source == "llm-foundry" and s.layout.recompute == "none"), key=need_over_capacity)
+    grown = replace(fits.layout, micro_batch=2 * fits.layout.micro_batch, global_batch=2 * fits.layout.global_batch)
+    large = replace(fits, layout=grown)
+    steps = [fits, large, *[replace(large, says_recompute=False)] * 2]
+    (count,) = over_counts(steps)
+    assert (count.rows, count.stated, count.refused, count.refused_unsaid) == (4, 2, 1, 2)
+    assert 1 < count.most == need_over_capacity(large) < 2
+
+
 def test_batches_that_were_raised_until_memory_was_full_nearly_fill_it() -> None:
     # llm-foundry's sweep took the largest micro-batch that fits: what is said of its fullest rows is not far below the device either
     fullest = sorted(need_over_capacity(step) for step in ran() if step.source == "llm-foundry" and step.layout.recompute == "none")[-10:]
