@@ -36,7 +36,6 @@ class Console:
         memory_bytes = None if held is None else int(held)
         return rates.figures(
             fresh,
-            flop_source=state.flop_source,
             bounds=state.bounds,
             item=state.item,
             memory_bytes=memory_bytes,

@@ -14,12 +14,13 @@ from bench.backend.ceilings import bandwidth_ceiling, matmul_ceiling
 from bench.backend.device import DTYPES, Device
 from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.modules import bare, config_of, num_params, recomputes
+from bench.callbacks.passes import Passes
 from bench.callbacks.rates import RateBounds
+from bench.callbacks.work import Work
 from bench.machine import environment
 from bench.records.asked import Asked
 from bench.records.draft import Draft
 from bench.records.environment import DeviceFacts, Environment
-from bench.records.estimated import Estimated
 from bench.records.proof import Proof
 from bench.records.record import Ceiling
 from bench.records.request import Request
@@ -95,15 +96,9 @@ class TrainingContext:
         return draft
 
     def look_for_autocast(self) -> None:
-        """See the dtype of autocast in the next forward pass, by a hook that then goes."""
-        if self._asked_dtype is not None or self._compiled:  # a hook would be compiled into the model
-            return
-
-        def look(*_: Any) -> None:
+        """See the dtype of autocast, inside the first forward pass."""
+        if self._asked_dtype is None:
             self._seen_dtype = autocast_dtype(self._device.kind)
-            handle.remove()
-
-        handle = self._model.register_forward_pre_hook(look)
 
     @property
     def dtype(self) -> str:
@@ -112,7 +107,7 @@ class TrainingContext:
         named = next((name for name, dtype in DTYPES.items() if dtype == of_parameters), "fp32")
         return self._asked_dtype or self._seen_dtype or named
 
-    def close(self, flop_source: FlopSource | None, shapes: Shapes) -> RateBounds:
+    def close(self, flop_source: FlopSource, shapes: Shapes, passes: Passes | None) -> RateBounds:
         """After the first step: measure the ceilings, reset the peaks, and say what later steps are held against."""
         self.is_open = False
         if self._wanted is True:
@@ -124,9 +119,9 @@ class TrainingContext:
         self._device.reset_peak()
         hardware = self._device.hardware()
         rows, micro_rows, length = usual_shape([shapes])
-        said, _, _ = (
-            flop_source.estimate(self._run((rows, micro_rows, length)), micro_rows, hardware) if flop_source else (Estimated(), [], {})
-        )
+        packed = any(event.documents is not None for event, _ in passes or ())  # where they end is not known before the device is there
+        work = None if packed else flop_source.work_of(passes)
+        said, _, _ = flop_source.estimate(self._run((rows, micro_rows, length)), micro_rows, hardware, work)
         return RateBounds(
             peak_flop_per_s=hardware.peak_flop_per_s.get(self.dtype) if hardware else None,
             matmul_flop_per_s=max((c.value for c in self._ceilings if c.kind == "matmul"), default=None),
@@ -148,8 +143,9 @@ class TrainingContext:
         if self._device.kind == "cuda":
             torch.cuda.empty_cache()
 
-    def _run(self, usual: tuple[int, int, int]) -> Run:
+    def _run(self, usual: tuple[int, int, int], work: Work | None = None) -> Run:
         rows, _, length = usual
+        recomputed = recomputes(self._model) or (work is not None and work.hardware_flop > work.full_flop)
         request = Request(
             model=self.name,
             config=self._config,
@@ -161,7 +157,7 @@ class TrainingContext:
             attn=getattr(getattr(bare(self._model), "config", None), "_attn_implementation", None),
             compile=self._compiled,
             optimizer=self._optimizer or "sgd",
-            recompute="full" if recomputes(self._model) else "none",
+            recompute="full" if recomputed else "none",
             seed=torch.initial_seed(),
         )
         return Run(
@@ -178,9 +174,9 @@ class TrainingContext:
             request=Asked(**request.to_dict()),
         )
 
-    def fill(self, draft: Draft, flop_source: FlopSource, usual: tuple[int, int, int]) -> None:
-        """Put request, device, estimate, counts and ceilings into the draft."""
-        run = self._run(usual)
+    def fill(self, draft: Draft, flop_source: FlopSource, usual: tuple[int, int, int], work: Work | None) -> None:
+        """Put request, device, estimate, counts and ceilings into the draft; `usual` and `work` are of the most common step."""
+        run = self._run(usual, work)
         labels = {
             "dtype_reason": "as asked" if self._asked_dtype else "autocast" if self._seen_dtype else "the parameters'",
             "weights_label": "weights of the training that was watched",
@@ -188,7 +184,7 @@ class TrainingContext:
         }
         draft.request = run.request.replaced(**labels)
         draft.environment |= Environment(device=self._device.describe() | DeviceFacts(cache_bytes=self._device.cache_bytes()))
-        draft.estimate, draft.counts, missing = flop_source.estimate(run, usual[1], self._device.hardware())
+        draft.estimate, draft.counts, missing = flop_source.estimate(run, usual[1], self._device.hardware(), work)
         draft.ceilings = list(self._ceilings)
         draft.unavailable |= self._unavailable | missing
         params = num_params(self._model)

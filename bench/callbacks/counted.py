@@ -1,154 +1,211 @@
-"""The FLOP of a network without an op table: counted on a copy on meta, once per length of sequence."""
+"""The FLOP of passes without an op table: each kind counted once, on a copy on meta, before it computes."""
 
 from __future__ import annotations
 
-import copy
-import inspect
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import MethodType
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.backend.counting import module
-from bench.backend.on_meta import mended
-from bench.callbacks.modules import bare, config_of, is_sharded
-from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
-from bench.records.record import Count
-from bench.records.run import Run
-from estimators.spec import Hardware
+from bench.backend.counting.module import NetworkCount
+from bench.backend.counting.training_pass import count_pass
+from bench.callbacks.passes import Forward
+from bench.callbacks.work import Work, by_kind
+from estimators.errors import UnavailableError
 
-TEXT_INPUTS = frozenset(
-    {"input_ids", "attention_mask", "labels", "position_ids", "use_cache", "return_dict", "num_items_in_batch", "shift_labels"}
-)
-"""What a decoder's forward may be given for its op table to be the whole of it."""
+T = TypeVar("T")
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+BUDGET_S, BUDGET_FRACTION = 4.0, 0.002
+"""Of a processor for counting: so long at first, and so much of the time since then; a kind of pass beyond it is not counted."""
 
-MAX_LENGTHS = 8
-"""Lengths of sequence that are counted on meta; a count takes up to some seconds."""
+_ENDS = (0.0, 1.0 - 2.0**-24)
+"""The least and the greatest number that torch draws uniformly from [0, 1) in fp32."""
 
-Inputs = Callable[[Any], Any]
+_UNIFORM = ("rand", "rand_like", "uniform_", "uniform", "bernoulli", "bernoulli_")
+"""Operators whose draws lie between 0 and 1."""
 
 
-class CountedFlop:
-    """By torch's dispatcher on meta, once per length of sequence; exactly linear in the rows."""
+class Counter:
+    """Counts kinds of pass, within a budget of time.
 
-    def __init__(self, model: nn.Module, inputs: Inputs | None) -> None:
-        self._model, self._inputs = model, inputs
-        self._by_length: dict[int, module.NetworkCount | None] = {}
-        self._rows: dict[int, int] = {}
-        self.reason = ""
+    Attributes:
+        unseen: operators without a formula in what was counted.
+        spent_s: what counting took.
+    """
 
-    def see(self, batch: Any, length: int) -> None:
-        if length in self._by_length or len(self._by_length) >= MAX_LENGTHS:
-            return
-        self._by_length[length] = None
-        if is_sharded(self._model):
-            self.reason = "the parameters are shared out over the ranks, and the model has no op table"
-            return
-        if batch is None:
-            self.reason = "no batch was given to count with"
-            return
+    def __init__(self) -> None:
+        self._begun_s = time.monotonic()
+        self.unseen: dict[str, None] = {}
+        self.spent_s = 0.0
+
+    def works(self, forward: Forward) -> dict[str, Work]:
+        """The work of each kind of pass.
+
+        Raises:
+            UnavailableError: it cannot be counted; one line says why.
+        """
+        if self.spent_s > BUDGET_S + BUDGET_FRACTION * (time.monotonic() - self._begun_s):
+            raise UnavailableError("passes of more shapes than counting has time for")
+        needs_gradients = torch.is_grad_enabled() or torch._C._current_graph_task_id() != -1
+        counted, again_flop = _on_a_thread_of_its_own(lambda: self._timed(forward))
+        self.unseen |= dict.fromkeys(op.name for op in counted.unseen)
+        ahead, back = counted.forward_flop, (counted.backward_flop or 0) if needs_gradients else 0
+        skippable = counted.skippable_flop
+        one = Work(ahead, None, ahead, ahead, ahead, 0, ahead - skippable[0])
+        both = Work(
+            full_flop=ahead + back,
+            causal_flop=None,
+            hardware_flop=ahead + back + again_flop,
+            forward_flop=ahead,
+            model_flop=ahead + back,
+            recomputed_flop=again_flop,
+            min_flop=ahead + back - sum(skippable),
+        )
+        return by_kind(one, both)
+
+    def _timed(self, forward: Forward) -> tuple[NetworkCount, int]:
+        """A pass without what is there for recomputation, and what recomputation adds."""
+        import_module("torch._dynamo")  # which modes that count import, as every optimizer's first step does: no time of counting
+        begun_s = time.thread_time()
         try:
-            given = self._inputs(batch) if self._inputs else _forward_inputs(bare(self._model), batch)
-            with torch.random.fork_rng(devices=[]):
-                self._by_length[length] = module.count(_on_meta(bare(self._model)), _meta_tensors(given), fvcore=False)
-            self._rows[length] = _rows(given)
-        except Exception as error:  # somebody's network and batch may fail in any way, and their training must not be lost to it
-            self.reason = f"not counted: {(str(error).splitlines() or [type(error).__name__])[0][:200]}"
-
-    def flop(self, length: int) -> tuple[int, int] | None:
-        counted = self._by_length.get(length)
-        if counted is None:
-            return None
-        whole = counted.forward_flop + (counted.backward_flop or 0)
-        rows = self._rows[length]
-        return (whole // rows,) * 2 if whole % rows == 0 else None
-
-    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
-        length, rows = run.seq_len, run.batch
-        counted, each = self._by_length.get(length), self.flop(length)
-        if counted is None or each is None:
-            return Estimated(), [], {"training_flop": self.reason or "the usual length of a batch was not counted"}
-        share = rows / self._rows[length]
-        forward, whole = round(counted.forward_flop * share), each[0] * rows
-        weights_bytes = sum(p.numel() * p.element_size() for p in self._model.parameters())
-        peak = hardware.peak_flop_per_s.get(run.dtype) if hardware else None
-        missing: dict[str, str] = {"memory_needed": "the model has no op table"}
-        if counted.unseen:
-            missing["training_flop of " + ", ".join(op.name for op in counted.unseen)] = "torch has no formula for it"
-        done = EstimatedPhase(
-            flop=FlopByConvention(full=whole, hardware=whole),
-            forward_flop=forward,
-            backward_flop=whole - forward,
-            min_flop=whole,
-            min_bytes=weights_bytes,
-            bound_s=None,  # what a kernel may skip of a network without an op table is not known
-            bound_by="",
-            rule_flop=6 * counted.params * rows * length,
-            rule_bytes=weights_bytes,
-        )
-        said = Estimated(
-            params=counted.params,
-            memory_bytes={},
-            phases={"train_step": done},
-            rules=(),
-            hardware=hardware.id if hardware else None,
-            peak_flop_per_s=peak,
-            peak_bytes_per_s=hardware.memory_bytes_per_s if hardware else None,
-        )
-        route = f"torch's dispatcher on {counted.counted_on}"
-        tag = "counted" if rows == self._rows[length] else "derived"  # of other rows than were counted, in proportion
-        counts = [
-            Count(quantity="forward_flop", route=route, value=forward, tag=tag),
-            Count(quantity="backward_flop", route=route, value=whole - forward, tag=tag),
-        ]
-        return said, counts, missing
+            run = _counted(forward)
+            if not run.recomputed_flop:
+                return run, 0
+            needed = _count(forward, _Draws(), recompute=False)
+            return needed, sum(_flop(run)) - sum(_flop(needed))
+        finally:
+            self.spent_s += time.thread_time() - begun_s
 
 
-def _on_meta(model: nn.Module) -> nn.Module:
-    """A copy on meta, without checkpointing, whose second forward pass is not in `full`; the model is left alone."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
-    for buffer in model.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    for owner in ("_trainer", "_fabric"):  # what Lightning's modules know of, and forward does not need
-        if vars(model).get(owner) is not None:
-            memo[id(vars(model)[owner])] = None
-    for part in model.modules():  # hooks are somebody's, and may hold anything
-        memo |= {id(vars(part)[hooks]): OrderedDict() for hooks in _HOOKS}
-    copied = copy.deepcopy(model, memo)
+def _counted(forward: Forward) -> NetworkCount:
+    """A pass as it runs, and where it draws random numbers, again with other draws.
+
+    Raises:
+        UnavailableError: random numbers decide, or may decide, what is computed.
+    """
+    draws = _Draws()
+    first = _count(forward, draws)
+    if draws.of_others:
+        raise UnavailableError(f"forward draws from {draws.of_others}, and what it computes may depend on it")
+    if not draws.of_torch:
+        return first
+    if draws.are_read and not draws.are_uniform:
+        raise UnavailableError("forward draws random numbers and looks at them, and what it computes may depend on them")
+    ends = [_count(forward, _Draws(end)) for end in _ENDS] if draws.are_read else []
+    if any(_flop(other) != _flop(first) for other in ends):
+        raise UnavailableError("random numbers decide what forward computes, such as which layers it skips")
+    return first
+
+
+def _flop(counted: NetworkCount) -> tuple[int, int, int]:
+    return counted.forward_flop, counted.backward_flop or 0, counted.recomputed_flop
+
+
+def _count(forward: Forward, draws: _Draws, *, recompute: bool = True) -> NetworkCount:
+    def observed(copied: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        _without_compiled_forwards(copied)
+        with draws.of_forward(copied):
+            return copied(*args, **kwargs)
+
+    return count_pass(forward.module, forward.args, forward.kwargs, recompute=recompute, function=observed)
+
+
+def _without_compiled_forwards(copied: nn.Module) -> None:
+    """A forward that torch.compile has replaced in place is that of the model, also in its copy; the copy gets its own."""
     for part in copied.modules():
-        if hasattr(part, "gradient_checkpointing"):
-            part.gradient_checkpointing = False
-    if hasattr(copied, "set_attn_implementation"):
-        copied.set_attn_implementation("eager")  # fused attention hides its products from a dispatcher on some devices
-    return mended(copied)
+        plain = getattr(vars(part).get("forward"), "_torchdynamo_orig_callable", None)
+        if plain is not None:
+            part.forward = MethodType(getattr(plain, "__func__", plain), part)
 
 
-def _meta_tensors(tree: Any) -> Any:
-    return torch.utils._pytree.tree_map_only(torch.Tensor, lambda t: torch.empty_like(t, device="meta"), tree)
+class _Draws(TorchDispatchMode):
+    """Sees the random numbers that a forward pass draws on the CPU; on meta nothing is drawn.
+
+    Args:
+        end: what every uniform draw gives; None leaves them.
+
+    Attributes:
+        of_torch, of_others: whether torch's generator was drawn from; which others were.
+        are_uniform: whether all of torch's draws lie between 0 and 1.
+        are_read: whether the pass looks at numbers, which may be those.
+    """
+
+    def __init__(self, end: float | None = None) -> None:
+        super().__init__()
+        self._end = end
+        self.of_torch, self.of_others = False, ""
+        self.are_uniform, self.are_read = True, False
+
+    @contextmanager
+    def of_forward(self, copied: nn.Module) -> Iterator[None]:
+        """Around the pass."""
+        parts = [part for module in copied.modules() for part in vars(module).values()]
+        own = [part for part in (*parts, *(getattr(part, "__self__", None) for part in parts)) if isinstance(part, _GENERATORS)]
+        before = _states(own)
+        with self:
+            yield
+        after = _states(own)
+        self.of_torch |= after["torch"] != before["torch"]
+        self.of_others = " and ".join(name for name in after if name != "torch" and after[name] != before[name])
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if torch.Tag.nondeterministic_seeded in func.tags and isinstance(made, torch.Tensor) and not made.is_meta:
+            self.of_torch = True
+            if func._schema.name.removeprefix("aten::") not in _UNIFORM:
+                self.are_uniform = False
+            elif self._end is not None:
+                made.fill_(round(self._end) if "bernoulli" in func._schema.name else self._end)
+        self.are_read |= bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags))
+        return made
 
 
-def _forward_inputs(model: nn.Module, batch: Any) -> Any:
-    """What of a batch goes into forward: the arguments that it names, or the first of a pair of inputs and targets."""
-    if isinstance(batch, Mapping):
-        parameters = inspect.signature(model.forward).parameters
-        anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        # a model of transformers looks into a mask, which on meta holds nothing; under `full` it saves no FLOP
-        unread = {"attention_mask"} if config_of(model) else set()
-        return {
-            name: value
-            for name, value in batch.items()
-            if name not in unread and (name in parameters or (anything and name not in TEXT_INPUTS))
-        }
-    if isinstance(batch, Sequence) and not isinstance(batch, str):
-        return batch[0]
-    return batch
+_GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
 
 
-def _rows(given: Any) -> int:
-    return next(int(leaf.shape[0]) for leaf in torch.utils._pytree.tree_leaves(given) if isinstance(leaf, torch.Tensor))
+def _states(own: list[Any]) -> dict[str, Any]:
+    """Of all generators that are known, those of a network's own beside the global ones."""
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": repr(np.random.get_state()[1:4]) + str(np.random.get_state()[1].tobytes()),
+        "Python's random": random.getstate(),
+        "a generator of its own": [_state(generator) for generator in own],
+    }
+
+
+def _state(generator: Any) -> Any:
+    if isinstance(generator, torch.Generator):
+        return generator.get_state().numpy().tobytes()
+    return generator.getstate() if isinstance(generator, random.Random) else str(_of_numpy(generator))
+
+
+def _of_numpy(generator: Any) -> Any:
+    return generator.bit_generator.state if isinstance(generator, np.random.Generator) else generator.get_state()
+
+
+def _on_a_thread_of_its_own(do: Callable[[], T]) -> T:
+    """Apart from whatever is on around the training: modes that count or trace, autocast, saved tensors' hooks, no_grad."""
+    made: list[T] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            made.append(do())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="sixnd-count", daemon=True)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+    return made[0]

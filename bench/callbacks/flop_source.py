@@ -1,57 +1,174 @@
-"""The FLOP of a step in the user's training loop, exact: by the op table, else counted once on meta."""
+"""The FLOP of a step in the user's training loop: the sum over its passes, by the op table, else each counted on meta."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Protocol
 
 from torch import nn
 
-from bench.callbacks.counted import TEXT_INPUTS, CountedFlop, Inputs
+from bench.callbacks.counted import Counter
 from bench.callbacks.modules import bare, config_of, is_sharded, num_params, recomputes
+from bench.callbacks.passes import Event, Forward, PassLedger, Passes
 from bench.callbacks.ranks import num_ranks
-from bench.records.estimated import Estimated
+from bench.callbacks.work import NOTHING, Work, WorkOfTable, total
+from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
 from bench.records.record import Count
 from bench.records.run import Run
 from bench.records.run_estimate import memory_needed, predict
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.cost.layout import Layout
-from estimators.counting.conventions import model_and_hardware_flop
 from estimators.counting.estimate import MASTER_BYTES, estimate
 from estimators.errors import SixndError, UnavailableError
 from estimators.spec import Case, Hardware, Workload
 from estimators.training import prediction
 
 
-class FlopSource(Protocol):
-    """What one step of a model is."""
+class FlopSource:
+    """What the passes of a training are, each kind known by the shapes of everything that its forward is given.
 
-    def see(self, batch: Any, length: int) -> None:
-        """A batch of that length is about to be run; counts it where that is how this is known."""
-        ...
+    By the op table where it is this very module's (causal, on text, as many parameters, all trained), else counted on meta.
 
-    def flop(self, length: int) -> tuple[int, int] | None:
-        """FLOP of one row of that length, as MFU and as HFU count them; None where they are not known."""
-        ...
+    Args:
+        model: as it was given to be watched.
+        name: of the model in the record.
 
-    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
-        """The estimate of a record, its counts, and what is unavailable, for a run whose sizes are those of the usual step."""
-        ...
+    Attributes:
+        passes: of the step that is open.
+        reason: why the FLOP of a step are not known; empty where those of all are.
+    """
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        self._model, self._name = model, name
+        self.passes = PassLedger(self.learn)
+        self._tables: dict[int, Decoder | None] = {}
+        self._kinds: dict[int, _Kind] = {}
+        self._counter = Counter()
+        self._same: dict[Work, Work] = {}
+        self.reason = ""
+
+    def learn(self, number: int, forward: Forward) -> None:
+        """A kind of pass is about to happen for the first time."""
+        try:
+            self._kinds[number] = self._kind(forward)
+        except Exception as error:  # somebody's network may fail in any way, and their training must not be lost to it
+            self._kinds[number] = _Kind(reason=f"not counted: {(str(error).splitlines() or [type(error).__name__])[0][:200]}")
+
+    def _kind(self, forward: Forward) -> _Kind:
+        table = self._table_of(forward.module) if forward.is_text and forward.trains_all else None
+        if table is not None:
+            rows, length = forward.named["input_ids"].shape
+            return _Kind(table=WorkOfTable(table, _recompute(forward.module)), rows=rows, length=length)
+        if is_sharded(self._model):
+            raise UnavailableError("the parameters are shared out over the ranks, and the model has no op table")
+        return _Kind(counted=self._counter.works(forward))
+
+    def _table_of(self, module: nn.Module) -> Decoder | None:
+        if id(module) not in self._tables:
+            self._tables[id(module)] = _op_table(module, self._name)
+        return self._tables[id(module)]
+
+    @property
+    def _only_table(self) -> Decoder | None:
+        """The watched model's own, where nothing else was computed."""
+        by_table = all(kind.table is not None for kind in self._kinds.values())
+        return self._table_of(bare(self._model)) if by_table and len(self._tables) == 1 else None
+
+    def work_of(self, passes: Passes | None) -> Work | None:
+        """Of a step, from its passes; None where one of them is not known, and then there is a reason."""
+        if passes is None:
+            self.reason = self.reason or self.passes.unknown or f"no forward pass of {type(bare(self._model)).__name__} was seen"
+            return None
+        try:
+            whole = total([self._of(event).times(count) for event, count in passes])
+        except UnavailableError as error:
+            self.reason = self.reason or str(error)
+            return None
+        return self._same.setdefault(whole, whole) if len(self._same) < 10_000 else whole
+
+    def _of(self, event: Event) -> Work:
+        kind = self._kinds[event.of]
+        if kind.reason:
+            raise UnavailableError(kind.reason)
+        lengths = event.documents.lengths() if event.documents is not None else None
+        if kind.table is not None:
+            return kind.table.of_documents(event.kind, lengths) if lengths else kind.table.of_rows(event.kind, kind.rows, kind.length)
+        if lengths:
+            raise UnavailableError("documents are packed into rows, and the model has no op table")
+        return kind.counted[event.kind]
+
+    def estimate(
+        self, run: Run, micro_rows: int, hardware: Hardware | None, usual: Work | None
+    ) -> tuple[Estimated, list[Count], dict[str, str]]:
+        """The estimate of a record, its counts, and what is unavailable.
+
+        Args:
+            run: of the usual step's sizes.
+            micro_rows: rows of a batch in it.
+            usual: the work of that step.
+        """
+        missing = {"training_flop": self.reason} if self.reason else {}
+        if usual is None or usual == NOTHING:
+            return Estimated(), [], missing or {"training_flop": "no pass of the usual step was seen"}
+        table = self._only_table
+        if table is None:
+            said, counts, more = self._counted_estimate(run, hardware, usual)
+        else:
+            said, counts, more = _table_estimate(table, bare(self._model), run, micro_rows, hardware, usual)
+        return said, counts, missing | more
+
+    def _counted_estimate(self, run: Run, hardware: Hardware | None, usual: Work) -> tuple[Estimated, list[Count], dict[str, str]]:
+        params = sum(p.numel() for p in bare(self._model).parameters())
+        weights_bytes = sum(p.numel() * p.element_size() for p in self._model.parameters())
+        missing: dict[str, str] = {"memory_needed": "the model has no op table"}
+        if self._counter.unseen:
+            missing["training_flop of " + ", ".join(self._counter.unseen)] = "torch has no formula for it"
+        done = EstimatedPhase(
+            flop=FlopByConvention(full=usual.full_flop, hardware=usual.hardware_flop),
+            forward_flop=usual.forward_flop,
+            backward_flop=usual.full_flop - usual.forward_flop,
+            min_flop=usual.min_flop,
+            min_bytes=weights_bytes,
+            bound_s=None,  # what must move at least is not known
+            bound_by="",
+            rule_flop=6 * params * run.batch * run.seq_len,
+            rule_bytes=weights_bytes,
+        )
+        said = Estimated(
+            params=params,
+            memory_bytes={},
+            phases={"train_step": done},
+            rules=(),
+            hardware=hardware.id if hardware else None,
+            peak_flop_per_s=hardware.peak_flop_per_s.get(run.dtype) if hardware else None,
+            peak_bytes_per_s=hardware.memory_bytes_per_s if hardware else None,
+        )
+        counts = [
+            Count(quantity=name, route="torch's dispatcher on meta", value=value, tag="counted")
+            for name, value in (("forward_flop", done.forward_flop), ("backward_flop", done.backward_flop))
+        ]
+        return said, counts, missing
 
 
-def find_flop_source(model: nn.Module, batch: Any, inputs: Inputs | None, name: str) -> FlopSource:
-    """The op table where it is this very model's (causal, on text, as many parameters, all trained), else a count on meta."""
-    table = _op_table(model, batch, name)
-    return _OpTableFlop(table, model) if table is not None else CountedFlop(model, inputs)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """Passes of one kind: by a table, each row for itself; or counted, by kind of event; or not known for a reason."""
+
+    table: WorkOfTable | None = None
+    rows: int = 0
+    length: int = 0
+    counted: dict[str, Work] = dataclasses.field(default_factory=dict)
+    reason: str = ""
 
 
-def _op_table(model: nn.Module, batch: Any, name: str) -> Decoder | None:
-    inner, config = bare(model), config_of(model)
-    on_text = batch is None or (isinstance(batch, Mapping) and "input_ids" in batch and batch.keys() <= TEXT_INPUTS)
-    has_head = getattr(inner, "get_output_embeddings", lambda: None)() is not None
-    if not (config.get("model_type") and on_text and has_head and all(p.requires_grad for p in model.parameters())):
+def _recompute(module: nn.Module) -> str:
+    return "full" if recomputes(module) else "none"
+
+
+def _op_table(module: nn.Module, name: str) -> Decoder | None:
+    config = config_of(module)
+    has_head = getattr(module, "get_output_embeddings", lambda: None)() is not None
+    if not (config.get("model_type") and has_head) or config.get("layerdrop"):
         return None
     try:
         table = model_from_config(config, name)
@@ -59,68 +176,53 @@ def _op_table(model: nn.Module, batch: Any, name: str) -> Decoder | None:
         return None
     if not isinstance(table, Decoder) or table.left_out:
         return None
-    params = num_params(model)
+    params = num_params(module)
     said = estimate(Case(model=table, workload=Workload(phase="train"))).params
     return table if params is None or params == said else None
 
 
-class UnknownFlop:
-    """Not known, for a reason."""
-
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
-
-    def see(self, batch: Any, length: int) -> None:
-        """Nothing to count."""
-
-    def flop(self, length: int) -> tuple[int, int] | None:
-        return None
-
-    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
-        return Estimated(), [], {"training_flop": self._reason}
-
-
-class _OpTableFlop:
-    """By the op table."""
-
-    def __init__(self, table: Decoder, model: nn.Module) -> None:
-        self._model, self._module = table, model
-        self._recompute = "full" if recomputes(model) else "none"
-        self._flop: dict[int, tuple[int, int]] = {}
-
-    def see(self, batch: Any, length: int) -> None:
-        self.flop(length)
-
-    def flop(self, length: int) -> tuple[int, int] | None:
-        if length not in self._flop:
-            workload = Workload(phase="train", batch=1, seq_len=length, recompute=self._recompute)  # type: ignore[arg-type]
-            self._flop[length] = model_and_hardware_flop(self._model.ops(workload), workload)
-        return self._flop[length]
-
-    def estimate(self, run: Run, micro_rows: int, hardware: Hardware | None) -> tuple[Estimated, list[Count], dict[str, str]]:
-        run = dataclasses.replace(run, recompute=self._recompute)
-        said = predict(self._model, run, hardware)
-        said |= Estimated(memory_bytes=memory_needed(self._model, dataclasses.replace(run, batch=micro_rows)))
-        missing: dict[str, str] = {}
-        if any(p.element_size() != MASTER_BYTES for p in self._module.parameters()):
-            said |= _of_weights_of_another_dtype(said, self._module, hardware)
-            missing["memory_needed"] = "the weights are not fp32, for which the estimate is"
-        sharded = is_sharded(self._module)
-        if sharded:
-            said |= Estimated(memory_bytes={})
-            missing["memory_needed"] = "the parameters are shared out over the ranks"
+def _table_estimate(
+    table: Decoder, module: nn.Module, run: Run, micro_rows: int, hardware: Hardware | None, usual: Work
+) -> tuple[Estimated, list[Count], dict[str, str]]:
+    run = dataclasses.replace(run, recompute=_recompute(module))
+    said = predict(table, run, hardware)
+    said |= Estimated(memory_bytes=memory_needed(table, dataclasses.replace(run, batch=micro_rows)))
+    missing: dict[str, str] = {}
+    if any(p.element_size() != MASTER_BYTES for p in module.parameters()):
+        said |= _of_weights_of_another_dtype(said, module, hardware)
+        missing["memory_needed"] = "the weights are not fp32, for which the estimate is"
+    sharded = is_sharded(module)
+    if sharded:
+        said |= Estimated(memory_bytes={})
+        missing["memory_needed"] = "the parameters are shared out over the ranks"
+    if usual.full_flop != said.phases["train_step"].flop.full:
+        said |= _of_other_passes(said, usual, hardware)
+        missing["predicted_step_s"] = "the usual step is not one forward and one backward pass of whole rows"
+    else:
         try:
-            said |= _predicted(self._model, run, micro_rows, sharded, hardware)
+            said |= _predicted(table, run, micro_rows, sharded, hardware)
         except SixndError as error:
             missing["predicted_step_s"] = str(error)
-        done = said.phases["train_step"]
-        counts = [
-            Count(quantity="params", route="op table", value=said.params, tag="derived"),
-            Count(quantity="forward_flop", route="op table", value=done.forward_flop, tag="derived"),
-            Count(quantity="backward_flop", route="op table", value=done.backward_flop, tag="derived"),
-            Count(quantity="training_flop", route="op table", value=done.flop.full, tag="derived"),
-        ]
-        return said, counts, missing
+    done = said.phases["train_step"]
+    counts = [
+        Count(quantity="params", route="op table", value=said.params, tag="derived"),
+        Count(quantity="forward_flop", route="op table", value=done.forward_flop, tag="derived"),
+        Count(quantity="backward_flop", route="op table", value=done.backward_flop, tag="derived"),
+        Count(quantity="training_flop", route="op table", value=done.flop.full, tag="derived"),
+    ]
+    return said, counts, missing
+
+
+def _of_other_passes(said: Estimated, usual: Work, hardware: Hardware | None) -> Estimated:
+    """A step of other passes than one forward and one backward of each batch; what one of these must move, it must move, too."""
+    done = said.phases["train_step"].replaced(
+        flop=FlopByConvention(full=usual.full_flop, causal=usual.causal_flop, hardware=usual.hardware_flop),
+        convention=usual.convention,
+        forward_flop=usual.forward_flop,
+        backward_flop=usual.full_flop - usual.forward_flop,
+        min_flop=usual.min_flop,
+    )
+    return Estimated(phases={"train_step": _bounded(done, done.min_bytes, said, hardware)}, rules=())
 
 
 def _predicted(table: Decoder, run: Run, micro_rows: int, sharded: bool, hardware: Hardware | None) -> Estimated:
@@ -145,8 +247,13 @@ def _predicted(table: Decoder, run: Run, micro_rows: int, sharded: bool, hardwar
 
 def _of_weights_of_another_dtype(said: Estimated, module: nn.Module, hardware: Hardware | None) -> Estimated:
     """The estimate's memory and bytes are of fp32 weights; of others only what is sure is kept: every weight is read once."""
-    done, peak = said.phases["train_step"], said.peak_flop_per_s
-    min_bytes, bound_s = sum(p.numel() * p.element_size() for p in module.parameters()), done.bound_s
+    min_bytes = sum(p.numel() * p.element_size() for p in module.parameters())
+    return Estimated(memory_bytes={}, phases={"train_step": _bounded(said.phases["train_step"], min_bytes, said, hardware)})
+
+
+def _bounded(done: EstimatedPhase, min_bytes: int, said: Estimated, hardware: Hardware | None) -> EstimatedPhase:
+    """The phase with its bound from what must be computed and what must be moved, where there was one."""
+    bound_s, peak = done.bound_s, said.peak_flop_per_s
     if bound_s is not None and hardware is not None and peak is not None:
         bound_s = max(done.min_flop / peak, min_bytes / hardware.memory_bytes_per_s)
-    return Estimated(memory_bytes={}, phases={"train_step": done.replaced(min_bytes=min_bytes, bound_s=bound_s)})
+    return done.replaced(min_bytes=min_bytes, bound_s=bound_s)

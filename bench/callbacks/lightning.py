@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from bench.callbacks.counted import Inputs
+from bench.callbacks.arguments import Inputs
 from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
 from estimators.errors import UnavailableError

@@ -22,6 +22,24 @@ def _wraps(model: nn.Module) -> bool:
     return type(model).__name__ in ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "DeepSpeedEngine")
 
 
+def is_lightning(module: nn.Module) -> bool:
+    """Whether it is Lightning's, whose training step may call its parts and not the module itself."""
+    return any(kind.__name__ == "LightningModule" for kind in type(module).__mro__)
+
+
+def called_modules(model: nn.Module) -> list[nn.Module]:
+    """What a training calls: the model; its parts where it has no forward of its own; both of one of Lightning.
+
+    >>> called_modules(nn.ModuleDict({"g": nn.Linear(2, 2), "none": nn.ReLU()}))
+    [Linear(in_features=2, out_features=2, bias=True)]
+    """
+    has_forward = type(model).forward is not nn.Module.forward
+    found = [model] if has_forward and next(model.parameters(), None) is not None else []
+    if not has_forward or is_lightning(model):
+        found += [inner for part in model.children() for inner in called_modules(bare(part))]
+    return found
+
+
 def recomputes(model: nn.Module) -> bool:
     """Whether transformers' activation checkpointing is on."""
     return any(getattr(part, "gradient_checkpointing", False) for part in model.modules())

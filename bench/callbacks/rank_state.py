@@ -11,9 +11,9 @@ from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
 from bench.callbacks.batches import BatchSize
 from bench.callbacks.context import TrainingContext
-from bench.callbacks.counted import Inputs
 from bench.callbacks.energy import Energy
-from bench.callbacks.flop_source import FlopSource, UnknownFlop, find_flop_source
+from bench.callbacks.flop_source import FlopSource
+from bench.callbacks.passes import PassHooks
 from bench.callbacks.steps import StepLog
 
 
@@ -23,36 +23,60 @@ class RankState:
     Attributes:
         device, context: on what, and under what.
         log, energy: the steps; the power meter between pauses.
-        flop_source: what a batch computes; None before the first.
+        flop_source: what the passes of a step compute.
         bounds: what a step is held against; nothing before the first has ended.
         item: token or sample.
         observer_s: what watching has cost.
     """
 
-    def __init__(self, model: nn.Module, device: Device, context: TrainingContext, inputs: Inputs | None) -> None:
-        self._model, self._inputs = model, inputs
+    def __init__(self, model: nn.Module, device: Device, context: TrainingContext) -> None:
+        self._model = model
         self._parameters: SampledParameters | None = None
+        self._hooks: PassHooks | None = None
+        self._watching: dict[str, Any] = {}
         self.device, self.context = device, context
-        self.log, self.energy = StepLog(device), Energy(device.uuid)
-        self.flop_source: FlopSource | None = None
+        self.flop_source = FlopSource(model, context.name)
+        self.log, self.energy = StepLog(device, self.flop_source.work_of), Energy(device.uuid)
         self.bounds = rates.RateBounds()
         self.item, self.observer_s = "token", 0.0
 
     def see(self, batch: Any, size: BatchSize) -> None:
         """A batch before its forward pass; the first one tells what is computed and what the parameters were."""
-        if self.flop_source is None:
-            self.item, unsized = size.item, batch is None and size.length == 1
-            self.flop_source = (
-                UnknownFlop("no seq_len was given") if unsized else find_flop_source(self._model, batch, self._inputs, self.context.name)
-            )
-        self.flop_source.see(batch, size.length)
         if self._parameters is None:
+            self.item = size.item
             self._parameters = SampledParameters(self._model)
-            self.context.look_for_autocast()
+
+    def see_passes(self, **options: Any) -> None:
+        """What else is told of passes; see PassHooks."""
+        self._watching = options
+
+    def begin_step(self) -> None:
+        """The passes that follow are a step's, the first of which is looked at for its dtype, too."""
+        if self._hooks is None:
+            self._hooks = PassHooks(
+                self._model, self.flop_source.passes, see_first=self.context.look_for_autocast, **self._watching
+            )
+        self._hooks.look_for_compilers()
+        self.flop_source.passes.open()
+
+    def end_step(self) -> None:
+        """The optimizer has stepped."""
+        self.log.end(self.flop_source.passes.close())
+
+    def drop_step(self) -> None:
+        """The step that is open was broken off."""
+        self.flop_source.passes.close()
+        self.log.drop()
+
+    def leave(self) -> None:
+        """The model is watched no more, for now."""
+        if self._hooks is not None:
+            self._hooks.remove()
+            self._hooks = None
 
     def close_context(self) -> None:
         """The first step has ended: its size decides what later ones are held against."""
-        self.bounds = self.context.close(self.flop_source, self.log.last_shapes)
+        self.bounds = self.context.close(self.flop_source, self.log.last_shapes, self.log.last_passes)
 
     def report(self) -> ranks.RankReport:
         """Of the steps that have been read, for the main rank."""

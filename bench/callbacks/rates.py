@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.steps import Step
 from bench.statistics import robust
 from estimators import units
@@ -41,17 +40,9 @@ class RateBounds:
     predicted_step_s: float | None = None
 
 
-def step_flop(step: Step, flop_source: FlopSource | None) -> tuple[int, int] | None:
-    """FLOP of one step, as MFU and HFU count them; None where a batch in it was not counted."""
-    per_shape = [(rows, flop_source.flop(length) if flop_source else None) for rows, length in step.shapes]
-    known = [(rows * flop[0], rows * flop[1]) for rows, flop in per_shape if flop is not None]
-    return (sum(model for model, _ in known), sum(hard for _, hard in known)) if known and len(known) == len(per_shape) else None
-
-
 def figures(
     steps: Sequence[Step],
     *,
-    flop_source: FlopSource | None,
     bounds: RateBounds,
     item: str,
     memory_bytes: int | None,
@@ -70,9 +61,8 @@ def figures(
     }
     if all(step.num_padding is not None for step in steps):
         values["padding_fraction"] = 1 - sum(step.num_items for step in steps) / sum(step.num_positions for step in steps)
-    flop = [step_flop(step, flop_source) for step in steps]
-    known = [pair for pair in flop if pair is not None]
-    if len(known) == len(flop):
+    known = [step.work.model_and_hardware_flop for step in steps if step.work is not None]
+    if len(known) == len(steps):
         model, hardware = (sum(pair[i] for pair in known) / whole_s for i in (0, 1))
         if bounds.peak_flop_per_s:
             values |= {"mfu_fraction": model / bounds.peak_flop_per_s, "hfu_fraction": hardware / bounds.peak_flop_per_s}

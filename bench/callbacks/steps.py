@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 
 from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
+from bench.callbacks.passes import Passes
+from bench.callbacks.work import Work
 from estimators.units import KILO
 
 Mark = tuple[float, Any]
@@ -29,6 +32,7 @@ class Step:
         shapes: rows and length of every batch in it.
         num_padding: None where no mask tells.
         loss: the mean of those given; None where none was.
+        work: FLOP of its passes; None where one of them is not known.
     """
 
     host_s: float
@@ -38,6 +42,7 @@ class Step:
     shapes: tuple[tuple[int, int], ...]
     num_padding: int | None
     loss: float | None
+    work: Work | None = None
 
     @property
     def period_s(self) -> float:
@@ -65,18 +70,22 @@ class _Open:
     ended: Mark | None = None
     sizes: list[BatchSize] = field(default_factory=list)
     losses: list[Any] = field(default_factory=list)
+    passes: Passes | None = None
 
 
 class StepLog:
     """Takes the marks of one rank's steps.
 
+    Args:
+        work_of: from a step's passes to their FLOP, asked when the device has finished the step.
+
     Attributes:
         done: the steps whose times are known, in order.
-        last_shapes: of the step that ended last.
+        last_shapes, last_passes: of the step that ended last.
     """
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, device: Device, work_of: Callable[[Passes | None], Work | None] = lambda _: None) -> None:
+        self._device, self._work_of = device, work_of
         self._cuda = device.kind == "cuda"
         self._side = torch.cuda.Stream(device.torch_device) if self._cuda else None
         self._pending: deque[_Open] = deque()
@@ -84,6 +93,7 @@ class StepLog:
         self._before: Mark | None = None
         self.done: list[Step] = []
         self.last_shapes: tuple[tuple[int, int], ...] = ()
+        self.last_passes: Passes | None = None
 
     @property
     def is_open(self) -> bool:
@@ -125,10 +135,15 @@ class StepLog:
         assert target is not None, "a loss belongs to a step"
         target.losses.append(value)
 
-    def end(self) -> None:
-        """The optimizer has stepped."""
+    def end(self, passes: Passes | None = None) -> None:
+        """The optimizer has stepped.
+
+        Args:
+            passes: that happened in the step; None where they are not known.
+        """
         assert self._open is not None
-        self._open.ended = self._mark()
+        self._open.ended, self._open.passes = self._mark(), passes
+        self.last_passes = passes
         self._pending.append(self._open)
         self.last_shapes = tuple((size.rows, size.length) for size in self._open.sizes)
         self._open = None
@@ -173,6 +188,7 @@ class StepLog:
             shapes=tuple((size.rows, size.length) for size in step.sizes),
             num_padding=round(sum(self._floats(paddings))) if paddings else None,
             loss=sum(losses) / len(losses) if losses else None,
+            work=self._work_of(step.passes),
         )
 
     def _floats(self, values: list[Any]) -> list[float]:

@@ -8,8 +8,6 @@ from statistics import median_low
 from typing import Any
 
 from bench.callbacks import energy, proof, ranks
-from bench.callbacks.flop_source import FlopSource
-from bench.callbacks.rates import step_flop
 from bench.machine.meters.readings import Readings
 from bench.records.draft import Draft
 from bench.records.proof import Proof, WatchedTraining
@@ -45,7 +43,6 @@ def fill(
     reports: Sequence[ranks.RankReport],
     own_power: Readings,
     *,
-    flop_source: FlopSource | None,
     item: str,
     clock: str,
     stopped_by: str,
@@ -56,7 +53,7 @@ def fill(
     draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
     ranked = ranks.rows(reports, skip)
     observer_s = max(report.observer_s for report in reports)
-    flop = [step_flop(step, flop_source) for report in reports for step in report.steps]
+    flop = [step.work.model_and_hardware_flop if step.work else None for report in reports for step in report.steps]
     losses = [loss for loss in whole.losses if loss is not None]
     proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
     of_item: dict[str, Any] = {f"{item}s_per_step": whole.items}
@@ -65,8 +62,8 @@ def fill(
         **of_item,
         padding_per_step=whole.paddings,
         losses=tuple(loss if loss is not None and math.isfinite(loss) else None for loss in whole.losses),
-        training_flop=sum(pair[0] for pair in flop if pair) if all(flop) else None,
-        hardware_flop=sum(pair[1] for pair in flop if pair) if all(flop) else None,
+        training_flop=sum(pair[0] for pair in flop if pair) if None not in flop else None,
+        hardware_flop=sum(pair[1] for pair in flop if pair) if None not in flop else None,
         ranks=ranked,
         skew_fraction=ranks.skew_fraction(ranked),
         observer_s=observer_s,

@@ -3,57 +3,17 @@
 from __future__ import annotations
 
 import atexit
-import inspect
 import os
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from bench.callbacks.modules import bare
 from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
-
-SeeBatch = Callable[[dict[str, Any]], None]
-SeeLoss = Callable[[Any], None]
-
-
-class ForwardHook:
-    """Calls back for forward passes of a model in training mode: an evaluation is not counted.
-
-    Args:
-        model: the innermost one, which is given batches whatever wraps it.
-        see_batch: with the arguments by name, before the pass.
-        see_loss: with the loss that it returned, after it, where it returned one.
-        compiled: whether torch.compile may trace the hooks; they are then kept out of its graphs.
-    """
-
-    def __init__(self, model: nn.Module, see_batch: SeeBatch, see_loss: SeeLoss, *, compiled: bool = False) -> None:
-        names = list(inspect.signature(model.forward).parameters)
-
-        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if module.training and torch.is_grad_enabled():
-                see_batch({**dict(zip(names, args, strict=False)), **kwargs})
-
-        def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if module.training and torch.is_grad_enabled():
-                loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-                if loss is not None:
-                    see_loss(loss)
-
-        if compiled:
-            before, after = torch.compiler.disable(before), torch.compiler.disable(after)
-        self._handles = [
-            model.register_forward_pre_hook(before, with_kwargs=True),
-            model.register_forward_hook(after, with_kwargs=True),
-        ]
-
-    def remove(self) -> None:
-        """See no more."""
-        for handle in self._handles:
-            handle.remove()
 
 
 class SixndCallback(TrainerCallback):
@@ -82,8 +42,7 @@ class SixndCallback(TrainerCallback):
     ) -> None:
         self._out, self._every, self._name, self._ceilings = out, every, name, ceilings
         self._watch: Watch | None = None
-        self._hook: ForwardHook | None = None
-        self._stepping = False
+        self._seen: list[weakref.ref[torch.Tensor]] = []
 
     def attach(self, trainer: Any) -> None:
         """Put this callback before all others of a Trainer, so that every reporter sees what it adds to the logs."""
@@ -104,29 +63,36 @@ class SixndCallback(TrainerCallback):
             accumulate=args.gradient_accumulation_steps,
             ceilings=self._ceilings,
         )
-        self._hook = ForwardHook(model, self._see_batch, self._see_loss, compiled=bool(args.torch_compile))
+        self._watch.see_passes(see_batch=self._see_batch, see_output=self._see_output, compiled=bool(args.torch_compile))
         atexit.register(self.break_off)
 
     def _see_batch(self, batch: dict[str, Any]) -> None:
-        if self._stepping and self._watch is not None:
-            self._stepping = False  # counting on meta runs forward again
+        if self._watch is not None and not self._is_seen(batch):
             self._watch.begin(batch, wait_s=0.0)
-            self._stepping = True
 
-    def _see_loss(self, loss: Any) -> None:
-        if self._stepping and self._watch is not None:
+    def _is_seen(self, batch: dict[str, Any]) -> bool:
+        """Whether a pass is given what another one of this step was given: the same batch again."""
+        tensors = [value for value in batch.values() if isinstance(value, torch.Tensor)]
+        first = batch.get("input_ids", tensors[0] if tensors else None)
+        if first is None or any(known() is first for known in self._seen):
+            return first is not None
+        self._seen.append(weakref.ref(first))
+        return False
+
+    def _see_output(self, output: Any) -> None:
+        loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+        if loss is not None and self._watch is not None:
             self._watch.loss(loss)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The batches of an optimizer step are in hand."""
         if self._watch is not None:
+            self._seen.clear()
             self._watch.arrived()
-            self._stepping = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The optimizer has stepped."""
         if self._watch is not None:
-            self._stepping = False
             self._watch.end(last=True)
 
     def on_log(
@@ -166,10 +132,7 @@ class SixndCallback(TrainerCallback):
         self._finish("partial", "the training was broken off by an error or by the user")
 
     def _finish(self, status: str, reason: str) -> None:
-        watch, self._watch, self._stepping = self._watch, None, False
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
+        watch, self._watch = self._watch, None
         if watch is not None:
             atexit.unregister(self.break_off)
             watch.finish(status, reason)

@@ -16,7 +16,7 @@ from bench.backend import device as devices
 from bench.callbacks.batches import BatchSize, size_of, told_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
-from bench.callbacks.counted import Inputs
+from bench.callbacks.arguments import Inputs
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.writer import Writer
@@ -82,7 +82,7 @@ class Watch:
         self._accelerator, self._accumulate = accelerator, accumulate
         device = devices.choose(str(parameter.device))
         self._context = TrainingContext(model, device, accelerator, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings)
-        self._state = RankState(model, device, self._context, inputs)
+        self._state = RankState(model, device, self._context)
         self._log, self._energy = self._state.log, self._state.energy
         self._writer = Writer(self._state, Path(out), say=every > 0)
         self._console = Console(self._state, every)
@@ -130,10 +130,12 @@ class Watch:
     def resume(self) -> None:
         """What held the training up is over: the wait for data counts from here."""
         self._free_since_s, self._waiting = time.perf_counter(), True
+        self._state.flop_source.passes.resume()
 
     def hold(self) -> None:
         """The training pauses until the next step begins."""
         self._energy.close()
+        self._state.flop_source.passes.hold()
         self._waiting = False
 
     def arrived(self, wait_s: float | None = None) -> None:
@@ -143,6 +145,7 @@ class Watch:
             wait_s = begun_s - self._free_since_s if self._waiting else 0.0
         if not self._context.is_open:  # the first step is short of the ceilings, which are no training
             self._energy.open()
+        self._state.begin_step()
         self._log.begin(wait_s)
         self._state.observer_s += time.perf_counter() - begun_s
 
@@ -170,7 +173,7 @@ class Watch:
         if last is None:
             last = self._ends_here()
         if last:
-            self._log.end()
+            self._state.end_step()
             self._log.settle()
             self._console.show()
         self._state.observer_s += time.perf_counter() - begun_s
@@ -186,7 +189,11 @@ class Watch:
 
     def drop(self) -> None:
         """The step at hand does not count: it was broken off."""
-        self._log.drop()
+        self._state.drop_step()
+
+    def see_passes(self, **options: Any) -> None:
+        """What else is told of passes, before the first step; see PassHooks."""
+        self._state.see_passes(**options)
 
     def flush(self) -> None:
         """Batches that were accumulated when the data ended: the optimizer has stepped with fewer."""
@@ -211,7 +218,8 @@ class Watch:
         if status == "complete":
             self.flush()
         else:
-            self._log.drop()
+            self._state.drop_step()
+        self._state.leave()
         self._log.settle(last=True, wait=status == "complete")
         self.hold()
         return self._writer.write(status, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,12 +73,13 @@ class Writer:
     def _fill(self, draft: Draft, reports: Sequence[ranks.RankReport], stopped_by: str) -> None:
         state = self._state
         draft.unavailable = dict(state.device.peak_memory().unavailable)
-        if reports[0].steps and state.flop_source is not None:
-            state.context.fill(draft, state.flop_source, usual_shape([step.shapes for step in reports[0].steps]))
+        if reports[0].steps:
+            steps = reports[0].steps
+            shapes = Counter(step.shapes for step in steps).most_common(1)[0][0]
+            works = Counter(step.work for step in steps if step.shapes == shapes)
+            state.context.fill(draft, state.flop_source, usual_shape([shapes]), works.most_common(1)[0][0])
         clock = "device-event" if state.device.kind == "cuda" else "host"
-        to_record.fill(
-            draft, reports, state.energy.readings(), flop_source=state.flop_source, item=state.item, clock=clock, stopped_by=stopped_by
-        )
+        to_record.fill(draft, reports, state.energy.readings(), item=state.item, clock=clock, stopped_by=stopped_by)
         if promised_ranks_missing(os.environ):
             text = "accelerate launch --cpu started one process of several: it needs MPI for more"
             draft.warnings.append(Finding(code="RanksMissing", text=text, advice="start them with torchrun --nproc-per-node"))
