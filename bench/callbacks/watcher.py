@@ -13,10 +13,10 @@ from typing import Any
 from torch import nn
 
 from bench.backend import device as devices
+from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize, size_of, told_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
-from bench.callbacks.counted import Inputs
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.writer import Writer
@@ -51,7 +51,11 @@ class Watch:
         dtype: of compute; None sees autocast in the first forward pass, else takes the parameters'.
         optimizer: adamw or sgd, for the bytes that must move; None counts no state.
         accumulate: batches per optimizer step; None is the accelerator's, else 1.
-        inputs: from a batch to what forward takes, to count FLOP of a network without an op table.
+        inputs: from a batch to what forward takes, to count FLOP of a network without an op table: a mapping of arguments by
+            name, a tuple or list of those by position, or the only one. None goes by forward's signature.
+        forward: forward(model, batch) runs one batch through a network whose step is not one call of it, such as a generator
+            and a discriminator; it returns the loss, or a tuple of losses, or calls backward itself and returns None. It is
+            called on a copy of the model without memory, to count FLOP, and never on the model.
         ceilings: whether this machine's rates are measured; or such as were measured before.
 
     Raises:
@@ -71,6 +75,7 @@ class Watch:
         optimizer: str | None = None,
         accumulate: int | None = None,
         inputs: Inputs | None = None,
+        forward: Forward | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         for option, value, least in (("every", every, 0), ("accumulate", 1 if accumulate is None else accumulate, 1)):
@@ -82,7 +87,7 @@ class Watch:
         self._accelerator, self._accumulate = accelerator, accumulate
         device = devices.choose(str(parameter.device))
         self._context = TrainingContext(model, device, accelerator, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings)
-        self._state = RankState(model, device, self._context, inputs)
+        self._state = RankState(model, device, self._context, inputs, forward)
         self._log, self._energy = self._state.log, self._state.energy
         self._writer = Writer(self._state, Path(out), say=every > 0)
         self._console = Console(self._state, every)
