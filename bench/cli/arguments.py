@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 10**9
 EXPLAIN_HELP = "how each figure came about: formula, numbers, sources, and a command that checks it"
-MAX_PERCENT = 100
+MAX_MEANT_IN_HUNDREDTHS = 100
 MAX_DOLLARS_PER_HOUR = 10**5
 
 
@@ -133,7 +133,7 @@ def share(name: str, maximum: float) -> Callable[[str | float], float]:
 
     def read(given: str | float) -> float:
         with suppress(ValueError, OverflowError):  # what is no number is refused below
-            if 1 <= (bare := float(given)) <= MAX_PERCENT:
+            if 1 <= (bare := float(given)) <= MAX_MEANT_IN_HUNDREDTHS:
                 raise BadValueError(
                     f"{name} {str(given)[:40]!r} would be {100 * bare:g} %; for {bare:g} % write {bare / 100:g} or {bare:g}%"
                 )
