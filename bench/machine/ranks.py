@@ -15,7 +15,7 @@ _VARIABLES = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
 )
-"""A process's number and how many there are: torchrun and accelerate set the first; Intel MPI and Slurm, Open MPI and MVAPICH the others."""
+"""A process's number and how many there are: of torchrun and accelerate; Intel MPI and Slurm; Open MPI; MVAPICH."""
 
 _LOCAL_VARIABLES = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
 
