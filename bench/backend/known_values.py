@@ -69,7 +69,7 @@ class KnownValues(TorchDispatchMode):
         return None if value is None or value.untyped_storage()._cdata in self._stale else value
 
     def _both(self, func: Any, given: Any, values: Any) -> Any:
-        """The operator's values on the CPU, and their stand-ins: those that meta makes, or by the values' own shapes where meta cannot know them."""
+        """The operator's values on the CPU, and what stands for them: what meta makes, or where meta cannot know it, its own shape."""
         found = func(*values[0], **values[1])
         leaves, tree = tree_flatten(found)
         if not any(isinstance(leaf, torch.Tensor) for leaf in leaves) or _leaves_meta(func, given):
@@ -129,7 +129,7 @@ def _by_known_shapes(func: Any, value_of: Callable[[torch.Tensor], torch.Tensor 
         def selected(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             value = value_of(mask)
             if value is None:
-                return func(x, mask)  # type: ignore[no-any-return]  # raises what meta raises
+                return func(x, mask)  # raises what meta raises
             shape = torch.broadcast_shapes(x.shape, mask.shape)
             return x.new_empty(int(value.expand(shape).count_nonzero()))
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+from typing import Any
+
 from torch import nn
 
+from bench.callbacks.arguments import Forward as Function
 from bench.callbacks.counted import Counter
+from bench.callbacks.given import look_of
 from bench.callbacks.modules import bare, config_of, is_sharded, num_params, recomputes
 from bench.callbacks.passes import Event, Forward, PassLedger, Passes
 from bench.callbacks.ranks import num_ranks
@@ -32,27 +36,40 @@ class FlopSource:
     Args:
         model: as it was given to be watched.
         name: of the model in the record.
+        function: function(model, batch) in place of the passes that are seen; see Watch.
 
     Attributes:
         passes: of the step that is open.
         reason: why the FLOP of a step are not known; empty where those of all are.
+        unseen: why no pass was seen, where that is known.
     """
 
-    def __init__(self, model: nn.Module, name: str) -> None:
-        self._model, self._name = model, name
+    def __init__(self, model: nn.Module, name: str, function: Function | None = None) -> None:
+        self._model, self._name, self._function = model, name, function
         self.passes = PassLedger(self.learn)
         self._tables: dict[int, Decoder | None] = {}
         self._kinds: dict[int, _Kind] = {}
         self._counter = Counter()
         self._same: dict[Work, Work] = {}
-        self.reason = ""
+        self.reason = self.unseen = ""
 
     def learn(self, number: int, forward: Forward) -> None:
         """A kind of pass is about to happen for the first time."""
+        self._kinds[number] = _Kind(reason="its count did not come to an end")
         try:
             self._kinds[number] = self._kind(forward)
-        except Exception as error:  # somebody's network may fail in any way, and their training must not be lost to it
-            self._kinds[number] = _Kind(reason=f"not counted: {(str(error).splitlines() or [type(error).__name__])[0][:200]}")
+        except SixndError as error:
+            self._kinds[number] = _Kind(reason=f"not counted: {error}")
+
+    def see_batch(self, batch: Any) -> None:
+        """A batch of the step that is open, which the function runs."""
+        assert self._function is not None
+        model, passes = bare(self._model), self.passes
+        passes.by_function = True
+        forward = Forward(model, (batch,), {}, {}, is_text=False, trains_all=False)
+        number = passes.number(("batch", look_of(batch)), forward)
+        passes.add(Event("forward", number, None))
+        passes.add(Event("backward", number, None))
 
     def _kind(self, forward: Forward) -> _Kind:
         table = self._table_of(forward.module) if forward.is_text and forward.trains_all else None
@@ -61,7 +78,7 @@ class FlopSource:
             return _Kind(table=WorkOfTable(table, _recompute(forward.module)), rows=rows, length=length)
         if is_sharded(self._model):
             raise UnavailableError("the parameters are shared out over the ranks, and the model has no op table")
-        return _Kind(counted=self._counter.works(forward))
+        return _Kind(counted=self._counter.works(forward, self._function))
 
     def _table_of(self, module: nn.Module) -> Decoder | None:
         if id(module) not in self._tables:
@@ -77,7 +94,8 @@ class FlopSource:
     def work_of(self, passes: Passes | None) -> Work | None:
         """Of a step, from its passes; None where one of them is not known, and then there is a reason."""
         if passes is None:
-            self.reason = self.reason or self.passes.unknown or f"no forward pass of {type(bare(self._model)).__name__} was seen"
+            no_pass = self.unseen or f"no forward pass of {type(bare(self._model)).__name__} was seen"
+            self.reason = self.reason or self.passes.unknown or no_pass
             return None
         try:
             whole = total([self._of(event).times(count) for event, count in passes])

@@ -14,9 +14,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from bench.callbacks.guard import Guard
 from bench.callbacks.given import Documents, documents_in, is_text, look_of_all
 from bench.callbacks.modules import bare, called_modules, is_lightning
 from estimators.errors import UnavailableError
+
+FIGURE = "forward passes"
+"""What is unavailable where these hooks fail."""
 
 MAX_GRAPH_NODES = 20_000
 """Of a pass's graph, looked through once per kind of pass for the parameters at its two ends."""
@@ -72,6 +76,7 @@ class PassLedger:
 
     Attributes:
         num_seen: passes in all steps.
+        by_function: whether a function tells the passes of a batch, and what is seen does not count.
         unknown: why the passes of some step cannot be told; empty where all can.
     """
 
@@ -81,12 +86,13 @@ class PassLedger:
         self._events: Counter[Event] = Counter()
         self._is_open, self._is_held = False, False
         self.num_seen = 0
+        self.by_function = False
         self.unknown = ""
 
     @property
     def counts(self) -> bool:
         """Whether a pass is one of a step's: a step is open, and the training does not pause."""
-        return self._is_open and not self._is_held
+        return self._is_open and not self._is_held and not self.by_function
 
     def open(self) -> None:
         """A step begins, or goes on."""
@@ -165,6 +171,7 @@ class PassHooks:
     Args:
         model: as it was given: wrapped or not.
         ledger: of this rank.
+        guard: of this training.
         see_first: called inside the first pass of all.
         see_batch: called with the arguments by name before a pass of a step with gradients, in training mode.
         see_output: called with what it returned.
@@ -175,13 +182,15 @@ class PassHooks:
         self,
         model: nn.Module,
         ledger: PassLedger,
+        guard: Guard,
         *,
         see_first: Callable[[], None] = lambda: None,
         see_batch: Callable[[dict[str, Any]], None] | None = None,
         see_output: Callable[[Any], None] | None = None,
         compiled: bool = False,
     ) -> None:
-        self._ledger, self._see_first, self._see_batch, self._see_output = ledger, see_first, see_batch, see_output
+        self._ledger, self._guard = ledger, guard
+        self._see_first, self._see_batch, self._see_output = see_first, see_batch, see_output
         self._inside: list[_Call | None] = []
         self._ends: dict[int, tuple[nn.Parameter, ...]] = {}
         self._parameters: dict[int, list[nn.Parameter]] = {}
@@ -233,6 +242,17 @@ class PassHooks:
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A module is called."""
+        self._guard(FIGURE, self._before, module, args, kwargs)
+
+    def after(self, output: Any) -> None:
+        """It has returned, or raised, and then there is no output."""
+        self._guard(FIGURE, self._after, output)
+
+    def backward(self, call: _Call) -> None:
+        """A gradient has come to the outputs of a call, for the first time in this backward pass."""
+        self._guard(FIGURE, self._backward, call)
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call: _Call | None = None
         if is_lightning(module) and "forward" in vars(module):  # DDP of Lightning calls the training step in place of it
             call = _SEE_THROUGH
@@ -268,8 +288,7 @@ class PassHooks:
             ledger.cannot_tell(str(error))
             return None
 
-    def after(self, output: Any) -> None:
-        """It has returned, or raised, and then there is no output."""
+    def _after(self, output: Any) -> None:
         call = self._inside.pop() if self._inside else None
         if call is None or call is _SEE_THROUGH:
             return
@@ -288,8 +307,7 @@ class PassHooks:
         if self._see_output is not None and not call.again:
             self._see_output(output)
 
-    def backward(self, call: _Call) -> None:
-        """A gradient has come to the outputs of a call, for the first time in this backward pass."""
+    def _backward(self, call: _Call) -> None:
         ledger = self._ledger
         if torch.is_grad_enabled():
             ledger.cannot_tell("gradients of gradients are computed, whose FLOP are not known")

@@ -9,12 +9,19 @@ from torch import nn
 from bench.backend.device import Device
 from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
+from bench.callbacks.arguments import Forward
 from bench.callbacks.batches import BatchSize
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.energy import Energy
 from bench.callbacks.flop_source import FlopSource
-from bench.callbacks.passes import PassHooks
+from bench.callbacks.guard import Guard
+from bench.callbacks.passes import FIGURE, PassHooks
 from bench.callbacks.steps import StepLog
+from bench.machine.meters.gpu_window import FIGURES
+from bench.machine.meters.readings import Readings, no_readings
+
+MEMORY_PEAKS = ("peak_rss", "torch_allocated", "torch_reserved")
+"""What `Device.peak_memory` reads."""
 
 
 class RankState:
@@ -22,46 +29,63 @@ class RankState:
 
     Attributes:
         device, context: on what, and under what.
+        guard: through which every meter is asked.
         log, energy: the steps; the power meter between pauses.
         flop_source: what the passes of a step compute.
         bounds: what a step is held against; nothing before the first has ended.
-        item: token or sample.
+        item: token or sample; step where the size of a batch is not known.
         observer_s: what watching has cost.
     """
 
-    def __init__(self, model: nn.Module, device: Device, context: TrainingContext) -> None:
-        self._model = model
+    def __init__(
+        self,
+        model: nn.Module,
+        device: Device,
+        context: TrainingContext,
+        guard: Guard,
+        forward: Forward | None = None,
+    ) -> None:
+        self._model, self._forward = model, forward
         self._parameters: SampledParameters | None = None
         self._hooks: PassHooks | None = None
-        self._watching: dict[str, Any] = {}
-        self.device, self.context = device, context
-        self.flop_source = FlopSource(model, context.name)
-        self.log, self.energy = StepLog(device, self.flop_source.work_of), Energy(device.uuid)
+        self._pass_options: dict[str, Any] = {}
+        self.device, self.context, self.guard = device, context, guard
+        self.flop_source = FlopSource(model, context.name, forward)
+        self.log, self.energy = StepLog(device, guard, self.flop_source.work_of), Energy(device.uuid)
         self.bounds = rates.RateBounds()
         self.item, self.observer_s = "token", 0.0
 
-    def see(self, batch: Any, size: BatchSize) -> None:
-        """A batch before its forward pass; the first one tells what is computed and what the parameters were."""
+    def see(self, batch: Any, size: BatchSize | None) -> None:
+        """A batch before its forward pass; the first one tells what the parameters were."""
         if self._parameters is None:
-            self.item = size.item
-            self._parameters = SampledParameters(self._model)
+            self.item = self.item if size is None else size.item
+            self._parameters = self.guard("params_changed", SampledParameters, self._model)
+        if batch is None and size is not None and size.length == 1:
+            self.flop_source.unseen = "no seq_len was given"
 
     def see_passes(self, **options: Any) -> None:
         """What else is told of passes; see PassHooks."""
-        self._watching = options
+        self._pass_options = options
 
     def begin_step(self) -> None:
         """The passes that follow are a step's, the first of which is looked at for its dtype, too."""
         if self._hooks is None:
             self._hooks = PassHooks(
-                self._model, self.flop_source.passes, see_first=self.context.look_for_autocast, **self._watching
+                self._model, self.flop_source.passes, self.guard, see_first=self.context.look_for_autocast, **self._pass_options
             )
         self._hooks.look_for_compilers()
         self.flop_source.passes.open()
 
+    def see_work(self, batch: Any) -> None:
+        """A batch of the step that is open, where a function was given that runs one."""
+        if self._forward is not None and batch is not None:
+            self.flop_source.see_batch(batch)
+
     def end_step(self) -> None:
         """The optimizer has stepped."""
-        self.log.end(self.flop_source.passes.close())
+        passes, failed = self.flop_source.passes.close(), self.guard.failed.get(FIGURE)
+        self.flop_source.unseen = failed or self.flop_source.unseen
+        self.log.end(None if failed else passes)
 
     def drop_step(self) -> None:
         """The step that is open was broken off."""
@@ -78,17 +102,29 @@ class RankState:
         """The first step has ended: its size decides what later ones are held against."""
         self.bounds = self.context.close(self.flop_source, self.log.last_shapes, self.log.last_passes)
 
+    def peak_memory(self) -> Readings:
+        """Of the device, or why not."""
+        return self.guard("memory_bytes", self.device.peak_memory) or no_readings(MEMORY_PEAKS, self.guard.failed["memory_bytes"])
+
+    def power(self) -> Readings:
+        """Of the windows that have ended, or why not."""
+        return self.guard("energy_j", self.energy.readings) or no_readings(FIGURES, self.guard.failed["energy_j"])
+
     def report(self) -> ranks.RankReport:
         """Of the steps that have been read, for the main rank."""
-        power, memory = self.energy.readings(), self.device.peak_memory()
+        evidence = self.guard("params_changed", self._evidence) or (None, True)
         return ranks.RankReport(
             rank=ranks.rank(),
             device=self.device.name,
             uuid=self.device.uuid,
             steps=tuple(self.log.done),
-            power=power.values,
-            peak_bytes={name: None if value is None else int(value) for name, value in memory.values.items()},
-            params_changed=self._parameters is not None and self._parameters.changed(),
-            params_finite=self._parameters is None or self._parameters.finite(),
+            power=self.power().values,
+            peak_bytes={name: None if value is None else int(value) for name, value in self.peak_memory().values.items()},
+            params_changed=evidence[0],
+            params_finite=evidence[1],
             observer_s=self.observer_s,
+            failed=dict(self.guard.failed),
         )
+
+    def _evidence(self) -> tuple[bool, bool]:
+        return (False, True) if self._parameters is None else (self._parameters.changed(), self._parameters.finite())

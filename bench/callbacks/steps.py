@@ -12,8 +12,10 @@ import torch
 
 from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
+from bench.callbacks.guard import SIZE, Guard
 from bench.callbacks.passes import Passes
 from bench.callbacks.work import Work
+from estimators.errors import BadValueError
 from estimators.units import KILO
 
 Mark = tuple[float, Any]
@@ -29,7 +31,7 @@ class Step:
         device_s: the same between two device events; None where there are none.
         wait_s: the host's wait for data, before the step and between its batches.
         exposed_wait_s: the part of it that held the step up: all of it by the host's clock; on CUDA at most the device's own gap.
-        shapes: rows and length of every batch in it.
+        shapes: rows and length of every batch in it; empty where the size of one is not known.
         num_padding: None where no mask tells.
         loss: the mean of those given; None where none was.
         work: FLOP of its passes; None where one of them is not known.
@@ -50,6 +52,11 @@ class Step:
         return self.host_s + self.wait_s if self.device_s is None else self.device_s + self.exposed_wait_s
 
     @property
+    def is_sized(self) -> bool:
+        """Whether its tokens or samples are known."""
+        return bool(self.shapes)
+
+    @property
     def num_positions(self) -> int:
         """Positions that were computed, padding included."""
         return sum(rows * length for rows, length in self.shapes)
@@ -68,15 +75,22 @@ class _Open:
     wait_s: float
     inner_wait_s: float = 0.0
     ended: Mark | None = None
-    sizes: list[BatchSize] = field(default_factory=list)
+    sizes: list[BatchSize | None] = field(default_factory=list)
     losses: list[Any] = field(default_factory=list)
     passes: Passes | None = None
+
+    @property
+    def known_sizes(self) -> list[BatchSize]:
+        """Of every batch; none where one is not known."""
+        known = [size for size in self.sizes if size is not None]
+        return known if len(known) == len(self.sizes) else []
 
 
 class StepLog:
     """Takes the marks of one rank's steps.
 
     Args:
+        guard: of this training; losses and paddings that cannot be read cost those figures alone.
         work_of: from a step's passes to their FLOP, asked when the device has finished the step.
 
     Attributes:
@@ -84,8 +98,10 @@ class StepLog:
         last_shapes, last_passes: of the step that ended last.
     """
 
-    def __init__(self, device: Device, work_of: Callable[[Passes | None], Work | None] = lambda _: None) -> None:
-        self._device, self._work_of = device, work_of
+    def __init__(
+        self, device: Device, guard: Guard | None = None, work_of: Callable[[Passes | None], Work | None] = lambda _: None
+    ) -> None:
+        self._device, self._guard, self._work_of = device, guard or Guard(), work_of
         self._cuda = device.kind == "cuda"
         self._side = torch.cuda.Stream(device.torch_device) if self._cuda else None
         self._pending: deque[_Open] = deque()
@@ -115,8 +131,13 @@ class StepLog:
         return time.perf_counter(), event
 
     def begin(self, wait_s: float) -> None:
-        """The first batch of a step is in hand, after so long a wait."""
-        assert self._open is None, "a step begins after the one before it has ended"
+        """The first batch of a step is in hand, after so long a wait.
+
+        A step that is open already goes on: its batches were not stepped on, and their gradients are in this one's.
+        """
+        if self._open is not None:
+            self.wait(wait_s)
+            return
         self._open = _Open(begun=self._mark(), wait_s=wait_s)
 
     def wait(self, wait_s: float) -> None:
@@ -124,28 +145,34 @@ class StepLog:
         assert self._open is not None
         self._open.inner_wait_s += wait_s
 
-    def add(self, size: BatchSize) -> None:
-        """A batch is in the step."""
+    def add(self, size: BatchSize | None) -> None:
+        """A batch is in the step; None where its size is not known."""
         assert self._open is not None
         self._open.sizes.append(size)
 
     def loss(self, value: Any) -> None:
-        """A loss of the step that is open, or of the one that ended last."""
+        """A loss of the step that is open, or of the one that ended last.
+
+        Raises:
+            BadValueError: there is neither.
+        """
         target = self._open or (self._pending[-1] if self._pending else None)
-        assert target is not None, "a loss belongs to a step"
+        if target is None:
+            raise BadValueError("a loss was given before the first step; give it inside a step")
         target.losses.append(value)
 
     def end(self, passes: Passes | None = None) -> None:
-        """The optimizer has stepped.
+        """The optimizer has stepped; nothing where no step is open.
 
         Args:
             passes: that happened in the step; None where they are not known.
         """
-        assert self._open is not None
+        if self._open is None:
+            return
         self._open.ended, self._open.passes = self._mark(), passes
         self.last_passes = passes
         self._pending.append(self._open)
-        self.last_shapes = tuple((size.rows, size.length) for size in self._open.sizes)
+        self.last_shapes = tuple((size.rows, size.length) for size in self._open.known_sizes)
         self._open = None
 
     def drop(self) -> None:
@@ -178,17 +205,18 @@ class StepLog:
             device_s = begun.elapsed_time(end) / KILO
             gap_s = self._before[1].elapsed_time(begun) / KILO if self._before else step.wait_s
             exposed_s = min(step.wait_s, max(0.0, gap_s))
-        paddings = [size.num_padding for size in step.sizes if size.num_padding is not None]
-        losses = self._floats(step.losses)
+        sizes = step.known_sizes
+        paddings = self._guard(SIZE, self._floats, [size.num_padding for size in sizes if size.num_padding is not None])
+        losses = self._guard("loss", self._floats, step.losses)
         return Step(
             host_s=ended_s - begun_s - (0.0 if self._cuda else step.inner_wait_s),
             device_s=device_s,
             wait_s=wait_s,
             exposed_wait_s=exposed_s,
-            shapes=tuple((size.rows, size.length) for size in step.sizes),
-            num_padding=round(sum(self._floats(paddings))) if paddings else None,
+            shapes=() if paddings is None else tuple((size.rows, size.length) for size in sizes),
+            num_padding=round(sum(paddings)) if paddings else None,
             loss=sum(losses) / len(losses) if losses else None,
-            work=self._work_of(step.passes),
+            work=self._guard("training_flop", self._work_of, step.passes),
         )
 
     def _floats(self, values: list[Any]) -> list[float]:

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
-from bench.callbacks.watcher import Watch
+from bench.callbacks.watcher import Watch, expect_options
 from bench.records.record import Ceiling
 
 
@@ -35,12 +37,18 @@ class SixndCallback(TrainerCallback):
         every: steps between two lines on stderr; 0 prints none, since the Trainer prints its logs.
         name: of the model in the record.
         ceilings: see Watch.
+
+    Raises:
+        BadValueError: an option out of its range.
+        UnavailableError: the folder cannot be written.
     """
 
     def __init__(
         self, *, out: str | os.PathLike[str] = "runs", every: int = 0, name: str | None = None, ceilings: bool | Sequence[Ceiling] = True
     ) -> None:
+        expect_options(out, every=every)
         self._out, self._every, self._name, self._ceilings = out, every, name, ceilings
+        self._guard = Guard()
         self._watch: Watch | None = None
         self._seen: list[weakref.ref[torch.Tensor]] = []
 
@@ -52,7 +60,12 @@ class SixndCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Begin a record."""
         self.break_off()
-        model, named = bare(kwargs["model"]), type(kwargs.get("optimizer")).__name__
+        self._guard = Guard()
+        self._begin(args, kwargs["model"], kwargs.get("optimizer"))
+
+    @event
+    def _begin(self, args: TrainingArguments, wrapped: nn.Module, optimizer: Any) -> None:
+        model, named = bare(wrapped), type(optimizer).__name__
         self._watch = Watch(
             model,
             out=self._out,
@@ -62,10 +75,12 @@ class SixndCallback(TrainerCallback):
             optimizer="adamw" if args.optim in ("adamw_torch", "adamw_torch_fused") or named in ("AdamW", "Adam") else None,
             accumulate=args.gradient_accumulation_steps,
             ceilings=self._ceilings,
+            guard=self._guard,
         )
         self._watch.see_passes(see_batch=self._see_batch, see_output=self._see_output, compiled=bool(args.torch_compile))
         atexit.register(self.break_off)
 
+    @event
     def _see_batch(self, batch: dict[str, Any]) -> None:
         if self._watch is not None and not self._is_seen(batch):
             self._watch.begin(batch, wait_s=0.0)
@@ -74,51 +89,63 @@ class SixndCallback(TrainerCallback):
         """Whether a pass is given what another one of this step was given: the same batch again."""
         tensors = [value for value in batch.values() if isinstance(value, torch.Tensor)]
         first = batch.get("input_ids", tensors[0] if tensors else None)
-        if first is None or any(known() is first for known in self._seen):
-            return first is not None
+        if not isinstance(first, torch.Tensor):
+            return False
+        if any(known() is first for known in self._seen):
+            return True
         self._seen.append(weakref.ref(first))
         return False
 
+    @event
     def _see_output(self, output: Any) -> None:
         loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
         if loss is not None and self._watch is not None:
             self._watch.loss(loss)
 
+    @event
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The batches of an optimizer step are in hand."""
         if self._watch is not None:
             self._seen.clear()
             self._watch.arrived()
 
+    @event
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The optimizer has stepped."""
         if self._watch is not None:
             self._watch.end(last=True)
 
+    @event
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         """Add the rates since the last log, here and in the Trainer's own history."""
         if self._watch is not None and logs is not None and "loss" in logs:
-            figures = self._watch.figures()
-            logs.update(figures)
-            if state.log_history:
-                state.log_history[-1].update(figures)
+            self._guard("rates in the logs", self._add_to, logs, state, self._watch.figures())
         self._resume()
 
+    def _add_to(self, logs: dict[str, Any], state: TrainerState, figures: dict[str, float]) -> None:
+        logs.update(figures)
+        if state.log_history:
+            state.log_history[-1].update(figures)
+
+    @event
     def on_prediction_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """An evaluation is no training."""
         if self._watch is not None:
             self._watch.hold()
 
+    @event
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The evaluation is over."""
         self._resume()
 
+    @event
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A checkpoint has been written."""
         self._resume()
 
+    @event
     def _resume(self) -> None:
         if self._watch is not None:
             self._watch.resume()
@@ -135,4 +162,4 @@ class SixndCallback(TrainerCallback):
         watch, self._watch = self._watch, None
         if watch is not None:
             atexit.unregister(self.break_off)
-            watch.finish(status, reason)
+            self._guard.attempt("writing the record", lambda: watch.finish(status, reason))

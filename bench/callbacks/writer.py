@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +10,9 @@ from pathlib import Path
 
 from bench.callbacks import ranks, to_record
 from bench.callbacks.context import usual_shape
+from bench.callbacks.guard import WHOLE
 from bench.callbacks.rank_state import RankState
+from bench.callbacks.stderr import say
 from bench.machine.ranks import promised_ranks_missing
 from bench.records.draft import Draft
 from bench.records.record import Finding, Measurement
@@ -43,6 +44,7 @@ class Writer:
         begun_s = time.monotonic()
         if self._draft is not None:
             self._fill(self._draft, [self._state.report()], "interrupt")
+            self._draft.unavailable |= self._state.guard.failed
             self._draft.save("partial", "was still running when this was written")
         self._saved_s = time.monotonic()
         self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
@@ -54,32 +56,44 @@ class Writer:
             What was written; None on the ranks that write nothing.
         """
         report = self._state.report()
-        reports = ranks.exchange(report) if status == "complete" else [report]
+        guard = self._state.guard
+        reports = (guard("other ranks", ranks.exchange, report) if status == "complete" else None) or [report]
         draft = self._draft
         if draft is None:
             return None
         alone = status != "complete" and ranks.num_ranks() > 1
         if status == "complete" and not all(each.steps for each in reports):
             status, reason = "partial", "no step was watched" if len(reports) == 1 else "a rank watched no step"
-        self._fill(draft, reports, "count" if status == "complete" else "interrupt")
+        if status == "complete" and WHOLE in guard.failed:
+            status, reason = "partial", f"watching ended before the training: {guard.failed[WHOLE]}"
+        guard("record", self._fill, draft, reports, "count" if status == "complete" else "interrupt")
+        draft.unavailable |= guard.failed
+        if "record" in guard.failed:
+            status, reason = "partial", f"what was watched could not be put together: {guard.failed['record']}"
         if alone:
             text = f"one rank of {ranks.num_ranks()}: the others were not asked, since the training broke off"
             draft.warnings.append(Finding(code="NotReduced", text=text, advice="take its tokens and energy as those of one rank"))
         written = draft.save(status, reason)
         if self._say:
-            print(f"record: {draft.path}", file=sys.stderr, flush=True)
+            guard("progress lines", say, f"record: {draft.path}")
         return written
 
     def _fill(self, draft: Draft, reports: Sequence[ranks.RankReport], stopped_by: str) -> None:
         state = self._state
-        draft.unavailable = dict(state.device.peak_memory().unavailable)
-        if reports[0].steps:
-            steps = reports[0].steps
-            shapes = Counter(step.shapes for step in steps).most_common(1)[0][0]
-            works = Counter(step.work for step in steps if step.shapes == shapes)
-            state.context.fill(draft, state.flop_source, usual_shape([shapes]), works.most_common(1)[0][0])
+        draft.unavailable = dict(state.peak_memory().unavailable)
+        steps = reports[0].steps
+        if steps:
+            usual = Counter((step.shapes, step.work) for step in steps).most_common(1)[0][0]
+            state.context.fill(draft, state.flop_source, usual_shape([usual[0]]), usual[1])
         clock = "device-event" if state.device.kind == "cuda" else "host"
-        to_record.fill(draft, reports, state.energy.readings(), item=state.item, clock=clock, stopped_by=stopped_by)
+        to_record.fill(
+            draft,
+            reports,
+            state.power(),
+            item=state.item,
+            clock=clock,
+            stopped_by=stopped_by,
+        )
         if promised_ranks_missing(os.environ):
             text = "accelerate launch --cpu started one process of several: it needs MPI for more"
             draft.warnings.append(Finding(code="RanksMissing", text=text, advice="start them with torchrun --nproc-per-node"))

@@ -77,13 +77,19 @@ class NetworkCount:
     skippable_flop: tuple[int, int] = (0, 0)
 
 
+_OF_ACTIVATIONS = ("bmm", "baddbmm", "scaled_dot_product", "flash", "flex_attention")
+"""Parts of the names of operators that multiply activations with one another; some multiply weights, too."""
+
+
 class _Watch(TorchDispatchMode):
-    """Sees every operator, to name those that may multiply and have no formula."""
+    """Sees every operator, to name those that may multiply and have no formula, and to tell what runs inside a backward pass."""
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, formulas: Mapping[Any, Callable[..., int]]) -> None:
         super().__init__()
+        self.formulas = formulas
+        self.backward_flop = self.recomputed_flop = self.skippable_flop = self.skippable_backward_flop = 0
         self.calls: Counter[str] = Counter()
         self.elements: Counter[str] = Counter()
         self.suspects: set[str] = set()
@@ -95,7 +101,20 @@ class _Watch(TorchDispatchMode):
         self.elements[name] += sum(t.numel() for t in tree_flatten(out)[0] if isinstance(t, torch.Tensor))
         if hides_products(func):
             self.suspects.add(name)
+        formula = self.formulas.get(getattr(func, "_overloadpacket", func))
+        if formula is not None:
+            self._sum(name, formula(*args, **(kwargs or {}), out_val=out))
         return out
+
+    def _sum(self, name: str, flop: int) -> None:
+        is_skippable, in_backward = any(part in name for part in _OF_ACTIVATIONS), torch._C._current_graph_task_id() != -1
+        if in_backward and torch.is_grad_enabled():  # only what is run again has its gradients taken afterwards
+            self.recomputed_flop += flop
+        elif in_backward:
+            self.backward_flop += flop
+            self.skippable_backward_flop += flop * is_skippable
+        else:
+            self.skippable_flop += flop * is_skippable
 
     def unseen(self) -> tuple[Unseen, ...]:
         total = sum(self.elements.values()) or 1
@@ -196,7 +215,7 @@ def _state_on_meta(module: nn.Module) -> dict[str, torch.Tensor]:
 class Passes:
     """FLOP of the passes by torch's dispatcher; `backward_flop` is None where there was no backward pass.
 
-    `by_module` has forward FLOP, and those of both passes with what is recomputed; the others are as in NetworkCount.
+    `by_module` has forward FLOP, and those of both passes with what is run again; the others are as in NetworkCount.
     """
 
     forward_flop: int
@@ -206,38 +225,6 @@ class Passes:
     unseen: tuple[Unseen, ...]
     recomputed_flop: int
     skippable_flop: tuple[int, int]
-
-
-class _Recomputation(TorchDispatchMode):
-    """Sums what runs inside a backward pass with gradients on: a checkpoint's forward pass, run again.
-
-    Attributes:
-        flop: all of it.
-        skippable_flop: of products of activations.
-    """
-
-    def __init__(self, counter: FlopCounterMode) -> None:
-        super().__init__()
-        self._counter = counter
-        self.flop = self.skippable_flop = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not torch.is_grad_enabled():
-            return func(*args, **(kwargs or {}))
-        flop, skippable = self._counter.get_total_flops(), _skippable(self._counter)
-        out = func(*args, **(kwargs or {}))
-        self.flop += self._counter.get_total_flops() - flop
-        self.skippable_flop += _skippable(self._counter) - skippable
-        return out
-
-
-_OF_ACTIVATIONS = ("bmm", "baddbmm", "scaled_dot_product", "flash", "flex_attention")
-"""Parts of the names of operators that multiply activations with one another, of some of them weights too."""
-
-
-def _skippable(counter: FlopCounterMode) -> int:
-    operators = counter.get_flop_counts().get("Global", {})
-    return sum(flop for operator, flop in operators.items() if any(part in str(operator) for part in _OF_ACTIVATIONS))
 
 
 def _torch_count(module: nn.Module, args: Any, kwargs: Any, *, on_meta: bool, backward: bool) -> Passes:
@@ -274,27 +261,25 @@ def passes(
         on_meta: whether the arguments' tensors are replaced by stand-ins on meta that know their values where they are whole numbers.
         roots_of: from what forward returns to the tensors that a gradient is taken of, where they need one.
     """
-    counter, watch, known = FlopCounterMode(display=False, depth=None, custom_mapping=MENDED), _Watch(), KnownValues()
+    counter, known = FlopCounterMode(display=False, depth=None, custom_mapping=MENDED), KnownValues()
+    watch = _Watch(counter.flop_registry)
     with warnings.catch_warnings(action="ignore"), _unfused(), known if on_meta else nullcontext(), watch, counter:
         given = tree_map_only(torch.Tensor, known.stand_in, (args, kwargs)) if on_meta else (args, kwargs)
         out = forward(*given[0], **given[1])
-        forward_flop, by_operator, forward_by_module = _read(counter, module)
-        skippable = _skippable(counter)
+        _, by_operator, forward_by_module = _read(counter, module)
         roots = [t.sum() for t in roots_of(out) if t.requires_grad] if backward else []
-        again = _Recomputation(counter)
         if roots:
-            with again:
-                torch.autograd.backward(roots)
+            torch.autograd.backward(roots)
         total, _, total_by_module = _read(counter, module)
-        skippable_back = _skippable(counter) - skippable - again.skippable_flop
+    forward_flop = total - watch.backward_flop - watch.recomputed_flop
     return Passes(
         forward_flop=forward_flop,
-        backward_flop=total - forward_flop - again.flop if roots else None,
+        backward_flop=watch.backward_flop if roots or watch.backward_flop else None,
         by_module={name: (forward_by_module.get(name, 0), flop) for name, flop in total_by_module.items()} | {"": (forward_flop, total)},
         by_operator=by_operator,
         unseen=watch.unseen(),
-        recomputed_flop=again.flop,
-        skippable_flop=(skippable, skippable_back),
+        recomputed_flop=watch.recomputed_flop,
+        skippable_flop=(watch.skippable_flop, watch.skippable_backward_flop),
     )
 
 

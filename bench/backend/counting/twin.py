@@ -17,7 +17,7 @@ from bench.backend.on_meta import mended
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 _OF_THE_NETWORK = frozenset({"torch", "transformers", "peft"})
-"""Packages whose hooks are a part of the network, such as a weight that is normalised before each pass; all others only look, or may hold anything."""
+"""Packages whose hooks are a part of the network, such as a weight normalised before each pass; others look, or may hold anything."""
 
 _FOR_CHECKPOINTS = "make_inputs_require_grads"
 """transformers' hook that lets gradients through a frozen embedding, so that a checkpoint behind it is not skipped."""
@@ -38,7 +38,7 @@ def twin(model: nn.Module, *, recompute: bool = False) -> nn.Module:
         if is_packed_linear(part):
             memo[id(part)] = _plain_linear(part)
         for hooks in _HOOKS:
-            memo[id(vars(part)[hooks])] = _kept(vars(part)[hooks], memo, without=_FOR_CHECKPOINTS if checkpoints and not recompute else "")
+            memo[id(vars(part)[hooks])] = _kept(vars(part)[hooks], memo, for_checkpoints=recompute or not checkpoints)
         for owner in ("_trainer", "_fabric"):  # what Lightning's modules know of, and forward does not need
             if vars(part).get(owner) is not None:
                 memo[id(vars(part)[owner])] = None
@@ -88,19 +88,18 @@ def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
     return nn.Parameter(made, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
 
 
-def _kept(hooks: Any, memo: dict[int, Any], without: str) -> Any:
+def _kept(hooks: Any, memo: dict[int, Any], *, for_checkpoints: bool) -> Any:
     """Those of the network itself, copied with it."""
-    return OrderedDict(
-        (key, copy.deepcopy(hook, memo)) for key, hook in hooks.items() if _root(hook) in _OF_THE_NETWORK and without != _name(hook)
-    )
+    kept = ((key, hook) for key, hook in hooks.items() if _is_of_the_network(hook))
+    return OrderedDict((key, copy.deepcopy(hook, memo)) for key, hook in kept if for_checkpoints or not _is_for_checkpoints(hook))
 
 
-def _root(hook: Callable[..., Any]) -> str:
-    return (getattr(hook, "__module__", None) or "").partition(".")[0]
+def _is_of_the_network(hook: Any) -> bool:
+    return (getattr(hook, "__module__", None) or "").partition(".")[0] in _OF_THE_NETWORK
 
 
-def _name(hook: Callable[..., Any]) -> str:
-    return getattr(hook, "__name__", "")
+def _is_for_checkpoints(hook: Any) -> bool:
+    return getattr(hook, "__name__", "") == _FOR_CHECKPOINTS
 
 
 def _tensors(tree: Any, depth: int = 4) -> Iterator[torch.Tensor]:
@@ -125,8 +124,8 @@ def without_recomputation() -> Iterator[None]:
     def keeps(*_: Any, **__: Any) -> Iterator[None]:
         yield
 
-    checkpointing.CheckpointFunction, checkpointing._checkpoint_without_reentrant_generator = Plain, keeps  # type: ignore[assignment,misc]
+    checkpointing.CheckpointFunction, checkpointing._checkpoint_without_reentrant_generator = Plain, keeps
     try:
         yield
     finally:
-        checkpointing.CheckpointFunction, checkpointing._checkpoint_without_reentrant_generator = reentrant, generator  # type: ignore[misc]
+        checkpointing.CheckpointFunction, checkpointing._checkpoint_without_reentrant_generator = reentrant, generator
