@@ -180,7 +180,7 @@ def _states(own: list[Any]) -> dict[str, Any]:
     """Of all generators that are known, those of a network's own beside the global ones."""
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": repr(np.random.get_state()[1:4]) + str(np.random.get_state()[1].tobytes()),
+        "numpy": str([_plain(part) for part in np.random.get_state(legacy=True)]),
         "Python's random": random.getstate(),
         "a generator of its own": [_state(generator) for generator in own],
     }
@@ -190,6 +190,10 @@ def _state(generator: Any) -> Any:
     if isinstance(generator, torch.Generator):
         return generator.get_state().numpy().tobytes()
     return generator.getstate() if isinstance(generator, random.Random) else str(_of_numpy(generator))
+
+
+def _plain(part: Any) -> Any:
+    return part.tobytes() if isinstance(part, np.ndarray) else part
 
 
 def _of_numpy(generator: Any) -> Any:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-
 from typing import Any
 
 from torch import nn
 
 from bench.callbacks.arguments import Forward as Function
 from bench.callbacks.counted import Counter
-from bench.callbacks.given import look_of
+from bench.callbacks.given import documents_in, look_of, row_of
+from bench.callbacks.guard import Guard
 from bench.callbacks.modules import bare, config_of, is_sharded, num_params, recomputes
-from bench.callbacks.passes import Event, Forward, PassLedger, Passes
+from bench.callbacks.passes import Event, Forward, Passes, PassLedger
 from bench.callbacks.ranks import num_ranks
-from bench.callbacks.work import NOTHING, Work, WorkOfTable, total
+from bench.callbacks.work import NOTHING, Work, WorkOfLengths, WorkOfTable, total
 from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
 from bench.records.record import Count
 from bench.records.run import Run
@@ -36,6 +36,7 @@ class FlopSource:
     Args:
         model: as it was given to be watched.
         name: of the model in the record.
+        guard: of this training.
         function: function(model, batch) in place of the passes that are seen; see Watch.
 
     Attributes:
@@ -44,9 +45,9 @@ class FlopSource:
         unseen: why no pass was seen, where that is known.
     """
 
-    def __init__(self, model: nn.Module, name: str, function: Function | None = None) -> None:
+    def __init__(self, model: nn.Module, name: str, guard: Guard, function: Function | None = None) -> None:
         self._model, self._name, self._function = model, name, function
-        self.passes = PassLedger(self.learn)
+        self.passes = PassLedger(lambda number, forward: guard("training_flop", self.learn, number, forward))
         self._tables: dict[int, Decoder | None] = {}
         self._kinds: dict[int, _Kind] = {}
         self._counter = Counter()
@@ -78,7 +79,13 @@ class FlopSource:
             return _Kind(table=WorkOfTable(table, _recompute(forward.module)), rows=rows, length=length)
         if is_sharded(self._model):
             raise UnavailableError("the parameters are shared out over the ranks, and the model has no op table")
-        return _Kind(counted=self._counter.works(forward, self._function))
+        if not (forward.is_text and documents_in(forward.named)):
+            return _Kind(counted=self._counter.works(forward, self._function))
+        whole = int(forward.named["input_ids"].shape[1])
+        lengths = {whole, whole // 2 or 1, whole // 4 or 1}
+        rows = {length: forward._replace(args=(), kwargs=row_of(forward.named, length)) for length in lengths}
+        counts = {length: self._counter.works(row) for length, row in rows.items()}
+        return _Kind(counted=self._counter.works(forward), lengths=WorkOfLengths(counts))
 
     def _table_of(self, module: nn.Module) -> Decoder | None:
         if id(module) not in self._tables:
@@ -112,7 +119,9 @@ class FlopSource:
         if kind.table is not None:
             return kind.table.of_documents(event.kind, lengths) if lengths else kind.table.of_rows(event.kind, kind.rows, kind.length)
         if lengths:
-            raise UnavailableError("documents are packed into rows, and the model has no op table")
+            if kind.lengths is None:
+                raise UnavailableError("documents are packed into rows, and the model has no op table")
+            return kind.lengths.of_documents(event.kind, lengths)
         return kind.counted[event.kind]
 
     def estimate(
@@ -170,12 +179,16 @@ class FlopSource:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """Passes of one kind: by a table, each row for itself; or counted, by kind of event; or not known for a reason."""
+    """Passes of one kind: by a table, each row for itself; or counted, by kind of event; or not known for a reason.
+
+    Of rows that may be packed, what a document of any length counts, too.
+    """
 
     table: WorkOfTable | None = None
     rows: int = 0
     length: int = 0
     counted: dict[str, Work] = dataclasses.field(default_factory=dict)
+    lengths: WorkOfLengths | None = None
     reason: str = ""
 
 

@@ -47,7 +47,7 @@ def look_of(value: Any, depth: int = 0) -> Hashable:
             raise UnavailableError(f"forward is given a tensor of layout {value.layout}, whose work its shape does not tell")
         return value.shape, value.dtype, value.requires_grad
     if isinstance(value, _PLAIN):
-        return value if getattr(value, "__hash__", None) else repr(value)
+        return repr(value) if isinstance(value, slice) else value
     kind = type(value).__name__
     if depth >= MAX_DEPTH:
         raise UnavailableError(f"forward is given a {kind} that is nested too deep to know its shapes")
@@ -146,6 +146,13 @@ def documents_in(named: Mapping[str, Any]) -> Documents | None:
         positions=_on_host(positions).expand(rows, length),
         mask=None if mask is None else _on_host(mask.to(torch.int32)),
     )
+
+
+def row_of(named: Mapping[str, Any], length: int) -> dict[str, Any]:
+    """The arguments of a pass over one row of a length, in place of those of a batch of text."""
+    kept = {name: value for name, value in named.items() if name in TEXT_INPUTS and not isinstance(value, torch.Tensor)}
+    row = named["input_ids"][:1, :1].expand(1, length)
+    return kept | {name: row for name in ("input_ids", "labels") if named.get(name) is not None}
 
 
 def _of_shape(value: Any, rows: int, length: int) -> torch.Tensor | None:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from bench.callbacks.guard import Guard
 from bench.callbacks.given import Documents, documents_in, is_text, look_of_all
+from bench.callbacks.guard import Guard
 from bench.callbacks.modules import bare, called_modules, is_lightning
 from estimators.errors import UnavailableError
 
@@ -250,7 +250,7 @@ class PassHooks:
 
     def backward(self, call: _Call) -> None:
         """A gradient has come to the outputs of a call, for the first time in this backward pass."""
-        self._guard(FIGURE, self._backward, call)
+        self._guard("training_flop", self._backward, call)
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call: _Call | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -50,7 +51,7 @@ class RankState:
         self._hooks: PassHooks | None = None
         self._pass_options: dict[str, Any] = {}
         self.device, self.context, self.guard = device, context, guard
-        self.flop_source = FlopSource(model, context.name, forward)
+        self.flop_source = FlopSource(model, context.name, guard, forward)
         self.log, self.energy = StepLog(device, guard, self.flop_source.work_of), Energy(device.uuid)
         self.bounds = rates.RateBounds()
         self.item, self.observer_s = "token", 0.0
@@ -70,9 +71,8 @@ class RankState:
     def begin_step(self) -> None:
         """The passes that follow are a step's, the first of which is looked at for its dtype, too."""
         if self._hooks is None:
-            self._hooks = PassHooks(
-                self._model, self.flop_source.passes, self.guard, see_first=self.context.look_for_autocast, **self._pass_options
-            )
+            look = partial(self.guard, "autocast", self.context.look_for_autocast)
+            self._hooks = PassHooks(self._model, self.flop_source.passes, self.guard, see_first=look, **self._pass_options)
         self._hooks.look_for_compilers()
         self.flop_source.passes.open()
 

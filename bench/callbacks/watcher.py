@@ -57,8 +57,9 @@ class Watch:
         optimizer: adamw or sgd, for the bytes that must move; None counts no state.
         accumulate: batches per optimizer step; None is the accelerator's, else 1.
         inputs: of no use any more, since what forward is given is seen.
-        forward: forward(model, batch) runs one batch, to count FLOP where the model's own calls cannot be seen; it returns the loss, or a tuple of losses, or calls backward itself and returns None. It is
-            called on a copy of the model without memory, to count FLOP, and never on the model.
+        forward: forward(model, batch) runs one batch, to count FLOP where the model's own calls are not what is to be counted; it
+            returns the loss, or a tuple of losses, or calls backward itself and returns None. It is called on a copy of the model
+            without memory, and never on the model.
         ceilings: whether this machine's rates are measured; or such as were measured before.
         guard: of the hook that makes this, whose own failures are then in the record.
 
@@ -95,9 +96,7 @@ class Watch:
         self._begin_watching(model, str(parameter.device), Path(out), every, forward, **options)
 
     @event
-    def _begin_watching(
-        self, model: nn.Module, device_name: str, out: Path, every: int, forward: Forward | None, **options: Any
-    ) -> None:
+    def _begin_watching(self, model: nn.Module, device_name: str, out: Path, every: int, forward: Forward | None, **options: Any) -> None:
         """Set the meters up; a device or a model that cannot be watched is no error of the training's."""
         device = devices.choose(device_name)
         self._context = TrainingContext(model, device, self._accelerator, guard=self._guard, **options)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 from estimators.architectures.decoder import Decoder
 from estimators.counting.conventions import model_and_hardware_flop, step_flop, unskippable_flop, usual_convention
+from estimators.errors import UnavailableError
 from estimators.spec import Op, Workload
 
 
@@ -37,8 +39,16 @@ class Work(NamedTuple):
 
     def times(self, count: int) -> Work:
         """The same passes so many times."""
-        numbers = (None if value is None else count * value for value in self[:-1])
-        return Work(*numbers, convention=self.convention)  # type: ignore[arg-type]
+        return Work(
+            full_flop=count * self.full_flop,
+            causal_flop=None if self.causal_flop is None else count * self.causal_flop,
+            hardware_flop=count * self.hardware_flop,
+            forward_flop=count * self.forward_flop,
+            model_flop=count * self.model_flop,
+            recomputed_flop=count * self.recomputed_flop,
+            min_flop=count * self.min_flop,
+            convention=self.convention,
+        )
 
 
 NOTHING = Work(0, 0, 0, 0, 0, 0, 0)
@@ -92,14 +102,48 @@ class WorkOfTable:
         return self._known[length]
 
 
+class WorkOfLengths:
+    """The passes of one row of any length up to some, from counts of three: exactly a·T + b·T² in each of them.
+
+    A network on text multiplies either by position or every position with every other, with nothing beside; two counts give
+    a and b, and the third shows it.
+
+    Args:
+        counts: by length, the work of each kind of pass.
+
+    Raises:
+        UnavailableError: no such law holds.
+    """
+
+    def __init__(self, counts: Mapping[int, Mapping[str, Work]]) -> None:
+        self._counts = counts
+        (first, *_, last) = sorted(counts)
+        self._ends = first, last
+        for length, known in counts.items():
+            if any(self.of_documents(kind, [length]) != work for kind, work in known.items()):
+                raise UnavailableError("documents are packed into rows, and the FLOP of a row are no sum of its length and its square")
+
+    def of_documents(self, kind: str, lengths: Sequence[int]) -> Work:
+        """One pass of packed documents, each by itself."""
+        linear, square = sum(lengths), sum(length**2 for length in lengths)
+        first, last = (self._counts[end][kind] for end in self._ends)
+        numbers: dict[str, int] = {}
+        for name in ("full_flop", "hardware_flop", "forward_flop", "model_flop", "recomputed_flop", "min_flop"):
+            near, far = (Fraction(getattr(work, name), end) for work, end in zip((first, last), self._ends, strict=True))
+            slope = (far - near) / (self._ends[1] - self._ends[0])
+            flop = (near - slope * self._ends[0]) * linear + slope * square
+            if flop.denominator != 1:
+                raise UnavailableError("documents are packed into rows, and the FLOP of one are no whole number")
+            numbers[name] = int(flop)
+        return first._replace(**numbers)  # type: ignore[arg-type]
+
+
 def by_kind(forward: Work, both: Work) -> dict[str, Work]:
     """The work of each kind of pass, of that of a forward pass and that of a forward and a backward one."""
-    parts = [None if a is None or b is None else a - b for a, b in zip(both[:-1], forward[:-1], strict=True)]
-    nothing_but_again = Work(0, 0, forward.full_flop, 0, 0, forward.model_flop, 0, convention=forward.convention)
     return {
         "forward": forward._replace(forward_flop=forward.full_flop),
-        "backward": Work(*parts, convention=both.convention)._replace(forward_flop=0),  # type: ignore[arg-type]
-        "again": nothing_but_again,
+        "backward": total([both, forward.times(-1)])._replace(convention=both.convention, forward_flop=0),
+        "again": NOTHING._replace(hardware_flop=forward.full_flop, recomputed_flop=forward.model_flop, convention=forward.convention),
     }
 
 

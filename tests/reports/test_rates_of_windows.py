@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 
-from bench.callbacks.flop_source import find_flop_source
+from bench.callbacks.flop_source import FlopSource
+from bench.callbacks.guard import Guard
+from bench.callbacks.passes import Event, Forward
 from bench.callbacks.rates import RateBounds, figures
 from bench.callbacks.steps import Step
 from bench.records.estimated import EstimatedPhase
@@ -84,11 +87,14 @@ def test_a_window_as_long_as_the_text_is_none() -> None:
 def test_the_line_of_a_watched_training_counts_what_is_seen() -> None:
     transformers = pytest.importorskip("transformers")
     model = transformers.AutoModelForCausalLM.from_config(transformers.MistralConfig(**config("mistral")))
-    source = find_flop_source(model, None, None, "tiny-mistral")
-    flop = source.flop(T)
-    assert flop is not None
-    assert flop[0] == flop[1] == phase_of(measured()).flop.causal
-    step = Step(host_s=1.0, device_s=None, wait_s=0.0, exposed_wait_s=0.0, shapes=((2, T),), num_padding=0, loss=None)
+    source = FlopSource(model, "tiny-mistral", Guard())
+    ids = torch.zeros(2, T, dtype=torch.long)
+    number = source.passes.number("two rows", Forward(model, (), {}, {"input_ids": ids}, is_text=True, trains_all=True))
+    work = source.work_of(((Event("forward", number, None), 1), (Event("backward", number, None), 1)))
+    assert work is not None
+    flop = work.model_and_hardware_flop
+    assert flop[0] == flop[1] == 2 * (phase_of(measured()).flop.causal or 0)
+    step = Step(host_s=1.0, device_s=None, wait_s=0.0, exposed_wait_s=0.0, shapes=((2, T),), num_padding=0, loss=None, work=work)
     peak = hardware("a100-sxm4-80gb").peak("fp32")
-    shown = figures([step], flop_source=source, bounds=RateBounds(peak_flop_per_s=peak), item="token", memory_bytes=None, energy_j=None)
-    assert shown["mfu_fraction"] == pytest.approx(2 * flop[0] / peak)
+    shown = figures([step], bounds=RateBounds(peak_flop_per_s=peak), item="token", memory_bytes=None, energy_j=None)
+    assert shown["mfu_fraction"] == pytest.approx(flop[0] / peak)

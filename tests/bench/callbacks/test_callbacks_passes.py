@@ -12,6 +12,7 @@ import torch.utils.checkpoint
 from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 
+from bench.callbacks.batches import BatchSize
 from tests.support.loops_of_ones_own import flop, named, small, squares, tiny_llama, train, usual_step
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -79,8 +80,8 @@ class TestShapes:
                     x = self.l(x)
                 return x
 
-        made = train(tmp_path, Again(), [1, 3, 1], usual_step(lambda network, times: network(X[0], times).square().mean()),
-                     size=lambda _: __import__("bench.callbacks.batches", fromlist=["BatchSize"]).BatchSize(rows=4, length=1, item="sample"))  # fmt: skip
+        step = usual_step(lambda network, times: network(X[0], times).square().mean())
+        made = train(tmp_path, Again(), [1, 3, 1], step, size=lambda _: BatchSize(rows=4, length=1, item="sample"))
         one = 2 * 4 * 8 * 8
         assert flop(made)[0] == (2 + (3 * 3 - 1) + 2) * one
 
@@ -173,3 +174,67 @@ class TestRecomputation:
         made = train(tmp_path, small(), [x.requires_grad_() for x in torch.randn(4, 4, 8)], usual_step(loss_of))
         # By hand: the input needs a gradient here, 2·4·8·16 more than 2,816; 1,280 forward a second time.
         assert flop(made) == (4 * (2_816 + 1_024), 4 * (2_816 + 1_024 + 1_280))
+
+
+class TestPackedDocuments:
+    """A row of 1,024 tokens that holds 64 documents of 16, in a tiny Llama."""
+
+    DOCUMENTS = (16,) * 64
+    LINEAR = 2 * 1024 * (2 * (4 * 32**2 + 3 * 32 * 64) + 32 * 64)
+    """By hand: FLOP of 1,024 tokens but for attention, forward; a document of s tokens has 2·4·32·s² beside it, in two layers."""
+
+    def positions(self, documents: tuple[int, ...]) -> torch.Tensor:
+        return torch.cat([torch.arange(length) for length in documents])[None]
+
+    def ends(self, documents: tuple[int, ...]) -> torch.Tensor:
+        return torch.tensor([0, *documents]).cumsum(0).to(torch.int32)
+
+    def batch(self, how: str, documents: tuple[int, ...]) -> dict[str, Any]:
+        ids, told = torch.zeros(1, 1024, dtype=torch.long), {"position_ids": self.positions(documents)}
+        if how == "kwargs of flash attention":
+            ends, longest = self.ends(documents), max(documents)
+            told = {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}  # type: ignore[dict-item]
+        if how == "a mask that hides nothing":
+            told["attention_mask"] = torch.ones_like(ids)
+        return {"input_ids": ids, "labels": ids, **told}
+
+    @pytest.mark.parametrize("how", ["positions that restart", "kwargs of flash attention", "a mask that hides nothing"])
+    @pytest.mark.parametrize("documents", [DOCUMENTS, (1000, 24), (1, 1022, 1)])
+    def test_attention_is_the_sum_of_the_squares_of_the_documents(self, tmp_path: Path, how: str, documents: tuple[int, ...]) -> None:
+        made = train(tmp_path, tiny_llama(max_position_embeddings=4096), [self.batch(how, documents)] * 2, usual_step(named))
+        squares_of = 2 * 4 * 32 * sum(length**2 for length in documents)
+        phase = made.estimate.phases["train_step"]
+        assert flop(made)[0] == 2 * 3 * (self.LINEAR + squares_of)
+        assert (phase.flop.full, phase.min_flop) == (3 * (self.LINEAR + squares_of), 3 * (self.LINEAR + squares_of // 2))
+        if documents == self.DOCUMENTS:
+            assert (phase.flop.full, phase.min_flop) == (150_994_944, 144_703_488)
+        assert "predicted_step_s" in made.unavailable
+
+    def test_every_step_is_its_own_documents(self, tmp_path: Path) -> None:
+        data = [self.batch("positions that restart", documents) for documents in (self.DOCUMENTS, (512, 512), (1024,))]
+        made = train(tmp_path, tiny_llama(max_position_embeddings=4096), data, usual_step(named))
+        assert flop(made)[0] == 3 * (3 * self.LINEAR + 2 * 4 * 32 * (64 * 16**2 + 2 * 512**2 + 1024**2))
+
+    def test_positions_beside_padding_are_no_documents(self, tmp_path: Path) -> None:
+        ids = torch.zeros(2, 8, dtype=torch.long)
+        mask = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1], [1] * 8])
+        positions = (mask.cumsum(1) - 1).masked_fill(mask == 0, 1)
+        batch = {"input_ids": ids, "labels": ids, "attention_mask": mask}
+        padded = train(tmp_path / "padded", tiny_llama(), [batch | {"position_ids": positions}] * 2, usual_step(named))
+        assert flop(padded) == flop(train(tmp_path / "plain", tiny_llama(), [batch] * 2, usual_step(named)))
+
+    def test_without_an_op_table_documents_are_summed_likewise(self, tmp_path: Path) -> None:
+        def trained(folder: str, data: list[Any]) -> int | None:
+            model = tiny_llama(max_position_embeddings=4096)
+            model.model.embed_tokens.requires_grad_(False)
+            model.lm_head.requires_grad_(False)
+            return flop(train(tmp_path / folder, model, data, usual_step(named)))[0]
+
+        documents = (100, 300, 300, 324)
+        packed = trained("packed", [self.batch("positions that restart", documents)])
+        apart = [
+            trained(f"apart {i}", [{"input_ids": torch.zeros(1, n).long(), "labels": torch.zeros(1, n).long()}])
+            for i, n in enumerate(documents)
+        ]
+        assert packed is not None
+        assert packed == sum(flop or 0 for flop in apart)

@@ -69,7 +69,7 @@ def test_skew_is_that_of_the_median_steps() -> None:
 def test_the_parameters_changed_where_they_did_on_every_rank(changed: tuple[bool, bool], tmp_path: Path) -> None:
     draft = Draft(model="tiny", task="train", request=Asked(model="tiny", task="train"), out=tmp_path)
     reports = [report(rank, step(1.0), params_changed=held) for rank, held in enumerate(changed)]
-    to_record.fill(draft, reports, Readings(values={}, unavailable={}), flop_source=None, item="token", clock="host", stopped_by="count")
+    to_record.fill(draft, reports, Readings(values={}, unavailable={}), item="token", clock="host", stopped_by="count")
     assert draft.proof.params_changed is all(changed)
 
 

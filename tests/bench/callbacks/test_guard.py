@@ -110,9 +110,10 @@ TOKENS = {"plain": 4 * 32, "block": 4 * 32, "trainer": 8 * 14, "lightning": 4 * 
 
 ONE_FIGURE = {
     "bench.callbacks.watcher.scalar_loss": "loss",
-    "bench.callbacks.rank_state.find_flop_source": "training_flop",
-    "bench.callbacks.flop_source._OpTableFlop.see": "training_flop",
-    "bench.callbacks.flop_source._OpTableFlop.estimate": "estimate",
+    "bench.callbacks.flop_source.FlopSource.learn": "training_flop",
+    "bench.callbacks.flop_source.FlopSource.work_of": "training_flop",
+    "bench.callbacks.flop_source.FlopSource.estimate": "estimate",
+    "bench.callbacks.passes.PassHooks._backward": "training_flop",
     "bench.callbacks.rank_state.SampledParameters": "params_changed",
     "bench.callbacks.rank_state.SampledParameters.changed": "params_changed",
     "bench.callbacks.context.TrainingContext.look_for_autocast": "autocast",
@@ -162,7 +163,7 @@ def this_environment() -> Environment:
     return environment.collect()
 
 
-OFTEN = ("scalar_loss", "find_flop_source", "Energy.open", "Console.show", "TrainingContext.close")
+OFTEN = ("scalar_loss", "FlopSource.learn", "PassHooks._backward", "Energy.open", "Console.show", "TrainingContext.close")
 """Meters that every hook has to lose in every run of the tests; the plain loop loses all, and the slow tests have the rest."""
 
 
@@ -212,12 +213,12 @@ class TestMatrix:
         assert capsys.readouterr().err.count("BrokenError: a meter") == 1
 
     @pytest.mark.parametrize("loop", LOOPS)
-    def test_a_batch_of_unknown_kind_costs_its_tokens_and_flop(self, loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_batch_of_unknown_kind_costs_its_tokens_and_no_flop(self, loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("bench.callbacks.batches._padding", broken)
         assert LOOPS[loop](tmp_path) == unwatched(loop)
         made = only_record(tmp_path)
         assert made.unavailable["batch size"] == "BrokenError: a meter"
-        assert made.unavailable["training_flop"] == "the size of a batch is not known"
+        assert made.proof.watched.training_flop
         assert (made.status, made.proof.num_steps, made.proof.num_tokens, made.proof.num_samples) == ("complete", 4, None, None)
         phase = made.phase("train_step")
         assert phase is not None
