@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from torch import nn
 
+from bench.callbacks.batches import BatchSize, Size, size_by_loader, size_of
 from bench.callbacks.counted import Inputs
+from bench.callbacks.modules import label_use
 from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
 from estimators.errors import UnavailableError
@@ -26,7 +29,7 @@ class LightningHooks:
     Trainer's loggers.
 
     Args:
-        out, every, name, inputs, ceilings: see Watch.
+        out, every, name, inputs, size, ceilings: see Watch. Without `size`, the batches of several loaders at once are added.
         network: from the LightningModule to the network inside whose FLOP are counted and whose configuration is
             recorded; None takes the module itself.
     """
@@ -39,20 +42,23 @@ class LightningHooks:
         name: str | None = None,
         network: Callable[[Any], nn.Module] | None = None,
         inputs: Inputs | None = None,
+        size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         super().__init__()
         self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "ceilings": ceilings}
-        self._network, self._every = network, every
+        self._network, self._every, self._size = network, every, size
         self._watch: Watch | None = None
         self._num_steps = 0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin a record."""
+        network = self._network(pl_module) if self._network else pl_module
         self._watch = Watch(
-            self._network(pl_module) if self._network else pl_module,
+            network,
             dtype=_DTYPES.get(str(getattr(trainer, "precision", ""))),
             accumulate=trainer.accumulate_grad_batches,
+            size=self._size or partial(_size_of_loaders(trainer), use=label_use(network)),
             **self._options,
         )
         self._num_steps = 0
@@ -102,6 +108,13 @@ class LightningHooks:
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.finish(status, reason)
+
+
+def _size_of_loaders(trainer: Any) -> Callable[..., BatchSize]:
+    """How a Trainer's batches are sized: each part as one of another loader's, where it draws from several at once."""
+    at_once = getattr(getattr(getattr(trainer, "fit_loop", None), "_combined_loader", None), "_mode", "") != "sequential"
+    several = isinstance(getattr(trainer, "train_dataloader", None), Mapping | list | tuple)
+    return size_by_loader if several and at_once else partial(size_of, one_loader=True)
 
 
 def lightning_callback(**options: Any) -> Any:

@@ -9,7 +9,7 @@ from torch import nn
 from bench.backend.device import Device
 from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
-from bench.callbacks.batches import BatchSize
+from bench.callbacks.batches import BatchSize, unknown_size
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.counted import Inputs
 from bench.callbacks.energy import Energy
@@ -36,19 +36,26 @@ class RankState:
         self.log, self.energy = StepLog(device), Energy(device.uuid)
         self.flop_source: FlopSource | None = None
         self.bounds = rates.RateBounds()
-        self.item, self.observer_s = "token", 0.0
+        self.item, self._is_sized, self.observer_s = "sample", False, 0.0
 
-    def see(self, batch: Any, size: BatchSize) -> None:
-        """A batch before its forward pass; the first one tells what is computed and what the parameters were."""
+    def see(self, batch: Any, size: BatchSize) -> BatchSize:
+        """A batch before its forward pass; the first one tells what is computed and what the parameters were.
+
+        Returns:
+            The size; unknown where it counts samples among tokens, or tokens among samples.
+        """
+        if not self._is_sized and not size.unknown:
+            self.item, self._is_sized = size.item, True
+        if self._is_sized and not size.unknown and size.item != self.item:
+            size = unknown_size(f"a batch of {size.item}s among batches of {self.item}s")
         if self.flop_source is None:
-            self.item, unsized = size.item, batch is None and size.length == 1
-            self.flop_source = (
-                UnknownFlop("no seq_len was given") if unsized else find_flop_source(self._model, batch, self._inputs, self.context.name)
-            )
+            unsized = size.unknown or ("no seq_len was given" if batch is None and size.length == 1 else "")
+            self.flop_source = UnknownFlop(unsized) if unsized else find_flop_source(self._model, batch, self._inputs, self.context.name)
         self.flop_source.see(batch, size.length)
         if self._parameters is None:
             self._parameters = SampledParameters(self._model)
             self.context.look_for_autocast()
+        return size
 
     def close_context(self) -> None:
         """The first step has ended: its size decides what later ones are held against."""

@@ -11,6 +11,7 @@ import torch
 
 from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
+from bench.callbacks.token_counts import Scalar
 from estimators.units import KILO
 
 Mark = tuple[float, Any]
@@ -29,6 +30,9 @@ class Step:
         shapes: rows and length of every batch in it.
         num_padding: None where no mask tells.
         loss: the mean of those given; None where none was.
+        positions: positions that were computed, padding included; None: rows times length of every batch.
+        num_loss_tokens: None where no labels of tokens tell.
+        unsized: why the size of a batch in it is not known; empty where all are.
     """
 
     host_s: float
@@ -38,6 +42,9 @@ class Step:
     shapes: tuple[tuple[int, int], ...]
     num_padding: int | None
     loss: float | None
+    positions: int | None = None
+    num_loss_tokens: int | None = None
+    unsized: str = ""
 
     @property
     def period_s(self) -> float:
@@ -47,12 +54,12 @@ class Step:
     @property
     def num_positions(self) -> int:
         """Positions that were computed, padding included."""
-        return sum(rows * length for rows, length in self.shapes)
+        return sum(rows * length for rows, length in self.shapes) if self.positions is None else self.positions
 
     @property
-    def num_items(self) -> int:
-        """Tokens without padding, or samples."""
-        return self.num_positions - (self.num_padding or 0)
+    def num_items(self) -> int | None:
+        """Tokens without padding, or samples; None where the size of a batch is not known."""
+        return None if self.unsized else self.num_positions - (self.num_padding or 0)
 
 
 @dataclass(slots=True)
@@ -163,7 +170,6 @@ class StepLog:
             device_s = begun.elapsed_time(end) / KILO
             gap_s = self._before[1].elapsed_time(begun) / KILO if self._before else step.wait_s
             exposed_s = min(step.wait_s, max(0.0, gap_s))
-        paddings = [size.num_padding for size in step.sizes if size.num_padding is not None]
         losses = self._floats(step.losses)
         return Step(
             host_s=ended_s - begun_s - (0.0 if self._cuda else step.inner_wait_s),
@@ -171,9 +177,16 @@ class StepLog:
             wait_s=wait_s,
             exposed_wait_s=exposed_s,
             shapes=tuple((size.rows, size.length) for size in step.sizes),
-            num_padding=round(sum(self._floats(paddings))) if paddings else None,
+            num_padding=self._sum([size.num_padding for size in step.sizes]),
             loss=sum(losses) / len(losses) if losses else None,
+            positions=sum(size.num_positions for size in step.sizes),
+            num_loss_tokens=self._sum([size.num_loss_tokens for size in step.sizes]),
+            unsized=next((size.unknown for size in step.sizes if size.unknown), ""),
         )
+
+    def _sum(self, counts: list[Scalar]) -> int | None:
+        known = [count for count in counts if count is not None]
+        return round(sum(self._floats(known))) if known else None
 
     def _floats(self, values: list[Any]) -> list[float]:
         """Numbers and scalars of a finished step; on CUDA through a stream of its own, so that the queue is not waited for."""

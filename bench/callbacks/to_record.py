@@ -59,7 +59,10 @@ def fill(
     flop = [step_flop(step, flop_source) for report in reports for step in report.steps]
     losses = [loss for loss in whole.losses if loss is not None]
     proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
-    of_item: dict[str, Any] = {f"{item}s_per_step": whole.items}
+    sized = [num for num in whole.items if num is not None]
+    of_item: dict[str, Any] = {f"{item}s_per_step": whole.items} if sized else {}
+    if any(num is not None for num in whole.loss_tokens):
+        of_item["loss_tokens_per_step"] = whole.loss_tokens
     watched = WatchedTraining(
         data_wait_s=whole.waits_s,
         **of_item,
@@ -73,7 +76,9 @@ def fill(
     )
     known = Proof(num_params=draft.proof.num_params) if "num_params" in draft.proof else Proof()
     changed = all(report.params_changed for report in reports)
-    count = Proof(num_tokens=sum(whole.items)) if item == "token" else Proof(num_samples=sum(whole.items))
+    if whole.unsized:
+        draft.unavailable[f"num_{item}s"] = whole.unsized
+    count = _counts(whole, item)
     draft.proof = (
         known
         | proven
@@ -91,10 +96,26 @@ def fill(
     draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s)]
 
 
+def _counts(whole: ranks.JoinedSteps, item: str) -> Proof:
+    """Totals of all steps; what is not known of each is not stated."""
+    items, padding, losses = map(ranks.total, (whole.items, whole.paddings, whole.loss_tokens))
+    if items is None:
+        return Proof()
+    if item == "sample":
+        return Proof(num_samples=items)
+    count = Proof(num_tokens=items)
+    if whole.periods_s and padding is not None:
+        count |= Proof(num_padding=padding)
+    return count | Proof(num_loss_tokens=losses) if whole.periods_s and losses is not None else count
+
+
 def _phases(whole: ranks.JoinedSteps, skip: int, settled: bool | None, item: str, clock: str, stopped_by: str) -> list[Phase]:
     if not whole.periods_s:
         return []
-    items = median_low(whole.items[skip:])
+    steady = [num for num in whole.items[skip:] if num is not None]
+    if len(steady) < len(whole.items[skip:]):
+        steady, item = [1], "step"  # whose size is not known
+    items = median_low(steady)
 
     def phase(name: str, samples_s: Sequence[float], by: str) -> Phase:
         return Phase(
@@ -136,6 +157,8 @@ def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observe
             "give the loader more workers, or prepare the data before",
         )
     padding, positions = sum(p or 0 for p in whole.paddings), sum(whole.positions)
+    if whole.unsized:
+        add("Unsized", f"tokens and samples are not known: {whole.unsized}", "give a function from a batch to its size: size=")
     if positions and padding / positions > MUCH_PADDING:
         add("Padding", f"{100 * padding / positions:.0f} % of the positions hold no token", "pack the sequences, or sort them by length")
     if len(set(zip(whole.items, whole.positions, strict=True))) > 1:

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from bench.callbacks.batches import Size
+from bench.callbacks.counted import Inputs
 from bench.callbacks.modules import bare
 from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
@@ -74,13 +76,21 @@ class SixndCallback(TrainerCallback):
         out: folder of records.
         every: steps between two lines on stderr; 0 prints none, since the Trainer prints its logs.
         name: of the model in the record.
+        inputs, size: see Watch; the batch is what forward was given, by name.
         ceilings: see Watch.
     """
 
     def __init__(
-        self, *, out: str | os.PathLike[str] = "runs", every: int = 0, name: str | None = None, ceilings: bool | Sequence[Ceiling] = True
+        self,
+        *,
+        out: str | os.PathLike[str] = "runs",
+        every: int = 0,
+        name: str | None = None,
+        inputs: Inputs | None = None,
+        size: Size | None = None,
+        ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
-        self._out, self._every, self._name, self._ceilings = out, every, name, ceilings
+        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "size": size, "ceilings": ceilings}
         self._watch: Watch | None = None
         self._hook: ForwardHook | None = None
         self._stepping = False
@@ -96,13 +106,10 @@ class SixndCallback(TrainerCallback):
         model, named = bare(kwargs["model"]), type(kwargs.get("optimizer")).__name__
         self._watch = Watch(
             model,
-            out=self._out,
-            every=self._every,
-            name=self._name,
             dtype="bf16" if args.bf16 else "fp16" if args.fp16 else None,
             optimizer="adamw" if args.optim in ("adamw_torch", "adamw_torch_fused") or named in ("AdamW", "Adam") else None,
             accumulate=args.gradient_accumulation_steps,
-            ceilings=self._ceilings,
+            **self._options,
         )
         self._hook = ForwardHook(model, self._see_batch, self._see_loss, compiled=bool(args.torch_compile))
         atexit.register(self.break_off)

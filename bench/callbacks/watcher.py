@@ -7,16 +7,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from bench.backend import device as devices
-from bench.callbacks.batches import BatchSize, size_of, told_size
+from bench.callbacks.batches import BatchSize, Size, given_size, size_of, told_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.counted import Inputs
+from bench.callbacks.modules import label_use
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.writer import Writer
@@ -52,6 +54,7 @@ class Watch:
         optimizer: adamw or sgd, for the bytes that must move; None counts no state.
         accumulate: batches per optimizer step; None is the accelerator's, else 1.
         inputs: from a batch to what forward takes, to count FLOP of a network without an op table.
+        size: from a batch to its BatchSize or number of samples, where bench.callbacks.batches.size_of cannot tell.
         ceilings: whether this machine's rates are measured; or such as were measured before.
 
     Raises:
@@ -71,6 +74,7 @@ class Watch:
         optimizer: str | None = None,
         accumulate: int | None = None,
         inputs: Inputs | None = None,
+        size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         for option, value, least in (("every", every, 0), ("accumulate", 1 if accumulate is None else accumulate, 1)):
@@ -82,6 +86,7 @@ class Watch:
         self._accelerator, self._accumulate = accelerator, accumulate
         device = devices.choose(str(parameter.device))
         self._context = TrainingContext(model, device, accelerator, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings)
+        self._size = partial(given_size, size) if size else partial(size_of, use=label_use(model))
         self._state = RankState(model, device, self._context, inputs)
         self._log, self._energy = self._state.log, self._state.energy
         self._writer = Writer(self._state, Path(out), say=every > 0)
@@ -148,8 +153,10 @@ class Watch:
 
     def begin(self, batch: Any = None, size: BatchSize | None = None, wait_s: float | None = None) -> None:
         """A batch is in hand, after so long a wait; the first one of a step begins it."""
-        size = size or size_of(batch)
-        self._state.see(batch, size)
+        begun_s = time.perf_counter()
+        size = size or self._size(batch)
+        self._state.observer_s += time.perf_counter() - begun_s
+        size = self._state.see(batch, size)
         if not self._log.is_open:
             self.arrived(wait_s)
         else:
