@@ -184,8 +184,8 @@ def _of_tokens(tokens: TokenCounts) -> BatchSize:
     )
 
 
-def told_size(batch: Any, tokens: int | None, padding: int, seq_len: int | None) -> BatchSize | None:
-    """The size that was told in place of a batch; None where there is a batch.
+def told_size(_: None, tokens: int | None, padding: int, seq_len: int | None) -> BatchSize:
+    """The size that was told in place of a batch.
 
     Raises:
         BadValueError: neither was given, or counts that no batch has.
@@ -194,8 +194,6 @@ def told_size(batch: Any, tokens: int | None, padding: int, seq_len: int | None)
     >>> size.rows, size.length, size.num_padding
     (2, 16, 2)
     """
-    if batch is not None:
-        return None
     if tokens is None:
         raise BadValueError("step() was given neither a batch nor tokens; expected step(batch), or step(tokens=...)")
     positions = tokens + padding

@@ -64,18 +64,19 @@ def figures(
     whole_s = sum(step.period_s for step in steps)
     if whole_s <= 0:
         return {}
-    items = [step.num_items for step in steps if step.num_items is not None]
+    sized = all(step.is_sized for step in steps)
+    num_items = sum(step.num_items or 0 for step in steps)
     losses = [step.num_loss_tokens for step in steps if step.num_loss_tokens is not None]
     values: dict[str, float | None] = {
         "step_s": robust.median([step.period_s for step in steps]),
-        f"{item}s_per_s": sum(items) / whole_s if len(items) == len(steps) else None,
+        f"{item}s_per_s": num_items / whole_s if sized else None,
         "loss_tokens_per_s": sum(losses) / whole_s if len(losses) == len(steps) else None,
         "data_wait_fraction": sum(step.exposed_wait_s for step in steps) / whole_s,
         "memory_bytes": memory_bytes,
         "energy_j": energy_j,
     }
-    if all(step.num_padding is not None and not step.unsized for step in steps):
-        values["padding_fraction"] = 1 - sum(items) / sum(step.num_positions for step in steps)
+    if sized and all(step.num_padding is not None for step in steps):
+        values["padding_fraction"] = 1 - num_items / sum(step.num_positions for step in steps)
     flop = [step_flop(step, flop_source) for step in steps]
     known = [pair for pair in flop if pair is not None]
     if len(known) == len(flop):

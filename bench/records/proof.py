@@ -25,7 +25,7 @@ class WatchedTraining(Part):
 
     Attributes:
         data_wait_s: exposed wait for data per step.
-        tokens_per_step or samples_per_step: padding left out; None where the size of a batch is not known.
+        tokens_per_step or samples_per_step: padding left out; neither where the size of a batch is not known.
         padding_per_step: positions of padding, which are computed; None where a mask does not tell.
         loss_tokens_per_step: tokens that bear a loss; None where labels do not tell.
         losses: None where none was given, or it was not finite.
@@ -35,8 +35,8 @@ class WatchedTraining(Part):
     """
 
     data_wait_s: tuple[float, ...]
-    tokens_per_step: tuple[int | None, ...] = ()
-    samples_per_step: tuple[int | None, ...] = ()
+    tokens_per_step: tuple[int, ...] = ()
+    samples_per_step: tuple[int, ...] = ()
     padding_per_step: tuple[int | None, ...]
     loss_tokens_per_step: tuple[int | None, ...] = ()
     losses: tuple[float | None, ...]
