@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize, Size, size_by_loader, size_of
-from bench.callbacks.counted import Inputs
 from bench.callbacks.guard import Guard, event, reason_of
 from bench.callbacks.modules import label_use
 from bench.callbacks.watcher import Watch, expect_options
@@ -30,7 +30,7 @@ class LightningHooks:
     Trainer's loggers.
 
     Args:
-        out, every, name, inputs, size, ceilings: see Watch. Without `size`, the batches of several loaders at once are added.
+        out, every, name, inputs, forward, size, ceilings: see Watch. Without `size`, the batches of several loaders at once are added.
         network: from the LightningModule to the network inside whose FLOP are counted and whose configuration is
             recorded; None takes the module itself.
 
@@ -47,13 +47,21 @@ class LightningHooks:
         name: str | None = None,
         network: Callable[[Any], nn.Module] | None = None,
         inputs: Inputs | None = None,
+        forward: Forward | None = None,
         size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         super().__init__()
         expect_options(out, every=every)
         self._guard = Guard()
-        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "ceilings": ceilings}
+        self._options: dict[str, Any] = {
+            "out": out,
+            "every": every,
+            "name": name,
+            "inputs": inputs,
+            "forward": forward,
+            "ceilings": ceilings,
+        }
         self._network, self._every, self._size = network, every, size
         self._watch: Watch | None = None
         self._num_steps = 0
