@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from bench.callbacks.batches import Size
 from bench.callbacks.arguments import Inputs
+from bench.callbacks.batches import Size
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
 from bench.callbacks.watcher import Watch, expect_options
