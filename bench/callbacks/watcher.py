@@ -247,9 +247,9 @@ class Watch:
         self._writer.discard()
         self._log.drop()
         self._log.settle(last=True)
-        done = len(self._log.done)
-        if done:
-            text = f"{why} after {done} steps, which are not in this record, and it began anew"
+        watch._state.findings += self._state.findings
+        if self._log.done:
+            text = f"{why} after {len(self._log.done)} steps, which are not in this record, and the training began anew"
             watch._state.findings.append(Finding(code="BegunAnew", text=text, advice="give the batch size that fits"))
 
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
