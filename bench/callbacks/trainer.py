@@ -100,17 +100,17 @@ class SixndCallback(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Begin a record: of a training, or of the same one whose batches were too large and which begins anew with smaller ones."""
-        before, rows = self._watch, self._batch_rows
-        self._batch_rows = getattr(state, "train_batch_size", None) or 0
-        if before is not None and args.auto_find_batch_size and self._batch_rows < rows:
-            self._leave()
-        else:
-            before = None
-            self.break_off()
+        rows = self._batch_rows
+        before = self._leave() if self._guard.attempt("looking at the batch size", self._is_smaller_now, args, state) else None
+        self.break_off()
         self._guard = Guard()
         self._begin(args, kwargs["model"], kwargs.get("optimizer"))
         if before is not None and self._watch is not None:
             before.begin_anew(self._watch, f"a batch of {rows} rows was too large")
+
+    def _is_smaller_now(self, args: TrainingArguments, state: TrainerState) -> bool:
+        before, self._batch_rows = self._batch_rows, getattr(state, "train_batch_size", None) or 0
+        return bool(args.auto_find_batch_size) and self._batch_rows < before
 
     @event
     def _begin(self, args: TrainingArguments, wrapped: nn.Module, optimizer: Any) -> None:
