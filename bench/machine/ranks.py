@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from bench import streams
 from estimators.errors import UnavailableError
 
 RANK_VARIABLES = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
@@ -25,7 +26,7 @@ def is_main() -> bool:
 def say(text: str) -> None:
     """A remark on stderr while something long runs; from rank 0 alone."""
     if is_main():
-        print(f"· {text}", file=sys.stderr)
+        streams.remark(f"· {text}")
 
 
 def asked_for_cpu(environment: Mapping[str, str]) -> bool:
@@ -61,7 +62,8 @@ def start_promised_ranks() -> None:
     if num_ranks == 1:
         return
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        if stream is not None:
+            stream.flush()
     run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks), "--no-python"]
     os.execv(sys.executable, [sys.executable, *run, sys.executable, *sys.orig_argv[1:]])
 
