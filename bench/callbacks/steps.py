@@ -11,6 +11,8 @@ import torch
 
 from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
+from bench.callbacks.guard import SIZE, Guard
+from estimators.errors import BadValueError
 from estimators.units import KILO
 
 Mark = tuple[float, Any]
@@ -26,7 +28,7 @@ class Step:
         device_s: the same between two device events; None where there are none.
         wait_s: the host's wait for data, before the step and between its batches.
         exposed_wait_s: the part of it that held the step up: all of it by the host's clock; on CUDA at most the device's own gap.
-        shapes: rows and length of every batch in it.
+        shapes: rows and length of every batch in it; empty where the size of one is not known.
         num_padding: None where no mask tells.
         loss: the mean of those given; None where none was.
     """
@@ -43,6 +45,11 @@ class Step:
     def period_s(self) -> float:
         """What the step took, exposed data wait included: its tokens over this are the throughput."""
         return self.host_s + self.wait_s if self.device_s is None else self.device_s + self.exposed_wait_s
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether its tokens or samples are known."""
+        return bool(self.shapes)
 
     @property
     def num_positions(self) -> int:
@@ -63,20 +70,29 @@ class _Open:
     wait_s: float
     inner_wait_s: float = 0.0
     ended: Mark | None = None
-    sizes: list[BatchSize] = field(default_factory=list)
+    sizes: list[BatchSize | None] = field(default_factory=list)
     losses: list[Any] = field(default_factory=list)
+
+    @property
+    def known_sizes(self) -> list[BatchSize]:
+        """Of every batch; none where one is not known."""
+        known = [size for size in self.sizes if size is not None]
+        return known if len(known) == len(self.sizes) else []
 
 
 class StepLog:
     """Takes the marks of one rank's steps.
+
+    Args:
+        guard: of this training; losses and paddings that cannot be read cost those figures alone.
 
     Attributes:
         done: the steps whose times are known, in order.
         last_shapes: of the step that ended last.
     """
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, device: Device, guard: Guard | None = None) -> None:
+        self._device, self._guard = device, guard or Guard()
         self._cuda = device.kind == "cuda"
         self._side = torch.cuda.Stream(device.torch_device) if self._cuda else None
         self._pending: deque[_Open] = deque()
@@ -105,8 +121,13 @@ class StepLog:
         return time.perf_counter(), event
 
     def begin(self, wait_s: float) -> None:
-        """The first batch of a step is in hand, after so long a wait."""
-        assert self._open is None, "a step begins after the one before it has ended"
+        """The first batch of a step is in hand, after so long a wait.
+
+        A step that is open already goes on: its batches were not stepped on, and their gradients are in this one's.
+        """
+        if self._open is not None:
+            self.wait(wait_s)
+            return
         self._open = _Open(begun=self._mark(), wait_s=wait_s)
 
     def wait(self, wait_s: float) -> None:
@@ -114,23 +135,29 @@ class StepLog:
         assert self._open is not None
         self._open.inner_wait_s += wait_s
 
-    def add(self, size: BatchSize) -> None:
-        """A batch is in the step."""
+    def add(self, size: BatchSize | None) -> None:
+        """A batch is in the step; None where its size is not known."""
         assert self._open is not None
         self._open.sizes.append(size)
 
     def loss(self, value: Any) -> None:
-        """A loss of the step that is open, or of the one that ended last."""
+        """A loss of the step that is open, or of the one that ended last.
+
+        Raises:
+            BadValueError: there is neither.
+        """
         target = self._open or (self._pending[-1] if self._pending else None)
-        assert target is not None, "a loss belongs to a step"
+        if target is None:
+            raise BadValueError("a loss was given before the first step; give it inside a step")
         target.losses.append(value)
 
     def end(self) -> None:
-        """The optimizer has stepped."""
-        assert self._open is not None
+        """The optimizer has stepped; nothing where no step is open."""
+        if self._open is None:
+            return
         self._open.ended = self._mark()
         self._pending.append(self._open)
-        self.last_shapes = tuple((size.rows, size.length) for size in self._open.sizes)
+        self.last_shapes = tuple((size.rows, size.length) for size in self._open.known_sizes)
         self._open = None
 
     def drop(self) -> None:
@@ -163,15 +190,16 @@ class StepLog:
             device_s = begun.elapsed_time(end) / KILO
             gap_s = self._before[1].elapsed_time(begun) / KILO if self._before else step.wait_s
             exposed_s = min(step.wait_s, max(0.0, gap_s))
-        paddings = [size.num_padding for size in step.sizes if size.num_padding is not None]
-        losses = self._floats(step.losses)
+        sizes = step.known_sizes
+        paddings = self._guard(SIZE, self._floats, [size.num_padding for size in sizes if size.num_padding is not None])
+        losses = self._guard("loss", self._floats, step.losses)
         return Step(
             host_s=ended_s - begun_s - (0.0 if self._cuda else step.inner_wait_s),
             device_s=device_s,
             wait_s=wait_s,
             exposed_wait_s=exposed_s,
-            shapes=tuple((size.rows, size.length) for size in step.sizes),
-            num_padding=round(sum(self._floats(paddings))) if paddings else None,
+            shapes=() if paddings is None else tuple((size.rows, size.length) for size in sizes),
+            num_padding=round(sum(paddings)) if paddings else None,
             loss=sum(losses) / len(losses) if losses else None,
         )
 
