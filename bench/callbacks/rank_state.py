@@ -11,7 +11,7 @@ from bench.backend.device import Device
 from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
 from bench.callbacks.arguments import Forward
-from bench.callbacks.batches import BatchSize
+from bench.callbacks.batches import BatchSize, unknown_size
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.energy import Energy
 from bench.callbacks.flop_source import FlopSource
@@ -20,6 +20,7 @@ from bench.callbacks.passes import FIGURE, PassHooks
 from bench.callbacks.steps import StepLog
 from bench.machine.meters.gpu_window import FIGURES
 from bench.machine.meters.readings import Readings, no_readings
+from bench.records.record import Finding
 
 MEMORY_PEAKS = ("peak_rss", "torch_allocated", "torch_reserved")
 """What `Device.peak_memory` reads."""
@@ -36,6 +37,7 @@ class RankState:
         bounds: what a step is held against; nothing before the first has ended.
         item: token or sample; step where the size of a batch is not known.
         observer_s: what watching has cost.
+        findings: what a reader of the record should know beside what is measured.
     """
 
     def __init__(
@@ -54,15 +56,24 @@ class RankState:
         self.flop_source = FlopSource(model, context.name, guard, forward)
         self.log, self.energy = StepLog(device, guard, self.flop_source.work_of), Energy(device.uuid)
         self.bounds = rates.RateBounds()
-        self.item, self.observer_s = "token", 0.0
+        self.item, self._is_sized, self.observer_s = "sample", False, 0.0
+        self.findings: list[Finding] = []
 
-    def see(self, batch: Any, size: BatchSize | None) -> None:
-        """A batch before its forward pass; the first one tells what the parameters were."""
+    def see(self, batch: Any, size: BatchSize) -> BatchSize:
+        """A batch before its forward pass; the first one tells what the parameters were.
+
+        Returns:
+            The size; unknown where it counts samples among tokens, or tokens among samples.
+        """
+        if not size.unknown and not self._is_sized:
+            self.item, self._is_sized = size.item, True
+        if not size.unknown and size.item != self.item:
+            size = unknown_size(f"a batch of {size.item}s among batches of {self.item}s")
         if self._parameters is None:
-            self.item = self.item if size is None else size.item
             self._parameters = self.guard("params_changed", SampledParameters, self._model)
-        if batch is None and size is not None and size.length == 1:
+        if batch is None and not size.unknown and size.length == 1:
             self.flop_source.unseen = "no seq_len was given"
+        return size
 
     def see_passes(self, **options: Any) -> None:
         """What else is told of passes; see PassHooks."""

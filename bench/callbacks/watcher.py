@@ -15,16 +15,17 @@ from torch import nn
 from bench.backend import device as devices
 from bench.callbacks import ranks
 from bench.callbacks.arguments import Forward, Inputs
-from bench.callbacks.batches import BatchSize, size_of, told_size
+from bench.callbacks.batches import BatchSize, Size, given_size, size_of, told_size, unknown_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.guard import SIZE, Guard, event, reason_of
+from bench.callbacks.modules import label_use
 from bench.callbacks.passes import FIGURE
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.writer import Writer
 from bench.records.draft import make_folder
-from bench.records.record import Ceiling, Measurement
+from bench.records.record import Ceiling, Finding, Measurement
 from estimators.errors import BadValueError
 
 
@@ -60,6 +61,7 @@ class Watch:
         forward: forward(model, batch) runs one batch, to count FLOP where the model's own calls are not what is to be counted; it
             returns the loss, or a tuple of losses, or calls backward itself and returns None. It is called on a copy of the model
             without memory, and never on the model.
+        size: from a batch to its BatchSize or number of samples, where bench.callbacks.batches.size_of cannot tell.
         ceilings: whether this machine's rates are measured; or such as were measured before.
         guard: of the hook that makes this, whose own failures are then in the record.
 
@@ -81,6 +83,7 @@ class Watch:
         accumulate: int | None = None,
         inputs: Inputs | None = None,
         forward: Forward | None = None,
+        size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
         guard: Guard | None = None,
     ) -> None:
@@ -93,11 +96,14 @@ class Watch:
         self._has_begun = False
         self._writer: Writer | None = None
         options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings}
-        self._begin_watching(model, str(parameter.device), Path(out), every, forward, **options)
+        self._begin_watching(model, str(parameter.device), Path(out), every, size, forward, **options)
 
     @event
-    def _begin_watching(self, model: nn.Module, device_name: str, out: Path, every: int, forward: Forward | None, **options: Any) -> None:
+    def _begin_watching(
+        self, model: nn.Module, device_name: str, out: Path, every: int, size: Size | None, forward: Forward | None, **options: Any
+    ) -> None:
         """Set the meters up; a device or a model that cannot be watched is no error of the training's."""
+        self._size = partial(given_size, size) if size else partial(size_of, use=label_use(model))
         device = devices.choose(device_name)
         self._context = TrainingContext(model, device, self._accelerator, guard=self._guard, **options)
         self._state = RankState(model, device, self._context, self._guard, forward)
@@ -177,10 +183,12 @@ class Watch:
         self._state.observer_s += time.perf_counter() - begun_s
 
     @event
-    def begin(self, batch: Any = None, size: Callable[[Any], BatchSize | None] = size_of, wait_s: float | None = None) -> None:
+    def begin(self, batch: Any = None, size: Callable[[Any], BatchSize] | None = None, wait_s: float | None = None) -> None:
         """A batch is in hand, after so long a wait; the first one of a step begins it. `size` tells how large it is."""
-        known = self._guard(SIZE, size, batch)
-        self._state.see(batch, known)
+        begun_s = time.perf_counter()
+        known = self._guard(SIZE, size or self._size, batch) or unknown_size(self._guard.failed[SIZE])
+        self._state.observer_s += time.perf_counter() - begun_s
+        known = self._state.see(batch, known)
         if not self._log.is_open:
             self.arrived(wait_s)
         else:
@@ -222,6 +230,11 @@ class Watch:
         """The step at hand does not count: it was broken off."""
         self._state.drop_step()
 
+    def leave(self) -> None:
+        """See no more of the model's passes, for now."""
+        if self._writer is not None:
+            self._guard.attempt("removing the hooks", self._state.leave)
+
     @event
     def see_passes(self, **options: Any) -> None:
         """What else is told of passes, before the first step; see PassHooks."""
@@ -244,6 +257,22 @@ class Watch:
         self._state.observer_s += time.perf_counter() - begun_s
         return figures
 
+    def begin_anew(self, watch: Watch, why: str) -> None:
+        """Another one watches the same training from its beginning: this one leaves no record, and the other's says why."""
+        self._guard.attempt("discarding the record", self._begin_anew, watch, why)
+
+    def _begin_anew(self, watch: Watch, why: str) -> None:
+        if self._writer is None:
+            return
+        self._energy.close()
+        self._writer.discard()
+        self._log.drop()
+        self._log.settle(last=True)
+        watch._state.findings += self._state.findings
+        if self._log.done:
+            text = f"{why} after {len(self._log.done)} steps, which are not in this record, and the training began anew"
+            watch._state.findings.append(Finding(code="BegunAnew", text=text, advice="give the batch size that fits"))
+
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
         """The training has ended, or pauses for good: write the record. May be called again after more steps.
 
@@ -261,7 +290,7 @@ class Watch:
             self.flush()
         else:
             self.drop()
-        self._guard.attempt("removing the hooks", self._state.leave)
+        self.leave()
         self._guard("step times", self._log.settle, last=True, wait=status == "complete")
         self._guard("energy_j", self._energy.close)
         self._waiting = False

@@ -10,7 +10,6 @@ and checks are computed when it is read.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +38,7 @@ class Phase:
         samples_s: every timed sample, in order; never filtered.
         warmup_s: samples before the steady state, kept apart.
         items_per_sample: tokens or samples that one timed sample processes.
-        item: token or sample.
+        item: token or sample; step where the size of a watched batch is not known.
         context_lens: per sample, where it varies (decode steps).
         clock: host or device-event.
         stopped_by: count, time, target, interrupt.
@@ -156,12 +155,7 @@ class Measurement:
 
     def to_json(self) -> str:
         """The record's text. Raises ValueError on NaN or infinity: a record never holds them."""
-        return json.dumps(
-            typed_json.plain(self) | {"extrapolation": typed_json.plain(self.extrapolation) or {}},
-            indent=1,
-            ensure_ascii=False,
-            allow_nan=False,
-        )
+        return typed_json.dumps(typed_json.plain(self) | {"extrapolation": typed_json.plain(self.extrapolation) or {}})
 
 
 def read(path: Path) -> Measurement:

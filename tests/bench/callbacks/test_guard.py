@@ -214,7 +214,7 @@ class TestMatrix:
 
     @pytest.mark.parametrize("loop", LOOPS)
     def test_a_batch_of_unknown_kind_costs_its_tokens_and_no_flop(self, loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bench.callbacks.batches._padding", broken)
+        monkeypatch.setattr("bench.callbacks.batches.named_parts", broken)
         assert LOOPS[loop](tmp_path) == unwatched(loop)
         made = only_record(tmp_path)
         assert made.unavailable["batch size"] == "BrokenError: a meter"
@@ -254,13 +254,13 @@ def hooks(out: Path) -> dict[str, Any]:
         hook._watch = Exploding()  # type: ignore[assignment]
     return {
         "Watch": watcher,
-        "WatchedLoader": WatchedLoader([1], watcher, None, broken),
+        "WatchedLoader": WatchedLoader([1], watcher, None),
         "SixndCallback": by_trainer,
         "LightningHooks": by_lightning,
     }
 
 
-GIVEN: dict[str, tuple[Any, ...]] = {"loss": (1.0,), "begin": ({},), "step": ({},)}
+GIVEN: dict[str, tuple[Any, ...]] = {"begin_anew": (None, "too large"), "loss": (1.0,), "begin": ({},), "step": ({},)}
 """Arguments of events that have any; those of the Trainers' are all broken."""
 
 NO_EVENT = {"attach", "setup", "state_dict", "load_state_dict"}
