@@ -16,7 +16,7 @@ from bench.callbacks.context import TrainingContext
 from bench.callbacks.energy import Energy
 from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.guard import Guard
-from bench.callbacks.passes import FIGURE, PassHooks
+from bench.callbacks.pass_hooks import FIGURE, PassHooks
 from bench.callbacks.steps import StepLog
 from bench.machine.meters.gpu_window import FIGURES
 from bench.machine.meters.readings import Readings, no_readings

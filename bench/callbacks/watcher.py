@@ -20,7 +20,7 @@ from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.guard import SIZE, Guard, event, reason_of
 from bench.callbacks.modules import label_use
-from bench.callbacks.passes import FIGURE
+from bench.callbacks.pass_hooks import FIGURE
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.writer import Writer
@@ -233,7 +233,7 @@ class Watch:
     def leave(self) -> None:
         """See no more of the model's passes, for now."""
         if self._writer is not None:
-            self._guard.attempt("removing the hooks", self._state.leave)
+            self._guard.attempt("removing the hooks", lambda: self._state.leave())
 
     @event
     def see_passes(self, **options: Any) -> None:

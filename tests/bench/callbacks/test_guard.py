@@ -113,7 +113,7 @@ ONE_FIGURE = {
     "bench.callbacks.flop_source.FlopSource.learn": "training_flop",
     "bench.callbacks.flop_source.FlopSource.work_of": "training_flop",
     "bench.callbacks.flop_source.FlopSource.estimate": "estimate",
-    "bench.callbacks.passes.PassHooks._backward": "training_flop",
+    "bench.callbacks.pass_hooks.PassHooks._backward": "training_flop",
     "bench.callbacks.rank_state.SampledParameters": "params_changed",
     "bench.callbacks.rank_state.SampledParameters.changed": "params_changed",
     "bench.callbacks.context.TrainingContext.look_for_autocast": "autocast",
