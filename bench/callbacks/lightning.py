@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from bench.callbacks.counted import Inputs
+from bench.callbacks.lightning_loop import LightningLoop
 from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
 from estimators.errors import UnavailableError
@@ -21,9 +22,10 @@ _DTYPES = {"bf16-mixed": "bf16", "16-mixed": "fp16", "bf16-true": "bf16", "16-tr
 class LightningHooks:
     """What Lightning calls, by Lightning's names; `lightning_callback` makes a Callback of it.
 
-    A step is one of the optimizer: its batches between on_train_batch_start and on_train_batch_end. Data wait is the time
-    between two of them without validation. The loss is what training_step returned. Every `every` steps the rates go to the
-    Trainer's loggers.
+    A step is one of the optimizer: its batches on their way to the device and in training_step. Data wait is the time inside
+    the loader's `next`; what validation, checkpoints and other callbacks take, before or after this one in the list, is a
+    figure of its own. The loss is the one that training_step returned, before the Trainer divides it by the batches that it
+    accumulates. Every `every` steps the rates go to the Trainer's loggers.
 
     Args:
         out, every, name, inputs, ceilings: see Watch.
@@ -45,6 +47,7 @@ class LightningHooks:
         self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "ceilings": ceilings}
         self._network, self._every = network, every
         self._watch: Watch | None = None
+        self._loop: LightningLoop | None = None
         self._num_steps = 0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -55,12 +58,13 @@ class LightningHooks:
             accumulate=trainer.accumulate_grad_batches,
             **self._options,
         )
+        self._loop = LightningLoop(trainer, self._watch)
         self._num_steps = 0
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """A batch is in hand."""
-        if self._watch is not None:
-            self._watch.begin(batch)
+        if self._watch is not None and self._loop is not None:
+            self._loop.begin(batch)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """The batch is done, and where gradients are not accumulated the optimizer has stepped."""
@@ -68,7 +72,8 @@ class LightningHooks:
             return
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if loss is not None:
-            self._watch.loss(loss)
+            divided = getattr(pl_module, "automatic_optimization", False)
+            self._watch.loss(loss, times=trainer.accumulate_grad_batches if divided else 1)
         last = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or bool(getattr(trainer, "is_last_batch", False))
         self._watch.end(last=last)
         self._num_steps += last
@@ -100,6 +105,9 @@ class LightningHooks:
 
     def _finish(self, status: str, reason: str) -> None:
         watch, self._watch = self._watch, None
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
         if watch is not None:
             watch.finish(status, reason)
 

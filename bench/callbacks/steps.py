@@ -26,9 +26,10 @@ class Step:
         device_s: the same between two device events; None where there are none.
         wait_s: the host's wait for data, before the step and between its batches.
         exposed_wait_s: the part of it that held the step up: all of it by the host's clock; on CUDA at most the device's own gap.
+        others_s: time of savers, evaluators and other callbacks, since the step before and inside this one: in no other figure.
         shapes: rows and length of every batch in it.
         num_padding: None where no mask tells.
-        loss: the mean of those given; None where none was.
+        loss: the mean of those given, or the sum of the parts given; None where none was.
     """
 
     host_s: float
@@ -38,6 +39,7 @@ class Step:
     shapes: tuple[tuple[int, int], ...]
     num_padding: int | None
     loss: float | None
+    others_s: float = 0.0
 
     @property
     def period_s(self) -> float:
@@ -55,16 +57,34 @@ class Step:
         return self.num_positions - (self.num_padding or 0)
 
 
+SHORTEST_ASIDE_S = 1e-4
+"""What takes the training less time inside a step stays in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """A span inside a step that was no training: waits in it are counted as such, `others_s` of the rest was not ours."""
+
+    begun: Mark
+    ended: Mark
+    wait_s: float
+    others_s: float
+
+
 @dataclass(slots=True)
 class _Open:
     """A step that has not ended, or whose device has not."""
 
     begun: Mark
     wait_s: float
+    before_s: float = 0.0
+    after_s: float = 0.0
     inner_wait_s: float = 0.0
     ended: Mark | None = None
+    asides: list[_Aside] = field(default_factory=list)
     sizes: list[BatchSize] = field(default_factory=list)
-    losses: list[Any] = field(default_factory=list)
+    losses: list[tuple[Any, int]] = field(default_factory=list)
+    parts: list[tuple[Any, int]] = field(default_factory=list)
 
 
 class StepLog:
@@ -82,6 +102,8 @@ class StepLog:
         self._pending: deque[_Open] = deque()
         self._open: _Open | None = None
         self._before: Mark | None = None
+        self._left: list[Mark] = []
+        self._left_wait_s = self._left_own_s = 0.0
         self.done: list[Step] = []
         self.last_shapes: tuple[tuple[int, int], ...] = ()
 
@@ -95,7 +117,8 @@ class StepLog:
         """Batches in the step that has not ended."""
         return len(self._open.sizes) if self._open else 0
 
-    def _mark(self) -> Mark:
+    def mark(self) -> Mark:
+        """This point in time."""
         if not self._cuda:
             if self._device.kind == "mps":
                 self._device.synchronize()
@@ -104,38 +127,72 @@ class StepLog:
         event.record(torch.cuda.current_stream(self._device.torch_device))
         return time.perf_counter(), event
 
-    def begin(self, wait_s: float) -> None:
-        """The first batch of a step is in hand, after so long a wait."""
+    def begin(self, wait_s: float, *, others_s: float = 0.0, at: Mark | None = None) -> None:
+        """The first batch of a step is in hand, now or at a mark, after so long a wait and so long a time of others."""
         assert self._open is None, "a step begins after the one before it has ended"
-        self._open = _Open(begun=self._mark(), wait_s=wait_s)
+        self._open = _Open(begun=at or self.mark(), wait_s=wait_s, before_s=others_s)
 
     def wait(self, wait_s: float) -> None:
         """A wait for a further batch inside the step; its time is in the step's already."""
         assert self._open is not None
         self._open.inner_wait_s += wait_s
+        if self._left:
+            self._left_wait_s += wait_s
+
+    def leave(self, at: Mark | None = None) -> None:
+        """What comes now, until `enter`, is no training, although a step is open; spans may lie inside one another."""
+        if self._open is not None:
+            self._left.append(at or self.mark())
+
+    def enter(self, *, own: bool = False) -> None:
+        """The training goes on; `own` says that it was held up by us and not by others. Nothing where it was not left."""
+        if self._open is None or not self._left:
+            return
+        begun = self._left.pop()
+        took_s = time.perf_counter() - begun[0]
+        if self._left:
+            self._left_own_s += took_s if own else 0.0
+            return
+        wait_s, own_s = self._left_wait_s, took_s if own else self._left_own_s
+        self._left_wait_s = self._left_own_s = 0.0
+        if took_s >= SHORTEST_ASIDE_S or wait_s:
+            others_s = max(0.0, took_s - wait_s - own_s)
+            self._open.asides.append(_Aside(begun, self.mark(), wait_s, others_s))
 
     def add(self, size: BatchSize) -> None:
         """A batch is in the step."""
         assert self._open is not None
         self._open.sizes.append(size)
 
-    def loss(self, value: Any) -> None:
-        """A loss of the step that is open, or of the one that ended last."""
+    def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
+        """A loss of the step that is open, or of the one that ended last, times a number; parts are added up."""
         target = self._open or (self._pending[-1] if self._pending else None)
         assert target is not None, "a loss belongs to a step"
-        target.losses.append(value)
+        (target.parts if part else target.losses).append((value, times))
 
-    def end(self) -> None:
-        """The optimizer has stepped."""
+    def end(self) -> Mark:
+        """The optimizer has stepped; where the training was left, it had before that. Returns when."""
         assert self._open is not None
-        self._open.ended = self._mark()
+        self._open.ended = ended = self._left[0] if self._left else self.mark()
+        self._forget_left()
         self._pending.append(self._open)
         self.last_shapes = tuple((size.rows, size.length) for size in self._open.sizes)
         self._open = None
+        return ended
 
     def drop(self) -> None:
         """Forget a step that was broken off."""
         self._open = None
+        self._forget_left()
+
+    def _forget_left(self) -> None:
+        self._left.clear()
+        self._left_wait_s = self._left_own_s = 0.0
+
+    def others(self, seconds: float) -> None:
+        """Time of others after the step that ended last, which no further one follows."""
+        if self._pending:
+            self._pending[-1].after_s += seconds
 
     def settle(self, *, last: bool = False, wait: bool = False) -> None:
         """Read the times of the steps that the device has finished.
@@ -158,22 +215,32 @@ class StepLog:
     def _read(self, step: _Open, ended: Mark) -> Step:
         (begun_s, begun), (ended_s, end) = step.begun, ended
         wait_s = step.wait_s + step.inner_wait_s
-        device_s, exposed_s = None, wait_s
+        device_s, exposed_s, before_s = None, wait_s, step.before_s
         if self._cuda:
+            gap_s = max(0.0, self._before[1].elapsed_time(begun) / KILO) if self._before else step.wait_s + before_s
+            exposed_s = min(step.wait_s, gap_s)
+            before_s = min(before_s, gap_s - exposed_s)
             device_s = begun.elapsed_time(end) / KILO
-            gap_s = self._before[1].elapsed_time(begun) / KILO if self._before else step.wait_s
-            exposed_s = min(step.wait_s, max(0.0, gap_s))
+            for aside in step.asides:
+                idle_s = min(aside.ended[0] - aside.begun[0], aside.begun[1].elapsed_time(aside.ended[1]) / KILO)
+                device_s -= idle_s
+                exposed_s += min(aside.wait_s, idle_s)
         paddings = [size.num_padding for size in step.sizes if size.num_padding is not None]
-        losses = self._floats(step.losses)
+        losses, parts = self._losses(step.losses), self._losses(step.parts)
+        inside_s = sum(aside.ended[0] - aside.begun[0] - aside.wait_s for aside in step.asides)
         return Step(
-            host_s=ended_s - begun_s - (0.0 if self._cuda else step.inner_wait_s),
+            host_s=ended_s - begun_s - inside_s - (0.0 if self._cuda else step.inner_wait_s),
             device_s=device_s,
             wait_s=wait_s,
             exposed_wait_s=exposed_s,
             shapes=tuple((size.rows, size.length) for size in step.sizes),
             num_padding=round(sum(self._floats(paddings))) if paddings else None,
-            loss=sum(losses) / len(losses) if losses else None,
+            loss=sum(parts) if parts else sum(losses) / len(losses) if losses else None,
+            others_s=before_s + step.after_s + sum(aside.others_s for aside in step.asides),
         )
+
+    def _losses(self, given: list[tuple[Any, int]]) -> list[float]:
+        return [times * value for value, (_, times) in zip(self._floats([value for value, _ in given]), given, strict=True)]
 
     def _floats(self, values: list[Any]) -> list[float]:
         """Numbers and scalars of a finished step; on CUDA through a stream of its own, so that the queue is not waited for."""

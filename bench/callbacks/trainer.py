@@ -13,11 +13,12 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from bench.callbacks.modules import bare
+from bench.callbacks.trainer_loop import TrainerLoop, trainer_of
 from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
 
 SeeBatch = Callable[[dict[str, Any]], None]
-SeeLoss = Callable[[Any], None]
+SeeLoss = Callable[[Any, bool], None]
 
 
 class ForwardHook:
@@ -26,7 +27,8 @@ class ForwardHook:
     Args:
         model: the innermost one, which is given batches whatever wraps it.
         see_batch: with the arguments by name, before the pass.
-        see_loss: with the loss that it returned, after it, where it returned one.
+        see_loss: with the loss that it returned, after it, where it returned one, and whether that is a part of its step's: the
+            model was told the tokens of the whole step.
         compiled: whether torch.compile may trace the hooks; they are then kept out of its graphs.
     """
 
@@ -41,7 +43,7 @@ class ForwardHook:
             if module.training and torch.is_grad_enabled():
                 loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
                 if loss is not None:
-                    see_loss(loss)
+                    see_loss(loss, kwargs.get("num_items_in_batch") is not None)
 
         if compiled:
             before, after = torch.compiler.disable(before), torch.compiler.disable(after)
@@ -62,8 +64,9 @@ class SixndCallback(TrainerCallback):
         Trainer(model, args, train_dataset=data, callbacks=[SixndCallback()]).train()
 
     A step is one of the optimizer, whatever the gradient accumulation, from the batches in hand to its end. Data wait is
-    the time between two steps without logging, evaluation and saving. Tokens are those that forward was given; the loss is
-    the one that it returned, before the Trainer hides what is not a number. Every log gains tokens_per_s,
+    the time inside the loader's `next`; what logging, evaluation, saving and other callbacks take, before or after this one
+    in the list, is a figure of its own. Tokens are those that forward was given; the loss is the one that the Trainer
+    accumulates, before it hides what is not a number. Every log gains tokens_per_s,
     data_wait_fraction, mfu_fraction and the like (bench.callbacks.rates.NAMES), on several ranks those of the main one.
     Reporters that the Trainer calls before this callback do not see them; `attach` puts it first.
 
@@ -83,6 +86,7 @@ class SixndCallback(TrainerCallback):
         self._out, self._every, self._name, self._ceilings = out, every, name, ceilings
         self._watch: Watch | None = None
         self._hook: ForwardHook | None = None
+        self._loop: TrainerLoop | None = None
         self._stepping = False
 
     def attach(self, trainer: Any) -> None:
@@ -104,30 +108,38 @@ class SixndCallback(TrainerCallback):
             accumulate=args.gradient_accumulation_steps,
             ceilings=self._ceilings,
         )
+        trainer = trainer_of(self)
+        self._loop = None if trainer is None else TrainerLoop(trainer, self._watch)
         self._hook = ForwardHook(model, self._see_batch, self._see_loss, compiled=bool(args.torch_compile))
         atexit.register(self.break_off)
 
     def _see_batch(self, batch: dict[str, Any]) -> None:
-        if self._stepping and self._watch is not None:
+        if self._stepping and self._watch is not None and self._watch.in_step:
             self._stepping = False  # counting on meta runs forward again
             self._watch.begin(batch, wait_s=0.0)
             self._stepping = True
 
-    def _see_loss(self, loss: Any) -> None:
-        if self._stepping and self._watch is not None:
-            self._watch.loss(loss)
+    def _see_loss(self, loss: Any, part: bool) -> None:
+        seen_by_loop = self._loop is not None and self._loop.sees_losses
+        if self._stepping and self._watch is not None and not seen_by_loop:
+            self._watch.loss(loss, part=part)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The batches of an optimizer step are in hand."""
         if self._watch is not None:
-            self._watch.arrived()
+            if not self._marks_steps():
+                self._watch.arrived()
             self._stepping = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The optimizer has stepped."""
         if self._watch is not None:
             self._stepping = False
-            self._watch.end(last=True)
+            if not self._marks_steps():
+                self._watch.end(last=True)
+
+    def _marks_steps(self) -> bool:
+        return self._loop is not None and self._loop.sees_events
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **kwargs: Any
@@ -170,6 +182,9 @@ class SixndCallback(TrainerCallback):
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
         if watch is not None:
             atexit.unregister(self.break_off)
             watch.finish(status, reason)

@@ -17,8 +17,10 @@ from bench.callbacks.batches import BatchSize, size_of, told_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.counted import Inputs
+from bench.callbacks.loss_parts import was_divided
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
+from bench.callbacks.steps import Mark
 from bench.callbacks.writer import Writer
 from bench.records.record import Ceiling, Measurement
 from estimators.errors import BadValueError
@@ -87,6 +89,7 @@ class Watch:
         self._writer = Writer(self._state, Path(out), say=every > 0)
         self._console = Console(self._state, every)
         self._free_since_s, self._waiting = time.perf_counter(), False
+        self._left_s: float | None = None
 
     def __enter__(self) -> Watch:
         return self
@@ -122,13 +125,17 @@ class Watch:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Around what is not training: evaluation, saving. Neither its time nor its energy counts."""
+        """Around what is not training: evaluation, saving. Neither its time nor its energy counts, inside a step or between two."""
         self.hold()
-        yield
-        self.resume()
+        self.leave()
+        try:
+            yield
+        finally:
+            self.enter()
+            self.resume()
 
     def resume(self) -> None:
-        """What held the training up is over: the wait for data counts from here."""
+        """What held the training up is over: where no loader is watched, the wait for data counts from here."""
         self._free_since_s, self._waiting = time.perf_counter(), True
 
     def hold(self) -> None:
@@ -136,41 +143,86 @@ class Watch:
         self._energy.close()
         self._waiting = False
 
-    def arrived(self, wait_s: float | None = None) -> None:
-        """A step begins: its data have come after so long a wait; None takes the time since the step before."""
+    def leave(self, at: Mark | None = None) -> None:
+        """From here, or a mark, to `enter` somebody else has the time of the step that is open."""
+        self._log.leave(at)
+
+    def enter(self) -> None:
+        """The training has the time again."""
+        self._log.enter()
+
+    @property
+    def in_step(self) -> bool:
+        """Whether a step has begun and not ended."""
+        return self._log.is_open
+
+    def waited(self, wait_s: float) -> None:
+        """A wait for a further batch inside the step."""
+        self._log.wait(wait_s)
+
+    def mark(self) -> Mark:
+        """This point in time, to begin or to leave a step at."""
+        return self._log.mark()
+
+    def arrived(self, wait_s: float | None = None, at: Mark | None = None) -> None:
+        """A step begins: its data have come after so long a wait; None takes the time since the step before.
+
+        What else the time between the two steps was is that of others: savers, evaluators, loggers, callbacks.
+        """
         begun_s = time.perf_counter()
+        came_s = begun_s if at is None else at[0]
         if wait_s is None:
-            wait_s = begun_s - self._free_since_s if self._waiting else 0.0
+            wait_s = came_s - self._free_since_s if self._waiting else 0.0
+        others_s = 0.0 if self._left_s is None else max(0.0, came_s - self._left_s - wait_s)
+        self._left_s = None
         if not self._context.is_open:  # the first step is short of the ceilings, which are no training
             self._energy.open()
-        self._log.begin(wait_s)
+        self._log.begin(wait_s, others_s=others_s, at=at)
         self._state.observer_s += time.perf_counter() - begun_s
 
-    def begin(self, batch: Any = None, size: BatchSize | None = None, wait_s: float | None = None) -> None:
-        """A batch is in hand, after so long a wait; the first one of a step begins it."""
+    def begin(self, batch: Any = None, size: BatchSize | None = None, wait_s: float | None = None, at: Mark | None = None) -> None:
+        """A batch is in hand, after so long a wait; the first one of a step begins it, now or at a mark."""
+        begun_s = time.perf_counter()
+        self._log.leave()
         size = size or size_of(batch)
         self._state.see(batch, size)
+        self._log.enter(own=True)
         if not self._log.is_open:
-            self.arrived(wait_s)
+            self._not_theirs(time.perf_counter() - begun_s)
+            self.arrived(wait_s, at)
         else:
             self._log.wait(wait_s or 0.0)
         self._log.add(size)
 
-    def loss(self, value: Any) -> None:
+    def _not_theirs(self, seconds: float) -> None:
+        """Between two steps we took so long: neither a wait for data nor a time of others."""
+        self._free_since_s += seconds
+        if self._left_s is not None:
+            self._left_s += seconds
+
+    def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
         """The loss of the batch at hand: a number or a scalar tensor, which stays on its device until it is read.
+
+        A step's loss is the mean of its batches'. Where gradients are accumulated and the loss was divided for it, by the
+        number of batches or by the tokens of them all, it is their sum: `part` says so. A division by the number of batches
+        is seen by itself in a tensor that still has its graph.
+
+        Args:
+            part: the value is one of those that a step's loss is the sum of.
+            times: what a value that was divided without being such a part is multiplied by when it is read.
 
         Raises:
             BadValueError: not one number.
         """
-        self._log.loss(scalar_loss(value))
+        self._log.loss(scalar_loss(value), part=part or was_divided(value, self._num_accumulated()), times=times)
 
     def end(self, *, last: bool | None = None) -> None:
         """The batch is done; `last` says whether the optimizer has stepped, None decides by the accumulation."""
-        begun_s = time.perf_counter()
+        begun_s = ended_s = time.perf_counter()
         if last is None:
             last = self._ends_here()
         if last:
-            self._log.end()
+            ended_s = min(ended_s, self._log.end()[0])
             self._log.settle()
             self._console.show()
         self._state.observer_s += time.perf_counter() - begun_s
@@ -178,11 +230,17 @@ class Watch:
             self._state.close_context()
         self._writer.autosave()
         self._free_since_s, self._waiting = time.perf_counter(), True
+        if last:
+            self._left_s = self._free_since_s - (begun_s - ended_s)
 
     def _ends_here(self) -> bool:
         if self._accumulate is None and self._accelerator is not None:
             return bool(self._accelerator.sync_gradients)
-        return self._log.num_open_batches >= (self._accumulate or 1)
+        return self._log.num_open_batches >= self._num_accumulated()
+
+    def _num_accumulated(self) -> int:
+        """Batches of a step, unless the data end."""
+        return self._accumulate or int(getattr(self._accelerator, "gradient_accumulation_steps", 1))
 
     def drop(self) -> None:
         """The step at hand does not count: it was broken off."""
@@ -197,7 +255,10 @@ class Watch:
         """Rates of this rank since the last call, for somebody's logs; empty before a step has ended. See bench.callbacks.rates.NAMES."""
         begun_s = time.perf_counter()
         figures = self._console.figures()
-        self._state.observer_s += time.perf_counter() - begun_s
+        took_s = time.perf_counter() - begun_s
+        self._state.observer_s += took_s
+        if not self._log.is_open:
+            self._not_theirs(took_s)
         return figures
 
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
@@ -212,6 +273,9 @@ class Watch:
             self.flush()
         else:
             self._log.drop()
+        if self._left_s is not None:
+            self._log.others(max(0.0, time.perf_counter() - self._left_s))
+            self._left_s = None
         self._log.settle(last=True, wait=status == "complete")
         self.hold()
         return self._writer.write(status, reason)

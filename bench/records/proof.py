@@ -25,6 +25,8 @@ class WatchedTraining(Part):
 
     Attributes:
         data_wait_s: exposed wait for data per step.
+        others_s: per step, the time of savers, evaluators, loggers and other callbacks since the step before and inside this one: in no
+            other figure; empty in records of before it was measured.
         tokens_per_step or samples_per_step: padding left out.
         padding_per_step: None where a mask does not tell.
         losses: None where none was given, or it was not finite.
@@ -34,6 +36,7 @@ class WatchedTraining(Part):
     """
 
     data_wait_s: tuple[float, ...]
+    others_s: tuple[float, ...] = ()
     tokens_per_step: tuple[int, ...] = ()
     samples_per_step: tuple[int, ...] = ()
     padding_per_step: tuple[int | None, ...]
