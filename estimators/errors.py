@@ -7,6 +7,7 @@ SixndError
 │   ├── BadConfigError      a config.json that describes no countable model
 │   │   └── NoOpTableError  one whose model_type, or class, has no op table; transformers may know it, and then it is counted
 │   ├── BadRecordError      a record that cannot be read, or two that cannot be compared
+│   │   └── DamagedRecordError  one that is a record, and cannot be read as one
 │   ├── DoesNotFitError     the memory needed is more than the machine has
 │   └── UnavailableError    a device, file or package that is not there
 └── PhysicsError            a figure that no machine can produce       -> exit code 1
@@ -48,6 +49,10 @@ class NoOpTableError(BadConfigError):
 
 class BadRecordError(RequestError):
     """A record that cannot be read, or two records that cannot be compared."""
+
+
+class DamagedRecordError(BadRecordError):
+    """A record that was cut off, is of another format, or holds what none can: something missing, of a wrong type or an impossible size."""
 
 
 class DoesNotFitError(RequestError):

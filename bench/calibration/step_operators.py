@@ -69,17 +69,21 @@ def entries(
         ):
             if replayed.samples_s:
                 timed.append(entry(replayed.call.piece, tuple(replayed.samples_s), role))
-        timed += _update_entries(updates, device, cache_bytes, role)
+        timed += _update_entries(updates, device, cache_bytes, role, pause_s=total_s(calls, (), timed))
     return timed
 
 
-def _update_entries(updates: Sequence[OperatorCall], device: Device, cache_bytes: int, role: str) -> list[Entry]:
-    """What each tensor's update takes: its share, by bytes, of all of them at once; where they do not fit, of a few of its size."""
+def _update_entries(updates: Sequence[OperatorCall], device: Device, cache_bytes: int, role: str, *, pause_s: float) -> list[Entry]:
+    """What each tensor's update takes: its share, by bytes, of all of them at once; where they do not fit, of a few of its size.
+
+    Args:
+        pause_s: between two updates, for forward and backward.
+    """
     if not updates:
         return []
     kind, each = updates[0].kind, {update.key: update.num_bytes // optimizers.BYTES_PER_PARAM[update.kind] for update in updates}
     sizes = [each[update.key] for update in updates for _ in range(update.count)]
-    together = optimizers.sample_together(sizes, kind, device, num_steps=OPTIMIZER_STEPS)
+    together = optimizers.sample_together(sizes, kind, device, num_steps=OPTIMIZER_STEPS, pause_s=pause_s)
     if together is not None:
         return [entry(update, tuple(seconds * each[update.key] / sum(sizes) for seconds in together), role) for update in updates]
     return [

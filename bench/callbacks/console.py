@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 from bench.callbacks import ranks, rates
 from bench.callbacks.rank_state import RankState
+from bench.callbacks.stderr import say
 
 LEAST_LINE_S = 1.0
 """Between two lines, however short the steps."""
@@ -24,14 +24,17 @@ class Console:
         self._shown, self._line_s = 0, time.perf_counter()
 
     def figures(self) -> dict[str, float]:
-        """Rates since the last call or line; empty before a step has ended."""
+        """Rates since the last call or line; empty before a step has ended, and where they fail."""
+        return self._state.guard("rates", self._fresh) or {}
+
+    def _fresh(self) -> dict[str, float]:
         state = self._state
         state.log.settle()
         fresh = state.log.done[self._shown :]
         self._shown = len(state.log.done)
         if not fresh:
             return {}
-        peaks = state.device.peak_memory().values
+        peaks = state.peak_memory().values
         held = peaks.get("torch_allocated") or peaks.get("peak_rss")
         memory_bytes = None if held is None else int(held)
         return rates.figures(
@@ -54,4 +57,4 @@ class Console:
         num_steps = len(done)
         figures = self.figures()
         line = rates.text(num_steps, figures, num_ranks=ranks.num_ranks(), loss=done[-1].loss)
-        print(line, file=sys.stderr, flush=True)
+        say(line)

@@ -13,6 +13,7 @@ from torch import nn
 from bench.backend.ceilings import bandwidth_ceiling, matmul_ceiling
 from bench.backend.device import DTYPES, Device
 from bench.callbacks.flop_source import FlopSource
+from bench.callbacks.guard import Guard
 from bench.callbacks.modules import bare, config_of, num_params, recomputes
 from bench.callbacks.rates import RateBounds
 from bench.machine import environment
@@ -21,10 +22,10 @@ from bench.records.draft import Draft
 from bench.records.environment import DeviceFacts, Environment
 from bench.records.estimated import Estimated
 from bench.records.proof import Proof
-from bench.records.record import Ceiling
+from bench.records.record import Ceiling, Count
 from bench.records.request import Request
 from bench.records.run import Run
-from estimators.errors import BadValueError, RequestError
+from estimators.errors import RequestError
 
 Shapes = tuple[tuple[int, int], ...]
 """Rows and length of every batch of a step."""
@@ -36,12 +37,17 @@ _PRECISIONS = {"bf16": "bf16", "fp16": "fp16"}
 
 
 def usual_shape(steps: Sequence[Shapes]) -> tuple[int, int, int]:
-    """Rows of a step, most rows of a batch in it, and its length: of the most common step.
+    """Rows of a step, most rows of a batch in it, and its length: of the most common step; of none, ones.
 
     >>> usual_shape([((4, 16), (4, 16)), ((4, 16), (4, 16)), ((1, 9),)])
     (8, 4, 16)
+    >>> usual_shape([()])
+    (1, 1, 1)
     """
-    shapes = Counter(steps).most_common(1)[0][0]
+    known = Counter(shapes for shapes in steps if shapes)
+    if not known:
+        return 1, 1, 1
+    shapes = known.most_common(1)[0][0]
     length = Counter(length for _, length in shapes).most_common(1)[0][0]
     return sum(rows for rows, _ in shapes), max(rows for rows, _ in shapes), length
 
@@ -71,27 +77,25 @@ class TrainingContext:
         dtype: str | None,
         optimizer: str | None,
         ceilings: bool | Sequence[Ceiling],
+        guard: Guard,
     ) -> None:
-        if dtype is not None and dtype not in DTYPES:
-            raise BadValueError(f"dtype {dtype[:40]!r} is unknown; expected one of: {', '.join(DTYPES)}")
-        if optimizer not in (None, "adamw", "sgd"):
-            raise BadValueError(f"optimizer {str(optimizer)[:40]!r} is unknown; expected adamw, sgd or None")
+        self._guard = guard
         self._model, self._device, self._optimizer = model, device, optimizer
         self._asked_dtype = dtype or _PRECISIONS.get(str(getattr(accelerator, "mixed_precision", "no")))
         self._seen_dtype: str | None = None
         self._wanted = ceilings
         self._ceilings: list[Ceiling] = []
         self._unavailable: dict[str, str] = {}
-        self._config = config_of(model)
+        self._config = guard("the model's configuration", config_of, model) or {}
         self._compiled = "OptimizedModule" in (type(model).__name__, type(bare(model)).__name__)
         given = name or getattr(getattr(bare(model), "config", None), "name_or_path", "")
-        self.name = (Path(given).name if given else "") or type(bare(model)).__name__
+        self.name = (Path(str(given)).name if given else "") or type(bare(model)).__name__
         self.is_open = True
 
     def draft(self, out: Path) -> Draft:
         """The record to be; raises UnavailableError where the folder cannot be written."""
         draft = Draft(model=self.name, task="train", request=self._run((1, 1, 1)).request, out=out)
-        draft.environment = environment.collect()
+        draft.environment = self._guard("environment", environment.collect) or draft.environment
         return draft
 
     def look_for_autocast(self) -> None:
@@ -124,9 +128,7 @@ class TrainingContext:
         self._device.reset_peak()
         hardware = self._device.hardware()
         rows, micro_rows, length = usual_shape([shapes])
-        said, _, _ = (
-            flop_source.estimate(self._run((rows, micro_rows, length)), micro_rows, hardware) if flop_source else (Estimated(), [], {})
-        )
+        said = self._estimate(flop_source, self._run((rows, micro_rows, length)), micro_rows)[0] if flop_source and shapes else Estimated()
         return RateBounds(
             peak_flop_per_s=hardware.peak_flop_per_s.get(self.dtype) if hardware else None,
             matmul_flop_per_s=max((c.value for c in self._ceilings if c.kind == "matmul"), default=None),
@@ -178,6 +180,10 @@ class TrainingContext:
             request=Asked(**request.to_dict()),
         )
 
+    def _estimate(self, flop_source: FlopSource, run: Run, micro_rows: int) -> tuple[Estimated, list[Count], dict[str, str]]:
+        said = self._guard("estimate", lambda: flop_source.estimate(run, micro_rows, self._device.hardware()))
+        return said or (Estimated(), [], {})
+
     def fill(self, draft: Draft, flop_source: FlopSource, usual: tuple[int, int, int]) -> None:
         """Put request, device, estimate, counts and ceilings into the draft."""
         run = self._run(usual)
@@ -187,8 +193,10 @@ class TrainingContext:
             "input_label": "batches of the training that was watched",
         }
         draft.request = run.request.replaced(**labels)
-        draft.environment |= Environment(device=self._device.describe() | DeviceFacts(cache_bytes=self._device.cache_bytes()))
-        draft.estimate, draft.counts, missing = flop_source.estimate(run, usual[1], self._device.hardware())
+        facts = self._guard("device", self._device.describe)
+        if facts is not None:
+            draft.environment |= Environment(device=facts | DeviceFacts(cache_bytes=self._device.cache_bytes()))
+        draft.estimate, draft.counts, missing = self._estimate(flop_source, run, usual[1])
         draft.ceilings = list(self._ceilings)
         draft.unavailable |= self._unavailable | missing
         params = num_params(self._model)

@@ -10,7 +10,9 @@ from typing import Any
 from torch import nn
 
 from bench.callbacks.counted import Inputs
+from bench.callbacks.guard import Guard, event, reason_of
 from bench.callbacks.lightning_loop import LightningLoop
+from bench.callbacks.options import expect_options
 from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
 from estimators.errors import UnavailableError
@@ -31,6 +33,10 @@ class LightningHooks:
         out, every, name, inputs, ceilings: see Watch.
         network: from the LightningModule to the network inside whose FLOP are counted and whose configuration is
             recorded; None takes the module itself.
+
+    Raises:
+        BadValueError: an option out of its range.
+        UnavailableError: the folder cannot be written.
     """
 
     def __init__(
@@ -44,6 +50,8 @@ class LightningHooks:
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         super().__init__()
+        expect_options(out, every=every)
+        self._guard = Guard()
         self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "ceilings": ceilings}
         self._network, self._every = network, every
         self._watch: Watch | None = None
@@ -52,20 +60,28 @@ class LightningHooks:
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin a record."""
+        self._watch, self._guard = None, Guard()
+        self._begin(trainer, pl_module)
+
+    @event
+    def _begin(self, trainer: Any, pl_module: Any) -> None:
         self._watch = Watch(
             self._network(pl_module) if self._network else pl_module,
             dtype=_DTYPES.get(str(getattr(trainer, "precision", ""))),
             accumulate=trainer.accumulate_grad_batches,
+            guard=self._guard,
             **self._options,
         )
-        self._loop = LightningLoop(trainer, self._watch)
+        self._loop = self._guard("times of others", LightningLoop, trainer, self._watch, self._guard)
         self._num_steps = 0
 
+    @event
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """A batch is in hand."""
-        if self._watch is not None and self._loop is not None:
-            self._loop.begin(batch)
+        if self._watch is not None:
+            (self._loop or self._watch).begin(batch)
 
+    @event
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """The batch is done, and where gradients are not accumulated the optimizer has stepped."""
         if self._watch is None:
@@ -78,15 +94,20 @@ class LightningHooks:
         self._watch.end(last=last)
         self._num_steps += last
         if last and self._every and self._num_steps % self._every == 0:
-            for logger in trainer.loggers:
-                logger.log_metrics(self._watch.figures(), step=trainer.global_step)
+            self._guard("rates in the logs", self._log, trainer, self._watch.figures())
             self._watch.resume()
 
+    def _log(self, trainer: Any, figures: dict[str, float]) -> None:
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=trainer.global_step)
+
+    @event
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """A validation is no training."""
         if self._watch is not None:
             self._watch.hold()
 
+    @event
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """The validation is over."""
         if self._watch is not None:
@@ -101,15 +122,15 @@ class LightningHooks:
         if isinstance(exception, KeyboardInterrupt):
             self._finish("partial", "interrupted by the user")
         else:
-            self._finish("failed", f"{type(exception).__name__}: {' '.join(str(exception).split())[:500]}")
+            self._finish("failed", reason_of(exception))
 
     def _finish(self, status: str, reason: str) -> None:
         watch, self._watch = self._watch, None
         if self._loop is not None:
-            self._loop.stop()
+            self._guard.attempt("putting the profiler's methods back", self._loop.stop)
             self._loop = None
         if watch is not None:
-            watch.finish(status, reason)
+            self._guard.attempt("writing the record", lambda: watch.finish(status, reason))
 
 
 def lightning_callback(**options: Any) -> Any:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bench.callbacks.guard import Guard, event
 from bench.callbacks.methods import WatchedMethods
 from bench.callbacks.steps import Mark
 from bench.callbacks.watcher import Watch
@@ -25,8 +26,9 @@ class LightningLoop:
     A Trainer without such actions is timed by the events of the callback.
     """
 
-    def __init__(self, trainer: Any, watch: Watch) -> None:
+    def __init__(self, trainer: Any, watch: Watch, guard: Guard) -> None:
         self._watch: Watch | None = watch
+        self._guard = guard
         self._wait_s, self._asked_s, self._runs = 0.0, 0.0, False
         self._begun: Mark | None = None
         self._left: Mark | None = None
@@ -43,6 +45,7 @@ class LightningLoop:
 
         return start_or_stop
 
+    @event
     def _started(self, action: str) -> None:
         if self._watch is None:
             return
@@ -56,6 +59,7 @@ class LightningLoop:
         elif self._runs and action.startswith(CALLBACK):
             self._watch.leave()
 
+    @event
     def _stopped(self, action: str) -> None:
         if self._watch is None:
             return

@@ -44,7 +44,7 @@ class WatchedLoader(Generic[Batch]):
                     batch = next(batches)
                 except StopIteration:
                     break
-                watch.begin(batch, self._size(batch), wait_s=time.perf_counter() - asked_s)
+                watch.begin(batch, self._size, wait_s=time.perf_counter() - asked_s)
                 yield batch
                 watch.end()
                 num_steps += 1

@@ -24,6 +24,8 @@ def scalar_loss(value: Any) -> Any:
         if value.numel() != 1:
             raise BadValueError(f"a loss of shape {tuple(value.shape)}; expected one number, such as its mean")
         return value.detach()
+    if getattr(value, "size", None) == 1 and hasattr(value, "item"):  # numpy's
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadValueError(f"a loss of type {type(value).__name__}; expected a number or a scalar tensor")
     return value

@@ -14,7 +14,13 @@ from bench.callbacks.context import TrainingContext
 from bench.callbacks.counted import Inputs
 from bench.callbacks.energy import Energy
 from bench.callbacks.flop_source import FlopSource, UnknownFlop, find_flop_source
+from bench.callbacks.guard import Guard
 from bench.callbacks.steps import StepLog
+from bench.machine.meters.gpu_window import FIGURES
+from bench.machine.meters.readings import Readings, no_readings
+
+MEMORY_PEAKS = ("peak_rss", "torch_allocated", "torch_reserved")
+"""What `Device.peak_memory` reads."""
 
 
 class RankState:
@@ -22,49 +28,68 @@ class RankState:
 
     Attributes:
         device, context: on what, and under what.
+        guard: through which every meter is asked.
         log, energy: the steps; the power meter between pauses.
         flop_source: what a batch computes; None before the first.
         bounds: what a step is held against; nothing before the first has ended.
-        item: token or sample.
+        item: token or sample; step where the size of a batch is not known.
         observer_s: what watching has cost.
     """
 
-    def __init__(self, model: nn.Module, device: Device, context: TrainingContext, inputs: Inputs | None) -> None:
+    def __init__(self, model: nn.Module, device: Device, context: TrainingContext, inputs: Inputs | None, guard: Guard) -> None:
         self._model, self._inputs = model, inputs
         self._parameters: SampledParameters | None = None
-        self.device, self.context = device, context
-        self.log, self.energy = StepLog(device), Energy(device.uuid)
+        self.device, self.context, self.guard = device, context, guard
+        self.log, self.energy = StepLog(device, guard), Energy(device.uuid)
         self.flop_source: FlopSource | None = None
         self.bounds = rates.RateBounds()
         self.item, self.observer_s = "token", 0.0
 
-    def see(self, batch: Any, size: BatchSize) -> None:
+    def see(self, batch: Any, size: BatchSize | None) -> None:
         """A batch before its forward pass; the first one tells what is computed and what the parameters were."""
+        if size is not None:
+            self.guard("training_flop", self._see_work, batch, size)
+        if size is None or "training_flop" in self.guard.failed:
+            self.flop_source = UnknownFlop(self.guard.failed.get("training_flop", "the size of a batch is not known"))
+        if self._parameters is None:
+            self._parameters = self.guard("params_changed", SampledParameters, self._model)
+            self.guard("autocast", self.context.look_for_autocast)
+
+    def _see_work(self, batch: Any, size: BatchSize) -> None:
         if self.flop_source is None:
             self.item, unsized = size.item, batch is None and size.length == 1
             self.flop_source = (
                 UnknownFlop("no seq_len was given") if unsized else find_flop_source(self._model, batch, self._inputs, self.context.name)
             )
         self.flop_source.see(batch, size.length)
-        if self._parameters is None:
-            self._parameters = SampledParameters(self._model)
-            self.context.look_for_autocast()
 
     def close_context(self) -> None:
         """The first step has ended: its size decides what later ones are held against."""
         self.bounds = self.context.close(self.flop_source, self.log.last_shapes)
 
+    def peak_memory(self) -> Readings:
+        """Of the device, or why not."""
+        return self.guard("memory_bytes", self.device.peak_memory) or no_readings(MEMORY_PEAKS, self.guard.failed["memory_bytes"])
+
+    def power(self) -> Readings:
+        """Of the windows that have ended, or why not."""
+        return self.guard("energy_j", self.energy.readings) or no_readings(FIGURES, self.guard.failed["energy_j"])
+
     def report(self) -> ranks.RankReport:
         """Of the steps that have been read, for the main rank."""
-        power, memory = self.energy.readings(), self.device.peak_memory()
+        evidence = self.guard("params_changed", self._evidence) or (None, True)
         return ranks.RankReport(
             rank=ranks.rank(),
             device=self.device.name,
             uuid=self.device.uuid,
             steps=tuple(self.log.done),
-            power=power.values,
-            peak_bytes={name: None if value is None else int(value) for name, value in memory.values.items()},
-            params_changed=self._parameters is not None and self._parameters.changed(),
-            params_finite=self._parameters is None or self._parameters.finite(),
+            power=self.power().values,
+            peak_bytes={name: None if value is None else int(value) for name, value in self.peak_memory().values.items()},
+            params_changed=evidence[0],
+            params_finite=evidence[1],
             observer_s=self.observer_s,
+            failed=dict(self.guard.failed),
         )
+
+    def _evidence(self) -> tuple[bool, bool]:
+        return (False, True) if self._parameters is None else (self._parameters.changed(), self._parameters.finite())

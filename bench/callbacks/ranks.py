@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch.distributed as dist
@@ -23,8 +23,9 @@ class RankReport:
         steps: in order.
         power: of its device.
         peak_bytes: memory by instrument.
-        params_changed, params_finite: whether all of its trained parameters changed, and are numbers.
+        params_changed, params_finite: whether all of its trained parameters changed, None where that is not known, and are numbers.
         observer_s: what watching cost.
+        failed: figure that this rank could not read -> why.
     """
 
     rank: int
@@ -33,9 +34,10 @@ class RankReport:
     steps: tuple[Step, ...]
     power: Mapping[str, float | None]
     peak_bytes: Mapping[str, int | None]
-    params_changed: bool
+    params_changed: bool | None
     params_finite: bool
     observer_s: float
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 def num_ranks() -> int:

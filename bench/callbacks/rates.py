@@ -61,14 +61,15 @@ def figures(
     whole_s = sum(step.period_s for step in steps)
     if whole_s <= 0:
         return {}
+    sized = all(step.is_sized for step in steps)
     values: dict[str, float | None] = {
         "step_s": robust.median([step.period_s for step in steps]),
-        f"{item}s_per_s": sum(step.num_items for step in steps) / whole_s,
+        f"{item}s_per_s": sum(step.num_items for step in steps) / whole_s if sized else None,
         "data_wait_fraction": sum(step.exposed_wait_s for step in steps) / whole_s,
         "memory_bytes": memory_bytes,
         "energy_j": energy_j,
     }
-    if all(step.num_padding is not None for step in steps):
+    if sized and all(step.num_padding is not None for step in steps):
         values["padding_fraction"] = 1 - sum(step.num_items for step in steps) / sum(step.num_positions for step in steps)
     flop = [step_flop(step, flop_source) for step in steps]
     known = [pair for pair in flop if pair is not None]

@@ -11,6 +11,8 @@ import torch
 
 from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
+from bench.callbacks.guard import SIZE, Guard
+from estimators.errors import BadValueError
 from estimators.units import KILO
 
 Mark = tuple[float, Any]
@@ -27,7 +29,7 @@ class Step:
         wait_s: the host's wait for data, before the step and between its batches.
         exposed_wait_s: the part of it that held the step up: all of it by the host's clock; on CUDA at most the device's own gap.
         others_s: time of savers, evaluators and other callbacks, since the step before and inside this one: in no other figure.
-        shapes: rows and length of every batch in it.
+        shapes: rows and length of every batch in it; empty where the size of one is not known.
         num_padding: None where no mask tells.
         loss: the mean of those given, or the sum of the parts given; None where none was.
     """
@@ -45,6 +47,11 @@ class Step:
     def period_s(self) -> float:
         """What the step took, exposed data wait included: its tokens over this are the throughput."""
         return self.host_s + self.wait_s if self.device_s is None else self.device_s + self.exposed_wait_s
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether its tokens or samples are known."""
+        return bool(self.shapes)
 
     @property
     def num_positions(self) -> int:
@@ -82,21 +89,30 @@ class _Open:
     inner_wait_s: float = 0.0
     ended: Mark | None = None
     asides: list[_Aside] = field(default_factory=list)
-    sizes: list[BatchSize] = field(default_factory=list)
+    sizes: list[BatchSize | None] = field(default_factory=list)
     losses: list[tuple[Any, int]] = field(default_factory=list)
     parts: list[tuple[Any, int]] = field(default_factory=list)
+
+    @property
+    def known_sizes(self) -> list[BatchSize]:
+        """Of every batch; none where one is not known."""
+        known = [size for size in self.sizes if size is not None]
+        return known if len(known) == len(self.sizes) else []
 
 
 class StepLog:
     """Takes the marks of one rank's steps.
+
+    Args:
+        guard: of this training; losses and paddings that cannot be read cost those figures alone.
 
     Attributes:
         done: the steps whose times are known, in order.
         last_shapes: of the step that ended last.
     """
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, device: Device, guard: Guard | None = None) -> None:
+        self._device, self._guard = device, guard or Guard()
         self._cuda = device.kind == "cuda"
         self._side = torch.cuda.Stream(device.torch_device) if self._cuda else None
         self._pending: deque[_Open] = deque()
@@ -128,8 +144,13 @@ class StepLog:
         return time.perf_counter(), event
 
     def begin(self, wait_s: float, *, others_s: float = 0.0, at: Mark | None = None) -> None:
-        """The first batch of a step is in hand, now or at a mark, after so long a wait and so long a time of others."""
-        assert self._open is None, "a step begins after the one before it has ended"
+        """The first batch of a step is in hand, now or at a mark, after so long a wait and so long a time of others.
+
+        A step that is open already goes on: its batches were not stepped on, and their gradients are in this one's.
+        """
+        if self._open is not None:
+            self.wait(wait_s)
+            return
         self._open = _Open(begun=at or self.mark(), wait_s=wait_s, before_s=others_s)
 
     def wait(self, wait_s: float) -> None:
@@ -159,24 +180,30 @@ class StepLog:
             others_s = max(0.0, took_s - wait_s - own_s)
             self._open.asides.append(_Aside(begun, self.mark(), wait_s, others_s))
 
-    def add(self, size: BatchSize) -> None:
-        """A batch is in the step."""
+    def add(self, size: BatchSize | None) -> None:
+        """A batch is in the step; None where its size is not known."""
         assert self._open is not None
         self._open.sizes.append(size)
 
     def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
-        """A loss of the step that is open, or of the one that ended last, times a number; parts are added up."""
+        """A loss of the step that is open, or of the one that ended last, times a number; parts are added up.
+
+        Raises:
+            BadValueError: there is neither.
+        """
         target = self._open or (self._pending[-1] if self._pending else None)
-        assert target is not None, "a loss belongs to a step"
+        if target is None:
+            raise BadValueError("a loss was given before the first step; give it inside a step")
         (target.parts if part else target.losses).append((value, times))
 
-    def end(self) -> Mark:
-        """The optimizer has stepped; where the training was left, it had before that. Returns when."""
-        assert self._open is not None
+    def end(self) -> Mark | None:
+        """The optimizer has stepped; where the training was left, it had before that. Returns when; None where no step is open."""
+        if self._open is None:
+            return None
         self._open.ended = ended = self._left[0] if self._left else self.mark()
         self._forget_left()
         self._pending.append(self._open)
-        self.last_shapes = tuple((size.rows, size.length) for size in self._open.sizes)
+        self.last_shapes = tuple((size.rows, size.length) for size in self._open.known_sizes)
         self._open = None
         return ended
 
@@ -225,16 +252,17 @@ class StepLog:
                 idle_s = min(aside.ended[0] - aside.begun[0], aside.begun[1].elapsed_time(aside.ended[1]) / KILO)
                 device_s -= idle_s
                 exposed_s += min(aside.wait_s, idle_s)
-        paddings = [size.num_padding for size in step.sizes if size.num_padding is not None]
-        losses, parts = self._losses(step.losses), self._losses(step.parts)
+        sizes = step.known_sizes
+        paddings = self._guard(SIZE, self._floats, [size.num_padding for size in sizes if size.num_padding is not None])
+        losses, parts = (self._guard("loss", self._losses, given) for given in (step.losses, step.parts))
         inside_s = sum(aside.ended[0] - aside.begun[0] - aside.wait_s for aside in step.asides)
         return Step(
             host_s=ended_s - begun_s - inside_s - (0.0 if self._cuda else step.inner_wait_s),
             device_s=device_s,
             wait_s=wait_s,
             exposed_wait_s=exposed_s,
-            shapes=tuple((size.rows, size.length) for size in step.sizes),
-            num_padding=round(sum(self._floats(paddings))) if paddings else None,
+            shapes=() if paddings is None else tuple((size.rows, size.length) for size in sizes),
+            num_padding=round(sum(paddings)) if paddings else None,
             loss=sum(parts) if parts else sum(losses) / len(losses) if losses else None,
             others_s=before_s + step.after_s + sum(aside.others_s for aside in step.asides),
         )

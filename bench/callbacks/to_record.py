@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.callbacks import energy, proof, ranks
 from bench.callbacks.flop_source import FlopSource
+from bench.callbacks.guard import Guard
 from bench.callbacks.rates import step_flop
 from bench.machine.meters.readings import Readings
 from bench.records.draft import Draft
@@ -49,17 +50,25 @@ def fill(
     item: str,
     clock: str,
     stopped_by: str,
+    guard: Guard | None = None,
 ) -> None:
-    """Put times, tokens, power, memory and proof of all ranks into the draft, in place of those of an earlier call."""
+    """Put times, tokens, power, memory and proof of all ranks into the draft, in place of those of an earlier call.
+
+    What a rank could not read is left out. Where the size of a batch is not known, a step is the item that is timed.
+    """
     whole = ranks.joined_steps(reports)
+    if not all(step.is_sized for report in reports for step in report.steps):
+        item = "step"
     skip, settled = num_warmup(whole.periods_s)
     draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
     ranked = ranks.rows(reports, skip)
     observer_s = max(report.observer_s for report in reports)
-    flop = [step_flop(step, flop_source) for report in reports for step in report.steps]
+    flop = (guard or Guard())("training_flop", lambda: [step_flop(step, flop_source) for report in reports for step in report.steps]) or [
+        None
+    ]
     losses = [loss for loss in whole.losses if loss is not None]
     proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
-    of_item: dict[str, Any] = {f"{item}s_per_step": whole.items}
+    of_item: dict[str, Any] = {} if item == "step" else {f"{item}s_per_step": whole.items}
     watched = WatchedTraining(
         data_wait_s=whole.waits_s,
         others_s=whole.others_s,
@@ -73,13 +82,15 @@ def fill(
         observer_s=observer_s,
     )
     known = Proof(num_params=draft.proof.num_params) if "num_params" in draft.proof else Proof()
-    changed = all(report.params_changed for report in reports)
-    count = Proof(num_tokens=sum(whole.items)) if item == "token" else Proof(num_samples=sum(whole.items))
+    evidence = [report.params_changed for report in reports]
+    changed = Proof() if None in evidence else Proof(params_changed=all(evidence))
+    counts = {"token": Proof(num_tokens=sum(whole.items)), "sample": Proof(num_samples=sum(whole.items))}
     draft.proof = (
         known
         | proven
-        | Proof(params_changed=changed, num_steps=len(whole.periods_s))
-        | count
+        | changed
+        | Proof(num_steps=len(whole.periods_s))
+        | counts.get(item, Proof())
         | Proof(num_ranks=len(reports), watched=watched)
     )
     merged, missing = energy.over_ranks([(report.uuid, report.power) for report in reports])
@@ -89,13 +100,15 @@ def fill(
     }
     for name in reports[0].peak_bytes:
         draft.memory_bytes[name] = max((peak for r in reports if (peak := r.peak_bytes.get(name)) is not None), default=None)
+    for report in reports:
+        draft.unavailable |= {figure: f"rank {report.rank}: {reason}" for figure, reason in report.failed.items() if len(reports) > 1}
     draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s)]
 
 
 def _phases(whole: ranks.JoinedSteps, skip: int, settled: bool | None, item: str, clock: str, stopped_by: str) -> list[Phase]:
     if not whole.periods_s:
         return []
-    items = median_low(whole.items[skip:])
+    items = 1 if item == "step" else median_low(whole.items[skip:])
 
     def phase(name: str, samples_s: Sequence[float], by: str) -> Phase:
         return Phase(

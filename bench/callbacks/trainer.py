@@ -12,13 +12,12 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
+from bench.callbacks.options import expect_options
 from bench.callbacks.trainer_loop import TrainerLoop, trainer_of
 from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
-
-SeeBatch = Callable[[dict[str, Any]], None]
-SeeLoss = Callable[[Any, bool], None]
 
 
 class ForwardHook:
@@ -26,24 +25,26 @@ class ForwardHook:
 
     Args:
         model: the innermost one, which is given batches whatever wraps it.
-        see_batch: with the arguments by name, before the pass.
-        see_loss: with the loss that it returned, after it, where it returned one, and whether that is a part of its step's: the
-            model was told the tokens of the whole step.
+        see_inputs: with the positional and the named arguments, before the pass.
+        see_output: with the named arguments and what it returned, after it.
         compiled: whether torch.compile may trace the hooks; they are then kept out of its graphs.
     """
 
-    def __init__(self, model: nn.Module, see_batch: SeeBatch, see_loss: SeeLoss, *, compiled: bool = False) -> None:
-        names = list(inspect.signature(model.forward).parameters)
-
+    def __init__(
+        self,
+        model: nn.Module,
+        see_inputs: Callable[[tuple[Any, ...], dict[str, Any]], None],
+        see_output: Callable[[dict[str, Any], Any], None],
+        *,
+        compiled: bool = False,
+    ) -> None:
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if module.training and torch.is_grad_enabled():
-                see_batch({**dict(zip(names, args, strict=False)), **kwargs})
+                see_inputs(args, kwargs)
 
         def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if module.training and torch.is_grad_enabled():
-                loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-                if loss is not None:
-                    see_loss(loss, kwargs.get("num_items_in_batch") is not None)
+                see_output(kwargs, output)
 
         if compiled:
             before, after = torch.compiler.disable(before), torch.compiler.disable(after)
@@ -78,12 +79,18 @@ class SixndCallback(TrainerCallback):
         every: steps between two lines on stderr; 0 prints none, since the Trainer prints its logs.
         name: of the model in the record.
         ceilings: see Watch.
+
+    Raises:
+        BadValueError: an option out of its range.
+        UnavailableError: the folder cannot be written.
     """
 
     def __init__(
         self, *, out: str | os.PathLike[str] = "runs", every: int = 0, name: str | None = None, ceilings: bool | Sequence[Ceiling] = True
     ) -> None:
+        expect_options(out, every=every)
         self._out, self._every, self._name, self._ceilings = out, every, name, ceilings
+        self._guard = Guard()
         self._watch: Watch | None = None
         self._hook: ForwardHook | None = None
         self._loop: TrainerLoop | None = None
@@ -97,7 +104,12 @@ class SixndCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Begin a record."""
         self.break_off()
-        model, named = bare(kwargs["model"]), type(kwargs.get("optimizer")).__name__
+        self._guard = Guard()
+        self._begin(args, kwargs["model"], kwargs.get("optimizer"))
+
+    @event
+    def _begin(self, args: TrainingArguments, wrapped: nn.Module, optimizer: Any) -> None:
+        model, named = bare(wrapped), type(optimizer).__name__
         self._watch = Watch(
             model,
             out=self._out,
@@ -107,23 +119,35 @@ class SixndCallback(TrainerCallback):
             optimizer="adamw" if args.optim in ("adamw_torch", "adamw_torch_fused") or named in ("AdamW", "Adam") else None,
             accumulate=args.gradient_accumulation_steps,
             ceilings=self._ceilings,
+            guard=self._guard,
         )
-        trainer = trainer_of(self)
-        self._loop = None if trainer is None else TrainerLoop(trainer, self._watch)
-        self._hook = ForwardHook(model, self._see_batch, self._see_loss, compiled=bool(args.torch_compile))
+        self._names = list(inspect.signature(model.forward).parameters)
+        self._hook = self._guard(
+            "forward passes", ForwardHook, model, self._see_inputs, self._see_output, compiled=bool(args.torch_compile)
+        )
+        self._loop = self._guard("times of others", self._watched_loop, self._watch)
         atexit.register(self.break_off)
 
-    def _see_batch(self, batch: dict[str, Any]) -> None:
+    def _watched_loop(self, watch: Watch) -> TrainerLoop | None:
+        trainer = trainer_of(self)
+        return None if trainer is None else TrainerLoop(trainer, watch, self._guard)
+
+    @event
+    def _see_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._stepping and self._watch is not None and self._watch.in_step:
             self._stepping = False  # counting on meta runs forward again
-            self._watch.begin(batch, wait_s=0.0)
+            self._watch.begin({**dict(zip(self._names, args, strict=False)), **kwargs}, wait_s=0.0)
             self._stepping = True
 
-    def _see_loss(self, loss: Any, part: bool) -> None:
+    @event
+    def _see_output(self, kwargs: dict[str, Any], output: Any) -> None:
         seen_by_loop = self._loop is not None and self._loop.sees_losses
         if self._stepping and self._watch is not None and not seen_by_loop:
-            self._watch.loss(loss, part=part)
+            loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+            if loss is not None:
+                self._watch.loss(loss, part=kwargs.get("num_items_in_batch") is not None)
 
+    @event
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The batches of an optimizer step are in hand."""
         if self._watch is not None:
@@ -131,6 +155,7 @@ class SixndCallback(TrainerCallback):
                 self._watch.arrived()
             self._stepping = True
 
+    @event
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The optimizer has stepped."""
         if self._watch is not None:
@@ -141,30 +166,37 @@ class SixndCallback(TrainerCallback):
     def _marks_steps(self) -> bool:
         return self._loop is not None and self._loop.sees_events
 
+    @event
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         """Add the rates since the last log, here and in the Trainer's own history."""
         if self._watch is not None and logs is not None and "loss" in logs:
-            figures = self._watch.figures()
-            logs.update(figures)
-            if state.log_history:
-                state.log_history[-1].update(figures)
+            self._guard("rates in the logs", self._add_to, logs, state, self._watch.figures())
         self._resume()
 
+    def _add_to(self, logs: dict[str, Any], state: TrainerState, figures: dict[str, float]) -> None:
+        logs.update(figures)
+        if state.log_history:
+            state.log_history[-1].update(figures)
+
+    @event
     def on_prediction_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """An evaluation is no training."""
         if self._watch is not None:
             self._watch.hold()
 
+    @event
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The evaluation is over."""
         self._resume()
 
+    @event
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A checkpoint has been written."""
         self._resume()
 
+    @event
     def _resume(self) -> None:
         if self._watch is not None:
             self._watch.resume()
@@ -180,11 +212,11 @@ class SixndCallback(TrainerCallback):
     def _finish(self, status: str, reason: str) -> None:
         watch, self._watch, self._stepping = self._watch, None, False
         if self._hook is not None:
-            self._hook.remove()
+            self._guard.attempt("removing the hooks", self._hook.remove)
             self._hook = None
         if self._loop is not None:
-            self._loop.stop()
+            self._guard.attempt("putting the Trainer's methods back", self._loop.stop)
             self._loop = None
         if watch is not None:
             atexit.unregister(self.break_off)
-            watch.finish(status, reason)
+            self._guard.attempt("writing the record", lambda: watch.finish(status, reason))

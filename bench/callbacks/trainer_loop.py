@@ -10,6 +10,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 
+from bench.callbacks.guard import Guard, event
 from bench.callbacks.methods import WatchedMethods
 from bench.callbacks.steps import Mark
 from bench.callbacks.watcher import Watch
@@ -61,8 +62,9 @@ class TrainerLoop:
         sees_waits, sees_losses, sees_events: what this Trainer lets be watched.
     """
 
-    def __init__(self, trainer: Any, watch: Watch) -> None:
+    def __init__(self, trainer: Any, watch: Watch, guard: Guard) -> None:
         self._watch: Watch | None = watch
+        self._guard = guard
         self._wait_s, self._depth = 0.0, 0
         self._came: Mark | None = None
         self._methods = WatchedMethods()
@@ -77,6 +79,7 @@ class TrainerLoop:
 
         return get_batch_samples
 
+    @event
     def _waited(self, seconds: float) -> None:
         self._wait_s += seconds
         if self._watch is not None:
@@ -85,34 +88,43 @@ class TrainerLoop:
     def _seen_loss(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def training_step(*args: Any, **kwargs: Any) -> Any:
             loss = method(*args, **kwargs)
-            if self._watch is not None:
-                self._watch.loss(loss, part=True)
+            self._see(loss)
             return loss
 
         return training_step
 
+    @event
+    def _see(self, loss: Any) -> None:
+        if self._watch is not None:
+            self._watch.loss(loss, part=True)
+
     def _timed_event(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call_event(event: str, *args: Any, **kwargs: Any) -> Any:
-            self._before(event)
-            self._depth += 1
+        def call_event(name: str, *args: Any, **kwargs: Any) -> Any:
+            self._before(name)
             try:
-                return method(event, *args, **kwargs)
+                return method(name, *args, **kwargs)
             finally:
-                self._depth -= 1
-                if self._depth == 0 and self._watch is not None:
-                    self._watch.enter()
+                self._after()
 
         return call_event
 
-    def _before(self, event: str) -> None:
-        if self._watch is None or self._depth:
+    @event
+    def _before(self, name: str) -> None:
+        self._depth += 1
+        if self._watch is None or self._depth > 1:
             return
-        if event == "on_step_end":
+        if name == "on_step_end":
             self._watch.end(last=True)
-        elif event == "on_step_begin":
+        elif name == "on_step_begin":
             self._watch.arrived(self._wait_s, self._came)
             self._wait_s, self._came = 0.0, None
         self._watch.leave()
+
+    @event
+    def _after(self) -> None:
+        self._depth -= 1
+        if self._watch is not None and self._depth == 0:
+            self._watch.enter()
 
     def stop(self) -> None:
         """Watch no more."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from bench.callbacks.batches import BatchSize, size_of, told_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.counted import Inputs
+from bench.callbacks.guard import SIZE, Guard, event, reason_of
 from bench.callbacks.loss_parts import was_divided
+from bench.callbacks.options import expect_options
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.steps import Mark
@@ -29,7 +31,8 @@ from estimators.errors import BadValueError
 class Watch:
     """Times, counts and weighs the steps of a training that is not ours, and writes the record that `run` writes.
 
-    The loop is not changed and its device is not waited for. What it costs is measured and is in the record. Before the
+    The loop is not changed and its device is not waited for. What it costs is measured and is in the record. From the first
+    step on nothing of ours raises into it: a figure that fails is unavailable, and the record says why. Before the
     second step this machine's ceilings are measured once, for about two seconds (`ceilings`).
 
         with Watch(model, accelerator) as w:
@@ -55,6 +58,7 @@ class Watch:
         accumulate: batches per optimizer step; None is the accelerator's, else 1.
         inputs: from a batch to what forward takes, to count FLOP of a network without an op table.
         ceilings: whether this machine's rates are measured; or such as were measured before.
+        guard: of the hook that makes this, whose own failures are then in the record.
 
     Raises:
         BadValueError: an option out of its range.
@@ -74,36 +78,41 @@ class Watch:
         accumulate: int | None = None,
         inputs: Inputs | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
+        guard: Guard | None = None,
     ) -> None:
-        for option, value, least in (("every", every, 0), ("accumulate", 1 if accumulate is None else accumulate, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise BadValueError(f"{option} is {value!r}; expected a whole number from {least}")
+        expect_options(out, every=every, accumulate=accumulate, dtype=dtype, optimizer=optimizer)
         parameter = next(model.parameters(), None)
         if parameter is None:
             raise BadValueError(f"{type(model).__name__} has no parameters; expected the network that is trained")
-        self._accelerator, self._accumulate = accelerator, accumulate
-        device = devices.choose(str(parameter.device))
-        self._context = TrainingContext(model, device, accelerator, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings)
-        self._state = RankState(model, device, self._context, inputs)
-        self._log, self._energy = self._state.log, self._state.energy
-        self._writer = Writer(self._state, Path(out), say=every > 0)
-        self._console = Console(self._state, every)
+        self._accelerator, self._accumulate, self._guard = accelerator, accumulate, guard or Guard()
         self._free_since_s, self._waiting = time.perf_counter(), False
         self._left_s: float | None = None
+        self._has_begun = False
+        self._writer: Writer | None = None
+        self._begin_watching(
+            model, str(parameter.device), Path(out), every, inputs, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings
+        )
+
+    @event
+    def _begin_watching(self, model: nn.Module, device_name: str, out: Path, every: int, inputs: Inputs | None, **options: Any) -> None:
+        """Set the meters up; a device or a model that cannot be watched is no error of the training's."""
+        device = devices.choose(device_name)
+        self._context = TrainingContext(model, device, self._accelerator, guard=self._guard, **options)
+        self._state = RankState(model, device, self._context, inputs, self._guard)
+        self._log, self._energy = self._state.log, self._state.energy
+        self._writer = Writer(self._state, out, say=every > 0)
+        self._console = Console(self._state, every)
 
     def __enter__(self) -> Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if kind is None:
+        if error is None:
             self.finish()
-        elif issubclass(kind, KeyboardInterrupt):
+        elif isinstance(error, KeyboardInterrupt):
             self.finish("partial", "interrupted by the user")
         else:
-            try:
-                self.finish("failed", f"{kind.__name__}: {' '.join(str(error).split())[:500]}")
-            except RuntimeError as lost:  # a device that failed cannot be read, and its own error must not be hidden
-                print(f"no record of the failed training: {str(lost).splitlines()[0][:200]}", file=sys.stderr)
+            self.finish("failed", reason_of(error))
 
     @contextmanager
     def step(self, batch: Any = None, *, tokens: int | None = None, padding: int = 0, seq_len: int | None = None) -> Iterator[None]:
@@ -114,8 +123,17 @@ class Watch:
             tokens: in place of a batch, its tokens without padding.
             padding: with `tokens`: positions beside them that are computed and hold none.
             seq_len: with `tokens`: positions of a sequence; without it FLOP are not known.
+
+        Raises:
+            BadValueError: before the first step: neither a batch nor tokens, or counts that no batch has.
         """
-        self.begin(batch, told_size(batch, tokens, padding, seq_len))
+        if batch is not None:
+            self.begin(batch)
+        else:
+            told = partial(told_size, tokens=tokens, padding=padding, seq_len=seq_len)
+            if not self._has_begun:
+                told(None)
+            self.begin(None, told)
         try:
             yield
         except BaseException:
@@ -134,19 +152,23 @@ class Watch:
             self.enter()
             self.resume()
 
+    @event
     def resume(self) -> None:
         """What held the training up is over: where no loader is watched, the wait for data counts from here."""
         self._free_since_s, self._waiting = time.perf_counter(), True
 
+    @event
     def hold(self) -> None:
         """The training pauses until the next step begins."""
-        self._energy.close()
+        self._guard("energy_j", self._energy.close)
         self._waiting = False
 
+    @event
     def leave(self, at: Mark | None = None) -> None:
         """From here, or a mark, to `enter` somebody else has the time of the step that is open."""
         self._log.leave(at)
 
+    @event
     def enter(self) -> None:
         """The training has the time again."""
         self._log.enter()
@@ -154,16 +176,19 @@ class Watch:
     @property
     def in_step(self) -> bool:
         """Whether a step has begun and not ended."""
-        return self._log.is_open
+        return self._writer is not None and self._log.is_open
 
+    @event
     def waited(self, wait_s: float) -> None:
         """A wait for a further batch inside the step."""
         self._log.wait(wait_s)
 
-    def mark(self) -> Mark:
-        """This point in time, to begin or to leave a step at."""
+    @event
+    def mark(self) -> Mark | None:
+        """This point in time, to begin or to leave a step at; None where nothing is watched any more."""
         return self._log.mark()
 
+    @event
     def arrived(self, wait_s: float | None = None, at: Mark | None = None) -> None:
         """A step begins: its data have come after so long a wait; None takes the time since the step before.
 
@@ -171,28 +196,36 @@ class Watch:
         """
         begun_s = time.perf_counter()
         came_s = begun_s if at is None else at[0]
+        self._has_begun = True
         if wait_s is None:
             wait_s = came_s - self._free_since_s if self._waiting else 0.0
         others_s = 0.0 if self._left_s is None else max(0.0, came_s - self._left_s - wait_s)
         self._left_s = None
         if not self._context.is_open:  # the first step is short of the ceilings, which are no training
-            self._energy.open()
+            self._guard("energy_j", self._energy.open)
         self._log.begin(wait_s, others_s=others_s, at=at)
         self._state.observer_s += time.perf_counter() - begun_s
 
-    def begin(self, batch: Any = None, size: BatchSize | None = None, wait_s: float | None = None, at: Mark | None = None) -> None:
-        """A batch is in hand, after so long a wait; the first one of a step begins it, now or at a mark."""
+    @event
+    def begin(
+        self,
+        batch: Any = None,
+        size: Callable[[Any], BatchSize | None] = size_of,
+        wait_s: float | None = None,
+        at: Mark | None = None,
+    ) -> None:
+        """A batch is in hand, after so long a wait; the first one of a step begins it, now or at a mark. `size` tells how large it is."""
         begun_s = time.perf_counter()
         self._log.leave()
-        size = size or size_of(batch)
-        self._state.see(batch, size)
+        known = self._guard(SIZE, size, batch)
+        self._state.see(batch, known)
         self._log.enter(own=True)
         if not self._log.is_open:
             self._not_theirs(time.perf_counter() - begun_s)
             self.arrived(wait_s, at)
         else:
             self._log.wait(wait_s or 0.0)
-        self._log.add(size)
+        self._log.add(known)
 
     def _not_theirs(self, seconds: float) -> None:
         """Between two steps we took so long: neither a wait for data nor a time of others."""
@@ -200,6 +233,7 @@ class Watch:
         if self._left_s is not None:
             self._left_s += seconds
 
+    @event
     def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
         """The loss of the batch at hand: a number or a scalar tensor, which stays on its device until it is read.
 
@@ -210,25 +244,28 @@ class Watch:
         Args:
             part: the value is one of those that a step's loss is the sum of.
             times: what a value that was divided without being such a part is multiplied by when it is read.
-
-        Raises:
-            BadValueError: not one number.
         """
-        self._log.loss(scalar_loss(value), part=part or was_divided(value, self._num_accumulated()), times=times)
+        loss = self._guard("loss", scalar_loss, value)
+        if loss is not None:
+            part = part or bool(self._guard("division of the loss", was_divided, value, self._num_accumulated()))
+            self._guard.attempt("taking the loss", self._log.loss, loss, part=part, times=times)
 
+    @event
     def end(self, *, last: bool | None = None) -> None:
         """The batch is done; `last` says whether the optimizer has stepped, None decides by the accumulation."""
         begun_s = ended_s = time.perf_counter()
         if last is None:
             last = self._ends_here()
         if last:
-            ended_s = min(ended_s, self._log.end()[0])
+            ended = self._log.end()
+            ended_s = begun_s if ended is None else min(begun_s, ended[0])
             self._log.settle()
-            self._console.show()
+            self._guard("progress lines", self._console.show)
         self._state.observer_s += time.perf_counter() - begun_s
         if last and self._context.is_open:
-            self._state.close_context()
-        self._writer.autosave()
+            self._guard("ceilings", self._state.close_context)
+        if self._writer is not None:
+            self._guard.attempt("saving the record", self._writer.autosave)
         self._free_since_s, self._waiting = time.perf_counter(), True
         if last:
             self._left_s = self._free_since_s - (begun_s - ended_s)
@@ -242,10 +279,12 @@ class Watch:
         """Batches of a step, unless the data end."""
         return self._accumulate or int(getattr(self._accelerator, "gradient_accumulation_steps", 1))
 
+    @event
     def drop(self) -> None:
         """The step at hand does not count: it was broken off."""
         self._log.drop()
 
+    @event
     def flush(self) -> None:
         """Batches that were accumulated when the data ended: the optimizer has stepped with fewer."""
         if self._log.is_open:
@@ -253,6 +292,10 @@ class Watch:
 
     def figures(self) -> dict[str, float]:
         """Rates of this rank since the last call, for somebody's logs; empty before a step has ended. See bench.callbacks.rates.NAMES."""
+        return self._figures() or {}
+
+    @event
+    def _figures(self) -> dict[str, float] | None:
         begun_s = time.perf_counter()
         figures = self._console.figures()
         took_s = time.perf_counter() - begun_s
@@ -267,15 +310,21 @@ class Watch:
         A complete one is put together from all ranks, which must all call this; one that was broken off has this rank alone.
 
         Returns:
-            What was written; None on the ranks that write nothing.
+            What was written; None on the ranks that write nothing, and where it could not be written.
         """
+        return self._guard.attempt("writing the record", self._finish, status, reason)
+
+    def _finish(self, status: str, reason: str) -> Measurement | None:
+        if self._writer is None:
+            return None
         if status == "complete":
             self.flush()
         else:
-            self._log.drop()
+            self.drop()
         if self._left_s is not None:
             self._log.others(max(0.0, time.perf_counter() - self._left_s))
             self._left_s = None
-        self._log.settle(last=True, wait=status == "complete")
-        self.hold()
+        self._guard("step times", self._log.settle, last=True, wait=status == "complete")
+        self._guard("energy_j", self._energy.close)
+        self._waiting = False
         return self._writer.write(status, reason)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.callbacks import ranks, to_record
 from bench.callbacks.context import usual_shape
+from bench.callbacks.guard import WHOLE
 from bench.callbacks.rank_state import RankState
+from bench.callbacks.stderr import say
 from bench.machine.ranks import promised_ranks_missing
 from bench.records.draft import Draft
 from bench.records.record import Finding, Measurement
@@ -42,6 +43,7 @@ class Writer:
         begun_s = time.monotonic()
         if self._draft is not None:
             self._fill(self._draft, [self._state.report()], "interrupt")
+            self._draft.unavailable |= self._state.guard.failed
             self._draft.save("partial", "was still running when this was written")
         self._saved_s = time.monotonic()
         self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
@@ -53,30 +55,43 @@ class Writer:
             What was written; None on the ranks that write nothing.
         """
         report = self._state.report()
-        reports = ranks.exchange(report) if status == "complete" else [report]
+        guard = self._state.guard
+        reports = (guard("other ranks", ranks.exchange, report) if status == "complete" else None) or [report]
         draft = self._draft
         if draft is None:
             return None
         alone = status != "complete" and ranks.num_ranks() > 1
         if status == "complete" and not all(each.steps for each in reports):
             status, reason = "partial", "no step was watched" if len(reports) == 1 else "a rank watched no step"
-        self._fill(draft, reports, "count" if status == "complete" else "interrupt")
+        if status == "complete" and WHOLE in guard.failed:
+            status, reason = "partial", f"watching ended before the training: {guard.failed[WHOLE]}"
+        guard("record", self._fill, draft, reports, "count" if status == "complete" else "interrupt")
+        draft.unavailable |= guard.failed
+        if "record" in guard.failed:
+            status, reason = "partial", f"what was watched could not be put together: {guard.failed['record']}"
         if alone:
             text = f"one rank of {ranks.num_ranks()}: the others were not asked, since the training broke off"
             draft.warnings.append(Finding(code="NotReduced", text=text, advice="take its tokens and energy as those of one rank"))
         written = draft.save(status, reason)
         if self._say:
-            print(f"record: {draft.path}", file=sys.stderr, flush=True)
+            guard("progress lines", say, f"record: {draft.path}")
         return written
 
     def _fill(self, draft: Draft, reports: Sequence[ranks.RankReport], stopped_by: str) -> None:
         state = self._state
-        draft.unavailable = dict(state.device.peak_memory().unavailable)
+        draft.unavailable = dict(state.peak_memory().unavailable)
         if reports[0].steps and state.flop_source is not None:
             state.context.fill(draft, state.flop_source, usual_shape([step.shapes for step in reports[0].steps]))
         clock = "device-event" if state.device.kind == "cuda" else "host"
         to_record.fill(
-            draft, reports, state.energy.readings(), flop_source=state.flop_source, item=state.item, clock=clock, stopped_by=stopped_by
+            draft,
+            reports,
+            state.power(),
+            flop_source=state.flop_source,
+            item=state.item,
+            clock=clock,
+            stopped_by=stopped_by,
+            guard=state.guard,
         )
         if promised_ranks_missing(os.environ):
             text = "accelerate launch --cpu started one process of several: it needs MPI for more"

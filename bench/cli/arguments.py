@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from estimators.errors import BadValueError, UnknownNameError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 10**9
 EXPLAIN_HELP = "how each figure came about: formula, numbers, sources, and a command that checks it"
+MAX_MEANT_IN_HUNDREDTHS = 100
 MAX_DOLLARS_PER_HOUR = 10**5
 
 
@@ -124,6 +126,20 @@ def duration(name: str) -> Callable[[str | float], float]:
 def positive(name: str, maximum: float) -> Callable[[str | float], float]:
     """A reader of numbers above 0, such as 0.45 or 45%."""
     return lambda given: parse_float(given, name, minimum=0, maximum=maximum, exclusive_minimum=True)
+
+
+def share(name: str, maximum: float) -> Callable[[str | float], float]:
+    """A reader of shares, such as 0.03 or 3%; a bare number from 1 to 100, which is meant in percent, is refused."""
+
+    def read(given: str | float) -> float:
+        with suppress(ValueError, OverflowError):  # what is no number is refused below
+            if 1 <= (bare := float(given)) <= MAX_MEANT_IN_HUNDREDTHS:
+                raise BadValueError(
+                    f"{name} {str(given)[:40]!r} would be {100 * bare:g} %; for {bare:g} % write {bare / 100:g} or {bare:g}%"
+                )
+        return positive(name, maximum)(given)
+
+    return read
 
 
 def dollars(given: str | float) -> int:

@@ -2,10 +2,12 @@
 
 python -m bench compare before.json after.json
 python -m bench compare runs/main runs/branch --threshold 5% --format md
+python -m bench compare runs/a100 runs/h100 --across device
 python -m bench compare runs/a100 runs/h100 --normalise ceiling
 python -m bench compare --interleave "run --model gpt2" "run --model gpt2 --compile" --repeats 5
 
 A and B are records of `run`, or folders of them; several records of the same work on a side are repeats, pooled record by record.
+A run that failed, broke off or beat physics is INCOMPARABLE, as are other work and, unless it is SLOWER, another machine.
 Exit code 1 if B is SLOWER, 2 if the two are INCOMPARABLE or nothing was measured, else 0.
 """
 
@@ -17,15 +19,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import count, positive
+from bench.cli.arguments import count, share
 from bench.cli.output import Output
 from bench.machine.ranks import say
+from bench.records.request import ACROSS
 from estimators.errors import BadRecordError, BadValueError
 from estimators.frozen import frozen
 
 if TYPE_CHECKING:
     from bench.records.record import Measurement, Phase
-    from bench.statistics.comparison import Scale
+    from bench.statistics.comparison import Scale, Unit
     from bench.statistics.noise_floor import NoiseFloor
 
 EXIT = {"SLOWER": 1, "INCOMPARABLE": 2}
@@ -41,6 +44,7 @@ class Options:
         a, b: paths, or commands of `run` with `interleave`.
         threshold, confidence: shares.
         normalise: "ceiling" or None.
+        across: what is meant to differ.
     """
 
     a: str
@@ -48,6 +52,7 @@ class Options:
     threshold: float
     confidence: float
     normalise: str | None
+    across: tuple[str, ...]
     noise_floor: Path | None
     interleave: bool
     repeats: int | None
@@ -61,19 +66,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("the verdict")
     how.add_argument(
         "--threshold",
-        type=positive("threshold", 10),
+        type=share("threshold", 1),
         default=0.03,
         metavar="SHARE",
         help="the least difference that matters; 3%% by default",
     )
     how.add_argument(
-        "--confidence", type=positive("confidence", 0.999), default=0.95, metavar="SHARE", help="of all verdicts together; 95%% by default"
+        "--confidence", type=share("confidence", 0.999), default=0.95, metavar="SHARE", help="of all verdicts together; 95%% by default"
     )
     how.add_argument(
         "--normalise",
         choices=("ceiling",),
         metavar="ceiling",
         help="compare times as multiples of what each record's measured ceilings demand: for different machines",
+    )
+    how.add_argument(
+        "--across",
+        type=_across,
+        default=(),
+        metavar="NAMES",
+        help=f"what is meant to differ between the sides, of {', '.join(ACROSS)}; all else must agree; times of batches are per item",
     )
     how.add_argument(
         "--noise-floor",
@@ -94,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: Options, out: Output) -> int:
     """Compare, print, and return the verdict's exit code."""
     from bench.statistics.comparison import compare
+    from reports.checks.evidence import fault
     from reports.rates import MAIN_PHASE
     from reports.views.records.comparison import headline, tables
 
@@ -106,21 +119,32 @@ def run(options: Options, out: Output) -> int:
     for side, path in ((a, a_at), (b, b_at)):
         if not any(phase.samples_s for record in side for phase in record.phases):
             raise BadRecordError(f"nothing was measured in {str(path)!r}: no record there holds a timed sample; run it again")
+    scale, unit = _scale(options)
     compared = compare(
         a,
         b,
         main_phase=MAIN_PHASE,
         threshold_fraction=options.threshold,
         confidence=options.confidence,
-        scale=_ceilings_s() if options.normalise else None,
+        scale=scale,
+        unit=unit,
+        across=options.across,
         floor=floor,
-        faults=_unfinished_work,
+        faults=fault,
     )
     out.emit(tables(compared, a, b, label_a=options.a, label_b=options.b))
     if compared.verdict == "INCOMPARABLE":
-        reason = next(row.reason for row in compared.phases if row.verdict == "INCOMPARABLE")
-        print("error:", " ".join(f"{headline(compared)}: {reason}".split()), file=sys.stderr)
+        print("error:", headline(compared), file=sys.stderr)
     return EXIT.get(compared.verdict, 0)
+
+
+def _across(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Read the names of what is meant to differ."""
+    named = tuple(dict.fromkeys(name.strip() for name in (given.split(",") if isinstance(given, str) else given)))
+    for name in named:
+        if name not in ACROSS:
+            raise BadValueError(f"--across {name[:40]!r} is not known; expected some of {', '.join(ACROSS)}, with commas between them")
+    return named
 
 
 def _given(options: Options) -> tuple[Path, Path]:
@@ -139,12 +163,12 @@ def _interleaved(options: Options) -> tuple[Path, Path]:
 
 
 def _records(path: Path) -> list[Measurement]:
-    """The records of one side; files of a folder that are no readable record are named and left out."""
+    """The records of one side; files of a folder that are no record are named and left out, a damaged record is an error."""
     from bench.records.record import read_folder
 
     if not path.exists():
         raise BadRecordError(f"no record or folder {str(path)!r}; make one with: python -m bench run --model linreg-1d --out runs/")
-    records, problems = read_folder(path)
+    records, problems = read_folder(path, all_sound=True)
     for problem in problems:
         print("warning:", " ".join(problem.split()), file=sys.stderr)
     return records
@@ -182,21 +206,17 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
     return noise_floor(last) if last else None
 
 
-def _ceilings_s() -> Scale:
+def _scale(options: Options) -> tuple[Scale | None, Unit]:
+    """What times are divided by, and what they are then: where batches may differ, by what a step holds."""
     from reports.rates import rates
 
     def demanded_s(record: Measurement, phase: Phase) -> float | None:
         reached = rates(record, phase)
         return reached.floor_s if reached else None
 
-    return demanded_s
+    def items(_: Measurement, phase: Phase) -> float | None:
+        return phase.items_per_sample
 
-
-def _unfinished_work(record: Measurement) -> str:
-    """Why a record proves no work: a loop that trained nothing is fast, and no result."""
-    from reports.checks.crosscheck import failed
-    from reports.checks.work import proof
-
-    bad = failed(tuple(proof(record)))
-    said = ", ".join(f"{check.metric}: expected {check.rule} {check.estimated}, observed {check.observed}" for check in bad)
-    return f"{record.run_id} did not do its work ({said})" if bad else ""
+    if options.normalise:
+        return demanded_s, "of_ceilings"
+    return (items, "s_per_item") if "batch" in options.across else (None, "s")

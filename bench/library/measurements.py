@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.library.answers import ComparisonAnswer, CountAnswer, RecordsAnswer
-from bench.library.estimates import Number, Path
+from bench.library.estimates import Names, Number, Path
 from bench.library.keywords import ask
 
 
@@ -62,6 +62,7 @@ def compare(
     threshold: Number | None = None,
     confidence: Number | None = None,
     normalise: str | None = None,
+    across: Names | None = None,
     noise_floor: Path | None = None,
     interleave: bool = False,
     repeats: Number | None = None,

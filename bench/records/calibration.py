@@ -57,14 +57,18 @@ class Reference:
     Attributes:
         mode: one of HOST_MODES.
         num_ops: operators that a step dispatches, views included.
-        work_s: what those operators take when they are called alone.
+        work_s: what those operators take when they are called alone, and what was read beside them.
         samples_s: of the whole step.
+        product_bytes: read before each matrix product, so that what the host needs leaves the caches; 0 reads nothing.
+        passing_bytes: read so in a step.
     """
 
     mode: str
     num_ops: int
     work_s: float
     samples_s: tuple[float, ...]
+    product_bytes: int = 0
+    passing_bytes: int = 0
 
     @property
     def added_s(self) -> float:
@@ -175,8 +179,28 @@ def _grids(entries: Iterable[Entry]) -> dict[str, Grid]:
 
 
 def _host(references: list[Reference]) -> Host:
-    """The line through two depths; a host that seems to cost less for more operators is noise, and is taken as flat."""
-    few, many = sorted(references, key=lambda r: r.num_ops)[:: len(references) - 1] if len(references) > 1 else references * 2
+    """The line through two depths, by what passed through the caches beside them.
+
+    A host that seems to cost less for more operators, or for emptier caches, is noise, and is taken as flat.
+    """
+    alone = [r for r in references if not r.product_bytes]
+    per_op_s, (few, _) = _per_op_s(alone), _shallow_and_deep(alone)
+    passing, least_s = [], per_op_s
+    for product_bytes in sorted({r.product_bytes for r in references} - {0}):
+        beside = [r for r in references if r.product_bytes == product_bytes]
+        shallow, deep = _shallow_and_deep(beside)
+        if deep.num_ops > shallow.num_ops:
+            least_s = max(least_s, _per_op_s(beside))
+            passing.append(((deep.passing_bytes - shallow.passing_bytes) / (deep.num_ops - shallow.num_ops), least_s))
+    return Host(fixed_s=max(0.0, few.added_s - per_op_s * few.num_ops), per_op_s=per_op_s, passing=tuple(passing))
+
+
+def _shallow_and_deep(references: list[Reference]) -> tuple[Reference, Reference]:
+    in_order = sorted(references, key=lambda r: r.num_ops)
+    return in_order[0], in_order[-1]
+
+
+def _per_op_s(references: list[Reference]) -> float:
+    few, many = _shallow_and_deep(references)
     gap = many.num_ops - few.num_ops
-    per_op_s = max(0.0, (many.added_s - few.added_s) / gap) if gap else few.added_s / max(1, few.num_ops)
-    return Host(fixed_s=max(0.0, few.added_s - per_op_s * few.num_ops), per_op_s=per_op_s)
+    return max(0.0, (many.added_s - few.added_s) / gap) if gap else few.added_s / max(1, few.num_ops)

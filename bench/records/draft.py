@@ -46,7 +46,7 @@ class Draft:
         self.warnings: list[Finding] = []
         self.unavailable: dict[str, str] = {}
         self.path = out / f"{self.run_id}.json"
-        self._made = _make_folder(out)
+        self._made = make_folder(out)
 
     def add_phase(self, phase: Phase) -> None:
         """Keep a phase; an interrupted one is kept first and then stops the run by raising KeyboardInterrupt."""
@@ -103,8 +103,12 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", Path(text).name)[:40] or "model"
 
 
-def _make_folder(out: Path) -> list[Path]:
-    """Make the folder and try it; the folders that had to be made, innermost first."""
+def make_folder(out: Path) -> list[Path]:
+    """Make the folder and try it; the folders that had to be made, innermost first.
+
+    Raises:
+        UnavailableError: it cannot be written.
+    """
     missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
 from bench.records.proof import Proof
 from bench.records.typed_json import OneOf
-from estimators.errors import BadRecordError
+from estimators.errors import BadRecordError, DamagedRecordError
 
 FORMAT = 1
 TIMING_METHOD = 1
@@ -169,6 +169,7 @@ def read(path: Path) -> Measurement:
 
     Raises:
         BadRecordError: not there, not JSON, not a record, or of a newer format; one line says which and what to do.
+        DamagedRecordError: so far as can be told a record, but cut off, of another format, or with something inside that none can hold.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -177,24 +178,29 @@ def read(path: Path) -> Measurement:
     try:
         body = typed_json.loads(text)
     except (ValueError, RecursionError):
-        raise BadRecordError(f"{str(path)!r} is not JSON or was cut off; expected a record written by `python -m bench run`") from None
+        kind = DamagedRecordError if '"run_id"' in text else BadRecordError
+        raise kind(f"{str(path)!r} is not JSON or was cut off; expected a record written by `python -m bench run`") from None
     if not isinstance(body, dict) or not {"run_id", "status", "request", "format"} <= body.keys():
         raise BadRecordError(f"{str(path)!r} is not a record of this tool (no run_id, status, request, format); move it out of the folder")
     if body["format"] != FORMAT:
-        raise BadRecordError(
+        raise DamagedRecordError(
             f"{str(path)!r} has record format {str(body['format'])[:20]}; this version reads {FORMAT}: use the version that wrote it"
         )
     try:
         return typed_json.build(Measurement, body | {"extrapolation": body.get("extrapolation") or None})
     except typed_json.MisfitError as error:
-        raise BadRecordError(f"{str(path)!r} is damaged at {' '.join(str(error).split())[:200]}; delete it or restore a copy") from None
+        raise DamagedRecordError(f"{str(path)!r} is damaged at {' '.join(str(error).split())[:200]}; delete it or restore a copy") from None
 
 
-def read_folder(folder: Path) -> tuple[list[Measurement], list[str]]:
+def read_folder(folder: Path, *, all_sound: bool = False) -> tuple[list[Measurement], list[str]]:
     """Every record below a folder, oldest first, and one line per file that could not be read.
+
+    Args:
+        all_sound: whether a damaged record is an error, as a gate needs, and not left out; other files are left out in any case.
 
     Raises:
         BadRecordError: the folder is not there or holds no record at all.
+        DamagedRecordError: a record is damaged, where all must be sound.
     """
     if folder.is_file():
         return [read(folder)], []
@@ -205,6 +211,8 @@ def read_folder(folder: Path) -> tuple[list[Measurement], list[str]]:
         try:
             records.append(read(path))
         except BadRecordError as error:
+            if all_sound and isinstance(error, DamagedRecordError):
+                raise
             problems.append(str(error))
     if not records:
         detail = f" ({len(problems)} unreadable: {problems[0]})" if problems else ""

@@ -17,6 +17,10 @@ CACHES = ("dynamic", "static")
 one compiled graph does for all."""
 
 
+ACROSS: dict[str, tuple[str, ...]] = {"batch": ("batch",), "device": (), "dtype": ("dtype",)}
+"""What two runs may be stated to differ in when they are compared, and the fields of a request that it frees."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One run as asked for. `None` leaves it open: bench.runs.decide decides, and the record holds what was decided.

@@ -1,15 +1,16 @@
-"""What makes two records comparable, and in what surroundings they differ."""
+"""What makes two records comparable: that they are of the same work, but for what was stated to differ."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.records.asked import Asked
 from bench.records.record import Measurement
-from bench.records.typed_json import plain
+from bench.records.request import ACROSS
+from bench.statistics.noise_floor import machine
 
 IDENTITY: Mapping[str, str] = {
     "model": "model",
@@ -32,8 +33,11 @@ IDENTITY: Mapping[str, str] = {
 """Fields of a request that say what the work is -> what a person calls them. Two records that differ in one are no repeats of one
 another and no two ways to do the same: all else (attention, compile, recompute, device, seed) may be just what is compared."""
 
-VOLATILE = frozenset({"environment.argv", "environment.cpu.load_1min", "environment.memory.available_bytes"})
-"""What differs between any two runs and tells nothing."""
+DTYPE_IN_CONFIG = ("dtype", "torch_dtype")
+"""Where transformers keeps the dtype of a network in its configuration."""
+
+UNLIKE_FRACTION = 0.01
+"""Two trainings whose average steps differ by more in tokens or samples did not do the same work."""
 
 MAX_CHARS = 60
 
@@ -99,9 +103,73 @@ def differing(one: ComparedCase, other: ComparedCase) -> list[tuple[str, str, st
         a, b = one.identity[name], other.identity.get(name)
         if a != b:
             said = IDENTITY.get(name, "timing method")
-            short = ("its own", "other values") if name == "config" else (_short(a), _short(b))
-            differences.append((said, *short))
+            values = ("its own", "other values") if name == "config" else (short(a), short(b))
+            differences.append((said, *values))
     return differences
+
+
+def counterparts(
+    in_a: Mapping[str, ComparedCase], in_b: Mapping[str, ComparedCase], across: Collection[str] = ()
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Which case of B each of A is held against: the same one, else the only one that is the same but for what was stated to differ.
+
+    Args:
+        in_a, in_b: of `cases`.
+        across: names of ACROSS.
+
+    Returns:
+        Key in A to key in B; and key in A to why none of several could be chosen.
+    """
+    found = {key: key for key in in_a if key in in_b}
+    free: dict[str, tuple[list[str], list[str]]] = {}
+    for side, cases_of_side in enumerate((in_a, in_b)):
+        for key, case in cases_of_side.items():
+            if key not in found:
+                free.setdefault(_but_for(case, across), ([], []))[side].append(key)
+    unclear: dict[str, str] = {}
+    for of_a, of_b in free.values():
+        if len(of_a) == len(of_b) == 1:
+            found[of_a[0]] = of_b[0]
+        elif of_a and of_b:
+            why = f"across {' and '.join(across)}, {len(of_a)} of A are like {len(of_b)} of B: leave one of them on each side"
+            unclear |= dict.fromkeys(of_a, why)
+    return found, unclear
+
+
+def _but_for(case: ComparedCase, across: Collection[str]) -> str:
+    """The identity of a case without what was stated to differ, as one text."""
+    left = {name: value for name, value in case.identity.items() if not any(name in ACROSS[stated] for stated in across)}
+    if "dtype" in across and isinstance(left["config"], Mapping):
+        left["config"] = {name: value for name, value in left["config"].items() if name not in DTYPE_IN_CONFIG}
+    return json.dumps(left, sort_keys=True)
+
+
+def apart(one: ComparedCase, other: ComparedCase) -> tuple[str, str] | None:
+    """The machines of both sides where they are not the same ones."""
+    a, b = (" and ".join(sorted({machine(record) for record in case.records})) for case in (one, other))
+    return None if a == b else (a, b)
+
+
+def lost_phase(one: ComparedCase, other: ComparedCase, main_phase: str) -> str:
+    """Which record has no samples of the phase that answers, where any of the two sides has: the rest of it says nothing of the task."""
+    holds = {r.run_id: bool((phase := r.phase(main_phase)) and phase.samples_s) for case in (one, other) for r in case.records}
+    lost = [run_id for run_id, held in holds.items() if not held]
+    return f"{lost[0]} holds no timed {main_phase}, which the others do" if lost and len(lost) < len(holds) else ""
+
+
+def unlike_steps(one: ComparedCase, other: ComparedCase) -> str:
+    """Why watched trainings did not do the same work though they were asked to: their steps held more or less, as one cut short may."""
+    a, b = (_items_per_step(case) for case in (one, other))
+    if a is None or b is None or abs(a - b) <= UNLIKE_FRACTION * max(a, b):
+        return ""
+    return f"a step of A held {a:.4g} tokens or samples on average, one of B {b:.4g}: they did not do the same work"
+
+
+def _items_per_step(case: ComparedCase) -> float | None:
+    """Tokens or samples of an average step over all watched records; None where any was not watched."""
+    held = [r.proof.watched.tokens_per_step or r.proof.watched.samples_per_step for r in case.records if r.proof.watched]
+    sizes = [size for sizes in held for size in sizes]
+    return sum(sizes) / len(sizes) if sizes and len(held) == len(case.records) else None
 
 
 def no_counterpart(one: ComparedCase, in_a: Mapping[str, ComparedCase], in_b: Mapping[str, ComparedCase]) -> str:
@@ -115,33 +183,8 @@ def no_counterpart(one: ComparedCase, in_a: Mapping[str, ComparedCase], in_b: Ma
     return "; ".join(told[:MAX_TOLD]) + more
 
 
-def surroundings(one: Sequence[Measurement], other: Sequence[Measurement]) -> Iterator[tuple[str, str, str]]:
-    """Settings and environment in which the two sides differ, by dotted name, with the values of each side; nothing that agrees."""
-    sides = [[dict(_settings(record)) for record in side] for side in (one, other)]
-    names = dict.fromkeys(name for side in sides for held in side for name in held)
-    for name in names:
-        a, b = (sorted({_short(held.get(name)) for held in side}) for side in sides)
-        if a != b:
-            yield name, " or ".join(a), " or ".join(b)
-
-
-def _settings(record: Measurement) -> Iterator[tuple[str, Any]]:
-    skipped = {*IDENTITY, "dtype_reason", "input_label", "prompt"}
-    asked = {name: value for name, value in plain(record.request).items() if name not in skipped}
-    yield from _flat(asked, "request")
-    environment = {name: value for name, value in plain(record.environment).items() if name != "unavailable"}
-    yield from _flat(environment, "environment")
-
-
-def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _flat(part, f"{name}.{key}")
-    elif name not in VOLATILE:
-        yield name, value
-
-
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value of a setting as it is shown, cut where it is long."""
     if value is None:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -7,8 +7,8 @@ the threshold (practical). Equality is claimed only where the whole interval lie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -16,7 +16,16 @@ import numpy as np
 
 from bench.records.record import Measurement, Phase
 from bench.statistics.bootstrap import SEED
-from bench.statistics.comparable import ComparedCase, cases, no_counterpart
+from bench.statistics.comparable import (
+    ComparedCase,
+    apart,
+    cases,
+    counterparts,
+    differing,
+    lost_phase,
+    no_counterpart,
+    unlike_steps,
+)
 from bench.statistics.noise_floor import POWER, NoiseFloor
 from bench.statistics.ratio import pooled, ratio_draws
 
@@ -59,8 +68,14 @@ def overall(verdicts: Set[Verdict], main: Set[Verdict]) -> Verdict:
 Scale = Callable[[Measurement, Phase], float | None]
 """What a time is divided by before it is compared: seconds that the record's own ceilings demand; None where unknown."""
 
+Unit = Literal["s", "s_per_item", "of_ceilings"]
+"""Of compared times: seconds; seconds of a token or sample; multiples of what the ceilings demand."""
+
 NOT_JUDGED = ("load", "first")
 """Phases that happen once in a process, so that one record cannot say how much they vary."""
+
+SHORTEST_S, LONGEST_S = 1e-11, 1e9
+"""Less than a tenth of a cycle at 10 GHz, and 30 years: no clock gives such times."""
 
 THRESHOLD, CONFIDENCE = 0.03, 0.95
 
@@ -77,6 +92,7 @@ class PhaseComparison:
         detectable_fraction: the smallest difference that would be found in 80 % of such comparisons.
         confidence: of this phase alone, so that all phases together keep the one asked for.
         records_a, records_b, samples_a, samples_b: how much went in.
+        main: whether it is the phase that answers the task.
     """
 
     case: str
@@ -94,6 +110,7 @@ class PhaseComparison:
     records_b: int = 0
     samples_a: int = 0
     samples_b: int = 0
+    main: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +121,8 @@ class Comparison:
         verdict: of all together.
         phases: one row per phase and case; one without a phase for a case that has no counterpart.
         only_in_b: cases that A has nothing to hold against.
-        normalised: whether times were divided by what the ceilings demand.
+        unit: of the times that were compared.
+        stated: what differs as it was said it would: a name, and the values of both sides.
         threshold_fraction, confidence: as asked for.
         floor: the noise floor that went in.
     """
@@ -112,10 +130,17 @@ class Comparison:
     verdict: Verdict
     phases: tuple[PhaseComparison, ...]
     only_in_b: tuple[str, ...]
-    normalised: bool
+    unit: Unit
+    stated: tuple[tuple[str, str, str], ...]
     threshold_fraction: float
     confidence: float
     floor: NoiseFloor | None
+
+    @property
+    def decisive(self) -> PhaseComparison | None:
+        """The row that the verdict rests on: of those that say the same the one that answers a task, and of these the largest change."""
+        rows = [row for row in self.phases if row.verdict == self.verdict]
+        return max(rows, key=lambda row: (row.main, abs(math.log1p(row.change_fraction or 0.0))), default=None)
 
 
 def compare(
@@ -126,6 +151,8 @@ def compare(
     threshold_fraction: float = THRESHOLD,
     confidence: float = CONFIDENCE,
     scale: Scale | None = None,
+    unit: Unit = "s",
+    across: Collection[str] = (),
     floor: NoiseFloor | None = None,
     faults: Callable[[Measurement], str] = lambda _: "",
 ) -> Comparison:
@@ -136,9 +163,10 @@ def compare(
         main_phase: task to the phase that answers it, which decides between FASTER and SAME.
         threshold_fraction: differences up to it do not matter.
         confidence: of all verdicts together.
-        scale: divides times; None compares seconds.
+        scale: divides times, and `unit` is what they are then; None compares seconds.
+        across: what may differ between the sides, names of bench.records.request.ACROSS.
         floor: two single runs of the same thing differ by that much: intervals of sides of one record are made no narrower.
-        faults: what disqualifies a record, such as a training that did not train; empty where nothing does.
+        faults: what disqualifies a record, such as a run that broke off; empty where nothing does.
 
     >>> from bench.records.asked import Asked
     >>> from bench.records.record import Measurement, Phase
@@ -150,32 +178,45 @@ def compare(
     ('SLOWER', 0.1)
     """
     in_a, in_b = cases(side_a), cases(side_b)
-    shared = [key for key in in_a if key in in_b]
-    num_verdicts = sum(len(_common_phases(in_a[key], in_b[key], scale)) for key in shared)
+    found, unclear = counterparts(in_a, in_b, across)
+    num_verdicts = sum(len(_common_phases(in_a[key], in_b[found[key]], scale)) for key in found)
     each = 1 - (1 - confidence) / max(1, num_verdicts)
     rows: list[PhaseComparison] = []
-    for key in in_a:
-        one, other = in_a[key], in_b.get(key)
-        fault = next(filter(None, (faults(r) for case in (one, other) if case for r in case.records)), "")
-        names = _common_phases(one, other, scale) if other else []
-        if other is None:
-            rows.append(PhaseComparison(case=one.name, phase="", verdict="INCOMPARABLE", reason=no_counterpart(one, in_a, in_b)))
-        elif fault or not names:
+    stated: dict[tuple[str, str, str], None] = {}
+    for key, one in in_a.items():
+        if key not in found:
+            rows.append(_none(one, unclear.get(key) or no_counterpart(one, in_a, in_b)))
+            continue
+        other, main = in_b[found[key]], main_phase.get(one.task, "")
+        machines = apart(one, other)
+        if machines and "device" not in across and unit != "of_ceilings":
+            said = f"A ran on {machines[0]}, B on {machines[1]}; if that is meant: --across device, or --normalise ceiling"
+            rows.append(_none(one, said))
+        stated |= dict.fromkeys([*differing(one, other), *([("device", *machines)] if machines and "device" in across else [])])
+        names = _common_phases(one, other, scale)
+        fault = next(filter(None, (faults(record) for case in (one, other) for record in case.records)), "")
+        fault = fault or lost_phase(one, other, main) or ("" if "batch" in across else unlike_steps(one, other))
+        if fault or not names:
             missing = "the two have no phase in common that was timed" + (", estimated and has measured ceilings" if scale else "")
-            reason = fault or missing
-            rows.append(PhaseComparison(case=one.name, phase="", verdict="INCOMPARABLE", reason=reason))
+            rows.append(_none(one, fault or missing))
         else:
-            rows += [_phase(one, other, name, threshold_fraction, each, scale, floor) for name in names]
-    main = {(case.name, main_phase.get(case.task, "")) for case in in_a.values()}
+            judged = (_phase(one, other, name, threshold_fraction, each, scale, floor) for name in names)
+            rows += [replace(row, main=row.phase == main) for row in judged]
     return Comparison(
-        verdict=overall({row.verdict for row in rows}, {row.verdict for row in rows if (row.case, row.phase) in main}),
+        verdict=overall({row.verdict for row in rows}, {row.verdict for row in rows if row.main}),
         phases=tuple(rows),
-        only_in_b=tuple(in_b[key].name for key in in_b if key not in in_a),
-        normalised=scale is not None,
+        only_in_b=tuple(in_b[key].name for key in in_b if key not in found.values()),
+        unit=unit,
+        stated=tuple(stated),
         threshold_fraction=threshold_fraction,
         confidence=confidence,
         floor=floor,
     )
+
+
+def _none(one: ComparedCase, reason: str) -> PhaseComparison:
+    """The row of a case that is not to be compared."""
+    return PhaseComparison(case=one.name, phase="", verdict="INCOMPARABLE", reason=reason)
 
 
 def _common_phases(one: ComparedCase, other: ComparedCase, scale: Scale | None) -> list[str]:
@@ -195,8 +236,12 @@ def _series(case: ComparedCase, name: str, scale: Scale | None) -> tuple[list[li
         phase = record.phase(name)
         if phase is None or not phase.samples_s:
             continue
-        if min(phase.samples_s) <= 0:
+        shortest_s, longest_s = min(phase.samples_s), max(phase.samples_s)
+        if shortest_s == 0:
             return [], f"a sample of {record.run_id} took no time: its clock is too coarse"
+        if shortest_s < SHORTEST_S or longest_s > LONGEST_S:
+            odd_s = shortest_s if shortest_s < SHORTEST_S else longest_s
+            return [], f"a sample of {record.run_id} is said to have taken {odd_s:.3g} s, which no clock gives"
         divisor = 1.0 if scale is None else scale(record, phase)
         if not divisor:
             return [], f"{record.run_id} has no measured ceilings, or no estimate of this phase, to normalise by"

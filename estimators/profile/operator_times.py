@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from estimators.frozen import field, frozen
 from estimators.profile.interpolation import Grid, along
@@ -49,14 +50,29 @@ class Host:
 
     Attributes:
         fixed_s, per_op_s: from two reference models of different depth and negligible width.
+        passing: (bytes, seconds) per operator, ascending: what one costs where so many bytes of the step's data pass through
+            the caches beside each, and drive the host's own code and data out; empty where it was not measured.
     """
 
     fixed_s: float
     per_op_s: float
+    passing: tuple[tuple[float, float], ...] = ()
 
-    def seconds(self, num_ops: int) -> float:
-        """fixed + per operator · operators."""
-        return self.fixed_s + self.per_op_s * num_ops
+    def seconds(self, num_ops: int, num_bytes: int = 0) -> float:
+        """fixed + per operator · operators, of a step that touches so many bytes."""
+        return self.fixed_s + self._per_op_s(num_bytes / max(1, num_ops)) * num_ops
+
+    def _per_op_s(self, bytes_per_op: float) -> float:
+        """`per_op_s` with nothing beside; straight in the bytes' logarithm between what was measured; beyond the last, as there."""
+        if not self.passing:
+            return self.per_op_s
+        (first, first_s), (last, last_s) = self.passing[0], self.passing[-1]
+        if bytes_per_op <= first:
+            return self.per_op_s + (first_s - self.per_op_s) * bytes_per_op / first
+        if bytes_per_op >= last:
+            return last_s
+        (low, low_s), (high, high_s) = next(pair for pair in pairwise(self.passing) if bytes_per_op < pair[1][0])
+        return low_s + (high_s - low_s) * math.log(bytes_per_op / low) / math.log(high / low)
 
 
 @frozen
@@ -144,7 +160,7 @@ def predict(calls: Sequence[OperatorCall], profile: MachineProfile, mode: str) -
             rough.append((call.count * each, call.key))
     work_s = math.fsum(parts.values())
     num_ops = sum(call.count for call in calls)
-    parts["host"] = profile.hosts[mode].seconds(num_ops)
+    parts["host"] = profile.hosts[mode].seconds(num_ops, sum(call.count * call.num_bytes for call in calls if call.group != "view"))
     return OperatorPrediction(
         seconds_s=work_s + parts["host"],
         parts_s=parts,

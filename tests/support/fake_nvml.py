@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from bench.machine.meters import nvml
+
 
 class NVMLError(Exception):
     """The base of pynvml's errors."""
@@ -35,11 +37,6 @@ class FakeNvml:
     """The functions that the meters call, over a list of FakeGpu in the order of the PCI bus."""
 
     NVMLError = NVMLError
-    NVML_CLOCK_SM = 1
-    NVML_CLOCK_MEM = 2
-    NVML_PERF_POLICY_POWER = 0
-    NVML_PERF_POLICY_THERMAL = 1
-    NVML_TEMPERATURE_GPU = 0
 
     def __init__(self, *gpus: FakeGpu, init_error: NVMLError | None = None) -> None:
         self.gpus = gpus
@@ -94,10 +91,10 @@ class FakeNvml:
         return _next(gpu, "limit_mw")
 
     def nvmlDeviceGetClockInfo(self, gpu: FakeGpu, clock: int) -> int:  # noqa: N802
-        return _next(gpu, {self.NVML_CLOCK_SM: "sm_clock_mhz", self.NVML_CLOCK_MEM: "memory_clock_mhz"}[clock])
+        return _next(gpu, {nvml.CLOCK_SM: "sm_clock_mhz", nvml.CLOCK_MEMORY: "memory_clock_mhz"}[clock])
 
     def nvmlDeviceGetTemperature(self, gpu: FakeGpu, sensor: int) -> int:  # noqa: N802
-        assert sensor == self.NVML_TEMPERATURE_GPU
+        assert sensor == nvml.TEMPERATURE_GPU
         return _next(gpu, "temperature_c")
 
     def nvmlDeviceGetCurrentClocksEventReasons(self, gpu: FakeGpu) -> int:  # noqa: N802
@@ -113,7 +110,7 @@ class FakeNvml:
         return [SimpleNamespace(pid=pid, usedGpuMemory=gpu.process_bytes) for pid in _next(gpu, "pids")]
 
     def nvmlDeviceGetViolationStatus(self, gpu: FakeGpu, policy: int) -> SimpleNamespace:  # noqa: N802
-        name = {self.NVML_PERF_POLICY_POWER: "power_violation_ns", self.NVML_PERF_POLICY_THERMAL: "thermal_violation_ns"}[policy]
+        name = {nvml.PERF_POLICY_POWER: "power_violation_ns", nvml.PERF_POLICY_THERMAL: "thermal_violation_ns"}[policy]
         return SimpleNamespace(violationTime=_next(gpu, name))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
+from pathlib import Path
 from typing import Any
 
 from bench.records.asked import Asked
+from bench.records.draft import write
 from bench.records.environment import Cpu, DeviceFacts, Environment
 from bench.records.learning import Learning
 from bench.records.proof import Proof
@@ -20,6 +23,20 @@ MACHINE = Environment(device=DeviceFacts(name="a scripted device"), cpu=Cpu(mode
 def jitter(index: int) -> float:
     """A hundredth up or down, in an order without autocorrelation to speak of."""
     return 1 + (37 * index % 101 - 50) / 5000
+
+
+def steady(seconds_s: float, num: int = 60) -> tuple[float, ...]:
+    """Times a hundredth about a median."""
+    return tuple(seconds_s * jitter(at) for at in range(num))
+
+
+def saved(folder: Path, *records: Measurement) -> str:
+    """The path of a folder that then holds the records, each under a name of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for at, made in enumerate(records):
+        name = f"{at}-{made.run_id}"
+        write(dataclasses.replace(made, run_id=name), folder / f"{name}.json")
+    return str(folder)
 
 
 def selftest_record(

@@ -101,14 +101,16 @@ def _energy(library: Any, handle: Any, name: str) -> Iterator[Item]:
 
 
 def _others(library: Any, handle: Any, name: str) -> Iterator[Item]:
-    processes, reason = nvml.ask(library, "nvmlDeviceGetComputeRunningProcesses", handle)
+    pids, reason = nvml.ask(
+        library, "nvmlDeviceGetComputeRunningProcesses", handle, of=lambda processes: {process.pid for process in processes}
+    )
     what = f"{name}, other processes"
-    if processes is None:
+    if pids is None:
         yield Item(
             group=GROUP, what=what, found=reason, verdict="costs", cost="sharing goes unnoticed", mend="run outside the virtual machine"
         )
         return
-    others = sorted({process.pid for process in processes} - {os.getpid()})
+    others = sorted(pids - {os.getpid()})
     if others:
         text = f"{len(others)} computing: pid {', '.join(map(str, others[:5]))}"
         cost, mend = "times, power and memory would be of all of them together", "end them, or choose another GPU with CUDA_VISIBLE_DEVICES"
@@ -118,8 +120,8 @@ def _others(library: Any, handle: Any, name: str) -> Iterator[Item]:
 
 
 def _slowdowns(library: Any, handle: Any, name: str) -> Iterator[Item]:
-    mask, _ = nvml.ask(library, "nvmlDeviceGetCurrentClocksEventReasons", handle)
-    celsius, _ = nvml.ask(library, "nvmlDeviceGetTemperature", handle, library.NVML_TEMPERATURE_GPU)
+    mask, _ = nvml.ask(library, "nvmlDeviceGetCurrentClocksEventReasons", handle, of=int)
+    celsius, _ = nvml.ask(library, "nvmlDeviceGetTemperature", handle, nvml.TEMPERATURE_GPU, of=int)
     warm = "" if celsius is None else f", {celsius} C"
     what = f"{name}, clocks"
     if mask is None:

@@ -34,10 +34,10 @@ def memory_limit(root: Path = ROOT, own_groups: Path = OWN_GROUPS) -> MemoryLimi
     """The limit that leaves the least memory; None where no group has one."""
     limits = []
     for folder in _folders("memory", root, own_groups):
-        limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
+        limit = _number(folder, "memory.max", "memory.limit_in_bytes")
         if limit is None or limit >= NO_LIMIT_BYTES:
             continue
-        held = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes") or 0
+        held = _number(folder, "memory.current", "memory.usage_in_bytes") or 0
         available = max(0, min(limit, limit - held + _droppable_bytes(folder)))
         limits.append(MemoryLimit(limit_bytes=limit, available_bytes=available))
     return min(limits, key=lambda m: m.available_bytes, default=None)
@@ -62,10 +62,18 @@ def _folders(controller: str, root: Path, own_groups: Path) -> Iterator[Path]:
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and controller not in controllers.split(","):
             continue
-        top = root / controllers if controllers else root
         group = Path(path.lstrip("/"))
-        for inside in (group, *group.parents):
-            yield top / inside
+        for top in _mounts(controller, root) if controllers else [root]:
+            for inside in (group, *group.parents):
+                yield top / inside
+
+
+def _mounts(controller: str, root: Path) -> list[Path]:
+    """Where version 1 has the controller: it may be mounted with others of its hierarchy in the folder's name, or alone."""
+    try:
+        return [folder for folder in root.iterdir() if controller in folder.name.split(",")]
+    except OSError:
+        return []
 
 
 def _droppable_bytes(folder: Path) -> int:
@@ -75,9 +83,10 @@ def _droppable_bytes(folder: Path) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def _number(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text and text.isdecimal() else None
+def _number(folder: Path, *names: str) -> int | None:
+    """The number in the first file that holds one; 0 is one. A control group has the name of version 2 or that of version 1."""
+    texts = (_text(folder / name) for name in names)
+    return next((int(text) for text in texts if text and text.isdecimal()), None)
 
 
 def _text(path: Path) -> str | None:

@@ -7,14 +7,20 @@ An index of one is therefore never used for the other: devices are found by UUID
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from bench.machine.meters import cuda_mask
 from bench.records.environment import Gpu
 from estimators.errors import UnavailableError
 from estimators.units import KILO
+
+CLOCK_SM, CLOCK_MEMORY = 1, 2
+TEMPERATURE_GPU = 0
+PERF_POLICY_POWER, PERF_POLICY_THERMAL = 0, 1
+"""Arguments of NVML's questions. Source: nvml.h; a package that lacks a name still takes its number."""
 
 
 @contextmanager
@@ -25,31 +31,57 @@ def session(library: Any = None) -> Iterator[Any]:
         library: pynvml, or a fake of it; None imports pynvml.
 
     Raises:
-        UnavailableError: not installed, or no NVIDIA driver on this machine.
+        UnavailableError: not installed, another package of that name, or no NVIDIA driver on this machine.
     """
     if library is None:
         try:
-            import pynvml
-
-            library = pynvml
+            import pynvml as library  # type: ignore[no-redef]
         except ImportError:
             raise UnavailableError("NVML cannot be read: the package nvidia-ml-py is not installed") from None
-    try:
-        library.nvmlInit()
-    except library.NVMLError as error:
-        raise UnavailableError(f"NVML cannot be read: {error}") from None
+        except Exception as error:  # an old package of that name is not even Python 3
+            raise UnavailableError(f"NVML cannot be read: the package pynvml does not import: {_said(error)}") from None
+    _, reason = ask(library, "nvmlInit", of=lambda _: True)
+    if reason:
+        raise UnavailableError(f"NVML cannot be read: {reason.removeprefix('nvmlInit: ')}") from None
     try:
         yield library
     finally:
-        library.nvmlShutdown()
+        ask(library, "nvmlShutdown")
 
 
-def ask(library: Any, function: str, *arguments: Any) -> tuple[Any, str]:
-    """What one NVML function answers, and "" ; or None and why the device does not answer."""
+def ask(library: Any, function: str, *arguments: Any, of: Callable[[Any], Any] = lambda answer: answer) -> tuple[Any, str]:
+    """What one NVML function answers, and ""; or None and why there is no answer.
+
+    Whatever a package raises that is not ours to choose (another one of the same name, an older one, one that lacks the
+    function) is a reason, and costs this figure alone.
+
+    Args:
+        of: makes the figure of the answer; one that it cannot be made of is no answer.
+    """
+    asked = getattr(library, function, None)
+    if asked is None:
+        return None, f"{function}: the installed package pynvml has no such function; pip install -U nvidia-ml-py"
     try:
-        return getattr(library, function)(*arguments), ""
-    except library.NVMLError as error:
-        return None, f"{function}: {error}"
+        figure = of(asked(*arguments))
+    except Exception as error:
+        return None, f"{function}: {_said(error)}"
+    return figure, f"{function} gave no answer" if figure is None else ""
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _text(answer: str | bytes) -> str:
+    """Packages before 11.5 answer in bytes."""
+    return answer.decode("utf-8", errors="replace") if isinstance(answer, bytes) else "".join(answer)
+
+
+def _demand(library: Any, function: str, *arguments: Any, of: Callable[[Any], Any]) -> Any:
+    answer, reason = ask(library, function, *arguments, of=of)
+    if reason:
+        raise UnavailableError(f"the GPUs cannot be listed: {reason}")
+    return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,31 +98,23 @@ class Visible:
 
 
 def visible(library: Any, environ: Mapping[str, str] = os.environ) -> Visible:
-    """Apply CUDA_VISIBLE_DEVICES: indices, UUIDs or their unambiguous beginnings; the first bad entry ends the list.
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves to this process.
 
-    Source: CUDA C++ Programming Guide, CUDA environment variables.
+    Raises:
+        UnavailableError: NVML does not list the machine's GPUs.
     """
-    handles = [library.nvmlDeviceGetHandleByIndex(i) for i in range(library.nvmlDeviceGetCount())]
-    uuids = [library.nvmlDeviceGetUUID(h) for h in handles]
+    num_gpus = _demand(library, "nvmlDeviceGetCount", of=int)
+    handles = [_demand(library, "nvmlDeviceGetHandleByIndex", i, of=lambda handle: handle) for i in range(num_gpus)]
+    uuids = [_demand(library, "nvmlDeviceGetUUID", handle, of=_text) for handle in handles]
+    names = {ask(library, "nvmlDeviceGetName", handle, of=_text)[0] for handle in handles}
     order_note = ""
-    if len({library.nvmlDeviceGetName(h) for h in handles}) > 1 and environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+    if len(names) > 1 and environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
         order_note = "unlike GPUs and CUDA_DEVICE_ORDER is not PCI_BUS_ID: CUDA's order may differ from this list's"
     asked = environ.get("CUDA_VISIBLE_DEVICES")
     if asked is None:
         return Visible(uuids=tuple(uuids), note=order_note)
-    chosen: list[str] = []
-    for entry in (part.strip() for part in asked.split(",")):
-        if entry.startswith("MIG-"):
-            return Visible(uuids=tuple(chosen), note=f"{entry} is a slice of a GPU (MIG); NVML's counters are of whole GPUs")
-        if entry.isdecimal():
-            matches = uuids[int(entry) : int(entry) + 1]
-        else:
-            matches = [uuid for uuid in uuids if entry.startswith("GPU-") and uuid.startswith(entry)]
-        if len(matches) != 1 or matches[0] in chosen:
-            note = f"CUDA_VISIBLE_DEVICES={asked[:80]!r} hides all from {entry[:40]!r} on"
-            return Visible(uuids=tuple(chosen), note=note)
-        chosen += matches
-    return Visible(uuids=tuple(chosen), note=order_note)
+    ordinals, hidden = cuda_mask.chosen(asked, uuids)
+    return Visible(uuids=tuple(uuids[ordinal] for ordinal in ordinals), note=hidden or order_note)
 
 
 def describe(library: Any, uuid: str) -> Gpu:
@@ -101,17 +125,16 @@ def describe(library: Any, uuid: str) -> Gpu:
     if handle is None:
         return Gpu(uuid=uuid, unavailable={"gpu": reason})
     for name, function, convert in (
-        ("name", "nvmlDeviceGetName", str),
+        ("name", "nvmlDeviceGetName", _text),
         ("memory_total_bytes", "nvmlDeviceGetMemoryInfo", lambda info: int(info.total)),
         ("power_limit_w", "nvmlDeviceGetEnforcedPowerLimit", lambda milliwatt: milliwatt / KILO),
-        ("ecc", "nvmlDeviceGetEccMode", lambda now_and_next: bool(now_and_next[0])),
-        ("mig", "nvmlDeviceGetMigMode", lambda now_and_next: bool(now_and_next[0])),
+        ("ecc", "nvmlDeviceGetEccMode", lambda now_and_next: bool(int(now_and_next[0]))),
+        ("mig", "nvmlDeviceGetMigMode", lambda now_and_next: bool(int(now_and_next[0]))),
         ("persistence", "nvmlDeviceGetPersistenceMode", bool),
-        ("vbios", "nvmlDeviceGetVbiosVersion", str),
+        ("vbios", "nvmlDeviceGetVbiosVersion", _text),
     ):
-        answer, reason = ask(library, function, handle)
-        described[name] = None if answer is None else convert(answer)
-        if answer is None:
+        described[name], reason = ask(library, function, handle, of=convert)
+        if reason:
             unavailable[name] = reason
     told = Gpu(uuid=uuid, **described)
     return told.replaced(unavailable=unavailable) if unavailable else told

@@ -77,23 +77,19 @@ class PowerMeter:
 
     def sample(self, *, last: bool = False) -> int:
         """Take one sample of the device, as the thread does every `interval_s`; returns its number."""
-        library = self._library
         with self._sampling:
-            at_s = self._now()
-            reasons = self._ask("slowdowns", "nvmlDeviceGetCurrentClocksEventReasons")
-            memory = self._answer("nvml_device", "nvmlDeviceGetMemoryInfo")
             self._samples.append(
                 GpuSample(
-                    at_s=at_s,
+                    at_s=self._now(),
                     energy_j=self._ask("energy_j", "nvmlDeviceGetTotalEnergyConsumption", 1 / KILO),
                     power_w=self._ask("power_w", "nvmlDeviceGetPowerUsage", 1 / KILO),
-                    sm_clock_hz=self._ask("sm_clock_hz", "nvmlDeviceGetClockInfo", MEGA, library.NVML_CLOCK_SM),
-                    memory_clock_hz=self._ask("memory_clock_hz", "nvmlDeviceGetClockInfo", MEGA, library.NVML_CLOCK_MEM),
-                    temperature_c=self._ask("temperature_c", "nvmlDeviceGetTemperature", 1, library.NVML_TEMPERATURE_GPU),
-                    slowdowns=None if reasons is None else int(reasons),
-                    power_capped_s=self._violation_s("power_capped_s", library.NVML_PERF_POLICY_POWER),
-                    thermal_capped_s=self._violation_s("thermal_capped_s", library.NVML_PERF_POLICY_THERMAL),
-                    nvml_device=None if memory is None else float(memory.used),
+                    sm_clock_hz=self._ask("sm_clock_hz", "nvmlDeviceGetClockInfo", MEGA, nvml.CLOCK_SM),
+                    memory_clock_hz=self._ask("memory_clock_hz", "nvmlDeviceGetClockInfo", MEGA, nvml.CLOCK_MEMORY),
+                    temperature_c=self._ask("temperature_c", "nvmlDeviceGetTemperature", 1, nvml.TEMPERATURE_GPU),
+                    slowdowns=self._answer("slowdowns", "nvmlDeviceGetCurrentClocksEventReasons", of=int),
+                    power_capped_s=self._violation_s("power_capped_s", nvml.PERF_POLICY_POWER),
+                    thermal_capped_s=self._violation_s("thermal_capped_s", nvml.PERF_POLICY_THERMAL),
+                    nvml_device=self._answer("nvml_device", "nvmlDeviceGetMemoryInfo", of=lambda memory: float(memory.used)),
                     nvml_process=self._sample_processes() if last or len(self._samples) % PROCESSES_EVERY == 0 else None,
                 )
             )
@@ -139,24 +135,24 @@ class PowerMeter:
             if nvml.ask(self._library, "nvmlDeviceGetHandleByUUID", slice_uuid)[0] is not None:
                 raise UnavailableError(f"{slice_uuid} is a slice of a GPU (MIG): NVML's counters are of whole GPUs and say nothing of it")
             raise UnavailableError(f"NVML does not know the device {uuid}: {reason}")
-        modes, _ = nvml.ask(self._library, "nvmlDeviceGetMigMode", handle)
-        if modes and modes[0]:
+        divided, _ = nvml.ask(self._library, "nvmlDeviceGetMigMode", handle, of=lambda now_and_next: bool(int(now_and_next[0])))
+        if divided:
             raise UnavailableError(f"{uuid} is divided (MIG): its counters are of the whole GPU and say nothing of one slice")
         self._handle = handle
 
-    def _answer(self, field: str, function: str, *arguments: Any) -> Any:
-        answer, reason = nvml.ask(self._library, function, self._handle, *arguments)
-        if answer is None:
-            self._unanswered.setdefault(field, reason or f"{function} gave no answer")
+    def _answer(self, field: str, function: str, *arguments: Any, of: Callable[[Any], Any]) -> Any:
+        answer, reason = nvml.ask(self._library, function, self._handle, *arguments, of=of)
+        if reason:
+            self._unanswered.setdefault(field, reason)
         return answer
 
     def _ask(self, field: str, function: str, unit: float = 1, *arguments: Any) -> float | None:
-        answer = self._answer(field, function, *arguments)
-        return None if answer is None else float(answer * unit)
+        number: float | None = self._answer(field, function, *arguments, of=lambda answer: float(answer * unit))
+        return number
 
     def _violation_s(self, field: str, policy: int) -> float | None:
-        answer = self._answer(field, "nvmlDeviceGetViolationStatus", policy)
-        return None if answer is None else answer.violationTime / GIGA
+        seconds: float | None = self._answer(field, "nvmlDeviceGetViolationStatus", policy, of=lambda status: status.violationTime / GIGA)
+        return seconds
 
     def _keep_sampling(self) -> None:
         while not self._done.wait(self._interval_s):
@@ -174,13 +170,16 @@ class PowerMeter:
         In a container pids differ from the driver's: one unknown process may be this one, and is then neither counted as
         another nor taken for its memory.
         """
-        processes = self._answer("nvml_process", "nvmlDeviceGetComputeRunningProcesses")
-        if processes is None:
+        held_bytes: dict[int, int | None] | None = self._answer(
+            "nvml_process",
+            "nvmlDeviceGetComputeRunningProcesses",
+            of=lambda processes: {process.pid: process.usedGpuMemory for process in processes},
+        )
+        if held_bytes is None:
             return None
-        pids = {process.pid for process in processes}
-        others = len(pids - {os.getpid()}) if os.getpid() in pids else len(pids) - 1
-        self._most_others = max(self._most_others, others)
-        held = next((process.usedGpuMemory for process in processes if process.pid == os.getpid()), None)
+        own = os.getpid()
+        self._most_others = max(self._most_others, len(held_bytes) - 1)
+        held = held_bytes.get(own)
         if held is None:
             self._unanswered.setdefault("nvml_process", "the driver does not list this process's memory under its pid, as in a container")
         return held if held is None else float(held)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.records.record import Measurement
 from bench.statistics.bootstrap import justified_digits
-from bench.statistics.comparable import surroundings
-from bench.statistics.comparison import Comparison, PhaseComparison
+from bench.statistics.comparison import Comparison, PhaseComparison, Unit
 from bench.statistics.noise_floor import machine
+from bench.statistics.surroundings import surroundings
 from estimators import units
 from reports.table import Column, Table, Value
+
+MAX_TOLD = 4
+"""Differences of the environment that are named above the table of all."""
+
+WHAT: Mapping[Unit, str] = {"s": "time", "s_per_item": "time per item", "of_ceilings": "of ceilings"}
+"""Heading of compared times."""
 
 MAX_DIGITS = 4
 """Significant digits of a compared time at most, where its interval supports them."""
@@ -25,25 +32,59 @@ def tables(compared: Comparison, a: Sequence[Measurement], b: Sequence[Measureme
 
 
 def headline(compared: Comparison) -> str:
-    """The verdict in one line."""
-    said = {
-        "SAME": f"B takes as long as A, within {_plain(compared.threshold_fraction)}",
-        "FASTER": "B is faster than A",
-        "SLOWER": "B is slower than A",
-        "AMBIGUOUS": "the samples cannot tell whether B is as fast as A",
-        "INCOMPARABLE": "B cannot be held against A",
-    }
-    return f"{compared.verdict}: {said[compared.verdict]}"
+    """The verdict in one line: the ratio of times, its interval and what it was taken from, and what it does not prove."""
+    row = compared.decisive
+    if compared.verdict == "INCOMPARABLE" or row is None or row.change_fraction is None:
+        return " ".join(f"{compared.verdict}: B cannot be held against A: {row.reason if row else 'neither holds a case'}".split())
+    ratio = 1 + row.change_fraction
+    counted = f"{_count(row.samples_a, 'sample')} of A, {row.samples_b} of B"
+    if max(row.records_a, row.records_b) > 1:
+        counted += f", in {_count(row.records_a, 'record')} and {row.records_b}"
+    if row.low_fraction is None or row.high_fraction is None or row.confidence is None:
+        said = f"B takes about {ratio:.2g} times as long as A ({counted})"
+        return f"{compared.verdict}: not shown to be different: {said}; no interval can be drawn from so few samples{_which(compared, row)}"
+    half = _half_width(row)
+    decimals = min(4, max(2, -math.floor(math.log10(half)))) if half > 0 else 4
+    interval = f"{1 + row.low_fraction:.{decimals}f} to {1 + row.high_fraction:.{decimals}f}"
+    said = f"B takes {ratio:.{decimals}f} times as long as A ({_plain(row.confidence)} interval {interval}; {counted})"
+    return f"{compared.verdict}: {_proven(compared, row, said)}{_which(compared, row)}"
+
+
+def _proven(compared: Comparison, row: PhaseComparison, said: str) -> str:
+    """What a judged row shows, and how far it goes."""
+    threshold = _plain(compared.threshold_fraction)
+    if row.verdict in ("FASTER", "SLOWER"):
+        return said
+    if row.verdict == "SAME":
+        return f"{said}; differences up to {threshold} do not count"
+    if (row.low_fraction or 0) > 0 or (row.high_fraction or 0) < 0:
+        return f"{said}: a difference, but not shown to be one of {threshold}"
+    unseen = f"differences under {_rough(row.detectable_fraction)} cannot be seen with these samples" if row.detectable_fraction else ""
+    return f"not shown to be different: {said}; {unseen}"
+
+
+def _which(compared: Comparison, row: PhaseComparison) -> str:
+    """Which of several rows the headline is of."""
+    judged = [other for other in compared.phases if other.verdict == row.verdict]
+    if len(compared.phases) == 1:
+        return ""
+    cases = {other.case for other in compared.phases}
+    where = row.phase + (f" of {row.case}" if len(cases) > 1 else "")
+    return f"; {where}, one of {len(judged)} such rows of {len(compared.phases)}" if len(judged) > 1 else f"; {where}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def verdict_table(compared: Comparison, a: Sequence[Measurement], b: Sequence[Measurement], *, label_a: str, label_b: str) -> Table:
     """One row per phase of each case."""
-    number = _times_ceilings if compared.normalised else units.format_duration
+    number = _times_ceilings if compared.unit == "of_ceilings" else units.format_duration
     rows: list[dict[str, Value]] = []
     for row in compared.phases:
         raw: dict[str, Value] = {name: getattr(row, name) for name in (field.name for field in dataclasses.fields(PhaseComparison))}
         rows.append(raw | {"a_text": _time(row, row.a, number), "b_text": _time(row, row.b, number), "change": _change(row)})
-    suffix, what = ("of_ceilings", "of ceilings") if compared.normalised else ("s", "time")
+    suffix, what = compared.unit, WHAT[compared.unit]
     for cells in rows:
         cells[f"a_{suffix}"], cells[f"b_{suffix}"] = cells.pop("a"), cells.pop("b")
     columns = [
@@ -73,6 +114,8 @@ def verdict_table(compared: Comparison, a: Sequence[Measurement], b: Sequence[Me
         conditions=[
             *(f"{side}: {label}, {_records(held)} on {_machines(held)}" for side, label, held in (("A", label_a, a), ("B", label_b, b))),
             f"a difference counts from {_plain(compared.threshold_fraction)}, {_plain(compared.confidence)} confidence for all rows",
+            *(f"differs as stated: {name}: {one} against {other}" for name, one, other in compared.stated),
+            *_environments(a, b),
         ],
         columns=used,
         rows=rows,
@@ -118,11 +161,20 @@ def _change(row: PhaseComparison) -> str | None:
         return f"about {100 * row.change_fraction:+.2g} %"
     digits = justified_digits(row.change_fraction, (row.low_fraction, row.high_fraction))
     value = float(f"{100 * row.change_fraction:.{digits}g}")
-    return f"{value:+g} % ({100 * row.low_fraction:+.2g} to {100 * row.high_fraction:+.2g})"
+    low, high = (f"{float(f'{100 * bound:.2g}'):+g}" for bound in (row.low_fraction, row.high_fraction))
+    return f"{value:+g} % ({low} to {high})"
+
+
+def _environments(a: Sequence[Measurement], b: Sequence[Measurement]) -> Iterator[str]:
+    """What differs in machine, software and their settings, in a line; the commit is what is compared."""
+    names = [name.removeprefix("environment.") for name, _, _ in surroundings(a, b) if name.startswith("environment.")]
+    told = [name for name in names if not name.startswith("project.")]
+    if told:
+        yield f"not the same environment: {', '.join(told[:MAX_TOLD])}" + (f" and {len(told) - MAX_TOLD} more" if told[MAX_TOLD:] else "")
 
 
 def _records(held: Sequence[Measurement]) -> str:
-    return f"{len(held)} record{'' if len(held) == 1 else 's'}"
+    return _count(len(held), "record")
 
 
 def _machines(held: Sequence[Measurement]) -> str:
@@ -134,7 +186,9 @@ def _notes(compared: Comparison, a: Sequence[Measurement], b: Sequence[Measureme
         "Time: geometric mean of the records' medians. In parentheses: its interval by block bootstrap. Visible from: the smallest "
         "difference that would be found in 80 % of such comparisons."
     )
-    if compared.normalised:
+    if compared.unit == "s_per_item":
+        yield "Times are those of a token or sample: a step over what it holds, since batches differ as stated."
+    if compared.unit == "of_ceilings":
         yield "Times are multiples of what each record's own measured ceilings demand: 1 x would be perfect on either machine."
     elif _machines(a) != _machines(b):
         yield "The two sides ran on different machines: this compares machines, too. --normalise ceiling takes their ceilings out."

@@ -38,12 +38,13 @@ def _rows(record: Measurement) -> Iterator[dict[str, Value]]:
             yield {"figure": figure, "what": what, "value": format(raw), "raw_value": raw, "tag": tag}
 
     item, whole_s = phase.item, sum(phase.samples_s)
-    items = (record.proof.num_tokens if item == "token" else record.proof.num_samples) or 0
+    items = {"token": record.proof.num_tokens, "sample": record.proof.num_samples}.get(item) or 0
     positions = items + sum(p or 0 for p in seen.padding_per_step)
     waits_s = sum(seen.data_wait_s[len(phase.warmup_s) :])
     seconds = [*phase.warmup_s, *phase.samples_s]
     yield from row("num_steps", "steps, warm-up included", record.proof.num_steps, units.format_int, "counted")
-    yield from row(f"num_{item}s", f"{item}s, padding left out", items, units.format_int, "counted")
+    if item != "step":
+        yield from row(f"num_{item}s", f"{item}s, padding left out", items, units.format_int, "counted")
     if None not in seen.padding_per_step and positions:
         yield from row("padding_fraction", "padding, of all positions", 1 - items / positions, units.format_fraction, "derived")
     yield from row("training_flop", "FLOP of all steps, padding included", seen.training_flop, units.format_flop, "derived")

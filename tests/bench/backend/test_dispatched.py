@@ -1,6 +1,7 @@
 """Operators seen without memory and repeated on real tensors: counts by hand, and shapes as they were."""
 
 import itertools
+import time
 import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -291,6 +292,17 @@ def test_tensors_of_one_optimizer_share_its_update_by_their_bytes(monkeypatch: p
     timed = step_operators.entries([], updates, CPU, cache_bytes=0, rounds=1, time_s=0)
     assert [entry.seconds_s for entry in timed] == [1.0, 3.0]
     assert step_operators.total_s([], updates, timed) == 7.0
+
+
+def test_forward_and_backward_lie_between_two_updates_as_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    call = Call(operator=None, args=(), kwargs={}, piece=OperatorCall(key="k", kind="k", group="memory", dtype="fp32", count=3))
+    for each_s, pause_s in ((0.25, 0.75), (5.0, optimizers.MOST_PAUSE_S)):
+        monkeypatch.setattr(step_operators.replay, "replay", lambda calls, *_, s=each_s, **__: [replaying.Replay(calls[0], [s])])
+        step_operators.entries([call], optimizers.pieces([10], "sgd"), CPU, cache_bytes=0, rounds=1, time_s=0)
+        assert pauses == [pause_s] * step_operators.OPTIMIZER_STEPS
+        pauses.clear()
 
 
 def test_an_optimizer_that_does_not_fit_is_timed_a_few_tensors_at_a_time() -> None:

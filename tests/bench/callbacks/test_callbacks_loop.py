@@ -117,10 +117,6 @@ class TestLoop:
         with pytest.raises(BadValueError, match=complaint):
             watch(batches(1), tiny_model(), **({"out": tmp_path} | options))
 
-    def test_a_batch_without_a_size_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(BadValueError, match=r"cannot tell the size of a batch of type str; .*step\(tokens=\.\.\.\)"):
-            next(iter(watch(["text"], tiny_model(), out=tmp_path, every=0)))
-
     def test_a_network_without_parameters_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(BadValueError, match="ReLU has no parameters; expected the network that is trained"):
             watch(batches(1), torch.nn.ReLU(), out=tmp_path)

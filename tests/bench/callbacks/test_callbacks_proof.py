@@ -6,10 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from bench.callbacks import watch
+from bench.callbacks.proof import scalar_loss
 from bench.records.record import Measurement
 from estimators.errors import BadValueError
 from reports.checks.crosscheck import crosscheck, failed
@@ -72,8 +74,19 @@ class TestProof:
     @pytest.mark.parametrize(
         ("value", "complaint"), [(torch.ones(2), "a loss of shape"), ("1.0", "a loss of type str"), (True, "type bool")]
     )
-    def test_what_is_no_loss_is_refused(self, tmp_path: Path, value: Any, complaint: str) -> None:
-        watched = watch(batches(1), tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS)
+    def test_what_is_no_loss_costs_the_loss_and_not_the_training(self, tmp_path: Path, value: Any, complaint: str) -> None:
+        watched = watch(batches(2), tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS)
         for _ in watched:
-            with pytest.raises(BadValueError, match=complaint):
-                watched.loss(value)
+            watched.loss(value)
+        made = only_record(tmp_path)
+        assert made.proof.num_steps == 2
+        assert complaint in made.unavailable["loss"]
+        with pytest.raises(BadValueError, match=complaint):
+            scalar_loss(value)
+
+    @pytest.mark.parametrize("value", [np.float32(1.5), np.float64(1.5), np.array([1.5]), np.array(1.5), torch.tensor([1.5]).numpy()])
+    def test_a_loss_of_numpy_is_taken(self, tmp_path: Path, value: Any) -> None:
+        watched = watch(batches(2), tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS)
+        for _ in watched:
+            watched.loss(value)
+        assert only_record(tmp_path).proof.watched.losses == (1.5, 1.5)

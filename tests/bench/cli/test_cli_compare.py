@@ -19,20 +19,8 @@ from bench.records.proof import Proof
 from bench.records.record import Measurement, Phase
 from bench.runs import interleave
 from reports.render import RENDERERS
-from tests.support.selftest_records import IDLE, MACHINE, jitter, run_of, selftest_record
+from tests.support.selftest_records import IDLE, MACHINE, run_of, saved, selftest_record, steady
 from tests.support.tiny_models import CEILINGS, record
-
-
-def steady(seconds_s: float, num: int = 60) -> tuple[float, ...]:
-    return tuple(seconds_s * jitter(at) for at in range(num))
-
-
-def saved(folder: Path, *records: Measurement) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    for at, made in enumerate(records):
-        name = f"{at}-{made.run_id}"
-        write(dataclasses.replace(made, run_id=name), folder / f"{name}.json")
-    return str(folder)
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +162,7 @@ def test_machines_are_compared_by_their_ceilings(tmp_path: Path, capsys: pytest.
     a, b = (record("train", phases=timed, ceilings=held) for timed, held in zip(phases, (CEILINGS, fast), strict=True))
     b = dataclasses.replace(b, environment=Environment(device=DeviceFacts(name="another device")))
     sides = [saved(tmp_path / "a", a), saved(tmp_path / "b", b)]
-    assert main(["compare", *sides]) == 0
+    assert main(["compare", *sides, "--across", "device"]) == 0
     assert "--normalise ceiling takes their ceilings out" in capsys.readouterr().out
     assert main(["compare", *sides, "--normalise", "ceiling", "--format", "json"]) == 1
     assert json.loads(capsys.readouterr().out)["rows"][0]["change_fraction"] == pytest.approx(1.0)

@@ -46,6 +46,20 @@ def test_a_group_that_is_not_visible_inside_a_container_falls_back_to_the_visibl
     assert cgroup.cpu_limit(tmp_path, tmp_path / "self") == 0.5
 
 
+@pytest.mark.parametrize("mounted", ["cpu", "cpuacct,cpu", "cpu,cpuacct"])
+def test_a_quota_of_version_1_is_found_however_its_hierarchy_is_mounted(tmp_path: Path, mounted: str) -> None:
+    write(tmp_path, self="3:cpuset:/box\n1:cpu,cpuacct:/box")
+    write(tmp_path / "cpuset" / "box", **{"cpu.cfs_quota_us": "1", "cpu.cfs_period_us": "1"})
+    write(tmp_path / mounted / "box", **{"cpu.cfs_quota_us": "150000", "cpu.cfs_period_us": "100000"})
+    assert cgroup.cpu_limit(tmp_path, tmp_path / "self") == 1.5
+
+
+def test_a_limit_of_no_byte_is_a_limit(tmp_path: Path) -> None:
+    write(tmp_path, self="0::/box")
+    write(tmp_path / "box", memory__max="0", memory__current="0")
+    assert cgroup.memory_limit(tmp_path, tmp_path / "self") == cgroup.MemoryLimit(limit_bytes=0, available_bytes=0)
+
+
 @pytest.mark.parametrize("quota", ["max 100000", "-1", "nonsense", ""])
 def test_no_limit_is_none_and_never_a_number(tmp_path: Path, quota: str) -> None:
     write(tmp_path, self="0::/", memory__max="max", cpu__max=quota)

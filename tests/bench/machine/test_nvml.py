@@ -12,8 +12,9 @@ def test_the_fake_has_only_what_the_real_library_has() -> None:
     names = [name for name in vars(FakeNvml) if not name.startswith("_")]
     assert len(names) > 15
     assert [name for name in names if not hasattr(pynvml, name)] == []
-    assert FakeNvml.NVML_CLOCK_SM == pynvml.NVML_CLOCK_SM
-    assert FakeNvml.NVML_TEMPERATURE_GPU == pynvml.NVML_TEMPERATURE_GPU
+    assert (nvml.CLOCK_SM, nvml.CLOCK_MEMORY) == (pynvml.NVML_CLOCK_SM, pynvml.NVML_CLOCK_MEM)
+    assert nvml.TEMPERATURE_GPU == pynvml.NVML_TEMPERATURE_GPU
+    assert (nvml.PERF_POLICY_POWER, nvml.PERF_POLICY_THERMAL) == (pynvml.NVML_PERF_POLICY_POWER, pynvml.NVML_PERF_POLICY_THERMAL)
 
 
 THREE = FakeNvml(FakeGpu("GPU-aa1"), FakeGpu("GPU-aa2"), FakeGpu("GPU-bbb"))
@@ -21,16 +22,17 @@ THREE = FakeNvml(FakeGpu("GPU-aa1"), FakeGpu("GPU-aa2"), FakeGpu("GPU-bbb"))
 
 @pytest.mark.parametrize(
     ("asked", "seen"),
-    # CUDA C++ Programming Guide, CUDA_VISIBLE_DEVICES: entries after an invalid one are invisible; prefixes of UUIDs will do
+    # torch.cuda._parse_visible_devices, line by line: test_cuda_mask asks torch itself
     [
         (None, ("GPU-aa1", "GPU-aa2", "GPU-bbb")),
         ("2,0", ("GPU-bbb", "GPU-aa1")),
-        ("GPU-b, 1", ("GPU-bbb", "GPU-aa2")),
+        ("GPU-b,GPU-aa2", ("GPU-bbb", "GPU-aa2")),
+        ("GPU-b, 1", ("GPU-bbb",)),
         ("", ()),
         ("-1", ()),
         ("1,7,0", ("GPU-aa2",)),
         ("GPU-aa", ()),
-        ("0,0", ("GPU-aa1",)),
+        ("0,0", ()),
         ("1,MIG-123,0", ("GPU-aa2",)),
         ("²", ()),
     ],
@@ -38,7 +40,7 @@ THREE = FakeNvml(FakeGpu("GPU-aa1"), FakeGpu("GPU-aa2"), FakeGpu("GPU-bbb"))
 def test_cuda_visible_devices_is_honoured(asked: str | None, seen: tuple[str, ...]) -> None:
     visible = nvml.visible(THREE, {} if asked is None else {"CUDA_VISIBLE_DEVICES": asked})
     assert visible.uuids == seen
-    assert bool(visible.note) == (asked not in (None, "2,0", "GPU-b, 1"))
+    assert bool(visible.note) == (asked not in (None, "2,0", "GPU-b,GPU-aa2"))
 
 
 def test_the_order_of_unlike_gpus_is_certain_only_by_bus_id() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.records import calibration_file
-from bench.records.calibration import machine_profile, measured_rates
+from bench.records.calibration import Reference, machine_profile, measured_rates
 from estimators.errors import BadRecordError, BadValueError, UnavailableError
 from estimators.profile.operator_times import HOST_MODES, OperatorCall
 from tests.support.calibrations import DEVICE, entry, of_an_h100, whole
@@ -62,6 +62,22 @@ def test_medians_curves_and_the_line_of_the_host_are_those_worked_by_hand() -> N
     for mode in HOST_MODES:
         assert known.hosts[mode].per_op_s == pytest.approx(1e-6)
         assert known.hosts[mode].fixed_s == pytest.approx(1e-4)
+
+
+def test_the_host_beside_passing_bytes_is_the_slope_over_its_own_two_depths_and_never_below_the_one_without() -> None:
+    beside = [
+        Reference(mode="forward", num_ops=ops, work_s=0.0, samples_s=(ops * each_s,), product_bytes=size, passing_bytes=size * ops // 10)
+        for size, each_s in ((1000, 3e-6), (2000, 5e-6), (4000, 4e-6))
+        for ops in (100, 500)
+    ]
+    known = machine_profile(dataclasses.replace(whole(), references=(*whole().references, *beside)))
+    assert known.hosts["forward"].passing == (
+        (100.0, pytest.approx(3e-6)),
+        (200.0, pytest.approx(5e-6)),
+        (400.0, pytest.approx(5e-6)),
+    )
+    assert known.hosts["forward"].per_op_s == pytest.approx(1e-6)
+    assert known.hosts["language-train"].passing == ()
 
 
 def test_a_models_own_shapes_count_only_where_they_are_asked_for() -> None:

@@ -13,18 +13,15 @@ import pytest
 from bench.records.asked import Asked
 from bench.records.environment import Environment, HostMemory
 from bench.records.record import Measurement, Phase
-from bench.statistics.comparable import cases, surroundings
+from bench.statistics.comparable import cases
 from bench.statistics.comparison import Comparison, compare
 from bench.statistics.noise_floor import newest, noise_floor
+from bench.statistics.surroundings import surroundings
 from estimators.errors import BadRecordError
-from tests.support.selftest_records import IDLE, MACHINE, autocorrelated, jitter, run_of, selftest_record
+from tests.support.selftest_records import IDLE, MACHINE, autocorrelated, run_of, selftest_record, steady
 
 MAIN = {"train": "train_step", "generate": "generate"}
 PAIRS = 1000
-
-
-def steady(seconds_s: float, num: int = 60) -> tuple[float, ...]:
-    return tuple(seconds_s * jitter(at) for at in range(num))
 
 
 def judged(a: list[Measurement], b: list[Measurement], **options: Any) -> Comparison:

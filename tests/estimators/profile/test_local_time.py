@@ -116,3 +116,23 @@ def test_what_stands_in_for_an_unmeasured_operator_counts_as_beyond_the_calibrat
 def test_the_weakest_are_those_that_cost_the_step_most_not_the_slowest_call() -> None:
     often, once = call(key="often", num_bytes=1000, count=5), call(key="once", num_bytes=2000)  # 5 x 10 us against 20 us
     assert predict([once, often], machine(), "forward").weakest == ("often", "once")
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "per_op_s"),
+    [(0, 4e-6), (50_000, 7e-6), (100_000, 10e-6), (1_000_000, 20e-6), (10_000_000, 30e-6), (10**12, 30e-6)],
+)
+def test_an_operator_costs_the_host_more_where_the_steps_bytes_empty_its_caches(num_bytes: int, per_op_s: float) -> None:
+    """Ten operators: nothing beside them, half of the first point, the points, halfway in the logarithm, beyond the last."""
+    host = Host(fixed_s=1e-4, per_op_s=4e-6, passing=((1e4, 10e-6), (1e6, 30e-6)))
+    assert host.seconds(10, num_bytes) == pytest.approx(1e-4 + 10 * per_op_s)
+    assert Host(fixed_s=1e-4, per_op_s=4e-6).seconds(10, num_bytes) == pytest.approx(1e-4 + 4e-5)
+
+
+def test_a_prediction_asks_the_host_with_the_bytes_that_its_operators_touch() -> None:
+    warm = machine()
+    cold = machine(hosts=dict.fromkeys(HOST_MODES, Host(fixed_s=0.0, per_op_s=1e-6, passing=((1.0, 2e-6),))))
+    touched, view = call(num_bytes=400, count=3), call(group="view", num_bytes=10**9)
+    assert predict([touched, view], cold, "forward").parts_s["host"] == pytest.approx(4 * 2e-6)
+    assert predict([view], cold, "forward").parts_s["host"] == pytest.approx(1e-6)
+    assert predict([touched, view], warm, "forward").parts_s["host"] == pytest.approx(1e-3 + 4e-6)
