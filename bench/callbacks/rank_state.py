@@ -9,9 +9,9 @@ from torch import nn
 from bench.backend.device import Device
 from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
+from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize
 from bench.callbacks.context import TrainingContext
-from bench.callbacks.counted import Inputs
 from bench.callbacks.energy import Energy
 from bench.callbacks.flop_source import FlopSource, UnknownFlop, find_flop_source
 from bench.callbacks.guard import Guard
@@ -36,8 +36,16 @@ class RankState:
         observer_s: what watching has cost.
     """
 
-    def __init__(self, model: nn.Module, device: Device, context: TrainingContext, inputs: Inputs | None, guard: Guard) -> None:
-        self._model, self._inputs = model, inputs
+    def __init__(
+        self,
+        model: nn.Module,
+        device: Device,
+        context: TrainingContext,
+        guard: Guard,
+        inputs: Inputs | None = None,
+        forward: Forward | None = None,
+    ) -> None:
+        self._model, self._inputs, self._forward = model, inputs, forward
         self._parameters: SampledParameters | None = None
         self.device, self.context, self.guard = device, context, guard
         self.log, self.energy = StepLog(device, guard), Energy(device.uuid)
@@ -59,7 +67,9 @@ class RankState:
         if self.flop_source is None:
             self.item, unsized = size.item, batch is None and size.length == 1
             self.flop_source = (
-                UnknownFlop("no seq_len was given") if unsized else find_flop_source(self._model, batch, self._inputs, self.context.name)
+                UnknownFlop("no seq_len was given")
+                if unsized
+                else find_flop_source(self._model, batch, self._inputs, self.context.name, self._forward)
             )
         self.flop_source.see(batch, size.length)
 

@@ -138,7 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options, out: Output) -> int:
     """Measure, print, and return 1 if any check failed."""
-    from bench.machine.ranks import is_main, start_promised_ranks
+    from bench.machine.ranks import start_promised_ranks
 
     start_promised_ranks()
     repeats = run_repeats.num_repeats(options.repeats, options.preset, is_suite=options.suite is not None)
@@ -147,7 +147,7 @@ def run(options: Options, out: Output) -> int:
     request, hub_id = _request(options)
     if repeats > 1:
         return run_repeats.run(request, repeats, hub_id, folder=options.out, out=out, say=say)
-    from bench.runs.measure import Interrupted, measure
+    from bench.runs.measure import Interrupted, keeps, measure
     from reports.checks.crosscheck import crosscheck, failed
     from reports.views.records.measured import tables
     from reports.views.records.waterfall import waterfall_tables
@@ -155,10 +155,10 @@ def run(options: Options, out: Output) -> int:
     try:
         record = measure(request, hub_id=hub_id, out=options.out, say=say, calibration=_calibration(options))
     except Interrupted as stopped:
-        if is_main() and stopped.record.phases:
+        if keeps(request.task) and stopped.record.phases:
             out.emit(tables(stopped.record))
         raise
-    if not is_main():
+    if not keeps(request.task):
         return 0
     out.emit([*tables(record), *(waterfall_tables([record]) if options.waterfall else [])])
     say(f"record: {options.out / record.run_id}.json")
