@@ -11,10 +11,10 @@ from bench.callbacks import ranks, to_record
 from bench.callbacks.context import usual_shape
 from bench.callbacks.guard import WHOLE
 from bench.callbacks.rank_state import RankState
-from bench.callbacks.stderr import say
 from bench.machine.ranks import promised_ranks_missing
 from bench.records.draft import Draft
 from bench.records.record import Finding, Measurement
+from bench.streams import say
 
 AUTOSAVE_S = 60.0
 """Between two records of a training that still runs, so that a killed one leaves its steps; and 200 times what writing one took."""
