@@ -190,6 +190,13 @@ def test_a_slow_loader_is_a_wait_for_data_in_lightning(tmp_path: Path, late: Lat
     assert max(made.proof.watched.others_s) < 10
 
 
+def test_a_line_takes_nothing_from_the_figures_of_somebodys_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.callbacks.console.LEAST_LINE_S", 0.0)
+    watched = watch(batches(4), tiny_model(), out=tmp_path, every=1, ceilings=CEILINGS)
+    seen = [watched.figures().keys() for _ in watched]
+    assert all("tokens_per_s" in figures for figures in seen[2:])
+
+
 class TestPlainLoops:
     def test_a_pause_inside_a_step_is_no_part_of_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
