@@ -27,6 +27,9 @@ from bench.callbacks.writer import Writer
 from bench.records.record import Ceiling, Finding, Measurement
 from estimators.errors import BadValueError
 
+Size = Callable[[Any], BatchSize | None]
+"""From a batch to how large it is."""
+
 
 class Watch:
     """Times, counts and weighs the steps of a training that is not ours, and writes the record that `run` writes.
@@ -212,13 +215,7 @@ class Watch:
         self._state.observer_s += time.perf_counter() - begun_s
 
     @event
-    def begin(
-        self,
-        batch: Any = None,
-        size: Callable[[Any], BatchSize | None] = size_of,
-        wait_s: float | None = None,
-        at: Mark | None = None,
-    ) -> None:
+    def begin(self, batch: Any = None, size: Size = size_of, wait_s: float | None = None, at: Mark | None = None) -> None:
         """A batch is in hand, after so long a wait; the first one of a step begins it, now or at a mark. `size` tells how large it is."""
         begun_s = time.perf_counter()
         self._log.leave()
