@@ -32,6 +32,9 @@ class Step:
         shapes: rows and length of every batch in it; empty where the size of one is not known.
         num_padding: None where no mask tells.
         loss: the mean of those given, or the sum of the parts given; None where none was.
+        positions: positions that were computed, padding included; None: rows times length of every batch.
+        num_loss_tokens: None where no labels of tokens tell.
+        unsized: why the size of a batch in it is not known; empty where all are.
     """
 
     host_s: float
@@ -42,6 +45,9 @@ class Step:
     num_padding: int | None
     loss: float | None
     others_s: float = 0.0
+    positions: int | None = None
+    num_loss_tokens: int | None = None
+    unsized: str = ""
 
     @property
     def period_s(self) -> float:
@@ -56,12 +62,12 @@ class Step:
     @property
     def num_positions(self) -> int:
         """Positions that were computed, padding included."""
-        return sum(rows * length for rows, length in self.shapes)
+        return sum(rows * length for rows, length in self.shapes) if self.positions is None else self.positions
 
     @property
-    def num_items(self) -> int:
-        """Tokens without padding, or samples."""
-        return self.num_positions - (self.num_padding or 0)
+    def num_items(self) -> int | None:
+        """Tokens without padding, or samples; None where the size of a batch is not known."""
+        return None if self.unsized else self.num_positions - (self.num_padding or 0)
 
 
 SHORTEST_ASIDE_S = 1e-4
@@ -89,15 +95,16 @@ class _Open:
     inner_wait_s: float = 0.0
     ended: Mark | None = None
     asides: list[_Aside] = field(default_factory=list)
-    sizes: list[BatchSize | None] = field(default_factory=list)
+    sizes: list[BatchSize] = field(default_factory=list)
     losses: list[tuple[Any, int]] = field(default_factory=list)
     parts: list[tuple[Any, int]] = field(default_factory=list)
 
     @property
-    def known_sizes(self) -> list[BatchSize]:
-        """Of every batch; none where one is not known."""
-        known = [size for size in self.sizes if size is not None]
-        return known if len(known) == len(self.sizes) else []
+    def unsized(self) -> str:
+        """Why the size of a batch is not known; empty where all are."""
+        if not self.sizes:
+            return "no batch was seen"
+        return next((size.unknown for size in self.sizes if size.unknown), "")
 
 
 class StepLog:
@@ -180,8 +187,8 @@ class StepLog:
             others_s = max(0.0, took_s - wait_s - own_s)
             self._open.asides.append(_Aside(begun, self.mark(), wait_s, others_s))
 
-    def add(self, size: BatchSize | None) -> None:
-        """A batch is in the step; None where its size is not known."""
+    def add(self, size: BatchSize) -> None:
+        """A batch is in the step."""
         assert self._open is not None
         self._open.sizes.append(size)
 
@@ -203,7 +210,7 @@ class StepLog:
         self._open.ended = ended = self._left[0] if self._left else self.mark()
         self._forget_left()
         self._pending.append(self._open)
-        self.last_shapes = tuple((size.rows, size.length) for size in self._open.known_sizes)
+        self.last_shapes = () if self._open.unsized else tuple((size.rows, size.length) for size in self._open.sizes)
         self._open = None
         return ended
 
@@ -252,19 +259,23 @@ class StepLog:
                 idle_s = min(aside.ended[0] - aside.begun[0], aside.begun[1].elapsed_time(aside.ended[1]) / KILO)
                 device_s -= idle_s
                 exposed_s += min(aside.wait_s, idle_s)
-        sizes = step.known_sizes
-        paddings = self._guard(SIZE, self._floats, [size.num_padding for size in sizes if size.num_padding is not None])
+        paddings = self._guard(SIZE, self._floats, [size.num_padding for size in step.sizes if size.num_padding is not None])
+        loss_tokens = self._guard(SIZE, self._floats, [size.num_loss_tokens for size in step.sizes if size.num_loss_tokens is not None])
         losses, parts = (self._guard("loss", self._losses, given) for given in (step.losses, step.parts))
+        unsized = self._guard.failed.get(SIZE, "") or step.unsized
         inside_s = sum(aside.ended[0] - aside.begun[0] - aside.wait_s for aside in step.asides)
         return Step(
             host_s=ended_s - begun_s - inside_s - (0.0 if self._cuda else step.inner_wait_s),
             device_s=device_s,
             wait_s=wait_s,
             exposed_wait_s=exposed_s,
-            shapes=() if paddings is None else tuple((size.rows, size.length) for size in sizes),
+            shapes=() if unsized else tuple((size.rows, size.length) for size in step.sizes),
             num_padding=round(sum(paddings)) if paddings else None,
             loss=sum(parts) if parts else sum(losses) / len(losses) if losses else None,
             others_s=before_s + step.after_s + sum(aside.others_s for aside in step.asides),
+            positions=sum(size.num_positions for size in step.sizes),
+            num_loss_tokens=round(sum(loss_tokens)) if loss_tokens else None,
+            unsized=unsized,
         )
 
     def _losses(self, given: list[tuple[Any, int]]) -> list[float]:
