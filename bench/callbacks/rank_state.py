@@ -18,6 +18,7 @@ from bench.callbacks.guard import Guard
 from bench.callbacks.steps import StepLog
 from bench.machine.meters.gpu_window import FIGURES
 from bench.machine.meters.readings import Readings, no_readings
+from bench.records.record import Finding
 
 MEMORY_PEAKS = ("peak_rss", "torch_allocated", "torch_reserved")
 """What `Device.peak_memory` reads."""
@@ -34,6 +35,7 @@ class RankState:
         bounds: what a step is held against; nothing before the first has ended.
         item: token or sample; step where the size of a batch is not known.
         observer_s: what watching has cost.
+        findings: what a reader of the record should know beside what is measured.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class RankState:
         self.flop_source: FlopSource | None = None
         self.bounds = rates.RateBounds()
         self.item, self.observer_s = "token", 0.0
+        self.findings: list[Finding] = []
 
     def see(self, batch: Any, size: BatchSize | None) -> None:
         """A batch before its forward pass; the first one tells what is computed and what the parameters were."""

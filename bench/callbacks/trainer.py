@@ -91,6 +91,7 @@ class SixndCallback(TrainerCallback):
         self._watch: Watch | None = None
         self._hook: ForwardHook | None = None
         self._stepping = False
+        self._batch_rows = 0
 
     def attach(self, trainer: Any) -> None:
         """Put this callback before all others of a Trainer, so that every reporter sees what it adds to the logs."""
@@ -98,10 +99,18 @@ class SixndCallback(TrainerCallback):
         trainer.callback_handler.callbacks.insert(0, self)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Begin a record."""
+        """Begin a record: of a training, or of the same one whose batches were too large and which begins anew with smaller ones."""
+        rows = self._batch_rows
+        before = self._leave() if self._guard.attempt("looking at the batch size", self._is_smaller_now, args, state) else None
         self.break_off()
         self._guard = Guard()
         self._begin(args, kwargs["model"], kwargs.get("optimizer"))
+        if before is not None and self._watch is not None:
+            before.begin_anew(self._watch, f"a batch of {rows} rows was too large")
+
+    def _is_smaller_now(self, args: TrainingArguments, state: TrainerState) -> bool:
+        before, self._batch_rows = self._batch_rows, getattr(state, "train_batch_size", None) or 0
+        return bool(args.auto_find_batch_size) and self._batch_rows < before
 
     @event
     def _begin(self, args: TrainingArguments, wrapped: nn.Module, optimizer: Any) -> None:
@@ -194,11 +203,16 @@ class SixndCallback(TrainerCallback):
         """Write the partial record of a training that has not come to its end; nothing where it has."""
         self._finish("partial", "the training was broken off by an error or by the user")
 
-    def _finish(self, status: str, reason: str) -> None:
+    def _leave(self) -> Watch | None:
+        """See no more of the training; what has watched it."""
         watch, self._watch, self._stepping = self._watch, None, False
         if self._hook is not None:
             self._guard.attempt("removing the hooks", self._hook.remove)
             self._hook = None
+        atexit.unregister(self.break_off)
+        return watch
+
+    def _finish(self, status: str, reason: str) -> None:
+        watch = self._leave()
         if watch is not None:
-            atexit.unregister(self.break_off)
             self._guard.attempt("writing the record", lambda: watch.finish(status, reason))

@@ -23,7 +23,7 @@ from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.writer import Writer
 from bench.records.draft import make_folder
-from bench.records.record import Ceiling, Measurement
+from bench.records.record import Ceiling, Finding, Measurement
 from estimators.errors import BadValueError
 
 
@@ -235,6 +235,22 @@ class Watch:
         figures = self._console.figures()
         self._state.observer_s += time.perf_counter() - begun_s
         return figures
+
+    def begin_anew(self, watch: Watch, why: str) -> None:
+        """Another one watches the same training from its beginning: this one leaves no record, and the other's says why."""
+        self._guard.attempt("discarding the record", self._begin_anew, watch, why)
+
+    def _begin_anew(self, watch: Watch, why: str) -> None:
+        if self._writer is None:
+            return
+        self._energy.close()
+        self._writer.discard()
+        self._log.drop()
+        self._log.settle(last=True)
+        watch._state.findings += self._state.findings
+        if self._log.done:
+            text = f"{why} after {len(self._log.done)} steps, which are not in this record, and the training began anew"
+            watch._state.findings.append(Finding(code="BegunAnew", text=text, advice="give the batch size that fits"))
 
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
         """The training has ended, or pauses for good: write the record. May be called again after more steps.

@@ -259,7 +259,7 @@ def hooks(out: Path) -> dict[str, Any]:
     }
 
 
-GIVEN: dict[str, tuple[Any, ...]] = {"loss": (1.0,), "begin": ({},), "step": ({},)}
+GIVEN: dict[str, tuple[Any, ...]] = {"begin_anew": (None, "too large"), "loss": (1.0,), "begin": ({},), "step": ({},)}
 """Arguments of events that have any; those of the Trainers' are all broken."""
 
 NO_EVENT = {"attach", "setup", "state_dict", "load_state_dict"}
