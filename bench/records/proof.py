@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.records.part import Part
+from bench.records.typed_json import MeasuredSeconds
 
 
 class WatchedRank(Part):
@@ -36,8 +37,8 @@ class WatchedTraining(Part):
         observer_s: what watching took.
     """
 
-    data_wait_s: tuple[float, ...]
-    others_s: tuple[float, ...] = ()
+    data_wait_s: tuple[MeasuredSeconds, ...]
+    others_s: tuple[MeasuredSeconds, ...] = ()
     tokens_per_step: tuple[int, ...] = ()
     samples_per_step: tuple[int, ...] = ()
     padding_per_step: tuple[int | None, ...]
