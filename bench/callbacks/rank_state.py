@@ -17,7 +17,7 @@ from bench.callbacks.energy import Energy
 from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.guard import Guard
 from bench.callbacks.pass_hooks import FIGURE, PassHooks
-from bench.callbacks.steps import StepLog
+from bench.callbacks.steps import Mark, StepLog
 from bench.machine.meters.gpu_window import FIGURES
 from bench.machine.meters.readings import Readings, no_readings
 from bench.records.record import Finding
@@ -92,11 +92,11 @@ class RankState:
         if self._forward is not None and batch is not None:
             self.flop_source.see_batch(batch)
 
-    def end_step(self) -> None:
-        """The optimizer has stepped."""
+    def end_step(self) -> Mark | None:
+        """The optimizer has stepped. Returns when; None where no step is open."""
         passes, failed = self.flop_source.passes.close(), self.guard.failed.get(FIGURE)
         self.flop_source.unseen = failed or self.flop_source.unseen
-        self.log.end(None if failed else passes)
+        return self.log.end(None if failed else passes)
 
     def drop_step(self) -> None:
         """The step that is open was broken off."""

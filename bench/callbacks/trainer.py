@@ -16,7 +16,9 @@ from bench.callbacks.arguments import Inputs
 from bench.callbacks.batches import Size
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
-from bench.callbacks.watcher import Watch, expect_options
+from bench.callbacks.options import expect_options
+from bench.callbacks.trainer_loop import TrainerLoop, trainer_of
+from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
 
 
@@ -26,8 +28,9 @@ class SixndCallback(TrainerCallback):
         Trainer(model, args, train_dataset=data, callbacks=[SixndCallback()]).train()
 
     A step is one of the optimizer, whatever the gradient accumulation, from the batches in hand to its end. Data wait is
-    the time between two steps without logging, evaluation and saving. Tokens are those that forward was given; the loss is
-    the one that it returned, before the Trainer hides what is not a number. Every log gains tokens_per_s,
+    the time inside the loader's `next`; what logging, evaluation, saving and other callbacks take, before or after this one
+    in the list, is a figure of its own. Tokens are those that forward was given; the loss is the one that the Trainer
+    accumulates, before it hides what is not a number. Every log gains tokens_per_s,
     data_wait_fraction, mfu_fraction and the like (bench.callbacks.rates.NAMES), on several ranks those of the main one.
     Reporters that the Trainer calls before this callback do not see them; `attach` puts it first.
 
@@ -60,7 +63,9 @@ class SixndCallback(TrainerCallback):
         self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "size": size, "ceilings": ceilings}
         self._guard = Guard()
         self._watch: Watch | None = None
+        self._loop: TrainerLoop | None = None
         self._seen: list[weakref.ref[torch.Tensor]] = []
+        self._is_part = False
         self._batch_rows = 0
 
     def attach(self, trainer: Any) -> None:
@@ -94,10 +99,16 @@ class SixndCallback(TrainerCallback):
             **self._options,
         )
         self._watch.see_passes(see_batch=self._see_batch, see_output=self._see_output, compiled=bool(args.torch_compile))
+        self._loop = self._guard("times of others", self._watched_loop, self._watch)
         atexit.register(self.break_off)
+
+    def _watched_loop(self, watch: Watch) -> TrainerLoop | None:
+        trainer = trainer_of(self)
+        return None if trainer is None else TrainerLoop(trainer, watch, self._guard)
 
     @event
     def _see_batch(self, batch: dict[str, Any]) -> None:
+        self._is_part = batch.get("num_items_in_batch") is not None
         if self._watch is not None and not self._is_seen(batch):
             self._watch.begin(batch, wait_s=0.0)
 
@@ -114,22 +125,27 @@ class SixndCallback(TrainerCallback):
 
     @event
     def _see_output(self, output: Any) -> None:
-        loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-        if loss is not None and self._watch is not None:
-            self._watch.loss(loss)
+        if self._watch is not None and not (self._loop is not None and self._loop.sees_losses):
+            loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+            if loss is not None:
+                self._watch.loss(loss, part=self._is_part)
 
     @event
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The batches of an optimizer step are in hand."""
         if self._watch is not None:
             self._seen.clear()
-            self._watch.arrived()
+            if not self._marks_steps():
+                self._watch.arrived()
 
     @event
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The optimizer has stepped."""
-        if self._watch is not None:
+        if self._watch is not None and not self._marks_steps():
             self._watch.end(last=True)
+
+    def _marks_steps(self) -> bool:
+        return self._loop is not None and self._loop.sees_events
 
     @event
     def on_log(
@@ -177,8 +193,9 @@ class SixndCallback(TrainerCallback):
     def _leave(self) -> Watch | None:
         """See no more of the training; what has watched it."""
         watch, self._watch = self._watch, None
-        if watch is not None:
-            watch.leave()
+        if self._loop is not None:
+            self._guard.attempt("putting the Trainer's methods back", self._loop.stop)
+            self._loop = None
         atexit.unregister(self.break_off)
         return watch
 
