@@ -51,8 +51,8 @@ class LightningLoop:
             return
         if action.endswith(LOADING):
             self._asked_s = time.perf_counter()
-        elif action.endswith(MOVING) and not self._watch.log.is_open:
-            self._begun = self._watch.log.mark()
+        elif action.endswith(MOVING) and not self._watch.state.log.is_open:
+            self._begun = self._watch.state.log.mark()
         elif action.endswith((MOVING, RUNNING)):
             self._runs = action.endswith(RUNNING)
             self._watch.enter()
@@ -65,8 +65,8 @@ class LightningLoop:
             return
         if action.endswith(LOADING):
             self._waited(time.perf_counter() - self._asked_s)
-        elif action.endswith(MOVING) and not self._watch.log.is_open:
-            self._left = self._watch.log.mark()
+        elif action.endswith(MOVING) and not self._watch.state.log.is_open:
+            self._left = self._watch.state.log.mark()
         elif action.endswith((MOVING, RUNNING)):
             self._runs = False
             self._watch.leave()
@@ -74,8 +74,8 @@ class LightningLoop:
             self._watch.enter()
 
     def _waited(self, seconds: float) -> None:
-        if self._watch is not None and self._watch.log.is_open:
-            self._watch.log.wait(seconds)
+        if self._watch is not None and self._watch.state.log.is_open:
+            self._watch.state.log.wait(seconds)
         else:
             self._wait_s += seconds
 
@@ -86,7 +86,7 @@ class LightningLoop:
         if not self._sees_actions:
             self._watch.begin(batch)
             return
-        begins = not self._watch.log.is_open
+        begins = not self._watch.state.log.is_open
         self._watch.begin(batch, wait_s=self._wait_s, at=self._begun)
         if begins:
             self._watch.leave(self._left)

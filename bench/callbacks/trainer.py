@@ -98,7 +98,7 @@ class SixndCallback(TrainerCallback):
             guard=self._guard,
             **self._options,
         )
-        self._watch.see_passes(see_batch=self._see_batch, see_output=self._see_output, compiled=bool(args.torch_compile))
+        self._watch.state.see_passes(see_batch=self._see_batch, see_output=self._see_output, compiled=bool(args.torch_compile))
         self._loop = self._guard("times of others", self._watched_loop, self._watch)
         atexit.register(self.break_off)
 

@@ -83,7 +83,7 @@ class TrainerLoop:
     def _waited(self, seconds: float) -> None:
         self._wait_s += seconds
         if self._watch is not None:
-            self._came = self._watch.log.mark()
+            self._came = self._watch.state.log.mark()
 
     def _seen_loss(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def training_step(*args: Any, **kwargs: Any) -> Any:

@@ -24,7 +24,7 @@ from bench.callbacks.options import expect_options
 from bench.callbacks.pass_hooks import FIGURE
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
-from bench.callbacks.steps import Mark, StepLog
+from bench.callbacks.steps import Mark
 from bench.callbacks.writer import Writer
 from bench.records.record import Ceiling, Finding, Measurement
 from estimators.errors import BadValueError
@@ -185,9 +185,9 @@ class Watch:
         self._log.enter()
 
     @property
-    def log(self) -> StepLog:
-        """The steps, for hooks that know better where one begins and ends."""
-        return self._log
+    def state(self) -> RankState:
+        """The meters, for hooks that know better where a step begins and ends, or are told of passes as well."""
+        return self._state
 
     @event
     def arrived(self, wait_s: float | None = None, at: Mark | None = None) -> None:
@@ -283,11 +283,6 @@ class Watch:
     def drop(self) -> None:
         """The step at hand does not count: it was broken off."""
         self._state.drop_step()
-
-    @event
-    def see_passes(self, **options: Any) -> None:
-        """What else is told of passes, before the first step; see PassHooks."""
-        self._state.see_passes(**options)
 
     @event
     def flush(self) -> None:
