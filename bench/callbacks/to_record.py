@@ -69,7 +69,7 @@ def fill(
     """
     whole = ranks.joined_steps(reports)
     if not all(step.is_sized for report in reports for step in report.steps):
-        item = "step"
+        item, draft.request = "step", draft.request.replaced(batch=None, seq_len=None)
     sizes = [num for num in whole.items if num is not None]
     is_usual = of_usual_size(sizes, whole.positions) if len(sizes) == len(whole.items) else None
     skip, settled = num_warmup(whole.periods_s, None if is_usual is None else is_usual.tolist())

@@ -184,7 +184,8 @@ def _times(record: Measurement, answer: _Answer) -> None:
             each = f"{plural(round(items), item)} each time"
             if isinstance(timed, Phase) and steps_of_unlike_size(record, timed):
                 each = f"{plural(round(items * len(timed.samples_s)), item)} in all of them"
-            answer.add(f"{item}s_per_s", f"{item}s per second", items / head[0], format_rate, head[1], each)
+            what = f"{item}s per second, padding left out" if item == "token" and record.proof.watched else f"{item}s per second"
+            answer.add(f"{item}s_per_s", what, items / head[0], format_rate, head[1], each)
     if task == "generate":
         for name, what in (("decode", "decode step"), ("prefill", "prefill")):
             part = record.phase(name)
