@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from bench.callbacks.arguments import Forward, Inputs
-from bench.callbacks.guard import Guard, event, reason_of
+from bench.callbacks.guard import Guard, event
 from bench.callbacks.watcher import Watch, expect_options
+from bench.callbacks.writer import ending_of
 from bench.records.record import Ceiling
 from estimators.errors import UnavailableError
 
@@ -121,10 +122,7 @@ class LightningHooks:
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Write the record of a training that broke off."""
-        if isinstance(exception, KeyboardInterrupt):
-            self._finish("partial", "interrupted by the user")
-        else:
-            self._finish("failed", reason_of(exception))
+        self._finish(*ending_of(exception))
 
     def _finish(self, status: str, reason: str) -> None:
         watch, self._watch = self._watch, None

@@ -13,15 +13,15 @@ from typing import Any
 from torch import nn
 
 from bench.backend import device as devices
-from bench.callbacks import ranks
+from bench.callbacks import kept_on_signal, ranks
 from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize, size_of, told_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
-from bench.callbacks.guard import SIZE, Guard, event, reason_of
+from bench.callbacks.guard import SIZE, Guard, event
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
-from bench.callbacks.writer import Writer
+from bench.callbacks.writer import Writer, ending_of
 from bench.records.draft import make_folder
 from bench.records.record import Ceiling, Finding, Measurement
 from estimators.errors import BadValueError
@@ -90,7 +90,7 @@ class Watch:
             raise BadValueError(f"{type(model).__name__} has no parameters; expected the network that is trained")
         self._accelerator, self._accumulate, self._guard = accelerator, accumulate, guard or Guard()
         self._free_since_s, self._waiting = time.perf_counter(), False
-        self._has_begun = False
+        self._has_begun, self._is_kept = False, False
         self._writer: Writer | None = None
         run = {"inputs": inputs, "forward": forward}
         options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings}
@@ -110,12 +110,7 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is None:
-            self.finish()
-        elif isinstance(error, KeyboardInterrupt):
-            self.finish("partial", "interrupted by the user")
-        else:
-            self.finish("failed", reason_of(error))
+        self.finish(*ending_of(error))
 
     @contextmanager
     def step(self, batch: Any = None, *, tokens: int | None = None, padding: int = 0, seq_len: int | None = None) -> Iterator[None]:
@@ -167,6 +162,9 @@ class Watch:
         """A step begins: its data have come after so long a wait; None takes the time since the step before."""
         begun_s = time.perf_counter()
         self._has_begun = True
+        if not self._is_kept:
+            self._is_kept = True
+            self._guard("signals", kept_on_signal.watch, self._keep)
         if wait_s is None:
             wait_s = begun_s - self._free_since_s if self._waiting else 0.0
         if not self._context.is_open:  # the first step is short of the ceilings, which are no training
@@ -262,6 +260,11 @@ class Watch:
         """
         return self._guard.attempt("writing the record", self._finish, status, reason)
 
+    def _keep(self, reason: str) -> None:
+        """A signal ends the process."""
+        if self._is_kept:
+            self.finish("partial", reason)
+
     def _finish(self, status: str, reason: str) -> Measurement | None:
         if self._writer is None:
             return None
@@ -272,7 +275,11 @@ class Watch:
         self._guard("step times", self._log.settle, last=True, wait=status == "complete")
         self._guard("energy_j", self._energy.close)
         self._waiting = False
-        return self._writer.write(status, reason)
+        try:
+            return self._writer.write(status, reason)
+        finally:
+            self._is_kept = False
+            self._guard.attempt("leaving the signals", kept_on_signal.leave, self._keep)
 
 
 def expect_options(
