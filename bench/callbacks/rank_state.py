@@ -10,7 +10,7 @@ from bench.backend.device import Device
 from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
 from bench.callbacks.arguments import Forward, Inputs
-from bench.callbacks.batches import BatchSize
+from bench.callbacks.batches import BatchSize, unknown_size
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.energy import Energy
 from bench.callbacks.flop_source import FlopSource, UnknownFlop, find_flop_source
@@ -53,26 +53,32 @@ class RankState:
         self.log, self.energy = StepLog(device, guard), Energy(device.uuid)
         self.flop_source: FlopSource | None = None
         self.bounds = rates.RateBounds()
-        self.item, self.observer_s = "token", 0.0
+        self.item, self._is_sized, self.observer_s = "sample", False, 0.0
         self.findings: list[Finding] = []
 
-    def see(self, batch: Any, size: BatchSize | None) -> None:
-        """A batch before its forward pass; the first one tells what is computed and what the parameters were."""
-        if size is not None:
-            self.guard("training_flop", self._see_work, batch, size)
-        if size is None or "training_flop" in self.guard.failed:
-            self.flop_source = UnknownFlop(self.guard.failed.get("training_flop", "the size of a batch is not known"))
+    def see(self, batch: Any, size: BatchSize) -> BatchSize:
+        """A batch before its forward pass; the first one tells what is computed and what the parameters were.
+
+        Returns:
+            The size; unknown where it counts samples among tokens, or tokens among samples.
+        """
+        if not size.unknown and not self._is_sized:
+            self.item, self._is_sized = size.item, True
+        if not size.unknown and size.item != self.item:
+            size = unknown_size(f"a batch of {size.item}s among batches of {self.item}s")
+        self.guard("training_flop", self._see_work, batch, size)
+        if "training_flop" in self.guard.failed:
+            self.flop_source = UnknownFlop(self.guard.failed["training_flop"])
         if self._parameters is None:
             self._parameters = self.guard("params_changed", SampledParameters, self._model)
             self.guard("autocast", self.context.look_for_autocast)
+        return size
 
     def _see_work(self, batch: Any, size: BatchSize) -> None:
         if self.flop_source is None:
-            self.item, unsized = size.item, batch is None and size.length == 1
+            unsized = size.unknown or ("no seq_len was given" if batch is None and size.length == 1 else "")
             self.flop_source = (
-                UnknownFlop("no seq_len was given")
-                if unsized
-                else find_flop_source(self._model, batch, self._inputs, self.context.name, self._forward)
+                UnknownFlop(unsized) if unsized else find_flop_source(self._model, batch, self._inputs, self.context.name, self._forward)
             )
         self.flop_source.see(batch, size.length)
 

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from bench.callbacks.arguments import Inputs
+from bench.callbacks.batches import Size
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
 from bench.callbacks.watcher import Watch, expect_options
@@ -75,6 +77,7 @@ class SixndCallback(TrainerCallback):
         out: folder of records.
         every: steps between two lines on stderr; 0 prints none, since the Trainer prints its logs.
         name: of the model in the record.
+        inputs, size: see Watch; the batch is what forward was given, by name.
         ceilings: see Watch.
 
     Raises:
@@ -83,10 +86,17 @@ class SixndCallback(TrainerCallback):
     """
 
     def __init__(
-        self, *, out: str | os.PathLike[str] = "runs", every: int = 0, name: str | None = None, ceilings: bool | Sequence[Ceiling] = True
+        self,
+        *,
+        out: str | os.PathLike[str] = "runs",
+        every: int = 0,
+        name: str | None = None,
+        inputs: Inputs | None = None,
+        size: Size | None = None,
+        ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         expect_options(out, every=every)
-        self._out, self._every, self._name, self._ceilings = out, every, name, ceilings
+        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "size": size, "ceilings": ceilings}
         self._guard = Guard()
         self._watch: Watch | None = None
         self._hook: ForwardHook | None = None
@@ -117,14 +127,11 @@ class SixndCallback(TrainerCallback):
         model, named = bare(wrapped), type(optimizer).__name__
         self._watch = Watch(
             model,
-            out=self._out,
-            every=self._every,
-            name=self._name,
             dtype="bf16" if args.bf16 else "fp16" if args.fp16 else None,
             optimizer="adamw" if args.optim in ("adamw_torch", "adamw_torch_fused") or named in ("AdamW", "Adam") else None,
             accumulate=args.gradient_accumulation_steps,
-            ceilings=self._ceilings,
             guard=self._guard,
+            **self._options,
         )
         self._names = list(inspect.signature(model.forward).parameters)
         self._hook = self._guard(

@@ -192,7 +192,7 @@ def test_a_run_that_a_signal_ends_keeps_its_samples(
 
     def time_and_kill(self: HostClock, step: Callable[[], object]) -> float:
         count[0] += step is not nothing
-        if count[0] == 30:
+        if count[0] == 20:
             os.kill(os.getpid(), kind)
         return measured(self, step)
 
