@@ -35,7 +35,8 @@ def watch(keep: Keep) -> None:
     """Have a bound method called when a signal ends the process, until `leave`. In the main thread only; nothing elsewhere."""
     if threading.current_thread() is not threading.main_thread():
         return
-    _keepers[id(keep.__self__)] = weakref.WeakMethod(keep)  # type: ignore[attr-defined]
+    number_of_it = id(keep.__self__)  # type: ignore[attr-defined]
+    _keepers[number_of_it] = weakref.WeakMethod(keep, lambda _: _forget(number_of_it))
     if _taken:
         return
     _taken.extend(ours_to_take())
@@ -47,7 +48,11 @@ def watch(keep: Keep) -> None:
 
 def leave(keep: Keep) -> None:
     """Nothing is to be kept any more; with the last one the signals are as they were."""
-    _keepers.pop(id(keep.__self__), None)  # type: ignore[attr-defined]
+    _forget(id(keep.__self__))  # type: ignore[attr-defined]
+
+
+def _forget(number_of_it: int) -> None:
+    _keepers.pop(number_of_it, None)
     if _keepers or threading.current_thread() is not threading.main_thread():
         return
     for number in _taken:

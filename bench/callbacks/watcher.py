@@ -266,7 +266,11 @@ class Watch:
         Returns:
             What was written; None on the ranks that write nothing, and where it could not be written.
         """
-        return self._guard.attempt("writing the record", self._finish, status, reason)
+        try:
+            return self._guard.attempt("writing the record", self._finish, status, reason)
+        finally:
+            self._is_kept = False
+            self._guard.attempt("leaving the signals", kept_on_signal.leave, self._keep)
 
     def _keep(self, reason: str) -> None:
         """A signal ends the process."""
@@ -283,11 +287,7 @@ class Watch:
         self._guard("step times", self._log.settle, last=True, wait=status == "complete")
         self._guard("energy_j", self._energy.close)
         self._waiting = False
-        try:
-            return self._writer.write(status, reason)
-        finally:
-            self._is_kept = False
-            self._guard.attempt("leaving the signals", kept_on_signal.leave, self._keep)
+        return self._writer.write(status, reason)
 
 
 def expect_options(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from torch import nn
 from transformers import TrainerCallback
 
 from bench import end_signals
-from bench.callbacks import kept_on_signal, watch
+from bench.callbacks import Watch, kept_on_signal, watch
 from bench.cli.main import main
 from bench.sampling.clock import HostClock, nothing
 from tests.support.tiny_models import write_config
@@ -192,13 +193,29 @@ def test_a_run_that_a_signal_ends_keeps_its_samples(
 
     def time_and_kill(self: HostClock, step: Callable[[], object]) -> float:
         count[0] += step is not nothing
-        if count[0] == 20:
+        if count[0] == 60 and step is not nothing:
             os.kill(os.getpid(), kind)
         return measured(self, step)
 
     monkeypatch.setattr(HostClock, "time", time_and_kill)
     config, runs = write_config(tmp_path / "tiny", "gpt2"), tmp_path / "runs"
-    words = ["run", "--config", str(config), "--task", "train", "--batch", "2", "--seq-len", "16", "--device", "cpu", "--out", str(runs)]
+    words = [
+        "run",
+        "--config",
+        str(config),
+        "--task",
+        "train",
+        "--batch",
+        "2",
+        "--seq-len",
+        "16",
+        "--steps",
+        "100",
+        "--device",
+        "cpu",
+        "--out",
+        str(runs),
+    ]
     assert in_a_process(lambda: sys.exit(main(words))) == code
     made = only_record(runs)
     phase = made.phase("train_step")
@@ -208,12 +225,28 @@ def test_a_run_that_a_signal_ends_keeps_its_samples(
     assert len(phase.samples_s) > 1
 
 
-def test_a_command_leaves_the_signals_as_they_were() -> None:
-    with end_signals.as_interrupts():
-        with pytest.raises(KeyboardInterrupt, match=r"^$"):
-            signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
-        assert (end_signals.ended_by(), end_signals.exit_code()) == ("ended by SIGTERM", 143)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    with end_signals.as_interrupts():
-        assert (end_signals.ended_by(), end_signals.exit_code()) == ("interrupted by the user", 130)
+def test_a_command_takes_the_first_signal_and_leaves_them_as_they_were() -> None:
+    def command() -> None:
+        with end_signals.as_interrupts():
+            with pytest.raises(KeyboardInterrupt, match=r"^$"):
+                signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # a scheduler tells a process and its group
+            signal.raise_signal(signal.SIGHUP)
+            assert (end_signals.ended_by(), end_signals.exit_code()) == ("ended by SIGTERM", 143)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        with end_signals.as_interrupts():
+            assert (end_signals.ended_by(), end_signals.exit_code()) == ("interrupted by the user", 130)
+
+    assert in_a_process(command) == 0
+
+
+def test_a_watch_that_nobody_finished_leaves_the_signals_when_it_is_gone(tmp_path: Path) -> None:
+    def train() -> None:
+        w = Watch(nn.Linear(8, 2), out=tmp_path, every=0, ceilings=False)
+        w.begin(X[0])
+        assert signal.getsignal(signal.SIGTERM) is kept_on_signal._end
+        del w
+        gc.collect()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    assert in_a_process(train) == 0
