@@ -33,6 +33,15 @@ pytestmark = [
 ]
 
 X = [torch.zeros(4, 8)] * 6
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left() -> None:
+    """What other tests have begun to watch and never finished."""
+    for keeper in list(kept_on_signal._keepers):
+        kept_on_signal._forget(keeper)
+
+
 Event = Callable[[int], object]
 
 
