@@ -147,9 +147,8 @@ class LightningHooks:
 
 def _size_of_loaders(trainer: Any) -> Callable[..., BatchSize]:
     """How a Trainer's batches are sized: each part as one of another loader's, where it draws from several at once."""
-    at_once = getattr(getattr(getattr(trainer, "fit_loop", None), "_combined_loader", None), "_mode", "") != "sequential"
     several = isinstance(getattr(trainer, "train_dataloader", None), Mapping | list | tuple)
-    return size_by_loader if several and at_once else partial(size_of, one_loader=True)
+    return size_by_loader if several else partial(size_of, one_loader=True)
 
 
 def lightning_callback(**options: Any) -> Any:
