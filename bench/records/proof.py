@@ -26,16 +26,20 @@ class WatchedTraining(Part):
 
     Attributes:
         data_wait_s: exposed wait for data per step.
+        others_s: per step, the time of savers, evaluators, loggers and other callbacks since the step before and inside this one: in no
+            other figure; empty in records of before it was measured.
         tokens_per_step or samples_per_step: padding left out; neither where the size of a batch is not known.
         padding_per_step: positions of padding, which are computed; None where a mask does not tell.
         loss_tokens_per_step: tokens that bear a loss; None where labels do not tell.
         losses: None where none was given, or it was not finite.
         training_flop, hardware_flop: of all steps, padding included, as MFU and HFU count them; None where a batch was not counted.
+        steady_training_flop: of the steps after the warm-up, as MFU counts them.
         skew_fraction: slowest rank's median step over the fastest's, less 1; None for one rank.
         observer_s: what watching took.
     """
 
     data_wait_s: tuple[MeasuredSeconds, ...]
+    others_s: tuple[MeasuredSeconds, ...] = ()
     tokens_per_step: tuple[int, ...] = ()
     samples_per_step: tuple[int, ...] = ()
     padding_per_step: tuple[int | None, ...]
@@ -43,6 +47,7 @@ class WatchedTraining(Part):
     losses: tuple[float | None, ...]
     training_flop: int | None
     hardware_flop: int | None
+    steady_training_flop: int | None = None
     ranks: tuple[WatchedRank, ...]
     skew_fraction: float | None
     observer_s: float
