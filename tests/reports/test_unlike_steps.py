@@ -26,7 +26,7 @@ from estimators import units
 from reports.checks.crosscheck import crosscheck, failed
 from reports.rates import headline_s, items_per_sample, main_phase, main_rates
 from tests.support.tiny_models import CEILINGS
-from tests.support.watched_trainings import batches, only_record, tiny_model
+from tests.support.watched_trainings import Training, batches, only_record, tiny_model
 
 ROWS, SHORT, LONG = 4, 16, 1024
 LENGTHS = [SHORT, SHORT, LONG, SHORT, LONG] * 12
@@ -148,7 +148,9 @@ def test_unlike_steps_are_no_noise_of_the_machine(tmp_path: Path, now: list[floa
 def test_the_utilization_of_unlike_steps_is_their_flop_over_their_time(tmp_path: Path, now: list[float]) -> None:
     model = tiny_model()
     data = [*batches(4, length=16), *batches(4, length=8), *batches(4, length=16)]
-    for _ in watch(data, model, out=tmp_path, every=0, ceilings=CEILINGS):
+    training = Training(model)
+    for batch in watch(data, model, out=tmp_path, every=0, ceilings=CEILINGS):
+        training.step(batch)
         now[0] += 0.1
     made = only_record(tmp_path)
     seen, phase = made.proof.watched, main_phase(made)
@@ -166,7 +168,9 @@ def test_the_utilization_of_unlike_steps_is_their_flop_over_their_time(tmp_path:
 
 def only_flop(out: Path, now: list[float], length: int) -> int:
     """FLOP of one step of that length."""
-    for _ in watch(batches(1, length=length), tiny_model(), out=out, every=0, ceilings=CEILINGS):
+    training = Training(tiny_model())
+    for batch in watch(batches(1, length=length), training.model, out=out, every=0, ceilings=CEILINGS):
+        training.step(batch)
         now[0] += 0.1
     return int(only_record(out).proof.watched.training_flop)
 
