@@ -63,9 +63,9 @@ def fill(
     draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
     ranked = ranks.rows(reports, skip)
     observer_s = max(report.observer_s for report in reports)
-    flop = (guard or Guard())("training_flop", lambda: [step_flop(step, flop_source) for report in reports for step in report.steps]) or [
-        None
-    ]
+    flop = (guard or Guard())(
+        "training_flop", lambda: [step_flop(step, flop_source) for report in ranks.distinct(reports) for step in report.steps]
+    ) or [None]
     losses = [loss for loss in whole.losses if loss is not None]
     proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
     of_item: dict[str, Any] = {} if item == "step" else {f"{item}s_per_step": whole.items}
@@ -83,7 +83,8 @@ def fill(
     known = Proof(num_params=draft.proof.num_params) if "num_params" in draft.proof else Proof()
     evidence = [report.params_changed for report in reports]
     changed = Proof() if None in evidence else Proof(params_changed=all(evidence))
-    counts = {"token": Proof(num_tokens=sum(whole.items)), "sample": Proof(num_samples=sum(whole.items))}
+    num_items = sum(report.num_items for report in ranks.distinct(reports))
+    counts = {"token": Proof(num_tokens=num_items), "sample": Proof(num_samples=num_items)}
     draft.proof = (
         known
         | proven

@@ -13,11 +13,11 @@ from typing import Any
 from torch import nn
 
 from bench.backend import device as devices
-from bench.callbacks import ranks
 from bench.callbacks.batches import BatchSize, size_of, told_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.counted import Inputs
+from bench.callbacks.exchange import is_first
 from bench.callbacks.guard import SIZE, Guard, event, reason_of
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
@@ -96,7 +96,7 @@ class Watch:
         """Set the meters up; a device or a model that cannot be watched is no error of the training's."""
         device = devices.choose(device_name)
         self._context = TrainingContext(model, device, self._accelerator, guard=self._guard, **options)
-        self._state = RankState(model, device, self._context, inputs, self._guard)
+        self._state = RankState(model, device, self._context, inputs, self._guard, self._accelerator)
         self._log, self._energy = self._state.log, self._state.energy
         self._writer = Writer(self._state, out, say=every > 0)
         self._console = Console(self._state, every)
@@ -234,7 +234,7 @@ class Watch:
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
         """The training has ended, or pauses for good: write the record. May be called again after more steps.
 
-        A complete one is put together from all ranks, which must all call this; one that was broken off has this rank alone.
+        On several ranks each leaves its report when it calls this, and the main one puts them together; see bench.callbacks.exchange.
 
         Returns:
             What was written; None on the ranks that write nothing, and where it could not be written.
@@ -270,5 +270,5 @@ def expect_options(
         raise BadValueError(f"dtype {dtype[:40]!r} is unknown; expected one of: {', '.join(devices.DTYPES)}")
     if optimizer not in (None, "adamw", "sgd"):
         raise BadValueError(f"optimizer {str(optimizer)[:40]!r} is unknown; expected adamw, sgd or None")
-    if ranks.is_main():
+    if is_first():
         make_folder(Path(out))
