@@ -6,7 +6,7 @@ import time
 
 from bench.callbacks import rates
 from bench.callbacks.rank_state import RankState
-from bench.callbacks.stderr import say
+from bench.streams import say
 
 LEAST_LINE_S = 1.0
 """Between two lines, however short the steps."""

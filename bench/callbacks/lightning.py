@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from bench.callbacks.counted import Inputs
+from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.guard import Guard, event, reason_of
 from bench.callbacks.watcher import Watch, expect_options
 from bench.records.record import Ceiling
@@ -27,7 +27,7 @@ class LightningHooks:
     Trainer's loggers.
 
     Args:
-        out, every, name, inputs, ceilings: see Watch.
+        out, every, name, inputs, forward, ceilings: see Watch.
         network: from the LightningModule to the network inside whose FLOP are counted and whose configuration is
             recorded; None takes the module itself.
 
@@ -44,12 +44,20 @@ class LightningHooks:
         name: str | None = None,
         network: Callable[[Any], nn.Module] | None = None,
         inputs: Inputs | None = None,
+        forward: Forward | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         super().__init__()
         expect_options(out, every=every)
         self._guard = Guard()
-        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "ceilings": ceilings}
+        self._options: dict[str, Any] = {
+            "out": out,
+            "every": every,
+            "name": name,
+            "inputs": inputs,
+            "forward": forward,
+            "ceilings": ceilings,
+        }
         self._network, self._every = network, every
         self._watch: Watch | None = None
         self._num_steps = 0

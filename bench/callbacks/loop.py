@@ -101,7 +101,7 @@ def watch(
         out, every: folder of records; steps between two lines.
         steps: batches at most; None goes through the loader.
         size: from a batch to its size, where `size_of` cannot tell.
-        options: of Watch: accelerator, name, dtype, optimizer, accumulate, inputs, ceilings.
+        options: of Watch: accelerator, name, dtype, optimizer, accumulate, inputs, forward, ceilings.
 
     Raises:
         BadValueError: an option out of its range.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.callbacks.exchange import WAIT_S, Heard
+from bench.callbacks.exchange import Heard
 from bench.callbacks.ranks import RankReport, distinct
 from bench.records.record import Finding
 
@@ -30,7 +30,7 @@ def joint_status(status: str, reason: str, reports: Sequence[RankReport], heard:
     if broken is not None:
         return "partial", f"rank {broken.rank} broke off: {broken.reason}"
     if heard.silent:
-        return "partial", f"{named(heard.silent)} began to watch and had not come to an end {WAIT_S:g} s later"
+        return "partial", f"{named(heard.silent)} had not come to its end when this was written"
     if not all(report.steps for report in reports):
         return "partial", "no step was watched" if len(reports) == 1 else "a rank watched no step"
     return status, reason

@@ -10,9 +10,9 @@ from torch import nn
 from bench.backend.device import Device
 from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
+from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize
 from bench.callbacks.context import TrainingContext
-from bench.callbacks.counted import Inputs
 from bench.callbacks.energy import Energy
 from bench.callbacks.exchange import RankExchange
 from bench.callbacks.flop_source import FlopSource, UnknownFlop, find_flop_source
@@ -41,9 +41,17 @@ class RankState:
     """
 
     def __init__(
-        self, model: nn.Module, device: Device, context: TrainingContext, inputs: Inputs | None, guard: Guard, accelerator: Any = None
+        self,
+        model: nn.Module,
+        device: Device,
+        context: TrainingContext,
+        guard: Guard,
+        inputs: Inputs | None = None,
+        forward: Forward | None = None,
+        accelerator: Any = None,
     ) -> None:
-        self._model, self._inputs, self._accelerator = model, inputs, accelerator
+        self._model, self._inputs, self._forward = model, inputs, forward
+        self._accelerator = accelerator
         self._batches: Hashable | None = None
         self.exchange = RankExchange()
         guard.attempt("telling the other ranks", self.exchange.meet)
@@ -71,7 +79,9 @@ class RankState:
         if self.flop_source is None:
             self.item, unsized = size.item, batch is None and size.length == 1
             self.flop_source = (
-                UnknownFlop("no seq_len was given") if unsized else find_flop_source(self._model, batch, self._inputs, self.context.name)
+                UnknownFlop("no seq_len was given")
+                if unsized
+                else find_flop_source(self._model, batch, self._inputs, self.context.name, self._forward)
             )
         self.flop_source.see(batch, size.length)
 

@@ -83,8 +83,10 @@ def _data_ranks(model: nn.Module) -> set[int]:
 
 def _place_in_data_group(model: nn.Module) -> Hashable | None:
     """This rank's place in its group of replicas, where Megatron has cut the layers: ranks of one place hold one copy."""
+    if not any(getattr(parameter, "tensor_model_parallel", False) for parameter in model.parameters()):
+        return None
     ranks = sorted(_data_ranks(model))
-    if dist.get_rank() not in ranks or not any(getattr(parameter, "tensor_model_parallel", False) for parameter in model.parameters()):
+    if dist.get_rank() not in ranks:
         return None
     return ("place", ranks.index(dist.get_rank()), len(ranks))
 

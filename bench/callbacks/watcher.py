@@ -13,10 +13,10 @@ from typing import Any
 from torch import nn
 
 from bench.backend import device as devices
+from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize, size_of, told_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
-from bench.callbacks.counted import Inputs
 from bench.callbacks.exchange import is_first
 from bench.callbacks.guard import SIZE, Guard, event, reason_of
 from bench.callbacks.proof import scalar_loss
@@ -55,7 +55,11 @@ class Watch:
         dtype: of compute; None sees autocast in the first forward pass, else takes the parameters'.
         optimizer: adamw or sgd, for the bytes that must move; None counts no state.
         accumulate: batches per optimizer step; None is the accelerator's, else 1.
-        inputs: from a batch to what forward takes, to count FLOP of a network without an op table.
+        inputs: from a batch to what forward takes, to count FLOP of a network without an op table: a mapping of arguments by
+            name, a tuple or list of those by position, or the only one. None goes by forward's signature.
+        forward: forward(model, batch) runs one batch through a network whose step is not one call of it, such as a generator
+            and a discriminator; it returns the loss, or a tuple of losses, or calls backward itself and returns None. It is
+            called on a copy of the model without memory, to count FLOP, and never on the model.
         ceilings: whether this machine's rates are measured; or such as were measured before.
         guard: of the hook that makes this, whose own failures are then in the record.
 
@@ -76,6 +80,7 @@ class Watch:
         optimizer: str | None = None,
         accumulate: int | None = None,
         inputs: Inputs | None = None,
+        forward: Forward | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
         guard: Guard | None = None,
     ) -> None:
@@ -87,16 +92,16 @@ class Watch:
         self._free_since_s, self._waiting = time.perf_counter(), False
         self._has_begun = False
         self._writer: Writer | None = None
-        self._begin_watching(
-            model, str(parameter.device), Path(out), every, inputs, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings
-        )
+        run = {"inputs": inputs, "forward": forward}
+        options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings}
+        self._begin_watching(model, str(parameter.device), Path(out), every, run, **options)
 
     @event
-    def _begin_watching(self, model: nn.Module, device_name: str, out: Path, every: int, inputs: Inputs | None, **options: Any) -> None:
+    def _begin_watching(self, model: nn.Module, device_name: str, out: Path, every: int, run: dict[str, Any], **options: Any) -> None:
         """Set the meters up; a device or a model that cannot be watched is no error of the training's."""
         device = devices.choose(device_name)
         self._context = TrainingContext(model, device, self._accelerator, guard=self._guard, **options)
-        self._state = RankState(model, device, self._context, inputs, self._guard, self._accelerator)
+        self._state = RankState(model, device, self._context, self._guard, accelerator=self._accelerator, **run)
         self._log, self._energy = self._state.log, self._state.energy
         self._writer = Writer(self._state, out, say=every > 0)
         self._console = Console(self._state, every)

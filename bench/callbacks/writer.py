@@ -14,11 +14,11 @@ from bench.callbacks.exchange import PARTING_S, WAIT_S, Heard, is_first
 from bench.callbacks.guard import WHOLE
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.ranks import RankReport
-from bench.callbacks.stderr import say
 from bench.machine.ranks import launched, promised_ranks_missing
 from bench.records.draft import Draft
 from bench.records.proof import Proof
 from bench.records.record import Finding, Measurement
+from bench.streams import say
 
 AUTOSAVE_S = 60.0
 """Between two records of a training that still runs, so that a killed one leaves its steps; and 200 times what writing one took."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import streams
 from bench.cli import run_repeats
 from bench.cli.arguments import count, length, positive
 from bench.cli.output import Output
@@ -270,6 +270,6 @@ def _run_suite(name: str, options: Options, out: Output) -> int:
     records += [estimate_only(model, tokens, records, options.out) for model, tokens in suite.estimated]
     out.emit([*summary.tables(records), *(waterfall_tables(records) if options.waterfall else [])])
     for line in refused:
-        print(f"error: {line}", file=sys.stderr)
+        streams.remark(f"error: {line}")
     say(f"records: {options.out}/")
     return 1 if refused or summary.num_failed(records) else 0

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from bench import streams
 from estimators.errors import UnavailableError
 
 _VARIABLES = (
@@ -68,7 +69,7 @@ def by_itself() -> Iterator[None]:
 def say(text: str) -> None:
     """A remark on stderr while something long runs; from rank 0 alone."""
     if is_main():
-        print(f"· {text}", file=sys.stderr)
+        streams.remark(f"· {text}")
 
 
 def asked_for_cpu(environment: Mapping[str, str]) -> bool:
@@ -104,7 +105,8 @@ def start_promised_ranks() -> None:
     if num_ranks == 1:
         return
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        if stream is not None:
+            stream.flush()
     run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks), "--no-python"]
     os.execv(sys.executable, [sys.executable, *run, sys.executable, *sys.orig_argv[1:]])
 

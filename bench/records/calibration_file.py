@@ -97,7 +97,7 @@ def write(calibration: Calibration, path: Path) -> None:
     Raises:
         UnavailableError: the folder cannot be written.
     """
-    text = json.dumps(typed_json.plain(calibration), indent=1, ensure_ascii=False, allow_nan=False)
+    text = typed_json.dumps(typed_json.plain(calibration))
     with contextlib.suppress(OSError):  # the write says why there is no folder
         path.parent.mkdir(parents=True, exist_ok=True)
     atomic_file.write(path, text, what=WHAT, mend=MEND)

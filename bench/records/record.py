@@ -10,7 +10,6 @@ and checks are computed when it is read.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -156,12 +155,7 @@ class Measurement:
 
     def to_json(self) -> str:
         """The record's text. Raises ValueError on NaN or infinity: a record never holds them."""
-        return json.dumps(
-            typed_json.plain(self) | {"extrapolation": typed_json.plain(self.extrapolation) or {}},
-            indent=1,
-            ensure_ascii=False,
-            allow_nan=False,
-        )
+        return typed_json.dumps(typed_json.plain(self) | {"extrapolation": typed_json.plain(self.extrapolation) or {}})
 
 
 def read(path: Path) -> Measurement:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union
 
 from bench.records.part import Part
+from estimators.printable import printable_json
 
 Kind = TypeVar("Kind")
 
@@ -80,6 +81,11 @@ def loads(text: str) -> Any:
     [1, 2.5]
     """
     return json.loads(text, parse_constant=_finite, parse_float=_finite)
+
+
+def dumps(value: Any) -> str:
+    """The JSON text of a plain value, to be read by people too. Raises ValueError on NaN and infinity."""
+    return printable_json(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def _finite(text: str) -> float:
