@@ -10,6 +10,7 @@ import inspect
 import itertools
 import threading
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
@@ -42,7 +43,7 @@ REPORTS_BYTES = 64 * 2**20
 """Room in the store for the reports of all ranks; a longer one leaves out its last steps, and says how many."""
 
 _begun_at: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
-"""Line of the program -> numbers of the trainings that it began to watch."""
+"""Lines of the program -> numbers of the trainings that they began to watch."""
 
 
 class Store(Protocol):
@@ -86,22 +87,19 @@ def current_seat() -> Seat | None:
 
 
 def _name_of_the_training() -> str:
-    line = _line_of_the_program()
-    return f"{line} {next(_begun_at[line])}"
+    lines = _lines_of_the_program()
+    return f"{zlib.crc32(lines.encode()):08x} {next(_begun_at[lines])}"
 
 
-def _line_of_the_program() -> str:
-    """The nearest line that called us and is no installed package's, else the nearest that is not ours: the same on every rank."""
-    calls: list[str] = []
-    frame = inspect.currentframe()
+def _lines_of_the_program() -> str:
+    """The lines that led here, those of ours and of installed packages left out: the same on every rank."""
+    lines, frame = [], inspect.currentframe()
     while frame is not None:
-        if not str(frame.f_globals.get("__name__")).startswith("bench."):
-            call = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-            if "site-packages" not in frame.f_code.co_filename:
-                return call
-            calls.append(call)
+        path = Path(frame.f_code.co_filename)
+        if not str(frame.f_globals.get("__name__")).startswith("bench.") and "site-packages" not in path.parts:
+            lines.append(f"{path.name}:{frame.f_lineno}")
         frame = frame.f_back
-    return calls[0] if calls else ""
+    return " ".join(lines)
 
 
 @dataclass(slots=True)
@@ -122,14 +120,14 @@ class Heard:
 class RankExchange:
     """The place of one watched training in the store.
 
-    A process may watch several trainings: those of different ranks are one where the same line of the program began them, as often.
+    A process may watch several trainings: those of different ranks are one where the same lines of the program began them, as often.
 
     The main rank, which prints and writes, is the lowest that watches. Every call ends within WAIT_S beside the time that it was
     told to wait, and raises UnavailableError, or RuntimeError or OSError of the store, where the store does not answer.
 
     Args:
         find: this process's place; asked until there is one, since a group may come up after the watching began.
-        name: of the training in the store; None takes the line and how often it began one.
+        name: of the training in the store; None takes the lines and how often they began one.
 
     Attributes:
         rank, num_ranks: this process's number and how many there are, whether they watch or not; 0 of 1 without a process group.
