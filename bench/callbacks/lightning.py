@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from bench.callbacks.arguments import Forward, Inputs
+from bench.callbacks.batches import BatchSize, Size, size_by_loader, size_of
 from bench.callbacks.guard import Guard, event, reason_of
+from bench.callbacks.modules import label_use
 from bench.callbacks.watcher import Watch, expect_options
 from bench.records.record import Ceiling
 from estimators.errors import UnavailableError
@@ -27,7 +30,7 @@ class LightningHooks:
     Trainer's loggers.
 
     Args:
-        out, every, name, inputs, forward, ceilings: see Watch.
+        out, every, name, inputs, forward, size, ceilings: see Watch. Without `size`, the batches of several loaders at once are added.
         network: from the LightningModule to the network inside whose FLOP are counted and whose configuration is
             recorded; None takes the module itself.
 
@@ -45,6 +48,7 @@ class LightningHooks:
         network: Callable[[Any], nn.Module] | None = None,
         inputs: Inputs | None = None,
         forward: Forward | None = None,
+        size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class LightningHooks:
             "forward": forward,
             "ceilings": ceilings,
         }
-        self._network, self._every = network, every
+        self._network, self._every, self._size = network, every, size
         self._watch: Watch | None = None
         self._num_steps = 0
 
@@ -69,10 +73,12 @@ class LightningHooks:
 
     @event
     def _begin(self, trainer: Any, pl_module: Any) -> None:
+        network = self._network(pl_module) if self._network else pl_module
         self._watch = Watch(
-            self._network(pl_module) if self._network else pl_module,
+            network,
             dtype=_DTYPES.get(str(getattr(trainer, "precision", ""))),
             accumulate=trainer.accumulate_grad_batches,
+            size=self._size or partial(_size_of_loaders(trainer), use=label_use(network)),
             guard=self._guard,
             **self._options,
         )
@@ -130,6 +136,13 @@ class LightningHooks:
         watch, self._watch = self._watch, None
         if watch is not None:
             self._guard.attempt("writing the record", lambda: watch.finish(status, reason))
+
+
+def _size_of_loaders(trainer: Any) -> Callable[..., BatchSize]:
+    """How a Trainer's batches are sized: each part as one of another loader's, where it draws from several at once."""
+    at_once = getattr(getattr(getattr(trainer, "fit_loop", None), "_combined_loader", None), "_mode", "") != "sequential"
+    several = isinstance(getattr(trainer, "train_dataloader", None), Mapping | list | tuple)
+    return size_by_loader if several and at_once else partial(size_of, one_loader=True)
 
 
 def lightning_callback(**options: Any) -> Any:

@@ -47,7 +47,7 @@ class RankReport:
     num_ends: int = 0
     batches: Hashable | None = None
     num_unsent_steps: int = 0
-    num_unsent_items: int = 0
+    num_unsent_items: int | None = 0
 
     @property
     def num_steps(self) -> int:
@@ -55,9 +55,9 @@ class RankReport:
         return len(self.steps) + self.num_unsent_steps
 
     @property
-    def num_items(self) -> int:
-        """Tokens or samples of all steps."""
-        return sum(step.num_items for step in self.steps) + self.num_unsent_items
+    def num_items(self) -> int | None:
+        """Tokens or samples of all steps; None where a batch does not tell."""
+        return total([*(step.num_items for step in self.steps), self.num_unsent_items])
 
 
 def packed(report: RankReport, room_bytes: int) -> bytes:
@@ -70,7 +70,7 @@ def packed(report: RankReport, room_bytes: int) -> bytes:
             report,
             steps=report.steps[:kept],
             num_unsent_steps=report.num_unsent_steps + len(left_out),
-            num_unsent_items=report.num_unsent_items + sum(step.num_items for step in left_out),
+            num_unsent_items=total([report.num_unsent_items, *(step.num_items for step in left_out)]),
         )
         whole = zlib.compress(pickle.dumps(report), 1)
     return whole
@@ -101,7 +101,9 @@ class JoinedSteps:
         periods_s, host_s: per step, of the slowest rank: the others waited for it.
         device_s: likewise; empty without device events.
         waits_s: exposed data wait per step, of the rank that waited longest.
-        items, positions, paddings: per step, summed over the ranks, the same batch once; a padding is None where a mask does not tell.
+        items, positions, paddings, loss_tokens: per step, summed over the ranks, the same batch once; None where a batch does not tell.
+        num_unsent_items: of the steps that found no room in a report, beside `items`.
+        unsized: why the size of a batch is not known; empty where all are.
         losses: per step, the mean over the ranks; None where one gave none.
     """
 
@@ -109,10 +111,13 @@ class JoinedSteps:
     host_s: tuple[float, ...]
     device_s: tuple[float, ...]
     waits_s: tuple[float, ...]
-    items: tuple[int, ...]
+    items: tuple[int | None, ...]
     positions: tuple[int, ...]
     paddings: tuple[int | None, ...]
+    loss_tokens: tuple[int | None, ...]
     losses: tuple[float | None, ...]
+    num_unsent_items: int | None = 0
+    unsized: str = ""
 
 
 def joined_steps(reports: Sequence[RankReport]) -> JoinedSteps:
@@ -125,10 +130,13 @@ def joined_steps(reports: Sequence[RankReport]) -> JoinedSteps:
         host_s=tuple(max(step.host_s for step in steps) for steps in at_once),
         device_s=tuple(max(times_s) for times_s in devices) if all(devices) else (),
         waits_s=tuple(max(step.exposed_wait_s for step in steps) for steps in at_once),
-        items=tuple(sum(step.num_items for step in steps) for steps in counted),
+        items=tuple(total([step.num_items for step in steps]) for steps in counted),
         positions=tuple(sum(step.num_positions for step in steps) for steps in counted),
-        paddings=tuple(_sum([step.num_padding for step in steps]) for steps in counted),
+        paddings=tuple(total([step.num_padding for step in steps]) for steps in counted),
+        loss_tokens=tuple(total([step.num_loss_tokens for step in steps]) for steps in counted),
+        num_unsent_items=total([report.num_unsent_items for report in distinct(reports)]),
         losses=tuple(_mean([step.loss for step in steps]) for steps in at_once),
+        unsized=next((step.unsized for steps in at_once for step in steps if step.unsized), ""),
     )
 
 
@@ -136,7 +144,8 @@ def _by_number(reports: Sequence[RankReport]) -> list[list[Step]]:
     return [[step for step in steps if step is not None] for steps in zip_longest(*(report.steps for report in reports))]
 
 
-def _sum(values: Sequence[int | None]) -> int | None:
+def total(values: Sequence[int | None]) -> int | None:
+    """Their sum; None where one is not known."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 

@@ -31,6 +31,9 @@ class Step:
         shapes: rows and length of every batch in it; empty where the size of one is not known.
         num_padding: None where no mask tells.
         loss: the mean of those given; None where none was.
+        positions: positions that were computed, padding included; None: rows times length of every batch.
+        num_loss_tokens: None where no labels of tokens tell.
+        unsized: why the size of a batch in it is not known; empty where all are.
     """
 
     host_s: float
@@ -40,6 +43,9 @@ class Step:
     shapes: tuple[tuple[int, int], ...]
     num_padding: int | None
     loss: float | None
+    positions: int | None = None
+    num_loss_tokens: int | None = None
+    unsized: str = ""
 
     @property
     def period_s(self) -> float:
@@ -54,12 +60,12 @@ class Step:
     @property
     def num_positions(self) -> int:
         """Positions that were computed, padding included."""
-        return sum(rows * length for rows, length in self.shapes)
+        return sum(rows * length for rows, length in self.shapes) if self.positions is None else self.positions
 
     @property
-    def num_items(self) -> int:
-        """Tokens without padding, or samples."""
-        return self.num_positions - (self.num_padding or 0)
+    def num_items(self) -> int | None:
+        """Tokens without padding, or samples; None where the size of a batch is not known."""
+        return None if self.unsized else self.num_positions - (self.num_padding or 0)
 
 
 @dataclass(slots=True)
@@ -70,14 +76,15 @@ class _Open:
     wait_s: float
     inner_wait_s: float = 0.0
     ended: Mark | None = None
-    sizes: list[BatchSize | None] = field(default_factory=list)
+    sizes: list[BatchSize] = field(default_factory=list)
     losses: list[Any] = field(default_factory=list)
 
     @property
-    def known_sizes(self) -> list[BatchSize]:
-        """Of every batch; none where one is not known."""
-        known = [size for size in self.sizes if size is not None]
-        return known if len(known) == len(self.sizes) else []
+    def unsized(self) -> str:
+        """Why the size of a batch is not known; empty where all are."""
+        if not self.sizes:
+            return "no batch was seen"
+        return next((size.unknown for size in self.sizes if size.unknown), "")
 
 
 class StepLog:
@@ -135,8 +142,8 @@ class StepLog:
         assert self._open is not None
         self._open.inner_wait_s += wait_s
 
-    def add(self, size: BatchSize | None) -> None:
-        """A batch is in the step; None where its size is not known."""
+    def add(self, size: BatchSize) -> None:
+        """A batch is in the step."""
         assert self._open is not None
         self._open.sizes.append(size)
 
@@ -157,7 +164,7 @@ class StepLog:
             return
         self._open.ended = self._mark()
         self._pending.append(self._open)
-        self.last_shapes = tuple((size.rows, size.length) for size in self._open.known_sizes)
+        self.last_shapes = () if self._open.unsized else tuple((size.rows, size.length) for size in self._open.sizes)
         self._open = None
 
     def drop(self) -> None:
@@ -190,17 +197,21 @@ class StepLog:
             device_s = begun.elapsed_time(end) / KILO
             gap_s = self._before[1].elapsed_time(begun) / KILO if self._before else step.wait_s
             exposed_s = min(step.wait_s, max(0.0, gap_s))
-        sizes = step.known_sizes
-        paddings = self._guard(SIZE, self._floats, [size.num_padding for size in sizes if size.num_padding is not None])
+        paddings = self._guard(SIZE, self._floats, [size.num_padding for size in step.sizes if size.num_padding is not None])
+        loss_tokens = self._guard(SIZE, self._floats, [size.num_loss_tokens for size in step.sizes if size.num_loss_tokens is not None])
         losses = self._guard("loss", self._floats, step.losses)
+        unsized = self._guard.failed.get(SIZE, "") or step.unsized
         return Step(
             host_s=ended_s - begun_s - (0.0 if self._cuda else step.inner_wait_s),
             device_s=device_s,
             wait_s=wait_s,
             exposed_wait_s=exposed_s,
-            shapes=() if paddings is None else tuple((size.rows, size.length) for size in sizes),
+            shapes=() if unsized else tuple((size.rows, size.length) for size in step.sizes),
             num_padding=round(sum(paddings)) if paddings else None,
             loss=sum(losses) / len(losses) if losses else None,
+            positions=sum(size.num_positions for size in step.sizes),
+            num_loss_tokens=round(sum(loss_tokens)) if loss_tokens else None,
+            unsized=unsized,
         )
 
     def _floats(self, values: list[Any]) -> list[float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.callbacks import energy, proof, ranks
 from bench.callbacks.flop_source import FlopSource
-from bench.callbacks.guard import Guard
+from bench.callbacks.guard import SIZE, Guard
 from bench.callbacks.rates import step_flop
 from bench.machine.meters.readings import Readings
 from bench.records.draft import Draft
@@ -69,6 +69,8 @@ def fill(
     losses = [loss for loss in whole.losses if loss is not None]
     proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
     of_item: dict[str, Any] = {} if item == "step" else {f"{item}s_per_step": whole.items}
+    if any(num is not None for num in whole.loss_tokens):
+        of_item["loss_tokens_per_step"] = whole.loss_tokens
     watched = WatchedTraining(
         data_wait_s=whole.waits_s,
         **of_item,
@@ -83,14 +85,14 @@ def fill(
     known = Proof(num_params=draft.proof.num_params) if "num_params" in draft.proof else Proof()
     evidence = [report.params_changed for report in reports]
     changed = Proof() if None in evidence else Proof(params_changed=all(evidence))
-    num_items = sum(report.num_items for report in ranks.distinct(reports))
-    counts = {"token": Proof(num_tokens=num_items), "sample": Proof(num_samples=num_items)}
+    if whole.unsized:
+        draft.unavailable.setdefault(SIZE, whole.unsized)
     draft.proof = (
         known
         | proven
         | changed
         | Proof(num_steps=len(whole.periods_s))
-        | counts.get(item, Proof())
+        | _counts(whole, item)
         | Proof(num_ranks=len(reports), watched=watched)
     )
     merged, missing = energy.over_ranks([(report.uuid, report.power) for report in reports])
@@ -105,10 +107,25 @@ def fill(
     draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s)]
 
 
+def _counts(whole: ranks.JoinedSteps, item: str) -> Proof:
+    """Totals of all steps; what is not known of each is not stated."""
+    items, padding, losses = map(ranks.total, ((*whole.items, whole.num_unsent_items), whole.paddings, whole.loss_tokens))
+    if items is None:
+        return Proof()
+    if item == "sample":
+        return Proof(num_samples=items)
+    count = Proof(num_tokens=items)
+    if whole.num_unsent_items:
+        return count
+    if whole.periods_s and padding is not None:
+        count |= Proof(num_padding=padding)
+    return count | Proof(num_loss_tokens=losses) if whole.periods_s and losses is not None else count
+
+
 def _phases(whole: ranks.JoinedSteps, skip: int, settled: bool | None, item: str, clock: str, stopped_by: str) -> list[Phase]:
     if not whole.periods_s:
         return []
-    items = 1 if item == "step" else median_low(whole.items[skip:])
+    items = 1 if item == "step" else median_low(num or 0 for num in whole.items[skip:])
 
     def phase(name: str, samples_s: Sequence[float], by: str) -> Phase:
         return Phase(
@@ -150,6 +167,8 @@ def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observe
             "give the loader more workers, or prepare the data before",
         )
     padding, positions = sum(p or 0 for p in whole.paddings), sum(whole.positions)
+    if whole.unsized:
+        add("Unsized", f"tokens and samples are not known: {whole.unsized}", "give a function from a batch to its size: size=")
     if positions and padding / positions > MUCH_PADDING:
         add("Padding", f"{100 * padding / positions:.0f} % of the positions hold no token", "pack the sequences, or sort them by length")
     if len(set(zip(whole.items, whole.positions, strict=True))) > 1:

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from bench.callbacks.arguments import Inputs
+from bench.callbacks.batches import Size
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
 from bench.callbacks.watcher import Watch, expect_options
@@ -75,6 +77,7 @@ class SixndCallback(TrainerCallback):
         out: folder of records.
         every: steps between two lines on stderr; 0 prints none, since the Trainer prints its logs.
         name: of the model in the record.
+        inputs, size: see Watch; the batch is what forward was given, by name.
         ceilings: see Watch.
 
     Raises:
@@ -83,14 +86,22 @@ class SixndCallback(TrainerCallback):
     """
 
     def __init__(
-        self, *, out: str | os.PathLike[str] = "runs", every: int = 0, name: str | None = None, ceilings: bool | Sequence[Ceiling] = True
+        self,
+        *,
+        out: str | os.PathLike[str] = "runs",
+        every: int = 0,
+        name: str | None = None,
+        inputs: Inputs | None = None,
+        size: Size | None = None,
+        ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         expect_options(out, every=every)
-        self._out, self._every, self._name, self._ceilings = out, every, name, ceilings
+        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "size": size, "ceilings": ceilings}
         self._guard = Guard()
         self._watch: Watch | None = None
         self._hook: ForwardHook | None = None
         self._stepping = False
+        self._batch_rows = 0
 
     def attach(self, trainer: Any) -> None:
         """Put this callback before all others of a Trainer, so that every reporter sees what it adds to the logs."""
@@ -98,24 +109,29 @@ class SixndCallback(TrainerCallback):
         trainer.callback_handler.callbacks.insert(0, self)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Begin a record."""
+        """Begin a record: of a training, or of the same one whose batches were too large and which begins anew with smaller ones."""
+        rows = self._batch_rows
+        before = self._leave() if self._guard.attempt("looking at the batch size", self._is_smaller_now, args, state) else None
         self.break_off()
         self._guard = Guard()
         self._begin(args, kwargs["model"], kwargs.get("optimizer"))
+        if before is not None and self._watch is not None:
+            before.begin_anew(self._watch, f"a batch of {rows} rows was too large")
+
+    def _is_smaller_now(self, args: TrainingArguments, state: TrainerState) -> bool:
+        before, self._batch_rows = self._batch_rows, getattr(state, "train_batch_size", None) or 0
+        return bool(args.auto_find_batch_size) and self._batch_rows < before
 
     @event
     def _begin(self, args: TrainingArguments, wrapped: nn.Module, optimizer: Any) -> None:
         model, named = bare(wrapped), type(optimizer).__name__
         self._watch = Watch(
             model,
-            out=self._out,
-            every=self._every,
-            name=self._name,
             dtype="bf16" if args.bf16 else "fp16" if args.fp16 else None,
             optimizer="adamw" if args.optim in ("adamw_torch", "adamw_torch_fused") or named in ("AdamW", "Adam") else None,
             accumulate=args.gradient_accumulation_steps,
-            ceilings=self._ceilings,
             guard=self._guard,
+            **self._options,
         )
         self._names = list(inspect.signature(model.forward).parameters)
         self._hook = self._guard(
@@ -194,11 +210,16 @@ class SixndCallback(TrainerCallback):
         """Write the partial record of a training that has not come to its end; nothing where it has."""
         self._finish("partial", "the training was broken off by an error or by the user")
 
-    def _finish(self, status: str, reason: str) -> None:
+    def _leave(self) -> Watch | None:
+        """See no more of the training; what has watched it."""
         watch, self._watch, self._stepping = self._watch, None, False
         if self._hook is not None:
             self._guard.attempt("removing the hooks", self._hook.remove)
             self._hook = None
+        atexit.unregister(self.break_off)
+        return watch
+
+    def _finish(self, status: str, reason: str) -> None:
+        watch = self._leave()
         if watch is not None:
-            atexit.unregister(self.break_off)
             self._guard.attempt("writing the record", lambda: watch.finish(status, reason))

@@ -20,8 +20,11 @@ from bench.records.proof import Proof
 from bench.records.record import Finding, Measurement
 from bench.streams import say
 
+EARLY_S = 5.0
+"""After so long the first record of a training that still runs is written."""
+
 AUTOSAVE_S = 60.0
-"""Between two records of a training that still runs, so that a killed one leaves its steps; and 200 times what writing one took."""
+"""Between two later ones, so that a killed training leaves its steps; and 200 times what writing one took."""
 
 RUNNING = "was still running when this was written"
 
@@ -49,24 +52,32 @@ class Writer:
     def __init__(self, state: RankState, out: Path, *, say: bool) -> None:
         self._state, self._exchange, self._guard, self._out, self._say = state, state.exchange, state.guard, out, say
         self._draft = state.context.draft(out) if is_first() else None
-        self._saved_s, self._save_every_s = time.monotonic(), AUTOSAVE_S
+        self._saved_s, self._save_every_s = time.monotonic(), min(EARLY_S, AUTOSAVE_S)
         self._at_exit: Finalize | None = None
 
     def autosave(self) -> None:
         """The record so far, of what the ranks have left so far, where the last one is old enough."""
-        if time.monotonic() - self._saved_s <= self._save_every_s:
+        if time.monotonic() - self._saved_s <= self._save_every_s or not self._state.log.done:
             return
         begun_s = time.monotonic()
-        report = self._state.report("partial", RUNNING)
-        if self._exchange.is_main():
-            draft = self._own_draft()
-            self._fill(draft, self._with(report, self._hear(0.0)), "interrupt")
-            draft.unavailable |= self._guard.failed
-            draft.save("partial", RUNNING)
-        else:
-            self._exchange.leave(report)
-        self._saved_s = time.monotonic()
-        self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
+        try:
+            report = self._state.report("partial", RUNNING)
+            if self._exchange.is_main():
+                draft = self._own_draft()
+                self._fill(draft, self._with(report, self._hear(0.0)), "interrupt")
+                draft.unavailable |= self._guard.failed
+                draft.save("partial", RUNNING)
+            else:
+                self._exchange.leave(report)
+        finally:
+            self._saved_s = time.monotonic()
+            self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
+
+    def discard(self) -> None:
+        """The training has begun anew: what was watched of it so far is no record of its own."""
+        if self._draft is not None:
+            self._draft.path.unlink(missing_ok=True)
+            self._draft.discard()
 
     def write(self, status: str, reason: str) -> Measurement | None:
         """The record at the end.
@@ -163,6 +174,7 @@ class Writer:
             silent = sorted((*heard.absent, *heard.silent))
             if silent and draft.proof.watched is not None:
                 draft.proof |= Proof(watched=draft.proof.watched.replaced(silent_ranks=tuple(silent)))
+        draft.warnings += state.findings
         if promised_ranks_missing(os.environ):
             text = "accelerate launch --cpu started one process of several: it needs MPI for more"
             draft.warnings.append(Finding(code="RanksMissing", text=text, advice="start them with torchrun --nproc-per-node"))

@@ -38,7 +38,7 @@ class Phase:
         samples_s: every timed sample, in order; never filtered.
         warmup_s: samples before the steady state, kept apart.
         items_per_sample: tokens or samples that one timed sample processes.
-        item: token or sample.
+        item: token or sample; step where the size of a watched batch is not known.
         context_lens: per sample, where it varies (decode steps).
         clock: host or device-event.
         stopped_by: count, time, target, interrupt.
