@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,6 +223,23 @@ def test_a_group_that_comes_up_after_the_watching_began_is_met(tmp_path: Path, m
     assert (late.rank, late.num_ranks) == (0, 1)
     late.meet()
     assert (late.num_ranks, store.check(["sixnd/late/0/begun"])) == (2, True)
+
+
+def test_the_store_of_a_group_is_not_held() -> None:
+    """Where one is, the group that comes up after it on the same port meets its keys, and hangs: so it was with gloo, tried by hand."""
+
+    class Store(FaultyStore):
+        def clone(self) -> Any:
+            return dist.HashStore()
+
+    store = Store("mute")
+    gone, seats = weakref.ref(store), [exchange.Seat(0, 2, store)]
+    met = exchange.RankExchange(lambda: seats.pop(), "a training")
+    met.meet()
+    assert met.num_ranks == 2
+    del store
+    gc.collect()
+    assert gone() is None
 
 
 def test_trainings_are_told_apart_by_the_line_that_began_them_and_how_often_it_did() -> None:
