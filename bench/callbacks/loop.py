@@ -62,9 +62,9 @@ class WatchedLoader(Generic[Batch]):
             if not self._inside:  # else the block knows whether it was a break or an error
                 watch.finish(status, reason)
 
-    def loss(self, value: Any) -> None:
-        """The loss of the batch at hand; see Watch.loss."""
-        self._watch.loss(value)
+    def loss(self, value: Any, *, part: bool = False) -> None:
+        """The loss of the batch at hand, or the part of its step's loss that it is; see Watch.loss."""
+        self._watch.loss(value, part=part)
 
     def pause(self) -> AbstractContextManager[None]:
         """Around what is not training, such as an evaluation; see Watch.pause."""

@@ -100,7 +100,7 @@ class JoinedSteps:
     Attributes:
         periods_s, host_s: per step, of the slowest rank: the others waited for it.
         device_s: likewise; empty without device events.
-        waits_s: exposed data wait per step, of the rank that waited longest.
+        waits_s, others_s: exposed data wait, and time of savers, evaluators and other callbacks, per step: of the rank that had most.
         items, positions, paddings, loss_tokens: per step, summed over the ranks, the same batch once; None where a batch does not tell.
         num_unsent_items: of the steps that found no room in a report, beside `items`.
         unsized: why the size of a batch is not known; empty where all are.
@@ -111,6 +111,7 @@ class JoinedSteps:
     host_s: tuple[float, ...]
     device_s: tuple[float, ...]
     waits_s: tuple[float, ...]
+    others_s: tuple[float, ...]
     items: tuple[int | None, ...]
     positions: tuple[int, ...]
     paddings: tuple[int | None, ...]
@@ -130,6 +131,7 @@ def joined_steps(reports: Sequence[RankReport]) -> JoinedSteps:
         host_s=tuple(max(step.host_s for step in steps) for steps in at_once),
         device_s=tuple(max(times_s) for times_s in devices) if all(devices) else (),
         waits_s=tuple(max(step.exposed_wait_s for step in steps) for steps in at_once),
+        others_s=tuple(max(step.others_s for step in steps) for steps in at_once),
         items=tuple(total([step.num_items for step in steps]) for steps in counted),
         positions=tuple(sum(step.num_positions for step in steps) for steps in counted),
         paddings=tuple(total([step.num_padding for step in steps]) for steps in counted),

@@ -21,8 +21,8 @@ from bench.statistics import robust
 SETTLE_WINDOW, SETTLE_FRACTION, WARMUP_MAX = 3, 0.02, 20
 """Of the warm-up, as bench.sampling.timing_loop.sample judges it, here after the fact."""
 
-MUCH_WAIT, MUCH_PADDING, MUCH_WATCHING = 0.05, 0.10, 0.005
-"""Shares of the time, of the positions, of the time, from which a reader is told."""
+MUCH_WAIT, MUCH_OTHERS, MUCH_PADDING, MUCH_WATCHING = 0.05, 0.05, 0.10, 0.005
+"""Shares of the time, of the whole time, of the positions, of the time, from which a reader is told."""
 
 
 def num_warmup(periods_s: Sequence[float]) -> tuple[int, bool | None]:
@@ -58,7 +58,7 @@ def fill(
     """
     whole = ranks.joined_steps(reports)
     if not all(step.is_sized for report in reports for step in report.steps):
-        item = "step"
+        item, draft.request = "step", draft.request.replaced(batch=None, seq_len=None)
     skip, settled = num_warmup(whole.periods_s)
     draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
     ranked = ranks.rows(reports, skip)
@@ -73,6 +73,7 @@ def fill(
         of_item["loss_tokens_per_step"] = whole.loss_tokens
     watched = WatchedTraining(
         data_wait_s=whole.waits_s,
+        others_s=whole.others_s,
         **of_item,
         padding_per_step=whole.paddings,
         losses=tuple(loss if loss is not None and math.isfinite(loss) else None for loss in whole.losses),
@@ -165,6 +166,13 @@ def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observe
             "DataWait",
             f"{100 * wait:.0f} % of the time went into waiting for data",
             "give the loader more workers, or prepare the data before",
+        )
+    others_s = sum(whole.others_s)
+    if others_s > MUCH_OTHERS * (whole_s + others_s):
+        add(
+            "TimeOfOthers",
+            f"{100 * others_s / (whole_s + others_s):.0f} % of the whole time went into saving, evaluation, logging and other callbacks",
+            "save and evaluate less often, or beside the training; the rates are those of the steps alone",
         )
     padding, positions = sum(p or 0 for p in whole.paddings), sum(whole.positions)
     if whole.unsized:

@@ -16,7 +16,9 @@ from bench.callbacks.arguments import Inputs
 from bench.callbacks.batches import Size
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
-from bench.callbacks.watcher import Watch, expect_options
+from bench.callbacks.options import expect_options
+from bench.callbacks.trainer_loop import TrainerLoop, trainer_of
+from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
 
 
@@ -26,7 +28,7 @@ class ForwardHook:
     Args:
         model: the innermost one, which is given batches whatever wraps it.
         see_inputs: with the positional and the named arguments, before the pass.
-        see_output: with what it returned, after it.
+        see_output: with the named arguments and what it returned, after it.
         compiled: whether torch.compile may trace the hooks; they are then kept out of its graphs.
     """
 
@@ -34,7 +36,7 @@ class ForwardHook:
         self,
         model: nn.Module,
         see_inputs: Callable[[tuple[Any, ...], dict[str, Any]], None],
-        see_output: Callable[[Any], None],
+        see_output: Callable[[dict[str, Any], Any], None],
         *,
         compiled: bool = False,
     ) -> None:
@@ -44,7 +46,7 @@ class ForwardHook:
 
         def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if module.training and torch.is_grad_enabled():
-                see_output(output)
+                see_output(kwargs, output)
 
         if compiled:
             before, after = torch.compiler.disable(before), torch.compiler.disable(after)
@@ -65,8 +67,9 @@ class SixndCallback(TrainerCallback):
         Trainer(model, args, train_dataset=data, callbacks=[SixndCallback()]).train()
 
     A step is one of the optimizer, whatever the gradient accumulation, from the batches in hand to its end. Data wait is
-    the time between two steps without logging, evaluation and saving. Tokens are those that forward was given; the loss is
-    the one that it returned, before the Trainer hides what is not a number. Every log gains tokens_per_s,
+    the time inside the loader's `next`; what logging, evaluation, saving and other callbacks take, before or after this one
+    in the list, is a figure of its own. Tokens are those that forward was given; the loss is the one that the Trainer
+    accumulates, before it hides what is not a number. Every log gains tokens_per_s,
     data_wait_fraction, mfu_fraction and the like (bench.callbacks.rates.NAMES), on several ranks those of the main one.
     Reporters that the Trainer calls before this callback do not see them; `attach` puts it first.
 
@@ -100,6 +103,7 @@ class SixndCallback(TrainerCallback):
         self._guard = Guard()
         self._watch: Watch | None = None
         self._hook: ForwardHook | None = None
+        self._loop: TrainerLoop | None = None
         self._stepping = False
         self._batch_rows = 0
 
@@ -137,27 +141,34 @@ class SixndCallback(TrainerCallback):
         self._hook = self._guard(
             "forward passes", ForwardHook, model, self._see_inputs, self._see_output, compiled=bool(args.torch_compile)
         )
+        self._loop = self._guard("times of others", self._watched_loop, self._watch)
         atexit.register(self.break_off)
+
+    def _watched_loop(self, watch: Watch) -> TrainerLoop | None:
+        trainer = trainer_of(self)
+        return None if trainer is None else TrainerLoop(trainer, watch, self._guard)
 
     @event
     def _see_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._stepping and self._watch is not None:
+        if self._stepping and self._watch is not None and self._watch.log.is_open:
             self._stepping = False  # counting on meta runs forward again
             self._watch.begin({**dict(zip(self._names, args, strict=False)), **kwargs}, wait_s=0.0)
             self._stepping = True
 
     @event
-    def _see_output(self, output: Any) -> None:
-        if self._stepping and self._watch is not None:
+    def _see_output(self, kwargs: dict[str, Any], output: Any) -> None:
+        seen_by_loop = self._loop is not None and self._loop.sees_losses
+        if self._stepping and self._watch is not None and not seen_by_loop:
             loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
             if loss is not None:
-                self._watch.loss(loss)
+                self._watch.loss(loss, part=kwargs.get("num_items_in_batch") is not None)
 
     @event
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The batches of an optimizer step are in hand."""
         if self._watch is not None:
-            self._watch.arrived()
+            if not self._marks_steps():
+                self._watch.arrived()
             self._stepping = True
 
     @event
@@ -165,7 +176,11 @@ class SixndCallback(TrainerCallback):
         """The optimizer has stepped."""
         if self._watch is not None:
             self._stepping = False
-            self._watch.end(last=True)
+            if not self._marks_steps():
+                self._watch.end(last=True)
+
+    def _marks_steps(self) -> bool:
+        return self._loop is not None and self._loop.sees_events
 
     @event
     def on_log(
@@ -216,6 +231,9 @@ class SixndCallback(TrainerCallback):
         if self._hook is not None:
             self._guard.attempt("removing the hooks", self._hook.remove)
             self._hook = None
+        if self._loop is not None:
+            self._guard.attempt("putting the Trainer's methods back", self._loop.stop)
+            self._loop = None
         atexit.unregister(self.break_off)
         return watch
 

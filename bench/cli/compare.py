@@ -14,6 +14,7 @@ Exit code 1 if B is SLOWER, 2 if the two are INCOMPARABLE or nothing was measure
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,7 +167,7 @@ def _records(path: Path) -> list[Measurement]:
     """The records of one side; files of a folder that are no record are named and left out, a damaged record is an error."""
     from bench.records.record import read_folder
 
-    if not path.exists():
+    if not os.path.exists(path):
         raise BadRecordError(f"no record or folder {str(path)!r}; make one with: python -m bench run --model linreg-1d --out runs/")
     records, problems = read_folder(path, all_sound=True)
     for problem in problems:

@@ -40,7 +40,7 @@ def run(options: Options, out: Output) -> int:
         streams.remark(f"warning: {' '.join(problem.split())}")
     from reports.summary import details, num_failed, tables
 
-    shown = details(records[0]) if options.folder.is_file() else tables(records)
+    shown = details(records[0]) if not options.folder.is_dir() else tables(records)
     if options.waterfall:
         from reports.views.records.waterfall import waterfall_tables
 

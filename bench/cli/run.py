@@ -194,7 +194,8 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
     if options.config is not None and model is None:
         from estimators.architectures.from_config import read_config
 
-        name, config = _config_name(options.config), read_config(options.config)
+        config = read_config(options.config)
+        name = _config_name(options.config)
     else:
         from estimators.facts.registry import model_entry
 

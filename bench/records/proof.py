@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.records.part import Part
+from bench.records.typed_json import MeasuredSeconds
 
 
 class WatchedRank(Part):
@@ -30,6 +31,8 @@ class WatchedTraining(Part):
 
     Attributes:
         data_wait_s: exposed wait for data per step.
+        others_s: per step, the time of savers, evaluators, loggers and other callbacks since the step before and inside this one: in no
+            other figure; empty in records of before it was measured.
         tokens_per_step or samples_per_step: padding left out; neither where the size of a batch is not known.
         padding_per_step: positions of padding, which are computed; None where a mask does not tell.
         loss_tokens_per_step: tokens that bear a loss; None where labels do not tell.
@@ -40,7 +43,8 @@ class WatchedTraining(Part):
         silent_ranks: of the process group, those that are not in `ranks`, or not to their end; not stated where there is none.
     """
 
-    data_wait_s: tuple[float, ...]
+    data_wait_s: tuple[MeasuredSeconds, ...]
+    others_s: tuple[MeasuredSeconds, ...] = ()
     tokens_per_step: tuple[int, ...] = ()
     samples_per_step: tuple[int, ...] = ()
     padding_per_step: tuple[int | None, ...]

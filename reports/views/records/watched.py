@@ -56,6 +56,9 @@ def _rows(record: Measurement) -> Iterator[dict[str, Value]]:
     yield from row(
         "data_wait_fraction", "data wait, of the steady time", waits_s / whole_s if whole_s else None, units.format_fraction, "derived"
     )
+    if seen.others_s:
+        what = "saving, evaluation and other callbacks, beside the steps"
+        yield from row("others_s", what, sum(seen.others_s), units.format_duration, "measured")
     flop, hardware, peak = seen.training_flop, seen.hardware_flop, record.estimate.peak_flop_per_s
     if peak and flop and hardware and sum(seconds) > 0:
         busy_flop = sum(seconds) * peak * (record.proof.num_ranks or 1)
