@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.callbacks import rank_findings, to_record
 from bench.callbacks.context import usual_shape
 from bench.callbacks.exchange import PARTING_S, WAIT_S, Heard, is_first
-from bench.callbacks.guard import WHOLE
+from bench.callbacks.guard import WHOLE, reason_of
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.ranks import RankReport
 from bench.machine.ranks import launched, promised_ranks_missing
@@ -33,6 +33,19 @@ WAITS_S = {"complete": WAIT_S, "partial": PARTING_S, "failed": 0.0}
 
 SHORT_S = 0.1
 """The first of it; then the record is written, and written again after the rest."""
+
+
+def ending_of(error: BaseException | None) -> tuple[str, str]:
+    """How a training ended that left its block so: the status of its record, and why.
+
+    >>> ending_of(None), ending_of(SystemExit(143)), ending_of(ValueError("a bad sample"))
+    (('complete', ''), ('partial', 'SystemExit: 143'), ('failed', 'ValueError: a bad sample'))
+    """
+    if error is None:
+        return "complete", ""
+    if isinstance(error, KeyboardInterrupt):
+        return "partial", "interrupted by the user"
+    return "failed" if isinstance(error, Exception) else "partial", reason_of(error)
 
 
 class Writer:
