@@ -9,11 +9,11 @@ from torch import nn
 
 from bench.callbacks.arguments import Forward as Function
 from bench.callbacks.counted import Counter
+from bench.callbacks.exchange import num_ranks
 from bench.callbacks.given import documents_in, look_of, row_of
 from bench.callbacks.guard import Guard
 from bench.callbacks.modules import bare, config_of, is_sharded, num_params, recomputes
 from bench.callbacks.passes import Event, Forward, Passes, PassLedger
-from bench.callbacks.ranks import num_ranks
 from bench.callbacks.work import NOTHING, Work, WorkOfLengths, WorkOfTable, total
 from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
 from bench.records.record import Count

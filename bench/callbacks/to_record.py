@@ -72,7 +72,7 @@ def fill(
     draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
     ranked = ranks.rows(reports, skip)
     observer_s = max(report.observer_s for report in reports)
-    by_rank = [[step.work.model_and_hardware_flop if step.work else None for step in report.steps] for report in reports]
+    by_rank = [[step.work.model_and_hardware_flop if step.work else None for step in report.steps] for report in ranks.distinct(reports)]
     flop = [pair for steps in by_rank for pair in steps]
     steady = [pair for steps in by_rank for pair in steps[skip:]] if None not in flop else []
     losses = [loss for loss in whole.losses if loss is not None]
@@ -120,12 +120,14 @@ def fill(
 
 def _counts(whole: ranks.JoinedSteps, item: str) -> Proof:
     """Totals of all steps; what is not known of each is not stated."""
-    items, padding, losses = map(ranks.total, (whole.items, whole.paddings, whole.loss_tokens))
+    items, padding, losses = map(ranks.total, ((*whole.items, whole.num_unsent_items), whole.paddings, whole.loss_tokens))
     if items is None:
         return Proof()
     if item == "sample":
         return Proof(num_samples=items)
     count = Proof(num_tokens=items)
+    if whole.num_unsent_items:
+        return count
     if whole.periods_s and padding is not None:
         count |= Proof(num_padding=padding)
     return count | Proof(num_loss_tokens=losses) if whole.periods_s and losses is not None else count

@@ -179,7 +179,9 @@ def test_no_short_step_is_held_against_the_bound_of_the_usual_one(tmp_path: Path
     """A step of 8 tokens beats what a step of 16 needs at least, and is no impossible one."""
     usual_s = {32: 1.0, 2: 1e-9}
     data = [*batches(8, length=32), *batches(2, length=2), *batches(4, length=32)]
-    for batch in watch(data, tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS):
+    training = Training(tiny_model())
+    for batch in watch(data, training.model, out=tmp_path, every=0, ceilings=CEILINGS):
+        training.step(batch)
         now[0] += usual_s[batch["input_ids"].shape[1]]
     made = only_record(tmp_path)
     done = made.estimate.phases["train_step"]
