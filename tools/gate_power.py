@@ -57,6 +57,7 @@ SCENES: dict[str, Noise] = {
     "five runs each by turns, a machine that wanders by 2 % from run to run": Noise(
         order=BY_TURNS, process_fraction=0.01, walk_fraction=0.02
     ),
+    "one run each, processes 2 % apart": Noise(process_fraction=0.02),
     "five runs of A, then five of B, a machine that gets 1 % slower each run": Noise(
         order=ONE_AFTER_OTHER, process_fraction=0.01, drift_fraction=0.01
     ),

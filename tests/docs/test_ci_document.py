@@ -164,10 +164,10 @@ def test_a_training_that_ends_with_an_error_ends_the_job(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_the_page_s_own_training_is_judged_as_it_stands_and_slowed_down(tmp_path: Path) -> None:
-    """Six processes with torch each: the same is not called slower, and with 50 ms more a step it is."""
-    script = block("python")
-    slowed = script.replace("    optimizer.step()\n", "    optimizer.step()\n    __import__('time').sleep(0.05)\n")
-    assert slowed != script
+    """Six processes with torch each: the same is not called slower, and with 200 ms more a step, much beside any noise, it is."""
+    script = block("python").replace("* 100", "* 30")
+    slowed = script.replace("    optimizer.step()\n", "    optimizer.step()\n    __import__('time').sleep(0.2)\n")
+    assert slowed != script != block("python")
     code, summary, said = run_workflow(tmp_path / "slowed", script, slowed, FEWER_TURNS)
     assert (code, summary[:11]) == (1, "### SLOWER:"), said
     code, summary, said = run_workflow(tmp_path / "same", script, script, FEWER_TURNS)
