@@ -17,9 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from estimators.printable import printable_lines
+
 
 class SixndError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base of every error that this project raises on purpose; what it quotes of a stranger's text acts on no terminal."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable_lines(message))
 
 
 class RequestError(SixndError):

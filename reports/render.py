@@ -5,34 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from estimators.frozen import replace
+from estimators.printable import num_columns, printable, printable_json, printable_lines
 from reports.table import Table
 
 MIN_WRAPPED_WIDTH = 16
 """Characters that a wrapped column keeps, however narrow the terminal."""
 
 
-def _display_width(text: str) -> int:
-    """Columns that a terminal needs: an East Asian wide character takes two."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
+def _printable(table: Table, cell: Callable[[str], str] = printable) -> Table:
+    """The table with every text as it can be shown: what a stranger wrote into a record or a file acts nowhere.
 
-    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+    Args:
+        cell: of a value; a format that quotes its values keeps their lines.
+    """
+    return replace(
+        table,
+        title=printable(table.title),
+        columns=[replace(column, header=printable(column.header)) for column in table.columns],
+        rows=[{key: cell(value) if isinstance(value, str) else value for key, value in row.items()} for row in table.rows],
+        conditions=[printable(condition) for condition in table.conditions],
+        notes=[printable(note) for note in table.notes],
+        key=printable(table.key),
+    )
 
 
 def _padded(text: str, width: int, align: str) -> str:
-    gap = " " * (width - _display_width(text))
+    gap = " " * (width - num_columns(text))
     return gap + text if align == "right" else text + gap
 
 
 def _wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
     """Lines of at most `width`; a word or address that is longer stays whole, so that it can be copied."""
-    if width is None or _display_width(text) <= width:
+    if width is None or num_columns(text) <= width:
         return [text]
     lines, line = [], ""
     for word in text.split():
         joined = f"{line} {word}" if line else word
-        if line and _display_width(joined) > width:
+        if line and num_columns(joined) > width:
             lines.append(line)
             joined = indent + word
         line = joined
@@ -42,11 +52,11 @@ def _wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
 def _column_widths(headers: list[str], cells: list[list[str]], aligns: list[str], width: int | None) -> list[int]:
     """Natural widths; where they pass `width`, the widest left-aligned columns give way, down to their longest word."""
     columns = [[header, *(row[i] for row in cells)] for i, header in enumerate(headers)]
-    widths = [max(map(_display_width, column)) for column in columns]
+    widths = [max(map(num_columns, column)) for column in columns]
     if width is None:
         return widths
     least = [
-        max(_display_width(word) for cell in column for word in cell.split() or [""]) if align == "left" else natural
+        max(num_columns(word) for cell in column for word in cell.split() or [""]) if align == "left" else natural
         for column, align, natural in zip(columns, aligns, widths, strict=True)
     ]
     for _ in range(sum(widths) + 2 * (len(widths) - 1) - width):
@@ -78,6 +88,7 @@ def text(table: Table, width: int | None = None) -> str:
     Args:
         width: columns to fill at most; None never wraps.
     """
+    table = _printable(table)
     lines = _wrapped(table.title, width)
     for condition in table.conditions:
         lines += ["  " + part for part in _wrapped(condition, width and width - 2, "  ")]
@@ -113,6 +124,7 @@ def _md_rest(table: Table) -> str:
 
 
 def _md(table: Table) -> str:
+    table = _printable(table)
     return "\n".join([*_md_head(table), _md_rest(table)]).rstrip()
 
 
@@ -122,7 +134,7 @@ _GITHUB = {"&": "&amp;", "<": "&lt;", "@": "&#64;"}
 
 def _github(tables: Sequence[Table]) -> str:
     """A summary of a job or a pull request of GitHub: the first title and its conditions; all figures folded away behind a line."""
-    first, *others = tables
+    first, *others = map(_printable, tables)
 
     def escaped(text: str) -> str:
         return "".join(_GITHUB.get(c, c) for c in text)
@@ -137,6 +149,7 @@ def _csv(tables: Sequence[Table]) -> str:
     import csv
     import io
 
+    tables = [_printable(table, printable_lines) for table in tables]
     keys = list(dict.fromkeys(c.key for table in tables for c in table.columns))
     several = len(tables) > 1
     buffer = io.StringIO()
@@ -170,12 +183,13 @@ def _json(tables: Sequence[Table]) -> str:
         body = _body(first) | {table.key: _body(table) for table in others}
     else:
         body = [_body(table) for table in tables]
-    return json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False)
+    return printable_json(json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _html(table: Table) -> str:
     from html import escape
 
+    table = _printable(table)
     head = f"<h3>{escape(table.title)}</h3>\n" + "".join(f"<p>{escape(c)}</p>\n" for c in table.conditions)
     return head + _tabulate(table, "html", table.cells()) + "".join(f"\n<p>{escape(n)}</p>" for n in table.notes)
 
@@ -190,6 +204,7 @@ def _latex_escaped(text: str) -> str:
 
 def _latex(table: Table) -> str:
     """A table environment for the booktabs package; conditions stand in the caption, notes below."""
+    table = _printable(table)
     caption = " ".join(f"{part.rstrip('.')}." for part in (table.title, *table.conditions))
     notes = [rf"\par\footnotesize {_latex_escaped(note)}" for note in table.notes]
     grid = [_tabulate(table, "latex_booktabs", table.cells())] if table.rows else []

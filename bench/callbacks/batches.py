@@ -1,14 +1,20 @@
-"""How large a batch is: rows, positions, padding. Nothing waits for a device: a count on one stays there until it is read."""
+"""How large a batch is: rows, positions, padding, tokens that bear a loss. Nothing waits for a device: a count on one stays there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from bench.callbacks.batch_parts import MAX_DEPTH, are_samples, are_several, is_array, kind_of, named_parts, num_dims, num_rows, told_rows
+from bench.callbacks.token_counts import AS_GIVEN, TEXTS, LabelUse, Scalar, TokenCounts, added, named_tokens
 from estimators.errors import BadValueError
+
+SAMPLES = ("pixel_values", "input_features", "input_values", "flattened_patches")
+"""Names of images and sounds in transformers' batches: samples, whatever else is beside them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,55 +23,177 @@ class BatchSize:
 
     Attributes:
         rows: sequences or samples.
-        length: positions of a sequence, padding included; 1 for samples without one.
+        length: positions of the longest sequence, padding included, of an encoder-decoder's source; 1 for samples without one.
         num_padding: positions that hold no token, a scalar on the device where the mask lies there; None where no mask tells.
         item: token or sample.
+        positions: positions that are computed, padding included, of source and target; None: rows times length.
+        num_loss_tokens: tokens that bear a loss, likewise; None where no labels of tokens tell.
+        unknown: why the size cannot be told; empty where it can. Rows and length are then 0.
     """
 
     rows: int
     length: int
-    num_padding: int | torch.Tensor | None = None
+    num_padding: Scalar = None
     item: str = "token"
+    positions: int | None = None
+    num_loss_tokens: Scalar = None
+    unknown: str = ""
+
+    @property
+    def num_positions(self) -> int:
+        """Positions that are computed, padding included."""
+        return self.rows * self.length if self.positions is None else self.positions
 
 
-def size_of(batch: Any) -> BatchSize:
-    """The size of a batch: by `input_ids` (or `inputs_embeds`) and `attention_mask`, else the first dimension of its first tensor.
+Size = Callable[[Any], BatchSize | int]
+"""From a batch to its size; a number is one of samples."""
 
-    Raises:
-        BadValueError: no tensor in it; one line.
+
+def size_of(batch: Any, use: LabelUse = AS_GIVEN, *, one_loader: bool = False) -> BatchSize:
+    """The size of a batch: tokens where they are named, else samples: the rows of its first tensor, or the items of a list.
+
+    Several loaders' batches in one are added. Both sides of an encoder-decoder are tokens that a pass computes. Tokens that bear a
+    loss are labels other than -100, as the batch has them where `use` does not say that the model shifts them.
+
+    Args:
+        batch: tensors or arrays in any nesting.
+        use: what the model makes of labels.
+        one_loader: whether all of it is one loader's, so that parts that are built alike are columns.
 
     >>> ids = torch.zeros(2, 5, dtype=torch.long)
-    >>> size_of({"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])})
-    BatchSize(rows=2, length=5, num_padding=3, item='token')
-    >>> size_of((torch.zeros(8, 3), torch.zeros(8)))
-    BatchSize(rows=8, length=1, num_padding=None, item='sample')
+    >>> size = size_of({"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])})
+    >>> size.rows, size.length, size.num_padding, size.item
+    (2, 5, 3, 'token')
+    >>> size_of((torch.zeros(8, 3), torch.zeros(8))).rows, size_of([{"image": torch.zeros(3, 32, 32)}] * 4).rows
+    (8, 4)
+    >>> size_of("text").unknown
+    'no tensor, list or input_ids in a batch of type str'
     """
-    if isinstance(batch, Mapping):
-        for name in ("input_ids", "inputs_embeds"):
-            tensor = batch.get(name)
-            if isinstance(tensor, torch.Tensor) and tensor.dim() >= 2:
-                rows, length = int(tensor.shape[0]), int(tensor.shape[1])
-                return BatchSize(rows=rows, length=length, num_padding=_padding(batch.get("attention_mask"), rows, length))
-    first = _first_tensor(batch)
-    if first is None or first.dim() == 0:
-        raise BadValueError(
-            f"cannot tell the size of a batch of type {type(batch).__name__}; expected tensors with a first dimension of rows, "
-            "or a mapping with input_ids; say it yourself with Watch(model).step(tokens=...)"
-        )
-    return BatchSize(rows=int(first.shape[0]), length=1, item="sample")
+    return _size(batch, _Reading(use, one_loader), MAX_DEPTH) or unknown_size(
+        f"no tensor, list or input_ids in a batch of type {type(batch).__name__}"
+    )
 
 
-def told_size(batch: Any, tokens: int | None, padding: int, seq_len: int | None) -> BatchSize | None:
-    """The size that was told in place of a batch; None where there is a batch.
+def size_by_loader(batch: Any, use: LabelUse = AS_GIVEN) -> BatchSize:
+    """The size of a batch of which each part is another loader's: the sum of them; a loader that has ended gives none."""
+    named = named_parts(batch)
+    parts = list(batch if named is None else named.values())
+    sizes = [size_of(part, use, one_loader=True) for part in parts if part is not None]
+    return _added(sizes) if sizes else unknown_size("no loader gave a batch")
+
+
+def unknown_size(reason: str) -> BatchSize:
+    """Of a batch whose size cannot be told."""
+    return BatchSize(rows=0, length=0, item="sample", unknown=reason)
+
+
+def given_size(size: Size, batch: Any) -> BatchSize:
+    """The size that somebody's own function says a batch has.
+
+    >>> given_size(len, ["a", "b"]).rows, given_size(lambda batch: None, []).unknown
+    (2, 'size= gave NoneType; expected a BatchSize, or a number of samples')
+    """
+    said = size(batch)
+    if isinstance(said, BatchSize):
+        return said
+    if isinstance(said, int) and not isinstance(said, bool) and said > 0:
+        return BatchSize(rows=said, length=1, item="sample")
+    return unknown_size(f"size= gave {type(said).__name__}; expected a BatchSize, or a number of samples")
+
+
+class _Reading(NamedTuple):
+    use: LabelUse
+    one_loader: bool
+
+
+def _size(held: Any, reading: _Reading, depth: int) -> BatchSize | None:
+    """Of what is a batch as a whole; None where it cannot be told."""
+    if is_array(held):
+        return _samples(num_rows(held)) if num_dims(held) else None
+    if isinstance(held, torch.nn.utils.rnn.PackedSequence):
+        return _samples(int(held.batch_sizes[0]))
+    if not depth:
+        return None
+    named = named_parts(held)
+    if named is None:
+        if not isinstance(held, Sequence) or isinstance(held, TEXTS) or not held:
+            return None
+        return _of_samples(held, reading) if are_samples(held) else _of_columns(held, reading, depth)
+    tokens = named_tokens(named, reading.use)
+    if tokens is not None:
+        return _of_tokens(tokens)
+    rows = told_rows(held, named)
+    if rows is not None:
+        return _samples(rows)
+    told = next((named[name] for name in SAMPLES if named.get(name) is not None), None)
+    return _of_columns(list(named.values()) if told is None else [told], reading, depth)
+
+
+def _of_samples(samples: Sequence[Any], reading: _Reading) -> BatchSize | None:
+    """Of a list of samples; of tokens where each names its own."""
+    named = [named_parts(sample) for sample in samples] if named_parts(samples[0]) else []
+    tokens = [counts for each in named if each and (counts := named_tokens(each, reading.use))]
+    return _of_tokens(added(tokens)) if tokens else _samples(len(samples))
+
+
+def _of_columns(parts: Sequence[Any], reading: _Reading, depth: int) -> BatchSize | None:
+    """Of the columns of a batch, which share their rows, or of several loaders' batches, which do not or are built alike."""
+    inner = [(part, kind) for part in parts if not is_array(part) and (kind := kind_of(part))]
+    rows = [num_rows(part) for part in parts if is_array(part) and num_dims(part)]
+    if not inner:
+        return _samples(rows[0]) if rows else None
+    first, kind = inner[0]
+    batches = [part for part, kind in inner if kind != "samples"]
+    if kind == "samples":  # beside them, lists are targets
+        batches = [first] if named_parts(first[0]) else [part for part in batches if named_parts(part)]
+    sized = [(part, size) for part in batches if (size := _size(part, reading, depth - 1))]
+    sizes = [size for _, size in sized]
+    if any(size.item == "token" for size in sizes):
+        return _added(sizes)
+    if rows and is_array(parts[0]):
+        return _samples(rows[0])
+    if kind == "samples":
+        columns = num_rows(first[0]) if is_array(first[0]) and num_dims(first[0]) else 0
+        return _samples(columns if columns in rows and len(first) not in rows else len(first))
+    if len(sizes) > 1 and not reading.one_loader and are_several([part for part, _ in sized], [size.rows for size in sizes]):
+        return _added(sizes)
+    return sizes[0] if sizes else None
+
+
+def _added(sizes: Sequence[BatchSize]) -> BatchSize:
+    """Several batches as one: of those with tokens, where there are any."""
+    unsized = next((size for size in sizes if size.unknown), None)
+    if unsized is not None:
+        return unsized
+    sizes = [size for size in sizes if size.item == "token"] or sizes
+    counts = added([TokenCounts(s.rows, s.length, s.num_positions, s.num_padding, s.num_loss_tokens) for s in sizes])
+    return dataclasses.replace(_of_tokens(counts), item=sizes[0].item)
+
+
+def _samples(rows: int) -> BatchSize | None:
+    return BatchSize(rows=rows, length=1, item="sample") if rows else None
+
+
+def _of_tokens(tokens: TokenCounts) -> BatchSize:
+    return BatchSize(
+        rows=tokens.rows,
+        length=tokens.length,
+        num_padding=tokens.num_padding,
+        positions=tokens.num_positions,
+        num_loss_tokens=tokens.num_loss_tokens,
+    )
+
+
+def told_size(_: None, tokens: int | None, padding: int, seq_len: int | None) -> BatchSize:
+    """The size that was told in place of a batch.
 
     Raises:
         BadValueError: neither was given, or counts that no batch has.
 
-    >>> told_size(None, tokens=30, padding=2, seq_len=16)
-    BatchSize(rows=2, length=16, num_padding=2, item='token')
+    >>> size = told_size(None, tokens=30, padding=2, seq_len=16)
+    >>> size.rows, size.length, size.num_padding
+    (2, 16, 2)
     """
-    if batch is not None:
-        return None
     if tokens is None:
         raise BadValueError("step() was given neither a batch nor tokens; expected step(batch), or step(tokens=...)")
     positions = tokens + padding
@@ -75,17 +203,3 @@ def told_size(batch: Any, tokens: int | None, padding: int, seq_len: int | None)
     if seq_len is None:
         return BatchSize(rows=positions, length=1, num_padding=padding)
     return BatchSize(rows=positions // seq_len, length=seq_len, num_padding=padding)
-
-
-def _padding(mask: Any, rows: int, length: int) -> int | torch.Tensor | None:
-    if not isinstance(mask, torch.Tensor) or tuple(mask.shape) != (rows, length):
-        return None
-    padding = rows * length - mask.count_nonzero()
-    return int(padding) if mask.device.type == "cpu" else padding
-
-
-def _first_tensor(batch: Any) -> torch.Tensor | None:
-    if isinstance(batch, torch.Tensor):
-        return batch
-    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, Sequence) and not isinstance(batch, str) else ()
-    return next((tensor for part in parts if (tensor := _first_tensor(part)) is not None), None)

@@ -6,14 +6,14 @@ import time
 
 from bench.callbacks import ranks, rates
 from bench.callbacks.rank_state import RankState
-from bench.callbacks.stderr import say
+from bench.streams import say
 
 LEAST_LINE_S = 1.0
 """Between two lines, however short the steps."""
 
 
 class Console:
-    """Figures of the steps that were not shown yet.
+    """Figures of the steps that were not shown yet, in the lines and in somebody's logs each by itself.
 
     Args:
         every: steps between two lines; 0 prints none.
@@ -21,17 +21,20 @@ class Console:
 
     def __init__(self, state: RankState, every: int) -> None:
         self._state, self._every = state, every
-        self._shown, self._line_s = 0, time.perf_counter()
+        self._logged, self._shown, self._line_s = 0, 0, time.perf_counter()
 
     def figures(self) -> dict[str, float]:
-        """Rates since the last call or line; empty before a step has ended, and where they fail."""
-        return self._state.guard("rates", self._fresh) or {}
+        """Rates since the last call; empty before a step has ended, and where they fail."""
+        self._state.log.settle()
+        since, self._logged = self._logged, len(self._state.log.done)
+        return self._rates(since)
 
-    def _fresh(self) -> dict[str, float]:
+    def _rates(self, since: int) -> dict[str, float]:
+        return self._state.guard("rates", self._fresh, since) or {}
+
+    def _fresh(self, since: int) -> dict[str, float]:
         state = self._state
-        state.log.settle()
-        fresh = state.log.done[self._shown :]
-        self._shown = len(state.log.done)
+        fresh = state.log.done[since:]
         if not fresh:
             return {}
         peaks = state.peak_memory().values
@@ -55,6 +58,7 @@ class Console:
             return
         self._line_s = now_s
         num_steps = len(done)
-        figures = self.figures()
+        figures = self._rates(self._shown)
+        self._shown = num_steps
         line = rates.text(num_steps, figures, num_ranks=ranks.num_ranks(), loss=done[-1].loss)
         say(line)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from bench.backend.counting import module
-from bench.backend.on_meta import mended
-from bench.callbacks.modules import bare, config_of, is_sharded
+from bench.backend.counting.module import NetworkCount
+from bench.backend.counting.training_pass import count_pass
+from bench.callbacks.arguments import Call, Forward, Inputs, guessed_call, told_call
+from bench.callbacks.modules import bare, is_sharded
 from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
 from bench.records.record import Count
 from bench.records.run import Run
@@ -24,20 +21,16 @@ TEXT_INPUTS = frozenset(
 )
 """What a decoder's forward may be given for its op table to be the whole of it."""
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
 MAX_LENGTHS = 8
 """Lengths of sequence that are counted on meta; a count takes up to some seconds."""
-
-Inputs = Callable[[Any], Any]
 
 
 class CountedFlop:
     """By torch's dispatcher on meta, once per length of sequence; exactly linear in the rows."""
 
-    def __init__(self, model: nn.Module, inputs: Inputs | None) -> None:
-        self._model, self._inputs = model, inputs
-        self._by_length: dict[int, module.NetworkCount | None] = {}
+    def __init__(self, model: nn.Module, inputs: Inputs | None, forward: Forward | None = None) -> None:
+        self._model, self._inputs, self._forward = model, inputs, forward
+        self._by_length: dict[int, NetworkCount | None] = {}
         self._rows: dict[int, int] = {}
         self.reason = ""
 
@@ -52,12 +45,17 @@ class CountedFlop:
             self.reason = "no batch was given to count with"
             return
         try:
-            given = self._inputs(batch) if self._inputs else _forward_inputs(bare(self._model), batch)
-            with torch.random.fork_rng(devices=[]):
-                self._by_length[length] = module.count(_on_meta(bare(self._model)), _meta_tensors(given), fvcore=False)
-            self._rows[length] = _rows(given)
+            model = bare(self._model)
+            args, kwargs = self._call(model, batch)
+            self._by_length[length] = count_pass(model, args, kwargs, function=self._forward)
+            self._rows[length] = _rows((args, kwargs))
         except Exception as error:  # somebody's network and batch may fail in any way, and their training must not be lost to it
             self.reason = f"not counted: {(str(error).splitlines() or [type(error).__name__])[0][:200]}"
+
+    def _call(self, model: nn.Module, batch: Any) -> Call:
+        if self._forward:
+            return (batch,), {}
+        return told_call(model, self._inputs(batch)) if self._inputs else guessed_call(model, batch)
 
     def flop(self, length: int) -> tuple[int, int] | None:
         counted = self._by_length.get(length)
@@ -108,47 +106,5 @@ class CountedFlop:
         return said, counts, missing
 
 
-def _on_meta(model: nn.Module) -> nn.Module:
-    """A copy on meta, without checkpointing, whose second forward pass is not in `full`; the model is left alone."""
-    memo: dict[int, Any] = {}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
-    for buffer in model.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    for owner in ("_trainer", "_fabric"):  # what Lightning's modules know of, and forward does not need
-        if vars(model).get(owner) is not None:
-            memo[id(vars(model)[owner])] = None
-    for part in model.modules():  # hooks are somebody's, and may hold anything
-        memo |= {id(vars(part)[hooks]): OrderedDict() for hooks in _HOOKS}
-    copied = copy.deepcopy(model, memo)
-    for part in copied.modules():
-        if hasattr(part, "gradient_checkpointing"):
-            part.gradient_checkpointing = False
-    if hasattr(copied, "set_attn_implementation"):
-        copied.set_attn_implementation("eager")  # fused attention hides its products from a dispatcher on some devices
-    return mended(copied)
-
-
-def _meta_tensors(tree: Any) -> Any:
-    return torch.utils._pytree.tree_map_only(torch.Tensor, lambda t: torch.empty_like(t, device="meta"), tree)
-
-
-def _forward_inputs(model: nn.Module, batch: Any) -> Any:
-    """What of a batch goes into forward: the arguments that it names, or the first of a pair of inputs and targets."""
-    if isinstance(batch, Mapping):
-        parameters = inspect.signature(model.forward).parameters
-        anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        # a model of transformers looks into a mask, which on meta holds nothing; under `full` it saves no FLOP
-        unread = {"attention_mask"} if config_of(model) else set()
-        return {
-            name: value
-            for name, value in batch.items()
-            if name not in unread and (name in parameters or (anything and name not in TEXT_INPUTS))
-        }
-    if isinstance(batch, Sequence) and not isinstance(batch, str):
-        return batch[0]
-    return batch
-
-
 def _rows(given: Any) -> int:
-    return next(int(leaf.shape[0]) for leaf in torch.utils._pytree.tree_leaves(given) if isinstance(leaf, torch.Tensor))
+    return next(int(leaf.shape[0]) for leaf in torch.utils._pytree.tree_leaves(given) if isinstance(leaf, torch.Tensor) and leaf.dim())

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from bench.callbacks.counted import TEXT_INPUTS, CountedFlop, Inputs
+from bench.callbacks.arguments import Forward, Inputs
+from bench.callbacks.counted import TEXT_INPUTS, CountedFlop
 from bench.callbacks.modules import bare, config_of, is_sharded, num_params, recomputes
 from bench.callbacks.ranks import num_ranks
 from bench.records.estimated import Estimated
@@ -41,10 +42,10 @@ class FlopSource(Protocol):
         ...
 
 
-def find_flop_source(model: nn.Module, batch: Any, inputs: Inputs | None, name: str) -> FlopSource:
+def find_flop_source(model: nn.Module, batch: Any, inputs: Inputs | None, name: str, forward: Forward | None = None) -> FlopSource:
     """The op table where it is this very model's (causal, on text, as many parameters, all trained), else a count on meta."""
-    table = _op_table(model, batch, name)
-    return _OpTableFlop(table, model) if table is not None else CountedFlop(model, inputs)
+    table = _op_table(model, batch, name) if forward is None else None
+    return _OpTableFlop(table, model) if table is not None else CountedFlop(model, inputs, forward)
 
 
 def _op_table(model: nn.Module, batch: Any, name: str) -> Decoder | None:

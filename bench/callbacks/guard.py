@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
-from bench.callbacks.stderr import say
+from bench.streams import say
 
 P = ParamSpec("P")
 T = TypeVar("T")

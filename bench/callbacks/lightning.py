@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from torch import nn
 
-from bench.callbacks.counted import Inputs
+from bench.callbacks.arguments import Forward, Inputs
+from bench.callbacks.batches import BatchSize, Size, size_by_loader, size_of
 from bench.callbacks.guard import Guard, event, reason_of
-from bench.callbacks.watcher import Watch, expect_options
+from bench.callbacks.lightning_loop import LightningLoop
+from bench.callbacks.modules import label_use
+from bench.callbacks.options import expect_options
+from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
 from estimators.errors import UnavailableError
 
@@ -22,12 +27,13 @@ _DTYPES = {"bf16-mixed": "bf16", "16-mixed": "fp16", "bf16-true": "bf16", "16-tr
 class LightningHooks:
     """What Lightning calls, by Lightning's names; `lightning_callback` makes a Callback of it.
 
-    A step is one of the optimizer: its batches between on_train_batch_start and on_train_batch_end. Data wait is the time
-    between two of them without validation. The loss is what training_step returned. Every `every` steps the rates go to the
-    Trainer's loggers.
+    A step is one of the optimizer: its batches on their way to the device and in training_step. Data wait is the time inside
+    the loader's `next`; what validation, checkpoints and other callbacks take, before or after this one in the list, is a
+    figure of its own. The loss is the one that training_step returned, before the Trainer divides it by the batches that it
+    accumulates. Every `every` steps the rates go to the Trainer's loggers.
 
     Args:
-        out, every, name, inputs, ceilings: see Watch.
+        out, every, name, inputs, forward, size, ceilings: see Watch. Without `size`, the batches of several loaders at once are added.
         network: from the LightningModule to the network inside whose FLOP are counted and whose configuration is
             recorded; None takes the module itself.
 
@@ -44,14 +50,24 @@ class LightningHooks:
         name: str | None = None,
         network: Callable[[Any], nn.Module] | None = None,
         inputs: Inputs | None = None,
+        forward: Forward | None = None,
+        size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         super().__init__()
         expect_options(out, every=every)
         self._guard = Guard()
-        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "ceilings": ceilings}
-        self._network, self._every = network, every
+        self._options: dict[str, Any] = {
+            "out": out,
+            "every": every,
+            "name": name,
+            "inputs": inputs,
+            "forward": forward,
+            "ceilings": ceilings,
+        }
+        self._network, self._every, self._size = network, every, size
         self._watch: Watch | None = None
+        self._loop: LightningLoop | None = None
         self._num_steps = 0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -61,20 +77,23 @@ class LightningHooks:
 
     @event
     def _begin(self, trainer: Any, pl_module: Any) -> None:
+        network = self._network(pl_module) if self._network else pl_module
         self._watch = Watch(
-            self._network(pl_module) if self._network else pl_module,
+            network,
             dtype=_DTYPES.get(str(getattr(trainer, "precision", ""))),
             accumulate=trainer.accumulate_grad_batches,
+            size=self._size or partial(_size_of_loaders(trainer), use=label_use(network)),
             guard=self._guard,
             **self._options,
         )
+        self._loop = self._guard("times of others", LightningLoop, trainer, self._watch, self._guard)
         self._num_steps = 0
 
     @event
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """A batch is in hand."""
         if self._watch is not None:
-            self._watch.begin(batch)
+            (self._loop or self._watch).begin(batch)
 
     @event
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -83,7 +102,8 @@ class LightningHooks:
             return
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if loss is not None:
-            self._watch.loss(loss)
+            divided = getattr(pl_module, "automatic_optimization", False)
+            self._watch.loss(loss, times=trainer.accumulate_grad_batches if divided else 1)
         last = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or bool(getattr(trainer, "is_last_batch", False))
         self._watch.end(last=last)
         self._num_steps += last
@@ -120,8 +140,18 @@ class LightningHooks:
 
     def _finish(self, status: str, reason: str) -> None:
         watch, self._watch = self._watch, None
+        if self._loop is not None:
+            self._guard.attempt("putting the profiler's methods back", self._loop.stop)
+            self._loop = None
         if watch is not None:
             self._guard.attempt("writing the record", lambda: watch.finish(status, reason))
+
+
+def _size_of_loaders(trainer: Any) -> Callable[..., BatchSize]:
+    """How a Trainer's batches are sized: each part as one of another loader's, where it draws from several at once."""
+    at_once = getattr(getattr(getattr(trainer, "fit_loop", None), "_combined_loader", None), "_mode", "") != "sequential"
+    several = isinstance(getattr(trainer, "train_dataloader", None), Mapping | list | tuple)
+    return size_by_loader if several and at_once else partial(size_of, one_loader=True)
 
 
 def lightning_callback(**options: Any) -> Any:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from torch import nn
+from torch.utils.data import DataLoader
 
-from bench.callbacks.batches import BatchSize, size_of
+from bench.callbacks.batches import Size, size_of
+from bench.callbacks.modules import label_use
 from bench.callbacks.watcher import Watch
 from estimators.errors import BadValueError
 
@@ -20,8 +23,8 @@ Batch = TypeVar("Batch")
 class WatchedLoader(Generic[Batch]):
     """Batches of a loader, watched; see `watch`. May be gone through again, epoch after epoch, into the same record."""
 
-    def __init__(self, loader: Iterable[Batch], watcher: Watch, steps: int | None, size: Callable[[Batch], BatchSize]) -> None:
-        self._loader, self._watch, self._steps, self._size = loader, watcher, steps, size
+    def __init__(self, loader: Iterable[Batch], watcher: Watch, steps: int | None) -> None:
+        self._loader, self._watch, self._steps = loader, watcher, steps
         self._inside = False
 
     def __len__(self) -> int:
@@ -44,7 +47,7 @@ class WatchedLoader(Generic[Batch]):
                     batch = next(batches)
                 except StopIteration:
                     break
-                watch.begin(batch, self._size, wait_s=time.perf_counter() - asked_s)
+                watch.begin(batch, wait_s=time.perf_counter() - asked_s)
                 yield batch
                 watch.end()
                 num_steps += 1
@@ -59,9 +62,9 @@ class WatchedLoader(Generic[Batch]):
             if not self._inside:  # else the block knows whether it was a break or an error
                 watch.finish(status, reason)
 
-    def loss(self, value: Any) -> None:
-        """The loss of the batch at hand; see Watch.loss."""
-        self._watch.loss(value)
+    def loss(self, value: Any, *, part: bool = False) -> None:
+        """The loss of the batch at hand, or the part of its step's loss that it is; see Watch.loss."""
+        self._watch.loss(value, part=part)
 
     def pause(self) -> AbstractContextManager[None]:
         """Around what is not training, such as an evaluation; see Watch.pause."""
@@ -79,7 +82,7 @@ def watch(
     out: str | os.PathLike[str] = "runs",
     every: int = 50,
     steps: int | None = None,
-    size: Callable[[Batch], BatchSize] = size_of,
+    size: Size | None = None,
     **options: Any,
 ) -> WatchedLoader[Batch]:
     """The loader's batches, one by one; each pass of the body is timed as a training step.
@@ -100,8 +103,8 @@ def watch(
         model: the network that is trained.
         out, every: folder of records; steps between two lines.
         steps: batches at most; None goes through the loader.
-        size: from a batch to its size, where `size_of` cannot tell.
-        options: of Watch: accelerator, name, dtype, optimizer, accumulate, inputs, ceilings.
+        size: from a batch to its size, where `size_of` cannot tell; see Watch.
+        options: of Watch: accelerator, name, dtype, optimizer, accumulate, inputs, forward, ceilings.
 
     Raises:
         BadValueError: an option out of its range.
@@ -109,4 +112,6 @@ def watch(
     """
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
         raise BadValueError(f"steps is {steps!r}; expected a whole number from 1, or None")
-    return WatchedLoader(loader, Watch(model, out=out, every=every, **options), steps, size)
+    if size is None and isinstance(loader, DataLoader):
+        size = partial(size_of, use=label_use(model), one_loader=True)
+    return WatchedLoader(loader, Watch(model, out=out, every=every, size=size, **options), steps)

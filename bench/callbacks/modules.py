@@ -8,6 +8,11 @@ from typing import Any
 
 from torch import nn
 
+from bench.callbacks.token_counts import LabelUse
+
+_SHIFTING = ("ForCausalLM", "ForConditionalGeneration", "CsmForConditionalGeneration")
+"""Names of transformers' losses that compare each position with the next one's label."""
+
 
 def bare(model: nn.Module) -> nn.Module:
     """The model without the wrappers of DDP, FSDP 1 and torch.compile."""
@@ -25,6 +30,18 @@ def _wraps(model: nn.Module) -> bool:
 def recomputes(model: nn.Module) -> bool:
     """Whether transformers' activation checkpointing is on."""
     return any(getattr(part, "gradient_checkpointing", False) for part in model.modules())
+
+
+def label_use(model: nn.Module) -> LabelUse:
+    """What transformers' model in it makes of labels; as the batch has them for others."""
+    inner = next((part for part in model.modules() if hasattr(part, "loss_type")), None)
+    if inner is None:
+        return LabelUse()
+    as_target = bool(getattr(getattr(inner, "config", None), "is_encoder_decoder", False))
+    loss, generates = inner.loss_type, getattr(inner, "can_generate", None)
+    # a class that names no loss is given that of causal models, if it has any
+    shifted = loss in _SHIFTING or (loss is None and callable(generates) and bool(generates()))
+    return LabelUse(as_target=as_target, shifted=shifted and not as_target)
 
 
 def is_sharded(model: nn.Module) -> bool:

@@ -9,15 +9,16 @@ from torch import nn
 from bench.backend.device import Device
 from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
-from bench.callbacks.batches import BatchSize
+from bench.callbacks.arguments import Forward, Inputs
+from bench.callbacks.batches import BatchSize, unknown_size
 from bench.callbacks.context import TrainingContext
-from bench.callbacks.counted import Inputs
 from bench.callbacks.energy import Energy
 from bench.callbacks.flop_source import FlopSource, UnknownFlop, find_flop_source
 from bench.callbacks.guard import Guard
 from bench.callbacks.steps import StepLog
 from bench.machine.meters.gpu_window import FIGURES
 from bench.machine.meters.readings import Readings, no_readings
+from bench.records.record import Finding
 
 MEMORY_PEAKS = ("peak_rss", "torch_allocated", "torch_reserved")
 """What `Device.peak_memory` reads."""
@@ -34,32 +35,50 @@ class RankState:
         bounds: what a step is held against; nothing before the first has ended.
         item: token or sample; step where the size of a batch is not known.
         observer_s: what watching has cost.
+        findings: what a reader of the record should know beside what is measured.
     """
 
-    def __init__(self, model: nn.Module, device: Device, context: TrainingContext, inputs: Inputs | None, guard: Guard) -> None:
-        self._model, self._inputs = model, inputs
+    def __init__(
+        self,
+        model: nn.Module,
+        device: Device,
+        context: TrainingContext,
+        guard: Guard,
+        inputs: Inputs | None = None,
+        forward: Forward | None = None,
+    ) -> None:
+        self._model, self._inputs, self._forward = model, inputs, forward
         self._parameters: SampledParameters | None = None
         self.device, self.context, self.guard = device, context, guard
         self.log, self.energy = StepLog(device, guard), Energy(device.uuid)
         self.flop_source: FlopSource | None = None
         self.bounds = rates.RateBounds()
-        self.item, self.observer_s = "token", 0.0
+        self.item, self._is_sized, self.observer_s = "sample", False, 0.0
+        self.findings: list[Finding] = []
 
-    def see(self, batch: Any, size: BatchSize | None) -> None:
-        """A batch before its forward pass; the first one tells what is computed and what the parameters were."""
-        if size is not None:
-            self.guard("training_flop", self._see_work, batch, size)
-        if size is None or "training_flop" in self.guard.failed:
-            self.flop_source = UnknownFlop(self.guard.failed.get("training_flop", "the size of a batch is not known"))
+    def see(self, batch: Any, size: BatchSize) -> BatchSize:
+        """A batch before its forward pass; the first one tells what is computed and what the parameters were.
+
+        Returns:
+            The size; unknown where it counts samples among tokens, or tokens among samples.
+        """
+        if not size.unknown and not self._is_sized:
+            self.item, self._is_sized = size.item, True
+        if not size.unknown and size.item != self.item:
+            size = unknown_size(f"a batch of {size.item}s among batches of {self.item}s")
+        self.guard("training_flop", self._see_work, batch, size)
+        if "training_flop" in self.guard.failed:
+            self.flop_source = UnknownFlop(self.guard.failed["training_flop"])
         if self._parameters is None:
             self._parameters = self.guard("params_changed", SampledParameters, self._model)
             self.guard("autocast", self.context.look_for_autocast)
+        return size
 
     def _see_work(self, batch: Any, size: BatchSize) -> None:
         if self.flop_source is None:
-            self.item, unsized = size.item, batch is None and size.length == 1
+            unsized = size.unknown or ("no seq_len was given" if batch is None and size.length == 1 else "")
             self.flop_source = (
-                UnknownFlop("no seq_len was given") if unsized else find_flop_source(self._model, batch, self._inputs, self.context.name)
+                UnknownFlop(unsized) if unsized else find_flop_source(self._model, batch, self._inputs, self.context.name, self._forward)
             )
         self.flop_source.see(batch, size.length)
 

@@ -71,8 +71,9 @@ class JoinedSteps:
     Attributes:
         periods_s, host_s: per step, of the slowest rank: the others waited for it.
         device_s: likewise; empty without device events.
-        waits_s: exposed data wait per step, of the rank that waited longest.
-        items, positions, paddings: per step, summed over the ranks; a padding is None where a rank's mask does not tell.
+        waits_s, others_s: exposed data wait, and time of savers, evaluators and other callbacks, per step: of the rank that had most.
+        items, positions, paddings, loss_tokens: per step, summed over the ranks; None where a rank's batch does not tell.
+        unsized: why the size of a batch is not known; empty where all are.
         losses: per step, the mean over the ranks; None where one gave none.
     """
 
@@ -80,10 +81,13 @@ class JoinedSteps:
     host_s: tuple[float, ...]
     device_s: tuple[float, ...]
     waits_s: tuple[float, ...]
-    items: tuple[int, ...]
+    others_s: tuple[float, ...]
+    items: tuple[int | None, ...]
     positions: tuple[int, ...]
     paddings: tuple[int | None, ...]
+    loss_tokens: tuple[int | None, ...]
     losses: tuple[float | None, ...]
+    unsized: str = ""
 
 
 def joined_steps(reports: Sequence[RankReport]) -> JoinedSteps:
@@ -95,14 +99,18 @@ def joined_steps(reports: Sequence[RankReport]) -> JoinedSteps:
         host_s=tuple(max(step.host_s for step in steps) for steps in at_once),
         device_s=tuple(max(times_s) for times_s in devices) if all(devices) else (),
         waits_s=tuple(max(step.exposed_wait_s for step in steps) for steps in at_once),
-        items=tuple(sum(step.num_items for step in steps) for steps in at_once),
+        others_s=tuple(max(step.others_s for step in steps) for steps in at_once),
+        items=tuple(total([step.num_items for step in steps]) for steps in at_once),
         positions=tuple(sum(step.num_positions for step in steps) for steps in at_once),
-        paddings=tuple(_sum([step.num_padding for step in steps]) for steps in at_once),
+        paddings=tuple(total([step.num_padding for step in steps]) for steps in at_once),
+        loss_tokens=tuple(total([step.num_loss_tokens for step in steps]) for steps in at_once),
         losses=tuple(_mean([step.loss for step in steps]) for steps in at_once),
+        unsized=next((step.unsized for steps in at_once for step in steps if step.unsized), ""),
     )
 
 
-def _sum(values: Sequence[int | None]) -> int | None:
+def total(values: Sequence[int | None]) -> int | None:
+    """Their sum; None where one is not known."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 
@@ -122,7 +130,7 @@ def rows(reports: Sequence[RankReport], skip: int) -> tuple[WatchedRank, ...]:
             device=report.device,
             uuid=report.uuid,
             num_steps=len(report.steps),
-            num_items=sum(step.num_items for step in report.steps),
+            num_items=total([step.num_items for step in report.steps]),
             median_step_s=robust.median([step.period_s for step in steady]) if steady else None,
             median_data_wait_s=robust.median([step.exposed_wait_s for step in steady]) if steady else None,
             peak_bytes=dict(report.peak_bytes),

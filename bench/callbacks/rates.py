@@ -13,6 +13,7 @@ from estimators import units
 NAMES = (
     "step_s",
     "tokens_per_s",
+    "loss_tokens_per_s",
     "samples_per_s",
     "data_wait_fraction",
     "padding_fraction",
@@ -23,7 +24,7 @@ NAMES = (
     "energy_j",
     "measured_over_predicted",
 )
-"""What `figures` may hold, each only where it is known."""
+"""What `figures` may hold, each only where it is known. tokens_per_s leaves padding out; loss_tokens_per_s are those that bear a loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class RateBounds:
 
 def step_flop(step: Step, flop_source: FlopSource | None) -> tuple[int, int] | None:
     """FLOP of one step, as MFU and HFU count them; None where a batch in it was not counted."""
+    if step.unsized:
+        return None
     per_shape = [(rows, flop_source.flop(length) if flop_source else None) for rows, length in step.shapes]
     known = [(rows * flop[0], rows * flop[1]) for rows, flop in per_shape if flop is not None]
     return (sum(model for model, _ in known), sum(hard for _, hard in known)) if known and len(known) == len(per_shape) else None
@@ -62,15 +65,18 @@ def figures(
     if whole_s <= 0:
         return {}
     sized = all(step.is_sized for step in steps)
+    num_items = sum(step.num_items or 0 for step in steps)
+    losses = [step.num_loss_tokens for step in steps if step.num_loss_tokens is not None]
     values: dict[str, float | None] = {
         "step_s": robust.median([step.period_s for step in steps]),
-        f"{item}s_per_s": sum(step.num_items for step in steps) / whole_s if sized else None,
+        f"{item}s_per_s": num_items / whole_s if sized else None,
+        "loss_tokens_per_s": sum(losses) / whole_s if len(losses) == len(steps) else None,
         "data_wait_fraction": sum(step.exposed_wait_s for step in steps) / whole_s,
         "memory_bytes": memory_bytes,
         "energy_j": energy_j,
     }
     if sized and all(step.num_padding is not None for step in steps):
-        values["padding_fraction"] = 1 - sum(step.num_items for step in steps) / sum(step.num_positions for step in steps)
+        values["padding_fraction"] = 1 - num_items / sum(step.num_positions for step in steps)
     flop = [step_flop(step, flop_source) for step in steps]
     known = [pair for pair in flop if pair is not None]
     if len(known) == len(flop):
@@ -95,6 +101,7 @@ def text(num_steps: int, values: Mapping[str, float], *, num_ranks: int = 1, los
     written: dict[str, Callable[[float], str]] = {
         "step_s": units.format_duration,
         "tokens_per_s": lambda v: f"{v:,.0f} tokens/s{of_a_rank}",
+        "loss_tokens_per_s": lambda v: f"{v:,.0f} of them with a loss",
         "samples_per_s": lambda v: f"{v:,.0f} samples/s{of_a_rank}",
         "data_wait_fraction": lambda v: f"data wait {share(v)}",
         "padding_fraction": lambda v: f"padding {share(v)}",

@@ -28,9 +28,13 @@ class Step:
         device_s: the same between two device events; None where there are none.
         wait_s: the host's wait for data, before the step and between its batches.
         exposed_wait_s: the part of it that held the step up: all of it by the host's clock; on CUDA at most the device's own gap.
+        others_s: time of savers, evaluators and other callbacks, since the step before and inside this one: in no other figure.
         shapes: rows and length of every batch in it; empty where the size of one is not known.
         num_padding: None where no mask tells.
-        loss: the mean of those given; None where none was.
+        loss: the mean of those given, or the sum of the parts given; None where none was.
+        positions: positions that were computed, padding included; None: rows times length of every batch.
+        num_loss_tokens: None where no labels of tokens tell.
+        unsized: why the size of a batch in it is not known; empty where all are.
     """
 
     host_s: float
@@ -40,6 +44,10 @@ class Step:
     shapes: tuple[tuple[int, int], ...]
     num_padding: int | None
     loss: float | None
+    others_s: float = 0.0
+    positions: int | None = None
+    num_loss_tokens: int | None = None
+    unsized: str = ""
 
     @property
     def period_s(self) -> float:
@@ -54,12 +62,26 @@ class Step:
     @property
     def num_positions(self) -> int:
         """Positions that were computed, padding included."""
-        return sum(rows * length for rows, length in self.shapes)
+        return sum(rows * length for rows, length in self.shapes) if self.positions is None else self.positions
 
     @property
-    def num_items(self) -> int:
-        """Tokens without padding, or samples."""
-        return self.num_positions - (self.num_padding or 0)
+    def num_items(self) -> int | None:
+        """Tokens without padding, or samples; None where the size of a batch is not known."""
+        return None if self.unsized else self.num_positions - (self.num_padding or 0)
+
+
+SHORTEST_ASIDE_S = 1e-4
+"""What takes the training less time inside a step stays in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """A span inside a step that was no training: waits in it are counted as such, `others_s` of the rest was not ours."""
+
+    begun: Mark
+    ended: Mark
+    wait_s: float
+    others_s: float
 
 
 @dataclass(slots=True)
@@ -68,16 +90,21 @@ class _Open:
 
     begun: Mark
     wait_s: float
+    before_s: float = 0.0
+    after_s: float = 0.0
     inner_wait_s: float = 0.0
     ended: Mark | None = None
-    sizes: list[BatchSize | None] = field(default_factory=list)
-    losses: list[Any] = field(default_factory=list)
+    asides: list[_Aside] = field(default_factory=list)
+    sizes: list[BatchSize] = field(default_factory=list)
+    losses: list[tuple[Any, int]] = field(default_factory=list)
+    parts: list[tuple[Any, int]] = field(default_factory=list)
 
     @property
-    def known_sizes(self) -> list[BatchSize]:
-        """Of every batch; none where one is not known."""
-        known = [size for size in self.sizes if size is not None]
-        return known if len(known) == len(self.sizes) else []
+    def unsized(self) -> str:
+        """Why the size of a batch is not known; empty where all are."""
+        if not self.sizes:
+            return "no batch was seen"
+        return next((size.unknown for size in self.sizes if size.unknown), "")
 
 
 class StepLog:
@@ -98,6 +125,8 @@ class StepLog:
         self._pending: deque[_Open] = deque()
         self._open: _Open | None = None
         self._before: Mark | None = None
+        self._left: list[Mark] = []
+        self._left_wait_s = self._left_own_s = 0.0
         self.done: list[Step] = []
         self.last_shapes: tuple[tuple[int, int], ...] = ()
 
@@ -111,7 +140,8 @@ class StepLog:
         """Batches in the step that has not ended."""
         return len(self._open.sizes) if self._open else 0
 
-    def _mark(self) -> Mark:
+    def mark(self) -> Mark:
+        """This point in time."""
         if not self._cuda:
             if self._device.kind == "mps":
                 self._device.synchronize()
@@ -120,28 +150,50 @@ class StepLog:
         event.record(torch.cuda.current_stream(self._device.torch_device))
         return time.perf_counter(), event
 
-    def begin(self, wait_s: float) -> None:
-        """The first batch of a step is in hand, after so long a wait.
+    def begin(self, wait_s: float, *, others_s: float = 0.0, at: Mark | None = None) -> None:
+        """The first batch of a step is in hand, now or at a mark, after so long a wait and so long a time of others.
 
         A step that is open already goes on: its batches were not stepped on, and their gradients are in this one's.
         """
         if self._open is not None:
             self.wait(wait_s)
             return
-        self._open = _Open(begun=self._mark(), wait_s=wait_s)
+        self._open = _Open(begun=at or self.mark(), wait_s=wait_s, before_s=others_s)
 
     def wait(self, wait_s: float) -> None:
         """A wait for a further batch inside the step; its time is in the step's already."""
         assert self._open is not None
         self._open.inner_wait_s += wait_s
+        if self._left:
+            self._left_wait_s += wait_s
 
-    def add(self, size: BatchSize | None) -> None:
-        """A batch is in the step; None where its size is not known."""
+    def leave(self, at: Mark | None = None) -> None:
+        """What comes now, until `enter`, is no training, although a step is open; spans may lie inside one another."""
+        if self._open is not None:
+            self._left.append(at or self.mark())
+
+    def enter(self, *, own: bool = False) -> None:
+        """The training goes on; `own` says that it was held up by us and not by others. Nothing where it was not left."""
+        if self._open is None or not self._left:
+            return
+        begun = self._left.pop()
+        took_s = time.perf_counter() - begun[0]
+        if self._left:
+            self._left_own_s += took_s if own else 0.0
+            return
+        wait_s, own_s = self._left_wait_s, took_s if own else self._left_own_s
+        self._left_wait_s = self._left_own_s = 0.0
+        if took_s >= SHORTEST_ASIDE_S or wait_s:
+            others_s = max(0.0, took_s - wait_s - own_s)
+            self._open.asides.append(_Aside(begun, self.mark(), wait_s, others_s))
+
+    def add(self, size: BatchSize) -> None:
+        """A batch is in the step."""
         assert self._open is not None
         self._open.sizes.append(size)
 
-    def loss(self, value: Any) -> None:
-        """A loss of the step that is open, or of the one that ended last.
+    def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
+        """A loss of the step that is open, or of the one that ended last, times a number; parts are added up.
 
         Raises:
             BadValueError: there is neither.
@@ -149,20 +201,32 @@ class StepLog:
         target = self._open or (self._pending[-1] if self._pending else None)
         if target is None:
             raise BadValueError("a loss was given before the first step; give it inside a step")
-        target.losses.append(value)
+        (target.parts if part else target.losses).append((value, times))
 
-    def end(self) -> None:
-        """The optimizer has stepped; nothing where no step is open."""
+    def end(self) -> Mark | None:
+        """The optimizer has stepped; where the training was left, it had before that. Returns when; None where no step is open."""
         if self._open is None:
-            return
-        self._open.ended = self._mark()
+            return None
+        self._open.ended = ended = self._left[0] if self._left else self.mark()
+        self._forget_left()
         self._pending.append(self._open)
-        self.last_shapes = tuple((size.rows, size.length) for size in self._open.known_sizes)
+        self.last_shapes = () if self._open.unsized else tuple((size.rows, size.length) for size in self._open.sizes)
         self._open = None
+        return ended
 
     def drop(self) -> None:
         """Forget a step that was broken off."""
         self._open = None
+        self._forget_left()
+
+    def _forget_left(self) -> None:
+        self._left.clear()
+        self._left_wait_s = self._left_own_s = 0.0
+
+    def others(self, seconds: float) -> None:
+        """Time of others after the step that ended last, which no further one follows."""
+        if self._pending:
+            self._pending[-1].after_s += seconds
 
     def settle(self, *, last: bool = False, wait: bool = False) -> None:
         """Read the times of the steps that the device has finished.
@@ -185,23 +249,37 @@ class StepLog:
     def _read(self, step: _Open, ended: Mark) -> Step:
         (begun_s, begun), (ended_s, end) = step.begun, ended
         wait_s = step.wait_s + step.inner_wait_s
-        device_s, exposed_s = None, wait_s
+        device_s, exposed_s, before_s = None, wait_s, step.before_s
         if self._cuda:
+            gap_s = max(0.0, self._before[1].elapsed_time(begun) / KILO) if self._before else step.wait_s + before_s
+            exposed_s = min(step.wait_s, gap_s)
+            before_s = min(before_s, gap_s - exposed_s)
             device_s = begun.elapsed_time(end) / KILO
-            gap_s = self._before[1].elapsed_time(begun) / KILO if self._before else step.wait_s
-            exposed_s = min(step.wait_s, max(0.0, gap_s))
-        sizes = step.known_sizes
-        paddings = self._guard(SIZE, self._floats, [size.num_padding for size in sizes if size.num_padding is not None])
-        losses = self._guard("loss", self._floats, step.losses)
+            for aside in step.asides:
+                idle_s = min(aside.ended[0] - aside.begun[0], aside.begun[1].elapsed_time(aside.ended[1]) / KILO)
+                device_s -= idle_s
+                exposed_s += min(aside.wait_s, idle_s)
+        paddings = self._guard(SIZE, self._floats, [size.num_padding for size in step.sizes if size.num_padding is not None])
+        loss_tokens = self._guard(SIZE, self._floats, [size.num_loss_tokens for size in step.sizes if size.num_loss_tokens is not None])
+        losses, parts = (self._guard("loss", self._losses, given) for given in (step.losses, step.parts))
+        unsized = self._guard.failed.get(SIZE, "") or step.unsized
+        inside_s = sum(aside.ended[0] - aside.begun[0] - aside.wait_s for aside in step.asides)
         return Step(
-            host_s=ended_s - begun_s - (0.0 if self._cuda else step.inner_wait_s),
+            host_s=ended_s - begun_s - inside_s - (0.0 if self._cuda else step.inner_wait_s),
             device_s=device_s,
             wait_s=wait_s,
             exposed_wait_s=exposed_s,
-            shapes=() if paddings is None else tuple((size.rows, size.length) for size in sizes),
+            shapes=() if unsized else tuple((size.rows, size.length) for size in step.sizes),
             num_padding=round(sum(paddings)) if paddings else None,
-            loss=sum(losses) / len(losses) if losses else None,
+            loss=sum(parts) if parts else sum(losses) / len(losses) if losses else None,
+            others_s=before_s + step.after_s + sum(aside.others_s for aside in step.asides),
+            positions=sum(size.num_positions for size in step.sizes),
+            num_loss_tokens=round(sum(loss_tokens)) if loss_tokens else None,
+            unsized=unsized,
         )
+
+    def _losses(self, given: list[tuple[Any, int]]) -> list[float]:
+        return [times * value for value, (_, times) in zip(self._floats([value for value, _ in given]), given, strict=True)]
 
     def _floats(self, values: list[Any]) -> list[float]:
         """Numbers and scalars of a finished step; on CUDA through a stream of its own, so that the queue is not waited for."""

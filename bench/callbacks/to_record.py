@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.callbacks import energy, proof, ranks
 from bench.callbacks.flop_source import FlopSource
-from bench.callbacks.guard import Guard
+from bench.callbacks.guard import SIZE, Guard
 from bench.callbacks.rates import step_flop
 from bench.machine.meters.readings import Readings
 from bench.records.draft import Draft
@@ -21,8 +21,8 @@ from bench.statistics import robust
 SETTLE_WINDOW, SETTLE_FRACTION, WARMUP_MAX = 3, 0.02, 20
 """Of the warm-up, as bench.sampling.timing_loop.sample judges it, here after the fact."""
 
-MUCH_WAIT, MUCH_PADDING, MUCH_WATCHING = 0.05, 0.10, 0.005
-"""Shares of the time, of the positions, of the time, from which a reader is told."""
+MUCH_WAIT, MUCH_OTHERS, MUCH_PADDING, MUCH_WATCHING = 0.05, 0.05, 0.10, 0.005
+"""Shares of the time, of the whole time, of the positions, of the time, from which a reader is told."""
 
 
 def num_warmup(periods_s: Sequence[float]) -> tuple[int, bool | None]:
@@ -69,8 +69,11 @@ def fill(
     losses = [loss for loss in whole.losses if loss is not None]
     proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
     of_item: dict[str, Any] = {} if item == "step" else {f"{item}s_per_step": whole.items}
+    if any(num is not None for num in whole.loss_tokens):
+        of_item["loss_tokens_per_step"] = whole.loss_tokens
     watched = WatchedTraining(
         data_wait_s=whole.waits_s,
+        others_s=whole.others_s,
         **of_item,
         padding_per_step=whole.paddings,
         losses=tuple(loss if loss is not None and math.isfinite(loss) else None for loss in whole.losses),
@@ -83,13 +86,14 @@ def fill(
     known = Proof(num_params=draft.proof.num_params) if "num_params" in draft.proof else Proof()
     evidence = [report.params_changed for report in reports]
     changed = Proof() if None in evidence else Proof(params_changed=all(evidence))
-    counts = {"token": Proof(num_tokens=sum(whole.items)), "sample": Proof(num_samples=sum(whole.items))}
+    if whole.unsized:
+        draft.unavailable.setdefault(SIZE, whole.unsized)
     draft.proof = (
         known
         | proven
         | changed
         | Proof(num_steps=len(whole.periods_s))
-        | counts.get(item, Proof())
+        | _counts(whole, item)
         | Proof(num_ranks=len(reports), watched=watched)
     )
     merged, missing = energy.over_ranks([(report.uuid, report.power) for report in reports])
@@ -104,10 +108,23 @@ def fill(
     draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s)]
 
 
+def _counts(whole: ranks.JoinedSteps, item: str) -> Proof:
+    """Totals of all steps; what is not known of each is not stated."""
+    items, padding, losses = map(ranks.total, (whole.items, whole.paddings, whole.loss_tokens))
+    if items is None:
+        return Proof()
+    if item == "sample":
+        return Proof(num_samples=items)
+    count = Proof(num_tokens=items)
+    if whole.periods_s and padding is not None:
+        count |= Proof(num_padding=padding)
+    return count | Proof(num_loss_tokens=losses) if whole.periods_s and losses is not None else count
+
+
 def _phases(whole: ranks.JoinedSteps, skip: int, settled: bool | None, item: str, clock: str, stopped_by: str) -> list[Phase]:
     if not whole.periods_s:
         return []
-    items = 1 if item == "step" else median_low(whole.items[skip:])
+    items = 1 if item == "step" else median_low(num or 0 for num in whole.items[skip:])
 
     def phase(name: str, samples_s: Sequence[float], by: str) -> Phase:
         return Phase(
@@ -148,7 +165,16 @@ def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observe
             f"{100 * wait:.0f} % of the time went into waiting for data",
             "give the loader more workers, or prepare the data before",
         )
+    others_s = sum(whole.others_s)
+    if others_s > MUCH_OTHERS * (whole_s + others_s):
+        add(
+            "TimeOfOthers",
+            f"{100 * others_s / (whole_s + others_s):.0f} % of the whole time went into saving, evaluation, logging and other callbacks",
+            "save and evaluate less often, or beside the training; the rates are those of the steps alone",
+        )
     padding, positions = sum(p or 0 for p in whole.paddings), sum(whole.positions)
+    if whole.unsized:
+        add("Unsized", f"tokens and samples are not known: {whole.unsized}", "give a function from a batch to its size: size=")
     if positions and padding / positions > MUCH_PADDING:
         add("Padding", f"{100 * padding / positions:.0f} % of the positions hold no token", "pack the sequences, or sort them by length")
     if len(set(zip(whole.items, whole.positions, strict=True))) > 1:

@@ -12,9 +12,13 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from bench.callbacks.arguments import Inputs
+from bench.callbacks.batches import Size
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
-from bench.callbacks.watcher import Watch, expect_options
+from bench.callbacks.options import expect_options
+from bench.callbacks.trainer_loop import TrainerLoop, trainer_of
+from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
 
 
@@ -24,7 +28,7 @@ class ForwardHook:
     Args:
         model: the innermost one, which is given batches whatever wraps it.
         see_inputs: with the positional and the named arguments, before the pass.
-        see_output: with what it returned, after it.
+        see_output: with the named arguments and what it returned, after it.
         compiled: whether torch.compile may trace the hooks; they are then kept out of its graphs.
     """
 
@@ -32,7 +36,7 @@ class ForwardHook:
         self,
         model: nn.Module,
         see_inputs: Callable[[tuple[Any, ...], dict[str, Any]], None],
-        see_output: Callable[[Any], None],
+        see_output: Callable[[dict[str, Any], Any], None],
         *,
         compiled: bool = False,
     ) -> None:
@@ -42,7 +46,7 @@ class ForwardHook:
 
         def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             if module.training and torch.is_grad_enabled():
-                see_output(output)
+                see_output(kwargs, output)
 
         if compiled:
             before, after = torch.compiler.disable(before), torch.compiler.disable(after)
@@ -63,8 +67,9 @@ class SixndCallback(TrainerCallback):
         Trainer(model, args, train_dataset=data, callbacks=[SixndCallback()]).train()
 
     A step is one of the optimizer, whatever the gradient accumulation, from the batches in hand to its end. Data wait is
-    the time between two steps without logging, evaluation and saving. Tokens are those that forward was given; the loss is
-    the one that it returned, before the Trainer hides what is not a number. Every log gains tokens_per_s,
+    the time inside the loader's `next`; what logging, evaluation, saving and other callbacks take, before or after this one
+    in the list, is a figure of its own. Tokens are those that forward was given; the loss is the one that the Trainer
+    accumulates, before it hides what is not a number. Every log gains tokens_per_s,
     data_wait_fraction, mfu_fraction and the like (bench.callbacks.rates.NAMES), on several ranks those of the main one.
     Reporters that the Trainer calls before this callback do not see them; `attach` puts it first.
 
@@ -75,6 +80,7 @@ class SixndCallback(TrainerCallback):
         out: folder of records.
         every: steps between two lines on stderr; 0 prints none, since the Trainer prints its logs.
         name: of the model in the record.
+        inputs, size: see Watch; the batch is what forward was given, by name.
         ceilings: see Watch.
 
     Raises:
@@ -83,14 +89,23 @@ class SixndCallback(TrainerCallback):
     """
 
     def __init__(
-        self, *, out: str | os.PathLike[str] = "runs", every: int = 0, name: str | None = None, ceilings: bool | Sequence[Ceiling] = True
+        self,
+        *,
+        out: str | os.PathLike[str] = "runs",
+        every: int = 0,
+        name: str | None = None,
+        inputs: Inputs | None = None,
+        size: Size | None = None,
+        ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         expect_options(out, every=every)
-        self._out, self._every, self._name, self._ceilings = out, every, name, ceilings
+        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "size": size, "ceilings": ceilings}
         self._guard = Guard()
         self._watch: Watch | None = None
         self._hook: ForwardHook | None = None
+        self._loop: TrainerLoop | None = None
         self._stepping = False
+        self._batch_rows = 0
 
     def attach(self, trainer: Any) -> None:
         """Put this callback before all others of a Trainer, so that every reporter sees what it adds to the logs."""
@@ -98,50 +113,62 @@ class SixndCallback(TrainerCallback):
         trainer.callback_handler.callbacks.insert(0, self)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Begin a record."""
+        """Begin a record: of a training, or of the same one whose batches were too large and which begins anew with smaller ones."""
+        rows = self._batch_rows
+        before = self._leave() if self._guard.attempt("looking at the batch size", self._is_smaller_now, args, state) else None
         self.break_off()
         self._guard = Guard()
         self._begin(args, kwargs["model"], kwargs.get("optimizer"))
+        if before is not None and self._watch is not None:
+            before.begin_anew(self._watch, f"a batch of {rows} rows was too large")
+
+    def _is_smaller_now(self, args: TrainingArguments, state: TrainerState) -> bool:
+        before, self._batch_rows = self._batch_rows, getattr(state, "train_batch_size", None) or 0
+        return bool(args.auto_find_batch_size) and self._batch_rows < before
 
     @event
     def _begin(self, args: TrainingArguments, wrapped: nn.Module, optimizer: Any) -> None:
         model, named = bare(wrapped), type(optimizer).__name__
         self._watch = Watch(
             model,
-            out=self._out,
-            every=self._every,
-            name=self._name,
             dtype="bf16" if args.bf16 else "fp16" if args.fp16 else None,
             optimizer="adamw" if args.optim in ("adamw_torch", "adamw_torch_fused") or named in ("AdamW", "Adam") else None,
             accumulate=args.gradient_accumulation_steps,
-            ceilings=self._ceilings,
             guard=self._guard,
+            **self._options,
         )
         self._names = list(inspect.signature(model.forward).parameters)
         self._hook = self._guard(
             "forward passes", ForwardHook, model, self._see_inputs, self._see_output, compiled=bool(args.torch_compile)
         )
+        self._loop = self._guard("times of others", self._watched_loop, self._watch)
         atexit.register(self.break_off)
+
+    def _watched_loop(self, watch: Watch) -> TrainerLoop | None:
+        trainer = trainer_of(self)
+        return None if trainer is None else TrainerLoop(trainer, watch, self._guard)
 
     @event
     def _see_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._stepping and self._watch is not None:
+        if self._stepping and self._watch is not None and self._watch.log.is_open:
             self._stepping = False  # counting on meta runs forward again
             self._watch.begin({**dict(zip(self._names, args, strict=False)), **kwargs}, wait_s=0.0)
             self._stepping = True
 
     @event
-    def _see_output(self, output: Any) -> None:
-        if self._stepping and self._watch is not None:
+    def _see_output(self, kwargs: dict[str, Any], output: Any) -> None:
+        seen_by_loop = self._loop is not None and self._loop.sees_losses
+        if self._stepping and self._watch is not None and not seen_by_loop:
             loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
             if loss is not None:
-                self._watch.loss(loss)
+                self._watch.loss(loss, part=kwargs.get("num_items_in_batch") is not None)
 
     @event
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The batches of an optimizer step are in hand."""
         if self._watch is not None:
-            self._watch.arrived()
+            if not self._marks_steps():
+                self._watch.arrived()
             self._stepping = True
 
     @event
@@ -149,7 +176,11 @@ class SixndCallback(TrainerCallback):
         """The optimizer has stepped."""
         if self._watch is not None:
             self._stepping = False
-            self._watch.end(last=True)
+            if not self._marks_steps():
+                self._watch.end(last=True)
+
+    def _marks_steps(self) -> bool:
+        return self._loop is not None and self._loop.sees_events
 
     @event
     def on_log(
@@ -194,11 +225,19 @@ class SixndCallback(TrainerCallback):
         """Write the partial record of a training that has not come to its end; nothing where it has."""
         self._finish("partial", "the training was broken off by an error or by the user")
 
-    def _finish(self, status: str, reason: str) -> None:
+    def _leave(self) -> Watch | None:
+        """See no more of the training; what has watched it."""
         watch, self._watch, self._stepping = self._watch, None, False
         if self._hook is not None:
             self._guard.attempt("removing the hooks", self._hook.remove)
             self._hook = None
+        if self._loop is not None:
+            self._guard.attempt("putting the Trainer's methods back", self._loop.stop)
+            self._loop = None
+        atexit.unregister(self.break_off)
+        return watch
+
+    def _finish(self, status: str, reason: str) -> None:
+        watch = self._leave()
         if watch is not None:
-            atexit.unregister(self.break_off)
             self._guard.attempt("writing the record", lambda: watch.finish(status, reason))

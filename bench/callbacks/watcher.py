@@ -13,17 +13,19 @@ from typing import Any
 from torch import nn
 
 from bench.backend import device as devices
-from bench.callbacks import ranks
-from bench.callbacks.batches import BatchSize, size_of, told_size
+from bench.callbacks.arguments import Forward, Inputs
+from bench.callbacks.batches import BatchSize, Size, given_size, size_of, told_size, unknown_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
-from bench.callbacks.counted import Inputs
 from bench.callbacks.guard import SIZE, Guard, event, reason_of
+from bench.callbacks.loss_parts import was_divided
+from bench.callbacks.modules import label_use
+from bench.callbacks.options import expect_options
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
+from bench.callbacks.steps import Mark, StepLog
 from bench.callbacks.writer import Writer
-from bench.records.draft import make_folder
-from bench.records.record import Ceiling, Measurement
+from bench.records.record import Ceiling, Finding, Measurement
 from estimators.errors import BadValueError
 
 
@@ -55,7 +57,12 @@ class Watch:
         dtype: of compute; None sees autocast in the first forward pass, else takes the parameters'.
         optimizer: adamw or sgd, for the bytes that must move; None counts no state.
         accumulate: batches per optimizer step; None is the accelerator's, else 1.
-        inputs: from a batch to what forward takes, to count FLOP of a network without an op table.
+        inputs: from a batch to what forward takes, to count FLOP of a network without an op table: a mapping of arguments by
+            name, a tuple or list of those by position, or the only one. None goes by forward's signature.
+        forward: forward(model, batch) runs one batch through a network whose step is not one call of it, such as a generator
+            and a discriminator; it returns the loss, or a tuple of losses, or calls backward itself and returns None. It is
+            called on a copy of the model without memory, to count FLOP, and never on the model.
+        size: from a batch to its BatchSize or number of samples, where bench.callbacks.batches.size_of cannot tell.
         ceilings: whether this machine's rates are measured; or such as were measured before.
         guard: of the hook that makes this, whose own failures are then in the record.
 
@@ -76,6 +83,8 @@ class Watch:
         optimizer: str | None = None,
         accumulate: int | None = None,
         inputs: Inputs | None = None,
+        forward: Forward | None = None,
+        size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
         guard: Guard | None = None,
     ) -> None:
@@ -85,18 +94,22 @@ class Watch:
             raise BadValueError(f"{type(model).__name__} has no parameters; expected the network that is trained")
         self._accelerator, self._accumulate, self._guard = accelerator, accumulate, guard or Guard()
         self._free_since_s, self._waiting = time.perf_counter(), False
+        self._left_s: float | None = None
         self._has_begun = False
         self._writer: Writer | None = None
-        self._begin_watching(
-            model, str(parameter.device), Path(out), every, inputs, name=name, dtype=dtype, optimizer=optimizer, ceilings=ceilings
-        )
+        run = {"inputs": inputs, "forward": forward}
+        options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings}
+        self._begin_watching(model, str(parameter.device), Path(out), every, size, run, **options)
 
     @event
-    def _begin_watching(self, model: nn.Module, device_name: str, out: Path, every: int, inputs: Inputs | None, **options: Any) -> None:
+    def _begin_watching(
+        self, model: nn.Module, device_name: str, out: Path, every: int, size: Size | None, run: dict[str, Any], **options: Any
+    ) -> None:
         """Set the meters up; a device or a model that cannot be watched is no error of the training's."""
+        self._size = partial(given_size, size) if size else partial(size_of, use=label_use(model))
         device = devices.choose(device_name)
         self._context = TrainingContext(model, device, self._accelerator, guard=self._guard, **options)
-        self._state = RankState(model, device, self._context, inputs, self._guard)
+        self._state = RankState(model, device, self._context, self._guard, **run)
         self._log, self._energy = self._state.log, self._state.energy
         self._writer = Writer(self._state, out, say=every > 0)
         self._console = Console(self._state, every)
@@ -141,14 +154,18 @@ class Watch:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Around what is not training: evaluation, saving. Neither its time nor its energy counts."""
+        """Around what is not training: evaluation, saving. Neither its time nor its energy counts, inside a step or between two."""
         self.hold()
-        yield
-        self.resume()
+        self.leave()
+        try:
+            yield
+        finally:
+            self.enter()
+            self.resume()
 
     @event
     def resume(self) -> None:
-        """What held the training up is over: the wait for data counts from here."""
+        """What held the training up is over: where no loader is watched, the wait for data counts from here."""
         self._free_since_s, self._waiting = time.perf_counter(), True
 
     @event
@@ -158,43 +175,88 @@ class Watch:
         self._waiting = False
 
     @event
-    def arrived(self, wait_s: float | None = None) -> None:
-        """A step begins: its data have come after so long a wait; None takes the time since the step before."""
+    def leave(self, at: Mark | None = None) -> None:
+        """From here, or a mark, to `enter` somebody else has the time of the step that is open."""
+        self._log.leave(at)
+
+    @event
+    def enter(self) -> None:
+        """The training has the time again."""
+        self._log.enter()
+
+    @property
+    def log(self) -> StepLog:
+        """The steps, for hooks that know better where one begins and ends."""
+        return self._log
+
+    @event
+    def arrived(self, wait_s: float | None = None, at: Mark | None = None) -> None:
+        """A step begins: its data have come after so long a wait; None takes the time since the step before.
+
+        What else the time between the two steps was is that of others: savers, evaluators, loggers, callbacks.
+        """
         begun_s = time.perf_counter()
+        came_s = begun_s if at is None else at[0]
         self._has_begun = True
         if wait_s is None:
-            wait_s = begun_s - self._free_since_s if self._waiting else 0.0
+            wait_s = came_s - self._free_since_s if self._waiting else 0.0
+        others_s = 0.0 if self._left_s is None else max(0.0, came_s - self._left_s - wait_s)
+        self._left_s = None
         if not self._context.is_open:  # the first step is short of the ceilings, which are no training
             self._guard("energy_j", self._energy.open)
-        self._log.begin(wait_s)
+        self._log.begin(wait_s, others_s=others_s, at=at)
         self._state.observer_s += time.perf_counter() - begun_s
 
     @event
-    def begin(self, batch: Any = None, size: Callable[[Any], BatchSize | None] = size_of, wait_s: float | None = None) -> None:
-        """A batch is in hand, after so long a wait; the first one of a step begins it. `size` tells how large it is."""
-        known = self._guard(SIZE, size, batch)
-        self._state.see(batch, known)
+    def begin(
+        self, batch: Any = None, size: Callable[[Any], BatchSize] | None = None, wait_s: float | None = None, at: Mark | None = None
+    ) -> None:
+        """A batch is in hand, after so long a wait; the first one of a step begins it, now or at a mark. `size` tells how large it is."""
+        begun_s = time.perf_counter()
+        self._log.leave()
+        known = self._guard(SIZE, size or self._size, batch) or unknown_size(self._guard.failed[SIZE])
+        self._state.observer_s += time.perf_counter() - begun_s
+        known = self._state.see(batch, known)
+        self._log.enter(own=True)
         if not self._log.is_open:
-            self.arrived(wait_s)
+            self._not_theirs(time.perf_counter() - begun_s)
+            self.arrived(wait_s, at)
         else:
             self._log.wait(wait_s or 0.0)
         self._log.add(known)
 
+    def _not_theirs(self, seconds: float) -> None:
+        """Between two steps we took so long: neither a wait for data nor a time of others."""
+        self._free_since_s += seconds
+        if self._left_s is not None:
+            self._left_s += seconds
+
     @event
-    def loss(self, value: Any) -> None:
-        """The loss of the batch at hand: a number or a scalar tensor, which stays on its device until it is read."""
+    def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
+        """The loss of the batch at hand: a number or a scalar tensor, which stays on its device until it is read.
+
+        A step's loss is the mean of its batches'. Where gradients are accumulated and the loss was divided for it, by the
+        number of batches or by the tokens of them all, it is their sum: `part` says so. A division by the number of batches
+        is seen by itself in a tensor that still has its graph.
+
+        Args:
+            part: the value is one of those that a step's loss is the sum of.
+            times: what a value that was divided without being such a part is multiplied by when it is read.
+        """
         loss = self._guard("loss", scalar_loss, value)
         if loss is not None:
-            self._guard.attempt("taking the loss", self._log.loss, loss)
+            part = part or bool(self._guard("division of the loss", was_divided, value, self._num_accumulated()))
+            self._guard.attempt("taking the loss", self._log.loss, loss, part=part, times=times)
 
     @event
     def end(self, *, last: bool | None = None) -> None:
         """The batch is done; `last` says whether the optimizer has stepped, None decides by the accumulation."""
-        begun_s = time.perf_counter()
+        begun_s = ended_s = time.perf_counter()
         if last is None:
             last = self._ends_here()
         if last:
-            self._log.end()
+            ended = self._log.end()
+            ended_s = begun_s if ended is None else min(begun_s, ended[0])
             self._log.settle()
             self._guard("progress lines", self._console.show)
         self._state.observer_s += time.perf_counter() - begun_s
@@ -203,11 +265,17 @@ class Watch:
         if self._writer is not None:
             self._guard.attempt("saving the record", self._writer.autosave)
         self._free_since_s, self._waiting = time.perf_counter(), True
+        if last:
+            self._left_s = self._free_since_s - (begun_s - ended_s)
 
     def _ends_here(self) -> bool:
         if self._accumulate is None and self._accelerator is not None:
             return bool(self._accelerator.sync_gradients)
-        return self._log.num_open_batches >= (self._accumulate or 1)
+        return self._log.num_open_batches >= self._num_accumulated()
+
+    def _num_accumulated(self) -> int:
+        """Batches of a step, unless the data end."""
+        return self._accumulate or int(getattr(self._accelerator, "gradient_accumulation_steps", 1))
 
     @event
     def drop(self) -> None:
@@ -228,8 +296,27 @@ class Watch:
     def _figures(self) -> dict[str, float] | None:
         begun_s = time.perf_counter()
         figures = self._console.figures()
-        self._state.observer_s += time.perf_counter() - begun_s
+        took_s = time.perf_counter() - begun_s
+        self._state.observer_s += took_s
+        if not self._log.is_open:
+            self._not_theirs(took_s)
         return figures
+
+    def begin_anew(self, watch: Watch, why: str) -> None:
+        """Another one watches the same training from its beginning: this one leaves no record, and the other's says why."""
+        self._guard.attempt("discarding the record", self._begin_anew, watch, why)
+
+    def _begin_anew(self, watch: Watch, why: str) -> None:
+        if self._writer is None:
+            return
+        self._energy.close()
+        self._writer.discard()
+        self._log.drop()
+        self._log.settle(last=True)
+        watch._state.findings += self._state.findings
+        if self._log.done:
+            text = f"{why} after {len(self._log.done)} steps, which are not in this record, and the training began anew"
+            watch._state.findings.append(Finding(code="BegunAnew", text=text, advice="give the batch size that fits"))
 
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
         """The training has ended, or pauses for good: write the record. May be called again after more steps.
@@ -248,27 +335,10 @@ class Watch:
             self.flush()
         else:
             self.drop()
+        if self._left_s is not None:
+            self._log.others(max(0.0, time.perf_counter() - self._left_s))
+            self._left_s = None
         self._guard("step times", self._log.settle, last=True, wait=status == "complete")
         self._guard("energy_j", self._energy.close)
         self._waiting = False
         return self._writer.write(status, reason)
-
-
-def expect_options(
-    out: str | os.PathLike[str], *, every: int, accumulate: int | None = None, dtype: str | None = None, optimizer: str | None = None
-) -> None:
-    """See that a training can be watched with these options, before it begins; the folder of records is made and tried.
-
-    Raises:
-        BadValueError: an option out of its range.
-        UnavailableError: the folder cannot be written.
-    """
-    for option, value, least in (("every", every, 0), ("accumulate", 1 if accumulate is None else accumulate, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise BadValueError(f"{option} is {value!r}; expected a whole number from {least}")
-    if dtype is not None and dtype not in devices.DTYPES:
-        raise BadValueError(f"dtype {dtype[:40]!r} is unknown; expected one of: {', '.join(devices.DTYPES)}")
-    if optimizer not in (None, "adamw", "sgd"):
-        raise BadValueError(f"optimizer {str(optimizer)[:40]!r} is unknown; expected adamw, sgd or None")
-    if ranks.is_main():
-        make_folder(Path(out))

@@ -11,13 +11,16 @@ from bench.callbacks import ranks, to_record
 from bench.callbacks.context import usual_shape
 from bench.callbacks.guard import WHOLE
 from bench.callbacks.rank_state import RankState
-from bench.callbacks.stderr import say
 from bench.machine.ranks import promised_ranks_missing
 from bench.records.draft import Draft
 from bench.records.record import Finding, Measurement
+from bench.streams import say
+
+EARLY_S = 5.0
+"""After so long the first record of a training that still runs is written."""
 
 AUTOSAVE_S = 60.0
-"""Between two records of a training that still runs, so that a killed one leaves its steps; and 200 times what writing one took."""
+"""Between two later ones, so that a killed training leaves its steps; and 200 times what writing one took."""
 
 
 class Writer:
@@ -34,19 +37,27 @@ class Writer:
     def __init__(self, state: RankState, out: Path, *, say: bool) -> None:
         self._state, self._say = state, say
         self._draft = state.context.draft(out) if ranks.is_main() else None
-        self._saved_s, self._save_every_s = time.monotonic(), AUTOSAVE_S
+        self._saved_s, self._save_every_s = time.monotonic(), min(EARLY_S, AUTOSAVE_S)
 
     def autosave(self) -> None:
         """The record so far, of this rank alone, where the last one is old enough."""
-        if time.monotonic() - self._saved_s <= self._save_every_s:
+        if time.monotonic() - self._saved_s <= self._save_every_s or not self._state.log.done:
             return
         begun_s = time.monotonic()
+        try:
+            if self._draft is not None:
+                self._fill(self._draft, [self._state.report()], "interrupt")
+                self._draft.unavailable |= self._state.guard.failed
+                self._draft.save("partial", "was still running when this was written")
+        finally:
+            self._saved_s = time.monotonic()
+            self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
+
+    def discard(self) -> None:
+        """The training has begun anew: what was watched of it so far is no record of its own."""
         if self._draft is not None:
-            self._fill(self._draft, [self._state.report()], "interrupt")
-            self._draft.unavailable |= self._state.guard.failed
-            self._draft.save("partial", "was still running when this was written")
-        self._saved_s = time.monotonic()
-        self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
+            self._draft.path.unlink(missing_ok=True)
+            self._draft.discard()
 
     def write(self, status: str, reason: str) -> Measurement | None:
         """The record at the end; a complete one is put together from all ranks, which must all call this.
@@ -93,6 +104,7 @@ class Writer:
             stopped_by=stopped_by,
             guard=state.guard,
         )
+        draft.warnings += state.findings
         if promised_ranks_missing(os.environ):
             text = "accelerate launch --cpu started one process of several: it needs MPI for more"
             draft.warnings.append(Finding(code="RanksMissing", text=text, advice="start them with torchrun --nproc-per-node"))

@@ -14,11 +14,12 @@ Exit code 1 if B is SLOWER, 2 if the two are INCOMPARABLE or nothing was measure
 from __future__ import annotations
 
 import argparse
-import sys
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import streams
 from bench.cli.arguments import count, share
 from bench.cli.output import Output
 from bench.machine.ranks import say
@@ -134,7 +135,7 @@ def run(options: Options, out: Output) -> int:
     )
     out.emit(tables(compared, a, b, label_a=options.a, label_b=options.b))
     if compared.verdict == "INCOMPARABLE":
-        print("error:", headline(compared), file=sys.stderr)
+        streams.remark(f"error: {headline(compared)}")
     return EXIT.get(compared.verdict, 0)
 
 
@@ -166,11 +167,11 @@ def _records(path: Path) -> list[Measurement]:
     """The records of one side; files of a folder that are no record are named and left out, a damaged record is an error."""
     from bench.records.record import read_folder
 
-    if not path.exists():
+    if not os.path.exists(path):
         raise BadRecordError(f"no record or folder {str(path)!r}; make one with: python -m bench run --model linreg-1d --out runs/")
     records, problems = read_folder(path, all_sound=True)
     for problem in problems:
-        print("warning:", " ".join(problem.split()), file=sys.stderr)
+        streams.remark(f"warning: {' '.join(problem.split())}")
     return records
 
 
@@ -198,7 +199,7 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
         try:
             record = read(path)
         except BadRecordError as error:
-            print("warning:", " ".join(str(error).split()), file=sys.stderr)
+            streams.remark(f"warning: {' '.join(str(error).split())}")
             continue
         if machines == {machine(record)}:
             selftests.append(record)

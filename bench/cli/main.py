@@ -19,6 +19,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
+from bench import streams
 from bench.cli import output
 from bench.cli.output import Output, to_stdout
 from estimators import __version__
@@ -141,9 +142,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after the program's name; those of the process unless given.
     """
+    with streams.held():
+        return _answered(sys.argv[1:] if argv is None else argv)
+
+
+def _answered(argv: Sequence[str]) -> int:
     try:
-        code = dispatch(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        code = dispatch(argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except RequestError as error:
         return _complain(str(error), 2)
@@ -160,11 +167,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _drop_what_cannot_be_written() -> None:
     """Turn an unwritable standard output away: Python would flush it once more on its way out, complain, and exit with 120."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, code: int) -> int:
-    print("error:", " ".join(message.split()), file=sys.stderr)
+    streams.remark(f"error: {' '.join(message.split())}")
     return code

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from bench.records import atomic_file
 from estimators.errors import UnavailableError
+from estimators.printable import printable_lines
 from reports.render import RENDERERS, render
 from reports.table import Table
 
@@ -18,6 +19,7 @@ FILE_WIDTH, MIN_WIDTH, MAX_WIDTH = 120, 60, 140
 
 
 MEND = "name a file in a writable folder with --output"
+CLOSED = "cannot write to standard output: it is closed; write to a file with --output FILE"
 
 
 class Output:
@@ -32,11 +34,13 @@ class Output:
         self.format, self.file = format, file
 
     def expect_writable(self) -> None:
-        """Find out before minutes of work whether the file can be written.
+        """Find out before minutes of work whether there is a file, or a standard output, to write to.
 
         Raises:
-            UnavailableError: it cannot.
+            UnavailableError: there is not.
         """
+        if self.file is None and sys.stdout is None:
+            raise UnavailableError(CLOSED)
         if self.file is not None:
             atomic_file.expect_writable(self.file, mend=MEND)
 
@@ -58,7 +62,7 @@ class Output:
         if self.file is None:
             to_stdout(text)
         else:
-            atomic_file.write(self.file, text, mend=MEND)
+            atomic_file.write(self.file, printable_lines(text), mend=MEND)
 
 
 class Kept(Output):
@@ -93,10 +97,12 @@ def to_stdout(text: str) -> None:
         UnavailableError: standard output cannot be written.
         BrokenPipeError: its reader has gone.
     """
+    if sys.stdout is None:
+        raise UnavailableError(CLOSED)
     with suppress(AttributeError):  # a stream that somebody put in place of stdout takes any character
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(printable_lines(text))
         sys.stdout.flush()
     except BrokenPipeError:
         raise

@@ -8,9 +8,9 @@ python -m bench report runs/20260101T120000.000Z-phi-2-generate-1-abcd1234.json
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from bench import streams
 from bench.cli.output import Output
 from estimators.frozen import frozen
 
@@ -37,10 +37,10 @@ def run(options: Options, out: Output) -> int:
 
     records, problems = read_folder(options.folder)
     for problem in problems:
-        print("warning:", " ".join(problem.split()), file=sys.stderr)
+        streams.remark(f"warning: {' '.join(problem.split())}")
     from reports.summary import details, num_failed, tables
 
-    shown = details(records[0]) if options.folder.is_file() else tables(records)
+    shown = details(records[0]) if not options.folder.is_dir() else tables(records)
     if options.waterfall:
         from reports.views.records.waterfall import waterfall_tables
 

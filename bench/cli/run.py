@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import streams
 from bench.cli import run_repeats
 from bench.cli.arguments import count, length, positive
 from bench.cli.output import Output
@@ -138,7 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options, out: Output) -> int:
     """Measure, print, and return 1 if any check failed."""
-    from bench.machine.ranks import is_main, start_promised_ranks
+    from bench.machine.ranks import start_promised_ranks
 
     start_promised_ranks()
     repeats = run_repeats.num_repeats(options.repeats, options.preset, is_suite=options.suite is not None)
@@ -147,7 +147,7 @@ def run(options: Options, out: Output) -> int:
     request, hub_id = _request(options)
     if repeats > 1:
         return run_repeats.run(request, repeats, hub_id, folder=options.out, out=out, say=say)
-    from bench.runs.measure import Interrupted, measure
+    from bench.runs.measure import Interrupted, keeps, measure
     from reports.checks.crosscheck import crosscheck, failed
     from reports.views.records.measured import tables
     from reports.views.records.waterfall import waterfall_tables
@@ -155,10 +155,10 @@ def run(options: Options, out: Output) -> int:
     try:
         record = measure(request, hub_id=hub_id, out=options.out, say=say, calibration=_calibration(options))
     except Interrupted as stopped:
-        if is_main() and stopped.record.phases:
+        if keeps(request.task) and stopped.record.phases:
             out.emit(tables(stopped.record))
         raise
-    if not is_main():
+    if not keeps(request.task):
         return 0
     out.emit([*tables(record), *(waterfall_tables([record]) if options.waterfall else [])])
     say(f"record: {options.out / record.run_id}.json")
@@ -194,7 +194,8 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
     if options.config is not None and model is None:
         from estimators.architectures.from_config import read_config
 
-        name, config = _config_name(options.config), read_config(options.config)
+        config = read_config(options.config)
+        name = _config_name(options.config)
     else:
         from estimators.facts.registry import model_entry
 
@@ -270,6 +271,6 @@ def _run_suite(name: str, options: Options, out: Output) -> int:
     records += [estimate_only(model, tokens, records, options.out) for model, tokens in suite.estimated]
     out.emit([*summary.tables(records), *(waterfall_tables(records) if options.waterfall else [])])
     for line in refused:
-        print(f"error: {line}", file=sys.stderr)
+        streams.remark(f"error: {line}")
     say(f"records: {options.out}/")
     return 1 if refused or summary.num_failed(records) else 0

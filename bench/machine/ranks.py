@@ -1,31 +1,75 @@
-"""Ranks of a data-parallel run: which one this process is, and starting those that a launcher promised. No torch."""
+"""Ranks of a data-parallel run: which one this process is, whether it is one, and starting those that a launcher promised. No torch."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from bench import streams
 from estimators.errors import UnavailableError
 
-RANK_VARIABLES = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
-"""torchrun and accelerate set the first; Intel MPI, Open MPI and MVAPICH the others."""
+_VARIABLES = (
+    ("RANK", "WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+)
+"""A process's number and how many there are: of torchrun and accelerate; Intel MPI and Slurm; Open MPI; MVAPICH."""
 
-_SIZE_VARIABLES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+_LOCAL_VARIABLES = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
 
 _LAUNCHERS = ("launch", "launch.py", "accelerate-launch", "accelerate.commands.launch")
 """Words, folders left out, after which the options of accelerate's launcher follow."""
 
 
+def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
+    """This process's rank, and the number of ranks, of the one training that a launcher started several processes for.
+
+    Such processes are told where to meet. Those that mpirun or srun started side by side, without a place to meet, are tasks of
+    their own; so is one whose number cannot be read.
+
+    Returns:
+        None where this process is by itself.
+
+    >>> launched({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"})
+    (1, 2)
+    >>> launched({"PMI_RANK": "1", "PMI_SIZE": "2"}), launched({"RANK": "abc", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"})
+    (None, None)
+    """
+    if not environment.get("MASTER_ADDR"):
+        return None
+    for rank_name, size_name in _VARIABLES:
+        rank, size = environment.get(rank_name, ""), environment.get(size_name, "")
+        if rank.isdecimal() and size.isdecimal() and int(rank) < int(size) and int(size) > 1:
+            return int(rank), int(size)
+    return None
+
+
 def is_main() -> bool:
-    """Whether this process is the one that prints and saves: rank 0, or the only one."""
-    return all(int(os.environ.get(name) or 0) == 0 for name in RANK_VARIABLES)
+    """Whether this process is the one that prints and saves: rank 0, or one by itself."""
+    return (launched() or (0, 1))[0] == 0
+
+
+@contextmanager
+def by_itself() -> Iterator[None]:
+    """Hide from accelerate what a launcher left in the environment of a process that is by itself; of a rank nothing is hidden.
+
+    Accelerate takes the number of MPI's processes alone for a promise to meet, waits for them, and fails where a number is none.
+    """
+    names = () if launched() else (*(name for pair in _VARIABLES for name in pair), *_LOCAL_VARIABLES)
+    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def say(text: str) -> None:
     """A remark on stderr while something long runs; from rank 0 alone."""
     if is_main():
-        print(f"· {text}", file=sys.stderr)
+        streams.remark(f"· {text}")
 
 
 def asked_for_cpu(environment: Mapping[str, str]) -> bool:
@@ -61,7 +105,8 @@ def start_promised_ranks() -> None:
     if num_ranks == 1:
         return
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        if stream is not None:
+            stream.flush()
     run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks), "--no-python"]
     os.execv(sys.executable, [sys.executable, *run, sys.executable, *sys.orig_argv[1:]])
 
@@ -69,7 +114,7 @@ def start_promised_ranks() -> None:
 def promised_ranks_missing(environment: Mapping[str, str]) -> bool:
     """Whether accelerate's launcher for a single process was asked for several, and no MPI started them."""
     several = asked_for_cpu(environment) and "ACCELERATE_MIXED_PRECISION" in environment and "MASTER_ADDR" in environment
-    return several and not any(name in environment for name in (*_SIZE_VARIABLES, *RANK_VARIABLES))
+    return several and not any(name in environment for pair in _VARIABLES for name in pair)
 
 
 def promised_num_ranks(launcher: Sequence[str]) -> int | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from bench.records.environment import DeviceFacts, Environment
 from bench.records.record import Ceiling
+from bench.records.typed_json import MeasuredSeconds
 from bench.statistics import robust
 from estimators.cost.machine import MeasuredRates
 from estimators.errors import BadRecordError, BadValueError
@@ -41,7 +42,7 @@ class Entry:
     role: str
     num_bytes: int
     flop: int
-    samples_s: tuple[float, ...]
+    samples_s: tuple[MeasuredSeconds, ...]
     mnk: tuple[int, ...] | None = None
 
     @property
@@ -66,7 +67,7 @@ class Reference:
     mode: str
     num_ops: int
     work_s: float
-    samples_s: tuple[float, ...]
+    samples_s: tuple[MeasuredSeconds, ...]
     product_bytes: int = 0
     passing_bytes: int = 0
 

@@ -18,6 +18,7 @@ from typing import Any
 from bench.records import atomic_file, typed_json
 from bench.records.calibration import FORMAT, Calibration
 from bench.records.environment import DeviceFacts
+from estimators import text_file
 from estimators.errors import BadRecordError
 
 WHAT, MEND = "the calibration", "name a file with --out"
@@ -65,9 +66,11 @@ def read(path: Path) -> Calibration:
     """
     again = "make it again with: python -m bench calibrate"
     try:
-        body = typed_json.loads(path.read_text(encoding="utf-8"))
+        body = typed_json.loads(text_file.read(path))
     except OSError as error:
         raise BadRecordError(f"cannot read the calibration {str(path)!r}: {error.strerror}; {again}") from None
+    except typed_json.MisfitError as error:
+        raise BadRecordError(f"{str(path)!r} is damaged at {error}; {again}") from None
     except (ValueError, RecursionError):
         raise BadRecordError(f"{str(path)!r} is not JSON or was cut off; {again}") from None
     if not isinstance(body, dict) or not {"format", "device", "entries", "references"} <= body.keys():
@@ -97,7 +100,7 @@ def write(calibration: Calibration, path: Path) -> None:
     Raises:
         UnavailableError: the folder cannot be written.
     """
-    text = json.dumps(typed_json.plain(calibration), indent=1, ensure_ascii=False, allow_nan=False)
+    text = typed_json.dumps(typed_json.plain(calibration))
     with contextlib.suppress(OSError):  # the write says why there is no folder
         path.parent.mkdir(parents=True, exist_ok=True)
     atomic_file.write(path, text, what=WHAT, mend=MEND)

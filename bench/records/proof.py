@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.records.part import Part
+from bench.records.typed_json import MeasuredSeconds
 
 
 class WatchedRank(Part):
@@ -14,7 +15,7 @@ class WatchedRank(Part):
     device: str
     uuid: str | None
     num_steps: int
-    num_items: int
+    num_items: int | None
     median_step_s: float | None
     median_data_wait_s: float | None
     peak_bytes: Mapping[str, int | None]
@@ -25,18 +26,23 @@ class WatchedTraining(Part):
 
     Attributes:
         data_wait_s: exposed wait for data per step.
-        tokens_per_step or samples_per_step: padding left out.
-        padding_per_step: None where a mask does not tell.
+        others_s: per step, the time of savers, evaluators, loggers and other callbacks since the step before and inside this one: in no
+            other figure; empty in records of before it was measured.
+        tokens_per_step or samples_per_step: padding left out; neither where the size of a batch is not known.
+        padding_per_step: positions of padding, which are computed; None where a mask does not tell.
+        loss_tokens_per_step: tokens that bear a loss; None where labels do not tell.
         losses: None where none was given, or it was not finite.
         training_flop, hardware_flop: of all steps, padding included, as MFU and HFU count them; None where a batch was not counted.
         skew_fraction: slowest rank's median step over the fastest's, less 1; None for one rank.
         observer_s: what watching took.
     """
 
-    data_wait_s: tuple[float, ...]
+    data_wait_s: tuple[MeasuredSeconds, ...]
+    others_s: tuple[MeasuredSeconds, ...] = ()
     tokens_per_step: tuple[int, ...] = ()
     samples_per_step: tuple[int, ...] = ()
     padding_per_step: tuple[int | None, ...]
+    loss_tokens_per_step: tuple[int | None, ...] = ()
     losses: tuple[float | None, ...]
     training_flop: int | None
     hardware_flop: int | None
@@ -53,7 +59,8 @@ class Proof(Part):
         num_new_tokens, num_distinct_new_tokens: generated, beside what was to be.
         num_forward_passes, forward_shapes_as_planned: of a generation, beside what was estimated.
         params_changed: whether every trained tensor changed, by a sample of each; see docs/conventions.md.
-        num_steps, num_ranks, num_samples, num_tokens: of a training.
+        num_steps, num_ranks, num_samples, num_tokens: of a training; tokens without padding.
+        num_padding, num_loss_tokens: positions of padding, and tokens that bear a loss, of a watched training.
         watched: where the training was a user's own loop.
     """
 
@@ -74,4 +81,6 @@ class Proof(Part):
     num_ranks: int | None = None
     num_samples: int | None = None
     num_tokens: int | None = None
+    num_padding: int | None = None
+    num_loss_tokens: int | None = None
     watched: WatchedTraining | None = None

@@ -10,7 +10,7 @@ and checks are computed when it is read.
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,8 @@ from bench.records.estimated import Estimated
 from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
 from bench.records.proof import Proof
-from bench.records.typed_json import OneOf
+from bench.records.typed_json import MeasuredSeconds, OneOf
+from estimators import text_file
 from estimators.errors import BadRecordError, DamagedRecordError
 
 FORMAT = 1
@@ -39,7 +40,7 @@ class Phase:
         samples_s: every timed sample, in order; never filtered.
         warmup_s: samples before the steady state, kept apart.
         items_per_sample: tokens or samples that one timed sample processes.
-        item: token or sample.
+        item: token or sample; step where the size of a watched batch is not known.
         context_lens: per sample, where it varies (decode steps).
         clock: host or device-event.
         stopped_by: count, time, target, interrupt.
@@ -48,8 +49,8 @@ class Phase:
     """
 
     name: str
-    samples_s: tuple[float, ...]
-    warmup_s: tuple[float, ...] = ()
+    samples_s: tuple[MeasuredSeconds, ...]
+    warmup_s: tuple[MeasuredSeconds, ...] = ()
     items_per_sample: int = 1
     item: str = "token"
     context_lens: tuple[int, ...] = ()
@@ -94,7 +95,7 @@ class Ceiling:
     value: float
     dtype: str
     shape: str
-    samples_s: tuple[float, ...]
+    samples_s: tuple[MeasuredSeconds, ...]
     work: int
 
 
@@ -156,12 +157,7 @@ class Measurement:
 
     def to_json(self) -> str:
         """The record's text. Raises ValueError on NaN or infinity: a record never holds them."""
-        return json.dumps(
-            typed_json.plain(self) | {"extrapolation": typed_json.plain(self.extrapolation) or {}},
-            indent=1,
-            ensure_ascii=False,
-            allow_nan=False,
-        )
+        return typed_json.dumps(typed_json.plain(self) | {"extrapolation": typed_json.plain(self.extrapolation) or {}})
 
 
 def read(path: Path) -> Measurement:
@@ -172,11 +168,13 @@ def read(path: Path) -> Measurement:
         DamagedRecordError: so far as can be told a record, but cut off, of another format, or with something inside that none can hold.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_file.read(path)
     except (OSError, UnicodeDecodeError) as error:
         raise BadRecordError(f"cannot read the record {str(path)!r}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
     try:
         body = typed_json.loads(text)
+    except typed_json.MisfitError as error:
+        raise DamagedRecordError(f"{str(path)!r} is damaged at {error}; delete it or restore a copy") from None
     except (ValueError, RecursionError):
         kind = DamagedRecordError if '"run_id"' in text else BadRecordError
         raise kind(f"{str(path)!r} is not JSON or was cut off; expected a record written by `python -m bench run`") from None
@@ -202,12 +200,15 @@ def read_folder(folder: Path, *, all_sound: bool = False) -> tuple[list[Measurem
         BadRecordError: the folder is not there or holds no record at all.
         DamagedRecordError: a record is damaged, where all must be sound.
     """
-    if folder.is_file():
-        return [read(folder)], []
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # of a name that no system can have, pathlib raises in place of saying no
+        if os.path.exists(folder):
+            return [read(folder)], []
         raise BadRecordError(f"no record folder {str(folder)!r}; make one with: python -m bench run --model linreg-1d --out {folder}")
     records, problems = [], []
     for path in sorted(folder.rglob("*.json")):
+        if path.is_fifo():
+            problems.append(f"{str(path)!r} is a pipe and no record; move it out of the folder")
+            continue
         try:
             records.append(read(path))
         except BadRecordError as error:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union
 
 from bench.records.part import Part
+from estimators.printable import printable_json
 
 Kind = TypeVar("Kind")
 
@@ -61,6 +62,19 @@ class Above:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AtMost:
+    """A bound on a number, as Annotated[float, AtMost(1)]."""
+
+    most: float
+
+    def __contains__(self, value: float) -> bool:
+        return value <= self.most
+
+    def __str__(self) -> str:
+        return f"of at most {self.most:g}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class OneOf:
     """The texts that there are, as Annotated[str, OneOf(names)]."""
 
@@ -73,13 +87,36 @@ class OneOf:
         return f"out of {', '.join(self.names)}"
 
 
+LONGEST_S = 1e9
+
+MeasuredSeconds = Annotated[float, AtLeast(0), AtMost(LONGEST_S)]
+"""A time that a clock gave: thirty years at most. 0 is one of a coarse clock."""
+
+
 def loads(text: str) -> Any:
     """The value of a JSON text. Raises ValueError or RecursionError on anything else, NaN and infinity included.
+
+    Raises:
+        MisfitError: an object has one name twice: which of the two was meant is not known.
 
     >>> loads("[1, 2.5]")
     [1, 2.5]
     """
-    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    return json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MisfitError(f"{twice[:MAX_SHOWN]}: it is there twice in one object, expected once")
+    return made
+
+
+def dumps(value: Any) -> str:
+    """The JSON text of a plain value, to be read by people too. Raises ValueError on NaN and infinity."""
+    return printable_json(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def _finite(text: str) -> float:
@@ -148,6 +185,8 @@ def _build(hint: Any, value: object, at: str) -> Any:
     if origin is tuple and isinstance(value, list):
         if inner[-1] is not Ellipsis and len(value) != len(inner):
             raise _misfit(value, hint, at)
+        if inner[-1] is Ellipsis and _are_plain_floats(inner[0], value):
+            return tuple(value)
         kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(_build(kind, item, f"{at}.{i}") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
     if isinstance(value, dict) and origin in (dict, Mapping):
@@ -170,6 +209,16 @@ def _of_fields(kind: Any, value: dict[str, Any], at: str) -> Any:
     if unknown is not None and not issubclass(kind, Part):
         raise MisfitError(f"{_join(at, unknown)}: no field has this name; expected {', '.join(fields)}")
     return kind(**{name: _build(fields[name][0], item, _join(at, name)) for name, item in value.items() if name in fields})
+
+
+def _are_plain_floats(hint: Any, values: list[Any]) -> bool:
+    """Whether all are floats within their bounds, so that none needs a look of its own: a series has a million of them."""
+    kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+    if kind is not float or set(map(type, values)) != {float} or not math.isfinite(sum(values)):
+        return False
+    extremes = (min(values), max(values))
+    least = min((value for value in values if value), default=0.0)
+    return extremes[0] >= 0 and all(map(_is_bounded, (least, extremes[1]))) and all(end in bound for end in extremes for bound in bounds)
 
 
 def _join(at: str, name: str) -> str:

@@ -78,7 +78,7 @@ def measure(
     try:
         draft.environment = environment.collect()
         _fill(draft, run, say, None if calibration is None else partial(_predict_step, draft, run, calibration, on_prediction, say))
-        if draft.estimate.local and is_main():
+        if draft.estimate.local and keeps(run.task):
             say("measuring the machine's rates again, to see whether it changed")
             add_ceilings_after(draft, run.device, run.dtype)
     except KeyboardInterrupt:
@@ -97,7 +97,12 @@ def measure(
             f"out of memory during {run.task}; take a smaller --batch or --seq-len, or slices with --layers; "
             f"kept what was measured: {draft.path}"
         ) from None
-    return draft.save("complete") if is_main() else draft.measurement("complete")
+    return draft.save("complete") if keeps(run.task) else draft.measurement("complete")
+
+
+def keeps(task: str) -> bool:
+    """Whether this process keeps and prints what such a run gave: ranks train together, and do all else each for itself."""
+    return task != "train" or is_main()
 
 
 def _predict_step(
@@ -130,7 +135,7 @@ def _fill(draft: Draft, run: ArticleRun | LanguageRun, say: Say, predict_step: C
 
 
 def _keep(draft: Draft, status: str, reason: str) -> None:
-    if is_main():
+    if keeps(draft.request.task):
         draft.save(status, reason)
 
 

@@ -6,17 +6,20 @@ hand because a library's bar takes half a millisecond to draw, which is more tha
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from bench.sampling.timing_loop import OnSample
 from bench.statistics import robust
+from estimators.printable import cut, printable
 from estimators.units import format_duration
 
 REDRAW_S = 0.2
+USUAL_COLUMNS = 80
 LATEST = 200
 
 Show = Callable[[Callable[[], str]], None]
@@ -29,11 +32,11 @@ def line(*, shown: bool = True, stream: TextIO | None = None, now: Callable[[], 
 
     Args:
         shown: False draws nothing, as on all ranks but the first.
-        stream: where to draw; None takes stderr. Nothing is drawn on what is not a terminal.
+        stream: where to draw; None takes stderr. Nothing is drawn on what is not a terminal, or one that cannot erase a line.
         now: monotonic time in seconds.
     """
     out = sys.stderr if stream is None else stream
-    if not (shown and out.isatty()):
+    if not (shown and _redraws(out)):
         yield None
         return
     next_at_s = now()
@@ -43,14 +46,37 @@ def line(*, shown: bool = True, stream: TextIO | None = None, now: Callable[[], 
         if now() < next_at_s:
             return
         next_at_s = now() + REDRAW_S
-        out.write(f"\r\x1b[K{text()}")
-        out.flush()
+        # the last column stays free: some terminals go to the next line as soon as it is filled
+        _draw(out, cut(printable(text()), _num_columns(out) - 1))
 
     try:
         yield show
     finally:
-        out.write("\r\x1b[K")
-        out.flush()
+        _draw(out, "")
+
+
+def _redraws(stream: TextIO | None) -> bool:
+    """Whether the stream is a terminal that can erase a line: one of unknown kind, and "dumb", cannot."""
+    try:
+        return stream is not None and stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    except (AttributeError, OSError, ValueError):  # somebody's object, or closed
+        return False
+
+
+def _num_columns(stream: TextIO) -> int:
+    """Columns of the terminal now, which may have been resized; those of a usual one where it does not know."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS
+    except (AttributeError, OSError, ValueError):
+        return USUAL_COLUMNS
+
+
+def _draw(stream: TextIO, text: str) -> None:
+    """Nothing where the terminal has gone: what runs goes on."""
+    with suppress(OSError, ValueError):
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        stream.write(f"\r\x1b[K{text.encode(encoding, 'backslashreplace').decode(encoding)}")
+        stream.flush()
 
 
 @contextmanager

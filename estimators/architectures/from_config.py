@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from estimators import text_file
 from estimators.architectures import FAMILIES, builder
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.fields import Fields
@@ -47,8 +48,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _read_json(file: str) -> Any:
-    with open(file, encoding="utf-8") as stream:
-        return json.load(stream)
+    return json.loads(text_file.read(file, max_bytes=MAX_CONFIG_BYTES))
 
 
 def model_from_config(config: Mapping[str, Any], name: str, source: Source | None = None) -> Model:

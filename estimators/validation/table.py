@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
+from estimators import text_file
 from estimators.errors import BadValueError
 from estimators.facts import data
 from estimators.frozen import field, frozen
@@ -117,8 +119,7 @@ def read_table(path: str) -> list[Record]:
         BadValueError: not there, not text, no known set of columns; one line.
     """
     try:
-        with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
-            return list(_records(path, csv.reader(stream)))
+        return list(_records(path, csv.reader(io.StringIO(text_file.read(path, errors="replace"), newline=""))))
     except OSError as error:
         raise BadValueError(f"cannot read {path!r}: {error.strerror}; expected a CSV file of measured rows") from None
     except csv.Error as error:

@@ -25,7 +25,7 @@ LAYERS = {
         ("bench.sampling",),
         ("bench.statistics",),
         ("bench.records",),
-        ("bench.statistics.robust",),
+        ("bench.statistics.robust", "bench.streams"),
     ],
     "estimators": [
         ("estimators.validation",),
@@ -43,6 +43,7 @@ LAYERS = {
         ("estimators.method",),
         ("estimators.parsing", "estimators.roles", "estimators.samples", "estimators.units", "estimators.weight_formats"),
         ("estimators.errors", "estimators.frozen"),
+        ("estimators.printable", "estimators.text_file"),
     ],
 }
 """The layers of a package, the highest first. A module belongs to the longest name here that it lies in, so that one which

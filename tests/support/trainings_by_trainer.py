@@ -20,11 +20,11 @@ def rows(count: int, length: int = 16, padding: int = 2) -> list[dict[str, torch
     return [{"input_ids": ids, "attention_mask": mask, "labels": ids}] * count
 
 
-def trainer(tmp_path: Path, *callbacks: TrainerCallback, num_rows: int = 24, **options: Any) -> Trainer:
+def trainer(tmp_path: Path, *callbacks: TrainerCallback, num_rows: int = 24, kind: type[Trainer] = Trainer, **options: Any) -> Trainer:
     fixed: dict[str, Any] = {"use_cpu": True, "report_to": [], "disable_tqdm": True, "save_strategy": "no", "logging_steps": 2}
     fixed |= {"per_device_train_batch_size": 2, "num_train_epochs": 1, "learning_rate": 1e-3}
     arguments = TrainingArguments(output_dir=str(tmp_path / "out"), **(fixed | options))
-    return Trainer(model=tiny_model(), args=arguments, train_dataset=rows(num_rows), eval_dataset=rows(4), callbacks=list(callbacks))
+    return kind(model=tiny_model(), args=arguments, train_dataset=rows(num_rows), eval_dataset=rows(4), callbacks=list(callbacks))
 
 
 def callback(tmp_path: Path, **options: Any) -> SixndCallback:

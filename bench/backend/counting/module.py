@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,31 +17,13 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.backend.counting.flop_formulas import MENDED
 from bench.backend.counting.meta import FVCORE_MATMULS
+from bench.backend.counting.products import hides_products
+from bench.backend.known_values import KnownValues
 from estimators.errors import BadValueError
-
-HIDES_PRODUCTS = (
-    "_native_multi_head_attention",
-    "_transformer_encoder_layer_fwd",
-    "mkldnn_rnn_layer",
-    "_cudnn_rnn",
-    "_thnn_fused_lstm_cell",
-    "_cdist_forward",
-    "_euclidean_dist",
-    "_pdist_forward",
-    "_trilinear",
-    "_fft_",
-    *("linalg_inv", "linalg_solve", "linalg_svd", "linalg_qr", "linalg_cholesky", "linalg_eig", "linalg_det", "linalg_slogdet"),
-    *("linalg_lu", "linalg_ldl", "linalg_lstsq", "linalg_matrix_exp", "linalg_householder", "linalg_pinv"),
-    *("cholesky_solve", "cholesky_inverse", "triangular_solve", "ormqr", "geqrf"),
-    *("_sparse_mm", "_sparse_addmm", "_sparse_sparse_matmul", "sparse_sampled_addmm", "_spsolve", "_cslt_sparse_mm"),
-    *("_int_mm", "_weight_int4pack_mm", "_weight_int8pack_mm", "_dyn_quant_matmul", "_mixed_dtypes_linear"),
-)
-"""Operators of torch that multiply many numbers with many inside and have no formula: a part of their names."""
-
 
 DOES_NOT_RUN = (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
 """What a network raises on inputs that it was not made for."""
@@ -53,7 +35,7 @@ class Unseen:
 
     Attributes:
         name: such as mylib::fused_mlp.
-        num_calls: in the forward pass.
+        num_calls: in the passes that were counted.
         output_share_fraction: its outputs' elements over those of all operators: how much of the network it may be.
     """
 
@@ -91,22 +73,28 @@ class NetworkCount:
 
 
 class _Watch(TorchDispatchMode):
-    """Sees every operator, to name those that may multiply and have no formula."""
+    """Sees every operator, to name those that may multiply and have no formula, and to tell what runs inside a backward pass."""
 
-    def __init__(self) -> None:
+    supports_higher_order_operators = True
+
+    def __init__(self, formulas: Mapping[Any, Callable[..., int]]) -> None:
         super().__init__()
+        self.formulas = formulas
+        self.backward_flop = 0
         self.calls: Counter[str] = Counter()
         self.elements: Counter[str] = Counter()
         self.suspects: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        name = str(func._overloadpacket).replace(".", "::")
+        name = str(getattr(func, "_overloadpacket", func)).replace(".", "::")
         self.calls[name] += 1
         self.elements[name] += sum(t.numel() for t in tree_flatten(out)[0] if isinstance(t, torch.Tensor))
-        formula = func._overloadpacket in flop_registry or func._overloadpacket in MENDED
-        if not formula and (func.namespace not in ("aten", "prim", "prims", "profiler") or any(h in name for h in HIDES_PRODUCTS)):
+        if hides_products(func):
             self.suspects.add(name)
+        formula = self.formulas.get(getattr(func, "_overloadpacket", func))
+        if formula is not None and torch._C._current_graph_task_id() != -1:
+            self.backward_flop += formula(*args, **(kwargs or {}), out_val=out)
         return out
 
     def unseen(self) -> tuple[Unseen, ...]:
@@ -152,7 +140,7 @@ def count(module: nn.Module, example_inputs: Any, *, backward: bool = True, fvco
     )
 
 
-def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bool) -> tuple[_Passes, str, str]:
+def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bool) -> tuple[Passes, str, str]:
     """What was counted, the device, and why there is no backward pass: both passes on meta or as it is, else the forward pass alone.
 
     Raises:
@@ -160,12 +148,13 @@ def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bo
     """
     reason = "" if backward else "not asked for"
     cause: Exception | None = None
-    for passes in (True, False) if backward else (False,):
+    for both in (True, False) if backward else (False,):
         try:
-            counted, where = _torch_count(module, *_on_meta(module, args, kwargs), backward=passes), "meta"
+            counted, where = _torch_count(module, args, kwargs, on_meta=True, backward=both), "meta"
         except DOES_NOT_RUN:
             try:
-                counted, where = _torch_count(module, None, args, kwargs, backward=passes), str(next(_tensors(args, kwargs)).device)
+                counted = _torch_count(module, args, kwargs, on_meta=False, backward=both)
+                where = str(next(_tensors(args, kwargs)).device)
             except DOES_NOT_RUN as error:
                 cause, reason = error, first_line(error)
                 continue
@@ -195,15 +184,14 @@ def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
 
 
-def _on_meta(module: nn.Module, args: Any, kwargs: Any) -> tuple[dict[str, torch.Tensor], Any, Any]:
-    """Parameters, buffers and inputs as meta tensors; ties survive, since torch.func.functional_call knows them."""
+def _state_on_meta(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers as meta tensors; ties survive, since torch.func.functional_call knows them."""
     state = {name: _to_meta(t.detach()).requires_grad_(t.requires_grad) for name, t in module.named_parameters()}
-    state |= {name: _to_meta(t.detach()) for name, t in module.named_buffers()}
-    return state, tree_map_only(torch.Tensor, _to_meta, args), tree_map_only(torch.Tensor, _to_meta, kwargs)
+    return state | {name: _to_meta(t.detach()) for name, t in module.named_buffers()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Passes:
+class Passes:
     """FLOP of the passes by torch's dispatcher; `backward_flop` is None where there was no backward pass.
 
     `by_module` has forward FLOP, and those of both passes.
@@ -216,23 +204,55 @@ class _Passes:
     unseen: tuple[Unseen, ...]
 
 
-def _torch_count(module: nn.Module, state: dict[str, torch.Tensor] | None, args: Any, kwargs: Any, *, backward: bool) -> _Passes:
-    """One context holds both passes: torch knows in backward only those modules whose forward it saw in the same one."""
-    counter, watch = FlopCounterMode(display=False, depth=None, custom_mapping=MENDED), _Watch()
-    with warnings.catch_warnings(action="ignore"), _unfused(), counter:
-        with watch:
-            out = module(*args, **kwargs) if state is None else torch.func.functional_call(module, state, args, kwargs)
-        forward, by_operator, forward_by_module = _read(counter, module)
-        roots = [t.sum() for t in _tensors(out) if t.requires_grad] if backward else []
+def _torch_count(module: nn.Module, args: Any, kwargs: Any, *, on_meta: bool, backward: bool) -> Passes:
+    state = _state_on_meta(module) if on_meta else None
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return module(*args, **kwargs) if state is None else torch.func.functional_call(module, state, args, kwargs)
+
+    try:
+        return passes(module, forward, args, kwargs, on_meta=on_meta, backward=backward)
+    finally:
+        if backward and not on_meta:
+            module.zero_grad(set_to_none=True)
+
+
+def passes(
+    module: nn.Module,
+    forward: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    *,
+    on_meta: bool,
+    backward: bool,
+    roots_of: Callable[[Any], Iterable[torch.Tensor]] = _tensors,
+) -> Passes:
+    """What torch's dispatcher sees of a forward pass, and of the backward pass from the sum of its roots.
+
+    One context holds both passes: torch knows in backward only those modules whose forward it saw in the same one. An operator
+    that runs inside a backward pass counts as backward, also where `forward` itself calls for one.
+
+    Args:
+        module: whose parts are told apart.
+        forward: what is called with the arguments.
+        on_meta: whether the arguments' tensors are replaced by stand-ins on meta that know their values where they are whole numbers.
+        roots_of: from what forward returns to the tensors that a gradient is taken of, where they need one.
+    """
+    counter, known = FlopCounterMode(display=False, depth=None, custom_mapping=MENDED), KnownValues()
+    watch = _Watch(counter.flop_registry)
+    with warnings.catch_warnings(action="ignore"), _unfused(), known if on_meta else nullcontext(), watch, counter:
+        given = tree_map_only(torch.Tensor, known.stand_in, (args, kwargs)) if on_meta else (args, kwargs)
+        out = forward(*given[0], **given[1])
+        _, by_operator, forward_by_module = _read(counter, module)
+        roots = [t.sum() for t in roots_of(out) if t.requires_grad] if backward else []
         if roots:
             torch.autograd.backward(roots)
         total, _, total_by_module = _read(counter, module)
-    if state is None and roots:
-        module.zero_grad(set_to_none=True)
-    return _Passes(
-        forward_flop=forward,
-        backward_flop=total - forward if roots else None,
-        by_module={name: (forward_by_module.get(name, 0), flop) for name, flop in total_by_module.items()} | {"": (forward, total)},
+    forward_flop = total - watch.backward_flop
+    return Passes(
+        forward_flop=forward_flop,
+        backward_flop=watch.backward_flop if roots or watch.backward_flop else None,
+        by_module={name: (forward_by_module.get(name, 0), flop) for name, flop in total_by_module.items()} | {"": (forward_flop, total)},
         by_operator=by_operator,
         unseen=watch.unseen(),
     )

@@ -13,6 +13,7 @@ from accelerate.utils import DataLoaderConfiguration
 
 from bench.backend import device as devices
 from bench.backend.device import Device
+from bench.machine.ranks import by_itself
 
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 """Our dtypes as accelerate's mixed precision: weights stay fp32, matrix products run in the dtype."""
@@ -24,15 +25,16 @@ def engine(wanted: Device, dtype: str) -> Iterator[tuple[Accelerator, Device]]:
 
     Batches are split between the ranks, so that a run's batch is that of all ranks together.
     """
-    if wanted.kind == "cuda" and "LOCAL_RANK" not in os.environ:  # several ranks take one device each
-        torch.cuda.set_device(wanted.index)
     ours = not AcceleratorState._shared_state
-    accelerator = Accelerator(
-        cpu=wanted.kind == "cpu",
-        mixed_precision=PRECISIONS[dtype],
-        dataloader_config=DataLoaderConfiguration(split_batches=True),
-        rng_types=[],  # the loaders' own generators are seeded alike on every rank
-    )
+    with by_itself():
+        if wanted.kind == "cuda" and "LOCAL_RANK" not in os.environ:  # several ranks take one device each
+            torch.cuda.set_device(wanted.index)
+        accelerator = Accelerator(
+            cpu=wanted.kind == "cpu",
+            mixed_precision=PRECISIONS[dtype],
+            dataloader_config=DataLoaderConfiguration(split_batches=True),
+            rng_types=[],  # the loaders' own generators are seeded alike on every rank
+        )
     try:
         yield accelerator, devices.choose(str(accelerator.device))
     finally:

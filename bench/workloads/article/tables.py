@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import datetime
-import os
+import io
 from collections.abc import Iterator
 
+from estimators import text_file
 from estimators.errors import BadValueError, UnavailableError
 
 NUM_MAIL_FEATURES = 57
@@ -96,13 +97,10 @@ def _number(text: str) -> float | None:
 def _lines(path: str) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and stripped cells of the lines that are not empty."""
     try:
-        if os.path.getsize(path) > MAX_FILE_BYTES:
-            raise BadValueError(f"{path!r} has {os.path.getsize(path):,} bytes; expected a table of at most {MAX_FILE_BYTES:,} bytes")
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield reader.line_num, [cell.strip() for cell in cells]
+        reader = csv.reader(io.StringIO(text_file.read(path, max_bytes=MAX_FILE_BYTES), newline=""))
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num, [cell.strip() for cell in cells]
     except OSError as error:
         raise UnavailableError(f"cannot read the data {path!r}: {error.strerror}; expected a comma-separated file") from None
     except (ValueError, csv.Error) as error:

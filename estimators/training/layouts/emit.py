@@ -7,6 +7,7 @@ import os
 from types import ModuleType
 from typing import Any
 
+from estimators import text_file
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError, UnavailableError
 from estimators.frozen import as_dict, frozen
@@ -173,8 +174,7 @@ def _text_of(path: str) -> str:
     try:
         if os.path.isfile(path) and os.path.getsize(path) > MAX_FILE_BYTES:
             raise BadValueError(f"{path!r} has more than {MAX_FILE_BYTES:,} bytes; expected the launcher's file of one run")
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        return text_file.read(path, max_bytes=MAX_FILE_BYTES).replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UnavailableError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or 'not a text file'}") from None
 

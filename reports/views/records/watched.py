@@ -38,19 +38,27 @@ def _rows(record: Measurement) -> Iterator[dict[str, Value]]:
             yield {"figure": figure, "what": what, "value": format(raw), "raw_value": raw, "tag": tag}
 
     item, whole_s = phase.item, sum(phase.samples_s)
-    items = {"token": record.proof.num_tokens, "sample": record.proof.num_samples}.get(item) or 0
-    positions = items + sum(p or 0 for p in seen.padding_per_step)
+    items = record.proof.num_samples if record.proof.num_tokens is None else record.proof.num_tokens
+    padding = None if None in seen.padding_per_step else sum(num or 0 for num in seen.padding_per_step)
     waits_s = sum(seen.data_wait_s[len(phase.warmup_s) :])
     seconds = [*phase.warmup_s, *phase.samples_s]
     yield from row("num_steps", "steps, warm-up included", record.proof.num_steps, units.format_int, "counted")
-    if item != "step":
-        yield from row(f"num_{item}s", f"{item}s, padding left out", items, units.format_int, "counted")
-    if None not in seen.padding_per_step and positions:
-        yield from row("padding_fraction", "padding, of all positions", 1 - items / positions, units.format_fraction, "derived")
+    yield from row(f"num_{item}s", f"{item}s, padding left out" if item == "token" else f"{item}s", items, units.format_int, "counted")
+    if padding is not None and items is not None and items + padding:
+        yield from row("num_padding", "positions of padding, computed beside them", padding, units.format_int, "counted")
+        yield from row("padding_fraction", "padding, of all positions", padding / (items + padding), units.format_fraction, "derived")
+    losses = record.proof.num_loss_tokens
+    yield from row("num_loss_tokens", "tokens that bear a loss", losses, units.format_int, "counted")
+    if losses is not None and sum(seconds) > 0:
+        per_s = losses / sum(seconds)
+        yield from row("loss_tokens_per_s", "tokens that bear a loss, per second of all steps", per_s, units.format_rate, "derived")
     yield from row("training_flop", "FLOP of all steps, padding included", seen.training_flop, units.format_flop, "derived")
     yield from row(
         "data_wait_fraction", "data wait, of the steady time", waits_s / whole_s if whole_s else None, units.format_fraction, "derived"
     )
+    if seen.others_s:
+        what = "saving, evaluation and other callbacks, beside the steps"
+        yield from row("others_s", what, sum(seen.others_s), units.format_duration, "measured")
     flop, hardware, peak = seen.training_flop, seen.hardware_flop, record.estimate.peak_flop_per_s
     if peak and flop and hardware and sum(seconds) > 0:
         busy_flop = sum(seconds) * peak * (record.proof.num_ranks or 1)

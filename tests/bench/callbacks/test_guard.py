@@ -213,11 +213,11 @@ class TestMatrix:
 
     @pytest.mark.parametrize("loop", LOOPS)
     def test_a_batch_of_unknown_kind_costs_its_tokens_and_flop(self, loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bench.callbacks.batches._padding", broken)
+        monkeypatch.setattr("bench.callbacks.batches.named_parts", broken)
         assert LOOPS[loop](tmp_path) == unwatched(loop)
         made = only_record(tmp_path)
         assert made.unavailable["batch size"] == "BrokenError: a meter"
-        assert made.unavailable["training_flop"] == "the size of a batch is not known"
+        assert made.unavailable["training_flop"] == "BrokenError: a meter"
         assert (made.status, made.proof.num_steps, made.proof.num_tokens, made.proof.num_samples) == ("complete", 4, None, None)
         phase = made.phase("train_step")
         assert phase is not None
@@ -253,13 +253,13 @@ def hooks(out: Path) -> dict[str, Any]:
         hook._watch = Exploding()  # type: ignore[assignment]
     return {
         "Watch": watcher,
-        "WatchedLoader": WatchedLoader([1], watcher, None, broken),
+        "WatchedLoader": WatchedLoader([1], watcher, None),
         "SixndCallback": by_trainer,
         "LightningHooks": by_lightning,
     }
 
 
-GIVEN: dict[str, tuple[Any, ...]] = {"loss": (1.0,), "begin": ({},), "step": ({},)}
+GIVEN: dict[str, tuple[Any, ...]] = {"begin_anew": (None, "too large"), "loss": (1.0,), "begin": ({},), "step": ({},)}
 """Arguments of events that have any; those of the Trainers' are all broken."""
 
 NO_EVENT = {"attach", "setup", "state_dict", "load_state_dict"}

@@ -309,12 +309,12 @@ def test_what_a_later_version_adds_inside_is_passed_over_and_what_is_absent_stay
     assert ("loss_first" in seen, "loss_last" in seen, seen.loss_last) == (True, False, None)
 
 
-def test_a_whole_number_of_seconds_stays_as_it_was_written_unless_no_float_holds_it(tmp_path: Path) -> None:
+def test_a_whole_number_stays_as_it_was_written_unless_no_float_holds_it(tmp_path: Path) -> None:
     made = draft(tmp_path)
-    made.phases = [Phase(name="decode", samples_s=(2, 10**30))]
+    made.power = {"energy_j": 2, "net_energy_j": 10**30}
     made.save("complete")
-    samples_s = record.read(made.path).phases[0].samples_s
-    assert (samples_s, [type(sample) for sample in samples_s]) == ((2, 1e30), [int, float])
+    power = record.read(made.path).power
+    assert (power, [type(value) for value in power.values()]) == ({"energy_j": 2, "net_energy_j": 1e30}, [int, float])
 
 
 def unlike(kind: type[Asked]) -> set[str]:

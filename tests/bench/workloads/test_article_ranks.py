@@ -12,17 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from bench.machine.ranks import is_main, promised_num_ranks, promised_ranks_missing, start_promised_ranks
+from bench.backend import device as devices
+from bench.machine.ranks import is_main, launched, promised_num_ranks, promised_ranks_missing, start_promised_ranks
 from bench.records import record
 from bench.records.draft import Draft
 from bench.records.learning import Learning
 from bench.records.proof import Proof
 from bench.records.request import Request
 from bench.runs.decide import decide
+from bench.runs.measure import keeps
+from bench.workloads.article.engine import engine
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.workload import train_and_report
 from estimators.facts.registry import model_entry
 from tests.support.checkout import ROOT
+
+LAUNCHERS_VARIABLES = ("RANK", "WORLD_SIZE", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "MASTER_ADDR")
 
 ODD_BATCH = 33
 """Two ranks cannot share it evenly: one of them gets a filler in every step."""
@@ -76,24 +81,70 @@ def test_two_ranks_of_accelerate_launch_count_once_and_learn_what_one_process_le
     assert steps.items_per_sample == ODD_BATCH
 
 
+MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
 @pytest.mark.parametrize(
-    ("environment", "main"),
+    ("environment", "rank_and_size"),
     [
-        ({}, True),
-        ({"RANK": "0"}, True),
-        ({"RANK": "1"}, False),
-        ({"PMI_RANK": "3"}, False),
-        ({"OMPI_COMM_WORLD_RANK": "1"}, False),
-        ({"MV2_COMM_WORLD_RANK": "1"}, False),
-        ({"RANK": ""}, True),
+        ({}, None),
+        ({**MEETING, "RANK": "0", "WORLD_SIZE": "2"}, (0, 2)),
+        ({**MEETING, "RANK": "1", "WORLD_SIZE": "2"}, (1, 2)),
+        ({**MEETING, "PMI_RANK": "3", "PMI_SIZE": "4"}, (3, 4)),
+        ({**MEETING, "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, (1, 2)),
+        ({**MEETING, "MV2_COMM_WORLD_RANK": "1", "MV2_COMM_WORLD_SIZE": "2"}, (1, 2)),
+        # Tasks that run side by side have no place to meet, or no number of them.
+        ({"PMI_RANK": "1"}, None),
+        ({"PMI_RANK": "1", "PMI_SIZE": "4"}, None),
+        ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_SIZE": "4"}, None),
+        ({"RANK": "3"}, None),
+        ({**MEETING, "RANK": "3"}, None),
+        ({**MEETING, "RANK": "0", "WORLD_SIZE": "1"}, None),
+        # What no launcher sets.
+        ({"RANK": "abc"}, None),
+        ({"RANK": ""}, None),
+        ({**MEETING, "RANK": "abc", "WORLD_SIZE": "2"}, None),
+        ({**MEETING, "RANK": "-1", "WORLD_SIZE": "2"}, None),
+        ({**MEETING, "RANK": "2", "WORLD_SIZE": "2"}, None),
+        ({**MEETING, "RANK": "1", "WORLD_SIZE": "two"}, None),
     ],
 )
-def test_the_main_rank_is_rank_0_of_every_launcher(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], main: bool) -> None:
-    for name in ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"):
+def test_a_process_is_a_rank_where_a_launcher_told_it_its_number_their_number_and_where_to_meet(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], rank_and_size: tuple[int, int] | None
+) -> None:
+    for name in LAUNCHERS_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert is_main() is main
+    assert launched() == rank_and_size
+    assert is_main() is (rank_and_size is None or rank_and_size[0] == 0)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PMI_RANK": "1", "PMI_SIZE": "4"},  # accelerate alone waits for three others
+        {"RANK": "abc", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"},  # accelerate alone ends in a ValueError
+        {"WORLD_SIZE": "abc"},
+    ],
+)
+def test_a_task_by_itself_trains_by_itself_whatever_a_launcher_left_in_its_environment(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with engine(devices.choose("cpu"), "fp32") as (accelerator, _):
+        assert (accelerator.num_processes, accelerator.is_main_process) == (1, True)
+    assert environment.items() <= os.environ.items()
+
+
+@pytest.mark.parametrize(
+    ("rank", "task", "kept"), [("0", "train", True), ("1", "train", False), ("0", "generate", True), ("1", "generate", True)]
+)
+def test_a_rank_keeps_what_it_did_for_itself(monkeypatch: pytest.MonkeyPatch, rank: str, task: str, kept: bool) -> None:
+    for name, value in {**MEETING, "RANK": rank, "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert keeps(task) is kept
 
 
 # What `accelerate launch --cpu --num_processes 2` of accelerate 1.15 leaves in the environment of the one process it starts.

@@ -1,0 +1,85 @@
+"""The FLOP of one forward and backward pass in a training, as it was called, or as a function says; counted on the model's twin on meta."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, first_line, passes
+from bench.backend.counting.twin import twin, without_recomputation
+from estimators.errors import UnavailableError
+
+
+def count_pass(
+    model: nn.Module, args: Any, kwargs: Mapping[str, Any], *, recompute: bool = False, function: Callable[..., Any] | None = None
+) -> NetworkCount:
+    """FLOP of `model(*args, **kwargs)` and of the gradient of its loss, by torch's dispatcher on meta; convention `full`.
+
+    The model is left alone, and no random number of the user's is drawn. Whole numbers and truth values among the arguments keep
+    their values, so that the twin goes the way that the model goes with them: to the last token that is not padding, round a mask
+    that hides nothing, along packed documents.
+
+    Args:
+        model: in the mode and with the frozen parts that it trains with; on any device.
+        args, kwargs: what its forward is given, with real tensors.
+        recompute: whether activations that are computed again for the backward pass count twice, as the hardware does them.
+        function: called as function(model, *args, **kwargs) in place of the model; it returns a loss or several, or calls
+            backward itself and returns None. For a network whose step is not one call, such as a generator and a discriminator.
+
+    Raises:
+        UnavailableError: it does not run on meta, forward or backward; one line.
+    """
+    try:
+        copied = twin(model, recompute=recompute)
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return copied(*args, **kwargs) if function is None else function(copied, *args, **kwargs)
+
+        checkpoints = nullcontext() if recompute else without_recomputation()
+        with generators_kept(), torch.enable_grad(), torch.compiler.set_stance("force_eager"), checkpoints:
+            counted = passes(copied, forward, args, kwargs, on_meta=True, backward=True, roots_of=losses)
+    except DOES_NOT_RUN as error:
+        raise UnavailableError(f"{type(model).__name__} does not run on meta: {first_line(error)}") from error
+    parameters = list(copied.parameters())
+    return NetworkCount(
+        params=sum(p.numel() for p in parameters),
+        trainable_params=sum(p.numel() for p in parameters if p.requires_grad),
+        forward_flop=counted.forward_flop,
+        backward_flop=counted.backward_flop,
+        backward_reason="nothing needs a gradient" if counted.backward_flop is None else "",
+        by_module={},
+        by_operator=counted.by_operator,
+        fvcore_forward_flop=None,
+        fvcore_reason="not asked for",
+        unseen=counted.unseen,
+        counted_on="meta",
+    )
+
+
+def losses(output: Any) -> Iterable[torch.Tensor]:
+    """What of a forward pass is trained: its loss where it names one, else all its tensors.
+
+    >>> list(losses({"loss": torch.tensor(1.0), "logits": torch.zeros(2)}))
+    [tensor(1.)]
+    """
+    loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+    return [loss] if isinstance(loss, torch.Tensor) else [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Inside, whatever draws from the CPU's generators of torch, numpy and Python draws what it would have drawn afterwards."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)

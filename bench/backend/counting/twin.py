@@ -1,0 +1,131 @@
+"""A model's twin on meta: a copy without memory, that multiplies as the model does, and that leaves the model alone."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.utils.checkpoint as checkpointing
+from torch import nn
+
+from bench.backend.on_meta import mended
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+_OF_THE_NETWORK = frozenset({"torch", "transformers", "peft"})
+"""Packages whose hooks are a part of the network, such as a weight normalised before each pass; others look, or may hold anything."""
+
+_FOR_CHECKPOINTS = "make_inputs_require_grads"
+"""transformers' hook that lets gradients through a frozen embedding, so that a checkpoint behind it is not skipped."""
+
+
+def twin(model: nn.Module, *, recompute: bool = False) -> nn.Module:
+    """The model's twin on meta, in its mode (train or eval), with its frozen parts frozen.
+
+    Linear layers whose weights are packed (quantised to 4 or 8 bits) stand there as plain frozen ones of their shape: the
+    product is the same, however its weights are stored.
+
+    Args:
+        recompute: whether what is there for the sake of checkpoints stays.
+    """
+    checkpoints = any(getattr(part, "gradient_checkpointing", False) for part in model.modules())
+    memo: dict[int, Any] = {}
+    for part in model.modules():
+        if is_packed_linear(part):
+            memo[id(part)] = _plain_linear(part)
+        for hooks in _HOOKS:
+            memo[id(vars(part)[hooks])] = _kept(vars(part)[hooks], memo, for_checkpoints=recompute or not checkpoints)
+        for owner in ("_trainer", "_fabric"):  # what Lightning's modules know of, and forward does not need
+            if vars(part).get(owner) is not None:
+                memo[id(vars(part)[owner])] = None
+        for tensor in _tensors(vars(part)):
+            if id(tensor) not in memo and not nn.parameter.is_lazy(tensor):
+                memo[id(tensor)] = _on_meta(tensor)
+    copied = copy.deepcopy(model, memo)
+    for part in copied.modules():
+        if hasattr(part, "set_attn_implementation"):
+            part.set_attn_implementation("eager")  # fused attention hides its products from a dispatcher on some devices
+    return mended(copied)
+
+
+def is_packed_linear(part: nn.Module) -> bool:
+    """Whether a layer is linear and keeps its weights in another form than a matrix of floating point numbers.
+
+    >>> is_packed_linear(nn.Linear(8, 2)), is_packed_linear(nn.LayerNorm(8))
+    (False, False)
+    """
+    sizes = (getattr(part, "in_features", None), getattr(part, "out_features", None))
+    if not all(isinstance(size, int) for size in sizes) or next(part.children(), None) is not None:
+        return False
+    weight = getattr(part, "weight", None)
+    if isinstance(weight, torch.Tensor) and tuple(weight.shape) == sizes[::-1] and weight.dtype in _COMPUTED_IN:
+        return False
+    stored = [t for t in _tensors(vars(part)) if t.numel()]
+    return callable(weight) or any(t.dtype not in _COMPUTED_IN for t in stored)
+
+
+_COMPUTED_IN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def _plain_linear(part: Any) -> nn.Linear:
+    biased = getattr(part, "bias", None)
+    biased = biased() if callable(biased) else biased
+    dtype = next((t.dtype for t in _tensors(vars(part)) if t.dtype in _COMPUTED_IN), None)
+    plain = nn.Linear(part.in_features, part.out_features, biased is not None and biased is not False, device="meta", dtype=dtype)
+    plain.weight.requires_grad = False
+    if plain.bias is not None:
+        plain.bias.requires_grad = bool(getattr(biased, "requires_grad", False))
+    return plain.train(part.training)
+
+
+def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    is_plain = type(tensor) in (torch.Tensor, nn.Parameter, nn.Buffer)
+    made = torch.empty_like(tensor.detach(), device="meta") if is_plain else torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return nn.Parameter(made, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+
+
+def _kept(hooks: Any, memo: dict[int, Any], *, for_checkpoints: bool) -> Any:
+    """Those of the network itself, copied with it."""
+    kept = ((key, hook) for key, hook in hooks.items() if _is_of_the_network(hook))
+    return OrderedDict((key, copy.deepcopy(hook, memo)) for key, hook in kept if for_checkpoints or not _is_for_checkpoints(hook))
+
+
+def _is_of_the_network(hook: Any) -> bool:
+    return (getattr(hook, "__module__", None) or "").partition(".")[0] in _OF_THE_NETWORK
+
+
+def _is_for_checkpoints(hook: Any) -> bool:
+    return getattr(hook, "__name__", "") == _FOR_CHECKPOINTS
+
+
+def _tensors(tree: Any, depth: int = 4) -> Iterator[torch.Tensor]:
+    """Parameters, buffers and whatever tensors lie beside them in attributes, also in lists and dictionaries."""
+    if isinstance(tree, torch.Tensor):
+        yield tree
+    elif depth and isinstance(tree, dict | list | tuple):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from _tensors(part, depth - 1)
+
+
+@contextmanager
+def without_recomputation() -> Iterator[None]:
+    """Inside, torch.utils.checkpoint keeps what it would compute again, whoever calls it and under what name."""
+    reentrant, generator = checkpointing.CheckpointFunction, checkpointing._checkpoint_without_reentrant_generator
+
+    class Plain:
+        @staticmethod
+        def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+            return function(*args)
+
+    def keeps(*_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+    checkpointing.CheckpointFunction, checkpointing._checkpoint_without_reentrant_generator = Plain, keeps
+    try:
+        yield
+    finally:
+        checkpointing.CheckpointFunction, checkpointing._checkpoint_without_reentrant_generator = reentrant, generator

@@ -1,0 +1,146 @@
+"""Values on the meta device: what a forward pass was given in tensors, and what follows from that alone, can be looked at there.
+
+A model looks into its positions for packed documents, into its masks for padding, into its tokens for the last one that is
+not padding. Tensors on meta have no values. While `KnownValues` is entered, every small tensor that was given, every constant,
+and every result of known ones is computed beside its stand-in on meta; where a way or a shape depends on it, the value decides
+as it does in the real pass. What follows from weights stays unknown: to look at it raises what torch raises on meta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.weak import WeakTensorKeyDictionary
+
+MAX_ELEMENTS = 1 << 22
+"""Of a tensor whose values are kept: the tokens, masks and positions of a batch are far below, a mask of all pairs of tokens soon above."""
+
+_META, _CPU = torch.device("meta"), torch.device("cpu")
+_aten = torch.ops.aten
+
+
+class KnownValues(TorchDispatchMode):
+    """Runs operators on meta, and those whose values are known on the CPU beside it.
+
+    Enter it before the modes that count: what is computed beside is then not seen by them.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._values: Any = WeakTensorKeyDictionary()
+        self._stale: dict[int, Any] = {}
+
+    def stand_in(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor on meta of the same look, whose values are known where they are small numbers of whole or truth values."""
+        if tensor.is_meta:
+            return tensor
+        plain = tensor.detach()
+        standing = _empty_like(plain).requires_grad_(tensor.requires_grad)
+        if not plain.is_floating_point() and not plain.is_complex() and plain.numel() <= MAX_ELEMENTS and type(plain) is torch.Tensor:
+            self._values[standing] = plain.to(_CPU, copy=True)
+        return standing
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            return func(*args, **kwargs)
+        leaves, tree = tree_flatten((args, kwargs))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        if not any(t.is_meta for t in tensors) and not any(_is_meta(leaf) for leaf in leaves):
+            return func(*args, **kwargs)
+        goes_to_meta = [self.stand_in(leaf) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+        values = [self._value(leaf) if isinstance(leaf, torch.Tensor) else _CPU if _is_meta(leaf) else leaf for leaf in goes_to_meta]
+        is_known = not any(value is None for leaf, value in zip(goes_to_meta, values, strict=True) if isinstance(leaf, torch.Tensor))
+        is_known &= torch.Tag.nondeterministic_seeded not in func.tags
+        args, kwargs = tree_unflatten(goes_to_meta, tree)
+        if is_known and (tensors or _is_small(func, args, kwargs)):
+            return self._both(func, (args, kwargs), tree_unflatten(values, tree))
+        self._forget_written(func, args, kwargs)
+        return _by_known_shapes(func, self._value)(*args, **kwargs)
+
+    def _value(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        value: torch.Tensor | None = self._values.get(tensor)
+        return None if value is None or value.untyped_storage()._cdata in self._stale else value
+
+    def _both(self, func: Any, given: Any, values: Any) -> Any:
+        """The operator's values on the CPU, and what stands for them: what meta makes, or where meta cannot know it, its own shape."""
+        found = func(*values[0], **values[1])
+        leaves, tree = tree_flatten(found)
+        if not any(isinstance(leaf, torch.Tensor) for leaf in leaves) or _leaves_meta(func, given):
+            return found
+        if {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output} & set(func.tags):
+            standing = [_empty_like(leaf) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+        else:
+            standing = tree_flatten(func(*given[0], **given[1]))[0]
+        for stand_in, value in zip(standing, leaves, strict=True):
+            if isinstance(stand_in, torch.Tensor) and value.numel() <= MAX_ELEMENTS:
+                self._values[stand_in] = value
+        return tree_unflatten(standing, tree)
+
+    def _forget_written(self, func: Any, args: Any, kwargs: Any) -> None:
+        """What is written over with what is not known, and whatever shares its storage, is known no longer."""
+        if not func._schema.is_mutable:
+            return
+        for tensor in tree_flatten((args, kwargs))[0]:
+            value = self._values.get(tensor) if isinstance(tensor, torch.Tensor) else None
+            if value is not None and _writes(func, args, kwargs, tensor):
+                self._stale[value.untyped_storage()._cdata] = value.untyped_storage()
+
+
+def _empty_like(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(tensor, device=_META)
+
+
+def _is_meta(leaf: Any) -> bool:
+    return isinstance(leaf, torch.device) and leaf == _META
+
+
+def _leaves_meta(func: Any, given: Any) -> bool:
+    """Whether it is a copy from meta to a device that has values."""
+    device = given[1].get("device")
+    return func is _aten._to_copy.default and device is not None and torch.device(device) != _META
+
+
+def _is_small(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a tensor made of numbers alone is small enough to be made twice."""
+    made = [t for t in tree_flatten(func(*args, **kwargs))[0] if isinstance(t, torch.Tensor)]
+    return all(t.numel() <= MAX_ELEMENTS for t in made)
+
+
+def _writes(func: Any, args: Any, kwargs: Any, tensor: torch.Tensor) -> bool:
+    named = zip(func._schema.arguments, args, strict=False)
+    written = [value for argument, value in named if argument.alias_info is not None and argument.alias_info.is_write]
+    written += [kwargs[a.name] for a in func._schema.arguments if a.name in kwargs and a.alias_info is not None and a.alias_info.is_write]
+    return any(tensor is leaf for leaf in tree_flatten(written)[0])
+
+
+def _by_known_shapes(func: Any, value_of: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[..., Any]:
+    """The operator, or where the shape of its result is that of a known mask, one whose shape meta knows."""
+    if func is _aten.index.Tensor:
+        return lambda x, indices: func(x, _without_masks(indices, value_of))
+    if func is _aten.masked_select.default:
+
+        def selected(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            value = value_of(mask)
+            if value is None:
+                return func(x, mask)  # raises what meta raises
+            shape = torch.broadcast_shapes(x.shape, mask.shape)
+            return x.new_empty(int(value.expand(shape).count_nonzero()))
+
+        return selected
+    return func  # type: ignore[no-any-return]
+
+
+def _without_masks(indices: Any, value_of: Callable[[torch.Tensor], torch.Tensor | None]) -> list[Any]:
+    """Indices with the places of each known mask in place of it."""
+    plain: list[Any] = []
+    for index in indices:
+        value = value_of(index) if index is not None and index.dtype in (torch.bool, torch.uint8) else None
+        plain += [index] if value is None else [_empty_like(places) for places in value.nonzero(as_tuple=True)]
+    return plain
