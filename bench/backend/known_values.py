@@ -3,17 +3,20 @@
 A model looks into its positions for packed documents, into its masks for padding, into its tokens for the last one that is
 not padding. Tensors on meta have no values. While `KnownValues` is entered, every small tensor that was given, every constant,
 and every result of known ones is computed beside its stand-in on meta; where a way or a shape depends on it, the value decides
-as it does in the real pass. What follows from weights stays unknown: to look at it raises what torch raises on meta.
+as it does in the real pass. What follows from weights stays unknown: to look at it raises what torch raises on meta. But for
+the choice of a router: which k of n are chosen (`topk`) moves work from one expert to another and makes none, so they are taken
+evenly.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
 MAX_ELEMENTS = 1 << 22
@@ -62,7 +65,12 @@ class KnownValues(TorchDispatchMode):
         if is_known and (tensors or _is_small(func, args, kwargs)):
             return self._both(func, (args, kwargs), tree_unflatten(values, tree))
         self._forget_written(func, args, kwargs)
-        return _by_known_shapes(func, self._value)(*args, **kwargs)
+        if _has_no_kernel(func) and sum(t.numel() for t in tensors) <= MAX_ELEMENTS and all(t.layout is torch.strided for t in tensors):
+            return self._by_trial(func, goes_to_meta, values, tree)
+        out = _by_known_shapes(func, self._value)(*args, **kwargs)
+        if func is _aten.topk.default and out[1].numel() <= MAX_ELEMENTS:
+            self._values[out[1]] = _even_shares(out[1].shape, args[0].shape, *args[2:3], **kwargs)
+        return out
 
     def _value(self, tensor: torch.Tensor) -> torch.Tensor | None:
         value: torch.Tensor | None = self._values.get(tensor)
@@ -83,6 +91,15 @@ class KnownValues(TorchDispatchMode):
                 self._values[stand_in] = value
         return tree_unflatten(standing, tree)
 
+    def _by_trial(self, func: Any, given: list[Any], values: list[Any], tree: Any) -> Any:
+        """Of an operator that has no kernel on meta: the shapes that it gives on the CPU, with zeros for what is not known."""
+        leaves = [
+            torch.zeros(leaf.shape, dtype=leaf.dtype) if isinstance(leaf, torch.Tensor) and value is None else value
+            for leaf, value in zip(given, values, strict=True)
+        ]
+        args, kwargs = tree_unflatten(leaves, tree)
+        return tree_map_only(torch.Tensor, _empty_like, func(*args, **kwargs))
+
     def _forget_written(self, func: Any, args: Any, kwargs: Any) -> None:
         """What is written over with what is not known, and whatever shares its storage, is known no longer."""
         if not func._schema.is_mutable:
@@ -93,8 +110,31 @@ class KnownValues(TorchDispatchMode):
                 self._stale[value.untyped_storage()._cdata] = value.untyped_storage()
 
 
+def _even_shares(shape: torch.Size, of: torch.Size, dim: int = -1, **_: Any) -> torch.Tensor:
+    """A choice of k among n that takes each of the n as often as the others, give or take one.
+
+    >>> _even_shares(torch.Size([3, 2]), torch.Size([3, 4])).tolist()
+    [[0, 1], [2, 3], [0, 1]]
+    """
+    moved = torch.empty(shape, device=_META).movedim(dim, -1).shape
+    places = torch.arange(shape.numel()).remainder(of[dim]).reshape(moved)
+    return places.movedim(-1, dim)
+
+
 def _empty_like(tensor: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(tensor, device=_META)
+
+
+_KERNELS = ("Meta", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "CompositeImplicitAutograd")
+"""Where torch looks for what to run on meta."""
+
+
+@functools.cache
+def _has_no_kernel(func: Any) -> bool:
+    """Whether an operator of torch's own packages does not run on meta at all, such as a CTC loss; others' are not tried out."""
+    if func.namespace not in ("aten", "torchvision", "torchaudio") or func._schema.is_mutable:
+        return False
+    return not any(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), kind) for kind in _KERNELS) and not func.py_kernels
 
 
 def _is_meta(leaf: Any) -> bool:

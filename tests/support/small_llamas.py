@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -44,14 +46,22 @@ def batch(**more: Any) -> dict[str, Any]:
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]} | {"use_cache": False} | more
 
 
-def by_torch(model: nn.Module, *args: Any, **kwargs: Any) -> int:
-    """Forward and backward of a real copy with eager attention, by torch.utils.flop_counter with its own formulas alone."""
+def by_torch(model: nn.Module, *args: Any, formulas: Mapping[Any, Any] | None = None, **kwargs: Any) -> int:
+    """Forward and backward of a real copy with eager attention, by torch.utils.flop_counter.
+
+    Args:
+        formulas: in place of torch's own, where those are wrong (groups of a convolution) or lacking.
+    """
     real = copy.deepcopy(model)
     for part in real.modules():
         if hasattr(part, "set_attn_implementation"):
             part.set_attn_implementation("eager")
-    counter = FlopCounterMode(display=False)
-    with counter:
+    counter = FlopCounterMode(display=False, custom_mapping=dict(formulas or {}))
+    with (
+        warnings.catch_warnings(action="ignore"),
+        torch.backends.mkldnn.flags(enabled=False),
+        counter,
+    ):  # its recurrent and linear kernels are seen by no counter
         out = real(*args, **kwargs)
         loss = out.loss if hasattr(out, "loss") else out.sum()
         loss.backward()

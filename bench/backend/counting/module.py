@@ -244,7 +244,8 @@ def passes(
         given = tree_map_only(torch.Tensor, known.stand_in, (args, kwargs)) if on_meta else (args, kwargs)
         out = forward(*given[0], **given[1])
         _, by_operator, forward_by_module = _read(counter, module)
-        roots = [t.sum() for t in roots_of(out) if t.requires_grad] if backward else []
+        # a gradient that is one number, expanded, is refused by some kernels
+        roots = [(t * torch.ones_like(t)).sum() for t in roots_of(out) if t.requires_grad] if backward else []
         if roots:
             torch.autograd.backward(roots)
         total, _, total_by_module = _read(counter, module)

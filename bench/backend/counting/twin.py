@@ -26,8 +26,8 @@ _FOR_CHECKPOINTS = "make_inputs_require_grads"
 def twin(model: nn.Module, *, recompute: bool = False) -> nn.Module:
     """The model's twin on meta, in its mode (train or eval), with its frozen parts frozen.
 
-    Linear layers whose weights are packed (quantised to 4 or 8 bits) stand there as plain frozen ones of their shape: the
-    product is the same, however its weights are stored.
+    Linear layers whose weights are packed (quantised to 4 or 8 bits) stand there as plain ones of their shape: the product is
+    the same, however its weights are stored.
 
     Args:
         recompute: whether what is there for the sake of checkpoints stays.
@@ -59,13 +59,24 @@ def is_packed_linear(part: nn.Module) -> bool:
     (False, False)
     """
     sizes = (getattr(part, "in_features", None), getattr(part, "out_features", None))
-    if not all(isinstance(size, int) for size in sizes) or next(part.children(), None) is not None:
-        return False
     weight = getattr(part, "weight", None)
-    if isinstance(weight, torch.Tensor) and tuple(weight.shape) == sizes[::-1] and weight.dtype in _COMPUTED_IN:
+    if not all(isinstance(size, int) for size in sizes):
         return False
-    stored = [t for t in _tensors(vars(part)) if t.numel()]
-    return callable(weight) or any(t.dtype not in _COMPUTED_IN for t in stored)
+    if callable(weight):  # torch's own unpack theirs when they are asked
+        return True
+    if next(part.children(), None) is not None:
+        return False
+    if isinstance(weight, torch.Tensor) and (nn.parameter.is_lazy(weight) or _is_matrix(weight, sizes)):
+        return False
+    return any(not _is_plain(t) or t.dtype not in _COMPUTED_IN for t in _tensors(vars(part)))
+
+
+def _is_matrix(weight: torch.Tensor, sizes: tuple[Any, Any]) -> bool:
+    return _is_plain(weight) and tuple(weight.shape) == sizes[::-1] and weight.dtype in _COMPUTED_IN
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return type(tensor) in (torch.Tensor, nn.Parameter, nn.Buffer)
 
 
 _COMPUTED_IN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -76,15 +87,15 @@ def _plain_linear(part: Any) -> nn.Linear:
     biased = biased() if callable(biased) else biased
     dtype = next((t.dtype for t in _tensors(vars(part)) if t.dtype in _COMPUTED_IN), None)
     plain = nn.Linear(part.in_features, part.out_features, biased is not None and biased is not False, device="meta", dtype=dtype)
-    plain.weight.requires_grad = False
+    plain.weight.requires_grad = bool(getattr(getattr(part, "weight", None), "requires_grad", False))
     if plain.bias is not None:
         plain.bias.requires_grad = bool(getattr(biased, "requires_grad", False))
     return plain.train(part.training)
 
 
 def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
-    is_plain = type(tensor) in (torch.Tensor, nn.Parameter, nn.Buffer)
-    made = torch.empty_like(tensor.detach(), device="meta") if is_plain else torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    look = tensor.detach() if _is_plain(tensor) else torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    made = torch.empty_like(look, device="meta")
     return nn.Parameter(made, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
 
 

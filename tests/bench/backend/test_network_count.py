@@ -10,6 +10,7 @@ from torch import nn
 
 from bench.backend.counting.module import count
 from estimators.errors import BadValueError
+from tests.support.functions_as_networks import Applies
 
 
 def test_a_plain_convolution_net_by_hand() -> None:
@@ -174,17 +175,6 @@ def test_inputs_of_the_wrong_shape_are_one_line() -> None:
     with pytest.raises(BadValueError, match="Linear does not run on these inputs") as caught:
         count(nn.Linear(4, 2), torch.randn(3, 5))
     assert "\n" not in str(caught.value)
-
-
-class Applies(nn.Module):
-    """A function of torch, as a network."""
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.function(x)
 
 
 @pytest.mark.parametrize(
