@@ -28,6 +28,7 @@ MAX_DEPTH = 100
 MAX_SHOWN = 40
 """Characters of a wrong value that are shown."""
 
+_UNIONS = (types.UnionType, Union)
 _EXPECTED = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
 
@@ -177,7 +178,7 @@ def _build(hint: Any, value: object, at: str) -> Any:
         if not all(built in bound for bound in inner[1:]):
             raise _misfit(value, hint, at)
         return built
-    if origin in (types.UnionType, Union):
+    if origin in _UNIONS:
         if value is None and type(None) in inner:
             return None
         first = next(option for option in inner if option is not type(None))
@@ -185,7 +186,7 @@ def _build(hint: Any, value: object, at: str) -> Any:
     if origin is tuple and isinstance(value, list):
         if inner[-1] is not Ellipsis and len(value) != len(inner):
             raise _misfit(value, hint, at)
-        if inner[-1] is Ellipsis and _are_plain_floats(inner[0], value):
+        if inner[-1] is Ellipsis and _are_plain(inner[0], value):
             return tuple(value)
         kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(_build(kind, item, f"{at}.{i}") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
@@ -211,14 +212,23 @@ def _of_fields(kind: Any, value: dict[str, Any], at: str) -> Any:
     return kind(**{name: _build(fields[name][0], item, _join(at, name)) for name, item in value.items() if name in fields})
 
 
-def _are_plain_floats(hint: Any, values: list[Any]) -> bool:
-    """Whether all are floats within their bounds, so that none needs a look of its own: a series has a million of them."""
+def _are_plain(hint: Any, values: list[Any]) -> bool:
+    """Whether all are numbers within their bounds, or null where that may be, so that none needs a look of its own.
+
+    A series has a million of them.
+    """
+    options = {option for option in typing.get_args(hint) if option is not type(None)} if typing.get_origin(hint) in _UNIONS else {hint}
+    hint, may_lack = (options.pop(), hint not in options) if len(options) == 1 else (None, False)
     kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
-    if kind is not float or set(map(type, values)) != {float} or not math.isfinite(sum(values)):
+    if kind not in (int, float) or not set(map(type, values)) <= {kind, *((type(None),) if may_lack else ())}:
         return False
-    extremes = (min(values), max(values))
-    least = min((value for value in values if value), default=0.0)
-    return extremes[0] >= 0 and all(map(_is_bounded, (least, extremes[1]))) and all(end in bound for end in extremes for bound in bounds)
+    known = [value for value in values if value is not None] if may_lack else values
+    if not known:
+        return True
+    sizes = list(map(abs, known))
+    ends = (min(known), max(known))
+    within = _is_bounded(min(filter(None, sizes), default=0)) and _is_bounded(max(sizes))
+    return within and all(end in bound for end in ends for bound in bounds)
 
 
 def _join(at: str, name: str) -> str:
@@ -242,7 +252,7 @@ def _expected(hint: Any) -> str:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return " ".join([_expected(inner[0]), *map(str, inner[1:])])
-    if origin in (types.UnionType, Union):
+    if origin in _UNIONS:
         return " or ".join(_expected(option) for option in inner)
     if origin is tuple:
         return "a list" if inner[-1] is Ellipsis else f"a list of {len(inner)}"

@@ -24,6 +24,9 @@ NUM_DRAWS = 1000
 MAX_BLOCKS = 2000
 """Blocks of a resample at most: longer series get longer blocks, which costs nothing but draws."""
 
+DIRECT_PRODUCTS = 10**7
+"""Products of a series' autocorrelation up to which they are summed one by one; a million samples have a thousand times as many."""
+
 MAX_CORRELATION = 0.95
 """Beyond it a series is non-stationary, and no block of it is a sample of anything: the correction stays finite."""
 
@@ -76,8 +79,17 @@ def _last_correlated_lag(covariances: npt.NDArray[np.float64], num: int) -> int:
 def sign_covariances(samples: Sequence[float], most_lag: int) -> npt.NDArray[np.float64]:
     """Autocovariance of the signs about the median at lags 0 to `most_lag`."""
     num, signs = len(samples), _signs(samples)
-    products = np.array([signs[: num - lag] @ signs[lag:] for lag in range(most_lag + 1)])
-    return products / num - np.mean(signs) ** 2
+    return _lagged_products(signs, most_lag) / num - np.mean(signs) ** 2
+
+
+def _lagged_products(signs: npt.NDArray[np.float64], most_lag: int) -> npt.NDArray[np.float64]:
+    """Sum of each sign times that of so many samples later. They are whole numbers, so that a Fourier transform gives them exactly."""
+    num = len(signs)
+    if num * most_lag < DIRECT_PRODUCTS:
+        return np.array([signs[: num - lag] @ signs[lag:] for lag in range(most_lag + 1)])
+    spectrum = np.fft.rfft(signs, 1 << (num + most_lag).bit_length())
+    products: npt.NDArray[np.float64] = np.rint(np.fft.irfft(spectrum * spectrum.conj())[: most_lag + 1])
+    return products
 
 
 def _signs(samples: Sequence[float]) -> npt.NDArray[np.float64]:
