@@ -217,8 +217,12 @@ def _are_plain(hint: Any, values: list[Any]) -> bool:
 
     A series has a million of them.
     """
-    options = {option for option in typing.get_args(hint) if option is not type(None)} if typing.get_origin(hint) in _UNIONS else {hint}
-    hint, may_lack = (options.pop(), hint not in options) if len(options) == 1 else (None, False)
+    options = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
+    may_lack = type(None) in options
+    hints = [option for option in options if option is not type(None)]
+    if len(hints) != 1:
+        return False
+    (hint,) = hints
     kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
     if kind not in (int, float) or not set(map(type, values)) <= {kind, *((type(None),) if may_lack else ())}:
         return False
