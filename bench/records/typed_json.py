@@ -186,7 +186,7 @@ def _build(hint: Any, value: object, at: str) -> Any:
     if origin is tuple and isinstance(value, list):
         if inner[-1] is not Ellipsis and len(value) != len(inner):
             raise _misfit(value, hint, at)
-        if inner[-1] is Ellipsis and _are_plain(inner[0], value):
+        if inner[-1] is Ellipsis and _are_plain_numbers(inner[0], value):
             return tuple(value)
         kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(_build(kind, item, f"{at}.{i}") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
@@ -212,7 +212,7 @@ def _of_fields(kind: Any, value: dict[str, Any], at: str) -> Any:
     return kind(**{name: _build(fields[name][0], item, _join(at, name)) for name, item in value.items() if name in fields})
 
 
-def _are_plain(hint: Any, values: list[Any]) -> bool:
+def _are_plain_numbers(hint: Any, values: list[Any]) -> bool:
     """Whether all are numbers within their bounds, or null where that may be, so that none needs a look of its own.
 
     A series has a million of them.
@@ -231,7 +231,8 @@ def _are_plain(hint: Any, values: list[Any]) -> bool:
         return True
     sizes = list(map(abs, known))
     ends = (min(known), max(known))
-    within = _is_bounded(min(filter(None, sizes), default=0)) and _is_bounded(max(sizes))
+    total = sum(known)
+    within = total == total and _is_bounded(min(filter(None, sizes), default=0)) and _is_bounded(max(sizes))  # no NaN equals itself
     return within and all(end in bound for end in ends for bound in bounds)
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
-import numpy as np
 import pytest
 
 from bench.records import typed_json
 from bench.records.typed_json import MeasuredSeconds, MisfitError
-from bench.statistics import bootstrap
 
 
 @pytest.mark.parametrize(
@@ -25,7 +22,7 @@ from bench.statistics import bootstrap
     ],
 )
 def test_a_series_of_plain_numbers_is_taken_as_it_is(hint: Any, values: list[Any]) -> None:
-    assert typed_json._are_plain(hint, values)
+    assert typed_json._are_plain_numbers(hint, values)
     assert typed_json.build(tuple[hint, ...], values, "times") == tuple(values)
 
 
@@ -51,12 +48,3 @@ def test_a_wrong_entry_among_many_is_told_by_its_place(hint: Any, wrong: Any) ->
     values = [good] * 1000 + [wrong] + [good] * 10
     with pytest.raises(MisfitError, match=r"^times\.1000: found "):
         typed_json.build(tuple[hint, ...], values, "times")
-
-
-def test_a_long_series_autocorrelates_as_its_products_one_by_one_say() -> None:
-    draw = random.Random(0)
-    signs = np.array([float(draw.choice((-1, 0, 1))) for _ in range(30_000)])
-    lags = 500
-    assert len(signs) * lags > bootstrap.DIRECT_PRODUCTS
-    direct = [float(signs[: len(signs) - lag] @ signs[lag:]) for lag in range(lags + 1)]
-    assert bootstrap._lagged_products(signs, lags).tolist() == direct
