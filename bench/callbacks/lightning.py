@@ -12,11 +12,12 @@ from torch import nn
 
 from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize, Size, size_by_loader, size_of
-from bench.callbacks.guard import Guard, event, reason_of
+from bench.callbacks.guard import Guard, event
 from bench.callbacks.lightning_loop import LightningLoop
 from bench.callbacks.modules import label_use
 from bench.callbacks.options import expect_options
 from bench.callbacks.watcher import Watch
+from bench.callbacks.writer import ending_of
 from bench.records.record import Ceiling
 from estimators.errors import UnavailableError
 
@@ -133,10 +134,7 @@ class LightningHooks:
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Write the record of a training that broke off."""
-        if isinstance(exception, KeyboardInterrupt):
-            self._finish("partial", "interrupted by the user")
-        else:
-            self._finish("failed", reason_of(exception))
+        self._finish(*ending_of(exception))
 
     def _finish(self, status: str, reason: str) -> None:
         watch, self._watch = self._watch, None
@@ -149,9 +147,8 @@ class LightningHooks:
 
 def _size_of_loaders(trainer: Any) -> Callable[..., BatchSize]:
     """How a Trainer's batches are sized: each part as one of another loader's, where it draws from several at once."""
-    at_once = getattr(getattr(getattr(trainer, "fit_loop", None), "_combined_loader", None), "_mode", "") != "sequential"
     several = isinstance(getattr(trainer, "train_dataloader", None), Mapping | list | tuple)
-    return size_by_loader if several and at_once else partial(size_of, one_loader=True)
+    return size_by_loader if several else partial(size_of, one_loader=True)
 
 
 def lightning_callback(**options: Any) -> Any:

@@ -58,7 +58,7 @@ def fill(
     """
     whole = ranks.joined_steps(reports)
     if not all(step.is_sized for report in reports for step in report.steps):
-        item = "step"
+        item, draft.request = "step", draft.request.replaced(batch=None, seq_len=None)
     skip, settled = num_warmup(whole.periods_s)
     draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
     ranked = ranks.rows(reports, skip)

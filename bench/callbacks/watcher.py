@@ -13,18 +13,19 @@ from typing import Any
 from torch import nn
 
 from bench.backend import device as devices
+from bench.callbacks import kept_on_signal
 from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize, Size, given_size, size_of, told_size, unknown_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
-from bench.callbacks.guard import SIZE, Guard, event, reason_of
+from bench.callbacks.guard import SIZE, Guard, event
 from bench.callbacks.loss_parts import was_divided
 from bench.callbacks.modules import label_use
 from bench.callbacks.options import expect_options
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.steps import Mark, StepLog
-from bench.callbacks.writer import Writer
+from bench.callbacks.writer import Writer, ending_of
 from bench.records.record import Ceiling, Finding, Measurement
 from estimators.errors import BadValueError
 
@@ -95,7 +96,7 @@ class Watch:
         self._accelerator, self._accumulate, self._guard = accelerator, accumulate, guard or Guard()
         self._free_since_s, self._waiting = time.perf_counter(), False
         self._left_s: float | None = None
-        self._has_begun = False
+        self._has_begun, self._is_kept = False, False
         self._writer: Writer | None = None
         run = {"inputs": inputs, "forward": forward}
         options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings}
@@ -118,12 +119,7 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is None:
-            self.finish()
-        elif isinstance(error, KeyboardInterrupt):
-            self.finish("partial", "interrupted by the user")
-        else:
-            self.finish("failed", reason_of(error))
+        self.finish(*ending_of(error))
 
     @contextmanager
     def step(self, batch: Any = None, *, tokens: int | None = None, padding: int = 0, seq_len: int | None = None) -> Iterator[None]:
@@ -198,6 +194,9 @@ class Watch:
         begun_s = time.perf_counter()
         came_s = begun_s if at is None else at[0]
         self._has_begun = True
+        if not self._is_kept:
+            self._is_kept = True
+            self._guard("signals", kept_on_signal.watch, self._keep)
         if wait_s is None:
             wait_s = came_s - self._free_since_s if self._waiting else 0.0
         others_s = 0.0 if self._left_s is None else max(0.0, came_s - self._left_s - wait_s)
@@ -326,7 +325,16 @@ class Watch:
         Returns:
             What was written; None on the ranks that write nothing, and where it could not be written.
         """
-        return self._guard.attempt("writing the record", self._finish, status, reason)
+        try:
+            return self._guard.attempt("writing the record", self._finish, status, reason)
+        finally:
+            self._is_kept = False
+            self._guard.attempt("leaving the signals", kept_on_signal.leave, self._keep)
+
+    def _keep(self, reason: str) -> None:
+        """A signal ends the process."""
+        if self._is_kept:
+            self.finish("partial", reason)
 
     def _finish(self, status: str, reason: str) -> Measurement | None:
         if self._writer is None:

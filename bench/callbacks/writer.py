@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.callbacks import ranks, to_record
 from bench.callbacks.context import usual_shape
-from bench.callbacks.guard import WHOLE
+from bench.callbacks.guard import WHOLE, reason_of
 from bench.callbacks.rank_state import RankState
 from bench.machine.ranks import promised_ranks_missing
 from bench.records.draft import Draft
@@ -21,6 +21,19 @@ EARLY_S = 5.0
 
 AUTOSAVE_S = 60.0
 """Between two later ones, so that a killed training leaves its steps; and 200 times what writing one took."""
+
+
+def ending_of(error: BaseException | None) -> tuple[str, str]:
+    """How a training ended that left its block so: the status of its record, and why.
+
+    >>> ending_of(None), ending_of(SystemExit(143)), ending_of(ValueError("a bad sample"))
+    (('complete', ''), ('partial', 'SystemExit: 143'), ('failed', 'ValueError: a bad sample'))
+    """
+    if error is None:
+        return "complete", ""
+    if isinstance(error, KeyboardInterrupt):
+        return "partial", "interrupted by the user"
+    return "failed" if isinstance(error, Exception) else "partial", reason_of(error)
 
 
 class Writer:

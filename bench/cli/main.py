@@ -4,7 +4,8 @@ Each verb is a module of this package, imported only when it is asked for, so th
 torch. The module's docstring is the verb's help. It has `add_arguments(parser)`; `Options`, a frozen class with a field for
 each option of that parser; and `run(options, out) -> int`, which answers on an `Output` and returns the exit code.
 
-Exit codes: 0 good; 1 a check failed or a figure is physically impossible; 2 the request was wrong; 130 interrupted.
+Exit codes: 0 good; 1 a check failed or a figure is physically impossible; 2 the request was wrong; 130 interrupted, 143 and
+129 ended by SIGTERM and SIGHUP.
 stdout holds the result and nothing else; every error is one line on stderr.
 """
 
@@ -19,7 +20,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
-from bench import streams
+from bench import end_signals, streams
 from bench.cli import output
 from bench.cli.output import Output, to_stdout
 from estimators import __version__
@@ -142,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after the program's name; those of the process unless given.
     """
-    with streams.held():
+    with streams.held(), end_signals.as_interrupts():
         return _answered(sys.argv[1:] if argv is None else argv)
 
 
@@ -157,7 +158,7 @@ def _answered(argv: Sequence[str]) -> int:
     except PhysicsError as error:
         return _complain(str(error), 1)
     except KeyboardInterrupt:
-        return _complain("interrupted", 130)
+        return _complain("interrupted" if end_signals.received() is None else end_signals.ended_by(), end_signals.exit_code())
     except BrokenPipeError:  # the reader has seen enough
         return 0
     finally:

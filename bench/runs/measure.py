@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from bench import end_signals
 from bench.calibration import predict
 from bench.calibration.predict import StepPrediction
 from bench.calibration.traced_step import Step, profiled
@@ -39,7 +40,7 @@ MAX_REASON = 500
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, after what was measured so far was kept.
+    """Ctrl-C, SIGTERM or SIGHUP, after what was measured so far was kept.
 
     Attributes:
         record: what there is.
@@ -82,9 +83,9 @@ def measure(
             say("measuring the machine's rates again, to see whether it changed")
             add_ceilings_after(draft, run.device, run.dtype)
     except KeyboardInterrupt:
-        _keep(draft, "partial", "interrupted by the user")
+        _keep(draft, "partial", end_signals.ended_by())
         say(f"kept what was measured: {draft.path}")
-        raise Interrupted(draft.measurement("partial", "interrupted by the user")) from None
+        raise Interrupted(draft.measurement("partial", end_signals.ended_by())) from None
     except SixndError:
         draft.discard()
         raise

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench import end_signals
 from bench.machine.ranks import say
 from bench.records.record import Measurement, read
 from bench.records.request import Request
@@ -50,6 +51,9 @@ def run(
             try:
                 answer, _ = process.communicate(asked)
             except KeyboardInterrupt:
+                number = end_signals.received()
+                if number is not None:  # which, unlike a terminal's Ctrl-C, may have been sent to this process alone
+                    process.send_signal(number)
                 process.wait(PATIENCE_S)
                 raise
         yield read(_path(answer, each, process.returncode))
@@ -79,7 +83,8 @@ def answer(asked: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    try:
-        print(json.dumps(answer(sys.stdin.read())))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with end_signals.as_interrupts():
+        try:
+            print(json.dumps(answer(sys.stdin.read())))
+        except KeyboardInterrupt:
+            sys.exit(end_signals.exit_code())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import end_signals
 from bench.machine import environment
 from bench.records.asked import Asked
 from bench.records.draft import Draft
@@ -121,7 +122,7 @@ def measure(*, amount: Amount, device_name: str | None, out: Path, say: Say) -> 
         draft.environment = environment.collect() | Environment(device=chosen.device)
         _fill(draft, chosen, amount, say)
     except KeyboardInterrupt:
-        draft.save("partial", "interrupted by the user")
+        draft.save("partial", end_signals.ended_by())
         raise
     return draft.save("complete")
 

@@ -25,7 +25,7 @@ LAYERS = {
         ("bench.sampling",),
         ("bench.statistics",),
         ("bench.records",),
-        ("bench.statistics.robust", "bench.streams"),
+        ("bench.statistics.robust", "bench.streams", "bench.end_signals"),
     ],
     "estimators": [
         ("estimators.validation",),

@@ -173,7 +173,8 @@ def _times(record: Measurement, answer: _Answer) -> None:
         answer.add(f"{FIGURE[task]}_s", STEP[task], head[0], _seconds(phase), head[1], note)
         items, item = timed.items_per_sample, timed.item
         if head[0] > 0:
-            answer.add(f"{item}s_per_s", f"{item}s per second", items / head[0], format_rate, head[1], f"{plural(items, item)} each time")
+            what = f"{item}s per second, padding left out" if item == "token" and record.proof.watched else f"{item}s per second"
+            answer.add(f"{item}s_per_s", what, items / head[0], format_rate, head[1], f"{plural(items, item)} each time")
     if task == "generate":
         for name, what in (("decode", "decode step"), ("prefill", "prefill")):
             part = record.phase(name)
