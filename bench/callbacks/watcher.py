@@ -110,7 +110,7 @@ class Watch:
         self._size = partial(given_size, size) if size else partial(size_of, use=label_use(model))
         device = devices.choose(device_name)
         self._context = TrainingContext(model, device, self._accelerator, guard=self._guard, **options)
-        self._state = RankState(model, device, self._context, self._guard, **run)
+        self._state = RankState(model, device, self._context, self._guard, accelerator=self._accelerator, **run)
         self._log, self._energy = self._state.log, self._state.energy
         self._writer = Writer(self._state, out, say=every > 0)
         self._console = Console(self._state, every)
@@ -151,34 +151,26 @@ class Watch:
     @contextmanager
     def pause(self) -> Iterator[None]:
         """Around what is not training: evaluation, saving. Neither its time nor its energy counts, inside a step or between two."""
-        self.hold()
-        self.leave()
+        self.hold(aside=True)
         try:
             yield
         finally:
-            self.enter()
-            self.resume()
+            self.resume(aside=True)
 
     @event
-    def resume(self) -> None:
+    def resume(self, *, aside: bool = False) -> None:
         """What held the training up is over: where no loader is watched, the wait for data counts from here."""
+        if aside:
+            self._log.enter()
         self._free_since_s, self._waiting = time.perf_counter(), True
 
     @event
-    def hold(self) -> None:
-        """The training pauses until the next step begins."""
+    def hold(self, *, aside: bool = False) -> None:
+        """The training pauses until the next step begins, or inside a step until it resumes."""
+        if aside:
+            self._log.leave()
         self._guard("energy_j", self._energy.close)
         self._waiting = False
-
-    @event
-    def leave(self, at: Mark | None = None) -> None:
-        """From here, or a mark, to `enter` somebody else has the time of the step that is open."""
-        self._log.leave(at)
-
-    @event
-    def enter(self) -> None:
-        """The training has the time again."""
-        self._log.enter()
 
     @property
     def log(self) -> StepLog:
@@ -320,7 +312,7 @@ class Watch:
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
         """The training has ended, or pauses for good: write the record. May be called again after more steps.
 
-        A complete one is put together from all ranks, which must all call this; one that was broken off has this rank alone.
+        On several ranks each leaves its report when it calls this, and the main one puts them together; see bench.callbacks.exchange.
 
         Returns:
             What was written; None on the ranks that write nothing, and where it could not be written.

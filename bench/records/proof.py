@@ -9,7 +9,11 @@ from bench.records.typed_json import MeasuredSeconds
 
 
 class WatchedRank(Part):
-    """One rank: medians of its steps after the warm-up, and its tokens or samples of all steps."""
+    """One rank: medians of its steps after the warm-up, and its tokens or samples of all steps.
+
+    Attributes:
+        same_batches_as: the rank that was given the same batches, whose tokens stand for both.
+    """
 
     rank: int
     device: str
@@ -19,6 +23,7 @@ class WatchedRank(Part):
     median_step_s: float | None
     median_data_wait_s: float | None
     peak_bytes: Mapping[str, int | None]
+    same_batches_as: int | None = None
 
 
 class WatchedTraining(Part):
@@ -33,8 +38,10 @@ class WatchedTraining(Part):
         loss_tokens_per_step: tokens that bear a loss; None where labels do not tell.
         losses: None where none was given, or it was not finite.
         training_flop, hardware_flop: of all steps, padding included, as MFU and HFU count them; None where a batch was not counted.
+        steady_training_flop: of the steps after the warm-up, as MFU counts them.
         skew_fraction: slowest rank's median step over the fastest's, less 1; None for one rank.
         observer_s: what watching took.
+        silent_ranks: of the process group, those that are not in `ranks`, or not to their end; not stated where there is none.
     """
 
     data_wait_s: tuple[MeasuredSeconds, ...]
@@ -46,9 +53,11 @@ class WatchedTraining(Part):
     losses: tuple[float | None, ...]
     training_flop: int | None
     hardware_flop: int | None
+    steady_training_flop: int | None = None
     ranks: tuple[WatchedRank, ...]
     skew_fraction: float | None
     observer_s: float
+    silent_ranks: tuple[int, ...] = ()
 
 
 class Proof(Part):
