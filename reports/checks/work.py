@@ -41,8 +41,8 @@ def counts(record: Measurement) -> Iterator[Check]:
                 explanation=count.reason,
                 format=units.format_int,
             )
-    ran = record.proof.num_params
-    if ran is not None:
+    ran, is_derived = record.proof.num_params, not record.counts or bool(expected)
+    if ran is not None and is_derived:  # else the estimate's parameters are those of the very model that ran
         params = record.estimate.params
         yield Check(
             metric="params, the model that ran", estimated=params, observed=ran, rule="==", ok=params == ran, format=units.format_int
