@@ -14,6 +14,7 @@ from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
 from bench.callbacks.guard import SIZE, Guard
 from bench.callbacks.passes import Passes
+from bench.callbacks.step_series import StepSeries
 from bench.callbacks.work import Work
 from estimators.errors import BadValueError
 from estimators.units import KILO
@@ -136,7 +137,7 @@ class StepLog:
         self._before: Mark | None = None
         self._left: list[Mark] = []
         self._left_wait_s = self._left_own_s = 0.0
-        self.done: list[Step] = []
+        self.done: StepSeries[Step] = StepSeries(Step)
         self.last_shapes: tuple[tuple[int, int], ...] = ()
         self.last_passes: Passes | None = None
 

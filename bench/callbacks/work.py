@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import NamedTuple
 
 from estimators.architectures.decoder import Decoder
 from estimators.counting.conventions import model_and_hardware_flop, step_flop, unskippable_flop, usual_convention
@@ -12,7 +12,8 @@ from estimators.errors import UnavailableError
 from estimators.spec import Op, Workload
 
 
-class Work(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Work:
     """FLOP of some passes.
 
     Attributes:
@@ -91,7 +92,7 @@ class WorkOfTable:
     def of_documents(self, kind: str, lengths: Sequence[int]) -> Work:
         """One pass of packed documents: each attends to itself alone, so no kernel need do more than half of its own square."""
         works = [self._of_row(length)[kind].times(lengths.count(length)) for length in set(lengths)]
-        return total(work._replace(min_flop=min(work.min_flop, work.causal_flop or work.min_flop)) for work in works)
+        return total(replace(work, min_flop=min(work.min_flop, work.causal_flop or work.min_flop)) for work in works)
 
     def _of_row(self, length: int) -> dict[str, Work]:
         if length not in self._known:
@@ -135,15 +136,15 @@ class WorkOfLengths:
             if flop.denominator != 1:
                 raise UnavailableError("documents are packed into rows, and the FLOP of one are no whole number")
             numbers[name] = int(flop)
-        return first._replace(**numbers)  # type: ignore[arg-type]
+        return replace(first, **numbers)  # type: ignore[arg-type]
 
 
 def by_kind(forward: Work, both: Work) -> dict[str, Work]:
     """The work of each kind of pass, of that of a forward pass and that of a forward and a backward one."""
     return {
-        "forward": forward._replace(forward_flop=forward.full_flop),
-        "backward": total([both, forward.times(-1)])._replace(convention=both.convention, forward_flop=0),
-        "again": NOTHING._replace(hardware_flop=forward.full_flop, recomputed_flop=forward.model_flop, convention=forward.convention),
+        "forward": replace(forward, forward_flop=forward.full_flop),
+        "backward": replace(total([both, forward.times(-1)]), convention=both.convention, forward_flop=0),
+        "again": replace(NOTHING, hardware_flop=forward.full_flop, recomputed_flop=forward.model_flop, convention=forward.convention),
     }
 
 
