@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from bench.records.estimated import EstimatedPhase, EstimatedStep
 from bench.records.record import Measurement, Phase
-from bench.statistics import robust
+from bench.statistics import bootstrap, robust
+from bench.statistics.step_sizes import UnlikeSteps, steps_of_unlike_size
 
 MAIN_PHASE = {"generate": "generate", "decode": "decode", "prefill": "prefill", "train": "train_step"}
 """Task to the phase that answers it."""
@@ -19,17 +20,17 @@ class Work:
 
     Attributes:
         flop: the numerator of an MFU, as the phase's `convention` counts it: full, or causal of layers with windows.
-        min_flop, min_bytes: what no kernel may skip, what must move at least once.
+        min_flop, min_bytes: what no kernel may skip, what must move at least once; the first is None of the mean of unlike steps.
         bound_s: physics; None without a datasheet peak.
         rule_flop, rule_bytes: by rule of thumb: 6·N·D or 2·N·D, N the parameters that a token uses, and every weight once per pass.
     """
 
-    flop: int
-    min_flop: int
+    flop: float
+    min_flop: int | None
     min_bytes: int
     bound_s: float | None
-    rule_flop: int
-    rule_bytes: int
+    rule_flop: int | None
+    rule_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class Rates:
     """What a phase reached.
 
     Attributes:
-        seconds_s: the median of the samples, or the extrapolated value.
+        seconds_s: the median of the samples, the mean of steps that differ in size, or the extrapolated value.
         tag: measured or extrapolated.
         mfu, ceiling_fraction: work.flop over time, as a share of the dense peak, of the matmul rate measured here.
         bandwidth_fraction, bandwidth_ceiling_fraction: likewise for the bytes that must move.
@@ -69,8 +70,10 @@ def drift(record: Measurement) -> dict[str, float]:
     return {kind: after / before - 1 for kind, (before, after) in pairs.items() if before and after}
 
 
-def floor_s(record: Measurement, flop: int, num_bytes: int) -> float | None:
-    """Seconds that the measured ceilings demand at least; None where they were not measured."""
+def floor_s(record: Measurement, flop: int | None, num_bytes: int | None) -> float | None:
+    """Seconds that the measured ceilings demand at least; None where they were not measured, or the work is not known."""
+    if flop is None or num_bytes is None:
+        return None
     matmul, bandwidth = ceiling(record, "matmul"), ceiling(record, "bandwidth")
     return max(flop / matmul, num_bytes / bandwidth) if matmul and bandwidth else None
 
@@ -90,9 +93,12 @@ def _work(phase: EstimatedPhase, step: EstimatedStep | None = None) -> Work:
 
 
 def works(record: Measurement, phase: Phase) -> list[Work]:
-    """The work of each sample, in order; decode steps differ by their context. Empty for a phase without an estimate."""
+    """The work of each sample, in order; decode steps differ by their context.
+
+    Empty for a phase without an estimate, and for steps that differ in size, since the estimate is of the usual one.
+    """
     said = record.estimate.phases.get(phase.name)
-    if said is None:
+    if said is None or steps_of_unlike_size(record, phase):
         return []
     steps = {step.context_len: step for step in said.steps}
     if not phase.context_lens or not steps:
@@ -121,12 +127,45 @@ def _rates(record: Measurement, name: str, seconds_s: float, tag: str, work: Wor
 
 
 def rates(record: Measurement, phase: Phase) -> Rates | None:
-    """Rates of a phase that the estimate knows, by its median sample and the work of the median one."""
+    """Rates of a phase that the estimate knows, by its median sample and the work of the median one; of unlike steps by their sums."""
+    if not phase.samples_s or min(phase.samples_s) <= 0:
+        return None
+    unlike = steps_of_unlike_size(record, phase)
+    if unlike is not None:
+        return _rates_of_sums(record, phase, unlike)
     done = works(record, phase)
-    if not done or min(phase.samples_s) <= 0:
+    if not done:
         return None
     typical = sorted(done, key=lambda work: work.flop)[len(done) // 2]
     return _rates(record, phase.name, robust.median(phase.samples_s), "measured", typical)
+
+
+def _rates_of_sums(record: Measurement, phase: Phase, unlike: UnlikeSteps) -> Rates | None:
+    """By the FLOP of all timed steps over all their time; what a kernel may skip of them is not known."""
+    seen, said = record.proof.watched, record.estimate.phases.get(phase.name)
+    if said is None or seen is None or seen.steady_training_flop is None:
+        return None
+    flop = seen.steady_training_flop / len(phase.samples_s) / (record.proof.num_ranks or 1)
+    work = Work(flop=flop, min_flop=None, min_bytes=said.min_bytes, bound_s=None, rule_flop=None, rule_bytes=None)
+    return _rates(record, phase.name, unlike.mean_s, "measured", work)
+
+
+def typical_s(record: Measurement, phase: Phase) -> float:
+    """Time of a typical sample: the median, or the mean of steps that differ in size."""
+    unlike = steps_of_unlike_size(record, phase)
+    return robust.median(phase.samples_s) if unlike is None else unlike.mean_s
+
+
+def items_per_sample(record: Measurement, phase: Phase) -> float:
+    """Tokens or samples of a typical sample: over `typical_s` they are the rate, of steps that differ in size the sum over the sum."""
+    unlike = steps_of_unlike_size(record, phase)
+    return phase.items_per_sample if unlike is None else unlike.mean_items
+
+
+def interval_s(record: Measurement, phase: Phase) -> tuple[float, float] | None:
+    """The interval of `typical_s` at 95 %; None where there are too few samples."""
+    unlike = steps_of_unlike_size(record, phase)
+    return bootstrap.median_interval(phase.samples_s) if unlike is None else bootstrap.mean_interval(phase.samples_s, unlike.items.tolist())
 
 
 def all_rates(record: Measurement) -> Iterator[Rates]:
@@ -156,4 +195,4 @@ def headline_s(record: Measurement) -> tuple[float, str] | None:
     if record.extrapolation:
         return record.extrapolation.value_s, "extrapolated"
     phase = main_phase(record)
-    return (robust.median(phase.samples_s), "measured") if phase and phase.samples_s else None
+    return (typical_s(record, phase), "measured") if phase and phase.samples_s else None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bench.records.asked import Asked
-from bench.records.record import Measurement
+from bench.records.record import Measurement, Phase
 from bench.statistics.noise_floor import TASK
 from estimators import units
 from estimators.errors import BadRecordError
 from estimators.units import format_rate
 from reports.checks.crosscheck import crosscheck, failed
-from reports.rates import MAIN_PHASE, headline_s, main_phase, main_rates
+from reports.rates import MAIN_PHASE, headline_s, items_per_sample, main_phase, main_rates
 from reports.table import Column, Table, Value
 from reports.views.records import measured, selftest
 
@@ -100,7 +100,8 @@ def _row(record: Measurement) -> dict[str, Value]:
     head = headline_s(record)
     timed = main_phase(record) or record.extrapolation
     if head and timed:
-        row |= {"time_s": head[0], "tag": head[1], "items_per_s": timed.items_per_sample / head[0] if head[0] > 0 else None}
+        items = items_per_sample(record, timed) if isinstance(timed, Phase) else timed.items_per_sample
+        row |= {"time_s": head[0], "tag": head[1], "items_per_s": items / head[0] if head[0] > 0 else None}
     reached = main_rates(record)
     if reached:
         row |= {"mfu_fraction": reached.mfu, "matmul_ceiling_fraction": reached.ceiling_fraction}

@@ -55,9 +55,9 @@ class LightningLoop:
             self._begun = self._watch.log.mark()
         elif action.endswith((MOVING, RUNNING)):
             self._runs = action.endswith(RUNNING)
-            self._watch.enter()
+            self._watch.log.enter()
         elif self._runs and action.startswith(CALLBACK):
-            self._watch.leave()
+            self._watch.log.leave()
 
     @event
     def _stopped(self, action: str) -> None:
@@ -69,9 +69,9 @@ class LightningLoop:
             self._left = self._watch.log.mark()
         elif action.endswith((MOVING, RUNNING)):
             self._runs = False
-            self._watch.leave()
+            self._watch.log.leave()
         elif self._runs and action.startswith(CALLBACK):
-            self._watch.enter()
+            self._watch.log.enter()
 
     def _waited(self, seconds: float) -> None:
         if self._watch is not None and self._watch.log.is_open:
@@ -89,7 +89,7 @@ class LightningLoop:
         begins = not self._watch.log.is_open
         self._watch.begin(batch, wait_s=self._wait_s, at=self._begun)
         if begins:
-            self._watch.leave(self._left)
+            self._watch.log.leave(self._left)
         self._wait_s, self._begun, self._left = 0.0, None, None
 
     def stop(self) -> None:

@@ -60,15 +60,19 @@ def figures(
     memory_bytes: int | None,
     energy_j: float | None,
 ) -> dict[str, float]:
-    """Rates over some steps of this rank: sums over their time, data wait included. What is not known is not there."""
+    """Rates over some steps of this rank: sums over their time, data wait included. What is not known is not there.
+
+    `step_s` is the median of steps that are alike, else the mean: over it the tokens of an average step are their rate.
+    """
     whole_s = sum(step.period_s for step in steps)
     if whole_s <= 0:
         return {}
     sized = all(step.is_sized for step in steps)
     num_items = sum(step.num_items or 0 for step in steps)
     losses = [step.num_loss_tokens for step in steps if step.num_loss_tokens is not None]
+    unlike = len({(step.shapes, step.num_items) for step in steps}) > 1
     values: dict[str, float | None] = {
-        "step_s": robust.median([step.period_s for step in steps]),
+        "step_s": whole_s / len(steps) if unlike else robust.median([step.period_s for step in steps]),
         f"{item}s_per_s": num_items / whole_s if sized else None,
         "loss_tokens_per_s": sum(losses) / whole_s if len(losses) == len(steps) else None,
         "data_wait_fraction": sum(step.exposed_wait_s for step in steps) / whole_s,
@@ -85,7 +89,7 @@ def figures(
             values |= {"mfu_fraction": model / bounds.peak_flop_per_s, "hfu_fraction": hardware / bounds.peak_flop_per_s}
         if bounds.matmul_flop_per_s:
             values["matmul_ceiling_fraction"] = model / bounds.matmul_flop_per_s
-    if bounds.predicted_step_s:
+    if bounds.predicted_step_s and not unlike:
         values["measured_over_predicted"] = (values["step_s"] or 0.0) / bounds.predicted_step_s
     return {name: value for name, value in values.items() if value is not None}
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from statistics import median_low
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from bench.callbacks import energy, proof, ranks
 from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.guard import SIZE, Guard
@@ -17,6 +20,7 @@ from bench.records.proof import Proof, WatchedTraining
 from bench.records.record import Finding, Phase
 from bench.sampling.timing_loop import UNSTABLE_FRACTION, has_settled
 from bench.statistics import robust
+from bench.statistics.step_sizes import of_usual_size
 
 SETTLE_WINDOW, SETTLE_FRACTION, WARMUP_MAX = 3, 0.02, 20
 """Of the warm-up, as bench.sampling.timing_loop.sample judges it, here after the fact."""
@@ -25,14 +29,21 @@ MUCH_WAIT, MUCH_OTHERS, MUCH_PADDING, MUCH_WATCHING = 0.05, 0.05, 0.10, 0.005
 """Shares of the time, of the whole time, of the positions, of the time, from which a reader is told."""
 
 
-def num_warmup(periods_s: Sequence[float]) -> tuple[int, bool | None]:
+def num_warmup(periods_s: Sequence[float], is_usual: Sequence[bool] | None = None) -> tuple[int, bool | None]:
     """Steps before the steady state, and whether it was reached; None where there are too few to judge.
 
-    The first step compiles and allocates, so it is warm-up wherever there is another.
+    The first step compiles and allocates, so it is warm-up wherever there is another. Where steps differ in size, those of
+    the usual one tell whether the times have settled.
 
     >>> num_warmup([9.0, 5.0, 3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]), num_warmup([3.0, 1.0]), num_warmup([3.0])
     ((8, True), (1, None), (0, None))
+    >>> num_warmup([9.0, 2.0, 7.0, 2.0, 7.0, 2.0, 2.0, 7.0, 2.0, 2.0, 2.0, 2.0], [number not in (2, 4, 7) for number in range(12)])
+    (9, True)
     """
+    if is_usual is not None:
+        places = [place for place, usual in enumerate(is_usual) if usual]
+        size, settled = num_warmup([periods_s[place] for place in places])
+        return (1 if settled is None else places[size - 1] + 1) if len(periods_s) > 1 else 0, settled
     for size in range(2 * SETTLE_WINDOW, min(WARMUP_MAX, len(periods_s) - 1) + 1):
         if has_settled(periods_s[:size], SETTLE_WINDOW, SETTLE_FRACTION):
             return size, True
@@ -59,13 +70,15 @@ def fill(
     whole = ranks.joined_steps(reports)
     if not all(step.is_sized for report in reports for step in report.steps):
         item, draft.request = "step", draft.request.replaced(batch=None, seq_len=None)
-    skip, settled = num_warmup(whole.periods_s)
+    sizes = [num for num in whole.items if num is not None]
+    is_usual = of_usual_size(sizes, whole.positions) if len(sizes) == len(whole.items) else None
+    skip, settled = num_warmup(whole.periods_s, None if is_usual is None else is_usual.tolist())
     draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
     ranked = ranks.rows(reports, skip)
     observer_s = max(report.observer_s for report in reports)
-    flop = (guard or Guard())("training_flop", lambda: [step_flop(step, flop_source) for report in reports for step in report.steps]) or [
-        None
-    ]
+    by_rank = (guard or Guard())("training_flop", lambda: [[step_flop(step, flop_source) for step in r.steps] for r in reports])
+    flop = [pair for steps in by_rank or [] for pair in steps] or [None]
+    steady = [pair for steps in by_rank or [] for pair in steps[skip:]] if all(flop) else []
     losses = [loss for loss in whole.losses if loss is not None]
     proven, findings = proof.loss_proof(losses, all(report.params_finite for report in reports))
     of_item: dict[str, Any] = {} if item == "step" else {f"{item}s_per_step": whole.items}
@@ -78,6 +91,7 @@ def fill(
         padding_per_step=whole.paddings,
         losses=tuple(loss if loss is not None and math.isfinite(loss) else None for loss in whole.losses),
         training_flop=sum(pair[0] for pair in flop if pair) if all(flop) else None,
+        steady_training_flop=sum(pair[0] for pair in steady if pair) if steady else None,
         hardware_flop=sum(pair[1] for pair in flop if pair) if all(flop) else None,
         ranks=ranked,
         skew_fraction=ranks.skew_fraction(ranked),
@@ -105,7 +119,7 @@ def fill(
         draft.memory_bytes[name] = max((peak for r in reports if (peak := r.peak_bytes.get(name)) is not None), default=None)
     for report in reports:
         draft.unavailable |= {figure: f"rank {report.rank}: {reason}" for figure, reason in report.failed.items() if len(reports) > 1}
-    draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s)]
+    draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s, is_usual)]
 
 
 def _counts(whole: ranks.JoinedSteps, item: str) -> Proof:
@@ -142,14 +156,17 @@ def _phases(whole: ranks.JoinedSteps, skip: int, settled: bool | None, item: str
     return [*phases, phase("device_step", whole.device_s, "device-event")] if whole.device_s else phases
 
 
-def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observer_s: float) -> list[Finding]:
+def _findings(
+    whole: ranks.JoinedSteps, skip: int, settled: bool | None, observer_s: float, is_usual: npt.NDArray[np.bool_] | None
+) -> list[Finding]:
     findings = []
 
     def add(code: str, text: str, advice: str) -> None:
         findings.append(Finding(code=code, text=text, advice=advice))
 
     steady, whole_s = whole.periods_s[skip:], sum(whole.periods_s)
-    spread = robust.relative_spread(steady) if steady else None
+    alike = [taken_s for taken_s, usual in zip(steady, is_usual[skip:], strict=True) if usual] if is_usual is not None else steady
+    spread = robust.relative_spread(alike) if alike else None
     if settled is False:
         add("NeverSettled", "train_step: the warm-up reached its cap before the times settled", "look for what still changes")
     if spread is not None and spread > UNSTABLE_FRACTION:
@@ -177,8 +194,8 @@ def _findings(whole: ranks.JoinedSteps, skip: int, settled: bool | None, observe
         add("Unsized", f"tokens and samples are not known: {whole.unsized}", "give a function from a batch to its size: size=")
     if positions and padding / positions > MUCH_PADDING:
         add("Padding", f"{100 * padding / positions:.0f} % of the positions hold no token", "pack the sequences, or sort them by length")
-    if len(set(zip(whole.items, whole.positions, strict=True))) > 1:
-        text = "the steps differ in size: rates of one step are those of the usual size; sums are exact"
+    if is_usual is not None:
+        text = "the steps differ in size: rates are sums over all of them, and the estimate is of the usual size"
         add("ShapesVary", text, "compare totals, not single steps")
     if whole_s and observer_s / whole_s > MUCH_WATCHING:
         add(

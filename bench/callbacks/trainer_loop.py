@@ -118,13 +118,13 @@ class TrainerLoop:
         elif name == "on_step_begin":
             self._watch.arrived(self._wait_s, self._came)
             self._wait_s, self._came = 0.0, None
-        self._watch.leave()
+        self._watch.log.leave()
 
     @event
     def _after(self) -> None:
         self._depth -= 1
         if self._watch is not None and self._depth == 0:
-            self._watch.enter()
+            self._watch.log.enter()
 
     def stop(self) -> None:
         """Watch no more."""

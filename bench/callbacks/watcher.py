@@ -153,34 +153,26 @@ class Watch:
     @contextmanager
     def pause(self) -> Iterator[None]:
         """Around what is not training: evaluation, saving. Neither its time nor its energy counts, inside a step or between two."""
-        self.hold()
-        self.leave()
+        self.hold(aside=True)
         try:
             yield
         finally:
-            self.enter()
-            self.resume()
+            self.resume(aside=True)
 
     @event
-    def resume(self) -> None:
+    def resume(self, *, aside: bool = False) -> None:
         """What held the training up is over: where no loader is watched, the wait for data counts from here."""
+        if aside:
+            self._log.enter()
         self._free_since_s, self._waiting = time.perf_counter(), True
 
     @event
-    def hold(self) -> None:
-        """The training pauses until the next step begins."""
+    def hold(self, *, aside: bool = False) -> None:
+        """The training pauses until the next step begins, or inside a step until it resumes."""
+        if aside:
+            self._log.leave()
         self._guard("energy_j", self._energy.close)
         self._waiting = False
-
-    @event
-    def leave(self, at: Mark | None = None) -> None:
-        """From here, or a mark, to `enter` somebody else has the time of the step that is open."""
-        self._log.leave(at)
-
-    @event
-    def enter(self) -> None:
-        """The training has the time again."""
-        self._log.enter()
 
     @property
     def log(self) -> StepLog:

@@ -209,15 +209,12 @@ def _noise_floor(given: Path | None, sides: Sequence[Path], records: Sequence[Me
 
 def _scale(options: Options) -> tuple[Scale | None, Unit]:
     """What times are divided by, and what they are then: where batches may differ, by what a step holds."""
-    from reports.rates import rates
+    from reports.rates import items_per_sample, rates
 
     def demanded_s(record: Measurement, phase: Phase) -> float | None:
         reached = rates(record, phase)
         return reached.floor_s if reached else None
 
-    def items(_: Measurement, phase: Phase) -> float | None:
-        return phase.items_per_sample
-
     if options.normalise:
         return demanded_s, "of_ceilings"
-    return (items, "s_per_item") if "batch" in options.across else (None, "s")
+    return (items_per_sample, "s_per_item") if "batch" in options.across else (None, "s")

@@ -33,6 +33,7 @@ class WatchedTraining(Part):
         loss_tokens_per_step: tokens that bear a loss; None where labels do not tell.
         losses: None where none was given, or it was not finite.
         training_flop, hardware_flop: of all steps, padding included, as MFU and HFU count them; None where a batch was not counted.
+        steady_training_flop: of the steps after the warm-up, as MFU counts them.
         skew_fraction: slowest rank's median step over the fastest's, less 1; None for one rank.
         observer_s: what watching took.
     """
@@ -46,6 +47,7 @@ class WatchedTraining(Part):
     losses: tuple[float | None, ...]
     training_flop: int | None
     hardware_flop: int | None
+    steady_training_flop: int | None = None
     ranks: tuple[WatchedRank, ...]
     skew_fraction: float | None
     observer_s: float

@@ -160,7 +160,7 @@ def widening(groups: int, confidence: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MedianDraws:
-    """Medians of resamples of one series, in order of drawing.
+    """Medians, or means, of resamples of one series, in order of drawing.
 
     Attributes:
         values: one per resample.
@@ -194,6 +194,36 @@ def median_draws(samples: Sequence[float], confidence: float | None = 0.95, seed
     )
 
 
+def mean_draws(samples: Sequence[float], sizes: Sequence[float], confidence: float | None = 0.95, seed: int = SEED) -> MedianDraws | None:
+    """Means of resamples as those of `median_draws`, of samples that are the longer the larger what they process.
+
+    What is resampled are the rests about the line x = a + b w through the samples, so that the same sizes in another order, or
+    drawn more or less often, are no difference of the times.
+
+    Source: Cochran 1977, Sampling Techniques, 3rd ed., section 7.2, for the variance of a mean by regression on what is known.
+    """
+    num = len(samples)
+    if num < MIN_SAMPLES:
+        return None
+    times, weights = np.asarray(samples, dtype=float), np.asarray(sizes, dtype=float)
+    apart = weights - weights.mean()
+    slope = float(apart @ times / (apart @ apart)) if apart.any() else 0.0
+    rests = times - times.mean() - slope * apart
+    block = max(block_length(rests.tolist()), math.ceil(num / MAX_BLOCKS))
+    blocks = math.ceil(num / block)
+    totals = np.cumsum(np.concatenate(([0.0], rests, rests[: block - 1])))
+    sums = totals[block:] - totals[:-block]
+    factor = math.sqrt(blocks / (blocks - 1)) if confidence is None else widening(blocks, confidence)
+    drawn = np.random.default_rng(seed).choice(sums, (NUM_DRAWS, blocks)).sum(axis=1) - blocks * sums.mean()
+    means = times.mean() + factor * block_shortfall(_correlation(rests.tolist()), block) * drawn / (blocks * block)
+    return MedianDraws(values=tuple(means[means > 0].tolist()), clipped_fraction=float(np.mean(means <= 0)))
+
+
+def mean_interval(samples: Sequence[float], sizes: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Interval of the mean of samples that differ in size, for these sizes; None where there are too few independent samples."""
+    return _interval(mean_draws(samples, sizes, confidence), confidence)
+
+
 def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
     """Interval of the median that knows of autocorrelation; None where there are too few independent samples for the confidence.
 
@@ -201,7 +231,10 @@ def median_interval(samples: Sequence[float], confidence: float = 0.95) -> tuple
     >>> 35 < low < 50 < high < 65
     True
     """
-    draws = median_draws(samples, confidence)
+    return _interval(median_draws(samples, confidence), confidence)
+
+
+def _interval(draws: MedianDraws | None, confidence: float) -> tuple[float, float] | None:
     tail = (1 - confidence) / 2
     if draws is None or draws.clipped_fraction > tail:
         return None

@@ -29,6 +29,7 @@ from bench.statistics.comparable import (
 )
 from bench.statistics.noise_floor import POWER, NoiseFloor
 from bench.statistics.ratio import pooled, ratio_draws
+from bench.statistics.step_sizes import steps_of_unlike_size
 
 Verdict = Literal["SAME", "FASTER", "SLOWER", "AMBIGUOUS", "INCOMPARABLE"]
 
@@ -250,13 +251,28 @@ def _series(case: ComparedCase, name: str, scale: Scale | None) -> tuple[list[li
     return series, ""
 
 
+def _sizes(one: ComparedCase, other: ComparedCase, name: str) -> tuple[list[list[float]] | None, list[list[float]] | None]:
+    """What each sample of each record processes, where a watched training's steps differ in it; None where a median stands for them."""
+    held = [[(record, phase) for record in case.records if (phase := record.phase(name)) and phase.samples_s] for case in (one, other)]
+    unlike = [[steps_of_unlike_size(record, phase) for record, phase in side] for side in held]
+    if not any(found for side in unlike for found in side):
+        return None, None
+
+    def sizes(side: int) -> list[list[float]]:
+        pairs = zip(held[side], unlike[side], strict=True)
+        return [found.items.tolist() if found else [phase.items_per_sample] * len(phase.samples_s) for (_, phase), found in pairs]
+
+    return sizes(0), sizes(1)
+
+
 def _phase(
     one: ComparedCase, other: ComparedCase, name: str, threshold: float, confidence: float, scale: Scale | None, floor: NoiseFloor | None
 ) -> PhaseComparison:
     (series_a, why_a), (series_b, why_b) = (_series(case, name, scale) for case in (one, other))
     if why_a or why_b:
         return PhaseComparison(case=one.name, phase=name, verdict="INCOMPARABLE", reason=why_a or why_b)
-    a, b = pooled(series_a, confidence, SEED), pooled(series_b, confidence, SEED + 1)
+    sizes_a, sizes_b = _sizes(one, other, name)
+    a, b = pooled(series_a, confidence, SEED, sizes_a), pooled(series_b, confidence, SEED + 1, sizes_b)
     ratio = b.centre - a.centre
     row: dict[str, Any] = {
         "case": one.name,

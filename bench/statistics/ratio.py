@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.statistics import robust
-from bench.statistics.bootstrap import NUM_DRAWS, SEED, median_draws, student_quantile
+from bench.statistics.bootstrap import NUM_DRAWS, SEED, MedianDraws, mean_draws, median_draws, student_quantile
 
 _NORMAL = np.array([NormalDist().inv_cdf((at + 0.5) / NUM_DRAWS) for at in range(NUM_DRAWS)])
 """As many quantiles of the standard normal as there are draws: what they say of it is free of chance."""
@@ -35,16 +35,27 @@ class Pooled:
     samples: int
 
 
-def pooled(series: Sequence[Sequence[float]], confidence: float, seed: int) -> Pooled:
-    """One record is judged by its samples; several by how their medians differ, which is never less than their samples say."""
+def pooled(series: Sequence[Sequence[float]], confidence: float, seed: int, sizes: Sequence[Sequence[float]] | None = None) -> Pooled:
+    """One record is judged by its samples; several by how their medians differ, which is never less than their samples say.
+
+    Args:
+        series: the samples of each record.
+        sizes: what each sample processes, where samples differ in it: of such, means are judged and not medians.
+    """
     num, samples = len(series), sum(map(len, series))
-    centres = [math.log(robust.median(values)) for values in series]
+    centres = [math.log(robust.median(values) if sizes is None else math.fsum(values) / len(values)) for values in series]
     centre = math.fsum(centres) / num
+
+    def resampled(at: int, confidence: float | None) -> MedianDraws | None:
+        if sizes is None:
+            return median_draws(series[at], confidence, seed)
+        return mean_draws(series[at], sizes[at], confidence, seed)
+
     if num == 1:
-        drawn = median_draws(series[0], confidence, seed)
+        drawn = resampled(0, confidence)
         known = drawn is not None and drawn.clipped_fraction <= (1 - confidence) / 2
         return Pooled(centre, np.log(drawn.values if drawn and known else []), None, 1, samples)
-    within = [np.var(np.log(d.values), ddof=1) for values in series if (d := median_draws(values, None, seed))]
+    within = [np.var(np.log(d.values), ddof=1) for at in range(num) if (d := resampled(at, None))]
     variance = max(float(np.var(centres, ddof=1)), float(np.mean(within)) if within else 0.0)
     return Pooled(centre, np.array([]), variance / num, num, samples)
 

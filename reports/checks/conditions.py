@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bench.records.environment import DeviceFacts
 from bench.records.record import Measurement
 from bench.statistics import robust
+from bench.statistics.step_sizes import steps_of_unlike_size
 from estimators import units
 from reports.checks.check import Check
 from reports.rates import main_phase
@@ -40,6 +41,7 @@ def _others_fraction(record: Measurement) -> float | None:
 def stability(record: Measurement) -> Iterator[Check]:
     """The main phase's samples scatter by no more than the preset allows; a strict one demands a warm-up that settled.
 
+    Of steps that differ in size, those of the most common one are judged.
     Samples that scatter while other programs had the processors tell of those programs: only a strict preset fails for them.
     """
     phase = main_phase(record)
@@ -47,7 +49,11 @@ def stability(record: Measurement) -> Iterator[Check]:
         return
     asked = record.request.preset_values
     allowed = asked.spread_fraction if asked else SPREAD_FRACTION
-    spread = robust.relative_spread(phase.samples_s) or 0.0
+    unlike = steps_of_unlike_size(record, phase)
+    alike_s = phase.samples_s if unlike is None else unlike.seconds_s[unlike.is_usual].tolist()
+    if len(alike_s) < LEAST_SAMPLES:
+        return
+    spread = robust.relative_spread(alike_s) or 0.0
     excused = not _is_strict(record) and (_others_fraction(record) or 0.0) > OTHERS_FRACTION
     advice = "the median says little: measure again on a quiet machine, or take more samples"
     yield Check(

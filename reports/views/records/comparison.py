@@ -183,8 +183,8 @@ def _machines(held: Sequence[Measurement]) -> str:
 
 def _notes(compared: Comparison, a: Sequence[Measurement], b: Sequence[Measurement]) -> Iterator[str]:
     yield (
-        "Time: geometric mean of the records' medians. In parentheses: its interval by block bootstrap. Visible from: the smallest "
-        "difference that would be found in 80 % of such comparisons."
+        "Time: geometric mean of the records' medians, or means where steps differ in size. In parentheses: its interval by block "
+        "bootstrap. Visible from: the smallest difference that would be found in 80 % of such comparisons."
     )
     if compared.unit == "s_per_item":
         yield "Times are those of a token or sample: a step over what it holds, since batches differ as stated."

@@ -11,11 +11,12 @@ from bench.records.extrapolation import Extrapolation
 from bench.records.learning import Learning
 from bench.records.record import Measurement, Phase
 from bench.statistics import bootstrap, robust
+from bench.statistics.step_sizes import steps_of_unlike_size
 from estimators import units
 from estimators.units import MEGA, format_rate
 from reports.checks.conditions import clocks_verdict
 from reports.checks.crosscheck import crosscheck
-from reports.rates import MAIN_PHASE, headline_s, main_phase
+from reports.rates import MAIN_PHASE, headline_s, interval_s, items_per_sample, main_phase, typical_s
 from reports.table import Column, Table, Value
 from reports.views.counting.counted import counts_table, rule_tables
 from reports.views.records.checks import check_table
@@ -88,22 +89,24 @@ def conditions(record: Measurement) -> list[str]:
     return lines
 
 
-def _interval(phase: Phase) -> str:
-    interval = bootstrap.median_interval(phase.samples_s)
+def _interval(record: Measurement, phase: Phase) -> str:
+    interval = interval_s(record, phase)
     samples = plural(len(phase.samples_s), "sample")
     if len(phase.samples_s) == 1:
         return samples
     of = f"median of {samples}, MAD {units.format_duration(robust.mad(phase.samples_s), 2)}"
+    if steps_of_unlike_size(record, phase):
+        of = f"mean of {plural(len(phase.samples_s), 'step')} that differ in size"
     if interval is None:
         return f"{of}; too few for an interval"
     return f"{of}; 95 %: {units.format_duration(interval[0])} to {units.format_duration(interval[1])}"
 
 
-def _seconds(phase: Phase | None) -> Callable[[float], str]:
-    """How a phase's median is printed: to the digits that its interval supports."""
+def _seconds(record: Measurement, phase: Phase | None) -> Callable[[float], str]:
+    """How a phase's typical time is printed: to the digits that its interval supports."""
     if phase is None or not phase.samples_s:
         return units.format_duration
-    digits = bootstrap.justified_digits(robust.median(phase.samples_s), bootstrap.median_interval(phase.samples_s))
+    digits = bootstrap.justified_digits(typical_s(record, phase), interval_s(record, phase))
     return lambda seconds: units.format_duration(seconds, digits)
 
 
@@ -141,7 +144,12 @@ def _answer(record: Measurement) -> Table:
     _sizes(record, answer)
     head = headline_s(record)
     title = f"{record.request.model}: {STEP[task]}"
-    title += f" in {_seconds(main_phase(record))(head[0])} ({head[1]})" if head else ", not timed"
+    phase = main_phase(record)
+    if head and head[0] > 0 and phase and steps_of_unlike_size(record, phase):
+        rate = f"{format_rate(items_per_sample(record, phase) / head[0])} {phase.item}s per second"
+        title = f"{record.request.model}: {rate} over {plural(len(phase.samples_s), STEP[task])} that differ in size ({head[1]})"
+    else:
+        title += f" in {_seconds(record, phase)(head[0])} ({head[1]})" if head else ", not timed"
     if record.status != "complete":
         title += f"; {record.status} run: {record.status_reason}"
     run: Row = {"model": record.request.model, "weights": record.request.weights_label, "status": record.status}
@@ -169,18 +177,21 @@ def _times(record: Measurement, answer: _Answer) -> None:
     task, head, phase = record.request.task, headline_s(record), main_phase(record)
     timed = phase or record.extrapolation
     if head and timed:
-        note = _interval(timed) if isinstance(timed, Phase) else _extrapolated(timed)
-        answer.add(f"{FIGURE[task]}_s", STEP[task], head[0], _seconds(phase), head[1], note)
-        items, item = timed.items_per_sample, timed.item
+        note = _interval(record, timed) if isinstance(timed, Phase) else _extrapolated(timed)
+        answer.add(f"{FIGURE[task]}_s", STEP[task], head[0], _seconds(record, phase), head[1], note)
+        items, item = items_per_sample(record, timed) if isinstance(timed, Phase) else timed.items_per_sample, timed.item
         if head[0] > 0:
+            each = f"{plural(round(items), item)} each time"
+            if isinstance(timed, Phase) and steps_of_unlike_size(record, timed):
+                each = f"{plural(round(items * len(timed.samples_s)), item)} in all of them"
             what = f"{item}s per second, padding left out" if item == "token" and record.proof.watched else f"{item}s per second"
-            answer.add(f"{item}s_per_s", what, items / head[0], format_rate, head[1], f"{plural(items, item)} each time")
+            answer.add(f"{item}s_per_s", what, items / head[0], format_rate, head[1], each)
     if task == "generate":
         for name, what in (("decode", "decode step"), ("prefill", "prefill")):
             part = record.phase(name)
             if part and part.samples_s:
                 seconds = robust.median(part.samples_s)
-                answer.add(f"{FIGURE[name]}_s", what, seconds, _seconds(part), "measured", _interval(part))
+                answer.add(f"{FIGURE[name]}_s", what, seconds, _seconds(record, part), "measured", _interval(record, part))
 
 
 def _sizes(record: Measurement, answer: _Answer) -> None:
