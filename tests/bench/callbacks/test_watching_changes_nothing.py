@@ -125,6 +125,18 @@ def test_a_compiled_model_stays_one_graph_and_the_record_says_that_it_is_compile
     assert only_record(tmp_path).request.compile is True
 
 
+class Bigram(nn.Module):
+    """The least that a Trainer trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head, self.drop = nn.Embedding(128, 8), nn.Linear(8, 128), nn.Dropout(0.1)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits = self.head(self.drop(self.body(input_ids)))
+        return {"loss": nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()), "logits": logits}
+
+
 TRAINERS: dict[str, dict[str, Any]] = {
     "plain": {},
     "accumulation": {"gradient_accumulation_steps": 2},
@@ -134,22 +146,27 @@ TRAINERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "compile" else name for name in TRAINERS])
+@pytest.mark.parametrize("name", TRAINERS)
 def test_a_trainer_is_the_same(name: str, tmp_path: Path) -> None:
-    def train(out: Path | None) -> tuple[Any, ...]:
+    def train(out: Path | None) -> tuple[tuple[Any, ...], tuple[int, dict[str, int]]]:
         from torch._dynamo.utils import counters
 
         seed()
         torch._dynamo.reset()
         counters.clear()
         watching = [] if out is None else [SixndCallback(out=out, ceilings=CEILINGS)]
-        made = trainer(tmp_path, *watching, num_rows=8, logging_steps=1, **TRAINERS[name])
+        model = Bigram() if name == "compile" else None
+        made = trainer(tmp_path, *watching, num_rows=8, logging_steps=1, model=model, **TRAINERS[name])
         made.train()
         losses = [entry["loss"] for entry in made.state.log_history if "loss" in entry]
-        return *end_of(made.model, losses), counters["stats"]["unique_graphs"], dict(counters["graph_break"])
+        return end_of(made.model, losses), (counters["stats"]["unique_graphs"], dict(counters["graph_break"]))
 
-    assert train(tmp_path / "runs") == train(None)
-    assert only_record(tmp_path / "runs").request.compile is (name == "compile")
+    watched, alone = train(tmp_path / "runs"), train(None)
+    assert watched == alone
+    assert alone[1] == (int(name == "compile"), {})
+    made = only_record(tmp_path / "runs")
+    assert made.request.compile is (name == "compile")
+    assert made.proof.num_tokens == 8 * 14
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
