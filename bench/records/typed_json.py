@@ -185,7 +185,7 @@ def _build(hint: Any, value: object, at: str) -> Any:
     if origin is tuple and isinstance(value, list):
         if inner[-1] is not Ellipsis and len(value) != len(inner):
             raise _misfit(value, hint, at)
-        if inner[-1] is Ellipsis and _are_plain_floats(inner[0], value):
+        if inner[-1] is Ellipsis and _are_plain_numbers(inner[0], value):
             return tuple(value)
         kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(_build(kind, item, f"{at}.{i}") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
@@ -211,14 +211,18 @@ def _of_fields(kind: Any, value: dict[str, Any], at: str) -> Any:
     return kind(**{name: _build(fields[name][0], item, _join(at, name)) for name, item in value.items() if name in fields})
 
 
-def _are_plain_floats(hint: Any, values: list[Any]) -> bool:
-    """Whether all are floats within their bounds, so that none needs a look of its own: a series has a million of them."""
+def _are_plain_numbers(hint: Any, values: list[Any]) -> bool:
+    """Whether all are numbers of the hint's type within its bounds: a series has a million, and none of them needs a look of its own."""
     kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
-    if kind is not float or set(map(type, values)) != {float} or not math.isfinite(sum(values)):
+    options = {*typing.get_args(kind)} if typing.get_origin(kind) in (types.UnionType, Union) else {kind}
+    found = {*map(type, values)}
+    if len(found & {int, float}) != 1 or not found <= options & {int, float, type(None)}:
         return False
-    extremes = (min(values), max(values))
-    least = min((value for value in values if value), default=0.0)
-    return extremes[0] >= 0 and all(map(_is_bounded, (least, extremes[1]))) and all(end in bound for end in extremes for bound in bounds)
+    numbers = [value for value in values if value is not None] if type(None) in found else values
+    ends, sizes = (min(numbers), max(numbers)), [abs(value) for value in numbers if value]
+    total = sum(numbers)
+    bounded = total == total and _is_bounded(min(sizes, default=0)) and _is_bounded(max(sizes, default=0))  # no NaN equals itself
+    return bounded and all(end in bound for end in ends for bound in bounds)
 
 
 def _join(at: str, name: str) -> str:

@@ -74,9 +74,10 @@ def _last_correlated_lag(covariances: npt.NDArray[np.float64], num: int) -> int:
 
 
 def sign_covariances(samples: Sequence[float], most_lag: int) -> npt.NDArray[np.float64]:
-    """Autocovariance of the signs about the median at lags 0 to `most_lag`."""
+    """Autocovariance of the signs about the median at lags 0 to `most_lag`; their products are whole numbers, so the transform is exact."""
     num, signs = len(samples), _signs(samples)
-    products = np.array([signs[: num - lag] @ signs[lag:] for lag in range(most_lag + 1)])
+    size = 1 << (num + most_lag).bit_length()
+    products = np.rint(np.fft.irfft(np.abs(np.fft.rfft(signs, size)) ** 2, size)[: most_lag + 1])
     return products / num - np.mean(signs) ** 2
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from bench import streams
 from bench.machine import ranks
+from tests.support.checkout import ROOT
 from tests.support.hostile_text import acting, drawn
 
 
@@ -85,7 +86,7 @@ open(sys.argv[1], "w").write(repr((*seen, sys.stderr)))
 def test_no_file_takes_the_number_of_a_stream_that_is_closed(tmp_path: Path) -> None:
     answer = tmp_path / "answer"
     words = f"{sys.executable} -c '{HELD}' {answer} <&- >&- 2>&-"
-    subprocess.run(["bash", "-c", words], cwd=Path(__file__).parents[2], env=os.environ, check=True, timeout=60)
+    subprocess.run(["bash", "-c", words], cwd=ROOT, env=os.environ, check=True, timeout=60)
     assert answer.read_text() == "(True, True, None, None)"
 
 
@@ -94,3 +95,18 @@ def test_streams_that_are_there_stay_as_they_are() -> None:
     with streams.held():
         assert (sys.stdout, sys.stderr) == before
     assert (sys.stdout, sys.stderr) == before
+
+
+PROFILED = """
+import os, torch
+from bench.backend.device import choose
+from bench.backend.operators.profiler import seconds_by_group
+assert seconds_by_group(lambda: torch.ones(3) @ torch.ones(3), choose("cpu"))
+assert "KINETO_LOG_LEVEL" not in os.environ
+"""
+
+
+def test_our_profiler_writes_no_line_of_its_own() -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "KINETO_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", PROFILED], capture_output=True, text=True, cwd=ROOT, env=environ, check=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
@@ -21,7 +23,7 @@ def seconds_by_group(step: Callable[[], object], device: Device, num_steps: int 
     on_cuda = device.kind == "cuda"
     step()
     device.synchronize()
-    with profile(activities=[ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU]) as seen:
+    with _quietly(), profile(activities=[ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU]) as seen:
         for _ in range(num_steps):
             step()
         device.synchronize()
@@ -32,6 +34,18 @@ def seconds_by_group(step: Callable[[], object], device: Device, num_steps: int 
             device_time = event.self_device_time_total if on_cuda else event.self_cpu_time_total
             totals[group_of(name)] = totals.get(group_of(name), 0.0) + device_time * MICRO / num_steps
     return totals
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """The profiler's library told to write nothing on stderr, between our lines; it reads the level at its first use in a process."""
+    told = LOG_LEVEL in os.environ
+    os.environ.setdefault(LOG_LEVEL, NOTHING)
+    try:
+        yield
+    finally:
+        if not told:
+            del os.environ[LOG_LEVEL]
 
 
 class _Operators(TorchDispatchMode):
@@ -50,6 +64,9 @@ def num_operators(step: Callable[[], object]) -> int:
         step()
     return int(operators.seen)
 
+
+LOG_LEVEL, NOTHING = "KINETO_LOG_LEVEL", "6"
+"""Above USDT, the highest severity of libkineto's ILoggerObserver.h."""
 
 MICRO = 1e-6
 """The profiler's unit in seconds."""

@@ -134,3 +134,15 @@ def test_the_spread_of_the_draws_is_that_of_the_median_of_normal_samples() -> No
 )
 def test_digits_end_where_the_uncertainty_begins(value: float, interval: tuple[float, float] | None, digits: int) -> None:
     assert bootstrap.justified_digits(value, interval) == digits
+
+
+def test_sign_covariances_are_the_sums_of_products_to_the_last_digit() -> None:
+    draw = random.Random(8)
+    for num in (1, 2, 3, 7, 64, 1000, 20_000):
+        signs = [draw.choice((-1, 0, 1)) for _ in range(num)]
+        if sum(sign < 0 for sign in signs) >= num / 2 or sum(sign > 0 for sign in signs) >= num / 2:
+            signs = [0] * num  # the median must be 0, so that they are their own signs
+        most = min(num - 1, 40)
+        mean = sum(signs) / num
+        by_hand = [sum(a * b for a, b in zip(signs, signs[lag:], strict=False)) / num - mean**2 for lag in range(most + 1)]
+        assert bootstrap.sign_covariances(signs, most).tolist() == by_hand
