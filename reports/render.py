@@ -1,4 +1,4 @@
-"""Tables as text, Markdown, CSV, JSON, HTML and LaTeX: one function a format, and the table of them."""
+"""Tables as text, Markdown, CSV, JSON, HTML, LaTeX and a summary for GitHub: one function a format, and the table of them."""
 
 from __future__ import annotations
 
@@ -113,14 +113,35 @@ def _tabulate(table: Table, style: str, cells: list[list[str]]) -> str:
     )
 
 
+def _md_head(table: Table) -> list[str]:
+    return [f"### {table.title}", "", *([" · ".join(table.conditions), ""] if table.conditions else [])]
+
+
+def _md_rest(table: Table) -> str:
+    grid = [[cell.replace("|", r"\|") for cell in row] for row in table.cells()]
+    lines = [_tabulate(table, "pipe", grid), ""] if table.rows else []
+    return "\n".join([*lines, *(f"- {n}" for n in table.notes)]).rstrip()
+
+
 def _md(table: Table) -> str:
     table = _printable(table)
-    lines = [f"### {table.title}", ""]
-    if table.conditions:
-        lines += [" · ".join(table.conditions), ""]
-    if table.rows:
-        lines += [_tabulate(table, "pipe", [[cell.replace("|", r"\|") for cell in row] for row in table.cells()]), ""]
-    return "\n".join([*lines, *(f"- {n}" for n in table.notes)]).rstrip()
+    return "\n".join([*_md_head(table), _md_rest(table)]).rstrip()
+
+
+_GITHUB = {"&": "&amp;", "<": "&lt;", "@": "&#64;"}
+"""What GitHub would take for markup, or for somebody to be told."""
+
+
+def _github(tables: Sequence[Table]) -> str:
+    """A summary of a job or a pull request of GitHub: the first title and its conditions; all figures folded away behind a line."""
+    first, *others = map(_printable, tables)
+
+    def escaped(text: str) -> str:
+        return "".join(_GITHUB.get(c, c) for c in text)
+
+    figures = "\n\n".join(filter(None, (_md_rest(first), *map(_md, others))))
+    folded = f"<details><summary>All figures</summary>\n\n{escaped(figures)}\n\n</details>" if figures else ""
+    return "\n".join([*map(escaped, _md_head(first)), folded]).rstrip()
 
 
 def _csv(tables: Sequence[Table]) -> str:
@@ -201,6 +222,7 @@ RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "json": _json,
     "html": _each(_html),
     "latex": _each(_latex),
+    "github": _github,
 }
 
 

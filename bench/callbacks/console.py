@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench.callbacks import ranks, rates
+from bench.callbacks import rates
 from bench.callbacks.rank_state import RankState
 from bench.streams import say
 
@@ -51,14 +51,14 @@ class Console:
 
     def show(self) -> None:
         """Print a line where enough steps and enough time have passed since the last; the main rank's alone."""
-        if not self._every or not ranks.is_main():
-            return
         done, now_s = self._state.log.done, time.perf_counter()
-        if len(done) - self._shown < self._every or now_s - self._line_s < LEAST_LINE_S:
+        if not self._every or len(done) - self._shown < self._every or now_s - self._line_s < LEAST_LINE_S:
+            return
+        if not self._state.exchange.is_main():
             return
         self._line_s = now_s
         num_steps = len(done)
         figures = self._rates(self._shown)
         self._shown = num_steps
-        line = rates.text(num_steps, figures, num_ranks=ranks.num_ranks(), loss=done[-1].loss)
+        line = rates.text(num_steps, figures, num_ranks=self._state.exchange.num_ranks, loss=done[-1].loss)
         say(line)

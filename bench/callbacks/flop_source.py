@@ -10,8 +10,8 @@ from torch import nn
 
 from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.counted import TEXT_INPUTS, CountedFlop
+from bench.callbacks.exchange import num_ranks
 from bench.callbacks.modules import bare, config_of, is_sharded, num_params, recomputes
-from bench.callbacks.ranks import num_ranks
 from bench.records.estimated import Estimated
 from bench.records.record import Count
 from bench.records.run import Run

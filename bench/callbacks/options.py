@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from bench.backend import device as devices
-from bench.callbacks import ranks
+from bench.callbacks.exchange import is_first
 from bench.records.draft import make_folder
 from estimators.errors import BadValueError
 
@@ -27,5 +27,5 @@ def expect_options(
         raise BadValueError(f"dtype {dtype[:40]!r} is unknown; expected one of: {', '.join(devices.DTYPES)}")
     if optimizer not in (None, "adamw", "sgd"):
         raise BadValueError(f"optimizer {str(optimizer)[:40]!r} is unknown; expected adamw, sgd or None")
-    if ranks.is_main():
+    if is_first():
         make_folder(Path(out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from torch import nn
@@ -13,9 +14,11 @@ from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize, unknown_size
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.energy import Energy
+from bench.callbacks.exchange import RankExchange
 from bench.callbacks.flop_source import FlopSource, UnknownFlop, find_flop_source
 from bench.callbacks.guard import Guard
 from bench.callbacks.modules import is_lazy
+from bench.callbacks.same_batches import batches_key
 from bench.callbacks.steps import StepLog
 from bench.machine.meters.gpu_window import FIGURES
 from bench.machine.meters.readings import Readings, no_readings
@@ -31,6 +34,7 @@ class RankState:
     Attributes:
         device, context: on what, and under what.
         guard: through which every meter is asked.
+        exchange: with the other ranks.
         log, energy: the steps; the power meter between pauses.
         flop_source: what a batch computes; None before the first.
         bounds: what a step is held against; nothing before the first has ended.
@@ -47,8 +51,13 @@ class RankState:
         guard: Guard,
         inputs: Inputs | None = None,
         forward: Forward | None = None,
+        accelerator: Any = None,
     ) -> None:
         self._model, self._inputs, self._forward = model, inputs, forward
+        self._accelerator = accelerator
+        self._batches: Hashable | None = None
+        self.exchange = RankExchange()
+        guard.attempt("telling the other ranks", self.exchange.meet)
         self._parameters: SampledParameters | None = None
         self.device, self.context, self.guard = device, context, guard
         self.log, self.energy = StepLog(device, guard), Energy(device.uuid)
@@ -74,6 +83,9 @@ class RankState:
             self.flop_source = UnknownFlop(self.guard.failed["training_flop"])
         if self._parameters is None:
             self._parameters = self.guard("params_changed", SampledParameters, self._model)
+            self.guard.attempt("telling the other ranks", self.exchange.meet)
+            if self.exchange.num_ranks > 1:
+                self._batches = self.guard.attempt("comparing batches", batches_key, self._model, self._accelerator, batch)
             self.guard("autocast", self.context.look_for_autocast)
         return size
 
@@ -89,6 +101,10 @@ class RankState:
         """The first step has ended: its size decides what later ones are held against."""
         self.bounds = self.context.close(self.flop_source, self.log.last_shapes)
 
+    def is_joining(self) -> bool:
+        """Whether this rank, which has ended, still serves the collectives of others: inside torch's Join of uneven ranks."""
+        return any(getattr(getattr(part, "_join_config", None), "enable", False) for part in self._model.modules())
+
     def peak_memory(self) -> Readings:
         """Of the device, or why not."""
         return self.guard("memory_bytes", self.device.peak_memory) or no_readings(MEMORY_PEAKS, self.guard.failed["memory_bytes"])
@@ -97,11 +113,12 @@ class RankState:
         """Of the windows that have ended, or why not."""
         return self.guard("energy_j", self.energy.readings) or no_readings(FIGURES, self.guard.failed["energy_j"])
 
-    def report(self) -> ranks.RankReport:
+    def report(self, status: str, reason: str) -> ranks.RankReport:
         """Of the steps that have been read, for the main rank."""
+        self.guard.attempt("telling the other ranks", self.exchange.meet)
         evidence = self.guard("params_changed", self._evidence) or (None, True)
         return ranks.RankReport(
-            rank=ranks.rank(),
+            rank=self.exchange.rank,
             device=self.device.name,
             uuid=self.device.uuid,
             steps=tuple(self.log.done),
@@ -111,6 +128,10 @@ class RankState:
             params_finite=evidence[1],
             observer_s=self.observer_s,
             failed=dict(self.guard.failed),
+            status=status,
+            reason=reason,
+            num_ends=self.exchange.num_ends,
+            batches=self._batches,
         )
 
     def _evidence(self) -> tuple[bool, bool]:

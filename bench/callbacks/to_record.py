@@ -76,7 +76,8 @@ def fill(
     draft.phases = _phases(whole, skip, settled, item, clock, stopped_by)
     ranked = ranks.rows(reports, skip)
     observer_s = max(report.observer_s for report in reports)
-    by_rank = (guard or Guard())("training_flop", lambda: [[step_flop(step, flop_source) for step in r.steps] for r in reports])
+    counted = ranks.distinct(reports)
+    by_rank = (guard or Guard())("training_flop", lambda: [[step_flop(step, flop_source) for step in r.steps] for r in counted])
     flop = [pair for steps in by_rank or [] for pair in steps] or [None]
     steady = [pair for steps in by_rank or [] for pair in steps[skip:]] if all(flop) else []
     losses = [loss for loss in whole.losses if loss is not None]
@@ -124,12 +125,14 @@ def fill(
 
 def _counts(whole: ranks.JoinedSteps, item: str) -> Proof:
     """Totals of all steps; what is not known of each is not stated."""
-    items, padding, losses = map(ranks.total, (whole.items, whole.paddings, whole.loss_tokens))
+    items, padding, losses = map(ranks.total, ((*whole.items, whole.num_unsent_items), whole.paddings, whole.loss_tokens))
     if items is None:
         return Proof()
     if item == "sample":
         return Proof(num_samples=items)
     count = Proof(num_tokens=items)
+    if whole.num_unsent_items:
+        return count
     if whole.periods_s and padding is not None:
         count |= Proof(num_padding=padding)
     return count | Proof(num_loss_tokens=losses) if whole.periods_s and losses is not None else count

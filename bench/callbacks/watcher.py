@@ -112,7 +112,7 @@ class Watch:
         self._size = partial(given_size, size) if size else partial(size_of, use=label_use(model))
         device = devices.choose(device_name)
         self._context = TrainingContext(model, device, self._accelerator, guard=self._guard, **options)
-        self._state = RankState(model, device, self._context, self._guard, **run)
+        self._state = RankState(model, device, self._context, self._guard, accelerator=self._accelerator, **run)
         self._log, self._energy = self._state.log, self._state.energy
         self._writer = Writer(self._state, out, say=every > 0)
         self._console = Console(self._state, every)
@@ -314,7 +314,7 @@ class Watch:
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
         """The training has ended, or pauses for good: write the record. May be called again after more steps.
 
-        A complete one is put together from all ranks, which must all call this; one that was broken off has this rank alone.
+        On several ranks each leaves its report when it calls this, and the main one puts them together; see bench.callbacks.exchange.
 
         Returns:
             What was written; None on the ranks that write nothing, and where it could not be written.

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from multiprocessing.util import Finalize
 from pathlib import Path
 
-from bench.callbacks import ranks, to_record
+from bench.callbacks import rank_findings, to_record
 from bench.callbacks.context import usual_shape
+from bench.callbacks.exchange import PARTING_S, WAIT_S, Heard, is_first
 from bench.callbacks.guard import WHOLE, reason_of
 from bench.callbacks.rank_state import RankState
-from bench.machine.ranks import promised_ranks_missing
+from bench.callbacks.ranks import RankReport
+from bench.machine.ranks import launched, promised_ranks_missing
 from bench.records.draft import Draft
+from bench.records.proof import Proof
 from bench.records.record import Finding, Measurement
 from bench.streams import say
 
@@ -21,6 +25,14 @@ EARLY_S = 5.0
 
 AUTOSAVE_S = 60.0
 """Between two later ones, so that a killed training leaves its steps; and 200 times what writing one took."""
+
+RUNNING = "was still running when this was written"
+
+WAITS_S = {"complete": WAIT_S, "partial": PARTING_S, "failed": 0.0}
+"""For the other ranks, by how this one ended."""
+
+SHORT_S = 0.1
+"""The first of it; then the record is written, and written again after the rest."""
 
 
 def ending_of(error: BaseException | None) -> tuple[str, str]:
@@ -37,7 +49,10 @@ def ending_of(error: BaseException | None) -> tuple[str, str]:
 
 
 class Writer:
-    """The one record of a training, which the main rank writes.
+    """The one record of a training, which the main rank writes from what all have left; see bench.callbacks.exchange.
+
+    Ranks that end after the main one are looked for once more when its process ends. A rank that nobody reads any more, since the
+    main one died, writes the record itself.
 
     Args:
         out: folder of records.
@@ -48,20 +63,25 @@ class Writer:
     """
 
     def __init__(self, state: RankState, out: Path, *, say: bool) -> None:
-        self._state, self._say = state, say
-        self._draft = state.context.draft(out) if ranks.is_main() else None
+        self._state, self._exchange, self._guard, self._out, self._say = state, state.exchange, state.guard, out, say
+        self._draft = state.context.draft(out) if is_first() else None
         self._saved_s, self._save_every_s = time.monotonic(), min(EARLY_S, AUTOSAVE_S)
+        self._at_exit: Finalize | None = None
 
     def autosave(self) -> None:
-        """The record so far, of this rank alone, where the last one is old enough."""
+        """The record so far, of what the ranks have left so far, where the last one is old enough."""
         if time.monotonic() - self._saved_s <= self._save_every_s or not self._state.log.done:
             return
         begun_s = time.monotonic()
         try:
-            if self._draft is not None:
-                self._fill(self._draft, [self._state.report()], "interrupt")
-                self._draft.unavailable |= self._state.guard.failed
-                self._draft.save("partial", "was still running when this was written")
+            report = self._state.report("partial", RUNNING)
+            if self._exchange.is_main():
+                draft = self._own_draft()
+                self._fill(draft, self._with(report, self._hear(0.0)), "interrupt")
+                draft.unavailable |= self._guard.failed
+                draft.save("partial", RUNNING)
+            else:
+                self._exchange.leave(report)
         finally:
             self._saved_s = time.monotonic()
             self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
@@ -73,35 +93,80 @@ class Writer:
             self._draft.discard()
 
     def write(self, status: str, reason: str) -> Measurement | None:
-        """The record at the end; a complete one is put together from all ranks, which must all call this.
+        """The record at the end.
 
         Returns:
-            What was written; None on the ranks that write nothing.
+            What was written; None on the ranks that leave it to another.
         """
-        report = self._state.report()
-        guard = self._state.guard
-        reports = (guard("other ranks", ranks.exchange, report) if status == "complete" else None) or [report]
-        draft = self._draft
-        if draft is None:
+        self._exchange.num_ends += 1
+        report = self._state.report(status, reason)
+        if self._is_left_to_another(report):
+            self._look_again_at_exit(report)
             return None
-        alone = status != "complete" and ranks.num_ranks() > 1
-        if status == "complete" and not all(each.steps for each in reports):
-            status, reason = "partial", "no step was watched" if len(reports) == 1 else "a rank watched no step"
+        heard, wait_s = self._hear(min(SHORT_S, WAITS_S[status])), 0.0 if self._state.is_joining() else WAITS_S[status]
+        if heard.silent or heard.absent:
+            if wait_s > SHORT_S:
+                self._write(report, heard)  # a launcher may end this process, too, where another has died
+                heard = self._hear(wait_s)
+            self._exchange.give_up(heard)
+            if heard.silent:
+                self._look_again_at_exit(report)
+        written = self._write(report, heard)
+        if self._say:
+            self._guard("progress lines", say, f"record: {self._own_draft().path}")
+        return written
+
+    def _is_left_to_another(self, report: RankReport) -> bool:
+        """Whether the main rank is another one, which has this one's report and lives to read it; False where nobody answers."""
+        told = "telling the other ranks"
+        if self._guard.attempt(told, self._exchange.is_main) is not False:
+            return False
+        self._guard.attempt(told, self._exchange.leave, report)
+        return self._guard.attempt(told, self._exchange.is_orphan, 0.0) is False
+
+    def _hear(self, wait_s: float) -> Heard:
+        others = tuple(rank for rank in range(self._exchange.num_ranks) if rank != self._exchange.rank)
+        return self._guard.attempt("asking the other ranks", self._exchange.hear, wait_s) or Heard(silent=others)
+
+    def _look_again_at_exit(self, report: RankReport) -> None:
+        if self._at_exit is not None:
+            self._at_exit.cancel()
+
+        def look() -> None:
+            if report.num_ends == self._exchange.num_ends:  # else the training went on, and ended again
+                self._guard.attempt("asking the other ranks", self._write_late, report)
+
+        self._at_exit = Finalize(None, look, exitpriority=10)  # of the main process and of multiprocessing's alike
+
+    def _write_late(self, report: RankReport) -> None:
+        if self._exchange.is_main():
+            heard = self._hear(0.0)
+            if any(other.num_ends >= report.num_ends for other in heard.reports.values()):
+                self._write(report, heard)
+        elif self._exchange.is_orphan(WAIT_S):
+            self._write(report, self._hear(0.0))
+
+    def _with(self, report: RankReport, heard: Heard) -> list[RankReport]:
+        return sorted([report, *heard.reports.values()], key=lambda each: each.rank)
+
+    def _own_draft(self) -> Draft:
+        self._draft = self._draft or self._state.context.draft(self._out)
+        return self._draft
+
+    def _write(self, report: RankReport, heard: Heard) -> Measurement:
+        guard, draft, reports = self._guard, self._own_draft(), self._with(report, heard)
+        status, reason = rank_findings.joint_status(report.status, report.reason, reports, heard)
         if status == "complete" and WHOLE in guard.failed:
             status, reason = "partial", f"watching ended before the training: {guard.failed[WHOLE]}"
-        guard("record", self._fill, draft, reports, "count" if status == "complete" else "interrupt")
+        guard("record", self._fill, draft, reports, "count" if status == "complete" else "interrupt", heard)
         draft.unavailable |= guard.failed
         if "record" in guard.failed:
             status, reason = "partial", f"what was watched could not be put together: {guard.failed['record']}"
-        if alone:
-            text = f"one rank of {ranks.num_ranks()}: the others were not asked, since the training broke off"
-            draft.warnings.append(Finding(code="NotReduced", text=text, advice="take its tokens and energy as those of one rank"))
         written = draft.save(status, reason)
-        if self._say:
-            guard("progress lines", say, f"record: {draft.path}")
+        guard.attempt("asking the other ranks", self._exchange.thank, reports)
         return written
 
-    def _fill(self, draft: Draft, reports: Sequence[ranks.RankReport], stopped_by: str) -> None:
+    def _fill(self, draft: Draft, reports: Sequence[RankReport], stopped_by: str, heard: Heard | None = None) -> None:
         state = self._state
         draft.unavailable = dict(state.peak_memory().unavailable)
         if reports[0].steps and state.flop_source is not None:
@@ -117,7 +182,15 @@ class Writer:
             stopped_by=stopped_by,
             guard=state.guard,
         )
+        if heard is not None:
+            draft.warnings += rank_findings.findings(reports, heard, self._exchange.num_ranks)
+            silent = sorted((*heard.absent, *heard.silent))
+            if silent and draft.proof.watched is not None:
+                draft.proof |= Proof(watched=draft.proof.watched.replaced(silent_ranks=tuple(silent)))
         draft.warnings += state.findings
         if promised_ranks_missing(os.environ):
             text = "accelerate launch --cpu started one process of several: it needs MPI for more"
             draft.warnings.append(Finding(code="RanksMissing", text=text, advice="start them with torchrun --nproc-per-node"))
+        elif self._exchange.num_ranks == 1 and (place := launched()) is not None:
+            text = f"process {place[0]} of {place[1]} that a launcher started: no process group of torch joined them, so each has a record"
+            draft.warnings.append(Finding(code="NotReduced", text=text, advice="take its tokens and energy as those of one process"))

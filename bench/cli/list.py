@@ -24,6 +24,7 @@ FORMATS = {
     "json": "raw values in base units, single values at top level",
     "html": "a fragment to put into a page",
     "latex": "table environments for the booktabs package",
+    "github": "a summary for GitHub Actions: the first line, and all figures folded away",
 }
 
 

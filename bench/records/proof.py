@@ -9,7 +9,11 @@ from bench.records.typed_json import MeasuredSeconds
 
 
 class WatchedRank(Part):
-    """One rank: medians of its steps after the warm-up, and its tokens or samples of all steps."""
+    """One rank: medians of its steps after the warm-up, and its tokens or samples of all steps.
+
+    Attributes:
+        same_batches_as: the rank that was given the same batches, whose tokens stand for both.
+    """
 
     rank: int
     device: str
@@ -19,6 +23,7 @@ class WatchedRank(Part):
     median_step_s: float | None
     median_data_wait_s: float | None
     peak_bytes: Mapping[str, int | None]
+    same_batches_as: int | None = None
 
 
 class WatchedTraining(Part):
@@ -36,6 +41,7 @@ class WatchedTraining(Part):
         steady_training_flop: of the steps after the warm-up, as MFU counts them.
         skew_fraction: slowest rank's median step over the fastest's, less 1; None for one rank.
         observer_s: what watching took.
+        silent_ranks: of the process group, those that are not in `ranks`, or not to their end; not stated where there is none.
     """
 
     data_wait_s: tuple[MeasuredSeconds, ...]
@@ -51,6 +57,7 @@ class WatchedTraining(Part):
     ranks: tuple[WatchedRank, ...]
     skew_fraction: float | None
     observer_s: float
+    silent_ranks: tuple[int, ...] = ()
 
 
 class Proof(Part):

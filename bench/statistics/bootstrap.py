@@ -24,8 +24,8 @@ NUM_DRAWS = 1000
 MAX_BLOCKS = 2000
 """Blocks of a resample at most: longer series get longer blocks, which costs nothing but draws."""
 
-MAX_CORRELATION = 0.95
-"""Beyond it a series is non-stationary, and no block of it is a sample of anything: the correction stays finite."""
+MAX_CORRELATION, NUM_LAGS = 0.99, 1500
+"""Beyond it a series is non-stationary, and no block of it is a sample of anything: the correction stays finite, and its sum ends."""
 
 MIN_SAMPLES = 6
 """Fewer do not enclose their median with 95 %, whatever they are: see bench.statistics.robust.interval_rank."""
@@ -86,28 +86,34 @@ def _signs(samples: Sequence[float]) -> npt.NDArray[np.float64]:
 
 
 def block_shortfall(correlation: float, block: int) -> float:
-    """Standard deviation of a long mean over what blocks of that length show of it, for a lag-1 correlation that dies off geometrically.
+    """Standard deviation of a long mean of signs over what blocks of that length show of it, for a series of that lag-1 correlation.
 
-    Blocks cut correlations at their ends. With L = (1 + r)/(1 - r), the variance per sample of a long mean, a block of b shows
-    L - 2r (1 - r^b) / (b (1 - r)^2). 1 where r is not positive.
+    Blocks cut correlations at their ends. Of a Gaussian series whose correlation dies off as r^k, the signs' dies off as
+    R(k) = 2/pi arcsin(r^k), slower than their own at lag 1 says. The variance per sample of a long mean is L = 1 + 2 sum R(k), a block
+    of b shows 1 + 2 sum (1 - k/b) R(k) over k < b. 1 where r is not positive.
 
-    Source: the variance of a mean of an AR(1) process, Priestley 1981, Spectral Analysis and Time Series, section 5.3.2.
+    Source: Van Vleck and Middleton 1966, The spectrum of clipped noise, Proceedings of the IEEE 54 (1), for the arcsine; the variance of
+    a mean, Priestley 1981, Spectral Analysis and Time Series, section 5.3.2.
 
-    >>> round(block_shortfall(0.5, 1) ** 2, 9), round(block_shortfall(0.5, 10**6), 3), block_shortfall(-0.5, 4)
-    (3.0, 1.0, 1.0)
+    >>> round(block_shortfall(0.5, 1) ** 2, 3), round(block_shortfall(0.5, 10**6), 3), block_shortfall(-0.5, 4)
+    (2.307, 1.0, 1.0)
     """
     if correlation <= 0:
         return 1.0
-    r = min(correlation, MAX_CORRELATION)
-    long = (1 + r) / (1 - r)
-    return math.sqrt(long / (long - 2 * r * (1 - r**block) / (block * (1 - r) ** 2)))
+    lags = np.arange(1, NUM_LAGS + 1)
+    of_signs = 2 / math.pi * np.arcsin(min(correlation, MAX_CORRELATION) ** lags)
+    long, shown = 1 + 2 * float(of_signs.sum()), 1 + 2 * float((np.maximum(0, 1 - lags / block) * of_signs).sum())
+    return math.sqrt(long / shown)
 
 
 def _correlation(samples: Sequence[float]) -> float:
-    """Lag-1 correlation of the signs, less the bias -(1 + 3r)/n that a series' own mean gives it (Kendall 1954, Biometrika 41)."""
+    """Lag-1 correlation of the series that has these signs: sin(pi/2 R) of that of the signs, R.
+
+    R is taken less the bias -(1 + 3R)/n that a series' own mean gives it (Kendall 1954, Biometrika 41).
+    """
     variance, covariance = sign_covariances(samples, 1)
     seen = covariance / variance if variance > 0 else 0.0
-    return seen + (1 + 3 * seen) / len(samples)
+    return math.sin(math.pi / 2 * min(1.0, seen + (1 + 3 * seen) / len(samples)))
 
 
 def student_quantile(probability: float, freedom: int) -> float:

@@ -150,13 +150,6 @@ def apart(one: ComparedCase, other: ComparedCase) -> tuple[str, str] | None:
     return None if a == b else (a, b)
 
 
-def lost_phase(one: ComparedCase, other: ComparedCase, main_phase: str) -> str:
-    """Which record has no samples of the phase that answers, where any of the two sides has: the rest of it says nothing of the task."""
-    holds = {r.run_id: bool((phase := r.phase(main_phase)) and phase.samples_s) for case in (one, other) for r in case.records}
-    lost = [run_id for run_id, held in holds.items() if not held]
-    return f"{lost[0]} holds no timed {main_phase}, which the others do" if lost and len(lost) < len(holds) else ""
-
-
 def unlike_steps(one: ComparedCase, other: ComparedCase) -> str:
     """Why watched trainings did not do the same work though they were asked to: their steps held more or less, as one cut short may."""
     a, b = (_items_per_step(case) for case in (one, other))

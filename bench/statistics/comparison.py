@@ -23,7 +23,6 @@ from bench.statistics.comparable import (
     cases,
     counterparts,
     differing,
-    lost_phase,
     no_counterpart,
     unlike_steps,
 )
@@ -197,7 +196,7 @@ def compare(
         stated |= dict.fromkeys([*differing(one, other), *([("device", *machines)] if machines and "device" in across else [])])
         names = _common_phases(one, other, scale)
         fault = next(filter(None, (faults(record) for case in (one, other) for record in case.records)), "")
-        fault = fault or lost_phase(one, other, main) or ("" if "batch" in across else unlike_steps(one, other))
+        fault = fault or ("" if "batch" in across else unlike_steps(one, other))
         if fault or not names:
             missing = "the two have no phase in common that was timed" + (", estimated and has measured ceilings" if scale else "")
             rows.append(_none(one, fault or missing))

@@ -18,13 +18,16 @@ from reports.checks.check import Check
 LEAST_TICKS = 100
 """Clock readings of an empty step in one of the kernel: fewer, and the clock alone is off by more than 1 %."""
 
+VISIBLE_FRACTION = 0.25
+"""A machine that shows only larger differences between two runs is no place to judge a change on."""
+
 OVERSLEPT_S, DOUBLE_TOLERANCE = 0.002, 0.1
 """How late the system may wake a sleeper, and how far the double of a kernel may be from twice its time."""
 
 
 def selftest(record: Measurement) -> Iterator[Check]:
-    """A clock that is fine enough, a full sleep, doubled work that takes double, an A/A without and a doubling with a verdict,
-    and a training that does not train, caught."""
+    """A clock that is fine enough, a full sleep, doubled work that takes double, differences of a quarter seen, an A/A without and a
+    doubling with a verdict, and a training that does not train, caught."""
     if record.request.task != TASK:
         return
     yield from _clock(record)
@@ -86,6 +89,16 @@ def _verdicts(record: Measurement) -> Iterator[Check]:
     except BadRecordError as error:
         yield Check(metric="noise floor", estimated="taken", observed="not taken", rule="==", ok=False, explanation=str(error))
         return
+    sees = floor.detectable_fraction <= VISIBLE_FRACTION
+    yield Check(
+        metric="smallest difference that can be seen",
+        estimated=VISIBLE_FRACTION,
+        observed=floor.detectable_fraction,
+        rule="<=",
+        ok=sees,
+        explanation="" if sees else "too noisy to compare here: close other programs, or use another machine",
+        format=units.format_fraction,
+    )
     for metric, names, expected, noise in (
         ("A against A has no winner", (ROUND_A, ROUND_B), ("SAME", "AMBIGUOUS"), floor),
         ("doubled work is found", ("single", "double"), ("SLOWER",), None),

@@ -140,6 +140,23 @@ class TestDocuments:
     def test_markdown_escapes_the_bar(self) -> None:
         assert r"a\|b" in render([replace(RULES, rows=[{"rule": "a|b", "part": "x"}])], "md")
 
+    def test_a_summary_for_github_shows_the_first_title_and_folds_all_else_away(self) -> None:
+        shown, folded = render([MEMORY, RULES], "github").split("<details><summary>All figures</summary>\n\n")
+        assert shown == f"### {MEMORY.title}\n\n{' · '.join(MEMORY.conditions)}\n\n"
+        assert folded.endswith("\n\n</details>")
+        assert f"### {RULES.title}" in folded
+        assert "- One note." in folded
+        assert MEMORY.title not in folded
+
+    def test_a_summary_for_github_takes_no_markup_and_tells_nobody(self) -> None:
+        hostile = "</details><script>&@someone"
+        rendered = render(
+            [replace(RULES, title=hostile, conditions=[hostile], notes=[hostile], rows=[{"rule": hostile, "part": "x"}])], "github"
+        )
+        assert rendered.count("</details>") == 1
+        assert rendered.count("&lt;/details>&lt;script>&amp;&#64;someone") == 4
+        assert "@" not in rendered
+
     def test_html_escapes_markup_everywhere(self) -> None:
         hostile = "<script>"
         rendered = render(

@@ -74,6 +74,12 @@ TWINS: Twins = {
         lambda: selftest_record(training_loop=IDLE),
         ["a training that trains passes"],
     ),
+    "a machine that shows only large differences": (
+        # logs apart by up to ln 1.15: seen from 1.15 ^ (1 + 0.84 / 1.96) - 1, 22 %; and by ln 1.18, from 27 %
+        lambda: selftest_record(drift=0.05),
+        lambda: selftest_record(drift=0.06),
+        ["smallest difference that can be seen"],
+    ),
     "a self-test without rounds": (selftest_record, lambda: selftest_record(rounds=2), ["noise floor"]),
     "more integrated power than the limit allows": (
         # 480 J and the 5 % of a power reading: 504 J

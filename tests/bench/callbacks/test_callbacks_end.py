@@ -10,6 +10,7 @@ import pytest
 from bench.callbacks import Watch, watch
 from bench.records.draft import Draft
 from reports.checks.crosscheck import crosscheck, failed
+from tests.support.seated_ranks import seat
 from tests.support.tiny_models import CEILINGS
 from tests.support.watched_trainings import Training, batches, only_record, run, tiny_model
 
@@ -88,11 +89,10 @@ class TestEnd:
         assert capsys.readouterr().err == f"sixnd: writing the record failed, the training goes on: {said}\n"
 
     def test_one_rank_of_a_training_that_broke_off_says_that_it_is_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        seat(monkeypatch, rank=0)
         watched = Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS)
         with watched.step(batches(1)[0]):
             pass
-        monkeypatch.setattr("bench.callbacks.ranks.num_ranks", lambda: 2)
-        monkeypatch.setattr("bench.callbacks.ranks.rank", lambda: 0)
         watched.finish("partial", "interrupted by the user")
         made = only_record(tmp_path)
         assert "NotReduced" in {finding.code for finding in made.warnings}

@@ -13,6 +13,7 @@ from bench.callbacks import watch
 from bench.cli.main import main
 from estimators.errors import BadValueError, UnavailableError
 from tests.support.quiet_machine import failed_by_itself
+from tests.support.seated_ranks import other, seat
 from tests.support.tiny_models import CEILINGS
 from tests.support.watched_trainings import Batch, Training, batches, only_record, run, tiny_model
 
@@ -125,7 +126,9 @@ class TestLoop:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("bench.callbacks.console.LEAST_LINE_S", 0.0)
-        monkeypatch.setattr("bench.callbacks.ranks.is_main", lambda: False)
+        store = seat(monkeypatch, rank=0)
+        other(store, rank=0)
+        seat(monkeypatch, rank=1, store=store)
         for _ in watch(batches(6), tiny_model(), out=tmp_path, every=1, ceilings=CEILINGS):
             pass
         assert capsys.readouterr().err == ""

@@ -31,7 +31,7 @@ def step(seconds: float, *, wait_s: float = 0.0, rows: int = 2, padding: int | N
     return Step(host_s=seconds, device_s=None, wait_s=wait_s, exposed_wait_s=wait_s, shapes=((rows, 8),), num_padding=padding, loss=loss)
 
 
-def report(rank: int, *steps: Step, uuid: str | None = None, params_changed: bool = True) -> ranks.RankReport:
+def report(rank: int, *steps: Step, uuid: str | None = None, params_changed: bool = True, batches: str | None = None) -> ranks.RankReport:
     return ranks.RankReport(
         rank=rank,
         device="a scripted device",
@@ -42,6 +42,7 @@ def report(rank: int, *steps: Step, uuid: str | None = None, params_changed: boo
         params_changed=params_changed,
         params_finite=True,
         observer_s=0.0,
+        batches=batches,
     )
 
 
@@ -54,9 +55,27 @@ def test_tokens_are_summed_and_the_slowest_rank_gives_the_time() -> None:
     assert whole.losses == (1.0, 2.0)
 
 
-def test_a_step_that_not_every_rank_took_is_left_out_and_an_unknown_padding_stays_unknown() -> None:
-    whole = ranks.joined_steps([report(0, step(1.0, padding=None), step(1.0)), report(1, step(1.0))])
-    assert (len(whole.periods_s), whole.paddings) == (1, (None,))
+def test_a_step_that_not_every_rank_took_is_that_of_those_that_did_and_an_unknown_padding_stays_unknown() -> None:
+    whole = ranks.joined_steps([report(0, step(1.0, padding=None), step(3.0, loss=5.0)), report(1, step(2.0, loss=3.0))])
+    assert (whole.periods_s, whole.items, whole.losses, whole.paddings) == ((2.0, 3.0), (32, 16), (2.0, 5.0), (None, 0))
+
+
+def test_batches_that_several_ranks_were_given_count_once_by_the_rank_that_took_most_steps() -> None:
+    parts = [report(0, step(1.0), batches="a"), report(1, step(2.0), step(1.0), batches="a"), report(2, step(1.0), batches="b"), report(3)]
+    assert [each.rank for each in ranks.distinct(parts)] == [1, 2, 3]
+    whole = ranks.joined_steps(parts)
+    assert (whole.periods_s, whole.items) == ((2.0, 1.0), (32, 16))
+    assert [row.same_batches_as for row in ranks.rows(parts, skip=0)] == [1, None, None, None]
+
+
+def test_a_report_without_room_keeps_its_totals_and_its_first_steps() -> None:
+    whole = report(1, *[step(1.0 + number / 7, rows=1 + number % 5) for number in range(400)])
+    assert ranks.unpacked(ranks.packed(whole, 2**20)) == whole
+    for room_bytes in (len(ranks.packed(whole, 2**20)) - 1, 1500, 0):
+        sent = ranks.unpacked(ranks.packed(whole, room_bytes))
+        assert (sent.num_steps, sent.num_items) == (400, 400 * 3 * 8)
+        assert sent.steps == whole.steps[: len(sent.steps)]
+        assert (0 < len(sent.steps) < 400) is (room_bytes > 0)
 
 
 def test_skew_is_that_of_the_median_steps() -> None:

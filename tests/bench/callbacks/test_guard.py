@@ -126,7 +126,6 @@ ONE_FIGURE = {
     "bench.callbacks.energy.Energy.readings": "energy_j",
     "bench.callbacks.console.Console.show": "progress lines",
     "bench.callbacks.rates.figures": "rates",
-    "bench.callbacks.writer.ranks.exchange": "other ranks",
 }
 """What raises -> the one figure that is then lost, while the record is whole."""
 

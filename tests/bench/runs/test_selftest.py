@@ -45,8 +45,9 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> SteadyClock:
 
 def test_the_double_is_two_calls_and_everything_known_is_found(scripted: SteadyClock, tmp_path: Path) -> None:
     made = selftest.measure(amount=SMALL, device_name=None, out=tmp_path, say=lambda _: None)
-    sleeps = [check for check in crosscheck(made) if "sleep" in check.metric]
-    assert [check.metric for check in failed(crosscheck(made)) if check not in sleeps] == []
+    checks = crosscheck(made)
+    sleeps = [check.metric for check in checks if "sleep" in check.metric]  # which really slept, and may have been woken late
+    assert [check.metric for check in failed(checks) if check.metric not in sleeps] == []
     assert len(sleeps) == 1
     assert made.phase("single").samples_s == pytest.approx([0.005] * 20)  # type: ignore[union-attr]
     assert made.phase("double").samples_s == pytest.approx([0.010] * 20)  # type: ignore[union-attr]
@@ -103,10 +104,10 @@ def test_the_tables_state_the_floor_and_the_smallest_visible_difference() -> Non
     assert floor.facts["detectable_fraction"] > floor.facts["noise_floor_fraction"]
     # 1 GFLOP in a median of about 5.75 ms
     assert floor.facts["kernel_flop_per_s"] == pytest.approx(1e9 / 0.00575, rel=0.02)
-    assert checks.facts["checks_failed"] == 0
+    assert checks.facts["checks_failed"] == 1, "such a machine shows only what is above a quarter"
 
 
-@pytest.mark.parametrize(("change", "code"), [({}, 0), ({"sleep_s": 0.03}, 1)])
+@pytest.mark.parametrize(("change", "code"), [({}, 0), ({"sleep_s": 0.03}, 1), ({"drift": 0.06}, 1)])
 def test_the_verb_exits_by_its_checks(
     change: dict[str, Any], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
