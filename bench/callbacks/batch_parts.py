@@ -41,6 +41,8 @@ def named_parts(held: Any) -> Mapping[str, Any] | None:
     >>> dict(named_parts(SimpleNamespace(x=1, _cache=2)))
     {'x': 1}
     """
+    if type(held) is dict:
+        return held
     if held is None or isinstance(held, _PLAIN) or is_array(held):
         return None
     if isinstance(held, tuple):
@@ -90,14 +92,13 @@ def kind_of(part: Any, depth: int = MAX_DEPTH) -> Kind | None:
     first = part[0]
     if not is_array(first):
         return _kind_of_list(part, depth)
-    if not all(map(is_array, (part[len(part) // 2], part[-1]))):
-        return "sample"  # such as an image and the number of its class
     if len(part) == 1:
         return "samples" if _is_like_a_sample(first) else "batch"
-    if any(num_dims(each) == 0 for each in (part[1], part[-1])) and num_dims(first):
-        return "sample"
-    pair = len(part) == 2 and num_dims(first) == 2 and num_rows(first) == num_rows(part[1])  # of inputs and targets
-    return "batch" if pair or _are_columns([first, part[1]]) or num_dims(first) > 3 else "samples"
+    second, dims = part[1], num_dims(first)
+    if not (is_array(second) and is_array(part[-1])) or (dims and not (num_dims(second) and num_dims(part[-1]))):
+        return "sample"  # such as an image and the number of its class
+    pair = len(part) == 2 and dims == 2 and num_rows(first) == num_rows(second)  # of inputs and targets
+    return "batch" if pair or dims > 3 or _are_columns((first, second)) else "samples"
 
 
 def are_samples(batch: Sequence[Any]) -> bool:
@@ -106,12 +107,14 @@ def are_samples(batch: Sequence[Any]) -> bool:
     >>> are_samples([torch.zeros(5), torch.zeros(7)]), are_samples([torch.zeros(8, 3), torch.zeros(8)])
     (True, False)
     """
+    if len(batch) < 3 and is_array(batch[0]) and num_dims(batch[0]) > 1:
+        return False  # inputs and targets
     some = [batch[0], batch[len(batch) // 2], batch[-1]]
     if not all(map(is_array, some)):
         return not is_array(batch[0]) and _kind_of_list(batch, MAX_DEPTH) == "samples"
     dims = {num_dims(array) for array in some}
     lengths = {int(array.shape[0]) for array in some} if 0 not in dims else {0}
-    images = len(batch) > 2 and dims == {3} and lengths < {1, 3}  # a pair is one of inputs and targets
+    images = dims == {3} and lengths < {1, 3}
     return dims == {0} or (dims == {1} and len(lengths) > 1) or images
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -110,13 +109,11 @@ def _size(held: Any, reading: _Reading, depth: int) -> BatchSize | None:
     """Of what is a batch as a whole; None where it cannot be told."""
     if is_array(held):
         return _samples(num_rows(held)) if num_dims(held) else None
+    named = named_parts(held) if depth else None
     if isinstance(held, torch.nn.utils.rnn.PackedSequence):
         return _samples(int(held.batch_sizes[0]))
-    if not depth:
-        return None
-    named = named_parts(held)
     if named is None:
-        if not isinstance(held, Sequence) or isinstance(held, TEXTS) or not held:
+        if not depth or not isinstance(held, Sequence) or isinstance(held, TEXTS) or not held:
             return None
         return _of_samples(held, reading) if are_samples(held) else _of_columns(held, reading, depth)
     tokens = named_tokens(named, reading.use)
@@ -165,9 +162,10 @@ def _added(sizes: Sequence[BatchSize]) -> BatchSize:
     unsized = next((size for size in sizes if size.unknown), None)
     if unsized is not None:
         return unsized
-    sizes = [size for size in sizes if size.item == "token"] or sizes
-    counts = added([TokenCounts(s.rows, s.length, s.num_positions, s.num_padding, s.num_loss_tokens) for s in sizes])
-    return dataclasses.replace(_of_tokens(counts), item=sizes[0].item)
+    tokens = [size for size in sizes if size.item == "token"]
+    if not tokens:
+        return BatchSize(rows=sum(size.rows for size in sizes), length=1, item="sample")
+    return _of_tokens(added([TokenCounts(s.rows, s.length, s.num_positions, s.num_padding, s.num_loss_tokens) for s in tokens]))
 
 
 def _samples(rows: int) -> BatchSize | None:

@@ -259,8 +259,7 @@ class StepLog:
                 idle_s = min(aside.ended[0] - aside.begun[0], aside.begun[1].elapsed_time(aside.ended[1]) / KILO)
                 device_s -= idle_s
                 exposed_s += min(aside.wait_s, idle_s)
-        paddings = self._guard(SIZE, self._floats, [size.num_padding for size in step.sizes if size.num_padding is not None])
-        loss_tokens = self._guard(SIZE, self._floats, [size.num_loss_tokens for size in step.sizes if size.num_loss_tokens is not None])
+        num_padding, num_loss_tokens = self._guard(SIZE, self._counts, step.sizes) or (None, None)
         losses, parts = (self._guard("loss", self._losses, given) for given in (step.losses, step.parts))
         unsized = self._guard.failed.get(SIZE, "") or step.unsized
         inside_s = sum(aside.ended[0] - aside.begun[0] - aside.wait_s for aside in step.asides)
@@ -270,13 +269,19 @@ class StepLog:
             wait_s=wait_s,
             exposed_wait_s=exposed_s,
             shapes=() if unsized else tuple((size.rows, size.length) for size in step.sizes),
-            num_padding=round(sum(paddings)) if paddings else None,
+            num_padding=num_padding,
             loss=sum(parts) if parts else sum(losses) / len(losses) if losses else None,
             others_s=before_s + step.after_s + sum(aside.others_s for aside in step.asides),
             positions=sum(size.num_positions for size in step.sizes),
-            num_loss_tokens=round(sum(loss_tokens)) if loss_tokens else None,
+            num_loss_tokens=num_loss_tokens,
             unsized=unsized,
         )
+
+    def _counts(self, sizes: list[BatchSize]) -> tuple[int | None, int | None]:
+        """Padding, and tokens that bear a loss, of those batches that tell them; None where none does."""
+        told = [[num for num in each if num is not None] for each in zip(*((s.num_padding, s.num_loss_tokens) for s in sizes), strict=True)]
+        padding, losses = (round(sum(self._floats(each))) if each else None for each in told or ([], []))
+        return padding, losses
 
     def _losses(self, given: list[tuple[Any, int]]) -> list[float]:
         return [times * value for value, (_, times) in zip(self._floats([value for value, _ in given]), given, strict=True)]

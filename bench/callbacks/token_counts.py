@@ -74,7 +74,7 @@ def named_tokens(named: Mapping[str, Any], use: LabelUse) -> TokenCounts | None:
     >>> named_tokens({"input_ids": ids[0], "labels": torch.zeros(3, 5, dtype=torch.long)}, LabelUse(as_target=True))
     TokenCounts(rows=3, length=16, num_positions=63, num_padding=0, num_loss_tokens=15)
     """
-    source = next((side for name in SOURCES if (side := _side(named, name, "attention_mask", "labels", use))), None)
+    source = _first_side(named, SOURCES, "attention_mask", "labels", use)
     if source is None:
         pairs = [name for name in named if isinstance(name, str) and "input_ids" in name and not name.startswith("decoder")]
         beside = ("attention_mask", "labels")
@@ -98,22 +98,22 @@ def num_real(mask: Any, shape: tuple[int, ...]) -> Scalar:
         return None
     if isinstance(mask, np.ndarray):
         mask = torch.from_numpy(mask)
-    if mask.device.type == "meta":
+    if not mask.is_floating_point():
+        return int(np.count_nonzero(mask.numpy())) if mask.is_cpu else None if mask.is_meta else mask.count_nonzero()
+    if mask.is_meta:
         return None
-    real = mask.count_nonzero()
-    if mask.is_floating_point():
-        negative = (mask < 0).count_nonzero()
-        real = torch.where(real == negative, mask.numel() - negative, real)
-    return int(real) if mask.device.type == "cpu" else real
+    real, negative = mask.count_nonzero(), (mask < 0).count_nonzero()
+    real = torch.where(real == negative, mask.numel() - negative, real)
+    return int(real) if mask.is_cpu else real
 
 
 def num_labelled(labels: Any, *, shifted: bool) -> Scalar:
     """Labels other than -100, less the first of each row where the loss is shifted; None for what is no labels of tokens."""
     labels = _plain(labels)
     if isinstance(labels, torch.Tensor):
-        if labels.is_floating_point() or labels.device.type == "meta":
+        if labels.is_floating_point() or labels.is_meta:
             return None
-        if labels.device.type != "cpu":
+        if not labels.is_cpu:
             found: torch.Tensor = (labels[..., 1:] if shifted else labels).ne(IGNORED).count_nonzero()
             return found
         labels = labels.numpy()  # three times as fast as torch's own count
@@ -122,10 +122,18 @@ def num_labelled(labels: Any, *, shifted: bool) -> Scalar:
     return int(np.count_nonzero((labels[..., 1:] if shifted else labels) != IGNORED))
 
 
+def _first_side(named: Mapping[str, Any], names: Sequence[str], mask: str, labels: str, use: LabelUse) -> TokenCounts | None:
+    for name in names:
+        if named.get(name) is not None:
+            side = _side(named, name, mask, labels, use)
+            if side is not None:
+                return side
+    return None
+
+
 def _side(named: Mapping[str, Any], ids: str, mask: str, labels: str, use: LabelUse) -> TokenCounts | None:
     """The tokens of one name, with its mask and labels."""
-    given = named.get(ids)
-    sizes = None if given is None else _sizes(given, has_features=ids.endswith("embeds"))
+    sizes = _sizes(named[ids], has_features=ids.endswith("embeds"))
     if sizes is None:
         return None
     rows, length, num_positions, shape = sizes
@@ -145,7 +153,7 @@ def _loss(named: Mapping[str, Any], labels: str, shape: tuple[int, ...], use: La
 def _target(named: Mapping[str, Any], use: LabelUse) -> TokenCounts | None:
     """What a decoder computes. Its padding is what its mask hides, else the labels of -100: collators pad targets with them."""
     names = (*TARGETS, "labels") if use.as_target else TARGETS
-    side = next((side for name in names if (side := _side(named, name, "decoder_attention_mask", "labels", AS_GIVEN))), None)
+    side = _first_side(named, names, "decoder_attention_mask", "labels", AS_GIVEN)
     if side is None or side.num_padding is not None or side.num_loss_tokens is None:
         return side
     return side._replace(num_padding=side.num_positions - side.num_loss_tokens)

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize, given_size, size_by_loader, size_of
 from bench.callbacks.modules import label_use
+from bench.callbacks.steps import StepLog
 from bench.callbacks.token_counts import LabelUse
 
 X, IMAGE, TARGETS = torch.zeros(4, 8), torch.zeros(3, 32, 32), {"boxes": torch.zeros(2, 4), "labels": torch.zeros(2, dtype=torch.long)}
@@ -241,3 +244,46 @@ def test_what_a_model_makes_of_labels_is_read_off_its_class() -> None:
     assert {label_use(model) for model in given} == {LabelUse()}
     assert label_use(t.T5ForConditionalGeneration(t5)) == LabelUse(as_target=True)
     assert label_use(nn.Sequential(nn.Linear(2, 2), shifted[0])) == LabelUse(shifted=True)  # whatever it is in
+
+
+class OnDevice(torch.Tensor):
+    """A tensor that says that it is not on the CPU: reading it would wait for its device."""
+
+    is_cpu = property(lambda self: False)  # type: ignore[assignment]
+
+
+class Operators(TorchDispatchMode):
+    """The operators that ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("mask", [MASK, MASK.float(), ADDED])
+def test_counts_on_a_device_stay_there(mask: torch.Tensor) -> None:
+    batch = {"input_ids": ids(2, 4), "attention_mask": mask, "labels": LABELS}
+    on_device = {name: tensor.as_subclass(OnDevice) for name, tensor in batch.items()}
+    with Operators() as ran:
+        size = size_of(on_device, LabelUse(shifted=True))
+    assert ran.names
+    assert not {"_local_scalar_dense.default", "nonzero.default", "_to_copy.default"} & set(ran.names)
+    with Operators() as read:
+        assert (int(size.num_padding), int(size.num_loss_tokens)) == (2, 4)  # type: ignore[arg-type]
+    assert "_local_scalar_dense.default" in read.names  # what would wait
+
+
+def test_counts_of_several_batches_on_a_device_are_read_when_their_step_is() -> None:
+    log = StepLog(Device(kind="cpu", index=0, name="a CPU", uuid=None))
+    log.begin(0.0)
+    batch = {"input_ids": ids(2, 4), "attention_mask": MASK.as_subclass(OnDevice), "labels": LABELS.as_subclass(OnDevice)}
+    for more in ({}, {}, {"labels": None}):
+        log.add(size_of(batch | more))
+    log.end()
+    log.settle(last=True)
+    (step,) = log.done
+    assert (step.num_positions, step.num_items, step.num_padding, step.num_loss_tokens) == (24, 18, 6, 10)

@@ -1,14 +1,17 @@
-"""What watching costs a training step of 100 ms: off and on by turns in one run. Skipped unless --benchmark-only is given."""
+"""What watching costs a training step of 100 ms, and the size of a batch: by turns in one run. Skipped unless --benchmark-only is given."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
+import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.callbacks import Watch
+from bench.callbacks.batches import size_of
+from bench.callbacks.token_counts import LabelUse
 from bench.statistics.robust import median
 from tests.support.tiny_models import CEILINGS
 from tests.support.watched_trainings import batches, tiny_model
@@ -76,3 +79,33 @@ def test_watching_adds_less_than_half_a_percent_to_a_step_of_100_ms(benchmark: B
     benchmark.extra_info.update(cost_over_allowed=share, cost_s_per_step=cost_s)
     print(f"watching costs {1e6 * cost_s:.0f} us a step, {share:.3f} of what half a percent of 100 ms allows")
     assert share < 1
+
+
+IDS = torch.zeros(8, 512, dtype=torch.long)
+KINDS = {
+    "text": {"input_ids": IDS, "attention_mask": torch.ones_like(IDS), "labels": IDS},
+    "columns": [torch.zeros(8, 16), torch.zeros(8)],
+    "images": ([torch.zeros(3, 32, 32)] * 8, [{"boxes": torch.zeros(2, 4)}] * 8),
+    "loaders": {"a": [torch.zeros(4, 8), torch.zeros(4)], "b": [torch.zeros(8, 8), torch.zeros(8)]},
+}
+
+
+@pytest.mark.parametrize(("kind", "most_s"), [("text", 25e-6), ("columns", 10e-6), ("images", 35e-6), ("loaders", 40e-6)])
+def test_the_size_of_a_batch_takes_some_microseconds(kind: str, most_s: float, benchmark: BenchmarkFixture) -> None:
+    """Against a bare operation that takes so long, in the same round; text is 4,096 positions with a mask and labels."""
+    torch.set_num_threads(1)
+    allowed, use, batch = turns_of(most_s), LabelUse(shifted=True), KINDS[kind]
+    ratios: list[float] = []
+
+    def one_round() -> None:
+        start_s = time.process_time()
+        for _ in range(CALLS):
+            size_of(batch, use)
+        size_s = time.process_time() - start_s
+        for _ in range(CALLS):
+            work(allowed)
+        ratios.append(size_s / (time.process_time() - start_s - size_s))
+
+    benchmark.pedantic(one_round, rounds=ROUNDS, warmup_rounds=1)
+    print(f"{kind}: {1e6 * most_s * median(ratios):.1f} us")
+    assert median(ratios) < 1
