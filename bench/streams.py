@@ -6,8 +6,25 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from estimators.printable import printable
+
+
+def write(stream: TextIO, text: str, errors: str) -> None:
+    """Write a text, and flush where there is a flush.
+
+    Args:
+        errors: of what the stream's encoding lacks, as `str.encode` takes it.
+
+    Raises:
+        OSError, ValueError: the stream cannot be written, or is closed.
+    """
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, errors).decode(encoding))
+    flush = getattr(stream, "flush", None)
+    if flush is not None:
+        flush()
 
 
 def say(line: str) -> None:
@@ -16,14 +33,8 @@ def say(line: str) -> None:
     Raises:
         OSError, ValueError: the stream cannot be written, or is closed.
     """
-    stream = sys.stderr
-    if stream is None:  # pythonw, or 2>&-
-        return
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(printable(line).encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    flush = getattr(stream, "flush", None)
-    if flush is not None:
-        flush()
+    if sys.stderr is not None:  # pythonw, or 2>&-
+        write(sys.stderr, f"{printable(line)}\n", "backslashreplace")
 
 
 def remark(line: str) -> None:

@@ -136,7 +136,7 @@ def rates(record: Measurement, phase: Phase) -> Rates | None:
     done = works(record, phase)
     if not done:
         return None
-    typical = sorted(done, key=lambda work: work.flop)[len(done) // 2]
+    typical = sorted(done, key=lambda work: work.flop)[len(done) // 2] if phase.context_lens else done[0]
     return _rates(record, phase.name, robust.median(phase.samples_s), "measured", typical)
 
 

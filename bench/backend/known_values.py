@@ -58,6 +58,8 @@ class KnownValues(TorchDispatchMode):
         if not any(t.is_meta for t in tensors) and not any(_is_meta(leaf) for leaf in leaves):
             return func(*args, **kwargs)
         goes_to_meta = [self.stand_in(leaf) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+        if func._overloadpacket in _OF_ONE_DTYPE:
+            goes_to_meta = _of_one_dtype(goes_to_meta)
         values = [self._value(leaf) if isinstance(leaf, torch.Tensor) else _CPU if _is_meta(leaf) else leaf for leaf in goes_to_meta]
         is_known = not any(value is None for leaf, value in zip(goes_to_meta, values, strict=True) if isinstance(leaf, torch.Tensor))
         is_known &= torch.Tag.nondeterministic_seeded not in func.tags
@@ -108,6 +110,19 @@ class KnownValues(TorchDispatchMode):
             value = self._values.get(tensor) if isinstance(tensor, torch.Tensor) else None
             if value is not None and _writes(func, args, kwargs, tensor):
                 self._stale[value.untyped_storage()._cdata] = value.untyped_storage()
+
+
+_OF_ONE_DTYPE = {_aten.mm, _aten.addmm, _aten.bmm, _aten.baddbmm, _aten.mv, _aten.addmv, _aten.convolution, _aten.convolution_backward}
+"""Products, whose operands autocast brings to one dtype where tensors lie on a device; on meta it does not act."""
+
+
+def _of_one_dtype(leaves: list[Any]) -> list[Any]:
+    """The tensors, each of the widest dtype of them all."""
+    dtypes = {leaf.dtype for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()}
+    if len(dtypes) < 2:
+        return leaves
+    widest = max(dtypes, key=lambda dtype: dtype.itemsize)
+    return [leaf.to(widest) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf for leaf in leaves]
 
 
 def _even_shares(shape: torch.Size, of: torch.Size, dim: int = -1, **_: Any) -> torch.Tensor:

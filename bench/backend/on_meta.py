@@ -1,6 +1,7 @@
 """Models of transformers on the meta device: what a forward pass there stumbles over, or multiplies that is not a product, is mended.
 
 - Rotary angles, which transformers up to 5.17 at least forms by a product of depth 1: no multiply-adds, no FLOP of ours.
+- Questions about autocast, which knows no meta: they are asked of the CPU.
 - Experts that run one by one, looking for the tokens of each: a tensor on meta has no values to look at. Which experts are
   chosen changes no FLOP, so they run batched, or where transformers has no such way, the pairs of token and expert are
   shared out evenly; the products stay those of transformers' own class.
@@ -8,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -38,6 +40,34 @@ def mended(model: nn.Module) -> nn.Module:
         elif kind in LOOPING:
             part.forward = MethodType(_even_shares, part)
     return model
+
+
+@contextmanager
+def autocast_by_the_cpu() -> Iterator[None]:
+    """Inside, a forward pass that enters autocast on the device of its tensors, or asks for its state there, may do so on meta."""
+    kept = {name: getattr(torch, name) for name in _ASKED_OF_AUTOCAST}
+    enter = torch.autocast.__init__
+
+    def by_the_cpu(function: Callable[..., Any], place: int) -> Callable[..., Any]:
+        def asked(*args: Any, **kwargs: Any) -> Any:
+            args = tuple("cpu" if at == place and value == "meta" else value for at, value in enumerate(args))
+            kwargs = {name: "cpu" if value == "meta" else value for name, value in kwargs.items()}
+            return function(*args, **kwargs)
+
+        return asked
+
+    try:
+        for name, function in kept.items():
+            setattr(torch, name, by_the_cpu(function, 0))
+        torch.autocast.__init__ = by_the_cpu(enter, 1)
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(torch, name, function)
+        torch.autocast.__init__ = enter
+
+
+_ASKED_OF_AUTOCAST = ("is_autocast_enabled", "get_autocast_dtype")
 
 
 def _without_products(forward: Any) -> Any:

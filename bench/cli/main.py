@@ -149,10 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answered(argv: Sequence[str]) -> int:
     try:
-        code = dispatch(argv)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return code
+        return dispatch(argv)
     except RequestError as error:
         return _complain(str(error), 2)
     except PhysicsError as error:
@@ -170,6 +167,8 @@ def _drop_what_cannot_be_written() -> None:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
+    except (AttributeError, ValueError):  # of whoever runs this as a function: no stream of a file, or closed
+        return
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

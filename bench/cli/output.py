@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
+from bench import streams
 from bench.records import atomic_file
 from estimators.errors import UnavailableError
 from estimators.printable import printable_lines
@@ -99,11 +99,10 @@ def to_stdout(text: str) -> None:
     """
     if sys.stdout is None:
         raise UnavailableError(CLOSED)
-    with suppress(AttributeError):  # a stream that somebody put in place of stdout takes any character
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        sys.stdout.write(printable_lines(text))
-        sys.stdout.flush()
+        streams.write(sys.stdout, printable_lines(text), "replace")
+    except ValueError:
+        raise UnavailableError(CLOSED) from None
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,7 +157,8 @@ def run(options: Options, out: Output) -> int:
         record = measure(request, hub_id=hub_id, out=options.out, say=say, calibration=_calibration(options))
     except Interrupted as stopped:
         if keeps(request.task) and stopped.record.phases:
-            out.emit(tables(stopped.record))
+            with suppress(BrokenPipeError, UnavailableError):  # the signal, too, ended who read it
+                out.emit(tables(stopped.record))
         raise
     if not keeps(request.task):
         return 0

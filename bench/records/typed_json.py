@@ -28,6 +28,7 @@ MAX_DEPTH = 100
 MAX_SHOWN = 40
 """Characters of a wrong value that are shown."""
 
+_UNIONS = (types.UnionType, Union)
 _EXPECTED = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
 
@@ -177,7 +178,7 @@ def _build(hint: Any, value: object, at: str) -> Any:
         if not all(built in bound for bound in inner[1:]):
             raise _misfit(value, hint, at)
         return built
-    if origin in (types.UnionType, Union):
+    if origin in _UNIONS:
         if value is None and type(None) in inner:
             return None
         first = next(option for option in inner if option is not type(None))
@@ -212,17 +213,27 @@ def _of_fields(kind: Any, value: dict[str, Any], at: str) -> Any:
 
 
 def _are_plain_numbers(hint: Any, values: list[Any]) -> bool:
-    """Whether all are numbers of the hint's type within its bounds: a series has a million, and none of them needs a look of its own."""
-    kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
-    options = {*typing.get_args(kind)} if typing.get_origin(kind) in (types.UnionType, Union) else {kind}
-    found = {*map(type, values)}
-    if len(found & {int, float}) != 1 or not found <= options & {int, float, type(None)}:
+    """Whether all are numbers within their bounds, or null where that may be, so that none needs a look of its own.
+
+    A series has a million of them.
+    """
+    options = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
+    may_lack = type(None) in options
+    hints = [option for option in options if option is not type(None)]
+    if len(hints) != 1:
         return False
-    numbers = [value for value in values if value is not None] if type(None) in found else values
-    ends, sizes = (min(numbers), max(numbers)), [abs(value) for value in numbers if value]
-    total = sum(numbers)
-    bounded = total == total and _is_bounded(min(sizes, default=0)) and _is_bounded(max(sizes, default=0))  # no NaN equals itself
-    return bounded and all(end in bound for end in ends for bound in bounds)
+    (hint,) = hints
+    kind, *bounds = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+    if kind not in (int, float) or not set(map(type, values)) <= {kind, *((type(None),) if may_lack else ())}:
+        return False
+    known = [value for value in values if value is not None] if may_lack else values
+    if not known:
+        return True
+    sizes = list(map(abs, known))
+    ends = (min(known), max(known))
+    total = sum(known)
+    within = total == total and _is_bounded(min(filter(None, sizes), default=0)) and _is_bounded(max(sizes))  # no NaN equals itself
+    return within and all(end in bound for end in ends for bound in bounds)
 
 
 def _join(at: str, name: str) -> str:
@@ -246,7 +257,7 @@ def _expected(hint: Any) -> str:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return " ".join([_expected(inner[0]), *map(str, inner[1:])])
-    if origin in (types.UnionType, Union):
+    if origin in _UNIONS:
         return " or ".join(_expected(option) for option in inner)
     if origin is tuple:
         return "a list" if inner[-1] is Ellipsis else f"a list of {len(inner)}"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+from bench import streams
 from bench.sampling.timing_loop import OnSample
 from bench.statistics import robust
 from estimators.printable import cut, printable
@@ -74,9 +75,7 @@ def _num_columns(stream: TextIO) -> int:
 def _draw(stream: TextIO, text: str) -> None:
     """Nothing where the terminal has gone: what runs goes on."""
     with suppress(OSError, ValueError):
-        encoding = getattr(stream, "encoding", None) or "utf-8"
-        stream.write(f"\r\x1b[K{text.encode(encoding, 'backslashreplace').decode(encoding)}")
-        stream.flush()
+        streams.write(stream, f"\r\x1b[K{text}", "backslashreplace")
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.records.proof import WatchedTraining
 from bench.records.record import Measurement, Phase
 
 
@@ -53,11 +55,15 @@ def of_usual_size(items: Sequence[int], positions: Sequence[int]) -> npt.NDArray
 def steps_of_unlike_size(record: Measurement, phase: Phase) -> UnlikeSteps | None:
     """The timed steps of a watched training where they differ in size; None where they are alike, and for other records."""
     seen = record.proof.watched
-    if seen is None:
+    sizes = _sizes(seen, len(phase.warmup_s), len(phase.samples_s)) if seen else None
+    return None if sizes is None else UnlikeSteps(np.asarray(phase.samples_s), *sizes)
+
+
+@functools.lru_cache(maxsize=4)
+def _sizes(seen: WatchedTraining, skip: int, num: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]] | None:
+    """What each timed step holds, and whether it is of the usual size; None where all are alike. Asked again for every figure."""
+    items, paddings = (seen.tokens_per_step or seen.samples_per_step)[skip:], seen.padding_per_step[skip:]
+    if len(items) != num or len(paddings) != num or (len(set(items)) == 1 and len(set(paddings)) == 1):
         return None
-    items, skip = seen.tokens_per_step or seen.samples_per_step, len(phase.warmup_s)
-    if len(items) != skip + len(phase.samples_s):
-        return None
-    positions = [held + (padding or 0) for held, padding in zip(items[skip:], seen.padding_per_step[skip:], strict=False)]
-    usual = of_usual_size(items[skip:], positions)
-    return None if usual is None else UnlikeSteps(np.asarray(phase.samples_s), np.asarray(items[skip:]), usual)
+    usual = of_usual_size(items, [held + (padding or 0) for held, padding in zip(items, paddings, strict=True)])
+    return None if usual is None else (np.asarray(items), usual)

@@ -17,11 +17,12 @@ def complete(record: Measurement) -> Iterator[Check]:
     """A run that measured nothing, or was stopped, has not passed."""
     if record.request.task == "estimate":
         return
-    samples = [seconds for phase in record.phases if phase.name != "load" for seconds in phase.samples_s]
-    positive = sum(seconds > 0 for seconds in samples)
-    yield Check(metric="timed samples", estimated=1, observed=len(samples), rule=">=", ok=len(samples) >= 1)
-    if positive < len(samples):
-        yield Check(metric="timed samples above 0 s", estimated=len(samples), observed=positive, rule="==", ok=False)
+    samples = [phase.samples_s for phase in record.phases if phase.name != "load" and phase.samples_s]
+    num = sum(map(len, samples))
+    yield Check(metric="timed samples", estimated=1, observed=num, rule=">=", ok=num >= 1)
+    if samples and min(map(min, samples)) <= 0:
+        positive = sum(seconds > 0 for each in samples for seconds in each)
+        yield Check(metric="timed samples above 0 s", estimated=num, observed=positive, rule="==", ok=False)
     if record.status != "complete":
         yield Check(metric="run ended", estimated="complete", observed=record.status, rule="==", ok=False, explanation=record.status_reason)
 
@@ -40,8 +41,8 @@ def counts(record: Measurement) -> Iterator[Check]:
                 explanation=count.reason,
                 format=units.format_int,
             )
-    ran = record.proof.num_params
-    if ran is not None:
+    ran, is_derived = record.proof.num_params, not record.counts or bool(expected)
+    if ran is not None and is_derived:  # else the estimate's parameters are those of the very model that ran
         params = record.estimate.params
         yield Check(
             metric="params, the model that ran", estimated=params, observed=ran, rule="==", ok=params == ran, format=units.format_int

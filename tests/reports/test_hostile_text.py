@@ -9,7 +9,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+from bench.callbacks import watch
 from bench.cli.main import main
 from bench.records.asked import Asked
 from bench.records.draft import write
@@ -109,3 +112,26 @@ def test_a_complaint_that_quotes_what_was_typed_is_one_line_and_acts_nowhere(wor
         assert printed.err.startswith("error: ")
         assert printed.err.count("\n") == 1
         assert acting(printed.err, may="\n") == [], ascii(text)
+
+
+def test_the_record_of_a_watched_training_with_a_hostile_name_shows_nothing_that_acts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = nn.Linear(8, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    watched = watch([torch.ones(4, 8)] * 4, net, out=str(tmp_path), every=1, ceilings=False, name="x\x1b[31m\x00\u202e")
+    for x in watched:
+        loss = net(x).pow(2).mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        watched.loss(loss)
+    (path,) = tmp_path.glob("*.json")
+    assert acting(str(path)) == []
+    assert acting(path.read_text(encoding="utf-8"), may="\n") == []
+    assert read(path).request.model == "x\x1b[31m\x00\u202e"
+    for style in RENDERERS:
+        assert main(["report", str(path), "--format", style]) in (0, 1)
+    printed = capsys.readouterr()
+    assert acting(printed.out + printed.err, may="\n") == []
+    assert r"x\x1b[31m\x00\u202e" in printed.out

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, first_line, passes
 from bench.backend.counting.twin import twin, without_recomputation
+from bench.backend.on_meta import autocast_by_the_cpu
 from estimators.errors import UnavailableError
 
 
@@ -43,7 +44,7 @@ def count_pass(
             return copied(*args, **kwargs) if function is None else function(copied, *args, **kwargs)
 
         checkpoints = nullcontext() if recompute else without_recomputation()
-        with generators_kept(), torch.enable_grad(), torch.compiler.set_stance("force_eager"), checkpoints:
+        with generators_kept(), torch.enable_grad(), torch.compiler.set_stance("force_eager"), autocast_by_the_cpu(), checkpoints:
             counted = passes(copied, forward, args, kwargs, on_meta=True, backward=True, roots_of=losses)
     except DOES_NOT_RUN as error:
         raise UnavailableError(f"{type(model).__name__} does not run on meta: {first_line(error)}") from error

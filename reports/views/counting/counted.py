@@ -12,7 +12,13 @@ from estimators.spec import Source
 from reports.table import Column, Table, Value
 from reports.views.counting.rules_of_thumb import rules_tables
 
-ROUTES = {"op table": "op_table", "torch meta": "torch_meta", "fvcore x2": "fvcore_x2", "Trainer rule": "trainer_rule"}
+ROUTES = {
+    "op table": "op_table",
+    "torch meta": "torch_meta",
+    "fvcore x2": "fvcore_x2",
+    "Trainer rule": "trainer_rule",
+    "torch's dispatcher on meta": "torch_dispatcher",
+}
 """Route to its key in csv and json; the first three must agree."""
 
 
@@ -26,22 +32,33 @@ def counts_table(record: Measurement) -> Table:
         exact = [row[key] for key in list(ROUTES.values())[:3] if row.get(key) is not None]
         row["equal"] = len(set(exact)) == 1 if len(exact) > 1 else None
     unseen = sorted({name for count in record.counts for name in count.unseen})
-    notes = ["fvcore counts multiply-adds of matrix products, doubled here; forward passes only."]
+    used = {route: key for route, key in ROUTES.items() if any(key in row for row in by_quantity.values())}
+    notes = []
+    if "fvcore x2" in used:
+        notes.append("fvcore counts multiply-adds of matrix products, doubled here; forward passes only.")
     if unseen:
         notes.append(f"fvcore has no handle for {', '.join(unseen)}: none of them multiplies matrices.")
-    used = {route: key for route, key in ROUTES.items() if any(key in row for row in by_quantity.values())}
+    several = len(used) > 1
     return Table(
         key="counts",
-        title="Counted by independent routes",
-        conditions=["parameters, and FLOP under `full`; torch and fvcore on the meta device"],
+        title="Counted by independent routes" if several else "FLOP of one step, by one route",
+        conditions=["parameters, and FLOP under `full`; torch and fvcore on the meta device" if several else "under `full`"],
         columns=(
             Column(key="quantity", header="Quantity"),
             *(Column(key=key, header=route, format=units.format_int, align="right") for route, key in used.items()),
-            Column(key="equal", header="Equal"),
+            *([Column(key="equal", header="Equal")] if several else []),
         ),
         rows=list(by_quantity.values()),
         notes=notes,
     )
+
+
+def where_from(record: Measurement) -> tuple[str, str]:
+    """How the estimate's parameters and FLOP are known: the kind of the figure, and a note."""
+    routes = {count.route for count in record.counts}
+    if routes and "op table" not in routes:
+        return "counted", f"by {' and '.join(sorted(routes))}; there is no op table"
+    return "derived", "op table; counted again below" if routes - {"op table"} or not routes else "op table"
 
 
 def rule_tables(record: Measurement) -> Iterator[Table]:

@@ -18,7 +18,7 @@ from reports.checks.conditions import clocks_verdict
 from reports.checks.crosscheck import crosscheck
 from reports.rates import MAIN_PHASE, headline_s, interval_s, items_per_sample, main_phase, typical_s
 from reports.table import Column, Table, Value
-from reports.views.counting.counted import counts_table, rule_tables
+from reports.views.counting.counted import counts_table, rule_tables, where_from
 from reports.views.records.checks import check_table
 from reports.views.records.energy import energy_table
 from reports.views.records.measured_time import parts_table, time_table
@@ -196,14 +196,15 @@ def _times(record: Measurement, answer: _Answer) -> None:
 
 def _sizes(record: Measurement, answer: _Answer) -> None:
     task, said = record.request.task, record.estimate
+    flop_tag, source = where_from(record)
     if said.params is not None:
-        answer.add("params", "parameters", said.params, units.format_int, "derived", "op table; counted again below")
+        answer.add("params", "parameters", said.params, units.format_int, flop_tag, source)
     done = said.phases.get(MAIN_PHASE[task])
     if done:
-        answer.add(f"{FIGURE[task]}_flop", f"FLOP of the {STEP[task]}", done.flop.full, units.format_flop, "derived")
+        answer.add(f"{FIGURE[task]}_flop", f"FLOP of the {STEP[task]}", done.flop.full, units.format_flop, flop_tag)
         if done.flop.hardware != done.flop.full:
             note = "convention `hardware`"
-            answer.add(f"{FIGURE[task]}_hardware_flop", "with recomputation", done.flop.hardware, units.format_flop, "derived", note)
+            answer.add(f"{FIGURE[task]}_hardware_flop", "with recomputation", done.flop.hardware, units.format_flop, flop_tag, note)
     parts = said.memory_bytes
     if parts:
         note = ", ".join(f"{name.replace('_', ' ')} {units.format_bytes(size)}" for name, size in parts.items())

@@ -154,3 +154,25 @@ def test_hooks_of_the_network_itself_run_and_those_of_others_do_not() -> None:
     normed.register_forward_hook(lambda *given: seen.append(given))
     assert flop(normed, torch.randn(4, 8)) == 2 * 2 * 4 * 64
     assert seen == []
+
+
+class Mixed(nn.Module):
+    """Enters autocast where its tensors are, and is given numbers of another dtype than its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.l = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        device = x.device.type
+        with torch.autocast(device, dtype=torch.bfloat16):
+            x = x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+            return self.l(x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_inside_and_around_a_network_is_no_obstacle(dtype: torch.dtype) -> None:
+    assert flop(Mixed(), torch.randn(4, 8, dtype=dtype)) == 2 * 2 * 4 * 64
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert flop(nn.Linear(8, 8), torch.randn(4, 8, dtype=dtype)) == 2 * 2 * 4 * 64
+    assert torch.is_autocast_enabled("cpu") is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import subprocess
@@ -132,3 +133,30 @@ def test_a_result_goes_to_a_file_where_there_is_no_stdout(tmp_path: Path) -> Non
     done = subprocess.run(["bash", "-c", words], cwd=ROOT, env=os.environ, timeout=120, check=False)
     assert done.returncode == 0
     assert file.read_text(encoding="utf-8").startswith("format,description\n")
+
+
+class Tee:
+    """A stdout that somebody wrote: it is written to, and no more."""
+
+    encoding = "ascii"
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text.encode("ascii").decode()
+
+
+def test_somebodys_own_stdout_gets_the_result_in_its_own_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    tee = Tee()
+    monkeypatch.setattr(sys, "stdout", tee)
+    assert main(["show", "--model", "gpt2"]) == 0
+    assert "124,439,808" in tee.text
+
+
+def test_a_stdout_that_was_closed_in_python_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", closed)
+    assert main(["list", "formats"]) == 2
+    assert capsys.readouterr().err == "error: cannot write to standard output: it is closed; write to a file with --output FILE\n"
