@@ -118,7 +118,7 @@ class RankState:
             rank=self.exchange.rank,
             device=self.device.name,
             uuid=self.device.uuid,
-            steps=tuple(self.log.done),
+            steps=self.log.done,
             power=self.power().values,
             peak_bytes={name: None if value is None else int(value) for name, value in self.peak_memory().values.items()},
             params_changed=evidence[0],

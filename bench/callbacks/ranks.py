@@ -35,7 +35,7 @@ class RankReport:
     rank: int
     device: str
     uuid: str | None
-    steps: tuple[Step, ...]
+    steps: Sequence[Step]
     power: Mapping[str, float | None]
     peak_bytes: Mapping[str, int | None]
     params_changed: bool | None

@@ -12,6 +12,7 @@ import torch
 from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
 from bench.callbacks.guard import SIZE, Guard
+from bench.callbacks.step_series import StepSeries
 from estimators.errors import BadValueError
 from estimators.units import KILO
 
@@ -127,7 +128,7 @@ class StepLog:
         self._before: Mark | None = None
         self._left: list[Mark] = []
         self._left_wait_s = self._left_own_s = 0.0
-        self.done: list[Step] = []
+        self.done: StepSeries[Step] = StepSeries(Step)
         self.last_shapes: tuple[tuple[int, int], ...] = ()
 
     @property

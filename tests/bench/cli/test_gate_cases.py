@@ -14,7 +14,9 @@ from bench.cli.main import main
 from bench.records.environment import Cpu, DeviceFacts, Environment
 from bench.records.proof import WatchedTraining
 from bench.records.record import Measurement, Phase
+from tests.support.changed_records import A100
 from tests.support.selftest_records import TRAINED, run_of, saved, steady
+from tests.support.tiny_models import record
 
 OTHER_MACHINE = Environment(device=DeviceFacts(name="another device"), cpu=Cpu(model="a scripted processor"))
 STEP = "train_step"
@@ -213,6 +215,24 @@ def test_one_broken_repeat_of_three_on_either_side_keeps_the_gate_shut(what: str
 def test_a_run_that_ended_as_it_was_asked_to_is_evidence(fine: Measurement, capsys: pytest.CaptureFixture[str]) -> None:
     assert judged([fine], [fine]) == 0
     assert capsys.readouterr().out.startswith("SAME")
+
+
+def test_a_step_that_beats_physics_is_not_faster(capsys: pytest.CaptureFixture[str]) -> None:
+    """A tenth of its bound on an A100 is no step of that work; ten times its bound is one."""
+
+    def run(of_bound: float) -> Measurement:
+        made = record("train", hardware=A100)
+        bound_s = made.estimate.phases[STEP].bound_s
+        assert bound_s is not None
+        return dataclasses.replace(made, phases=(Phase(name=STEP, samples_s=steady(of_bound * bound_s)),))
+
+    assert judged([run(20)], [run(10)]) == 0
+    capsys.readouterr()
+    assert judged([run(20)], [run(0.1)]) == 2
+    assert (
+        "is faster than physics allows (train_step: fastest sample against the physics bound: 0.10 times the bound)"
+        in capsys.readouterr().err
+    )
 
 
 def watched(tokens: tuple[int, ...], seconds_s: float) -> Measurement:
