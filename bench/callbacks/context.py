@@ -12,9 +12,10 @@ from torch import nn
 
 from bench.backend.ceilings import bandwidth_ceiling, matmul_ceiling
 from bench.backend.device import DTYPES, Device
+from bench.backend.generators import generators_kept
 from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.guard import Guard
-from bench.callbacks.modules import bare, config_of, num_params, recomputes
+from bench.callbacks.modules import bare, config_of, is_compiled, num_params, recomputes
 from bench.callbacks.rates import RateBounds
 from bench.machine import environment
 from bench.records.asked import Asked
@@ -78,6 +79,7 @@ class TrainingContext:
         optimizer: str | None,
         ceilings: bool | Sequence[Ceiling],
         guard: Guard,
+        compiled: bool = False,
     ) -> None:
         self._guard = guard
         self._model, self._device, self._optimizer = model, device, optimizer
@@ -87,7 +89,7 @@ class TrainingContext:
         self._ceilings: list[Ceiling] = []
         self._unavailable: dict[str, str] = {}
         self._config = guard("the model's configuration", config_of, model) or {}
-        self._compiled = "OptimizedModule" in (type(model).__name__, type(bare(model)).__name__)
+        self._told_compiled = compiled
         given = name or getattr(getattr(bare(model), "config", None), "name_or_path", "")
         self.name = (Path(str(given)).name if given else "") or type(bare(model)).__name__
         self.is_open = True
@@ -108,6 +110,10 @@ class TrainingContext:
             handle.remove()
 
         handle = self._model.register_forward_pre_hook(look)
+
+    @property
+    def _compiled(self) -> bool:
+        return self._told_compiled or is_compiled(self._model)
 
     @property
     def dtype(self) -> str:
@@ -138,7 +144,7 @@ class TrainingContext:
     def _measure(self) -> None:
         """This machine's rates; the random state of the training is left as it is, and so is its memory."""
         own = [self._device.index] if self._device.kind == "cuda" else []
-        with torch.random.fork_rng(devices=own), torch.enable_grad():
+        with generators_kept(devices=own), torch.enable_grad():
             for kind in ("matmul", "bandwidth"):
                 try:
                     if kind == "matmul":

@@ -17,6 +17,7 @@ from bench.callbacks.energy import Energy
 from bench.callbacks.exchange import RankExchange
 from bench.callbacks.flop_source import FlopSource, UnknownFlop, find_flop_source
 from bench.callbacks.guard import Guard
+from bench.callbacks.modules import is_lazy
 from bench.callbacks.same_batches import batches_key
 from bench.callbacks.steps import StepLog
 from bench.machine.meters.gpu_window import FIGURES
@@ -75,6 +76,8 @@ class RankState:
             self.item, self._is_sized = size.item, True
         if not size.unknown and size.item != self.item:
             size = unknown_size(f"a batch of {size.item}s among batches of {self.item}s")
+        if self._parameters is None and is_lazy(self._model):  # looked at with the next batch, when its layers have shapes
+            return size
         self.guard("training_flop", self._see_work, batch, size)
         if "training_flop" in self.guard.failed:
             self.flop_source = UnknownFlop(self.guard.failed["training_flop"])

@@ -135,6 +135,7 @@ class SixndCallback(TrainerCallback):
             optimizer="adamw" if args.optim in ("adamw_torch", "adamw_torch_fused") or named in ("AdamW", "Adam") else None,
             accumulate=args.gradient_accumulation_steps,
             guard=self._guard,
+            compiled=bool(args.torch_compile),
             **self._options,
         )
         self._names = list(inspect.signature(model.forward).parameters)
