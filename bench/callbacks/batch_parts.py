@@ -87,7 +87,12 @@ def kind_of(part: Any, depth: int = MAX_DEPTH) -> Kind | None:
     named = named_parts(part) if depth else None
     if named is not None:
         return _kind_of_named(named, depth, is_one_of_many=False)
-    if not depth or is_array(part) or isinstance(part, TEXTS) or not isinstance(part, Sequence) or not part:
+    if not depth or is_array(part) or isinstance(part, TEXTS):
+        return None
+    if not isinstance(part, Sequence):
+        rows = told_rows(part, {})
+        return None if rows is None else "sample" if rows == 1 else "batch"
+    if not part:
         return None
     first = part[0]
     if not is_array(first):
@@ -111,11 +116,18 @@ def are_samples(batch: Sequence[Any]) -> bool:
         return False  # inputs and targets
     some = [batch[0], batch[len(batch) // 2], batch[-1]]
     if not all(map(is_array, some)):
-        return not is_array(batch[0]) and _kind_of_list(batch, MAX_DEPTH) == "samples"
+        return not _are_unlike(batch[0], batch[-1]) and _kind_of_list(batch, MAX_DEPTH) == "samples"
     dims = {num_dims(array) for array in some}
     lengths = {int(array.shape[0]) for array in some} if 0 not in dims else {0}
     images = dims == {3} and lengths < {1, 3}
     return dims == {0} or (dims == {1} and len(lengths) > 1) or images
+
+
+def _are_unlike(first: Any, last: Any) -> bool:
+    """Whether one of them is an array, or they have no name in common: inputs and targets, and no two samples."""
+    if is_array(first) or is_array(last):
+        return True
+    return isinstance(first, Mapping) and isinstance(last, Mapping) and first is not last and first.keys().isdisjoint(last.keys())
 
 
 def are_several(batches: Sequence[Any], rows: Sequence[int]) -> bool:

@@ -113,7 +113,10 @@ def _size(held: Any, reading: _Reading, depth: int) -> BatchSize | None:
     if isinstance(held, torch.nn.utils.rnn.PackedSequence):
         return _samples(int(held.batch_sizes[0]))
     if named is None:
-        if not depth or not isinstance(held, Sequence) or isinstance(held, TEXTS) or not held:
+        if not isinstance(held, Sequence):
+            rows = told_rows(held, {})
+            return None if rows is None else _samples(rows)
+        if not depth or isinstance(held, TEXTS) or not held:
             return None
         return _of_samples(held, reading) if are_samples(held) else _of_columns(held, reading, depth)
     tokens = named_tokens(named, reading.use)

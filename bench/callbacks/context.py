@@ -12,9 +12,10 @@ from torch import nn
 
 from bench.backend.ceilings import bandwidth_ceiling, matmul_ceiling
 from bench.backend.device import DTYPES, Device
+from bench.backend.generators import generators_kept
 from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.guard import Guard
-from bench.callbacks.modules import bare, config_of, num_params, recomputes
+from bench.callbacks.modules import bare, config_of, is_compiled, num_params, recomputes
 from bench.callbacks.passes import Passes
 from bench.callbacks.rates import RateBounds
 from bench.callbacks.work import Work
@@ -80,6 +81,7 @@ class TrainingContext:
         optimizer: str | None,
         ceilings: bool | Sequence[Ceiling],
         guard: Guard,
+        compiled: bool = False,
     ) -> None:
         self._guard = guard
         self._model, self._device, self._optimizer = model, device, optimizer
@@ -89,7 +91,7 @@ class TrainingContext:
         self._ceilings: list[Ceiling] = []
         self._unavailable: dict[str, str] = {}
         self._config = guard("the model's configuration", config_of, model) or {}
-        self._compiled = "OptimizedModule" in (type(model).__name__, type(bare(model)).__name__)
+        self._told_compiled = compiled
         given = name or getattr(getattr(bare(model), "config", None), "name_or_path", "")
         self.name = (Path(str(given)).name if given else "") or type(bare(model)).__name__
         self.is_open = True
@@ -104,6 +106,10 @@ class TrainingContext:
         """See the dtype of autocast, inside the first forward pass."""
         if self._asked_dtype is None:
             self._seen_dtype = autocast_dtype(self._device.kind)
+
+    @property
+    def _compiled(self) -> bool:
+        return self._told_compiled or is_compiled(self._model)
 
     @property
     def dtype(self) -> str:
@@ -136,7 +142,7 @@ class TrainingContext:
     def _measure(self) -> None:
         """This machine's rates; the random state of the training is left as it is, and so is its memory."""
         own = [self._device.index] if self._device.kind == "cuda" else []
-        with torch.random.fork_rng(devices=own), torch.enable_grad():
+        with generators_kept(devices=own), torch.enable_grad():
             for kind in ("matmul", "bandwidth"):
                 try:
                     if kind == "matmul":

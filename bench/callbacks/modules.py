@@ -45,6 +45,25 @@ def called_modules(model: nn.Module) -> list[nn.Module]:
     return found
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether torch.compile has a model, or a part of it: in a wrapper, in place, or by its forward."""
+
+    def compiled(part: nn.Module) -> bool:
+        forward = vars(part).get("forward")
+        return (
+            type(part).__name__ == "OptimizedModule"
+            or part._compiled_call_impl is not None
+            or hasattr(forward, "_torchdynamo_orig_callable")
+        )
+
+    return any(map(compiled, model.modules()))
+
+
+def is_lazy(model: nn.Module) -> bool:
+    """Whether a parameter has no shape before the first forward pass."""
+    return any(map(nn.parameter.is_lazy, model.parameters()))
+
+
 def recomputes(model: nn.Module) -> bool:
     """Whether transformers' activation checkpointing is on."""
     return any(getattr(part, "gradient_checkpointing", False) for part in model.modules())

@@ -18,6 +18,7 @@ from bench.callbacks.energy import Energy
 from bench.callbacks.exchange import RankExchange
 from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.guard import Guard
+from bench.callbacks.modules import is_lazy
 from bench.callbacks.pass_hooks import FIGURE, PassHooks
 from bench.callbacks.same_batches import batches_key
 from bench.callbacks.steps import Mark, StepLog
@@ -78,6 +79,8 @@ class RankState:
             self.item, self._is_sized = size.item, True
         if not size.unknown and size.item != self.item:
             size = unknown_size(f"a batch of {size.item}s among batches of {self.item}s")
+        if self._parameters is None and is_lazy(self._model):  # looked at with the next batch, when its layers have shapes
+            return size
         if self._parameters is None:
             self._parameters = self.guard("params_changed", SampledParameters, self._model)
             self.guard.attempt("telling the other ranks", self.exchange.meet)

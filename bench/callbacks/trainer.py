@@ -96,6 +96,7 @@ class SixndCallback(TrainerCallback):
             optimizer="adamw" if args.optim in ("adamw_torch", "adamw_torch_fused") or named in ("AdamW", "Adam") else None,
             accumulate=args.gradient_accumulation_steps,
             guard=self._guard,
+            compiled=bool(args.torch_compile),
             **self._options,
         )
         self._watch.state.see_passes(see_batch=self._see_batch, see_output=self._see_output, compiled=bool(args.torch_compile))

@@ -65,6 +65,7 @@ class Watch:
         size: from a batch to its BatchSize or number of samples, where bench.callbacks.batches.size_of cannot tell.
         ceilings: whether this machine's rates are measured; or such as were measured before.
         guard: of the hook that makes this, whose own failures are then in the record.
+        compiled: whether torch.compile has wrapped the model where that cannot be seen from here.
 
     Raises:
         BadValueError: an option out of its range.
@@ -87,6 +88,7 @@ class Watch:
         size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
         guard: Guard | None = None,
+        compiled: bool = False,
     ) -> None:
         expect_options(out, every=every, accumulate=accumulate, dtype=dtype, optimizer=optimizer)
         parameter = next(model.parameters(), None)
@@ -97,7 +99,7 @@ class Watch:
         self._left_s: float | None = None
         self._has_begun, self._is_kept = False, False
         self._writer: Writer | None = None
-        options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings}
+        options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings, "compiled": compiled}
         self._begin_watching(model, str(parameter.device), Path(out), every, size, forward, **options)
 
     @event

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from estimators.errors import UnavailableError
+
+READER_WAIT_S = 5.0
+"""For the reader of a pipe: one that is started beside us is there at once."""
 
 
 def write(path: str | Path, text: str, *, what: str = "", mend: str) -> None:
@@ -72,9 +77,26 @@ def _replace(target: str, text: str) -> None:
             os.unlink(temporary)
 
 
+def _opened(path: str, flags: int) -> int:
+    """A descriptor of the file; a pipe that nobody reads blocks whoever opens it, and is waited for a while instead."""
+    give_up_s = time.monotonic() + READER_WAIT_S
+    while True:
+        try:
+            descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() > give_up_s:
+                raise OSError(errno.ENXIO, f"it is a pipe that nobody has read for {READER_WAIT_S:g} s") from None
+            time.sleep(READER_WAIT_S / 100)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
 def _write(path: str, text: str, *, sync: bool = False) -> None:
     # a lone surrogate (a file name that is not UTF-8) becomes \udcXX, which is JSON's own way to write it
-    with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", opener=_opened) as file:
         file.write(text)
         if sync:
             file.flush()

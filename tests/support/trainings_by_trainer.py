@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from bench.callbacks import SixndCallback
@@ -20,11 +21,18 @@ def rows(count: int, length: int = 16, padding: int = 2) -> list[dict[str, torch
     return [{"input_ids": ids, "attention_mask": mask, "labels": ids}] * count
 
 
-def trainer(tmp_path: Path, *callbacks: TrainerCallback, num_rows: int = 24, kind: type[Trainer] = Trainer, **options: Any) -> Trainer:
+def trainer(
+    tmp_path: Path,
+    *callbacks: TrainerCallback,
+    num_rows: int = 24,
+    kind: type[Trainer] = Trainer,
+    model: nn.Module | None = None,
+    **options: Any,
+) -> Trainer:
     fixed: dict[str, Any] = {"use_cpu": True, "report_to": [], "disable_tqdm": True, "save_strategy": "no", "logging_steps": 2}
     fixed |= {"per_device_train_batch_size": 2, "num_train_epochs": 1, "learning_rate": 1e-3}
     arguments = TrainingArguments(output_dir=str(tmp_path / "out"), **(fixed | options))
-    return kind(model=tiny_model(), args=arguments, train_dataset=rows(num_rows), eval_dataset=rows(4), callbacks=list(callbacks))
+    return kind(model=model or tiny_model(), args=arguments, train_dataset=rows(num_rows), eval_dataset=rows(4), callbacks=list(callbacks))
 
 
 def callback(tmp_path: Path, **options: Any) -> SixndCallback:

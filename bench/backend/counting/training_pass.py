@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, first_line, passes
 from bench.backend.counting.twin import twin, without_recomputation
+from bench.backend.generators import generators_kept
 from bench.backend.on_meta import autocast_by_the_cpu
 from estimators.errors import UnavailableError
 
@@ -44,7 +43,8 @@ def count_pass(
             return copied(*args, **kwargs) if function is None else function(copied, *args, **kwargs)
 
         checkpoints = nullcontext() if recompute else without_recomputation()
-        with generators_kept(), torch.enable_grad(), torch.compiler.set_stance("force_eager"), autocast_by_the_cpu(), checkpoints:
+        eager = torch.compiler.set_stance("force_eager")
+        with generators_kept(model), torch.enable_grad(), eager, autocast_by_the_cpu(), checkpoints:
             counted = passes(copied, forward, args, kwargs, on_meta=True, backward=True, roots_of=losses)
     except DOES_NOT_RUN as error:
         raise UnavailableError(f"{type(model).__name__} does not run on meta: {first_line(error)}") from error
@@ -74,15 +74,3 @@ def losses(output: Any) -> Iterable[torch.Tensor]:
     """
     loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
     return [loss] if isinstance(loss, torch.Tensor) else [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
-
-
-@contextmanager
-def generators_kept() -> Iterator[None]:
-    """Inside, whatever draws from the CPU's generators of torch, numpy and Python draws what it would have drawn afterwards."""
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)

@@ -6,6 +6,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ import torch.utils.checkpoint as checkpointing
 from torch import nn
 
 from bench.backend.on_meta import mended
+from estimators.errors import UnavailableError
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -31,6 +33,9 @@ def twin(model: nn.Module, *, recompute: bool = False) -> nn.Module:
 
     Args:
         recompute: whether what is there for the sake of checkpoints stays.
+
+    Raises:
+        UnavailableError: a part's forward was replaced by a function, which would run the model itself.
     """
     checkpoints = any(getattr(part, "gradient_checkpointing", False) for part in model.modules())
     memo: dict[int, Any] = {}
@@ -47,9 +52,20 @@ def twin(model: nn.Module, *, recompute: bool = False) -> nn.Module:
                 memo[id(tensor)] = _on_meta(tensor)
     copied = copy.deepcopy(model, memo)
     for part in copied.modules():
+        if "forward" in vars(part):
+            part.forward = _of_the_copy(vars(part)["forward"], part)
         if hasattr(part, "set_attn_implementation"):
             part.set_attn_implementation("eager")  # fused attention hides its products from a dispatcher on some devices
     return mended(copied)
+
+
+def _of_the_copy(forward: Any, part: nn.Module) -> MethodType:
+    """A forward that was set on a part: a method was copied with it; a compiled one is not copied, and is taken uncompiled."""
+    while hasattr(forward, "_torchdynamo_orig_callable"):
+        forward = forward._torchdynamo_orig_callable
+    if not isinstance(forward, MethodType):
+        raise UnavailableError(f"the forward of {type(part).__name__} was replaced by a function, which only the model itself can run")
+    return MethodType(forward.__func__, part)
 
 
 def is_packed_linear(part: nn.Module) -> bool:

@@ -71,6 +71,8 @@ def graphs(**more: Any) -> SimpleNamespace:
         ((0, {"x": X}), 4),  # enumerate
         ([[X, X], ids(4)], 4),  # two inputs and their targets
         (({"x": X}, {"y": torch.zeros(4, 1)}), 4),
+        (({"x": torch.zeros(4, 16, 8)}, {"y": torch.zeros(4, 16, 1)}), 4),  # sequences, and as many as an image has channels
+        (({"x": torch.zeros(4, 16, 8)}, ids(4)), 4),
         (([IMAGE] * 8, []), 8),  # W07
         (([IMAGE] * 8, [TARGETS] * 8), 8),
         (((IMAGE,) * 8, (TARGETS,) * 8), 8),
@@ -137,10 +139,36 @@ def test_tokens_are_the_positions_that_are_computed(batch: Any, rows: int, lengt
     assert (size.item, size.rows, size.length, size.num_positions, size.unknown) == ("token", rows, length, positions, "")
 
 
-@pytest.mark.parametrize("package", ["tensordict", "transformers"])
+class Store:
+    """A graph that keeps its tensors as torch_geometric's does: out of sight."""
+
+    def __init__(self, **held: Any) -> None:
+        self._store = held
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._store:
+            raise AttributeError(name)
+        return self._store[name]
+
+
+@pytest.mark.parametrize(
+    ("batch", "rows"),
+    [(Store(num_nodes=57, num_graphs=6), 6), (Store(num_nodes=57), 1), ([Store(num_nodes=5), Store(num_nodes=7)], 2)],
+)
+def test_graphs_out_of_sight(batch: Any, rows: int) -> None:
+    assert size_of(batch).rows == rows
+    assert size_of((batch, torch.zeros(rows))).rows == rows
+
+
+@pytest.mark.parametrize("package", ["tensordict", "transformers", "torch_geometric"])
 def test_batches_of_other_packages(package: str) -> None:
     module = pytest.importorskip(package)
-    if package == "tensordict":
+    if package == "torch_geometric":
+        from torch_geometric.data import Batch, Data
+
+        graphs = [Data(x=torch.zeros(5 + i, 8), edge_index=ids(2, 10)) for i in range(4)]
+        assert [size_of(batch).rows for batch in (Batch.from_data_list(graphs), graphs, graphs[0])] == [4, 4, 1]
+    elif package == "tensordict":
         assert size_of(module.TensorDict({"x": X}, batch_size=[4])).rows == 4
         assert size_of(module.TensorDict({"input_ids": ids(4, 16)}, batch_size=[4])).num_positions == 64
     else:

@@ -23,6 +23,7 @@ from bench.records.asked import Asked
 from bench.records.draft import Draft
 from tests.support.checkout import ROOT
 from tests.support.quiet_machine import failed_by_itself
+from tests.support.watched_trainings import batches, run
 
 STEPS = 6
 
@@ -108,6 +109,27 @@ def test_energy_of_which_one_device_is_missing_is_unavailable() -> None:
     assert missing == {"energy_j": "not every rank's device answered"}
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RANK": "3"},
+        {"PMI_RANK": "1", "PMI_SIZE": "4"},
+        {"RANK": "abc"},
+        {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"},
+    ],
+)
+def test_a_process_without_a_group_leaves_its_own_record_whatever_its_launcher_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    made = run(tmp_path, batches(3))
+    texts = [finding.text for finding in made.warnings if finding.code == "NotReduced"]
+    assert (made.status, made.proof.num_tokens, made.proof.num_ranks) == ("complete", 3 * 32, 1)
+    joined = "process 1 of 2 that a launcher started: no process group of torch joined them, so each has a record"
+    assert texts == ([joined] if "MASTER_ADDR" in environment else [])
+
+
 def drive(how: str, out: Path) -> None:
     """One rank of a training of two."""
     if how == "accelerate":
@@ -118,7 +140,7 @@ def drive(how: str, out: Path) -> None:
 
     from bench.callbacks import Watch, watch
     from tests.support.tiny_models import CEILINGS
-    from tests.support.watched_trainings import batches, tiny_model
+    from tests.support.watched_trainings import tiny_model
 
     torch.set_num_threads(1)
     rank = int(os.environ.get("RANK", "0"))

@@ -22,6 +22,7 @@ from torch import nn
 from bench.callbacks import Watch, exchange, ranks, watch
 from bench.callbacks.steps import Step
 from bench.machine import processes
+from bench.records import record
 from bench.records.record import Measurement
 from tests.support.seated_ranks import other, seat
 from tests.support.tiny_models import CEILINGS
@@ -213,6 +214,30 @@ class TestOther:
             seat(monkeypatch, rank=1, store=store)
             made = run(tmp_path, batches(3))
             assert (made.proof.num_tokens, [row.rank for row in made.proof.watched.ranks]) == (3 * 32, [1])
+
+
+class TestRunning:
+    """A training that still runs, whose records are due at once."""
+
+    def test_the_main_rank_saves_what_the_others_have_left_on_the_way(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bench.callbacks.writer.AUTOSAVE_S", 0.0)
+        other(seat(monkeypatch, rank=0), 1).leave(report(1, 2, num_ends=0, status="partial"))
+        seen: list[Measurement] = []
+        for _ in watch(batches(4), nn.Linear(8, 2), out=tmp_path, every=0, ceilings=False):
+            seen += [record.read(path) for path in tmp_path.glob("*.json")]
+        own, left = seen[-1].proof.watched.ranks
+        assert (seen[-1].status, left.num_steps, left.num_items) == ("partial", 2, 2 * 32)
+        assert seen[-1].proof.num_tokens == own.num_items + left.num_items > left.num_items
+
+    def test_another_rank_leaves_what_it_has_so_far(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("bench.callbacks.writer.AUTOSAVE_S", 0.0)
+        store = seat(monkeypatch, rank=1)
+        main, seen = other(store, 0), []
+        for _ in watch(batches(4), nn.Linear(8, 2), out=tmp_path, every=0, ceilings=False):
+            seen += [(left.num_steps, left.status, left.num_ends) for left in main.hear(0.0).reports.values()]
+        assert seen
+        assert {left[1:] for left in seen} == {("partial", 0)}
+        assert list(tmp_path.glob("*.json")) == []
 
 
 def test_a_group_that_comes_up_after_the_watching_began_is_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """A file is written whole or not at all, whatever stops the write."""
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,33 @@ def test_looking_leaves_no_trace(tmp_path: Path) -> None:
         atomic_file.expect_writable(tmp_path / name, mend="try again")
     atomic_file.expect_writable("/dev/stdout", mend="try again")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("record.json", "earlier")]
+
+
+def test_a_pipe_that_nobody_reads_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic_file, "READER_WAIT_S", 0.2)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnavailableError, match=r"cannot write .*pipe': it is a pipe that nobody has read for 0\.2 s; try again"):
+        atomic_file.write(tmp_path / "pipe", "text", mend="try again")
+
+
+def test_a_pipe_is_written_whole_to_a_reader_that_comes_late_and_is_slow(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    text, read = "x" * 300_000, []  # more than a pipe holds
+
+    def slowly() -> None:
+        time.sleep(0.2)
+        with open(tmp_path / "pipe") as pipe:
+            time.sleep(0.2)
+            read.append(pipe.read())
+
+    reader = threading.Thread(target=slowly)
+    reader.start()
+    atomic_file.write(tmp_path / "pipe", text, mend="try again")
+    reader.join()
+    assert read == [text]
+
+
+def test_a_new_file_has_the_permissions_that_open_gives(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("")
+    atomic_file.write(tmp_path / "one", "text", mend="try again")
+    assert (tmp_path / "one").stat().st_mode == (tmp_path / "other").stat().st_mode
