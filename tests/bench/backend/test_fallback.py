@@ -144,8 +144,6 @@ NLLB |= {"num_experts": 128, "encoder_sparse_step": 4, "decoder_sparse_step": 4}
     [
         # Parameters of transformers' classes on meta. Switch-base-8 is published as 619 M, NLLB-MoE as 54.5 B, JetMoE as 8.52 B.
         pytest.param(SWITCH, 619_339_008, id="switch"),
-        pytest.param(JETMOE | {"tie_word_embeddings": True}, 8_522_237_952, id="jetmoe"),
-        pytest.param(LED, 161_844_480, id="led"),
         pytest.param(NLLB, 54_500_569_088, id="nllb-moe", marks=pytest.mark.slow),
         pytest.param({"model_type": "longcat_flash"}, 741_053_585_408, id="longcat", marks=pytest.mark.slow),
     ],
@@ -163,6 +161,22 @@ def test_what_does_not_run_on_meta_has_its_parameters_and_a_reason_in_one_line(
     assert "values of tensors" in note
     assert "torch" not in note
     assert "\n" not in note
+
+
+@pytest.mark.parametrize(
+    ("config", "params"),
+    [pytest.param(JETMOE | {"tie_word_embeddings": True}, 8_522_237_952, id="jetmoe"), pytest.param(LED, 161_844_480, id="led")],
+)
+def test_what_looks_into_its_tokens_is_counted_where_they_keep_their_values(
+    config: dict[str, Any], params: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their exact counts are for the tests of families; here it is that there are any."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    assert main(["show", "--config", str(path), "--format", "json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["params"] == params
+    assert body["training_flop"] > 2 * body["forward_flop"] > 0
 
 
 def test_an_error_that_is_not_of_values_is_told_and_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:

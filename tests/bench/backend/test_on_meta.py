@@ -11,8 +11,8 @@ import torch
 from bench.backend import on_meta as mending
 from bench.backend.counting.hf_config import count_config
 from bench.backend.counting.meta import meta_model, torch_count
+from bench.backend.counting.training_pass import count_pass
 from bench.backend.models import language_model
-from bench.callbacks.counted import CountedFlop
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
 from estimators.spec import Case, Workload
@@ -34,14 +34,10 @@ def by_count_config(config: Config) -> tuple[int, int | None]:
     return network.forward_flop, network.backward_flop
 
 
-def by_watching(config: Config) -> tuple[int, int]:
-    """Of a user's own model in training: the count of both passes, and no more than that is told apart by hand here."""
-    work = CountedFlop(language_model(config).train(), None)
-    work.see({"input_ids": torch.zeros(BATCH, SEQ_LEN, dtype=torch.long)}, SEQ_LEN)
-    flop = work.flop(SEQ_LEN)
-    assert flop is not None, work.reason
-    whole = flop[0] * BATCH
-    return whole // 3, whole - whole // 3
+def by_watching(config: Config) -> tuple[int, int | None]:
+    """Of a user's own model in training."""
+    counted = count_pass(language_model(config).train(), (), {"input_ids": torch.zeros(BATCH, SEQ_LEN, dtype=torch.long)})
+    return counted.forward_flop, counted.backward_flop
 
 
 WAYS: dict[str, Callable[[Config], tuple[int, int | None]]] = {

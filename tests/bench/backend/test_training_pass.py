@@ -20,7 +20,7 @@ from tests.support.small_llamas import LLAMA_FLOP, batch, by_torch, llama
 def flop(model: nn.Module, *args: Any, recompute: bool = False, **kwargs: Any) -> int:
     counted = count_pass(model, args, kwargs, recompute=recompute)
     assert counted.unseen == ()
-    return counted.forward_flop + (counted.backward_flop or 0)
+    return counted.forward_flop + (counted.backward_flop or 0) + counted.recomputed_flop
 
 
 def test_a_decoder_as_trainer_calls_it() -> None:

@@ -177,6 +177,8 @@ def test_a_checkpoint_of_lightning_which_is_always_called_last_is_no_wait(tmp_pa
 
 
 def test_a_slow_loader_is_a_wait_for_data_in_lightning(tmp_path: Path, late: Late) -> None:
+    pytest.importorskip("lightning.pytorch", reason="Lightning is an optional dependency")
+
     class Slow(IterableDataset):  # type: ignore[type-arg]
         def __iter__(self) -> Iterator[torch.Tensor]:
             for _ in range(6):

@@ -23,7 +23,7 @@ from bench.machine.meters.instruments import Instruments
 from bench.machine.meters.power import PowerMeter
 from bench.records.record import Measurement, read_folder
 from bench.records.request import TASKS, Request
-from bench.runs.measure import measure
+from bench.runs.measure import keeps, measure
 from bench.workloads import preparation
 from bench.workloads.language import loading, slices, task
 from estimators.errors import BadValueError, DoesNotFitError
@@ -203,11 +203,14 @@ def test_a_refused_request_leaves_the_records_of_others(tmp_path: Path) -> None:
     assert only_record(tmp_path / "runs").status == "complete"
 
 
-def test_only_one_rank_writes_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
+def test_ranks_train_into_one_record_and_do_all_else_each_into_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert keeps("train")
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost")):
+        monkeypatch.setenv(name, value)
+    assert not keeps("train")
     record = measure(asked("phi", "prefill", seq_len=8), hub_id=None, out=tmp_path, say=lambda _: None)
     assert record.status == "complete"
-    assert list(tmp_path.iterdir()) == []
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_record_says_what_was_decided_and_what_was_asked(measured: Run) -> None:
