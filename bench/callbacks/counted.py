@@ -18,8 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.backend.counting.module import NetworkCount
 from bench.backend.counting.training_pass import count_pass
-from bench.callbacks.arguments import Forward as Function
-from bench.callbacks.passes import Forward
+from bench.callbacks.passes import Forward, StepFunction
 from bench.callbacks.work import Work, by_kind
 from estimators.errors import UnavailableError
 
@@ -48,7 +47,7 @@ class Counter:
         self.unseen: dict[str, None] = {}
         self.spent_s = 0.0
 
-    def works(self, forward: Forward, function: Function | None = None) -> dict[str, Work]:
+    def works(self, forward: Forward, function: StepFunction | None = None) -> dict[str, Work]:
         """The work of each kind of pass.
 
         Args:
@@ -76,7 +75,7 @@ class Counter:
         )
         return by_kind(one, both)
 
-    def _timed(self, forward: Forward, function: Function | None) -> tuple[NetworkCount, int]:
+    def _timed(self, forward: Forward, function: StepFunction | None) -> tuple[NetworkCount, int]:
         """A pass without what is there for recomputation, and what recomputation adds."""
         import_module("torch._dynamo")  # which modes that count import, as every optimizer's first step does: no time of counting
         begun_s = time.thread_time()
@@ -90,7 +89,7 @@ class Counter:
             self.spent_s += time.thread_time() - begun_s
 
 
-def _counted(forward: Forward, function: Function | None) -> NetworkCount:
+def _counted(forward: Forward, function: StepFunction | None) -> NetworkCount:
     """A pass as it runs, and where it draws random numbers, again with other draws.
 
     Raises:
@@ -114,7 +113,7 @@ def _flop(counted: NetworkCount) -> tuple[int, int, int]:
     return counted.forward_flop, counted.backward_flop or 0, counted.recomputed_flop
 
 
-def _count(forward: Forward, function: Function | None, draws: _Draws, *, recompute: bool = True) -> NetworkCount:
+def _count(forward: Forward, function: StepFunction | None, draws: _Draws, *, recompute: bool = True) -> NetworkCount:
     def observed(copied: nn.Module, *args: Any, **kwargs: Any) -> Any:
         _without_compiled_forwards(copied)
         with draws.of_forward(copied):

@@ -7,13 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from bench.callbacks.arguments import Forward as Function
 from bench.callbacks.counted import Counter
 from bench.callbacks.exchange import num_ranks
 from bench.callbacks.given import documents_in, look_of, row_of
 from bench.callbacks.guard import Guard
 from bench.callbacks.modules import bare, config_of, is_sharded, num_params, recomputes
-from bench.callbacks.passes import Event, Forward, Passes, PassLedger
+from bench.callbacks.passes import Event, Forward, Passes, PassLedger, StepFunction
 from bench.callbacks.work import NOTHING, Work, WorkOfLengths, WorkOfTable, total
 from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
 from bench.records.record import Count
@@ -45,7 +44,7 @@ class FlopSource:
         unseen: why no pass was seen, where that is known.
     """
 
-    def __init__(self, model: nn.Module, name: str, guard: Guard, function: Function | None = None) -> None:
+    def __init__(self, model: nn.Module, name: str, guard: Guard, function: StepFunction | None = None) -> None:
         self._model, self._name, self._function = model, name, function
         self.passes = PassLedger(lambda number, forward: guard("training_flop", self.learn, number, forward))
         self._tables: dict[int, Decoder | None] = {}

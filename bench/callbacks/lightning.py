@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize, Size, size_by_loader, size_of
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.lightning_loop import LightningLoop
 from bench.callbacks.modules import label_use
 from bench.callbacks.options import expect_options
+from bench.callbacks.passes import StepFunction
 from bench.callbacks.watcher import Watch
 from bench.callbacks.writer import ending_of
 from bench.records.record import Ceiling
@@ -50,8 +50,8 @@ class LightningHooks:
         every: int = 50,
         name: str | None = None,
         network: Callable[[Any], nn.Module] | None = None,
-        inputs: Inputs | None = None,
-        forward: Forward | None = None,
+        inputs: Any = None,
+        forward: StepFunction | None = None,
         size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
@@ -62,7 +62,6 @@ class LightningHooks:
             "out": out,
             "every": every,
             "name": name,
-            "inputs": inputs,
             "forward": forward,
             "ceilings": ceilings,
         }

@@ -11,6 +11,9 @@ from torch import nn
 from bench.callbacks.given import Documents
 from estimators.errors import UnavailableError
 
+StepFunction = Callable[[nn.Module, Any], Any]
+"""One batch through a network, for the loss or the losses that are trained; or with its own backward passes, for None."""
+
 MAX_KINDS = 10_000
 """Kinds of pass that are told apart."""
 

@@ -11,7 +11,6 @@ from torch import nn
 from bench.backend.device import Device
 from bench.backend.training_evidence import SampledParameters
 from bench.callbacks import ranks, rates
-from bench.callbacks.arguments import Forward
 from bench.callbacks.batches import BatchSize, unknown_size
 from bench.callbacks.context import TrainingContext
 from bench.callbacks.energy import Energy
@@ -20,6 +19,7 @@ from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.guard import Guard
 from bench.callbacks.modules import is_lazy
 from bench.callbacks.pass_hooks import FIGURE, PassHooks
+from bench.callbacks.passes import StepFunction
 from bench.callbacks.same_batches import batches_key
 from bench.callbacks.steps import Mark, StepLog
 from bench.machine.meters.gpu_window import FIGURES
@@ -51,7 +51,7 @@ class RankState:
         device: Device,
         context: TrainingContext,
         guard: Guard,
-        forward: Forward | None = None,
+        forward: StepFunction | None = None,
         accelerator: Any = None,
     ) -> None:
         self._model, self._forward = model, forward

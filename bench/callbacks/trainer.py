@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from bench.callbacks.arguments import Inputs
 from bench.callbacks.batches import Size
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
@@ -41,7 +40,7 @@ class SixndCallback(TrainerCallback):
         out: folder of records.
         every: steps between two lines on stderr; 0 prints none, since the Trainer prints its logs.
         name: of the model in the record.
-        inputs, size: see Watch; the batch is what forward was given, by name.
+        size: see Watch; the batch is what forward was given, by name.
         ceilings: see Watch.
 
     Raises:
@@ -55,12 +54,11 @@ class SixndCallback(TrainerCallback):
         out: str | os.PathLike[str] = "runs",
         every: int = 0,
         name: str | None = None,
-        inputs: Inputs | None = None,
         size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         expect_options(out, every=every)
-        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "inputs": inputs, "size": size, "ceilings": ceilings}
+        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "size": size, "ceilings": ceilings}
         self._guard = Guard()
         self._watch: Watch | None = None
         self._loop: TrainerLoop | None = None

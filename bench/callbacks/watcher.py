@@ -14,7 +14,6 @@ from torch import nn
 
 from bench.backend import device as devices
 from bench.callbacks import kept_on_signal
-from bench.callbacks.arguments import Forward, Inputs
 from bench.callbacks.batches import BatchSize, Size, given_size, size_of, told_size, unknown_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
@@ -23,6 +22,7 @@ from bench.callbacks.loss_parts import was_divided
 from bench.callbacks.modules import label_use
 from bench.callbacks.options import expect_options
 from bench.callbacks.pass_hooks import FIGURE
+from bench.callbacks.passes import StepFunction
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.steps import Mark
@@ -59,7 +59,7 @@ class Watch:
         dtype: of compute; None sees autocast in the first forward pass, else takes the parameters'.
         optimizer: adamw or sgd, for the bytes that must move; None counts no state.
         accumulate: batches per optimizer step; None is the accelerator's, else 1.
-        inputs: of no use any more, since what forward is given is seen.
+        inputs: taken from loops that were written for it and not asked: what forward is given is seen.
         forward: forward(model, batch) runs one batch, to count FLOP where the model's own calls are not to be counted; it returns the
             loss or a tuple of losses, or calls backward itself. It is called on a copy of the model without memory.
         size: from a batch to its BatchSize or number of samples, where bench.callbacks.batches.size_of cannot tell.
@@ -83,8 +83,8 @@ class Watch:
         dtype: str | None = None,
         optimizer: str | None = None,
         accumulate: int | None = None,
-        inputs: Inputs | None = None,
-        forward: Forward | None = None,
+        inputs: Any = None,
+        forward: StepFunction | None = None,
         size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
         guard: Guard | None = None,
@@ -104,7 +104,7 @@ class Watch:
 
     @event
     def _begin_watching(
-        self, model: nn.Module, device_name: str, out: Path, every: int, size: Size | None, forward: Forward | None, **options: Any
+        self, model: nn.Module, device_name: str, out: Path, every: int, size: Size | None, forward: StepFunction | None, **options: Any
     ) -> None:
         """Set the meters up; a device or a model that cannot be watched is no error of the training's."""
         self._size = partial(given_size, size) if size else partial(size_of, use=label_use(model))

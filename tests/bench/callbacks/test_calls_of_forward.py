@@ -1,4 +1,4 @@
-"""Networks whose forward is not one call on the first of a batch: by their signature, by `inputs`, by a function of one step."""
+"""Networks whose forward is not one call on the first of a batch: counted by what it is given, or by a function of one step."""
 
 from __future__ import annotations
 
@@ -69,15 +69,13 @@ def test_several_arguments_are_taken_from_a_tuple_by_position(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("inputs", [None, lambda b: b, lambda b: [b], lambda b: (b,)])
-def test_a_dictionary_that_is_the_only_argument_is_given_whole(tmp_path: Path, inputs: Any) -> None:
+def test_a_dictionary_that_is_the_only_argument_is_given_whole_whatever_a_loop_says_of_its_inputs(tmp_path: Path, inputs: Any) -> None:
     assert flop(tmp_path, OfADict(), [{"x": x} for x in X], lambda net, b: net(b).pow(2).mean(), inputs=inputs) == SMALL_FLOP
 
 
-@pytest.mark.parametrize("told", [lambda x, _: (x, x), lambda x, _: {"a": x, "b": x}])
-def test_inputs_says_what_forward_takes_by_position_or_by_name(tmp_path: Path, told: Any) -> None:
+def test_arguments_that_are_named_in_the_call_are_those_of_the_pass(tmp_path: Path) -> None:
     data = [{"left": x, "right": x} for x in X]
-    loss_of = lambda net, b: net(b["left"], b["right"]).pow(2).mean()  # noqa: E731
-    assert flop(tmp_path, Two(), data, loss_of, inputs=lambda b: told(b["left"], b["right"])) == SMALL_FLOP
+    assert flop(tmp_path, Two(), data, lambda net, b: net(b=b["left"], a=b["right"]).pow(2).mean()) == SMALL_FLOP
 
 
 def test_a_wrapper_that_hands_everything_on_loses_no_token(tmp_path: Path) -> None:
