@@ -55,22 +55,6 @@ class TestContext:
         made = only_record(tmp_path)
         assert (made.request.dtype, made.request.dtype_reason) == ("bf16", "autocast")
 
-    def test_a_pause_is_neither_step_nor_wait(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        now = [0.0]
-        monkeypatch.setattr("time.perf_counter", lambda: now[0])
-        with Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS) as w:
-            for batch in batches(3):
-                now[0] += 0.5  # loading
-                with w.step(batch):
-                    now[0] += 1.0
-                with w.pause():
-                    now[0] += 100.0
-        made = only_record(tmp_path)
-        assert made.proof.watched.data_wait_s == (0.0, 0.5, 0.5)
-        phase = made.phase("train_step")
-        assert phase is not None
-        assert phase.samples_s == (1.5, 1.5)
-
     def test_accelerates_accumulation_and_precision_are_taken(self, tmp_path: Path) -> None:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState, GradientState

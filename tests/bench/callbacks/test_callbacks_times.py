@@ -242,6 +242,7 @@ class TestPlainLoops:
         made = only_record(tmp_path)
         assert made.proof.watched.data_wait_s == (0.0, 0.5, 0.5)
         assert made.proof.watched.others_s == (0.0, 100.0, 200.0)  # the last step has what came before and after it
+        assert steps_s(made) == (1.0, 1.5, 1.5)
 
     def test_report_shows_the_time_of_others(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with Watch(tiny_model(), out=tmp_path, every=0, ceilings=CEILINGS) as w:
