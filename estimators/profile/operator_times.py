@@ -98,7 +98,8 @@ class MachineProfile:
     def seconds(self, call: OperatorCall) -> tuple[float, str]:
         """Seconds of one copy of a piece, and how they were had: one of BASES.
 
-        The bytes stand-in, for an operator that nothing was measured of: launch + bytes / bandwidth.
+        The bytes stand-in, for an operator of which nothing was measured, or nothing that is larger than a launch:
+        launch + bytes / bandwidth.
         """
         if call.group == "view":
             return 0.0, "free"
@@ -108,10 +109,17 @@ class MachineProfile:
             seconds, inside = self.grids[call.dtype].seconds(call.mnk)
             return seconds, "interpolated" if inside else "extrapolated"
         curve = self.curves.get((call.kind, call.dtype)) or self.curves.get((call.kind, "fp32"))
-        if curve:
+        if curve and (call.num_bytes <= curve[-1][0] or self._weighs(curve[-1][0])):
             seconds, inside = along(curve, call.num_bytes)
             return seconds, "interpolated" if inside else "extrapolated"
+        if curve:
+            (last_bytes, last_s) = curve[-1]
+            return last_s + (call.num_bytes - last_bytes) / self.bytes_per_s, "stand-in"
         return self.op_s + call.num_bytes / self.bytes_per_s, "stand-in"
+
+    def _weighs(self, num_bytes: float) -> bool:
+        """Whether so many bytes take as long as a launch: the time of fewer is the launch's, and says nothing of more."""
+        return num_bytes / self.bytes_per_s >= self.op_s
 
 
 @frozen

@@ -163,4 +163,6 @@ def _tensor(spec: Spec, device: Device, bound: int) -> torch.Tensor:
         flat = torch.randint(0, bound, (room,), dtype=spec.dtype, device=place)
     # memory of its own: torch multiplies by a view in another way than by a parameter, 20 times slower for one row in bf16
     tensor = torch.empty_strided(spec.shape, spec.strides, dtype=spec.dtype, device=place)
-    return tensor.copy_(flat.as_strided(spec.shape, spec.strides)).requires_grad_(spec.trained)
+    if tensor.numel():  # as one flat piece: torch refuses to write element by element where several share their memory
+        tensor.as_strided((room,), (1,)).copy_(flat)
+    return tensor.requires_grad_(spec.trained)

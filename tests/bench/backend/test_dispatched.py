@@ -157,6 +157,25 @@ def test_fused_attention_is_two_products_of_their_own_widths() -> None:
     assert sum(call.piece.flop for call in calls) == 2 * 2 * (8 * 12 * 16 + 8 * 4 * 12)
 
 
+def test_operators_on_expanded_overlapping_and_empty_tensors_are_timed() -> None:
+    """The gradient of a mean is expanded before it is divided: torch writes into such a tensor only as a whole."""
+    with fake():
+        column, empty = torch.empty(4, 1), torch.empty(0, 8)
+
+        def step() -> None:
+            with torch.inference_mode():
+                _ = column.expand(4, 8) / 8.0
+                _ = column.expand(4, 8).transpose(0, 1) + 1.0
+                _ = torch.empty(16).unfold(0, 4, 2) * 2.0
+                _ = empty * 2.0
+
+        calls = [call for call in calls_of(step, 2**40) if call.piece.group == "memory"]
+    replayed = replay(calls, CPU, cache_bytes=0, rounds=1, time_s=0)
+    assert len(replayed) == 4
+    for one in replayed:
+        assert (one.reason, min(one.samples_s) > 0) == ("", True), one.call.piece.key
+
+
 def test_an_operator_that_refuses_its_arguments_is_left_out_with_the_reason() -> None:
     call = traced()["linear"]
     broken = Call(operator=call.operator, args=call.args[:1], kwargs={}, piece=call.piece)

@@ -69,6 +69,15 @@ def test_each_operator_says_how_its_time_was_had() -> None:
     assert profile.seconds(call(group="view")) == (0.0, "free")
 
 
+def test_a_curve_that_never_left_the_launch_says_nothing_of_larger_sizes() -> None:
+    """3 us for 8 bytes, where a launch takes 1 us as 1,000 bytes do: a megabyte takes 3 us and 1 ms more, not 125,000 launches."""
+    profile = machine(curves={("div", "fp32"): ((8.0, 3e-6),), ("add", "fp32"): ((8.0, 3e-6), (1000.0, 4e-6))})
+    assert profile.seconds(call(kind="div", num_bytes=1_000_008)) == (pytest.approx(3e-6 + 1e-3), "stand-in")
+    assert profile.seconds(call(kind="div", num_bytes=8)) == (3e-6, "interpolated")
+    assert profile.seconds(call(kind="div", num_bytes=4)) == (3e-6, "extrapolated")
+    assert profile.seconds(call(num_bytes=1_000_000)) == (pytest.approx(4e-3), "extrapolated")  # its last size weighs: the rate goes on
+
+
 def test_a_prediction_is_the_sum_of_its_parts_by_hand() -> None:
     calls = [
         call(key="add[8]", count=10),
