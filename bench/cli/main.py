@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from bench import end_signals, streams
-from bench.cli import output
+from bench.cli import names, output
 from bench.cli.output import Output, to_stdout
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError
@@ -133,7 +133,7 @@ def dispatch(argv: Sequence[str]) -> int:
     out = Output(given.pop("format"), given.pop("output"))
     out.expect_writable()
     verb = verb_module(argv[0])
-    code: int = verb.run(verb.Options(**given), out)
+    code: int = verb.run(names.options(verb, given, out), out)
     return code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench import streams
 from bench.records import atomic_file
@@ -28,10 +28,12 @@ class Output:
     Attributes:
         format: a key of RENDERERS.
         file: path of the file, or None for standard output.
+        named: a name on the command line -> a line on what it was taken for; at the head of the answer.
     """
 
     def __init__(self, format: str = "text", file: str | None = None) -> None:
         self.format, self.file = format, file
+        self.named: Mapping[str, str] = {}
 
     def expect_writable(self) -> None:
         """Find out before minutes of work whether there is a file, or a standard output, to write to.
@@ -51,7 +53,17 @@ class Output:
             UnavailableError: the file or standard output cannot be written.
         """
         width = _text_width() if self.file is None else FILE_WIDTH
-        self.emit_text(render(tables, self.format, width=width) + "\n")
+        self.emit_text(render(self.headed(tables), self.format, width=width) + "\n")
+
+    def headed(self, tables: Sequence[Table]) -> list[Table]:
+        """The tables, with what names were taken for as the first conditions, and in json as `taken_for`."""
+        if not self.named or not tables:
+            return list(tables)
+        from estimators.frozen import replace
+
+        first = tables[0]
+        facts = {**first.facts, "taken_for": dict(self.named)}
+        return [replace(first, conditions=[*self.named.values(), *first.conditions], facts=facts), *tables[1:]]
 
     def emit_text(self, text: str) -> None:
         """Print a text that is whole as it is, or write it.
@@ -78,7 +90,7 @@ class Kept(Output):
 
     def emit(self, tables: Sequence[Table]) -> None:
         """Keep the tables."""
-        self.tables = list(tables)
+        self.tables = self.headed(tables)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

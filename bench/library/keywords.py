@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from keyword import iskeyword
 from typing import Any
 
+from bench.cli import names
 from bench.cli.main import Parser, verb_module, verb_parser
 from bench.cli.output import Kept
 from reports.table import Table
@@ -25,7 +26,7 @@ def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int]:
     """
     module, kept = verb_module(verb), Kept()
     values = read(verb_parser(verb), given)
-    code: int = module.run(module.Options(**{name: values[name] for name in module.Options._fields}), kept)
+    code: int = module.run(names.options(module, {name: values[name] for name in module.Options._fields}, kept), kept)
     return kept.tables, code
 
 
