@@ -130,7 +130,7 @@ def dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in VERBS:
         raise UnknownNameError("verb", argv[0], VERBS, f"{PROGRAM} --help")
     given = verb_parser(argv[0]).parse_strictly(argv[1:])
-    out = Output(given.pop("format"), given.pop("output"))
+    out = Output(given.pop("format"), given.pop("output"), verbose=given.pop("verbose"), quiet=given.pop("quiet"))
     out.expect_writable()
     verb = verb_module(argv[0])
     code: int = verb.run(verb.Options(**given), out)
