@@ -23,7 +23,7 @@ from typing import Literal
 from estimators.frozen import frozen, replace
 from estimators.printable import printable
 from reports.lines import grid, grid_width, least_widths, natural_widths, wrapped
-from reports.render import printable_table
+from reports.render import printable_table, text
 from reports.table import Column, Table
 
 HEIGHT = 30
@@ -87,16 +87,16 @@ def screen_lines(screen: Screen, width: int, *, num_tables: int, height: int = H
     """
     first: Style = "doubt" if screen.failed else "answer"
     head: list[Line] = [(line, first) for line in _broken(screen.answer, width)]
-    head += [(line, "") for text in screen.lead for line in _broken(text, width)]
-    tail: list[Line] = [(line, "doubt") for text in screen.doubts for line in _broken(text, width)]
-    tail += [(line, "") for text in screen.notes for line in _broken(text, width)]
-    last: list[Line] = [(line, "") for line in _broken(more_line(screen, num_tables), width)]
-    around = [block for block in (head, tail, last) if block]
+    head += [(line, "") for said in screen.lead for line in _broken(said, width)]
+    tail: list[Line] = [(line, "doubt") for said in screen.doubts for line in _broken(said, width)]
+    tail += [(line, "") for said in screen.notes for line in _broken(said, width)]
+    more: list[Line] = [(line, "") for line in _broken(more_line(screen, num_tables), width)]
+    asked: list[list[Line]] = [[(line, "") for line in text(table, width).split("\n")] for table in screen.asked]
     table: list[Line] = []
     if screen.table is not None and screen.table.rows:
-        taken = sum(map(len, around)) + (1 if tail else 0) + 1
-        table = [(line, "") for line in table_lines(screen.table, width, height - taken - 1)]
-    blocks = [head, table, [*tail, *last]]
+        room = height - len(head) - len(tail) - len(more) - 2
+        table = [(line, "") for line in table_lines(screen.table, width, room)]
+    blocks = [head, table, [*tail, *([] if asked else more)], *asked, more if asked else []]
     return [line for number, block in enumerate(filter(None, blocks)) for line in ([("", ""), *block] if number else block)]
 
 
@@ -177,5 +177,5 @@ def _broken_after(label: str, value: str, width: int, indent: str) -> list[str]:
     return [label + begun, *(indent + line for line in rest)]
 
 
-def _broken(text: str, width: int) -> list[str]:
-    return wrapped(printable(text), width, "  ", hard=True)
+def _broken(sentence: str, width: int) -> list[str]:
+    return wrapped(printable(sentence), width, "  ", hard=True)

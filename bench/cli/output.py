@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from bench import streams
 from bench.cli import terminal
@@ -13,8 +14,10 @@ from bench.records import atomic_file
 from estimators.errors import UnavailableError
 from estimators.printable import printable, printable_lines
 from reports.render import RENDERERS, render
-from reports.screen import Line, Screen, screen_lines
 from reports.table import Table
+
+if TYPE_CHECKING:
+    from reports.screen import Line, Screen
 
 SUFFIXES = {".txt": "text", ".md": "md", ".csv": "csv", ".json": "json", ".html": "html", ".htm": "html", ".tex": "latex"}
 """The end of a file's name -> the format that is written there unless --format says another."""
@@ -61,10 +64,9 @@ class Output:
         if self.format == "text" and self.quiet:
             self._emit_lines([(screen.answer if screen else tables[0].title, "answer")])
         elif self.format == "text" and screen is not None and not self.verbose:
-            asked = render(screen.asked, "text", width=width).split("\n") if screen.asked else []
-            self._emit_lines(
-                [*screen_lines(screen, width, num_tables=len(tables)), *(("", "") for _ in asked[:1]), *((line, "") for line in asked)]
-            )
+            from reports.screen import screen_lines
+
+            self._emit_lines(screen_lines(screen, width, num_tables=len(tables)))
         else:
             self.emit_text(render(tables, self.format, width=width) + "\n")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from reports.screen import Line, Style
+if TYPE_CHECKING:
+    from reports.screen import Line, Style
 
 FILE_WIDTH, MIN_WIDTH, MAX_WIDTH = 120, 60, 140
 """Columns of text in a file or pipe, and the limits of what a terminal and COLUMNS ask for."""
