@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 10**9
 EXPLAIN_HELP = "how each figure came about: formula, numbers, sources, and a command that checks it"
+HARDWARE_HELP = "a device, such as h100, 8xH100, p5.48xlarge, or your own as JSON or a file of it: python -m bench list hardware"
 MAX_MEANT_IN_HUNDREDTHS = 100
 MAX_DOLLARS_PER_HOUR = 10**5
 

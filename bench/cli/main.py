@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from bench import end_signals, streams
-from bench.cli import names, output
+from bench.cli import names, output, sign_of_life
 from bench.cli.output import Output, to_stdout
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError
@@ -130,10 +130,12 @@ def dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in VERBS:
         raise UnknownNameError("verb", argv[0], VERBS, f"{PROGRAM} --help")
     given = verb_parser(argv[0]).parse_strictly(argv[1:])
-    out = Output(given.pop("format"), given.pop("output"))
+    out = Output(given.pop("format"), given.pop("output"), verbose=given.pop("verbose"), quiet=given.pop("quiet"))
     out.expect_writable()
     verb = verb_module(argv[0])
-    code: int = verb.run(names.options(verb, given, out), out)
+    options = names.options(verb, given, out)
+    with sign_of_life.shown(argv[0]):
+        code: int = verb.run(options, out)
     return code
 
 

@@ -16,6 +16,7 @@ from estimators.facts import data
 from estimators.facts.instances import counted, instance
 from estimators.facts.registry import HARDWARE_LIST, driver_names, hardware_ids, hardware_words
 from estimators.frozen import frozen
+from estimators.units import GIBI
 
 NO_MEANING = frozenset(("gpu", "gpus", "accelerator", "accelerators", "card", "cards", "chip", "chips", "device", "devices", "series"))
 """Words that belong to every product and tell none apart."""
@@ -106,14 +107,12 @@ def device_named(text: str) -> Taken:
     if count is not None and count < 1:
         raise BadValueError(f"{given!r} names {count} devices; expected at least one")
     num_devices = (count or 1) * (reading.num_devices or 1) if count or reading.num_devices else None
-    exact = reading.said is None and count is None
+    meant = f"{num_devices:,} x {reading.hardware_id}" if num_devices else reading.hardware_id
     return Taken(
         hardware_id=reading.hardware_id,
         num_devices=num_devices,
         whole_nodes=reading.num_devices is not None and count is None,
-        said=""
-        if exact
-        else f"taking {given!r} as {f'{num_devices:,} x ' if num_devices else ''}{reading.hardware_id}{reading.said or ''}",
+        said="" if reading.said is None and count is None else f"taking {given!r} as {meant}{reading.said or ''}",
     )
 
 
@@ -138,7 +137,7 @@ def _exactly(given: str) -> _Reading | None:
 
 def _instance(given: str) -> _Reading | None:
     found = instance(given)
-    return found and _Reading(hardware_id=found.hardware_id, num_devices=found.num_devices, said=f" ({found.source})")
+    return _Reading(hardware_id=found.hardware_id, num_devices=found.num_devices, said=f" ({found.source})") if found else None
 
 
 def _counted(given: str, *, first: bool) -> tuple[int, _Reading] | None:
@@ -245,10 +244,10 @@ def _products() -> tuple[_Product, ...]:
 
 
 def _product(device_id: str, special: data.Row | None) -> _Product:
-    spelt, vendor, architecture, size_gb = hardware_words(device_id)
+    spelt, vendor, architecture, memory_bytes = hardware_words(device_id)
     of_id = words(device_id)
     own = {word for text in (device_id, *spelt, vendor, architecture) for word in words(text)}
-    own |= {f"{size_gb}gb", *VENDOR_WORDS.get(vendor, ()), *ARCHITECTURE_WORDS.get(architecture.partition(" ")[0], ())}
+    own |= {f"{round(memory_bytes / GIBI)}gb", *VENDOR_WORDS.get(vendor, ()), *ARCHITECTURE_WORDS.get(architecture.partition(" ")[0], ())}
     if any(word.startswith("sxm") for word in own):
         own |= set(SERVER_WORDS)
     names = [frozenset(word for word in of_id if word not in FORMS | BRANDS and not _is_size(word))]
