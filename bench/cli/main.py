@@ -25,6 +25,7 @@ from bench.cli import output
 from bench.cli.output import Output, to_stdout
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError
+from estimators.extras import needed_by
 
 PROGRAM = "python -m bench"
 
@@ -133,7 +134,8 @@ def dispatch(argv: Sequence[str]) -> int:
     out = Output(given.pop("format"), given.pop("output"))
     out.expect_writable()
     verb = verb_module(argv[0])
-    code: int = verb.run(verb.Options(**given), out)
+    with needed_by(argv[0]):
+        code: int = verb.run(verb.Options(**given), out)
     return code
 
 
