@@ -10,6 +10,7 @@ SixndError
 │   │   └── DamagedRecordError  one that is a record, and cannot be read as one
 │   ├── DoesNotFitError     the memory needed is more than the machine has
 │   └── UnavailableError    a device, file or package that is not there
+│       └── MissingPackageError  a package that an extra of this project brings
 └── PhysicsError            a figure that no machine can produce       -> exit code 1
 """
 
@@ -76,6 +77,10 @@ class DoesNotFitError(RequestError):
 
 class UnavailableError(RequestError):
     """A device, file or package that is not there."""
+
+
+class MissingPackageError(UnavailableError, ImportError):
+    """A package that an extra of this project brings is not installed."""
 
 
 class PhysicsError(SixndError):

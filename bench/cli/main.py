@@ -25,6 +25,7 @@ from bench.cli import names, output, sign_of_life
 from bench.cli.output import Output, to_stdout
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError
+from estimators.extras import needed_by
 
 PROGRAM = "python -m bench"
 
@@ -134,7 +135,7 @@ def dispatch(argv: Sequence[str]) -> int:
     out.expect_writable()
     verb = verb_module(argv[0])
     options = names.options(verb, given, out)
-    with sign_of_life.shown(argv[0]):
+    with needed_by(argv[0]), sign_of_life.shown(argv[0]):
         code: int = verb.run(options, out)
     return code
 
