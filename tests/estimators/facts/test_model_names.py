@@ -80,7 +80,17 @@ NAMES = {
 
 REFUSED = (
     *("someone/Llama-3.2-1B-Vision", "someone/Llama-3-8B-Distill", "gemma-2-9b-vision", "mistralai/Mistral-7B-v0.9", "llama-3-9b"),
-    *("cohere/command-r-08-2031", "glm-4-9b-moe", "llama", "instruct", "4bit", "7b-moe", "gpt2-xxl", "whisper-large-v9"),
+    *(
+        "cohere/command-r-08-2031",
+        "glm-4-9b-moe",
+        "llama",
+        "instruct",
+        "4bit",
+        "7b-moe",
+        "gpt2-xxl",
+        "google/pegasus-base",
+        "whisper-large-v9",
+    ),
     *("", "-", "/", "a/b/c", "../../secrets", "llama-3-8b/", "/llama-3-8b", "x" * 10**4, "-instruct", "it/it"),
 )
 
