@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from bench.cli import arguments, sequences, step_options
+from bench.cli import arguments, names, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
 from estimators.errors import BadValueError
@@ -68,10 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("the training")
     training.add_argument(
         "--hardware",
-        type=arguments.names("--hardware", MAX_HARDWARE),
+        type=names.listed("--hardware", MAX_HARDWARE),
         required=True,
-        metavar="ID[,ID...]",
-        help="one device or several: python -m bench list hardware",
+        metavar="NAME[,NAME...]",
+        help="one device or several, such as h100,a100 or 64xH100, or your own as JSON: python -m bench list hardware",
     )
     training.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_GPUS), metavar="NUM", help="number of devices")
     training.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", help="tokens to train on, such as 300B")

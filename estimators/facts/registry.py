@@ -30,6 +30,9 @@ __all__ = [
     "utilization_range",
 ]
 
+HARDWARE_LIST = "python -m bench list hardware"
+"""What lists every device."""
+
 MEMORY_MATCH_FRACTION = 0.1
 """A device shows up to 8 % less than its product's memory (ECC on GDDR6 takes 1/16); sister products differ by 17 % or more."""
 
@@ -41,7 +44,8 @@ def model_ids() -> tuple[str, ...]:
 
 
 @functools.cache
-def _model_aliases() -> dict[str, str]:
+def model_aliases() -> dict[str, str]:
+    """Every alias, in lower case, to its model's id."""
     return data.read_json(data.file("aliases.json"))
 
 
@@ -57,9 +61,9 @@ def model_entry(name: str) -> ModelEntry:
     2779683840
     """
     key = name.casefold()
-    model_id = key if key in model_ids() else _model_aliases().get(key)
+    model_id = key if key in model_ids() else model_aliases().get(key)
     if model_id is None:
-        raise UnknownNameError("model", name, (*model_ids(), *_model_aliases()), "python -m bench list models")
+        raise UnknownNameError("model", name, (*model_ids(), *model_aliases()), "python -m bench list models")
     return entry_from(data.read_json(data.file("models", f"{model_id}.json")), f"models/{model_id}.json", key)
 
 
@@ -71,6 +75,22 @@ def _hardware_rows() -> dict[str, data.Row]:
 def hardware_ids() -> tuple[str, ...]:
     """Every device's id, in the order of hardware.csv: by vendor and generation."""
     return tuple(_hardware_rows())
+
+
+@functools.cache
+def driver_names() -> dict[str, tuple[str, ...]]:
+    """What drivers print, in lower case, to the ids of the products that print it."""
+    printed: dict[str, tuple[str, ...]] = {}
+    for device_id, row in _hardware_rows().items():
+        for name in row.texts("device_names"):
+            printed[name.casefold()] = (*printed.get(name.casefold(), ()), device_id)
+    return printed
+
+
+def hardware_words(device_id: str) -> tuple[tuple[str, ...], str, str, int]:
+    """What a product is called, by its vendor and by drivers; its vendor, its architecture, and its memory in bytes."""
+    row = _hardware_rows()[device_id]
+    return (row.text("name"), *row.texts("device_names")), row.text("vendor"), row.text("architecture"), row.integer("memory_bytes")
 
 
 @functools.cache
@@ -87,13 +107,13 @@ def hardware(name: str) -> Hardware:
     rows, key = _hardware_rows(), name.casefold()
     if key in rows:
         return hardware_from(rows[key])
-    printed_by = [row for row in rows.values() if key in (n.casefold() for n in row.texts("device_names"))]
+    printed_by = driver_names().get(key, ())
     if len(printed_by) > 1:
-        ids = ", ".join(row.text("id") for row in printed_by)
+        ids = ", ".join(printed_by)
         raise BadValueError(f"several products print the name {name!r}; give one of their ids: {ids}")
     if not printed_by:
-        raise UnknownNameError("GPU", name, rows, "python -m bench list hardware")
-    return hardware_from(printed_by[0])
+        raise UnknownNameError("GPU", name, rows, HARDWARE_LIST)
+    return hardware_from(rows[printed_by[0]])
 
 
 def hardware_for_device(driver_name: str, memory_bytes: int | None = None) -> Hardware | None:
@@ -134,13 +154,17 @@ def published_runs() -> tuple[PublishedRun, ...]:
     return read_runs()
 
 
-def utilization_range(hardware_id: str | None = None) -> UtilizationRange:
+def utilization_range(device: Hardware | str | None = None) -> UtilizationRange:
     """Utilisation of the published runs on a device's architecture, or on all hardware where there is none.
+
+    Args:
+        device: or its id; None for all hardware.
 
     Raises:
         UnknownNameError: no such device.
     """
     from estimators.facts.published_runs import summarize
 
-    architecture = hardware(hardware_id).architecture if hardware_id else None
+    device = hardware(device) if isinstance(device, str) else device
+    architecture = device.architecture if device else None
     return summarize(published_runs(), hardware, architecture)
