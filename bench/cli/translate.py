@@ -20,6 +20,7 @@ from estimators.parsing import parse_float, parse_flop_rate
 from estimators.spec import Recompute, Workload
 from reports.views.counting.translation import conditions, physics_notes, translation_tables
 from reports.views.counting.translation_screen import translation_screen
+from reports.views.training.conditions import scope_notes
 
 MAX_UTILIZATION = 10
 """More than ten times the peak is a slip of the pen; less may be a convention's fault, and is explained."""
@@ -97,7 +98,8 @@ def run(options: Options, out: Output) -> int:
     share = None if at_least is None else at_least.frozen if options.frozen else at_least.training
     possible = None if share is None else share <= 1
     shown = arguments.with_all_facts(tables, model=model.name, seq_len=seq_len, least_fraction=share, possible=possible)
-    out.emit(shown, translation_screen(translations, shown[0], physics=notes, possible=possible))
+    scope = scope_notes(model, Workload(phase="train", seq_len=seq_len), [hardware] if hardware else [])
+    out.emit(shown, translation_screen(translations, shown[0], scope=scope, physics=notes, possible=possible))
     return 1 if possible is False else 0
 
 

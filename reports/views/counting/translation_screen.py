@@ -17,11 +17,14 @@ OURS = {"full": "counted full", "causal": "causal"}
 """What a figure is said in first, where every tool's is asked for."""
 
 
-def translation_screen(translations: Sequence[Translation], table: Table, *, physics: Sequence[str], possible: bool | None) -> Screen:
+def translation_screen(
+    translations: Sequence[Translation], table: Table, *, scope: Sequence[str], physics: Sequence[str], possible: bool | None
+) -> Screen:
     """The figure in the convention that was asked for, or in those of the textbooks.
 
     Args:
         table: a row for each convention.
+        scope: what the counts leave out.
         physics: whether a machine can do it, and why some figures pass the peak.
         possible: None where nothing tells.
     """
@@ -34,6 +37,6 @@ def translation_screen(translations: Sequence[Translation], table: Table, *, phy
         answer=table.title if len(translations) == 1 or not said else all_of_them,
         table=columns_kept(table, *columns, always=3),
         doubts=physics[:1] if possible is False else [],
-        notes=[*(physics[1:] if possible is False else physics), *without],
+        notes=[*scope, *(physics[1:] if possible is False else physics), *without],
         failed=possible is False,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from estimators.spec import Workload
 from estimators.training.on_devices import HardwareComparison
 from reports.screen import Screen, columns_kept
 from reports.table import Table
-from reports.views.planning.marks import BEST_VALUE_NOTE, DEVICE_TIME, best_rows, marked, marks_text
-from reports.views.training.conditions import length_lines, utilization_line
+from reports.views.planning.marks import BEST_VALUE, BEST_VALUE_NOTE, DEVICE_TIME, best_rows, marked, marks_text
+from reports.views.training.conditions import length_lines, scope_notes, utilization_line
 from reports.views.training.predicted import factor_text
 
 COLUMNS = (
@@ -50,7 +51,8 @@ def hardware_screen(answer: HardwareComparison, table: Table, *, more: Sequence[
         answer=f"{training.model.name} on {training.items_text}, {on}: {marks_text(marks, time=time, cost='cost_usd_median')}",
         table=columns_kept(marked(table, marks), *kept, always=3, headers=HEADERS),
         notes=[
-            *([BEST_VALUE_NOTE] if "best value" in marks else []),
+            *scope_notes(training.model, Workload(phase="train", seq_len=training.seq_len)),
+            *([BEST_VALUE_NOTE] if BEST_VALUE in marks else []),
             "cost: at the middle of each device's quotes, no discount; --price sets yours.",
             time_note,
             *length_lines(training.seq_len, training.seq_len_source),

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.frozen import replace
+from estimators.spec import Workload
 from estimators.training.layouts.answer import Plans
 from estimators.training.layouts.what_if import WhatIf
 from estimators.units import format_count, format_duration, format_fraction, format_grouped, format_money, format_rate
 from reports.screen import Screen, columns_kept
 from reports.table import Table
-from reports.views.planning.marks import BEST_VALUE_NOTE, best_rows, marked, marks_text
+from reports.views.planning.marks import BEST_VALUE, BEST_VALUE_NOTE, best_rows, marked, marks_text
 from reports.views.planning.plan import STEADY, lost_reasons, own_lines
 from reports.views.planning.plan_questions import run_text
 from reports.views.training import track_record
-from reports.views.training.conditions import length_lines, price_line
+from reports.views.training.conditions import length_lines, price_line, scope_notes
 
 PLAN_COLUMNS = ("rank", "layout", "run_days", "step_time_s", "memory_bytes", "mfu_fraction", "tokens_per_s_per_device")
 DEVICE_COLUMNS = (
@@ -68,10 +69,11 @@ def _what(answer: Plans) -> str:
 
 def _assumed(answer: Plans) -> list[str]:
     """What the plan rests on."""
-    price = answer.choices[0].price
+    price, job = answer.choices[0].price, answer.best.job
     return [
+        *scope_notes(job.trained, Workload(phase="train", seq_len=job.seq_len), [job.hardware]),
         *([price_line(price)] if price and answer.question.tokens is not None else []),
-        *length_lines(answer.best.job.seq_len, answer.question.seq_len_source),
+        *length_lines(job.seq_len, answer.question.seq_len_source),
         *(f"{note}." for note in answer.best.best.prediction.notes),
         *([STEADY] if answer.question.tokens is not None else ["Add --tokens for days and money."]),
     ]
@@ -99,13 +101,19 @@ def _plan_screen(answer: Plans, table: Table) -> Screen:
 
 
 def _devices_screen(answer: Plans, table: Table) -> Screen:
-    marks = best_rows(table, time="run_days", cost="cost_usd")
+    marks, job = best_rows(table, time="run_days", cost="cost_usd"), answer.best.job
     return Screen(
-        answer=f"{_what(answer)}: take {answer.choices[0].hardware.id}",
+        answer=f"{_what(answer)}: {answer.choices[0].hardware.id} is the one to take",
         lead=[marks_text(marks, time="run_days", cost="cost_usd")],
         table=columns_kept(marked(table, marks), *DEVICE_COLUMNS, always=3),
         doubts=track_record.doubts(answer.best.best.prediction),
-        notes=[BEST_VALUE_NOTE, *table.notes, *length_lines(answer.best.job.seq_len, answer.question.seq_len_source)],
+        notes=[
+            *(f"{choice.hardware.id}: {choice.reason}." for choice in answer.choices if choice.reason),
+            *([BEST_VALUE_NOTE] if BEST_VALUE in marks else []),
+            *table.notes,
+            *scope_notes(job.trained, Workload(phase="train", seq_len=job.seq_len)),
+            *length_lines(job.seq_len, answer.question.seq_len_source),
+        ],
     )
 
 

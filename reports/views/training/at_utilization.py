@@ -63,6 +63,11 @@ def _columns(training: TrainingAnswer) -> list[Column]:
     ]
 
 
+def how_sure(training: TrainingAnswer) -> str:
+    """What stands before the figures: a median of published runs is about right, a bound at least."""
+    return "about " if len(training.runs) > 1 else "at least " if training.labels == (BOUND,) else ""
+
+
 def _headline(training: TrainingAnswer, rows: list[dict[str, Value]]) -> str:
     what = f"Training {training.model.name} on {training.work_text}"
     if not rows:
@@ -72,7 +77,7 @@ def _headline(training: TrainingAnswer, rows: list[dict[str, Value]]) -> str:
     money = ""
     if training.price:
         money = f", {'' if training.price.low == training.price.high else 'about '}{format_money(training.price.median * middle.gpu_hours)}"
-    about = "about " if len(training.runs) > 1 else "at least " if training.labels == (BOUND,) else ""
+    about = how_sure(training)
     if training.num_devices is None:
         return f"{what}: {about}{gpu_days} of {training.devices_text}{money}"
     return f"{what}: {about}{format_duration(middle.wall_s)} on {training.devices_text} ({gpu_days}{money})"

@@ -82,6 +82,11 @@ def device_lines(devices: Iterable[Hardware]) -> list[str]:
     return [f"{device.id}: one device is {device.one_device}" for device in devices if device.one_device]
 
 
+def scope_notes(model: Model, workload: Workload, devices: Iterable[Hardware] = ()) -> list[str]:
+    """The same of a model and of devices, as sentences; nothing for most."""
+    return [f"{line}." for line in (*scope_lines(model, workload), *device_lines(devices))]
+
+
 def length_source(source: str) -> str:
     """Who says how long sequences are, in parentheses; nothing where it was given."""
     return f" ({source}; --seq-len changes it)" if source else ""

@@ -10,7 +10,7 @@ from estimators.inference.single_steps import StepsAnswer
 from estimators.units import format_bytes, format_count, format_duration, format_flop, format_int, format_rate
 from reports.screen import Screen, columns_kept
 from reports.table import Table
-from reports.views.training.conditions import length_lines
+from reports.views.training.conditions import length_lines, scope_notes
 from reports.views.training.step import BOUND_NOTE, NO_HARDWARE, new_tokens_per_s, too_large_notes
 
 STEP_COLUMNS = (
@@ -36,12 +36,13 @@ def step_screen(answer: StepsAnswer, tables: Sequence[Table], *, more: Sequence[
     """
     question, facts, first = answer.question, dict(tables[0].facts), tables[0]
     length = [] if question.generation_alone else length_lines(question.seq_len, question.seq_len_source)
-    generated = answer.generation
+    generated, (last, _) = answer.generation, list(answer.steps.values())[-1]
+    scope = scope_notes(question.model, last, [question.hardware] if question.hardware else [])
     return Screen(
         answer=_steps(answer, facts, first) if generated is None else _generation(answer, generated, facts),
         table=columns_kept(first, *(STEP_COLUMNS if generated is None else GENERATION_COLUMNS)),
         doubts=too_large_notes(question.hardware, answer.held_bytes) if question.hardware else [],
-        notes=[BOUND_NOTE if question.hardware else NO_HARDWARE, *length],
+        notes=[*scope, BOUND_NOTE if question.hardware else NO_HARDWARE, *length],
         more=more,
         asked=asked,
     )

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from estimators.frozen import replace
+from estimators.spec import Workload
 from estimators.training.answer import PredictedAnswer, TrainingAnswer
 from estimators.training.inverse import TrainingEstimate
 from estimators.units import format_days, format_duration, format_flop, format_grouped, format_money
 from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.training import predicted
-from reports.views.training.at_utilization import NO_DEVICES, WALL_TIME, is_too_large, memory_note
+from reports.views.training.at_utilization import NO_DEVICES, WALL_TIME, how_sure, is_too_large, memory_note
 from reports.views.training.claim_screen import claim_screen
-from reports.views.training.conditions import length_lines, price_line, utilization_line
+from reports.views.training.conditions import length_lines, price_line, scope_notes, utilization_line
 
 COST = {"cost_usd_median": "cost"}
 """The header of the middle price, where it stands alone."""
@@ -33,9 +34,9 @@ def estimate_screen(answer: TrainingEstimate, tables: Sequence[Table], *, more: 
     first, inverse = tables[0], answer.inverse
     if answer.claim is not None:
         screen = claim_screen(answer.claim, answer.training, first)
-        if answer.predicted is not None:
-            screen = replace(screen, lead=[*screen.lead, predicted.claim_note(answer.predicted.run, answer.claim.wall_s)])
-    elif inverse.deadline_s is not None:
+        said = [predicted.claim_note(answer.predicted.run, answer.claim.wall_s)] if answer.predicted else []
+        return replace(screen, lead=[*screen.lead, *said], more=more, asked=asked)
+    if inverse.deadline_s is not None:
         screen = _deadline_screen(answer, first)
     elif inverse.budget_usd is not None or inverse.budget_gpu_days is not None:
         screen = _budget_screen(answer, first)
@@ -45,7 +46,10 @@ def estimate_screen(answer: TrainingEstimate, tables: Sequence[Table], *, more: 
         screen = _flop_screen(answer.training, next(table for table in tables if table.key == "flop"))
     else:
         screen = _utilization_screen(answer.training, first)
-    return replace(screen, more=more, asked=asked)
+    training = answer.training
+    devices = [training.hardware] if training.hardware else []
+    scope = scope_notes(training.model, Workload(phase="train", seq_len=training.seq_len), devices)
+    return replace(screen, notes=[*scope, *screen.notes], more=more, asked=asked)
 
 
 def _of(training: TrainingAnswer) -> str:
@@ -110,7 +114,7 @@ def _utilization_screen(training: TrainingAnswer, table: Table) -> Screen:
     facts, hardware = dict(table.facts), training.hardware
     assert hardware is not None
     gpu_days = f"{format_grouped(facts['gpu_days'])} GPU-days"
-    about = "about " if len(training.runs) > 1 else ""
+    about = how_sure(training)
     if training.num_devices is None:
         answer = f"{_of(training)}: {about}{gpu_days} of {hardware.id}{_money(facts)}"
     else:
