@@ -23,7 +23,7 @@ DENSE_MODELS = [name for name in model_ids() if model_entry(name).config["model_
 OTHER_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] in model_classes.KINDS]
 LANGUAGE_MODELS = [name for name in model_ids() if name not in {*DENSE_MODELS, *OTHER_MODELS}]
 WHOLE = smallest_of_each_kind([*LANGUAGE_MODELS, *OTHER_MODELS])
-"""Counted whole by every run; the others with two layers, and whole where slow tests run (the kinds in test_families_published_kinds.py)."""
+"""Counted whole by every run; the others with two layers, and whole where slow tests run (test_families_published_kinds.py)."""
 
 WORKLOADS = {
     "train": Workload(phase="train", batch=2, seq_len=96),
