@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from bench import end_signals, streams
-from bench.cli import output, sign_of_life
+from bench.cli import names, output, sign_of_life
 from bench.cli.output import Output, to_stdout
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError
@@ -134,8 +134,9 @@ def dispatch(argv: Sequence[str]) -> int:
     out = Output(given.pop("format"), given.pop("output"), verbose=given.pop("verbose"), quiet=given.pop("quiet"))
     out.expect_writable()
     verb = verb_module(argv[0])
+    options = names.options(verb, given, out)
     with needed_by(argv[0]), sign_of_life.shown(argv[0]):
-        code: int = verb.run(verb.Options(**given), out)
+        code: int = verb.run(options, out)
     return code
 
 

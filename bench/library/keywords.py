@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from keyword import iskeyword
 from typing import Any
 
+from bench.cli import names
 from bench.cli.main import Parser, verb_module, verb_parser
 from bench.cli.output import Kept
 from estimators.extras import needed_by
@@ -26,8 +27,9 @@ def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int]:
     """
     module, kept = verb_module(verb), Kept()
     values = read(verb_parser(verb), given)
+    options = names.options(module, {name: values[name] for name in module.Options._fields}, kept)
     with needed_by(verb):
-        code: int = module.run(module.Options(**{name: values[name] for name in module.Options._fields}), kept)
+        code: int = module.run(options, kept)
     return kept.tables, code
 
 
