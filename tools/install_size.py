@@ -41,7 +41,8 @@ uvx --from . sixnd list models   # with uv, nothing is installed for good; pipx 
 ```
 
 A command that needs a package which is not there says the line that installs it, and exits with 2. As a library likewise:
-`sixnd.estimate` answers from the base alone, `sixnd.watch` raises an `ImportError` with that line. Python 3.11 is the oldest that is supported.
+`sixnd.estimate` answers from the base alone, `sixnd.watch` raises an `ImportError` with that line.
+Python 3.11 is the oldest that is supported.
 """
 
 
