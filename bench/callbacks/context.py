@@ -119,15 +119,10 @@ class TrainingContext:
         return self._asked_dtype or self._seen_dtype or named
 
     def close(self, flop_source: FlopSource, shapes: Shapes, passes: Passes | None) -> RateBounds:
-        """After the first step: measure the ceilings, reset the peaks, and say what later steps are held against."""
-        self.is_open = False
-        if self._wanted is True:
-            self._measure()
-        elif self._wanted is not False:
-            self._ceilings = list(self._wanted)
-        else:
-            self._unavailable["ceilings"] = "not asked for"
-        self._device.reset_peak()
+        """After the first step: measure the ceilings and reset the peaks, once, and say what later steps are held against."""
+        if self.is_open:
+            self.is_open = False
+            self._look_at_the_machine()
         hardware = self._device.hardware()
         rows, micro_rows, length = usual_shape([shapes])
         packed = any(event.documents is not None for event, _ in passes or ())  # where they end is not known before the device is there
@@ -138,6 +133,15 @@ class TrainingContext:
             matmul_flop_per_s=max((c.value for c in self._ceilings if c.kind == "matmul"), default=None),
             predicted_step_s=said.predicted_step_s,
         )
+
+    def _look_at_the_machine(self) -> None:
+        if self._wanted is True:
+            self._measure()
+        elif self._wanted is not False:
+            self._ceilings = list(self._wanted)
+        else:
+            self._unavailable["ceilings"] = "not asked for"
+        self._device.reset_peak()
 
     def _measure(self) -> None:
         """This machine's rates; the random state of the training is left as it is, and so is its memory."""
