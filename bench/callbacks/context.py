@@ -82,6 +82,7 @@ class TrainingContext:
         ceilings: bool | Sequence[Ceiling],
         guard: Guard,
         compiled: bool = False,
+        steps: int | None = None,
     ) -> None:
         self._guard = guard
         self._model, self._device, self._optimizer = model, device, optimizer
@@ -91,7 +92,7 @@ class TrainingContext:
         self._ceilings: list[Ceiling] = []
         self._unavailable: dict[str, str] = {}
         self._config = guard("the model's configuration", config_of, model) or {}
-        self._told_compiled = compiled
+        self._told_compiled, self._steps = compiled, steps
         given = name or getattr(getattr(bare(model), "config", None), "name_or_path", "")
         self.name = (Path(str(given)).name if given else "") or type(bare(model)).__name__
         self.is_open = True
@@ -171,6 +172,7 @@ class TrainingContext:
             device=str(self._device.torch_device),
             attn=getattr(getattr(bare(self._model), "config", None), "_attn_implementation", None),
             compile=self._compiled,
+            steps=self._steps,
             optimizer=self._optimizer or "sgd",
             recompute="full" if recomputed else "none",
             seed=torch.initial_seed(),

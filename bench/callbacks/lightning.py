@@ -56,7 +56,7 @@ class LightningHooks:
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         super().__init__()
-        expect_options(out, every=every)
+        expect_options(out, every=every, inputs=inputs)
         self._guard = Guard()
         self._options: dict[str, Any] = {
             "out": out,
@@ -82,6 +82,7 @@ class LightningHooks:
             network,
             dtype=_DTYPES.get(str(getattr(trainer, "precision", ""))),
             accumulate=trainer.accumulate_grad_batches if _steps_by_itself(pl_module) else None,
+            steps=_asked_steps(trainer),
             size=self._size or partial(_size_of_loaders(trainer), use=label_use(network)),
             guard=self._guard,
             **self._options,
@@ -146,6 +147,11 @@ class LightningHooks:
 def _steps_by_itself(pl_module: Any) -> bool:
     """Whether Lightning steps the optimizers, and not the module in its own training_step."""
     return bool(getattr(pl_module, "automatic_optimization", True))
+
+
+def _asked_steps(trainer: Any) -> int | None:
+    asked = getattr(trainer, "max_steps", -1)
+    return asked if isinstance(asked, int) and asked > 0 else None
 
 
 def _size_of_loaders(trainer: Any) -> Callable[..., BatchSize]:

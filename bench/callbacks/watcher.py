@@ -21,7 +21,7 @@ from bench.callbacks.guard import SIZE, Guard, event
 from bench.callbacks.loss_parts import was_divided
 from bench.callbacks.modules import label_use
 from bench.callbacks.open_step import Mark
-from bench.callbacks.options import expect_options
+from bench.callbacks.options import device_of, expect_options
 from bench.callbacks.pass_hooks import FIGURE
 from bench.callbacks.passes import StepFunction
 from bench.callbacks.proof import scalar_loss
@@ -29,7 +29,6 @@ from bench.callbacks.rank_state import RankState
 from bench.callbacks.step_ends import StepEnds
 from bench.callbacks.writer import Writer, ending_of
 from bench.records.record import Ceiling, Measurement
-from estimators.errors import BadValueError
 
 
 class Watch:
@@ -58,7 +57,8 @@ class Watch:
         dtype: of compute; None sees autocast in the first forward pass, else takes the parameters'.
         optimizer: adamw or sgd, for the bytes that must move; None counts no state.
         accumulate: batches per optimizer step; None is the accelerator's, else as many as it is seen to take.
-        inputs: taken from loops that were written for it and not asked: what forward is given is seen.
+        inputs: of no effect, and said to be so: what forward is given is seen.
+        steps: that were asked for, as the record says it.
         forward: forward(model, batch) runs one batch, to count FLOP in place of the model's own calls, on a copy without memory; it
             returns the loss or a tuple of losses, or calls backward itself.
         size: from a batch to its BatchSize or number of samples, where bench.callbacks.batches.size_of cannot tell.
@@ -83,23 +83,22 @@ class Watch:
         optimizer: str | None = None,
         accumulate: int | None = None,
         inputs: Any = None,
+        steps: int | None = None,
         forward: StepFunction | None = None,
         size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
         guard: Guard | None = None,
         compiled: bool = False,
     ) -> None:
-        expect_options(out, every=every, accumulate=accumulate, dtype=dtype, optimizer=optimizer)
-        parameter = next(model.parameters(), None)
-        if parameter is None:
-            raise BadValueError(f"{type(model).__name__} has no parameters; expected the network that is trained")
+        expect_options(out, every=every, accumulate=accumulate, dtype=dtype, optimizer=optimizer, inputs=inputs)
+        device_name = device_of(model)
         self._accelerator, self._accumulate, self._guard = accelerator, accumulate, guard or Guard()
         self._free_since_s, self._waiting = time.perf_counter(), False
         self._left_s: float | None = None
         self._has_begun, self._is_kept = False, False
         self._writer: Writer | None = None
-        options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings, "compiled": compiled}
-        self._begin_watching(model, str(parameter.device), Path(out), every, size, forward, **options)
+        options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings, "compiled": compiled, "steps": steps}
+        self._begin_watching(model, device_name, Path(out), every, size, forward, **options)
 
     @event
     def _begin_watching(
@@ -181,10 +180,7 @@ class Watch:
 
     @event
     def arrived(self, wait_s: float | None = None, at: Mark | None = None) -> None:
-        """A step begins: its data have come after so long a wait; None takes the time since the step before.
-
-        What else the time between the two steps was is that of others: savers, evaluators, loggers, callbacks.
-        """
+        """A step begins: its data have come after so long a wait, None: since the step before; what else was between is of others."""
         begun_s = time.perf_counter()
         came_s = begun_s if at is None else at[0]
         self._has_begun = True
@@ -244,9 +240,8 @@ class Watch:
     def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
         """The loss of the batch at hand: a number or a scalar tensor, which stays on its device until it is read.
 
-        A step's loss is the mean of its batches'. Where gradients are accumulated and the loss was divided for it, by the
-        number of batches or by the tokens of them all, it is their sum: `part` says so. A division by the number of batches
-        is seen by itself in a tensor that still has its graph.
+        A step's loss is the mean of its batches'. Where it was divided for accumulation, by the number of batches or by the tokens of
+        them all, it is their sum: `part` says so. A division by the number is seen by itself in a tensor that still has its graph.
 
         Args:
             part: the value is one of those that a step's loss is the sum of.
@@ -319,9 +314,7 @@ class Watch:
         self._writer.discard(watch._state, why)
 
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
-        """The training has ended, or pauses for good: write the record. May be called again after more steps.
-
-        On several ranks each leaves its report when it calls this, and the main one puts them together; see bench.callbacks.exchange.
+        """The training has ended, or pauses for good: write the record. May be called again after more steps; by every rank.
 
         Returns:
             What was written; None on the ranks that write nothing, and where it could not be written.
