@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from bench import streams
 from bench.cli import run_repeats
 from bench.cli.arguments import count, length, positive
+from bench.cli.names import MODEL_HELP
 from bench.cli.output import Output
 from bench.machine.ranks import say
 from bench.records.request import CACHES, TASKS, Request
@@ -74,7 +75,7 @@ class Options:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `run`."""
     which = parser.add_argument_group("what to run").add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", metavar="NAME", help="a model of the registry: python -m bench list models")
+    which.add_argument("--model", metavar="NAME", help=MODEL_HELP)
     which.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
     which.add_argument("--suite", metavar="NAME", help="several runs and one table: python -m bench list suites")
     task = parser.add_argument_group("the task")
@@ -195,18 +196,22 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
     hub_id = None
     if options.config is not None and model is None:
         from estimators.architectures.from_config import read_config
+        from estimators.facts.hub_config import name_of
 
         config = read_config(options.config)
-        name = _config_name(options.config)
+        name = name_of(options.config) or _config_name(options.config)
     else:
+        from estimators.facts.model_names import model_named
         from estimators.facts.registry import model_entry
+        from estimators.facts.sized_llama import sized_llama
 
         named = model or options.model
         assert named is not None
-        entry = model_entry(named)
-        name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
-        if entry.alias_note:
-            say(entry.alias_note)
+        if sized := sized_llama(named):
+            name, config = sized.name, dict(sized.config)
+        else:
+            entry = model_entry(model_named(named).model_id)
+            name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
     task = options.task or ("train" if config.get("model_type") == "dense_network" or name == "tiny-gpt" else "generate")
     if task not in TASKS:
         raise UnknownNameError("task", task, TASKS, "python -m bench list tasks")
