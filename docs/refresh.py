@@ -2,7 +2,7 @@
 
     python docs/refresh.py            rewrites README.md, docs/, results/README.md
     python docs/refresh.py --check    changes nothing; 1 and one line per stale document
-    python docs/refresh.py --slow     rewrites docs/exactness.md and docs/install.md alone, in ten minutes, with torch and pip
+    python docs/refresh.py --slow     rewrites docs/exactness.md and docs/install.md alone, in half an hour, with torch and pip
 
 A document holds blocks; what stands between the two comments is replaced by the command and its output:
 
