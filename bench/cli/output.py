@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from bench import streams
+from bench.program import as_invoked
 from bench.records import atomic_file
 from estimators.errors import UnavailableError
 from estimators.printable import printable_lines
@@ -51,6 +52,8 @@ class Output:
             UnavailableError: the file or standard output cannot be written.
         """
         width = _text_width() if self.file is None else FILE_WIDTH
+        if self.format == "text":
+            tables = [table.reworded(as_invoked) for table in tables]
         self.emit_text(render(tables, self.format, width=width) + "\n")
 
     def emit_text(self, text: str) -> None:
@@ -87,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--format", choices=tuple(RENDERERS), default="text", metavar="|".join(RENDERERS), help="of the tables; text by default"
     )
+    group.add_argument("--json", action="store_const", dest="format", const="json", default="text", help="the same as --format json")
     group.add_argument("--output", metavar="FILE", help="write the result there (whole or not at all) instead of to standard output")
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from keyword import iskeyword
 from typing import Any
 
-from bench.cli.main import Parser, verb_module, verb_parser
 from bench.cli.output import Kept
+from bench.cli.parser import Parser
+from bench.cli.verbs import verb_module, verb_parser
 from reports.table import Table
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.cli.main import main, verb_parser
+from bench.cli.main import main
+from bench.cli.verbs import verb_parser
 from estimators.counting.formulas import six_nd
 from estimators.facts.registry import hardware
 from estimators.units import DAY_S
