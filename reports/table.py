@@ -24,6 +24,7 @@ class Column:
         align: left or right.
         once: whether people read a value only where it differs from the row above.
         raw: whether csv and json alone have the column.
+        priority: on one screen that is too narrow, the columns with the highest number give way first; 0 stays.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Column:
     align: str = "left"
     once: bool = False
     raw: bool = False
+    priority: int = 0
 
     def text(self, value: Value) -> str:
         """The cell for people. A missing value is a dash, never 0."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
 from estimators.method import TrainingMethod
-from estimators.parsing import MAX_COUNT, MAX_LENGTH, parse_count, parse_duration, parse_float, parse_length, parse_sized
+from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
 from estimators.samples import Image
 from estimators.units import DTYPE_BYTES
 from estimators.weight_formats import WEIGHT_FORMATS, WeightFormat
@@ -111,32 +111,6 @@ def method(options: MethodOptions) -> TrainingMethod:
 def count(name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> Callable[[str | float], int]:
     """A reader of counts such as 300B, 1.4T or 2k."""
     return lambda given: parse_count(given, name, minimum=minimum, maximum=maximum)
-
-
-def length(name: str, *, minimum: int = 1, maximum: int = MAX_LENGTH) -> Callable[[str | float], int]:
-    """A reader of tokens in a row, such as 4096 or 4k, which is said to be 4,096."""
-
-    def read(given: str | float) -> int:
-        tokens = parse_length(given, name, minimum=minimum, maximum=maximum)
-        if isinstance(given, str) and given.strip()[-1:].isalpha():
-            from bench.machine.ranks import say  # deferred: most lengths are written out
-
-            say(f"{name} {given.strip()[:40]} is {tokens:,} tokens: k is 1,024 in a length")
-        return tokens
-
-    return read
-
-
-def batch_size(given: str | float) -> int:
-    """Read sequences (or samples) of one step, such as 512 or 512seq.
-
-    Raises:
-        BadValueError: unreadable, or a count of tokens.
-    """
-    size, counted = parse_sized(given, "batch", bare="sequences", maximum=MAX_LENGTH)
-    if counted == "tokens":
-        raise BadValueError(f"batch {str(given)[:40]!r} counts tokens; expected sequences (or samples), such as 512 or 512seq")
-    return size
 
 
 def duration(name: str) -> Callable[[str | float], float]:

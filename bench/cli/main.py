@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from bench import end_signals, streams
+from bench.cli import sign_of_life
 from bench.cli.output import Output, to_stdout
 from bench.cli.verbs import VERBS, WORDS, help_text, verb_module, verb_parser
 from bench.program import NAME, as_invoked
@@ -71,10 +72,11 @@ def _is_model(word: str) -> bool:
 
 def _answer(verb: str, words: Sequence[str]) -> int:
     given = verb_parser(verb).parse_strictly(words)
-    out = Output(given.pop("format"), given.pop("output"))
+    out = Output(given.pop("format"), given.pop("output"), verbose=given.pop("verbose"), quiet=given.pop("quiet"))
     out.expect_writable()
     module = verb_module(verb)
-    code: int = module.run(module.Options(**given), out)
+    with sign_of_life.shown(verb):
+        code: int = module.run(module.Options(**given), out)
     return code
 
 

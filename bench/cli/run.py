@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from bench import streams
 from bench.cli import run_repeats
-from bench.cli.arguments import MODEL_HELP, batch_size, count, length, positive
+from bench.cli.arguments import MODEL_HELP, count, positive
 from bench.cli.output import Output
+from bench.cli.sequences import batch_size, length
 from bench.machine.ranks import say
 from bench.records.request import CACHES, TASKS, Request
 from bench.sampling import presets
