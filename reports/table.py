@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from estimators.extras import needed_by
 from estimators.frozen import field, frozen, replace
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class Table:
         )
 
     def to_frame(self) -> pandas.DataFrame:
-        """The raw values as a pandas DataFrame."""
-        import pandas
+        """The raw values as a pandas DataFrame. Raises MissingPackageError where pandas is not installed."""
+        with needed_by("to_frame()"):
+            import pandas
 
         return pandas.DataFrame([{c.key: row.get(c.key) for c in self.columns} for row in self.rows], columns=[c.key for c in self.columns])

@@ -16,12 +16,13 @@ import sys
 from collections.abc import Sequence
 
 from bench import end_signals, streams
-from bench.cli import sign_of_life
+from bench.cli import names, sign_of_life
 from bench.cli.output import Output, to_stdout
 from bench.cli.verbs import VERBS, WORDS, help_text, verb_module, verb_parser
 from bench.program import NAME, as_invoked
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError, near_misses
+from estimators.extras import needed_by
 
 HELP = ("-h", "--help")
 VERSION = ("version", "--version", "-V")
@@ -75,8 +76,9 @@ def _answer(verb: str, words: Sequence[str]) -> int:
     out = Output(given.pop("format"), given.pop("output"), verbose=given.pop("verbose"), quiet=given.pop("quiet"))
     out.expect_writable()
     module = verb_module(verb)
-    with sign_of_life.shown(verb):
-        code: int = module.run(module.Options(**given), out)
+    options = names.options(module, given, out)
+    with needed_by(verb), sign_of_life.shown(verb):
+        code: int = module.run(options, out)
     return code
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from bench.cli import terminal
 from bench.program import as_invoked
 from bench.records import atomic_file
 from estimators.errors import UnavailableError
+from estimators.frozen import replace
 from estimators.printable import printable, printable_lines
 from reports.render import RENDERERS, render
 from reports.table import Table
@@ -34,11 +35,13 @@ class Output:
         format: a key of RENDERERS.
         file: path of the file, or None for standard output.
         verbose, quiet: of text: every table instead of one screen, or the answer's sentence alone.
+        named: a name on the command line -> a line on what it was taken for; at the head of the answer.
     """
 
     def __init__(self, format: str | None = None, file: str | None = None, *, verbose: bool = False, quiet: bool = False) -> None:
         self.format = format or SUFFIXES.get(PurePath(file or "").suffix.lower(), "text")
         self.file, self.verbose, self.quiet = file, verbose, quiet
+        self.named: Mapping[str, str] = {}
 
     def expect_writable(self) -> None:
         """Find out before minutes of work whether there is a file, or a standard output, to write to.
@@ -61,6 +64,8 @@ class Output:
         Raises:
             UnavailableError: the file or standard output cannot be written.
         """
+        tables, said = self.headed(tables), list(self.named.values())
+        screen = replace(screen, lead=[*said, *screen.lead]) if screen and said else screen
         if self.format == "text":
             tables = [table.reworded(as_invoked) for table in tables]
             screen = screen and screen.reworded(as_invoked)
@@ -80,6 +85,14 @@ class Output:
             _to_stdout("".join(f"{terminal.painted(line)}\n" for line in lines))
         else:
             self.emit_text("".join(f"{text}\n" for text, _ in lines))
+
+    def headed(self, tables: Sequence[Table]) -> list[Table]:
+        """The tables, with what names were taken for as the first conditions, and in json as `taken_for`."""
+        if not self.named or not tables:
+            return list(tables)
+        first = tables[0]
+        facts = {**first.facts, "taken_for": dict(self.named)}
+        return [replace(first, conditions=[*self.named.values(), *first.conditions], facts=facts), *tables[1:]]
 
     def emit_text(self, text: str) -> None:
         """Print a text that is whole as it is, or write it.
@@ -106,7 +119,7 @@ class Kept(Output):
 
     def emit(self, tables: Sequence[Table], screen: Screen | None = None) -> None:
         """Keep the tables."""
-        self.tables = list(tables)
+        self.tables = self.headed(tables)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
