@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, sequences
+from bench.cli import arguments, names, sequences
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.counting.flop_by_tool import decoder_of
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_model(parser)
     claim = parser.add_argument_group("the claim")
     claim.add_argument("--tokens", type=arguments.count("tokens"), required=True, metavar="NUM", help="tokens trained on, such as 1.4T")
-    claim.add_argument("--hardware", required=True, metavar="NAME", help=arguments.HARDWARE_HELP)
+    claim.add_argument("--hardware", required=True, metavar="NAME", help=names.HARDWARE_HELP)
     claim.add_argument(
         "--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="number of devices, unless --hardware has it"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, sequences, step_options
+from bench.cli import arguments, names, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.frozen import frozen, replace
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", required=True, help="tokens (or samples), such as 300B")
     group.add_argument(
         "--hardware",
-        type=arguments.names("--hardware", MAX_CANDIDATES),
+        type=names.listed("--hardware", MAX_CANDIDATES),
         metavar="ID,ID,...",
         required=True,
         help="devices, separated by commas: python -m bench list hardware; all: those with a measured matmul ceiling",
@@ -57,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options, out: Output) -> int:
     """Compare."""
-    names = _with_ceilings(options.dtype) if options.hardware == ("all",) else options.hardware
+    ids = _with_ceilings(options.dtype) if options.hardware == ("all",) else options.hardware
     model, entry = arguments.load_model(options)
-    devices = [arguments.load_hardware(name) for name in names]
+    devices = [arguments.load_hardware(name) for name in ids]
     question = step_options.question(options, model, entry, devices, tokens=options.tokens)
     answer = compare_hardware(question, devices)
     held = [holding_table(answer.bounds)] if answer.bounds else []
