@@ -311,6 +311,11 @@ def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:
     return [replace(tables[0], facts=facts), *tables[1:]]
 
 
+def explain_more(explained: bool) -> list[str]:
+    """What a screen says of --explain: nothing where it was given."""
+    return [] if explained else ["--explain (how each figure came about)"]
+
+
 def model_option(options: ModelOptions) -> str:
     """The words that name the model again, and its source, in a command that the user can copy."""
     import shlex  # deferred: only explanations need it

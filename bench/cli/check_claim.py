@@ -19,6 +19,7 @@ from estimators.spec import Recompute
 from estimators.training.answer import Question, training_answer
 from estimators.training.inverse import claim_of
 from reports.views.training.claim import claim_tables
+from reports.views.training.claim_screen import claim_screen
 
 
 @frozen
@@ -75,5 +76,7 @@ def run(options: Options, out: Output) -> int:
         num_devices=options.gpus,
     )
     claim = claim_of(question, options.wall_s, options.recompute)
-    out.emit(arguments.with_all_facts(claim_tables(claim, training_answer(question)), model=model.name))
+    training = training_answer(question)
+    tables = arguments.with_all_facts(claim_tables(claim, training), model=model.name)
+    out.emit(tables, claim_screen(claim, training, tables[0]))
     return 0 if claim.possible else 1

@@ -16,6 +16,7 @@ from estimators.training.at_utilization import COUNTED_AS
 from estimators.training.on_devices import HardwareComparison, compare_hardware
 from reports.table import Table
 from reports.views.planning.hardware import holding_table, training_table
+from reports.views.planning.hardware_screen import hardware_screen
 from reports.views.planning.predicted_hardware import comparison_table
 
 MAX_CANDIDATES = 200
@@ -64,11 +65,13 @@ def run(options: Options, out: Output) -> int:
     answer = compare_hardware(question, devices)
     held = [holding_table(answer.bounds)] if answer.bounds else []
     if answer.predicted:
-        ledgers = _ledgers(answer) if options.explain else []
-        out.emit(arguments.with_all_facts([comparison_table(answer.predicted), *held, *ledgers]))
+        first, explained = comparison_table(answer.predicted), _ledgers(answer) if options.explain else []
     else:
+        first = training_table(answer.at_utilization)
         explained = _explanations(answer, arguments.model_option(options)) if options.explain else []
-        out.emit([training_table(answer.at_utilization), *held, *explained])
+    screen = hardware_screen(answer, first, more=arguments.explain_more(options.explain), asked=explained)
+    tables = [first, *held, *explained]
+    out.emit(arguments.with_all_facts(tables) if answer.predicted else tables, screen)
     return 0
 
 

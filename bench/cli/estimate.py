@@ -62,8 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: Options, out: Output) -> int:
     """Answer, as a training run or as single steps."""
     if options.about_a_training:
-        from bench.cli.estimate_training import tables
+        from bench.cli.estimate_training import answered
     else:
-        from bench.cli.estimate_step import tables
-    out.emit(tables(options))
+        from bench.cli.estimate_step import answered
+    tables, screen = answered(options)
+    out.emit(tables, screen)
     return 0

@@ -154,8 +154,10 @@ def run(options: Options, out: Output) -> int:
         out.emit_text(launcher_text(answer, options.emit))
         return 0
     from reports.views.planning.plan import plan_tables
+    from reports.views.planning.plan_screen import plan_screen
 
-    out.emit(arguments.with_all_facts(plan_tables(answer)))
+    tables = arguments.with_all_facts(plan_tables(answer))
+    out.emit(tables, plan_screen(answer, tables))
     return 0
 
 

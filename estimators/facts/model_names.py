@@ -48,6 +48,7 @@ TUNED = frozenset(
 )
 """Words of tuning, which change weights and no shape."""
 
+WORDS_OF_SIZE = frozenset(["tiny", "mini", "small", "medium", "large", "xl", "xxl", "huge", "giant"])
 MAKERS = frozenset(["meta", "mistralai", "ibm", "c4ai", "facebook", "openai", "microsoft"])
 """Words that some put before a name, as in ``Meta-Llama-3-8B``."""
 
@@ -135,7 +136,7 @@ def model_named(text: str) -> NamedModel:
     parts = _parts(owner_and_name[-1])
     for kept in _without(parts) if parts else ():
         model_id = _known().get("".join(kept))
-        if model_id is not None:
+        if model_id is not None and not _of_another_size(model_id, kept, parts):
             return _taken(text, model_id, kept, parts)
     raise unknown_model(text)
 
@@ -149,6 +150,11 @@ def unknown_model(text: str) -> UnknownNameError:
     repository = text if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and len(text) < 100 else "OWNER/NAME"
     instead = f"another's: --fetch with --model OWNER/NAME, or `hf download {repository} config.json` and --config FILE"
     return UnknownNameError("model", text, (*model_ids(), *model_aliases()), MODEL_LIST, near=near, instead=instead)
+
+
+def _of_another_size(model_id: str, kept: list[str], parts: list[str]) -> bool:
+    """Whether `base` was dropped as a word of tuning and is one of size: of a family whose short name means its large model."""
+    return "base" in parts and "base" not in kept and any(word in WORDS_OF_SIZE and word not in parts for word in _parts(model_id))
 
 
 def _parts(name: str) -> list[str]:
