@@ -17,7 +17,7 @@ becomes a record. Rows that pass the height are counted. Nothing passes the widt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Literal
 
 from estimators.frozen import frozen, replace
@@ -63,6 +63,19 @@ class Screen:
     more: Sequence[str] = ()
     asked: Sequence[Table] = ()
     failed: bool = False
+
+    def reworded(self, change: Callable[[str], str]) -> Screen:
+        """The screen with every text changed."""
+        return replace(
+            self,
+            answer=change(self.answer),
+            lead=[change(said) for said in self.lead],
+            table=self.table and self.table.reworded(change),
+            doubts=[change(said) for said in self.doubts],
+            notes=[change(said) for said in self.notes],
+            more=[change(said) for said in self.more],
+            asked=[table.reworded(change) for table in self.asked],
+        )
 
 
 def columns_kept(table: Table, *keys: str, always: int = 2, headers: Mapping[str, str] | None = None) -> Table:

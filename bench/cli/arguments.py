@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from estimators.spec import Hardware, Model
     from reports.table import Table
 
-MAX_LENGTH = 10**9
 EXPLAIN_HELP = "how each figure came about: formula, numbers, sources, and a command that checks it"
 MAX_MEANT_IN_HUNDREDTHS = 100
 MAX_DOLLARS_PER_HOUR = 10**5
@@ -114,11 +113,6 @@ def method(options: MethodOptions) -> TrainingMethod:
 def count(name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> Callable[[str | float], int]:
     """A reader of counts such as 300B, 1.4T or 2k."""
     return lambda given: parse_count(given, name, minimum=minimum, maximum=maximum)
-
-
-def length(name: str) -> Callable[[str | float], int]:
-    """A reader of lengths and batch sizes."""
-    return count(name, maximum=MAX_LENGTH)
 
 
 def duration(name: str) -> Callable[[str | float], float]:

@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--budget-gpu-days", type=arguments.count("budget-gpu-days"), metavar="NUM", help="how many fit into this device time?"
     )
     step = parser.add_argument_group("single steps and a generation (without --tokens)")
-    step.add_argument("--batch", type=arguments.length("batch"), metavar="NUM", help="sequences per step; 1 by default")
-    step.add_argument("--prompt-tokens", type=arguments.length("prompt-tokens"), metavar="NUM", help="length of the prompt")
-    step.add_argument("--new-tokens", type=arguments.count("new-tokens", maximum=10**5), metavar="NUM", help="tokens generated after it")
+    step.add_argument("--batch", type=sequences.batch_size, metavar="NUM", help="sequences per step; 1 by default")
+    step.add_argument("--prompt-tokens", type=sequences.length("prompt-tokens"), metavar="NUM", help="length of the prompt")
+    step.add_argument("--new-tokens", type=sequences.length("new-tokens", maximum=10**5), metavar="NUM", help="tokens generated after it")
     step.add_argument("--num-beams", type=arguments.count("num-beams", maximum=10**4), metavar="NUM", help="beams per prompt; 1 by default")
     arguments.add_method(parser)
     both = parser.add_argument_group("both")

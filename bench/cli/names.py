@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from bench.cli.output import Output
     from estimators.facts.device_names import Taken
 
-MODEL_HELP = "a model by its name here or on the hub, a size such as 13b, or a folder with a config.json: python -m bench list models"
+MODEL_HELP = (
+    "with or without the word --model: a name here or on the hub, a size such as 13b, or a folder with a config.json: "
+    "python -m bench list models"
+)
 HARDWARE_HELP = "a device, such as h100, 8xH100, p5.48xlarge, or your own as JSON or a file of it: python -m bench list hardware"
 EVERY_DEVICE = "all"
 

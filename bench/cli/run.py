@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING
 
 from bench import streams
 from bench.cli import run_repeats
-from bench.cli.arguments import count, length, positive
+from bench.cli.arguments import count, positive
 from bench.cli.names import MODEL_HELP
 from bench.cli.output import Output
+from bench.cli.sequences import batch_size, length
 from bench.machine.ranks import say
 from bench.records.request import CACHES, TASKS, Request
 from bench.sampling import presets
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
 from estimators.frozen import frozen
+from estimators.parsing import MAX_LENGTH
 
 if TYPE_CHECKING:
     from bench.records.calibration import Calibration
@@ -80,14 +82,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--suite", metavar="NAME", help="several runs and one table: python -m bench list suites")
     task = parser.add_argument_group("the task")
     task.add_argument("--task", metavar="NAME", help=f"{', '.join(TASKS)}; the article's models train, others generate unless said")
-    task.add_argument("--batch", type=length("batch"), metavar="NUM", help="sequences (or samples) per step")
+    task.add_argument("--batch", type=batch_size, metavar="NUM", help="sequences (or samples) per step")
     task.add_argument("--seq-len", type=length("seq-len"), metavar="NUM", help="tokens per sequence, or of the prompt")
     task.add_argument("--new-tokens", type=length("new-tokens"), metavar="NUM", help="tokens to generate")
-    task.add_argument("--num-beams", type=length("num-beams"), metavar="NUM", help="beams per prompt; the article's call has 5")
+    task.add_argument(
+        "--num-beams", type=count("num-beams", maximum=MAX_LENGTH), metavar="NUM", help="beams per prompt; the article's call has 5"
+    )
     task.add_argument("--prompt", metavar="TEXT", help="the prompt; the article's by default")
     task.add_argument("--recompute", choices=RECOMPUTE, default="none", help="activation checkpointing while training; none by default")
     task.add_argument(
-        "--layers", type=length("layers"), metavar="NUM", help="measure slices of half and of all of these, extrapolate to full depth"
+        "--layers",
+        type=count("layers", maximum=MAX_LENGTH),
+        metavar="NUM",
+        help="measure slices of half and of all of these, extrapolate to full depth",
     )
     machine = parser.add_argument_group("the machine")
     machine.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; the first CUDA device if there is one, else the CPU")

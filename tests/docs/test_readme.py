@@ -7,7 +7,8 @@ import shlex
 
 import pytest
 
-from bench.cli.main import main, verb_parser
+from bench.cli.main import main
+from bench.cli.verbs import verb_parser
 from tests.support.checkout import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
