@@ -6,13 +6,16 @@ import gc
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections import defaultdict
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import nn
 
+from bench.backend.counting.training_pass import tensors_in
 from bench.callbacks.given import Documents, documents_in, is_text, look_of_all
 from bench.callbacks.guard import Guard
 from bench.callbacks.modules import bare, called_modules, is_lightning
@@ -24,6 +27,8 @@ FIGURE = "forward passes"
 
 MAX_GRAPH_NODES = 20_000
 """Of a pass's graph, looked through once per kind of pass for the parameters at its two ends."""
+
+_BROKEN_OFF = "a forward pass broke off, and how much of it was computed is not known"
 
 _requires_grad = attrgetter("requires_grad")
 
@@ -87,7 +92,7 @@ class PassHooks:
     ) -> None:
         self._ledger, self._guard = ledger, guard
         self._see_first, self._see_batch, self._see_output = see_first, see_batch, see_output
-        self._inside: list[_Call | None] = []
+        self._insides: defaultdict[int, list[_Call | None]] = defaultdict(list)
         self._ends: dict[int, tuple[nn.Parameter, ...]] = {}
         self._parameters: dict[int, list[nn.Parameter]] = {}
         self._names: dict[int, list[str]] = {}
@@ -107,8 +112,11 @@ class PassHooks:
             called.register_forward_hook(_After(self, called), with_kwargs=True, always_call=True),
         ]
 
-    def look_for_compilers(self) -> None:
-        """What has been compiled in place since the last look is seen from outside of its graph from here on."""
+    def begin_step(self) -> None:
+        """A step begins: what has been compiled in place since the last is seen from outside of its graph from here on."""
+        if self._inside and not self._is_outermost():  # torch tells no hook of what is no Exception, such as Ctrl-C
+            self._ledger.cannot_tell(_BROKEN_OFF)
+            self._inside.clear()
         for module in self._called:
             if module._compiled_call_impl is not None and not any(module is known for known, _ in self._in_place):
                 self._surround(module)
@@ -156,6 +164,11 @@ class PassHooks:
             call = self._begun(module, args, kwargs)
         self._inside.append(call)
 
+    @property
+    def _inside(self) -> list[_Call | None]:
+        """The calls that are under way in this thread."""
+        return self._insides[threading.get_ident()]
+
     def _is_outermost(self) -> bool:
         return all(call is _SEE_THROUGH for call in self._inside)
 
@@ -181,7 +194,7 @@ class PassHooks:
             forward = Forward(module, args, kwargs, named, is_text(named), all(trained))
             look = (id(module), module.training, trained, torch.is_grad_enabled() or again, look_of_all(args, kwargs))
             of = ledger.number(look, forward)
-            return _Call(of, documents_in(named), again)
+            return _Call(of, documents_in(named), again, any(trained))
         except UnavailableError as error:
             ledger.cannot_tell(str(error))
             return None
@@ -190,12 +203,15 @@ class PassHooks:
         call = self._inside.pop() if self._inside else None
         if call is None or call is _SEE_THROUGH:
             return
-        if output is None and call.again:
-            self._ledger.cannot_tell("a forward pass was recomputed in part")
+        if output is None and id(sys.exc_info()[1]) != call.handled:
+            self._ledger.cannot_tell("a forward pass was recomputed in part" if call.again else _BROKEN_OFF)
             return
         self._ledger.add(Event("again" if call.again else "forward", call.of, call.documents))
         if torch.is_grad_enabled():
-            outputs = [tensor for tensor in _tensors_in(output) if tensor.grad_fn is not None]
+            returned = list(tensors_in(output))
+            outputs = [tensor for tensor in returned if tensor.grad_fn is not None]
+            if not returned and call.trains:
+                self._ledger.cannot_tell("forward returned no tensor by which its backward pass could be seen")
             if outputs:
                 if call.of not in self._ends:
                     self._ends[call.of] = _parameters_at_the_ends([tensor.grad_fn for tensor in outputs])
@@ -217,20 +233,31 @@ class PassHooks:
 
 
 class _Call:
-    """A forward pass under way: the number of its kind, its documents, and whether it recomputes."""
+    """A forward pass under way.
 
-    __slots__ = ("again", "documents", "of")
+    Attributes:
+        of: number of its kind.
+        documents: packed in its rows.
+        again: whether it recomputes.
+        trains: whether a parameter of it needs a gradient.
+        handled: which error was being handled when it began.
+    """
 
-    def __init__(self, of: int, documents: Documents | None, again: bool) -> None:
-        self.of, self.documents, self.again = of, documents, again
+    __slots__ = ("again", "documents", "handled", "of", "trains")
+
+    def __init__(self, of: int, documents: Documents | None, again: bool, trains: bool) -> None:
+        self.of, self.documents, self.again, self.trains = of, documents, again, trains
+        self.handled = id(sys.exc_info()[1])
 
 
-_SEE_THROUGH = _Call(-1, None, False)
+_SEE_THROUGH = _Call(-1, None, again=False, trains=False)
 """A call that is no pass itself, whose parts' calls are."""
 
 
 class _Backward:
     """The hook of all outputs of one call: one of them is enough, once per backward pass. It holds nothing of the graph."""
+
+    __torch_unserializable__ = True  # so that torch does not warn whoever saves an output
 
     def __init__(self, hooks: PassHooks, call: _Call) -> None:
         self._hooks, self._call, self._task = hooks, call, -1
@@ -279,17 +306,3 @@ def _compilers_of(model: nn.Module, *, search: bool) -> list[nn.Module]:
         inner = bare(model)
         found += [o for o in gc.get_objects() if isinstance(o, kind) and bare(o) is inner and not any(o is f for f in found)]
     return found
-
-
-def _tensors_in(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif depth < 5:
-        if isinstance(value, Mapping):
-            parts: Any = (part for name, part in value.items() if name != "past_key_values")  # no loss is made of a cache
-        elif isinstance(value, list | tuple):
-            parts = value
-        else:
-            parts = vars(value).values() if hasattr(value, "__dict__") and not isinstance(value, nn.Module | type) else ()
-        for part in parts:
-            yield from _tensors_in(part, depth + 1)

@@ -17,6 +17,7 @@ from bench.callbacks import kept_on_signal
 from bench.callbacks.batches import BatchSize, Size, given_size, size_of, told_size, unknown_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
+from bench.callbacks.copies import CopiesWatchNothing
 from bench.callbacks.guard import SIZE, Guard, event
 from bench.callbacks.loss_parts import was_divided
 from bench.callbacks.modules import label_use
@@ -31,7 +32,7 @@ from bench.callbacks.writer import Writer, ending_of
 from bench.records.record import Ceiling, Measurement
 
 
-class Watch:
+class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_is_kept": False}):
     """Times, counts and weighs the steps of a training that is not ours, and writes the record that `run` writes.
 
     The loop is not changed and its device is not waited for. From the first step on nothing of ours raises into it: a figure that
@@ -93,9 +94,8 @@ class Watch:
         expect_options(out, every=every, accumulate=accumulate, dtype=dtype, optimizer=optimizer, inputs=inputs)
         device_name = device_of(model)
         self._accelerator, self._accumulate, self._guard = accelerator, accumulate, guard or Guard()
-        self._free_since_s, self._waiting = time.perf_counter(), False
+        self._free_since_s, self._waiting, self._has_begun, self._is_kept = time.perf_counter(), False, False, False
         self._left_s: float | None = None
-        self._has_begun, self._is_kept = False, False
         self._writer: Writer | None = None
         options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings, "compiled": compiled, "steps": steps}
         self._begin_watching(model, device_name, Path(out), every, size, forward, **options)

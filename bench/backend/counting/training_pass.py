@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, first_line, passes
 from bench.backend.counting.twin import twin, without_recomputation
@@ -73,4 +72,32 @@ def losses(output: Any) -> Iterable[torch.Tensor]:
     [tensor(1.)]
     """
     loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-    return [loss] if isinstance(loss, torch.Tensor) else [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+    return [loss] if isinstance(loss, torch.Tensor) else list(tensors_in(output))
+
+
+def tensors_in(output: Any, depth: int = 5) -> Iterator[torch.Tensor]:
+    """The tensors that forward returned, in any nesting of lists, sets, mappings and objects, but for a cache: no loss is made of one.
+
+    >>> list(tensors_in({"logits": [torch.tensor(1.0)], "past_key_values": torch.tensor(2.0)}))
+    [tensor(1.)]
+    """
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif depth:
+        for part in _parts(output):
+            yield from tensors_in(part, depth - 1)
+
+
+def _parts(output: Any) -> Iterable[Any]:
+    if isinstance(output, Mapping):
+        return [part for name, part in output.items() if name != "past_key_values"]
+    if isinstance(output, list | tuple | set | frozenset):
+        return output
+    if isinstance(output, nn.Module | type):
+        return ()
+    names = [name for kind in type(output).__mro__ for name in _as_list(vars(kind).get("__slots__", ()))]
+    return [*(getattr(output, name, None) for name in names), *getattr(output, "__dict__", {}).values()]
+
+
+def _as_list(slots: Any) -> list[str]:
+    return [slots] if isinstance(slots, str) else list(slots)
