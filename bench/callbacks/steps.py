@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,19 +13,18 @@ import torch
 from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
 from bench.callbacks.guard import SIZE, Guard
+from bench.callbacks.open_step import Aside, Mark, OpenStep, joined
+from bench.callbacks.optimizer_steps import FIGURE, NO_UPDATES, Updates
 from bench.callbacks.passes import Passes
 from bench.callbacks.step_series import StepSeries
 from bench.callbacks.work import Work
 from estimators.errors import BadValueError
 from estimators.units import KILO
 
-Mark = tuple[float, Any]
-"""A point in time: the host's clock, and on CUDA an event in the queue."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One optimizer step that has ended.
+    """One step that has ended: the batches up to a step of the optimizer, or to one that a scaler skipped.
 
     Attributes:
         host_s: the host's time from the batch in hand to the end; without a wait for the device on CUDA.
@@ -40,6 +39,7 @@ class Step:
         positions: positions that were computed, padding included; None: rows times length of every batch.
         num_loss_tokens: None where no labels of tokens tell.
         unsized: why the size of a batch in it is not known; empty where all are.
+        num_updates, num_skipped: optimizers' steps that were taken, and that a gradient scaler skipped, as far as they are seen.
     """
 
     host_s: float
@@ -54,6 +54,8 @@ class Step:
     positions: int | None = None
     num_loss_tokens: int | None = None
     unsized: str = ""
+    num_updates: int = 0
+    num_skipped: int = 0
 
     @property
     def period_s(self) -> float:
@@ -80,40 +82,6 @@ SHORTEST_ASIDE_S = 1e-4
 """What takes the training less time inside a step stays in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Aside:
-    """A span inside a step that was no training: waits in it are counted as such, `others_s` of the rest was not ours."""
-
-    begun: Mark
-    ended: Mark
-    wait_s: float
-    others_s: float
-
-
-@dataclass(slots=True)
-class _Open:
-    """A step that has not ended, or whose device has not."""
-
-    begun: Mark
-    wait_s: float
-    before_s: float = 0.0
-    after_s: float = 0.0
-    inner_wait_s: float = 0.0
-    ended: Mark | None = None
-    asides: list[_Aside] = field(default_factory=list)
-    sizes: list[BatchSize] = field(default_factory=list)
-    losses: list[tuple[Any, int]] = field(default_factory=list)
-    parts: list[tuple[Any, int]] = field(default_factory=list)
-    passes: Passes | None = None
-
-    @property
-    def unsized(self) -> str:
-        """Why the size of a batch is not known; empty where all are."""
-        if not self.sizes:
-            return "no batch was seen"
-        return next((size.unknown for size in self.sizes if size.unknown), "")
-
-
 class StepLog:
     """Takes the marks of one rank's steps.
 
@@ -124,6 +92,7 @@ class StepLog:
     Attributes:
         done: the steps whose times are known, in order.
         last_shapes, last_passes: of the step that ended last.
+        num_held: steps that ended last and are not read, since they may be parts of one; see `join_held`.
     """
 
     def __init__(
@@ -132,14 +101,15 @@ class StepLog:
         self._device, self._guard, self._work_of = device, guard or Guard(), work_of
         self._cuda = device.kind == "cuda"
         self._side = torch.cuda.Stream(device.torch_device) if self._cuda else None
-        self._pending: deque[_Open] = deque()
-        self._open: _Open | None = None
+        self._pending: deque[OpenStep] = deque()
+        self._open: OpenStep | None = None
         self._before: Mark | None = None
         self._left: list[Mark] = []
         self._left_wait_s = self._left_own_s = 0.0
         self.done: StepSeries[Step] = StepSeries(Step)
         self.last_shapes: tuple[tuple[int, int], ...] = ()
         self.last_passes: Passes | None = None
+        self.num_held = 0
 
     @property
     def is_open(self) -> bool:
@@ -169,7 +139,7 @@ class StepLog:
         if self._open is not None:
             self.wait(wait_s)
             return
-        self._open = _Open(begun=at or self.mark(), wait_s=wait_s, before_s=others_s)
+        self._open = OpenStep(begun=at or self.mark(), wait_s=wait_s, before_s=others_s)
 
     def wait(self, wait_s: float) -> None:
         """A wait for a further batch inside the step; its time is in the step's already."""
@@ -196,12 +166,18 @@ class StepLog:
         self._left_wait_s = self._left_own_s = 0.0
         if took_s >= SHORTEST_ASIDE_S or wait_s:
             others_s = max(0.0, took_s - wait_s - own_s)
-            self._open.asides.append(_Aside(begun, self.mark(), wait_s, others_s))
+            self._open.asides.append(Aside(begun, self.mark(), wait_s, others_s))
 
     def add(self, size: BatchSize) -> None:
         """A batch is in the step."""
         assert self._open is not None
         self._open.sizes.append(size)
+        self._open.batch_ended = None
+
+    def batch_ended(self) -> None:
+        """A batch of the step that is open is done; where no further one comes the step has ended here."""
+        if self._open is not None:
+            self._open.batch_ended = self.mark()
 
     def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
         """A loss of the step that is open, or of the one that ended last, times a number; parts are added up.
@@ -214,24 +190,59 @@ class StepLog:
             raise BadValueError("a loss was given before the first step; give it inside a step")
         (target.parts if part else target.losses).append((value, times))
 
-    def end(self, passes: Passes | None = None) -> Mark | None:
+    def end(self, passes: Passes | None = None, updates: Updates = NO_UPDATES, *, hold: bool = False) -> Mark | None:
         """The optimizer has stepped; where the training was left, it had before that.
 
         Args:
             passes: that happened in the step; None where they are not known.
+            updates: what optimizers did in it.
+            hold: whether it may be a part of a later step.
 
         Returns:
             When; None where no step is open.
         """
         if self._open is None:
             return None
-        self._open.ended = ended = self._left[0] if self._left else self.mark()
-        self._open.passes = self.last_passes = passes
+        self._open.ended = ended = self._open.batch_ended or (self._left[0] if self._left else self.mark())
+        self._open.passes, self._open.updates = passes, updates
         self._forget_left()
         self._pending.append(self._open)
-        self.last_shapes = () if self._open.unsized else tuple((size.rows, size.length) for size in self._open.sizes)
         self._open = None
+        self.num_held += hold
+        self._look_at_last()
         return ended
+
+    def _look_at_last(self) -> None:
+        last = self._pending[-1]
+        self.last_passes = last.passes
+        self.last_shapes = () if last.unsized else tuple((size.rows, size.length) for size in last.sizes)
+
+    def updated(self, updates: Updates) -> None:
+        """Optimizers did that after the step that ended last."""
+        if self._pending:
+            self._pending[-1].updates = self._pending[-1].updates.and_then(updates)
+
+    def join_held(self) -> None:
+        """The steps that were held, and the one after them where there is one, are a single step, which is held no more."""
+        while len(self._pending) > 1 and self.num_held:
+            later, earlier = self._pending.pop(), self._pending.pop()
+            self._pending.append(joined(earlier, later))
+        self.num_held = 0
+        self._look_at_last()
+
+    def so_far(self) -> Sequence[Step]:
+        """The steps whose times are known; where they are held, each of them for itself."""
+        if not self.num_held:
+            return self.done
+        known = list(self._pending) if self._open is not None else list(self._pending)[:-1]
+        return [*self.done, *(self._read(step, step.ended) for step in known if step.ended and self._is_over(step.ended))]
+
+    def _is_over(self, mark: Mark) -> bool:
+        return not self._cuda or mark[1].query()
+
+    def release_held(self) -> None:
+        """Each of the steps that were held is one by itself."""
+        self.num_held = 0
 
     def drop(self) -> None:
         """Forget a step that was broken off."""
@@ -256,16 +267,19 @@ class StepLog:
         """
         if wait:
             self._device.synchronize()
+        if self.num_held and not last:
+            return
+        self.num_held = 0
         while self._pending and (last or len(self._pending) > 1 or self._open is not None):
             step = self._pending[0]
             assert step.ended is not None
-            if self._cuda and not step.ended[1].query():
+            if not self._is_over(step.ended):
                 return
             self._pending.popleft()
             self.done.append(self._read(step, step.ended))
             self._before = step.ended
 
-    def _read(self, step: _Open, ended: Mark) -> Step:
+    def _read(self, step: OpenStep, ended: Mark) -> Step:
         (begun_s, begun), (ended_s, end) = step.begun, ended
         wait_s = step.wait_s + step.inner_wait_s
         device_s, exposed_s, before_s = None, wait_s, step.before_s
@@ -280,6 +294,8 @@ class StepLog:
                 exposed_s += min(aside.wait_s, idle_s)
         num_padding, num_loss_tokens = self._guard(SIZE, self._counts, step.sizes) or (None, None)
         losses, parts = (self._guard("loss", self._losses, given) for given in (step.losses, step.parts))
+        taken, skipped, found_inf = step.updates
+        num_fused = sum(found > 0 for found in self._guard(FIGURE, self._floats, list(found_inf)) or ()) if found_inf else 0
         unsized = self._guard.failed.get(SIZE, "") or step.unsized
         inside_s = sum(aside.ended[0] - aside.begun[0] - aside.wait_s for aside in step.asides)
         return Step(
@@ -295,6 +311,8 @@ class StepLog:
             positions=sum(size.num_positions for size in step.sizes),
             num_loss_tokens=num_loss_tokens,
             unsized=unsized,
+            num_updates=taken - num_fused,
+            num_skipped=skipped + num_fused,
         )
 
     def _counts(self, sizes: list[BatchSize]) -> tuple[int | None, int | None]:

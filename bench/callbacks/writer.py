@@ -71,7 +71,7 @@ class Writer:
 
     def autosave(self) -> None:
         """The record so far, of what the ranks have left so far, where the last one is old enough."""
-        if time.monotonic() - self._saved_s <= self._save_every_s or not self._state.log.done:
+        if time.monotonic() - self._saved_s <= self._save_every_s or not self._state.log.so_far():
             return
         begun_s = time.monotonic()
         try:
@@ -87,11 +87,18 @@ class Writer:
             self._saved_s = time.monotonic()
             self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
 
-    def discard(self) -> None:
-        """The training has begun anew: what was watched of it so far is no record of its own."""
+    def discard(self, successor: RankState, why: str) -> None:
+        """The training has begun anew: what was watched of it so far is no record of its own, and the next one's says so."""
         if self._draft is not None:
             self._draft.path.unlink(missing_ok=True)
             self._draft.discard()
+        log = self._state.log
+        log.drop()
+        log.settle(last=True)
+        successor.findings += self._state.findings
+        if log.done:
+            text = f"{why} after {len(log.done)} steps, which are not in this record, and the training began anew"
+            successor.findings.append(Finding(code="BegunAnew", text=text, advice="give the batch size that fits"))
 
     def write(self, status: str, reason: str) -> Measurement | None:
         """The record at the end.

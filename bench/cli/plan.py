@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from bench.cli import arguments, sequences, step_options
+from bench.cli import arguments, names, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
 from estimators.errors import BadValueError
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("the training")
     training.add_argument(
         "--hardware",
-        type=arguments.names("--hardware", MAX_HARDWARE),
+        type=names.listed("--hardware", MAX_HARDWARE),
         required=True,
         metavar="NAME[,NAME...]",
         help="one device or several, such as h100,a100 or 64xH100, or your own as JSON: python -m bench list hardware",
@@ -154,8 +154,10 @@ def run(options: Options, out: Output) -> int:
         out.emit_text(launcher_text(answer, options.emit))
         return 0
     from reports.views.planning.plan import plan_tables
+    from reports.views.planning.plan_screen import plan_screen
 
-    out.emit(arguments.with_all_facts(plan_tables(answer)))
+    tables = arguments.with_all_facts(plan_tables(answer))
+    out.emit(tables, plan_screen(answer, tables))
     return 0
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from bench import streams
 from bench.cli import run_repeats
-from bench.cli.arguments import MODEL_HELP, count, positive
+from bench.cli.arguments import count, positive
+from bench.cli.names import MODEL_HELP
 from bench.cli.output import Output
 from bench.cli.sequences import batch_size, length
 from bench.machine.ranks import say
@@ -206,18 +207,22 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
     hub_id = None
     if options.config is not None and model is None:
         from estimators.architectures.from_config import read_config
+        from estimators.facts.hub_config import name_of
 
         config = read_config(options.config)
-        name = _config_name(options.config)
+        name = name_of(options.config) or _config_name(options.config)
     else:
+        from estimators.facts.model_names import model_named
         from estimators.facts.registry import model_entry
+        from estimators.facts.sized_llama import sized_llama
 
         named = model or options.model
         assert named is not None
-        entry = model_entry(named)
-        name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
-        if entry.alias_note:
-            say(entry.alias_note)
+        if sized := sized_llama(named):
+            name, config = sized.name, dict(sized.config)
+        else:
+            entry = model_entry(model_named(named).model_id)
+            name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
     task = options.task or ("train" if config.get("model_type") == "dense_network" or name == "tiny-gpt" else "generate")
     if task not in TASKS:
         raise UnknownNameError("task", task, TASKS, "python -m bench list tasks")
