@@ -11,9 +11,9 @@ import pytest
 from bench.cli import output
 from bench.cli.list import KINDS
 from bench.cli.main import main
+from bench.records.asked import Asked
 from bench.records.learning import Learning
 from bench.records.record import Measurement, read
-from estimators.frozen import replace
 from estimators.printable import num_columns
 from reports.checks.crosscheck import crosscheck, failed
 from reports.screen import HEIGHT, Screen, screen_lines
@@ -141,7 +141,7 @@ class TestARun:
 
     def test_of_real_weights_shows_what_was_written(self, record: Measurement) -> None:
         learned = record.learning | Learning(output_text="colourless green ideas")
-        asked = dataclasses.replace(record.request, weights_label="weights of microsoft/phi-2")
+        asked = Asked(**{**record.request.stated(), "weights_label": "weights of microsoft/phi-2"})
         written = dataclasses.replace(record, learning=learned, request=asked)
         screen = run_screen(written, run_tables(written))
         assert screen.notes[-1] == "It wrote: 'colourless green ideas'"
@@ -182,6 +182,6 @@ def test_a_check_of_a_calibration_is_one_screen_and_fails_without_an_error() -> 
     demand_one_screen(screen)
 
 
-def test_a_screen_that_is_too_wide_would_be_found() -> None:
+def test_a_screen_that_is_too_long_would_be_found() -> None:
     with pytest.raises(AssertionError):
-        demand_one_screen(replace(Screen(answer="wide"), notes=[f"note {number}" for number in range(40)]))
+        demand_one_screen(Screen(answer="long", lead=[f"line {number}" for number in range(HEIGHT)]))
