@@ -73,9 +73,10 @@ class Output:
         if self.format == "text" and self.quiet:
             self._emit_lines([(screen.answer if screen else tables[0].title, "answer")])
         elif self.format == "text" and screen is not None and not self.verbose:
-            from reports.screen import screen_lines
+            from reports.screen import HEIGHT, screen_lines
 
-            self._emit_lines(screen_lines(screen, width, num_tables=len(tables)))
+            height = sys.maxsize if screen.is_list and (self.file or not terminal.is_one(sys.stdout)) else HEIGHT
+            self._emit_lines(screen_lines(screen, width, num_tables=len(tables), height=height))
         else:
             self.emit_text(render(tables, self.format, width=width) + "\n")
 

@@ -34,6 +34,11 @@ def has_colours(stream: TextIO | None) -> bool:
     """Whether somebody sees colours there: a terminal, not a dumb one, and NO_COLOR (https://no-color.org) is not set."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in ("", "dumb", "unknown"):
         return False
+    return is_one(stream)
+
+
+def is_one(stream: TextIO | None) -> bool:
+    """Whether the stream goes to a terminal, which somebody watches."""
     try:
         return stream is not None and stream.isatty()
     except (AttributeError, OSError, ValueError):  # somebody's object, or closed
