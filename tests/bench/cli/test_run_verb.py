@@ -288,7 +288,7 @@ def test_what_was_learned_stands_beside_simple_guesses_and_the_best_possible(tmp
 
 def test_what_a_checkpoint_wrote_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tiny_record("generate", learning=Learning(output_text="deep learning is hard")), tmp_path / "run.json")
-    assert main(["report", str(tmp_path / "run.json")]) == 0
+    assert main(["report", str(tmp_path / "run.json"), "-v"]) == 0
     assert "It wrote: 'deep learning is hard'" in capsys.readouterr().out
 
 
