@@ -21,7 +21,7 @@ def comparison_screen(compared: Comparison, tables: Sequence[Table]) -> Screen:
     different = [f"{len(table.rows)} differences of settings and surroundings: -v" for table in others]
     return Screen(
         answer=verdicts.title,
-        lead=verdicts.conditions[:3],
+        lead=verdicts.conditions[: 3 + len(compared.stated)],
         table=columns_kept(verdicts, "phase", "verdict", "change", "a_text", "b_text", "case", "reason", "detectable_fraction"),
         notes=[*verdicts.notes[:3], *different],
         failed=compared.verdict in FAILED,

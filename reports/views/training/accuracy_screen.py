@@ -30,7 +30,7 @@ def accuracy_screen(tables: Sequence[Table], asked: Sequence[Table] = ()) -> Scr
         notes=[*first.notes[:1], *memory, *left_out],
         more=["--each (every row)", "--constants", "--plot FILE"],
         asked=asked,
-        failed=summary["scored"] == 0 and not any(row["rows"] for row in first.rows),
+        failed=summary["scored"] == 0 and not any(row.get("rows") for row in first.rows),
     )
 
 
