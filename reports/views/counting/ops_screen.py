@@ -39,7 +39,7 @@ def whole_screen(tables: Sequence[Table]) -> Screen:
     unseen = [note for note in first.notes if note.startswith("NOT SEEN")]
     return Screen(
         answer=first.title,
-        lead=first.conditions[:2],
+        lead=first.conditions,
         table=columns_kept(first, *(column.key for column in first.shown)),
         doubts=unseen,
         notes=[note for note in first.notes if note not in unseen][:3],
