@@ -48,6 +48,7 @@ LAYERS = {
             "estimators.parsing",
             "estimators.roles",
             "estimators.samples",
+            "estimators.strict_text",
             "estimators.units",
             "estimators.weight_formats",
         ),
