@@ -11,6 +11,13 @@ from estimators.tuning.lengths import Lengths
 WINDOW = 9.0
 """Standard deviations around its mean beyond which a hypergeometric number is not looked for: less than 1e-18 of it lies there."""
 
+MOST_LENGTHS = 400
+"""Lengths that sorted batches are computed at; of a data set that has more, those at equal shares of its samples, the rest by straight
+lines between them. Batches in random order are computed at every length."""
+
+FURTHEST = 1.02
+"""Times a length that the next one is at most, where the data set has one between: few samples of a long tail are far apart."""
+
 MEGABATCHES = 50
 """Batches that transformers' length-grouped sampler sorts at a time, at most.
 
@@ -69,14 +76,15 @@ def padded(lengths: Lengths, batch: int, *, sorted_in: int = 0) -> Padded:
         return batch * -(-k // batch) - ((batch - left) if left and k > batch * whole else 0)
 
     at_least: list[tuple[int, float]] = []
-    tokens, before, longer = 0.0, 0, total
-    for length, samples in lengths.by_length:
+    tokens, before, height = 0.0, 0, 0.0
+    steps = _longer(lengths, MOST_LENGTHS if sorted_in else None)
+    for length, longer, is_next in steps:
         of_round = _expected(batches_of, total, longer, drawn) if rounds else 0.0
         of_rest = _expected(batches_of, total, longer, rest) if rest else 0.0
         at_least.append((length, rounds * of_round + of_rest))
         of_tokens = rounds * batch * of_round + (_expected(tokens_of_rest, total, longer, rest) if rest else 0.0)
-        tokens += (length - before) * of_tokens
-        before, longer = length, longer - samples
+        tokens += (length - before) * (of_tokens if is_next else (height + of_tokens) / 2)
+        before, height = length, of_tokens
     ends = [*(batches for _, batches in at_least[1:]), 0.0]
     longest = tuple((length, batches - end) for (length, batches), end in zip(at_least, ends, strict=True))
     return Padded(num_batches=-(-total // batch), tokens=tokens, longest=tuple((v, n) for v, n in longest if n > 0))
@@ -86,6 +94,22 @@ def sorted_at_a_time(total: int, batch: int, accumulation: int) -> int:
     """Samples that transformers sorts by length at a time: of so many batches of a step, a quarter of all at most."""
     step = batch * accumulation
     return step * max(1, min(total // (step * 4), MEGABATCHES))
+
+
+def _longer(lengths: Lengths, most: int | None) -> list[tuple[int, int, bool]]:
+    """(length, samples that are at least so long, whether the length before it in the data is the one before it here), ascending."""
+    longer, found = lengths.num_samples, []
+    for length, samples in lengths.by_length:
+        found.append((length, longer, True))
+        longer -= samples
+    if most is None or len(found) <= most:
+        return found
+    share, kept = lengths.num_samples / most, [found[0]]
+    for place, (length, longer, _) in enumerate(found[1:], start=1):
+        far = kept[-1][1] - longer >= share or length >= FURTHEST * kept[-1][0]
+        if far or place == len(found) - 1:
+            kept.append((length, longer, kept[-1][0] == found[place - 1][0]))
+    return kept
 
 
 def _expected(value: Callable[[int], float], total: int, marked: int, drawn: int) -> float:

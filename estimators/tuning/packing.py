@@ -15,6 +15,9 @@ PACKINGS: tuple[PackingAlgorithm, ...] = get_args(PackingAlgorithm)
 Source: Johnson et al. 1974, Worst-case performance bounds for simple one-dimensional packing algorithms, sections 2 and 3.
 """
 
+MOST_LENGTHS = 2000
+"""Lengths that are told apart; samples of a data set that has more are rounded up to a multiple, of which the capacity has so many."""
+
 Group = list[int]
 """Room that is left in a sequence, and sequences that are so, side by side."""
 
@@ -49,7 +52,7 @@ def pack(lengths: Sequence[tuple[int, int]], capacity: int, packing: PackingAlgo
     """
     tokens = sum(length * samples for length, samples in lengths)
     square = sum(length * length * samples for length, samples in lengths)
-    longest_first = sorted(lengths, reverse=True)
+    longest_first = sorted(_told_apart(lengths, capacity), reverse=True)
     if packing == "wrapped":
         sequences = -(-tokens // capacity)
     elif packing == "bfd":
@@ -57,6 +60,17 @@ def pack(lengths: Sequence[tuple[int, int]], capacity: int, packing: PackingAlgo
     else:
         sequences = _first_fit(longest_first, capacity)
     return Packed(sequences=sequences, tokens=tokens, square=square)
+
+
+def _told_apart(lengths: Sequence[tuple[int, int]], capacity: int) -> Sequence[tuple[int, int]]:
+    if len(lengths) <= MOST_LENGTHS:
+        return lengths
+    multiple = -(-capacity // MOST_LENGTHS)
+    rounded: dict[int, int] = {}
+    for length, samples in lengths:
+        up = min(capacity, -(-length // multiple) * multiple)
+        rounded[up] = rounded.get(up, 0) + samples
+    return list(rounded.items())
 
 
 def _first_fit(longest_first: Sequence[tuple[int, int]], capacity: int) -> int:

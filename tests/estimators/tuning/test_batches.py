@@ -8,7 +8,7 @@ import random
 import pytest
 
 from estimators.tuning.batches import padded, sorted_at_a_time
-from estimators.tuning.lengths import lengths_of
+from estimators.tuning.lengths import lengths_of, stated_lengths
 
 
 def over_all_orders(lengths: list[int], batch: int, sorted_in: int) -> tuple[float, dict[int, float]]:
@@ -55,6 +55,16 @@ def test_sorting_pads_less_than_chance_and_more_than_nothing() -> None:
     by_chance, sorted_ = padded(lengths, 8), padded(lengths, 8, sorted_in=sorted_at_a_time(2000, 8, 1))
     assert lengths.num_tokens < sorted_.tokens < by_chance.tokens
     assert padded(lengths, 1).tokens == pytest.approx(lengths.num_tokens, rel=1e-12)
+
+
+def test_a_data_set_of_many_lengths_is_sorted_nearly_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = stated_lengths(20_000, 600, 1800)
+    assert len(lengths.by_length) > 1500
+    fast = padded(lengths, 8, sorted_in=1600)
+    monkeypatch.setattr("estimators.tuning.batches.MOST_LENGTHS", 10**9)
+    exact = padded(lengths, 8, sorted_in=1600)
+    assert fast.tokens == pytest.approx(exact.tokens, rel=1e-3)
+    assert fast.mean_longest == pytest.approx(exact.mean_longest, rel=5e-3)
 
 
 def test_rare_long_samples_are_weighed_exactly() -> None:

@@ -71,3 +71,12 @@ def test_a_large_data_set_is_packed_in_a_moment() -> None:
     fewest = -(-sum(length * samples for length, samples in lengths) // 2048)
     for algorithm in ("ffd", "bfd"):
         assert fewest <= pack(lengths, 2048, algorithm).sequences <= 11 / 9 * fewest + 1
+
+
+def test_many_lengths_are_packed_nearly_as_well_when_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [(length, 3) for length in range(20, 2500)]
+    fast = pack(lengths, 4096, "ffd")
+    monkeypatch.setattr("estimators.tuning.packing.MOST_LENGTHS", 10**9)
+    exact = pack(lengths, 4096, "ffd")
+    assert (fast.tokens, fast.square) == (exact.tokens, exact.square)
+    assert exact.sequences <= fast.sequences <= 1.01 * exact.sequences
