@@ -63,7 +63,7 @@ def test_a_data_set_of_many_lengths_is_sorted_nearly_exactly(monkeypatch: pytest
     fast = padded(lengths, 8, sorted_in=1600)
     monkeypatch.setattr("estimators.tuning.batches.MOST_LENGTHS", 10**9)
     exact = padded(lengths, 8, sorted_in=1600)
-    assert fast.tokens == pytest.approx(exact.tokens, rel=1e-3)
+    assert fast.tokens == pytest.approx(exact.tokens, rel=2e-3)  # straight lines between lengths
     assert fast.mean_longest == pytest.approx(exact.mean_longest, rel=5e-3)
 
 
