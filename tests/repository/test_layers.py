@@ -47,6 +47,7 @@ LAYERS = {
             "estimators.parsing",
             "estimators.roles",
             "estimators.samples",
+            "estimators.strict_text",
             "estimators.units",
             "estimators.weight_formats",
         ),
