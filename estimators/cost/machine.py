@@ -261,6 +261,16 @@ def _same_chip(device: Hardware, dtype: str) -> float | None:
     return None
 
 
+HALVED = 3
+"""Times its fp32 vector units' rate that a card's 16-bit units at least reach where they accumulate in fp32 at full rate."""
+
+
+def _has_halved_units(device: Hardware) -> bool:
+    """Whether 16-bit products accumulate in fp32 at half rate, as on GeForce: such units draw too little to be held below their clock."""
+    vector, tensor = device.peak_flop_per_s.get("fp32"), device.peak_flop_per_s.get("bf16")
+    return bool(vector and tensor and tensor < HALVED * vector)
+
+
 def _share_of_neighbour(device: Hardware, dtype: str) -> tuple[float, str] | None:
     """Ceiling over peak on the device itself or on the nearest of its architecture, else of its generation; and whose that is.
 
@@ -273,9 +283,10 @@ def _share_of_neighbour(device: Hardware, dtype: str) -> tuple[float, str] | Non
     if peak is None:
         return None
     measured = [hardware(hardware_id) for hardware_id, measured_dtype in ceilings() if measured_dtype == dtype]
-    known = [other for other in measured if dtype in other.peak_flop_per_s]
+    halved = _has_halved_units(device)
+    known = [other for other in measured if dtype in other.peak_flop_per_s and _has_halved_units(other) == halved]
     of_architecture = [other for other in known if other.architecture == device.architecture]
-    alike = of_architecture or [other for other in known if other.generation == device.generation]
+    alike = of_architecture or [other for other in known if other.generation == device.generation] or (known if halved else [])
     if not alike:
         return None
 

@@ -210,18 +210,30 @@ def _replica_comm(work: SequenceCost, layout: Layout, machine: Machine, software
 
     micro = layout.global_batch / (layout.dp * layout.micro_batch)
     held = dense + work.expert_params / layout.ep / layout.pp
-    cut = choose(layout.shard > 0, layout.shard * layout.cp, group)
-    stored = 2 - (2 * work.quantised_params - work.quantised_bytes) / work.params
-    gathered = gather_s(dense * stored, cut, _replica_rate(layout, machine, software, e, cut))
-    alike = greater(layout.tp * cut / layout.ep, 1)  # ranks that share out one expert: every ep-th device, so that a node has few of them
-    expert_rate = bandwidth(machine, e, group=alike, together=together(machine, stride=layout.ep, group=alike))
-    gathered = gathered + gather_s(work.expert_params / layout.ep / layout.pp * stored, alike, expert_rate)
+    cut = _shards(layout)
+    gathered = gathered_s(work, layout, machine, software, e)
     three = layout.zero >= 3
     moved = gathered * choose(three, (2 + trained) * micro, 1 + trained * micro)
     moved = moved + choose(cut < group, gather_s(held * 2 * gradient / cut, group / cut, crossing), 0.0)
     power = e.overlap_power
     sharded = (busy**power + moved**power) ** (1 / power) - busy + e.shard_exposed * moved
     return choose(layout.zero >= 2, sharded, plain)
+
+
+def _shards(layout: Layout) -> Lane:
+    """Devices that sharded weights are divided among."""
+    return choose(layout.shard > 0, layout.shard * layout.cp, layout.dp * layout.cp)
+
+
+def gathered_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> Lane:
+    """Seconds to gather every sharded weight of a device's stages once, as it is stored."""
+    cut = _shards(layout)
+    stored = 2 - (2 * work.quantised_params - work.quantised_bytes) / work.params
+    dense = work.dense.on_rank(layout.tp) / layout.pp + work.embedding.on_rank(layout.tp) + work.head.on_rank(layout.tp)
+    gathered = gather_s(dense * stored, cut, _replica_rate(layout, machine, software, e, cut))
+    alike = greater(layout.tp * cut / layout.ep, 1)  # ranks that share out one expert: every ep-th device, so that a node has few of them
+    expert_rate = bandwidth(machine, e, group=alike, together=together(machine, stride=layout.ep, group=alike))
+    return gathered + gather_s(work.expert_params / layout.ep / layout.pp * stored, alike, expert_rate)
 
 
 def _replica_rate(layout: Layout, machine: Machine, software: Software, e: Efficiency, group: Lane) -> Lane:
