@@ -261,6 +261,8 @@ def _same_chip(device: Hardware, dtype: str) -> float | None:
     return None
 
 
+SIXTEEN = ("bf16", "fp16")
+
 HALVED = 3
 """Times its fp32 vector units' rate that a card's 16-bit units at least reach where they accumulate in fp32 at full rate."""
 
@@ -274,7 +276,7 @@ def _has_halved_units(device: Hardware) -> bool:
 def _share_of_neighbour(device: Hardware, dtype: str) -> tuple[float, str] | None:
     """Ceiling over peak on the device itself or on the nearest of its architecture, else of its generation; and whose that is.
 
-    Nearest by peak, then by power limit: of two neighbours the one with the higher peak is never the slower for having been
+    Nearest by whether 16-bit units run at half rate, then by peak, then by power limit: of two neighbours the one with the higher peak is never the slower for having been
     measured. Never above the peak: a card that boosts past its rating says nothing of others.
     """
     from estimators.facts.registry import hardware
@@ -283,16 +285,16 @@ def _share_of_neighbour(device: Hardware, dtype: str) -> tuple[float, str] | Non
     if peak is None:
         return None
     measured = [hardware(hardware_id) for hardware_id, measured_dtype in ceilings() if measured_dtype == dtype]
-    halved = _has_halved_units(device)
-    known = [other for other in measured if dtype in other.peak_flop_per_s and _has_halved_units(other) == halved]
+    known = [other for other in measured if dtype in other.peak_flop_per_s]
     of_architecture = [other for other in known if other.architecture == device.architecture]
-    alike = of_architecture or [other for other in known if other.generation == device.generation] or (known if halved else [])
+    alike = of_architecture or [other for other in known if other.generation == device.generation]
     if not alike:
         return None
 
-    def distance(other: Hardware) -> tuple[float, float]:
+    def distance(other: Hardware) -> tuple[bool, float, float]:
         theirs = other.peak(dtype)
-        return max(theirs / peak, peak / theirs), abs((other.power_w or 0) - (device.power_w or 0))
+        unlike = dtype in SIXTEEN and _has_halved_units(other) != _has_halved_units(device)
+        return unlike, max(theirs / peak, peak / theirs), abs((other.power_w or 0) - (device.power_w or 0))
 
     nearest = min(alike, key=distance)
     return min(1.0, ceilings()[nearest.id, dtype] / nearest.peak(dtype)), nearest.id

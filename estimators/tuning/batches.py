@@ -85,8 +85,11 @@ def padded(lengths: Lengths, batch: int, *, sorted_in: int = 0) -> Padded:
         of_tokens = rounds * batch * of_round + (_expected(tokens_of_rest, total, longer, rest) if rest else 0.0)
         tokens += (length - before) * (of_tokens if is_next else (height + of_tokens) / 2)
         before, height = length, of_tokens
-    ends = [*(batches for _, batches in at_least[1:]), 0.0]
-    longest = tuple((length, batches - end) for (length, batches), end in zip(at_least, ends, strict=True))
+    after = [*zip(at_least[1:], steps[1:], strict=True), ((at_least[-1][0], 0.0), (0, 0, True))]
+    longest = [
+        (length if is_next else (length + further) // 2, batches - end)
+        for (length, batches), ((further, end), (_, _, is_next)) in zip(at_least, after, strict=True)
+    ]
     return Padded(num_batches=-(-total // batch), tokens=tokens, longest=tuple((v, n) for v, n in longest if n > 0))
 
 
