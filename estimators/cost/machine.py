@@ -276,8 +276,8 @@ def _has_halved_units(device: Hardware) -> bool:
 def _share_of_neighbour(device: Hardware, dtype: str) -> tuple[float, str] | None:
     """Ceiling over peak on the device itself or on the nearest of its architecture, else of its generation; and whose that is.
 
-    Nearest by whether 16-bit units run at half rate, then by peak, then by power limit: of two neighbours the one with the higher peak is never the slower for having been
-    measured. Never above the peak: a card that boosts past its rating says nothing of others.
+    Nearest by whether 16-bit units run at half rate, by peak, then by power limit: of two neighbours the one with the higher peak is
+    never the slower for having been measured. Never above the peak: a card that boosts past its rating says nothing of others.
     """
     from estimators.facts.registry import hardware
 

@@ -1,4 +1,4 @@
-"""What a fine-tuning framework issues and moves beside the model's own work: adapters, dequantisation, the loss, as cost/software has it."""
+"""What a fine-tuning framework issues and moves beside the model's own work: adapters, dequantisation, the loss."""
 
 from __future__ import annotations
 

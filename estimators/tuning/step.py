@@ -144,9 +144,7 @@ def _packed(work: SequenceCost, share: float) -> SequenceCost:
     return replace(work, **{name: int(getattr(work, name) * share) for name in (*fields, *backward)})
 
 
-def _offload_s(
-    job: TuningJob, work: SequenceCost, layout: Layout, hardware: Hardware, kernels: Software, kind: str, busy: Lane
-) -> float:
+def _offload_s(job: TuningJob, work: SequenceCost, layout: Layout, hardware: Hardware, kernels: Software, kind: str, busy: Lane) -> float:
     """Exposed seconds of a step: weights come for every pass, behind compute; an optimizer on the host keeps all devices waiting."""
     pcie = min(HOST_BYTES_PER_S, hardware.pcie_bytes_per_s or HOST_BYTES_PER_S)
     seconds = 0.0

@@ -14,8 +14,8 @@ TEN = lengths_of([4, 7, 2, 6, 5, 1, 4, 3, 2, 30], source="ten samples", loss_tok
 
 
 def test_three_counters_of_padded_rows_by_hand() -> None:
-    """Rows of 10 at most: the sample of 30 is cut to its first 10 tokens, of which its prompt of 20 leaves none that bear loss. 44 tokens are
-    left of 64; in one batch of ten all are padded to 10."""
+    """Rows of 10 at most: the sample of 30 is cut to its first 10 tokens, of which its prompt of 20 leaves none that bear loss. 44 tokens
+    are left of 64; in one batch of ten all are padded to 10."""
     answer = data_set(TEN, Batching(max_length=10, micro_batch=10, epochs=2))
     assert (answer.real_tokens, answer.lost_tokens, answer.long_samples) == (44, 20, 1)
     assert answer.loss_tokens == 2 + 7 + 1 + 3 + 5 + 1 + 1 + 1 + 1
