@@ -186,7 +186,7 @@ def stated_lengths(samples: int, mean_tokens: float, p95_tokens: float | None = 
         length += 1
     counted[min(length, MAX_TOKENS), 0] += samples - placed
     counted = +counted
-    stated = f"{samples:,} samples of {mean_tokens:g} tokens in the mean, 95 % of them at most {p95_tokens:g}: a log-normal distribution is assumed"
+    stated = f"{samples:,} samples of {mean_tokens:g} tokens in the mean, 95 % of them up to {p95_tokens:g}, log-normal (assumed)"
     return _histogram(counted, says_loss=False, source=stated)
 
 
