@@ -30,6 +30,7 @@ LAYERS = {
     ],
     "estimators": [
         ("estimators.validation",),
+        ("estimators.tuning",),
         ("estimators.inference",),
         ("estimators.training",),
         ("estimators.counting.estimate", "estimators.counting.phases", "estimators.counting.rules_of_thumb"),
