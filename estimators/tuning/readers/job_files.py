@@ -11,7 +11,7 @@ from estimators.frozen import frozen, replace
 from estimators.tuning.readers import adapter, launcher_files
 from estimators.tuning.readers.one_file import FORMATS, named, read_file
 from estimators.tuning.readers.reading import FileRead, Filled, Overruled, Stated, Unread, shown
-from estimators.tuning.readers.rules import Format, Value
+from estimators.tuning.readers.rules import OWN_REFERENCE, Format, Value
 from estimators.tuning.recipes import Recipe, recipe
 
 ORDER = ("the framework's own file", "adapter_config.json", "the launcher's file", "DeepSpeed's")
@@ -49,7 +49,7 @@ class Reading:
         """What no file states, as a framework has it.
 
         Args:
-            framework: in place of the files' own; where neither is known, nothing is filled in.
+            framework: in place of the files' own; where neither is known, a launcher's file is a layout as `plan` has it, and no more.
             version: of the framework; the newest if empty.
 
         Raises:
@@ -57,7 +57,7 @@ class Reading:
         """
         name = framework or self.framework
         if not name:
-            return ()
+            return tuple(_of_layout(file) for file in self.files if _place(file) > 1 and "checkpointing" not in self.settings)[:1]
         form = next((form for form in FORMATS.values() if form.framework == name), None)
         usual = _usual(form, self.settings) if form else {}
         settings = {**usual_settings(usual), **self.settings}
@@ -67,8 +67,19 @@ class Reading:
         return tuple(
             Filled(setting=setting, value=value, framework=known.id, source=source)
             for setting, (value, source) in rows.items()
-            if setting not in self.settings and not (setting in _OF_ADAPTERS and settings.get("method") != "lora")
+            if setting not in self.settings and _is_of(setting, settings.get("method"))
         )
+
+
+def _of_layout(file: FileRead) -> Filled:
+    """What a layout that says nothing of recomputation is to `plan`, which writes such files."""
+    source = "a layout that says nothing of recomputation, as `plan` writes and reads it"
+    return Filled(setting="checkpointing", value="none", framework=file.format, source=source)
+
+
+def _is_of(setting: str, method: Value | None) -> bool:
+    """Whether a setting is one of a method: adapters' with adapters, the trained weights' dtype without."""
+    return setting not in (("weights_dtype",) if method == "lora" else _OF_ADAPTERS)
 
 
 def _usual(form: Format, settings: Mapping[str, Value]) -> dict[str, tuple[Value, str]]:
@@ -122,12 +133,15 @@ def combined(paths: Sequence[str]) -> Reading:
     framework = next((file.framework for file in ordered if file.framework), "")
     stated: dict[str, Stated] = {}
     overruled = []
-    for each in (each for file in ordered for each in file.stated):
+    for each in (each for file in ordered for each in file.stated if not (framework and _leaves_on(file, each))):
         winner = stated.setdefault(each.setting, each)
         if winner.value != each.value:
             overruled.append(Overruled(stated=each, winner=winner))
     _demand_one_batch(overruled)
     _as_deepspeed_runs(stated)
+    reference, method = stated.get("reference"), stated.get("method")
+    if reference is not None and reference.value == OWN_REFERENCE:
+        stated["reference"] = replace(reference, value="adapters-off" if method and method.value == "lora" else "copy")
     dropped = _adapters_of_none(stated, framework)
     return Reading(
         framework=framework,
@@ -144,6 +158,11 @@ def _labels(paths: Sequence[str]) -> list[str]:
     plain = [named(path)[1] for path in paths]
     short = [os.path.basename(path) or path for path in plain]
     return plain if len(set(short)) < len(short) else short
+
+
+def _leaves_on(file: FileRead, each: Stated) -> bool:
+    """Whether a launcher's file turns checkpointing off, which turns none of a framework's off."""
+    return _place(file) > 1 and each.setting == "checkpointing" and each.value == "none"
 
 
 def _referred(file: FileRead, folder: str) -> list[FileRead]:

@@ -85,6 +85,8 @@ def read(text: str, launcher: str, file: str) -> FileRead:
     module.KEYS.refuse(launcher, rest)
     layout = {**module.fields(text), **remark(text)}
     complete(layout)
+    if launcher == "accelerate" and _KEYS_OF[launcher]["recompute"] not in values and "recompute" not in remark(text):
+        layout.pop("recompute", None)
     said = _of_layout(layout, launcher)
     if launcher == "accelerate":
         said |= _of_accelerate(values, layout)

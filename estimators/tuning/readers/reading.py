@@ -112,6 +112,9 @@ def read_values(values: Mapping[str, Any], form: Format, file: str, others: Mapp
             stated.pop(setting, None)
             if decided is not None:
                 stated[setting] = Stated(setting=setting, value=decided, key=key, file=file)
+    for key, (setting, value) in form.present.items():
+        if key in values:
+            stated.setdefault(setting, Stated(setting=setting, value=value, key=key, file=file))
     return FileRead(
         file=file,
         format=form.name,

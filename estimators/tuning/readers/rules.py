@@ -12,6 +12,9 @@ from estimators.training.layouts.launchers.keys import Keys, word
 Value = str | int | float | bool | tuple[str, ...]
 Meaning = Callable[[str, Any], Mapping[str, Value]]
 
+OWN_REFERENCE = "own"
+"""A reference model of the weights that are trained: adapters switched off where there are some, a frozen copy where there are none."""
+
 MAX_COUNT = 10**9
 MAX_SHOWN = 60
 
@@ -42,6 +45,7 @@ class Format:
         rules: what is read, key by key.
         keys: what the other keys are to the answer; those of the rules and of `also` are among its `read`.
         also: what several keys mean together: key to settings, which go before those of the rules; a setting that is None is taken back.
+        present: keys that state a setting by being there, null too, where no other does.
         usual: objective, empty for all of them -> settings that its framework has where no file states them, those that recipes have
             no column of -> value, and the key that would state it.
     """
@@ -51,6 +55,7 @@ class Format:
     rules: Mapping[str, Rule] = field(hash=False)
     keys: Keys
     also: Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, Value | None]]] = lambda _: {}
+    present: Mapping[str, tuple[str, Value]] = field(default_factory=dict, hash=False)
     usual: Mapping[str, Mapping[str, tuple[Value, str]]] = field(default_factory=dict, hash=False)
 
 
@@ -91,7 +96,7 @@ def number(setting: str, *, maximum: float, minimum: float = 0.0) -> Rule:
             found = float("nan")
         if not minimum <= found <= maximum:
             raise wrong(key, value, f"a number from {minimum:g} to {maximum:g}")
-        return {setting: found}
+        return {setting: int(found) if found.is_integer() else found}
 
     return Rule(settings=(setting,), meaning=meaning)
 

@@ -68,6 +68,7 @@ _OPTIMIZERS = {
 }
 """Component, in lower case -> transformers' name."""
 
+_SHOWN = ("torch.optim.AdamW", "torch.optim.SGD", "bitsandbytes.optim.PagedAdamW8bit", "torchao.optim.AdamW8bit")
 _MLP = ("gate_proj", "up_proj", "down_proj")
 _RENAMED = {"output_proj": "o_proj", "w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
 _BUILDER = re.compile(r"torchtune\.models\.(?P<family>\w+)\.(?:\w+\.)?(?P<kind>qlora_|lora_|dora_|qdora_)?(?P<name>\w+)")
@@ -128,7 +129,7 @@ def optimizer(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
         return {}
     name = word(values[key])
     if name not in _OPTIMIZERS:
-        raise BadValueError(f"{key} is {str(values[key])[:60]!r}, which is not priced; expected one of: {', '.join(_OPTIMIZERS)}")
+        raise BadValueError(f"{key} is {str(values[key])[:60]!r}, which is not priced; expected one such as {', '.join(_SHOWN)}")
     is_fused = _OPTIMIZERS[name] == "adamw_torch" and is_on("optimizer.fused", values.get("optimizer.fused"))
     return {key: {"optimizer": f"{_OPTIMIZERS[name]}{'_fused' if is_fused else ''}"}}
 

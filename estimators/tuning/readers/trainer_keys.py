@@ -64,6 +64,7 @@ HARMLESS = frozenset(
 
 REFUSED = {
     "use_cpu": Refused(why="training on CPUs is not priced; take it out of the file"),
+    "fsdp_config": Refused(why="the block itself is read; write it in place of the path"),
     "auto_find_batch_size": Refused(why="the batch is then found when the run starts; give the one that is meant in its place"),
     "fp8": Refused(why=NOT_PRICED),
     "gradient_checkpointing_kwargs.every_n_layers": Refused(why="a checkpoint of every layer is priced", unless=("1", "none")),

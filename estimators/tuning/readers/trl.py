@@ -10,7 +10,21 @@ from typing import Any
 
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Refused, word
 from estimators.tuning.readers import adapter, trainer_keys
-from estimators.tuning.readers.rules import Format, Rule, Value, count, is_on, names, number, one_word, saved_modules, switch, text, whole
+from estimators.tuning.readers.rules import (
+    OWN_REFERENCE,
+    Format,
+    Rule,
+    Value,
+    count,
+    is_on,
+    names,
+    number,
+    one_word,
+    saved_modules,
+    switch,
+    text,
+    whole,
+)
 
 _DTYPES = one_word(
     "weights_dtype",
@@ -61,16 +75,23 @@ _OF_GRPO = (
     *("generation_kwargs*", "importance_sampling_level", "mask_truncated_completions", "max_tool_calling_iterations", "min_p"),
     *("multi_objective_aggregation", "num_generations_eval", "num_iterations", "off_policy_mask_threshold", "repetition_penalty"),
     *("reward_weights", "sapo_*", "scale_rewards", "steps_per_generation", "temperature", "top_entropy_quantile", "top_k", "top_p"),
-    *("use_bias_correction_kl", "use_transformers_*", "use_vllm", "vespo_*", "vllm_*"),
+    *("normalize_advantages", "reward_clip_range", "use_bias_correction_kl", "use_transformers_*", "use_vllm", "vespo_*", "vllm_*"),
 )
 _OF_DPO = (
     *("precompute_ref_batch_size", "precompute_ref_log_probs", "f_alpha_divergence_coef", "f_divergence_type", "ld_alpha"),
     *("discopop_tau", "label_smoothing", "loss_weights", "rpo_alpha", "use_weighting", "reference_free", "simpo_gamma", "cpo_alpha"),
 )
 _OF_KTO = ("desirable_weight", "undesirable_weight")
-_OF_REWARDS = ("center_rewards_coefficient",)
 _OF_ALL = (
-    *("activation_offloading", "assistant_only_loss", "cache_implementation", "chat_template_*", "completion_only_loss", "dataset_*"),
+    *(
+        "activation_offloading",
+        "assistant_only_loss",
+        "center_rewards_coefficient",
+        "cache_implementation",
+        "chat_template_*",
+        "completion_only_loss",
+        "dataset_*",
+    ),
     *("disable_dropout", "eos_token", "eval_packing", "log_completions*", "log_multimodal", "log_unique_prompts", "lora_alpha"),
     *("lora_task_type", "max_prompt_length", "model_init_kwargs.*", "model_revision", "num_completions_to_print", "packing_strategy"),
     *("pad_to_multiple_of", "pad_token", "router_aux_loss_coef", "shuffle_dataset", "sync_ref_model", "ref_model_*"),
@@ -91,7 +112,7 @@ _USUAL = {
     "use_transformers_*": ("generation by transformers alone", "false"),
     "sync_ref_model": ("false",),
 }
-_HARMLESS = (*_OF_ALL, *_OF_GRPO, *_OF_DPO, *_OF_KTO, *_OF_REWARDS, *(f"{PEFT}{key}" for key in adapter.HARMLESS))
+_HARMLESS = (*_OF_ALL, *_OF_GRPO, *_OF_DPO, *_OF_KTO, *(f"{PEFT}{key}" for key in adapter.HARMLESS))
 
 _SFT_LOSSES = ("nll", "dft", "chunked_nll")
 _GRPO_LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "vespo", "luspo")
@@ -122,7 +143,7 @@ def objective(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
     elif "loss_type" in values and loss not in _SFT_LOSSES:
         found = ("loss_type", "dpo")
     else:
-        named = ((key, kind) for kind, keys in {**kinds, "reward": _OF_REWARDS}.items() for key in keys if key in values)
+        named = ((key, kind) for kind, keys in kinds.items() for key in keys if key in values)
         found = next(named, ("beta", "dpo") if "beta" in values else ("", ""))
     key, kind = found
     said: dict[str, dict[str, Value | None]] = {key: {"objective": kind}} if key else {}
@@ -130,7 +151,7 @@ def objective(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
         said["ref_model"] = {"reference": "copy"}
     if kind == "grpo" and "beta" in values:
         is_none = number("beta", maximum=10**6).meaning("beta", values["beta"])["beta"] == 0
-        said["beta"] = {"reference": "none"} if is_none else {"reference": None}
+        said["beta"] = {"reference": "none" if is_none else OWN_REFERENCE}
     if kind == "grpo" and "max_prompt_length" in values:
         prompt = whole("max_prompt_length", values["max_prompt_length"])
         answer = whole("max_completion_length", values.get("max_completion_length", COMPLETION))
@@ -185,6 +206,7 @@ TRL = Format(
     rules=RULES,
     keys=trainer_keys.keys_with(*_READ, harmless=_HARMLESS, refused=_REFUSED, usual=_USUAL),
     also=also,
+    present={"center_rewards_coefficient": ("objective", "reward")},
     usual={
         "": {"method": ("full", "use_peft")},
         "grpo": {
