@@ -10,7 +10,8 @@ from typing import Any
 
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Keys, Refused
-from estimators.tuning.readers.rules import Format, Rule, Value, count, names, number, one_word, saved_modules, switch, text, whole
+from estimators.tuning.readers.rules import Format, Rule, count, names, number, one_word, saved_modules, switch, text, whole
+from estimators.tuning.settings import Value
 
 RULES: dict[str, Rule] = {
     "peft_type": one_word("method", {"lora": "lora"}),

@@ -14,7 +14,6 @@ from estimators.tuning.readers import fsdp
 from estimators.tuning.readers.rules import (
     Format,
     Rule,
-    Value,
     count,
     is_on,
     listed,
@@ -28,6 +27,7 @@ from estimators.tuning.readers.rules import (
     words,
 )
 from estimators.tuning.readers.trainer_keys import sharded
+from estimators.tuning.settings import Value
 
 RULES: dict[str, Rule] = {
     "base_model": text("model"),

@@ -12,7 +12,7 @@ from typing import Any
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers import accelerate
 from estimators.training.layouts.launchers.keys import turned_on, whole_number
-from estimators.tuning.readers.rules import Value
+from estimators.tuning.settings import Value
 
 BLOCK = "fsdp_config."
 PREFIX = "fsdp_"

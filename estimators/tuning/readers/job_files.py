@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from estimators.errors import BadValueError, UnavailableError
 from estimators.frozen import frozen, replace
 from estimators.tuning.readers import adapter, launcher_files
 from estimators.tuning.readers.one_file import FORMATS, named, read_file
 from estimators.tuning.readers.reading import FileRead, Filled, Overruled, Stated, Unread, shown
-from estimators.tuning.readers.rules import OWN_REFERENCE, Format, Value
-from estimators.tuning.recipes import Recipe, recipe
+from estimators.tuning.readers.rules import OWN_REFERENCE
+from estimators.tuning.recipes import recipe
+from estimators.tuning.settings import OF_ADAPTERS, Value, defaults
 
 ORDER = ("the framework's own file", "adapter_config.json", "the launcher's file", "DeepSpeed's")
 """Of several files the earlier goes before the later; options of the command line go before all."""
-
-_OF_ADAPTERS = ("lora_rank", "lora_targets", "lora_dropout", "dora", "saved_modules")
 
 
 @frozen
@@ -58,54 +57,29 @@ class Reading:
         name = framework or self.framework
         if not name:
             return tuple(_of_layout(file) for file in self.files if _place(file) > 1 and "checkpointing" not in self.settings)[:1]
-        form = next((form for form in FORMATS.values() if form.framework == name), None)
-        usual = _usual(form, self.settings) if form else {}
-        settings = {**usual_settings(usual), **self.settings}
-        known = recipe(name, version)
-        rows = {setting: (value, f"{key}, where no file has it") for setting, (value, key) in usual.items()}
-        rows = {**{setting: (value, known.source) for setting, value in _of_recipe(known, settings)}, **rows}
+        usual, known = _usual(name, self.settings), recipe(name, version)
+        by_recipe = defaults(known, {**{setting: value for setting, (value, _) in usual.items()}, **self.settings})
+        rows = {**usual, **{setting: (value, known.source) for setting, value in by_recipe.items()}}
         return tuple(
             Filled(setting=setting, value=value, framework=known.id, source=source)
             for setting, (value, source) in rows.items()
-            if setting not in self.settings and _is_of(setting, settings.get("method"))
+            if setting not in self.settings
         )
+
+
+def _usual(framework: str, settings: Mapping[str, Value]) -> dict[str, tuple[Value, str]]:
+    """What a framework has where recipes have no column, each with where that stands."""
+    form = next((form for form in FORMATS.values() if form.framework == framework), None)
+    if form is None:
+        return {}
+    usual = {**form.usual.get("", {}), **form.usual.get(str(settings.get("objective", "sft")), {})}
+    return {setting: (value, f"{form.name}'s own where {key} is not set") for setting, (value, key) in usual.items()}
 
 
 def _of_layout(file: FileRead) -> Filled:
     """What a layout that says nothing of recomputation is to `plan`, which writes such files."""
     source = "a layout that says nothing of recomputation, as `plan` writes and reads it"
     return Filled(setting="checkpointing", value="none", framework=file.format, source=source)
-
-
-def _is_of(setting: str, method: Value | None) -> bool:
-    """Whether a setting is one of a method: adapters' with adapters, the trained weights' dtype without."""
-    return setting not in (("weights_dtype",) if method == "lora" else _OF_ADAPTERS)
-
-
-def _usual(form: Format, settings: Mapping[str, Value]) -> dict[str, tuple[Value, str]]:
-    """What a format's framework has where recipes have no column."""
-    return {**form.usual.get("", {}), **form.usual.get(str(settings.get("objective", "sft")), {})}
-
-
-def usual_settings(usual: Mapping[str, tuple[Value, str]]) -> dict[str, Value]:
-    """The values alone."""
-    return {setting: value for setting, (value, _) in usual.items()}
-
-
-def _of_recipe(known: Recipe, settings: Mapping[str, Value]) -> Iterator[tuple[str, Value]]:
-    """The recipe's defaults under the names of settings; what it leaves open is not among them."""
-    yield "checkpointing", known.checkpointing
-    yield "loss", known.loss
-    yield "packing", known.packing
-    yield "optimizer", known.optimizer
-    yield "weights_dtype", known.weights_dtype
-    yield "autocast", "bf16" if known.autocast and settings.get("weights_dtype", "bf16") != "fp16" else ""
-    for setting in ("micro_batch", "accumulation", "seq_len", "epochs", "lora_rank"):
-        value: int | None = getattr(known, setting)
-        if value is not None:
-            yield setting, value
-    if known.lora_targets:
-        yield "lora_targets", tuple(known.lora_targets.split(","))
 
 
 def combined(paths: Sequence[str]) -> Reading:
@@ -206,10 +180,9 @@ def _as_deepspeed_runs(stated: dict[str, Stated]) -> None:
 
 def _adapters_of_none(stated: dict[str, Stated], framework: str) -> list[str]:
     """Take back what a file says of adapters where none are trained, and say so."""
-    form = next((form for form in FORMATS.values() if form.framework == framework), None)
-    usual = form.usual.get("", {}).get("method", ("lora", ""))[0] if form and framework else "lora"
+    usual = _usual(framework, {}).get("method", ("lora", ""))[0]
     method = stated["method"].value if "method" in stated else usual
     if method == "lora":
         return []
-    keys = [stated.pop(setting).key for setting in _OF_ADAPTERS if setting in stated]
+    keys = [stated.pop(setting).key for setting in OF_ADAPTERS if setting in stated]
     return [f"{', '.join(keys)}: without effect, because no adapters are trained"] if keys else []

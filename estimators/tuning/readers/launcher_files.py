@@ -17,7 +17,8 @@ from estimators.training.layouts.launchers import accelerate
 from estimators.training.layouts.launchers.keys import turned_on, word
 from estimators.tuning.readers import fsdp
 from estimators.tuning.readers.reading import FileRead, Stated, Unread
-from estimators.tuning.readers.rules import Value, wrong
+from estimators.tuning.readers.rules import wrong
+from estimators.tuning.settings import Value
 
 NAMES = {"accelerate": "accelerate", "deepspeed": "DeepSpeed", "torchtitan": "torchtitan", "megatron": "Megatron-LM"}
 

@@ -12,7 +12,8 @@ from typing import Any
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Refused, word
 from estimators.tuning.readers import trainer_keys
-from estimators.tuning.readers.rules import Format, Rule, Value, count, is_on, names, number, one_word, saved_modules, switch, text, whole
+from estimators.tuning.readers.rules import Format, Rule, count, is_on, names, number, one_word, saved_modules, switch, text, whole
+from estimators.tuning.settings import Value
 
 _OWN: dict[str, Rule] = {
     "model_name_or_path": text("model"),

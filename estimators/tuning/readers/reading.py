@@ -7,7 +7,8 @@ from typing import Any
 
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.tuning.readers.rules import MAX_SHOWN, Format, Value
+from estimators.tuning.readers.rules import MAX_SHOWN, Format
+from estimators.tuning.settings import Value
 
 
 @frozen

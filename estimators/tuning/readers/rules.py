@@ -8,8 +8,8 @@ from typing import Any
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
 from estimators.training.layouts.launchers.keys import Keys, word
+from estimators.tuning.settings import Value
 
-Value = str | int | float | bool | tuple[str, ...]
 Meaning = Callable[[str, Any], Mapping[str, Value]]
 
 OWN_REFERENCE = "own"

@@ -11,7 +11,8 @@ from typing import Any
 
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Keys, Refused, word
-from estimators.tuning.readers.rules import Format, Rule, Value, count, is_on, listed, number, one_word, switch
+from estimators.tuning.readers.rules import Format, Rule, count, is_on, listed, number, one_word, switch
+from estimators.tuning.settings import Value
 
 RULES: dict[str, Rule] = {
     "model.lora_rank": count("lora_rank"),

@@ -12,7 +12,8 @@ from typing import Any
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Keys, Refused
 from estimators.tuning.readers import fsdp
-from estimators.tuning.readers.rules import Rule, Value, count, is_on, listed, number, switch, text
+from estimators.tuning.readers.rules import Rule, count, is_on, listed, number, switch, text
+from estimators.tuning.settings import Value
 
 _CHECKPOINTED = switch({"checkpointing": "full"}, {"checkpointing": "none"})
 

@@ -14,7 +14,6 @@ from estimators.tuning.readers.rules import (
     OWN_REFERENCE,
     Format,
     Rule,
-    Value,
     count,
     is_on,
     names,
@@ -25,6 +24,7 @@ from estimators.tuning.readers.rules import (
     text,
     whole,
 )
+from estimators.tuning.settings import Value
 
 _DTYPES = one_word(
     "weights_dtype",
