@@ -26,6 +26,9 @@ from estimators.errors import SixndError, UnavailableError
 from estimators.spec import Case, Hardware, Workload
 from estimators.training import prediction
 
+MAX_KNOWN = 10_000
+"""Steps of different passes, and sums of work, that are remembered."""
+
 
 class FlopSource:
     """What the passes of a training are, each kind known by the shapes of everything that its forward is given.
@@ -51,6 +54,7 @@ class FlopSource:
         self._kinds: dict[int, _Kind] = {}
         self._counter = Counter()
         self._same: dict[Work, Work] = {}
+        self._known: dict[Passes | None, Work] = {}
         self.reason = self.unseen = ""
 
     def learn(self, number: int, forward: Forward) -> None:
@@ -99,6 +103,9 @@ class FlopSource:
 
     def work_of(self, passes: Passes | None) -> Work | None:
         """Of a step, from its passes; None where one of them is not known, and then there is a reason."""
+        known = self._known.get(passes)
+        if known is not None:
+            return known
         if passes is None:
             no_pass = self.unseen or f"no forward pass of {type(bare(self._model)).__name__} was seen"
             self.reason = self.reason or self.passes.unknown or no_pass
@@ -108,7 +115,10 @@ class FlopSource:
         except UnavailableError as error:
             self.reason = self.reason or str(error)
             return None
-        return self._same.setdefault(whole, whole) if len(self._same) < 10_000 else whole
+        whole = self._same.setdefault(whole, whole) if len(self._same) < MAX_KNOWN else whole
+        if len(self._known) < MAX_KNOWN and not any(event.documents for event, _ in passes):
+            self._known[passes] = whole
+        return whole
 
     def _of(self, event: Event) -> Work:
         kind = self._kinds[event.of]

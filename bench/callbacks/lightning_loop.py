@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.methods import WatchedMethods
-from bench.callbacks.steps import Mark
+from bench.callbacks.open_step import Mark
 from bench.callbacks.watcher import Watch
 
 LOADING, MOVING, RUNNING = ".train_dataloader_next", ".batch_to_device", "run_training_batch"

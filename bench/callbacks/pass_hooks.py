@@ -6,7 +6,7 @@ import gc
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -91,9 +91,11 @@ class PassHooks:
         self._ends: dict[int, tuple[nn.Parameter, ...]] = {}
         self._parameters: dict[int, list[nn.Parameter]] = {}
         self._names: dict[int, list[str]] = {}
+        self._calls: dict[int, _Call] = {}
         self._handles: list[Any] = []
         self._in_place: list[tuple[nn.Module, Any]] = []
         self._called = called_modules(bare(model))
+        self._lightning = {id(module) for module in self._called if is_lightning(module)}
         for module in self._called:
             self._parameters[id(module)] = list(module.parameters())
             self._names[id(module)] = list(inspect.signature(module.forward).parameters)
@@ -150,14 +152,14 @@ class PassHooks:
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call: _Call | None = None
-        if is_lightning(module) and "forward" in vars(module):  # DDP of Lightning calls the training step in place of it
+        if id(module) in self._lightning and "forward" in vars(module):  # DDP of Lightning calls the training step in place of it
             call = _SEE_THROUGH
         elif self._is_outermost() and self._ledger.counts and not torch.jit.is_tracing() and (module.training or torch.is_grad_enabled()):
             call = self._begun(module, args, kwargs)
         self._inside.append(call)
 
     def _is_outermost(self) -> bool:
-        return all(call is _SEE_THROUGH for call in self._inside)
+        return not self._inside or all(call is _SEE_THROUGH for call in self._inside)
 
     def copy_runs(self) -> None:
         """A copy that shares the model's hooks is called, such as a replica of DataParallel."""
@@ -166,7 +168,7 @@ class PassHooks:
 
     def _begun(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
         ledger, again = self._ledger, torch._C._current_graph_task_id() != -1
-        named = {**dict(zip(self._names[id(module)], args, strict=False)), **kwargs}
+        named = {**dict(zip(self._names[id(module)], args, strict=False)), **kwargs} if args else kwargs
         if self._see_batch is not None and module.training and torch.is_grad_enabled() and not again:
             self._see_batch(named)
         if torch._C._functorch.maybe_current_level() is not None:
@@ -176,10 +178,17 @@ class PassHooks:
             self._see_first()
         try:
             trained = tuple(map(_requires_grad, self._parameters[id(module)]))
-            forward = Forward(module, args, kwargs, named, is_text(named), all(trained))
             look = (id(module), module.training, trained, torch.is_grad_enabled() or again, look_of_all(args, kwargs))
-            of = ledger.number(look, forward)
-            return _Call(of, documents_in(named), again)
+            of = ledger.known(look)
+            if of is None:
+                of = ledger.number(look, Forward(module, args, kwargs, named, is_text(named), all(trained)))
+            documents = documents_in(named)
+            if documents is not None or again:
+                return _Call(of, documents, again)
+            known = self._calls.get(of)
+            if known is None:
+                known = self._calls[of] = _Call(of, None, again)
+            return known
         except UnavailableError as error:
             ledger.cannot_tell(str(error))
             return None
@@ -191,15 +200,16 @@ class PassHooks:
         if output is None and call.again:
             self._ledger.cannot_tell("a forward pass was recomputed in part")
             return
-        self._ledger.add(Event("again" if call.again else "forward", call.of, call.documents))
+        self._ledger.add(call.forward)
         if torch.is_grad_enabled():
-            outputs = [tensor for tensor in _tensors_in(output) if tensor.grad_fn is not None]
-            if outputs:
+            roots: list[Any] = []
+            _find_roots(output, roots)
+            if roots:
                 if call.of not in self._ends:
-                    self._ends[call.of] = _parameters_at_the_ends([tensor.grad_fn for tensor in outputs])
+                    self._ends[call.of] = _parameters_at_the_ends(roots)
                 seen = _Backward(self, call)
-                for tensor in outputs:
-                    tensor.register_hook(seen)
+                for root in roots:
+                    root.register_prehook(seen)
         if self._see_output is not None and not call.again:
             self._see_output(output)
 
@@ -208,19 +218,22 @@ class PassHooks:
         if torch.is_grad_enabled():
             ledger.cannot_tell("gradients of gradients are computed, whose FLOP are not known")
             return
-        if not all(map(_gets_a_gradient, self._ends[call.of])):
+        with torch.enable_grad():
+            is_whole = all(map(_gets_a_gradient, self._ends[call.of]))
+        if not is_whole:
             ledger.cannot_tell("torch.autograd.grad computes a part of the gradients, whose FLOP are not known")
             return
-        ledger.add(Event("backward", call.of, call.documents))
+        ledger.add(call.backward)
 
 
 class _Call:
-    """A forward pass under way: the number of its kind, its documents, and whether it recomputes."""
+    """A forward pass under way: the number of its kind, whether it recomputes, and what it and its backward pass are to the ledger."""
 
-    __slots__ = ("again", "documents", "of")
+    __slots__ = ("again", "backward", "forward", "of")
 
     def __init__(self, of: int, documents: Documents | None, again: bool) -> None:
-        self.of, self.documents, self.again = of, documents, again
+        self.of, self.again = of, again
+        self.forward, self.backward = Event("again" if again else "forward", of, documents), Event("backward", of, documents)
 
 
 _SEE_THROUGH = _Call(-1, None, False)
@@ -233,7 +246,7 @@ class _Backward:
     def __init__(self, hooks: PassHooks, call: _Call) -> None:
         self._hooks, self._call, self._task = hooks, call, -1
 
-    def __call__(self, gradient: torch.Tensor) -> None:
+    def __call__(self, gradients: tuple[torch.Tensor | None, ...]) -> None:
         task = torch._C._current_graph_task_id()
         if task != self._task:
             self._task = task
@@ -257,8 +270,10 @@ def _parameters_at_the_ends(roots: list[Any]) -> tuple[nn.Parameter, ...]:
 
 
 def _gets_a_gradient(parameter: nn.Parameter) -> bool:
+    """Whether the backward pass that runs comes to a parameter; asked where gradients are on, since a view shows the end of its graph."""
+    view: Any = parameter.view_as(parameter).grad_fn
     try:
-        return bool(torch._C._will_engine_execute_node(torch.autograd.graph.get_gradient_edge(parameter).node))
+        return view is None or bool(torch._C._will_engine_execute_node(view.next_functions[0][0]))
     except (RuntimeError, ValueError):  # torch refuses to say it of a parameter that torch.autograd.grad was asked for
         return True
 
@@ -279,15 +294,18 @@ def _compilers_of(model: nn.Module, *, search: bool) -> list[nn.Module]:
     return found
 
 
-def _tensors_in(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
+def _find_roots(value: Any, found: list[Any], depth: int = 0) -> None:
+    """The ends of the graph at the tensors of an output, each once; no loss is made of a cache."""
     if isinstance(value, torch.Tensor):
-        yield value
+        root = value.grad_fn
+        if root is not None and root not in found:
+            found.append(root)
     elif depth < 5:
-        if isinstance(value, Mapping):
-            parts: Any = (part for name, part in value.items() if name != "past_key_values")  # no loss is made of a cache
-        elif isinstance(value, list | tuple):
-            parts = value
+        if isinstance(value, list | tuple):
+            parts: Any = value
         else:
-            parts = vars(value).values() if hasattr(value, "__dict__") and not isinstance(value, nn.Module | type) else ()
+            named = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+            parts = () if isinstance(value, nn.Module | type) else [part for name, part in named.items() if name != "past_key_values"]
         for part in parts:
-            yield from _tensors_in(part, depth + 1)
+            if part is not None:
+                _find_roots(part, found, depth + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
@@ -70,7 +69,7 @@ class PassLedger:
     def __init__(self, learn: Callable[[int, Forward], None]) -> None:
         self._learn = learn
         self._numbers: dict[Hashable, int] = {}
-        self._events: Counter[Event] = Counter()
+        self._events: dict[Event, int] = {}
         self._is_open, self._is_held = False, False
         self.num_seen = 0
         self.by_function = False
@@ -99,6 +98,10 @@ class PassLedger:
         self._events.clear()
         return passes if self.num_seen and not self.unknown else None
 
+    def known(self, look: Hashable) -> int | None:
+        """The number of a kind of pass that was seen before."""
+        return self._numbers.get(look)
+
     def number(self, look: Hashable, forward: Forward) -> int:
         """Of a kind of pass: equal numbers compute equally much."""
         number = self._numbers.get(look)
@@ -111,7 +114,7 @@ class PassLedger:
 
     def add(self, event: Event) -> None:
         """A pass happened."""
-        self._events[event] += 1
+        self._events[event] = self._events.get(event, 0) + 1
         self.num_seen += 1
 
     def cannot_tell(self, reason: str) -> None:

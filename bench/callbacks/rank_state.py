@@ -18,10 +18,11 @@ from bench.callbacks.exchange import RankExchange
 from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.guard import Guard
 from bench.callbacks.modules import is_lazy
+from bench.callbacks.open_step import Mark
 from bench.callbacks.pass_hooks import FIGURE, PassHooks
 from bench.callbacks.passes import StepFunction
 from bench.callbacks.same_batches import batches_key
-from bench.callbacks.steps import Mark, StepLog
+from bench.callbacks.steps import StepLog
 from bench.machine.meters.gpu_window import FIGURES
 from bench.machine.meters.readings import Readings, no_readings
 from bench.records.record import Finding
@@ -42,6 +43,7 @@ class RankState:
         bounds: what a step is held against; nothing before the first has ended.
         item: token or sample; step where the size of a batch is not known.
         observer_s: what watching has cost.
+        runs_batches: whether a function was given that runs a batch.
         findings: what a reader of the record should know beside what is measured.
     """
 
@@ -54,7 +56,7 @@ class RankState:
         forward: StepFunction | None = None,
         accelerator: Any = None,
     ) -> None:
-        self._model, self._forward = model, forward
+        self._model, self._forward, self.runs_batches = model, forward, forward is not None
         self._accelerator = accelerator
         self._batches: Hashable | None = None
         self.exchange = RankExchange()
@@ -66,7 +68,7 @@ class RankState:
         self.flop_source = FlopSource(model, context.name, guard, forward)
         self.log, self.energy = StepLog(device, guard, self.flop_source.work_of), Energy(device.uuid)
         self.bounds = rates.RateBounds()
-        self.item, self._is_sized, self.observer_s = "sample", False, 0.0
+        self.item, self._is_sized, self._is_settled, self.observer_s = "sample", False, False, 0.0
         self.findings: list[Finding] = []
 
     def see(self, batch: Any, size: BatchSize) -> BatchSize:
@@ -75,6 +77,8 @@ class RankState:
         Returns:
             The size; unknown where it counts samples among tokens, or tokens among samples.
         """
+        if self._is_settled and size.item == self.item and not size.unknown:
+            return size
         if not size.unknown and not self._is_sized:
             self.item, self._is_sized = size.item, True
         if not size.unknown and size.item != self.item:
@@ -88,6 +92,7 @@ class RankState:
                 self._batches = self.guard.attempt("comparing batches", batches_key, self._model, self._accelerator, batch)
         if batch is None and not size.unknown and size.length == 1:
             self.flop_source.unseen = "no seq_len was given"
+        self._is_settled = self._is_sized
         return size
 
     def see_passes(self, **options: Any) -> None:

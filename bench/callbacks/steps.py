@@ -5,22 +5,20 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
-from bench.callbacks.guard import SIZE, Guard
+from bench.callbacks.guard import Guard
+from bench.callbacks.open_step import Aside, Mark, OpenStep
 from bench.callbacks.passes import Passes
+from bench.callbacks.step_reading import StepReader, StepRow
 from bench.callbacks.step_series import StepSeries
 from bench.callbacks.work import Work
 from estimators.errors import BadValueError
-from estimators.units import KILO
-
-Mark = tuple[float, Any]
-"""A point in time: the host's clock, and on CUDA an event in the queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,39 +77,8 @@ class Step:
 SHORTEST_ASIDE_S = 1e-4
 """What takes the training less time inside a step stays in it."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Aside:
-    """A span inside a step that was no training: waits in it are counted as such, `others_s` of the rest was not ours."""
-
-    begun: Mark
-    ended: Mark
-    wait_s: float
-    others_s: float
-
-
-@dataclass(slots=True)
-class _Open:
-    """A step that has not ended, or whose device has not."""
-
-    begun: Mark
-    wait_s: float
-    before_s: float = 0.0
-    after_s: float = 0.0
-    inner_wait_s: float = 0.0
-    ended: Mark | None = None
-    asides: list[_Aside] = field(default_factory=list)
-    sizes: list[BatchSize] = field(default_factory=list)
-    losses: list[tuple[Any, int]] = field(default_factory=list)
-    parts: list[tuple[Any, int]] = field(default_factory=list)
-    passes: Passes | None = None
-
-    @property
-    def unsized(self) -> str:
-        """Why the size of a batch is not known; empty where all are."""
-        if not self.sizes:
-            return "no batch was seen"
-        return next((size.unknown for size in self.sizes if size.unknown), "")
+READ_AT_ONCE = 32
+"""Steps that are read together: what a step costs to read is less so."""
 
 
 class StepLog:
@@ -122,24 +89,23 @@ class StepLog:
         work_of: from a step's passes to their FLOP, asked when the device has finished the step.
 
     Attributes:
-        done: the steps whose times are known, in order.
-        last_shapes, last_passes: of the step that ended last.
+        done: the steps that have been read, in order.
+        num_ended: steps that have ended, read or not.
     """
 
     def __init__(
         self, device: Device, guard: Guard | None = None, work_of: Callable[[Passes | None], Work | None] = lambda _: None
     ) -> None:
-        self._device, self._guard, self._work_of = device, guard or Guard(), work_of
-        self._cuda = device.kind == "cuda"
-        self._side = torch.cuda.Stream(device.torch_device) if self._cuda else None
-        self._pending: deque[_Open] = deque()
-        self._open: _Open | None = None
-        self._before: Mark | None = None
+        self._device, self._cuda = device, device.kind == "cuda"
+        side = torch.cuda.Stream(device.torch_device) if self._cuda else None
+        self._reader = StepReader(side, self._cuda, guard or Guard(), work_of)
+        self._pending: deque[OpenStep] = deque()
+        self._read_from = READ_AT_ONCE
+        self._open: OpenStep | None = None
         self._left: list[Mark] = []
         self._left_wait_s = self._left_own_s = 0.0
         self.done: StepSeries[Step] = StepSeries(Step)
-        self.last_shapes: tuple[tuple[int, int], ...] = ()
-        self.last_passes: Passes | None = None
+        self.num_ended = 0
 
     @property
     def is_open(self) -> bool:
@@ -150,6 +116,21 @@ class StepLog:
     def num_open_batches(self) -> int:
         """Batches in the step that has not ended."""
         return len(self._open.sizes) if self._open else 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many steps have not been read that it is time to."""
+        return len(self._pending) >= self._read_from
+
+    @property
+    def last_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Of the step that ended last: rows and length of every batch."""
+        return self._pending[-1].shapes if self._pending else ()
+
+    @property
+    def last_passes(self) -> Passes | None:
+        """Of the step that ended last."""
+        return self._pending[-1].passes if self._pending else None
 
     def mark(self) -> Mark:
         """This point in time."""
@@ -169,7 +150,7 @@ class StepLog:
         if self._open is not None:
             self.wait(wait_s)
             return
-        self._open = _Open(begun=at or self.mark(), wait_s=wait_s, before_s=others_s)
+        self._open = OpenStep(at or self.mark(), wait_s, others_s)
 
     def wait(self, wait_s: float) -> None:
         """A wait for a further batch inside the step; its time is in the step's already."""
@@ -196,7 +177,7 @@ class StepLog:
         self._left_wait_s = self._left_own_s = 0.0
         if took_s >= SHORTEST_ASIDE_S or wait_s:
             others_s = max(0.0, took_s - wait_s - own_s)
-            self._open.asides.append(_Aside(begun, self.mark(), wait_s, others_s))
+            self._open.asides.append(Aside(begun, self.mark(), wait_s, others_s))
 
     def add(self, size: BatchSize) -> None:
         """A batch is in the step."""
@@ -223,14 +204,19 @@ class StepLog:
         Returns:
             When; None where no step is open.
         """
-        if self._open is None:
+        step = self._open
+        if step is None:
             return None
-        self._open.ended = ended = self._left[0] if self._left else self.mark()
-        self._open.passes = self.last_passes = passes
-        self._forget_left()
-        self._pending.append(self._open)
-        self.last_shapes = () if self._open.unsized else tuple((size.rows, size.length) for size in self._open.sizes)
-        self._open = None
+        if self._left:
+            step.ended = ended = self._left[0]
+            self._forget_left()
+        else:
+            step.ended = ended = self.mark()
+        step.passes, self._open = passes, None
+        self._pending.append(step)
+        self.num_ended += 1
+        if passes and passes[0][0].documents is not None:  # not kept for longer than they must be
+            self._read_from = 0
         return ended
 
     def drop(self) -> None:
@@ -256,59 +242,16 @@ class StepLog:
         """
         if wait:
             self._device.synchronize()
-        while self._pending and (last or len(self._pending) > 1 or self._open is not None):
-            step = self._pending[0]
-            assert step.ended is not None
-            if self._cuda and not step.ended[1].query():
-                return
-            self._pending.popleft()
-            self.done.append(self._read(step, step.ended))
-            self._before = step.ended
-
-    def _read(self, step: _Open, ended: Mark) -> Step:
-        (begun_s, begun), (ended_s, end) = step.begun, ended
-        wait_s = step.wait_s + step.inner_wait_s
-        device_s, exposed_s, before_s = None, wait_s, step.before_s
+        num = len(self._pending) - (not last and self._open is None)
         if self._cuda:
-            gap_s = max(0.0, self._before[1].elapsed_time(begun) / KILO) if self._before else step.wait_s + before_s
-            exposed_s = min(step.wait_s, gap_s)
-            before_s = min(before_s, gap_s - exposed_s)
-            device_s = begun.elapsed_time(end) / KILO
-            for aside in step.asides:
-                idle_s = min(aside.ended[0] - aside.begun[0], aside.begun[1].elapsed_time(aside.ended[1]) / KILO)
-                device_s -= idle_s
-                exposed_s += min(aside.wait_s, idle_s)
-        num_padding, num_loss_tokens = self._guard(SIZE, self._counts, step.sizes) or (None, None)
-        losses, parts = (self._guard("loss", self._losses, given) for given in (step.losses, step.parts))
-        unsized = self._guard.failed.get(SIZE, "") or step.unsized
-        inside_s = sum(aside.ended[0] - aside.begun[0] - aside.wait_s for aside in step.asides)
-        return Step(
-            host_s=ended_s - begun_s - inside_s - (0.0 if self._cuda else step.inner_wait_s),
-            device_s=device_s,
-            wait_s=wait_s,
-            exposed_wait_s=exposed_s,
-            shapes=() if unsized else tuple((size.rows, size.length) for size in step.sizes),
-            num_padding=num_padding,
-            loss=sum(parts) if parts else sum(losses) / len(losses) if losses else None,
-            work=self._guard("training_flop", self._work_of, step.passes),
-            others_s=before_s + step.after_s + sum(aside.others_s for aside in step.asides),
-            positions=sum(size.num_positions for size in step.sizes),
-            num_loss_tokens=num_loss_tokens,
-            unsized=unsized,
-        )
+            num = next((place for place in range(num) if not self._has_finished(self._pending[place])), num)
+        self._read_from = len(self._pending) - max(0, num) + READ_AT_ONCE
+        if num > 0:
+            self.done.extend(self._read([self._pending.popleft() for _ in range(num)]))
 
-    def _counts(self, sizes: list[BatchSize]) -> tuple[int | None, int | None]:
-        """Padding, and tokens that bear a loss, of those batches that tell them; None where none does."""
-        told = [[num for num in each if num is not None] for each in zip(*((s.num_padding, s.num_loss_tokens) for s in sizes), strict=True)]
-        padding, losses = (round(sum(self._floats(each))) if each else None for each in told or ([], []))
-        return padding, losses
+    @staticmethod
+    def _has_finished(step: OpenStep) -> bool:
+        return step.ended is not None and bool(step.ended[1].query())
 
-    def _losses(self, given: list[tuple[Any, int]]) -> list[float]:
-        return [times * value for value, (_, times) in zip(self._floats([value for value, _ in given]), given, strict=True)]
-
-    def _floats(self, values: list[Any]) -> list[float]:
-        """Numbers and scalars of a finished step; on CUDA through a stream of its own, so that the queue is not waited for."""
-        if self._side is None:
-            return [float(value) for value in values]
-        with torch.cuda.stream(self._side):
-            return [float(value) for value in values]
+    def _read(self, steps: list[OpenStep]) -> list[StepRow]:
+        return self._reader.rows(steps)

@@ -12,7 +12,7 @@ from transformers.trainer_callback import CallbackHandler
 
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.methods import WatchedMethods
-from bench.callbacks.steps import Mark
+from bench.callbacks.open_step import Mark
 from bench.callbacks.watcher import Watch
 
 

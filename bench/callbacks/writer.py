@@ -59,6 +59,9 @@ class Writer:
         out: folder of records.
         say: whether the path is printed on stderr.
 
+    Attributes:
+        due_s: when the record is to be saved next, by the monotonic clock.
+
     Raises:
         UnavailableError: the folder cannot be written.
     """
@@ -66,14 +69,17 @@ class Writer:
     def __init__(self, state: RankState, out: Path, *, say: bool) -> None:
         self._state, self._exchange, self._guard, self._out, self._say = state, state.exchange, state.guard, out, say
         self._draft = state.context.draft(out) if is_first() else None
-        self._saved_s, self._save_every_s = time.monotonic(), min(EARLY_S, AUTOSAVE_S)
+        self.due_s = time.monotonic() + min(EARLY_S, AUTOSAVE_S)
         self._at_exit: Finalize | None = None
 
     def autosave(self) -> None:
         """The record so far, of what the ranks have left so far, where the last one is old enough."""
-        if time.monotonic() - self._saved_s <= self._save_every_s or not self._state.log.done:
-            return
         begun_s = time.monotonic()
+        if begun_s <= self.due_s:
+            return
+        self._state.log.settle()
+        if not self._state.log.done:
+            return
         try:
             report = self._state.report("partial", RUNNING)
             if self._exchange.is_main():
@@ -84,8 +90,8 @@ class Writer:
             else:
                 self._exchange.leave(report)
         finally:
-            self._saved_s = time.monotonic()
-            self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
+            saved_s = time.monotonic()
+            self.due_s = saved_s + max(AUTOSAVE_S, 200 * (saved_s - begun_s))
 
     def discard(self) -> None:
         """The training has begun anew: what was watched of it so far is no record of its own."""
