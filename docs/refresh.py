@@ -66,7 +66,7 @@ def output_of(command: str) -> str:
     words = [part for word in shlex.split(command) for part in (_matches(word) if "*" in word else [word])]
     if words[0] != "python":
         raise DocumentError(f"{command!r} is no command of this project; expected python ...")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "COLUMNS": ""}
     done = subprocess.run(
         [sys.executable, *words[1:]], capture_output=True, text=True, encoding="utf-8", cwd=ROOT, env=environment, check=False
     )

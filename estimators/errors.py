@@ -10,12 +10,13 @@ SixndError
 │   │   └── DamagedRecordError  one that is a record, and cannot be read as one
 │   ├── DoesNotFitError     the memory needed is more than the machine has
 │   └── UnavailableError    a device, file or package that is not there
+│       └── MissingPackageError  a package that an extra of this project brings
 └── PhysicsError            a figure that no machine can produce       -> exit code 1
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from estimators.printable import printable_lines
 
@@ -32,12 +33,22 @@ class RequestError(SixndError):
 
 
 class UnknownNameError(RequestError):
-    """A name that no registry holds."""
+    """A name that no registry holds.
 
-    def __init__(self, kind: str, given: str, known: Iterable[str], list_command: str) -> None:
-        near = near_misses(given[:80], known)
+    Args:
+        kind: what the registry is of.
+        known: its names, of which those near to the given one are suggested.
+        near: what is suggested in their place.
+        instead: another way to say what was meant.
+    """
+
+    def __init__(
+        self, kind: str, given: str, known: Iterable[str], list_command: str, *, near: Sequence[str] | None = None, instead: str = ""
+    ) -> None:
+        near = near_misses(given[:80], known) if near is None else near
         hint = f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else "."
-        super().__init__(f"unknown {kind} {given[:80]!r}{hint} List them with: {list_command}")
+        more = f"; {instead}" if instead else ""
+        super().__init__(f"unknown {kind} {given[:80]!r}{hint} List them with: {list_command}{more}")
 
 
 class BadValueError(RequestError):
@@ -66,6 +77,10 @@ class DoesNotFitError(RequestError):
 
 class UnavailableError(RequestError):
     """A device, file or package that is not there."""
+
+
+class MissingPackageError(UnavailableError, ImportError):
+    """A package that an extra of this project brings is not installed."""
 
 
 class PhysicsError(SixndError):

@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from estimators.errors import UnavailableError
+from estimators.extras import needed_by
 from estimators.validation.score import Scored, scored
 from estimators.validation.table import read_table, shipped
 
@@ -52,13 +52,11 @@ def plot(rows: Sequence[Scored]) -> str:
         rows: those that count are drawn.
 
     Raises:
-        UnavailableError: matplotlib is not installed.
+        MissingPackageError: matplotlib is not installed.
     """
-    try:
+    with needed_by("a picture"):
         from matplotlib import style
         from matplotlib.figure import Figure
-    except ImportError:
-        raise UnavailableError("pictures are drawn by matplotlib, which is not installed: pip install matplotlib") from None
 
     points = [
         (row.step.source, row.measured_s, row.predicted_s) for row in rows if row.counts and row.step and row.measured_s and row.predicted_s

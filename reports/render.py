@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from estimators.frozen import replace
-from estimators.printable import num_columns, printable, printable_json, printable_lines
+from estimators.printable import printable, printable_json, printable_lines
+from reports.lines import grid, wrapped
 from reports.table import Table
 
-MIN_WRAPPED_WIDTH = 16
-"""Characters that a wrapped column keeps, however narrow the terminal."""
 
-
-def _printable(table: Table, cell: Callable[[str], str] = printable) -> Table:
+def printable_table(table: Table, cell: Callable[[str], str] = printable) -> Table:
     """The table with every text as it can be shown: what a stranger wrote into a record or a file acts nowhere.
 
     Args:
@@ -30,56 +28,9 @@ def _printable(table: Table, cell: Callable[[str], str] = printable) -> Table:
     )
 
 
-def _padded(text: str, width: int, align: str) -> str:
-    gap = " " * (width - num_columns(text))
-    return gap + text if align == "right" else text + gap
-
-
-def _wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
-    """Lines of at most `width`; a word or address that is longer stays whole, so that it can be copied."""
-    if width is None or num_columns(text) <= width:
-        return [text]
-    lines, line = [], ""
-    for word in text.split():
-        joined = f"{line} {word}" if line else word
-        if line and num_columns(joined) > width:
-            lines.append(line)
-            joined = indent + word
-        line = joined
-    return [*lines, line]
-
-
-def _column_widths(headers: list[str], cells: list[list[str]], aligns: list[str], width: int | None) -> list[int]:
-    """Natural widths; where they pass `width`, the widest left-aligned columns give way, down to their longest word."""
-    columns = [[header, *(row[i] for row in cells)] for i, header in enumerate(headers)]
-    widths = [max(map(num_columns, column)) for column in columns]
-    if width is None:
-        return widths
-    least = [
-        max(num_columns(word) for cell in column for word in cell.split() or [""]) if align == "left" else natural
-        for column, align, natural in zip(columns, aligns, widths, strict=True)
-    ]
-    for _ in range(sum(widths) + 2 * (len(widths) - 1) - width):
-        yielding = [i for i, natural in enumerate(widths) if natural > max(least[i], MIN_WRAPPED_WIDTH)]
-        if not yielding:
-            break
-        widths[max(yielding, key=lambda i: widths[i])] -= 1
-    return widths
-
-
 def _grid(table: Table, width: int | None) -> list[str]:
-    cells = table.cells()
-    headers, aligns = [c.header for c in table.shown], [c.align for c in table.shown]
-    widths = _column_widths(headers, cells, aligns, width)
-
-    def line(parts: Sequence[str]) -> str:
-        return "  ".join(_padded(part, w, a) for part, w, a in zip(parts, widths, aligns, strict=True)).rstrip()
-
-    lines = []
-    for row in (headers, ["-" * w for w in widths], *cells):
-        wrapped = [_wrapped(cell, w) for cell, w in zip(row, widths, strict=True)]
-        lines += [line([part[i] if i < len(part) else "" for part in wrapped]) for i in range(max(map(len, wrapped)))]
-    return lines
+    rows = grid([c.header for c in table.shown], table.cells(), [c.align for c in table.shown], width)
+    return [line for row in rows for line in row]
 
 
 def text(table: Table, width: int | None = None) -> str:
@@ -88,16 +39,16 @@ def text(table: Table, width: int | None = None) -> str:
     Args:
         width: columns to fill at most; None never wraps.
     """
-    table = _printable(table)
-    lines = _wrapped(table.title, width)
+    table = printable_table(table)
+    lines = wrapped(table.title, width)
     for condition in table.conditions:
-        lines += ["  " + part for part in _wrapped(condition, width and width - 2, "  ")]
+        lines += ["  " + part for part in wrapped(condition, width and width - 2, "  ")]
     if table.rows:
         lines += ["", *_grid(table, width)]
     if table.notes:
         lines.append("")
     for note in table.notes:
-        lines += _wrapped(note, width, "  ")
+        lines += wrapped(note, width, "  ")
     return "\n".join(lines)
 
 
@@ -124,7 +75,7 @@ def _md_rest(table: Table) -> str:
 
 
 def _md(table: Table) -> str:
-    table = _printable(table)
+    table = printable_table(table)
     return "\n".join([*_md_head(table), _md_rest(table)]).rstrip()
 
 
@@ -134,7 +85,7 @@ _GITHUB = {"&": "&amp;", "<": "&lt;", "@": "&#64;"}
 
 def _github(tables: Sequence[Table]) -> str:
     """A summary of a job or a pull request of GitHub: the first title and its conditions; all figures folded away behind a line."""
-    first, *others = map(_printable, tables)
+    first, *others = map(printable_table, tables)
 
     def escaped(text: str) -> str:
         return "".join(_GITHUB.get(c, c) for c in text)
@@ -149,7 +100,7 @@ def _csv(tables: Sequence[Table]) -> str:
     import csv
     import io
 
-    tables = [_printable(table, printable_lines) for table in tables]
+    tables = [printable_table(table, printable_lines) for table in tables]
     keys = list(dict.fromkeys(c.key for table in tables for c in table.columns))
     several = len(tables) > 1
     buffer = io.StringIO()
@@ -189,7 +140,7 @@ def _json(tables: Sequence[Table]) -> str:
 def _html(table: Table) -> str:
     from html import escape
 
-    table = _printable(table)
+    table = printable_table(table)
     head = f"<h3>{escape(table.title)}</h3>\n" + "".join(f"<p>{escape(c)}</p>\n" for c in table.conditions)
     return head + _tabulate(table, "html", table.cells()) + "".join(f"\n<p>{escape(n)}</p>" for n in table.notes)
 
@@ -204,7 +155,7 @@ def _latex_escaped(text: str) -> str:
 
 def _latex(table: Table) -> str:
     """A table environment for the booktabs package; conditions stand in the caption, notes below."""
-    table = _printable(table)
+    table = printable_table(table)
     caption = " ".join(f"{part.rstrip('.')}." for part in (table.title, *table.conditions))
     notes = [rf"\par\footnotesize {_latex_escaped(note)}" for note in table.notes]
     grid = [_tabulate(table, "latex_booktabs", table.cells())] if table.rows else []

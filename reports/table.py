@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from estimators.extras import needed_by
 from estimators.frozen import field, frozen
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Column:
         align: left or right.
         once: whether people read a value only where it differs from the row above.
         raw: whether csv and json alone have the column.
+        priority: on one screen that is too narrow, the columns with the highest number give way first; 0 stays.
     """
 
     key: str
@@ -32,6 +34,7 @@ class Column:
     align: str = "left"
     once: bool = False
     raw: bool = False
+    priority: int = 0
 
     def text(self, value: Value) -> str:
         """The cell for people. A missing value is a dash, never 0."""
@@ -80,7 +83,8 @@ class Table:
         return cells
 
     def to_frame(self) -> pandas.DataFrame:
-        """The raw values as a pandas DataFrame."""
-        import pandas
+        """The raw values as a pandas DataFrame. Raises MissingPackageError where pandas is not installed."""
+        with needed_by("to_frame()"):
+            import pandas
 
         return pandas.DataFrame([{c.key: row.get(c.key) for c in self.columns} for row in self.rows], columns=[c.key for c in self.columns])

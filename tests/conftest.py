@@ -19,6 +19,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers that share the processors: sm
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+os.environ.pop("COLUMNS", None)  # of whoever runs the tests: what they read has the width of a pipe
+
+
 def pytest_collection_finish() -> None:
     """What the test files have imported is kept out of garbage collection: every run collects several times, and would visit all of it."""
     keep_what_is_there()

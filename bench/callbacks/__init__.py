@@ -12,8 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.callbacks.loop import watch
-from bench.callbacks.watcher import Watch
+from estimators.extras import needed_by
+
+with needed_by("watching a training"):
+    from bench.callbacks.loop import watch
+    from bench.callbacks.watcher import Watch
 
 if TYPE_CHECKING:
     from bench.callbacks.lightning import lightning_callback
@@ -25,7 +28,8 @@ __all__ = ["SixndCallback", "Watch", "lightning_callback", "watch"]
 def __getattr__(name: str) -> Any:
     """What needs transformers or Lightning is imported when it is asked for."""
     if name == "SixndCallback":
-        from bench.callbacks.trainer import SixndCallback
+        with needed_by("SixndCallback"):
+            from bench.callbacks.trainer import SixndCallback
 
         return SixndCallback
     if name == "lightning_callback":

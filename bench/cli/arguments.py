@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 10**9
 EXPLAIN_HELP = "how each figure came about: formula, numbers, sources, and a command that checks it"
+HARDWARE_HELP = "a device, such as h100, 8xH100, p5.48xlarge, or your own as JSON or a file of it: python -m bench list hardware"
 MAX_MEANT_IN_HUNDREDTHS = 100
 MAX_DOLLARS_PER_HOUR = 10**5
 
@@ -156,10 +157,12 @@ def names(option: str, maximum: int) -> Callable[[str | Sequence[str]], tuple[st
     """A reader of names with commas between them, each once."""
 
     def read(given: str | Sequence[str]) -> tuple[str, ...]:
-        text = given if isinstance(given, str) else ",".join(given)
-        listed = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+        from estimators.facts.own_device import names_in  # deferred: help needs none of it
+
+        parts = names_in(given) if isinstance(given, str) else given
+        listed = tuple(dict.fromkeys(name.strip() for name in parts if name.strip()))
         if not 1 <= len(listed) <= maximum:
-            raise BadValueError(f"{option} {text[:40]!r} names {len(listed)} devices; expected 1 to {maximum}, separated by commas")
+            raise BadValueError(f"{option} {str(given)[:40]!r} names {len(listed)} devices; expected 1 to {maximum}, separated by commas")
         return listed
 
     return read
@@ -304,7 +307,11 @@ def add_price(parser: argparse._ActionsContainer) -> None:
 
 
 def load_hardware(name: str) -> Hardware:
-    """One device of the registry. Raises UnknownNameError."""
+    """One device of the registry, or the user's own as JSON or a file of it. Raises UnknownNameError, BadValueError."""
+    from estimators.facts.own_device import is_own, own_device
+
+    if is_own(name):
+        return own_device(name)
     from estimators.facts.registry import hardware
 
     return hardware(name)

@@ -13,6 +13,7 @@ from bench.cli import arguments, sequences
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.counting.flop_by_tool import decoder_of
+from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.spec import Recompute
 from estimators.training.answer import Question, training_answer
@@ -26,7 +27,7 @@ class Options(arguments.ModelOptions):
 
     tokens: int
     hardware: str
-    gpus: int
+    gpus: int | None
     wall_s: float
     seq_len: int | None
     dtype: str
@@ -38,8 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_model(parser)
     claim = parser.add_argument_group("the claim")
     claim.add_argument("--tokens", type=arguments.count("tokens"), required=True, metavar="NUM", help="tokens trained on, such as 1.4T")
-    claim.add_argument("--hardware", required=True, metavar="ID", help="the device: python -m bench list hardware")
-    claim.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), required=True, metavar="NUM", help="number of devices")
+    claim.add_argument("--hardware", required=True, metavar="NAME", help=arguments.HARDWARE_HELP)
+    claim.add_argument(
+        "--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="number of devices, unless --hardware has it"
+    )
     claim.add_argument(
         "--days", type=arguments.duration("days"), required=True, dest="wall_s", metavar="TIME", help="wall time, such as 14 or 36h"
     )
@@ -50,7 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Options, out: Output) -> int:
-    """Judge; 1 where physics forbids it."""
+    """Judge; 1 where physics forbids it.
+
+    Raises:
+        BadValueError: it is not said on how many devices.
+    """
+    if options.gpus is None:
+        raise BadValueError("on how many devices? Give --gpus NUM, or the number before the device, as in --hardware 8xH100")
     model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware)
     decoder_of(model)  # the last table is every tool's, and those count no other model

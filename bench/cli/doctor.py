@@ -4,7 +4,8 @@ python -m bench doctor
 python -m bench doctor --torch --out runs
 python -m bench doctor --format json
 
-Looks for about a second and imports no torch unless --torch asks for it. Exit 1 where a measurement here would not be trusted.
+Looks for about a second and imports no torch unless --torch asks for it. Without psutil the processor, memory and clock are
+not looked at, and it is named among the packages. Exit 1 where a measurement here would not be trusted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from bench.cli.output import Output
 from bench.cli.run import DEFAULT_OUT
-from bench.machine.doctor import gpu, machine, processor, software, storage
+from bench.machine.doctor import gpu, software, storage
 from bench.machine.doctor.item import Item
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
@@ -52,8 +53,14 @@ def run(options: Options, out: Output) -> int:
 def items(out: Path, *, ask_torch: bool = False, device: str | None = None) -> Iterator[Item]:
     """Everything that is looked at, by group."""
     yield from gpu.items()
-    yield from processor.items()
-    yield from machine.items()
+    try:
+        from bench.machine.doctor import machine, processor
+    except ModuleNotFoundError as error:
+        if error.name != "psutil":
+            raise
+    else:
+        yield from processor.items()
+        yield from machine.items()
     yield from software.items()
     yield from storage.items(out)
     if ask_torch:

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_model(parser)
     training = parser.add_argument_group("a training run")
     training.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", help="tokens (or samples) to train on, such as 300B")
-    training.add_argument("--hardware", metavar="ID", help="a device: python -m bench list hardware")
+    training.add_argument("--hardware", metavar="NAME", help=arguments.HARDWARE_HELP)
     training.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="number of devices")
     arguments.add_utilization(training, COUNTED_AS)
     step_options.add_arguments(parser)

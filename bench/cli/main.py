@@ -21,10 +21,11 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from bench import end_signals, streams
-from bench.cli import output
+from bench.cli import names, output, sign_of_life
 from bench.cli.output import Output, to_stdout
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError, RequestError, UnknownNameError
+from estimators.extras import needed_by
 
 PROGRAM = "python -m bench"
 
@@ -130,10 +131,12 @@ def dispatch(argv: Sequence[str]) -> int:
     if argv[0] not in VERBS:
         raise UnknownNameError("verb", argv[0], VERBS, f"{PROGRAM} --help")
     given = verb_parser(argv[0]).parse_strictly(argv[1:])
-    out = Output(given.pop("format"), given.pop("output"))
+    out = Output(given.pop("format"), given.pop("output"), verbose=given.pop("verbose"), quiet=given.pop("quiet"))
     out.expect_writable()
     verb = verb_module(argv[0])
-    code: int = verb.run(verb.Options(**given), out)
+    options = names.options(verb, given, out)
+    with needed_by(argv[0]), sign_of_life.shown(argv[0]):
+        code: int = verb.run(options, out)
     return code
 
 

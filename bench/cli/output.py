@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from bench import streams
+from bench.cli import terminal
 from bench.records import atomic_file
 from estimators.errors import UnavailableError
-from estimators.printable import printable_lines
+from estimators.frozen import replace
+from estimators.printable import printable, printable_lines
 from reports.render import RENDERERS, render
 from reports.table import Table
 
-FILE_WIDTH, MIN_WIDTH, MAX_WIDTH = 120, 60, 140
-"""Columns of text in a file or pipe, and the limits in a terminal."""
+if TYPE_CHECKING:
+    from reports.screen import Line, Screen
 
+SUFFIXES = {".txt": "text", ".md": "md", ".csv": "csv", ".json": "json", ".html": "html", ".htm": "html", ".tex": "latex"}
+"""The end of a file's name -> the format that is written there unless --format says another."""
 
 MEND = "name a file in a writable folder with --output"
 CLOSED = "cannot write to standard output: it is closed; write to a file with --output FILE"
 
 
 class Output:
-    """Standard output or a file, and the format of the tables that go there.
+    """Standard output or a file, the format of the answer that goes there, and how much of it.
 
     Attributes:
         format: a key of RENDERERS.
         file: path of the file, or None for standard output.
+        verbose, quiet: of text: every table instead of one screen, or the answer's sentence alone.
+        named: a name on the command line -> a line on what it was taken for; at the head of the answer.
     """
 
-    def __init__(self, format: str = "text", file: str | None = None) -> None:
-        self.format, self.file = format, file
+    def __init__(self, format: str | None = None, file: str | None = None, *, verbose: bool = False, quiet: bool = False) -> None:
+        self.format = format or SUFFIXES.get(PurePath(file or "").suffix.lower(), "text")
+        self.file, self.verbose, self.quiet = file, verbose, quiet
+        self.named: Mapping[str, str] = {}
 
     def expect_writable(self) -> None:
         """Find out before minutes of work whether there is a file, or a standard output, to write to.
@@ -44,14 +53,42 @@ class Output:
         if self.file is not None:
             atomic_file.expect_writable(self.file, mend=MEND)
 
-    def emit(self, tables: Sequence[Table]) -> None:
-        """Print the tables, or write them.
+    def emit(self, tables: Sequence[Table], screen: Screen | None = None) -> None:
+        """Print the answer, or write it.
+
+        Args:
+            tables: all of it.
+            screen: what a person is shown of it first; None shows all.
 
         Raises:
             UnavailableError: the file or standard output cannot be written.
         """
-        width = _text_width() if self.file is None else FILE_WIDTH
-        self.emit_text(render(tables, self.format, width=width) + "\n")
+        tables, said = self.headed(tables), list(self.named.values())
+        screen = replace(screen, lead=[*said, *screen.lead]) if screen and said else screen
+        width = terminal.num_columns(None if self.file else sys.stdout)
+        if self.format == "text" and self.quiet:
+            self._emit_lines([(screen.answer if screen else tables[0].title, "answer")])
+        elif self.format == "text" and screen is not None and not self.verbose:
+            from reports.screen import screen_lines
+
+            self._emit_lines(screen_lines(screen, width, num_tables=len(tables)))
+        else:
+            self.emit_text(render(tables, self.format, width=width) + "\n")
+
+    def _emit_lines(self, lines: Sequence[Line]) -> None:
+        lines = [(printable(text), style) for text, style in lines]
+        if self.file is None and terminal.has_colours(sys.stdout):
+            _to_stdout("".join(f"{terminal.painted(line)}\n" for line in lines))
+        else:
+            self.emit_text("".join(f"{text}\n" for text, _ in lines))
+
+    def headed(self, tables: Sequence[Table]) -> list[Table]:
+        """The tables, with what names were taken for as the first conditions, and in json as `taken_for`."""
+        if not self.named or not tables:
+            return list(tables)
+        first = tables[0]
+        facts = {**first.facts, "taken_for": dict(self.named)}
+        return [replace(first, conditions=[*self.named.values(), *first.conditions], facts=facts), *tables[1:]]
 
     def emit_text(self, text: str) -> None:
         """Print a text that is whole as it is, or write it.
@@ -76,18 +113,24 @@ class Kept(Output):
         super().__init__()
         self.tables: list[Table] = []
 
-    def emit(self, tables: Sequence[Table]) -> None:
+    def emit(self, tables: Sequence[Table], screen: Screen | None = None) -> None:
         """Keep the tables."""
-        self.tables = list(tables)
+        self.tables = self.headed(tables)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--format and --output, the same for every verb that prints a table."""
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--format", choices=tuple(RENDERERS), default="text", metavar="|".join(RENDERERS), help="of the tables; text by default"
+        "--format",
+        choices=tuple(RENDERERS),
+        metavar="|".join(RENDERERS),
+        help="of the answer; what the name of --output ends in, else text",
     )
     group.add_argument("--output", metavar="FILE", help="write the result there (whole or not at all) instead of to standard output")
+    length = group.add_mutually_exclusive_group()
+    length.add_argument("-v", "--verbose", action="store_true", help="text: every table and note, instead of one screen")
+    length.add_argument("-q", "--quiet", action="store_true", help="text: the answer's first line alone")
 
 
 def to_stdout(text: str) -> None:
@@ -97,21 +140,17 @@ def to_stdout(text: str) -> None:
         UnavailableError: standard output cannot be written.
         BrokenPipeError: its reader has gone.
     """
+    _to_stdout(printable_lines(text))
+
+
+def _to_stdout(text: str) -> None:
     if sys.stdout is None:
         raise UnavailableError(CLOSED)
     try:
-        streams.write(sys.stdout, printable_lines(text), "replace")
+        streams.write(sys.stdout, text, "replace")
     except ValueError:
         raise UnavailableError(CLOSED) from None
     except BrokenPipeError:
         raise
     except OSError as error:
         raise UnavailableError(f"cannot write to standard output: {error.strerror}; write to a file with --output FILE") from None
-
-
-def _text_width() -> int:
-    """Columns of the terminal, within what is pleasant to read; a pipe gets the same on every machine."""
-    try:
-        return max(MIN_WIDTH, min(MAX_WIDTH, os.get_terminal_size(sys.stdout.fileno()).columns))
-    except (OSError, ValueError, AttributeError):
-        return FILE_WIDTH

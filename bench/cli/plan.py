@@ -70,8 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hardware",
         type=arguments.names("--hardware", MAX_HARDWARE),
         required=True,
-        metavar="ID[,ID...]",
-        help="one device or several: python -m bench list hardware",
+        metavar="NAME[,NAME...]",
+        help="one device or several, such as h100,a100 or 64xH100, or your own as JSON: python -m bench list hardware",
     )
     training.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_GPUS), metavar="NUM", help="number of devices")
     training.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", help="tokens to train on, such as 300B")

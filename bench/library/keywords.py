@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from keyword import iskeyword
 from typing import Any
 
+from bench.cli import names
 from bench.cli.main import Parser, verb_module, verb_parser
 from bench.cli.output import Kept
+from estimators.extras import needed_by
 from reports.table import Table
 
 
@@ -20,12 +22,14 @@ def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int]:
         given: keyword of an option to its value; None and False stand for an option that was not given.
 
     Raises:
-        RequestError: the request was wrong.
+        RequestError: the request was wrong, or needs a package that is not installed.
         PhysicsError: the answer would be a figure that no machine can produce.
     """
     module, kept = verb_module(verb), Kept()
     values = read(verb_parser(verb), given)
-    code: int = module.run(module.Options(**{name: values[name] for name in module.Options._fields}), kept)
+    options = names.options(module, {name: values[name] for name in module.Options._fields}, kept)
+    with needed_by(verb):
+        code: int = module.run(options, kept)
     return kept.tables, code
 
 

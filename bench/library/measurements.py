@@ -7,6 +7,7 @@ from typing import Any
 from bench.library.answers import ComparisonAnswer, CountAnswer, RecordsAnswer
 from bench.library.estimates import Names, Number, Path
 from bench.library.keywords import ask
+from estimators.extras import needed_by
 
 
 def measure(
@@ -83,8 +84,10 @@ def count(module: Any, example_inputs: Any, *, backward: bool = True, fvcore: bo
 
     Raises:
         BadValueError: the network does not run on these inputs.
+        MissingPackageError: torch is not installed.
     """
-    from bench.backend.counting import module as counting  # deferred: it takes torch
+    with needed_by("count"):
+        from bench.backend.counting import module as counting  # deferred: it takes torch
     from reports.views.counting.counted_network import network_tables
 
     counted = counting.count(module, example_inputs, backward=backward, fvcore=fvcore)

@@ -110,8 +110,18 @@ def _hardware_sources() -> dict[str, dict[str, str]]:
     return data.read_json(data.file("hardware_sources.json"))
 
 
-def hardware_from(row: data.Row) -> Hardware:
-    """Check one row of hardware.csv.
+def _cited(row: data.Row) -> Source:
+    """The most trusted source of a row of hardware.csv. Raises BadValueError where it cites none that is known."""
+    known, cited = _hardware_sources(), row.texts("sources")
+    if not cited or not known.keys() >= set(cited):
+        raise row.fail("sources", "keys of hardware_sources.json, separated by |")
+    first = known[cited[0]]
+    more = f"; {len(cited) - 1} more in hardware.csv" if len(cited) > 1 else ""
+    return Source(title=first["title"] + more, url=first["url"], note=row.optional_text("note"))
+
+
+def hardware_from(row: data.Row, source: Source | None = None) -> Hardware:
+    """Check one row of hardware.csv, or of a device that somebody describes, who is its `source`.
 
     Raises:
         BadValueError: a cell that is not what its column says, or no peak at all; one line.
@@ -120,11 +130,7 @@ def hardware_from(row: data.Row) -> Hardware:
     if not any(peaks.values()):
         raise row.fail("bf16_flop_per_s", "a dense peak for at least one dtype")
     row.text("memory_basis", choices=MEMORY_BASES)
-    known, cited = _hardware_sources(), row.texts("sources")
-    if not cited or not known.keys() >= set(cited):
-        raise row.fail("sources", "keys of hardware_sources.json, separated by |")
-    first = known[cited[0]]
-    more = f"; {len(cited) - 1} more in hardware.csv" if len(cited) > 1 else ""
+    source = source or _cited(row)
     vendor = row.text("vendor")
     for dtype, column in SCALED_DTYPES.items():
         if dtype != "nvfp4" or vendor == "NVIDIA":
@@ -144,6 +150,6 @@ def hardware_from(row: data.Row) -> Hardware:
         devices_per_node=row.optional_integer("devices_per_node"),
         one_device=row.optional_text("one_device"),
         compute_units=row.optional_count("compute_units"),
-        source=Source(title=first["title"] + more, url=first["url"], note=row.optional_text("note")),
+        source=source,
         confidence=row.text("confidence", choices=("high", "medium", "low")),
     )

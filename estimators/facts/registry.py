@@ -30,6 +30,9 @@ __all__ = [
     "utilization_range",
 ]
 
+HARDWARE_LIST = "python -m bench list hardware"
+"""What lists every device."""
+
 MEMORY_MATCH_FRACTION = 0.1
 """A device shows up to 8 % less than its product's memory (ECC on GDDR6 takes 1/16); sister products differ by 17 % or more."""
 
@@ -74,6 +77,22 @@ def hardware_ids() -> tuple[str, ...]:
 
 
 @functools.cache
+def driver_names() -> dict[str, tuple[str, ...]]:
+    """What drivers print, in lower case, to the ids of the products that print it."""
+    printed: dict[str, tuple[str, ...]] = {}
+    for device_id, row in _hardware_rows().items():
+        for name in row.texts("device_names"):
+            printed[name.casefold()] = (*printed.get(name.casefold(), ()), device_id)
+    return printed
+
+
+def hardware_words(device_id: str) -> tuple[tuple[str, ...], str, str, int]:
+    """What a product is called, by its vendor and by drivers; its vendor, its architecture, and its memory in bytes."""
+    row = _hardware_rows()[device_id]
+    return (row.text("name"), *row.texts("device_names")), row.text("vendor"), row.text("architecture"), row.integer("memory_bytes")
+
+
+@functools.cache
 def hardware(name: str) -> Hardware:
     """A device by id or by the exact name that its driver reports, upper or lower case.
 
@@ -87,13 +106,13 @@ def hardware(name: str) -> Hardware:
     rows, key = _hardware_rows(), name.casefold()
     if key in rows:
         return hardware_from(rows[key])
-    printed_by = [row for row in rows.values() if key in (n.casefold() for n in row.texts("device_names"))]
+    printed_by = driver_names().get(key, ())
     if len(printed_by) > 1:
-        ids = ", ".join(row.text("id") for row in printed_by)
+        ids = ", ".join(printed_by)
         raise BadValueError(f"several products print the name {name!r}; give one of their ids: {ids}")
     if not printed_by:
-        raise UnknownNameError("GPU", name, rows, "python -m bench list hardware")
-    return hardware_from(printed_by[0])
+        raise UnknownNameError("GPU", name, rows, HARDWARE_LIST)
+    return hardware_from(rows[printed_by[0]])
 
 
 def hardware_for_device(driver_name: str, memory_bytes: int | None = None) -> Hardware | None:
@@ -134,13 +153,17 @@ def published_runs() -> tuple[PublishedRun, ...]:
     return read_runs()
 
 
-def utilization_range(hardware_id: str | None = None) -> UtilizationRange:
+def utilization_range(device: Hardware | str | None = None) -> UtilizationRange:
     """Utilisation of the published runs on a device's architecture, or on all hardware where there is none.
+
+    Args:
+        device: or its id; None for all hardware.
 
     Raises:
         UnknownNameError: no such device.
     """
     from estimators.facts.published_runs import summarize
 
-    architecture = hardware(hardware_id).architecture if hardware_id else None
+    device = hardware(device) if isinstance(device, str) else device
+    architecture = device.architecture if device else None
     return summarize(published_runs(), hardware, architecture)

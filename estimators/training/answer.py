@@ -316,7 +316,7 @@ def predicted_answer(question: Question, run: PredictedRun) -> PredictedAnswer:
         run=run,
         power=power_share(),
         carbon=world_carbon() if given is None else Figure(value=given, source=Source(title="given by --carbon")),
-        published=utilization_range(run.prediction.hardware.id),
+        published=utilization_range(run.prediction.hardware),
     )
 
 

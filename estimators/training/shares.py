@@ -27,7 +27,7 @@ def shares_of_peak(model: Model, hardware: Hardware, given: float | None, why_no
         return {BOUND: 1.0}, source
     from estimators.facts.registry import utilization_range  # deferred: a share that was given needs no published run
 
-    published = utilization_range(hardware.id)
+    published = utilization_range(hardware)
     source = f"{published.source.title}. {published.source.note} --utilization sets your own."
     if why_not_predicted:
         source += f" No step is predicted: {why_not_predicted}."

@@ -70,7 +70,7 @@ def command_block(name: str) -> str:
 def test_command_one_makes_an_environment_installs_and_runs_phi_2() -> None:
     make, install, run = command_block("one").split(" && ")
     assert make == "python3 -m venv .venv"
-    assert install == ".venv/bin/pip install ."
+    assert install == ".venv/bin/pip install '.[run]'"
     assert run == ".venv/bin/python -m bench run --model phi-2"
 
 

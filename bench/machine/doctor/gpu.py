@@ -9,6 +9,7 @@ from typing import Any
 from bench.machine.doctor.item import Item
 from bench.machine.meters import gpu_throttle, nvml
 from estimators.errors import UnavailableError
+from estimators.extras import install_line
 from estimators.units import format_bytes
 
 GROUP = "gpu"
@@ -33,7 +34,7 @@ def items(library: Any = None, environ: Mapping[str, str] = os.environ) -> Itera
             found=str(error),
             verdict="costs",
             cost="no GPU is measured; on a machine with one, neither power, energy, clocks nor other users are read",
-            mend="pip install nvidia-ml-py" if missing else "nothing, where there is no NVIDIA GPU; else install its driver",
+            mend=install_line("pynvml") if missing else "nothing, where there is no NVIDIA GPU; else install its driver",
         )
 
 

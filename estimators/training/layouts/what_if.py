@@ -7,6 +7,7 @@ from typing import Any
 
 from estimators.cost.layout import LAYOUT_KEYS, Layout, parse_layout
 from estimators.errors import BadValueError
+from estimators.facts.device_names import Taken, device_named
 from estimators.facts.registry import hardware
 from estimators.frozen import frozen, replace
 from estimators.parsing import parse_byte_rate, parse_count
@@ -19,10 +20,19 @@ JOB_CHANGES: dict[str, Callable[[str], Any]] = {
     "dtype": str,
     "software": str,
     "optimizer": str,
-    "hardware": hardware,
+    "hardware": lambda text: hardware(_device(text).hardware_id),
     "network": lambda text: parse_byte_rate(text, "network"),
 }
 """What may change beside the layout, and how it is read."""
+
+
+def _device(text: str) -> Taken:
+    """The device that a change names. Raises UnknownNameError, and BadValueError where it says how many as well."""
+    taken = device_named(text)
+    if taken.num_devices is not None:
+        raise BadValueError(f"what-if hardware={text[:40]} also says how many; expected the device alone, or gpus=NUM")
+    return taken
+
 
 FIELDS = {"software": "stack_id", "network": "network_bytes_per_s"}
 
@@ -64,6 +74,8 @@ def what_if(job: Job, layout: Layout, change: str) -> WhatIf:
         changed = replace(job, **{FIELDS.get(key, key): JOB_CHANGES[key](value)})
         if key == "seq_len":
             new, note = _same_tokens(layout, job.seq_len, changed.seq_len)
+        elif key == "hardware":
+            note = _device(value).said
     elif key in LAYOUT_KEYS:
         new = _with_part(layout, key, value)
     else:

@@ -23,7 +23,7 @@ ON_A100 = [*TRAINING, "--hardware", "a100-sxm4-80gb"]
         (["show", "--model", "../../secrets"], "unknown model '../../secrets'"),
         (["estimate", "--model", "x" * 10_000], "unknown model 'xxx"),
         ([*TRAINING, "--hardware", "h2O0-sxm"], "unknown GPU 'h2O0-sxm'; did you mean"),
-        ([*TRAINING, "--hardware", "A100"], "unknown GPU 'A100'"),
+        ([*TRAINING, "--hardware", "A1000"], "unknown GPU 'A1000'; did you mean 'a100-pcie-40gb'"),
         (["estimate", "--model", "gpt2", "--dtype", "bf61"], "unknown dtype 'bf61'; expected one of: fp64"),
         ([*ON_A100, "--utilization", "0.4", "--dtype", "fp8"], "a100-sxm4-80gb has no published dense peak for fp8; it has one for"),
         ([*ON_A100, "--convention", "half"], "unknown convention 'half'"),

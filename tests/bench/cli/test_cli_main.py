@@ -49,7 +49,7 @@ def test_every_verb_has_help_with_an_example_of_itself(verb: str) -> None:
 
 def destinations(parser: cli.Parser) -> set[str]:
     """Where the parser of a verb puts what is given, but for the output, which `main` takes for itself."""
-    return {action.dest for action in parser._actions} - {"help", "format", "output"}
+    return {action.dest for action in parser._actions} - {"help", "format", "output", "verbose", "quiet"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

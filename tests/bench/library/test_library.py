@@ -34,7 +34,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "report": sixnd.report,
     "compare": sixnd.compare,
 }
-TO_FILES = {"help", "format", "output", "emit"}
+TO_FILES = {"help", "format", "output", "verbose", "quiet", "emit"}
 """Options that say where text goes; a function gives tables."""
 
 LLAMA = {"model": "llama-2-7b", "tokens": "1T"}

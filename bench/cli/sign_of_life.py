@@ -1,0 +1,42 @@
+"""A first sign of life: one line on stderr, for whoever watches a terminal while a verb takes its time."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench import streams
+
+BLINK_S = 0.2
+"""With the start of Python before it, a person is answered within 0.3 s."""
+
+LOAD_TORCH = ("run", "calibrate", "selftest")
+"""Verbs that always take seconds: torch, while it loads, lets no other thread speak."""
+
+
+@contextmanager
+def shown(verb: str) -> Iterator[None]:
+    """Says that the verb is at work: at once of one that loads torch, of another once a blink has passed. Nothing where nobody watches."""
+    if not _is_watched():
+        yield
+        return
+    if verb in LOAD_TORCH:
+        streams.remark(f"· {verb}: loading torch")
+        yield
+        return
+    timer = threading.Timer(BLINK_S, streams.remark, [f"· {verb}: at work"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _is_watched() -> bool:
+    try:
+        return sys.stderr is not None and sys.stderr.isatty()
+    except (AttributeError, OSError, ValueError):  # somebody's object, or closed
+        return False

@@ -1,0 +1,181 @@
+"""One screen: the answer, one table, the assumptions that matter, and what there is beyond them.
+
+A verb that answers so gives `Output.emit` a `Screen` beside its tables:
+
+    out.emit(tables, Screen(
+        answer="Training gpt2 on 1.00 T tokens: 4.76 days, about $103 k",
+        lead=["Plan with 7.22 days."],
+        table=columns_kept(tables[0], "scenario", "wall_days", "cost_usd_median", "energy_j"),
+        notes=["price: $3.52 per GPU-hour, the middle of 23 quotes."],
+        more=["--explain (every step of it)"],
+    ))
+
+Text shows the screen, -q its answer alone, -v every table; the other formats hold every table. A verb that gives none is shown whole.
+On a narrow terminal columns give way, those that `columns_kept` was told last first; where not even those that stay fit, each row
+becomes a record. Rows that pass the height are counted. Nothing passes the width: a word that is longer is broken, never cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from estimators.frozen import frozen, replace
+from estimators.printable import printable
+from reports.lines import grid, grid_width, least_widths, natural_widths, wrapped
+from reports.render import printable_table, text
+from reports.table import Column, Table
+
+HEIGHT = 30
+"""Lines of one screen."""
+
+MIN_ROWS = 3
+"""Rows that stay, however much stands around them."""
+
+READABLE_WIDTH = 24
+"""Characters of a left-aligned column below which it gives way sooner than it wraps further."""
+
+Style = Literal["", "answer", "doubt"]
+Line = tuple[str, Style]
+"""A line and what it means, for whoever has colours."""
+
+
+@frozen
+class Screen:
+    """What a person is shown first.
+
+    Attributes:
+        answer: one sentence, in the units people think in; the first line, and all of it with -q.
+        lead: what must be known beside it, right below.
+        table: the one table, usually `columns_kept` of one of the answer's; its title, conditions and notes are not shown.
+        doubts: why not to trust the answer, or what failed.
+        notes: the two or three assumptions that matter most.
+        more: the options that tell more than -v and --format, each with what it tells in brackets.
+        asked: tables that an option such as --explain asked for, shown whole.
+        failed: whether the answer is that something failed, is impossible or does not fit.
+    """
+
+    answer: str
+    lead: Sequence[str] = ()
+    table: Table | None = None
+    doubts: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    more: Sequence[str] = ()
+    asked: Sequence[Table] = ()
+    failed: bool = False
+
+
+def columns_kept(table: Table, *keys: str, always: int = 2, num_rows: int | None = None) -> Table:
+    """The table with some of its columns, in its own order.
+
+    Args:
+        keys: of the columns, the most important first; one that the table lacks is passed over. The last gives way first.
+        always: how many of them never give way.
+        num_rows: the first rows only; None for all.
+    """
+    columns = [replace(c, priority=max(0, keys.index(c.key) - always + 1)) for c in table.columns if c.key in keys and not c.raw]
+    return replace(table, columns=columns, rows=table.rows[:num_rows])
+
+
+def screen_lines(screen: Screen, width: int, *, num_tables: int, height: int = HEIGHT) -> list[Line]:
+    """The screen, line by line.
+
+    Args:
+        width: columns that no line passes.
+        num_tables: that -v shows.
+        height: lines of the screen; the table's rows give way.
+    """
+    first: Style = "doubt" if screen.failed else "answer"
+    head: list[Line] = [(line, first) for line in _broken(screen.answer, width)]
+    head += [(line, "") for said in screen.lead for line in _broken(said, width)]
+    tail: list[Line] = [(line, "doubt") for said in screen.doubts for line in _broken(said, width)]
+    tail += [(line, "") for said in screen.notes for line in _broken(said, width)]
+    more: list[Line] = [(line, "") for line in _broken(more_line(screen, num_tables), width)]
+    asked: list[list[Line]] = [[(line, "") for line in text(table, width).split("\n")] for table in screen.asked]
+    table: list[Line] = []
+    if screen.table is not None and screen.table.rows:
+        room = height - len(head) - len(tail) - len(more) - 2
+        table = [(line, "") for line in table_lines(screen.table, width, room)]
+    blocks = [head, table, [*tail, *([] if asked else more)], *asked, more if asked else []]
+    return [line for number, block in enumerate(filter(None, blocks)) for line in ([("", ""), *block] if number else block)]
+
+
+def more_line(screen: Screen, num_tables: int) -> str:
+    """What there is beyond the screen."""
+    whole = "-v (everything)" if num_tables == 1 else f"-v (everything, {num_tables} tables)"
+    return f"more: {', '.join([*screen.more, whole, '--format json'])}"
+
+
+def table_lines(table: Table, width: int, height: int) -> list[str]:
+    """The table's cells in at most so many columns and lines; columns and rows that do not fit are said, a few rows always stay."""
+    table = printable_table(table)
+    columns = _fitting(table, width)
+    shown = replace(table, columns=columns)
+    hidden = [c.header or c.key for c in table.shown if c not in columns]
+    said = _broken(f"{len(hidden)} column{'s' * (len(hidden) > 1)} hidden ({', '.join(hidden)}): a wider terminal or -v", width)
+    said = said if hidden else []
+    if _fits(shown, width):
+        head, *rows = grid([c.header for c in columns], shown.cells(), [c.align for c in columns], width)
+    else:
+        head, rows = [], _records(shown, width)
+    room = height - len(head) - len(said)
+    kept = _num_kept(rows, room)
+    cut = [f"{len(rows) - kept} more row{'s' * (len(rows) - kept > 1)}: -v"] if kept < len(rows) else []
+    return [*head, *(line for row in rows[:kept] for line in row), *cut, *said]
+
+
+def _num_kept(rows: Sequence[Sequence[str]], room: int) -> int:
+    """How many rows fit into so many lines; where one is left out, a line says so."""
+    if sum(map(len, rows)) <= room:
+        return len(rows)
+    kept, lines = 0, 1
+    for row in rows:
+        lines += len(row)
+        if lines > room and kept >= MIN_ROWS:
+            break
+        kept += 1
+    return kept
+
+
+def _fitting(table: Table, width: int) -> list[Column]:
+    """The columns that stay: the least important go, until the rest fits or none of them gives way."""
+    columns = list(table.shown)
+    while not _fits(replace(table, columns=columns), width):
+        yielding = [c for c in columns if c.priority]
+        if not yielding:
+            break
+        columns.remove(max(reversed(yielding), key=lambda c: c.priority))
+    return columns
+
+
+def _fits(table: Table, width: int) -> bool:
+    """Whether the grid fits, with left-aligned columns no narrower than is pleasant to read."""
+    headers, cells, aligns = [c.header for c in table.shown], table.cells(), [c.align for c in table.shown]
+    pairs = zip(natural_widths(headers, cells), least_widths(headers, cells, aligns), strict=True)
+    return grid_width([max(least, min(natural, READABLE_WIDTH)) for natural, least in pairs]) <= width
+
+
+def _records(table: Table, width: int) -> list[list[str]]:
+    """Each row as lines of header and value under its first value."""
+    first, *others = table.shown
+    named = max(len(c.header) for c in others) if others else 0
+    indent = " " * min(named + 4, width // 2)
+    records = []
+    for row in table.rows:
+        lines = _broken(first.text(row.get(first.key)), width)
+        for column in others:
+            lines += _broken_after(f"  {column.header:<{named}}  ", column.text(row.get(column.key)), width, indent)
+        records.append(lines)
+    return records
+
+
+def _broken_after(label: str, value: str, width: int, indent: str) -> list[str]:
+    """A label and its value; where the two pass the width, the value goes on below."""
+    begun, *rest = wrapped(value, width - len(indent), hard=True)
+    if len(label) > len(indent):
+        return [*wrapped(label, width, "  ", hard=True), *(indent + line for line in (begun, *rest))]
+    return [label + begun, *(indent + line for line in rest)]
+
+
+def _broken(sentence: str, width: int) -> list[str]:
+    return wrapped(printable(sentence), width, "  ", hard=True)
