@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from bench.callbacks.counted import Counter
 from bench.callbacks.exchange import num_ranks
 from bench.callbacks.given import documents_in, look_of, row_of
 from bench.callbacks.guard import Guard
@@ -17,14 +18,12 @@ from bench.callbacks.work import NOTHING, Work, WorkOfLengths, WorkOfTable, tota
 from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
 from bench.records.record import Count
 from bench.records.run import Run
-from bench.records.run_estimate import memory_needed, predict
-from estimators.architectures.decoder import Decoder
-from estimators.architectures.from_config import model_from_config
-from estimators.cost.layout import Layout
-from estimators.counting.estimate import MASTER_BYTES, estimate
 from estimators.errors import SixndError, UnavailableError
 from estimators.spec import Case, Hardware, Workload
-from estimators.training import prediction
+
+if TYPE_CHECKING:  # what counts and estimates is imported when the first pass is seen: most of the time of an import
+    from bench.callbacks.counted import Counter
+    from estimators.architectures.decoder import Decoder
 
 MAX_KNOWN = 10_000
 """Steps of different passes, and sums of work, that are remembered."""
@@ -43,6 +42,8 @@ class FlopSource:
 
     Attributes:
         passes: of the step that is open.
+        counting_s: what learning kinds of pass took.
+        aside: called before and after that, which is no training.
         reason: why the FLOP of a step are not known; empty where those of all are.
         unseen: why no pass was seen, where that is known.
     """
@@ -52,18 +53,32 @@ class FlopSource:
         self.passes = PassLedger(lambda number, forward: guard("training_flop", self.learn, number, forward))
         self._tables: dict[int, Decoder | None] = {}
         self._kinds: dict[int, _Kind] = {}
-        self._counter = Counter()
+        self._own_counter: Counter | None = None
         self._same: dict[Work, Work] = {}
         self._known: dict[Passes | None, Work] = {}
         self.reason = self.unseen = ""
+        self.counting_s = 0.0
+        self.aside: tuple[Callable[[], object], Callable[[], object]] = (lambda: None, lambda: None)
+
+    @property
+    def _counter(self) -> Counter:
+        from bench.callbacks.counted import Counter
+
+        self._own_counter = self._own_counter or Counter()
+        return self._own_counter
 
     def learn(self, number: int, forward: Forward) -> None:
         """A kind of pass is about to happen for the first time."""
         self._kinds[number] = _Kind(reason="its count did not come to an end")
+        begun_s, (leave, enter) = time.perf_counter(), self.aside
+        leave()
         try:
             self._kinds[number] = self._kind(forward)
         except SixndError as error:
             self._kinds[number] = _Kind(reason=f"not counted: {error}")
+        finally:
+            enter()
+            self.counting_s += time.perf_counter() - begun_s
 
     def see_batch(self, batch: Any) -> None:
         """A batch of the step that is open, which the function runs."""
@@ -206,6 +221,10 @@ def _recompute(module: nn.Module) -> str:
 
 
 def _op_table(module: nn.Module, name: str) -> Decoder | None:
+    from estimators.architectures.decoder import Decoder
+    from estimators.architectures.from_config import model_from_config
+    from estimators.counting.estimate import estimate
+
     config = config_of(module)
     has_head = getattr(module, "get_output_embeddings", lambda: None)() is not None
     if not (config.get("model_type") and has_head) or config.get("layerdrop"):
@@ -224,6 +243,9 @@ def _op_table(module: nn.Module, name: str) -> Decoder | None:
 def _table_estimate(
     table: Decoder, module: nn.Module, run: Run, micro_rows: int, hardware: Hardware | None, usual: Work
 ) -> tuple[Estimated, list[Count], dict[str, str]]:
+    from bench.records.run_estimate import memory_needed, predict
+    from estimators.counting.estimate import MASTER_BYTES
+
     run = dataclasses.replace(run, recompute=_recompute(module))
     said = predict(table, run, hardware)
     said |= Estimated(memory_bytes=memory_needed(table, dataclasses.replace(run, batch=micro_rows)))
@@ -271,6 +293,9 @@ def _predicted(table: Decoder, run: Run, micro_rows: int, sharded: bool, hardwar
     Raises:
         SixndError: there is no prediction for it; one line says why.
     """
+    from estimators.cost.layout import Layout
+    from estimators.training import prediction
+
     if hardware is None:
         raise UnavailableError("no prediction for a device that the registry does not know")
     replicas = num_ranks()

@@ -67,6 +67,7 @@ class RankState:
         self.device, self.context, self.guard = device, context, guard
         self.flop_source = FlopSource(model, context.name, guard, forward)
         self.log, self.energy = StepLog(device, guard, self.flop_source.work_of), Energy(device.uuid)
+        self.flop_source.aside = (self.log.leave, partial(self.log.enter, own=True))
         self.bounds = rates.RateBounds()
         self.item, self._is_sized, self._is_settled, self.observer_s = "sample", False, False, 0.0
         self.findings: list[Finding] = []
@@ -159,6 +160,7 @@ class RankState:
             params_changed=evidence[0],
             params_finite=evidence[1],
             observer_s=self.observer_s,
+            counting_s=self.flop_source.counting_s,
             failed=dict(self.guard.failed),
             status=status,
             reason=reason,

@@ -83,8 +83,8 @@ class StepReader:
     def _counts(self, steps: list[OpenStep], found: list[Counts]) -> None:
         """Padding, and tokens that bear a loss, of those batches that tell them; None where none does."""
         sizes = [size for step in steps for size in step.sizes]
-        paddings = iter(_numbers([size.num_padding for size in sizes], self._side))
-        losses = iter(_numbers([size.num_loss_tokens for size in sizes], self._side))
+        paddings = iter(numbers([size.num_padding for size in sizes], self._side))
+        losses = iter(numbers([size.num_loss_tokens for size in sizes], self._side))
         for step in steps:
             num = len(step.sizes)
             found.append((_sum(islice(paddings, num)), _sum(islice(losses, num))))
@@ -92,7 +92,7 @@ class StepReader:
     def _losses(self, steps: list[OpenStep], found: list[float | None]) -> None:
         """The sum of the parts that were given, else the mean of the losses."""
         given = [step.parts or step.losses for step in steps]
-        values = iter(_numbers([value for losses in given for value, _ in losses], self._side))
+        values = iter(numbers([value for losses in given for value, _ in losses], self._side))
         for step, losses in zip(steps, given, strict=True):
             known = [times * next(values) for _, times in losses]
             found.append((sum(known) if step.parts else sum(known) / len(known)) if known else None)
@@ -107,7 +107,7 @@ def _sum(counts: Iterable[Any]) -> int | None:
     return round(sum(known)) if known else None
 
 
-def _numbers(values: list[Any], side: Any) -> list[Any]:
+def numbers(values: list[Any], side: Any) -> list[Any]:
     """Numbers and scalars of steps that a device has finished; None stays.
 
     Scalars on a device are read together, one copy for each dtype, through a stream of their own: the queue is not waited for.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from bench.callbacks import rank_findings, to_record
+from bench.callbacks import rank_findings
 from bench.callbacks.context import usual_shape
 from bench.callbacks.exchange import PARTING_S, WAIT_S, Heard, is_first
 from bench.callbacks.guard import WHOLE, reason_of
@@ -181,6 +181,8 @@ class Writer:
             usual = Counter((step.shapes, step.work) for step in steps).most_common(1)[0][0]
             state.context.fill(draft, state.flop_source, usual_shape([usual[0]]), usual[1])
         clock = "device-event" if state.device.kind == "cuda" else "host"
+        from bench.callbacks import to_record  # deferred: nothing before the first record needs it
+
         to_record.fill(
             draft,
             reports,
