@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+from bench.program import as_invoked
 from estimators.printable import printable
 
 
@@ -34,7 +35,7 @@ def say(line: str) -> None:
         OSError, ValueError: the stream cannot be written, or is closed.
     """
     if sys.stderr is not None:  # pythonw, or 2>&-
-        write(sys.stderr, f"{printable(line)}\n", "backslashreplace")
+        write(sys.stderr, f"{printable(as_invoked(line))}\n", "backslashreplace")
 
 
 def remark(line: str) -> None:

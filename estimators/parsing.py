@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
+from typing import Literal
 
 from estimators.errors import BadValueError
 from estimators.units import DAY_S, EXA, GIGA, HOUR_S, KILO, MEGA, MINUTE_S, PETA, TERA
 
 _DECIMAL = {"": 1, "k": KILO, "m": MEGA, "b": GIGA, "g": GIGA, "t": TERA, "p": PETA, "e": EXA}
+_BINARY = {"": 1, "k": 1024, "m": 1024**2}
 _NUMBER = re.compile(r"\s*([+-]?(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)?(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*")
 """A comma separates thousands and nothing else: ``1,5`` is refused rather than read as 15."""
+_COUNTED = re.compile(r"(.*?)\s*(seqs?|sequences?|toks?|tokens?)\s*", re.IGNORECASE)
 _TIME_S = {
     **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
     **dict.fromkeys(("m", "min", "minute", "minutes"), MINUTE_S),
@@ -23,6 +27,10 @@ _TIME_S = {
 
 MAX_COUNT = 10**24
 """Larger token or parameter counts are refused: no corpus or machine comes within nine orders of magnitude."""
+MAX_LENGTH = 10**9
+"""Tokens in a row; no model comes within a hundredth of it."""
+
+Counted = Literal["tokens", "sequences"]
 
 
 def parse_count(given: str | float, name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> int:
@@ -43,10 +51,15 @@ def parse_count(given: str | float, name: str, *, minimum: int = 1, maximum: int
     >>> parse_count(1.4e12, "tokens")
     1400000000000
     """
-    shown = repr(str(given)[:40])
     expected = f"expected a whole number from {minimum:,} to {maximum:.0e}, such as 300B, 1.4T or 2k"
+    return _parsed(given, name, scales=_DECIMAL, minimum=minimum, maximum=maximum, expected=expected)
+
+
+def _parsed(given: str | float, name: str, *, scales: Mapping[str, int], minimum: int, maximum: int, expected: str) -> int:
+    """A whole number in range, of a text with a suffix of `scales`. Raises BadValueError."""
+    shown = repr(str(given)[:40])
     try:
-        value, rest = _count_in(given) if isinstance(given, str) else (int(given), given - int(given))
+        value, rest = _count_in(given, scales) if isinstance(given, str) else (int(given), given - int(given))
     except ValueError:
         raise BadValueError(f"{name} {shown} is not a count; {expected}") from None
     except OverflowError:
@@ -58,15 +71,50 @@ def parse_count(given: str | float, name: str, *, minimum: int = 1, maximum: int
     return value
 
 
-def _count_in(text: str) -> tuple[int, int]:
+def _count_in(text: str, scales: Mapping[str, int]) -> tuple[int, int]:
     """The whole number that a text holds, and what is left over. Raises ValueError for no count, OverflowError for a huge exponent."""
     match = _NUMBER.fullmatch(text)
-    if not match or not match[1].strip("+-") or match[2].casefold() not in _DECIMAL or len(text) > 40:
+    if not match or not match[1].strip("+-") or match[2].casefold() not in scales or len(text) > 40:
         raise ValueError(text)
     exponent = re.search(r"[eE]([+-]?\d+)$", match[1])
     if exponent and abs(int(exponent[1])) > 40:
         raise OverflowError(text)
-    return _whole(match[1].replace(",", "").replace("_", ""), _DECIMAL[match[2].casefold()])
+    return _whole(match[1].replace(",", "").replace("_", ""), scales[match[2].casefold()])
+
+
+def parse_length(given: str | float, name: str, *, minimum: int = 1, maximum: int = MAX_LENGTH) -> int:
+    """Read a number of tokens in a row such as ``4096``, ``4k`` or ``128K``, whose k and M are powers of 1024; or check a number.
+
+    Lengths of contexts are written so: a model of 128k reads 131,072 tokens.
+
+    Raises:
+        BadValueError: unreadable, not a whole number, or out of range.
+
+    >>> parse_length("4k", "seq-len"), parse_length("128K", "seq-len"), parse_length("4000", "seq-len")
+    (4096, 131072, 4000)
+    """
+    expected = f"expected a whole number from {minimum:,} to {maximum:.0e}, such as 4096 or 4k"
+    return _parsed(given, name, scales=_BINARY, minimum=minimum, maximum=maximum, expected=expected)
+
+
+def parse_sized(given: str | float, name: str, *, bare: Counted, maximum: int = MAX_COUNT) -> tuple[int, Counted]:
+    """Read a count that may say what it counts, such as ``4M``, ``512seq`` or ``4Mtokens``; or check a number.
+
+    Args:
+        bare: what a number counts that does not say.
+
+    Returns:
+        The count, and what is counted.
+
+    Raises:
+        BadValueError: as parse_count.
+
+    >>> parse_sized("512seq", "global-batch", bare="tokens"), parse_sized("4M", "global-batch", bare="tokens")
+    ((512, 'sequences'), (4000000, 'tokens'))
+    """
+    if isinstance(given, str) and (match := _COUNTED.fullmatch(given)):
+        return parse_count(match[1], name, maximum=maximum), "sequences" if match[2][0] in "sS" else "tokens"
+    return parse_count(given, name, maximum=maximum), bare
 
 
 def _whole(number: str, scale: int) -> tuple[int, int]:

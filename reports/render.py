@@ -17,15 +17,7 @@ def printable_table(table: Table, cell: Callable[[str], str] = printable) -> Tab
     Args:
         cell: of a value; a format that quotes its values keeps their lines.
     """
-    return replace(
-        table,
-        title=printable(table.title),
-        columns=[replace(column, header=printable(column.header)) for column in table.columns],
-        rows=[{key: cell(value) if isinstance(value, str) else value for key, value in row.items()} for row in table.rows],
-        conditions=[printable(condition) for condition in table.conditions],
-        notes=[printable(note) for note in table.notes],
-        key=printable(table.key),
-    )
+    return replace(table.reworded(printable, cell), key=printable(table.key))
 
 
 def _grid(table: Table, width: int | None) -> list[str]:

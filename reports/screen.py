@@ -17,7 +17,7 @@ becomes a record. Rows that pass the height are counted. Nothing passes the widt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Literal
 
 from estimators.frozen import frozen, replace
@@ -64,17 +64,36 @@ class Screen:
     asked: Sequence[Table] = ()
     failed: bool = False
 
+    def reworded(self, change: Callable[[str], str]) -> Screen:
+        """The screen with every text changed."""
+        return replace(
+            self,
+            answer=change(self.answer),
+            lead=[change(said) for said in self.lead],
+            table=self.table and self.table.reworded(change),
+            doubts=[change(said) for said in self.doubts],
+            notes=[change(said) for said in self.notes],
+            more=[change(said) for said in self.more],
+            asked=[table.reworded(change) for table in self.asked],
+        )
 
-def columns_kept(table: Table, *keys: str, always: int = 2, num_rows: int | None = None) -> Table:
+
+def columns_kept(table: Table, *keys: str, always: int = 2, headers: Mapping[str, str] | None = None) -> Table:
     """The table with some of its columns, in its own order.
 
     Args:
-        keys: of the columns, the most important first; one that the table lacks is passed over. The last gives way first.
+        keys: of the columns, the most important first; one that the table lacks, or has for csv and json alone, is passed over. The
+            last gives way first.
         always: how many of them never give way.
-        num_rows: the first rows only; None for all.
+        headers: key -> a header in place of the table's; such a column is kept even where it is for csv and json alone.
     """
-    columns = [replace(c, priority=max(0, keys.index(c.key) - always + 1)) for c in table.columns if c.key in keys and not c.raw]
-    return replace(table, columns=columns, rows=table.rows[:num_rows])
+    named = headers or {}
+    columns = [
+        replace(c, priority=max(0, keys.index(c.key) - always + 1), header=named.get(c.key, c.header), raw=False)
+        for c in table.columns
+        if c.key in keys and (c.key in named or not c.raw)
+    ]
+    return replace(table, columns=columns)
 
 
 def screen_lines(screen: Screen, width: int, *, num_tables: int, height: int = HEIGHT) -> list[Line]:
@@ -88,16 +107,26 @@ def screen_lines(screen: Screen, width: int, *, num_tables: int, height: int = H
     first: Style = "doubt" if screen.failed else "answer"
     head: list[Line] = [(line, first) for line in _broken(screen.answer, width)]
     head += [(line, "") for said in screen.lead for line in _broken(said, width)]
-    tail: list[Line] = [(line, "doubt") for said in screen.doubts for line in _broken(said, width)]
-    tail += [(line, "") for said in screen.notes for line in _broken(said, width)]
     more: list[Line] = [(line, "") for line in _broken(more_line(screen, num_tables), width)]
+    has_table = screen.table is not None and bool(screen.table.rows)
+    table = [] if screen.table is None or not has_table else table_lines(screen.table, width, MIN_ROWS)
+    around = len(head) + len(more)
+    tail = _tail(screen, width, height - around - len(table) - 1 - has_table)
+    if screen.table is not None and has_table:
+        table = table_lines(screen.table, width, height - around - len(tail) - 2)
     asked: list[list[Line]] = [[(line, "") for line in text(table, width).split("\n")] for table in screen.asked]
-    table: list[Line] = []
-    if screen.table is not None and screen.table.rows:
-        room = height - len(head) - len(tail) - len(more) - 2
-        table = [(line, "") for line in table_lines(screen.table, width, room)]
-    blocks = [head, table, [*tail, *([] if asked else more)], *asked, more if asked else []]
+    blocks = [head, [(line, "") for line in table], [*tail, *([] if asked else more)], *asked, more if asked else []]
     return [line for number, block in enumerate(filter(None, blocks)) for line in ([("", ""), *block] if number else block)]
+
+
+def _tail(screen: Screen, width: int, room: int) -> list[Line]:
+    """Doubts and notes in so many lines; those that do not fit are counted, and the first of them stays."""
+    said: list[tuple[str, Style]] = [*((text, "doubt") for text in screen.doubts), *((text, "") for text in screen.notes)]
+    blocks: list[list[Line]] = [[(line, style) for line in _broken(text, width)] for text, style in said]
+    kept = _num_kept(blocks, room, least=1)
+    cut = len(blocks) - kept
+    left: list[Line] = [(f"{cut} more note{'s' * (cut > 1)}: -v", "")] if cut else []
+    return [*(line for block in blocks[:kept] for line in block), *left]
 
 
 def more_line(screen: Screen, num_tables: int) -> str:
@@ -119,19 +148,19 @@ def table_lines(table: Table, width: int, height: int) -> list[str]:
     else:
         head, rows = [], _records(shown, width)
     room = height - len(head) - len(said)
-    kept = _num_kept(rows, room)
+    kept = _num_kept(rows, room, least=MIN_ROWS)
     cut = [f"{len(rows) - kept} more row{'s' * (len(rows) - kept > 1)}: -v"] if kept < len(rows) else []
     return [*head, *(line for row in rows[:kept] for line in row), *cut, *said]
 
 
-def _num_kept(rows: Sequence[Sequence[str]], room: int) -> int:
-    """How many rows fit into so many lines; where one is left out, a line says so."""
-    if sum(map(len, rows)) <= room:
-        return len(rows)
+def _num_kept(blocks: Sequence[Sized], room: int, *, least: int) -> int:
+    """How many blocks of lines fit into so many lines; where one is left out, a line says so."""
+    if sum(map(len, blocks)) <= room:
+        return len(blocks)
     kept, lines = 0, 1
-    for row in rows:
-        lines += len(row)
-        if lines > room and kept >= MIN_ROWS:
+    for block in blocks:
+        lines += len(block)
+        if lines > room and kept >= least:
             break
         kept += 1
     return kept

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from estimators.extras import needed_by
-from estimators.frozen import field, frozen
+from estimators.frozen import field, frozen, replace
 
 if TYPE_CHECKING:
     import pandas
@@ -81,6 +81,23 @@ class Table:
             cells.append(["" if c.key in repeated else c.text(row.get(c.key)) for c in self.shown])
             above = row
         return cells
+
+    def reworded(self, change: Callable[[str], str], cell: Callable[[str], str] | None = None) -> Table:
+        """The table with every text changed.
+
+        Args:
+            change: of a text.
+            cell: of a value in a row; as the others unless given.
+        """
+        of_a_cell = cell or change
+        return replace(
+            self,
+            title=change(self.title),
+            columns=[replace(column, header=change(column.header)) for column in self.columns],
+            rows=[{key: of_a_cell(value) if isinstance(value, str) else value for key, value in row.items()} for row in self.rows],
+            conditions=[change(condition) for condition in self.conditions],
+            notes=[change(note) for note in self.notes],
+        )
 
     def to_frame(self) -> pandas.DataFrame:
         """The raw values as a pandas DataFrame. Raises MissingPackageError where pandas is not installed."""

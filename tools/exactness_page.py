@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HEAD = """# Exactness
 
 Every shipped model counted three times: by its op table, which knows no torch; by torch's own counter on the `meta` device; and by
-fvcore, which walks a traced graph. `python docs/refresh.py --slow` writes this page, in ten minutes and with torch. One test without
+fvcore, which walks a traced graph. `python docs/refresh.py --slow` writes this page, in twenty minutes and with torch. One test without
 torch holds our columns to what the op table says today, one recounts a handful of rows, and a slow one recounts all of them.
 """
 

@@ -82,6 +82,7 @@ class TrainingContext:
         ceilings: bool | Sequence[Ceiling],
         guard: Guard,
         compiled: bool = False,
+        steps: int | None = None,
     ) -> None:
         self._guard = guard
         self._model, self._device, self._optimizer = model, device, optimizer
@@ -91,7 +92,7 @@ class TrainingContext:
         self._ceilings: list[Ceiling] = []
         self._unavailable: dict[str, str] = {}
         self._config = guard("the model's configuration", config_of, model) or {}
-        self._told_compiled = compiled
+        self._told_compiled, self._steps = compiled, steps
         given = name or getattr(getattr(bare(model), "config", None), "name_or_path", "")
         self.name = (Path(str(given)).name if given else "") or type(bare(model)).__name__
         self.is_open = True
@@ -119,15 +120,10 @@ class TrainingContext:
         return self._asked_dtype or self._seen_dtype or named
 
     def close(self, flop_source: FlopSource, shapes: Shapes, passes: Passes | None) -> RateBounds:
-        """After the first step: measure the ceilings, reset the peaks, and say what later steps are held against."""
-        self.is_open = False
-        if self._wanted is True:
-            self._measure()
-        elif self._wanted is not False:
-            self._ceilings = list(self._wanted)
-        else:
-            self._unavailable["ceilings"] = "not asked for"
-        self._device.reset_peak()
+        """After the first step: measure the ceilings and reset the peaks, once, and say what later steps are held against."""
+        if self.is_open:
+            self.is_open = False
+            self._look_at_the_machine()
         hardware = self._device.hardware()
         rows, micro_rows, length = usual_shape([shapes])
         packed = any(event.documents is not None for event, _ in passes or ())  # where they end is not known before the device is there
@@ -138,6 +134,15 @@ class TrainingContext:
             matmul_flop_per_s=max((c.value for c in self._ceilings if c.kind == "matmul"), default=None),
             predicted_step_s=said.predicted_step_s,
         )
+
+    def _look_at_the_machine(self) -> None:
+        if self._wanted is True:
+            self._measure()
+        elif self._wanted is not False:
+            self._ceilings = list(self._wanted)
+        else:
+            self._unavailable["ceilings"] = "not asked for"
+        self._device.reset_peak()
 
     def _measure(self) -> None:
         """This machine's rates; the random state of the training is left as it is, and so is its memory."""
@@ -167,6 +172,7 @@ class TrainingContext:
             device=str(self._device.torch_device),
             attn=getattr(getattr(bare(self._model), "config", None), "_attn_implementation", None),
             compile=self._compiled,
+            steps=self._steps,
             optimizer=self._optimizer or "sgd",
             recompute="full" if recomputed else "none",
             seed=torch.initial_seed(),

@@ -28,10 +28,10 @@ _DTYPES = {"bf16-mixed": "bf16", "16-mixed": "fp16", "bf16-true": "bf16", "16-tr
 class LightningHooks:
     """What Lightning calls, by Lightning's names; `lightning_callback` makes a Callback of it.
 
-    A step is one of the optimizer: its batches on their way to the device and in training_step. Data wait is the time inside
-    the loader's `next`; what validation, checkpoints and other callbacks take, before or after this one in the list, is a
-    figure of its own. The loss is the one that training_step returned, before the Trainer divides it by the batches that it
-    accumulates. Every `every` steps the rates go to the Trainer's loggers.
+    A step is one of the optimizer, under manual optimization as it is seen: its batches on their way to the device and in
+    training_step. Data wait is the time inside the loader's `next`; what validation, checkpoints and other callbacks take, before or
+    after this one in the list, is a figure of its own. The loss is the one that training_step returned, before the Trainer divides it
+    by the batches that it accumulates. Every `every` steps the rates go to the Trainer's loggers.
 
     Args:
         out, every, name, inputs, forward, size, ceilings: see Watch. Without `size`, the batches of several loaders at once are added.
@@ -56,7 +56,7 @@ class LightningHooks:
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
         super().__init__()
-        expect_options(out, every=every)
+        expect_options(out, every=every, inputs=inputs)
         self._guard = Guard()
         self._options: dict[str, Any] = {
             "out": out,
@@ -81,7 +81,8 @@ class LightningHooks:
         self._watch = Watch(
             network,
             dtype=_DTYPES.get(str(getattr(trainer, "precision", ""))),
-            accumulate=trainer.accumulate_grad_batches,
+            accumulate=trainer.accumulate_grad_batches if _steps_by_itself(pl_module) else None,
+            steps=_asked_steps(trainer),
             size=self._size or partial(_size_of_loaders(trainer), use=label_use(network)),
             guard=self._guard,
             **self._options,
@@ -102,10 +103,9 @@ class LightningHooks:
             return
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if loss is not None:
-            divided = getattr(pl_module, "automatic_optimization", False)
-            self._watch.loss(loss, times=trainer.accumulate_grad_batches if divided else 1)
-        last = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or bool(getattr(trainer, "is_last_batch", False))
-        self._watch.end(last=last)
+            self._watch.loss(loss, times=trainer.accumulate_grad_batches if _steps_by_itself(pl_module) else 1)
+        full = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or bool(getattr(trainer, "is_last_batch", False))
+        last = bool(self._watch.end(last=full if _steps_by_itself(pl_module) else None))
         self._num_steps += last
         if last and self._every and self._num_steps % self._every == 0:
             self._guard("rates in the logs", self._log, trainer, self._watch.figures())
@@ -142,6 +142,16 @@ class LightningHooks:
             self._loop = None
         if watch is not None:
             self._guard.attempt("writing the record", lambda: watch.finish(status, reason))
+
+
+def _steps_by_itself(pl_module: Any) -> bool:
+    """Whether Lightning steps the optimizers, and not the module in its own training_step."""
+    return bool(getattr(pl_module, "automatic_optimization", True))
+
+
+def _asked_steps(trainer: Any) -> int | None:
+    asked = getattr(trainer, "max_steps", -1)
+    return asked if isinstance(asked, int) and asked > 0 else None
 
 
 def _size_of_loaders(trainer: Any) -> Callable[..., BatchSize]:

@@ -114,4 +114,4 @@ def watch(
         raise BadValueError(f"steps is {steps!r}; expected a whole number from 1, or None")
     if size is None and isinstance(loader, DataLoader):
         size = partial(size_of, use=label_use(model), one_loader=True)
-    return WatchedLoader(loader, Watch(model, out=out, every=every, size=size, **options), steps)
+    return WatchedLoader(loader, Watch(model, out=out, every=every, size=size, steps=steps, **options), steps)

@@ -8,13 +8,13 @@ from typing import Any
 
 
 class WatchedMethods:
-    """Methods of objects that are wrapped one by one and put back together."""
+    """Methods of objects, or of classes for all their objects, that are wrapped one by one and put back together."""
 
     def __init__(self) -> None:
         self._wrapped: list[tuple[Any, str, Any, dict[str, Any]]] = []
 
     def watch(self, owner: Any, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> bool:
-        """Put `wrap` of a method in its place, on this one object; False where it has no such method."""
+        """Put `wrap` of a method in its place, on this one object or class; False where it has no such method."""
         method = getattr(owner, name, None)
         if not callable(method):
             return False
@@ -29,5 +29,6 @@ class WatchedMethods:
         for owner, name, wrapped, before in reversed(self._wrapped):
             if vars(owner).get(name) is wrapped:
                 delattr(owner, name)
-                vars(owner).update(before)
+                for own, method in before.items():
+                    setattr(owner, own, method)
         self._wrapped.clear()

@@ -1,11 +1,13 @@
-"""A step that is under way, as it is marked: nothing of it has been read."""
+"""A step as its marks were taken, before the device has finished it and its numbers are read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.callbacks.batches import BatchSize
+from bench.callbacks.optimizer_steps import NO_UPDATES, Updates
 from bench.callbacks.passes import Passes
 
 Mark = tuple[float, Any]
@@ -22,20 +24,24 @@ class Aside:
     others_s: float
 
 
+@dataclass(slots=True)
 class OpenStep:
-    """A step that has not ended, or whose device has not."""
+    """A step that has not ended, or that has not been read; `is_held`: it may be a part of a later one."""
 
-    __slots__ = ("after_s", "asides", "before_s", "begun", "ended", "inner_wait_s", "losses", "parts", "passes", "sizes", "wait_s")
-
-    def __init__(self, begun: Mark, wait_s: float, before_s: float) -> None:
-        self.begun, self.wait_s, self.before_s = begun, wait_s, before_s
-        self.after_s = self.inner_wait_s = 0.0
-        self.ended: Mark | None = None
-        self.passes: Passes | None = None
-        self.asides: list[Aside] = []
-        self.sizes: list[BatchSize] = []
-        self.losses: list[tuple[Any, int]] = []
-        self.parts: list[tuple[Any, int]] = []
+    begun: Mark
+    wait_s: float
+    before_s: float = 0.0
+    after_s: float = 0.0
+    inner_wait_s: float = 0.0
+    ended: Mark | None = None
+    asides: list[Aside] = field(default_factory=list)
+    sizes: list[BatchSize] = field(default_factory=list)
+    losses: list[tuple[Any, int]] = field(default_factory=list)
+    parts: list[tuple[Any, int]] = field(default_factory=list)
+    passes: Passes | None = None
+    updates: Updates = NO_UPDATES
+    batch_ended: Mark | None = None
+    is_held: bool = False
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
@@ -49,3 +55,24 @@ class OpenStep:
             if size.unknown:
                 return size.unknown
         return "" if self.sizes else "no batch was seen"
+
+
+def joined(earlier: OpenStep, later: OpenStep) -> OpenStep:
+    """Two steps, one after the other, as one; what was between them is no training."""
+    assert earlier.ended is not None
+    between = Aside(earlier.ended, later.begun, later.wait_s, later.before_s + earlier.after_s)
+    passes = None if earlier.passes is None or later.passes is None else Counter(dict(earlier.passes)) + Counter(dict(later.passes))
+    return OpenStep(
+        begun=earlier.begun,
+        wait_s=earlier.wait_s,
+        before_s=earlier.before_s,
+        after_s=later.after_s,
+        inner_wait_s=earlier.inner_wait_s + later.wait_s + later.inner_wait_s,
+        ended=later.ended,
+        asides=[*earlier.asides, between, *later.asides],
+        sizes=[*earlier.sizes, *later.sizes],
+        losses=[*earlier.losses, *later.losses],
+        parts=[*earlier.parts, *later.parts],
+        passes=None if passes is None else tuple(passes.items()),
+        updates=earlier.updates.and_then(later.updates),
+    )

@@ -154,7 +154,7 @@ class PassHooks:
         call: _Call | None = None
         if id(module) in self._lightning and "forward" in vars(module):  # DDP of Lightning calls the training step in place of it
             call = _SEE_THROUGH
-        elif self._is_outermost() and self._ledger.counts and not torch.jit.is_tracing() and (module.training or torch.is_grad_enabled()):
+        elif self._is_outermost() and self._ledger.trains and not torch.jit.is_tracing() and (module.training or torch.is_grad_enabled()):
             call = self._begun(module, args, kwargs)
         self._inside.append(call)
 
@@ -171,6 +171,8 @@ class PassHooks:
         named = {**dict(zip(self._names[id(module)], args, strict=False)), **kwargs} if args else kwargs
         if self._see_batch is not None and module.training and torch.is_grad_enabled() and not again:
             self._see_batch(named)
+        if ledger.by_function:
+            return None
         if torch._C._functorch.maybe_current_level() is not None:
             ledger.cannot_tell("the model runs inside a transform of torch.func")
             return None

@@ -76,8 +76,13 @@ class PassLedger:
         self.unknown = ""
 
     @property
-    def counts(self) -> bool:
+    def trains(self) -> bool:
         """Whether a pass is one of a step's: a step is open, and the training does not pause."""
+        return self._is_open and not self._is_held
+
+    @property
+    def counts(self) -> bool:
+        """Whether such a pass is counted, and not told by a function."""
         return self._is_open and not self._is_held and not self.by_function
 
     def open(self) -> None:

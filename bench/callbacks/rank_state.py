@@ -19,6 +19,8 @@ from bench.callbacks.flop_source import FlopSource
 from bench.callbacks.guard import Guard
 from bench.callbacks.modules import is_lazy
 from bench.callbacks.open_step import Mark
+from bench.callbacks.optimizer_steps import FIGURE as UPDATES
+from bench.callbacks.optimizer_steps import OptimizerSteps
 from bench.callbacks.pass_hooks import FIGURE, PassHooks
 from bench.callbacks.passes import StepFunction
 from bench.callbacks.same_batches import batches_key
@@ -40,6 +42,7 @@ class RankState:
         exchange: with the other ranks.
         log, energy: the steps; the power meter between pauses.
         flop_source: what the passes of a step compute.
+        updates: what the optimizers of the model do.
         bounds: what a step is held against; nothing before the first has ended.
         item: token or sample; step where the size of a batch is not known.
         observer_s: what watching has cost.
@@ -65,6 +68,7 @@ class RankState:
         self._hooks: PassHooks | None = None
         self._pass_options: dict[str, Any] = {}
         self.device, self.context, self.guard = device, context, guard
+        self.updates = OptimizerSteps(model, guard)
         self.flop_source = FlopSource(model, context.name, guard, forward)
         self.log, self.energy = StepLog(device, guard, self.flop_source.work_of), Energy(device.uuid)
         self.flop_source.aside = (self.log.leave, partial(self.log.enter, own=True))
@@ -105,6 +109,7 @@ class RankState:
         if self._hooks is None:
             look = partial(self.guard, "autocast", self.context.look_for_autocast)
             self._hooks = PassHooks(self._model, self.flop_source.passes, self.guard, see_first=look, **self._pass_options)
+            self.guard(UPDATES, self.updates.watch)
         self._hooks.look_for_compilers()
         self.flop_source.passes.open()
 
@@ -113,15 +118,20 @@ class RankState:
         if self._forward is not None and batch is not None:
             self.flop_source.see_batch(batch)
 
-    def end_step(self) -> Mark | None:
-        """The optimizer has stepped. Returns when; None where no step is open."""
+    def end_step(self, *, hold: bool = False) -> Mark | None:
+        """The optimizer has stepped. Returns when; None where no step is open.
+
+        Args:
+            hold: whether it may be a part of a later step.
+        """
         passes, failed = self.flop_source.passes.close(), self.guard.failed.get(FIGURE)
         self.flop_source.unseen = failed or self.flop_source.unseen
-        return self.log.end(None if failed else passes)
+        return self.log.end(None if failed else passes, self.updates.take(), hold=hold)
 
     def drop_step(self) -> None:
         """The step that is open was broken off."""
         self.flop_source.passes.close()
+        self.updates.take()
         self.log.drop()
 
     def leave(self) -> None:
@@ -129,6 +139,7 @@ class RankState:
         if self._hooks is not None:
             self._hooks.remove()
             self._hooks = None
+        self.updates.leave()
 
     def close_context(self) -> None:
         """The first step has ended: its size decides what later ones are held against."""
@@ -154,7 +165,7 @@ class RankState:
             rank=self.exchange.rank,
             device=self.device.name,
             uuid=self.device.uuid,
-            steps=self.log.done,
+            steps=self.log.so_far(),
             power=self.power().values,
             peak_bytes={name: None if value is None else int(value) for name, value in self.peak_memory().values.items()},
             params_changed=evidence[0],

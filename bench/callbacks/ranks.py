@@ -107,6 +107,8 @@ class JoinedSteps:
         num_unsent_items: of the steps that found no room in a report, beside `items`.
         unsized: why the size of a batch is not known; empty where all are.
         losses: per step, the mean over the ranks; None where one gave none.
+        updates, skipped: per step, of optimizers and of their scaler, of the rank that had most: the others' are the same ones.
+        num_batches: of all ranks, the same one once; None where one is not known.
     """
 
     periods_s: tuple[float, ...]
@@ -119,6 +121,9 @@ class JoinedSteps:
     paddings: tuple[int | None, ...]
     loss_tokens: tuple[int | None, ...]
     losses: tuple[float | None, ...]
+    updates: tuple[int, ...]
+    skipped: tuple[int, ...]
+    num_batches: int | None
     num_unsent_items: int | None = 0
     unsized: str = ""
 
@@ -140,6 +145,9 @@ def joined_steps(reports: Sequence[RankReport]) -> JoinedSteps:
         loss_tokens=tuple(total([step.num_loss_tokens for step in steps]) for steps in counted),
         num_unsent_items=total([report.num_unsent_items for report in distinct(reports)]),
         losses=tuple(_mean([step.loss for step in steps]) for steps in at_once),
+        updates=tuple(max(step.num_updates for step in steps) for steps in at_once),
+        skipped=tuple(max(step.num_skipped for step in steps) for steps in at_once),
+        num_batches=total([len(step.shapes) or None for steps in counted for step in steps]),
         unsized=next((step.unsized for steps in at_once for step in steps if step.unsized), ""),
     )
 

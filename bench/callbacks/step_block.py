@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from bench.callbacks.batches import BatchSize
 
-if TYPE_CHECKING:
-    from bench.callbacks.watcher import Watch
+
+class Watched(Protocol):
+    """What is told of batches; Watch is."""
+
+    def begin(self, batch: Any, size: Callable[[Any], BatchSize] | None) -> None:
+        """A batch is in hand."""
+
+    def end(self) -> object:
+        """It is done."""
+
+    def drop(self) -> None:
+        """It was broken off."""
 
 
 class StepBlock:
@@ -18,17 +28,17 @@ class StepBlock:
         size: tells how large the batch is; None reads it from the batch.
     """
 
-    __slots__ = ("_batch", "_size", "_watch")
+    __slots__ = ("_batch", "_size", "_watched")
 
-    def __init__(self, watch: Watch, batch: Any, size: Callable[[Any], BatchSize] | None) -> None:
-        self._watch, self._batch, self._size = watch, batch, size
+    def __init__(self, watched: Watched, batch: Any, size: Callable[[Any], BatchSize] | None) -> None:
+        self._watched, self._batch, self._size = watched, batch, size
 
     def __enter__(self) -> None:
         batch, self._batch = self._batch, None  # not held while the step runs
-        self._watch.begin(batch, self._size)
+        self._watched.begin(batch, self._size)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is None:
-            self._watch.end()
+            self._watched.end()
         else:
-            self._watch.drop()
+            self._watched.drop()

@@ -11,6 +11,7 @@ import torch
 
 from bench.callbacks.guard import SIZE, Guard
 from bench.callbacks.open_step import Mark, OpenStep
+from bench.callbacks.optimizer_steps import FIGURE
 from bench.callbacks.passes import Passes
 from bench.callbacks.work import Work
 from estimators.units import KILO
@@ -36,14 +37,16 @@ class StepReader:
         self._side, self._cuda, self._guard, self._work_of = side, is_cuda, guard, work_of
         self._before: Mark | None = None
 
-    def rows(self, steps: list[OpenStep]) -> list[StepRow]:
-        """One after another."""
-        counts, losses, works = (
-            self._each(figure, read, steps)
-            for figure, read in ((SIZE, self._counts), ("loss", self._losses), ("training_flop", self._works))
-        )
+    def rows(self, steps: list[OpenStep], *, ahead: bool = False) -> list[StepRow]:
+        """One after another; `ahead` where they will be read again."""
+        before = self._before
+        meters = ((SIZE, self._counts), ("loss", self._losses), ("training_flop", self._works), (FIGURE, self._fused))
+        counts, losses, works, fused = (self._each(figure, read, steps) for figure, read in meters)
         lost = self._guard.failed.get(SIZE, "")
-        return [self._row(*of, lost) for of in zip(steps, counts, losses, works, strict=True)]
+        found = [self._row(*of, lost) for of in zip(steps, counts, losses, works, fused, strict=True)]
+        if ahead:
+            self._before = before
+        return found
 
     def _each(self, figure: str, read: Callable[[list[OpenStep], list[Any]], None], steps: list[OpenStep]) -> list[Any]:
         """What a meter reads of each step; None from the one on where it fails."""
@@ -51,7 +54,7 @@ class StepReader:
         self._guard(figure, read, steps, found)
         return found + [None] * (len(steps) - len(found))
 
-    def _row(self, step: OpenStep, counts: Counts | None, loss: float | None, work: Work | None, lost: str) -> StepRow:
+    def _row(self, step: OpenStep, counts: Counts | None, loss: float | None, work: Work | None, fused: int | None, lost: str) -> StepRow:
         assert step.ended is not None
         (begun_s, begun), (ended_s, end) = step.begun, step.ended
         wait_s = step.wait_s + step.inner_wait_s
@@ -78,7 +81,10 @@ class StepReader:
             positions += size.num_positions
             shapes.append((size.rows, size.length))
         of_batches = () if unsized else tuple(shapes)
-        return host_s, device_s, wait_s, exposed_s, of_batches, num_padding, loss, work, others_s, positions, num_loss_tokens, unsized
+        taken, skipped, _ = step.updates
+        updates = taken - (fused or 0), skipped + (fused or 0)
+        sized = of_batches, num_padding, loss, work, others_s, positions, num_loss_tokens, unsized
+        return host_s, device_s, wait_s, exposed_s, *sized, *updates
 
     def _counts(self, steps: list[OpenStep], found: list[Counts]) -> None:
         """Padding, and tokens that bear a loss, of those batches that tell them; None where none does."""
@@ -100,6 +106,12 @@ class StepReader:
     def _works(self, steps: list[OpenStep], found: list[Work | None]) -> None:
         for step in steps:
             found.append(self._work_of(step.passes))
+
+    def _fused(self, steps: list[OpenStep], found: list[int]) -> None:
+        """Steps of fused optimizers that looked at their gradients themselves, and skipped."""
+        looked = iter(numbers([value for step in steps for value in step.updates.found_inf], self._side))
+        for step in steps:
+            found.append(sum([next(looked) > 0 for _ in step.updates.found_inf]))
 
 
 def _sum(counts: Iterable[Any]) -> int | None:

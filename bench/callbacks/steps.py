@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ import torch
 from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
 from bench.callbacks.guard import Guard
-from bench.callbacks.open_step import Aside, Mark, OpenStep
+from bench.callbacks.open_step import Aside, Mark, OpenStep, joined
+from bench.callbacks.optimizer_steps import NO_UPDATES, Updates
 from bench.callbacks.passes import Passes
-from bench.callbacks.step_reading import StepReader, StepRow
+from bench.callbacks.step_reading import StepReader
 from bench.callbacks.step_series import StepSeries
 from bench.callbacks.work import Work
 from estimators.errors import BadValueError
@@ -23,7 +24,7 @@ from estimators.errors import BadValueError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One optimizer step that has ended.
+    """One step that has ended: the batches up to a step of the optimizer, or to one that a scaler skipped.
 
     Attributes:
         host_s: the host's time from the batch in hand to the end; without a wait for the device on CUDA.
@@ -38,6 +39,7 @@ class Step:
         positions: positions that were computed, padding included; None: rows times length of every batch.
         num_loss_tokens: None where no labels of tokens tell.
         unsized: why the size of a batch in it is not known; empty where all are.
+        num_updates, num_skipped: optimizers' steps that were taken, and that a gradient scaler skipped, as far as they are seen.
     """
 
     host_s: float
@@ -52,6 +54,8 @@ class Step:
     positions: int | None = None
     num_loss_tokens: int | None = None
     unsized: str = ""
+    num_updates: int = 0
+    num_skipped: int = 0
 
     @property
     def period_s(self) -> float:
@@ -91,6 +95,7 @@ class StepLog:
     Attributes:
         done: the steps that have been read, in order.
         num_ended: steps that have ended, read or not.
+        num_held: of those that ended last and are not read, the ones that may be parts of one; see `join_held`.
     """
 
     def __init__(
@@ -105,7 +110,7 @@ class StepLog:
         self._left: list[Mark] = []
         self._left_wait_s = self._left_own_s = 0.0
         self.done: StepSeries[Step] = StepSeries(Step)
-        self.num_ended = 0
+        self.num_ended = self.num_held = 0
 
     @property
     def is_open(self) -> bool:
@@ -183,6 +188,12 @@ class StepLog:
         """A batch is in the step."""
         assert self._open is not None
         self._open.sizes.append(size)
+        self._open.batch_ended = None
+
+    def batch_ended(self) -> None:
+        """A batch of the step that is open is done; where no further one comes the step has ended here."""
+        if self._open is not None:
+            self._open.batch_ended = self.mark()
 
     def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
         """A loss of the step that is open, or of the one that ended last, times a number; parts are added up.
@@ -195,11 +206,13 @@ class StepLog:
             raise BadValueError("a loss was given before the first step; give it inside a step")
         (target.parts if part else target.losses).append((value, times))
 
-    def end(self, passes: Passes | None = None) -> Mark | None:
+    def end(self, passes: Passes | None = None, updates: Updates = NO_UPDATES, *, hold: bool = False) -> Mark | None:
         """The optimizer has stepped; where the training was left, it had before that.
 
         Args:
             passes: that happened in the step; None where they are not known.
+            updates: what optimizers did in it.
+            hold: whether it may be a part of a later step.
 
         Returns:
             When; None where no step is open.
@@ -207,17 +220,43 @@ class StepLog:
         step = self._open
         if step is None:
             return None
+        step.ended = ended = step.batch_ended or (self._left[0] if self._left else self.mark())
         if self._left:
-            step.ended = ended = self._left[0]
             self._forget_left()
-        else:
-            step.ended = ended = self.mark()
-        step.passes, self._open = passes, None
+        step.passes, step.updates, step.is_held, self._open = passes, updates, hold, None
         self._pending.append(step)
         self.num_ended += 1
+        self.num_held += hold
         if passes and passes[0][0].documents is not None:  # not kept for longer than they must be
             self._read_from = 0
         return ended
+
+    def updated(self, updates: Updates) -> None:
+        """Optimizers did that after the step that ended last."""
+        if self._pending:
+            self._pending[-1].updates = self._pending[-1].updates.and_then(updates)
+
+    def join_held(self) -> None:
+        """The steps that were held, and the one after them where there is one, are a single step, which is held no more."""
+        while len(self._pending) > 1 and self._pending[-2].is_held:
+            later, earlier = self._pending.pop(), self._pending.pop()
+            self._pending.append(joined(earlier, later))
+            self.num_ended -= 1
+        self.num_held = 0
+
+    def so_far(self) -> Sequence[Step]:
+        """The steps that have been read; where some are held, each of them for itself."""
+        if not self.num_held:
+            return self.done
+        held: StepSeries[Step] = StepSeries(Step)
+        held.extend(self._reader.rows(list(self._pending)[: self._num_over()], ahead=True))
+        return [*self.done, *held]
+
+    def release_held(self) -> None:
+        """Each of the steps that were held is one by itself."""
+        for step in self._pending:
+            step.is_held = False
+        self.num_held = 0
 
     def drop(self) -> None:
         """Forget a step that was broken off."""
@@ -242,16 +281,21 @@ class StepLog:
         """
         if wait:
             self._device.synchronize()
+        if self.num_held and not last:
+            return
+        self.num_held = 0
+        num = self._num_over(last=last)
+        self._read_from = len(self._pending) - num + READ_AT_ONCE
+        if num:
+            self.done.extend(self._reader.rows([self._pending.popleft() for _ in range(num)]))
+
+    def _num_over(self, *, last: bool = False) -> int:
+        """Steps that the device has finished, without the one that ended last where it is still open for its loss."""
         num = len(self._pending) - (not last and self._open is None)
         if self._cuda:
             num = next((place for place in range(num) if not self._has_finished(self._pending[place])), num)
-        self._read_from = len(self._pending) - max(0, num) + READ_AT_ONCE
-        if num > 0:
-            self.done.extend(self._read([self._pending.popleft() for _ in range(num)]))
+        return max(0, num)
 
     @staticmethod
     def _has_finished(step: OpenStep) -> bool:
         return step.ended is not None and bool(step.ended[1].query())
-
-    def _read(self, steps: list[OpenStep]) -> list[StepRow]:
-        return self._reader.rows(steps)

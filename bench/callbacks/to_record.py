@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from bench.callbacks import energy, proof, ranks
 from bench.callbacks.guard import SIZE
+from bench.callbacks.optimizer_steps import FIGURE as UPDATES
 from bench.machine.meters.readings import Readings
 from bench.records.draft import Draft
 from bench.records.proof import Proof, WatchedTraining
@@ -103,7 +104,7 @@ def fill(
         known
         | proven
         | changed
-        | Proof(num_steps=len(whole.periods_s))
+        | _optimizer_steps(draft, whole, reports)
         | _counts(whole, item)
         | Proof(num_ranks=len(reports), watched=watched)
     )
@@ -117,6 +118,16 @@ def fill(
     for report in reports:
         draft.unavailable |= {figure: f"rank {report.rank}: {reason}" for figure, reason in report.failed.items() if len(reports) > 1}
     draft.warnings = [*own_power.findings, *findings, *_findings(whole, skip, settled, observer_s, is_usual)]
+
+
+def _optimizer_steps(draft: Draft, whole: ranks.JoinedSteps, reports: Sequence[ranks.RankReport]) -> Proof:
+    """Steps, as far as optimizers were seen to take them; else all that were timed."""
+    batches = Proof(num_batches=whole.num_batches) if whole.num_batches else Proof()
+    if not any((*whole.updates, *whole.skipped)) or any(UPDATES in report.failed for report in reports):
+        draft.unavailable.setdefault(UPDATES, "no optimizer of torch that holds a parameter of the model was seen to step")
+        return batches | Proof(num_steps=len(whole.periods_s))
+    num_steps = sum(num > 0 for num in whole.updates)
+    return batches | Proof(num_steps=num_steps, num_optimizer_steps=sum(whole.updates), num_skipped_steps=sum(whole.skipped))
 
 
 def _counts(whole: ranks.JoinedSteps, item: str) -> Proof:
@@ -193,6 +204,13 @@ def _findings(
         add("Unsized", f"tokens and samples are not known: {whole.unsized}", "give a function from a batch to its size: size=")
     if positions and padding / positions > MUCH_PADDING:
         add("Padding", f"{100 * padding / positions:.0f} % of the positions hold no token", "pack the sequences, or sort them by length")
+    idle, skipped = sum(not num for num in whole.updates), sum(whole.skipped)
+    if skipped:
+        text = f"a gradient scaler skipped {skipped:,} of {skipped + sum(whole.updates):,} steps: a gradient was no finite number"
+        add("SkippedSteps", text, "a few at the beginning are the scaler's search; later ones are a sign of a loss that overflows")
+    elif any(whole.updates) and idle:
+        text = f"no optimizer stepped in {idle:,} of the {len(whole.updates):,} steps that were timed"
+        add("StepsWithoutUpdate", text, "leave accumulate= out, or give the batches that are really accumulated")
     if is_usual is not None:
         text = "the steps differ in size: rates are sums over all of them, and the estimate is of the usual size"
         add("ShapesVary", text, "compare totals, not single steps")

@@ -16,6 +16,7 @@ from bench.callbacks.batches import Size
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
 from bench.callbacks.options import expect_options
+from bench.callbacks.passes import StepFunction
 from bench.callbacks.trainer_loop import TrainerLoop, trainer_of
 from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
@@ -40,8 +41,8 @@ class SixndCallback(TrainerCallback):
         out: folder of records.
         every: steps between two lines on stderr; 0 prints none, since the Trainer prints its logs.
         name: of the model in the record.
-        size: see Watch; the batch is what forward was given, by name.
-        ceilings: see Watch.
+        inputs, forward, ceilings: see Watch.
+        size: see Watch; the batch is what forward was given, by name, and so it is for `forward`.
 
     Raises:
         BadValueError: an option out of its range.
@@ -54,11 +55,13 @@ class SixndCallback(TrainerCallback):
         out: str | os.PathLike[str] = "runs",
         every: int = 0,
         name: str | None = None,
+        inputs: Any = None,
+        forward: StepFunction | None = None,
         size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
     ) -> None:
-        expect_options(out, every=every)
-        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "size": size, "ceilings": ceilings}
+        expect_options(out, every=every, inputs=inputs)
+        self._options: dict[str, Any] = {"out": out, "every": every, "name": name, "forward": forward, "size": size, "ceilings": ceilings}
         self._guard = Guard()
         self._watch: Watch | None = None
         self._loop: TrainerLoop | None = None
@@ -93,6 +96,7 @@ class SixndCallback(TrainerCallback):
             dtype="bf16" if args.bf16 else "fp16" if args.fp16 else None,
             optimizer="adamw" if args.optim in ("adamw_torch", "adamw_torch_fused") or named in ("AdamW", "Adam") else None,
             accumulate=args.gradient_accumulation_steps,
+            steps=args.max_steps if args.max_steps > 0 else None,
             guard=self._guard,
             compiled=bool(args.torch_compile),
             **self._options,

@@ -21,23 +21,22 @@ from bench.callbacks.guard import SIZE, Guard, event
 from bench.callbacks.loss_parts import was_divided
 from bench.callbacks.modules import label_use
 from bench.callbacks.open_step import Mark
-from bench.callbacks.options import expect_options
+from bench.callbacks.options import device_of, expect_options
 from bench.callbacks.pass_hooks import FIGURE
 from bench.callbacks.passes import StepFunction
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
 from bench.callbacks.step_block import StepBlock
+from bench.callbacks.step_ends import StepEnds
 from bench.callbacks.writer import Writer, ending_of
-from bench.records.record import Ceiling, Finding, Measurement
-from estimators.errors import BadValueError
+from bench.records.record import Ceiling, Measurement
 
 
 class Watch:
     """Times, counts and weighs the steps of a training that is not ours, and writes the record that `run` writes.
 
-    The loop is not changed and its device is not waited for. What it costs is measured and is in the record. From the first
-    step on nothing of ours raises into it: a figure that fails is unavailable, and the record says why. Before the
-    second step this machine's ceilings are measured once, for about two seconds (`ceilings`).
+    The loop is not changed and its device is not waited for. From the first step on nothing of ours raises into it: a figure that
+    fails is unavailable, and the record says why. Before the second step this machine's ceilings are measured, for about two seconds.
 
         with Watch(model, accelerator) as w:
             for batch in loader:
@@ -48,8 +47,7 @@ class Watch:
                     optimizer.zero_grad()
                     w.loss(loss)
 
-    On several ranks every rank watches and leaves the block; the main one prints and writes: tokens summed, each
-    step's time that of the slowest rank, energy once per physical GPU.
+    On several ranks every rank watches and leaves the block; the main one prints and writes: tokens summed, times of the slowest.
 
     Args:
         model: the network, as prepared by DDP, FSDP or torch.compile or before.
@@ -59,10 +57,11 @@ class Watch:
         name: of the model in the record; None takes the configuration's, else the class's.
         dtype: of compute; None sees autocast in the first forward pass, else takes the parameters'.
         optimizer: adamw or sgd, for the bytes that must move; None counts no state.
-        accumulate: batches per optimizer step; None is the accelerator's, else 1.
-        inputs: taken from loops that were written for it and not asked: what forward is given is seen.
-        forward: forward(model, batch) runs one batch, to count FLOP where the model's own calls are not to be counted; it returns the
-            loss or a tuple of losses, or calls backward itself. It is called on a copy of the model without memory.
+        accumulate: batches per optimizer step; None is the accelerator's, else as many as it is seen to take.
+        inputs: of no effect, and said to be so: what forward is given is seen.
+        steps: that were asked for, as the record says it.
+        forward: forward(model, batch) runs one batch, to count FLOP in place of the model's own calls, on a copy without memory; it
+            returns the loss or a tuple of losses, or calls backward itself.
         size: from a batch to its BatchSize or number of samples, where bench.callbacks.batches.size_of cannot tell.
         ceilings: whether this machine's rates are measured; or such as were measured before.
         guard: of the hook that makes this, whose own failures are then in the record.
@@ -85,23 +84,21 @@ class Watch:
         optimizer: str | None = None,
         accumulate: int | None = None,
         inputs: Any = None,
+        steps: int | None = None,
         forward: StepFunction | None = None,
         size: Size | None = None,
         ceilings: bool | Sequence[Ceiling] = True,
         guard: Guard | None = None,
         compiled: bool = False,
     ) -> None:
-        expect_options(out, every=every, accumulate=accumulate, dtype=dtype, optimizer=optimizer)
-        parameter = next(model.parameters(), None)
-        if parameter is None:
-            raise BadValueError(f"{type(model).__name__} has no parameters; expected the network that is trained")
+        expect_options(out, every=every, accumulate=accumulate, dtype=dtype, optimizer=optimizer, inputs=inputs)
+        device_name = device_of(model)
         self._accelerator, self._accumulate, self._guard = accelerator, accumulate, guard or Guard()
-        self._free_since_s, self._waiting = time.perf_counter(), False
+        self._free_since_s, self._waiting, self._has_begun, self._is_kept = time.perf_counter(), False, False, False
         self._left_s: float | None = None
-        self._has_begun, self._is_kept = False, False
         self._writer: Writer | None = None
-        options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings, "compiled": compiled}
-        self._begin_watching(model, str(parameter.device), Path(out), every, size, forward, **options)
+        options = {"name": name, "dtype": dtype, "optimizer": optimizer, "ceilings": ceilings, "compiled": compiled, "steps": steps}
+        self._begin_watching(model, device_name, Path(out), every, size, forward, **options)
 
     @event
     def _begin_watching(
@@ -113,6 +110,7 @@ class Watch:
         self._context = TrainingContext(model, device, self._accelerator, guard=self._guard, **options)
         self._state = RankState(model, device, self._context, self._guard, forward, self._accelerator)
         self._log, self._energy = self._state.log, self._state.energy
+        self._ends = StepEnds(self._accumulate, self._accelerator, self._state.updates, self._log)
         self._writer = Writer(self._state, out, say=every > 0)
         self._console = Console(self._state, every)
 
@@ -174,10 +172,7 @@ class Watch:
 
     @event
     def arrived(self, wait_s: float | None = None, at: Mark | None = None) -> None:
-        """A step begins: its data have come after so long a wait; None takes the time since the step before.
-
-        What else the time between the two steps was is that of others: savers, evaluators, loggers, callbacks.
-        """
+        """A step begins: its data have come after so long a wait, None: since the step before; what else was between is of others."""
         begun_s = time.perf_counter()
         self._arrive(begun_s if at is None else at[0], wait_s, at)
         self._state.observer_s += time.perf_counter() - begun_s
@@ -200,6 +195,8 @@ class Watch:
         self, batch: Any = None, size: Callable[[Any], BatchSize] | None = None, wait_s: float | None = None, at: Mark | None = None
     ) -> None:
         """A batch is in hand, after so long a wait; the first one of a step begins it, now or at a mark. `size` tells how large it is."""
+        if self._state.updates.num_new:
+            self._take_late()
         begun_s, log, state = time.perf_counter(), self._log, self._state
         goes_on = log.is_open
         if goes_on:
@@ -216,13 +213,25 @@ class Watch:
             self._guard("training_flop", state.see_work, batch)
         state.observer_s += time.perf_counter() - begun_s
 
+    def _take_late(self) -> None:
+        """Optimizers have stepped since the last batch was done: that was the end of its step."""
+        begun_s, free_since_s, waiting = time.perf_counter(), self._free_since_s, self._waiting
+        if self._ends.was_before():
+            self.end(last=True)
+        if self._log.num_held:
+            self._settle_held()
+        self._free_since_s, self._waiting = free_since_s + time.perf_counter() - begun_s, waiting
+
+    def _settle_held(self) -> None:
+        if self._ends.settle_held():
+            self._guard("ceilings", self._state.close_context)
+
     @event
     def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
         """The loss of the batch at hand: a number or a scalar tensor, which stays on its device until it is read.
 
-        A step's loss is the mean of its batches'. Where gradients are accumulated and the loss was divided for it, by the
-        number of batches or by the tokens of them all, it is their sum: `part` says so. A division by the number of batches
-        is seen by itself in a tensor that still has its graph.
+        A step's loss is the mean of its batches'. Where it was divided for accumulation, by the number of batches or by the tokens of
+        them all, it is their sum: `part` says so. A division by the number is seen by itself in a tensor that still has its graph.
 
         Args:
             part: the value is one of those that a step's loss is the sum of.
@@ -231,25 +240,30 @@ class Watch:
         loss = self._guard("loss", scalar_loss, value)
         if loss is None:
             return
-        if not part and (num := self._num_accumulated()) != 1:
+        if not part and (num := self._ends.num_told) != 1:
             part = bool(self._guard("division of the loss", was_divided, value, num))
         self._guard.attempt("taking the loss", self._log.loss, loss, part=part, times=times)
 
     @event
-    def end(self, *, last: bool | None = None) -> None:
-        """The batch is done; `last` says whether the optimizer has stepped, None decides by the accumulation."""
+    def end(self, *, last: bool | None = None) -> bool:
+        """The batch is done; `last` says whether the optimizer has stepped, None decides by the accumulation. Returns which."""
         begun_s = ended_s = time.perf_counter()
         state, log = self._state, self._log
+        hold = last is None and self._ends.hold()
         if last is None:
-            last = self._ends_here()
+            last = self._ends.here()
         if last:
-            ended = state.end_step()
+            ended = state.end_step(hold=hold)
             ended_s = begun_s if ended is None else min(begun_s, ended[0])
+            if log.num_held:
+                self._settle_held()
             shows = self._console.is_due(log.num_ended, begun_s)
             if shows or log.is_full:
                 log.settle()
             if shows:
                 self._guard("progress lines", self._console.show)
+        elif self._ends.are_seen:
+            log.batch_ended()
         free_s = time.perf_counter()
         state.observer_s += free_s - begun_s
         if last and self._context.is_open:
@@ -261,15 +275,7 @@ class Watch:
         self._free_since_s, self._waiting = free_s, True
         if last:
             self._left_s = free_s - (begun_s - ended_s)
-
-    def _ends_here(self) -> bool:
-        if self._accumulate is None and self._accelerator is not None:
-            return bool(self._accelerator.sync_gradients)
-        return self._log.num_open_batches >= (self._accumulate or 1)
-
-    def _num_accumulated(self) -> int:
-        """Batches of a step, unless the data end."""
-        return self._accumulate or int(getattr(self._accelerator, "gradient_accumulation_steps", 1))
+        return last
 
     @event
     def drop(self) -> None:
@@ -306,18 +312,10 @@ class Watch:
             return
         self._energy.close()
         self._guard.attempt("removing the hooks", self._state.leave)
-        self._writer.discard()
-        self._log.drop()
-        self._log.settle(last=True)
-        watch._state.findings += self._state.findings
-        if self._log.done:
-            text = f"{why} after {len(self._log.done)} steps, which are not in this record, and the training began anew"
-            watch._state.findings.append(Finding(code="BegunAnew", text=text, advice="give the batch size that fits"))
+        self._writer.discard(watch._state, why)
 
     def finish(self, status: str = "complete", reason: str = "") -> Measurement | None:
-        """The training has ended, or pauses for good: write the record. May be called again after more steps.
-
-        On several ranks each leaves its report when it calls this, and the main one puts them together; see bench.callbacks.exchange.
+        """The training has ended, or pauses for good: write the record. May be called again after more steps; by every rank.
 
         Returns:
             What was written; None on the ranks that write nothing, and where it could not be written.
@@ -336,6 +334,8 @@ class Watch:
     def _finish(self, status: str, reason: str) -> Measurement | None:
         if self._writer is None:
             return None
+        if self._state.updates.num_new:
+            self._take_late()
         if status == "complete":
             self.flush()
         else:

@@ -78,7 +78,7 @@ class Writer:
         if begun_s <= self.due_s:
             return
         self._state.log.settle()
-        if not self._state.log.done:
+        if not self._state.log.so_far():
             return
         try:
             report = self._state.report("partial", RUNNING)
@@ -93,11 +93,18 @@ class Writer:
             saved_s = time.monotonic()
             self.due_s = saved_s + max(AUTOSAVE_S, 200 * (saved_s - begun_s))
 
-    def discard(self) -> None:
-        """The training has begun anew: what was watched of it so far is no record of its own."""
+    def discard(self, successor: RankState, why: str) -> None:
+        """The training has begun anew: what was watched of it so far is no record of its own, and the next one's says so."""
         if self._draft is not None:
             self._draft.path.unlink(missing_ok=True)
             self._draft.discard()
+        log = self._state.log
+        log.drop()
+        log.settle(last=True)
+        successor.findings += self._state.findings
+        if log.done:
+            text = f"{why} after {len(log.done)} steps, which are not in this record, and the training began anew"
+            successor.findings.append(Finding(code="BegunAnew", text=text, advice="give the batch size that fits"))
 
     def write(self, status: str, reason: str) -> Measurement | None:
         """The record at the end.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from bench.cli import names
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
 from estimators.method import TrainingMethod
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from estimators.spec import Hardware, Model
     from reports.table import Table
 
-MAX_LENGTH = 10**9
 EXPLAIN_HELP = "how each figure came about: formula, numbers, sources, and a command that checks it"
-HARDWARE_HELP = "a device, such as h100, 8xH100, p5.48xlarge, or your own as JSON or a file of it: python -m bench list hardware"
 MAX_MEANT_IN_HUNDREDTHS = 100
 MAX_DOLLARS_PER_HOUR = 10**5
 
@@ -34,12 +33,14 @@ class ModelOptions:
     Attributes:
         model: a name of the registry, or None for `config`.
         config: path of a config.json or of the folder that holds it, or None.
+        fetch: whether the config.json of a model that is not known may be downloaded.
         source_len: tokens that an encoder beside a decoder reads; None for as many as the decoder's.
         image: what each sample is; None for what the model was made for.
     """
 
     model: str | None
     config: str | None
+    fetch: bool
     source_len: int | None
     image: Image | None
 
@@ -114,11 +115,6 @@ def count(name: str, *, minimum: int = 1, maximum: int = MAX_COUNT) -> Callable[
     return lambda given: parse_count(given, name, minimum=minimum, maximum=maximum)
 
 
-def length(name: str) -> Callable[[str | float], int]:
-    """A reader of lengths and batch sizes."""
-    return count(name, maximum=MAX_LENGTH)
-
-
 def duration(name: str) -> Callable[[str | float], float]:
     """A reader of lengths of time, in seconds; a bare number is days."""
     return lambda given: parse_duration(given, name)
@@ -151,21 +147,6 @@ def dollars(given: str | float) -> int:
 def price(given: str | float) -> float:
     """Read a price per device and hour in US dollars."""
     return parse_float(_without_sign(given), "price", minimum=0, maximum=MAX_DOLLARS_PER_HOUR, exclusive_minimum=True)
-
-
-def names(option: str, maximum: int) -> Callable[[str | Sequence[str]], tuple[str, ...]]:
-    """A reader of names with commas between them, each once."""
-
-    def read(given: str | Sequence[str]) -> tuple[str, ...]:
-        from estimators.facts.own_device import names_in  # deferred: help needs none of it
-
-        parts = names_in(given) if isinstance(given, str) else given
-        listed = tuple(dict.fromkeys(name.strip() for name in parts if name.strip()))
-        if not 1 <= len(listed) <= maximum:
-            raise BadValueError(f"{option} {str(given)[:40]!r} names {len(listed)} devices; expected 1 to {maximum}, separated by commas")
-        return listed
-
-    return read
 
 
 def _without_sign(given: str | float) -> str | float:
@@ -208,9 +189,13 @@ def convention(known: tuple[str, ...]) -> Callable[[str], str]:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """--model or --config, exactly one of them."""
-    group = parser.add_argument_group("model").add_mutually_exclusive_group(required=True)
-    group.add_argument("--model", metavar="NAME", help="a model of the registry: python -m bench list models")
+    model = parser.add_argument_group("model")
+    group = model.add_mutually_exclusive_group(required=True)
+    group.add_argument("--model", metavar="NAME", help=names.MODEL_HELP)
     group.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
+    model.add_argument(
+        "--fetch", action="store_true", help="download the config.json, nothing else, of a --model OWNER/NAME that is unknown"
+    )
 
 
 def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
@@ -221,24 +206,23 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
         BadValueError: a --source-len or an --image-size that it does not take.
         BadConfigError: the configuration describes no countable model.
     """
-    from estimators.architectures.from_config import model_from_config
+    from estimators.architectures.from_config import model_from_config, read_config
 
     if options.config is not None:
-        from estimators.architectures.from_config import read_config
+        from estimators.facts.hub_config import name_of
 
         config = read_config(options.config)
-        model = model_from_config(config, options.config)
+        model = model_from_config(config, name_of(options.config) or options.config)
         if "quantization_config" in config:
             _say_if_unread(model)
         return _reading(model, options), None
-    from estimators.facts.registry import model_entry
+    from estimators.facts.model_names import entry_named
+    from estimators.facts.sized_llama import sized_llama
 
     assert options.model is not None
-    entry = model_entry(options.model)
-    if entry.alias_note:
-        from bench.machine.ranks import say  # deferred: most names are no alias
-
-        say(entry.alias_note)
+    if sized := sized_llama(options.model):
+        return _reading(model_from_config(sized.config, sized.name, sized.source), options), None
+    entry = entry_named(options.model)
     return _reading(model_from_config(entry.config, entry.id, entry.source), options), entry
 
 
@@ -325,6 +309,11 @@ def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:
     for table in reversed(tables):
         facts |= table.facts
     return [replace(tables[0], facts=facts), *tables[1:]]
+
+
+def explain_more(explained: bool) -> list[str]:
+    """What a screen says of --explain: nothing where it was given."""
+    return [] if explained else ["--explain (how each figure came about)"]
 
 
 def model_option(options: ModelOptions) -> str:

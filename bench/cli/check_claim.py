@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, sequences
+from bench.cli import arguments, names, sequences
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.counting.flop_by_tool import decoder_of
@@ -19,6 +19,7 @@ from estimators.spec import Recompute
 from estimators.training.answer import Question, training_answer
 from estimators.training.inverse import claim_of
 from reports.views.training.claim import claim_tables
+from reports.views.training.claim_screen import claim_screen
 
 
 @frozen
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_model(parser)
     claim = parser.add_argument_group("the claim")
     claim.add_argument("--tokens", type=arguments.count("tokens"), required=True, metavar="NUM", help="tokens trained on, such as 1.4T")
-    claim.add_argument("--hardware", required=True, metavar="NAME", help=arguments.HARDWARE_HELP)
+    claim.add_argument("--hardware", required=True, metavar="NAME", help=names.HARDWARE_HELP)
     claim.add_argument(
         "--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="number of devices, unless --hardware has it"
     )
@@ -75,5 +76,7 @@ def run(options: Options, out: Output) -> int:
         num_devices=options.gpus,
     )
     claim = claim_of(question, options.wall_s, options.recompute)
-    out.emit(arguments.with_all_facts(claim_tables(claim, training_answer(question)), model=model.name))
+    training = training_answer(question)
+    tables = arguments.with_all_facts(claim_tables(claim, training), model=model.name)
+    out.emit(tables, claim_screen(claim, training, tables[0]))
     return 0 if claim.possible else 1

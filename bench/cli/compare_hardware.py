@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, sequences, step_options
+from bench.cli import arguments, names, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
 from estimators.frozen import frozen, replace
@@ -16,6 +16,7 @@ from estimators.training.at_utilization import COUNTED_AS
 from estimators.training.on_devices import HardwareComparison, compare_hardware
 from reports.table import Table
 from reports.views.planning.hardware import holding_table, training_table
+from reports.views.planning.hardware_screen import hardware_screen
 from reports.views.planning.predicted_hardware import comparison_table
 
 MAX_CANDIDATES = 200
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", required=True, help="tokens (or samples), such as 300B")
     group.add_argument(
         "--hardware",
-        type=arguments.names("--hardware", MAX_CANDIDATES),
+        type=names.listed("--hardware", MAX_CANDIDATES),
         metavar="ID,ID,...",
         required=True,
         help="devices, separated by commas: python -m bench list hardware; all: those with a measured matmul ceiling",
@@ -57,18 +58,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options, out: Output) -> int:
     """Compare."""
-    names = _with_ceilings(options.dtype) if options.hardware == ("all",) else options.hardware
+    ids = _with_ceilings(options.dtype) if options.hardware == ("all",) else options.hardware
     model, entry = arguments.load_model(options)
-    devices = [arguments.load_hardware(name) for name in names]
+    devices = [arguments.load_hardware(name) for name in ids]
     question = step_options.question(options, model, entry, devices, tokens=options.tokens)
     answer = compare_hardware(question, devices)
     held = [holding_table(answer.bounds)] if answer.bounds else []
     if answer.predicted:
-        ledgers = _ledgers(answer) if options.explain else []
-        out.emit(arguments.with_all_facts([comparison_table(answer.predicted), *held, *ledgers]))
+        first, explained = comparison_table(answer.predicted), _ledgers(answer) if options.explain else []
     else:
+        first = training_table(answer.at_utilization)
         explained = _explanations(answer, arguments.model_option(options)) if options.explain else []
-        out.emit([training_table(answer.at_utilization), *held, *explained])
+    screen = hardware_screen(answer, first, more=arguments.explain_more(options.explain), asked=explained)
+    tables = [first, *held, *explained]
+    out.emit(arguments.with_all_facts(tables) if answer.predicted else tables, screen)
     return 0
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, sequences, step_options
+from bench.cli import arguments, names, sequences, step_options
 from bench.cli.estimate_options import Options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_model(parser)
     training = parser.add_argument_group("a training run")
     training.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", help="tokens (or samples) to train on, such as 300B")
-    training.add_argument("--hardware", metavar="NAME", help=arguments.HARDWARE_HELP)
+    training.add_argument("--hardware", metavar="NAME", help=names.HARDWARE_HELP)
     training.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_DEVICES), metavar="NUM", help="number of devices")
     arguments.add_utilization(training, COUNTED_AS)
     step_options.add_arguments(parser)
@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--budget-gpu-days", type=arguments.count("budget-gpu-days"), metavar="NUM", help="how many fit into this device time?"
     )
     step = parser.add_argument_group("single steps and a generation (without --tokens)")
-    step.add_argument("--batch", type=arguments.length("batch"), metavar="NUM", help="sequences per step; 1 by default")
-    step.add_argument("--prompt-tokens", type=arguments.length("prompt-tokens"), metavar="NUM", help="length of the prompt")
-    step.add_argument("--new-tokens", type=arguments.count("new-tokens", maximum=10**5), metavar="NUM", help="tokens generated after it")
+    step.add_argument("--batch", type=sequences.batch_size, metavar="NUM", help="sequences per step; 1 by default")
+    step.add_argument("--prompt-tokens", type=sequences.length("prompt-tokens"), metavar="NUM", help="length of the prompt")
+    step.add_argument("--new-tokens", type=sequences.length("new-tokens", maximum=10**5), metavar="NUM", help="tokens generated after it")
     step.add_argument("--num-beams", type=arguments.count("num-beams", maximum=10**4), metavar="NUM", help="beams per prompt; 1 by default")
     arguments.add_method(parser)
     both = parser.add_argument_group("both")
@@ -62,8 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: Options, out: Output) -> int:
     """Answer, as a training run or as single steps."""
     if options.about_a_training:
-        from bench.cli.estimate_training import tables
+        from bench.cli.estimate_training import answered
     else:
-        from bench.cli.estimate_step import tables
-    out.emit(tables(options))
+        from bench.cli.estimate_step import answered
+    tables, screen = answered(options)
+    out.emit(tables, screen)
     return 0

@@ -8,12 +8,14 @@ from estimators.architectures.adapters import trained
 from estimators.counting.conventions import CONVENTIONS
 from estimators.errors import BadValueError
 from estimators.inference.single_steps import StepsQuestion, estimate_steps
+from reports.screen import Screen
 from reports.table import Table
 from reports.views.training.step import steps_tables
+from reports.views.training.step_screen import step_screen
 
 
-def tables(options: Options) -> list[Table]:
-    """Every table of the answer; a generation first, if one was asked for.
+def answered(options: Options) -> tuple[list[Table], Screen]:
+    """Every table of the answer, a generation first, if one was asked for; and its one screen.
 
     Raises:
         RequestError: options that belong to a training run, an unknown name, a value out of range.
@@ -36,11 +38,15 @@ def tables(options: Options) -> list[Table]:
     )
     answer = estimate_steps(question)
     shown = steps_tables(answer, params_text=entry.published_params_text if entry else "")
+    explained = []
     if options.explain:
         from reports.views.explain.step import explain_steps
 
-        shown.append(explain_steps(answer, model_option=arguments.model_option(options)))
-    return arguments.with_all_facts(shown, model=question.model.name, hardware=hardware.id if hardware else None, dtype=options.dtype)
+        explained = [explain_steps(answer, model_option=arguments.model_option(options))]
+    whole = arguments.with_all_facts(
+        [*shown, *explained], model=question.model.name, hardware=hardware.id if hardware else None, dtype=options.dtype
+    )
+    return whole, step_screen(answer, whole, more=arguments.explain_more(options.explain), asked=explained)
 
 
 def _check(options: Options) -> None:

@@ -9,13 +9,15 @@ from estimators.errors import BadValueError, PhysicsError
 from estimators.spec import Workload
 from estimators.training.answer import TrainingAnswer
 from estimators.training.inverse import Inverse, TrainingEstimate, estimate_training
+from reports.screen import Screen
 from reports.table import Table
 from reports.views.counting.rules_of_thumb import rules_tables
 from reports.views.training.at_utilization import answer_table, flop_table
+from reports.views.training.training_screen import estimate_screen
 
 
-def tables(options: Options) -> list[Table]:
-    """Every table of the answer, what was asked first.
+def answered(options: Options) -> tuple[list[Table], Screen]:
+    """Every table of the answer, what was asked first, and its one screen.
 
     Raises:
         RequestError: options that contradict each other, an unknown name, a value out of range.
@@ -35,11 +37,13 @@ def tables(options: Options) -> list[Table]:
     shown = _inverse_tables(answer)
     if options.tokens is not None:
         shown += _training_tables(answer)
+    explained = []
     if options.explain:
         from reports.views.explain.inverse import explain_estimate
 
-        shown.append(explain_estimate(answer, model_option=arguments.model_option(options), whole=options.tokens is not None))
-    return arguments.with_all_facts(shown)
+        explained = [explain_estimate(answer, model_option=arguments.model_option(options), whole=options.tokens is not None)]
+    screen = estimate_screen(answer, shown, more=arguments.explain_more(options.explain), asked=explained)
+    return arguments.with_all_facts([*shown, *explained]), screen
 
 
 def _check(options: Options) -> None:

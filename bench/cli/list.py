@@ -32,13 +32,13 @@ FORMATS = {
 class Options:
     """Options of `list`."""
 
-    what: str
+    what: str | None
     match: str | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `list`."""
-    parser.add_argument("what", type=_kind, metavar="|".join(KINDS), help="what to list")
+    parser.add_argument("what", type=_kind, nargs="?", metavar="|".join(KINDS), help="what to list; else what can be listed")
     parser.add_argument("--match", metavar="TEXT", help="only names that contain it, upper or lower case")
 
 
@@ -48,21 +48,33 @@ def run(options: Options, out: Output) -> int:
     Raises:
         UnknownNameError: no name contains --match.
     """
-    table = KINDS[options.what]()
+    table = KINDS[options.what].table() if options.what else _kinds()
     if options.match is not None:
         key = table.columns[0].key
         rows = [row for row in table.rows if options.match.casefold() in str(row[key]).casefold()]
         if not rows:
-            raise UnknownNameError(key, options.match, (str(row[key]) for row in table.rows), f"python -m bench list {options.what}")
+            raise UnknownNameError(
+                key,
+                options.match,
+                (str(row[key]) for row in table.rows),
+                " ".join(["python -m bench list", *([options.what] if options.what else [])]),
+            )
         table = dataclasses.replace(table, rows=rows)
     out.emit([table])
     return 0
 
 
 def _kind(text: str) -> str:
-    if text not in KINDS:
-        raise UnknownNameError("list", text, KINDS, "python -m bench list --help")
-    return text
+    folded = text.casefold()
+    for word in (folded, f"{folded}s", f"{folded.removesuffix('y')}ies"):
+        kind = OTHER_WORDS.get(word, word)
+        if kind in KINDS:
+            return kind
+    raise UnknownNameError("list", text, (*KINDS, *OTHER_WORDS), "python -m bench list")
+
+
+def _kinds() -> Table:
+    return names_table("What can be listed: python -m bench list NAME", "list", {name: kind.help for name, kind in KINDS.items()})
 
 
 def _models() -> Table:
@@ -124,16 +136,42 @@ def _launcher_keys() -> Table:
     return launcher_keys_table({name: module.KEYS for name, module in LAUNCHERS.items()})
 
 
-KINDS: dict[str, Callable[[], Table]] = {
-    "models": _models,
-    "families": _families,
-    "hardware": _hardware,
-    "tasks": _tasks,
-    "suites": _suites,
-    "software": _software,
-    "measured": _measured,
-    "launcher-keys": _launcher_keys,
-    "conventions": conventions_table,
-    "tools": tools_table,
-    "formats": lambda: names_table("Formats of every table", "format", FORMATS),
+@frozen
+class Kind:
+    """Something that can be listed.
+
+    Attributes:
+        help: one line.
+        table: what `list` prints; its first column holds the names.
+    """
+
+    help: str
+    table: Callable[[], Table]
+
+
+KINDS: dict[str, Kind] = {
+    "models": Kind(help="models that are shipped: what --model takes", table=_models),
+    "families": Kind(help="types of config.json whose operations are known: what --config takes", table=_families),
+    "hardware": Kind(help="GPUs and other accelerators, their peaks and memory: what --hardware takes", table=_hardware),
+    "tasks": Kind(help="what `run` can measure of a model: what --task takes", table=_tasks),
+    "suites": Kind(help="several runs and one table of them: what --suite takes", table=_suites),
+    "software": Kind(help="generations of training software that are priced: what --software takes", table=_software),
+    "measured": Kind(help="tables of measured steps that are shipped, and their columns", table=_measured),
+    "launcher-keys": Kind(help="what --from makes of each key of a launcher's file", table=_launcher_keys),
+    "conventions": Kind(help="ways of counting FLOP: what --convention takes", table=conventions_table),
+    "tools": Kind(help="whose MFU is counted how: what --from and --to of `translate` take", table=tools_table),
+    "formats": Kind(
+        help="formats of every table: what --format takes", table=lambda: names_table("Formats of every table", "format", FORMATS)
+    ),
 }
+
+OTHER_WORDS = {
+    "gpus": "hardware",
+    "devices": "hardware",
+    "accelerators": "hardware",
+    "stacks": "software",
+    "frameworks": "software",
+    "architectures": "families",
+    "launchers": "launcher-keys",
+}
+"""What people call some of them."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from estimators.errors import BadValueError
+from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen, replace
 
 if TYPE_CHECKING:
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from bench.cli.output import Output
     from estimators.facts.device_names import Taken
 
+MODEL_HELP = (
+    "with or without the word --model: a name here or on the hub, a size such as 13b, or a folder with a config.json: "
+    "python -m bench list models"
+)
+HARDWARE_HELP = "a device, such as h100, 8xH100, p5.48xlarge, or your own as JSON or a file of it: python -m bench list hardware"
 EVERY_DEVICE = "all"
 
 
@@ -27,6 +33,21 @@ class _Devices:
     said: Mapping[str, str]
 
 
+def listed(option: str, maximum: int) -> Callable[[str | Sequence[str]], tuple[str, ...]]:
+    """A reader of names with commas between them, each once."""
+
+    def read(given: str | Sequence[str]) -> tuple[str, ...]:
+        from estimators.facts.own_device import names_in  # deferred: help needs none of it
+
+        parts = names_in(given) if isinstance(given, str) else given
+        listed = tuple(dict.fromkeys(name.strip() for name in parts if name.strip()))
+        if not 1 <= len(listed) <= maximum:
+            raise BadValueError(f"{option} {str(given)[:40]!r} names {len(listed)} devices; expected 1 to {maximum}, separated by commas")
+        return listed
+
+    return read
+
+
 def options(verb: ModuleType, given: Mapping[str, Any], out: Output) -> Any:
     """The options of a verb with every name read, and `out` told what is to be said of that.
 
@@ -34,21 +55,64 @@ def options(verb: ModuleType, given: Mapping[str, Any], out: Output) -> Any:
         UnknownNameError: a name that means nothing.
         BadValueError: a name that means several things, or that counts other devices than --gpus.
     """
-    values = dict(given)
+    values, said = _model(given)
     devices = _devices(values["hardware"]) if values.get("hardware") is not None else None
     if devices is not None:
         values["hardware"] = devices.ids[0] if isinstance(values["hardware"], str) else devices.ids
     asked = verb.Options(**values)
-    if devices is None:
-        return asked
+    if devices is not None:
+        asked, of_devices = _counted(verb, asked, devices)
+        said |= of_devices
+    _say(said, out)
+    return asked
+
+
+def _counted(verb: ModuleType, asked: Any, devices: _Devices) -> tuple[Any, dict[str, str]]:
+    """The options with the number of devices that a name says, and what is to be said of the names. Raises BadValueError."""
     said = dict(devices.said)
     if devices.num_devices is not None:
         if "gpus" in verb.Options._fields and getattr(asked, "about_a_training", True):
             asked = replace(asked, gpus=_agreed(devices, asked.gpus))
         else:
             said = {name: f"{line}; the answer is of one of them" for name, line in said.items()}
-    _say(said, out)
-    return asked
+    return asked, said
+
+
+def _model(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values with a --model that is a folder, or known by its configuration alone, as --config; and what is to be said of the name.
+
+    Raises:
+        UnknownNameError: no model is called so.
+        UnavailableError: its configuration was to be fetched and could not be.
+    """
+    values, text = dict(given), given.get("model")
+    if not isinstance(text, str) or "config" not in given:
+        return values, {}
+    from estimators.facts.model_names import is_registered, model_named  # deferred: most verbs name no model
+    from estimators.facts.sized_llama import sized_llama
+
+    path = os.path.expanduser(text)
+    if not is_registered(text) and _holds_config(path):
+        return values | {"model": None, "config": path}, {}
+    if (sized := sized_llama(text)) is not None:
+        return values, {text: sized.said}
+    try:
+        named = model_named(text)
+    except UnknownNameError:
+        from estimators.facts.hub_config import cached_config, fetch_config, is_repository
+
+        found = cached_config(text) if is_repository(text) else None
+        if found is None and given.get("fetch") and is_repository(text):
+            found = fetch_config(text)
+        if found is None:
+            raise
+        return values | {"model": None, "config": found}, {text: f"taking {text!r} by its config.json on this machine, {found}"}
+    return values, {text: named.said} if named.said else {}
+
+
+def _holds_config(path: str) -> bool:
+    """Whether a name is that of a folder with a config.json, or of such a file."""
+    return (path.endswith(".json") and os.path.isfile(path)) or os.path.isfile(os.path.join(path, "config.json"))
 
 
 def _devices(named: str | Sequence[str]) -> _Devices:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench import streams
 from bench.cli import terminal
+from bench.program import as_invoked
 from bench.records import atomic_file
 from estimators.errors import UnavailableError
 from estimators.frozen import replace
@@ -65,6 +66,9 @@ class Output:
         """
         tables, said = self.headed(tables), list(self.named.values())
         screen = replace(screen, lead=[*said, *screen.lead]) if screen and said else screen
+        if self.format == "text":
+            tables = [table.reworded(as_invoked) for table in tables]
+            screen = screen and screen.reworded(as_invoked)
         width = terminal.num_columns(None if self.file else sys.stdout)
         if self.format == "text" and self.quiet:
             self._emit_lines([(screen.answer if screen else tables[0].title, "answer")])
@@ -127,6 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="|".join(RENDERERS),
         help="of the answer; what the name of --output ends in, else text",
     )
+    group.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
     group.add_argument("--output", metavar="FILE", help="write the result there (whole or not at all) instead of to standard output")
     length = group.add_mutually_exclusive_group()
     length.add_argument("-v", "--verbose", action="store_true", help="text: every table and note, instead of one screen")

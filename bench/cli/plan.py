@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from bench.cli import arguments, sequences, step_options
+from bench.cli import arguments, names, sequences, step_options
 from bench.cli.output import Output
 from estimators.cost.layout import SCHEDULES
 from estimators.errors import BadValueError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
     from estimators.spec import Hardware, Model
     from estimators.training.layouts.answer import PlanQuestion
+    from estimators.training.layouts.global_batch import Batch
     from estimators.training.layouts.search import OnProgress
 
 MAX_GPUS = 10**7
@@ -51,7 +52,7 @@ class Options(step_options.StepOptions):
     max_gpus: int | None
     deadline_s: float | None
     budget_usd: int | None
-    max_global_batch: int | None
+    max_global_batch: Batch | None
     max_tp: int | None
     schedule: str
     top: int
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("the training")
     training.add_argument(
         "--hardware",
-        type=arguments.names("--hardware", MAX_HARDWARE),
+        type=names.listed("--hardware", MAX_HARDWARE),
         required=True,
         metavar="NAME[,NAME...]",
         help="one device or several, such as h100,a100 or 64xH100, or your own as JSON: python -m bench list hardware",
@@ -102,9 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--budget", type=arguments.dollars, dest="budget_usd", metavar="USD", help="for at most so much, such as 500k")
     limits.add_argument(
         "--max-global-batch",
-        type=arguments.count("max-global-batch", maximum=step_options.MAX_BATCH),
+        type=_most,
         metavar="NUM",
-        help="tokens of one step at most",
+        help="tokens of one step at most, such as 4M, or sequences, such as 1536seq",
     )
     limits.add_argument(
         "--max-tp", type=arguments.count("max-tp", maximum=1024), metavar="NUM", help="largest degree of tensor parallelism"
@@ -129,6 +130,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--emit", choices=tuple(LAUNCHERS), metavar="|".join(LAUNCHERS), help="write the layout as that launcher reads it")
 
 
+def _most(given: str | float) -> Batch:
+    from estimators.training.layouts.global_batch import parse_batch
+
+    return parse_batch(given, "max-global-batch")
+
+
+def _most_tokens(most: Batch | None, seq_len: int) -> int | None:
+    if most is None:
+        return None
+    return most.tokens if most.sequences is None else most.sequences * seq_len
+
+
 def run(options: Options, out: Output) -> int:
     """Plan."""
     from estimators.training.layouts.answer import answer_plan, launcher_text  # deferred: numpy, as in the imports below
@@ -141,8 +154,10 @@ def run(options: Options, out: Output) -> int:
         out.emit_text(launcher_text(answer, options.emit))
         return 0
     from reports.views.planning.plan import plan_tables
+    from reports.views.planning.plan_screen import plan_screen
 
-    out.emit(arguments.with_all_facts(plan_tables(answer)))
+    tables = arguments.with_all_facts(plan_tables(answer))
+    out.emit(tables, plan_screen(answer, tables))
     return 0
 
 
@@ -191,7 +206,7 @@ def _question(options: Options, model: Model, entry: ModelEntry | None, devices:
         deadline_s=options.deadline_s,
         budget_usd=options.budget_usd,
         usd_per_gpu_hour=options.usd_per_gpu_hour,
-        batch=replace(options.global_batch or PUBLISHED_BATCH, most_tokens=options.max_global_batch),
+        batch=replace(options.global_batch or PUBLISHED_BATCH, most_tokens=_most_tokens(options.max_global_batch, length.tokens)),
         restriction=Restriction(max_tp=options.max_tp, schedule=options.schedule, launcher=options.emit or ""),
         num_options=options.top,
         layout=options.layout or "",

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING
 
 from bench import streams
 from bench.cli import run_repeats
-from bench.cli.arguments import count, length, positive
+from bench.cli.arguments import count, positive
+from bench.cli.names import MODEL_HELP
 from bench.cli.output import Output
+from bench.cli.sequences import batch_size, length
 from bench.machine.ranks import say
 from bench.records.request import CACHES, TASKS, Request
 from bench.sampling import presets
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
 from estimators.frozen import frozen
+from estimators.parsing import MAX_LENGTH
 
 if TYPE_CHECKING:
     from bench.records.calibration import Calibration
@@ -74,19 +77,24 @@ class Options:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `run`."""
     which = parser.add_argument_group("what to run").add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", metavar="NAME", help="a model of the registry: python -m bench list models")
+    which.add_argument("--model", metavar="NAME", help=MODEL_HELP)
     which.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
     which.add_argument("--suite", metavar="NAME", help="several runs and one table: python -m bench list suites")
     task = parser.add_argument_group("the task")
     task.add_argument("--task", metavar="NAME", help=f"{', '.join(TASKS)}; the article's models train, others generate unless said")
-    task.add_argument("--batch", type=length("batch"), metavar="NUM", help="sequences (or samples) per step")
+    task.add_argument("--batch", type=batch_size, metavar="NUM", help="sequences (or samples) per step")
     task.add_argument("--seq-len", type=length("seq-len"), metavar="NUM", help="tokens per sequence, or of the prompt")
     task.add_argument("--new-tokens", type=length("new-tokens"), metavar="NUM", help="tokens to generate")
-    task.add_argument("--num-beams", type=length("num-beams"), metavar="NUM", help="beams per prompt; the article's call has 5")
+    task.add_argument(
+        "--num-beams", type=count("num-beams", maximum=MAX_LENGTH), metavar="NUM", help="beams per prompt; the article's call has 5"
+    )
     task.add_argument("--prompt", metavar="TEXT", help="the prompt; the article's by default")
     task.add_argument("--recompute", choices=RECOMPUTE, default="none", help="activation checkpointing while training; none by default")
     task.add_argument(
-        "--layers", type=length("layers"), metavar="NUM", help="measure slices of half and of all of these, extrapolate to full depth"
+        "--layers",
+        type=count("layers", maximum=MAX_LENGTH),
+        metavar="NUM",
+        help="measure slices of half and of all of these, extrapolate to full depth",
     )
     machine = parser.add_argument_group("the machine")
     machine.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; the first CUDA device if there is one, else the CPU")
@@ -195,18 +203,22 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
     hub_id = None
     if options.config is not None and model is None:
         from estimators.architectures.from_config import read_config
+        from estimators.facts.hub_config import name_of
 
         config = read_config(options.config)
-        name = _config_name(options.config)
+        name = name_of(options.config) or _config_name(options.config)
     else:
+        from estimators.facts.model_names import model_named
         from estimators.facts.registry import model_entry
+        from estimators.facts.sized_llama import sized_llama
 
         named = model or options.model
         assert named is not None
-        entry = model_entry(named)
-        name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
-        if entry.alias_note:
-            say(entry.alias_note)
+        if sized := sized_llama(named):
+            name, config = sized.name, dict(sized.config)
+        else:
+            entry = model_entry(model_named(named).model_id)
+            name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
     task = options.task or ("train" if config.get("model_type") == "dense_network" or name == "tiny-gpt" else "generate")
     if task not in TASKS:
         raise UnknownNameError("task", task, TASKS, "python -m bench list tasks")

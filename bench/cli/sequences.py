@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench.cli.arguments import length
+from bench.machine.ranks import say
 from estimators.errors import BadValueError
-from estimators.parsing import parse_count
+from estimators.parsing import MAX_LENGTH, parse_count, parse_length, parse_sized
 from estimators.samples import MAX_SIDE, Image
 
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
     from estimators.spec import Model
     from estimators.training.sequence_length import SequenceLength
+
+
+def length(name: str, *, minimum: int = 1, maximum: int = MAX_LENGTH) -> Callable[[str | float], int]:
+    """A reader of tokens in a row, such as 4096 or 4k, which is said to be 4,096."""
+
+    def read(given: str | float) -> int:
+        tokens = parse_length(given, name, minimum=minimum, maximum=maximum)
+        if isinstance(given, str) and given.strip()[-1:].isalpha():
+            say(f"{name} {given.strip()[:40]} is {tokens:,} tokens: k is 1,024 in a length")
+        return tokens
+
+    return read
+
+
+def batch_size(given: str | float) -> int:
+    """Read sequences (or samples) of one step, such as 512 or 512seq.
+
+    Raises:
+        BadValueError: unreadable, or a count of tokens.
+    """
+    size, counted = parse_sized(given, "batch", bare="sequences", maximum=MAX_LENGTH)
+    if counted == "tokens":
+        raise BadValueError(f"batch {str(given)[:40]!r} counts tokens; expected sequences (or samples), such as 512 or 512seq")
+    return size
 
 
 def add_sequence(parser: argparse._ActionsContainer) -> None:

@@ -47,11 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_model(parser)
     group = parser.add_argument_group("the step")
     group.add_argument("--phase", choices=PHASES, default="forward", help="whose operations are listed; forward by default")
-    group.add_argument("--batch", type=arguments.length("batch"), default=1, metavar="NUM", help="sequences (or samples); 1 by default")
+    group.add_argument("--batch", type=sequences.batch_size, default=1, metavar="NUM", help="sequences (or samples); 1 by default")
     sequences.add_sequence(group)
     group.add_argument(
         "--context-len",
-        type=arguments.count("context-len", minimum=0, maximum=arguments.MAX_LENGTH),
+        type=sequences.length("context-len", minimum=0),
         metavar="NUM",
         help="tokens in the cache before a decode step; --seq-len by default, one less where the positions end there",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.cli import arguments, sequences
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.parsing import parse_byte_rate, parse_carbon, parse_count, parse_float
+from estimators.parsing import parse_byte_rate, parse_carbon, parse_float
 
 if TYPE_CHECKING:
     from estimators.cost.machine import MeasuredRates
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from estimators.training.answer import Question
     from estimators.training.layouts.global_batch import Batch
 
-MAX_BATCH = 10**10
 BATCH_HELP = (
     "tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size, a 100th of a short training"
 )
@@ -215,12 +214,10 @@ def _wished(options: StepOptions, seq_len: int) -> tuple[str, int | None, Batch,
 
 
 def batch(given: str | float) -> Batch:
-    """Tokens of one step, or sequences where a text ends in `seq`. Raises BadValueError."""
-    from estimators.training.layouts.global_batch import Batch
+    """Tokens of one step, or sequences where it says so. Raises BadValueError."""
+    from estimators.training.layouts.global_batch import parse_batch
 
-    number = given.strip().removesuffix("seq") if isinstance(given, str) else given
-    size = parse_count(number, "global-batch", maximum=MAX_BATCH)
-    return Batch(sequences=size) if isinstance(given, str) and number != given.strip() else Batch(tokens=size)
+    return parse_batch(given, "global-batch")
 
 
 def _layout(text: str) -> str:

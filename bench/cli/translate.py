@@ -19,6 +19,8 @@ from estimators.frozen import frozen
 from estimators.parsing import parse_float, parse_flop_rate
 from estimators.spec import Recompute, Workload
 from reports.views.counting.translation import conditions, physics_notes, translation_tables
+from reports.views.counting.translation_screen import translation_screen
+from reports.views.training.conditions import scope_notes
 
 MAX_UTILIZATION = 10
 """More than ten times the peak is a slip of the pen; less may be a convention's fault, and is explained."""
@@ -95,7 +97,9 @@ def run(options: Options, out: Output) -> int:
     tables = translation_tables(translations, conditions=lines, notes=notes)
     share = None if at_least is None else at_least.frozen if options.frozen else at_least.training
     possible = None if share is None else share <= 1
-    out.emit(arguments.with_all_facts(tables, model=model.name, seq_len=seq_len, least_fraction=share, possible=possible))
+    shown = arguments.with_all_facts(tables, model=model.name, seq_len=seq_len, least_fraction=share, possible=possible)
+    scope = scope_notes(model, Workload(phase="train", seq_len=seq_len), [hardware] if hardware else [])
+    out.emit(shown, translation_screen(translations, shown[0], scope=scope, physics=notes, possible=possible))
     return 1 if possible is False else 0
 
 

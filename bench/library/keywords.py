@@ -9,8 +9,9 @@ from keyword import iskeyword
 from typing import Any
 
 from bench.cli import names
-from bench.cli.main import Parser, verb_module, verb_parser
 from bench.cli.output import Kept
+from bench.cli.parser import Parser
+from bench.cli.verbs import verb_module, verb_parser
 from estimators.extras import needed_by
 from reports.table import Table
 

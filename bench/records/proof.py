@@ -71,7 +71,11 @@ class Proof(Part):
         num_new_tokens, num_distinct_new_tokens: generated, beside what was to be.
         num_forward_passes, forward_shapes_as_planned: of a generation, beside what was estimated.
         params_changed: whether every trained tensor changed, by a sample of each; see docs/conventions.md.
-        num_steps, num_ranks, num_samples, num_tokens: of a training; tokens without padding.
+        num_steps, num_ranks, num_samples, num_tokens: of a training; tokens without padding. A step that only a gradient scaler
+            skipped is none of a watched training, where its optimizers are seen.
+        num_optimizer_steps, num_skipped_steps: of a watched training, those that all its optimizers took, together, and those that
+            a gradient scaler skipped; stated where they are seen.
+        num_batches: of a watched training, all ranks together.
         num_padding, num_loss_tokens: positions of padding, and tokens that bear a loss, of a watched training.
         watched: where the training was a user's own loop.
     """
@@ -90,6 +94,9 @@ class Proof(Part):
     params_changed: bool | None = None
     grad_norm: float | None = None
     num_steps: int | None = None
+    num_optimizer_steps: int | None = None
+    num_skipped_steps: int | None = None
+    num_batches: int | None = None
     num_ranks: int | None = None
     num_samples: int | None = None
     num_tokens: int | None = None

@@ -34,6 +34,10 @@ COUNTED_LAST = (r"(.+?) ?[x×*:] ?([0-9]{1,7})", r"(.+?) ([0-9]{1,7}) ?[x×]")
 """A number behind it: ``H100 x8``, ``A100:8``, ``H100 8x``."""
 
 
+PROVIDER = r"^(?:(?:aws|ec2|amazon|gcp|azure|oci)[ :/-]+)?(?:ml\.|standard_)?"
+"""What stands before the name of a machine as some write it: the cloud, SageMaker's ``ml.``, Azure's ``Standard_``."""
+
+
 @frozen
 class Instance:
     """A machine, or a slice of machines, of one kind of device."""
@@ -44,7 +48,7 @@ class Instance:
 
 
 def _key(name: str) -> str:
-    return "".join(c for c in name.casefold().removeprefix("standard") if c.isalnum())
+    return "".join(c for c in re.sub(PROVIDER, "", name.casefold()) if c.isalnum())
 
 
 @functools.cache

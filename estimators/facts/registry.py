@@ -44,7 +44,8 @@ def model_ids() -> tuple[str, ...]:
 
 
 @functools.cache
-def _model_aliases() -> dict[str, str]:
+def model_aliases() -> dict[str, str]:
+    """Every alias, in lower case, to its model's id."""
     return data.read_json(data.file("aliases.json"))
 
 
@@ -60,9 +61,9 @@ def model_entry(name: str) -> ModelEntry:
     2779683840
     """
     key = name.casefold()
-    model_id = key if key in model_ids() else _model_aliases().get(key)
+    model_id = key if key in model_ids() else model_aliases().get(key)
     if model_id is None:
-        raise UnknownNameError("model", name, (*model_ids(), *_model_aliases()), "python -m bench list models")
+        raise UnknownNameError("model", name, (*model_ids(), *model_aliases()), "python -m bench list models")
     return entry_from(data.read_json(data.file("models", f"{model_id}.json")), f"models/{model_id}.json", key)
 
 

@@ -60,6 +60,13 @@ class StepsAnswer:
     generation: Generation | None
 
     @property
+    def held_bytes(self) -> int:
+        """Weights and KV cache: at the end of the generation, else the most of a step that trains nothing."""
+        if self.generation is not None:
+            return sum(self.generation.peak_memory_bytes.values())
+        return max(sum(cost.memory_bytes.values()) for workload, cost in self.steps.values() if workload.phase != "train")
+
+    @property
     def activations_on_gpu_bytes(self) -> int | None:
         """Of a training step under a GPU's autocast, by its list of what runs in fp32; None where that is no more, or nothing trains."""
         if "training" not in self.steps or self.question.hardware is None:

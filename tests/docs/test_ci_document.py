@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.cli.main import verb_parser
+from bench.cli.verbs import verb_parser
 from tests.support.checkout import ROOT
 
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")

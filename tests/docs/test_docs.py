@@ -13,7 +13,7 @@ from bench.records.record import read_folder
 from tests.support.checkout import ROOT
 
 BLOCK = "<!-- output of: {command} -->\nold\n<!-- end of output -->"
-LINK = re.compile(r"\]\(([^)#\s]+)")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def texts() -> list[Path]:
@@ -62,13 +62,13 @@ def test_a_wrong_option_of_the_refresher_is_one_line(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "error: '--chek'; expected nothing, --check or --slow\n"
 
 
-def test_a_slow_document_is_written_when_asked_for_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_slow_documents_are_written_when_asked_for_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     monkeypatch.setattr(refresh, "ROOT", tmp_path)
     monkeypatch.setattr(refresh, "output_of", lambda command: f"# What {command} prints")
     assert refresh.main(["--slow"]) == 0
     written = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.md")}
-    assert written == {"docs/exactness.md": "# What python -m tools.exactness_page prints\n"}
+    assert written == {name: f"# What {command} prints\n" for name, command in refresh.SLOW.items()}
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,24 @@ def test_every_block_is_closed(path: Path) -> None:
     assert len(refresh.BLOCK.findall(text)) == text.count("<!-- output of:") == text.count("<!-- end of output -->")
 
 
+def anchors(page: str) -> set[str]:
+    """What the headings of a page are linked by: lower case, blanks as hyphens, without punctuation, code blocks aside."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().casefold()).replace(" ", "-") for heading in headings}
+
+
 def broken_links(text: str, folder: Path) -> list[str]:
-    return [link for link in LINK.findall(text) if "://" not in link and not (folder / link).exists()]
+    """Links of a page that lies in the folder, inside the project, to no file or to no heading of one."""
+    broken = []
+    for link in LINK.findall(text):
+        name, _, anchor = link.partition("#")
+        target = folder / name
+        if "://" in link:
+            continue
+        page = text if not name else target.read_text(encoding="utf-8") if target.is_file() and anchor else ""
+        if not target.exists() or (anchor and anchor not in anchors(page)):
+            broken.append(link)
+    return broken
 
 
 @pytest.mark.parametrize("path", texts(), ids=lambda path: path.name)
@@ -116,7 +132,13 @@ def test_every_link_inside_the_project_leads_somewhere(path: Path) -> None:
 
 
 def test_a_broken_link_would_be_found() -> None:
-    assert broken_links("[a](README.md) [b](docs/none.md) [c](https://example.org/x)", ROOT) == ["docs/none.md"]
+    page = "# A title\n```\n# no title\n```\n[a](README.md) [b](docs/none.md) [c](https://example.org/x#y) [d](#a-title) [e](#no-title) "
+    assert broken_links(page + "[f](README.md#limits) [g](README.md#nothing)", ROOT) == ["docs/none.md", "#no-title", "README.md#nothing"]
+
+
+def test_every_document_can_be_reached_from_the_readme() -> None:
+    linked = set(LINK.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert [path.name for path in ROOT.glob("docs/*.md") if f"docs/{path.name}" not in linked] == ["house.md"]  # of CONTRIBUTING.md
 
 
 def devices() -> list[str]:

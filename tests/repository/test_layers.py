@@ -26,6 +26,7 @@ LAYERS = {
         ("bench.statistics",),
         ("bench.records",),
         ("bench.statistics.robust", "bench.streams", "bench.end_signals"),
+        ("bench.program",),
     ],
     "estimators": [
         ("estimators.validation",),

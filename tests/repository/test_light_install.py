@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bench.cli.main import VERBS
+from bench.cli.verbs import VERBS
 from estimators import extras
 from estimators.errors import MissingPackageError
 from estimators.extras import EXTRA_OF, install_line, needed_by
@@ -34,6 +34,8 @@ ANSWERED = {
     "report": ["report results/cpu-amd-epyc --waterfall"],
     "compare": ["compare results/cpu-amd-epyc results/cpu-amd-epyc"],
     "doctor": ["doctor"],
+    "completion": ["completion bash", "completion words -- show phi"],
+    "man": ["man"],
     "list": [
         "list models --match phi",
         *(f"list conventions --format {name}" for name in ("md", "csv", "json", "html", "latex", "github")),

@@ -23,7 +23,8 @@ from estimators.training.layouts.scaling import Point, scaling_curve
 from estimators.training.layouts.search import ANYTHING, OnProgress, Restriction
 from estimators.training.layouts.sizing import FLOP_PER_PARAM_TOKEN, Sizing, compute_optimal
 from estimators.training.layouts.what_if import WhatIf, what_if
-from estimators.units import DAY_S
+from estimators.training.prediction import Prediction
+from estimators.units import DAY_S, HOUR_S
 
 Watching = Callable[[str], AbstractContextManager[OnProgress | None]]
 """Takes the name of a device, and is told while it lasts how far the search on that device is."""
@@ -102,6 +103,14 @@ class BestSpent:
 
 
 @frozen
+class Run:
+    """What steady steps take for all tokens: seconds, and dollars where a price is known."""
+
+    run_s: float
+    cost_usd: float | None
+
+
+@frozen
 class Plans:
     """The plans, and what was asked of the first.
 
@@ -127,6 +136,13 @@ class Plans:
         best = self.choices[0].answer
         assert best is not None
         return best
+
+    def run_of(self, step: Prediction) -> Run | None:
+        """What the question's tokens take in such steps, at the median price; None where it names no tokens."""
+        if self.question.tokens is None:
+            return None
+        run_s, price = step.run_s(self.question.tokens), rent(step.hardware.id, self.question.usd_per_gpu_hour)
+        return Run(run_s=run_s, cost_usd=price.median * run_s * step.layout.num_devices / HOUR_S if price else None)
 
 
 def answer_plan(question: PlanQuestion, watching: Watching = lambda _: nullcontext()) -> Plans:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
+from estimators.parsing import Counted, parse_sized
 
 if TYPE_CHECKING:
     from estimators.facts.usual_batch import UsualBatch
@@ -18,6 +19,8 @@ FARTHEST = 4
 
 FEWEST_STEPS = 100
 """Steps of a training that nobody wished a batch for: one that has fewer takes a smaller batch than is usual of its size."""
+MAX_BATCH = 10**10
+"""Tokens or sequences of one step; more are refused."""
 
 
 @frozen
@@ -157,3 +160,19 @@ def _too_far(wanted: float, nearest: int, num_devices: int) -> str:
         f"no batch near the {wanted:,.0f} sequences of a step divides over {num_devices:,} GPUs: the smallest is {nearest:,}; "
         f"take {num_devices // unit * unit:,} GPUs, or give --global-batch {nearest}seq"
     )
+
+
+def parse_batch(given: str | float, name: str, *, bare: Counted = "tokens") -> Batch:
+    """Read a batch such as ``4M`` or ``4Mtokens``, or in sequences ``512seq``.
+
+    Args:
+        bare: what a number counts that does not say.
+
+    Raises:
+        BadValueError: no count, or out of range.
+
+    >>> parse_batch("512seq", "global-batch").sequences, parse_batch("4M", "global-batch").tokens
+    (512, 4000000)
+    """
+    count, counted = parse_sized(given, name, bare=bare, maximum=MAX_BATCH)
+    return Batch(sequences=count) if counted == "sequences" else Batch(tokens=count)

@@ -10,13 +10,14 @@ from estimators.errors import BadValueError
 from estimators.facts.device_names import Taken, device_named
 from estimators.facts.registry import hardware
 from estimators.frozen import frozen, replace
-from estimators.parsing import parse_byte_rate, parse_count
+from estimators.parsing import parse_byte_rate, parse_count, parse_length
 from estimators.training.at_utilization import check_devices
+from estimators.training.layouts.global_batch import parse_batch
 from estimators.training.layouts.job import Job
 from estimators.training.prediction import Prediction
 
 JOB_CHANGES: dict[str, Callable[[str], Any]] = {
-    "seq_len": lambda text: parse_count(text, "seq_len"),
+    "seq_len": lambda text: parse_length(text, "seq_len"),
     "dtype": str,
     "software": str,
     "optimizer": str,
@@ -67,9 +68,10 @@ def what_if(job: Job, layout: Layout, change: str) -> WhatIf:
     if not separator or not value:
         raise BadValueError(f"what-if {change[:40]!r}: expected KEY=VALUE, such as gpus=2048, seq_len=32768 or recompute=full")
     changed, new, note = job, layout, ""
-    if key in ("gpus", "global_batch"):
-        number = parse_count(value, key)
-        new, note = _with_gpus(layout, number) if key == "gpus" else (replace(layout, global_batch=number), "")
+    if key == "gpus":
+        new, note = _with_gpus(layout, parse_count(value, key))
+    elif key == "global_batch":
+        new = replace(layout, global_batch=_sequences(value, job.seq_len))
     elif key in JOB_CHANGES:
         changed = replace(job, **{FIELDS.get(key, key): JOB_CHANGES[key](value)})
         if key == "seq_len":
@@ -91,6 +93,15 @@ def what_if(job: Job, layout: Layout, change: str) -> WhatIf:
         capacity_bytes=changed.capacity_bytes,
         note=note,
     )
+
+
+def _sequences(value: str, seq_len: int) -> int:
+    """Sequences of a batch, which a number is that does not say what it counts. Raises BadValueError for less than one."""
+    batch = parse_batch(value, "global_batch", bare="sequences")
+    sequences = batch.sequences or (batch.tokens or 0) // seq_len
+    if not sequences:
+        raise BadValueError(f"global_batch {value[:40]!r} is less than one sequence of {seq_len:,} tokens; expected for example 512seq")
+    return sequences
 
 
 def _with_gpus(layout: Layout, num_devices: int) -> tuple[Layout, str]:

@@ -50,7 +50,7 @@ def plan_tables(answer: Plans) -> list[Table]:
     if answer.points:
         tables.append(scaling_table(answer.points, price))
     if answer.changed is not None:
-        tables.append(what_if_table(answer.changed))
+        tables.append(what_if_table(answer.changed, answer.run_of(answer.changed.before), answer.run_of(answer.changed.after)))
     if answer.best_spent is not None:
         tables.append(best_spent_table(answer))
     return tables
@@ -136,9 +136,9 @@ def plan_table(
         rows=rows,
         notes=[
             *track_record.doubts(best),
-            *_reasons(plan, own),
+            *lost_reasons(plan, own),
             *_run_lines(plan, tokens, price),
-            *_own_lines(plan, tokens, own),
+            *own_lines(plan, tokens, own),
             *_search_lines(plan),
         ],
         facts=_facts(plan, tokens, price, own),
@@ -182,7 +182,7 @@ def _option_row(rank: str, option: Option, plan: Plan, tokens: int | None, conve
     }
 
 
-def _reasons(plan: Plan, own: Option | None) -> list[str]:
+def lost_reasons(plan: Plan, own: Option | None) -> list[str]:
     """One line per layout that lost."""
     ranked = [(f"{rank}", option) for rank, option in enumerate(plan.options, 1)][1:] + ([("yours", own)] if own is not None else [])
     best = plan.best.prediction.step_time_s
@@ -206,7 +206,7 @@ def _run_lines(plan: Plan, tokens: int | None, price: PriceRange | None) -> list
     return lines
 
 
-def _own_lines(plan: Plan, tokens: int | None, own: Option | None) -> list[str]:
+def own_lines(plan: Plan, tokens: int | None, own: Option | None) -> list[str]:
     """What it costs to use the user's layout."""
     if own is None:
         return []

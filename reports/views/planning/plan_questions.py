@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.facts.prices import PriceRange
-from estimators.training.layouts.answer import Plans
+from estimators.training.layouts.answer import Plans, Run
 from estimators.training.layouts.scaling import WORTH_DOUBLING, Point
 from estimators.training.layouts.sizing import BESIROGLU, Sizing
 from estimators.training.layouts.what_if import WhatIf
@@ -69,8 +69,20 @@ def scaling_table(points: Sequence[Point], price: PriceRange | None) -> Table:
     )
 
 
-def what_if_table(change: WhatIf) -> Table:
-    """Each part of the step before and after a change."""
+def run_text(before: Run, after: Run) -> str:
+    """Days and money of the whole run before and after a change."""
+    days = f"{format_duration(before.run_s)} to {format_duration(after.run_s)}"
+    if before.cost_usd is None or after.cost_usd is None:
+        return days
+    return f"{days}, {format_money(before.cost_usd)} to {format_money(after.cost_usd)}"
+
+
+def what_if_table(change: WhatIf, before_run: Run | None, after_run: Run | None) -> Table:
+    """Each part of the step before and after a change.
+
+    Args:
+        before_run, after_run: of the whole training; None where nobody said how long it is.
+    """
     before, after = change.before, change.after
     parts = [(name, float(before.ledger.parts[name]), float(after.ledger.parts[name])) for name in PARTS]
     rows = [_change_row(PARTS[name], old, new) for name, old, new in parts if old or new]
@@ -94,15 +106,22 @@ def what_if_table(change: WhatIf) -> Table:
             f"tokens/s of one GPU: {format_rate(before.tokens_per_s_per_device)} to {format_rate(after.tokens_per_s_per_device)} "
             f"({format_signed_fraction(per_device)}); of all: {format_signed_fraction(whole)}",
             f"memory: {held}: {fits}",
+            *([f"run: {run_text(before_run, after_run)}, steady steps alone."] if before_run and after_run else []),
         ],
         facts={
             "before_step_time_s": before.step_time_s,
             "after_step_time_s": after.step_time_s,
             "after_memory_bytes": change.after_bytes,
             "after_fits": excess <= 0,
+            **(_run_facts("before", before_run) if before_run else {}),
+            **(_run_facts("after", after_run) if after_run else {}),
         },
         key="what_if",
     )
+
+
+def _run_facts(when: str, run: Run) -> dict[str, float | None]:
+    return {f"{when}_run_s": run.run_s, f"{when}_cost_usd": run.cost_usd}
 
 
 def _change_row(name: str, before: float, after: float) -> dict[str, Value]:

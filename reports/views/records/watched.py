@@ -42,7 +42,15 @@ def _rows(record: Measurement) -> Iterator[dict[str, Value]]:
     padding = None if None in seen.padding_per_step else sum(num or 0 for num in seen.padding_per_step)
     waits_s = sum(seen.data_wait_s[len(phase.warmup_s) :])
     seconds = [*phase.warmup_s, *phase.samples_s]
-    yield from row("num_steps", "steps, warm-up included", record.proof.num_steps, units.format_int, "counted")
+    proof = record.proof
+    yield from row("num_steps", "steps, warm-up included", proof.num_steps, units.format_int, "counted")
+    if proof.num_optimizer_steps != proof.num_steps:
+        what = "steps of all optimizers together"
+        yield from row("num_optimizer_steps", what, proof.num_optimizer_steps, units.format_int, "counted")
+    if proof.num_skipped_steps:
+        yield from row("num_skipped_steps", "steps that a gradient scaler skipped", proof.num_skipped_steps, units.format_int, "counted")
+    if proof.num_batches != (proof.num_steps or 0) * (proof.num_ranks or 1):
+        yield from row("num_batches", "batches, of all ranks", proof.num_batches, units.format_int, "counted")
     yield from row(f"num_{item}s", f"{item}s, padding left out" if item == "token" else f"{item}s", items, units.format_int, "counted")
     if padding is not None and items is not None and items + padding:
         yield from row("num_padding", "positions of padding, computed beside them", padding, units.format_int, "counted")

@@ -27,6 +27,7 @@ from reports.table import Column, Table, Value
 from reports.views.training.conditions import COUNTED_BY_6ND, conditions
 
 NO_DEVICES = "give --gpus N for the wall time"
+WALL_TIME = "wall time: at that utilization from start to end; failures and restarts come on top where the share leaves them out."
 NO_HARDWARE = "name a device with --hardware for time, energy and money"
 
 
@@ -62,6 +63,11 @@ def _columns(training: TrainingAnswer) -> list[Column]:
     ]
 
 
+def how_sure(training: TrainingAnswer) -> str:
+    """What stands before the figures: a median of published runs is about right, a bound at least."""
+    return "about " if len(training.runs) > 1 else "at least " if training.labels == (BOUND,) else ""
+
+
 def _headline(training: TrainingAnswer, rows: list[dict[str, Value]]) -> str:
     what = f"Training {training.model.name} on {training.work_text}"
     if not rows:
@@ -71,7 +77,7 @@ def _headline(training: TrainingAnswer, rows: list[dict[str, Value]]) -> str:
     money = ""
     if training.price:
         money = f", {'' if training.price.low == training.price.high else 'about '}{format_money(training.price.median * middle.gpu_hours)}"
-    about = "about " if len(training.runs) > 1 else "at least " if training.labels == (BOUND,) else ""
+    about = how_sure(training)
     if training.num_devices is None:
         return f"{what}: {about}{gpu_days} of {training.devices_text}{money}"
     return f"{what}: {about}{format_duration(middle.wall_s)} on {training.devices_text} ({gpu_days}{money})"
@@ -118,11 +124,17 @@ def facts(training: TrainingAnswer) -> dict[str, Any]:
     return values | ({"unavailable": absent} if absent else {})
 
 
-def _memory_note(training: TrainingAnswer, hardware: Hardware) -> str:
+def is_too_large(training: TrainingAnswer) -> bool:
+    """Whether the devices cannot hold the state of the training."""
+    num_devices, hardware = training.num_devices, training.hardware
+    return num_devices is not None and hardware is not None and num_devices < math.ceil(training.state_bytes / hardware.memory_bytes)
+
+
+def memory_note(training: TrainingAnswer, hardware: Hardware) -> str:
     """What the training must hold, against what the devices have."""
     least, capacity = math.ceil(training.state_bytes / hardware.memory_bytes), format_bytes(hardware.memory_bytes)
     state = f"memory: weights, gradients, optimizer state and low-precision copies take {format_bytes(training.state_bytes)}"
-    if training.num_devices is not None and training.num_devices < least:
+    if training.num_devices is not None and is_too_large(training):
         return (
             f"{state}; {format_int(training.num_devices)} x {capacity} cannot hold that, at least {format_int(least)} devices are needed."
         )
@@ -134,11 +146,11 @@ def answer_table(training: TrainingAnswer) -> Table:
     rows = _rows(training)
     notes = [f"{figure}: none, {reason}." for figure, reason in missing(training).items()] if training.hardware else [f"{NO_HARDWARE}."]
     if training.hardware:
-        notes.append(_memory_note(training, training.hardware))
+        notes.append(memory_note(training, training.hardware))
     if any(run.energy_j for run in training.runs):
         notes.append("energy: the boards alone at their power limit, an upper figure for them; no hosts, network or cooling.")
     if rows:
-        notes.append("wall time: at that utilization from start to end; failures and restarts come on top where the share leaves them out.")
+        notes.append(WALL_TIME)
     return Table(
         title=_headline(training, rows),
         conditions=conditions(training),

@@ -92,10 +92,10 @@ def _state_note(claim: Claim, training: TrainingAnswer) -> str:
     return f"Doubt it: {state} needs at least {claim.devices_per_replica} devices per replica, and splitting a model costs communication."
 
 
-def _notes(claim: Claim, training: TrainingAnswer) -> list[str]:
-    """The judgement, then reasons for and against, each from the claim's own figures."""
+def reasons(claim: Claim, training: TrainingAnswer) -> list[str]:
+    """Reasons for and against, each from the claim's own figures."""
     above_all = claim.verdict == "above every published run"
-    notes = [judgement(claim, training)]
+    notes = []
     if above_all:
         notes.append(_headroom_note(claim))
     notes += _rounding_notes(claim, training)
@@ -106,7 +106,7 @@ def _notes(claim: Claim, training: TrainingAnswer) -> list[str]:
     return notes
 
 
-def _elsewhere(claim: Claim, training: TrainingAnswer) -> str:
+def elsewhere(claim: Claim, training: TrainingAnswer) -> str:
     """Where the runs ran that the verdict rests on, if that was not on the device's architecture; nothing for what physics forbids."""
     assert training.hardware is not None
     own = claim.percentile.scope == training.hardware.architecture
@@ -123,12 +123,12 @@ def claim_tables(claim: Claim, training: TrainingAnswer) -> list[Table]:
     main = Table(
         title=(
             f"{training.model.name} on {training.work_text} in {format_duration(claim.wall_s)} on {training.devices_text}: "
-            f"{claim.verdict}{_elsewhere(claim, training)}, {format_fraction(claim.percentile.share)} of peak {COUNTED[claim.compared]}"
+            f"{claim.verdict}{elsewhere(claim, training)}, {format_fraction(claim.percentile.share)} of peak {COUNTED[claim.compared]}"
         ),
         conditions=[line for line in conditions(training) if not line.startswith(("utilization", "price", "FLOP counted"))],
         columns=[column for column in _COLUMNS if column.key != "peak"],
         rows=[_row(implied) for implied in claim.implied if implied.name in ours],
-        notes=_notes(claim, training),
+        notes=[judgement(claim, training), *reasons(claim, training)],
         facts={
             "verdict": claim.verdict,
             "possible": claim.possible,

@@ -72,9 +72,19 @@ def _source_lines(model: Model) -> list[str]:
     return [f"each sample is {model.sample}"] if model.sample else []
 
 
+def length_lines(seq_len: int, source: str) -> list[str]:
+    """How long sequences are, as short as it can be said; nothing where it was given."""
+    return [f"sequences: {format_int(seq_len)} tokens, as it was pre-trained; --seq-len sets yours."] if source else []
+
+
 def device_lines(devices: Iterable[Hardware]) -> list[str]:
     """What one device is, a line for each kind that is a part of what is sold; nothing for most."""
     return [f"{device.id}: one device is {device.one_device}" for device in devices if device.one_device]
+
+
+def scope_notes(model: Model, workload: Workload, devices: Iterable[Hardware] = ()) -> list[str]:
+    """The same of a model and of devices, as sentences; nothing for most."""
+    return [f"{line}." for line in (*scope_lines(model, workload), *device_lines(devices))]
 
 
 def length_source(source: str) -> str:
@@ -97,14 +107,26 @@ def conditions(training: TrainingAnswer, *, work: bool = True) -> list[str]:
         peak = format_flop_rate(training.hardware.peak(training.dtype))
         lines.append(f"{training.hardware.id}: dense {training.dtype} peak {peak} each, fp32 accumulate ({training.hardware.source.title})")
         lines += device_lines([training.hardware])
-        shares = ", ".join(
-            f"{format_fraction(run.utilization)}{f' ({label})' if len(training.labels) > 1 else ''}"
-            for run, label in zip(training.runs, training.labels, strict=True)
-        )
-        lines.append(f"utilization {shares} of that peak: {training.utilization_source}")
+        lines.append(utilization_line(training))
     if training.price:
         lines.append(f"price per GPU-hour {price_text(training.price)}: {training.price.source}")
     return lines
+
+
+def utilization_line(training: TrainingAnswer, of: str = "that peak") -> str:
+    """The shares of peak that are taken, and who says so."""
+    shares = ", ".join(
+        f"{format_fraction(run.utilization)}{f' ({label})' if len(training.labels) > 1 else ''}"
+        for run, label in zip(training.runs, training.labels, strict=True)
+    )
+    return f"utilization {shares} of {of}: {training.utilization_source}"
+
+
+def price_line(price: PriceRange) -> str:
+    """What a device-hour is taken to cost, as short as it can be said."""
+    if price.low == price.high:
+        return f"price: ${price.low:.2f} per GPU-hour."
+    return f"price: ${price.median:.2f} per GPU-hour, the middle of quotes from ${price.low:.2f} to ${price.high:.2f}; --price sets yours."
 
 
 def price_text(price: PriceRange) -> str:

@@ -77,19 +77,25 @@ def _rows(asked: PredictedAnswer) -> list[dict[str, Value]]:
 def _layout_lines(run: PredictedRun) -> list[str]:
     p = run.prediction
     layout = p.layout
-    whose = " (chosen: the fastest found that fits; --layout sets your own)" if run.layout_chosen else ""
     batch = f"{format_int(layout.global_batch)} sequences, {format_int(p.tokens_per_step)} tokens"
-    held = f"{format_bytes(run.needed_bytes)} of {format_bytes(p.hardware.memory_bytes)} on the fullest device"
     fewest = "the fewest that hold the training without paying for it in recomputation; --gpus sets your own"
     devices = [f"{format_int(layout.num_devices)} devices (chosen: {fewest})"] if run.devices_chosen else []
     return [
         *devices,
-        f"layout {layout}{whose}; {held}",
+        layout_line(run),
         f"batch of a step: {batch}{f', {run.batch_source}' if run.batch_source else ''}",
         f"software {p.stack.id}: {p.stack.name}",
         track_record.line(p),
         *p.notes,
     ]
+
+
+def layout_line(run: PredictedRun) -> str:
+    """The layout, who chose it, and how full it makes a device."""
+    p = run.prediction
+    whose = " (chosen: the fastest found that fits; --layout sets your own)" if run.layout_chosen else ""
+    held = f"{format_bytes(run.needed_bytes)} of {format_bytes(p.hardware.memory_bytes)} on the fullest device"
+    return f"layout {p.layout}{whose}; {held}"
 
 
 def facts(asked: PredictedAnswer) -> dict[str, Any]:
@@ -143,26 +149,14 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
 def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
     run, training = asked.run, asked.training
     notes = [plan_note(run), *([claim_note(run, claimed_s)] if claimed_s is not None else [])]
-    notes += track_record.doubts(run.prediction)
-    if not run.fits:
-        notes.append("memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less.")
-    elif run.in_margin:
-        held = run.needed_bytes / float(run.prediction.machine.memory_bytes)
-        notes.append(f"memory: this layout fills {format_fraction(held)} of a device, more than chosen layouts do (--memory-margin).")
+    notes += [*track_record.doubts(run.prediction), *_memory_notes(run)]
     if run.devices_chosen:
         notes.append(
             f"published runs: at {format_fraction(asked.published.median)} of peak, the median of whole runs of dense "
             f"language models on {asked.published.scope}, from {format_fraction(asked.published.low)} to "
             f"{format_fraction(asked.published.high)}; {asked.published.source.title}."
         )
-    if run.num_steps < 1:
-        notes.append("A single step takes more tokens than the whole training has: fewer devices or a smaller --global-batch do.")
-    mfu = run.prediction.mfu
-    if mfu is not None and mfu > asked.published.high:
-        notes.append(
-            f"Doubt it: {format_fraction(mfu)} of peak is above every published run of a dense language model on {asked.published.scope}; "
-            f"the highest has {format_fraction(asked.published.high)}. Those cover whole runs, or other layouts and software."
-        )
+    notes += _pace_doubts(asked)
     missing = at_utilization.missing(training)
     notes += [f"{figure}: none, {reason}." for figure, reason in missing.items()]
     if "energy_j" not in missing:
@@ -170,6 +164,33 @@ def _notes(asked: PredictedAnswer, claimed_s: float | None) -> list[str]:
         notes.append(f"{share} ({asked.power.source.title}); no hosts, network or cooling.")
         notes.append(f"CO2: {format_carbon(asked.carbon.value)}, {asked.carbon.source.title}.")
     notes.append('wall time: steady steps from first to last. What whole runs take beyond them is in "plan with", and apart, below.')
+    return notes
+
+
+def doubts(asked: PredictedAnswer) -> list[str]:
+    """Why not to trust the prediction, a sentence each."""
+    return [*_memory_notes(asked.run), *track_record.doubts(asked.run.prediction), *_pace_doubts(asked)]
+
+
+def _memory_notes(run: PredictedRun) -> list[str]:
+    if not run.fits:
+        return ["memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less."]
+    if not run.in_margin:
+        return []
+    held = run.needed_bytes / float(run.prediction.machine.memory_bytes)
+    return [f"memory: this layout fills {format_fraction(held)} of a device, more than chosen layouts do (--memory-margin)."]
+
+
+def _pace_doubts(asked: PredictedAnswer) -> list[str]:
+    notes = []
+    if asked.run.num_steps < 1:
+        notes.append("A single step takes more tokens than the whole training has: fewer devices or a smaller --global-batch do.")
+    mfu = asked.run.prediction.mfu
+    if mfu is not None and mfu > asked.published.high:
+        notes.append(
+            f"Doubt it: {format_fraction(mfu)} of peak is above every published run of a dense language model on {asked.published.scope}; "
+            f"the highest has {format_fraction(asked.published.high)}. Those cover whole runs, or other layouts and software."
+        )
     return notes
 
 

@@ -53,11 +53,15 @@ def _bound_notes(hardware: Hardware | None, num_bytes: int) -> list[str]:
     """
     if hardware is None:
         return [NO_HARDWARE]
+    return [BOUND_NOTE, *too_large_notes(hardware, num_bytes)]
+
+
+def too_large_notes(hardware: Hardware, num_bytes: int) -> list[str]:
+    """What a bound is worth where one device cannot hold weights and KV cache; nothing where it can."""
     least = math.ceil(num_bytes / hardware.memory_bytes)
     if least == 1:
-        return [BOUND_NOTE]
+        return []
     return [
-        BOUND_NOTE,
         f"One {hardware.id} cannot hold the {format_bytes(num_bytes)} of weights and KV cache: at least {format_int(least)} devices are "
         "needed, and n of them, perfectly split, are bound by 1/n of these times.",
     ]
@@ -275,6 +279,12 @@ def _activation_notes(parts: set[Value], on_gpu_bytes: int | None) -> list[str]:
     return notes
 
 
+def new_tokens_per_s(generation: Generation, batch: int) -> float:
+    """Of all prompts together, at the bound of the generation."""
+    assert generation.bound_s
+    return batch * generation.new_tokens / generation.bound_s
+
+
 def generation_table(
     name: str, generation: Generation, *, batch: int, beams: int, convention: str, dtype: str, hardware: Hardware | None
 ) -> Table:
@@ -297,10 +307,10 @@ def generation_table(
         )
     ]
     bound = generation.bound_s
-    generated = batch * generation.new_tokens
     headline = f"Generating {format_int(generation.new_tokens)} tokens after {format_int(generation.prompt_tokens)} with {name}"
     if bound and hardware:
-        headline += f": at least {format_duration(bound)}, at most {format_rate(generated / bound)} new tokens/s on one {hardware.id}"
+        rate = format_rate(new_tokens_per_s(generation, batch))
+        headline += f": at least {format_duration(bound)}, at most {rate} new tokens/s on one {hardware.id}"
     cache = generation.peak_memory_bytes.get("kv_cache", 0)
     return Table(
         title=headline,

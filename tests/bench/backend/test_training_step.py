@@ -228,7 +228,7 @@ def test_a_step_of_the_article_has_the_operators_that_were_predicted(name: str) 
     assert sum(update.count for update in updates) == len(list(network.parameters()))
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", [pytest.param("fp32", marks=pytest.mark.slow), "bf16"])
 def test_run_states_as_many_operators_predicted_as_it_dispatched_with_recomputation(
     dtype: str, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

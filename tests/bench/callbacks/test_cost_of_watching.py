@@ -144,7 +144,7 @@ def test_counting_is_no_time_of_a_step_and_has_a_figure_of_its_own(tmp_path: Pat
 
 def test_no_step_is_left_unread_for_long(tmp_path: Path) -> None:
     (batch,) = batches(1)
-    with Watch(Classifier(), out=tmp_path, every=0, ceilings=CEILINGS) as w:
+    with Watch(Classifier(), out=tmp_path, every=0, accumulate=1, ceilings=CEILINGS) as w:
         log = w.state.log
         for number in range(3 * READ_AT_ONCE):
             with w.step(batch):

@@ -28,7 +28,7 @@ def test_every_verb_prices_formats_with_shared_scales(name: str, capsys: pytest.
     ):
         assert name in str(answer)
     words = ["--model", "llama-3-8b", "--mfu", "0.3", "--from", "full", "--to", "6nd", "--hardware", "b200-sxm-180gb", "--dtype", name]
-    assert main(["translate", *words]) == 0
+    assert main(["translate", *words, "-v"]) == 0
     assert f"{name}: dense peak" in capsys.readouterr().out
 
 

@@ -105,7 +105,7 @@ class TestUtilization:
         assert answer(*GPT3_ON_A100, "--utilization", "45%")["gpu_days"] == answer(*GPT3_ON_A100, "--utilization", "0.45")["gpu_days"]
 
     def test_it_is_stated_in_every_head(self, capsys: pytest.CaptureFixture[str]) -> None:
-        main(["estimate", *GPT3_ON_A100, "--utilization", "0.45"])
+        main(["estimate", *GPT3_ON_A100, "--utilization", "0.45", "-v"])
         assert "utilization 45.0 % of that peak: given by --utilization" in capsys.readouterr().out
 
 

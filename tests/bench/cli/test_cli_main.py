@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main as cli
-from bench.cli.main import VERBS, main, verb_module, verb_parser
+from bench.cli import verbs
+from bench.cli.main import main
+from bench.cli.parser import Parser
+from bench.cli.verbs import VERBS, verb_module, verb_parser
 from estimators import __version__
 from estimators.errors import BadValueError, PhysicsError
 from tests.support.checkout import ROOT
@@ -47,7 +50,7 @@ def test_every_verb_has_help_with_an_example_of_itself(verb: str) -> None:
     assert "--output" in text
 
 
-def destinations(parser: cli.Parser) -> set[str]:
+def destinations(parser: Parser) -> set[str]:
     """Where the parser of a verb puts what is given, but for the output, which `main` takes for itself."""
     return {action.dest for action in parser._actions} - {"help", "format", "output", "verbose", "quiet"}
 
@@ -91,14 +94,13 @@ def test_the_reference_page_is_fresh() -> None:
 
 
 def test_the_reference_page_would_be_stale_with_one_verb_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.VERBS, "list", "another line")
+    monkeypatch.setitem(verbs.GROUPS["Look up"], "list", "another line")
     assert reference() != (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "no verb given; expected one of: run, estimate"),
         (["estimat"], "unknown verb 'estimat'; did you mean 'estimate'?"),
         (["frobnicate"], "unknown verb 'frobnicate'. List them with"),
         (["estimate"], "one of the arguments --model --config is required"),
@@ -106,7 +108,7 @@ def test_the_reference_page_would_be_stale_with_one_verb_more(monkeypatch: pytes
         (["estimate", "--model"], "argument --model: expected one argument"),
         (["estimate", "--model", "gpt2", "--tokns", "1B"], "unknown option '--tokns'; did you mean '--tokens'"),
         (["estimate", "--model", "gpt2", "--utilisation=0.4"], "unknown option '--utilisation'; did you mean '--utilization'"),
-        (["estimate", "--model", "gpt2", "stray"], "unexpected 'stray'"),
+        (["estimate", "--model", "gpt2", "stray"], "unexpected 'stray': the model is --model gpt2 already"),
         (["show", "--modle", "phi-2"], "unknown option '--modle'; did you mean '--model'"),
         (["run", "--modle=phi-2"], "unknown option '--modle'; did you mean '--model'"),
         (["estimate", "--tokens", "1B", "--modle", "phi-2"], "unknown option '--modle'; did you mean '--model'"),
@@ -114,7 +116,9 @@ def test_the_reference_page_would_be_stale_with_one_verb_more(monkeypatch: pytes
         (["show", "--seq-len", "-5", "--model", "gpt2"], "seq-len '-5' is out of range"),
         (["estimate", "--model", "gpt2", "--tok", "1B"], "unknown option '--tok'"),
         (["estimate", "--model", "gpt2", "--format", "yaml"], "invalid choice: 'yaml'"),
-        (["list"], "the following arguments are required"),
+        (["report"], "the following arguments are required"),
+        (["--model", "gpt2"], "'--model' stands where a verb is expected: one of estimate, plan"),
+        (["phi-2"], "'phi-2' is a model; expected a verb before it: python -m bench estimate phi-2, or python -m bench show phi-2"),
         (["list", "modles"], "unknown list 'modles'; did you mean 'models'?"),
         (["show", "--model", "gpt2", "--phase", "sideways"], "invalid choice: 'sideways'"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +100,58 @@ def test_an_exact_name_is_not_remarked_on(capsys: pytest.CaptureFixture[str]) ->
     shown = capsys.readouterr()
     assert shown.err == ""
     assert "taken_for" not in shown.out
+
+
+def test_another_name_of_a_shape_is_said_at_the_head(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "--model", "deepseek-ai/DeepSeek-R1", "--format", "json"]) == 0
+    shown = capsys.readouterr()
+    answer = json.loads(shown.out)
+    assert answer["model"] == "deepseek-v3"
+    assert answer["taken_for"] == {"deepseek-ai/DeepSeek-R1": "deepseek-ai/DeepSeek-R1, the shape of deepseek-v3"}
+    assert "DeepSeek-R1, the shape of deepseek-v3" in shown.err
+
+
+def test_a_quantised_copys_name_gives_fewer_bytes_and_the_same_flop() -> None:
+    whole, quarter = (estimate(model=name) for name in ("llama-2-13b", "TheBloke/Llama-2-13B-chat-GPTQ"))
+    assert quarter.forward_flop == whole.forward_flop
+    assert quarter.inference_memory_bytes < whole.inference_memory_bytes / 2
+
+
+def test_a_size_is_a_dense_llama_and_the_rule_is_in_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "--model", "13b", "-v"]) == 0
+    shown = capsys.readouterr()
+    assert "taking '13b' as a dense Llama of 13,015,864,320 parameters: 40 layers of width 5,120" in shown.err
+    assert "layers interpolated between the published sizes" in " ".join(shown.out.split())
+
+
+def test_a_folder_is_its_config_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
+    answers = []
+    for words in (("--model", str(tmp_path / "mine")), ("--config", str(tmp_path / "mine"))):
+        assert main(["show", *words, "--format", "json"]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+
+
+def test_the_hubs_cache_is_read_and_named_as_the_hub_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "models--somebody--new-thing" / "snapshots" / "0a1b"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert main(["show", "--model", "somebody/new-thing", "--format", "json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["model"] == "somebody/new-thing"
+    assert "taking 'somebody/new-thing' by its config.json on this machine" in shown.err
+
+
+def test_nothing_is_fetched_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert main(["show", "--model", "somebody/new-thing"]) == 2
+    assert "`hf download somebody/new-thing config.json` and --config FILE" in capsys.readouterr().err
+    assert main(["show", "--model", "somebody/new-thing", "--fetch"]) == 2
+    assert "cannot fetch http://127.0.0.1:9/somebody/new-thing/resolve/main/config.json" in capsys.readouterr().err

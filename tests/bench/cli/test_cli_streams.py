@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.main import VERBS, main
+from bench.cli.main import main
+from bench.cli.verbs import VERBS
 from tests.support.checkout import ROOT
 from tests.support.odd_streams import STATES, Answer, answers
 
@@ -35,6 +36,8 @@ CHEAP: dict[str, list[str]] = {
     "compare": [RECORD, RECORD],
     "selftest": ["--device", "abacus"],
     "list": ["formats"],
+    "completion": ["bash"],
+    "man": [],
 }
 """Words of each verb that cost no measurement; where nothing is without one, a request that is refused."""
 

@@ -306,6 +306,7 @@ def test_a_whole_run_in_a_process_of_its_own(tmp_path: Path) -> None:
     """Nothing scripted: the dtype tried, all routes counted, ceilings measured, steps timed, the record read back."""
     path = write_config(tmp_path / "tiny-mistral", "mistral")
     command = [sys.executable, "-m", "bench", "run", "--config", str(path), "--task", "decode", "--seq-len", "20", "--new-tokens", "9"]
+    command += ["--preset", "quick"]
     environ = {**os.environ, "HF_HOME": str(tmp_path / "hf")}
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "runs")], cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=300

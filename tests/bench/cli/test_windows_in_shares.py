@@ -77,7 +77,7 @@ def test_gpt_oss_has_one_causal_count_and_no_doubt(capsys: pytest.CaptureFixture
     assert found["mfu_causal_fraction"] == pytest.approx(per_token * found["tokens_per_s_per_device"] / H100_FLOP_PER_S, rel=1e-9)
     (row,) = [row for row in found["flop"]["rows"] if row["convention"] == "causal"]
     assert row["token_flop"] == pytest.approx(per_token, rel=1e-12)
-    assert f"MFU (causal) {100 * found['mfu_causal_fraction']:.1f} %, HFU" in said(capsys, words)
+    assert f"MFU (causal) {100 * found['mfu_causal_fraction']:.1f} %, HFU" in said(capsys, f"{words} -v")
 
 
 def test_a_dense_model_is_counted_as_published_shares_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,7 +169,7 @@ class TestComparison:
         rows = body(capsys, words)["rows"]
         assert [row["mfu_convention"] for row in rows] == ["causal"] * 2
         assert all(row["mfu_fraction"] < 0.6 for row in rows)
-        assert "FLOP counted causal" in said(capsys, words)
+        assert "FLOP counted causal" in said(capsys, f"{words} -v")
 
     @pytest.mark.parametrize("utilization", [None, "0.4"])
     def test_a_refusal_on_one_device_is_a_row_with_its_reason(self, utilization: str | None, monkeypatch: pytest.MonkeyPatch) -> None:

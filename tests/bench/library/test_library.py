@@ -17,7 +17,8 @@ import pytest
 
 import bench.callbacks
 import sixnd
-from bench.cli.main import main, verb_parser
+from bench.cli.main import main
+from bench.cli.verbs import verb_parser
 from bench.library import answers
 from bench.library.keywords import keyword
 from estimators.errors import BadRecordError, BadValueError, PhysicsError, UnknownNameError
@@ -34,7 +35,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "report": sixnd.report,
     "compare": sixnd.compare,
 }
-TO_FILES = {"help", "format", "output", "verbose", "quiet", "emit"}
+TO_FILES = {"help", "format", "json", "output", "verbose", "quiet", "emit"}
 """Options that say where text goes; a function gives tables."""
 
 LLAMA = {"model": "llama-2-7b", "tokens": "1T"}

@@ -76,7 +76,10 @@ def calls(monkeypatch: pytest.MonkeyPatch, quick: None) -> Counter[str]:
     return counted
 
 
-@pytest.mark.parametrize("name", ONCE)
+ONE_RUN_EACH = [pytest.param(name, marks=pytest.mark.slow) if name == "tiny-gpt" else name for name in ONCE]
+
+
+@pytest.mark.parametrize("name", ONE_RUN_EACH)
 def test_every_decision_of_a_measured_run_is_made_once_and_its_data_are_drawn_once(name: str, calls: Counter[str], tmp_path: Path) -> None:
     measure(request_of(name), hub_id=None, out=tmp_path, say=lambda _: None)
     assert calls == dict.fromkeys(ONCE[name], 1)

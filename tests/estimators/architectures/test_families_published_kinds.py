@@ -16,6 +16,7 @@ from estimators.counting.rules_of_thumb import TRAINER_RULE, rules
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Workload
 from tests.support.encoders_and_images import SMALLEST_OF_IMAGES, WRITING, check, step
+from tests.support.shipped_sizes import shallow
 
 SHIPPED = [name for name in model_ids() if model_entry(name).config["model_type"] in model_classes.KINDS]
 TEXT_MODELS = [name for name in SHIPPED if isinstance(model_from_config(model_entry(name).config, name), Encoder | EncoderDecoder)]
@@ -25,12 +26,6 @@ SMALLEST = (
     *SMALLEST_OF_IMAGES,
 )
 """One shipped model per family and its head, each counted whole; the others are counted with two layers unless slow tests run."""
-
-
-def shallow(config: dict[str, Any]) -> dict[str, Any]:
-    """The same model with at most two layers."""
-    depths = ("num_hidden_layers", "num_layers", "num_decoder_layers", "n_layers", "encoder_layers", "decoder_layers")
-    return {key: min(2, value) if key in depths else value for key, value in config.items()}
 
 
 @pytest.mark.parametrize("name", SHIPPED)

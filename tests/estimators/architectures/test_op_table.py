@@ -17,10 +17,13 @@ from estimators.counting.estimate import count_params, estimate
 from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Estimate, Model, Workload
 from tests.support.published_digits import half_a_unit_or_a_cut_digit
+from tests.support.shipped_sizes import shallow, smallest_of_each_kind
 
 DENSE_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] == "dense_network"]
 OTHER_MODELS = [name for name in model_ids() if model_entry(name).config["model_type"] in model_classes.KINDS]
 LANGUAGE_MODELS = [name for name in model_ids() if name not in {*DENSE_MODELS, *OTHER_MODELS}]
+WHOLE = smallest_of_each_kind([*LANGUAGE_MODELS, *OTHER_MODELS])
+"""Counted whole by every run; the others with two layers, and whole where slow tests run (test_families_published_kinds.py)."""
 
 WORKLOADS = {
     "train": Workload(phase="train", batch=2, seq_len=96),
@@ -51,15 +54,24 @@ def assert_equal(name: str, module: nn.Module, workload: Workload) -> None:
         assert expected.backward_flop == counted.backward_flop
 
 
-@pytest.mark.parametrize("name", LANGUAGE_MODELS)
-def test_every_shipped_language_model_has_torchs_parameters_and_forward_flop(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in WHOLE if name in LANGUAGE_MODELS])
+def test_the_smallest_language_model_of_each_kind_has_torchs_parameters_and_forward_flop(name: str) -> None:
     assert_equal(name, on_meta(name), Workload(phase="forward", batch=2, seq_len=24))
 
 
-@pytest.mark.parametrize("name", OTHER_MODELS)
-def test_every_other_shipped_model_has_torchs_parameters_and_forward_flop(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in WHOLE if name in OTHER_MODELS])
+def test_the_smallest_other_model_of_each_kind_has_torchs_parameters_and_forward_flop(name: str) -> None:
     longest = getattr(model(name), "max_positions", 1)
     assert_equal(name, meta.meta_model(model_entry(name).config), Workload(phase="forward", batch=2, seq_len=min(24, longest)))
+
+
+@pytest.mark.parametrize("name", sorted({*LANGUAGE_MODELS, *OTHER_MODELS} - {*WHOLE}))
+def test_every_other_size_has_torchs_parameters_and_forward_flop_with_few_layers(name: str) -> None:
+    config = shallow(model_entry(name).config)
+    few = model_from_config(config, name)
+    workload = Workload(phase="forward", batch=2, seq_len=min(24, getattr(few, "max_positions", 1)))
+    expected, counted = estimate(Case(model=few, workload=workload)), meta.torch_count(meta.meta_model(config), workload)
+    assert (expected.params, expected.forward_flop) == (counted.params, counted.forward_flop)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt-3-small", "phi-1"])

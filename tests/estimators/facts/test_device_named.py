@@ -82,6 +82,7 @@ SPELLINGS = {
     "M2 Ultra": "apple-m2-ultra",
     "Apple M3 Max": "apple-m3-max",
     "Max 1550": "gpu-max-1550",
+    "Ponte Vecchio": "gpu-max-1550",
     "jetson agx orin": "jetson-agx-orin-64gb",
 }
 
@@ -103,6 +104,8 @@ COUNTED = {
     "p5.48xlarge": ("h100-sxm5-80gb", 8),
     "4x p5.48xlarge": ("h100-sxm5-80gb", 32),
     "g5.xlarge": ("a10g-24gb", 1),
+    "ml.g5.12xlarge": ("a10g-24gb", 4),
+    "AWS p5.48xlarge": ("h100-sxm5-80gb", 8),
     "g6e.12xlarge": ("l40s-48gb", 4),
     "a2-highgpu-8g": ("a100-sxm4-40gb", 8),
     "a3-highgpu-8g": ("h100-sxm5-80gb", 8),

@@ -1,0 +1,104 @@
+"""The verbs, grouped by what somebody comes with, and the help of them all."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from types import ModuleType
+
+from bench.cli import output
+from bench.cli.parser import MODEL, Parser
+from bench.program import NAME
+
+GROUPS: dict[str, dict[str, str]] = {
+    "Plan before you rent": {
+        "estimate": "what a training run or a step costs: days, money, energy, memory",
+        "plan": "the layouts that train a model fastest, and why others lose",
+        "compare-hardware": "one training run on several kinds of device, side by side",
+    },
+    "Measure here": {
+        "run": "estimate a model, measure it here, cross-check, keep a record",
+        "report": "tables from the records of earlier runs",
+        "compare": "is B as fast as A? two records, or folders of them, judged",
+        "calibrate": "measure what this machine reaches, and predict steps from it",
+        "selftest": "can this machine be trusted to measure? its noise floor",
+        "doctor": "what this machine lacks for a measurement, how to mend it",
+    },
+    "Check others": {
+        "check-claim": "the utilization that a claimed training implies; is it possible?",
+        "translate": "a published MFU or TFLOP/s in another tool's convention",
+        "validate": "predicted step times against measured ones: how far off",
+    },
+    "Look up": {
+        "show": "a model's operations, parameters and FLOP, row by row",
+        "list": "the names that the other verbs take: models, hardware, ...",
+        "completion": "words that a shell completes: bash, zsh, fish",
+        "man": "the manual page, for `man`",
+    },
+}
+"""What somebody comes with -> verb -> one line of help. A verb's module is named like it, with `_` for `-`."""
+
+VERBS: dict[str, str] = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
+"""Verb -> one line of help."""
+
+WORDS: dict[str, str] = {"help": "this, or with a verb after it that verb's options", "version": "the version"}
+"""What stands in a verb's place and is none."""
+
+EXAMPLES = (
+    "estimate gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024",
+    "plan llama-3-8b --tokens 1T --hardware h100-sxm5-80gb --deadline 30d",
+    "run phi-2",
+    "show phi-2",
+)
+"""Commands for a first look: the commonest question of three groups, and of one who looks around."""
+
+HELP_WIDTH = 110
+"""Columns of a verb's help, whatever the terminal: the reference page is made of it."""
+
+
+def verb_module(verb: str) -> ModuleType:
+    """The module of one verb."""
+    return import_module(f"bench.cli.{verb.replace('-', '_')}")
+
+
+def verb_parser(verb: str) -> Parser:
+    """The parser of one verb, complete with its options, those of the output, and the other spellings of both."""
+    module = verb_module(verb)
+    parser = Parser(
+        prog=f"{NAME} {verb}",
+        description=module.__doc__,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=HELP_WIDTH),
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    output.add_arguments(parser)
+    positionals = "".join(f" {_shown(action)}" for action in parser._get_positional_actions())
+    model = " [MODEL]" if MODEL in parser.actions_by_option else ""
+    parser.usage = f"{NAME} {verb}{model}{positionals} [options]"
+    if said := parser.take_spellings():
+        parser.epilog = _also_taken(said)
+    return parser
+
+
+def _shown(action: argparse.Action) -> str:
+    word = str(action.metavar or action.dest)
+    return f"[{word}]" if action.nargs in ("?", "*") else word
+
+
+def _also_taken(said: list[str]) -> str:
+    import textwrap  # deferred: argparse has it already where help is printed
+
+    return textwrap.fill(f"Also taken, for {'; for '.join(said)}.", HELP_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def help_text() -> str:
+    """What the program prints without a verb, and `--help`."""
+    groups = ["\n".join([f"{title}:", *(f"  {verb:<18}{line}" for verb, line in verbs.items())]) for title, verbs in GROUPS.items()]
+    examples = "\n".join(f"  {NAME} {example}" for example in EXAMPLES)
+    return (
+        f"usage: {NAME} VERB [options]; the options of a verb: {NAME} help VERB\n"
+        "What deep-learning models cost to train and to run: estimated, measured, checked.\n\n"
+        + "\n".join(groups)
+        + f"\n\nExamples:\n{examples}\n"
+        "Exit codes: 0 good; 1 a check failed, or impossible; 2 the request was wrong."
+    )

@@ -1,0 +1,64 @@
+"""Which of several kinds of device is the fastest, the cheapest and the best value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from estimators.frozen import replace
+from estimators.units import format_days, format_grouped, format_money
+from reports.table import Column, Table, Value
+
+FASTEST, LEAST_DEVICE_TIME, CHEAPEST, BEST_VALUE = "fastest", "least GPU time", "cheapest", "best value"
+DEVICE_TIME = "gpu_days"
+"""The column that ranks where the kinds run on different numbers of devices."""
+
+BEST_VALUE_NOTE = "best value: the least of time x cost."
+
+Row = Mapping[str, Value]
+
+
+def best_rows(table: Table, *, time: str, cost: str) -> dict[str, Row]:
+    """Mark -> the row that has it, of those that fit; without the marks that nothing can tell.
+
+    Args:
+        time, cost: keys of columns.
+    """
+    timed = [row for row in table.rows if row.get(time) is not None and row.get("fits") is not False]
+    priced = [row for row in timed if row.get(cost) is not None]
+    marks = {LEAST_DEVICE_TIME if time == DEVICE_TIME else FASTEST: min(timed, key=lambda row: _number(row, time))} if timed else {}
+    if priced:
+        marks[CHEAPEST] = min(priced, key=lambda row: _number(row, cost))
+        marks[BEST_VALUE] = min(priced, key=lambda row: _number(row, time) * _number(row, cost))
+    return marks
+
+
+def marked(table: Table, marks: Mapping[str, Row]) -> Table:
+    """The table with its marks behind the first column."""
+    rows = [{**row, "mark": ", ".join(mark for mark, best in marks.items() if best is row) or ""} for row in table.rows]
+    first, *others = table.columns
+    return replace(table, columns=[first, Column(key="mark", header=""), *others], rows=rows)
+
+
+def marks_text(marks: Mapping[str, Row], *, time: str, cost: str) -> str:
+    """Each device with its marks, such as ``fastest h200-sxm-141gb (6.87 days), cheapest and best value l40s ($3.10 k)``.
+
+    Args:
+        time, cost: keys of columns; both times are in days.
+    """
+    by_device: dict[str, list[str]] = {}
+    for mark, row in marks.items():
+        by_device.setdefault(str(row["hardware"]), []).append(mark)
+    said = []
+    for device, named in by_device.items():
+        row = marks[named[0]]
+        figures = [f"{format_grouped(_number(row, time))} GPU-days" if time == DEVICE_TIME else format_days(_number(row, time))]
+        figures += [format_money(_number(row, cost))] if row.get(cost) is not None else []
+        marked_as = " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
+        said.append(f"{marked_as} {device} ({', '.join(figures)})")
+    return "; ".join(said)
+
+
+def _number(row: Row, key: str) -> float:
+    value = row[key]
+    assert isinstance(value, int | float)
+    return value
