@@ -84,7 +84,7 @@ def named_tokens(named: Mapping[str, Any], use: LabelUse) -> TokenCounts | None:
         sides = [_side(named, ids, mask, labels, use) for ids, mask, labels in names]
         known = [side for side in sides if side is not None]
         return added(known) if known else _target(named, use)
-    target = _target(named, use) if use.as_target or not _OF_A_DECODER.isdisjoint(named) else None
+    target = _target(named, use) if use.as_target or not _OF_A_DECODER.isdisjoint(named.keys()) else None
     if target is None:
         return source
     return added([source._replace(num_loss_tokens=None), target])._replace(rows=source.rows, length=source.length)
