@@ -53,6 +53,7 @@ class Screen:
         more: the options that tell more than -v and --format, each with what it tells in brackets.
         asked: tables that an option such as --explain asked for, shown whole.
         failed: whether the answer is that something failed, is impossible or does not fit.
+        is_list: whether the rows are what was asked for: they give way in a terminal alone, never in a pipe or a file.
     """
 
     answer: str
@@ -63,6 +64,7 @@ class Screen:
     more: Sequence[str] = ()
     asked: Sequence[Table] = ()
     failed: bool = False
+    is_list: bool = False
 
     def reworded(self, change: Callable[[str], str]) -> Screen:
         """The screen with every text changed."""

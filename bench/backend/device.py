@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from bench.machine.environment import cpu_cache_bytes, cpu_model
-from bench.machine.meters import memory
+from bench.machine.meters import memory, nvml
 from bench.machine.meters.readings import Readings
 from bench.records.environment import DeviceFacts
 from bench.sampling.clock import Clock, HostClock, empty_reading_s, nothing
@@ -136,12 +137,16 @@ class Device:
         return Readings(values={**rss.values, **dict(zip(names, peaks, strict=True))}, unavailable=rss.unavailable)
 
     def hardware(self) -> Hardware | None:
-        """The registry's entry for it; None for a CPU and for a device that the registry does not know."""
-        if self.kind != "cuda":
+        """The registry's entry for it; None for a CPU, for a device that the registry does not know, and for a slice of one."""
+        if self.kind != "cuda" or self.slice_reason():
             return None
         from estimators.facts import registry
 
         return registry.hardware_for_device(self.name, self.memory_total_bytes)
+
+    def slice_reason(self) -> str:
+        """One line where it is a slice of a GPU (MIG), by its name or by NVML, whose peaks are not the whole one's; else empty."""
+        return _slice_reason(self.name, self.uuid) if self.kind == "cuda" else ""
 
     def describe(self) -> DeviceFacts:
         """What a record says of it: identity, and torch's settings that change its speed."""
@@ -155,6 +160,19 @@ class Device:
             versions = DeviceFacts(cuda=torch.version.cuda, hip=torch.version.hip, cudnn=torch.backends.cudnn.version())
             described |= DeviceFacts(compute_capability=capability) | versions
         return described
+
+
+@functools.cache
+def _slice_reason(name: str, uuid: str | None) -> str:
+    if "MIG" in name.split():
+        return f"{name} is a slice of a GPU (MIG)"
+    if uuid is None:
+        return ""
+    try:
+        with nvml.session() as library:
+            return nvml.slice_reason(library, uuid)
+    except UnavailableError:  # without NVML, by the name alone
+        return ""
 
 
 def choose(name: str | None = None) -> Device:

@@ -26,7 +26,8 @@ class Console:
     def figures(self) -> dict[str, float]:
         """Rates since the last call; empty before a step has ended, and where they fail."""
         self._state.log.settle()
-        since, self._logged = self._logged, len(self._state.log.done)
+        num_steps = len(self._state.log.so_far())
+        since, self._logged = min(self._logged, num_steps), num_steps  # fewer than before where held ones were joined
         return self._rates(since)
 
     def _rates(self, since: int) -> dict[str, float]:
@@ -34,7 +35,7 @@ class Console:
 
     def _fresh(self, since: int) -> dict[str, float]:
         state = self._state
-        fresh = state.log.done[since:]
+        fresh = state.log.so_far()[since:]
         if not fresh:
             return {}
         peaks = state.peak_memory().values
@@ -54,8 +55,12 @@ class Console:
 
     def show(self) -> None:
         """Print a line where enough steps and enough time have passed since the last; the main rank's alone."""
-        done, now_s = self._state.log.done, time.perf_counter()
-        if not self._every or len(done) - self._shown < self._every or now_s - self._line_s < LEAST_LINE_S:
+        now_s = time.perf_counter()
+        if not self._every or now_s - self._line_s < LEAST_LINE_S:
+            return
+        done = self._state.log.so_far()
+        self._shown = min(self._shown, len(done))
+        if len(done) - self._shown < self._every:
             return
         self._line_s = now_s
         if not self._state.exchange.is_main():

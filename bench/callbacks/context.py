@@ -211,6 +211,8 @@ class TrainingContext:
             draft.environment |= Environment(device=facts | DeviceFacts(cache_bytes=self._device.cache_bytes()))
         draft.estimate, draft.counts, missing = self._estimate(flop_source, run, usual[1], work)
         draft.ceilings = list(self._ceilings)
+        if divided := self._guard("device", self._device.slice_reason):
+            self._unavailable["mfu_fraction"] = f"{divided}: the peak of the whole one is not its own"
         draft.unavailable |= self._unavailable | missing
         params = num_params(self._model)
         if params is not None and draft.estimate:

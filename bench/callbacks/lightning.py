@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from bench.callbacks.batches import BatchSize, Size, size_by_loader, size_of
+from bench.callbacks.copies import CopiesWatchNothing
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.lightning_loop import LightningLoop
 from bench.callbacks.modules import label_use
@@ -25,7 +26,10 @@ _DTYPES = {"bf16-mixed": "bf16", "16-mixed": "fp16", "bf16-true": "bf16", "16-tr
 """Lightning's precisions that are not the parameters' fp32."""
 
 
-class LightningHooks:
+_OPTIONS = ("_options", "_network", "_every", "_size")
+
+
+class LightningHooks(CopiesWatchNothing, keeps=_OPTIONS, begins={"_watch": None, "_loop": None, "_num_steps": 0}):
     """What Lightning calls, by Lightning's names; `lightning_callback` makes a Callback of it.
 
     A step is one of the optimizer, under manual optimization as it is seen: its batches on their way to the device and in
@@ -166,10 +170,21 @@ def lightning_callback(**options: Any) -> Any:
     Raises:
         UnavailableError: neither is installed.
     """
+    return _callback_class()(**options)
+
+
+@cache
+def _callback_class() -> Any:
     for package in ("lightning.pytorch", "pytorch_lightning"):
         try:
             base = import_module(package).Callback
         except ImportError:
             continue
-        return type("SixndLightningCallback", (LightningHooks, base), {})(**options)
+        # a class that is made here has no name by which a process that Lightning spawns could find it
+        return type("SixndLightningCallback", (LightningHooks, base), {"__reduce__": lambda self: (_unmade, (), self.__getstate__())})
     raise UnavailableError("Lightning is not installed; install it with: pip install lightning")
+
+
+def _unmade() -> Any:
+    made = _callback_class()
+    return made.__new__(made)

@@ -6,13 +6,16 @@ import gc
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections import defaultdict
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import nn
 
+from bench.backend.outputs import tensors_in
 from bench.callbacks.given import Documents, documents_in, is_text, look_of_all
 from bench.callbacks.guard import Guard
 from bench.callbacks.modules import bare, called_modules, is_lightning
@@ -22,8 +25,13 @@ from estimators.errors import UnavailableError
 FIGURE = "forward passes"
 """What is unavailable where these hooks fail."""
 
+MAX_ENDS = 16
+"""Parameters at the ends of a graph that are asked in every backward pass whether they get a gradient."""
+
 MAX_GRAPH_NODES = 20_000
 """Of a pass's graph, looked through once per kind of pass for the parameters at its two ends."""
+
+_BROKEN_OFF = "a forward pass broke off, and how much of it was computed is not known"
 
 _requires_grad = attrgetter("requires_grad")
 
@@ -87,7 +95,7 @@ class PassHooks:
     ) -> None:
         self._ledger, self._guard = ledger, guard
         self._see_first, self._see_batch, self._see_output = see_first, see_batch, see_output
-        self._inside: list[_Call | None] = []
+        self._insides: defaultdict[int, _Inside] = defaultdict(list)
         self._ends: dict[int, tuple[nn.Parameter, ...]] = {}
         self._parameters: dict[int, list[nn.Parameter]] = {}
         self._names: dict[int, list[str]] = {}
@@ -109,8 +117,12 @@ class PassHooks:
             called.register_forward_hook(_After(self, called), with_kwargs=True, always_call=True),
         ]
 
-    def look_for_compilers(self) -> None:
-        """What has been compiled in place since the last look is seen from outside of its graph from here on."""
+    def begin_step(self) -> None:
+        """A step begins: what has been compiled in place since the last is seen from outside of its graph from here on."""
+        inside = self._insides[threading.get_ident()]
+        if not _is_outermost(inside):  # torch tells no hook of what is no Exception, such as Ctrl-C
+            self._ledger.cannot_tell(_BROKEN_OFF)
+            inside.clear()
         for module in self._called:
             if module._compiled_call_impl is not None and not any(module is known for known, _ in self._in_place):
                 self._surround(module)
@@ -152,14 +164,12 @@ class PassHooks:
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call: _Call | None = None
+        inside = self._insides[threading.get_ident()]
         if id(module) in self._lightning and "forward" in vars(module):  # DDP of Lightning calls the training step in place of it
             call = _SEE_THROUGH
-        elif self._is_outermost() and self._ledger.trains and not torch.jit.is_tracing() and (module.training or torch.is_grad_enabled()):
+        elif _is_outermost(inside) and self._ledger.trains and not torch.jit.is_tracing() and (module.training or torch.is_grad_enabled()):
             call = self._begun(module, args, kwargs)
-        self._inside.append(call)
-
-    def _is_outermost(self) -> bool:
-        return not self._inside or all(call is _SEE_THROUGH for call in self._inside)
+        inside.append((call, id(sys.exc_info()[1])))
 
     def copy_runs(self) -> None:
         """A copy that shares the model's hooks is called, such as a replica of DataParallel."""
@@ -186,26 +196,32 @@ class PassHooks:
                 of = ledger.number(look, Forward(module, args, kwargs, named, is_text(named), all(trained)))
             documents = documents_in(named)
             if documents is not None or again:
-                return _Call(of, documents, again)
+                return _Call(of, documents, again, any(trained))
             known = self._calls.get(of)
             if known is None:
-                known = self._calls[of] = _Call(of, None, again)
+                known = self._calls[of] = _Call(of, None, again, any(trained))
             return known
         except UnavailableError as error:
             ledger.cannot_tell(str(error))
             return None
 
     def _after(self, output: Any) -> None:
-        call = self._inside.pop() if self._inside else None
+        inside = self._insides[threading.get_ident()]
+        call, handled = inside.pop() if inside else (None, 0)
         if call is None or call is _SEE_THROUGH:
             return
-        if output is None and call.again:
-            self._ledger.cannot_tell("a forward pass was recomputed in part")
+        if output is None and id(sys.exc_info()[1]) != handled:
+            self._ledger.cannot_tell("a forward pass was recomputed in part" if call.again else _BROKEN_OFF)
             return
         self._ledger.add(call.forward)
         if torch.is_grad_enabled():
+            returned = tensors_in(output)
             roots: list[Any] = []
-            _find_roots(output, roots)
+            for tensor in returned:
+                if (root := tensor.grad_fn) is not None and root not in roots:
+                    roots.append(root)
+            if not returned and call.trains:
+                self._ledger.cannot_tell("forward returned no tensor by which its backward pass could be seen")
             if roots:
                 if call.of not in self._ends:
                     self._ends[call.of] = _parameters_at_the_ends(roots)
@@ -223,23 +239,40 @@ class PassHooks:
         with torch.enable_grad():
             is_whole = all(map(_gets_a_gradient, self._ends[call.of]))
         if not is_whole:
-            ledger.cannot_tell("torch.autograd.grad computes a part of the gradients, whose FLOP are not known")
+            ledger.cannot_tell(
+                "a backward pass computes a part of the gradients, as of one output of several, whose FLOP are not known"
+            )
             return
         ledger.add(call.backward)
 
 
 class _Call:
-    """A forward pass under way: the number of its kind, whether it recomputes, and what it and its backward pass are to the ledger."""
+    """A forward pass as the ledger knows it, shared by all of its kind that are alike.
 
-    __slots__ = ("again", "backward", "forward", "of")
+    Attributes:
+        of: number of its kind.
+        again: whether it recomputes.
+        trains: whether a parameter of it needs a gradient.
+        forward: what it is to the ledger.
+        backward: what its backward pass is.
+    """
 
-    def __init__(self, of: int, documents: Documents | None, again: bool) -> None:
-        self.of, self.again = of, again
+    __slots__ = ("again", "backward", "forward", "of", "trains")
+
+    def __init__(self, of: int, documents: Documents | None, again: bool, trains: bool) -> None:
+        self.of, self.again, self.trains = of, again, trains
         self.forward, self.backward = Event("again" if again else "forward", of, documents), Event("backward", of, documents)
 
 
-_SEE_THROUGH = _Call(-1, None, False)
+_SEE_THROUGH = _Call(-1, None, again=False, trains=False)
 """A call that is no pass itself, whose parts' calls are."""
+
+_Inside = list[tuple[_Call | None, int]]
+"""The calls that are under way in a thread, each with which error was being handled when it began."""
+
+
+def _is_outermost(inside: _Inside) -> bool:
+    return not inside or all(call is _SEE_THROUGH for call, _ in inside)
 
 
 class _Backward:
@@ -256,19 +289,22 @@ class _Backward:
 
 
 def _parameters_at_the_ends(roots: list[Any]) -> tuple[nn.Parameter, ...]:
-    """The leaves that a graph comes to first and last."""
-    leaves: list[Any] = []
-    seen, waiting = set(roots), list(roots)
-    while waiting and len(seen) < MAX_GRAPH_NODES:
-        node = waiting.pop()
-        variable = getattr(node, "variable", None)
-        if isinstance(variable, nn.Parameter):
-            leaves.append(variable)
-        for below, _ in node.next_functions:
-            if below is not None and below not in seen:
-                seen.add(below)
-                waiting.append(below)
-    return (leaves[0], leaves[-1]) if leaves else ()
+    """The leaf that a graph comes to first from each of its roots, where no root before has come to it, and the last one of all."""
+    firsts: list[nn.Parameter] = []
+    last: list[nn.Parameter] = []
+    seen: set[Any] = set()
+    for root in roots:
+        is_first, waiting = True, [] if root in seen else [root]
+        while waiting and len(seen) < MAX_GRAPH_NODES:
+            node = waiting.pop()
+            seen.add(node)
+            variable = getattr(node, "variable", None)
+            if isinstance(variable, nn.Parameter):
+                last = [variable]
+                firsts += last if is_first and len(firsts) < MAX_ENDS else []
+                is_first = False
+            waiting += [below for below, _ in node.next_functions if below is not None and below not in seen]
+    return (*firsts, *last)
 
 
 def _gets_a_gradient(parameter: nn.Parameter) -> bool:
@@ -294,20 +330,3 @@ def _compilers_of(model: nn.Module, *, search: bool) -> list[nn.Module]:
         inner = bare(model)
         found += [o for o in gc.get_objects() if isinstance(o, kind) and bare(o) is inner and not any(o is f for f in found)]
     return found
-
-
-def _find_roots(value: Any, found: list[Any], depth: int = 0) -> None:
-    """The ends of the graph at the tensors of an output, each once; no loss is made of a cache."""
-    if isinstance(value, torch.Tensor):
-        root = value.grad_fn
-        if root is not None and root not in found:
-            found.append(root)
-    elif depth < 5:
-        if isinstance(value, list | tuple):
-            parts: Any = value
-        else:
-            named = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-            parts = () if isinstance(value, nn.Module | type) else [part for name, part in named.items() if name != "past_key_values"]
-        for part in parts:
-            if part is not None:
-                _find_roots(part, found, depth + 1)

@@ -110,7 +110,7 @@ class RankState:
             look = partial(self.guard, "autocast", self.context.look_for_autocast)
             self._hooks = PassHooks(self._model, self.flop_source.passes, self.guard, see_first=look, **self._pass_options)
             self.guard(UPDATES, self.updates.watch)
-        self._hooks.look_for_compilers()
+        self._hooks.begin_step()
         self.flop_source.passes.open()
 
     def see_work(self, batch: Any) -> None:

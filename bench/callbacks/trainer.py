@@ -13,6 +13,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from bench.callbacks.batches import Size
+from bench.callbacks.copies import CopiesWatchNothing
 from bench.callbacks.guard import Guard, event
 from bench.callbacks.modules import bare
 from bench.callbacks.options import expect_options
@@ -21,8 +22,10 @@ from bench.callbacks.trainer_loop import TrainerLoop, trainer_of
 from bench.callbacks.watcher import Watch
 from bench.records.record import Ceiling
 
+_IN_A_COPY: dict[str, Any] = {"_watch": None, "_loop": None, "_seen": [], "_is_part": False, "_batch_rows": 0}
 
-class SixndCallback(TrainerCallback):
+
+class SixndCallback(CopiesWatchNothing, TrainerCallback, keeps=("_options",), begins=_IN_A_COPY):
     """Watches a Trainer and leaves the record that `run` writes.
 
         Trainer(model, args, train_dataset=data, callbacks=[SixndCallback()]).train()

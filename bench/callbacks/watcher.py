@@ -17,6 +17,7 @@ from bench.callbacks import kept_on_signal
 from bench.callbacks.batches import BatchSize, Size, given_size, size_of, told_size, unknown_size
 from bench.callbacks.console import Console
 from bench.callbacks.context import TrainingContext
+from bench.callbacks.copies import CopiesWatchNothing
 from bench.callbacks.guard import SIZE, Guard, event
 from bench.callbacks.loss_parts import was_divided
 from bench.callbacks.modules import label_use
@@ -32,7 +33,7 @@ from bench.callbacks.writer import Writer, ending_of
 from bench.records.record import Ceiling, Measurement
 
 
-class Watch:
+class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_is_kept": False}):
     """Times, counts and weighs the steps of a training that is not ours, and writes the record that `run` writes.
 
     The loop is not changed and its device is not waited for. From the first step on nothing of ours raises into it: a figure that
@@ -294,8 +295,7 @@ class Watch:
 
     @event
     def _figures(self) -> dict[str, float] | None:
-        begun_s = time.perf_counter()
-        figures = self._console.figures()
+        begun_s, figures = time.perf_counter(), self._console.figures()
         took_s = time.perf_counter() - begun_s
         self._state.observer_s += took_s
         if not self._log.is_open:  # between two steps: neither a wait for data nor a time of others

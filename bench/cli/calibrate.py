@@ -70,6 +70,7 @@ def run(options: Options, out: Output) -> int:
     from bench.records import calibration_file
     from bench.runs.decide import usual_runs
     from reports.views.records import calibration
+    from reports.views.records.calibration_screen import calibration_screen, check_screen
 
     if options.check and options.processes:
         raise BadValueError("--check predicts from the calibration that there is; leave --processes out, or calibrate first")
@@ -85,7 +86,8 @@ def run(options: Options, out: Output) -> int:
         calibrated = calibrate.with_model(calibrated, usual_runs(options.model, device), say=say)
         calibration_file.write(calibrated, path)
     if not options.check:
-        out.emit(calibration.calibration_tables(calibrated))
+        shown = calibration.calibration_tables(calibrated)
+        out.emit(shown, calibration_screen(shown))
         say(f"calibration: {path}")
         return 0
     from bench.calibration.check import cases, check
@@ -99,6 +101,7 @@ def run(options: Options, out: Output) -> int:
         )
         for checked_case in checked
     ]
-    out.emit(calibration.check_tables(rows, MARK_FRACTION))
+    shown = calibration.check_tables(rows, MARK_FRACTION)
+    out.emit(shown, check_screen(shown))
     error = calibration.median_error(row.error for row in rows)
     return 0 if error is not None and error <= MARK_FRACTION else 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 
 from bench.cli.parser import MODEL, Parser
 from bench.cli.verbs import VERBS, WORDS, verb_parser
@@ -59,11 +60,8 @@ def _values(action: argparse.Action, begun: str) -> list[str]:
     """What an option takes, after the last comma of what is begun."""
     if action.choices is not None:
         return _beginning(begun, map(str, action.choices))
-    named = NAMES.get(action.dest)
-    if named is None:
-        return []
     done, comma, last = begun.rpartition(",")
-    return [f"{done}{comma}{name}" for name in _beginning(last, named())]
+    return [f"{done}{comma}{name}" for name in _beginning(last, _names(action.dest))]
 
 
 def _free(parser: Parser, before: Sequence[str], begun: str) -> list[str]:
@@ -78,85 +76,27 @@ def _free(parser: Parser, before: Sequence[str], begun: str) -> list[str]:
     return []
 
 
-def _models() -> Iterable[str]:
-    from estimators.facts.registry import model_ids
-
-    return model_ids()
-
-
-def _hardware() -> Iterable[str]:
-    from estimators.facts.registry import hardware_ids
-
-    return hardware_ids()
+def _names(dest: str) -> Iterable[str]:
+    """The names that an option of this destination takes; none where it takes no names."""
+    found = [getattr(import_module(module), name) for module, name in REGISTRIES.get(dest, ())]
+    return [*(name for names in found for name in (names() if callable(names) else names)), *OTHER_NAMES.get(dest, ())]
 
 
-def _software() -> Iterable[str]:
-    from estimators.cost.software import stacks
-
-    return stacks()
-
-
-def _optimizers() -> Iterable[str]:
-    from estimators.training.step import OPTIMIZER_BYTES
-
-    return OPTIMIZER_BYTES
-
-
-def _conventions() -> Iterable[str]:
-    from estimators.counting.conventions import CONVENTIONS
-
-    return CONVENTIONS
-
-
-def _tools() -> Iterable[str]:
-    from estimators.facts.tool_conventions import tools
-
-    return tools()
-
-
-def _dtypes() -> Iterable[str]:
-    from estimators.units import DTYPE_BYTES
-
-    return DTYPE_BYTES
-
-
-def _tasks() -> Iterable[str]:
-    from bench.records.request import TASKS
-
-    return TASKS
-
-
-def _suites() -> Iterable[str]:
-    from bench.runs.suites import SUITES
-
-    return SUITES
-
-
-def _presets() -> Iterable[str]:
-    from bench.sampling.presets import PRESETS
-
-    return PRESETS
-
-
-def _listed() -> Iterable[str]:
-    from bench.cli.list import KINDS, OTHER_WORDS
-
-    return (*KINDS, *OTHER_WORDS)
-
-
-NAMES: dict[str, Callable[[], Iterable[str]]] = {
-    "model": _models,
-    "hardware": _hardware,
-    "software": _software,
-    "optimizer": _optimizers,
-    "convention": _conventions,
-    "given_by": _tools,
-    "to": lambda: (*_tools(), "all"),
-    "dtype": _dtypes,
-    "task": _tasks,
-    "suite": _suites,
-    "preset": _presets,
-    "what": _listed,
-    "device": lambda: ("cpu", "cuda", "mps"),
+REGISTRIES: dict[str, tuple[tuple[str, str], ...]] = {
+    "model": (("estimators.facts.registry", "model_ids"),),
+    "hardware": (("estimators.facts.registry", "hardware_ids"),),
+    "software": (("estimators.cost.software", "stacks"),),
+    "optimizer": (("estimators.training.step", "OPTIMIZER_BYTES"),),
+    "convention": (("estimators.counting.conventions", "CONVENTIONS"),),
+    "given_by": (("estimators.facts.tool_conventions", "tools"),),
+    "to": (("estimators.facts.tool_conventions", "tools"),),
+    "dtype": (("estimators.units", "DTYPE_BYTES"),),
+    "task": (("bench.records.request", "TASKS"),),
+    "suite": (("bench.runs.suites", "SUITES"),),
+    "preset": (("bench.sampling.presets", "PRESETS"),),
+    "what": (("bench.cli.list", "KINDS"), ("bench.cli.list", "OTHER_WORDS")),
 }
-"""Destination of an option -> the names that it takes."""
+"""Destination of an option -> modules, loaded when they are asked, and what in them gives its names."""
+
+OTHER_NAMES: dict[str, tuple[str, ...]] = {"to": ("all",), "device": ("cpu", "cuda", "mps")}
+"""Destination of an option -> names that stand in no registry."""

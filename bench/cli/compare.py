@@ -110,6 +110,7 @@ def run(options: Options, out: Output) -> int:
     from reports.checks.evidence import fault
     from reports.rates import MAIN_PHASE
     from reports.views.records.comparison import headline, tables
+    from reports.views.records.comparison_screen import comparison_screen
 
     if options.confidence < 0.5:
         raise BadValueError(f"--confidence {options.confidence:g}: expected 0.5 to 0.999, such as 0.95 or 95%")
@@ -133,7 +134,8 @@ def run(options: Options, out: Output) -> int:
         floor=floor,
         faults=fault,
     )
-    out.emit(tables(compared, a, b, label_a=options.a, label_b=options.b))
+    shown = tables(compared, a, b, label_a=options.a, label_b=options.b)
+    out.emit(shown, comparison_screen(compared, shown))
     if compared.verdict == "INCOMPARABLE":
         streams.remark(f"error: {headline(compared)}")
     return EXIT.get(compared.verdict, 0)

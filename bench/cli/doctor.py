@@ -19,8 +19,12 @@ from bench.cli.run import DEFAULT_OUT
 from bench.machine.doctor import gpu, software, storage
 from bench.machine.doctor.item import Item
 from estimators.errors import BadValueError
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
+from reports.screen import Screen, columns_kept
 from reports.table import Column, Table
+
+LACKING = ("untrusted", "costs")
+"""Verdicts of what should be mended, the worst first."""
 
 
 @frozen
@@ -46,7 +50,8 @@ def run(options: Options, out: Output) -> int:
     if options.device is not None and not options.torch:
         raise BadValueError(f"--device {options.device[:40]} is torch's name for it; add --torch")
     checked = list(items(options.out, ask_torch=options.torch, device=options.device))
-    out.emit([table(checked)])
+    shown = table(checked)
+    out.emit([shown], screen(checked, shown))
     return exit_code(checked)
 
 
@@ -72,6 +77,19 @@ def items(out: Path, *, ask_torch: bool = False, device: str | None = None) -> I
 def exit_code(checked: Sequence[Item]) -> int:
     """1 where any of it makes a measurement untrustworthy, else 0; what merely costs something does not."""
     return 1 if any(item.verdict == "untrusted" for item in checked) else 0
+
+
+def screen(checked: Sequence[Item], table: Table) -> Screen:
+    """What lacks, with its cost and how to mend it; of the others their number."""
+    lacking = [row for row in table.rows if row["verdict"] in LACKING]
+    rest = len(table.rows) - len(lacking)
+    return Screen(
+        answer=table.title,
+        table=columns_kept(replace(table, rows=lacking), "what", "verdict", "mend", "cost", "found"),
+        notes=[f"{rest} other {'thing was' if rest == 1 else 'things were'} looked at and cost nothing: -v"] if rest else [],
+        more=["--torch (ask torch, too)"],
+        failed=exit_code(checked) == 1,
+    )
 
 
 def table(checked: Sequence[Item]) -> Table:

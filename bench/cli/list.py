@@ -15,6 +15,7 @@ from estimators.errors import UnknownNameError
 from estimators.frozen import frozen
 from reports.table import Table
 from reports.views.counting.all_conventions import tools_table
+from reports.views.listing.listing_screen import listing_screen
 from reports.views.listing.names import conventions_table, hardware_table, models_table, names_table
 
 FORMATS = {
@@ -60,7 +61,7 @@ def run(options: Options, out: Output) -> int:
                 " ".join(["python -m bench list", *([options.what] if options.what else [])]),
             )
         table = dataclasses.replace(table, rows=rows)
-    out.emit([table])
+    out.emit([table], listing_screen(table))
     return 0
 
 

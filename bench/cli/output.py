@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from bench import streams
-from bench.cli import terminal
+from bench import streams, terminal
+from bench.cli import appearance
 from bench.program import as_invoked
 from bench.records import atomic_file
 from estimators.errors import UnavailableError
@@ -69,20 +69,21 @@ class Output:
         if self.format == "text":
             tables = [table.reworded(as_invoked) for table in tables]
             screen = screen and screen.reworded(as_invoked)
-        width = terminal.num_columns(None if self.file else sys.stdout)
+        width = appearance.num_columns(None if self.file else sys.stdout)
         if self.format == "text" and self.quiet:
             self._emit_lines([(screen.answer if screen else tables[0].title, "answer")])
         elif self.format == "text" and screen is not None and not self.verbose:
-            from reports.screen import screen_lines
+            from reports.screen import HEIGHT, screen_lines
 
-            self._emit_lines(screen_lines(screen, width, num_tables=len(tables)))
+            height = sys.maxsize if screen.is_list and (self.file or not terminal.is_one(sys.stdout)) else HEIGHT
+            self._emit_lines(screen_lines(screen, width, num_tables=len(tables), height=height))
         else:
             self.emit_text(render(tables, self.format, width=width) + "\n")
 
     def _emit_lines(self, lines: Sequence[Line]) -> None:
         lines = [(printable(text), style) for text, style in lines]
-        if self.file is None and terminal.has_colours(sys.stdout):
-            _to_stdout("".join(f"{terminal.painted(line)}\n" for line in lines))
+        if self.file is None and appearance.has_colours(sys.stdout):
+            _to_stdout("".join(f"{appearance.painted(line)}\n" for line in lines))
         else:
             self.emit_text("".join(f"{text}\n" for text, _ in lines))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import streams
 from bench.cli.output import Output
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 
 
 @frozen
@@ -39,11 +39,15 @@ def run(options: Options, out: Output) -> int:
     for problem in problems:
         streams.remark(f"warning: {' '.join(problem.split())}")
     from reports.summary import details, num_failed, tables
+    from reports.views.records.records_screen import records_screen
 
-    shown = details(records[0]) if not options.folder.is_dir() else tables(records)
+    one = not options.folder.is_dir()
+    shown = details(records[0]) if one else tables(records)
+    screen = records_screen(records, shown, one=one)
     if options.waterfall:
         from reports.views.records.waterfall import waterfall_tables
 
-        shown = [*shown, *waterfall_tables(records)]
-    out.emit(shown)
+        asked = waterfall_tables(records)
+        shown, screen = [*shown, *asked], replace(screen, asked=asked)
+    out.emit(shown, screen)
     return 1 if num_failed(records) else 0

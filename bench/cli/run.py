@@ -26,7 +26,7 @@ from bench.machine.ranks import say
 from bench.records.request import CACHES, TASKS, Request
 from bench.sampling import presets
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.parsing import MAX_LENGTH
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ def run(options: Options, out: Output) -> int:
     from bench.runs.measure import Interrupted, keeps, measure
     from reports.checks.crosscheck import crosscheck, failed
     from reports.views.records.measured import tables
+    from reports.views.records.records_screen import run_screen
     from reports.views.records.waterfall import waterfall_tables
 
     try:
@@ -166,11 +167,14 @@ def run(options: Options, out: Output) -> int:
     except Interrupted as stopped:
         if keeps(request.task) and stopped.record.phases:
             with suppress(BrokenPipeError, UnavailableError):  # the signal, too, ended who read it
-                out.emit(tables(stopped.record))
+                shown = tables(stopped.record)
+                out.emit(shown, run_screen(stopped.record, shown))
         raise
     if not keeps(request.task):
         return 0
-    out.emit([*tables(record), *(waterfall_tables([record]) if options.waterfall else [])])
+    asked = waterfall_tables([record]) if options.waterfall else []
+    shown = tables(record)
+    out.emit([*shown, *asked], replace(run_screen(record, shown), asked=asked))
     say(f"record: {options.out / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
 
@@ -268,6 +272,7 @@ def _run_suite(name: str, options: Options, out: Output) -> int:
     suite = SUITES[name]
     from bench.runs.measure import measure
     from reports import summary
+    from reports.views.records.records_screen import journey_screen
     from reports.views.records.waterfall import waterfall_tables
 
     records: list[Measurement] = []
@@ -283,7 +288,9 @@ def _run_suite(name: str, options: Options, out: Output) -> int:
     if not is_main():
         return 0
     records += [estimate_only(model, tokens, records, options.out) for model, tokens in suite.estimated]
-    out.emit([*summary.tables(records), *(waterfall_tables(records) if options.waterfall else [])])
+    asked = waterfall_tables(records) if options.waterfall else []
+    shown = summary.tables(records)
+    out.emit([*shown, *asked], replace(journey_screen(records, shown), asked=asked))
     for line in refused:
         streams.remark(f"error: {line}")
     say(f"records: {options.out}/")

@@ -12,6 +12,7 @@ from bench.cli.output import Output
 from bench.records.request import Request
 from bench.sampling import presets
 from estimators.errors import BadValueError
+from estimators.frozen import replace
 
 if TYPE_CHECKING:
     from bench.records.record import Measurement
@@ -39,6 +40,7 @@ def run(request: Request, num_repeats: int, hub_id: str | None, *, folder: Path,
     from bench.runs import repeats
     from reports.checks.crosscheck import crosscheck, failed
     from reports.views.records.measured import tables
+    from reports.views.records.records_screen import failed_lines, run_screen
     from reports.views.records.repeats import middle, repeats_table
 
     records: list[Measurement] = []
@@ -47,6 +49,11 @@ def run(request: Request, num_repeats: int, hub_id: str | None, *, folder: Path,
             records.append(record)
     finally:
         if records:
-            out.emit(with_all_facts([repeats_table(records), *tables(middle(records))]))
+            repeated, one = repeats_table(records), middle(records)
+            shown = tables(one)
+            screen = run_screen(one, shown)
+            doubts = [*failed_lines(records), *screen.doubts[len(failed_lines([one])) :]]
+            screen = replace(screen, answer=repeated.title, lead=[f"the middle one: {screen.answer}", *screen.lead], doubts=doubts)
+            out.emit(with_all_facts([repeated, *shown]), screen)
             say(f"records: {folder}/")
     return 1 if any(failed(crosscheck(record)) for record in records) else 0

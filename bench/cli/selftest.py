@@ -41,9 +41,11 @@ def run(options: Options, out: Output) -> int:
     """Measure, print, and return 1 if any check failed."""
     from bench.runs.selftest import FULL, QUICK, measure
     from reports.checks.crosscheck import crosscheck, failed
+    from reports.views.records.records_screen import selftest_screen
     from reports.views.records.selftest import tables
 
     record = measure(amount=QUICK if options.quick else FULL, device_name=options.device, out=options.out, say=say)
-    out.emit(tables(record))
+    shown = tables(record)
+    out.emit(shown, selftest_screen(record, shown))
     say(f"record: {options.out / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0

@@ -22,6 +22,7 @@ from estimators.spec import PHASES, Model, Phase
 from estimators.training.sequence_length import SequenceLength
 from reports.table import Table
 from reports.views.counting.ops import phases_tables
+from reports.views.counting.ops_screen import ops_screen, whole_screen
 
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
@@ -69,10 +70,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: Options, out: Output) -> int:
     """Show; a configuration without an op table is counted by torch instead, and labelled so."""
     try:
-        tables = _by_convention(options) if options.convention == "all" else _by_operation(options)
+        if options.convention == "all":
+            tables = _by_convention(options)
+            screen = whole_screen(tables)
+        else:
+            tables = _by_operation(options)
+            screen = ops_screen(tables)
     except NoOpTableError:
         tables = _counted(options)
-    out.emit(tables)
+        screen = whole_screen(tables)
+    out.emit(tables, screen)
     return 0
 
 

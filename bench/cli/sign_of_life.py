@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench import streams
+from bench import streams, terminal
 
 BLINK_S = 0.2
 """With the start of Python before it, a person is answered within 0.3 s."""
@@ -19,7 +19,7 @@ LOAD_TORCH = ("run", "calibrate", "selftest")
 @contextmanager
 def shown(verb: str) -> Iterator[None]:
     """Says that the verb is at work: at once of one that loads torch, of another once a blink has passed. Nothing where nobody watches."""
-    if not _is_watched():
+    if not terminal.is_one(sys.stderr):
         yield
         return
     if verb in LOAD_TORCH:
@@ -33,10 +33,3 @@ def shown(verb: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def _is_watched() -> bool:
-    try:
-        return sys.stderr is not None and sys.stderr.isatty()
-    except (AttributeError, OSError, ValueError):  # somebody's object, or closed
-        return False

@@ -24,6 +24,7 @@ from estimators.validation.score import Scored, scored
 from estimators.validation.table import RUNS, read_table, shipped
 from reports.table import Table
 from reports.views.training import accuracy, by_class, whole_runs
+from reports.views.training.accuracy_screen import accuracy_screen
 
 
 @frozen
@@ -51,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: Options, out: Output) -> int:
     """Predict every row and say how far off it is; 1 where no row could be scored."""
     if options.constants:
-        out.emit([accuracy.constants_table(efficiency_file())])
+        constants = [accuracy.constants_table(efficiency_file())]
+        out.emit(constants, replace(accuracy_screen(constants), is_list=True))
         return 0
     paths: Sequence[str] = options.rows or list(shipped().values())
     records = [record for path in paths for record in read_table(path)]
@@ -61,7 +63,8 @@ def run(options: Options, out: Output) -> int:
         from reports.plots import plot
 
         atomic_file.write(options.plot, plot(rows) + "\n", mend="name a file in a writable folder with --plot")
-    out.emit(tables(rows, runs, whole=options.each or out.format in ("json", "csv"), first=out.format == "json"))
+    shown = tables(rows, runs, whole=options.each or out.format in ("json", "csv"), first=out.format == "json")
+    out.emit(shown, accuracy_screen(shown, asked=shown[-1:] if options.each else ()))
     return 0 if any(row.error is not None for row in rows) or any(run.predicted for run in runs) else 1
 
 

@@ -6,14 +6,13 @@ hand because a library's bar takes half a millisecond to draw, which is more tha
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from bench import streams
+from bench import streams, terminal
 from bench.sampling.timing_loop import OnSample
 from bench.statistics import robust
 from estimators.printable import cut, printable
@@ -37,7 +36,7 @@ def line(*, shown: bool = True, stream: TextIO | None = None, now: Callable[[], 
         now: monotonic time in seconds.
     """
     out = sys.stderr if stream is None else stream
-    if not (shown and _redraws(out)):
+    if not (shown and terminal.takes_commands(out)):
         yield None
         return
     next_at_s = now()
@@ -48,28 +47,12 @@ def line(*, shown: bool = True, stream: TextIO | None = None, now: Callable[[], 
             return
         next_at_s = now() + REDRAW_S
         # the last column stays free: some terminals go to the next line as soon as it is filled
-        _draw(out, cut(printable(text()), _num_columns(out) - 1))
+        _draw(out, cut(printable(text()), (terminal.num_columns(out) or USUAL_COLUMNS) - 1))
 
     try:
         yield show
     finally:
         _draw(out, "")
-
-
-def _redraws(stream: TextIO | None) -> bool:
-    """Whether the stream is a terminal that can erase a line: one of unknown kind, and "dumb", cannot."""
-    try:
-        return stream is not None and stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
-    except (AttributeError, OSError, ValueError):  # somebody's object, or closed
-        return False
-
-
-def _num_columns(stream: TextIO) -> int:
-    """Columns of the terminal now, which may have been resized; those of a usual one where it does not know."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS
-    except (AttributeError, OSError, ValueError):
-        return USUAL_COLUMNS
 
 
 def _draw(stream: TextIO, text: str) -> None:

@@ -168,7 +168,7 @@ def _known() -> dict[str, str]:
     known: dict[str, str] = {}
     shared: set[str] = set()
     for name, model_id in (*((model_id, model_id) for model_id in model_ids()), *model_aliases().items()):
-        key = "".join(_parts(name.rpartition("/")[2]))
+        key = _compact(name.rpartition("/")[2])
         if known.setdefault(key, model_id) != model_id:
             shared.add(key)
     return {key: model_id for key, model_id in known.items() if key not in shared or key in map(_compact, model_ids())}

@@ -17,7 +17,8 @@ MAX_BYTES = 10_000
 QUESTIONS = 12
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BENCH = re.compile(r"(?:^|[ /])python -m bench (.+)$")
+BENCH = re.compile(r"^(?:\$ )?(?:.* && )?(?:\S*/)?python -m bench (.+)$")
+"""A command begins its line, or follows another; what an error or an answer says of one is prose."""
 CELL = re.compile(r"^\|.*\| `sixnd (.+)` \|$", re.MULTILINE)
 """The command of a row of "your question, your command"."""
 COMPUTES = ("estimate", "compare-hardware", "show", "list")
@@ -54,6 +55,11 @@ def test_a_documented_command_with_a_wrong_name_would_be_found(capsys: pytest.Ca
     assert attempt(command) == 2
     assert "did you mean 'models'" in capsys.readouterr().err
     assert commands("| What? | `sixnd list modles` |") == [command]
+    assert commands("```console\n$ .venv/bin/python -m bench list modles\nsome output\n```\n") == [command]
+
+
+def test_a_command_that_an_error_names_is_no_command_of_the_document() -> None:
+    assert commands("```python\nUnknownNameError: unknown; list them with: python -m bench list TEXT; or --config FILE\n```\n") == []
 
 
 def test_the_readme_is_read_in_two_minutes() -> None:

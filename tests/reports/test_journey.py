@@ -154,11 +154,11 @@ def test_a_run_that_was_stopped_early_claims_no_figure(tmp_path: Path) -> None:
 
 def test_broken_files_are_named_and_hide_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(record("train"), tmp_path / "runs")
-    main(["report", str(tmp_path / "runs")])
+    main(["report", str(tmp_path / "runs"), "-v"])
     alone = capsys.readouterr().out
     (tmp_path / "runs" / "cut.json").write_text('{"run_id": "x", "sta')
     (tmp_path / "runs" / "other.json").write_text("[]")
-    assert main(["report", str(tmp_path / "runs")]) == 0
+    assert main(["report", str(tmp_path / "runs"), "-v"]) == 0
     out, err = capsys.readouterr()
     assert out == alone
     first, second = err.splitlines()
@@ -202,7 +202,7 @@ def test_a_record_that_was_changed_by_hand_is_one_line(
     damage: dict[str, Any], of: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = save(dataclasses.replace(record("train"), **damage), tmp_path / "runs")
-    assert main(["report", str(path.parent if of == "folder" else path)]) == 2
+    assert main(["report", str(path.parent if of == "folder" else path), "-v"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     (line,) = err.splitlines()

@@ -25,7 +25,7 @@ LAYERS = {
         ("bench.sampling",),
         ("bench.statistics",),
         ("bench.records",),
-        ("bench.statistics.robust", "bench.streams", "bench.end_signals"),
+        ("bench.statistics.robust", "bench.streams", "bench.end_signals", "bench.terminal"),
         ("bench.program",),
     ],
     "estimators": [

@@ -140,7 +140,7 @@ def test_every_verb_is_tried_without_the_extras() -> None:
 
 def test_doctor_names_what_psutil_would_have_told(told: dict[str, Any]) -> None:
     assert "taken by other programs" not in told["doctor"][1]
-    assert "records folder" in told["doctor"][1]
+    assert "-v (everything)" in told["doctor"][1]
 
 
 LIBRARY = """

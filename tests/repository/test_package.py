@@ -47,7 +47,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_no_tests(installed: Path
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["estimate", "--model", "gpt-3", "--tokens", "300B", "--hardware", "a100-sxm4-80gb"], "174,604,259,328"),
+        (["estimate", "--model", "gpt-3", "--tokens", "300B", "--hardware", "a100-sxm4-80gb", "-v"], "174,604,259,328"),
         (["list", "hardware", "--match", "h100-sxm5"], "989 TFLOP/s"),
         (["list", "models", "--match", "phi-2"], "2,779,683,840"),
     ],

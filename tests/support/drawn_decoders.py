@@ -128,12 +128,13 @@ def check_steps(name: str, config: Mapping[str, Any], workloads: tuple[Workload,
 
 
 def as_published(params: int, text: str) -> bool:
-    """Exactly, where the digits were published, else to the last digit that was."""
+    """Exactly, where the digits were published, else to the last digit that was, rounded or cut there."""
     digits, unit = text[:-1], text[-1]
     if unit.isdigit():
         return params == parse_count(text, "published")
     places = len(digits.partition(".")[2])
-    return f"{params / parse_count('1' + unit, 'unit'):.{places}f}" == digits
+    said, least = params / parse_count("1" + unit, "unit"), float(digits)
+    return f"{said:.{places}f}" == digits or 0 <= said - least < 10**-places
 
 
 def by_name(ops: tuple[Op, ...] | list[Op]) -> dict[str, Op]:

@@ -30,6 +30,23 @@ def usual_step(loss_of: Callable[[nn.Module, Any], torch.Tensor]) -> Step:
     return step
 
 
+def closure_step(optimizer: torch.optim.Optimizer) -> tuple[Step, list[int]]:
+    """A step of an optimizer that calls forward and backward itself, such as LBFGS, and a list whose number says how often it did."""
+    num_passes = [0]
+
+    def step(network: nn.Module, batch: Any, _: torch.optim.Optimizer) -> Any:
+        def closure() -> torch.Tensor:
+            num_passes[0] += 1
+            optimizer.zero_grad()
+            loss = squares(network, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        return optimizer.step(closure)
+
+    return step, num_passes
+
+
 def squares(network: nn.Module, batch: Any) -> torch.Tensor:
     """A loss of whatever the network returns."""
     output: torch.Tensor = network(batch)

@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map_only
+from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.backend.counting.arguments import copied_with
 from bench.backend.counting.flop_formulas import MENDED
 from bench.backend.counting.meta import FVCORE_MATMULS
 from bench.backend.counting.products import hides_products
@@ -264,7 +265,7 @@ def passes(
     counter, known = FlopCounterMode(display=False, depth=None, custom_mapping=MENDED), KnownValues()
     watch = _Watch(counter.flop_registry)
     with warnings.catch_warnings(action="ignore"), _unfused(), known if on_meta else nullcontext(), watch, counter:
-        given = tree_map_only(torch.Tensor, known.stand_in, (args, kwargs)) if on_meta else (args, kwargs)
+        given = copied_with((args, kwargs), known.stand_in) if on_meta else (args, kwargs)
         out = forward(*given[0], **given[1])
         _, by_operator, forward_by_module = _read(counter, module)
         # a gradient that is one number, expanded, is refused by some kernels

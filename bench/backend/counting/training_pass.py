@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, first_line, passes
 from bench.backend.counting.twin import twin, without_recomputation
 from bench.backend.generators import generators_kept
 from bench.backend.on_meta import autocast_by_the_cpu
+from bench.backend.outputs import losses
 from estimators.errors import UnavailableError
 
 
@@ -64,13 +64,3 @@ def count_pass(
         recomputed_flop=counted.recomputed_flop,
         skippable_flop=counted.skippable_flop,
     )
-
-
-def losses(output: Any) -> Iterable[torch.Tensor]:
-    """What of a forward pass is trained: its loss where it names one, else all its tensors.
-
-    >>> list(losses({"loss": torch.tensor(1.0), "logits": torch.zeros(2)}))
-    [tensor(1.)]
-    """
-    loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-    return [loss] if isinstance(loss, torch.Tensor) else [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]

@@ -50,6 +50,9 @@ def twin(model: nn.Module, *, recompute: bool = False) -> nn.Module:
         for tensor in _tensors(vars(part)):
             if id(tensor) not in memo and not nn.parameter.is_lazy(tensor):
                 memo[id(tensor)] = _on_meta(tensor)
+    for part in reversed(list(model.modules())):  # what is compiled is taken uncompiled, the inner before the outer
+        if isinstance(vars(part).get("_modules", {}).get("_orig_mod"), nn.Module):
+            memo[id(part)] = copy.deepcopy(part._orig_mod, memo)
     copied = copy.deepcopy(model, memo)
     for part in copied.modules():
         if "forward" in vars(part):

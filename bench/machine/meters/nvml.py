@@ -117,6 +117,17 @@ def visible(library: Any, environ: Mapping[str, str] = os.environ) -> Visible:
     return Visible(uuids=tuple(uuids[ordinal] for ordinal in ordinals), note=hidden or order_note)
 
 
+def slice_reason(library: Any, uuid: str) -> str:
+    """One line where a device is a slice of a GPU, or a GPU that is divided (MIG); empty where it is whole, or NVML does not tell."""
+    handle, _ = ask(library, "nvmlDeviceGetHandleByUUID", uuid)
+    if handle is None:
+        slice_uuid = f"MIG-{uuid.removeprefix('GPU-')}"
+        known = ask(library, "nvmlDeviceGetHandleByUUID", slice_uuid)[0] is not None
+        return f"{slice_uuid} is a slice of a GPU (MIG)" if known else ""
+    divided, _ = ask(library, "nvmlDeviceGetMigMode", handle, of=lambda now_and_next: bool(int(now_and_next[0])))
+    return f"{uuid} is divided (MIG)" if divided else ""
+
+
 def describe(library: Any, uuid: str) -> Gpu:
     """What one GPU is and how it is set; what it does not answer is None, with the reason in `unavailable`."""
     described: dict[str, Any] = {}

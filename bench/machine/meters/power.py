@@ -129,15 +129,11 @@ class PowerMeter:
 
     def _open(self, uuid: str) -> None:
         self._library = self._stack.enter_context(nvml.session(self._library))
+        if divided := nvml.slice_reason(self._library, uuid):
+            raise UnavailableError(f"{divided}: NVML's counters are of whole GPUs and say nothing of one slice")
         handle, reason = nvml.ask(self._library, "nvmlDeviceGetHandleByUUID", uuid)
         if handle is None:
-            slice_uuid = f"MIG-{uuid.removeprefix('GPU-')}"
-            if nvml.ask(self._library, "nvmlDeviceGetHandleByUUID", slice_uuid)[0] is not None:
-                raise UnavailableError(f"{slice_uuid} is a slice of a GPU (MIG): NVML's counters are of whole GPUs and say nothing of it")
             raise UnavailableError(f"NVML does not know the device {uuid}: {reason}")
-        divided, _ = nvml.ask(self._library, "nvmlDeviceGetMigMode", handle, of=lambda now_and_next: bool(int(now_and_next[0])))
-        if divided:
-            raise UnavailableError(f"{uuid} is divided (MIG): its counters are of the whole GPU and say nothing of one slice")
         self._handle = handle
 
     def _answer(self, field: str, function: str, *arguments: Any, of: Callable[[Any], Any]) -> Any:

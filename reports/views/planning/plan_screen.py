@@ -74,7 +74,7 @@ def _assumed(answer: Plans) -> list[str]:
         *scope_notes(job.trained, Workload(phase="train", seq_len=job.seq_len), [job.hardware]),
         *([price_line(price)] if price and answer.question.tokens is not None else []),
         *length_lines(job.seq_len, answer.question.seq_len_source),
-        *(f"{note}." for note in answer.best.best.prediction.notes),
+        *(f"{note}." for note in (*answer.own_notes, *answer.best.best.prediction.notes)),
         *([STEADY] if answer.question.tokens is not None else ["Add --tokens for days and money."]),
     ]
 

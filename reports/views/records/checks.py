@@ -15,10 +15,10 @@ def check_table(checks: Sequence[Check]) -> Table:
     rows: list[dict[str, Value]] = [
         {
             "metric": check.metric,
-            "estimated": _text(check, check.estimated),
+            "estimated": side_text(check, check.estimated),
             "estimated_value": check.estimated,
             "rule": check.rule + (f" (+{100 * check.tolerance:.0f} %)" if check.tolerance else ""),
-            "observed": _text(check, check.observed),
+            "observed": side_text(check, check.observed),
             "observed_value": check.observed,
             "verdict": VERDICTS[check.ok],
             "explanation": check.explanation,
@@ -44,5 +44,6 @@ def check_table(checks: Sequence[Check]) -> Table:
     )
 
 
-def _text(check: Check, value: float | int | str | None) -> str | None:
+def side_text(check: Check, value: float | int | str | None) -> str | None:
+    """What was expected or observed, as people read it."""
     return value if value is None or isinstance(value, str) else check.format(value)

@@ -86,7 +86,7 @@ def _rests_on(asked: PredictedAnswer) -> list[str]:
         f"{predicted.layout_line(asked.run)}.",
         *([price_line(training.price)] if training.price else []),
         *_length(training),
-        *(f"{note}." for note in p.notes),
+        *(f"{note}." for note in (*training.layout_notes, *p.notes)),
         f"plan: {predicted.factor_text()}.",
     ]
 

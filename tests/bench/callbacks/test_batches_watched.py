@@ -89,7 +89,7 @@ class TestThreeCounters:
         assert made.proof.watched is not None
         assert made.proof.watched.loss_tokens_per_step == (6,) * 4
         (path,) = tmp_path.glob("*.json")
-        assert main(["report", str(path)]) == 0
+        assert main(["report", str(path), "-v"]) == 0
         lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
         said = {cells[0]: next(cell for cell in cells[1:] if cell).strip() for cells in lines if len(cells) > 1}
         assert said["tokens, padding left out"] == "52"
@@ -115,7 +115,7 @@ class TestThreeCounters:
             assert f'"{field}"' in text
             text = text.replace(f'"{field}"', f'"a_later_{field}"')
         path.write_text(text)
-        assert main(["report", str(path)]) == 0
+        assert main(["report", str(path), "-v"]) == 0
         assert "padding, of all positions" in capsys.readouterr().out
 
 
@@ -170,9 +170,9 @@ class TestKindsOfBatches:
         phase = made.phase("train_step")
         assert phase is not None
         assert (phase.item, phase.items_per_sample, made.request.batch, made.request.seq_len) == ("step", 1, None, None)
-        assert main(["report", str(tmp_path)]) == 0
+        assert main(["report", str(tmp_path), "-v"]) == 0
         (path,) = tmp_path.glob("*.json")
-        assert main(["report", str(path)]) == 0
+        assert main(["report", str(path), "-v"]) == 0
         assert reason in " ".join(capsys.readouterr().out.split())
 
     @pytest.mark.parametrize("size", [lambda _: 4, lambda _: BatchSize(rows=4, length=1, item="sample")])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from bench.callbacks import lightning_callback
+from bench.callbacks import lightning, lightning_callback
 from bench.callbacks.lightning import LightningHooks
 from bench.records.record import Measurement
 from estimators.errors import UnavailableError
@@ -79,6 +79,7 @@ def test_a_training_that_breaks_off_leaves_its_record(tmp_path: Path, error: Bas
 def test_without_lightning_the_callback_says_how_to_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
     monkeypatch.setitem(sys.modules, "pytorch_lightning", None)
+    lightning._callback_class.cache_clear()
     with pytest.raises(UnavailableError, match="Lightning is not installed; install it with: pip install lightning"):
         lightning_callback()
 

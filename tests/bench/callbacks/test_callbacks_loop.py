@@ -27,9 +27,9 @@ class TestLoop:
         made = run(tmp_path, batches(12))
         assert made.status == "complete"
         assert failed_by_itself(made) == ()
-        assert main(["report", str(tmp_path)]) == 0
+        assert main(["report", str(tmp_path), "-v"]) == 0
         (path,) = tmp_path.glob("*.json")
-        assert main(["report", str(path)]) == 0
+        assert main(["report", str(path), "-v"]) == 0
         assert "Inside the training" in capsys.readouterr().out
 
     def test_its_tokens_are_those_of_the_masks_and_padding_stands_apart(self, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from bench.callbacks import Watch
 from bench.records.record import Measurement
-from tests.support.loops_of_ones_own import flop, named, small, squares, tiny_llama, train, usual_step
+from tests.support.loops_of_ones_own import closure_step, flop, named, small, squares, tiny_llama, train, usual_step
 from tests.support.watched_trainings import only_record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,19 +32,8 @@ def train_linear(folder: Path, step: Callable[..., Any], **options: Any) -> Meas
 class TestPassesOfAStep:
     def test_every_closure_of_lbfgs_is_a_pass(self, tmp_path: Path) -> None:
         torch.manual_seed(0)
-        network, num_passes = nn.Linear(8, 2), [0]
-        optimizer = torch.optim.LBFGS(network.parameters())
-
-        def step(network: nn.Module, x: torch.Tensor, _: Any) -> Any:
-            def closure() -> torch.Tensor:
-                num_passes[0] += 1
-                optimizer.zero_grad()
-                loss = squares(network, x)
-                loss.backward()  # type: ignore[no-untyped-call]
-                return loss
-
-            return optimizer.step(closure)  # type: ignore[no-untyped-call]
-
+        network = nn.Linear(8, 2)
+        step, num_passes = closure_step(torch.optim.LBFGS(network.parameters()))
         made = train(tmp_path, network, X, step)
         assert num_passes[0] > 4
         assert flop(made)[0] == num_passes[0] * 2 * ONE

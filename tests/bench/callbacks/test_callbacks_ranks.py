@@ -221,7 +221,7 @@ def test_two_ranks_leave_one_record_that_report_and_compare_read(how: str, tmp_p
     assert made.proof.watched.skew_fraction >= 0
     assert made.power["energy_j"] is None
     assert "memory_needed" in made.unavailable or how != "fsdp"
-    assert main(["report", str(tmp_path / "runs")]) == 0
+    assert main(["report", str(tmp_path / "runs"), "-v"]) == 0
     assert main(["compare", str(tmp_path / "runs"), str(tmp_path / "runs")]) == 0
 
 

@@ -250,7 +250,7 @@ class TestPlainLoops:
                 with w.step(batch):
                     pass
         (path,) = tmp_path.glob("*.json")
-        main(["report", str(path)])
+        main(["report", str(path), "-v"])
         assert "saving, evaluation and other callbacks, beside the steps" in capsys.readouterr().out
 
 

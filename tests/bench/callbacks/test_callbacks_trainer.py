@@ -28,7 +28,7 @@ def test_a_trainer_leaves_a_record_that_passes_and_that_report_and_compare_read(
     assert made.proof.watched.padding_per_step == (4,) * 12
     assert {count.route for count in made.counts} == {"op table"}
     capsys.readouterr()
-    assert main(["report", str(tmp_path / "runs")]) == 0
+    assert main(["report", str(tmp_path / "runs"), "-v"]) == 0
     trainer(tmp_path, callback(tmp_path)).train()
     capsys.readouterr()
     newest, *_ = sorted((tmp_path / "runs").glob("*.json"), reverse=True)

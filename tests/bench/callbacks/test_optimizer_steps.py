@@ -15,7 +15,7 @@ from bench.callbacks import Watch, watch
 from bench.callbacks.guard import Guard
 from bench.callbacks.optimizer_steps import FIGURE, NO_UPDATES, OptimizerSteps
 from bench.records.record import Measurement
-from tests.support.loops_of_ones_own import squares, train, usual_step
+from tests.support.loops_of_ones_own import closure_step, squares, train, usual_step
 from tests.support.tiny_models import CEILINGS
 from tests.support.watched_trainings import only_record
 
@@ -43,11 +43,13 @@ def codes(made: Measurement) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_of_ours_stays() -> Iterator[None]:
-    scaled = torch.amp.GradScaler.step
+    def held() -> tuple[object, ...]:
+        hooks = torch_optimizer._global_optimizer_pre_hooks, torch_optimizer._global_optimizer_post_hooks
+        return torch.amp.GradScaler.step, *map(dict, hooks)
+
+    before = held()
     yield
-    assert torch.amp.GradScaler.step is scaled
-    assert not torch_optimizer._global_optimizer_pre_hooks
-    assert not torch_optimizer._global_optimizer_post_hooks
+    assert held() == before
 
 
 def every(number: int) -> Callable[..., Any]:
@@ -131,19 +133,8 @@ class TestByHand:
         assert counts(train(tmp_path, network, X[:4], step)) == (4, 4 * 3 * 2, 0, 4)
 
     def test_lbfgs_takes_one_step_however_often_it_calls_its_closure(self, tmp_path: Path) -> None:
-        network, num_passes = linear(), [0]
-        optimizer = torch.optim.LBFGS(network.parameters())
-
-        def step(network: nn.Module, x: torch.Tensor, _: Any) -> Any:
-            def closure() -> torch.Tensor:
-                num_passes[0] += 1
-                optimizer.zero_grad()
-                loss = squares(network, x)
-                loss.backward()  # type: ignore[no-untyped-call]
-                return loss
-
-            return optimizer.step(closure)  # type: ignore[no-untyped-call]
-
+        network = linear()
+        step, num_passes = closure_step(torch.optim.LBFGS(network.parameters()))
         made = train(tmp_path, network, X[:4], step)
         assert num_passes[0] > 8
         assert counts(made) == (4, 4, 0, 4)

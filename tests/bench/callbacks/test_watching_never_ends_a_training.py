@@ -168,7 +168,7 @@ class TestBatches:
             assert train(data, lambda data, net, out=out: watch(data, net, out=out, **OFF), forward) == train(data, None, forward)
             made = only_record(out)
             assert (made.status, made.proof.num_steps, len(made.proof.watched.losses)) == ("complete", 4, 4)
-            assert main(["report", str(out)]) in (0, 1)
+            assert main(["report", str(out), "-v"]) in (0, 1)
 
     def test_a_size_of_ones_own_that_fails_costs_the_figure(self, tmp_path: Path) -> None:
         def size(batch: Any) -> Any:
@@ -263,4 +263,4 @@ class TestOrder:
         assert ("BegunAnew" in {finding.code for finding in written.warnings}) == (fails_in_step > 1)
         assert (written.status, written.proof.num_steps, written.proof.num_tokens) == ("complete", 4, 4 * 2 * 14)
         capsys.readouterr()
-        assert main(["report", str(tmp_path / "runs")]) == 0
+        assert main(["report", str(tmp_path / "runs"), "-v"]) == 0

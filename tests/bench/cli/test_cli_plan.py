@@ -151,7 +151,8 @@ class Terminal(StringIO):
         return True
 
 
-def test_a_long_search_says_how_far_it_is_and_a_short_one_says_nothing() -> None:
+def test_a_long_search_says_how_far_it_is_and_a_short_one_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     for started_s, shown in ((SLOW_S + 1, True), (SLOW_S / 2, False)):
         clock, stream = [0.0], Terminal()
         with searching("a100", stream=stream, now=lambda clock=clock: clock[0]) as on_progress:

@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_record_becomes_a_row(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["report", str(folder)])
+    main(["report", str(folder), "-v"])
     assert "linreg-1d" in capsys.readouterr().out
 
 

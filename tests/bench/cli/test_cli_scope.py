@@ -89,7 +89,7 @@ def test_show_prints_prediction_layers_by_themselves_and_says_that_they_are_left
     *rows, total = body["prediction"]["rows"]
     assert total["flop"] == body["prediction_flop"] == sum(row["flop"] for row in rows)
     for style in ("text", "md"):
-        text = " ".join(printed([*words, "--format", style], capsys).split())
+        text = " ".join(printed([*words, "--format", style, "-v"], capsys).split())
         assert "left out: layers that predict further tokens (multi-token prediction), 11,610,067,968 parameters" in text
         assert "Multi-token prediction of deepseek-v3: " in text
         assert "not included above" in text

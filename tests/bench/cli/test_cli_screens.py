@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from bench.cli import output
 from bench.cli.main import main
 from estimators.frozen import replace
 from estimators.printable import num_columns
 from reports.render import render
-from reports.screen import HEIGHT, Screen, screen_lines
-from reports.table import Table
+from reports.screen import HEIGHT, screen_lines
+from tests.support.screens import WIDTHS, Emitted, demand_one_screen, too_wide
 
-WIDTHS = (60, 80, 100, 140)
 LLAMA = "--model llama-3-8b --tokens 1T --hardware h100-sxm5-80gb"
 PLAN = "plan --model gpt2 --hardware a100-sxm4-80gb --gpus 4 --tokens 1B"
 
@@ -57,33 +53,12 @@ ANSWERS = {
 """A command -> what the first line of its answer says at any width."""
 
 
-def too_wide(lines: list[str], width: int) -> list[str]:
-    return [line for line in lines if num_columns(line) > width]
-
-
-Emitted = list[tuple[Sequence[Table], Screen | None]]
-
-
-@pytest.fixture
-def emitted(monkeypatch: pytest.MonkeyPatch) -> Emitted:
-    """What verbs answer, before it is printed at some width."""
-    kept: Emitted = []
-    monkeypatch.setattr(output.Output, "emit", lambda self, tables, screen=None: kept.append((tables, screen)))
-    return kept
-
-
 @pytest.mark.parametrize("words", ANSWERS)
 def test_an_answer_is_one_screen_at_any_width(words: str, emitted: Emitted) -> None:
     assert main(shlex.split(words)) in (0, 1)
     ((tables, screen),) = emitted
     assert screen is not None
-    for width in WIDTHS:
-        lines = [line for line, _ in screen_lines(screen, width, num_tables=len(tables))]
-        assert too_wide(lines, width) == []
-        assert re.search(ANSWERS[words], lines[0])
-        assert any(line.startswith("more: ") for line in lines)
-        assert width < 100 or len(lines) <= HEIGHT
-        assert not re.search(r"\b[a-z]+_(s|usd|flop|bytes|fraction|days|per)\b", "\n".join(lines))  # labels, never the names of fields
+    demand_one_screen(screen, len(tables), answer=ANSWERS[words])
 
 
 def test_what_is_printed_has_the_width_that_was_asked_for(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

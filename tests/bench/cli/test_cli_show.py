@@ -91,9 +91,9 @@ def test_a_configuration_file_is_shown_like_the_model_it_describes(tmp_path: Any
 
 def test_the_cache_column_is_there_for_machines_and_hidden_where_it_is_empty(capsys: pytest.CaptureFixture[str], shown: Any) -> None:
     assert {row["cache_bytes"] for row in shown("show", "--model", "gpt2")["rows"]} == {0}
-    main(["show", "--model", "gpt2"])
+    main(["show", "--model", "gpt2", "-v"])
     assert "cache " not in capsys.readouterr().out.split("Figures are")[0]
-    main(["show", "--model", "gpt2", "--phase", "decode"])
+    main(["show", "--model", "gpt2", "--phase", "decode", "-v"])
     assert "cache " in capsys.readouterr().out.split("Figures are")[0]
 
 

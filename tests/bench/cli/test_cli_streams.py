@@ -42,6 +42,11 @@ CHEAP: dict[str, list[str]] = {
 """Words of each verb that cost no measurement; where nothing is without one, a request that is refused."""
 
 
+def codes_as(verb: str, usual: Answer) -> set[int]:
+    """The exit codes that are the verb's usual one; doctor's is 1 where this machine is busy at the moment that it looks."""
+    return {0, 1} if verb == "doctor" else {usual.code}
+
+
 @functools.cache
 def matrix() -> dict[tuple[str, str], Answer]:
     """What each verb did in each state."""
@@ -66,7 +71,8 @@ def test_the_cheap_words_are_answered_or_refused_in_one_line() -> None:
 @pytest.mark.parametrize("state", ["stderr closed", "stderr full", "stderr's reader gone"])
 def test_without_a_stderr_the_result_and_the_exit_code_are_as_usual(verb: str, state: str) -> None:
     usual, given = matrix()[verb, "as usual"], matrix()[verb, state]
-    assert (given.code, given.err) == (usual.code, "")
+    assert given.code in codes_as(verb, usual)
+    assert given.err == ""
     if verb != "doctor":  # it tells the load of this moment
         assert given.out == usual.out
 
@@ -97,11 +103,11 @@ def test_a_reader_that_has_gone_ends_a_verb_without_complaint(verb: str) -> None
 @pytest.mark.parametrize("verb", CHEAP)
 def test_a_dumb_terminal_of_20_columns_gets_lines_and_no_command(verb: str) -> None:
     usual, given = matrix()[verb, "as usual"], matrix()[verb, "dumb terminal"]
-    assert given.code == usual.code
+    assert given.code in codes_as(verb, usual)
     shown = (given.out + given.err).replace("\r\n", "\n")
     assert all(character == "\n" or character.isprintable() for character in shown)
-    if verb != "doctor":
-        assert set((usual.out + usual.err).split()) - set(shown.split()) <= {word for word in usual.out.split() if set(word) == {"-"}}
+    answer = (usual.out or usual.err).splitlines()[0]
+    assert verb == "doctor" or set(answer.split()) <= set(shown.split())
 
 
 RUN = ["run", "--model", "linreg-1d", "--preset", "quick", "--steps", "5", "--format", "json", "--out"]

@@ -24,7 +24,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def judged(a: list[Measurement], b: list[Measurement], *options: str) -> int:
-    return main(["compare", saved(Path("a"), *a), saved(Path("b"), *b), *options])
+    return main(["compare", saved(Path("a"), *a), saved(Path("b"), *b), *options, "-v"])
 
 
 def of_batch(batch: int, seconds_s: float) -> Measurement:

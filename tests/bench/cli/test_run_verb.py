@@ -197,7 +197,7 @@ class TestAnswer:
     def test_every_format_says_that_the_weights_are_random_and_which_model_it_was(
         self, task: str, tiny: str, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main(["run", "--config", tiny, "--task", task, "--out", str(tmp_path / "runs"), *QUICK]) == 0
+        assert main(["run", "--config", tiny, "--task", task, "--out", str(tmp_path / "runs"), "-v", *QUICK]) == 0
         out, err = capsys.readouterr()
         assert "random weights" in out
         assert "8 random token ids stand in for text" in out
@@ -205,7 +205,7 @@ class TestAnswer:
         ((record,), _) = read_folder(tmp_path / "runs")
         assert err.splitlines()[-1] == f"· record: {tmp_path / 'runs' / record.run_id}.json"
         for style in ("text", "md", "csv", "json", "latex", "html"):
-            assert main(["report", str(tmp_path / "runs" / f"{record.run_id}.json"), "--format", style]) == 0
+            assert main(["report", str(tmp_path / "runs" / f"{record.run_id}.json"), "-v", "--format", style]) == 0
             again = capsys.readouterr().out
             assert "random weights" in again
             assert "tiny-phi" in again
@@ -233,7 +233,7 @@ class TestAnswer:
         self, tiny: str, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_, **__: None)
-        assert main(["run", "--config", tiny, "--task", "train", "--out", str(tmp_path / "runs"), *QUICK]) == 1
+        assert main(["run", "--config", tiny, "--task", "train", "--out", str(tmp_path / "runs"), "-v", *QUICK]) == 1
         out = capsys.readouterr().out
         assert "2 failed" in out
         assert out.count("FAILED") == 2
@@ -288,7 +288,7 @@ def test_what_was_learned_stands_beside_simple_guesses_and_the_best_possible(tmp
 
 def test_what_a_checkpoint_wrote_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tiny_record("generate", learning=Learning(output_text="deep learning is hard")), tmp_path / "run.json")
-    assert main(["report", str(tmp_path / "run.json")]) == 0
+    assert main(["report", str(tmp_path / "run.json"), "-v"]) == 0
     assert "It wrote: 'deep learning is hard'" in capsys.readouterr().out
 
 
@@ -306,7 +306,7 @@ def test_a_whole_run_in_a_process_of_its_own(tmp_path: Path) -> None:
     """Nothing scripted: the dtype tried, all routes counted, ceilings measured, steps timed, the record read back."""
     path = write_config(tmp_path / "tiny-mistral", "mistral")
     command = [sys.executable, "-m", "bench", "run", "--config", str(path), "--task", "decode", "--seq-len", "20", "--new-tokens", "9"]
-    command += ["--preset", "quick"]
+    command += ["--preset", "quick", "-v"]
     environ = {**os.environ, "HF_HOME": str(tmp_path / "hf")}
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "runs")], cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=300

@@ -191,7 +191,7 @@ def test_the_exit_code_is_1_only_where_figures_would_not_hold(monkeypatch: pytes
 @pytest.mark.parametrize("form", RENDERERS)
 def test_every_format_has_every_item(form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(verb, "items", lambda *_, **__: of_verdicts(GOOD, UNTRUSTED))
-    assert main(["doctor", "--format", form]) == 1
+    assert main(["doctor", "-v", "--format", form]) == 1
     out = capsys.readouterr().out
     assert "w0" in out
     assert "w1" in out

@@ -145,7 +145,7 @@ def test_ctrl_c_before_anything_was_timed_leaves_a_record_that_reports(
     record = only_record(out)
     assert (record.status, record.phases) == ("partial", ())
     for place in (out, out / f"{record.run_id}.json"):
-        assert main(["report", str(place)]) == 1
+        assert main(["report", str(place), "-v"]) == 1
         assert "interrupted by the user" in capsys.readouterr().out
 
 
@@ -176,7 +176,7 @@ def test_running_out_of_memory_is_one_line_and_keeps_what_was_measured(
         f"kept what was measured: {out / record.run_id}.json"
     )
     assert (record.status, record.status_reason) == ("failed", "out of memory")
-    assert main(["report", str(out)]) == 1
+    assert main(["report", str(out), "-v"]) == 1
     assert "failed, out of memory" in capsys.readouterr().out
 
 

@@ -72,7 +72,7 @@ def test_a_self_test_that_is_interrupted_keeps_what_it_has(
     (record,), _ = read_folder(tmp_path)
     assert (record.status, record.status_reason) == ("partial", "interrupted by the user")
     assert [phase.name for phase in record.phases] == ["a", "b"]
-    assert main(["report", str(tmp_path)]) == 1
+    assert main(["report", str(tmp_path), "-v"]) == 1
     assert "run ended" in capsys.readouterr().out
 
 
@@ -134,15 +134,15 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.C
 def test_a_report_of_a_folder_leaves_self_tests_out_and_of_one_alone_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = selftest_record()
     write(made, tmp_path / "one.json")
-    assert main(["report", str(tmp_path / "one.json")]) == 0
+    assert main(["report", str(tmp_path / "one.json"), "-v"]) == 0
     alone = capsys.readouterr().out
-    assert main(["report", str(tmp_path)]) == 0
+    assert main(["report", str(tmp_path), "-v"]) == 0
     assert capsys.readouterr().out == alone
     run = dataclasses.replace(
         made, run_id="run", request=Asked(model="linreg-1d", task="train"), phases=(), status="partial", learning=Learning()
     )
     write(run, tmp_path / "two.json")
-    main(["report", str(tmp_path)])
+    main(["report", str(tmp_path), "-v"])
     out = capsys.readouterr().out
     assert "linreg-1d" in out
     assert "Self-test" not in out

@@ -147,6 +147,7 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize("task", ["generate", "decode", "prefill", "train"])
 def test_progress_is_drawn_on_a_terminal_and_nowhere_else(task: str, measured: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     for stream, drawn in ((io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr(sys, "stderr", stream)
         measured("gpt2", task, steps=2, seq_len=8)

@@ -1,9 +1,11 @@
-"""What is known of the terminal that reads an answer: how wide it is, and whether it shows colours."""
+"""How an answer is shown to whoever reads it: how wide, and in which colours."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, TextIO
+
+from bench import terminal
 
 if TYPE_CHECKING:
     from reports.screen import Line, Style
@@ -24,20 +26,13 @@ def num_columns(stream: TextIO | None) -> int:
     asked = os.environ.get("COLUMNS", "")
     if asked.isascii() and asked.isdigit() and int(asked[:9]):
         return max(MIN_WIDTH, min(MAX_WIDTH, int(asked[:9])))
-    try:
-        return FILE_WIDTH if stream is None else max(MIN_WIDTH, min(MAX_WIDTH, os.get_terminal_size(stream.fileno()).columns))
-    except (OSError, ValueError, AttributeError):
-        return FILE_WIDTH
+    there = terminal.num_columns(stream)
+    return FILE_WIDTH if there is None else max(MIN_WIDTH, min(MAX_WIDTH, there))
 
 
 def has_colours(stream: TextIO | None) -> bool:
     """Whether somebody sees colours there: a terminal, not a dumb one, and NO_COLOR (https://no-color.org) is not set."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in ("", "dumb", "unknown"):
-        return False
-    try:
-        return stream is not None and stream.isatty()
-    except (AttributeError, OSError, ValueError):  # somebody's object, or closed
-        return False
+    return not os.environ.get("NO_COLOR") and terminal.takes_commands(stream)
 
 
 def painted(line: Line) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import sign_of_life, terminal
+from bench.cli import appearance, sign_of_life
 from bench.cli.main import main
 from bench.cli.output import SUFFIXES, Output
 from reports.render import RENDERERS
@@ -36,16 +36,16 @@ SCREEN = Screen(answer="4.76 days", doubts=["Doubt it."], notes=["an assumption"
 )
 def test_columns_of_a_pipe_are_those_asked_for_within_limits(columns: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    assert terminal.num_columns(io.StringIO()) == terminal.num_columns(None) == width
+    assert appearance.num_columns(io.StringIO()) == appearance.num_columns(None) == width
 
 
 def test_columns_of_a_terminal_are_its_own_unless_others_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = pty.openpty()
     monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((97, 24)))
     with os.fdopen(writer, "w") as stream:
-        assert terminal.num_columns(stream) == 97
+        assert appearance.num_columns(stream) == 97
         monkeypatch.setenv("COLUMNS", "70")
-        assert terminal.num_columns(stream) == 70
+        assert appearance.num_columns(stream) == 70
     os.close(reader)
 
 
@@ -66,7 +66,7 @@ def test_colours_are_for_a_terminal_that_has_them(
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert terminal.has_colours(stream) == coloured
+    assert appearance.has_colours(stream) == coloured
 
 
 def test_the_answer_is_bold_and_a_doubt_red_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
