@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +51,13 @@ class FlopSource:
 
     def __init__(self, model: nn.Module, name: str, guard: Guard, function: StepFunction | None = None) -> None:
         self._model, self._name, self._function = model, name, function
-        self.passes = PassLedger(lambda number, forward: guard("training_flop", self.learn, number, forward))
+        self.passes = PassLedger(
+            lambda number, forward: guard("training_flop", self.learn, number, forward),
+            lambda event, forward: guard("training_flop", self.learn_outputs, event, forward),
+        )
         self._tables: dict[int, Decoder | None] = {}
-        self._kinds: dict[int, _Kind] = {}
+        self._kinds: defaultdict[int, _Kind] = defaultdict(_not_ended)
+        self._outputs: defaultdict[tuple[int, tuple[int, ...]], _Kind] = defaultdict(_not_ended)
         self._own_counter: Counter | None = None
         self._same: dict[Work, Work] = {}
         self._known: dict[Passes | None, Work] = {}
@@ -69,13 +74,21 @@ class FlopSource:
 
     def learn(self, number: int, forward: Forward) -> None:
         """A kind of pass is about to happen for the first time."""
-        self._kinds[number] = _Kind(reason="its count did not come to an end")
+        self._kinds[number] = self._learnt(lambda: self._kind(forward))
+
+    def learn_outputs(self, event: Event, forward: Forward) -> None:
+        """A backward pass from some outputs of a kind of forward pass has happened for the first time."""
+        self._outputs[event.of, event.outputs] = self._learnt(
+            lambda: _Kind(counted=self._counter.works(forward, self._function, outputs=event.outputs))
+        )
+
+    def _learnt(self, count: Callable[[], _Kind]) -> _Kind:
         begun_s, (leave, enter) = time.perf_counter(), self.aside
         leave()
         try:
-            self._kinds[number] = self._kind(forward)
+            return count()
         except SixndError as error:
-            self._kinds[number] = _Kind(reason=f"not counted: {error}")
+            return _Kind(reason=f"not counted: {error}")
         finally:
             enter()
             self.counting_s += time.perf_counter() - begun_s
@@ -136,7 +149,7 @@ class FlopSource:
         return whole
 
     def _of(self, event: Event) -> Work:
-        kind = self._kinds[event.of]
+        kind = self._outputs[event.of, event.outputs] if event.outputs else self._kinds[event.of]
         if kind.reason:
             raise UnavailableError(kind.reason)
         lengths = event.documents.lengths() if event.documents is not None else None
@@ -214,6 +227,10 @@ class _Kind:
     counted: dict[str, Work] = dataclasses.field(default_factory=dict)
     lengths: WorkOfLengths | None = None
     reason: str = ""
+
+
+def _not_ended() -> _Kind:
+    return _Kind(reason="its count did not come to an end")
 
 
 def _recompute(module: nn.Module) -> str:

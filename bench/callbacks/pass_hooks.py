@@ -16,7 +16,9 @@ import torch
 from torch import nn
 
 from bench.backend.outputs import tensors_in
+from bench.callbacks.from_outputs import FromOutputs
 from bench.callbacks.given import Documents, documents_in, is_text, look_of_all
+from bench.callbacks.gradient_graph import Ends
 from bench.callbacks.guard import Guard
 from bench.callbacks.modules import bare, called_modules, is_lightning
 from bench.callbacks.passes import Event, Forward, PassLedger
@@ -24,12 +26,6 @@ from estimators.errors import UnavailableError
 
 FIGURE = "forward passes"
 """What is unavailable where these hooks fail."""
-
-MAX_ENDS = 16
-"""Parameters at the ends of a graph that are asked in every backward pass whether they get a gradient."""
-
-MAX_GRAPH_NODES = 20_000
-"""Of a pass's graph, looked through once per kind of pass for the parameters at its two ends."""
 
 _BROKEN_OFF = "a forward pass broke off, and how much of it was computed is not known"
 
@@ -96,7 +92,7 @@ class PassHooks:
         self._ledger, self._guard = ledger, guard
         self._see_first, self._see_batch, self._see_output = see_first, see_batch, see_output
         self._insides: defaultdict[int, _Inside] = defaultdict(list)
-        self._ends: dict[int, tuple[nn.Parameter, ...]] = {}
+        self._ends: dict[int, Ends] = {}
         self._parameters: dict[int, list[nn.Parameter]] = {}
         self._names: dict[int, list[str]] = {}
         self._calls: dict[int, _Call] = {}
@@ -162,6 +158,10 @@ class PassHooks:
         """A gradient has come to the outputs of a call, for the first time in this backward pass."""
         self._guard("training_flop", self._backward, call)
 
+    def backward_from(self, seen: FromOutputs, number: int) -> None:
+        """A gradient has come to one output of a call."""
+        self._guard("training_flop", self._backward_from, seen, number)
+
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call: _Call | None = None
         inside = self._insides[threading.get_ident()]
@@ -191,12 +191,14 @@ class PassHooks:
         try:
             trained = tuple(map(_requires_grad, self._parameters[id(module)]))
             look = (id(module), module.training, trained, torch.is_grad_enabled() or again, look_of_all(args, kwargs))
-            of = ledger.known(look)
+            of, documents, forward = ledger.known(look), documents_in(named), None
+            if of is None or of not in self._ends or not self._ends[of].is_one:
+                forward = Forward(module, args, kwargs, named, is_text(named), all(trained))
             if of is None:
-                of = ledger.number(look, Forward(module, args, kwargs, named, is_text(named), all(trained)))
-            documents = documents_in(named)
-            if documents is not None or again:
-                return _Call(of, documents, again, any(trained))
+                assert forward is not None
+                of = ledger.number(look, forward)
+            if documents is not None or again or forward is not None:
+                return _Call(of, documents, again, any(trained), forward)
             known = self._calls.get(of)
             if known is None:
                 known = self._calls[of] = _Call(of, None, again, any(trained))
@@ -223,27 +225,44 @@ class PassHooks:
             if not returned and call.trains:
                 self._ledger.cannot_tell("forward returned no tensor by which its backward pass could be seen")
             if roots:
-                if call.of not in self._ends:
-                    self._ends[call.of] = _parameters_at_the_ends(roots)
-                seen = _Backward(self, call)
-                for root in roots:
-                    root.register_prehook(seen)
+                self._follow(call, roots, returned)
         if self._see_output is not None and not call.again:
             self._see_output(output)
 
-    def _backward(self, call: _Call) -> None:
-        ledger = self._ledger
+    def _follow(self, call: _Call, roots: list[Any], returned: list[torch.Tensor]) -> None:
+        """See a gradient come to the outputs of a call: to any of them, or to each where they do not all come to the same parameters."""
+        ends = self._ends.get(call.of)
+        if ends is None:
+            ends = self._ends[call.of] = Ends(roots)
+        if ends.is_one or call.given is None:
+            seen = _Backward(self, call)
+            for root in roots:
+                root.register_prehook(seen)
+            return
+        places = [next(place for place, tensor in enumerate(returned) if tensor.grad_fn is root) for root in roots]
+        some = FromOutputs(call.backward, call.given, ends, places)
+        for number, root in enumerate(roots):
+            root.register_prehook(_OfOutput(self, some, number))
+
+    def _is_followed(self, ends: Ends, number: int) -> bool:
+        """Whether the backward pass that has come to an output computes the gradients of all that is behind it; else say why not."""
         if torch.is_grad_enabled():
-            ledger.cannot_tell("gradients of gradients are computed, whose FLOP are not known")
-            return
-        with torch.enable_grad():
-            is_whole = all(map(_gets_a_gradient, self._ends[call.of]))
-        if not is_whole:
-            ledger.cannot_tell(
-                "a backward pass computes a part of the gradients, as of one output of several, whose FLOP are not known"
-            )
-            return
-        ledger.add(call.backward)
+            self._ledger.cannot_tell("gradients of gradients are computed, whose FLOP are not known")
+            return False
+        if not ends.is_whole(number):
+            self._ledger.cannot_tell("torch.autograd.grad computes a part of the gradients, whose FLOP are not known")
+            return False
+        return True
+
+    def _backward(self, call: _Call) -> None:
+        if self._is_followed(self._ends[call.of], 0):
+            self._ledger.add(call.backward)
+
+    def _backward_from(self, some: FromOutputs, number: int) -> None:
+        begun = some.comes_to(number, torch._C._current_graph_task_id())
+        if begun is not None:
+            self._ledger.add_outputs(begun)
+        self._is_followed(some.ends, number)
 
 
 class _Call:
@@ -253,14 +272,15 @@ class _Call:
         of: number of its kind.
         again: whether it recomputes.
         trains: whether a parameter of it needs a gradient.
+        given: what it was given, where its outputs do not all come to the same parameters, or that is not known yet.
         forward: what it is to the ledger.
         backward: what its backward pass is.
     """
 
-    __slots__ = ("again", "backward", "forward", "of", "trains")
+    __slots__ = ("again", "backward", "forward", "given", "of", "trains")
 
-    def __init__(self, of: int, documents: Documents | None, again: bool, trains: bool) -> None:
-        self.of, self.again, self.trains = of, again, trains
+    def __init__(self, of: int, documents: Documents | None, again: bool, trains: bool, given: Forward | None = None) -> None:
+        self.of, self.again, self.trains, self.given = of, again, trains, given
         self.forward, self.backward = Event("again" if again else "forward", of, documents), Event("backward", of, documents)
 
 
@@ -288,32 +308,14 @@ class _Backward:
             self._hooks.backward(self._call)
 
 
-def _parameters_at_the_ends(roots: list[Any]) -> tuple[nn.Parameter, ...]:
-    """The leaf that a graph comes to first from each of its roots, where no root before has come to it, and the last one of all."""
-    firsts: list[nn.Parameter] = []
-    last: list[nn.Parameter] = []
-    seen: set[Any] = set()
-    for root in roots:
-        is_first, waiting = True, [] if root in seen else [root]
-        while waiting and len(seen) < MAX_GRAPH_NODES:
-            node = waiting.pop()
-            seen.add(node)
-            variable = getattr(node, "variable", None)
-            if isinstance(variable, nn.Parameter):
-                last = [variable]
-                firsts += last if is_first and len(firsts) < MAX_ENDS else []
-                is_first = False
-            waiting += [below for below, _ in node.next_functions if below is not None and below not in seen]
-    return (*firsts, *last)
+class _OfOutput:
+    """The hook of one output of such a call."""
 
+    def __init__(self, hooks: PassHooks, some: FromOutputs, number: int) -> None:
+        self._hooks, self._some, self._number = hooks, some, number
 
-def _gets_a_gradient(parameter: nn.Parameter) -> bool:
-    """Whether the backward pass that runs comes to a parameter; asked where gradients are on, since a view shows the end of its graph."""
-    view: Any = parameter.view_as(parameter).grad_fn
-    try:
-        return view is None or bool(torch._C._will_engine_execute_node(view.next_functions[0][0]))
-    except (RuntimeError, ValueError):  # torch refuses to say it of a parameter that torch.autograd.grad was asked for
-        return True
+    def __call__(self, gradients: tuple[torch.Tensor | None, ...]) -> None:
+        self._hooks.backward_from(self._some, self._number)
 
 
 def _compilers_of(model: nn.Module, *, search: bool) -> list[nn.Module]:

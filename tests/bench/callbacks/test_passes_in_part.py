@@ -1,14 +1,16 @@
-"""Passes of a part of a model's outputs, one batch run twice by a Trainer: what is counted is what ran, or there is a reason."""
+"""Losses of some of a model's outputs, one batch run twice by a Trainer: what is counted is what ran."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
-from transformers import Trainer
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertConfig, BertModel, Trainer
 
 from bench.callbacks import SixndCallback
 from tests.support.loops_of_ones_own import flop, tiny_llama, train, usual_step
@@ -62,11 +64,78 @@ def test_a_loss_of_all_heads_is_counted(tmp_path: Path) -> None:
     assert flop(made)[0] == 4 * (2 * (1_024 + 3 * 256) + 3 * 256)
 
 
-@pytest.mark.parametrize("left_out", [0, 1, 2])
-def test_a_loss_of_some_heads_is_not_taken_for_one_of_all(left_out: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("heads", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)])
+def test_a_loss_of_some_heads_is_counted_as_theirs(heads: tuple[int, ...], tmp_path: Path) -> None:
     def loss_of(network: Any, x: torch.Tensor) -> Any:
-        return sum(head.square().mean() for number, head in enumerate(network(x)) if number != left_out)
+        made = network(x)
+        return sum(made[number].square().mean() for number in heads)
 
     made = train(tmp_path, Heads(), X, usual_step(loss_of))
+    # By hand: all of forward, 1,024 + 3·256; back, the trunk's weights 1,024, and for each head 256 for its weights and 256 for the trunk.
+    assert flop(made)[0] == 4 * (1_024 + 3 * 256 + 1_024 + len(heads) * 2 * 256)
+
+
+def test_heads_that_take_turns_are_each_counted(tmp_path: Path) -> None:
+    turns = itertools.cycle([(0,), (0, 1, 2)])
+
+    def loss_of(network: Any, x: torch.Tensor) -> Any:
+        made = network(x)
+        return sum(made[number].square().mean() for number in next(turns))
+
+    made = train(tmp_path, Heads(), X, usual_step(loss_of))
+    assert flop(made)[0] == 2 * (1_792 + 1_024 + 512) + 2 * (1_792 + 1_024 + 1_536)
+
+
+def test_a_backward_pass_for_each_head_is_counted_apart(tmp_path: Path) -> None:
+    def step(network: Any, x: torch.Tensor, optimizer: Any) -> Any:
+        losses = [head.square().mean() for head in network(x)]
+        for loss in losses:
+            loss.backward(retain_graph=True)
+        optimizer.step()
+        optimizer.zero_grad()
+        return sum(losses)
+
+    made = train(tmp_path, Heads(), X, step)
+    assert flop(made)[0] == 4 * (1_792 + 3 * (1_024 + 512))
+
+
+def test_gradients_of_a_part_of_the_parameters_behind_a_head_are_not_taken_for_all(tmp_path: Path) -> None:
+    def step(network: Any, x: torch.Tensor, optimizer: Any) -> Any:
+        loss = network(x)[1].square().mean()
+        for parameter, gradient in zip(
+            network.heads[1].parameters(), torch.autograd.grad(loss, network.heads[1].parameters()), strict=True
+        ):
+            parameter.grad = gradient
+        optimizer.step()
+        return loss
+
+    made = train(tmp_path, Heads(), X, step)
     assert flop(made) == (None, None)
     assert "a part of the gradients" in made.unavailable["training_flop"]
+
+
+def test_embeddings_by_a_mean_are_counted_though_the_pooler_is_not_trained(tmp_path: Path) -> None:
+    """As sentence encoders are trained; by torch's counter on the real model."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 64}
+    network = BertModel(BertConfig(**sizes, attn_implementation="eager"))  # type: ignore[no-untyped-call]
+    tokens = [torch.randint(0, 64, (4, 16), generator=torch.Generator().manual_seed(i)) for i in range(3)]
+
+    def loss_of(network: Any, ids: torch.Tensor) -> Any:
+        return network(input_ids=ids).last_hidden_state.mean(1).square().mean()
+
+    with FlopCounterMode(display=False) as counter:
+        loss_of(network, tokens[0]).backward()
+    made = train(tmp_path, network, tokens, usual_step(loss_of))
+    assert flop(made)[0] == 3 * counter.get_total_flops()
+
+
+def test_hidden_states_that_lie_on_the_way_to_the_loss_change_nothing(tmp_path: Path) -> None:
+    ids = torch.randint(0, 64, (4, 16), generator=torch.Generator().manual_seed(0))
+    counts = []
+    for shows in (False, True):
+
+        def loss_of(network: Any, ids: torch.Tensor, shows: bool = shows) -> Any:
+            return network(input_ids=ids, labels=ids, output_hidden_states=shows).loss
+
+        counts.append(flop(train(tmp_path / str(shows), tiny_llama(), [ids] * 2, usual_step(loss_of)))[0])
+    assert counts[0] == counts[1] == 2 * 9_437_184
