@@ -1,6 +1,6 @@
 """What the base installation leaves out: which extra brings a package, and the one line that installs it.
 
-Estimating needs numpy and tabulate; measuring and drawing need more, and import it where they use it. Where that package is
+Estimating needs numpy, tabulate and pyyaml; measuring and drawing need more, and import it where they use it. Where that package is
 missing, `needed_by` says what to type.
 """
 

@@ -14,7 +14,7 @@ from estimators.method import TrainingMethod
 from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
 from estimators.samples import Image
 from estimators.units import DTYPE_BYTES
-from estimators.weight_formats import WEIGHT_FORMATS, WeightFormat
+from estimators.weight_formats import PLAIN, WEIGHT_FORMATS, WeightFormat, weight_format
 
 if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
@@ -80,10 +80,10 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--base-format",
-        choices=WEIGHT_FORMATS,
-        default="16-bit",
-        metavar="|".join(WEIGHT_FORMATS),
-        help="what adapters' frozen matrices are stored as; 16-bit by default",
+        type=weight_format,
+        default=PLAIN,
+        metavar="NAME",
+        help=f"what adapters' frozen matrices are stored as: {', '.join(WEIGHT_FORMATS)} or gptq-BITS-GROUP; 16-bit by default",
     )
 
 
@@ -99,7 +99,7 @@ def method(options: MethodOptions) -> TrainingMethod:
     """
     if options.lora_rank is not None and options.frozen_layers is not None:
         raise BadValueError("--lora-rank and --frozen-layers exclude each other; with adapters every layer is frozen")
-    for word, given in {"--lora-targets": options.lora_targets, "--base-format": options.base_format != "16-bit"}.items():
+    for word, given in {"--lora-targets": options.lora_targets, "--base-format": options.base_format != PLAIN}.items():
         if given and options.lora_rank is None:
             raise BadValueError(f"{word} needs --lora-rank")
     return TrainingMethod(
@@ -332,4 +332,4 @@ def _method_words(options: MethodOptions) -> str:
     targets = ",".join(options.lora_targets) if options.lora_targets else None
     given = {"--lora-rank": options.lora_rank, "--lora-targets": targets, "--frozen-layers": options.frozen_layers}
     words = "".join(f" {word} {value}" for word, value in given.items() if value is not None)
-    return words if options.base_format == "16-bit" else f"{words} --base-format {options.base_format}"
+    return words if options.base_format == PLAIN else f"{words} --base-format {options.base_format}"

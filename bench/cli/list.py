@@ -130,6 +130,20 @@ def _measured() -> Table:
     return measured_table()
 
 
+def _recipes() -> Table:
+    from estimators.tuning.recipes import recipes
+    from reports.views.listing.tuning import recipes_table
+
+    return recipes_table(list(recipes().values()))
+
+
+def _optimizers() -> Table:
+    from estimators.memory.optimizers import OPTIMIZERS
+    from reports.views.listing.tuning import optimizers_table
+
+    return optimizers_table(list(OPTIMIZERS.values()))
+
+
 def _launcher_keys() -> Table:
     from estimators.training.layouts.emit import LAUNCHERS
     from reports.views.listing.names import launcher_keys_table
@@ -159,6 +173,8 @@ KINDS: dict[str, Kind] = {
     "software": Kind(help="generations of training software that are priced: what --software takes", table=_software),
     "measured": Kind(help="tables of measured steps that are shipped, and their columns", table=_measured),
     "launcher-keys": Kind(help="what --from makes of each key of a launcher's file", table=_launcher_keys),
+    "recipes": Kind(help="frameworks for fine-tuning and what each does unless told: what --framework takes", table=_recipes),
+    "optimizers": Kind(help="optimizers of a fine-tuning, and the bytes that each keeps of a parameter", table=_optimizers),
     "conventions": Kind(help="ways of counting FLOP: what --convention takes", table=conventions_table),
     "tools": Kind(help="whose MFU is counted how: what --from and --to of `translate` take", table=tools_table),
     "formats": Kind(
@@ -171,7 +187,7 @@ OTHER_WORDS = {
     "devices": "hardware",
     "accelerators": "hardware",
     "stacks": "software",
-    "frameworks": "software",
+    "frameworks": "recipes",
     "architectures": "families",
     "launchers": "launcher-keys",
 }

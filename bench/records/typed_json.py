@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Annotated, Any, TypeVar, Union
 
 from bench.records.part import Part
 from estimators.printable import printable_json
+from estimators.strict_text import RepeatedNameError, json_value
 
 Kind = TypeVar("Kind")
 
@@ -103,28 +103,15 @@ def loads(text: str) -> Any:
     >>> loads("[1, 2.5]")
     [1, 2.5]
     """
-    return json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_object)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MisfitError(f"{twice[:MAX_SHOWN]}: it is there twice in one object, expected once")
-    return made
+    try:
+        return json_value(text)
+    except RepeatedNameError as error:
+        raise MisfitError(str(error)) from None
 
 
 def dumps(value: Any) -> str:
     """The JSON text of a plain value, to be read by people too. Raises ValueError on NaN and infinity."""
     return printable_json(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
 
 
 def build(kind: type[Kind], value: object, at: str = "") -> Kind:

@@ -21,13 +21,14 @@ from estimators.architectures.decoder import Decoder
 from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.freezing import positions, trained_in_part
+from estimators.architectures.quantised import held_as
 from estimators.architectures.rows import linear
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.method import FULL, TrainingMethod
 from estimators.samples import Sample
 from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
-from estimators.weight_formats import WeightFormat, stored_bytes
+from estimators.weight_formats import EXPERTS_ALONE, LAYERS_ALONE, PLAIN, WeightFormat, stored_matrix
 
 TARGETS: dict[str, str] = {
     "q_proj": "query",
@@ -100,13 +101,13 @@ class FineTuned(Model):
     rank: int = 0
     targets: frozenset[str] = frozenset()
     frozen_layers: int = 0
-    base_format: WeightFormat = "16-bit"
+    base_format: WeightFormat = PLAIN
 
     @property
     def name(self) -> str:
         """The base's, and what is trained."""
         if self.rank:
-            over = "" if self.base_format == "16-bit" else f" over weights in {self.base_format}"
+            over = "" if self.base_format == PLAIN else f" over weights in {self.base_format}"
             return f"{self.base.name}, adapters of rank {self.rank} on {', '.join(sorted(self.targets))}{over}"
         assert isinstance(self.base, Decoder)
         return f"{self.base.name}, embedding and {self.frozen_layers} of {self.base.layers} layers frozen"
@@ -150,15 +151,7 @@ class FineTuned(Model):
             self.demand_sample(workload)
             lowest = self.lowest_trained(self.base)
             table = trained_in_part(self.base, workload, lowest=lowest, base_frozen=self.rank > 0, adapters=beside)
-        return table if self.base_format == "16-bit" else tuple(self._stored(workload, op) for op in table)
-
-    def _stored(self, w: Workload, op: Op) -> Op:
-        """A frozen linear layer as it is stored: its matrix quantised, its bias as it was."""
-        if not is_linear_layer(op) or op.role == "dt" or not op.mnk:
-            return op
-        elements = op.mnk[1] * op.mnk[2]
-        size = stored_bytes(elements, self.base_format) + w.bytes_of(op.params - elements)
-        return replace(op, weight_bytes=size, stored_bytes=size)
+        return stored_in(table, self.base_format, workload)
 
     def lowest_trained(self, base: Decoder) -> int:
         """Index of the first layer that has something to train."""
@@ -204,6 +197,23 @@ def names_in(model: Decoder | EncoderDecoder) -> dict[str, str]:
     return {name: row for part in parts if isinstance(part, Experts) for name, row in part.adapter_names}
 
 
+def stored_in(table: tuple[Op, ...], base_format: WeightFormat, w: Workload) -> tuple[Op, ...]:
+    """The rows of frozen layers as a format holds them: their matrices quantised, biases as they were, and all else."""
+    matrix = stored_matrix(base_format)
+    if matrix is None:
+        return table
+    return tuple(held_as(op, matrix, w) if is_quantised(op, base_format) else op for op in table)
+
+
+def is_quantised(op: Op, base_format: WeightFormat) -> bool:
+    """Whether a format is one of this row's matrices: of linear layers inside layers, of experts, or of both."""
+    if not op.mnk or op.role in ("dt", "router", "adapter"):
+        return False
+    if op.component == "experts":
+        return op.kind == "matmul" and base_format not in LAYERS_ALONE
+    return is_linear_layer(op) and base_format not in EXPERTS_ALONE
+
+
 def is_linear_layer(op: Op) -> bool:
     """Whether an op is a linear layer on every token, inside a layer: no router, no bank of experts, no convolution."""
     inside = op.component in ("attention", "mlp", "state_space")
@@ -238,12 +248,14 @@ def trained(model: Model, method: TrainingMethod) -> Model:
     """
     if method == FULL:
         return model
+    if method.base_format != PLAIN and not method.rank:
+        raise BadValueError(f"weights stored as {method.base_format} are not trained; give a rank for adapters beside them")
     if method.frozen_layers is not None:
         return with_frozen_layers(model, method.frozen_layers)
     return with_adapters(model, method.rank, method.targets, method.base_format)
 
 
-def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_format: WeightFormat = "16-bit") -> FineTuned:
+def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_format: WeightFormat = PLAIN) -> FineTuned:
     """A model whose matrices are frozen, with trained adapters of low rank beside some of them.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 from estimators.errors import BadConfigError
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
-from estimators.weight_formats import StoredMatrix
+from estimators.weight_formats import FORMATS, INDEX_BYTES, StoredMatrix, grouped
 
 PARTS = {"attn": "attention", "mlp": "mlp", "experts": "experts"}
 """What names of modules that are left as they are have in them -> the component that is meant."""
@@ -36,10 +36,16 @@ class Quantisation:
         inside = op.component in ("attention", "mlp", "experts", "state_space") and op.component not in self.but
         if w.phase == "train" or self.matrix is None or not (inside and op.kind == "matmul" and op.mnk) or op.role in LEFT:
             return op
-        _, n, k = op.mnk
-        matrices, rest = divmod(op.params, n * k)
-        size = matrices * self.matrix.num_bytes(n, k) + w.bytes_of(rest)
-        return replace(op, stored_bytes=size, weight_bytes=op.weight_bytes * size // max(1, w.bytes_of(op.params)))
+        return held_as(op, self.matrix, w)
+
+
+def held_as(op: Op, matrix: StoredMatrix, w: Workload) -> Op:
+    """A row whose matrices, one or one of each expert, are held in a format; its biases stay as they are computed with."""
+    assert op.mnk
+    _, n, k = op.mnk
+    matrices, rest = divmod(op.params, n * k)
+    size = matrices * matrix.num_bytes(n, k) + w.bytes_of(rest)
+    return replace(op, stored_bytes=size, weight_bytes=op.weight_bytes * size // max(1, w.bytes_of(op.params)))
 
 
 LEFT = ("dt", "convolution", "router")
@@ -92,16 +98,16 @@ def _bitsandbytes(given: Mapping[str, Any]) -> Read:
     if given.get("load_in_4bit"):
         double = bool(given.get("bnb_4bit_use_double_quant"))
         kind = str(given.get("bnb_4bit_quant_type", "fp4"))
-        return StoredMatrix(bits=4, nf4="nf4-double" if double else "nf4"), f"{kind}{' with scales quantised in turn' if double else ''}"
+        return FORMATS["nf4-double" if double else "nf4"], f"{kind}{' with scales quantised in turn' if double else ''}"
     if given.get("load_in_8bit"):
-        return StoredMatrix(bits=8, scale_bytes=4), "int8 with a scale per output"
+        return FORMATS["int8"], "int8 with a scale per output"
     return None, ""
 
 
 def _grouped(given: Mapping[str, Any], *, input_bytes: int) -> Read:
     """Integers with a 16-bit scale and a zero point per group of inputs."""
     bits, group = int(given.get("bits", given.get("w_bit", 4))), int(given.get("group_size", given.get("q_group_size", 128)))
-    matrix = StoredMatrix(bits=bits, group=max(0, group), scale_bytes=2, zero_bits=bits, input_bytes=input_bytes)
+    matrix = grouped(bits, max(0, group), input_bytes=input_bytes)
     return matrix, f"int{bits} in {f'groups of {group}' if group > 0 else 'one group per output'}"
 
 
@@ -111,7 +117,7 @@ def _fp8(given: Mapping[str, Any]) -> Read:
     if tile:
         rows, columns = (int(side) for side in tile)
         return StoredMatrix(bits=8, tile=(rows, columns), scale_bytes=4), f"fp8 in tiles of {rows} x {columns}"
-    return StoredMatrix(bits=8, whole=True, scale_bytes=4), "fp8 with a scale per matrix"
+    return FORMATS["fp8"], "fp8 with a scale per matrix"
 
 
 def _compressed_tensors(given: Mapping[str, Any]) -> Read:
@@ -145,13 +151,13 @@ def _modelopt(given: Mapping[str, Any]) -> Read:
 
 READERS: Mapping[str, Callable[[Mapping[str, Any]], Read]] = {
     "bitsandbytes": _bitsandbytes,
-    "gptq": lambda given: _grouped(given, input_bytes=4),
+    "gptq": lambda given: _grouped(given, input_bytes=INDEX_BYTES),
     "awq": lambda given: _grouped(given, input_bytes=0),
     "auto-round": lambda given: _grouped(given, input_bytes=0),
     "modelopt": _modelopt,
     "fp8": _fp8,
     "fbgemm-fp8": lambda given: (StoredMatrix(bits=8, scale_bytes=4), "fp8 with a scale per output"),
-    "mxfp4": lambda given: (StoredMatrix(bits=4, group=32, scale_bytes=1), "mxfp4, experts alone"),
+    "mxfp4": lambda given: (FORMATS["mxfp4"], "mxfp4, experts alone"),
     "compressed-tensors": _compressed_tensors,
 }
 """quant_method -> how its matrices are held.

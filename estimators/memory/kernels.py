@@ -28,6 +28,7 @@ class Kernels:
         wide_elementwise: whether autocast runs powers, roots, sums, softmax and layer norms in fp32, as on a GPU.
         unequal_widths: whether a fused attention takes values of another width than the keys', as on a GPU.
         stream_bytes: least bytes per element of the residual stream and the norms: 4 under autocast with fp32 weights.
+        norm_bytes: per element of the norms' weights; 0 for those of all weights.
         statistics: whether row statistics are counted (norms, log-sum-exp); the literature leaves them out.
         fused_attention: whether scores stay on the chip; else they are kept, and keys and values repeated for every head.
         widened_scores: whether an unfused softmax runs in fp32 and keeps its result beside the copy in the step's dtype.
@@ -56,6 +57,7 @@ class Kernels:
     wide_elementwise: bool = False
     unequal_widths: bool = True
     stream_bytes: int = 0
+    norm_bytes: int = 0
     statistics: bool = True
     fused_attention: bool = True
     widened_scores: bool = False

@@ -16,7 +16,7 @@ from estimators.training.supported import not_covered
 from estimators.validation.groups import Group, model_id_of
 from estimators.validation.stated import dense_layers, rank
 from estimators.validation.table import LeftOutError, Record
-from estimators.weight_formats import WeightFormat
+from estimators.weight_formats import PLAIN, WeightFormat
 
 VOCAB = {"gpt": 51200, "llama": 128256}
 """Where neither row nor table says: Megatron's padded GPT-2 vocabulary, and Llama 3's."""
@@ -33,7 +33,7 @@ def described(record: Record, group: Group, name: str, seq_len: int) -> tuple[Mo
     """
     adapters = group.kind == "lora" or "LoRA" in name
     targets = ("all-linear",) if group.target == "all" else ("q_proj", "k_proj", "v_proj", "o_proj")
-    base: WeightFormat = "nf4" if "[Q-LoRA" in name else "16-bit"
+    base: WeightFormat = "nf4" if "[Q-LoRA" in name else PLAIN
     model, assumed = _base(record, group, name, seq_len)
     return with_adapters(model, rank(record, group, name), targets, base) if adapters else model, assumed
 

@@ -26,6 +26,9 @@ MEASURED_BY = (
 VECTORISED = ("estimators.cost.array_math", "estimators.training.layouts")
 """Where thousands of layouts are priced at once, with numpy."""
 
+READS_YAML = ("estimators.strict_text",)
+"""The only module that imports yaml, where a file in it is read."""
+
 READ_BY_REPORTS = ("bench.records", "bench.statistics")
 """What reports may know of measurement: the records, and the statistics and verdicts that are computed when some are read."""
 
@@ -40,7 +43,8 @@ def violations(name: str, source: str) -> list[str]:
     for module in sorted(imported(source)):
         top = module.split(".")[0]
         if is_in(name, "estimators"):
-            allowed = top == "estimators" or top in sys.stdlib_module_names or (top == "numpy" and is_in(name, *VECTORISED))
+            beside = (top == "numpy" and is_in(name, *VECTORISED)) or (top == "yaml" and is_in(name, *READS_YAML))
+            allowed = top == "estimators" or top in sys.stdlib_module_names or beside
         elif is_in(name, "reports"):
             allowed = top not in HEAVY and (top != "bench" or is_in(module, *READ_BY_REPORTS))
         else:
@@ -62,6 +66,7 @@ def test_no_module_imports_against_the_flow(name: str, path: Path) -> None:
         ("estimators.units", "from bench.records import record"),
         ("estimators.units", "from reports.table import Table"),
         ("estimators.units", "def f():\n    import numpy as np"),
+        ("estimators.tuning.readers.axolotl", "def f():\n    import yaml"),
         ("estimators.facts.data", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas"),
         ("reports.table", "import torch.nn"),
         ("reports.table", "from bench.runs import measure"),
@@ -85,6 +90,7 @@ def test_a_module_against_the_flow_would_be_found(name: str, source: str) -> Non
     ("name", "source"),
     [
         ("estimators.units", "import math\nfrom estimators.errors import BadValueError"),
+        ("estimators.strict_text", "def f():\n    import yaml"),
         ("reports.table", "import pandas\nfrom bench.records.record import Measurement\nfrom estimators import units"),
         ("bench.backend.counting.meta", "import torch, fvcore\nfrom transformers import PhiConfig"),
         ("bench.workloads.language.task", "def f():\n    import torch"),
@@ -171,7 +177,7 @@ OF_RECORDS = ["compare results/cpu-amd-epyc results/cpu-amd-epyc", "report resul
 @pytest.mark.parametrize("command", [*LIGHT, *SEARCHING, *OF_RECORDS])
 def test_a_verb_that_computes_never_loads_what_measures(command: str) -> None:
     allowed = {"numpy"} if command in (*SEARCHING, *OF_RECORDS) else set()
-    unwanted = sorted({*HEAVY, "numpy", "pandas", "rich", "tabulate", "psutil", "pynvml"} - allowed)
+    unwanted = sorted({*HEAVY, "numpy", "pandas", "rich", "tabulate", "yaml", "psutil", "pynvml"} - allowed)
     program = (
         "import sys\nfrom bench.cli.main import main\n"
         f"try:\n    code = main({command.split()!r})\nexcept SystemExit as leave:\n    code = leave.code\n"

@@ -30,6 +30,7 @@ LAYERS = {
     ],
     "estimators": [
         ("estimators.validation",),
+        ("estimators.tuning",),
         ("estimators.inference",),
         ("estimators.training",),
         ("estimators.counting.estimate", "estimators.counting.phases", "estimators.counting.rules_of_thumb"),
@@ -47,6 +48,7 @@ LAYERS = {
             "estimators.parsing",
             "estimators.roles",
             "estimators.samples",
+            "estimators.strict_text",
             "estimators.units",
             "estimators.weight_formats",
         ),

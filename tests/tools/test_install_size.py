@@ -26,7 +26,7 @@ def test_the_base_is_light_on_the_page() -> None:
     found = re.search(r"fresh environment: (\d+) MB on the disk", PAGE)
     assert found is not None
     assert int(found[1]) < LIMIT_MB
-    assert "installed: numpy, sixnd, tabulate\n" in PAGE
+    assert "installed: numpy, PyYAML, sixnd, tabulate\n" in PAGE
 
 
 def test_a_disk_holds_whole_blocks(tmp_path: Path) -> None:
@@ -40,6 +40,6 @@ def test_a_disk_holds_whole_blocks(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_fresh_environment_with_the_base_has_no_torch_and_is_light(tmp_path: Path) -> None:
     facts = base_table(tmp_path / "fresh").facts
-    assert facts["packages"] == ["numpy", "sixnd", "tabulate"]
+    assert facts["packages"] == ["numpy", "PyYAML", "sixnd", "tabulate"]
     assert isinstance(facts["total_mb"], float)
     assert facts["total_mb"] < LIMIT_MB

@@ -46,11 +46,23 @@ class Adapted:
         rank: of the adapters.
         targets: roles of the matrices that have them.
         tokens: of a sequence.
+        size: bytes per element of the adapters' weights.
+        autocast: whether adapters multiply under autocast, in the tape's dtype.
+        mask_bytes: per element of an adapter's input, of the mask that drops some of it; 0 where nothing is dropped.
+        lengths: whether each output has a trained length (DoRA), whose product keeps the output of matrix and adapter.
+        returns_input_dtype: whether frozen matrices return what they were given, as bitsandbytes' do, whatever they compute in.
+        keeps_inputs: whether frozen matrices keep their inputs all the same.
     """
 
     rank: int
     targets: frozenset[str]
     tokens: int
+    size: int = 4
+    autocast: bool = True
+    mask_bytes: int = 0
+    lengths: bool = False
+    returns_input_dtype: bool = False
+    keeps_inputs: bool = False
 
 
 class Tape:
@@ -66,7 +78,7 @@ class Tape:
         self.adapted = adapted
         self.size = size
         self.autocast = kernels.autocast and size < 4
-        self.weight_size = 4 if self.autocast else size
+        self.weight_size = kernels.norm_bytes or (4 if self.autocast else size)
         self._made: list[tuple[int, Place]] = []
         self._kept: set[int] = set()
 
@@ -120,12 +132,28 @@ class Tape:
 
     def linear(self, x: Tensor, elements: int, place: Place, role: str = "") -> Tensor:
         """A matrix of weights keeps its input, a frozen one nothing, an adapter beside it a copy of the input and its own middle."""
+        given = x
         x = self.low(x)
         self.keep_for_weights(x)
-        if self.adapted and role in self.adapted.targets:
-            middle = self.tensor(self.adapted.tokens * self.adapted.rank, self.size, place)
-            self.keep(self.like(x) if self.size < 4 else x, middle)
-        return self.tensor(elements, self.size, place)
+        if not self.adapted:
+            return self.tensor(elements, self.size, place)
+        if self.adapted.keeps_inputs:
+            self.keep(self.cast(x, self.size))
+        out = self.tensor(elements, given.size if self.adapted.returns_input_dtype else self.size, place)
+        return self._beside(self.adapted, given, out) if role in self.adapted.targets else out
+
+    def _beside(self, adapted: Adapted, x: Tensor, out: Tensor) -> Tensor:
+        """The sum of a frozen matrix's output and its adapter's: the adapter keeps its input as it multiplies it, and its middle."""
+        size = self.size if adapted.autocast else adapted.size
+        x = self.cast(x, adapted.size)
+        if adapted.mask_bytes:
+            self.index(x.elements, x.place, size=adapted.mask_bytes)
+            x = self.like(x)
+        x = self.cast(x, size)
+        self.keep(x, self.tensor(adapted.tokens * adapted.rank, size, out.place))
+        if adapted.lengths:
+            self.keep(self.like(out), self.like(out, size=size))
+        return self.like(out)
 
     def matmul(self, a: Tensor, b: Tensor, elements: int, place: Place) -> Tensor:
         """A product of two activations: both are kept."""

@@ -7,10 +7,10 @@ import os
 from types import ModuleType
 from typing import Any
 
-from estimators import text_file
 from estimators.cost.layout import Layout
-from estimators.errors import BadValueError, UnavailableError
+from estimators.errors import BadValueError
 from estimators.frozen import as_dict, frozen
+from estimators.strict_text import read_config, table
 from estimators.training.layouts.launchers import accelerate, deepspeed, megatron, torchtitan
 from estimators.training.layouts.launchers.keys import OPEN, Said
 from estimators.training.layouts.launchers.setup import Setup
@@ -20,7 +20,7 @@ REMARK = "# sixnd: "
 NEEDED = ("dp", "micro_batch", "global_batch")
 """Fields without a sensible default: a file that says nothing of them is not read by guessing."""
 
-MAX_FILE_BYTES = 10**6
+FILE = "the launcher's file of one run"
 
 
 def launcher(name: str) -> ModuleType:
@@ -39,7 +39,7 @@ def emit(layout: Layout, name: str, setup: Setup) -> str:
     module = launcher(name)
     body: str = module.body(layout, setup)
     said = module.fields(body)
-    _complete(said)
+    complete(said)
     wanted = as_dict(layout)
     defaults = as_dict(Layout())
     rest = {key: value for key, value in wanted.items() if said.get(key, None if key in NEEDED else defaults[key]) != value}
@@ -95,18 +95,20 @@ def from_text(text: str, *, num_devices: int | None = None, global_batch: int | 
             answer and is not priced.
         UnavailableError: a file that it refers to cannot be read.
     """
-    name = _kind(text)
+    name = kind(text)
+    if not name:
+        raise BadValueError(f"this is not a launcher's file; expected one of: {', '.join(LAUNCHERS)}, as `plan --emit` writes them")
     try:
         found, said, notes = _read(text, name, folder)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise BadValueError(f"this {name} file cannot be read: {str(error)[:120]}") from None
-    _complete(found)
+    complete(found)
     if "dp" not in found and num_devices is not None:
         found["dp"] = _replicas(found, name, num_devices)
-        _complete(found)
+        complete(found)
     if global_batch is not None:
         found.setdefault("global_batch", global_batch)
-        _complete(found)
+        complete(found)
     found.pop("passes", None)
     missing = [key for key in NEEDED if key not in found] + ["vp"] * (found.get("vp") == OPEN)
     if missing:
@@ -121,12 +123,12 @@ def _read(text: str, name: str, folder: str) -> tuple[dict[str, Any], Said, tupl
     found, said = module.fields(text), module.said(text)
     path = accelerate.deepspeed_file(text) if name == "accelerate" else ""
     if path:
-        inner = _text_of(path if os.path.isfile(path) else os.path.join(folder, path))
+        inner = read_config(path if os.path.isfile(path) else os.path.join(folder, path), FILE)
         more, theirs, further = _read(inner, "deepspeed", folder)
         found = more | found | {"dp": max(1, found["dp"] // more.get("tp", 1))}
         said = Said(dtypes=said.dtypes or theirs.dtypes, optimizers=theirs.optimizers)
         notes += further
-    return found | _rest(text), said, notes
+    return found | remark(text), said, notes
 
 
 def _replicas(found: dict[str, Any], name: str, num_devices: int) -> int:
@@ -137,7 +139,7 @@ def _replicas(found: dict[str, Any], name: str, num_devices: int) -> int:
     return int(num_devices // degree)
 
 
-def _complete(found: dict[str, Any]) -> None:
+def complete(found: dict[str, Any]) -> None:
     """Of devices, micro-batch, passes and batch, the one that follows from the others."""
     dp, micro, passes, whole = (found.get(name) for name in ("dp", "micro_batch", "passes", "global_batch"))
     if dp and micro and passes:
@@ -167,19 +169,11 @@ def _ways_out(missing: list[str], name: str) -> str:
 
 def from_file(path: str, *, num_devices: int | None = None, global_batch: int | None = None) -> LauncherFile:
     """What a launcher's file describes. Raises UnavailableError where it cannot be read, else as `from_text`."""
-    return from_text(_text_of(path), num_devices=num_devices, global_batch=global_batch, folder=os.path.dirname(path))
+    return from_text(read_config(path, FILE), num_devices=num_devices, global_batch=global_batch, folder=os.path.dirname(path))
 
 
-def _text_of(path: str) -> str:
-    try:
-        if os.path.isfile(path) and os.path.getsize(path) > MAX_FILE_BYTES:
-            raise BadValueError(f"{path!r} has more than {MAX_FILE_BYTES:,} bytes; expected the launcher's file of one run")
-        return text_file.read(path, max_bytes=MAX_FILE_BYTES).replace("\r\n", "\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnavailableError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or 'not a text file'}") from None
-
-
-def _kind(text: str) -> str:
+def kind(text: str) -> str:
+    """The launcher whose file a text is; empty for none of those that are known."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if lines and lines[0].startswith("{"):
         return "accelerate" if '"distributed_type"' in text else "deepspeed"
@@ -187,15 +181,13 @@ def _kind(text: str) -> str:
         return "torchtitan"
     if any(line.startswith("distributed_type:") for line in lines):
         return "accelerate"
-    if any("--" in line and "-parallel-size" in line for line in lines):
-        return "megatron"
-    raise BadValueError(f"this is not a launcher's file; expected one of: {', '.join(LAUNCHERS)}, as `plan --emit` writes them")
+    return "megatron" if any("--" in line and "-parallel-size" in line for line in lines) else ""
 
 
-def _rest(text: str) -> dict[str, Any]:
+def remark(text: str) -> dict[str, Any]:
     """What stands in our own remark, or under our own key. Raises BadValueError where that is no part of a layout."""
     if text.lstrip().startswith("{"):
-        own = json.loads(text).get("sixnd", {})
+        own = table(text, is_json=True).get("sixnd", {})
         return {key: _value(key, str(value)) for key, value in own.items()}
     line = next((line for line in text.splitlines() if line.startswith(REMARK)), REMARK)
     pairs = (part.partition("=") for part in line.removeprefix(REMARK).split(",") if part)

@@ -21,6 +21,7 @@ from estimators.training.prediction import Prediction, predict
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
 from estimators.training.supported import not_covered
+from estimators.weight_formats import PLAIN
 
 MEMORY_MARGIN = 0.05
 """Share of a device's memory that a chosen layout leaves free: what a prediction of memory may be wrong by."""
@@ -59,7 +60,7 @@ class Job:
         if self.optimizer not in OPTIMIZER_BYTES:
             raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
         chosen = self.stack
-        quantised = isinstance(self.trained, FineTuned) and self.trained.base_format != "16-bit"
+        quantised = isinstance(self.trained, FineTuned) and self.trained.base_format != PLAIN
         if chosen.dequantise_bytes and not quantised:
             raise BadValueError(f"software {chosen.id} trains adapters over 4-bit weights, but {self.model.name} has none; give another")
         if quantised and not chosen.dequantise_bytes:

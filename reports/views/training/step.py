@@ -20,6 +20,7 @@ from estimators.units import (
     format_int,
     format_rate,
 )
+from estimators.weight_formats import PLAIN
 from reports.table import Column, Table, Value
 from reports.views.training.conditions import convention_line, device_lines, length_source, scope_lines
 
@@ -116,7 +117,7 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
 
 def _weights_text(model: Model, dtype: str) -> str:
     """What weights are held in, such as ``bf16``."""
-    if isinstance(model, FineTuned) and model.base_format != "16-bit":
+    if isinstance(model, FineTuned) and model.base_format != PLAIN:
         return f"{dtype}, those of frozen layers in {model.base_format}"
     if isinstance(model, Decoder) and model.stored and model.stored.matrix:
         return f"{dtype}, those of layers as its quantization_config says"

@@ -45,6 +45,11 @@ def test_a_predicted_step_has_the_operations_that_are_counted(name: str, method:
     assert cost.forward_flop(causal=False) + cost.backward_flop(causal=False) == counted.flop["full"]
 
 
+def test_quantised_weights_are_not_trained_without_adapters() -> None:
+    with pytest.raises(BadValueError, match="weights stored as nf4 are not trained; give a rank"):
+        trained(shipped_model("gpt2"), TrainingMethod(base_format="nf4"))
+
+
 def test_one_method_is_the_same_to_counts_memory_and_step_time() -> None:
     """Llama 2 7B, rank 8 on queries and values: 4,194,304 trained, as peft prints."""
     one = job(ADAPTERS)
@@ -113,7 +118,6 @@ def test_adapters_over_4_bit_weights_need_software_that_holds_them() -> None:
         ({"rank": 8, "frozen_layers": 2}, "adapters and frozen layers exclude each other"),
         ({"targets": ("q_proj",)}, "targets q_proj need adapters; give a rank"),
         ({"rank": 8, "base_format": "nf3"}, "weights stored as 'nf3' are unknown; expected one of: 16-bit, nf4, nf4-double"),
-        ({"base_format": "nf4"}, "weights stored as nf4 are not trained; give a rank"),
     ],
 )
 def test_what_is_no_method_is_refused_in_one_line(fields: dict[str, object], said: str) -> None:

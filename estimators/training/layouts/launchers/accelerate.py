@@ -6,11 +6,12 @@ DeepSpeedPlugin), parallelism_config.py, examples/torch_native_parallelism/confi
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from typing import Any
 
 from estimators.cost.layout import Layout
 from estimators.errors import BadValueError
+from estimators.strict_text import table
 from estimators.training.layouts.launchers.keys import (
     NOT_PRICED,
     OFFLOADED,
@@ -27,7 +28,7 @@ from estimators.training.layouts.launchers.setup import Setup
 COMMAND = "accelerate launch --config_file FILE train.py"
 DEGREES = {"cp": "cp_size", "replicas": "dp_replicate_size", "shard": "dp_shard_size", "tp": "tp_size"}
 _DEGREE = "parallelism_config.parallelism_config_"
-_DEEPSPEED = "deepspeed_config."
+DEEPSPEED_BLOCK = "deepspeed_config."
 _MEGATRON = "megatron_lm_config.megatron_lm_"
 STRATEGIES = ("FULL_SHARD", "SHARD_GRAD_OP", "NO_SHARD", "HYBRID_SHARD", "HYBRID_SHARD_ZERO2")
 """Of FSDP 1, which are also given by their number, from 1."""
@@ -48,7 +49,7 @@ KEYS = Keys(
             "fsdp_config.fsdp_reshard_after_forward",
             "fsdp_config.fsdp_activation_checkpointing",
             *(_DEGREE + name for name in DEGREES.values()),
-            *(_DEEPSPEED + name for name in ("zero_stage", "gradient_accumulation_steps", "deepspeed_config_file")),
+            *(DEEPSPEED_BLOCK + name for name in ("zero_stage", "gradient_accumulation_steps", "deepspeed_config_file")),
             *(_MEGATRON + name for name in ("tp_degree", "pp_degree", "num_micro_batches", "sequence_parallelism")),
             *(_MEGATRON + name for name in ("recompute_activations", "use_distributed_optimizer")),
         )
@@ -80,14 +81,14 @@ KEYS = Keys(
             "fsdp_config.fsdp_sync_module_states",
             "fsdp_config.fsdp_transformer_layer_cls_to_wrap",
             "fsdp_config.fsdp_use_orig_params",
-            _DEEPSPEED + "deepspeed_exclusion_filter",
-            _DEEPSPEED + "deepspeed_hostfile",
-            _DEEPSPEED + "deepspeed_inclusion_filter",
-            _DEEPSPEED + "deepspeed_moe_layer_cls_names",
-            _DEEPSPEED + "deepspeed_multinode_launcher",
-            _DEEPSPEED + "gradient_clipping",
-            _DEEPSPEED + "offload_*_nvme_path",
-            _DEEPSPEED + "zero3_*",
+            DEEPSPEED_BLOCK + "deepspeed_exclusion_filter",
+            DEEPSPEED_BLOCK + "deepspeed_hostfile",
+            DEEPSPEED_BLOCK + "deepspeed_inclusion_filter",
+            DEEPSPEED_BLOCK + "deepspeed_moe_layer_cls_names",
+            DEEPSPEED_BLOCK + "deepspeed_multinode_launcher",
+            DEEPSPEED_BLOCK + "gradient_clipping",
+            DEEPSPEED_BLOCK + "offload_*_nvme_path",
+            DEEPSPEED_BLOCK + "zero3_*",
             _MEGATRON + "gradient_clipping",
             _DEGREE + "cp_comm_strategy",
         )
@@ -100,7 +101,7 @@ KEYS = Keys(
             why="the whole model is then gathered at once, which is not priced; give TRANSFORMER_BASED_WRAP",
             unless=("transformer_based_wrap", "size_based_wrap"),
         ),
-        _DEEPSPEED + "offload_*_device": Refused(why=OFFLOADED),
+        DEEPSPEED_BLOCK + "offload_*_device": Refused(why=OFFLOADED),
         _DEGREE + "sp_size": Refused(why=NOT_PRICED, unless=("1", "none")),
     },
     usual={
@@ -112,7 +113,7 @@ KEYS = Keys(
 
 
 def body(layout: Layout, setup: Setup) -> str:
-    """The configuration. It is flat enough that this and `values` need no YAML package."""
+    """The configuration."""
     sharded = layout.zero >= 2 or layout.tp > 1 or layout.cp > 1
     machines = max(1, layout.num_devices // setup.devices_per_node)
     config: dict[str, Any] = {
@@ -157,47 +158,19 @@ def _lines(config: dict[str, Any], indent: str = "") -> list[str]:
 
 
 def values(text: str) -> dict[str, Any]:
-    """What the file says, by dotted name; accelerate takes JSON, too. A list says nothing that is read.
+    """What the file says, by dotted name, in YAML or JSON; null says nothing.
 
     Raises:
-        BadValueError: a line that is no KEY: VALUE.
+        NotPlainError, RepeatedNameError: as `strict_text.table`.
     """
-    if text.lstrip().startswith("{"):
-        return flat(json.loads(text))
-    found: dict[str, Any] = {}
-    inside: list[tuple[int, str]] = []
-    for line in text.splitlines():
-        plain = "" if line.lstrip().startswith("#") else line.partition(" #")[0].rstrip()
-        item = plain.strip()
-        if not item or item == "-" or item.startswith(("- ", "---")):
-            continue
-        key, value = _pair(item)
-        indent = len(plain) - len(plain.lstrip())
-        while inside and inside[-1][0] >= indent:
-            inside.pop()
-        if not value:
-            inside.append((indent, key))
-            continue
-        name = ".".join([*(name for _, name in inside), key])
-        if value.startswith("{"):
-            pairs = [_pair(part) for part in value.strip("{}").split(",") if part.strip()]
-            found |= {f"{name}.{inner}": said for inner, said in pairs}
-        else:
-            found[name] = value
-    return found
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, colon, value = text.strip().partition(":")
-    if not colon or value.count("{") > 1:
-        raise BadValueError(f"line {text.strip()[:40]!r}: expected KEY: VALUE, tables within tables one key a line")
-    return key.strip("'\""), value.strip().strip("'\"")
+    said = flat(table(text, is_json=text.lstrip().startswith("{")))
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def deepspeed_file(text: str) -> str:
     """The path of the DeepSpeed configuration that the file refers to; empty where it refers to none."""
     found = values(text)
-    return str(found.get(_DEEPSPEED + "deepspeed_config_file", "")) if _kind(found) == "DEEPSPEED" else ""
+    return str(found.get(DEEPSPEED_BLOCK + "deepspeed_config_file", "")) if kind_of_run(found) == "DEEPSPEED" else ""
 
 
 def fields(text: str) -> dict[str, Any]:
@@ -207,7 +180,7 @@ def fields(text: str) -> dict[str, Any]:
         BadValueError: a value that is not a number, or a kind of run that is not read.
     """
     found = values(text)
-    kind, devices = _kind(found), whole_number(found, "num_processes") or 1
+    kind, devices = kind_of_run(found), whole_number(found, "num_processes") or 1
     if kind == "DEEPSPEED":
         return _deepspeed(found, devices)
     if kind == "MEGATRON_LM":
@@ -217,7 +190,8 @@ def fields(text: str) -> dict[str, Any]:
     return {"dp": devices, "zero": 0}
 
 
-def _kind(found: dict[str, Any]) -> str:
+def kind_of_run(found: Mapping[str, Any]) -> str:
+    """What shares the model out, one of KINDS. Raises BadValueError."""
     kind = str(found.get("distributed_type", "NO")).upper()
     if kind not in KINDS:
         raise BadValueError(f"distributed_type is {kind[:40]!r}; expected one of: {', '.join(KINDS)}")
@@ -233,9 +207,9 @@ def _deepspeed(found: dict[str, Any], devices: int) -> dict[str, Any]:
     """Without a stage DeepSpeedPlugin takes 2."""
     if beside := [DEGREES[name] for name, size in _degrees(found).items() if size > 1]:
         raise BadValueError(f"parallelism_config_{beside[0]} beside distributed_type DEEPSPEED is not read; expected FSDP, or none of it")
-    if _DEEPSPEED + "deepspeed_config_file" in found:
+    if DEEPSPEED_BLOCK + "deepspeed_config_file" in found:
         return {"dp": devices}
-    stage, passes = (whole_number(found, _DEEPSPEED + name) for name in ("zero_stage", "gradient_accumulation_steps"))
+    stage, passes = (whole_number(found, DEEPSPEED_BLOCK + name) for name in ("zero_stage", "gradient_accumulation_steps"))
     return {"dp": devices, "zero": 2 if stage is None else stage} | ({"passes": passes} if passes else {})
 
 
@@ -257,7 +231,7 @@ def _megatron(found: dict[str, Any], devices: int) -> dict[str, Any]:
 def _fsdp(found: dict[str, Any], devices: int) -> dict[str, Any]:
     degrees = _degrees(found)
     tp, cp, replicas = degrees["tp"] or 1, degrees["cp"] or 1, degrees["replicas"] or 1
-    zero, hybrid = _strategy(found)
+    zero, hybrid = strategy(found)
     if hybrid:
         replicas = whole_number(found, "num_machines") or 1
     shard = degrees["shard"] or max(1, devices // (tp * cp * replicas))
@@ -271,7 +245,7 @@ def _fsdp(found: dict[str, Any], devices: int) -> dict[str, Any]:
     }
 
 
-def _strategy(found: dict[str, Any]) -> tuple[int, bool]:
+def strategy(found: Mapping[str, Any]) -> tuple[int, bool]:
     """The stage of ZeRO that it is, and whether one copy of the model lies within a node. FSDP 1 has words or numbers, FSDP 2 a flag."""
     said = found.get("fsdp_config.fsdp_sharding_strategy", found.get("fsdp_config.fsdp_reshard_after_forward", True))
     word = str(said).upper()

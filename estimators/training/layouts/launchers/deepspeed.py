@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from estimators.cost.layout import Layout
+from estimators.strict_text import table
 from estimators.training.layouts.launchers.keys import (
     BELOW_16_BITS,
     NOT_PRICED,
@@ -164,7 +165,7 @@ def body(layout: Layout, setup: Setup) -> str:
 
 def values(text: str) -> dict[str, Any]:
     """What the file says, by dotted name."""
-    return flat(json.loads(text))
+    return flat(table(text, is_json=True))
 
 
 def fields(text: str) -> dict[str, Any]:

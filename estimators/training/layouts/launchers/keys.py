@@ -68,31 +68,47 @@ class Keys:
         Raises:
             BadValueError: a key with a value that would change the answer.
         """
-        for key, value in values.items():
-            found = _entry(self.refused, key)
-            if found is not None and _word(value) not in found.unless:
-                raise BadValueError(f"the {launcher} file has {key} = {_word(value)[:40]}: {found.why}")
-        notes = [
-            f"the {launcher} file has {key} = {_word(value)[:40]}; priced is: {usual[0]}"
-            for key, value in values.items()
-            if (usual := _entry(self.usual, key)) is not None and _word(value) not in usual
-        ]
-        known = (*self.read, *self.harmless, *self.refused, *self.usual)
-        strange = [key for key in values if not any(fnmatchcase(key, pattern) for pattern in known)]
+        self.refuse(launcher, values)
+        notes = self.unusual(launcher, values)
+        strange = self.unknown(values)
         if strange:
             more = f" and {len(strange) - MOST_NAMED} more" if len(strange) > MOST_NAMED else ""
-            notes.append(f"not known, and not heeded, of the {launcher} file: {', '.join(strange[:MOST_NAMED])[:300]}{more}")
-        return tuple(notes)
+            notes += (f"not known, and not heeded, of the {launcher} file: {', '.join(strange[:MOST_NAMED])[:300]}{more}",)
+        return notes
+
+    def refuse(self, launcher: str, values: Mapping[str, Any]) -> None:
+        """Demand that no key has a value that would change the answer. Raises BadValueError."""
+        for key, value in values.items():
+            found = _entry(self.refused, key)
+            if found is not None and word(value) not in found.unless:
+                raise BadValueError(f"the {launcher} file has {key} = {word(value)[:40]}: {found.why}")
+
+    def unusual(self, launcher: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Notes on values that are not what is priced."""
+        return tuple(
+            f"the {launcher} file has {key} = {word(value)[:40]}; priced is: {usual[0]}"
+            for key, value in values.items()
+            if (usual := _entry(self.usual, key)) is not None and word(value) not in usual
+        )
+
+    def unknown(self, values: Mapping[str, Any]) -> list[str]:
+        """Keys that say nothing to the answer."""
+        return [key for key in values if not self.knows(key)]
+
+    def knows(self, key: str) -> bool:
+        """Whether a key is anything to the answer."""
+        known = (*self.read, *self.harmless, *self.refused, *self.usual)
+        return key in self.read or any(fnmatchcase(key, pattern) for pattern in known)
 
 
 def _entry(entries: Mapping[str, Value], key: str) -> Value | None:
     return next((value for pattern, value in entries.items() if fnmatchcase(key, pattern)), None)
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
     """A value as files spell it, in lower case.
 
-    >>> _word(True), _word(None), _word(1.0), _word("CPU")
+    >>> word(True), word(None), word(1.0), word("CPU")
     ('true', 'none', '1', 'cpu')
     """
     return str(int(value) if isinstance(value, float) and value.is_integer() else value).lower()
@@ -122,16 +138,16 @@ def whole_number(values: Mapping[str, Any], key: str) -> int | None:
         BadValueError: another word.
     """
     value = values.get(key)
-    if value is None or _word(value) in ("auto", "none", "null"):
+    if value is None or word(value) in ("auto", "none", "null"):
         return None
-    if not _word(value).isascii() or not _word(value).isdigit():
+    if not word(value).isascii() or not word(value).isdigit():
         raise BadValueError(f"{key} is {str(value)[:40]!r}; expected a whole number")
-    return int(_word(value))
+    return int(word(value))
 
 
 def turned_on(values: Mapping[str, Any], key: str) -> bool:
     """Whether a key is there and says yes."""
-    return _word(values.get(key)) in ("true", "yes", "1")
+    return word(values.get(key)) in ("true", "yes", "1")
 
 
 @frozen
