@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.backend import kv_cache
+
 
 def losses(output: Any) -> list[torch.Tensor]:
     """What of a forward pass is trained: its loss where it names one, else all its tensors.
@@ -22,7 +24,7 @@ def losses(output: Any) -> list[torch.Tensor]:
 def tensors_in(output: Any, depth: int = 5) -> list[torch.Tensor]:
     """The tensors that forward returned, in any nesting of lists, sets, mappings and objects, but for a cache: no loss is made of one.
 
-    >>> tensors_in({"logits": [torch.tensor(1.0)], "past_key_values": torch.tensor(2.0)})
+    >>> tensors_in({"logits": [torch.tensor(1.0)], "cache": torch.tensor(2.0)})
     [tensor(1.)]
     """
     if isinstance(output, torch.Tensor):
@@ -38,7 +40,7 @@ def tensors_in(output: Any, depth: int = 5) -> list[torch.Tensor]:
 
 def _parts(output: Any) -> Iterable[Any]:
     if isinstance(output, Mapping):
-        return [part for name, part in output.items() if name != "past_key_values"]
+        return [part for name, part in output.items() if name not in kv_cache.NAMES]
     if isinstance(output, list | tuple | set | frozenset):
         return output
     if isinstance(output, nn.Module | type):

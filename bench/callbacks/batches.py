@@ -57,6 +57,7 @@ def size_of(batch: Any, use: LabelUse = AS_GIVEN, *, one_loader: bool = False) -
         use: what the model makes of labels.
         one_loader: whether all of it is one loader's, so that parts that are built alike are columns.
 
+    >>> import torch
     >>> ids = torch.zeros(2, 5, dtype=torch.long)
     >>> size = size_of({"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])})
     >>> size.rows, size.length, size.num_padding, size.item

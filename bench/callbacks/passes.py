@@ -77,13 +77,14 @@ class PassLedger:
     Attributes:
         num_seen: passes in all steps.
         by_function: whether a function tells the passes of a batch, and what is seen does not count.
+        under_way: backward passes from some outputs, which are known when the step has ended; see settle.
         unknown: why the passes of some step cannot be told; empty where all can.
     """
 
     def __init__(self, learn: Callable[[int, Forward], None], learn_outputs: Callable[[Event, Forward], None]) -> None:
         self._learn, self._learn_outputs = learn, learn_outputs
         self._numbers: dict[Hashable, int] = {}
-        self._under_way: list[Begun] = []
+        self.under_way: list[Begun] = []
         self._outputs: set[tuple[int, tuple[int, ...]]] = set()
         self._events: dict[Event, int] = {}
         self._is_open, self._is_held = False, False
@@ -113,15 +114,18 @@ class PassLedger:
         """The training goes on."""
         self._is_held = False
 
-    def close(self) -> Passes | None:
-        """The step has ended: its passes; None where they cannot be told, or none was ever seen."""
-        for part in self._under_way:
+    def settle(self) -> None:
+        """The step has ended, and with it what was under way."""
+        for part in self.under_way:
             event = part.event()
             if event.outputs and (event.of, event.outputs) not in self._outputs:
                 self._outputs.add((event.of, event.outputs))
                 self._learn_outputs(event, part.forward)
             self.add(event)
-        self._under_way.clear()
+
+    def close(self) -> Passes | None:
+        """The step has ended: its passes; None where they cannot be told, or none was ever seen."""
+        self.under_way.clear()
         passes, self._is_open = tuple(self._events.items()), False
         self._events.clear()
         return passes if self.num_seen and not self.unknown else None
@@ -147,7 +151,7 @@ class PassLedger:
 
     def add_outputs(self, part: Begun) -> None:
         """A backward pass from some outputs has begun."""
-        self._under_way.append(part)
+        self.under_way.append(part)
 
     def cannot_tell(self, reason: str) -> None:
         """Passes happen that cannot be followed."""

@@ -124,7 +124,10 @@ class RankState:
         Args:
             hold: whether it may be a part of a later step.
         """
-        passes, failed = self.flop_source.passes.close(), self.guard.failed.get(FIGURE)
+        ledger = self.flop_source.passes
+        if ledger.under_way:
+            self.guard(FIGURE, ledger.settle)
+        passes, failed = ledger.close(), self.guard.failed.get(FIGURE)
         self.flop_source.unseen = failed or self.flop_source.unseen
         return self.log.end(None if failed else passes, self.updates.take(), hold=hold)
 

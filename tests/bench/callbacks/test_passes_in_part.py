@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel, Trainer
 
-from bench.callbacks import SixndCallback
+from bench.callbacks import SixndCallback, from_outputs, gradient_graph, pass_hooks
 from tests.support.loops_of_ones_own import flop, tiny_llama, train, usual_step
 from tests.support.tiny_models import CEILINGS
 from tests.support.trainings_by_trainer import trainer
@@ -139,3 +139,18 @@ def test_hidden_states_that_lie_on_the_way_to_the_loss_change_nothing(tmp_path: 
 
         counts.append(flop(train(tmp_path / str(shows), tiny_llama(), [ids] * 2, usual_step(loss_of)))[0])
     assert counts[0] == counts[1] == 2 * 9_437_184
+
+
+@pytest.mark.parametrize("what", ["PassHooks._backward_from", "BegunFrom.event", "Ends.is_whole"])
+def test_whatever_fails_there_the_training_goes_on(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a meter")
+
+    kinds = {"PassHooks": pass_hooks.PassHooks, "BegunFrom": from_outputs.BegunFrom, "Ends": gradient_graph.Ends}
+    kind, _, name = what.partition(".")
+    monkeypatch.setattr(kinds[kind], name, broken)
+    network = Heads()
+    made = train(tmp_path, network, X, usual_step(lambda network, x: network(x)[1].square().mean()))  # type: ignore[index]
+    assert (made.status, made.proof.num_steps) == ("complete", 4)
+    assert flop(made) == (None, None)
+    assert made.unavailable["training_flop"] == "RuntimeError: a meter"
