@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.cli import arguments
+from bench.cli import arguments, names
 from bench.cli.output import Output
 from bench.machine.ranks import say
 from estimators.errors import BadValueError
@@ -30,6 +30,7 @@ class Options:
     """Options of `calibrate`."""
 
     model: str | None
+    config: str | None
     quick: bool
     device: str | None
     processes: int | None
@@ -41,7 +42,11 @@ class Options:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `calibrate`."""
-    parser.add_argument("--model", metavar="NAME", help="time this model's own operators as well: prefill, decode, training step")
+    which = parser.add_argument_group(
+        "a model's own operators, timed as well: prefill, decode, training step"
+    ).add_mutually_exclusive_group()
+    which.add_argument("--model", metavar="NAME", help=names.MODEL_HELP)
+    which.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
     parser.add_argument("--quick", action="store_true", help="fewer shapes and samples: a minute instead of several")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; the first CUDA device if there is one, else the CPU")
     parser.add_argument(
@@ -77,13 +82,15 @@ def run(options: Options, out: Output) -> int:
     device = devices.choose(options.device)
     path = options.out or calibration_file.path_for(device.describe())
     calibrated = calibration_file.read(path) if options.check and path.exists() else None
-    if calibrated is None or options.model:
+    asked = names.configuration(options.model, options.config) if options.model or options.config else None
+    if calibrated is None or asked:
         calibration_file.expect_writable(path)
     if calibrated is None:
         calibrated = calibrate.calibrate(device, quick=options.quick, say=say, processes=options.processes)
         calibration_file.write(calibrated, path)
-    if options.model:
-        calibrated = calibrate.with_model(calibrated, usual_runs(options.model, device), say=say)
+    if asked:
+        name, config, _ = asked
+        calibrated = calibrate.with_model(calibrated, usual_runs(name, config, device), say=say)
         calibration_file.write(calibrated, path)
     if not options.check:
         shown = calibration.calibration_tables(calibrated)

@@ -78,6 +78,36 @@ def _counted(verb: ModuleType, asked: Any, devices: _Devices) -> tuple[Any, dict
     return asked, said
 
 
+def configuration(model: str | None, config: str | None) -> tuple[str, dict[str, Any], str | None]:
+    """Of the model that is to be built here, by name or by the path of its configuration: its name, its fields, its name on the hub.
+
+    Raises:
+        UnknownNameError: no model is called so.
+        BadConfigError, UnavailableError: there is no configuration at the path.
+    """
+    if config is not None:
+        from estimators.architectures.from_config import read_config
+        from estimators.facts.hub_config import name_of
+
+        return name_of(config) or _config_name(config), dict(read_config(config)), None
+    from estimators.facts.model_names import model_named
+    from estimators.facts.registry import model_entry
+    from estimators.facts.sized_llama import sized_llama
+
+    assert model is not None
+    if sized := sized_llama(model):
+        return sized.name, dict(sized.config), None
+    entry = model_entry(model_named(model).model_id)
+    return entry.id, dict(entry.config), entry.checkpoint
+
+
+def _config_name(path: str) -> str:
+    """What to call a model that has no name but its file's, or where that is config.json, its folder's."""
+    given = os.path.realpath(path)
+    parent, name = os.path.split(given)
+    return os.path.basename(parent) if name == "config.json" else os.path.splitext(name)[0] if os.path.isfile(given) else name
+
+
 def _model(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """The values with a --model that is a folder, or known by its configuration alone, as --config; and what is to be said of the name.
 
@@ -99,11 +129,12 @@ def _model(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         named = model_named(text)
     except UnknownNameError:
-        from estimators.facts.hub_config import cached_config, fetch_config, is_repository
+        from estimators.facts.hub_config import cached_config, fetch_config, hub_name, is_repository
 
-        found = cached_config(text) if is_repository(text) else None
-        if found is None and given.get("fetch") and is_repository(text):
-            found = fetch_config(text)
+        name = hub_name(text)
+        found = cached_config(name) if is_repository(name) else None
+        if found is None and given.get("fetch") and is_repository(name):
+            found = fetch_config(name)
         if found is None:
             raise
         return values | {"model": None, "config": found}, {text: f"taking {text!r} by its config.json on this machine, {found}"}

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import streams
-from bench.cli import run_repeats
+from bench.cli import names, run_repeats
 from bench.cli.arguments import count, positive
-from bench.cli.names import MODEL_HELP
 from bench.cli.output import Output
 from bench.cli.sequences import batch_size, length
 from bench.machine.ranks import say
@@ -77,7 +76,7 @@ class Options:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `run`."""
     which = parser.add_argument_group("what to run").add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", metavar="NAME", help=MODEL_HELP)
+    which.add_argument("--model", metavar="NAME", help=names.MODEL_HELP)
     which.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
     which.add_argument("--suite", metavar="NAME", help="several runs and one table: python -m bench list suites")
     task = parser.add_argument_group("the task")
@@ -196,33 +195,9 @@ def _calibration(options: Options) -> Calibration | None:
     return calibration
 
 
-def _config_name(path: str) -> str:
-    """What to call a model that has no name but its file's, or where that is config.json, its folder's."""
-    given = Path(path).resolve()
-    return given.parent.name if given.name == "config.json" else given.stem if given.is_file() else given.name
-
-
 def _request(options: Options, model: str | None = None) -> tuple[Request, str | None]:
     """The request of the command line, and the model's name in the hub's cache."""
-    hub_id = None
-    if options.config is not None and model is None:
-        from estimators.architectures.from_config import read_config
-        from estimators.facts.hub_config import name_of
-
-        config = read_config(options.config)
-        name = name_of(options.config) or _config_name(options.config)
-    else:
-        from estimators.facts.model_names import model_named
-        from estimators.facts.registry import model_entry
-        from estimators.facts.sized_llama import sized_llama
-
-        named = model or options.model
-        assert named is not None
-        if sized := sized_llama(named):
-            name, config = sized.name, dict(sized.config)
-        else:
-            entry = model_entry(model_named(named).model_id)
-            name, config, hub_id = entry.id, dict(entry.config), entry.checkpoint
+    name, config, hub_id = names.configuration(model or options.model, None if model else options.config)
     task = options.task or ("train" if config.get("model_type") == "dense_network" or name == "tiny-gpt" else "generate")
     if task not in TASKS:
         raise UnknownNameError("task", task, TASKS, "python -m bench list tasks")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from bench.backend import device as devices
 from bench.backend.device import Device
@@ -22,7 +24,6 @@ from bench.workloads.language.run import LanguageRun
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config, read_config
 from estimators.errors import BadConfigError, BadValueError
-from estimators.facts.registry import model_entry
 
 END_OF_LINE = "\n"
 """The prompt of the small GPT's text: what follows is a new line."""
@@ -45,20 +46,18 @@ def decide(request: Request, hub_id: str | None = None) -> ArticleRun | Language
     return _article(request) if request.is_article else _language(request, hub_id)
 
 
-def usual_runs(name: str, device: Device) -> list[ArticleRun] | list[LanguageRun]:
+def usual_runs(name: str, config: Mapping[str, Any], device: Device) -> list[ArticleRun] | list[LanguageRun]:
     """What a calibration measures the operators of: a model's prefill, decode and training step at the default sizes, however large.
 
     Raises:
-        UnknownNameError: no such model.
         BadConfigError: neither a language model nor one of the article's.
     """
-    entry = model_entry(name)
-    asked = Request(model=entry.id, config=dict(entry.config), task="train", dtype="fp32", device=str(device.torch_device))
+    asked = Request(model=name, config=dict(config), task="train", dtype="fp32", device=str(device.torch_device))
     if asked.is_article:
         return [_article(asked)]
-    model = model_from_config(asked.config, entry.id)
+    model = model_from_config(asked.config, name)
     if not isinstance(model, Decoder) or model.left_out:
-        raise BadConfigError(f"{entry.id} is no causal language model and none of the article's; expected one of those for --model")
+        raise BadConfigError(f"{name} is no causal language model and none of the article's; expected one of those")
     inference = [(task, dtype) for dtype in ("fp32", "bf16") for task in ("prefill", "decode")]
     return [sized(dataclasses.replace(asked, task=task), None, dtype=dtype)[0] for task, dtype in (*inference, ("train", "fp32"))]
 

@@ -9,22 +9,25 @@ and `h100 96gb` mean none. Where several are meant, data/usual_forms.csv says wh
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 
 from estimators.errors import BadValueError, UnknownNameError, near_misses
 from estimators.facts import data
-from estimators.facts.instances import counted, instance
+from estimators.facts.instances import counted, held_by_series, instance
 from estimators.facts.registry import HARDWARE_LIST, driver_names, hardware_ids, hardware_words
 from estimators.frozen import frozen
 from estimators.units import GIBI
 
-NO_MEANING = frozenset(("gpu", "gpus", "accelerator", "accelerators", "card", "cards", "chip", "chips", "device", "devices", "series"))
+NO_MEANING = frozenset(
+    ("gpu", "gpus", "accelerator", "accelerators", "card", "cards", "chip", "chips", "device", "devices", "series", "gres")
+)
 """Words that belong to every product and tell none apart."""
 
 VENDOR_WORDS: Mapping[str, tuple[str, ...]] = {
-    "NVIDIA": ("nvidia", "tesla"),
+    "NVIDIA": ("nvidia", "tesla", "tensor", "core"),
     "AMD": ("amd", "instinct"),
-    "Google": ("google", "cloud", "tpu", "tpus"),
+    "Google": ("google", "cloud", "tpu", "tpus", "slice", "podslice"),
     "AWS": ("aws", "amazon", "neuron", "neuroncore"),
     "Intel": ("intel", "habana"),
     "Apple": ("apple", "silicon"),
@@ -38,6 +41,19 @@ SERVER_WORDS = ("sxm", "hgx", "dgx", "nvlink")
 
 BRANDS = frozenset(("rtx", "rx", "tpu", "apple", "gpu"))
 """Words of ids that are left out as often as they are said."""
+
+PLACES = frozenset(("colab", "kaggle", "ec2", "gcp", "azure", "oci", "oracle", "lambda", "runpod", "vast", "modal", "coreweave"))
+"""Who rents devices out. Beside the name of a single product they tell nothing; beside that of several they would tell which, and it is
+not known."""
+
+MACHINES = re.compile(r"\b(?:macbook(?: pro| air)?|mac (?:studio|mini|pro)|imac)\b", re.IGNORECASE)
+"""Computers that are named together with their chip."""
+
+NOT_A_DEVICE = {
+    "cpu": "a CPU has no datasheet peak: measure it with `python -m bench run`, or describe one of your own with --hardware FILE.json",
+    **dict.fromkeys(("cuda", "mps", "rocm", "gpu"), "name the device, as `python -m bench doctor` shows the one of this machine"),
+}
+"""What some type in place of a device -> how to go on."""
 
 OWN_DEVICE = "one of your own: --hardware FILE.json"
 MEMORY_UNITS = ("gb", "g", "gib")
@@ -100,6 +116,8 @@ def device_named(text: str) -> Taken:
     given = " ".join(text.split())
     if len(given) > MAX_CHARACTERS:
         raise _unknown(given)
+    if mend := NOT_A_DEVICE.get(given.casefold()):
+        raise BadValueError(f"{given!r} is no device that can be priced; {mend}")
     found = _read(given)
     if found is None:
         raise _unknown(given)
@@ -124,7 +142,7 @@ def _read(given: str) -> tuple[int | None, _Reading] | None:
         return before
     if whole := _by_words(given):
         return None, whole
-    return _counted(given, first=False)
+    return _counted(given, first=False) or ((None, of_series) if (of_series := _series(given)) else None)
 
 
 def _exactly(given: str) -> _Reading | None:
@@ -140,6 +158,12 @@ def _instance(given: str) -> _Reading | None:
     return _Reading(hardware_id=found.hardware_id, num_devices=found.num_devices, said=f" ({found.source})") if found else None
 
 
+def _series(given: str) -> _Reading | None:
+    """What every machine of a series such as ``p5`` holds."""
+    hardware_id = held_by_series(given)
+    return _Reading(hardware_id=hardware_id, said=", which every machine of that name holds") if hardware_id else None
+
+
 def _counted(given: str, *, first: bool) -> tuple[int, _Reading] | None:
     """A name with a number before or behind it. `first`: one that has to be tried before the name is read as a whole."""
     split = counted(given, first=first)
@@ -153,9 +177,15 @@ def _counted(given: str, *, first: bool) -> tuple[int, _Reading] | None:
 
 def _by_words(given: str) -> _Reading | None:
     for said in _readings(given):
-        if meant := [product.id for product in _products() if product.is_meant(said)]:
+        if meant := _meant(said):
             return _usual(given, meant)
-    return None
+    elsewhere = " ".join(word for word in words(given) if word not in PLACES)
+    meant = [device for said in _readings(elsewhere)[:1] for device in _meant(said)]
+    return _Reading(hardware_id=meant[0]) if len(meant) == 1 else None
+
+
+def _meant(said: frozenset[str]) -> list[str]:
+    return [product.id for product in _products() if product.is_meant(said)]
 
 
 def _usual(given: str, meant: Sequence[str]) -> _Reading:
@@ -194,7 +224,8 @@ def words(text: str) -> tuple[str, ...]:
     >>> words("NVIDIA A100-SXM4 80 GB")
     ('nvidia', 'a100', 'sxm4', '80gb')
     """
-    parts = "".join(c if c.isalnum() else " " for c in text.casefold()).split()
+    text = re.sub(r"pci[ -]?(?:e\b|express)", "pcie", text.casefold())
+    parts = "".join(c if c.isalnum() else " " for c in text).split()
     joined: list[str] = []
     for part in parts:
         if part in MEMORY_UNITS and joined and joined[-1].isdigit():
@@ -209,7 +240,7 @@ def _readings(given: str) -> list[frozenset[str]]:
 
     Words may be run together, as in ``rtx4090``, or one may be cut, as in ``mi-300x`` and ``gaudi 2``.
     """
-    parts, spellings = words(given), _spellings()
+    parts, spellings = words(MACHINES.sub(" ", given)), _spellings()
     apart, together = [_cut(part, spellings) for part in parts], _cut("".join(parts), spellings)
     readings = [[word for part in apart for word in part]] if all(apart) else []
     return [said for reading in (*readings, together) if (said := frozenset(reading) - NO_MEANING)]

@@ -14,6 +14,20 @@ TIMEOUT_S = 10.0
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
+ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?=[^/])", re.IGNORECASE)
+
+
+def hub_name(text: str) -> str:
+    """The name of a model without the blanks around it, and without the hub's address where that was copied.
+
+    >>> hub_name("https://huggingface.co/Qwen/Qwen2.5-7B/tree/main"), hub_name(" hf.co/Qwen/Qwen2.5-7B "), hub_name("gpt2")
+    ('Qwen/Qwen2.5-7B', 'Qwen/Qwen2.5-7B', 'gpt2')
+    """
+    text = text.strip()
+    found = ADDRESS.match(text)
+    return "/".join(re.split(r"[/?#]", text[found.end() :])[:2]) if found else text
+
+
 def is_repository(name: str) -> bool:
     """Whether a text may name a model of the hub.
 

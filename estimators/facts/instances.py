@@ -27,11 +27,12 @@ SLICES = {
 
 SLICE_SOURCE = "Google Cloud, TPU versions and accelerator types, https://cloud.google.com/tpu/docs/supported-tpu-configurations"
 
-COUNTED_FIRST = (r"(?:gpu[\W_]+)?([0-9]{1,7}) ?[x×*][ _-]*(.+)", r"([0-9]{1,7}) (.+)")
+NUMBER = r"([0-9]{1,7}|[0-9]{1,3}(?:,[0-9]{3})+)"
+COUNTED_FIRST = (rf"(?:gpu[\W_]+)?{NUMBER} ?[x×*][ _-]*(.+)", rf"{NUMBER}(?:[- ]gpus?)? (.+)")
 """A number before the name: ``8xH100``, ``gpu_8x_h100_sxm5``, ``8 H100s``."""
 
-COUNTED_LAST = (r"(.+?) ?[x×*:] ?([0-9]{1,7})", r"(.+?) ([0-9]{1,7}) ?[x×]")
-"""A number behind it: ``H100 x8``, ``A100:8``, ``H100 8x``."""
+COUNTED_LAST = (rf"(.+?) ?[x×*:=] ?{NUMBER}", rf"(.+?) {NUMBER} ?(?:[x×]|[- ]?gpus?)")
+"""A number behind it: ``H100 x8``, ``A100:8``, ``H100 8x``, ``HGX H100 8-GPU``."""
 
 
 PROVIDER = r"^(?:(?:aws|ec2|amazon|gcp|azure|oci)[ :/-]+)?(?:ml\.|standard_)?"
@@ -48,7 +49,7 @@ class Instance:
 
 
 def _key(name: str) -> str:
-    return "".join(c for c in re.sub(PROVIDER, "", name.casefold()) if c.isalnum())
+    return "".join(c for c in re.sub(r"(?<=\d)xl$", "xlarge", re.sub(PROVIDER, "", name.casefold())) if c.isalnum())
 
 
 @functools.cache
@@ -77,6 +78,27 @@ def instance(name: str) -> Instance | None:
     return _instances().get(_key(name))
 
 
+@functools.cache
+def _held_by_series() -> dict[str, set[str]]:
+    """What stands before the size in the names of machines, such as ``p5`` of ``p5.48xlarge``, to the devices that they hold."""
+    held: dict[str, set[str]] = {}
+    for row in data.read_rows(data.file("instances.csv"), INSTANCE_COLUMNS):
+        series = re.fullmatch(r"(.+)\.\w+|([a-z]\d\w?-\w+)-\w+", row.text("name"))
+        if series:
+            held.setdefault(_key(series[1] or series[2]), set()).add(row.text("hardware_id"))
+    return held
+
+
+def held_by_series(name: str) -> str | None:
+    """The device that every machine of a series holds; None where they hold several kinds, or none is known.
+
+    >>> held_by_series("p4d"), held_by_series("a2-highgpu"), held_by_series("h100")
+    ('a100-sxm4-40gb', 'a100-sxm4-40gb', None)
+    """
+    held = _held_by_series().get(_key(name), set())
+    return next(iter(held)) if len(held) == 1 else None
+
+
 def counted(text: str, *, first: bool) -> tuple[int, str] | None:
     """A number of devices and their name, or None where the text has no number beside a name.
 
@@ -89,5 +111,5 @@ def counted(text: str, *, first: bool) -> tuple[int, str] | None:
     for pattern in COUNTED_FIRST if first else COUNTED_LAST:
         if found := re.fullmatch(pattern, text, re.IGNORECASE):
             number, name = found.groups() if first else found.groups()[::-1]
-            return int(number), name.strip()
+            return int(number.replace(",", "")), name.strip()
     return None

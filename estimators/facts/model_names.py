@@ -2,86 +2,31 @@
 
 A name of the registry is taken as it is. Of any other the owner goes, and then words that change no shape: how a model was tuned, how
 its weights are stored, the month of a release. A word that is left and is no registry's name means another model: `-Vision`,
-`-distill`, `-v0.3`.
+`-distill`, `-v0.3`. What is left may be the name of a family, such as `llama3`: then data/usual_models.csv says which of its models
+most people mean by it, and the answer says that it was taken.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
-from estimators.errors import UnknownNameError
+from estimators.errors import MAX_NEAR_MISSES, UnknownNameError
+from estimators.facts import data
+from estimators.facts.hub_config import hub_name, is_repository
+from estimators.facts.model_words import CONTEXT, MAKERS, SIZE, TUNED, WORDS_OF_SIZE, compact, shorter, words
+from estimators.facts.named_formats import stored_as
 from estimators.facts.registry import ModelEntry, model_aliases, model_entry, model_ids
 from estimators.frozen import field, frozen, replace
 
 MODEL_LIST = "python -m bench list models --match TEXT"
-TUNED = frozenset(
-    [
-        "instruct",
-        "it",
-        "chat",
-        "hf",
-        "base",
-        "pt",
-        "sft",
-        "dpo",
-        "rlhf",
-        "orpo",
-        "ppo",
-        "tuned",
-        "finetuned",
-        "ft",
-        "aligned",
-        "thinking",
-        "reasoning",
-        "preview",
-        "uncensored",
-        "abliterated",
-        "original",
-        "transformers",
-        "lora",
-        "merged",
-        "pretrained",
-    ]
-)
-"""Words of tuning, which change weights and no shape."""
-
-WORDS_OF_SIZE = frozenset(["tiny", "mini", "small", "medium", "large", "xl", "xxl", "huge", "giant"])
-MAKERS = frozenset(["meta", "mistralai", "ibm", "c4ai", "facebook", "openai", "microsoft"])
-"""Words that some put before a name, as in ``Meta-Llama-3-8B``."""
-
-STORED = frozenset(
-    [
-        "gguf",
-        "ggml",
-        "exl2",
-        "exl3",
-        "mlx",
-        "onnx",
-        "marlin",
-        "openvino",
-        "qat",
-        "imatrix",
-        "dynamic",
-        "unsloth",
-        "quantized",
-        "g128",
-        "128g",
-    ]
-)
-"""Words of files whose formats are not counted."""
-
-SIZE = re.compile(r"(?:a?\d+(?:\.\d+)?(?:x\d+(?:\.\d+)?)?[bm]|\d+x\d+b)")
-"""A number of parameters, which pins a shape, so that the month of a release beside it tells none apart."""
-
-MONTH = re.compile(r"\d{4}|20\d{6}|20\d\d|v?\d{2}\.\d{2}")
-CONTEXT = re.compile(r"(\d{1,4})([km])")
-CHECKED = frozenset(["gptq", "awq", "bnb", "bitsandbytes", "fp8", "nf4", "4bit", "8bit"])
-QUANTISED = re.compile(r"\d+bits?|w\d+a\d+|i?q\d.*|int\d|bf16|fp16|f16")
-BEHIND_QUANTISED = frozenset(["k", "m", "s", "l", "xs", "xxs", "nl", "0", "1"])
-"""What ends the name of a format such as ``Q4_K_M`` or ``Q8_0``."""
+USUAL_COLUMNS = ("names", "ids", "source")
+UNPUBLISHED_COLUMNS = ("names", "maker")
+SIZE_TOLERANCE = 0.05
+"""By how much names round a number of parameters: Phi-4 is called a 14B and has 14.66 billion."""
 
 
 @frozen
@@ -125,121 +70,130 @@ def model_named(text: str) -> NamedModel:
     'deepseek-ai/DeepSeek-R1, the shape of deepseek-v3'
     >>> model_named("NousResearch/Meta-Llama-3-8B-Instruct").model_id
     'llama-3-8b'
+    >>> model_named("llama3").said
+    "taking 'llama3' as llama-3-8b, the usual one; others: llama-3-70b"
     """
-    key = text.strip().casefold()
+    name = hub_name(text)
+    key = re.sub(r"/(?=\d+$)", "-", name.casefold())  # as in ViT-B/16
     model_id = key if key in model_ids() else model_aliases().get(key)
     if model_id is not None:
-        return NamedModel(model_id=model_id, said=_of_alias(text, key, model_id))
+        return NamedModel(model_id=model_id, said=_of_alias(name, key, model_id))
     owner_and_name = key.split("/")
     if len(owner_and_name) > 2 or not all(owner_and_name) or len(key) > 200:
         raise unknown_model(text)
-    parts = _parts(owner_and_name[-1])
-    for kept in _without(parts) if parts else ():
+    said = words(owner_and_name[-1])
+    tried = list(shorter(said)) if said else []
+    for kept in tried:
         model_id = _known().get("".join(kept))
-        if model_id is not None and not _of_another_size(model_id, kept, parts):
-            return _taken(text, model_id, kept, parts)
+        if model_id is not None and not _of_another_size(model_id, kept, said):
+            return _taken(f"{name}, the shape of {model_id}", model_id, kept, said)
+    for kept in tried:
+        members = usual_models().get("".join(kept))
+        if members and not any(SIZE.fullmatch(word) for word in said if word not in kept):
+            return _usual(name, members, kept, said)
+    for kept in tried:
+        if (model_id := _of_size(kept)) is not None:
+            return _taken(f"taking {name!r} as {model_id}, of {model_entry(model_id).published_params:,} parameters", model_id, kept, said)
     raise unknown_model(text)
+
+
+def _of_size(kept: Sequence[str]) -> str | None:
+    """The one model of a name or a family that has the number of parameters that stands beside it, as in ``qwen3 235b``; else None."""
+    sizes = [word for word in kept if re.fullmatch(r"\d+(?:\.\d+)?[bm]", word)]
+    if len(sizes) != 1:
+        return None
+    key = "".join(word for word in kept if word not in sizes)
+    members = usual_models().get(key, (_known()[key],) if key in _known() else ())
+    asked = float(sizes[0][:-1]) * (1e9 if sizes[0][-1] == "b" else 1e6)
+    entries = {model_entry(member).id: model_entry(member).published_params for member in members}
+    alike = [model_id for model_id, params in entries.items() if abs(params / asked - 1) <= SIZE_TOLERANCE]
+    return alike[0] if len(alike) == 1 else None
 
 
 def unknown_model(text: str) -> UnknownNameError:
     """What to say of a name that means no model, and how to go on."""
-    base = text.rpartition("/")[2]
-    near = None
-    if (known := [model_id for model_id in model_ids() if _parts(model_id)[:2] == _parts(base.casefold())[:2]]) and base:
-        near = tuple(known[:4])
-    repository = text if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and len(text) < 100 else "OWNER/NAME"
+    name = hub_name(text)
+    said = words(name.rpartition("/")[2].casefold())
+    known = (*model_ids(), *model_aliases())
+    if maker := _unpublished_by(name.rpartition("/")[0].casefold(), said):
+        instead = f"{maker} has published no shape of it: a size such as 70b stands for a dense model of so many parameters"
+        return UnknownNameError("model", text, known, MODEL_LIST, near=(), instead=instead)
+    repository = name if is_repository(name) and len(name) < 100 else "OWNER/NAME"
     instead = f"another's: --fetch with --model OWNER/NAME, or `hf download {repository} config.json` and --config FILE"
-    return UnknownNameError("model", text, (*model_ids(), *model_aliases()), MODEL_LIST, near=near, instead=instead)
+    return UnknownNameError("model", text, known, MODEL_LIST, near=_near(said) or None, instead=instead)
 
 
-def _of_another_size(model_id: str, kept: list[str], parts: list[str]) -> bool:
+def _near(said: Sequence[str]) -> tuple[str, ...]:
+    """Models whose names, or whose families', stand whole in a name that means none; else those whose names begin as it does."""
+    for length in range(len(said), 0, -1):
+        inside = ["".join(said[place : place + length]) for place in range(len(said) - length + 1)]
+        found = [model for key in inside for model in ((_known()[key],) if key in _known() else usual_models().get(key, ()))]
+        if found:
+            return tuple(dict.fromkeys(found))[:MAX_NEAR_MISSES]
+    begun = {model_id: sum(1 for _ in takewhile(_is_same, zip(said, words(model_id), strict=False))) for model_id in model_ids()}
+    most = max(begun.values())
+    return tuple(model_id for model_id, num_same in begun.items() if num_same == most)[:MAX_NEAR_MISSES] if most else ()
+
+
+def _is_same(pair: tuple[str, str]) -> bool:
+    return pair[0] == pair[1]
+
+
+def _unpublished_by(owner: str, said: Sequence[str]) -> str:
+    """Who makes a model of that name and has published no shape of it; empty for any other."""
+    rows = data.read_rows(data.file("unpublished.csv"), UNPUBLISHED_COLUMNS)
+    makers = {tuple(words(name)): row.text("maker") for row in rows for name in row.texts("names")}
+    its = [maker for name, maker in makers.items() if tuple(said[: len(name)]) == name and owner in ("", maker.casefold())]
+    return its[0] if its and not any(SIZE.fullmatch(word) for word in said) else ""
+
+
+def _of_another_size(model_id: str, kept: list[str], said: list[str]) -> bool:
     """Whether `base` was dropped as a word of tuning and is one of size: of a family whose short name means its large model."""
-    return "base" in parts and "base" not in kept and any(word in WORDS_OF_SIZE and word not in parts for word in _parts(model_id))
-
-
-def _parts(name: str) -> list[str]:
-    """The words of a name: what stands between `-`, `_`, `:` and blanks, and before the format in a file's name."""
-    return [part for part in re.split(r"[-_:\s]+|\.(?=i?q\d|gguf)", name) if part]
+    return "base" in said and "base" not in kept and any(word in WORDS_OF_SIZE and word not in said for word in words(model_id))
 
 
 @functools.cache
 def _known() -> dict[str, str]:
-    """Names of the registry without owner and punctuation; one that two models share means neither."""
+    """Names of the registry without owner and punctuation, and without words of tuning; one that two models share means neither."""
     known: dict[str, str] = {}
     shared: set[str] = set()
     for name, model_id in (*((model_id, model_id) for model_id in model_ids()), *model_aliases().items()):
-        key = _compact(name.rpartition("/")[2])
+        key = compact(name.rpartition("/")[2])
         if known.setdefault(key, model_id) != model_id:
             shared.add(key)
-    return {key: model_id for key, model_id in known.items() if key not in shared or key in map(_compact, model_ids())}
+    plain: dict[str, set[str]] = {}
+    for alias, model_id in model_aliases().items():
+        said = words(alias.rpartition("/")[2])
+        plain.setdefault("".join(word for word in said if word == "base" or word not in TUNED), set()).add(model_id)
+    known = {key: next(iter(meant)) for key, meant in plain.items() if len(meant) == 1} | known
+    return {key: model_id for key, model_id in known.items() if key not in shared or key in map(compact, model_ids())}
 
 
-def _compact(name: str) -> str:
-    return "".join(_parts(name))
+@functools.cache
+def usual_models() -> dict[str, tuple[str, ...]]:
+    """Name of a family, without punctuation, to names of its models, the one first that most people mean."""
+    rows = data.read_rows(data.file("usual_models.csv"), USUAL_COLUMNS)
+    return {compact(name): row.texts("ids") for row in rows for name in row.texts("names")}
 
 
-def _without(parts: list[str]) -> Iterator[list[str]]:
-    """The words as they are, then with less and less of what changes no shape."""
-    yield parts
-    if parts[0] in MAKERS:
-        parts = parts[1:]
-        yield parts
-    for tuned in (TUNED - {"base"}, TUNED):
-        yield from _undated(_plain_storage([part for part in parts if part not in tuned]))
+def _usual(name: str, members: Sequence[str], kept: list[str], said: list[str]) -> NamedModel:
+    """The usual model of a family, and which others there are."""
+    usual, *others = members
+    model_id = model_entry(usual).id
+    shape = "" if usual == model_id else f" (the shape of {model_id})"
+    more = f"; others: {', '.join(others)}" if others else ""
+    named = _taken(f"taking {name!r} as {usual}{shape}, the usual one", model_id, kept, said)
+    return replace(named, said=f"{named.said}{more}")
 
 
-def _undated(stored: list[str]) -> Iterator[list[str]]:
-    """The words as they are, then without the month of a release and the length of sequences."""
-    yield stored
-    if any(SIZE.fullmatch(part) for part in stored):
-        undated = [part for part in stored if not MONTH.fullmatch(part)]
-        yield undated
-        yield [part for part in undated if not CONTEXT.fullmatch(part)]
-    yield [part for part in stored if not CONTEXT.fullmatch(part)]
-
-
-def _plain_storage(parts: list[str]) -> list[str]:
-    """The words without those of a format, which stand at the end."""
-    kept = list(parts)
-    for place in range(1, len(parts)):
-        if re.fullmatch(r"i?q\d", parts[place]) and all(part in BEHIND_QUANTISED or part in STORED for part in parts[place + 1 :]):
-            kept = parts[:place]
-            break
-    while kept and (kept[-1] in STORED or kept[-1] in CHECKED or QUANTISED.fullmatch(kept[-1])):
-        kept.pop()
-    return kept
-
-
-def _taken(text: str, model_id: str, kept: list[str], parts: list[str]) -> NamedModel:
-    changes, stored = _format(parts)
+def _taken(line: str, model_id: str, kept: list[str], said: list[str]) -> NamedModel:
+    """A model by what is kept of the words of its name; the others say how its weights are stored and how long its sequences may be."""
+    changes, stored = stored_as(said)
     config = model_entry(model_id).config
-    length = next((found for part in parts if part not in kept and (found := CONTEXT.fullmatch(part))), None)
+    length = next((found for word in said if word not in kept and (found := CONTEXT.fullmatch(word))), None)
     if length and "max_position_embeddings" in config:
         changes["max_position_embeddings"] = int(length[1]) * (2**10 if length[2] == "k" else 2**20)
-    said = f"{text.strip()}, the shape of {model_id}{stored}"
-    return NamedModel(model_id=model_id, changes=changes, said=said)
-
-
-def _format(parts: list[str]) -> tuple[dict[str, Any], str]:
-    """What the words of a name say of the weights, as a configuration has it, and in words."""
-    words = set(parts)
-    bits = next((int(found[1] or found[2]) for part in parts if (found := re.fullmatch(r"int([2-8])|([2-8])bits?", part))), 4)
-    if "gptq" in words or "awq" in words:
-        method = "gptq" if "gptq" in words else "awq"
-        given: dict[str, Any] = {"quant_method": method, "bits": bits, "group_size": 128}
-        said = f"weights as its {method.upper()} files usually hold them: {bits} bits in groups of 128"
-    elif words & {"bnb", "bitsandbytes", "nf4"} and bits == 4:
-        given = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
-        said = "weights in nf4 with scales quantised in turn"
-    elif words & {"bnb", "bitsandbytes"} and bits == 8:
-        given, said = {"quant_method": "bitsandbytes", "load_in_8bit": True}, "weights in int8 with a scale per output"
-    elif "fp8" in words:
-        given, said = {"quant_method": "fp8"}, "weights in fp8 with a scale per matrix"
-    elif words & STORED or any(re.fullmatch(r"i?q\d.*|w\d+a\d+|int\d|\d+bit", part) for part in parts):
-        return {}, "; how its files hold the weights is not counted: they are as computed with"
-    else:
-        return {}, ""
-    return {"quantization_config": given}, f", {said}"
+    return NamedModel(model_id=model_id, changes=changes, said=f"{line}{stored}")
 
 
 def _of_alias(text: str, key: str, model_id: str) -> str:
@@ -249,9 +203,9 @@ def _of_alias(text: str, key: str, model_id: str) -> str:
     entry = model_entry(key)
     if entry.alias_note:
         return entry.alias_note
-    base = _compact(key.rpartition("/")[2])
-    own = [_compact(name.casefold()) for name in (model_id, entry.name, (entry.checkpoint or "").rpartition("/")[2])]
-    bare = _compact("-".join(part for part in _parts(key.rpartition("/")[2]) if part not in TUNED | MAKERS))
+    base = compact(key.rpartition("/")[2])
+    own = [compact(name.casefold()) for name in (model_id, entry.name, (entry.checkpoint or "").rpartition("/")[2])]
+    bare = compact("-".join(word for word in words(key.rpartition("/")[2]) if word not in TUNED | MAKERS))
     if any(spelt.startswith((base, bare)) for spelt in own if spelt):
         return ""
-    return f"{text.strip()}, the shape of {model_id}"
+    return f"{text}, the shape of {model_id}"

@@ -1,14 +1,17 @@
-"""Which of several kinds of device is the fastest, the cheapest and the best value."""
+"""The marks of several kinds of device: the fastest, the cheapest and the best value."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from estimators.frozen import replace
+from estimators.training.offers import Mark, Offer, best_offers
 from estimators.units import format_days, format_grouped, format_money
 from reports.table import Column, Table, Value
 
-FASTEST, LEAST_DEVICE_TIME, CHEAPEST, BEST_VALUE = "fastest", "least GPU time", "cheapest", "best value"
+FASTEST: Mark = "fastest"
+BEST_VALUE: Mark = "best value"
+LEAST_DEVICE_TIME = "least GPU time"
 DEVICE_TIME = "gpu_days"
 """The column that ranks where the kinds run on different numbers of devices."""
 
@@ -23,13 +26,12 @@ def best_rows(table: Table, *, time: str, cost: str) -> dict[str, Row]:
     Args:
         time, cost: keys of columns.
     """
-    timed = [row for row in table.rows if row.get(time) is not None and row.get("fits") is not False]
-    priced = [row for row in timed if row.get(cost) is not None]
-    marks = {LEAST_DEVICE_TIME if time == DEVICE_TIME else FASTEST: min(timed, key=lambda row: _number(row, time))} if timed else {}
-    if priced:
-        marks[CHEAPEST] = min(priced, key=lambda row: _number(row, cost))
-        marks[BEST_VALUE] = min(priced, key=lambda row: _number(row, time) * _number(row, cost))
-    return marks
+    offers = [
+        Offer(time=_optional_number(row, time), cost_usd=_optional_number(row, cost), fits=row.get("fits") is not False)
+        for row in table.rows
+    ]
+    called: dict[str, str] = {FASTEST: LEAST_DEVICE_TIME} if time == DEVICE_TIME else {}
+    return {called.get(mark, mark): table.rows[place] for mark, place in best_offers(offers).items()}
 
 
 def marked(table: Table, marks: Mapping[str, Row]) -> Table:
@@ -56,6 +58,10 @@ def marks_text(marks: Mapping[str, Row], *, time: str, cost: str) -> str:
         marked_as = " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
         said.append(f"{marked_as} {device} ({', '.join(figures)})")
     return "; ".join(said)
+
+
+def _optional_number(row: Row, key: str) -> float | None:
+    return None if row.get(key) is None else _number(row, key)
 
 
 def _number(row: Row, key: str) -> float:

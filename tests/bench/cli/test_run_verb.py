@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.cli import run as verb
+from bench.cli import names
 from bench.cli.main import main
 from bench.records import draft
 from bench.records.draft import write
@@ -48,7 +48,7 @@ def tiny(tmp_path: Path) -> str:
     [
         ([], "one of the arguments --model --config --suite is required"),
         (["--model", "phi-2", "--suite", "article"], "not allowed with argument"),
-        (["--model", "phi-3"], "unknown model 'phi-3'; did you mean"),
+        (["--model", "phi-33"], "unknown model 'phi-33'; did you mean"),
         (["--suite", "artcle"], "unknown suite 'artcle'; did you mean 'article'? List them with: python -m bench list suites"),
         (["--model", "phi-2", "--task", "trian"], "unknown task 'trian'; did you mean 'train'? List them with: python -m bench list tasks"),
         (["--model", "phi-2", "--attn", "flesh"], "attention 'flesh' is unknown; expected eager, sdpa or flash_attention_2"),
@@ -299,7 +299,7 @@ def test_what_a_checkpoint_wrote_is_shown(tmp_path: Path, capsys: pytest.Capture
 def test_a_model_without_a_name_is_called_after_its_folder_or_file(path: str, name: str, tmp_path: Path) -> None:
     write_config(tmp_path / "models" / "tiny", "phi")
     (tmp_path / "models" / "own.json").write_text(json.dumps(config("phi")))
-    assert verb._config_name(str(tmp_path / path)) == name
+    assert names._config_name(str(tmp_path / path)) == name
 
 
 def test_a_whole_run_in_a_process_of_its_own(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_an_impossible_claim_is_an_answer_that_is_not_good() -> None:
 @pytest.mark.parametrize(
     ("ask", "error", "message"),
     [
-        (lambda: sixnd.estimate(model="phi-3000"), UnknownNameError, "unknown model 'phi-3000'; did you mean 'phi-4'"),
+        (lambda: sixnd.estimate(model="phi-3000"), UnknownNameError, "unknown model 'phi-3000'; did you mean 'phi-2'"),
         (lambda: sixnd.estimate(), BadValueError, "one of the arguments --model --config is required"),
         (lambda: sixnd.estimate(model="gpt2", tokens="many"), BadValueError, "tokens 'many'"),
         (lambda: sixnd.estimate(model="gpt2", tokens=1.5), BadValueError, "tokens '1.5' is not a whole number"),

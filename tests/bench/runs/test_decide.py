@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +152,16 @@ def test_an_optimizer_that_a_language_model_is_not_trained_with_is_refused() -> 
         decide(asked("gpt2", "train", optimizer="sgd"))
 
 
+def named(model: str) -> tuple[str, Mapping[str, Any]]:
+    entry = model_entry(model)
+    return entry.id, entry.config
+
+
 def test_a_models_usual_runs_are_prefill_and_decode_in_two_dtypes_and_a_training_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dtypes, "faster_dtype_cpu", lambda *_: FasterDtype(winner="fp32", samples_s={}, shape=""))
     device = decide(article("linreg-1d")).device
     # far more than fits here: its operators are timed one by one
-    said = [(run.task, run.dtype, run.batch, run.seq_len) for run in usual_runs("gpt-3-175b", device)]
+    said = [(run.task, run.dtype, run.batch, run.seq_len) for run in usual_runs(*named("gpt-3-175b"), device)]
     assert said == [
         ("prefill", "fp32", 1, 512),
         ("decode", "fp32", 1, 128),
@@ -164,11 +169,11 @@ def test_a_models_usual_runs_are_prefill_and_decode_in_two_dtypes_and_a_training
         ("decode", "bf16", 1, 128),
         ("train", "fp32", 1, 512),
     ]
-    (mlp,) = usual_runs("mlp", device)
+    (mlp,) = usual_runs(*named("mlp"), device)
     assert (mlp.task, mlp.batch, mlp.optimizer) == ("train", 64, "adamw")
 
 
 def test_a_model_that_is_no_decoder_has_no_usual_runs() -> None:
     device = decide(article("linreg-1d")).device
     with pytest.raises(BadConfigError, match="bert-base-uncased is no causal language model and none of the article's"):
-        usual_runs("bert-base-uncased", device)
+        usual_runs(*named("bert-base-uncased"), device)
