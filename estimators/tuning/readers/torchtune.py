@@ -12,6 +12,7 @@ from typing import Any
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Keys, Refused, word
 from estimators.tuning.readers.rules import Format, Rule, count, is_on, listed, number, one_word, switch
+from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import Value
 
 RULES: dict[str, Rule] = {
@@ -111,7 +112,7 @@ def model(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
     name = "-".join(part for part in (found["family"].replace("_", "."), size.replace("_", "-")) if part)
     said: dict[str, Value | None] = {"model": name, "method": "lora" if found["kind"] else "full"}
     if (found["kind"] or "").startswith("q") or is_on("model.quantize_base", values.get("model.quantize_base")):
-        said["base_format"] = "nf4-double"
+        said["base_format"] = "nf4-double" if recipe("torchtune").doubles_scales else "nf4"
     if (found["kind"] or "").endswith("dora_"):
         said["dora"] = True
     targets = [_RENAMED.get(part, part) for part in listed("model.lora_attn_modules", values.get("model.lora_attn_modules", []))]
