@@ -31,7 +31,15 @@ RULES: dict[str, Rule] = {
 
 _ALSO = (
     *("model._component_", "model.lora_attn_modules", "model.apply_lora_to_mlp", "model.apply_lora_to_output", "optimizer._component_"),
-    *("optimizer.fused", "loss._component_", "loss", "enable_activation_checkpointing", "enable_activation_offloading", "fsdp_cpu_offload"),
+    *(
+        "optimizer.foreach",
+        "optimizer.fused",
+        "loss._component_",
+        "loss",
+        "enable_activation_checkpointing",
+        "enable_activation_offloading",
+        "fsdp_cpu_offload",
+    ),
 )
 
 _HARMLESS = (
@@ -132,7 +140,8 @@ def optimizer(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
     name = word(values[key])
     if name not in _OPTIMIZERS:
         raise BadValueError(f"{key} is {str(values[key])[:60]!r}, which is not priced; expected one such as {', '.join(_SHOWN)}")
-    is_fused = _OPTIMIZERS[name] == "adamw_torch" and is_on("optimizer.fused", values.get("optimizer.fused"))
+    is_whole = is_on("optimizer.fused", values.get("optimizer.fused")) or word(values.get("optimizer.foreach")) == "false"
+    is_fused = _OPTIMIZERS[name] == "adamw_torch" and is_whole  # neither fused nor tensor by tensor does a step hold a copy of all
     return {key: {"optimizer": f"{_OPTIMIZERS[name]}{'_fused' if is_fused else ''}"}}
 
 
