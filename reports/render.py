@@ -137,21 +137,10 @@ def _html(table: Table) -> str:
     return head + _tabulate(table, "html", table.cells()) + "".join(f"\n<p>{escape(n)}</p>" for n in table.notes)
 
 
-_LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}"}
+def _latex(tables: Sequence[Table]) -> str:
+    from reports.latex import document, latex
 
-
-def _latex_escaped(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text).replace("--", "-{}-")
-
-
-def _latex(table: Table) -> str:
-    """A table environment for the booktabs package; conditions stand in the caption, notes below."""
-    table = printable_table(table)
-    caption = " ".join(f"{part.rstrip('.')}." for part in (table.title, *table.conditions))
-    notes = [rf"\par\footnotesize {_latex_escaped(note)}" for note in table.notes]
-    grid = [_tabulate(table, "latex_booktabs", table.cells())] if table.rows else []
-    return "\n".join([r"\begin{table}", rf"\caption{{{_latex_escaped(caption)}}}", *grid, *notes, r"\end{table}"])
+    return document([latex(printable_table(table)) for table in tables])
 
 
 def _each(renderer: Callable[[Table], str]) -> Callable[[Sequence[Table]], str]:
@@ -164,7 +153,7 @@ RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "csv": _csv,
     "json": _json,
     "html": _each(_html),
-    "latex": _each(_latex),
+    "latex": _latex,
     "github": _github,
 }
 

@@ -169,13 +169,13 @@ class TestDocuments:
         hostile = "50 % of $5 & a_b #1 {x} ^ ~ \\ --flag"
         rendered = render([replace(RULES, title=hostile, notes=[hostile], rows=[{"rule": hostile, "part": "x"}])], "latex")
         assert r"50 \% of \$5 \& a\_b \#1 \{x\}" in rendered
-        caption, note = (line for line in rendered.splitlines() if line.startswith((r"\caption", r"\par")))
+        caption, note = (line for line in rendered.splitlines() if line.startswith((r"\caption", r"\par\noindent")))
         for line in (caption, note):
             assert r"\textasciicircum{} \textasciitilde{} \textbackslash{} -{}-flag" in line
 
-    def test_latex_is_one_table_environment_each(self) -> None:
+    def test_latex_is_one_table_each(self) -> None:
         rendered = render([MEMORY, RULES], "latex")
-        for mark in (r"\begin{table}", r"\toprule", r"\bottomrule", r"\end{table}"):
+        for mark in (r"\begin{longtable}", r"\bottomrule", r"\caption", r"\end{longtable}"):
             assert rendered.count(mark) == 2
 
     def test_people_do_not_see_raw_columns(self) -> None:
