@@ -67,6 +67,20 @@ class Table:
     facts: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""
 
+    def __str__(self) -> str:
+        """Title, conditions, all cells and notes."""
+        from reports.render import text  # deferred: it renders tables
+
+        return text(self)
+
+    def __repr__(self) -> str:
+        return f"<Table: {self.title}; {len(self.rows)} rows of {', '.join(c.key for c in self.columns)}>"
+
+    def _repr_html_(self) -> str:
+        from reports.render import render  # deferred: it renders tables
+
+        return render([self], "html")
+
     @property
     def shown(self) -> list[Column]:
         """The columns that people read."""
