@@ -261,11 +261,23 @@ def _same_chip(device: Hardware, dtype: str) -> float | None:
     return None
 
 
+SIXTEEN = ("bf16", "fp16")
+
+HALVED = 3
+"""Times its fp32 vector units' rate that a card's 16-bit units at least reach where they accumulate in fp32 at full rate."""
+
+
+def _has_halved_units(device: Hardware) -> bool:
+    """Whether 16-bit products accumulate in fp32 at half rate, as on GeForce: such units draw too little to be held below their clock."""
+    vector, tensor = device.peak_flop_per_s.get("fp32"), device.peak_flop_per_s.get("bf16")
+    return bool(vector and tensor and tensor < HALVED * vector)
+
+
 def _share_of_neighbour(device: Hardware, dtype: str) -> tuple[float, str] | None:
     """Ceiling over peak on the device itself or on the nearest of its architecture, else of its generation; and whose that is.
 
-    Nearest by peak, then by power limit: of two neighbours the one with the higher peak is never the slower for having been
-    measured. Never above the peak: a card that boosts past its rating says nothing of others.
+    Nearest by whether 16-bit units run at half rate, by peak, then by power limit: of two neighbours the one with the higher peak is
+    never the slower for having been measured. Never above the peak: a card that boosts past its rating says nothing of others.
     """
     from estimators.facts.registry import hardware
 
@@ -279,9 +291,10 @@ def _share_of_neighbour(device: Hardware, dtype: str) -> tuple[float, str] | Non
     if not alike:
         return None
 
-    def distance(other: Hardware) -> tuple[float, float]:
+    def distance(other: Hardware) -> tuple[bool, float, float]:
         theirs = other.peak(dtype)
-        return max(theirs / peak, peak / theirs), abs((other.power_w or 0) - (device.power_w or 0))
+        unlike = dtype in SIXTEEN and _has_halved_units(other) != _has_halved_units(device)
+        return unlike, max(theirs / peak, peak / theirs), abs((other.power_w or 0) - (device.power_w or 0))
 
     nearest = min(alike, key=distance)
     return min(1.0, ceilings()[nearest.id, dtype] / nearest.peak(dtype)), nearest.id

@@ -118,6 +118,9 @@ class Software:
     graphs: bool
     low_products: Lane = 1.0
     dequantise_bytes: float = 0.0
+    adapter_launches: float = 0.0
+    adapter_input_bytes: float = 0.0
+    adapter_output_bytes: float = 0.0
 
 
 @functools.cache

@@ -68,6 +68,8 @@ class SequenceCost:
         kv_elements: elements of keys and values of one token, all layers: what context parallelism passes on.
         routed_layers: layers with experts.
         cut_width: what the width of every feed-forward that tensor parallelism divides is a multiple of; 0 where there is none.
+        adapters: matrices that have an adapter.
+        adapter_inputs, adapter_outputs: elements that these read and write for one token.
     """
 
     seq_len: int
@@ -104,6 +106,9 @@ class SequenceCost:
     heads: int
     kv_heads: int
     cut_width: int
+    adapters: int
+    adapter_inputs: int
+    adapter_outputs: int
 
     @property
     def params(self) -> int:
@@ -152,6 +157,7 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
     if not isinstance(base, Decoder):
         raise BadValueError(f"{model.name} is no language model with a head; layouts and step times are planned for those")
     attention = [op for op in ops if op.kind == "attention"]
+    first, second = _adapter_halves(ops)
     scores = [op for op in attention if op.mnk and op.role == "scores"]
     unfused = _unfused(ops, attention)
     routed = [op for op in ops if op.component == "experts" and op.role == "gate_up"]
@@ -192,7 +198,17 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         heads=max((part.heads for _, part in parts), default=0),
         kv_heads=max((part.kv_heads for _, part in parts), default=0),
         cut_width=cut_width(ops),
+        adapters=sum(op.count for op in first),
+        adapter_inputs=sum(op.count * op.mnk[2] * op.matrices_per_token for op in first if op.mnk),
+        adapter_outputs=sum(op.count * op.mnk[1] * op.matrices_per_token for op in second if op.mnk),
     )
+
+
+def _adapter_halves(ops: Sequence[Op]) -> tuple[list[Op], list[Op]]:
+    """Rows of adapters: those that read what a matrix reads, and those that write beside it, from what the first ones made."""
+    adapters = [op for op in ops if op.role == "adapter"]
+    names = {op.name for op in adapters}
+    return [op for op in adapters if names.isdisjoint(op.reads)], [op for op in adapters if not names.isdisjoint(op.reads)]
 
 
 def _score_elements(scores: Sequence[Op]) -> int:

@@ -12,7 +12,7 @@ from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine
 from estimators.cost.software import Software
 from estimators.frozen import field, frozen
-from estimators.training.passes import Pass, pass_s
+from estimators.training.passes import BACKWARD_TRAFFIC, Pass, pass_s
 from estimators.training.sequence_cost import SequenceCost
 
 PARTS = {
@@ -20,9 +20,10 @@ PARTS = {
     "experts": "matrix products of the experts",
     "attention": "attention products and softmax",
     "traffic": "norms, activations and other memory-bound work",
+    "adapters": "casts, scaling and sums beside adapters",
     "head": "head and loss",
     "recompute": "forward work done twice",
-    "dequantise": "16-bit weights made of stored 4-bit ones",
+    "dequantise": "16-bit weights made of those stored in fewer bits",
     "accumulate": "adding gradients of micro-batches",
     "launch": "kernel launches, and waiting for the host",
     "tensor_comm": "tensor-parallel communication, exposed",
@@ -77,26 +78,28 @@ def step_time(
     layer_pass = pass_s(work, layout, machine, software, e)
     tensor, expert, context = _layer_comm(work, layout, machine, software, e, layer_pass)
     full = choose(layout.full, 1, 0)
+    beside = work.adapters * software.adapter_launches
     ops, kernels = (
-        operations(work.layers, work.routed_layers, layout.tp, each) for each in (software.launches_per_layer, software.kernels_per_layer)
+        operations(work.layers, work.routed_layers, layout.tp, each) + beside
+        for each in (software.launches_per_layer, software.kernels_per_layer)
     )
-    again = full * (
-        layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0] + tensor + expert + context
-    )
+    adapters = _adapters_s(work, layout, machine, software)
+    forward = layer_pass.matmul[0] + layer_pass.experts[0] + layer_pass.attention[0] + layer_pass.traffic[0] + adapters
+    again = full * (forward + tensor + expert + context)
     again = again + choose(layout.selective, 1, 0) * _selective_s(layer_pass, software)
     layers = {
         "matmul": sum(layer_pass.matmul),
         "experts": sum(layer_pass.experts),
         "attention": sum(layer_pass.attention),
         "traffic": sum(layer_pass.traffic),
+        "adapters": adapters * (1 + BACKWARD_TRAFFIC),
         "recompute": again,
         "tensor_comm": 2 * tensor,
         "expert_comm": 2 * expert,
         "context_comm": 3 * context,
         "launch": kernels * e.launch_s * (1 + RAMP_BACKWARD + full),
     }
-    frozen_params = work.dense.on_rank(layout.tp) * (1 - work.trained_params / work.params)
-    layers["dequantise"] = frozen_params * software.dequantise_bytes * (2 + full) / machine.memory_bytes_per_s
+    layers["dequantise"] = work.quantised_params / layout.tp * software.dequantise_bytes * (2 + full) / machine.memory_bytes_per_s
     device = sum(layers.values())
     layers["launch"] = layers["launch"] + issued_s(device, host_s(ops, work.layers, layout.tp, software, e) * (2 + full)) - device
     parts = _schedule(work, layout, machine, software, e, layers, layer_pass.head)
@@ -108,6 +111,12 @@ def step_time(
     nodes = greater((layout.tp * layout.pp * layout.cp * layout.dp) / 8, 1)
     parts["straggle"] = sum(parts.values()) * e.straggle * log2(nodes)
     return Ledger(parts={name: parts[name] for name in PARTS})
+
+
+def _adapters_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software) -> Lane:
+    """Forward: what is read and written beside the products of adapters, for every token; they are held whole on every rank."""
+    moved = work.adapter_inputs * software.adapter_input_bytes + work.adapter_outputs * software.adapter_output_bytes
+    return layout.micro_batch * work.seq_len / layout.cp * moved / machine.memory_bytes_per_s
 
 
 def _selective_s(layer_pass: Pass, software: Software) -> Lane:
@@ -201,17 +210,30 @@ def _replica_comm(work: SequenceCost, layout: Layout, machine: Machine, software
 
     micro = layout.global_batch / (layout.dp * layout.micro_batch)
     held = dense + work.expert_params / layout.ep / layout.pp
-    cut = choose(layout.shard > 0, layout.shard * layout.cp, group)
-    gathered = gather_s(dense * 2, cut, _replica_rate(layout, machine, software, e, cut))
-    alike = greater(layout.tp * cut / layout.ep, 1)  # ranks that share out one expert: every ep-th device, so that a node has few of them
-    expert_rate = bandwidth(machine, e, group=alike, together=together(machine, stride=layout.ep, group=alike))
-    gathered = gathered + gather_s(work.expert_params / layout.ep / layout.pp * 2, alike, expert_rate)
+    cut = _shards(layout)
+    gathered = gathered_s(work, layout, machine, software, e)
     three = layout.zero >= 3
     moved = gathered * choose(three, (2 + trained) * micro, 1 + trained * micro)
     moved = moved + choose(cut < group, gather_s(held * 2 * gradient / cut, group / cut, crossing), 0.0)
     power = e.overlap_power
     sharded = (busy**power + moved**power) ** (1 / power) - busy + e.shard_exposed * moved
     return choose(layout.zero >= 2, sharded, plain)
+
+
+def _shards(layout: Layout) -> Lane:
+    """Devices that sharded weights are divided among."""
+    return choose(layout.shard > 0, layout.shard * layout.cp, layout.dp * layout.cp)
+
+
+def gathered_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> Lane:
+    """Seconds to gather every sharded weight of a device's stages once, as it is stored."""
+    cut = _shards(layout)
+    stored = 2 - (2 * work.quantised_params - work.quantised_bytes) / work.params
+    dense = work.dense.on_rank(layout.tp) / layout.pp + work.embedding.on_rank(layout.tp) + work.head.on_rank(layout.tp)
+    gathered = gather_s(dense * stored, cut, _replica_rate(layout, machine, software, e, cut))
+    alike = greater(layout.tp * cut / layout.ep, 1)  # ranks that share out one expert: every ep-th device, so that a node has few of them
+    expert_rate = bandwidth(machine, e, group=alike, together=together(machine, stride=layout.ep, group=alike))
+    return gathered + gather_s(work.expert_params / layout.ep / layout.pp * stored, alike, expert_rate)
 
 
 def _replica_rate(layout: Layout, machine: Machine, software: Software, e: Efficiency, group: Lane) -> Lane:

@@ -181,7 +181,7 @@ def test_quantised_weights_are_unpacked_in_every_pass() -> None:
     """Frozen weights of the layers, 12.5 bytes each, forward and backward; what is trained is not unpacked."""
     from estimators.architectures.adapters import with_adapters
 
-    machine, tuned = replace(MACHINE, memory_bytes_per_s=1e12), with_adapters(model("llama-2-7b"), 8)
+    machine, tuned = replace(MACHINE, memory_bytes_per_s=1e12), with_adapters(model("llama-2-7b"), 8, base_format="nf4")
     found = step_time(sequence_cost_of(tuned, 2048), Layout(), machine, fused(dequantise_bytes=12.5), IDEAL).parts["dequantise"]
     assert found == pytest.approx((6_738_415_616 - 2 * 32000 * 4096) * 12.5 * 2 / 1e12, rel=2e-3)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from typing import Any, TypeVar
 
 from estimators.errors import BadValueError
@@ -93,12 +94,9 @@ class Keys:
 
     def unknown(self, values: Mapping[str, Any]) -> list[str]:
         """Keys that say nothing to the answer."""
-        return [key for key in values if not self.knows(key)]
-
-    def knows(self, key: str) -> bool:
-        """Whether a key is anything to the answer."""
-        known = (*self.read, *self.harmless, *self.refused, *self.usual)
-        return key in self.read or any(fnmatchcase(key, pattern) for pattern in known)
+        known = {*self.read, *self.harmless, *self.refused, *self.usual}
+        patterns = re.compile("|".join(sorted(translate(name) for name in known if "*" in name)) or r"(?!)")
+        return [key for key in values if key not in known and not patterns.match(key)]
 
 
 def _entry(entries: Mapping[str, Value], key: str) -> Value | None:

@@ -1,0 +1,109 @@
+"""A fine-tuning by named settings, as files and the command line state them: what is given, then what the framework's recipe has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from estimators.architectures.decoder import Decoder
+from estimators.errors import BadValueError
+from estimators.memory.optimizers import optimizer
+from estimators.method import FULL, TrainingMethod
+from estimators.spec import Model
+from estimators.tuning.job import Offload, TuningJob
+from estimators.tuning.recipes import UNKNOWN, Recipe
+from estimators.weight_formats import PLAIN
+
+Value = str | int | float | bool | tuple[str, ...]
+
+OF_JOB = (
+    *("objective", "weights_dtype", "autocast", "micro_batch", "seq_len", "accumulation", "packing", "optimizer", "optimizer_rank"),
+    *("checkpointing", "attention", "loss", "compiled", "sharding", "num_gpus", "lora_dropout", "saved_modules", "fuses_backward"),
+    *("reference", "completion_len", "num_generations", "engine_share", "engine_sleeps"),
+)
+"""Settings that are fields of a TuningJob."""
+
+OF_METHOD = ("method", "lora_rank", "lora_targets", "dora", "base_format", "trained_layers")
+"""Settings of what is trained: method is full, lora or freeze; trained_layers are the last so many, under freeze."""
+
+OF_OFFLOAD = ("offload_optimizer", "offload_parameters", "offload_activations")
+
+OF_RUN = ("model", "framework", "epochs", "max_steps")
+"""Settings that other nouns take: which model, whose recipe, how much is trained on."""
+
+NAMES = (*OF_JOB, *OF_METHOD, *OF_OFFLOAD, *OF_RUN)
+
+OF_ADAPTERS = ("lora_rank", "lora_targets", "lora_dropout", "dora", "saved_modules")
+"""Those without effect where no adapters are trained."""
+
+
+def defaults(recipe: Recipe, given: Mapping[str, Value]) -> dict[str, Value]:
+    """What a recipe has of the settings that are not given and that the job has: none of adapters where none are trained.
+
+    Args:
+        given: by name; `method` decides what applies, full where it is not given.
+    """
+    method = given.get("method", "full")
+    rows: dict[str, Value | None] = {
+        "checkpointing": recipe.checkpointing,
+        "loss": recipe.loss,
+        "packing": recipe.packing,
+        "optimizer": recipe.optimizer,
+        "weights_dtype": None if method == "lora" else recipe.weights_dtype,
+        "autocast": ("fp16" if given.get("weights_dtype") == "fp16" else "bf16") if recipe.autocast else "",
+        "micro_batch": recipe.micro_batch,
+        "accumulation": recipe.accumulation,
+        "seq_len": recipe.seq_len,
+        "epochs": recipe.epochs,
+        "lora_rank": recipe.lora_rank if method == "lora" else None,
+        "lora_targets": tuple(recipe.lora_targets.split(",")) if recipe.lora_targets and method == "lora" else None,
+    }
+    return {name: value for name, value in rows.items() if value is not None and name not in given}
+
+
+def job_of(model: Model, recipe: Recipe, given: Mapping[str, Value]) -> TuningJob:
+    """The job of some settings, filled in by a recipe.
+
+    Args:
+        given: by the names of NAMES; those of OF_RUN are not looked at.
+
+    Raises:
+        BadValueError: a name that is none, a length that nothing states, or what no job is made of.
+    """
+    if strange := set(given) - set(NAMES):
+        raise BadValueError(f"settings {', '.join(sorted(strange))[:80]} are unknown; expected some of: {', '.join(NAMES)}")
+    said = {**defaults(recipe, given), **given}
+    if "seq_len" not in said:
+        raise BadValueError("nothing says how long the longest sample is; give --seq-len")
+    method = _method(model, said)
+    rest = {name: said[name] for name in OF_JOB if name in said}
+    num_gpus = int(str(said.get("num_gpus", 1)))
+    rest.setdefault("sharding", "none" if num_gpus == 1 else "ddp")
+    rest.setdefault("weights_dtype", "fp16" if said.get("autocast") == "fp16" else "bf16")
+    rest.setdefault("reference", _reference(str(said.get("objective", "sft")), method))
+    rest.setdefault("fuses_backward", optimizer(str(said["optimizer"])).is_in_backward)
+    offload = Offload(**{name.removeprefix("offload_"): bool(said.get(name)) for name in OF_OFFLOAD})
+    return TuningJob(model=model, method=method, recipe=recipe, is_recipe_assumed=recipe.id == UNKNOWN, offload=offload, **rest)  # type: ignore[arg-type]
+
+
+def _method(model: Model, said: Mapping[str, Value]) -> TrainingMethod:
+    """What is trained. Raises BadValueError for more layers than there are, or a method that is none."""
+    kind, base = said.get("method", "full"), str(said.get("base_format", PLAIN))
+    if kind == "lora":
+        targets = said.get("lora_targets", ())
+        assert isinstance(targets, tuple)
+        return TrainingMethod(rank=int(str(said["lora_rank"])), targets=targets, dora=bool(said.get("dora")), base_format=base)
+    if kind == "freeze":
+        layers, trained = model.layers if isinstance(model, Decoder) else 0, int(str(said["trained_layers"]))
+        if not 0 < trained <= layers:
+            raise BadValueError(f"{trained} layers of {model.name} are trained; expected 1 to {layers}")
+        return TrainingMethod(frozen_layers=layers - trained)
+    if kind != "full":
+        raise BadValueError(f"method is {str(kind)[:40]!r}; expected full, lora or freeze")
+    return FULL if base == PLAIN else TrainingMethod(base_format=base)
+
+
+def _reference(objective: str, method: TrainingMethod) -> str:
+    """Where a reference's log-probabilities come from where nothing says it: GRPO has none unless beta is set."""
+    if objective not in ("dpo", "kto"):
+        return "none"
+    return "adapters-off" if method.rank else "copy"
