@@ -23,7 +23,6 @@ from typing import Literal
 from estimators.frozen import frozen, replace
 from estimators.printable import printable
 from reports.lines import grid, grid_width, least_widths, natural_widths, wrapped
-from reports.render import printable_table, text
 from reports.table import Column, Table
 
 HEIGHT = 30
@@ -131,7 +130,7 @@ def screen_lines(screen: Screen, width: int, *, num_tables: int, height: int = H
     tail = _tail(screen, width, height - around - len(table) - 1 - has_table, ways)
     if screen.table is not None and has_table:
         table = table_lines(screen.table, width, height - around - len(tail) - 2, ways)
-    asked: list[list[Line]] = [[(line, "") for line in text(table, width).split("\n")] for table in screen.asked]
+    asked: list[list[Line]] = [[(line, "") for line in table.text(width).split("\n")] for table in screen.asked]
     blocks = [head, [(line, "") for line in table], [*tail, *([] if asked else more)], *asked, more if asked else []]
     return [line for number, block in enumerate(filter(None, blocks)) for line in ([("", ""), *block] if number else block)]
 
@@ -154,7 +153,7 @@ def more_line(screen: Screen, num_tables: int, ways: Ways) -> str:
 
 def table_lines(table: Table, width: int, height: int, ways: Ways) -> list[str]:
     """The table's cells in at most so many columns and lines; columns and rows that do not fit are said, a few rows always stay."""
-    table = printable_table(table)
+    table = table.printable()
     columns = _fitting(table, width)
     shown = replace(table, columns=columns)
     hidden = [c.header or c.key for c in table.shown if c not in columns]
