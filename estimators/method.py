@@ -18,6 +18,7 @@ class TrainingMethod:
         frozen_layers: without adapters: layers from the first on that are frozen, and the embedding with them; None for none of it.
         base_format: of the frozen matrices inside the layers: 16-bit, or a quantised one of `weight_formats`, over which adapters
             alone are trained.
+        quantises_experts: whether experts are stored so even by a format of linear layers: in transformers before 5 they are such.
 
     Source: Hu et al. 2021, LoRA (arXiv 2106.09685); Liu et al. 2024, DoRA (arXiv 2402.09353), section 4.1.
     """
@@ -27,6 +28,7 @@ class TrainingMethod:
     dora: bool = False
     frozen_layers: int | None = None
     base_format: WeightFormat = PLAIN
+    quantises_experts: bool = False
 
     def __post_init__(self) -> None:
         if self.rank < 0:

@@ -9,6 +9,9 @@ from torch import nn
 
 from estimators.errors import UnavailableError
 
+NAMES = ("cache", "cache_params", "past_key_values")
+"""Under which forward takes and hands it back, from the newest transformers (5.24) to the oldest."""
+
 
 def new_cache(model: nn.Module, *, static_len: int | None = None) -> Any:
     """An empty cache with the layers that the model's config asks for.
@@ -33,9 +36,9 @@ def demand_static(model: nn.Module) -> None:
 
 
 def cache_name(model: nn.Module) -> str:
-    """Argument of the model's forward, and field of what it returns: `cache` from transformers 5.24, earlier one of two."""
+    """Argument of the model's forward, and field of what it returns: one of NAMES."""
     parameters = inspect.signature(model.forward).parameters
-    return next((name for name in ("cache", "cache_params") if name in parameters), "past_key_values")
+    return next((name for name in NAMES if name in parameters), NAMES[-1])
 
 
 def with_cache(model: nn.Module, cache: Any) -> dict[str, Any]:

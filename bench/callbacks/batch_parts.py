@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -48,6 +49,8 @@ def named_parts(held: Any) -> Mapping[str, Any] | None:
     if isinstance(held, tuple):
         names = getattr(held, "_fields", None)
         return dict(zip(names, held, strict=True)) if names else None
+    if isinstance(held, UserDict) and type(held.data) is dict:  # such as transformers' BatchEncoding, whose own `get` is slow
+        return held.data
     if isinstance(held, Mapping):
         return held
     names = getattr(type(held), "__dataclass_fields__", None)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
+from torch.nn.utils.rnn import PackedSequence
 
 from bench.callbacks.batch_parts import MAX_DEPTH, are_samples, are_several, is_array, kind_of, named_parts, num_dims, num_rows, told_rows
 from bench.callbacks.token_counts import AS_GIVEN, TEXTS, LabelUse, Scalar, TokenCounts, added, named_tokens
@@ -16,8 +15,7 @@ SAMPLES = ("pixel_values", "input_features", "input_values", "flattened_patches"
 """Names of images and sounds in transformers' batches: samples, whatever else is beside them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchSize:
+class BatchSize(NamedTuple):
     """The size of one batch.
 
     Attributes:
@@ -59,6 +57,7 @@ def size_of(batch: Any, use: LabelUse = AS_GIVEN, *, one_loader: bool = False) -
         use: what the model makes of labels.
         one_loader: whether all of it is one loader's, so that parts that are built alike are columns.
 
+    >>> import torch
     >>> ids = torch.zeros(2, 5, dtype=torch.long)
     >>> size = size_of({"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])})
     >>> size.rows, size.length, size.num_padding, size.item
@@ -68,7 +67,7 @@ def size_of(batch: Any, use: LabelUse = AS_GIVEN, *, one_loader: bool = False) -
     >>> size_of("text").unknown
     'no tensor, list or input_ids in a batch of type str'
     """
-    return _size(batch, _Reading(use, one_loader), MAX_DEPTH) or unknown_size(
+    return _size(batch, use, one_loader, MAX_DEPTH) or unknown_size(
         f"no tensor, list or input_ids in a batch of type {type(batch).__name__}"
     )
 
@@ -100,17 +99,12 @@ def given_size(size: Size, batch: Any) -> BatchSize:
     return unknown_size(f"size= gave {type(said).__name__}; expected a BatchSize, or a number of samples")
 
 
-class _Reading(NamedTuple):
-    use: LabelUse
-    one_loader: bool
-
-
-def _size(held: Any, reading: _Reading, depth: int) -> BatchSize | None:
+def _size(held: Any, use: LabelUse, one_loader: bool, depth: int) -> BatchSize | None:
     """Of what is a batch as a whole; None where it cannot be told."""
     if is_array(held):
         return _samples(num_rows(held)) if num_dims(held) else None
     named = named_parts(held) if depth else None
-    if isinstance(held, torch.nn.utils.rnn.PackedSequence):
+    if isinstance(held, PackedSequence):
         return _samples(int(held.batch_sizes[0]))
     if named is None:
         if not isinstance(held, Sequence):
@@ -118,25 +112,25 @@ def _size(held: Any, reading: _Reading, depth: int) -> BatchSize | None:
             return None if rows is None else _samples(rows)
         if not depth or isinstance(held, TEXTS) or not held:
             return None
-        return _of_samples(held, reading) if are_samples(held) else _of_columns(held, reading, depth)
-    tokens = named_tokens(named, reading.use)
+        return _of_samples(held, use) if are_samples(held) else _of_columns(held, use, one_loader, depth)
+    tokens = named_tokens(named, use)
     if tokens is not None:
         return _of_tokens(tokens)
     rows = told_rows(held, named)
     if rows is not None:
         return _samples(rows)
     told = next((named[name] for name in SAMPLES if named.get(name) is not None), None)
-    return _of_columns(list(named.values()) if told is None else [told], reading, depth)
+    return _of_columns(list(named.values()) if told is None else [told], use, one_loader, depth)
 
 
-def _of_samples(samples: Sequence[Any], reading: _Reading) -> BatchSize | None:
+def _of_samples(samples: Sequence[Any], use: LabelUse) -> BatchSize | None:
     """Of a list of samples; of tokens where each names its own."""
     named = [named_parts(sample) for sample in samples] if named_parts(samples[0]) else []
-    tokens = [counts for each in named if each and (counts := named_tokens(each, reading.use))]
+    tokens = [counts for each in named if each and (counts := named_tokens(each, use))]
     return _of_tokens(added(tokens)) if tokens else _samples(len(samples))
 
 
-def _of_columns(parts: Sequence[Any], reading: _Reading, depth: int) -> BatchSize | None:
+def _of_columns(parts: Sequence[Any], use: LabelUse, one_loader: bool, depth: int) -> BatchSize | None:
     """Of the columns of a batch, which share their rows, or of several loaders' batches, which do not or are built alike."""
     inner = [(part, kind) for part in parts if not is_array(part) and (kind := kind_of(part))]
     rows = [num_rows(part) for part in parts if is_array(part) and num_dims(part)]
@@ -146,7 +140,7 @@ def _of_columns(parts: Sequence[Any], reading: _Reading, depth: int) -> BatchSiz
     batches = [part for part, kind in inner if kind != "samples"]
     if kind == "samples":  # beside them, lists are targets
         batches = [first] if named_parts(first[0]) else [part for part in batches if named_parts(part)]
-    sized = [(part, size) for part in batches if (size := _size(part, reading, depth - 1))]
+    sized = [(part, size) for part in batches if (size := _size(part, use, one_loader, depth - 1))]
     sizes = [size for _, size in sized]
     if any(size.item == "token" for size in sizes):
         return _added(sizes)
@@ -155,7 +149,7 @@ def _of_columns(parts: Sequence[Any], reading: _Reading, depth: int) -> BatchSiz
     if kind == "samples":
         columns = num_rows(first[0]) if is_array(first[0]) and num_dims(first[0]) else 0
         return _samples(columns if columns in rows and len(first) not in rows else len(first))
-    if len(sizes) > 1 and not reading.one_loader and are_several([part for part, _ in sized], [size.rows for size in sizes]):
+    if len(sizes) > 1 and not one_loader and are_several([part for part, _ in sized], [size.rows for size in sizes]):
         return _added(sizes)
     return sizes[0] if sizes else None
 
@@ -176,13 +170,7 @@ def _samples(rows: int) -> BatchSize | None:
 
 
 def _of_tokens(tokens: TokenCounts) -> BatchSize:
-    return BatchSize(
-        rows=tokens.rows,
-        length=tokens.length,
-        num_padding=tokens.num_padding,
-        positions=tokens.num_positions,
-        num_loss_tokens=tokens.num_loss_tokens,
-    )
+    return BatchSize(tokens.rows, tokens.length, tokens.num_padding, "token", tokens.num_positions, tokens.num_loss_tokens)
 
 
 def told_size(_: None, tokens: int | None, padding: int, seq_len: int | None) -> BatchSize:

@@ -49,6 +49,10 @@ class Console:
             energy_j=state.energy.so_far_j(),
         )
 
+    def is_due(self, num_ended: int, now_s: float) -> bool:
+        """Whether so many steps have ended, read or not, and so much time has passed that there may be a line to print."""
+        return bool(self._every) and num_ended - self._shown > self._every and now_s - self._line_s >= LEAST_LINE_S
+
     def show(self) -> None:
         """Print a line where enough steps and enough time have passed since the last; the main rank's alone."""
         now_s = time.perf_counter()
@@ -58,9 +62,9 @@ class Console:
         self._shown = min(self._shown, len(done))
         if len(done) - self._shown < self._every:
             return
+        self._line_s = now_s
         if not self._state.exchange.is_main():
             return
-        self._line_s = now_s
         num_steps = len(done)
         figures = self._rates(self._shown)
         self._shown = num_steps

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.backend.counting.module import NetworkCount
 from bench.backend.counting.training_pass import count_pass
+from bench.backend.outputs import tensors_in
 from bench.callbacks.passes import Forward, StepFunction
 from bench.callbacks.work import Work, by_kind
 from estimators.errors import UnavailableError
@@ -47,19 +48,20 @@ class Counter:
         self.unseen: dict[str, None] = {}
         self.spent_s = 0.0
 
-    def works(self, forward: Forward, function: StepFunction | None = None) -> dict[str, Work]:
+    def works(self, forward: Forward, function: StepFunction | None = None, *, outputs: tuple[int, ...] = ()) -> dict[str, Work]:
         """The work of each kind of pass.
 
         Args:
             function: called as function(module, *args) in place of the module.
+            outputs: which of the tensors that it returns the backward pass comes from; its loss, or all of them, where empty.
 
         Raises:
             UnavailableError: it cannot be counted; one line says why.
         """
         if self.spent_s > BUDGET_S + BUDGET_FRACTION * (time.monotonic() - self._begun_s):
             raise UnavailableError("passes of more shapes than counting has time for")
-        needs_gradients = function is not None or torch.is_grad_enabled() or torch._C._current_graph_task_id() != -1
-        counted, again_flop = _on_a_thread_of_its_own(lambda: self._timed(forward, function))
+        needs_gradients = function is not None or bool(outputs) or torch.is_grad_enabled() or torch._C._current_graph_task_id() != -1
+        counted, again_flop = _on_a_thread_of_its_own(lambda: self._timed(forward, function, outputs))
         self.unseen |= dict.fromkeys(op.name for op in counted.unseen)
         ahead, back = counted.forward_flop, (counted.backward_flop or 0) if needs_gradients else 0
         skippable = counted.skippable_flop
@@ -75,35 +77,35 @@ class Counter:
         )
         return by_kind(one, both)
 
-    def _timed(self, forward: Forward, function: StepFunction | None) -> tuple[NetworkCount, int]:
+    def _timed(self, forward: Forward, function: StepFunction | None, outputs: tuple[int, ...]) -> tuple[NetworkCount, int]:
         """A pass without what is there for recomputation, and what recomputation adds."""
         import_module("torch._dynamo")  # which modes that count import, as every optimizer's first step does: no time of counting
         begun_s = time.thread_time()
         try:
-            run = _counted(forward, function)
+            run = _counted(forward, function, outputs)
             if not run.recomputed_flop:
                 return run, 0
-            needed = _count(forward, function, _Draws(), recompute=False)
+            needed = _count(forward, function, outputs, _Draws(), recompute=False)
             return needed, sum(_flop(run)) - sum(_flop(needed))
         finally:
             self.spent_s += time.thread_time() - begun_s
 
 
-def _counted(forward: Forward, function: StepFunction | None) -> NetworkCount:
+def _counted(forward: Forward, function: StepFunction | None, outputs: tuple[int, ...]) -> NetworkCount:
     """A pass as it runs, and where it draws random numbers, again with other draws.
 
     Raises:
         UnavailableError: random numbers decide, or may decide, what is computed.
     """
     draws = _Draws()
-    first = _count(forward, function, draws)
+    first = _count(forward, function, outputs, draws)
     if draws.of_others:
         raise UnavailableError(f"forward draws from {draws.of_others}, and what it computes may depend on it")
     if not draws.of_torch:
         return first
     if draws.are_read and not draws.are_uniform:
         raise UnavailableError("forward draws random numbers and looks at them, and what it computes may depend on them")
-    ends = [_count(forward, function, _Draws(end)) for end in _ENDS] if draws.are_read else []
+    ends = [_count(forward, function, outputs, _Draws(end)) for end in _ENDS] if draws.are_read else []
     if any(_flop(other) != _flop(first) for other in ends):
         raise UnavailableError("random numbers decide what forward computes, such as which layers it skips")
     return first
@@ -113,11 +115,15 @@ def _flop(counted: NetworkCount) -> tuple[int, int, int]:
     return counted.forward_flop, counted.backward_flop or 0, counted.recomputed_flop
 
 
-def _count(forward: Forward, function: StepFunction | None, draws: _Draws, *, recompute: bool = True) -> NetworkCount:
+def _count(
+    forward: Forward, function: StepFunction | None, outputs: tuple[int, ...], draws: _Draws, *, recompute: bool = True
+) -> NetworkCount:
     def observed(copied: nn.Module, *args: Any, **kwargs: Any) -> Any:
         _without_compiled_forwards(copied)
         with draws.of_forward(copied):
-            return function(copied, *args) if function is not None else copied(*args, **kwargs)
+            made = function(copied, *args) if function is not None else copied(*args, **kwargs)
+        returned = tensors_in(made) if outputs else []
+        return [returned[number] for number in outputs] or made
 
     return count_pass(forward.module, forward.args, forward.kwargs, recompute=recompute, function=observed)
 

@@ -35,6 +35,11 @@ class Energy:
         self._windows: list[Readings] = []
         self._opened_s = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a window is open."""
+        return self._meter is not None
+
     def open(self) -> None:
         """Begin a window, unless one is open."""
         if self._meter is None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from bench.callbacks.counted import Counter
 from bench.callbacks.exchange import num_ranks
 from bench.callbacks.given import documents_in, look_of, row_of
 from bench.callbacks.guard import Guard
@@ -17,14 +19,15 @@ from bench.callbacks.work import NOTHING, Work, WorkOfLengths, WorkOfTable, tota
 from bench.records.estimated import Estimated, EstimatedPhase, FlopByConvention
 from bench.records.record import Count
 from bench.records.run import Run
-from bench.records.run_estimate import memory_needed, predict
-from estimators.architectures.decoder import Decoder
-from estimators.architectures.from_config import model_from_config
-from estimators.cost.layout import Layout
-from estimators.counting.estimate import MASTER_BYTES, estimate
 from estimators.errors import SixndError, UnavailableError
 from estimators.spec import Case, Hardware, Workload
-from estimators.training import prediction
+
+if TYPE_CHECKING:  # what counts and estimates is imported when the first pass is seen: most of the time of an import
+    from bench.callbacks.counted import Counter
+    from estimators.architectures.decoder import Decoder
+
+MAX_KNOWN = 10_000
+"""Steps of different passes, and sums of work, that are remembered."""
 
 
 class FlopSource:
@@ -40,26 +43,55 @@ class FlopSource:
 
     Attributes:
         passes: of the step that is open.
+        counting_s: what learning kinds of pass took.
+        aside: called before and after that, which is no training.
         reason: why the FLOP of a step are not known; empty where those of all are.
         unseen: why no pass was seen, where that is known.
     """
 
     def __init__(self, model: nn.Module, name: str, guard: Guard, function: StepFunction | None = None) -> None:
         self._model, self._name, self._function = model, name, function
-        self.passes = PassLedger(lambda number, forward: guard("training_flop", self.learn, number, forward))
+        self.passes = PassLedger(
+            lambda number, forward: guard("training_flop", self.learn, number, forward),
+            lambda event, forward: guard("training_flop", self.learn_outputs, event, forward),
+        )
         self._tables: dict[int, Decoder | None] = {}
-        self._kinds: dict[int, _Kind] = {}
-        self._counter = Counter()
+        self._kinds: defaultdict[int, _Kind] = defaultdict(_not_ended)
+        self._outputs: defaultdict[tuple[int, tuple[int, ...]], _Kind] = defaultdict(_not_ended)
+        self._own_counter: Counter | None = None
         self._same: dict[Work, Work] = {}
+        self._known: dict[Passes | None, Work] = {}
         self.reason = self.unseen = ""
+        self.counting_s = 0.0
+        self.aside: tuple[Callable[[], object], Callable[[], object]] = (lambda: None, lambda: None)
+
+    @property
+    def _counter(self) -> Counter:
+        from bench.callbacks.counted import Counter
+
+        self._own_counter = self._own_counter or Counter()
+        return self._own_counter
 
     def learn(self, number: int, forward: Forward) -> None:
         """A kind of pass is about to happen for the first time."""
-        self._kinds[number] = _Kind(reason="its count did not come to an end")
+        self._kinds[number] = self._learnt(lambda: self._kind(forward))
+
+    def learn_outputs(self, event: Event, forward: Forward) -> None:
+        """A backward pass from some outputs of a kind of forward pass has happened for the first time."""
+        self._outputs[event.of, event.outputs] = self._learnt(
+            lambda: _Kind(counted=self._counter.works(forward, self._function, outputs=event.outputs))
+        )
+
+    def _learnt(self, count: Callable[[], _Kind]) -> _Kind:
+        begun_s, (leave, enter) = time.perf_counter(), self.aside
+        leave()
         try:
-            self._kinds[number] = self._kind(forward)
+            return count()
         except SixndError as error:
-            self._kinds[number] = _Kind(reason=f"not counted: {error}")
+            return _Kind(reason=f"not counted: {error}")
+        finally:
+            enter()
+            self.counting_s += time.perf_counter() - begun_s
 
     def see_batch(self, batch: Any) -> None:
         """A batch of the step that is open, which the function runs."""
@@ -99,6 +131,9 @@ class FlopSource:
 
     def work_of(self, passes: Passes | None) -> Work | None:
         """Of a step, from its passes; None where one of them is not known, and then there is a reason."""
+        known = self._known.get(passes)
+        if known is not None:
+            return known
         if passes is None:
             no_pass = self.unseen or f"no forward pass of {type(bare(self._model)).__name__} was seen"
             self.reason = self.reason or self.passes.unknown or no_pass
@@ -108,10 +143,13 @@ class FlopSource:
         except UnavailableError as error:
             self.reason = self.reason or str(error)
             return None
-        return self._same.setdefault(whole, whole) if len(self._same) < 10_000 else whole
+        whole = self._same.setdefault(whole, whole) if len(self._same) < MAX_KNOWN else whole
+        if len(self._known) < MAX_KNOWN and not any(event.documents for event, _ in passes):
+            self._known[passes] = whole
+        return whole
 
     def _of(self, event: Event) -> Work:
-        kind = self._kinds[event.of]
+        kind = self._outputs[event.of, event.outputs] if event.outputs else self._kinds[event.of]
         if kind.reason:
             raise UnavailableError(kind.reason)
         lengths = event.documents.lengths() if event.documents is not None else None
@@ -191,11 +229,19 @@ class _Kind:
     reason: str = ""
 
 
+def _not_ended() -> _Kind:
+    return _Kind(reason="its count did not come to an end")
+
+
 def _recompute(module: nn.Module) -> str:
     return "full" if recomputes(module) else "none"
 
 
 def _op_table(module: nn.Module, name: str) -> Decoder | None:
+    from estimators.architectures.decoder import Decoder
+    from estimators.architectures.from_config import model_from_config
+    from estimators.counting.estimate import estimate
+
     config = config_of(module)
     has_head = getattr(module, "get_output_embeddings", lambda: None)() is not None
     if not (config.get("model_type") and has_head) or config.get("layerdrop"):
@@ -214,6 +260,9 @@ def _op_table(module: nn.Module, name: str) -> Decoder | None:
 def _table_estimate(
     table: Decoder, module: nn.Module, run: Run, micro_rows: int, hardware: Hardware | None, usual: Work
 ) -> tuple[Estimated, list[Count], dict[str, str]]:
+    from bench.records.run_estimate import memory_needed, predict
+    from estimators.counting.estimate import MASTER_BYTES
+
     run = dataclasses.replace(run, recompute=_recompute(module))
     said = predict(table, run, hardware)
     said |= Estimated(memory_bytes=memory_needed(table, dataclasses.replace(run, batch=micro_rows)))
@@ -261,6 +310,9 @@ def _predicted(table: Decoder, run: Run, micro_rows: int, sharded: bool, hardwar
     Raises:
         SixndError: there is no prediction for it; one line says why.
     """
+    from estimators.cost.layout import Layout
+    from estimators.training import prediction
+
     if hardware is None:
         raise UnavailableError("no prediction for a device that the registry does not know")
     replicas = num_ranks()

@@ -27,6 +27,8 @@ PACKING_INPUTS = frozenset({*CUMULATIVE_LENGTHS, "seq_idx", "document_ids"}) | {
 }
 """What tells where documents are packed in a row."""
 
+_TELLS_OF_DOCUMENTS = frozenset({*CUMULATIVE_LENGTHS, "position_ids", "seq_idx", "document_ids"})
+
 _WITHOUT_WORK = PACKING_INPUTS | {"num_items_in_batch"}
 """Inputs whose shapes and numbers change from batch to batch and are no work of their own; documents are known apart."""
 
@@ -70,8 +72,8 @@ def look_of(value: Any, depth: int = 0) -> Hashable:
 
 def look_of_all(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Hashable:
     """Of everything that forward is given."""
-    named = tuple((name, look_of(value)) for name, value in kwargs.items() if value is not None and name not in _WITHOUT_WORK)
-    return tuple(map(look_of, args)), named
+    named = [(name, look_of(value)) for name, value in kwargs.items() if value is not None and name not in _WITHOUT_WORK]
+    return tuple([look_of(value) for value in args]), tuple(named)
 
 
 def is_text(named: Mapping[str, Any]) -> bool:
@@ -126,6 +128,8 @@ class Documents:
 
 def documents_in(named: Mapping[str, Any]) -> Documents | None:
     """Where the documents of a batch of text are told, read without waiting for a device; None where nothing tells."""
+    if _TELLS_OF_DOCUMENTS.isdisjoint(named):
+        return None
     ids = named.get("input_ids")
     if not isinstance(ids, torch.Tensor) or ids.dim() != 2:
         return None

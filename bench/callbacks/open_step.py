@@ -26,7 +26,7 @@ class Aside:
 
 @dataclass(slots=True)
 class OpenStep:
-    """A step that has not ended, or whose device has not."""
+    """A step that has not ended, or that has not been read; `is_held`: it may be a part of a later one."""
 
     begun: Mark
     wait_s: float
@@ -41,13 +41,20 @@ class OpenStep:
     passes: Passes | None = None
     updates: Updates = NO_UPDATES
     batch_ended: Mark | None = None
+    is_held: bool = False
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """Rows and length of every batch; empty where the size of one is not known."""
+        return () if self.unsized else tuple([(size.rows, size.length) for size in self.sizes])
 
     @property
     def unsized(self) -> str:
         """Why the size of a batch is not known; empty where all are."""
-        if not self.sizes:
-            return "no batch was seen"
-        return next((size.unknown for size in self.sizes if size.unknown), "")
+        for size in self.sizes:
+            if size.unknown:
+                return size.unknown
+        return "" if self.sizes else "no batch was seen"
 
 
 def joined(earlier: OpenStep, later: OpenStep) -> OpenStep:

@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.backend.counting.training_pass import tensors_in
+from bench.backend.outputs import tensors_in
+from bench.callbacks.from_outputs import FromOutputs
 from bench.callbacks.given import Documents, documents_in, is_text, look_of_all
+from bench.callbacks.gradient_graph import Ends
 from bench.callbacks.guard import Guard
 from bench.callbacks.modules import bare, called_modules, is_lightning
 from bench.callbacks.passes import Event, Forward, PassLedger
@@ -24,9 +26,6 @@ from estimators.errors import UnavailableError
 
 FIGURE = "forward passes"
 """What is unavailable where these hooks fail."""
-
-MAX_GRAPH_NODES = 20_000
-"""Of a pass's graph, looked through once per kind of pass for the parameters at its two ends."""
 
 _BROKEN_OFF = "a forward pass broke off, and how much of it was computed is not known"
 
@@ -92,13 +91,15 @@ class PassHooks:
     ) -> None:
         self._ledger, self._guard = ledger, guard
         self._see_first, self._see_batch, self._see_output = see_first, see_batch, see_output
-        self._insides: defaultdict[int, list[_Call | None]] = defaultdict(list)
-        self._ends: dict[int, tuple[nn.Parameter, ...]] = {}
+        self._insides: defaultdict[int, _Inside] = defaultdict(list)
+        self._ends: dict[int, Ends] = {}
         self._parameters: dict[int, list[nn.Parameter]] = {}
         self._names: dict[int, list[str]] = {}
+        self._calls: dict[int, _Call] = {}
         self._handles: list[Any] = []
         self._in_place: list[tuple[nn.Module, Any]] = []
         self._called = called_modules(bare(model))
+        self._lightning = {id(module) for module in self._called if is_lightning(module)}
         for module in self._called:
             self._parameters[id(module)] = list(module.parameters())
             self._names[id(module)] = list(inspect.signature(module.forward).parameters)
@@ -114,9 +115,10 @@ class PassHooks:
 
     def begin_step(self) -> None:
         """A step begins: what has been compiled in place since the last is seen from outside of its graph from here on."""
-        if self._inside and not self._is_outermost():  # torch tells no hook of what is no Exception, such as Ctrl-C
+        inside = self._insides[threading.get_ident()]
+        if not _is_outermost(inside):  # torch tells no hook of what is no Exception, such as Ctrl-C
             self._ledger.cannot_tell(_BROKEN_OFF)
-            self._inside.clear()
+            inside.clear()
         for module in self._called:
             if module._compiled_call_impl is not None and not any(module is known for known, _ in self._in_place):
                 self._surround(module)
@@ -156,21 +158,18 @@ class PassHooks:
         """A gradient has come to the outputs of a call, for the first time in this backward pass."""
         self._guard("training_flop", self._backward, call)
 
+    def backward_from(self, seen: FromOutputs, number: int) -> None:
+        """A gradient has come to one output of a call."""
+        self._guard("training_flop", self._backward_from, seen, number)
+
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call: _Call | None = None
-        if is_lightning(module) and "forward" in vars(module):  # DDP of Lightning calls the training step in place of it
+        inside = self._insides[threading.get_ident()]
+        if id(module) in self._lightning and "forward" in vars(module):  # DDP of Lightning calls the training step in place of it
             call = _SEE_THROUGH
-        elif self._is_outermost() and self._ledger.trains and not torch.jit.is_tracing() and (module.training or torch.is_grad_enabled()):
+        elif _is_outermost(inside) and self._ledger.trains and not torch.jit.is_tracing() and (module.training or torch.is_grad_enabled()):
             call = self._begun(module, args, kwargs)
-        self._inside.append(call)
-
-    @property
-    def _inside(self) -> list[_Call | None]:
-        """The calls that are under way in this thread."""
-        return self._insides[threading.get_ident()]
-
-    def _is_outermost(self) -> bool:
-        return all(call is _SEE_THROUGH for call in self._inside)
+        inside.append((call, id(sys.exc_info()[1])))
 
     def copy_runs(self) -> None:
         """A copy that shares the model's hooks is called, such as a replica of DataParallel."""
@@ -179,7 +178,7 @@ class PassHooks:
 
     def _begun(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call | None:
         ledger, again = self._ledger, torch._C._current_graph_task_id() != -1
-        named = {**dict(zip(self._names[id(module)], args, strict=False)), **kwargs}
+        named = {**dict(zip(self._names[id(module)], args, strict=False)), **kwargs} if args else kwargs
         if self._see_batch is not None and module.training and torch.is_grad_enabled() and not again:
             self._see_batch(named)
         if ledger.by_function:
@@ -191,105 +190,132 @@ class PassHooks:
             self._see_first()
         try:
             trained = tuple(map(_requires_grad, self._parameters[id(module)]))
-            forward = Forward(module, args, kwargs, named, is_text(named), all(trained))
             look = (id(module), module.training, trained, torch.is_grad_enabled() or again, look_of_all(args, kwargs))
-            of = ledger.number(look, forward)
-            return _Call(of, documents_in(named), again, any(trained))
+            of, documents, forward = ledger.known(look), documents_in(named), None
+            if of is None or of not in self._ends or not self._ends[of].is_one:
+                forward = Forward(module, args, kwargs, named, is_text(named), all(trained))
+            if of is None:
+                assert forward is not None
+                of = ledger.number(look, forward)
+            if documents is not None or again or forward is not None:
+                return _Call(of, documents, again, any(trained), forward)
+            known = self._calls.get(of)
+            if known is None:
+                known = self._calls[of] = _Call(of, None, again, any(trained))
+            return known
         except UnavailableError as error:
             ledger.cannot_tell(str(error))
             return None
 
     def _after(self, output: Any) -> None:
-        call = self._inside.pop() if self._inside else None
+        inside = self._insides[threading.get_ident()]
+        call, handled = inside.pop() if inside else (None, 0)
         if call is None or call is _SEE_THROUGH:
             return
-        if output is None and id(sys.exc_info()[1]) != call.handled:
+        if output is None and id(sys.exc_info()[1]) != handled:
             self._ledger.cannot_tell("a forward pass was recomputed in part" if call.again else _BROKEN_OFF)
             return
-        self._ledger.add(Event("again" if call.again else "forward", call.of, call.documents))
+        self._ledger.add(call.forward)
         if torch.is_grad_enabled():
-            returned = list(tensors_in(output))
-            outputs = [tensor for tensor in returned if tensor.grad_fn is not None]
+            returned = tensors_in(output)
+            roots: list[Any] = []
+            for tensor in returned:
+                if (root := tensor.grad_fn) is not None and root not in roots:
+                    roots.append(root)
             if not returned and call.trains:
                 self._ledger.cannot_tell("forward returned no tensor by which its backward pass could be seen")
-            if outputs:
-                if call.of not in self._ends:
-                    self._ends[call.of] = _parameters_at_the_ends([tensor.grad_fn for tensor in outputs])
-                seen = _Backward(self, call)
-                for tensor in outputs:
-                    tensor.register_hook(seen)
+            if roots:
+                self._follow(call, roots, returned)
         if self._see_output is not None and not call.again:
             self._see_output(output)
 
-    def _backward(self, call: _Call) -> None:
-        ledger = self._ledger
+    def _follow(self, call: _Call, roots: list[Any], returned: list[torch.Tensor]) -> None:
+        """See a gradient come to the outputs of a call: to any of them, or to each where they do not all come to the same parameters."""
+        ends = self._ends.get(call.of)
+        if ends is None:
+            ends = self._ends[call.of] = Ends(roots)
+        if ends.is_one or call.given is None:
+            seen = _Backward(self, call)
+            for root in roots:
+                root.register_prehook(seen)
+            return
+        places = [next(place for place, tensor in enumerate(returned) if tensor.grad_fn is root) for root in roots]
+        some = FromOutputs(call.backward, call.given, ends, places)
+        for number, root in enumerate(roots):
+            root.register_prehook(_OfOutput(self, some, number))
+
+    def _is_followed(self, ends: Ends, number: int) -> bool:
+        """Whether the backward pass that has come to an output computes the gradients of all that is behind it; else say why not."""
         if torch.is_grad_enabled():
-            ledger.cannot_tell("gradients of gradients are computed, whose FLOP are not known")
-            return
-        if not all(map(_gets_a_gradient, self._ends[call.of])):
-            ledger.cannot_tell("torch.autograd.grad computes a part of the gradients, whose FLOP are not known")
-            return
-        ledger.add(Event("backward", call.of, call.documents))
+            self._ledger.cannot_tell("gradients of gradients are computed, whose FLOP are not known")
+            return False
+        if not ends.is_whole(number):
+            self._ledger.cannot_tell("torch.autograd.grad computes a part of the gradients, whose FLOP are not known")
+            return False
+        return True
+
+    def _backward(self, call: _Call) -> None:
+        if self._is_followed(self._ends[call.of], 0):
+            self._ledger.add(call.backward)
+
+    def _backward_from(self, some: FromOutputs, number: int) -> None:
+        begun = some.comes_to(number, torch._C._current_graph_task_id())
+        if begun is not None:
+            self._ledger.add_outputs(begun)
+        self._is_followed(some.ends, number)
 
 
 class _Call:
-    """A forward pass under way.
+    """A forward pass as the ledger knows it, shared by all of its kind that are alike.
 
     Attributes:
         of: number of its kind.
-        documents: packed in its rows.
         again: whether it recomputes.
         trains: whether a parameter of it needs a gradient.
-        handled: which error was being handled when it began.
+        given: what it was given, where its outputs do not all come to the same parameters, or that is not known yet.
+        forward: what it is to the ledger.
+        backward: what its backward pass is.
     """
 
-    __slots__ = ("again", "documents", "handled", "of", "trains")
+    __slots__ = ("again", "backward", "forward", "given", "of", "trains")
 
-    def __init__(self, of: int, documents: Documents | None, again: bool, trains: bool) -> None:
-        self.of, self.documents, self.again, self.trains = of, documents, again, trains
-        self.handled = id(sys.exc_info()[1])
+    def __init__(self, of: int, documents: Documents | None, again: bool, trains: bool, given: Forward | None = None) -> None:
+        self.of, self.again, self.trains, self.given = of, again, trains, given
+        self.forward, self.backward = Event("again" if again else "forward", of, documents), Event("backward", of, documents)
 
 
 _SEE_THROUGH = _Call(-1, None, again=False, trains=False)
 """A call that is no pass itself, whose parts' calls are."""
 
+_Inside = list[tuple[_Call | None, int]]
+"""The calls that are under way in a thread, each with which error was being handled when it began."""
+
+
+def _is_outermost(inside: _Inside) -> bool:
+    return not inside or all(call is _SEE_THROUGH for call, _ in inside)
+
 
 class _Backward:
     """The hook of all outputs of one call: one of them is enough, once per backward pass. It holds nothing of the graph."""
 
-    __torch_unserializable__ = True  # so that torch does not warn whoever saves an output
-
     def __init__(self, hooks: PassHooks, call: _Call) -> None:
         self._hooks, self._call, self._task = hooks, call, -1
 
-    def __call__(self, gradient: torch.Tensor) -> None:
+    def __call__(self, gradients: tuple[torch.Tensor | None, ...]) -> None:
         task = torch._C._current_graph_task_id()
         if task != self._task:
             self._task = task
             self._hooks.backward(self._call)
 
 
-def _parameters_at_the_ends(roots: list[Any]) -> tuple[nn.Parameter, ...]:
-    """The leaves that a graph comes to first and last."""
-    leaves: list[Any] = []
-    seen, waiting = set(roots), list(roots)
-    while waiting and len(seen) < MAX_GRAPH_NODES:
-        node = waiting.pop()
-        variable = getattr(node, "variable", None)
-        if isinstance(variable, nn.Parameter):
-            leaves.append(variable)
-        for below, _ in node.next_functions:
-            if below is not None and below not in seen:
-                seen.add(below)
-                waiting.append(below)
-    return (leaves[0], leaves[-1]) if leaves else ()
+class _OfOutput:
+    """The hook of one output of such a call."""
 
+    def __init__(self, hooks: PassHooks, some: FromOutputs, number: int) -> None:
+        self._hooks, self._some, self._number = hooks, some, number
 
-def _gets_a_gradient(parameter: nn.Parameter) -> bool:
-    try:
-        return bool(torch._C._will_engine_execute_node(torch.autograd.graph.get_gradient_edge(parameter).node))
-    except (RuntimeError, ValueError):  # torch refuses to say it of a parameter that torch.autograd.grad was asked for
-        return True
+    def __call__(self, gradients: tuple[torch.Tensor | None, ...]) -> None:
+        self._hooks.backward_from(self._some, self._number)
 
 
 def _compilers_of(model: nn.Module, *, search: bool) -> list[nn.Module]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from torch import nn
 
@@ -44,11 +43,24 @@ class Event(NamedTuple):
         kind: forward, backward, or again: a forward pass inside a backward one, which recomputes.
         of: number of what was computed; see PassLedger.
         documents: packed in its rows; None where each row is one.
+        outputs: of a backward pass, which of the tensors that forward returned it came from, where others have gradients of their own.
     """
 
     kind: str
     of: int
     documents: Documents | None
+    outputs: tuple[int, ...] = ()
+
+
+class Begun(Protocol):
+    """A backward pass from some outputs of a forward pass: from which is known when it has ended."""
+
+    @property
+    def forward(self) -> Forward:
+        """The forward pass before it."""
+
+    def event(self) -> Event:
+        """What happened."""
 
 
 Passes = tuple[tuple[Event, int], ...]
@@ -60,17 +72,21 @@ class PassLedger:
 
     Args:
         learn: called with every kind of pass that was not seen before, before it computes, and its number.
+        learn_outputs: called with a backward pass from some outputs alone, the first of its kind, and the forward pass before it.
 
     Attributes:
         num_seen: passes in all steps.
         by_function: whether a function tells the passes of a batch, and what is seen does not count.
+        under_way: backward passes from some outputs, which are known when the step has ended; see settle.
         unknown: why the passes of some step cannot be told; empty where all can.
     """
 
-    def __init__(self, learn: Callable[[int, Forward], None]) -> None:
-        self._learn = learn
+    def __init__(self, learn: Callable[[int, Forward], None], learn_outputs: Callable[[Event, Forward], None]) -> None:
+        self._learn, self._learn_outputs = learn, learn_outputs
         self._numbers: dict[Hashable, int] = {}
-        self._events: Counter[Event] = Counter()
+        self.under_way: list[Begun] = []
+        self._outputs: set[tuple[int, tuple[int, ...]]] = set()
+        self._events: dict[Event, int] = {}
         self._is_open, self._is_held = False, False
         self.num_seen = 0
         self.by_function = False
@@ -98,11 +114,25 @@ class PassLedger:
         """The training goes on."""
         self._is_held = False
 
+    def settle(self) -> None:
+        """The step has ended, and with it what was under way."""
+        for part in self.under_way:
+            event = part.event()
+            if event.outputs and (event.of, event.outputs) not in self._outputs:
+                self._outputs.add((event.of, event.outputs))
+                self._learn_outputs(event, part.forward)
+            self.add(event)
+
     def close(self) -> Passes | None:
         """The step has ended: its passes; None where they cannot be told, or none was ever seen."""
+        self.under_way.clear()
         passes, self._is_open = tuple(self._events.items()), False
         self._events.clear()
         return passes if self.num_seen and not self.unknown else None
+
+    def known(self, look: Hashable) -> int | None:
+        """The number of a kind of pass that was seen before."""
+        return self._numbers.get(look)
 
     def number(self, look: Hashable, forward: Forward) -> int:
         """Of a kind of pass: equal numbers compute equally much."""
@@ -116,8 +146,12 @@ class PassLedger:
 
     def add(self, event: Event) -> None:
         """A pass happened."""
-        self._events[event] += 1
+        self._events[event] = self._events.get(event, 0) + 1
         self.num_seen += 1
+
+    def add_outputs(self, part: Begun) -> None:
+        """A backward pass from some outputs has begun."""
+        self.under_way.append(part)
 
     def cannot_tell(self, reason: str) -> None:
         """Passes happen that cannot be followed."""

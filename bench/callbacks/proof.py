@@ -15,7 +15,7 @@ from estimators.errors import BadValueError
 
 
 def scalar_loss(value: Any) -> Any:
-    """A loss as it was given, off the graph of its gradients: a number, or a tensor that stays on its device.
+    """A loss as it was given, off the graph of its gradients: a number, or a tensor that stays on a device that is not to be waited for.
 
     Raises:
         BadValueError: not one number.
@@ -23,7 +23,8 @@ def scalar_loss(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         if value.numel() != 1:
             raise BadValueError(f"a loss of shape {tuple(value.shape)}; expected one number, such as its mean")
-        return value.detach()
+        plain = value.detach()
+        return plain.item() if type(plain) is torch.Tensor and plain.is_cpu else plain
     if getattr(value, "size", None) == 1 and hasattr(value, "item"):  # numpy's
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -46,6 +46,7 @@ class RankState:
         bounds: what a step is held against; nothing before the first has ended.
         item: token or sample; step where the size of a batch is not known.
         observer_s: what watching has cost.
+        runs_batches: whether a function was given that runs a batch.
         findings: what a reader of the record should know beside what is measured.
     """
 
@@ -58,7 +59,7 @@ class RankState:
         forward: StepFunction | None = None,
         accelerator: Any = None,
     ) -> None:
-        self._model, self._forward = model, forward
+        self._model, self._forward, self.runs_batches = model, forward, forward is not None
         self._accelerator = accelerator
         self._batches: Hashable | None = None
         self.exchange = RankExchange()
@@ -70,8 +71,9 @@ class RankState:
         self.updates = OptimizerSteps(model, guard)
         self.flop_source = FlopSource(model, context.name, guard, forward)
         self.log, self.energy = StepLog(device, guard, self.flop_source.work_of), Energy(device.uuid)
+        self.flop_source.aside = (self.log.leave, partial(self.log.enter, own=True))
         self.bounds = rates.RateBounds()
-        self.item, self._is_sized, self.observer_s = "sample", False, 0.0
+        self.item, self._is_sized, self._is_settled, self.observer_s = "sample", False, False, 0.0
         self.findings: list[Finding] = []
 
     def see(self, batch: Any, size: BatchSize) -> BatchSize:
@@ -80,6 +82,8 @@ class RankState:
         Returns:
             The size; unknown where it counts samples among tokens, or tokens among samples.
         """
+        if self._is_settled and size.item == self.item and not size.unknown:
+            return size
         if not size.unknown and not self._is_sized:
             self.item, self._is_sized = size.item, True
         if not size.unknown and size.item != self.item:
@@ -93,6 +97,7 @@ class RankState:
                 self._batches = self.guard.attempt("comparing batches", batches_key, self._model, self._accelerator, batch)
         if batch is None and not size.unknown and size.length == 1:
             self.flop_source.unseen = "no seq_len was given"
+        self._is_settled = self._is_sized
         return size
 
     def see_passes(self, **options: Any) -> None:
@@ -119,7 +124,10 @@ class RankState:
         Args:
             hold: whether it may be a part of a later step.
         """
-        passes, failed = self.flop_source.passes.close(), self.guard.failed.get(FIGURE)
+        ledger = self.flop_source.passes
+        if ledger.under_way:
+            self.guard(FIGURE, ledger.settle)
+        passes, failed = ledger.close(), self.guard.failed.get(FIGURE)
         self.flop_source.unseen = failed or self.flop_source.unseen
         return self.log.end(None if failed else passes, self.updates.take(), hold=hold)
 
@@ -166,6 +174,7 @@ class RankState:
             params_changed=evidence[0],
             params_finite=evidence[1],
             observer_s=self.observer_s,
+            counting_s=self.flop_source.counting_s,
             failed=dict(self.guard.failed),
             status=status,
             reason=reason,

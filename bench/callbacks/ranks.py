@@ -25,6 +25,7 @@ class RankReport:
         peak_bytes: memory by instrument.
         params_changed, params_finite: whether all of its trained parameters changed, None where that is not known, and are numbers.
         observer_s: what watching cost.
+        counting_s: what counting the kinds of pass took.
         failed: figure that this rank could not read -> why.
         status, reason: how it ended, as a record's; partial while it runs.
         num_ends: how often it has come to an end.
@@ -48,6 +49,7 @@ class RankReport:
     batches: Hashable | None = None
     num_unsent_steps: int = 0
     num_unsent_items: int | None = 0
+    counting_s: float = 0.0
 
     @property
     def num_steps(self) -> int:

@@ -67,6 +67,6 @@ class StepEnds:
 
     def hold(self) -> bool:
         """Whether the step that ends is to be held, since a later one may be its end."""
-        if not self.are_seen or self._updates.is_seen or self._gave_up:
+        if self._updates.is_seen or self._gave_up or not self.are_seen:
             return False
         return self._log.num_held < MAX_HELD and time.monotonic() - self._since_s < MAX_HELD_S

@@ -16,9 +16,9 @@ class _Numbers:
     def __init__(self) -> None:
         self._values, self._kinds = array("d"), bytearray()
 
-    def append(self, value: float | None) -> None:
-        self._values.append(0.0 if value is None else value)
-        self._kinds.append(0 if value is None else 1 if isinstance(value, int) else 2)
+    def extend(self, values: Sequence[float | None]) -> None:
+        self._values.extend([0.0 if value is None else value for value in values])
+        self._kinds.extend([0 if value is None else 1 if isinstance(value, int) else 2 for value in values])
 
     def __getitem__(self, at: int) -> float | int | None:
         kind = self._kinds[at]
@@ -31,16 +31,23 @@ class _Repeated:
     def __init__(self) -> None:
         self._known: dict[Any, int] = {}
         self._parts: list[Any] = []
-        self._which, self._ends, self._is_tuple = array("l"), array("l"), bytearray()
+        self._which, self._ends, self._is_tuple = array("I"), array("I"), bytearray()
 
-    def append(self, value: Any) -> None:
-        self._is_tuple.append(isinstance(value, tuple))
-        for part in value if isinstance(value, tuple) else (value,):
-            number = self._known.setdefault(part, len(self._parts))
-            if number == len(self._parts):
-                self._parts.append(part)
-            self._which.append(number)
-        self._ends.append(len(self._which))
+    def extend(self, values: Sequence[Any]) -> None:
+        last: Any = _Repeated
+        numbers: list[int] = []
+        for value in values:
+            if value is not last:
+                last, numbers = value, [self._number(part) for part in (value if isinstance(value, tuple) else (value,))]
+            self._is_tuple.append(isinstance(value, tuple))
+            self._which.extend(numbers)
+            self._ends.append(len(self._which))
+
+    def _number(self, part: Any) -> int:
+        number = self._known.setdefault(part, len(self._parts))
+        if number == len(self._parts):
+            self._parts.append(part)
+        return number
 
     def __getitem__(self, at: int) -> Any:
         parts = tuple(self._parts[number] for number in self._which[self._ends[at - 1] if at else 0 : self._ends[at]])
@@ -62,9 +69,13 @@ class StepSeries(Sequence[Row], Generic[Row]):
 
     def append(self, row: Row) -> None:
         """One more."""
-        for name, column in self._columns.items():
-            column.append(getattr(row, name))
-        self._num += 1
+        self.extend([tuple(getattr(row, name) for name in self._columns)])
+
+    def extend(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """More of them, each as its fields in their order."""
+        for column, values in zip(self._columns.values(), zip(*rows, strict=True), strict=False):
+            column.extend(values)
+        self._num += len(rows)
 
     def __len__(self) -> int:
         return self._num

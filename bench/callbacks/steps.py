@@ -12,14 +12,14 @@ import torch
 
 from bench.backend.device import Device
 from bench.callbacks.batches import BatchSize
-from bench.callbacks.guard import SIZE, Guard
+from bench.callbacks.guard import Guard
 from bench.callbacks.open_step import Aside, Mark, OpenStep, joined
-from bench.callbacks.optimizer_steps import FIGURE, NO_UPDATES, Updates
+from bench.callbacks.optimizer_steps import NO_UPDATES, Updates
 from bench.callbacks.passes import Passes
+from bench.callbacks.step_reading import StepReader
 from bench.callbacks.step_series import StepSeries
 from bench.callbacks.work import Work
 from estimators.errors import BadValueError
-from estimators.units import KILO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,9 @@ class Step:
 SHORTEST_ASIDE_S = 1e-4
 """What takes the training less time inside a step stays in it."""
 
+READ_AT_ONCE = 32
+"""Steps that are read together: what a step costs to read is less so."""
+
 
 class StepLog:
     """Takes the marks of one rank's steps.
@@ -90,26 +93,24 @@ class StepLog:
         work_of: from a step's passes to their FLOP, asked when the device has finished the step.
 
     Attributes:
-        done: the steps whose times are known, in order.
-        last_shapes, last_passes: of the step that ended last.
-        num_held: steps that ended last and are not read, since they may be parts of one; see `join_held`.
+        done: the steps that have been read, in order.
+        num_ended: steps that have ended, read or not.
+        num_held: of those that ended last and are not read, the ones that may be parts of one; see `join_held`.
     """
 
     def __init__(
         self, device: Device, guard: Guard | None = None, work_of: Callable[[Passes | None], Work | None] = lambda _: None
     ) -> None:
-        self._device, self._guard, self._work_of = device, guard or Guard(), work_of
-        self._cuda = device.kind == "cuda"
-        self._side = torch.cuda.Stream(device.torch_device) if self._cuda else None
+        self._device, self._cuda = device, device.kind == "cuda"
+        side = torch.cuda.Stream(device.torch_device) if self._cuda else None
+        self._reader = StepReader(side, self._cuda, guard or Guard(), work_of)
         self._pending: deque[OpenStep] = deque()
+        self._read_from = READ_AT_ONCE
         self._open: OpenStep | None = None
-        self._before: Mark | None = None
         self._left: list[Mark] = []
         self._left_wait_s = self._left_own_s = 0.0
         self.done: StepSeries[Step] = StepSeries(Step)
-        self.last_shapes: tuple[tuple[int, int], ...] = ()
-        self.last_passes: Passes | None = None
-        self.num_held = 0
+        self.num_ended = self.num_held = 0
 
     @property
     def is_open(self) -> bool:
@@ -120,6 +121,21 @@ class StepLog:
     def num_open_batches(self) -> int:
         """Batches in the step that has not ended."""
         return len(self._open.sizes) if self._open else 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many steps have not been read that it is time to."""
+        return len(self._pending) >= self._read_from
+
+    @property
+    def last_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Of the step that ended last: rows and length of every batch."""
+        return self._pending[-1].shapes if self._pending else ()
+
+    @property
+    def last_passes(self) -> Passes | None:
+        """Of the step that ended last."""
+        return self._pending[-1].passes if self._pending else None
 
     def mark(self) -> Mark:
         """This point in time."""
@@ -139,7 +155,7 @@ class StepLog:
         if self._open is not None:
             self.wait(wait_s)
             return
-        self._open = OpenStep(begun=at or self.mark(), wait_s=wait_s, before_s=others_s)
+        self._open = OpenStep(at or self.mark(), wait_s, others_s)
 
     def wait(self, wait_s: float) -> None:
         """A wait for a further batch inside the step; its time is in the step's already."""
@@ -201,21 +217,19 @@ class StepLog:
         Returns:
             When; None where no step is open.
         """
-        if self._open is None:
+        step = self._open
+        if step is None:
             return None
-        self._open.ended = ended = self._open.batch_ended or (self._left[0] if self._left else self.mark())
-        self._open.passes, self._open.updates = passes, updates
-        self._forget_left()
-        self._pending.append(self._open)
-        self._open = None
+        step.ended = ended = step.batch_ended or (self._left[0] if self._left else self.mark())
+        if self._left:
+            self._forget_left()
+        step.passes, step.updates, step.is_held, self._open = passes, updates, hold, None
+        self._pending.append(step)
+        self.num_ended += 1
         self.num_held += hold
-        self._look_at_last()
+        if passes and passes[0][0].documents is not None:  # not kept for longer than they must be
+            self._read_from = 0
         return ended
-
-    def _look_at_last(self) -> None:
-        last = self._pending[-1]
-        self.last_passes = last.passes
-        self.last_shapes = () if last.unsized else tuple((size.rows, size.length) for size in last.sizes)
 
     def updated(self, updates: Updates) -> None:
         """Optimizers did that after the step that ended last."""
@@ -224,24 +238,24 @@ class StepLog:
 
     def join_held(self) -> None:
         """The steps that were held, and the one after them where there is one, are a single step, which is held no more."""
-        while len(self._pending) > 1 and self.num_held:
+        while len(self._pending) > 1 and self._pending[-2].is_held:
             later, earlier = self._pending.pop(), self._pending.pop()
             self._pending.append(joined(earlier, later))
+            self.num_ended -= 1
         self.num_held = 0
-        self._look_at_last()
 
     def so_far(self) -> Sequence[Step]:
-        """The steps whose times are known; where they are held, each of them for itself."""
+        """The steps that have been read; where some are held, each of them for itself."""
         if not self.num_held:
             return self.done
-        known = list(self._pending) if self._open is not None else list(self._pending)[:-1]
-        return [*self.done, *(self._read(step, step.ended) for step in known if step.ended and self._is_over(step.ended))]
-
-    def _is_over(self, mark: Mark) -> bool:
-        return not self._cuda or mark[1].query()
+        held: StepSeries[Step] = StepSeries(Step)
+        held.extend(self._reader.rows(list(self._pending)[: self._num_over()], ahead=True))
+        return [*self.done, *held]
 
     def release_held(self) -> None:
         """Each of the steps that were held is one by itself."""
+        for step in self._pending:
+            step.is_held = False
         self.num_held = 0
 
     def drop(self) -> None:
@@ -270,63 +284,18 @@ class StepLog:
         if self.num_held and not last:
             return
         self.num_held = 0
-        while self._pending and (last or len(self._pending) > 1 or self._open is not None):
-            step = self._pending[0]
-            assert step.ended is not None
-            if not self._is_over(step.ended):
-                return
-            self._pending.popleft()
-            self.done.append(self._read(step, step.ended))
-            self._before = step.ended
+        num = self._num_over(last=last)
+        self._read_from = len(self._pending) - num + READ_AT_ONCE
+        if num:
+            self.done.extend(self._reader.rows([self._pending.popleft() for _ in range(num)]))
 
-    def _read(self, step: OpenStep, ended: Mark) -> Step:
-        (begun_s, begun), (ended_s, end) = step.begun, ended
-        wait_s = step.wait_s + step.inner_wait_s
-        device_s, exposed_s, before_s = None, wait_s, step.before_s
+    def _num_over(self, *, last: bool = False) -> int:
+        """Steps that the device has finished, without the one that ended last where it is still open for its loss."""
+        num = len(self._pending) - (not last and self._open is None)
         if self._cuda:
-            gap_s = max(0.0, self._before[1].elapsed_time(begun) / KILO) if self._before else step.wait_s + before_s
-            exposed_s = min(step.wait_s, gap_s)
-            before_s = min(before_s, gap_s - exposed_s)
-            device_s = begun.elapsed_time(end) / KILO
-            for aside in step.asides:
-                idle_s = min(aside.ended[0] - aside.begun[0], aside.begun[1].elapsed_time(aside.ended[1]) / KILO)
-                device_s -= idle_s
-                exposed_s += min(aside.wait_s, idle_s)
-        num_padding, num_loss_tokens = self._guard(SIZE, self._counts, step.sizes) or (None, None)
-        losses, parts = (self._guard("loss", self._losses, given) for given in (step.losses, step.parts))
-        taken, skipped, found_inf = step.updates
-        num_fused = sum(found > 0 for found in self._guard(FIGURE, self._floats, list(found_inf)) or ()) if found_inf else 0
-        unsized = self._guard.failed.get(SIZE, "") or step.unsized
-        inside_s = sum(aside.ended[0] - aside.begun[0] - aside.wait_s for aside in step.asides)
-        return Step(
-            host_s=ended_s - begun_s - inside_s - (0.0 if self._cuda else step.inner_wait_s),
-            device_s=device_s,
-            wait_s=wait_s,
-            exposed_wait_s=exposed_s,
-            shapes=() if unsized else tuple((size.rows, size.length) for size in step.sizes),
-            num_padding=num_padding,
-            loss=sum(parts) if parts else sum(losses) / len(losses) if losses else None,
-            work=self._guard("training_flop", self._work_of, step.passes),
-            others_s=before_s + step.after_s + sum(aside.others_s for aside in step.asides),
-            positions=sum(size.num_positions for size in step.sizes),
-            num_loss_tokens=num_loss_tokens,
-            unsized=unsized,
-            num_updates=taken - num_fused,
-            num_skipped=skipped + num_fused,
-        )
+            num = next((place for place in range(num) if not self._has_finished(self._pending[place])), num)
+        return max(0, num)
 
-    def _counts(self, sizes: list[BatchSize]) -> tuple[int | None, int | None]:
-        """Padding, and tokens that bear a loss, of those batches that tell them; None where none does."""
-        told = [[num for num in each if num is not None] for each in zip(*((s.num_padding, s.num_loss_tokens) for s in sizes), strict=True)]
-        padding, losses = (round(sum(self._floats(each))) if each else None for each in told or ([], []))
-        return padding, losses
-
-    def _losses(self, given: list[tuple[Any, int]]) -> list[float]:
-        return [times * value for value, (_, times) in zip(self._floats([value for value, _ in given]), given, strict=True)]
-
-    def _floats(self, values: list[Any]) -> list[float]:
-        """Numbers and scalars of a finished step; on CUDA through a stream of its own, so that the queue is not waited for."""
-        if self._side is None:
-            return [float(value) for value in values]
-        with torch.cuda.stream(self._side):
-            return [float(value) for value in values]
+    @staticmethod
+    def _has_finished(step: OpenStep) -> bool:
+        return step.ended is not None and bool(step.ended[1].query())

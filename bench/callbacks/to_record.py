@@ -93,6 +93,7 @@ def fill(
         ranks=ranked,
         skew_fraction=ranks.skew_fraction(ranked),
         observer_s=observer_s,
+        counting_s=max(report.counting_s for report in reports),
     )
     known = Proof(num_params=draft.proof.num_params) if "num_params" in draft.proof else Proof()
     evidence = [report.params_changed for report in reports]

@@ -19,6 +19,8 @@ IGNORED = -100
 SOURCES, TARGETS = ("input_ids", "inputs_embeds", "tokens"), ("decoder_input_ids", "decoder_inputs_embeds")
 """Names of what a model computes, the one that is given first."""
 
+_OF_A_DECODER = frozenset(TARGETS)
+
 ARRAYS, TEXTS = (torch.Tensor, np.ndarray), (str, bytes)
 
 Scalar: TypeAlias = int | torch.Tensor | None
@@ -82,7 +84,7 @@ def named_tokens(named: Mapping[str, Any], use: LabelUse) -> TokenCounts | None:
         sides = [_side(named, ids, mask, labels, use) for ids, mask, labels in names]
         known = [side for side in sides if side is not None]
         return added(known) if known else _target(named, use)
-    target = _target(named, use)
+    target = _target(named, use) if use.as_target or not _OF_A_DECODER.isdisjoint(named.keys()) else None
     if target is None:
         return source
     return added([source._replace(num_loss_tokens=None), target])._replace(rows=source.rows, length=source.length)
@@ -93,7 +95,8 @@ def num_real(mask: Any, shape: tuple[int, ...]) -> Scalar:
 
     A mask of numbers is one where a token is, or none where one is and negative where none is (what is added to scores).
     """
-    mask = _plain(mask)
+    if type(mask) is not torch.Tensor:
+        mask = _plain(mask)
     if not isinstance(mask, ARRAYS) or mask.shape != shape:
         return None
     if isinstance(mask, np.ndarray):
@@ -109,7 +112,8 @@ def num_real(mask: Any, shape: tuple[int, ...]) -> Scalar:
 
 def num_labelled(labels: Any, *, shifted: bool) -> Scalar:
     """Labels other than -100, less the first of each row where the loss is shifted; None for what is no labels of tokens."""
-    labels = _plain(labels)
+    if type(labels) is not torch.Tensor:
+        labels = _plain(labels)
     if isinstance(labels, torch.Tensor):
         if labels.is_floating_point() or labels.is_meta:
             return None
@@ -137,17 +141,13 @@ def _side(named: Mapping[str, Any], ids: str, mask: str, labels: str, use: Label
     if sizes is None:
         return None
     rows, length, num_positions, shape = sizes
-    real = num_real(named.get(mask), shape)
-    return TokenCounts(rows, length, num_positions, None if real is None else num_positions - real, _loss(named, labels, shape, use))
-
-
-def _loss(named: Mapping[str, Any], labels: str, shape: tuple[int, ...], use: LabelUse) -> Scalar:
+    real, given, shifted = num_real(named.get(mask), shape), named.get(labels), use.shifted
     if labels == "labels" and named.get("shift_labels") is not None:
-        return num_labelled(named["shift_labels"], shifted=False)
-    given = named.get(labels)
-    if given is None or getattr(given, "shape", ()) != shape:
-        return None
-    return num_labelled(given, shifted=use.shifted)
+        given, shifted = named["shift_labels"], False
+    elif given is not None and getattr(given, "shape", ()) != shape:
+        given = None
+    bearing = None if given is None else num_labelled(given, shifted=shifted)
+    return TokenCounts(rows, length, num_positions, None if real is None else num_positions - real, bearing)
 
 
 def _target(named: Mapping[str, Any], use: LabelUse) -> TokenCounts | None:
@@ -165,10 +165,13 @@ def _sizes(ids: Any, has_features: bool, depth: int = 3) -> tuple[int, int, int,
         if isinstance(ids, torch.Tensor) and ids.is_nested:  # sequences behind one another, as in a packed row
             packed = int(ids.values().shape[0]) if ids.layout == torch.jagged else 0
             return (1, packed, packed, ()) if packed else None
-        shape = tuple(_plain(ids).shape)[: -1 if has_features else None]
+        shape = tuple((ids if type(ids) is torch.Tensor else _plain(ids)).shape)
+        if has_features:
+            shape = shape[:-1]
         if not shape:
             return None
-        return math.prod(shape[:-1]), int(shape[-1]), math.prod(shape), shape
+        rows, length = math.prod(shape[:-1]), int(shape[-1])
+        return rows, length, rows * length, shape
     if isinstance(ids, TEXTS) or not isinstance(ids, Sequence) or not ids or not depth:
         return None
     if isinstance(ids[0], int):

@@ -27,6 +27,7 @@ from bench.callbacks.pass_hooks import FIGURE
 from bench.callbacks.passes import StepFunction
 from bench.callbacks.proof import scalar_loss
 from bench.callbacks.rank_state import RankState
+from bench.callbacks.step_block import StepBlock
 from bench.callbacks.step_ends import StepEnds
 from bench.callbacks.writer import Writer, ending_of
 from bench.records.record import Ceiling, Measurement
@@ -120,9 +121,8 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self.finish(*ending_of(error))
 
-    @contextmanager
-    def step(self, batch: Any = None, *, tokens: int | None = None, padding: int = 0, seq_len: int | None = None) -> Iterator[None]:
-        """One batch: forward, backward, and where gradients are not accumulated the optimizer's step.
+    def step(self, batch: Any = None, *, tokens: int | None = None, padding: int = 0, seq_len: int | None = None) -> StepBlock:
+        """One batch: forward, backward, and where gradients are not accumulated the optimizer's step. The body of a `with`.
 
         Args:
             batch: what forward is given; its size is read from it.
@@ -134,18 +134,11 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
             BadValueError: before the first step: neither a batch nor tokens, or counts that no batch has.
         """
         if batch is not None:
-            self.begin(batch)
-        else:
-            told = partial(told_size, tokens=tokens, padding=padding, seq_len=seq_len)
-            if not self._has_begun:
-                told(None)
-            self.begin(None, told)
-        try:
-            yield
-        except BaseException:
-            self.drop()
-            raise
-        self.end()
+            return StepBlock(self, batch, None)
+        told = partial(told_size, tokens=tokens, padding=padding, seq_len=seq_len)
+        if not self._has_begun:
+            told(None)
+        return StepBlock(self, None, told)
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -182,20 +175,21 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
     def arrived(self, wait_s: float | None = None, at: Mark | None = None) -> None:
         """A step begins: its data have come after so long a wait, None: since the step before; what else was between is of others."""
         begun_s = time.perf_counter()
-        came_s = begun_s if at is None else at[0]
-        self._has_begun = True
+        self._arrive(begun_s if at is None else at[0], wait_s, at)
+        self._state.observer_s += time.perf_counter() - begun_s
+
+    def _arrive(self, came_s: float, wait_s: float | None, at: Mark | None) -> None:
         if not self._is_kept:
-            self._is_kept = True
+            self._has_begun = self._is_kept = True
             self._guard("signals", kept_on_signal.watch, self._keep)
         if wait_s is None:
             wait_s = came_s - self._free_since_s if self._waiting else 0.0
-        others_s = 0.0 if self._left_s is None else max(0.0, came_s - self._left_s - wait_s)
-        self._left_s = None
-        if not self._context.is_open:  # the first step is short of the ceilings, which are no training
+        left_s, self._left_s = self._left_s, None
+        others_s = 0.0 if left_s is None else came_s - left_s - wait_s
+        if not (self._energy.is_open or self._context.is_open):  # the first step is short of the ceilings, which are no training
             self._guard("energy_j", self._energy.open)
         self._guard(FIGURE, self._state.begin_step)
-        self._log.begin(wait_s, others_s=others_s, at=at)
-        self._state.observer_s += time.perf_counter() - begun_s
+        self._log.begin(wait_s, others_s=others_s if others_s > 0.0 else 0.0, at=at)
 
     @event
     def begin(
@@ -204,37 +198,34 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
         """A batch is in hand, after so long a wait; the first one of a step begins it, now or at a mark. `size` tells how large it is."""
         if self._state.updates.num_new:
             self._take_late()
-        begun_s = time.perf_counter()
-        self._log.leave()
+        begun_s, log, state = time.perf_counter(), self._log, self._state
+        goes_on = log.is_open
+        if goes_on:
+            log.leave()
         known = self._guard(SIZE, size or self._size, batch) or unknown_size(self._guard.failed[SIZE])
-        self._state.observer_s += time.perf_counter() - begun_s
-        known = self._state.see(batch, known)
-        self._log.enter(own=True)
-        if not self._log.is_open:
-            self._not_theirs(time.perf_counter() - begun_s)
-            self.arrived(wait_s, at)
+        known = state.see(batch, known)
+        if goes_on:
+            log.enter(own=True)
+            log.wait(wait_s or 0.0)
         else:
-            self._log.wait(wait_s or 0.0)
-        self._log.add(known)
-        self._guard("training_flop", self._state.see_work, batch)
+            self._arrive(begun_s if at is None else at[0], wait_s, at)
+        log.add(known)
+        if state.runs_batches:
+            self._guard("training_flop", state.see_work, batch)
+        state.observer_s += time.perf_counter() - begun_s
 
     def _take_late(self) -> None:
         """Optimizers have stepped since the last batch was done: that was the end of its step."""
         begun_s, free_since_s, waiting = time.perf_counter(), self._free_since_s, self._waiting
         if self._ends.was_before():
             self.end(last=True)
-        self._settle_held()
+        if self._log.num_held:
+            self._settle_held()
         self._free_since_s, self._waiting = free_since_s + time.perf_counter() - begun_s, waiting
 
     def _settle_held(self) -> None:
-        if self._log.num_held and self._ends.settle_held():
+        if self._ends.settle_held():
             self._guard("ceilings", self._state.close_context)
-
-    def _not_theirs(self, seconds: float) -> None:
-        """Between two steps we took so long: neither a wait for data nor a time of others."""
-        self._free_since_s += seconds
-        if self._left_s is not None:
-            self._left_s += seconds
 
     @event
     def loss(self, value: Any, *, part: bool = False, times: int = 1) -> None:
@@ -248,33 +239,43 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
             times: what a value that was divided without being such a part is multiplied by when it is read.
         """
         loss = self._guard("loss", scalar_loss, value)
-        if loss is not None:
-            part = part or bool(self._guard("division of the loss", was_divided, value, self._ends.num_told))
-            self._guard.attempt("taking the loss", self._log.loss, loss, part=part, times=times)
+        if loss is None:
+            return
+        if not part and (num := self._ends.num_told) != 1:
+            part = bool(self._guard("division of the loss", was_divided, value, num))
+        self._guard.attempt("taking the loss", self._log.loss, loss, part=part, times=times)
 
     @event
     def end(self, *, last: bool | None = None) -> bool:
         """The batch is done; `last` says whether the optimizer has stepped, None decides by the accumulation. Returns which."""
         begun_s = ended_s = time.perf_counter()
+        state, log = self._state, self._log
         hold = last is None and self._ends.hold()
         if last is None:
             last = self._ends.here()
         if last:
-            ended = self._state.end_step(hold=hold)
+            ended = state.end_step(hold=hold)
             ended_s = begun_s if ended is None else min(begun_s, ended[0])
-            self._settle_held()
-            self._log.settle()
-            self._guard("progress lines", self._console.show)
+            if log.num_held:
+                self._settle_held()
+            shows = self._console.is_due(log.num_ended, begun_s)
+            if shows or log.is_full:
+                log.settle()
+            if shows:
+                self._guard("progress lines", self._console.show)
         elif self._ends.are_seen:
-            self._log.batch_ended()
-        self._state.observer_s += time.perf_counter() - begun_s
+            log.batch_ended()
+        free_s = time.perf_counter()
+        state.observer_s += free_s - begun_s
         if last and self._context.is_open:
-            self._guard("ceilings", self._state.close_context)
-        if self._writer is not None:
+            self._guard("ceilings", state.close_context)
+            free_s = time.perf_counter()
+        if self._writer is not None and time.monotonic() > self._writer.due_s:
             self._guard.attempt("saving the record", self._writer.autosave)
-        self._free_since_s, self._waiting = time.perf_counter(), True
+            free_s = time.perf_counter()
+        self._free_since_s, self._waiting = free_s, True
         if last:
-            self._left_s = self._free_since_s - (begun_s - ended_s)
+            self._left_s = free_s - (begun_s - ended_s)
         return last
 
     @event
@@ -294,12 +295,12 @@ class Watch(CopiesWatchNothing, begins={"_writer": None, "_has_begun": True, "_i
 
     @event
     def _figures(self) -> dict[str, float] | None:
-        begun_s = time.perf_counter()
-        figures = self._console.figures()
+        begun_s, figures = time.perf_counter(), self._console.figures()
         took_s = time.perf_counter() - begun_s
         self._state.observer_s += took_s
-        if not self._log.is_open:
-            self._not_theirs(took_s)
+        if not self._log.is_open:  # between two steps: neither a wait for data nor a time of others
+            self._free_since_s += took_s
+            self._left_s = self._left_s and self._left_s + took_s
         return figures
 
     def begin_anew(self, watch: Watch, why: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-from estimators.architectures.decoder import Decoder
-from estimators.counting.conventions import model_and_hardware_flop, step_flop, unskippable_flop, usual_convention
 from estimators.errors import UnavailableError
 from estimators.spec import Op, Workload
+
+if TYPE_CHECKING:
+    from estimators.architectures.decoder import Decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,8 @@ def by_kind(forward: Work, both: Work) -> dict[str, Work]:
 
 
 def _work(ops: Sequence[Op], workload: Workload) -> Work:
+    from estimators.counting.conventions import model_and_hardware_flop, step_flop, unskippable_flop, usual_convention
+
     flop, (model, hardware) = step_flop(ops, workload), model_and_hardware_flop(ops, workload)
     return Work(
         full_flop=flop["full"],

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from bench.callbacks import rank_findings, to_record
+from bench.callbacks import rank_findings
 from bench.callbacks.context import usual_shape
 from bench.callbacks.exchange import PARTING_S, WAIT_S, Heard, is_first
 from bench.callbacks.guard import WHOLE, reason_of
@@ -59,6 +59,9 @@ class Writer:
         out: folder of records.
         say: whether the path is printed on stderr.
 
+    Attributes:
+        due_s: when the record is to be saved next, by the monotonic clock.
+
     Raises:
         UnavailableError: the folder cannot be written.
     """
@@ -66,14 +69,17 @@ class Writer:
     def __init__(self, state: RankState, out: Path, *, say: bool) -> None:
         self._state, self._exchange, self._guard, self._out, self._say = state, state.exchange, state.guard, out, say
         self._draft = state.context.draft(out) if is_first() else None
-        self._saved_s, self._save_every_s = time.monotonic(), min(EARLY_S, AUTOSAVE_S)
+        self.due_s = time.monotonic() + min(EARLY_S, AUTOSAVE_S)
         self._at_exit: Finalize | None = None
 
     def autosave(self) -> None:
         """The record so far, of what the ranks have left so far, where the last one is old enough."""
-        if time.monotonic() - self._saved_s <= self._save_every_s or not self._state.log.so_far():
-            return
         begun_s = time.monotonic()
+        if begun_s <= self.due_s:
+            return
+        self._state.log.settle()
+        if not self._state.log.so_far():
+            return
         try:
             report = self._state.report("partial", RUNNING)
             if self._exchange.is_main():
@@ -84,8 +90,8 @@ class Writer:
             else:
                 self._exchange.leave(report)
         finally:
-            self._saved_s = time.monotonic()
-            self._save_every_s = max(AUTOSAVE_S, 200 * (self._saved_s - begun_s))
+            saved_s = time.monotonic()
+            self.due_s = saved_s + max(AUTOSAVE_S, 200 * (saved_s - begun_s))
 
     def discard(self, successor: RankState, why: str) -> None:
         """The training has begun anew: what was watched of it so far is no record of its own, and the next one's says so."""
@@ -182,6 +188,8 @@ class Writer:
             usual = Counter((step.shapes, step.work) for step in steps).most_common(1)[0][0]
             state.context.fill(draft, state.flop_source, usual_shape([usual[0]]), usual[1])
         clock = "device-event" if state.device.kind == "cuda" else "host"
+        from bench.callbacks import to_record  # deferred: nothing before the first record needs it
+
         to_record.fill(
             draft,
             reports,

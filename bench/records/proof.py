@@ -41,6 +41,8 @@ class WatchedTraining(Part):
         steady_training_flop: of the steps after the warm-up, as MFU counts them.
         skew_fraction: slowest rank's median step over the fastest's, less 1; None for one rank.
         observer_s: what watching took.
+        counting_s: what counting the kinds of pass took, of the rank that took longest, once each: in no step's time; None in records of
+            before it was measured.
         silent_ranks: of the process group, those that are not in `ranks`, or not to their end; not stated where there is none.
     """
 
@@ -57,6 +59,7 @@ class WatchedTraining(Part):
     ranks: tuple[WatchedRank, ...]
     skew_fraction: float | None
     observer_s: float
+    counting_s: MeasuredSeconds | None = None
     silent_ranks: tuple[int, ...] = ()
 
 

@@ -90,6 +90,7 @@ class FineTuned(Model):
         targets: rows that have adapters, such as query or down.
         frozen_layers: without adapters: layers from the first on that are frozen, and the embedding with them.
         base_format: what the frozen linear layers are stored as; a pass reads them so, and makes 16-bit ones of them.
+        quantises_experts: whether experts are linear layers to that format.
 
     Source: Hu et al. 2021, LoRA (arXiv 2106.09685), section 4.
     """
@@ -102,6 +103,7 @@ class FineTuned(Model):
     targets: frozenset[str] = frozenset()
     frozen_layers: int = 0
     base_format: WeightFormat = PLAIN
+    quantises_experts: bool = False
 
     @property
     def name(self) -> str:
@@ -151,7 +153,7 @@ class FineTuned(Model):
             self.demand_sample(workload)
             lowest = self.lowest_trained(self.base)
             table = trained_in_part(self.base, workload, lowest=lowest, base_frozen=self.rank > 0, adapters=beside)
-        return stored_in(table, self.base_format, workload)
+        return stored_in(table, self.base_format, workload, self.quantises_experts)
 
     def lowest_trained(self, base: Decoder) -> int:
         """Index of the first layer that has something to train."""
@@ -197,20 +199,20 @@ def names_in(model: Decoder | EncoderDecoder) -> dict[str, str]:
     return {name: row for part in parts if isinstance(part, Experts) for name, row in part.adapter_names}
 
 
-def stored_in(table: tuple[Op, ...], base_format: WeightFormat, w: Workload) -> tuple[Op, ...]:
+def stored_in(table: tuple[Op, ...], base_format: WeightFormat, w: Workload, experts: bool = False) -> tuple[Op, ...]:
     """The rows of frozen layers as a format holds them: their matrices quantised, biases as they were, and all else."""
     matrix = stored_matrix(base_format)
     if matrix is None:
         return table
-    return tuple(held_as(op, matrix, w) if is_quantised(op, base_format) else op for op in table)
+    return tuple(held_as(op, matrix, w) if is_quantised(op, base_format, experts) else op for op in table)
 
 
-def is_quantised(op: Op, base_format: WeightFormat) -> bool:
+def is_quantised(op: Op, base_format: WeightFormat, experts: bool = False) -> bool:
     """Whether a format is one of this row's matrices: of linear layers inside layers, of experts, or of both."""
     if not op.mnk or op.role in ("dt", "router", "adapter"):
         return False
     if op.component == "experts":
-        return op.kind == "matmul" and base_format not in LAYERS_ALONE
+        return op.kind == "matmul" and (experts or base_format not in LAYERS_ALONE)
     return is_linear_layer(op) and base_format not in EXPERTS_ALONE
 
 
@@ -252,7 +254,8 @@ def trained(model: Model, method: TrainingMethod) -> Model:
         raise BadValueError(f"weights stored as {method.base_format} are not trained; give a rank for adapters beside them")
     if method.frozen_layers is not None:
         return with_frozen_layers(model, method.frozen_layers)
-    return with_adapters(model, method.rank, method.targets, method.base_format)
+    adapted = with_adapters(model, method.rank, method.targets, method.base_format)
+    return replace(adapted, quantises_experts=True) if method.quantises_experts else adapted
 
 
 def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_format: WeightFormat = PLAIN) -> FineTuned:

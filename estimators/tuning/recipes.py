@@ -12,9 +12,9 @@ from estimators.frozen import frozen
 AdapterDtype = Literal["fp32", "compute", "fp32 unless quantised"]
 """What adapters are held in: fp32, the dtype of compute, or fp32 beside 16-bit matrices and the dtype of compute beside quantised ones."""
 
-EdgeDtype = Literal["as loaded", "fp32 if quantised"]
-"""What embedding, head and norms are held in beside a quantised base: as they were loaded, or fp32 as
-peft's prepare_model_for_kbit_training makes them (which leaves GPTQ and AWQ as they are)."""
+EdgeDtype = Literal["as loaded", "fp32 if quantised", "norms fp32 if quantised"]
+"""What embedding, head and norms are held in beside a quantised base: as they were loaded; fp32 as peft's
+prepare_model_for_kbit_training makes them (which leaves GPTQ as it is); norms alone, as TRL's cast to bf16 behind that leaves them."""
 
 LossPath = Literal["plain", "plain-kept", "chunked", "liger", "liger-fused", "cut-cross-entropy", "fused-16-bit"]
 """How logits and loss are made: transformers' own loop, the same where the caller keeps the logits beside the loss, head and loss
@@ -45,6 +45,8 @@ class Recipe:
         epochs: of the data; None where the framework has no default.
         lora_targets: all-linear, or names separated by commas; empty for peft's own.
         keeps_frozen_inputs: whether 4-bit matrices keep their inputs for backward though they are frozen (bitsandbytes of 2023).
+        doubles_scales: whether scales of 4-bit weights are quantised in turn unless said otherwise.
+        quantises_experts: whether experts are linear layers, which bitsandbytes quantises, as in transformers before 5.
         source: where the row is from; note: what it leaves open.
     """
 
@@ -67,6 +69,8 @@ class Recipe:
     lora_rank: int | None
     lora_targets: str
     keeps_frozen_inputs: bool
+    doubles_scales: bool
+    quantises_experts: bool
     source: str
     note: str
 
@@ -90,7 +94,7 @@ def _recipe(row: data.Row) -> Recipe:
         before_version=row.optional_text("before_version"),
         adapter_dtype=_one_of(row, "adapter_dtype", AdapterDtype),
         edge_dtype=_one_of(row, "edge_dtype", EdgeDtype),
-        autocast=row.text("autocast", choices=("yes", "no")) == "yes",
+        autocast=_is_yes(row, "autocast"),
         weights_dtype=row.text("weights_dtype", choices=("bf16", "fp32")),
         loss=_one_of(row, "loss", LossPath),
         checkpointing=_one_of(row, "checkpointing", Checkpointing),
@@ -102,10 +106,16 @@ def _recipe(row: data.Row) -> Recipe:
         epochs=row.optional_integer("epochs"),
         lora_rank=row.optional_integer("lora_rank"),
         lora_targets=row.optional_text("lora_targets"),
-        keeps_frozen_inputs=row.text("keeps_frozen_inputs", choices=("yes", "no")) == "yes",
+        keeps_frozen_inputs=_is_yes(row, "keeps_frozen_inputs"),
+        doubles_scales=_is_yes(row, "doubles_scales"),
+        quantises_experts=_is_yes(row, "quantises_experts"),
         source=row.text("source"),
         note=row.optional_text("note"),
     )
+
+
+def _is_yes(row: data.Row, column: str) -> bool:
+    return row.text(column, choices=("yes", "no")) == "yes"
 
 
 def _one_of(row: data.Row, column: str, kind: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, first_line
 from bench.backend.counting.twin import twin, without_recomputation
 from bench.backend.generators import generators_kept
 from bench.backend.on_meta import autocast_by_the_cpu
+from bench.backend.outputs import losses
 from estimators.errors import UnavailableError
 
 
@@ -63,41 +64,3 @@ def count_pass(
         recomputed_flop=counted.recomputed_flop,
         skippable_flop=counted.skippable_flop,
     )
-
-
-def losses(output: Any) -> Iterable[torch.Tensor]:
-    """What of a forward pass is trained: its loss where it names one, else all its tensors.
-
-    >>> list(losses({"loss": torch.tensor(1.0), "logits": torch.zeros(2)}))
-    [tensor(1.)]
-    """
-    loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-    return [loss] if isinstance(loss, torch.Tensor) else list(tensors_in(output))
-
-
-def tensors_in(output: Any, depth: int = 5) -> Iterator[torch.Tensor]:
-    """The tensors that forward returned, in any nesting of lists, sets, mappings and objects, but for a cache: no loss is made of one.
-
-    >>> list(tensors_in({"logits": [torch.tensor(1.0)], "past_key_values": torch.tensor(2.0)}))
-    [tensor(1.)]
-    """
-    if isinstance(output, torch.Tensor):
-        yield output
-    elif depth:
-        for part in _parts(output):
-            yield from tensors_in(part, depth - 1)
-
-
-def _parts(output: Any) -> Iterable[Any]:
-    if isinstance(output, Mapping):
-        return [part for name, part in output.items() if name != "past_key_values"]
-    if isinstance(output, list | tuple | set | frozenset):
-        return output
-    if isinstance(output, nn.Module | type):
-        return ()
-    names = [name for kind in type(output).__mro__ for name in _as_list(vars(kind).get("__slots__", ()))]
-    return [*(getattr(output, name, None) for name in names), *getattr(output, "__dict__", {}).values()]
-
-
-def _as_list(slots: Any) -> list[str]:
-    return [slots] if isinstance(slots, str) else list(slots)

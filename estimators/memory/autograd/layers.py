@@ -45,15 +45,18 @@ class Stream:
     source_tokens: int = 0
 
 
-def layer_kept(block: Block, stream: Stream, kernels: Kernels, size: int, adapted: Adapted | None = None) -> SavedActivations:
+def layer_kept(
+    block: Block, stream: Stream, kernels: Kernels, size: int, adapted: Adapted | None = None, *, given: bool = False
+) -> SavedActivations:
     """What one layer of a block keeps of a sequence, its input counted where it is kept.
 
     Args:
         size: bytes per element of what is computed with.
         adapted: where its weights are frozen, and adapters are trained beside them.
+        given: whether its input is held already, as by checkpointing.
     """
     tape = Tape(kernels, size, adapted)
-    x = _input(tape, stream)
+    x = tape.given(stream.tokens * stream.width, max(size, kernels.stream_bytes)) if given else _input(tape, stream)
     if block.parallel:
         _parallel(tape, block, x, stream)
     elif block.prenorm:

@@ -81,6 +81,7 @@ def _rows(record: Measurement) -> Iterator[dict[str, Value]]:
         yield from row("energy_j_per_item", f"energy per {item}", energy_j / items, units.format_energy, "derived")
     cost = seen.observer_s / len(seconds) if seconds else None
     yield from row("observer_s", "watching, per step", cost, units.format_duration, "measured")
+    yield from row("counting_s", "counting FLOP on meta, beside the steps", seen.counting_s, units.format_duration, "measured")
     yield from row("skew_fraction", "slowest rank over the fastest, less one", seen.skew_fraction, units.format_fraction, "derived")
 
 

@@ -1,4 +1,4 @@
-"""What watching costs a training step of 100 ms, and the size of a batch: by turns in one run. Skipped unless --benchmark-only is given."""
+"""What watching adds to a training step and to its loop unwatched, and the size of a batch. Skipped unless --benchmark-only is given."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
+from torch import nn
 
 from bench.callbacks import Watch
 from bench.callbacks.batches import size_of
@@ -79,6 +80,60 @@ def test_watching_adds_less_than_half_a_percent_to_a_step_of_100_ms(benchmark: B
     benchmark.extra_info.update(cost_over_allowed=share, cost_s_per_step=cost_s)
     print(f"watching costs {1e6 * cost_s:.0f} us a step, {share:.3f} of what half a percent of 100 ms allows")
     assert share < 1
+
+
+@pytest.mark.parametrize(("with_passes", "most_s"), [(False, 50e-6), (True, 150e-6)], ids=["empty step", "one pass"])
+def test_what_watching_adds_to_the_same_loop_alone(with_passes: bool, most_s: float, benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """A loop unwatched, watched, watched and unwatched in each round, against a bare operation of the most that it may add.
+
+    Half a percent of a step of 10 ms is 50 us. A pass of this network is almost nothing, so that what its hooks take is seen.
+    """
+    torch.set_num_threads(1)
+    allowed, model = turns_of(most_s), nn.Linear(4, 2)
+    batch, loss = torch.zeros(2, 4), torch.tensor(1.0)
+    added: list[float] = []
+    shares: list[float] = []
+    times_s: list[tuple[float, float]] = []
+
+    def body() -> torch.Tensor:
+        if not with_passes:
+            return loss
+        ended = model(batch).sum()
+        ended.backward()
+        return ended  # type: ignore[no-any-return]
+
+    with Watch(model, out=tmp_path, every=50, accumulate=1, ceilings=CEILINGS) as w:
+
+        def watched() -> None:
+            for _ in range(CALLS):
+                with w.step(batch):
+                    w.loss(body())
+
+        def alone() -> None:
+            for _ in range(CALLS):
+                body()
+
+        def one_round() -> None:
+            took_s = []
+            for what in (alone, watched, watched, alone, lambda: [work(allowed) for _ in range(CALLS)]):
+                start_s = time.process_time()
+                what()
+                took_s.append(time.process_time() - start_s)
+            off_s, on_s = took_s[0] + took_s[3], took_s[1] + took_s[2]
+            added.append((on_s - off_s) / (2 * CALLS))
+            shares.append((on_s - off_s) / (2 * took_s[4]))
+            times_s.append((off_s / (2 * CALLS), on_s / (2 * CALLS)))
+
+        watched()
+        benchmark.pedantic(one_round, rounds=ROUNDS, warmup_rounds=1)
+    alone_s, with_watch_s = (median([pair[place] for pair in times_s]) for place in (0, 1))
+    ratio = with_watch_s / alone_s
+    benchmark.extra_info.update(added_s_per_step=median(added), alone_s_per_step=alone_s, watched_over_alone=ratio)
+    print(
+        f"watching adds {1e6 * median(added):.1f} us to a step of {1e6 * alone_s:.1f} us ({ratio:.2f} times),"
+        f" {100 * median(added) / 0.010:.2f} % of one of 10 ms; {median(shares):.2f} of the most that it may add"
+    )
+    assert median(shares) < 1
 
 
 IDS = torch.zeros(8, 512, dtype=torch.long)

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 class TestProof:
     def failures(self, made: Measurement) -> set[str]:
-        return {check.metric for check in failed(crosscheck(made))}
+        """Those of the training; how far a busy machine spreads a few steps of milliseconds is none."""
+        return {check.metric for check in failed(crosscheck(made)) if "spread" not in check.metric}
 
     def test_a_loop_without_an_optimizer_step_is_flagged(self, tmp_path: Path) -> None:
         model = tiny_model().eval()  # no dropout: the loss of one batch stays the same

@@ -1,0 +1,175 @@
+"""What backward reads of one forward pass of a fine-tuning, layer by layer, in the ways that transformers and peft run one."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from estimators.architectures.adapters import FineTuned, trained
+from estimators.architectures.block import Block
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.freezing import positions
+from estimators.architectures.part import Part
+from estimators.frozen import frozen, replace
+from estimators.memory.autograd.layers import Stream, begin_kept, end_kept, layer_kept
+from estimators.memory.autograd.tape import Adapted
+from estimators.memory.kernels import AUTOCAST_ON_GPU, EAGER, Kernels
+from estimators.memory.saved import SavedActivations
+from estimators.tuning.job import TuningJob
+from estimators.tuning.weights import adapters_are_wide, decoder_of, norms_are_wide, trained_dtype
+from estimators.weight_formats import LAYERS_ALONE, PLAIN
+
+MASK_BYTES = 1
+"""Of a dropped element's mask on a GPU. Source: torch, native_dropout (version 2.13); a CPU's is of the element's own size."""
+
+GRADIENTS_HELD = 3
+"""Gradients of the feed-forward's width that a layer's way back holds at once: of the product, of the activated gate, of the gate."""
+
+
+@frozen
+class LayerActivations:
+    """Layers of one kind.
+
+    Attributes:
+        count: of them, those that keep anything.
+        kept_bytes: of one row of a pass, by one layer, with nothing recomputed.
+        again_bytes: of one row, by one layer that is run again from the input that checkpointing kept.
+        once_bytes: more of all rows together.
+        input_bytes: of one row, of a layer's input: what checkpointing keeps.
+        passing_bytes: of one row, of gradients that are held at once on the way back through a layer.
+    """
+
+    count: int
+    kept_bytes: float
+    again_bytes: float
+    once_bytes: float
+    input_bytes: float
+    passing_bytes: float
+
+
+@frozen
+class Activations:
+    """What a forward pass leaves for backward.
+
+    Attributes:
+        layers: of all kinds, those below the lowest trained one left out.
+        edge_bytes: of one row, around the layers: token ids, final norm, the head's input.
+        positions_bytes: kept once: sines and cosines.
+    """
+
+    layers: tuple[LayerActivations, ...]
+    edge_bytes: float
+    positions_bytes: float
+
+    def whole_bytes(self, rows: int) -> float:
+        """With nothing recomputed."""
+        return self._around(rows) + sum(layer.count * (rows * layer.kept_bytes + layer.once_bytes) for layer in self.layers)
+
+    def inputs_bytes(self, rows: int) -> float:
+        """The inputs of all layers alone."""
+        return self._around(rows) + sum(layer.count * rows * layer.input_bytes for layer in self.layers)
+
+    def again_bytes(self, rows: int) -> float:
+        """Of the layer that keeps most, run again."""
+        return max((rows * layer.again_bytes + layer.once_bytes for layer in self.layers), default=0.0)
+
+    def passing_bytes(self, rows: int) -> float:
+        """Gradients held at once on the way back through a layer; the largest."""
+        return max((rows * layer.passing_bytes for layer in self.layers), default=0.0)
+
+    def _around(self, rows: int) -> float:
+        return rows * self.edge_bytes + self.positions_bytes
+
+
+def kernels_of(job: TuningJob) -> Kernels:
+    """What the job's software keeps: transformers, operation by operation; where layers are compiled, one kernel for each norm and gate."""
+    wide_weights = trained_dtype(job) == "fp32" and job.autocast != "" and job.sharding != "fsdp"  # FSDP casts what it gathers
+    base = AUTOCAST_ON_GPU if wide_weights and not job.trains_adapters else EAGER
+    wide_stream = norms_are_wide(job) or wide_weights
+    return replace(
+        base,
+        written_out=not job.compiled,
+        fused_attention=job.attention != "eager",
+        widened_scores=job.attention == "eager",
+        stream_bytes=4 if wide_stream else 0,
+        norm_bytes=4 if wide_stream else 0,
+    )
+
+
+def adapted_of(job: TuningJob, model: FineTuned, tokens: int) -> Adapted:
+    """The job's adapters as they run."""
+    quantised = job.method.base_format
+    return Adapted(
+        rank=model.rank,
+        targets=model.targets,
+        tokens=tokens,
+        size=4 if adapters_are_wide(job) else job.dtype_bytes,
+        autocast=job.autocast != "",
+        mask_bytes=MASK_BYTES if job.lora_dropout else 0,
+        lengths=job.method.dora,
+        returns_input_dtype=quantised in LAYERS_ALONE,
+        keeps_inputs=job.recipe.keeps_frozen_inputs and quantised != PLAIN,
+    )
+
+
+def activations_of(job: TuningJob, seq_len: int) -> Activations:
+    """What one row of `seq_len` tokens leaves.
+
+    Raises:
+        BadValueError: a model that is no decoder, or that lacks what the method names.
+    """
+    model = decoder_of(job)
+    tuned = trained(model, job.method)
+    adapted = adapted_of(job, tuned, seq_len) if isinstance(tuned, FineTuned) and tuned.rank else None
+    lowest = tuned.lowest_trained(model) if isinstance(tuned, FineTuned) else 0
+    lowest = 0 if "embedding" in job.saved_modules or (job.trains_adapters and job.checkpointing != "none") else lowest
+    return _activations(model, seq_len, kernels_of(job), job.dtype_bytes, adapted, lowest)
+
+
+@functools.lru_cache(maxsize=256)
+def _activations(model: Any, t: int, kernels: Kernels, size: int, adapted: Adapted | None, lowest: int) -> Activations:
+    base: Decoder = model
+    stream = Stream(tokens=t, width=base.width)
+    stream_size = max(size, kernels.stream_bytes)
+    layers = []
+    for index, block in enumerate(base.blocks):
+        count = sum(place >= lowest for place in positions(base, index))
+        if count:
+            kept = layer_kept(block, stream, kernels, size, adapted)
+            layers.append(
+                LayerActivations(
+                    count=count,
+                    kept_bytes=kept.per_sequence,
+                    again_bytes=layer_kept(block, stream, kernels, size, adapted, given=True).per_sequence,
+                    once_bytes=kept.once,
+                    input_bytes=float(t * base.width * stream_size),
+                    passing_bytes=float(max(GRADIENTS_HELD * size * t * _widest(block), _of_scores(block, t, kernels, size))),
+                )
+            )
+    end = end_kept(base.final_norm, stream, kernels, size, adapted)
+    begin = begin_kept(base, t, kernels, size) if adapted is None and lowest == 0 else SavedActivations()
+    turns = any(getattr(part, "rotary", False) for block in base.blocks for _, part in block.parts)
+    head_width = next((part.head_width for block in base.blocks if (part := block.attention)), 0)
+    return Activations(
+        layers=tuple(layers),
+        edge_bytes=end.per_sequence + begin.per_sequence + 16.0 * t,
+        positions_bytes=float(t * (8 if base.positions else 2 * stream_size * head_width if turns else 0)) + end.once,
+    )
+
+
+def _of_scores(block: Block, t: int, kernels: Kernels, size: int) -> int:
+    """Gradients of an unfused attention's scores: of the probabilities as computed and in fp32, and of what the softmax read."""
+    attention = block.attention
+    return 0 if kernels.fused_attention or attention is None else attention.heads * t * t * (size + 4 + 4)
+
+
+def _widest(block: Block) -> int:
+    """Columns that a layer's feed-forward makes of one token: F, or F of each expert that the token meets."""
+    return max((_columns(part) for _, part in block.parts), default=0)
+
+
+def _columns(part: Part) -> int:
+    if isinstance(part, Experts):
+        return part.per_token * part.width + (part.shared.width if part.shared else 0)
+    return part.width if isinstance(part, FeedForward) else 0

@@ -1,0 +1,66 @@
+"""Logits and loss: bytes that the head, the loss and their gradients hold at once, by the path that makes them."""
+
+from __future__ import annotations
+
+from estimators.frozen import frozen
+from estimators.tuning.recipes import LossPath
+
+TRL_TILE_TOKENS, TRL_TILE_ENTRIES = 4096, 32768
+"""Rows and columns of a tile of TRL's fused head. Source: TRL, kernels/chunked_logprob.py and trainer/utils.py (version 1.16)."""
+
+
+@frozen
+class LossMemory:
+    """Bytes at the moment of the loss.
+
+    Attributes:
+        logits_bytes: of logits, log-probabilities, their gradients, and gradients of the hidden states that a fused path makes at once.
+        head_gradient_bytes: of the gradient of a trained head that is made in the same moment.
+    """
+
+    logits_bytes: int
+    head_gradient_bytes: int = 0
+
+
+def loss_memory(
+    path: LossPath, tokens: int, width: int, vocab: int, *, size: int, capped: bool = False, trained_head: int = 0
+) -> LossMemory:
+    """What one forward pass holds when its loss is made.
+
+    Plain: logits in the dtype of the head's product where the caller keeps them, and log-probabilities and two gradients of them in
+    fp32: 12 bytes, and 2 or 4 for the logits kept. Liger's cross entropy and other fused ones write the gradient over an fp32 copy of
+    the logits, and make a 16-bit one of it. Liger's fused linear makes logits for a chunk of about T·D/V tokens: 10 bytes each, and
+    gradients of all hidden states. TRL's fused head makes tiles of 4,096 x 32,768 logits in the dtype of compute, and an fp32 gradient
+    of the hidden states.
+
+    >>> loss_memory("plain-kept", 2048, 4096, 151_936, size=2).logits_bytes == 14 * 2048 * 151_936
+    True
+    >>> loss_memory("liger", 16_384, 4096, 131_072, size=2).logits_bytes == 16 * 2**30
+    True
+
+    Args:
+        tokens: of the pass, padding included.
+        size: bytes of a logit as the head makes it.
+        capped: whether a tanh holds the logits within bounds; it keeps them once more.
+        trained_head: bytes of an element of the head's gradient; 0 where the head is frozen.
+    """
+    logits, head = tokens * vocab, width * vocab * trained_head
+    more = size * logits if capped else 0
+    if path == "plain":
+        return LossMemory(logits_bytes=12 * logits + more + (size * logits if size == 4 else 0), head_gradient_bytes=0)
+    if path == "plain-kept":
+        return LossMemory(logits_bytes=(12 + size) * logits + more, head_gradient_bytes=0)
+    if path in ("liger", "fused-16-bit"):
+        return LossMemory(logits_bytes=(4 if size == 4 else 4 + 2 * size) * logits + more, head_gradient_bytes=head)
+    if path == "liger-fused":
+        chunk = min(tokens, _power_of_two(-(-tokens // -(-vocab // width))))
+        return LossMemory(logits_bytes=(8 + size) * chunk * vocab + size * tokens * width, head_gradient_bytes=head)
+    if path == "cut-cross-entropy":
+        return LossMemory(logits_bytes=size * tokens * width, head_gradient_bytes=head)
+    tile = min(tokens, TRL_TILE_TOKENS) * min(vocab, TRL_TILE_ENTRIES)
+    return LossMemory(logits_bytes=size * tile + 4 * tokens * width, head_gradient_bytes=4 * width * vocab if trained_head else 0)
+
+
+def _power_of_two(number: int) -> int:
+    """The least power of two that is not below."""
+    return 1 << (number - 1).bit_length()
