@@ -34,7 +34,7 @@ def token_lengths(path: str, tokenizer: str) -> Lengths:
         BadValueError: a file or folder that cannot be read, or a line that is no sample; one line that names it.
     """
     cutter = _tokenizer(tokenizer)
-    samples = [pieces for pieces in _samples(path, cutter)]
+    samples = list(_samples(path, cutter))
     if not samples:
         raise BadValueError(f"{path!r} has no samples; expected one JSON object a line: {KINDS}")
     texts = [text for pieces in samples for text, _ in pieces]
@@ -126,9 +126,7 @@ def _turns(turns: Any, cutter: Any, where: str) -> list[Piece]:
     for place, turn in enumerate(messages):
         if turn["role"] != "assistant":
             continue
-        asked, answered = (
-            _applied(cutter, messages[:until], where, prompt=until == place) for until in (place, place + 1)
-        )
+        asked, answered = (_applied(cutter, messages[:until], where, prompt=until == place) for until in (place, place + 1))
         pieces += [(asked[len(said) :], False), (answered[len(asked) :], True)]
         said = answered
     whole = _applied(cutter, messages, where)

@@ -55,21 +55,41 @@ class DataOptions(step_options.TrainingOptions):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--data and what belongs to it."""
     group = parser.add_argument_group("fine-tuning on a data set: --data, --lengths or --examples")
-    group.add_argument("--method", type=_method, metavar="NAME", help=f"{', '.join(METHODS)}; or {', '.join(OBJECTIVES[1:])}; full by default")
-    group.add_argument("--framework", type=_framework, metavar="NAME", help="trl, axolotl, llama-factory, unsloth, ...: its habits; else assumed")
+    group.add_argument(
+        "--method", type=_method, metavar="NAME", help=f"{', '.join(METHODS)}; or {', '.join(OBJECTIVES[1:])}; full by default"
+    )
+    group.add_argument(
+        "--framework", type=_framework, metavar="NAME", help="trl, axolotl, llama-factory, unsloth, ...: its habits; else assumed"
+    )
     group.add_argument("--data", metavar="FILE", help="samples, one JSON object a line: text, prompt and completion, or messages")
     group.add_argument("--tokenizer", metavar="DIR", help="folder of the tokenizer that counts them, such as a checkpoint's")
-    group.add_argument("--lengths", metavar="FILE", help="CSV of lengths: a column tokens (loss_tokens and samples beside it), or a number a line")
-    group.add_argument("--examples", type=arguments.count("examples", maximum=10**10), metavar="NUM", help="so many samples, with --mean-tokens")
+    group.add_argument(
+        "--lengths", metavar="FILE", help="CSV of lengths: a column tokens (loss_tokens and samples beside it), or a number a line"
+    )
+    group.add_argument(
+        "--examples", type=arguments.count("examples", maximum=10**10), metavar="NUM", help="so many samples, with --mean-tokens"
+    )
     group.add_argument("--mean-tokens", type=_tokens("mean-tokens"), metavar="NUM", help="of a sample")
-    group.add_argument("--p95-tokens", type=_tokens("p95-tokens"), metavar="NUM", help="that 95 %% of the samples do not pass (log-normal lengths)")
+    group.add_argument(
+        "--p95-tokens", type=_tokens("p95-tokens"), metavar="NUM", help="that 95 %% of the samples do not pass (log-normal lengths)"
+    )
     group.add_argument("--epochs", type=_epochs, metavar="NUM", help="passes over the data; the framework's, else 1")
-    group.add_argument("--max-length", type=sequences.length("max-length"), metavar="NUM", help="tokens of a sample at most, or of a packed row")
-    group.add_argument("--packing", nargs="?", const="", type=_packing, metavar="NAME", help="pack samples: the framework's way, or ffd, bfd, wrapped")
-    group.add_argument("--long-samples", choices=LONG_SAMPLES, metavar="|".join(LONG_SAMPLES), help="what becomes of those that are too long")
+    group.add_argument(
+        "--max-length", type=sequences.length("max-length"), metavar="NUM", help="tokens of a sample at most, or of a packed row"
+    )
+    group.add_argument(
+        "--packing", nargs="?", const="", type=_packing, metavar="NAME", help="pack samples: the framework's way, or ffd, bfd, wrapped"
+    )
+    group.add_argument(
+        "--long-samples", choices=LONG_SAMPLES, metavar="|".join(LONG_SAMPLES), help="what becomes of those that are too long"
+    )
     group.add_argument("--group-by-length", action="store_true", help="batches of samples of like length")
-    group.add_argument("--accumulation", type=arguments.count("accumulation", maximum=10**6), metavar="NUM", help="passes of --batch samples a step")
-    group.add_argument("--checkpointing", choices=("on", "off"), metavar="on|off", help="activation checkpointing; the framework's by default")
+    group.add_argument(
+        "--accumulation", type=arguments.count("accumulation", maximum=10**6), metavar="NUM", help="passes of --batch samples a step"
+    )
+    group.add_argument(
+        "--checkpointing", choices=("on", "off"), metavar="on|off", help="activation checkpointing; the framework's by default"
+    )
     group.add_argument(
         "--measured-step", type=_seconds, dest="measured_step_s", metavar="TIME", help="mean of your own steps, such as 1.9s: scales all"
     )
@@ -90,7 +110,9 @@ def _framework(text: str) -> str:
 
 def _packing(text: str) -> str:
     if text and text not in PACKINGS:
-        raise BadValueError(f"packing {text[:40]!r} is unknown; expected one of: {', '.join(PACKINGS)}, or none of them for the framework's")
+        raise BadValueError(
+            f"packing {text[:40]!r} is unknown; expected one of: {', '.join(PACKINGS)}, or none of them for the framework's"
+        )
     return text
 
 

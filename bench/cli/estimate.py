@@ -5,7 +5,7 @@ At a given MFU:  python -m bench estimate --model gpt-3 --tokens 300B --hardware
 A claim:         python -m bench estimate --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 14
 A budget:        python -m bench estimate --model llama-3-8b --hardware h100-sxm5-80gb --budget-usd 1M
 A deadline:      python -m bench estimate --model llama-3-8b --tokens 1T --hardware h100-sxm5-80gb --deadline 30d
-My data set:     python -m bench estimate --model qwen2.5-7b --method lora --examples 50k --mean-tokens 400 --p95-tokens 1100 --hardware rtx-4090-24gb
+My data set:     python -m bench estimate --model qwen2.5-7b --method lora --lengths lengths.csv --epochs 3 --hardware rtx-4090-24gb
 Single steps:    python -m bench estimate --model phi-2 --hardware a100-sxm4-80gb --prompt-tokens 512 --new-tokens 128
 """
 

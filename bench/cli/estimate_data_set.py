@@ -6,8 +6,9 @@ from bench.cli import arguments, data_options, sequences, step_options
 from bench.cli.estimate_options import Options
 from estimators.errors import BadValueError
 from estimators.frozen import replace
-from estimators.tuning.data_training import FITS, DataTraining, allocated_bytes, train_on_data
+from estimators.tuning.data_training import FITS_BELOW, DataTraining, train_on_data
 from estimators.tuning.job import TuningJob
+from estimators.tuning.memory import memory_of_job
 from estimators.tuning.recipes import UNKNOWN, recipe
 from estimators.tuning.settings import Value, job_of
 from reports.screen import Screen
@@ -99,7 +100,7 @@ def _batched(job: TuningJob, options: Options, memory_bytes: int) -> tuple[Tunin
     sizes = [size for size in (8, 4, 2, 1) if size <= share]
     for size in sizes:
         found = replace(job, micro_batch=size, accumulation=options.accumulation or max(1, share // size))
-        if allocated_bytes(found) <= FITS * memory_bytes:
+        if memory_of_job(found).allocated_bytes <= FITS_BELOW * memory_bytes:
             return found, True
     return replace(job, micro_batch=1, accumulation=options.accumulation or share), True
 
@@ -129,4 +130,3 @@ def _check(options: Options) -> None:
             raise BadValueError(f"{word} has no part in a fine-tuning on a data set; leave it out")
     if options.seq_len is not None:
         raise BadValueError("--seq-len: the data set says how long rows are; give --max-length for the most")
-

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen, replace
-from estimators.memory.device import memory_of
 from estimators.spec import Hardware
 from estimators.tuning.dataset import Batching, DataSet, LongSamples, data_set
 from estimators.tuning.interval import TrackRecord, interval, track_record
 from estimators.tuning.job import TuningJob
 from estimators.tuning.lengths import Lengths
+from estimators.tuning.memory import JobMemory, memory_of_job
 from estimators.tuning.packing import PackingAlgorithm
-from estimators.tuning.step import TUNING_PARTS, TuningStep, layout_of, tuning_step
+from estimators.tuning.step import TUNING_PARTS, TuningStep, tuning_step
 from estimators.units import HOUR_S
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 NODES = 9
 """Lengths of rows that a step is predicted at; between them it is a straight line."""
 
-FITS = 0.87
-"""Share of a device's memory up to which a batch that is chosen fills it."""
+FITS_BELOW, TIGHT_TO = 0.87, 0.95
+"""Shares of the memory that the driver shows: what a batch that is chosen fills at most, and above which runs fail."""
 
 DATA_PARTS = TUNING_PARTS | {"wait": "waiting for the device with the longest samples"}
 """What a step in the mean over a data set consists of."""
@@ -109,7 +109,7 @@ class DataAnswer:
         measured_over_predicted: the user's own step over the predicted one; 1 where none was given.
         low_s, high_s: of a step, the 80 % interval.
         record: what measured steps like these were missed by; None where none is known.
-        needed_bytes, fits: on the fullest device at the longest batch.
+        memory: of the fullest device at the longest batch.
         price: None where the device has none.
         power, carbon: share of the power limit, kilograms of CO2 per joule, and who says so.
     """
@@ -122,8 +122,7 @@ class DataAnswer:
     low_s: float
     high_s: float
     record: TrackRecord | None
-    needed_bytes: float
-    fits: bool
+    memory: JobMemory
     price: PriceRange | None
     power: Figure
     carbon: Figure
@@ -132,6 +131,17 @@ class DataAnswer:
     def step_time_s(self) -> float:
         """Seconds of one step in the mean."""
         return sum(self.parts.values())
+
+    @property
+    def needed_bytes(self) -> float:
+        """Allocated on the fullest device at the longest batch."""
+        return self.memory.allocated_bytes
+
+    @property
+    def verdict(self) -> str:
+        """FITS, TIGHT or NO."""
+        share = self.needed_bytes / self.question.hardware.memory_bytes
+        return "FITS" if share <= FITS_BELOW else "TIGHT" if share <= TIGHT_TO else "NO"
 
     @property
     def num_devices(self) -> int:
@@ -184,7 +194,6 @@ def train_on_data(question: DataTraining) -> DataAnswer:
     predicted_s = sum(parts.values())
     scale = 1.0 if question.measured_step_s is None else question.measured_step_s / predicted_s
     below, above = interval(question.hardware, calibrated=question.measured_step_s is not None, assumed=job.is_recipe_assumed)
-    needed = allocated_bytes(job)
     given = question.carbon_kg_per_j
     return DataAnswer(
         question=question,
@@ -195,20 +204,11 @@ def train_on_data(question: DataTraining) -> DataAnswer:
         low_s=predicted_s * scale * below,
         high_s=predicted_s * scale * above,
         record=track_record("calibrated" if question.measured_step_s is not None else "all"),
-        needed_bytes=needed,
-        fits=needed <= question.hardware.memory_bytes,
+        memory=memory_of_job(job, question.hardware.memory_bytes),
         price=rent(question.hardware.id, question.usd_per_gpu_hour),
         power=power_share(),
         carbon=world_carbon() if given is None else Figure(value=given, source=Source(title="given by --carbon")),
     )
-
-
-def allocated_bytes(job: TuningJob) -> float:
-    """On the fullest device, at rows of the job's length."""
-    stack_id = "transformers"
-    layout = layout_of(job)
-    memory = memory_of(job.model, job.seq_len, layout, stack_id=stack_id, dtype=job.dtype, optimizer="adamw", method=job.method)
-    return float(memory.total_bytes)
 
 
 def _mean_parts(question: DataTraining, data: DataSet) -> tuple[dict[str, float], TuningStep]:
@@ -269,4 +269,4 @@ def _waiting_s(step_s: float, of_squares: float, job: TuningJob) -> float:
     from statistics import NormalDist
 
     spread = max(0.0, of_squares - step_s**2) ** 0.5 / job.accumulation**0.5
-    return spread * NormalDist().inv_cdf((n - 0.375) / (n + 0.25))
+    return float(spread * NormalDist().inv_cdf((n - 0.375) / (n + 0.25)))

@@ -105,7 +105,10 @@ def _facts(answer: DataAnswer, middle: dict[str, Value], *, batch_is_chosen: boo
         "step_flop": answer.step.flop,
         "needed_bytes": answer.needed_bytes,
         "memory_bytes": question.hardware.memory_bytes,
-        "fits": answer.fits,
+        "verdict": answer.verdict,
+        "fits": answer.verdict == "FITS",
+        "decided_by": answer.memory.fullest.name,
+        "memory_parts_bytes": dict(answer.memory.fullest.parts),
         "ledger": dict(answer.parts),
         "power_share_fraction": answer.power.value,
         "carbon_kg_per_j": answer.carbon.value,
@@ -117,11 +120,14 @@ def conditions(answer: DataAnswer, *, batch_is_chosen: bool) -> list[str]:
     question, data, job = answer.question, answer.data, answer.question.job
     chosen = " (chosen: the most that fit; --batch and --accumulation set yours)" if batch_is_chosen else ""
     devices = f" on each of {job.data_parallel} devices" if job.data_parallel > 1 else ""
-    framework = f"{job.recipe.framework}'s habits" if not job.is_recipe_assumed else "transformers with peft assumed; --framework names yours"
+    framework = (
+        f"{job.recipe.framework}'s habits" if not job.is_recipe_assumed else "transformers with peft assumed; --framework names yours"
+    )
     packed = f"packed by {data.batching.packing} to" if data.batching.packing else "padded to the longest of a batch,"
     long = {"cut": "longer samples are cut", "drop": "longer samples are left out", "split": "longer samples are split"}
+    params = format_int(answer.step.work.trained_params)
     lines = [
-        f"{how(job)} of {trained(job.model, job.method).name}: {format_int(answer.step.work.trained_params)} parameters trained; {framework}",
+        f"{how(job)} of {trained(job.model, job.method).name}: {params} parameters trained; {framework}",
         f"data: {data.lengths.source}",
         f"rows {packed} {format_int(question.max_length)} tokens at most; {long[data.batching.long_samples]}",
         f"a step: {job.micro_batch} x {job.accumulation} samples{devices}{chosen}; checkpointing {job.checkpointing}, {job.optimizer}",
@@ -133,8 +139,8 @@ def conditions(answer: DataAnswer, *, batch_is_chosen: bool) -> list[str]:
 
 def _answer_table(answer: DataAnswer, *, batch_is_chosen: bool) -> Table:
     interval = f"{100 * COVERAGE:.0f} %"
-    rows = [
-        {"scenario": name} | figures(answer, step_s)
+    rows: list[dict[str, Value]] = [
+        {"scenario": name, **figures(answer, step_s)}
         for name, step_s in ((f"{interval}, from", answer.low_s), ("predicted", answer.step_time_s), (f"{interval}, to", answer.high_s))
     ]
     one_price = answer.price is not None and answer.price.low == answer.price.high
@@ -172,9 +178,10 @@ def headline(answer: DataAnswer) -> str:
     about = "" if answer.price is not None and answer.price.low == answer.price.high else "about "
     money = f", {about}{format_money(float(middle))}" if isinstance(middle, float) else ""
     of = f"{format_bytes(answer.needed_bytes)} of {format_bytes(question.hardware.memory_bytes)} at the longest batch"
+    verdict = {"FITS": "fits", "TIGHT": "TIGHT", "NO": "does NOT fit"}[answer.verdict]
     return (
         f"{how(job)} of {job.model.name} on {format_count(data.lengths.num_samples)} samples{epochs}: {format_duration(answer.wall_s)} on "
-        f"{answer.num_devices} x {question.hardware.id}{money}; {'fits' if answer.fits else 'does NOT fit'}, {of}"
+        f"{answer.num_devices} x {question.hardware.id}{money}; {verdict}, {of}"
     )
 
 
@@ -183,7 +190,9 @@ def track_line(answer: DataAnswer) -> str:
     record = answer.record
     said = ""
     if record is not None and record.rows:
-        said = f": {record.rows} measured steps of {record.sources} sources were missed by {format_fraction(record.median_error, 2)}, median"
+        said = (
+            f": {record.rows} measured steps of {record.sources} sources were missed by {format_fraction(record.median_error, 2)}, median"
+        )
     if answer.question.measured_step_s is not None:
         return f"scaled by the measured step, {answer.measured_over_predicted:.3g} times the predicted one{said}."
     return f"steps are predicted{said}; --measured-step TIME scales all by one of yours."
@@ -201,7 +210,7 @@ def _data_table(answer: DataAnswer) -> Table:
         {"what": "saved by packing, were they packed", "count": None, "fraction": data.packing_saves_fraction},
         {"what": "saved by grouping by length, were they", "count": None, "fraction": data.grouping_saves_fraction},
     ]
-    unknown = ["tokens that bear loss: the lengths do not say which; a column loss_tokens, or --data with prompts or turns, does."]
+    unknown = ["tokens that bear loss: the lengths do not say which; a column loss_tokens does, --data with prompts, too."]
     return Table(
         title=f"The data set: {format_int(data.steps_per_epoch)} steps an epoch, {format_int(data.num_steps)} in {epochs:g}; "
         f"{format_fraction(data.padding_fraction)} of what is computed is padding",
@@ -209,7 +218,7 @@ def _data_table(answer: DataAnswer) -> Table:
             f"{format_int(data.lengths.num_samples)} samples of {format_grouped(data.lengths.mean_tokens)} tokens in the mean, "
             f"{format_int(data.lengths.percentile(0.95))} at the 95th percentile, {format_int(data.lengths.longest)} at most; "
             f"{format_fraction(data.long_fraction)} of them too long",
-            f"rows of {format_grouped(data.mean_row)} tokens in the mean over all orders of the data, {format_int(data.longest_row)} at most",
+            f"rows of {format_grouped(data.mean_row)} tokens in the mean over all orders, at most {format_int(data.longest_row)}",
         ],
         columns=[
             Column(key="what", header="in one epoch"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.tuning.data_training import DataAnswer
-from estimators.units import format_duration, format_fraction, format_grouped, format_int
+from estimators.units import format_bytes, format_duration, format_fraction, format_grouped, format_int
 from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.training.conditions import price_line
@@ -41,18 +41,21 @@ def data_set_screen(answer: DataAnswer, tables: Sequence[Table], *, batch_is_cho
             *([price_line(answer.price)] if answer.price else []),
             track_line(answer),
         ],
-        failed=not answer.fits,
+        failed=answer.verdict == "NO",
     )
 
 
 def _doubts(answer: DataAnswer) -> list[str]:
     data = answer.data
     doubts = []
-    if not answer.fits:
-        doubts.append("memory: the longest batch does not fit, by this project's estimate: fewer samples at a time, a lower --max-length, nf4.")
+    if answer.verdict != "FITS":
+        most = f"{format_bytes(answer.needed_bytes)} allocated at its fullest, {answer.memory.fullest.name}"
+        doubts.append(f"memory: {most}; a smaller --batch, a lower --max-length, --method qlora or --checkpointing on hold less.")
     if data.lost_tokens:
         lost = format_fraction(data.lost_fraction, 2)
-        doubts.append(f"{format_fraction(data.long_fraction, 2)} of the samples are longer than --max-length; {lost} of all tokens are lost.")
+        doubts.append(
+            f"{format_fraction(data.long_fraction, 2)} of the samples are longer than --max-length; {lost} of all tokens are lost."
+        )
     return doubts
 
 

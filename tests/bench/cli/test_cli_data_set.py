@@ -118,7 +118,10 @@ def test_the_library_gives_the_same_answer(capsys: pytest.CaptureFixture[str]) -
         ((*SAMPLES, "--hardware", "4090", "--packing", "knapsack"), "packing 'knapsack' is unknown"),
         ((*SAMPLES, "--hardware", "4090", "--packing", "--group-by-length"), "leave one of the two out"),
         ((*SAMPLES, "--hardware", "4090", "--framework", "keras"), "keras"),
-        (("--examples", "100", "--mean-tokens", "100", "--p95-tokens", "900", "--hardware", "4090"), "give a file of lengths in their place"),
+        (
+            ("--examples", "100", "--mean-tokens", "100", "--p95-tokens", "900", "--hardware", "4090"),
+            "give a file of lengths in their place",
+        ),
     ],
 )
 def test_a_wrong_request_is_one_line_and_2(words: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
