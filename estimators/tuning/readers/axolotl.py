@@ -29,6 +29,16 @@ from estimators.tuning.readers.rules import (
 from estimators.tuning.readers.trainer_keys import sharded
 from estimators.tuning.settings import Value
 
+_ATTENTION = one_word(
+    "attention",
+    {
+        **dict.fromkeys(("flash", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flash_attention_torch"), "flash"),
+        **dict.fromkeys(("flex", "flex_attention", "sage", "kernels-community/flash-attn2", "kernels-community/flash-attn3"), "flash"),
+        **dict.fromkeys(("sdpa", "xformers"), "sdpa"),  # whose kernel keeps no scores, as xformers' own
+        "eager": "eager",
+    },
+)
+
 RULES: dict[str, Rule] = {
     "base_model": text("model"),
     "adapter": words(
@@ -52,17 +62,8 @@ RULES: dict[str, Rule] = {
     "xformers_attention": switch({"attention": "sdpa"}),
     "flex_attention": switch({"attention": "flash"}),
     "eager_attention": switch({"attention": "eager"}),
-    "attn_implementation": one_word(
-        "attention",
-        {
-            "flash_attention_2": "flash",
-            "flash_attention_3": "flash",
-            "flex_attention": "flash",
-            "sdpa": "sdpa",
-            "xformers": "sdpa",
-            "eager": "eager",
-        },
-    ),
+    "attn_implementation": _ATTENTION,
+    "attention": _ATTENTION,
     "rl": one_word(
         "objective", {"dpo": "dpo", "ipo": "dpo", "simpo": "orpo", "orpo": "orpo", "kto": "kto", "grpo": "grpo", "none": "sft", "": "sft"}
     ),
@@ -72,34 +73,42 @@ RULES: dict[str, Rule] = {
     "precompute_ref_log_probs": switch({"reference": "precomputed"}),
     "torch_compile": one_word("compiled", {"true": True, "auto": True, "false": False}),
     "chunked_cross_entropy": switch({"loss": "chunked"}),
+    "dpo_padding_free": switch({"packing": "padding-free"}),
+    "dpo_use_liger_kernel": switch({"loss": "liger-fused"}),
+    "layer_offloading": switch({"offload_parameters": True}),
     "unsloth_cross_entropy_loss": switch({"loss": "liger"}),
 }
 
 _ALSO = (
     *("load_in_4bit", "load_in_8bit", "bnb_config_kwargs.bnb_4bit_use_double_quant", "gptq", "peft.backend", "peft.weight_dtype"),
     *("lora_target_linear", "batch_size", "plugins", "liger_*", "cut_cross_entropy", "bf16", "bfloat16", "fp16", "float16", "float32"),
-    *("gradient_checkpointing", "activation_offloading", "layer_offloading", "fsdp", "fsdp_version", "deepspeed", "trl.use_vllm"),
+    *("gradient_checkpointing", "activation_offloading", "fsdp", "fsdp_version", "deepspeed", "trl.use_vllm"),
     *("trl.vllm_mode", "trl.vllm_gpu_memory_utilization", "vllm.gpu_memory_utilization", "trl.beta", "optim_args", "optim_args.rank"),
 )
 
 _HARMLESS = (
-    *("accelerator_config*", "adam_*", "added_tokens_overrides*", "auto_resume_from_checkpoints", "axolotl_config_path", "bench_dataset"),
-    *("base_model_config", "base_model_ignore_patterns", "bnb_config_kwargs.*", "chat_template*", "comet_*"),
-    *("cosine_*", "curriculum_sampling", "dataloader_*", "dataset_*", "datasets*", "ddp*", "debug", "default_system_message", "device"),
-    *("do_bench_eval", "do_causal_lm_eval", "dpo_beta", "dpo_label_smoothing", "dpo_use_weighting", "early_stopping_patience"),
-    *("embedding_lr*", "eot_tokens", "eval_*", "evals_per_epoch", "fix_untrained_tokens", "flash_attn_fuse_*", "flash_attn_rms_norm"),
-    *("fsdp_final_state_dict_type", "gc_*", "gpu_memory_limit", "gradient_checkpointing_kwargs.*", "greater_is_better", "group_by_length"),
-    *("heads_k_stride", "hf_use_auth_token", "hub_*", "include_*", "is_*", "kto_*", "learning_rate", "load_best_model_at_end"),
-    *("local_rank", "logging_steps", "lora_alpha", "lora_fan_in_fan_out", "lora_model_dir", "lora_on_cpu"),
-    *("loraplus_*", "loss_watchdog_*", "low_cpu_mem_usage", "lr_*", "max_grad_norm", "max_memory*", "max_prompt_len", "mean_resizing_*"),
-    *("merge_lora", "metric_for_best_model", "min_sample_len", "mlflow_*", "model_type", "neftune_noise_alpha", "noisy_embedding_alpha"),
-    *("num_labels", "orpo_alpha", "output_dir", "overrides_of_model_config*", "pad_to_sequence_len"),
-    *("peft_init_lora_weights", "peft_use_rslora", "pretrain*", "profiler_*", "push_dataset_to_hub", "qlora_sharded_model_loading"),
-    *("ray_*", "remove_unused_columns", "resize_token_embeddings_to_32x", "resume_from_checkpoint", "revision_of_model", "ring_attn_func"),
-    *("rl_beta", "rpo_alpha", "sample_packing_*", "save_*", "saves_per_epoch", "seed", "shuffle_*", "simpo_gamma", "skip_prepare_dataset"),
-    *("special_tokens*", "strict", "swanlab_*", "test_datasets*", "tf32", "tokenizer_*", "tokens", "torch_compile_*", "torchdistx_path"),
-    *("total_num_tokens", "train_on_inputs", "trl.*", "trust_remote_code", "unsloth_r*", "use_*tensorboard", "use_wandb", "val_set_size"),
-    *("vllm.*", "wandb_*", "warmup_*", "weight_decay", "world_size", "xpos_rope"),
+    *("accelerator_config*", "adam_*", "added_tokens_overrides*", "auto_resume_from_checkpoints", "axolotl_config_path"),
+    *("base_model_config", "base_model_ignore_patterns", "bench_dataset", "bench_split", "bnb_config_kwargs.*"),
+    *("center_rewards_coefficient", "chat_template*", "chunked_cross_entropy_num_chunks", "comet_*", "cosine_*", "cpo_alpha"),
+    *("curriculum_sampling", "dataloader_*", "dataset_*", "datasets*", "ddp*", "debug", "deepcompile", "default_system_message"),
+    *("device", "do_bench_eval", "do_causal_lm_eval", "dpo_beta", "dpo_label_smoothing", "dpo_loss_*", "dpo_use_weighting"),
+    *("dynamic_checkpoint*", "eaft_*", "early_stopping_patience", "embedding_lr*", "eot_tokens", "eval_*", "evals_per_epoch"),
+    *("excess_length_strategy", "experts_implementation", "export*", "fix_untrained_tokens", "flash_attn_fuse_*"),
+    *("flash_attn_rms_norm", "flash_optimum", "flex_attn_*", "fp32_norm_classes", "freeze_mm_modules", "fsdp_final_state_dict_type"),
+    *("fused_attn_kernel", "gc_*", "gemma4_*", "gpu_memory_limit", "gradient_checkpointing_kwargs.*", "greater_is_better"),
+    *("group_by_length", "heads_k_stride", "hf_use_auth_token", "hub_*", "include_*", "is_*", "kto_*", "large_head_attention"),
+    *("learning_rate", "llama4_*", "load_best_model_at_end", "local_rank", "logging_steps", "lora_alpha", "lora_fan_in_fan_out"),
+    *("lora_model_dir", "lora_on_cpu", "loraplus_*", "loss_watchdog_*", "low_cpu_mem_usage", "lr_*", "max_grad_norm", "max_memory*"),
+    *("max_prompt_len", "mean_resizing_*", "merge_lora", "metric_for_best_model", "min_sample_len", "mlflow_*", "model_type"),
+    *("neftune_noise_alpha", "noisy_embedding_alpha", "num_dataset_shards_to_save", "num_labels", "opentelemetry*", "orpo_alpha"),
+    *("output_dir", "overrides_of_model_config*", "pad_to_multiple_of", "pad_to_sequence_len", "peft_init_lora_weights"),
+    *("peft_use_rslora", "pose_*", "pretrain*", "profiler_*", "push_dataset_to_hub", "qlora_sharded_model_loading", "ray_*"),
+    *("reinit_weights", "remove_unused_columns", "resize_token_embeddings_to_32x", "resume_from_checkpoint", "revision_of_model"),
+    *("ring_attn_func", "rl_beta", "rpo_alpha", "sample_packing_*", "save_*", "saves_per_epoch", "sdpa_varlen", "seed", "shuffle_*"),
+    *("simpo_gamma", "skip_prepare_dataset", "special_tokens*", "streaming*", "strict", "swanlab_*", "test_datasets*", "tf32"),
+    *("tiled_mlp_*", "tokenizer_*", "tokens", "torch_compile_*", "torch_empty_cache_steps", "torchdistx_path", "total_num_tokens"),
+    *("trackio_*", "train_on_inputs", "trl.*", "trust_remote_code", "unsloth_r*", "use_*tensorboard", "use_dft", "use_eaft"),
+    *("use_pose", "use_wandb", "val_set_size", "vllm.*", "wandb_*", "warmup_*", "weight_decay", "world_size", "xpos_rope"),
     *fsdp.HARMLESS,
 )
 """What changes neither what a step does nor what it holds; `device` and `max_memory` are what `fit` is asked of."""
@@ -135,7 +144,7 @@ def also(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
         passes = whole("batch_size", values["batch_size"]) // max(1, whole("micro_batch_size", values["micro_batch_size"]))
         said["batch_size"] = {"accumulation": max(1, passes)}
     said |= checkpointing(values) | losses(values)
-    if values.get("fsdp") or "fsdp_version" in values or any(key.startswith(fsdp.BLOCK) for key in values):
+    if values.get("fsdp") or any(key.startswith(fsdp.BLOCK) for key in values):
         said |= sharded(values) or fsdp.settings(values)
     if is_on("trl.use_vllm", values.get("trl.use_vllm")) and word(values.get("trl.vllm_mode")) == "colocate":
         key = next((name for name in ("vllm.gpu_memory_utilization", "trl.vllm_gpu_memory_utilization") if name in values), "")
@@ -214,6 +223,13 @@ _USUAL = {
     "embeddings_skip_upcast": ("embeddings as the recipe has them", "false"),
     "peft_autocast_adapter_dtype": ("adapters as the recipe has them", "true"),
     "batch_flattening": ("off", "false"),
+    "fp32_norms": ("norms as the recipe has them", "false"),
+    "ple_cpu_offload": ("tables on the device", "false"),
+    "qat.*": ("training without quantisation",),
+    "selective_checkpointing": ("false",),
+    "selective_checkpointing.*": ("none of it",),
+    "tiled_mlp": ("false",),
+    "trainer_cls": ("axolotl's own trainer",),
 }
 
 FORMAT = Format(

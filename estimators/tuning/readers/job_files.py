@@ -140,8 +140,10 @@ def _leaves_on(file: FileRead, each: Stated) -> bool:
 
 
 def _referred(file: FileRead, folder: str) -> list[FileRead]:
-    """The DeepSpeed configuration that a file names. Raises UnavailableError where it is not there."""
+    """The DeepSpeed configuration that a file names. Raises UnavailableError where it is not there and none brings one of its name."""
     path = file.refers_to if os.path.isfile(file.refers_to) else os.path.join(folder, file.refers_to)
+    if not os.path.isfile(path) and (found := launcher_files.shipped(file.refers_to, file.file)) is not None:
+        return [found]
     if not os.path.isfile(path):
         raise UnavailableError(
             f"{file.file} names the DeepSpeed configuration {file.refers_to[:80]!r}, which is not there; add --from FILE"

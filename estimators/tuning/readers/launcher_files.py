@@ -189,3 +189,35 @@ def _of_deepspeed(values: Mapping[str, Any]) -> dict[str, dict[str, Value]]:
             raise wrong("optimizer.type", name, f"one of: {', '.join(_OPTIMIZERS)}")
         said["optimizer.type"] = {"optimizer": _OPTIMIZERS[word(name)]}
     return said
+
+
+_BOTH = {"offload_optimizer": True, "offload_parameters": True}
+SHIPPED: dict[str, dict[str, Value]] = {
+    **{key: {"sharding": "zero-1"} for key in ("zero1.json", "zero1_torch_compile.json")},
+    **{key: {"sharding": "zero-2"} for key in ("zero2.json", "zero2_torch_compile.json", "ds_z2_config.json")},
+    **{key: {"sharding": "zero-3"} for key in ("zero3.json", "zero3_bf16.json", "ds_z3_config.json")},
+    "zero3_bf16_cpuoffload_params.json": {"sharding": "zero-3", "offload_parameters": True},
+    **{key: {"sharding": "zero-3", **_BOTH} for key in ("zero3_bf16_cpuoffload_all.json", "ds_z3_offload_config.json")},
+    "ds_z2_offload_config.json": {"sharding": "zero-2", "offload_optimizer": True},
+    "ds_z0_config.json": {"sharding": "ddp"},
+}
+"""DeepSpeed's configurations that axolotl and LLaMA-Factory bring, which their own examples name -> what each says.
+
+Source: axolotl 0.13, deepspeed_configs; LLaMA-Factory 0.9, examples/deepspeed."""
+
+
+def shipped(path: str, file: str) -> FileRead | None:
+    """What a configuration says that is not there and has the name of one that a framework brings; None for any other name.
+
+    Args:
+        file: that names it.
+    """
+    name = path.replace("\\", "/").rpartition("/")[2]
+    if name not in SHIPPED:
+        return None
+    return FileRead(
+        file=name,
+        format=NAMES["deepspeed"],
+        stated=tuple(Stated(setting=setting, value=value, key=f"deepspeed: {name}", file=file) for setting, value in SHIPPED[name].items()),
+        notes=(f"{path[:80]} is not there, and is taken for the {name} that axolotl or LLaMA-Factory brings; add --from FILE for another",),
+    )

@@ -268,6 +268,19 @@ def test_a_deepspeed_configuration_that_a_file_names_is_read_from_beside_it(read
     assert line == "job.yml names the DeepSpeed configuration 'configs/z2.json', which is not there; add --from FILE"
 
 
+def test_a_configuration_that_a_framework_brings_is_known_by_its_name(read: Reader) -> None:
+    text = LLAMA_FACTORY + "deepspeed: examples/deepspeed/ds_z3_offload_config.json\n"
+    found = read(job__yml=text)
+    own = read(job__yml=LLAMA_FACTORY, ds__json=DEEPSPEED)  # stage 3, both on the host
+    assert found.settings == own.settings
+    assert found.notes == (
+        "examples/deepspeed/ds_z3_offload_config.json is not there, and is taken for the ds_z3_offload_config.json that axolotl or "
+        "LLaMA-Factory brings; add --from FILE for another",
+    )
+    other = DEEPSPEED.replace('"stage": 3', '"stage": 2')
+    assert read(job__yml=text, ds__json=other).settings["sharding"] == "zero-2"
+
+
 def test_a_deepspeed_configuration_within_a_file_is_read(read: Reader) -> None:
     args = {**json.loads(TRAINER), "deepspeed": json.loads(DEEPSPEED)}
     assert read(args__json=json.dumps(args)).settings["offload_parameters"] is True

@@ -60,6 +60,7 @@ KEYS = Keys(
             "load_universal_checkpoint",
             "dataloader_drop_last",
             "disable_allgather",
+            "comms_config.*",
             "comms_logger.*",
             "flops_profiler.*",
             "tensorboard.*",
@@ -133,6 +134,8 @@ KEYS = Keys(
         "zero_optimization.contiguous_gradients": ("true", "auto", "none"),
         "zero_optimization.stage3_max_live_parameters": ("1000000000", "auto"),
         "zero_optimization.stage3_max_reuse_distance": ("1000000000", "auto"),
+        "zero_optimization.max_live_parameters": ("1000000000", "auto"),  # the same two, by the names that DeepSpeed has inside
+        "zero_optimization.max_reuse_distance": ("1000000000", "auto"),
         "zero_optimization.stage3_prefetch_bucket_size": ("500000000", "auto"),
         "zero_optimization.stage3_param_persistence_threshold": ("100000", "auto"),
         "zero_optimization.reduce_bucket_size": ("500000000", "auto"),
