@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen, replace
 from estimators.spec import Hardware
+from estimators.tuning.batches import longest_of
 from estimators.tuning.dataset import Batching, DataSet, LongSamples, data_set
 from estimators.tuning.interval import TrackRecord, interval, track_record
 from estimators.tuning.job import TuningJob
@@ -257,16 +259,8 @@ def _nodes(row_lengths: tuple[tuple[int, float], ...]) -> list[int]:
 def _waiting_s(step_s: float, of_squares: float, job: TuningJob) -> float:
     """What the devices of a step wait for the one whose samples are longest, in the mean.
 
-    A device's time is the sum of its micro-batches, each a random one: of spread s·√a over a of them. The longest of n such is about
-    s·√a·z longer than the mean, z the normal quantile at (n - 3/8) / (n + 1/4). `of_squares` is of steps whose micro-batches are all
-    alike, of spread s·a.
-
-    Source: Blom 1958, Statistical estimates and transformed beta-variables, section 6.9.
+    A device's time is the sum of its micro-batches, each a random one: of spread s·√a over a of them. `of_squares` is of steps whose
+    micro-batches are all alike, of spread s·a. See `longest_of`.
     """
-    n = job.data_parallel
-    if n == 1:
-        return 0.0
-    from statistics import NormalDist
-
-    spread = max(0.0, of_squares - step_s**2) ** 0.5 / job.accumulation**0.5
-    return float(spread * NormalDist().inv_cdf((n - 0.375) / (n + 0.25)))
+    spread = math.sqrt(max(0.0, of_squares - step_s**2) / job.accumulation)
+    return spread * longest_of(job.data_parallel)
