@@ -5,43 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from estimators.frozen import replace
-from estimators.printable import printable, printable_json, printable_lines
-from reports.lines import grid, wrapped
+from estimators.printable import printable_json, printable_lines
 from reports.table import Table
-
-
-def printable_table(table: Table, cell: Callable[[str], str] = printable) -> Table:
-    """The table with every text as it can be shown: what a stranger wrote into a record or a file acts nowhere.
-
-    Args:
-        cell: of a value; a format that quotes its values keeps their lines.
-    """
-    return replace(table.reworded(printable, cell), key=printable(table.key))
-
-
-def _grid(table: Table, width: int | None) -> list[str]:
-    rows = grid([c.header for c in table.shown], table.cells(), [c.align for c in table.shown], width)
-    return [line for row in rows for line in row]
-
-
-def text(table: Table, width: int | None = None) -> str:
-    """A table as plain text: title, conditions, grid, notes.
-
-    Args:
-        width: columns to fill at most; None never wraps.
-    """
-    table = printable_table(table)
-    lines = wrapped(table.title, width)
-    for condition in table.conditions:
-        lines += ["  " + part for part in wrapped(condition, width and width - 2, "  ")]
-    if table.rows:
-        lines += ["", *_grid(table, width)]
-    if table.notes:
-        lines.append("")
-    for note in table.notes:
-        lines += wrapped(note, width, "  ")
-    return "\n".join(lines)
 
 
 def _tabulate(table: Table, style: str, cells: list[list[str]]) -> str:
@@ -67,7 +32,7 @@ def _md_rest(table: Table) -> str:
 
 
 def _md(table: Table) -> str:
-    table = printable_table(table)
+    table = table.printable()
     return "\n".join([*_md_head(table), _md_rest(table)]).rstrip()
 
 
@@ -77,7 +42,7 @@ _GITHUB = {"&": "&amp;", "<": "&lt;", "@": "&#64;"}
 
 def _github(tables: Sequence[Table]) -> str:
     """A summary of a job or a pull request of GitHub: the first title and its conditions; all figures folded away behind a line."""
-    first, *others = map(printable_table, tables)
+    first, *others = [table.printable() for table in tables]
 
     def escaped(text: str) -> str:
         return "".join(_GITHUB.get(c, c) for c in text)
@@ -92,7 +57,7 @@ def _csv(tables: Sequence[Table]) -> str:
     import csv
     import io
 
-    tables = [printable_table(table, printable_lines) for table in tables]
+    tables = [table.printable(printable_lines) for table in tables]
     keys = list(dict.fromkeys(c.key for table in tables for c in table.columns))
     several = len(tables) > 1
     buffer = io.StringIO()
@@ -132,26 +97,15 @@ def _json(tables: Sequence[Table]) -> str:
 def _html(table: Table) -> str:
     from html import escape
 
-    table = printable_table(table)
+    table = table.printable()
     head = f"<h3>{escape(table.title)}</h3>\n" + "".join(f"<p>{escape(c)}</p>\n" for c in table.conditions)
     return head + _tabulate(table, "html", table.cells()) + "".join(f"\n<p>{escape(n)}</p>" for n in table.notes)
 
 
-_LATEX = {c: "\\" + c for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}"}
+def _latex(tables: Sequence[Table]) -> str:
+    from reports.latex import document, latex
 
-
-def _latex_escaped(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text).replace("--", "-{}-")
-
-
-def _latex(table: Table) -> str:
-    """A table environment for the booktabs package; conditions stand in the caption, notes below."""
-    table = printable_table(table)
-    caption = " ".join(f"{part.rstrip('.')}." for part in (table.title, *table.conditions))
-    notes = [rf"\par\footnotesize {_latex_escaped(note)}" for note in table.notes]
-    grid = [_tabulate(table, "latex_booktabs", table.cells())] if table.rows else []
-    return "\n".join([r"\begin{table}", rf"\caption{{{_latex_escaped(caption)}}}", *grid, *notes, r"\end{table}"])
+    return document([latex(table.printable()) for table in tables])
 
 
 def _each(renderer: Callable[[Table], str]) -> Callable[[Sequence[Table]], str]:
@@ -159,12 +113,12 @@ def _each(renderer: Callable[[Table], str]) -> Callable[[Sequence[Table]], str]:
 
 
 RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "text": _each(text),
+    "text": _each(Table.text),
     "md": _each(_md),
     "csv": _csv,
     "json": _json,
     "html": _each(_html),
-    "latex": _each(_latex),
+    "latex": _latex,
     "github": _github,
 }
 
@@ -178,5 +132,5 @@ def render(tables: Sequence[Table], style: str, width: int | None = None) -> str
         width: columns that `text` may fill; long cells, conditions and notes wrap. None never wraps.
     """
     if style == "text":
-        return "\n\n".join(text(table, width) for table in tables)
+        return "\n\n".join(table.text(width) for table in tables)
     return RENDERERS[style](tables)

@@ -23,7 +23,6 @@ from typing import Literal
 from estimators.frozen import frozen, replace
 from estimators.printable import printable
 from reports.lines import grid, grid_width, least_widths, natural_widths, wrapped
-from reports.render import printable_table, text
 from reports.table import Column, Table
 
 HEIGHT = 30
@@ -98,52 +97,67 @@ def columns_kept(table: Table, *keys: str, always: int = 2, headers: Mapping[str
     return replace(table, columns=columns)
 
 
-def screen_lines(screen: Screen, width: int, *, num_tables: int, height: int = HEIGHT) -> list[Line]:
+@frozen
+class Ways:
+    """How whoever reads a screen asks for what stands beyond it.
+
+    Attributes:
+        whole: every table and note.
+        data: the same as data.
+    """
+
+    whole: str = "-v"
+    data: str = "--format json"
+
+
+def screen_lines(screen: Screen, width: int, *, num_tables: int, height: int = HEIGHT, ways: Ways | None = None) -> list[Line]:
     """The screen, line by line.
 
     Args:
         width: columns that no line passes.
-        num_tables: that -v shows.
+        num_tables: that there are in all.
         height: lines of the screen; the table's rows give way.
+        ways: of the command line unless given.
     """
+    ways = ways or Ways()
     first: Style = "doubt" if screen.failed else "answer"
     head: list[Line] = [(line, first) for line in _broken(screen.answer, width)]
     head += [(line, "") for said in screen.lead for line in _broken(said, width)]
-    more: list[Line] = [(line, "") for line in _broken(more_line(screen, num_tables), width)]
+    more: list[Line] = [(line, "") for line in _broken(more_line(screen, num_tables, ways), width)]
     has_table = screen.table is not None and bool(screen.table.rows)
-    table = [] if screen.table is None or not has_table else table_lines(screen.table, width, MIN_ROWS)
+    table = [] if screen.table is None or not has_table else table_lines(screen.table, width, MIN_ROWS, ways)
     around = len(head) + len(more)
-    tail = _tail(screen, width, height - around - len(table) - 1 - has_table)
+    tail = _tail(screen, width, height - around - len(table) - 1 - has_table, ways)
     if screen.table is not None and has_table:
-        table = table_lines(screen.table, width, height - around - len(tail) - 2)
-    asked: list[list[Line]] = [[(line, "") for line in text(table, width).split("\n")] for table in screen.asked]
+        table = table_lines(screen.table, width, height - around - len(tail) - 2, ways)
+    asked: list[list[Line]] = [[(line, "") for line in table.text(width).split("\n")] for table in screen.asked]
     blocks = [head, [(line, "") for line in table], [*tail, *([] if asked else more)], *asked, more if asked else []]
     return [line for number, block in enumerate(filter(None, blocks)) for line in ([("", ""), *block] if number else block)]
 
 
-def _tail(screen: Screen, width: int, room: int) -> list[Line]:
+def _tail(screen: Screen, width: int, room: int, ways: Ways) -> list[Line]:
     """Doubts and notes in so many lines; those that do not fit are counted, and the first of them stays."""
     said: list[tuple[str, Style]] = [*((text, "doubt") for text in screen.doubts), *((text, "") for text in screen.notes)]
     blocks: list[list[Line]] = [[(line, style) for line in _broken(text, width)] for text, style in said]
     kept = _num_kept(blocks, room, least=1)
     cut = len(blocks) - kept
-    left: list[Line] = [(f"{cut} more note{'s' * (cut > 1)}: -v", "")] if cut else []
+    left: list[Line] = [(f"{cut} more note{'s' * (cut > 1)}: {ways.whole}", "")] if cut else []
     return [*(line for block in blocks[:kept] for line in block), *left]
 
 
-def more_line(screen: Screen, num_tables: int) -> str:
+def more_line(screen: Screen, num_tables: int, ways: Ways) -> str:
     """What there is beyond the screen."""
-    whole = "-v (everything)" if num_tables == 1 else f"-v (everything, {num_tables} tables)"
-    return f"more: {', '.join([*screen.more, whole, '--format json'])}"
+    whole = f"{ways.whole} (everything)" if num_tables == 1 else f"{ways.whole} (everything, {num_tables} tables)"
+    return f"more: {', '.join([*screen.more, whole, ways.data])}"
 
 
-def table_lines(table: Table, width: int, height: int) -> list[str]:
+def table_lines(table: Table, width: int, height: int, ways: Ways) -> list[str]:
     """The table's cells in at most so many columns and lines; columns and rows that do not fit are said, a few rows always stay."""
-    table = printable_table(table)
+    table = table.printable()
     columns = _fitting(table, width)
     shown = replace(table, columns=columns)
     hidden = [c.header or c.key for c in table.shown if c not in columns]
-    said = _broken(f"{len(hidden)} column{'s' * (len(hidden) > 1)} hidden ({', '.join(hidden)}): a wider terminal or -v", width)
+    said = _broken(f"{len(hidden)} column{'s' * (len(hidden) > 1)} hidden ({', '.join(hidden)}): a wider terminal or {ways.whole}", width)
     said = said if hidden else []
     if _fits(shown, width):
         head, *rows = grid([c.header for c in columns], shown.cells(), [c.align for c in columns], width)
@@ -151,7 +165,7 @@ def table_lines(table: Table, width: int, height: int) -> list[str]:
         head, rows = [], _records(shown, width)
     room = height - len(head) - len(said)
     kept = _num_kept(rows, room, least=MIN_ROWS)
-    cut = [f"{len(rows) - kept} more row{'s' * (len(rows) - kept > 1)}: -v"] if kept < len(rows) else []
+    cut = [f"{len(rows) - kept} more row{'s' * (len(rows) - kept > 1)}: {ways.whole}"] if kept < len(rows) else []
     return [*head, *(line for row in rows[:kept] for line in row), *cut, *said]
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from estimators.extras import needed_by
 from estimators.frozen import field, frozen, replace
+from estimators.printable import printable
+from reports.lines import grid, wrapped
 
 if TYPE_CHECKING:
     import pandas
@@ -67,6 +69,12 @@ class Table:
     facts: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""
 
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return f"<Table: {self.title}; {len(self.rows)} rows of {', '.join(c.key for c in self.columns)}>"
+
     @property
     def shown(self) -> list[Column]:
         """The columns that people read."""
@@ -98,6 +106,33 @@ class Table:
             conditions=[change(condition) for condition in self.conditions],
             notes=[change(note) for note in self.notes],
         )
+
+    def printable(self, cell: Callable[[str], str] = printable) -> Table:
+        """The table with every text as it can be shown: what a stranger wrote into a record or a file acts nowhere.
+
+        Args:
+            cell: of a value; a format that quotes its values keeps their lines.
+        """
+        return replace(self.reworded(printable, cell), key=printable(self.key))
+
+    def text(self, width: int | None = None) -> str:
+        """Plain text: title, conditions, grid, notes.
+
+        Args:
+            width: columns to fill at most; None never wraps.
+        """
+        table = self.printable()
+        lines = wrapped(table.title, width)
+        for condition in table.conditions:
+            lines += ["  " + part for part in wrapped(condition, width and width - 2, "  ")]
+        if table.rows:
+            rows = grid([c.header for c in table.shown], table.cells(), [c.align for c in table.shown], width)
+            lines += ["", *(line for row in rows for line in row)]
+        if table.notes:
+            lines.append("")
+        for note in table.notes:
+            lines += wrapped(note, width, "  ")
+        return "\n".join(lines)
 
     def to_frame(self) -> pandas.DataFrame:
         """The raw values as a pandas DataFrame. Raises MissingPackageError where pandas is not installed."""

@@ -64,8 +64,7 @@ class Output:
         Raises:
             UnavailableError: the file or standard output cannot be written.
         """
-        tables, said = self.headed(tables), list(self.named.values())
-        screen = replace(screen, lead=[*said, *screen.lead]) if screen and said else screen
+        tables, screen = self.headed(tables), self.led(screen)
         if self.format == "text":
             tables = [table.reworded(as_invoked) for table in tables]
             screen = screen and screen.reworded(as_invoked)
@@ -95,6 +94,10 @@ class Output:
         facts = {**first.facts, "taken_for": dict(self.named)}
         return [replace(first, conditions=[*self.named.values(), *first.conditions], facts=facts), *tables[1:]]
 
+    def led(self, screen: Screen | None) -> Screen | None:
+        """The screen, with what names were taken for right below its answer."""
+        return replace(screen, lead=[*self.named.values(), *screen.lead]) if screen and self.named else screen
+
     def emit_text(self, text: str) -> None:
         """Print a text that is whole as it is, or write it.
 
@@ -112,15 +115,17 @@ class Kept(Output):
 
     Attributes:
         tables: what the verb emitted last.
+        screen: what a person is shown of it first; None for all.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.tables: list[Table] = []
+        self.screen: Screen | None = None
 
     def emit(self, tables: Sequence[Table], screen: Screen | None = None) -> None:
-        """Keep the tables."""
-        self.tables = self.headed(tables)
+        """Keep the tables and the screen."""
+        self.tables, self.screen = self.headed(tables), self.led(screen)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

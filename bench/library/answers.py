@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from estimators.frozen import replace
+from estimators.printable import printable
 from reports.render import render
+from reports.screen import Screen, Ways
 from reports.table import Table
+
+WAYS = Ways(whole=".text(verbose=True)", data=".to_dict()")
+"""How a screen's reader asks an answer for more."""
+
+
+def _as_keyword(option: str) -> str:
+    """An option of the command line as a function takes it.
+
+    >>> _as_keyword("--explain (how each figure came about)"), _as_keyword("--convention all (every tool's count)")
+    ('explain=True (how each figure came about)', "convention='all' (every tool's count)")
+    """
+    found = re.fullmatch(r"--([a-z-]+)(?: ([a-z]+))?( \(.*\))?", option)
+    if found is None:
+        return option.removeprefix("--").replace(" ", "=", 1) if option.startswith("--") else option
+    value = repr(found[2]) if found[2] else "True"
+    return f"{found[1].replace('-', '_')}={value}{found[3] or ''}"
 
 
 class Answer:
@@ -22,9 +43,10 @@ class Answer:
 
     unavailable: dict[str, str] | None
 
-    def __init__(self, tables: Sequence[Table], exit_code: int = 0) -> None:
+    def __init__(self, tables: Sequence[Table], exit_code: int = 0, screen: Screen | None = None) -> None:
         self._tables = tuple(tables)
         self._exit_code = exit_code
+        self._screen = screen
 
     @property
     def good(self) -> bool:
@@ -39,8 +61,19 @@ class Answer:
         """What the verb prints with --format json; a list where its tables have no names."""
         return json.loads(render(self._tables, "json")) if self._tables else {}
 
+    def text(self, *, verbose: bool = False) -> str:
+        """What the verb prints, as wide as it does: one screen, or with `verbose` every table and note."""
+        from bench.cli import appearance  # deferred, as the next: who reads attributes prints nothing
+        from reports.screen import screen_lines
+
+        width = appearance.num_columns(sys.stdout)
+        if verbose or self._screen is None:
+            return render(self._tables, "text", width=width) if self._tables else ""
+        screen = replace(self._screen, more=[_as_keyword(option) for option in self._screen.more])
+        return "\n".join(printable(line) for line, _ in screen_lines(screen, width, num_tables=len(self._tables), ways=WAYS))
+
     def __str__(self) -> str:
-        return render(self._tables, "text") if self._tables else ""
+        return self.text()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._tables[0].title if self._tables else 'nothing'}>"

@@ -13,11 +13,12 @@ from bench.cli.output import Kept
 from bench.cli.parser import Parser
 from bench.cli.verbs import verb_module, verb_parser
 from estimators.extras import needed_by
+from reports.screen import Screen
 from reports.table import Table
 
 
-def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int]:
-    """The tables that a verb makes of keyword arguments, and its exit code.
+def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int, Screen | None]:
+    """The tables that a verb makes of keyword arguments, its exit code, and what it shows first.
 
     Args:
         given: keyword of an option to its value; None and False stand for an option that was not given.
@@ -31,7 +32,7 @@ def ask(verb: str, given: Mapping[str, object]) -> tuple[list[Table], int]:
     options = names.options(module, {name: values[name] for name in module.Options._fields}, kept)
     with needed_by(verb):
         code: int = module.run(options, kept)
-    return kept.tables, code
+    return kept.tables, code, kept.screen
 
 
 def keyword(action: argparse.Action) -> str:

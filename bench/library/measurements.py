@@ -89,6 +89,7 @@ def count(module: Any, example_inputs: Any, *, backward: bool = True, fvcore: bo
     with needed_by("count"):
         from bench.backend.counting import module as counting  # deferred: it takes torch
     from reports.views.counting.counted_network import network_tables
+    from reports.views.counting.ops_screen import whole_screen
 
     counted = counting.count(module, example_inputs, backward=backward, fvcore=fvcore)
     name = type(module).__name__
@@ -107,14 +108,13 @@ def count(module: Any, example_inputs: Any, *, backward: bool = True, fvcore: bo
     }
     unavailable = {"backward_flop": counted.backward_reason, "fvcore_forward_flop": counted.fvcore_reason}
     facts |= {"unavailable": {figure: reason for figure, reason in unavailable.items() if reason}}
-    return CountAnswer(
-        network_tables(
-            facts,
-            [f"counted on {counted.counted_on}, on the inputs given", "FLOP counted full, by torch.utils.flop_counter, mended"],
-            by_module=counted.by_module,
-            by_operator=counted.by_operator,
-            unseen=[(unseen.name, unseen.num_calls, unseen.output_share_fraction) for unseen in counted.unseen],
-            decode_reason="a network of your own is counted as it is called",
-            backward_reason=counted.backward_reason,
-        )
+    tables = network_tables(
+        facts,
+        [f"counted on {counted.counted_on}, on the inputs given", "FLOP counted full, by torch.utils.flop_counter, mended"],
+        by_module=counted.by_module,
+        by_operator=counted.by_operator,
+        unseen=[(unseen.name, unseen.num_calls, unseen.output_share_fraction) for unseen in counted.unseen],
+        decode_reason="a network of your own is counted as it is called",
+        backward_reason=counted.backward_reason,
     )
+    return CountAnswer(tables, screen=whole_screen(tables))

@@ -35,9 +35,10 @@ METERS = (
     "bench.callbacks.flop_source.FlopSource.work_of",
     "bench.callbacks.pass_hooks.PassHooks._before",
     "bench.callbacks.pass_hooks.PassHooks._backward",
+    "bench.callbacks.passes.PassLedger.settle",
     "bench.callbacks.steps.StepLog.begin",
     "bench.callbacks.steps.StepLog.end",
-    "bench.callbacks.steps.StepLog._read",
+    "bench.callbacks.step_reading.StepReader.rows",
     "bench.callbacks.console.Console.show",
     "bench.callbacks.rates.figures",
     "bench.callbacks.rank_state.SampledParameters.changed",
@@ -157,19 +158,29 @@ class Struck:
         os.write(self._tell, f"parameters {told.hexdigest()}\n".encode())
 
 
-def break_meter(name: str) -> None:
-    """From now on it raises."""
+def meter(name: str) -> tuple[Any, str]:
+    """Where a function is kept, and its name there.
 
-    def broken(*_: Any, **__: Any) -> Any:
-        raise BrokenMeterError("a meter")
-
+    Raises:
+        AttributeError: no such function.
+    """
     where, _, last = name.rpartition(".")
     try:
         owner: Any = importlib.import_module(where)
     except ImportError:
         module, _, kind = where.rpartition(".")
         owner = getattr(importlib.import_module(module), kind)
-    setattr(owner, last, broken)
+    getattr(owner, last)
+    return owner, last
+
+
+def break_meter(name: str) -> None:
+    """From now on it raises."""
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise BrokenMeterError("a meter")
+
+    setattr(*meter(name), broken)
 
 
 def network() -> Any:

@@ -27,6 +27,7 @@ from estimators.tuning.readers.rules import (
     words,
 )
 from estimators.tuning.readers.trainer_keys import sharded
+from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import Value
 
 _ATTENTION = one_word(
@@ -185,8 +186,8 @@ def base(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
         return {}
     double = "bnb_config_kwargs.bnb_4bit_use_double_quant"
     if bits[0] == "load_in_4bit":
-        is_single = double in values and not is_on(double, values[double])
-        return {double if is_single else "load_in_4bit": {"base_format": "nf4" if is_single else "nf4-double"}}
+        is_double = is_on(double, values[double]) if double in values else recipe("axolotl").doubles_scales
+        return {double if double in values else "load_in_4bit": {"base_format": "nf4-double" if is_double else "nf4"}}
     return {bits[0]: {"base_format": "int8" if bits[0] == "load_in_8bit" else "gptq"}}
 
 

@@ -10,29 +10,34 @@ from estimators.errors import BadValueError, UnavailableError
 from estimators.frozen import frozen, replace
 from estimators.tuning.readers import adapter, launcher_files
 from estimators.tuning.readers.one_file import FORMATS, named, read_file
-from estimators.tuning.readers.reading import FileRead, Filled, Overruled, Stated, Unread, shown
+from estimators.tuning.readers.reading import FileRead, Filled, Overruled, Stated, Unread, possessive, shown
 from estimators.tuning.readers.rules import OWN_REFERENCE
 from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import OF_ADAPTERS, Value, defaults
 
-ORDER = ("the framework's own file", "adapter_config.json", "the launcher's file", "DeepSpeed's")
-"""Of several files the earlier goes before the later; options of the command line go before all."""
+COMMAND_LINE = "the command line"
+ORDER = (COMMAND_LINE, "the framework's own file", "adapter_config.json", "DeepSpeed's file", "the launcher's")
+"""Of what states a setting in two ways the earlier goes before the later."""
+
+_COMMAND, _FRAMEWORK, _ADAPTER, _DEEPSPEED, _LAUNCHER = range(len(ORDER))
 
 
 @frozen
 class Reading:
-    """What all files of a job say.
+    """What all files of a job say, and the command line beside them.
 
     Attributes:
-        framework: of the recipe that fills in the rest; empty where no file is a framework's.
+        framework: whose recipe fills in the rest, as the command line has it or the framework's own file; empty for none.
+        version: of the framework; the newest if empty.
         files: what each says, in the order in which they go.
-        stated: each setting once, by the file that goes first.
-        overruled: what another file states otherwise.
+        stated: each setting once, by what goes first in ORDER.
+        overruled: what is stated otherwise by what goes after it.
         unread: keys that say nothing.
         notes: what files say, and the answer does not heed.
     """
 
     framework: str
+    version: str
     files: tuple[FileRead, ...]
     stated: tuple[Stated, ...]
     overruled: tuple[Overruled, ...]
@@ -41,23 +46,18 @@ class Reading:
 
     @property
     def settings(self) -> dict[str, Value]:
-        """What the files state, by the names that a job has."""
+        """What is stated, by the names that a job has."""
         return {stated.setting: stated.value for stated in self.stated}
 
-    def filled(self, framework: str = "", version: str = "") -> tuple[Filled, ...]:
-        """What no file states, as a framework has it.
-
-        Args:
-            framework: in place of the files' own; where neither is known, a launcher's file is a layout as `plan` has it, and no more.
-            version: of the framework; the newest if empty.
+    def filled(self) -> tuple[Filled, ...]:
+        """What is not stated, as the framework has it; of a launcher's files alone what `plan` has of a layout.
 
         Raises:
-            UnknownNameError, BadValueError: no recipe of that name or version.
+            UnknownNameError, BadValueError: no recipe of that framework or version.
         """
-        name = framework or self.framework
-        if not name:
-            return tuple(_of_layout(file) for file in self.files if _place(file) > 1 and "checkpointing" not in self.settings)[:1]
-        usual, known = _usual(name, self.settings), recipe(name, version)
+        if not self.framework:
+            return tuple(_of_layout(file) for file in self.files if _place(file) >= _DEEPSPEED and "checkpointing" not in self.settings)[:1]
+        usual, known = _usual(self.framework, self.files, self.settings), recipe(self.framework, self.version)
         by_recipe = defaults(known, {**{setting: value for setting, (value, _) in usual.items()}, **self.settings})
         rows = {**usual, **{setting: (value, known.source) for setting, value in by_recipe.items()}}
         return tuple(
@@ -66,14 +66,20 @@ class Reading:
             if setting not in self.settings
         )
 
+    def given(self) -> dict[str, Value]:
+        """All settings of a job, stated and filled in, as `settings.job_of` takes them."""
+        return {**{each.setting: each.value for each in self.filled()}, **self.settings}
 
-def _usual(framework: str, settings: Mapping[str, Value]) -> dict[str, tuple[Value, str]]:
-    """What a framework has where recipes have no column, each with where that stands."""
-    form = next((form for form in FORMATS.values() if form.framework == framework), None)
+
+def _usual(framework: str, files: Sequence[FileRead], settings: Mapping[str, Value]) -> dict[str, tuple[Value, str]]:
+    """What a framework has where recipes have no column, each with where that stands: of the one that is named, else of the file's."""
+    own = next((file.framework for file in files if file.framework), "")
+    forms = {form.framework: form for form in FORMATS.values() if form.framework}
+    form = forms.get(framework) or forms.get(own)
     if form is None:
         return {}
     usual = {**form.usual.get("", {}), **form.usual.get(str(settings.get("objective", "sft")), {})}
-    return {setting: (value, f"{form.name}'s own where {key} is not set") for setting, (value, key) in usual.items()}
+    return {setting: (value, f"{possessive(form.name)} own where {key} is not set") for setting, (value, key) in usual.items()}
 
 
 def _of_layout(file: FileRead) -> Filled:
@@ -82,13 +88,16 @@ def _of_layout(file: FileRead) -> Filled:
     return Filled(setting="checkpointing", value="none", framework=file.format, source=source)
 
 
-def combined(paths: Sequence[str]) -> Reading:
-    """What the files of one job say together, in ORDER.
+def combined(paths: Sequence[str], options: Sequence[Stated] = (), *, framework: str = "", version: str = "") -> Reading:
+    """What the files of one job and the options beside them say together, in ORDER.
 
     A DeepSpeed configuration that a file names is read from its own path, or from beside the file that names it, unless one is given.
 
     Args:
         paths: of files, each of which may have the name of its format before it, as in ``trl=args.json``.
+        options: of the command line, by the settings that they are.
+        framework: in place of the files' own.
+        version: of that one, or of theirs.
 
     Raises:
         BadValueError: one line on what cannot be read, or on what two files say that do not go together.
@@ -100,30 +109,37 @@ def combined(paths: Sequence[str]) -> Reading:
     for file, path in [(file, path) for file in files for path in paths if file.refers_to]:
         if not any(other.format == launcher_files.NAMES["deepspeed"] for other in files):
             files += _referred(file, os.path.dirname(named(path)[1]))
+    if options:
+        files.append(FileRead(file=COMMAND_LINE, format=COMMAND_LINE, stated=tuple(options)))
     ordered = sorted(files, key=_place)
     for first, second in itertools.pairwise(ordered):
         if _place(first) == _place(second):
             raise BadValueError(f"{first.file} and {second.file} are both {ORDER[_place(first)]} of a job; give one")
-    framework = next((file.framework for file in ordered if file.framework), "")
+    own = next((file for file in ordered if file.framework), None)
+    whose = (
+        [f"{own.file} is {possessive(own.format)}; {framework} fills in the rest"] if own and framework not in ("", own.framework) else []
+    )
+    framework = framework or (own.framework if own else "")
     stated: dict[str, Stated] = {}
     overruled = []
     for each in (each for file in ordered for each in file.stated if not (framework and _leaves_on(file, each))):
         winner = stated.setdefault(each.setting, each)
         if winner.value != each.value:
             overruled.append(Overruled(stated=each, winner=winner))
-    _demand_one_batch(overruled)
+    _demand_one_run(overruled)
     _as_deepspeed_runs(stated)
     reference, method = stated.get("reference"), stated.get("method")
     if reference is not None and reference.value == OWN_REFERENCE:
         stated["reference"] = replace(reference, value="adapters-off" if method and method.value == "lora" else "copy")
-    dropped = _adapters_of_none(stated, framework)
+    dropped = _adapters_of_none(stated, str(_usual(framework, files, {}).get("method", ("lora", ""))[0]))
     return Reading(
         framework=framework,
+        version=version,
         files=tuple(ordered),
         stated=tuple(stated.values()),
         overruled=tuple(overruled),
         unread=tuple(unread for file in ordered for unread in file.unread),
-        notes=(*(note for file in ordered for note in file.notes), *dropped),
+        notes=(*whose, *(note for file in ordered for note in file.notes), *dropped),
     )
 
 
@@ -136,7 +152,7 @@ def _labels(paths: Sequence[str]) -> list[str]:
 
 def _leaves_on(file: FileRead, each: Stated) -> bool:
     """Whether a launcher's file turns checkpointing off, which turns none of a framework's off."""
-    return _place(file) > 1 and each.setting == "checkpointing" and each.value == "none"
+    return _place(file) >= _DEEPSPEED and each.setting == "checkpointing" and each.value == "none"
 
 
 def _referred(file: FileRead, folder: str) -> list[FileRead]:
@@ -153,18 +169,30 @@ def _referred(file: FileRead, folder: str) -> list[FileRead]:
 
 def _place(file: FileRead) -> int:
     """Where a file stands in ORDER."""
+    if file.format == COMMAND_LINE:
+        return _COMMAND
     if file.framework:
-        return 0
+        return _FRAMEWORK
     if file.format == adapter.FORMAT.name:
-        return 1
-    return 3 if file.format == launcher_files.NAMES["deepspeed"] else 2
+        return _ADAPTER
+    return _DEEPSPEED if file.format == launcher_files.NAMES["deepspeed"] else _LAUNCHER
 
 
-def _demand_one_batch(overruled: Sequence[Overruled]) -> None:
-    """Demand that DeepSpeed's sizes are those of the others, as transformers does before it starts. Raises BadValueError."""
+def _demand_one_run(overruled: Sequence[Overruled]) -> None:
+    """Demand that the files are of one run: one engine that shards, and the sizes that transformers demands to be equal before it starts.
+
+    Raises:
+        BadValueError: they are not.
+    """
     for each in overruled:
-        if each.stated.setting in ("micro_batch", "accumulation", "num_gpus"):
-            one, other = each.winner, each.stated
+        if each.winner.file == COMMAND_LINE:
+            continue
+        one, other = each.winner, each.stated
+        if one.setting == "sharding" and "fsdp" in (one.value, other.value) and not {one.value, other.value} & {"ddp", "none"}:
+            raise BadValueError(
+                f"{one.file} has {shown(one.value)} by {one.key}, {other.file} {shown(other.value)}: a run has one; take one out"
+            )
+        if one.setting in ("micro_batch", "accumulation", "num_gpus"):
             raise BadValueError(
                 f"{other.file} has {shown(other.value)} by {other.key}, {one.file} {shown(one.value)} by {one.key}: "
                 "the run would not start; make them equal"
@@ -180,11 +208,12 @@ def _as_deepspeed_runs(stated: dict[str, Stated]) -> None:
     stated["autocast"] = replace(precision, value="")
 
 
-def _adapters_of_none(stated: dict[str, Stated], framework: str) -> list[str]:
-    """Take back what a file says of adapters where none are trained, and say so."""
-    usual = _usual(framework, {}).get("method", ("lora", ""))[0]
-    method = stated["method"].value if "method" in stated else usual
+def _adapters_of_none(stated: dict[str, Stated], usual_method: str) -> list[str]:
+    """Take back what files say of adapters, and of the format below them, where no adapters are trained, and say so."""
+    method = stated["method"].value if "method" in stated else usual_method
     if method == "lora":
         return []
-    keys = [stated.pop(setting).key for setting in OF_ADAPTERS if setting in stated]
-    return [f"{', '.join(keys)}: without effect, because no adapters are trained"] if keys else []
+    gone = [setting for setting in (*OF_ADAPTERS, "base_format") if setting in stated and stated[setting].file != COMMAND_LINE]
+    is_format = "method" in stated and stated["method"].file == COMMAND_LINE
+    keys = [stated.pop(setting).key for setting in gone if setting != "base_format" or is_format]
+    return [f"{', '.join(dict.fromkeys(keys))}: without effect, because no adapters are trained"] if keys else []

@@ -13,6 +13,7 @@ from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Refused, word
 from estimators.tuning.readers import trainer_keys
 from estimators.tuning.readers.rules import Format, Rule, count, is_on, names, number, one_word, saved_modules, switch, text, whole
+from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import Value
 
 _OWN: dict[str, Rule] = {
@@ -132,7 +133,7 @@ def base(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
     kind = word(values.get("quantization_type", "nf4"))
     if kind not in ("nf4", "fp4"):
         raise BadValueError(f"quantization_type is {kind[:40]!r}; expected nf4 or fp4")
-    is_double = is_on("double_quantization", values.get("double_quantization", True))
+    is_double = is_on("double_quantization", values.get("double_quantization", recipe("llama-factory").doubles_scales))
     return {"double_quantization" if "double_quantization" in values else key: {"base_format": f"{kind}-double" if is_double else kind}}
 
 

@@ -144,3 +144,12 @@ def shown(value: Value) -> str:
         return "yes" if value else "no"
     text = ",".join(value) if isinstance(value, tuple) else f"{value:,}" if isinstance(value, int) else f"{value}"
     return text[:MAX_SHOWN] or "none"
+
+
+def possessive(name: str) -> str:
+    """A name as an owner's.
+
+    >>> possessive("axolotl"), possessive("transformers")
+    ("axolotl's", "transformers'")
+    """
+    return f"{name}'" if name.endswith("s") else f"{name}'s"

@@ -12,6 +12,7 @@ from typing import Any
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Keys, Refused, word
 from estimators.tuning.readers.rules import Format, Rule, count, is_on, listed, number, one_word, switch
+from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import Value
 
 RULES: dict[str, Rule] = {
@@ -30,7 +31,15 @@ RULES: dict[str, Rule] = {
 
 _ALSO = (
     *("model._component_", "model.lora_attn_modules", "model.apply_lora_to_mlp", "model.apply_lora_to_output", "optimizer._component_"),
-    *("optimizer.fused", "loss._component_", "loss", "enable_activation_checkpointing", "enable_activation_offloading", "fsdp_cpu_offload"),
+    *(
+        "optimizer.foreach",
+        "optimizer.fused",
+        "loss._component_",
+        "loss",
+        "enable_activation_checkpointing",
+        "enable_activation_offloading",
+        "fsdp_cpu_offload",
+    ),
 )
 
 _HARMLESS = (
@@ -111,7 +120,7 @@ def model(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
     name = "-".join(part for part in (found["family"].replace("_", "."), size.replace("_", "-")) if part)
     said: dict[str, Value | None] = {"model": name, "method": "lora" if found["kind"] else "full"}
     if (found["kind"] or "").startswith("q") or is_on("model.quantize_base", values.get("model.quantize_base")):
-        said["base_format"] = "nf4-double"
+        said["base_format"] = "nf4-double" if recipe("torchtune").doubles_scales else "nf4"
     if (found["kind"] or "").endswith("dora_"):
         said["dora"] = True
     targets = [_RENAMED.get(part, part) for part in listed("model.lora_attn_modules", values.get("model.lora_attn_modules", []))]
@@ -131,7 +140,8 @@ def optimizer(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
     name = word(values[key])
     if name not in _OPTIMIZERS:
         raise BadValueError(f"{key} is {str(values[key])[:60]!r}, which is not priced; expected one such as {', '.join(_SHOWN)}")
-    is_fused = _OPTIMIZERS[name] == "adamw_torch" and is_on("optimizer.fused", values.get("optimizer.fused"))
+    is_whole = is_on("optimizer.fused", values.get("optimizer.fused")) or word(values.get("optimizer.foreach")) == "false"
+    is_fused = _OPTIMIZERS[name] == "adamw_torch" and is_whole  # neither fused nor tensor by tensor does a step hold a copy of all
     return {key: {"optimizer": f"{_OPTIMIZERS[name]}{'_fused' if is_fused else ''}"}}
 
 

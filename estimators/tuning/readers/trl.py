@@ -24,6 +24,7 @@ from estimators.tuning.readers.rules import (
     text,
     whole,
 )
+from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import Value
 
 _DTYPES = one_word(
@@ -178,7 +179,7 @@ def base(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
     if not is_on("load_in_4bit", values.get("load_in_4bit")):
         return {}
     kind = one_word("base_format", {"nf4": "nf4", "fp4": "fp4"}).meaning("bnb_4bit_quant_type", values.get("bnb_4bit_quant_type", "nf4"))
-    is_double = is_on("use_bnb_nested_quant", values.get("use_bnb_nested_quant"))
+    is_double = is_on("use_bnb_nested_quant", values.get("use_bnb_nested_quant", recipe("trl").doubles_scales))
     return {"load_in_4bit": {"base_format": f"{kind['base_format']}{'-double' if is_double else ''}"}}
 
 

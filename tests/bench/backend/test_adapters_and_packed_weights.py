@@ -40,7 +40,7 @@ def adapted(name: str, model: Any = None, task: str = "CAUSAL_LM") -> Any:
 def flop(model: nn.Module, given: dict[str, Any], *, recompute: bool = False) -> int:
     counted = count_pass(model, (), given, recompute=recompute)
     assert counted.unseen == ()
-    return counted.forward_flop + (counted.backward_flop or 0)
+    return counted.forward_flop + (counted.backward_flop or 0) + counted.recomputed_flop
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

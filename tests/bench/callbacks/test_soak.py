@@ -19,7 +19,7 @@ import pytest
 
 from bench.records import record
 from estimators.errors import SixndError
-from tests.support.soaked_ranks import ENDS, KINDS, METERS, OTHERS, Ended, Fault, Job, run
+from tests.support.soaked_ranks import ENDS, KINDS, METERS, OTHERS, Ended, Fault, Job, meter, run
 
 STEPS = int(os.environ.get("SOAK_STEPS", "5000"))
 
@@ -107,6 +107,11 @@ def test_whatever_strikes_its_ranks_a_training_ends_as_its_unwatched_twin(kind: 
     faults = Counter(fault.what for job in jobs for fault in job.faults)
     print(f"{kind}: {len(found)} wrong, {time.monotonic() - begun_s:.0f} s, faults: {dict(faults)}")
     assert found == []
+
+
+@pytest.mark.parametrize("name", METERS)
+def test_every_meter_that_is_broken_is_one(name: str) -> None:
+    assert callable(getattr(*meter(name)))
 
 
 def test_a_short_training_whose_meter_raises_and_whose_disk_is_full_ends_as_its_twin(tmp_path: Path) -> None:

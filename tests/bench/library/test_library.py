@@ -22,6 +22,7 @@ from bench.cli.verbs import verb_parser
 from bench.library import answers
 from bench.library.keywords import keyword
 from estimators.errors import BadRecordError, BadValueError, PhysicsError, UnknownNameError
+from reports.render import render
 from reports.table import Table
 from tests.support.checkout import ROOT
 
@@ -191,7 +192,39 @@ class TestAnswer:
         assert answer._repr_html_().count("<table>") == len(answer.tables()) == 3
         assert repr(answer) == "<ModelAnswer: Operations of phi-2: 12.22 TFLOP forward, 2,779,683,840 parameters>"
         assert str(answer).startswith("Operations of phi-2")
+        assert "\n" not in repr(answer.tables()[0])
         assert {"forward_flop", "tables", "good"} <= set(dir(answer))
+
+    @pytest.mark.parametrize(("command", "given"), QUESTIONS, ids=[command for command, _ in QUESTIONS])
+    def test_printed_it_is_the_verbs_screen_and_with_verbose_everything(
+        self, command: str, given: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "100")
+        answer = VERBS[command.split()[0]](**given)
+        for words, shown in ([], str(answer)), (["-v"], answer.text(verbose=True)):
+            assert main([*shlex.split(command), *words]) == 0
+            printed = capsys.readouterr().out
+            assert self.without_ways(shown) == self.without_ways(printed)
+            assert " -v" not in shown.rpartition("more: ")[2]
+        assert len(str(answer).splitlines()) <= 30 or "--explain" in command or "--what-if" in command
+        assert max(map(len, str(answer).splitlines())) <= 100
+        assert ".text(verbose=True) (everything" in " ".join(str(answer).split())
+
+    @staticmethod
+    def without_ways(text: str) -> str:
+        """The words of a screen up to how more is asked for, however they wrap."""
+        words = " ".join(text.split()).partition(" more: ")[0]
+        return re.sub(r" (-v|\.text\(verbose=True\))", "", words)
+
+    def test_a_counted_network_is_printed_on_a_screen_too(self) -> None:
+        from torch import nn, ones
+
+        shown = str(sixnd.count(nn.Linear(2, 2), ones(1, 2)))
+        assert shown.splitlines()[-1].startswith("more: .text(verbose=True) (everything, ")
+
+    def test_a_table_is_printed_as_the_verb_shows_it_whole(self) -> None:
+        answer = sixnd.show(model="phi-2")
+        assert str(answer.tables()[0]) in render(answer.tables(), "text")
 
     @pytest.mark.parametrize("kind", answers.Answer.__subclasses__())
     def test_every_attribute_that_a_class_lists_is_in_some_answer(self, kind: type[answers.Answer]) -> None:

@@ -15,8 +15,9 @@ from estimators.cost.layout import Layout
 from estimators.errors import RequestError
 from estimators.training.layouts.emit import LAUNCHERS, emit
 from estimators.training.layouts.launchers.setup import Setup
-from estimators.tuning.readers.job_files import Reading, combined
+from estimators.tuning.readers.job_files import COMMAND_LINE, Reading, combined
 from estimators.tuning.readers.one_file import FORMATS
+from estimators.tuning.readers.reading import Stated
 from estimators.tuning.recipes import recipe, recipes
 from tests.support.tuning_files import ACCELERATE, ADAPTER, AXOLOTL, DEEPSPEED, FILES, GRPO, LLAMA_FACTORY, TORCHTUNE, TRAINER, TRL_DPO
 
@@ -301,6 +302,51 @@ def test_sizes_that_deepspeed_has_otherwise_are_refused_as_transformers_does(rea
     assert read(ds__json=text).settings["micro_batch"] == 4
 
 
+def option(setting: str, value: Any, word: str) -> Stated:
+    return Stated(setting=setting, value=value, key=word, file=COMMAND_LINE)
+
+
+def test_the_command_line_goes_before_every_file_and_what_it_overrules_is_said(tmp_path: Path) -> None:
+    for name in ("axolotl.yml", "accelerate.yaml"):
+        (tmp_path / name).write_text(FILES[name])
+    paths = [str(tmp_path / name) for name in ("axolotl.yml", "accelerate.yaml")]
+    options = [option("micro_batch", 4, "--batch"), option("num_gpus", 2, "--gpus"), option("seq_len", 4096, "--seq-len")]
+    found = combined(paths, options)
+    assert (found.settings["micro_batch"], found.settings["num_gpus"], found.settings["seq_len"]) == (4, 2, 4096)
+    said = {(each.winner.key, each.stated.key, each.stated.file) for each in found.overruled}
+    assert said == {("--batch", "micro_batch_size", "axolotl.yml"), ("--gpus", "num_processes", "accelerate.yaml")}
+
+
+def test_a_method_of_the_command_line_takes_back_what_a_file_says_of_adapters(tmp_path: Path) -> None:
+    (tmp_path / "axolotl.yml").write_text(AXOLOTL)
+    found = combined([str(tmp_path / "axolotl.yml")], [option("method", "full", "--method")])
+    assert not {"lora_rank", "lora_targets", "base_format"} & set(found.given())
+    assert found.notes == ("lora_r, lora_target_linear, load_in_4bit: without effect, because no adapters are trained",)
+    assert found.given()["weights_dtype"] == recipe("axolotl").weights_dtype
+
+
+def test_a_framework_of_the_command_line_fills_in_in_place_of_the_files_own(tmp_path: Path) -> None:
+    (tmp_path / "args.json").write_text(TRAINER)
+    path = str(tmp_path / "args.json")
+    assert combined([path]).given()["checkpointing"] == "none"
+    assert combined([path], framework="trl").given()["checkpointing"] == "full"
+    old = combined([path], framework="trl", version="0.9")
+    assert (old.given()["checkpointing"], old.given()["method"]) == (recipe("trl", "0.9").checkpointing, "full")
+    other = combined([path], framework="unsloth")
+    assert (other.given()["method"], other.notes) == ("full", ("args.json is transformers'; unsloth fills in the rest",))
+
+
+def test_deepspeed_beside_plain_replicas_is_what_shares_and_fsdp_beside_it_is_refused(read: Reader) -> None:
+    plain = "distributed_type: MULTI_GPU\nnum_processes: 4\nmixed_precision: bf16\n"
+    found = read(a__yaml=plain, ds__json=DEEPSPEED, job__yml=LLAMA_FACTORY)
+    assert (found.settings["sharding"], found.settings["num_gpus"]) == ("zero-3", 4)
+    engine = plain.replace("MULTI_GPU", "DEEPSPEED") + "deepspeed_config: {zero_stage: 2}\n"
+    assert read(a__yaml=engine).settings["sharding"] == "zero-2"
+    assert read(a__yaml=engine, ds__json=DEEPSPEED).settings["sharding"] == "zero-3"
+    line = refused(read, a__yaml=ACCELERATE, ds__json=DEEPSPEED)
+    assert line == "ds.json has zero-3 by zero_optimization.stage, a.yaml fsdp: a run has one; take one out"
+
+
 def test_two_files_of_one_kind_are_refused(read: Reader) -> None:
     line = refused(read, a__yml=AXOLOTL, b__yaml=LLAMA_FACTORY)
     assert line == "a.yml and b.yaml are both the framework's own file of a job; give one"
@@ -532,7 +578,7 @@ def test_what_plan_writes_for_a_launcher_is_read_as_the_layout_that_it_is(launch
     found = read(run=text)
     expected = {"num_gpus": 8, "micro_batch": 2, "accumulation": 4, "checkpointing": recompute}
     expected["sharding"] = SHARED.get(launcher, ZERO).get(zero, ZERO[zero])
-    settings = {**{each.setting: each.value for each in found.filled()}, **found.settings}
+    settings = found.given()
     assert {name: settings[name] for name in expected} == expected
     assert found.unread == found.notes == ()
 

@@ -23,9 +23,8 @@ def job_in(name: str, text: str, folder: Path, **more: Any) -> TuningJob:
     path = folder / name
     path.write_text(text)
     found = combined([str(path)])
-    filled = {each.setting: each.value for each in found.filled()}
-    assert set(found.settings) | set(filled) <= set(NAMES)
-    return job_of(MODEL, recipe(found.framework or "unknown"), {**filled, **found.settings, **more})
+    assert set(found.given()) <= set(NAMES)
+    return job_of(MODEL, recipe(found.framework or "unknown"), {**found.given(), **more})
 
 
 def test_axolotls_job_is_the_one_of_its_file(tmp_path: Path) -> None:
