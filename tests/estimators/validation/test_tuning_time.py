@@ -54,7 +54,9 @@ def test_rows_of_varying_length_have_the_mean_that_their_rates_imply() -> None:
     step = timed_step(changed(FIXED, seq_kind="variable", samples_per_s="10", tokens_per_s="4420", tokens_scope="per GPU"))
     assert step.job.seq_len == 442
     assert "row length, tokens over samples a second" in step.assumed
-    shared = timed_step(changed(FIXED, seq_kind="variable", samples_per_s="20", tokens_per_s="4420", tokens_scope="per GPU", n_gpus="2", parallel="ddp"))
+    shared = timed_step(
+        changed(FIXED, seq_kind="variable", samples_per_s="20", tokens_per_s="4420", tokens_scope="per GPU", n_gpus="2", parallel="ddp")
+    )
     assert shared.job.seq_len > 442  # the device with the longest samples decides
 
 
