@@ -187,10 +187,10 @@ def convention(known: tuple[str, ...]) -> Callable[[str], str]:
     return read
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """--model or --config, exactly one of them."""
+def add_model(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """--model or --config, exactly one of them; or none where they are not required."""
     model = parser.add_argument_group("model")
-    group = model.add_mutually_exclusive_group(required=True)
+    group = model.add_mutually_exclusive_group(required=required)
     group.add_argument("--model", metavar="NAME", help=names.MODEL_HELP)
     group.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
     model.add_argument(

@@ -43,6 +43,11 @@ class Output:
         self.file, self.verbose, self.quiet = file, verbose, quiet
         self.named: Mapping[str, str] = {}
 
+    @property
+    def shows_everything(self) -> bool:
+        """Whether more is read of the answer than one screen."""
+        return self.verbose or self.format != "text"
+
     def expect_writable(self) -> None:
         """Find out before minutes of work whether there is a file, or a standard output, to write to.
 
@@ -122,6 +127,11 @@ class Kept(Output):
         super().__init__()
         self.tables: list[Table] = []
         self.screen: Screen | None = None
+
+    @property
+    def shows_everything(self) -> bool:
+        """Always."""
+        return True
 
     def emit(self, tables: Sequence[Table], screen: Screen | None = None) -> None:
         """Keep the tables and the screen."""

@@ -14,6 +14,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Plan before you rent": {
         "estimate": "what a training run or a step costs: days, money, energy, memory",
         "plan": "the layouts that train a model fastest, and why others lose",
+        "fit": "does a fine-tuning fit on a device, and what would make it fit",
         "compare-hardware": "one training run on several kinds of device, side by side",
     },
     "Measure here": {
@@ -99,6 +100,6 @@ def help_text() -> str:
         f"usage: {NAME} VERB [options]; the options of a verb: {NAME} help VERB\n"
         "What deep-learning models cost to train and to run: estimated, measured, checked.\n\n"
         + "\n".join(groups)
-        + f"\n\nExamples:\n{examples}\n"
+        + f"\nExamples:\n{examples}\n"
         "Exit codes: 0 good; 1 a check failed, or impossible; 2 the request was wrong."
     )

@@ -180,6 +180,31 @@ class PlanAnswer(Answer):
     cost_usd: float | None
 
 
+class FitAnswer(Answer):
+    """Of `fit`; `good` is False where it does not fit. With `largest` the largest, with `menu` a row per model in the first table."""
+
+    model: str | None
+    hardware: str
+    num_devices: int | None
+    verdict: str | None
+    fits: bool | None
+    allocated_bytes: int | None
+    reserve_bytes: int | None
+    device_memory_bytes: int
+    left_bytes: int | None
+    decides: str | None
+    runner_up: str | None
+    runner_up_bytes: int | None
+    nvidia_smi_low_bytes: int | None
+    nvidia_smi_high_bytes: int | None
+    host_bytes: int | None
+    framework: str | None
+    is_framework_assumed: bool | None
+    quantity: str | None
+    largest: int | None
+    limited_by: str | None
+
+
 class HardwareAnswer(Answer):
     """Of `compare_hardware`: one row per kind of device in the first table."""
 

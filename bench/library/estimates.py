@@ -1,4 +1,4 @@
-"""What is estimated and needs no torch: estimate, plan, compare_hardware, check_claim, show.
+"""What is estimated and needs no torch: estimate, plan, fit, compare_hardware, check_claim, show.
 
 Every function takes the options of its verb as keywords, with the words of the command line ('2T', '30d', '50GB/s') or plain
 numbers, and raises estimators.errors.RequestError for a wrong request and PhysicsError for an impossible figure.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from bench.library.answers import ClaimAnswer, EstimateAnswer, HardwareAnswer, ModelAnswer, PlanAnswer
+from bench.library.answers import ClaimAnswer, EstimateAnswer, FitAnswer, HardwareAnswer, ModelAnswer, PlanAnswer
 from bench.library.keywords import ask
 
 Number = int | float | str
@@ -104,6 +104,41 @@ def plan(
 ) -> PlanAnswer:
     """The layouts that train a model fastest on given devices: `python -m bench plan --help` has every option."""
     return PlanAnswer(*ask("plan", locals()))
+
+
+def fit(
+    *,
+    hardware: str,
+    model: str | None = None,
+    config: Path | None = None,
+    fetch: bool = False,
+    method: Names | None = None,
+    gpus: Number | None = None,
+    framework: str | None = None,
+    batch: Number | None = None,
+    seq_len: Number | None = None,
+    source_len: Number | None = None,
+    image_size: Number | None = None,
+    accumulation: Number | None = None,
+    packing: str | None = None,
+    precision: str | None = None,
+    optimizer: str | None = None,
+    checkpointing: str | None = None,
+    loss: str | None = None,
+    attention: str | None = None,
+    sharding: str | None = None,
+    offload: Names | None = None,
+    lora_rank: Number | None = None,
+    lora_targets: Names | None = None,
+    frozen_layers: Number | None = None,
+    base_format: str | None = None,
+    lora_dropout: Number | None = None,
+    largest: str | None = None,
+    menu: bool = False,
+    strict: bool = False,
+) -> FitAnswer:
+    """Whether a fine-tuning fits on a device, and what would make it fit: `python -m bench fit --help` has every option."""
+    return FitAnswer(*ask("fit", locals()))
 
 
 def compare_hardware(

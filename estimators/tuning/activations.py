@@ -33,8 +33,8 @@ class LayerActivations:
 
     Attributes:
         count: of them, those that keep anything.
-        kept_bytes: of one row of a pass, by one layer, with nothing recomputed.
-        again_bytes: of one row, by one layer that is run again from the input that checkpointing kept.
+        kept_bytes: of one row of a pass, by one layer, with nothing recomputed; under checkpointing of the layer that is run again from
+            the input that is kept.
         once_bytes: more of all rows together.
         input_bytes: of one row, of a layer's input: what checkpointing keeps.
         passing_bytes: of one row, of gradients that are held at once on the way back through a layer.
@@ -42,7 +42,6 @@ class LayerActivations:
 
     count: int
     kept_bytes: float
-    again_bytes: float
     once_bytes: float
     input_bytes: float
     passing_bytes: float
@@ -70,9 +69,9 @@ class Activations:
         """The inputs of all layers alone."""
         return self._around(rows) + sum(layer.count * rows * layer.input_bytes for layer in self.layers)
 
-    def again_bytes(self, rows: int) -> float:
-        """Of the layer that keeps most, run again."""
-        return max((rows * layer.again_bytes + layer.once_bytes for layer in self.layers), default=0.0)
+    def one_layer_bytes(self, rows: int) -> float:
+        """Of the layer that keeps most."""
+        return max((rows * layer.kept_bytes + layer.once_bytes for layer in self.layers), default=0.0)
 
     def passing_bytes(self, rows: int) -> float:
         """Gradients held at once on the way back through a layer; the largest."""
@@ -122,13 +121,13 @@ def activations_of(job: TuningJob, seq_len: int) -> Activations:
     model = decoder_of(job)
     tuned = trained(model, job.method)
     adapted = adapted_of(job, tuned, seq_len) if isinstance(tuned, FineTuned) and tuned.rank else None
-    lowest = tuned.lowest_trained(model) if isinstance(tuned, FineTuned) else 0
-    lowest = 0 if "embedding" in job.saved_modules or (job.trains_adapters and job.checkpointing != "none") else lowest
-    return _activations(model, seq_len, kernels_of(job), job.dtype_bytes, adapted, lowest)
+    needs_all = "embedding" in job.saved_modules or (job.trains_adapters and job.checkpointing != "none")
+    lowest = tuned.lowest_trained(model) if isinstance(tuned, FineTuned) and not needs_all else 0
+    return _activations(model, seq_len, kernels_of(job), job.dtype_bytes, adapted, lowest, job.checkpointing != "none")
 
 
 @functools.lru_cache(maxsize=256)
-def _activations(model: Any, t: int, kernels: Kernels, size: int, adapted: Adapted | None, lowest: int) -> Activations:
+def _activations(model: Any, t: int, kernels: Kernels, size: int, adapted: Adapted | None, lowest: int, recomputed: bool) -> Activations:
     base: Decoder = model
     stream = Stream(tokens=t, width=base.width)
     stream_size = max(size, kernels.stream_bytes)
@@ -136,12 +135,11 @@ def _activations(model: Any, t: int, kernels: Kernels, size: int, adapted: Adapt
     for index, block in enumerate(base.blocks):
         count = sum(place >= lowest for place in positions(base, index))
         if count:
-            kept = layer_kept(block, stream, kernels, size, adapted)
+            kept = layer_kept(block, stream, kernels, size, adapted, given=recomputed)
             layers.append(
                 LayerActivations(
                     count=count,
                     kept_bytes=kept.per_sequence,
-                    again_bytes=layer_kept(block, stream, kernels, size, adapted, given=True).per_sequence,
                     once_bytes=kept.once,
                     input_bytes=float(t * base.width * stream_size),
                     passing_bytes=float(max(GRADIENTS_HELD * size * t * _widest(block), _of_scores(block, t, kernels, size))),

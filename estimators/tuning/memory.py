@@ -127,7 +127,7 @@ def _pass(job: TuningJob, weights: HeldWeights, held: Held) -> list[Moment]:
     loss = _loss(job)
     stage = 1 / job.num_gpus if job.sharding == "device-map" else 1.0
     whole = kept.whole_bytes(rows) * stage
-    recomputed = kept.again_bytes(rows)
+    recomputed = kept.one_layer_bytes(rows)
     if job.checkpointing != "none":
         whole = kept.inputs_bytes(rows) * stage
         if job.checkpointing == "offload" or job.offload.activations:

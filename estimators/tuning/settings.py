@@ -74,7 +74,7 @@ def job_of(model: Model, recipe: Recipe, given: Mapping[str, Value]) -> TuningJo
     said = {**defaults(recipe, given), **given}
     if "seq_len" not in said:
         raise BadValueError("nothing says how long the longest sample is; give --seq-len")
-    method = _method(model, said)
+    method = _method(model, recipe, said)
     rest = {name: said[name] for name in OF_JOB if name in said}
     num_gpus = int(str(said.get("num_gpus", 1)))
     rest.setdefault("sharding", "none" if num_gpus == 1 else "ddp")
@@ -85,13 +85,19 @@ def job_of(model: Model, recipe: Recipe, given: Mapping[str, Value]) -> TuningJo
     return TuningJob(model=model, method=method, recipe=recipe, is_recipe_assumed=recipe.id == UNKNOWN, offload=offload, **rest)  # type: ignore[arg-type]
 
 
-def _method(model: Model, said: Mapping[str, Value]) -> TrainingMethod:
+def _method(model: Model, recipe: Recipe, said: Mapping[str, Value]) -> TrainingMethod:
     """What is trained. Raises BadValueError for more layers than there are, or a method that is none."""
     kind, base = said.get("method", "full"), str(said.get("base_format", PLAIN))
     if kind == "lora":
         targets = said.get("lora_targets", ())
         assert isinstance(targets, tuple)
-        return TrainingMethod(rank=int(str(said["lora_rank"])), targets=targets, dora=bool(said.get("dora")), base_format=base)
+        return TrainingMethod(
+            rank=int(str(said["lora_rank"])),
+            targets=targets,
+            dora=bool(said.get("dora")),
+            base_format=base,
+            quantises_experts=recipe.quantises_experts and base != PLAIN,
+        )
     if kind == "freeze":
         layers, trained = model.layers if isinstance(model, Decoder) else 0, int(str(said["trained_layers"]))
         if not 0 < trained <= layers:

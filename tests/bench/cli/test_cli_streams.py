@@ -25,6 +25,7 @@ CHEAP: dict[str, list[str]] = {
     "run": ["--model", "linreg-1d", "--device", "abacus"],
     "estimate": ["--model", "gpt2"],
     "plan": ["--model", "gpt2", "--hardware", "a100-sxm4-80gb", "--gpus", "8"],
+    "fit": ["--model", "gpt2", "--seq-len", "1024", "--hardware", "a100-sxm4-80gb"],
     "compare-hardware": ["--model", "gpt2", "--tokens", "1B", "--gpus", "8", "--hardware", "a100-sxm4-80gb"],
     "show": ["--model", "gpt2"],
     "translate": ["--model", "gpt2", "--mfu", "0.4", "--from", "full", "--to", "palm"],

@@ -29,6 +29,7 @@ from tests.support.checkout import ROOT
 VERBS: dict[str, Callable[..., Any]] = {
     "estimate": sixnd.estimate,
     "plan": sixnd.plan,
+    "fit": sixnd.fit,
     "compare-hardware": sixnd.compare_hardware,
     "check-claim": sixnd.check_claim,
     "show": sixnd.show,
@@ -68,6 +69,15 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
         "compare-hardware --model llama-2-7b --tokens 1T --hardware a100-sxm4-80gb,h100-sxm5-80gb --gpus 64",
         {**LLAMA, "hardware": "a100-sxm4-80gb,h100-sxm5-80gb", "gpus": 64},
     ),
+    (
+        "fit llama-3.1-8b --method qlora --batch 4 --seq-len 2048 --hardware rtx-4090-24gb --framework trl",
+        {"model": "llama-3.1-8b", "method": "qlora", "batch": 4, "seq_len": 2048, "hardware": "rtx-4090-24gb", "framework": "trl"},
+    ),
+    (
+        "fit gpt2 --method dpo,lora --hardware rtx-4090-24gb --largest batch --offload activations",
+        {"model": "gpt2", "method": ["dpo", "lora"], "hardware": "rtx-4090-24gb", "largest": "batch", "offload": ("activations",)},
+    ),
+    ("fit --hardware rtx-3060-12gb --menu", {"hardware": "rtx-3060-12gb", "menu": True}),
     ("check-claim --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 336h", {**PHI_2, "days": "336h"}),
     ("show --model llama-3-8b --phase decode --context-len 4096", {"model": "llama-3-8b", "phase": "decode", "context_len": 4096}),
     (

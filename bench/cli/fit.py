@@ -1,0 +1,272 @@
+"""Does a fine-tuning fit on a device: memory moment by moment, what decides, and what would make it fit.
+
+QLoRA on a 4090:    python -m bench fit llama-3.1-8b --method qlora --lora-rank 64 --batch 4 --seq-len 2048 --hardware 4090 --framework trl
+All of a model:     python -m bench fit llama-3-8b --method full --precision pure-bf16 --seq-len 4096 --hardware a100-sxm4-80gb
+A guard:            python -m bench fit gpt2 --seq-len 1024 --hardware 3060 --strict && accelerate launch train.py
+The largest:        python -m bench fit llama-3.1-8b --method lora --hardware 4090 --largest seq-len
+What can mine do:   python -m bench fit --hardware 3060 --menu
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast, get_args
+
+from bench.cli import arguments, sequences
+from bench.cli.output import Output
+from estimators.errors import BadValueError
+from estimators.frozen import frozen
+from estimators.tuning.job import Attention, Sharding, TuningJob
+from estimators.tuning.recipes import Checkpointing, LossPath, Packing, Recipe, recipe
+from estimators.tuning.settings import Value, job_of
+from estimators.weight_formats import PLAIN
+
+if TYPE_CHECKING:
+    from estimators.spec import Hardware, Model
+    from estimators.tuning.fit import Fit
+    from estimators.tuning.fixes import Fix
+    from estimators.tuning.largest import Quantity
+
+TRAINED = ("full", "lora", "qlora", "dora", "freeze")
+OBJECTIVES = ("sft", "dpo", "orpo", "kto", "reward", "grpo", "inference")
+
+PRECISIONS: dict[str, tuple[str, str]] = {
+    "bf16": ("bf16", "bf16"),
+    "fp16": ("fp16", "fp16"),
+    "pure-bf16": ("bf16", ""),
+    "pure-fp16": ("fp16", ""),
+    "fp32-bf16": ("fp32", "bf16"),
+    "fp32-fp16": ("fp32", "fp16"),
+    "fp32": ("fp32", ""),
+}
+"""Name -> what weights are loaded in, and what autocast multiplies in; empty for no autocast."""
+
+OFFLOADED = ("optimizer", "parameters", "activations")
+QUANTITIES = ("batch", "seq-len", "lora-rank")
+USUAL_LENGTH = 2048
+"""Tokens of the longest sample where neither options nor the framework say."""
+
+MAX_GPUS = 1024
+
+
+@frozen
+class Options(arguments.MethodOptions):
+    """Options of `fit`; None where one was not given."""
+
+    method: tuple[str, ...]
+    hardware: str
+    gpus: int | None
+    framework: str | None
+    batch: int | None
+    seq_len: int | None
+    accumulation: int | None
+    packing: str | None
+    optimizer: str | None
+    checkpointing: str | None
+    attention: str | None
+    loss: str | None
+    sharding: str | None
+    offload: tuple[str, ...]
+    precision: str | None
+    lora_dropout: float | None
+    largest: str | None
+    menu: bool
+    strict: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `fit`."""
+    arguments.add_model(parser, required=False)
+    job = parser.add_argument_group("the fine-tuning")
+    job.add_argument(
+        "--method",
+        type=_methods,
+        default=(),
+        metavar="NAME[,NAME]",
+        help=f"what is trained: {', '.join(TRAINED)}; and what for: {', '.join(OBJECTIVES)}; lora and sft by default",
+    )
+    job.add_argument("--hardware", required=True, metavar="NAME", help="the device: python -m bench list hardware")
+    job.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_GPUS), metavar="NUM", help="devices of one machine; 1 by default")
+    job.add_argument(
+        "--framework", metavar="NAME[@VERSION]", help="whose habits fill in the rest: python -m bench list recipes; else an assumption"
+    )
+    job.add_argument("--batch", type=sequences.batch_size, metavar="NUM", help="samples of one pass on one device; the framework's default")
+    sequences.add_sequence(job)
+    job.add_argument("--accumulation", type=arguments.count("accumulation", maximum=10**6), metavar="NUM", help="passes of one step")
+    job.add_argument("--packing", choices=get_args(Packing), metavar="|".join(get_args(Packing)), help="how samples share a row")
+    job.add_argument("--precision", choices=tuple(PRECISIONS), metavar="NAME", help=f"{', '.join(PRECISIONS)}: weights, then autocast")
+    job.add_argument("--optimizer", metavar="NAME", help="transformers' name of it: python -m bench list optimizers")
+    memory = parser.add_argument_group("what saves memory; the framework's defaults")
+    memory.add_argument(
+        "--checkpointing", choices=get_args(Checkpointing), metavar="|".join(get_args(Checkpointing)), help="which activations are kept"
+    )
+    memory.add_argument("--loss", choices=get_args(LossPath), metavar="NAME", help=f"how it is made: {', '.join(get_args(LossPath))}")
+    memory.add_argument(
+        "--attention", choices=get_args(Attention), metavar="|".join(get_args(Attention)), help="its kernel; sdpa by default"
+    )
+    memory.add_argument(
+        "--sharding",
+        choices=get_args(Sharding),
+        metavar="NAME",
+        help=f"what is shared: {', '.join(get_args(Sharding))}; ddp by default",
+    )
+    memory.add_argument("--offload", type=_offloaded, default=(), metavar="NAMES", help=f"what lies on the host: {', '.join(OFFLOADED)}")
+    arguments.add_method(parser)
+    memory.add_argument("--lora-dropout", type=arguments.share("lora-dropout", 0.99), metavar="SHARE", help="of an adapter's input")
+    more = parser.add_argument_group("more")
+    more.add_argument("--largest", choices=QUANTITIES, metavar="|".join(QUANTITIES), help="the largest that still fits")
+    more.add_argument("--menu", action="store_true", help="what the device can do: models by method, and the longest sample of each")
+    more.add_argument("--strict", action="store_true", help="exit code 1 for TIGHT, too")
+
+
+def _words(given: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(word.strip().casefold() for word in (given.split(",") if isinstance(given, str) else given))
+
+
+def _methods(given: str | Sequence[str]) -> tuple[str, ...]:
+    words = _words(given)
+    for kinds in (TRAINED, OBJECTIVES):
+        if sum(word in kinds for word in words) > 1:
+            raise BadValueError(f"--method {','.join(words)[:40]}: expected one of {', '.join(kinds)}")
+    if strange := [word for word in words if word not in (*TRAINED, *OBJECTIVES)]:
+        raise BadValueError(f"unknown method {strange[0][:40]!r}; expected one of: {', '.join((*TRAINED, *OBJECTIVES))}")
+    return words
+
+
+def _offloaded(given: str | Sequence[str]) -> tuple[str, ...]:
+    words = _words(given)
+    if strange := [word for word in words if word not in OFFLOADED]:
+        raise BadValueError(f"--offload {strange[0][:40]!r}: expected some of: {', '.join(OFFLOADED)}")
+    return words
+
+
+def run(options: Options, out: Output) -> int:
+    """Fit; 1 for NO, and under --strict for TIGHT."""
+    hardware = arguments.load_hardware(options.hardware)
+    if options.menu:
+        return _menu(options, hardware, out)
+    if options.model is None and options.config is None:
+        raise BadValueError("which model? Give its name, or --config; or --menu for what the device can do")
+    model, _ = arguments.load_model(options)
+    job = decided(options, model, hardware)
+    if options.largest:
+        return _largest(options, job, hardware, out)
+    from estimators.tuning.fit import fit
+    from reports.views.planning.fit import fit_screen, fit_tables
+
+    answer = fit(job, hardware)
+    changes, way = _fixes(answer) if answer.verdict != "FITS" or out.shows_everything else ((), ())
+    tables = arguments.with_all_facts(fit_tables(answer, changes, way))
+    out.emit(tables, fit_screen(answer, changes, way, tables))
+    return 1 if answer.verdict == "NO" or (options.strict and answer.verdict == "TIGHT") else 0
+
+
+def _fixes(answer: Fit) -> tuple[tuple[Fix, ...], tuple[Fix, ...]]:
+    from estimators.tuning.fixes import fixes, way_to_fit  # deferred: they price steps, which a job that fits does without
+
+    way = () if answer.verdict == "FITS" else way_to_fit(answer.job, answer.hardware)
+    return fixes(answer.job, answer.hardware), way
+
+
+def _largest(options: Options, job: TuningJob, hardware: Hardware, out: Output) -> int:
+    from estimators.tuning.largest import largest
+    from reports.views.planning.fit import largest_screen, largest_tables
+
+    found = largest(job, hardware, cast("Quantity", options.largest))
+    tables = arguments.with_all_facts(largest_tables(found))
+    out.emit(tables, largest_screen(found, tables))
+    return 0 if found.value else 1
+
+
+def _menu(options: Options, hardware: Hardware, out: Output) -> int:
+    from estimators.tuning.menu import menu
+    from reports.views.planning.fit_menu import menu_screen, menu_table
+
+    if options.model is not None or options.config is not None or options.largest:
+        raise BadValueError("--menu is of a device; leave the model and --largest out")
+    table = menu_table(menu(hardware, _recipe(options)), hardware)
+    out.emit([table], menu_screen(table, hardware))
+    return 0
+
+
+def _recipe(options: Options) -> Recipe:
+    name, _, version = (options.framework or "unknown").partition("@")
+    return recipe(name, version)
+
+
+def decided(options: Options, model: Model, hardware: Hardware) -> TuningJob:
+    """The job that the options mean.
+
+    Raises:
+        BadValueError, UnknownNameError: options that contradict one another, unknown names.
+    """
+    chosen = _recipe(options)
+    words = set(options.method)
+    trained = next((word for word in TRAINED if word in words), "")
+    if not trained:
+        trained = "freeze" if options.frozen_layers is not None else "full" if "inference" in words and not options.lora_rank else "lora"
+    given = _of_method(options, trained, chosen, model)
+    objective = next((word for word in OBJECTIVES if word in words), "sft")
+    given |= {"objective": objective, **_precision(options, hardware, chosen, trained)}
+    stated = {
+        "num_gpus": options.gpus,
+        "micro_batch": options.batch,
+        "seq_len": options.seq_len,
+        "accumulation": options.accumulation,
+        "packing": options.packing,
+        "optimizer": options.optimizer,
+        "checkpointing": options.checkpointing,
+        "attention": options.attention,
+        "loss": options.loss,
+        "sharding": options.sharding,
+        "lora_dropout": options.lora_dropout,
+    }
+    given |= {name: value for name, value in stated.items() if value is not None}
+    given |= {f"offload_{name}": True for name in options.offload}
+    if "seq_len" not in given and chosen.seq_len is None:
+        given["seq_len"] = min(USUAL_LENGTH, max(1, model.max_positions))
+    if "optimizer" in given:
+        from estimators.memory.optimizers import optimizer
+
+        given["optimizer"] = optimizer(str(given["optimizer"])).name
+    return job_of(model, chosen, given)
+
+
+def _of_method(options: Options, trained: str, chosen: Recipe, model: Model) -> dict[str, Value]:
+    """What is trained of the model. Raises BadValueError for options of another method."""
+    for word, value in {"--lora-rank": options.lora_rank, "--lora-targets": options.lora_targets}.items():
+        if value is not None and trained in ("full", "freeze"):
+            raise BadValueError(f"{word} is of adapters; with --method {trained} leave it out")
+    if options.frozen_layers is not None and trained != "freeze":
+        raise BadValueError(f"--frozen-layers is of --method freeze; with {trained} leave it out")
+    if trained == "freeze":
+        if options.frozen_layers is None:
+            raise BadValueError("--method freeze needs --frozen-layers")
+        return {"method": "freeze", "trained_layers": getattr(model, "layers", 0) - options.frozen_layers}
+    base = options.base_format
+    if trained == "full":
+        return {"method": "full", **({"base_format": base} if base != PLAIN else {})}
+    if trained == "qlora" and base == PLAIN:
+        base = "nf4-double" if chosen.doubles_scales else "nf4"
+    given: dict[str, Value] = {"method": "lora", "base_format": base, "dora": trained == "dora"}
+    given["lora_rank"] = options.lora_rank or chosen.lora_rank or USUAL_RANK
+    if options.lora_targets is not None:
+        given["lora_targets"] = options.lora_targets
+    return given
+
+
+USUAL_RANK = 16
+"""Of adapters where neither options nor the framework say."""
+
+
+def _precision(options: Options, hardware: Hardware, chosen: Recipe, trained: str) -> dict[str, Value]:
+    """What weights are loaded in and multiplied in; on a device without bf16 its fp16 takes that one's place."""
+    if options.precision is not None:
+        weights, autocast = PRECISIONS[options.precision]
+        return {"weights_dtype": weights, "autocast": autocast}
+    if "bf16" in hardware.peak_flop_per_s:
+        return {}
+    low = "fp16" if "fp16" in hardware.peak_flop_per_s else "fp32"
+    weights = "fp32" if trained in ("full", "freeze") else low
+    return {"weights_dtype": weights, "autocast": low if low == "fp16" and (chosen.autocast or weights == "fp32") else ""}
