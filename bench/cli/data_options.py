@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from bench.cli import arguments, sequences, step_options
+from bench.cli import arguments, fit, sequences, step_options
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.parsing import parse_duration, parse_float
+from estimators.tuning.recipes import Checkpointing
 
 if TYPE_CHECKING:
     from estimators.tuning.lengths import Lengths
 
-METHODS = ("full", "lora", "qlora", "dora")
+TRAINED = tuple(word for word in fit.TRAINED if word != "freeze")
 OBJECTIVES = ("sft", "dpo", "orpo", "kto", "reward")
 PACKINGS = ("ffd", "bfd", "wrapped")
 LONG_SAMPLES = ("cut", "drop", "split")
@@ -25,7 +26,7 @@ class DataOptions(step_options.TrainingOptions):
     """What a verb takes beside a training's options where it is asked about a data set; None where it is left to the framework.
 
     Attributes:
-        method: full, lora, qlora or dora, or an objective, which trains all of the model unless a rank is given.
+        method: what is trained and what for, such as lora, or qlora and dpo; empty for lora and sft.
         framework: whose habits fill in what was not given.
         data, tokenizer: paths of samples and of what cuts them into tokens.
         lengths: path of a CSV file of lengths.
@@ -34,7 +35,7 @@ class DataOptions(step_options.TrainingOptions):
         measured_step_s: of the user's own.
     """
 
-    method: str | None
+    method: tuple[str, ...]
     framework: str | None
     data: str | None
     tokenizer: str | None
@@ -55,57 +56,30 @@ class DataOptions(step_options.TrainingOptions):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--data and what belongs to it."""
     group = parser.add_argument_group("fine-tuning on a data set: --data, --lengths or --examples")
-    group.add_argument(
-        "--method", type=_method, metavar="NAME", help=f"{', '.join(METHODS)}; or {', '.join(OBJECTIVES[1:])}; full by default"
+    add = group.add_argument
+    add(
+        "--method",
+        type=fit.methods,
+        default=(),
+        metavar="NAME[,NAME]",
+        help=f"what is trained: {', '.join(TRAINED)}; and what for: {', '.join(OBJECTIVES)}; lora and sft by default",
     )
-    group.add_argument(
-        "--framework", type=_framework, metavar="NAME", help="trl, axolotl, llama-factory, unsloth, ...: its habits; else assumed"
-    )
-    group.add_argument("--data", metavar="FILE", help="samples, one JSON object a line: text, prompt and completion, or messages")
-    group.add_argument("--tokenizer", metavar="DIR", help="folder of the tokenizer that counts them, such as a checkpoint's")
-    group.add_argument(
-        "--lengths", metavar="FILE", help="CSV of lengths: a column tokens (loss_tokens and samples beside it), or a number a line"
-    )
-    group.add_argument(
-        "--examples", type=arguments.count("examples", maximum=10**10), metavar="NUM", help="so many samples, with --mean-tokens"
-    )
-    group.add_argument("--mean-tokens", type=_tokens("mean-tokens"), metavar="NUM", help="of a sample")
-    group.add_argument(
-        "--p95-tokens", type=_tokens("p95-tokens"), metavar="NUM", help="that 95 %% of the samples do not pass (log-normal lengths)"
-    )
-    group.add_argument("--epochs", type=_epochs, metavar="NUM", help="passes over the data; the framework's, else 1")
-    group.add_argument(
-        "--max-length", type=sequences.length("max-length"), metavar="NUM", help="tokens of a sample at most, or of a packed row"
-    )
-    group.add_argument(
-        "--packing", nargs="?", const="", type=_packing, metavar="NAME", help="pack samples: the framework's way, or ffd, bfd, wrapped"
-    )
-    group.add_argument(
-        "--long-samples", choices=LONG_SAMPLES, metavar="|".join(LONG_SAMPLES), help="what becomes of those that are too long"
-    )
-    group.add_argument("--group-by-length", action="store_true", help="batches of samples of like length")
-    group.add_argument(
-        "--accumulation", type=arguments.count("accumulation", maximum=10**6), metavar="NUM", help="passes of --batch samples a step"
-    )
-    group.add_argument(
-        "--checkpointing", choices=("on", "off"), metavar="on|off", help="activation checkpointing; the framework's by default"
-    )
-    group.add_argument(
-        "--measured-step", type=_seconds, dest="measured_step_s", metavar="TIME", help="mean of your own steps, such as 1.9s: scales all"
-    )
-
-
-def _method(text: str) -> str:
-    name = text.strip().casefold()
-    if name not in (*METHODS, *OBJECTIVES):
-        raise BadValueError(f"method {text[:40]!r} is unknown; expected one of: {', '.join((*METHODS, *OBJECTIVES))}")
-    return name
-
-
-def _framework(text: str) -> str:
-    from estimators.tuning.recipes import recipe
-
-    return recipe(text).id
+    add("--framework", metavar="NAME[@VERSION]", help="whose habits fill in the rest, such as trl; else an assumption")
+    add("--data", metavar="FILE", help="samples, one JSON object a line: text, prompt and completion, or messages")
+    add("--tokenizer", metavar="DIR", help="folder of the tokenizer that counts them, such as a checkpoint's")
+    add("--lengths", metavar="FILE", help="CSV of lengths: a column tokens (loss_tokens and samples beside it), or a number a line")
+    add("--examples", type=arguments.count("examples", maximum=10**10), metavar="NUM", help="so many samples, with --mean-tokens")
+    add("--mean-tokens", type=_tokens("mean-tokens"), metavar="NUM", help="of a sample")
+    add("--p95-tokens", type=_tokens("p95-tokens"), metavar="NUM", help="that 95 %% of the samples do not pass (log-normal lengths)")
+    add("--epochs", type=_epochs, metavar="NUM", help="passes over the data; the framework's, else 1")
+    add("--max-length", type=sequences.length("max-length"), metavar="NUM", help="tokens of a sample at most, or of a packed row")
+    add("--packing", nargs="?", const="", type=_packing, metavar="NAME", help="pack samples: the framework's way, or ffd, bfd, wrapped")
+    add("--long-samples", choices=LONG_SAMPLES, metavar="|".join(LONG_SAMPLES), help="what becomes of those that are too long")
+    add("--group-by-length", action="store_true", help="batches of samples of like length")
+    add("--accumulation", type=arguments.count("accumulation", maximum=10**6), metavar="NUM", help="passes of --batch samples a step")
+    kept = get_args(Checkpointing)
+    add("--checkpointing", choices=kept, metavar="|".join(kept), help="which activations are kept; the framework's default")
+    add("--measured-step", type=_seconds, dest="measured_step_s", metavar="TIME", help="mean of your own steps, such as 1.9s: scales all")
 
 
 def _packing(text: str) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from bench.cli import arguments, data_options, sequences, step_options
+from bench.cli import arguments, data_options, fit, sequences, step_options
+from bench.cli.arguments import MethodOptions
 from bench.cli.estimate_options import Options
 from estimators.errors import BadValueError
 from estimators.frozen import replace
-from estimators.tuning.data_training import FITS_BELOW, DataTraining, train_on_data
+from estimators.spec import Hardware
+from estimators.tuning.data_training import DataTraining, train_on_data
+from estimators.tuning.fit import fit as fitted
 from estimators.tuning.job import TuningJob
-from estimators.tuning.memory import memory_of_job
 from estimators.tuning.recipes import UNKNOWN, recipe
-from estimators.tuning.settings import Value, job_of
 from reports.screen import Screen
 from reports.table import Table
 from reports.views.training.data_set import data_set_tables
@@ -18,9 +19,6 @@ from reports.views.training.data_set_screen import data_set_screen
 
 SAMPLES_PER_STEP = 16
 """Of a step where neither the user nor a framework says: what most examples of frameworks come to."""
-
-USUAL_MAX_LENGTH = 2048
-"""Where neither says it: what most frameworks cut samples at."""
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw-8bit": "adamw_bnb_8bit", "sgd-momentum": "sgd"}
 """--optimizer -> transformers' name, where it is another."""
@@ -40,11 +38,10 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
     if options.hardware is None:
         raise BadValueError("a fine-tuning on a data set needs a device: add --hardware ID; list them: python -m bench list hardware")
     hardware = arguments.load_hardware(options.hardware)
-    given = _settings(options)
-    chosen = recipe(options.framework or UNKNOWN)
-    max_length = sequences.sequence_length(model, options.max_length or chosen.seq_len or min(USUAL_MAX_LENGTH, model.max_positions))
-    job = job_of(model, chosen, given | {"seq_len": min(max_length, lengths.longest)})
-    job, is_chosen = _batched(job, options, hardware.memory_bytes)
+    chosen = recipe(*(options.framework or UNKNOWN).split("@", 1))
+    max_length = sequences.sequence_length(model, options.max_length or chosen.seq_len or min(fit.USUAL_LENGTH, model.max_positions))
+    job = fit.decided(_as_fit(options, min(max_length, lengths.longest)), model, hardware)
+    job, is_chosen = _batched(job, options, hardware)
     packing = options.packing
     answer = train_on_data(
         DataTraining(
@@ -67,32 +64,41 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
     return arguments.with_all_facts(shown), data_set_screen(answer, shown, batch_is_chosen=is_chosen)
 
 
-def _settings(options: Options) -> dict[str, Value]:
-    """What was given, by the names of estimators.tuning.settings."""
-    word = options.method or ("lora" if options.lora_rank is not None else "full")
-    objective = word if word in data_options.OBJECTIVES else "sft"
-    trained = word if word in data_options.METHODS else "lora" if options.lora_rank is not None else "full"
-    given: dict[str, Value] = {"objective": objective, "method": "full" if trained == "full" else "lora"}
-    if trained == "full" and options.lora_rank is not None:
-        raise BadValueError("--method full trains all of the model; leave --lora-rank out, or say --method lora")
-    if trained == "dora":
-        given["dora"] = True
-    if trained == "qlora" or options.base_format != "16-bit":
-        given["base_format"] = "nf4" if options.base_format == "16-bit" else options.base_format
-    rest = {
-        "lora_rank": options.lora_rank,
-        "lora_targets": options.lora_targets,
-        "micro_batch": options.batch,
-        "accumulation": options.accumulation,
-        "num_gpus": options.gpus,
-        "optimizer": OPTIMIZERS.get(options.optimizer, options.optimizer) if options.optimizer else None,
-        "checkpointing": {"on": "full", "off": "none"}.get(options.checkpointing or ""),
-        "weights_dtype": None if options.dtype == "bf16" else options.dtype,
-    }
-    return given | {name: value for name, value in rest.items() if value is not None}
+def _as_fit(options: Options, seq_len: int) -> fit.Options:
+    """The same job as `fit` is asked about.
+
+    Args:
+        seq_len: of the longest row.
+    """
+    if strange := [word for word in options.method if word not in (*data_options.TRAINED, *data_options.OBJECTIVES)]:
+        known = ", ".join((*data_options.TRAINED, *data_options.OBJECTIVES))
+        raise BadValueError(f"--method {strange[0]} is not timed on a data set; expected one of: {known}")
+    mine = {name: getattr(options, name) for name in MethodOptions._fields}  # type: ignore[attr-defined]
+    return fit.Options(
+        **mine,
+        method=options.method,
+        hardware=options.hardware or "",
+        gpus=options.gpus,
+        framework=options.framework,
+        batch=options.batch,
+        seq_len=seq_len,
+        accumulation=options.accumulation,
+        packing=None,
+        optimizer=OPTIMIZERS.get(options.optimizer, options.optimizer) if options.optimizer else None,
+        checkpointing=options.checkpointing,
+        attention=None,
+        loss=None,
+        sharding=None,
+        offload=(),
+        precision=None if options.dtype == "bf16" else options.dtype,
+        lora_dropout=None,
+        largest=None,
+        menu=False,
+        strict=False,
+    )
 
 
-def _batched(job: TuningJob, options: Options, memory_bytes: int) -> tuple[TuningJob, bool]:
+def _batched(job: TuningJob, options: Options, hardware: Hardware) -> tuple[TuningJob, bool]:
     """The job, and whether its batch was chosen here: the most samples at a time that fit, up to SAMPLES_PER_STEP in a step."""
     if options.batch is not None or options.framework is not None:
         return job, False
@@ -100,7 +106,7 @@ def _batched(job: TuningJob, options: Options, memory_bytes: int) -> tuple[Tunin
     sizes = [size for size in (8, 4, 2, 1) if size <= share]
     for size in sizes:
         found = replace(job, micro_batch=size, accumulation=options.accumulation or max(1, share // size))
-        if memory_of_job(found).allocated_bytes <= FITS_BELOW * memory_bytes:
+        if fitted(found, hardware).verdict == "FITS":
             return found, True
     return replace(job, micro_batch=1, accumulation=options.accumulation or share), True
 

@@ -30,7 +30,7 @@ class Options(DataOptions):
     @property
     def about_a_data_set(self) -> bool:
         """Whether a fine-tuning on a data set is asked about."""
-        asked = (self.method, self.data, self.tokenizer, self.lengths, self.examples, self.mean_tokens, self.p95_tokens)
+        asked = (self.method or None, self.data, self.tokenizer, self.lengths, self.examples, self.mean_tokens, self.p95_tokens)
         return any(value is not None for value in (*asked, self.measured_step_s))
 
     @property

@@ -60,7 +60,7 @@ def estimate(
     lora_targets: Names | None = None,
     frozen_layers: Number | None = None,
     base_format: str | None = None,
-    method: str | None = None,
+    method: Names | None = None,
     framework: str | None = None,
     data: Path | None = None,
     tokenizer: Path | None = None,

@@ -11,10 +11,10 @@ from estimators.frozen import field, frozen, replace
 from estimators.spec import Hardware
 from estimators.tuning.batches import longest_of
 from estimators.tuning.dataset import Batching, DataSet, LongSamples, data_set
+from estimators.tuning.fit import Fit, fit
 from estimators.tuning.interval import TrackRecord, interval, track_record
 from estimators.tuning.job import TuningJob
 from estimators.tuning.lengths import Lengths
-from estimators.tuning.memory import JobMemory, memory_of_job
 from estimators.tuning.packing import PackingAlgorithm
 from estimators.tuning.step import TUNING_PARTS, TuningStep, tuning_step
 from estimators.units import HOUR_S
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 NODES = 9
 """Lengths of rows that a step is predicted at; between them it is a straight line."""
-
-FITS_BELOW, TIGHT_TO = 0.87, 0.95
-"""Shares of the memory that the driver shows: what a batch that is chosen fills at most, and above which runs fail."""
 
 DATA_PARTS = TUNING_PARTS | {"wait": "waiting for the device with the longest samples"}
 """What a step in the mean over a data set consists of."""
@@ -111,7 +108,7 @@ class DataAnswer:
         measured_over_predicted: the user's own step over the predicted one; 1 where none was given.
         low_s, high_s: of a step, the 80 % interval.
         record: what measured steps like these were missed by; None where none is known.
-        memory: of the fullest device at the longest batch.
+        fit: whether its longest batch fits.
         price: None where the device has none.
         power, carbon: share of the power limit, kilograms of CO2 per joule, and who says so.
     """
@@ -124,7 +121,7 @@ class DataAnswer:
     low_s: float
     high_s: float
     record: TrackRecord | None
-    memory: JobMemory
+    fit: Fit
     price: PriceRange | None
     power: Figure
     carbon: Figure
@@ -133,17 +130,6 @@ class DataAnswer:
     def step_time_s(self) -> float:
         """Seconds of one step in the mean."""
         return sum(self.parts.values())
-
-    @property
-    def needed_bytes(self) -> float:
-        """Allocated on the fullest device at the longest batch."""
-        return self.memory.allocated_bytes
-
-    @property
-    def verdict(self) -> str:
-        """FITS, TIGHT or NO."""
-        share = self.needed_bytes / self.question.hardware.memory_bytes
-        return "FITS" if share <= FITS_BELOW else "TIGHT" if share <= TIGHT_TO else "NO"
 
     @property
     def num_devices(self) -> int:
@@ -206,7 +192,7 @@ def train_on_data(question: DataTraining) -> DataAnswer:
         low_s=predicted_s * scale * below,
         high_s=predicted_s * scale * above,
         record=track_record("calibrated" if question.measured_step_s is not None else "all"),
-        memory=memory_of_job(job, question.hardware.memory_bytes),
+        fit=fit(job, question.hardware),
         price=rent(question.hardware.id, question.usd_per_gpu_hour),
         power=power_share(),
         carbon=world_carbon() if given is None else Figure(value=given, source=Source(title="given by --carbon")),

@@ -64,7 +64,7 @@ class Rollout:
         pass_samples = self.job.micro_batch * self.job.data_parallel
         if self.rollouts * self.reuse % self.update_samples or self.update_samples % pass_samples:
             raise BadValueError(
-                f"{self.rollouts:,} answers used {self.reuse} times in gradient steps of {self.update_samples:,}, {pass_samples} at a time: "
+                f"{self.rollouts:,} answers used {self.reuse} times in updates of {self.update_samples:,}, {pass_samples} at a time: "
                 "expected whole numbers of steps and of passes"
             )
 

@@ -103,12 +103,13 @@ def _facts(answer: DataAnswer, middle: dict[str, Value], *, batch_is_chosen: boo
         "measured_over_predicted": answer.measured_over_predicted,
         "real_tokens_per_s": answer.real_tokens_per_s,
         "step_flop": answer.step.flop,
-        "needed_bytes": answer.needed_bytes,
+        "allocated_bytes": answer.fit.allocated_bytes,
+        "needed_bytes": answer.fit.needed_bytes,
         "memory_bytes": question.hardware.memory_bytes,
-        "verdict": answer.verdict,
-        "fits": answer.verdict == "FITS",
-        "decided_by": answer.memory.fullest.name,
-        "memory_parts_bytes": dict(answer.memory.fullest.parts),
+        "verdict": answer.fit.verdict,
+        "fits": answer.fit.verdict == "FITS",
+        "decided_by": answer.fit.decides.name,
+        "memory_parts_bytes": dict(answer.fit.decides.parts),
         "ledger": dict(answer.parts),
         "power_share_fraction": answer.power.value,
         "carbon_kg_per_j": answer.carbon.value,
@@ -177,8 +178,8 @@ def headline(answer: DataAnswer) -> str:
     middle = figures(answer, answer.step_time_s)["cost_usd_median"]
     about = "" if answer.price is not None and answer.price.low == answer.price.high else "about "
     money = f", {about}{format_money(float(middle))}" if isinstance(middle, float) else ""
-    of = f"{format_bytes(answer.needed_bytes)} of {format_bytes(question.hardware.memory_bytes)} at the longest batch"
-    verdict = {"FITS": "fits", "TIGHT": "TIGHT", "NO": "does NOT fit"}[answer.verdict]
+    of = f"{format_bytes(answer.fit.allocated_bytes)} of {format_bytes(question.hardware.memory_bytes)} at the longest batch"
+    verdict = {"FITS": "fits", "TIGHT": "TIGHT", "NO": "does NOT fit"}[answer.fit.verdict]
     return (
         f"{how(job)} of {job.model.name} on {format_count(data.lengths.num_samples)} samples{epochs}: {format_duration(answer.wall_s)} on "
         f"{answer.num_devices} x {question.hardware.id}{money}; {verdict}, {of}"

@@ -41,16 +41,16 @@ def data_set_screen(answer: DataAnswer, tables: Sequence[Table], *, batch_is_cho
             *([price_line(answer.price)] if answer.price else []),
             track_line(answer),
         ],
-        failed=answer.verdict == "NO",
+        failed=answer.fit.verdict == "NO",
     )
 
 
 def _doubts(answer: DataAnswer) -> list[str]:
     data = answer.data
     doubts = []
-    if answer.verdict != "FITS":
-        most = f"{format_bytes(answer.needed_bytes)} allocated at its fullest, {answer.memory.fullest.name}"
-        doubts.append(f"memory: {most}; a smaller --batch, a lower --max-length, --method qlora or --checkpointing on hold less.")
+    if answer.fit.verdict != "FITS":
+        most = f"{format_bytes(answer.fit.allocated_bytes)} allocated at its fullest, {answer.fit.decides.name}"
+        doubts.append(f"memory: {most}; a smaller --batch, a lower --max-length or qlora hold less: `fit` prices what would.")
     if data.lost_tokens:
         lost = format_fraction(data.lost_fraction, 2)
         doubts.append(
