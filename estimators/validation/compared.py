@@ -69,6 +69,9 @@ def compared_run(record: Record, *, strict: bool = False) -> Compared:
     )
 
 
+OUT_OF_MEMORY = "it ran out of memory: its verdict is what is compared"
+
+
 def compared_memory(row: ScoredMemory) -> Compared:
     """What a fine-tuning's memory is compared in: the row's own meter; and its verdict. What ran out of memory has no measured bytes."""
     case = row.case
@@ -79,7 +82,7 @@ def compared_memory(row: ScoredMemory) -> Compared:
         low=row.low_bytes,
         high=row.high_bytes,
         measured=case.measured_bytes if case and not case.is_oom else None,
-        skipped=row.skipped,
+        skipped=row.skipped or (OUT_OF_MEMORY if case and case.is_oom else ""),
         assumed="; ".join(case.assumed) if case else "",
         verdict=row.answer.verdict if row.answer else "",
     )
