@@ -154,7 +154,7 @@ def run(options: Options, out: Output) -> int:
         return _menu(options, hardware, out)
     reading = None
     if options.from_files:
-        reading = fit_files.read(options, _stated_beside_files(options))
+        reading = fit_files.read(options.from_files, options, options.framework, _stated_beside_files(options))
         options = fit_files.with_model(options, reading, out)
     if options.model is None and options.config is None:
         raise BadValueError("which model? Give its name, or --config; --from FILE that names one; or --menu for what the device can do")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.cli import names
+from bench.cli.arguments import ModelOptions
 from estimators.errors import BadValueError
 from estimators.frozen import replace
 from estimators.memory.optimizers import optimizer
@@ -16,12 +17,13 @@ from estimators.tuning.recipes import UNKNOWN, recipe
 from estimators.tuning.settings import OF_RUN, Value, job_of
 
 if TYPE_CHECKING:
-    from bench.cli.fit import Options
     from bench.cli.output import Output
     from estimators.spec import Model
     from estimators.tuning.readers.job_files import Reading
     from reports.screen import Screen
     from reports.table import Table
+
+AnyOptions = TypeVar("AnyOptions", bound=ModelOptions)
 
 HELP = (
     "the job's own configuration, once or more: axolotl, LLaMA-Factory, TRL or Trainer arguments, torchtune, adapter_config.json, "
@@ -69,10 +71,12 @@ def paths(given: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def read(options: Options, stated: Mapping[str, Value]) -> Reading:
+def read(files: Sequence[str], options: ModelOptions, framework: str | None, stated: Mapping[str, Value]) -> Reading:
     """What the files say, after what the options state.
 
     Args:
+        options: with the model, where one was given.
+        framework: as --framework has it.
         stated: by the options, of those settings alone that they name.
 
     Raises:
@@ -85,11 +89,11 @@ def read(options: Options, stated: Mapping[str, Value]) -> Reading:
     before = [Stated(setting=name, value=value, key=WORDS.get(name, "--method"), file=COMMAND_LINE) for name, value in stated.items()]
     if model := options.model or options.config:
         before.append(Stated(setting="model", value=model, key="--model" if options.model else "--config", file=COMMAND_LINE))
-    name, _, version = (options.framework or "").partition("@")
-    return combined(options.from_files, before, framework=recipe(name, version).framework if name else "", version=version)
+    name, _, version = (framework or "").partition("@")
+    return combined(files, before, framework=recipe(name, version).framework if name else "", version=version)
 
 
-def with_model(options: Options, reading: Reading, out: Output) -> Options:
+def with_model(options: AnyOptions, reading: Reading, out: Output) -> AnyOptions:
     """The options with the model that the files name, where none was given.
 
     Raises:
