@@ -100,6 +100,6 @@ def help_text() -> str:
         f"usage: {NAME} VERB [options]; the options of a verb: {NAME} help VERB\n"
         "What deep-learning models cost to train and to run: estimated, measured, checked.\n\n"
         + "\n".join(groups)
-        + f"\n\nExamples:\n{examples}\n"
+        + f"\nExamples:\n{examples}\n"
         "Exit codes: 0 good; 1 a check failed, or impossible; 2 the request was wrong."
     )

@@ -26,6 +26,11 @@ from tools.module_imports import PACKAGES, imported, modules
 ANSWERED = {
     "estimate": ["estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --explain", "estimate --model phi-2"],
     "plan": ["plan --model llama-2-7b --hardware a100-sxm4-80gb --gpus 64"],
+    "fit": [
+        "fit --model llama-3.1-8b --method qlora --hardware rtx-4090-24gb",
+        "fit --model gpt2 --method full --hardware rtx-4090-24gb --format json",
+        "fit --hardware rtx-3060-12gb --menu",
+    ],
     "compare-hardware": ["compare-hardware --model llama-2-7b --tokens 1T --hardware a100-sxm4-80gb,h100-sxm5-80gb --gpus 64"],
     "show": ["show --model phi-2", "show --model gpt2 --convention all"],
     "translate": ["translate --model llama-2-7b --seq-len 4096 --mfu 0.54 --from llm-foundry --to megatron"],
