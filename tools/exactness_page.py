@@ -1,112 +1,113 @@
-"""docs/exactness.md: every shipped model, its parameters and FLOP by our op table, torch, fvcore and its publisher.
+"""docs/exactness.md: how many shipped models are exact, by family, of the rows in docs/exactness.csv; needs no torch.
 
 python -m tools.exactness_page > docs/exactness.md
 """
 
 from __future__ import annotations
 
+import csv
 import sys
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from estimators.facts.registry import model_ids
+from estimators.facts.entries import PUBLISHED_BASES
+from estimators.facts.registry import model_entry
 from estimators.units import format_int
 from reports.render import render
 from reports.table import Column, Table, Value
 
-if TYPE_CHECKING:
-    from tools.exactness_rows import Row
-
+ROWS = Path(__file__).resolve().parents[1] / "docs" / "exactness.csv"
 HEAD = """# Exactness
 
 Every shipped model counted three times: by its op table, which knows no torch; by torch's own counter on the `meta` device; and by
-fvcore, which walks a traced graph. `python docs/refresh.py --slow` writes this page, in twenty minutes and with torch. One test without
-torch holds our columns to what the op table says today, one recounts a handful of rows, and a slow one recounts all of them.
+fvcore, which walks a traced graph. [exactness.csv](exactness.csv) has a row for each model; `python docs/refresh.py --slow` writes it, in
+twenty minutes and with torch. One test without torch holds our columns to what the op table says today, one recounts a handful of rows,
+and a slow one recounts all of them.
 """
 
-COUNTERS = ("torch", "transformers", "fvcore")
-
-PRODUCTS = frozenset({"baddbmm", "addbmm", "linalg_solve_triangular", "scaled_dot_product_attention"})
-"""Matrix products that fvcore has no handle for."""
+Row = Mapping[str, str]
 
 
-def table(rows: list[Row]) -> Table:
-    """The rows as one table, by family."""
-    cells: list[dict[str, Value]] = [
-        {
-            "model": r.model,
-            "family": r.family,
-            "params": r.params,
-            "torch_params": r.torch_params,
-            "params_ratio": _ratio(r.params, r.torch_params),
-            "published": r.published_text,
-            "flop": r.flop,
-            "torch_flop": r.torch_flop,
-            "flop_ratio": _ratio(r.flop, r.torch_flop),
-            "fvcore_ratio": "–" if r.fvcore_flop is None else _ratio(r.flop, r.fvcore_flop),
-        }
-        for r in sorted(rows, key=lambda r: (r.family, r.params))
-    ]
-    exact = sum(r.params == r.torch_params and r.flop == r.torch_flop for r in rows)
-    whole: dict[str, Any] = {"format": format_int, "align": "right"}
+def rows(path: Path = ROWS) -> list[dict[str, str]]:
+    """The counted models."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def is_exact(row: Row) -> bool:
+    """Whether parameters and FLOP equal torch's."""
+    return row["params"] == row["torch_params"] and row["flop"] == row["torch_flop"]
+
+
+def table(counted: Sequence[Row]) -> Table:
+    """How many models of each family are exact."""
+    families = sorted({row["family"] for row in counted})
     return Table(
-        title=f"Exactness: {exact} of {len(rows)} shipped models equal torch on meta, parameters and FLOP",
+        title=f"Exactness: {sum(map(is_exact, counted))} of {len(counted)} shipped models equal torch on meta, parameters and FLOP",
         conditions=[
             "forward pass of one sequence of 128 tokens, or of one image, clip or sample; FLOP under `full`",
-            "a ratio is ours over the other's; 1 is integer equality, anything else is printed with its digits",
+            "equal: to the last digit",
             "torch: torch.utils.flop_counter on the meta device; fvcore: twice its multiply-adds of matrix products",
-            f"counted with {', '.join(f'{name} {version(name)}' for name in COUNTERS)}",
+            *(f"counted with {said}" for said in dict.fromkeys(row["counted_with"] for row in counted)),
         ],
         columns=[
-            Column(key="model", header="Model"),
             Column(key="family", header="Family"),
-            Column(key="params", header="Parameters", **whole),
-            Column(key="torch_params", header="torch", **whole),
-            Column(key="params_ratio", header="ours / torch"),
-            Column(key="published", header="Published", align="right"),
-            Column(key="flop", header="FLOP", **whole),
-            Column(key="torch_flop", header="torch", **whole),
-            Column(key="flop_ratio", header="ours / torch"),
-            Column(key="fvcore_ratio", header="ours / fvcore"),
+            Column(key="models", header="Models", align="right"),
+            Column(key="params_equal", header="Parameters equal", align="right"),
+            Column(key="flop_equal", header="FLOP equal", align="right"),
+            Column(key="params", header="Parameters", align="right"),
+            Column(key="fvcore_ratio", header="FLOP, ours / fvcore", align="right"),
         ],
-        rows=cells,
-        notes=_fvcore_notes(rows),
+        rows=[_family(family, [row for row in counted if row["family"] == family]) for family in families],
+        notes=[*not_exact_notes(counted), *_fvcore_notes(counted), *published_notes([row["model"] for row in counted])],
     )
 
 
-def _fvcore_notes(rows: list[Row]) -> list[str]:
-    """Why fvcore's figure is another, or is not there, and of which models."""
+def _family(family: str, members: Sequence[Row]) -> dict[str, Value]:
+    params = [int(row["params"]) for row in members]
+    ratios = sorted({row["fvcore_ratio"] for row in members if row["fvcore_ratio"]}, key=float)
+    return {
+        "family": family,
+        "models": len(members),
+        "params_equal": sum(row["params"] == row["torch_params"] for row in members),
+        "flop_equal": sum(row["flop"] == row["torch_flop"] for row in members),
+        "params": " to ".join(map(format_int, sorted({min(params), max(params)}))),
+        "fvcore_ratio": " to ".join(dict.fromkeys((ratios[0], ratios[-1]))) if ratios else None,
+    }
+
+
+def not_exact_notes(counted: Sequence[Row]) -> list[str]:
+    """Each model whose count is not torch's, with both."""
+    return [
+        f"{row['model']}: {int(row['params']):,} parameters, torch {int(row['torch_params']):,}; {int(row['flop']):,} FLOP, torch "
+        f"{int(row['torch_flop']):,}."
+        for row in counted
+        if not is_exact(row)
+    ]
+
+
+def _fvcore_notes(counted: Sequence[Row]) -> list[str]:
     models: dict[str, list[str]] = {}
-    for r in rows:
-        products = sorted(PRODUCTS.intersection(r.fvcore_unseen))
-        if r.fvcore_flop is None:
-            models.setdefault(f"–: {r.reason}", []).append(r.model)
-        elif r.fvcore_flop != r.flop and products:
-            models.setdefault(f"fvcore has no handle for {', '.join(products)}", []).append(r.model)
-        elif r.fvcore_flop != r.flop:
-            models.setdefault("fvcore counts an einsum by the four digits that numpy.einsum_path prints", []).append(r.model)
+    for row in counted:
+        if row["fvcore_note"]:
+            models.setdefault(row["fvcore_note"], []).append(row["model"])
     return [f"{reason}: {', '.join(names)}." for reason, names in sorted(models.items())]
 
 
-def _ratio(ours: int, theirs: int) -> str:
-    return "1" if ours == theirs else f"{ours / theirs:.6g}" if theirs else "–"
-
-
-def page(rows: list[Row]) -> str:
-    """The whole document."""
-    return f"{HEAD}\n{render([table(rows)], 'md')}"
+def published_notes(models: Sequence[str]) -> list[str]:
+    """How many published counts their publishers print, and of which models they follow from something else."""
+    inferred = {basis: [model for model in models if model_entry(model).published_basis == basis] for basis in PUBLISHED_BASES}
+    printed = len(models) - sum(map(len, inferred.values()))
+    followed = [f"{len(names)} from {basis} ({', '.join(names)})" for basis, names in inferred.items() if names]
+    others = f"; what the op table is held to beside torch follows for {', and for '.join(followed)}" if followed else ""
+    return [f"published counts: {printed} of {len(models)} as their publishers print them{others}."]
 
 
 def main() -> int:
-    """Print the page of all shipped models, with progress on stderr; 1 where a model's count is not torch's."""
-    from tools.exactness_rows import row
-
-    rows = []
-    for name in model_ids():
-        print(name, file=sys.stderr, flush=True)
-        rows.append(row(name))
-    print(page(rows).rstrip("\n"))
-    return 0 if all(r.params == r.torch_params and r.flop == r.torch_flop for r in rows) else 1
+    """Print the page; 1 where a model's count is not torch's."""
+    counted = rows()
+    sys.stdout.write(f"{HEAD}\n{render([table(counted)], 'md')}\n")
+    return 0 if all(map(is_exact, counted)) else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
-"""One shipped model counted by every route: the rows of the table of exactness."""
+"""docs/exactness.csv: every shipped model, its parameters and FLOP by our op table, torch, fvcore and its publisher.
+
+python -m tools.exactness_rows > docs/exactness.csv
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import torch
 
@@ -11,11 +17,19 @@ from bench.backend.counting import meta
 from bench.workloads.article.networks import build
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
-from estimators.facts.registry import model_entry
+from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
+from reports.render import render
+from reports.table import Column, Table
 
 SEQ_LEN = 128
 """Tokens of the counted forward pass, for models that take sequences."""
+
+COUNTERS = ("torch", "transformers", "fvcore")
+COLUMNS = ("model", "family", "params", "torch_params", "published", "flop", "torch_flop", "fvcore_ratio", "fvcore_note", "counted_with")
+
+PRODUCTS = frozenset({"baddbmm", "addbmm", "linalg_solve_triangular", "scaled_dot_product_attention"})
+"""Matrix products that fvcore has no handle for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +81,52 @@ def row(name: str) -> Row:
         fvcore_unseen=unseen,
         reason=reason,
     )
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The rows as one table, by family. A ratio is ours over fvcore's; 1 is integer equality, anything else has its digits."""
+    return Table(
+        title="Exactness",
+        columns=[Column(key=key, header=key) for key in COLUMNS],
+        rows=[
+            {
+                "model": r.model,
+                "family": r.family,
+                "params": r.params,
+                "torch_params": r.torch_params,
+                "published": r.published_text,
+                "flop": r.flop,
+                "torch_flop": r.torch_flop,
+                "fvcore_ratio": None if not r.fvcore_flop else "1" if r.flop == r.fvcore_flop else f"{r.flop / r.fvcore_flop:.6g}",
+                "fvcore_note": _fvcore_note(r),
+                "counted_with": ", ".join(f"{name} {version(name)}" for name in COUNTERS),
+            }
+            for r in sorted(rows, key=lambda r: (r.family, r.params))
+        ],
+    )
+
+
+def _fvcore_note(row: Row) -> str:
+    """Why fvcore's figure is another, or is not there; empty where it is the same."""
+    products = sorted(PRODUCTS.intersection(row.fvcore_unseen))
+    if row.fvcore_flop is None:
+        return row.reason
+    if row.fvcore_flop == row.flop:
+        return ""
+    if products:
+        return f"fvcore has no handle for {', '.join(products)}"
+    return "fvcore counts an einsum by the four digits that numpy.einsum_path prints"
+
+
+def main() -> int:
+    """Print the rows of all shipped models, with progress on stderr; 1 where a model's count is not torch's."""
+    rows = []
+    for name in model_ids():
+        print(name, file=sys.stderr, flush=True)
+        rows.append(row(name))
+    print(render([table(rows)], "csv"))
+    return 0 if all(r.params == r.torch_params and r.flop == r.torch_flop for r in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

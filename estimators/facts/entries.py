@@ -27,7 +27,8 @@ HARDWARE_COLUMNS = (
 )
 
 _REQUIRED_KEYS = {"id", "name", "aliases", "config", "published_params", "published_params_text", "source"}
-_OPTIONAL_KEYS = {"alias_notes", "checkpoint", "pretraining_seq_len", "training"}
+_OPTIONAL_KEYS = {"alias_notes", "checkpoint", "pretraining_seq_len", "published_basis", "training"}
+PUBLISHED_BASES = ("sizes of files", "another model's count")
 
 
 @frozen
@@ -39,6 +40,7 @@ class ModelEntry:
         config: the fields of its config.json that matter, true values.
         published_params: trainable parameters as published, tied weights once.
         published_params_text: the same as printed: exact to the last digit, or rounded as in ``174,600M``.
+        published_basis: what the published count follows from, one of PUBLISHED_BASES, where its publisher prints none; else empty.
         source: where configuration and count come from.
         checkpoint: its name on the Hugging Face hub; None where no weights are published.
         training: of the published training, what is known: tokens, gpus, hardware, days, gpu_hours, flop, source.
@@ -53,6 +55,7 @@ class ModelEntry:
     published_params: int
     published_params_text: str
     source: Source
+    published_basis: str = ""
     checkpoint: str | None = None
     training: Mapping[str, Any] | None = field(default=None, hash=False)
     pretraining_seq_len: int | None = None
@@ -72,6 +75,8 @@ def entry_from(body: Mapping[str, Any], place: str, name: str = "") -> ModelEntr
     params = body["published_params"]
     if not isinstance(params, int) or isinstance(params, bool) or params < 1:
         raise BadValueError(f"{place}: published_params is {params!r}; expected a positive whole number")
+    if body.get("published_basis", PUBLISHED_BASES[0]) not in PUBLISHED_BASES:
+        raise BadValueError(f"{place}: published_basis is {str(body['published_basis'])[:60]!r}; expected {' or '.join(PUBLISHED_BASES)}")
     if not isinstance(body["config"], dict) or not isinstance(body["config"].get("model_type"), str):
         raise BadValueError(f"{place}: config has no model_type; expected the fields of a config.json")
     try:
@@ -96,6 +101,7 @@ def entry_from(body: Mapping[str, Any], place: str, name: str = "") -> ModelEntr
         config=body["config"],
         published_params=params,
         published_params_text=body["published_params_text"],
+        published_basis=body.get("published_basis", ""),
         source=source,
         checkpoint=body.get("checkpoint"),
         training=body.get("training"),

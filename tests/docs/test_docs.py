@@ -67,7 +67,7 @@ def test_slow_documents_are_written_when_asked_for_and_no_other(monkeypatch: pyt
     monkeypatch.setattr(refresh, "ROOT", tmp_path)
     monkeypatch.setattr(refresh, "output_of", lambda command: f"# What {command} prints")
     assert refresh.main(["--slow"]) == 0
-    written = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.md")}
+    written = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*.*")}
     assert written == {name: f"# What {command} prints\n" for name, command in refresh.SLOW.items()}
 
 
