@@ -113,7 +113,10 @@ def test_the_library_gives_the_same_answer(capsys: pytest.CaptureFixture[str]) -
         ((*SAMPLES, "--tokenizer", "x"), "--tokenizer counts the tokens of --data"),
         ((*SAMPLES, "--hardware", "4090", "--tokens", "1B"), "--tokens has no part in a fine-tuning on a data set"),
         ((*SAMPLES, "--hardware", "4090", "--seq-len", "512"), "give --max-length for the most"),
-        ((*SAMPLES, "--hardware", "4090", "--method", "full", "--lora-rank", "8"), "--lora-rank is of adapters; with --method full leave it out"),
+        (
+            (*SAMPLES, "--hardware", "4090", "--method", "full", "--lora-rank", "8"),
+            "--lora-rank is of adapters; with --method full leave it out",
+        ),
         ((*SAMPLES, "--hardware", "4090", "--measured-step", "1.9"), "has no unit; expected such as 1.9s"),
         ((*SAMPLES, "--hardware", "4090", "--packing", "knapsack"), "packing 'knapsack' is unknown"),
         ((*SAMPLES, "--hardware", "4090", "--packing", "--group-by-length"), "leave one of the two out"),
