@@ -129,6 +129,7 @@ def fit(
     config: Path | None = None,
     fetch: bool = False,
     method: Names | None = None,
+    from_files: Path | Sequence[Path] | None = None,
     gpus: Number | None = None,
     framework: str | None = None,
     batch: Number | None = None,
