@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     job = parser.add_argument_group("the fine-tuning")
     job.add_argument(
         "--method",
-        type=_methods,
+        type=methods,
         default=(),
         metavar="NAME[,NAME]",
         help=f"what is trained: {', '.join(TRAINED)}; and what for: {', '.join(OBJECTIVES)}; lora and sft by default",
@@ -130,7 +130,8 @@ def _words(given: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(word.strip().casefold() for word in (given.split(",") if isinstance(given, str) else given))
 
 
-def _methods(given: str | Sequence[str]) -> tuple[str, ...]:
+def methods(given: str | Sequence[str]) -> tuple[str, ...]:
+    """What is trained and what for, such as ``qlora,dpo``. Raises BadValueError."""
     words = _words(given)
     for kinds in (TRAINED, OBJECTIVES):
         if sum(word in kinds for word in words) > 1:
