@@ -77,6 +77,7 @@ def _as_fit(options: Options, seq_len: int) -> fit.Options:
     return fit.Options(
         **mine,
         method=options.method,
+        from_files=(),
         hardware=options.hardware or "",
         gpus=options.gpus,
         framework=options.framework,
