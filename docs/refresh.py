@@ -37,6 +37,7 @@ SLOW = {"docs/exactness.csv": "python -m tools.exactness_rows", "docs/install.md
 FACTS = {
     "estimators/facts/data/track_record.json": "python -m tools.left_out",
     "estimators/facts/data/run_factors.json": "python -m tools.run_factors",
+    "estimators/facts/data/tuning_record.json": "python -m tools.tuning_record",
 }
 """Data that a command prints and that documents' commands read: written before them."""
 

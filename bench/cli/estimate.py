@@ -5,6 +5,7 @@ At a given MFU:  python -m bench estimate --model gpt-3 --tokens 300B --hardware
 A claim:         python -m bench estimate --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 14
 A budget:        python -m bench estimate --model llama-3-8b --hardware h100-sxm5-80gb --budget-usd 1M
 A deadline:      python -m bench estimate --model llama-3-8b --tokens 1T --hardware h100-sxm5-80gb --deadline 30d
+My data set:     python -m bench estimate --model qwen2.5-7b --method lora --lengths lengths.csv --epochs 3 --hardware rtx-4090-24gb
 Single steps:    python -m bench estimate --model phi-2 --hardware a100-sxm4-80gb --prompt-tokens 512 --new-tokens 128
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, names, sequences, step_options
+from bench.cli import arguments, data_options, names, sequences, step_options
 from bench.cli.estimate_options import Options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     step.add_argument("--new-tokens", type=sequences.length("new-tokens", maximum=10**5), metavar="NUM", help="tokens generated after it")
     step.add_argument("--num-beams", type=arguments.count("num-beams", maximum=10**4), metavar="NUM", help="beams per prompt; 1 by default")
     arguments.add_method(parser)
+    data_options.add_arguments(parser)
     both = parser.add_argument_group("both")
     sequences.add_sequence(both)
     arguments.add_dtype(both)
@@ -60,8 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Options, out: Output) -> int:
-    """Answer, as a training run or as single steps."""
-    if options.about_a_training:
+    """Answer, as a fine-tuning on a data set, a training run or single steps."""
+    if options.about_a_data_set:
+        from bench.cli.estimate_data_set import answered
+    elif options.about_a_training:
         from bench.cli.estimate_training import answered
     else:
         from bench.cli.estimate_step import answered

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bench.cli.step_options import TrainingOptions
+from bench.cli.data_options import DataOptions
 from estimators.frozen import frozen
 
 
 @frozen
-class Options(TrainingOptions):
+class Options(DataOptions):
     """Options of `estimate`; None where one was not given.
 
     Attributes:
@@ -26,6 +26,12 @@ class Options(TrainingOptions):
     prompt_tokens: int | None
     new_tokens: int | None
     num_beams: int | None
+
+    @property
+    def about_a_data_set(self) -> bool:
+        """Whether a fine-tuning on a data set is asked about."""
+        asked = (self.method or None, self.data, self.tokenizer, self.lengths, self.examples, self.mean_tokens, self.p95_tokens)
+        return any(value is not None for value in (*asked, self.measured_step_s))
 
     @property
     def about_a_training(self) -> bool:

@@ -2,6 +2,7 @@
 
 QLoRA on a 4090:    python -m bench fit llama-3.1-8b --method qlora --lora-rank 64 --batch 4 --seq-len 2048 --hardware 4090 --framework trl
 All of a model:     python -m bench fit llama-3-8b --method full --precision pure-bf16 --seq-len 4096 --hardware a100-sxm4-80gb
+Its own files:      python -m bench fit --from axolotl.yml --from ds_config.json --hardware a100-40gb --gpus 4
 A guard:            python -m bench fit gpt2 --seq-len 1024 --hardware 3060 --strict && accelerate launch train.py
 The largest:        python -m bench fit llama-3.1-8b --method lora --hardware 4090 --largest seq-len
 What can mine do:   python -m bench fit --hardware 3060 --menu
@@ -13,7 +14,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast, get_args
 
-from bench.cli import arguments, sequences
+from bench.cli import arguments, fit_files, sequences
 from bench.cli.output import Output
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from estimators.tuning.fit import Fit
     from estimators.tuning.fixes import Fix
     from estimators.tuning.largest import Quantity
+    from estimators.tuning.readers.job_files import Reading
 
 TRAINED = ("full", "lora", "qlora", "dora", "freeze")
 OBJECTIVES = ("sft", "dpo", "orpo", "kto", "reward", "grpo", "inference")
@@ -55,6 +57,7 @@ class Options(arguments.MethodOptions):
     """Options of `fit`; None where one was not given."""
 
     method: tuple[str, ...]
+    from_files: tuple[str, ...]
     hardware: str
     gpus: int | None
     framework: str | None
@@ -81,10 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     job = parser.add_argument_group("the fine-tuning")
     job.add_argument(
         "--method",
-        type=_methods,
+        type=methods,
         default=(),
         metavar="NAME[,NAME]",
         help=f"what is trained: {', '.join(TRAINED)}; and what for: {', '.join(OBJECTIVES)}; lora and sft by default",
+    )
+    job.add_argument(
+        "--from", dest="from_files", type=fit_files.paths, action=fit_files.Append, default=(), metavar="FILE", help=fit_files.HELP
     )
     job.add_argument("--hardware", required=True, metavar="NAME", help="the device: python -m bench list hardware")
     job.add_argument("--gpus", type=arguments.count("gpus", maximum=MAX_GPUS), metavar="NUM", help="devices of one machine; 1 by default")
@@ -124,7 +130,8 @@ def _words(given: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(word.strip().casefold() for word in (given.split(",") if isinstance(given, str) else given))
 
 
-def _methods(given: str | Sequence[str]) -> tuple[str, ...]:
+def methods(given: str | Sequence[str]) -> tuple[str, ...]:
+    """What is trained and what for, such as ``qlora,dpo``. Raises BadValueError."""
     words = _words(given)
     for kinds in (TRAINED, OBJECTIVES):
         if sum(word in kinds for word in words) > 1:
@@ -146,19 +153,23 @@ def run(options: Options, out: Output) -> int:
     hardware = arguments.load_hardware(options.hardware)
     if options.menu:
         return _menu(options, hardware, out)
+    reading = None
+    if options.from_files:
+        reading = fit_files.read(options.from_files, options, options.framework, _stated_beside_files(options))
+        options = fit_files.with_model(options, reading, out)
     if options.model is None and options.config is None:
-        raise BadValueError("which model? Give its name, or --config; or --menu for what the device can do")
+        raise BadValueError("which model? Give its name, or --config; --from FILE that names one; or --menu for what the device can do")
     model, _ = arguments.load_model(options)
-    job = decided(options, model, hardware)
+    job = decided(options, model, hardware) if reading is None else _in_files(options, reading, model, hardware)
     if options.largest:
-        return _largest(options, job, hardware, out)
+        return _largest(options, job, hardware, reading, out)
     from estimators.tuning.fit import fit
     from reports.views.planning.fit import fit_screen, fit_tables
 
     answer = fit(job, hardware)
     changes, way = _fixes(answer) if answer.verdict != "FITS" or out.shows_everything else ((), ())
-    tables = arguments.with_all_facts(fit_tables(answer, changes, way))
-    out.emit(tables, fit_screen(answer, changes, way, tables))
+    tables = arguments.with_all_facts([*fit_tables(answer, changes, way), *fit_files.tables(reading)])
+    out.emit(tables, fit_files.on_screen(fit_screen(answer, changes, way, tables), reading))
     return 1 if answer.verdict == "NO" or (options.strict and answer.verdict == "TIGHT") else 0
 
 
@@ -169,13 +180,13 @@ def _fixes(answer: Fit) -> tuple[tuple[Fix, ...], tuple[Fix, ...]]:
     return fixes(answer.job, answer.hardware), way
 
 
-def _largest(options: Options, job: TuningJob, hardware: Hardware, out: Output) -> int:
+def _largest(options: Options, job: TuningJob, hardware: Hardware, reading: Reading | None, out: Output) -> int:
     from estimators.tuning.largest import largest
     from reports.views.planning.fit import largest_screen, largest_tables
 
     found = largest(job, hardware, cast("Quantity", options.largest))
-    tables = arguments.with_all_facts(largest_tables(found))
-    out.emit(tables, largest_screen(found, tables))
+    tables = arguments.with_all_facts([*largest_tables(found), *fit_files.tables(reading)])
+    out.emit(tables, fit_files.on_screen(largest_screen(found, tables), reading))
     return 0 if found.value else 1
 
 
@@ -183,8 +194,8 @@ def _menu(options: Options, hardware: Hardware, out: Output) -> int:
     from estimators.tuning.menu import menu
     from reports.views.planning.fit_menu import menu_screen, menu_table
 
-    if options.model is not None or options.config is not None or options.largest:
-        raise BadValueError("--menu is of a device; leave the model and --largest out")
+    if options.model is not None or options.config is not None or options.largest or options.from_files:
+        raise BadValueError("--menu is of a device; leave the model, --from and --largest out")
     table = menu_table(menu(hardware, _recipe(options)), hardware)
     out.emit([table], menu_screen(table, hardware))
     return 0
@@ -193,6 +204,43 @@ def _menu(options: Options, hardware: Hardware, out: Output) -> int:
 def _recipe(options: Options) -> Recipe:
     name, _, version = (options.framework or "unknown").partition("@")
     return recipe(name, version)
+
+
+def _stated_beside_files(options: Options) -> dict[str, Value]:
+    """What the options name, and nothing of what they leave to the files."""
+    given = plain_settings(options)
+    trained = next((word for word in TRAINED if word in options.method), "")
+    if objective := next((word for word in OBJECTIVES if word in options.method), ""):
+        given["objective"] = objective
+    if trained:
+        given |= {"method": trained} if trained in ("full", "freeze") else {"method": "lora", "dora": trained == "dora"}
+    if trained in ("lora", "dora") or options.base_format != PLAIN:
+        given["base_format"] = options.base_format
+    elif trained == "qlora":
+        given["base_format"] = "nf4-double" if _recipe(options).doubles_scales else "nf4"
+    if options.precision is not None:
+        given["weights_dtype"], given["autocast"] = PRECISIONS[options.precision]
+    if options.frozen_layers is not None:
+        given["method"] = "freeze"
+    if options.lora_rank is not None:
+        given |= {"lora_rank": options.lora_rank, "method": "lora"}
+    if options.lora_targets is not None:
+        given |= {"lora_targets": options.lora_targets, "method": "lora"}
+    return given
+
+
+def _in_files(options: Options, reading: Reading, model: Model, hardware: Hardware) -> TuningJob:
+    """The job of the files of --from, with what `fit` takes where neither they nor the framework say. Raises as job_of."""
+    given = reading.given()
+    chosen = recipe(reading.framework or "unknown", reading.version)
+    usual: dict[str, Value] = {"seq_len": given.get("seq_len", min(USUAL_LENGTH, max(1, model.max_positions)))}
+    if given.get("method") == "lora":
+        usual["lora_rank"] = given.get("lora_rank", USUAL_RANK)
+    if options.frozen_layers is not None:
+        usual["trained_layers"] = getattr(model, "layers", 0) - options.frozen_layers
+    if not {"weights_dtype", "autocast"} & set(reading.settings):
+        usual |= _precision(options, hardware, chosen, str(given.get("method", "full")))
+    return fit_files.job_in(reading, model, usual)
 
 
 def decided(options: Options, model: Model, hardware: Hardware) -> TuningJob:
@@ -209,6 +257,14 @@ def decided(options: Options, model: Model, hardware: Hardware) -> TuningJob:
     given = _of_method(options, trained, chosen, model)
     objective = next((word for word in OBJECTIVES if word in words), "sft")
     given |= {"objective": objective, **_precision(options, hardware, chosen, trained)}
+    given |= plain_settings(options)
+    if "seq_len" not in given and chosen.seq_len is None:
+        given["seq_len"] = min(USUAL_LENGTH, max(1, model.max_positions))
+    return job_of(model, chosen, given)
+
+
+def plain_settings(options: Options) -> dict[str, Value]:
+    """The settings that one option states each. Raises UnknownNameError for an optimizer that is none."""
     stated = {
         "num_gpus": options.gpus,
         "micro_batch": options.batch,
@@ -222,15 +278,13 @@ def decided(options: Options, model: Model, hardware: Hardware) -> TuningJob:
         "sharding": options.sharding,
         "lora_dropout": options.lora_dropout,
     }
-    given |= {name: value for name, value in stated.items() if value is not None}
+    given: dict[str, Value] = {name: value for name, value in stated.items() if value is not None}
     given |= {f"offload_{name}": True for name in options.offload}
-    if "seq_len" not in given and chosen.seq_len is None:
-        given["seq_len"] = min(USUAL_LENGTH, max(1, model.max_positions))
-    if "optimizer" in given:
+    if options.optimizer is not None:
         from estimators.memory.optimizers import optimizer
 
-        given["optimizer"] = optimizer(str(given["optimizer"])).name
-    return job_of(model, chosen, given)
+        given["optimizer"] = optimizer(options.optimizer).name
+    return given
 
 
 def _of_method(options: Options, trained: str, chosen: Recipe, model: Model) -> dict[str, Value]:

@@ -55,7 +55,7 @@ def options(verb: ModuleType, given: Mapping[str, Any], out: Output) -> Any:
         UnknownNameError: a name that means nothing.
         BadValueError: a name that means several things, or that counts other devices than --gpus.
     """
-    values, said = _model(given)
+    values, said = named_model(given)
     devices = _devices(values["hardware"]) if values.get("hardware") is not None else None
     if devices is not None:
         values["hardware"] = devices.ids[0] if isinstance(values["hardware"], str) else devices.ids
@@ -63,7 +63,7 @@ def options(verb: ModuleType, given: Mapping[str, Any], out: Output) -> Any:
     if devices is not None:
         asked, of_devices = _counted(verb, asked, devices)
         said |= of_devices
-    _say(said, out)
+    say_taken(said, out)
     return asked
 
 
@@ -108,7 +108,7 @@ def _config_name(path: str) -> str:
     return os.path.basename(parent) if name == "config.json" else os.path.splitext(name)[0] if os.path.isfile(given) else name
 
 
-def _model(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def named_model(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """The values with a --model that is a folder, or known by its configuration alone, as --config; and what is to be said of the name.
 
     Raises:
@@ -188,11 +188,12 @@ def _agreed(devices: _Devices, gpus: int | None) -> int | None:
     raise BadValueError(f"--hardware names {number:,} devices, --gpus was {gpus:,}{machines}")
 
 
-def _say(said: Mapping[str, str], out: Output) -> None:
+def say_taken(said: Mapping[str, str], out: Output) -> None:
+    """Say on stderr, and at the head of the answer, what names were taken for."""
     if not said:
         return
     from bench.machine.ranks import say  # deferred: most names are exact
 
     for line in said.values():
         say(line)
-    out.named = dict(said)
+    out.named = {**out.named, **said}

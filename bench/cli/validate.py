@@ -17,13 +17,14 @@ from bench.cli.output import Output
 from bench.records import atomic_file
 from estimators.cost.efficiency import efficiency_file
 from estimators.frozen import frozen, replace
-from estimators.validation.compared import Compared, compared_run
+from estimators.validation.compared import Compared, compared_run, compared_tuning
 from estimators.validation.memory_score import memory_score
 from estimators.validation.over_count import over_counts
 from estimators.validation.score import Scored, scored
-from estimators.validation.table import RUNS, read_table, shipped
+from estimators.validation.table import RUNS, TUNING, read_table, shipped, shipped_tuning
+from estimators.validation.tuning_time import ScoredStep, scored_step
 from reports.table import Table
-from reports.views.training import accuracy, by_class, whole_runs
+from reports.views.training import accuracy, by_class, tuning_steps, whole_runs
 from reports.views.training.accuracy_screen import accuracy_screen
 
 
@@ -55,23 +56,27 @@ def run(options: Options, out: Output) -> int:
         constants = [accuracy.constants_table(efficiency_file())]
         out.emit(constants, replace(accuracy_screen(constants), is_list=True))
         return 0
-    paths: Sequence[str] = options.rows or list(shipped().values())
+    paths: Sequence[str] = options.rows or [*shipped().values(), shipped_tuning()]
     records = [record for path in paths for record in read_table(path)]
-    rows = [scored(record, strict=options.strict) for record in records if record.kind != RUNS]
+    rows = [scored(record, strict=options.strict) for record in records if record.kind not in (RUNS, TUNING)]
+    tuning = [scored_step(record, strict=options.strict) for record in records if record.kind == TUNING]
     runs = [compared_run(record, strict=options.strict) for record in records if record.kind == RUNS]
     if options.plot and any(row.counts for row in rows):
         from reports.plots import plot
 
         atomic_file.write(options.plot, plot(rows) + "\n", mend="name a file in a writable folder with --plot")
-    shown = tables(rows, runs, whole=options.each or out.format in ("json", "csv"), first=out.format == "json")
+    shown = tables(rows, runs, tuning, whole=options.each or out.format in ("json", "csv"), first=out.format == "json")
     out.emit(shown, accuracy_screen(shown, asked=shown[-1:] if options.each else ()))
-    return 0 if any(row.error is not None for row in rows) or any(run.predicted for run in runs) else 1
+    scored_any = any(row.error is not None for row in rows) or any(row.error is not None for row in tuning)
+    return 0 if scored_any or any(run.predicted for run in runs) else 1
 
 
-def tables(rows: Sequence[Scored], runs: Sequence[Compared] = (), *, whole: bool, first: bool = False) -> list[Table]:
+def tables(
+    rows: Sequence[Scored], runs: Sequence[Compared] = (), tuning: Sequence[ScoredStep] = (), *, whole: bool, first: bool = False
+) -> list[Table]:
     """Every table of the answer; the rows themselves first in json, where `rows` are expected at top level."""
     summary = accuracy.summary_table(rows)
-    each = replace(accuracy.rows_table(rows, runs), facts=summary.facts)
+    each = replace(accuracy.rows_table(rows, runs, [compared_tuning(row) for row in tuning]), facts=summary.facts)
     shown = [replace(summary, key="score")] if rows else []
     if any(row.counts for row in rows):
         shown += [
@@ -89,6 +94,8 @@ def tables(rows: Sequence[Scored], runs: Sequence[Compared] = (), *, whole: bool
         shown.append(accuracy.over_count_table(over_counts(steps)))
     if any(row.step and row.step.assumed and not row.skipped_reason for row in rows):
         shown.append(accuracy.assumed_table(rows))
+    if tuning:
+        shown += tuning_steps.tuning_tables(tuning)
     if runs:
         shown.append(whole_runs.runs_table(runs))
     if any(row.skipped_reason for row in rows):

@@ -60,8 +60,24 @@ def estimate(
     lora_targets: Names | None = None,
     frozen_layers: Number | None = None,
     base_format: str | None = None,
+    method: Names | None = None,
+    framework: str | None = None,
+    data: Path | None = None,
+    tokenizer: Path | None = None,
+    lengths: Path | None = None,
+    examples: Number | None = None,
+    mean_tokens: Number | None = None,
+    p95_tokens: Number | None = None,
+    epochs: Number | None = None,
+    max_length: Number | None = None,
+    packing: str | bool | None = None,
+    long_samples: str | None = None,
+    group_by_length: bool = False,
+    accumulation: Number | None = None,
+    checkpointing: str | None = None,
+    measured_step: Time | None = None,
 ) -> EstimateAnswer:
-    """What a training run costs, or without `tokens` single steps: `python -m bench estimate --help` has every option."""
+    """What a training run costs, or a fine-tuning on a data set; without either single steps. `python -m bench estimate --help`."""
     return EstimateAnswer(*ask("estimate", locals()))
 
 
@@ -113,6 +129,7 @@ def fit(
     config: Path | None = None,
     fetch: bool = False,
     method: Names | None = None,
+    from_files: Path | Sequence[Path] | None = None,
     gpus: Number | None = None,
     framework: str | None = None,
     batch: Number | None = None,

@@ -13,6 +13,7 @@ from estimators.validation.memory_score import memory_score
 from estimators.validation.run_case import measured_run
 from estimators.validation.score import STRICT, Scored, quantile, scored
 from estimators.validation.table import LeftOutError, Record, read_table, shipped
+from estimators.validation.tuning_time import ScoredStep
 
 RUN_QUANTITY = "run_device_s"
 
@@ -62,6 +63,20 @@ def compared_run(record: Record, *, strict: bool = False) -> Compared:
         high=steady_s * factor.high,
         measured=measured.device_s,
         assumed="; ".join(measured.assumed),
+    )
+
+
+def compared_tuning(row: ScoredStep) -> Compared:
+    """What a fine-tuning's step is compared in: the time of one optimizer step."""
+    return Compared(
+        id=row.id,
+        quantity="step_time_s",
+        predicted=row.predicted_s,
+        low=row.low_s,
+        high=row.high_s,
+        measured=row.step.measured_s if row.step else None,
+        skipped=row.skipped,
+        assumed="; ".join(row.step.assumed) if row.step else "",
     )
 
 

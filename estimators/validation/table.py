@@ -94,6 +94,26 @@ class Record:
         return LeftOutError(f"{column} is {self.text(column)[:60]!r}; expected {expected}")
 
 
+TUNING = "tuning"
+"""The kind of a table of fine-tunings: memory by its meter, and the time of a step."""
+TUNING_COLUMNS = (
+    *(
+        "id",
+        "group",
+        "framework",
+        "model",
+        "method",
+        "lora_rank",
+        "lora_targets",
+        "weight_format",
+        "optimizer",
+        "micro_batch",
+        "grad_accum",
+    ),
+    *("seq_len", "seq_kind", "mean_tokens", "checkpointing", "hardware_id", "n_gpus", "parallel", "memory_gib", "memory_meter", "oom"),
+    *("step_time_s", "samples_per_s", "tokens_per_s", "tokens_scope"),
+)
+
 RUNS = "runs"
 """The kind of a table of whole training runs, in which no single step is timed."""
 RUN_COLUMNS = (
@@ -107,8 +127,13 @@ def shipped_runs() -> str:
     return data.file("measured", "runs.csv")
 
 
+def shipped_tuning() -> str:
+    """Path of the table of fine-tunings that ships."""
+    return data.file("measured", "tuning.csv")
+
+
 def shipped() -> dict[str, str]:
-    """Kind -> path of the tables that ship."""
+    """Kind -> path of the tables of training steps that ship."""
     return {kind: data.file("measured", f"{kind}.csv") for kind in KINDS}
 
 
@@ -158,7 +183,7 @@ def _kind(name: str, header: Sequence[str]) -> str:
     have = set(header)
     if any("\ufffd" in column for column in header):
         raise BadValueError(f"{name} is no CSV text; expected a CSV file of measured rows")
-    kinds = KINDS | {RUNS: RUN_COLUMNS}
+    kinds = KINDS | {RUNS: RUN_COLUMNS, TUNING: TUNING_COLUMNS}
     for kind, columns in kinds.items():
         if have >= set(columns):
             return kind

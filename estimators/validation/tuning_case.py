@@ -18,38 +18,13 @@ from estimators.tuning.recipes import Checkpointing, LossPath, Packing, Recipe, 
 from estimators.units import GIBI
 from estimators.validation.model import shipped_model
 from estimators.validation.table import LeftOutError, Record
+from estimators.validation.tuning_names import FRAMEWORKS, LAYERS_OF, MODELS
 from estimators.weight_formats import PLAIN, weight_format
 
 Meter = str
 """Which memory was read: allocated, reserved, nvidia-smi, or not stated."""
 
 METHODS = ("full", "lora", "qlora", "dora")
-
-FRAMEWORKS = {
-    "fms-hf-tuning": "fms",
-    "litgpt 8641822": "litgpt-2023",
-    "litgpt": "litgpt",
-    "fsdp_qlora": "fsdp-qlora",
-    "fitcheck": "transformers",
-    "own loop": "transformers",
-    "ms-swift": "ms-swift",
-    "torchtune": "torchtune",
-    "axolotl": "axolotl",
-    "llama-factory": "llama-factory",
-    "unsloth": "unsloth",
-    "trl": "trl",
-    "transformers": "transformers",
-}
-"""What is in a framework's cell -> its recipe, the first that matches."""
-
-LAYERS_OF = {
-    "query": ("q_proj",),
-    "key": ("k_proj",),
-    "value": ("v_proj",),
-    "projection": ("o_proj",),
-    "mlp": ("gate_proj", "up_proj", "down_proj"),
-}
-"""litgpt's words for what has adapters."""
 
 
 @frozen
@@ -163,29 +138,6 @@ def _model_id(record: Record) -> str:
     raise LeftOutError(f"model {record.text('model')[:60]!r} does not ship")
 
 
-MODELS = {
-    "thebloke/mistral-7b-v0.1": "mistral-7b",
-    "techxgenus/meta-llama-3-8b": "llama-3-8b",
-    "thebloke/llama-2-70b": "llama-2-70b",
-    "thebloke/mixtral-8x7b-instruct-v0.1": "mixtral-8x7b",
-    "bigcode/gpt_bigcode-santacoder": "santacoder",
-    "qwen-7b-chat": "qwen-7b",
-    "tiny-llama": "tinyllama-1.1b",
-    "stablelm-base-alpha-3b": "stablelm-alpha-3b",
-    "gemma2-2b": "gemma-2-2b",
-    "gemma2b": "gemma-2b",
-    "gemma2-9b": "gemma-2-9b",
-    "phi-3-mini-4k-instruct": "phi-3-mini",
-    "llama 2 7 b": "llama-2-7b",
-    "llama 2 13 b": "llama-2-13b",
-    "falcon 40 b": "falcon-40b",
-    "phi-1.5 1.3 b": "phi-1.5",
-    "llama3-8b-instruct": "llama-3-8b",
-    "openbuddy-zephyr-7b-chat": "mistral-7b",
-}
-"""What tables call models that ship under another name, or that have the shape of one."""
-
-
 def _low_dtype(record: Record) -> str:
     said = f"{record.text('compute_dtype')} {record.text('weight_format')}".casefold()
     return "fp16" if "fp16" in said or "float16" in said.replace("bfloat16", "") else "bf16"
@@ -239,9 +191,8 @@ def _targets(record: Record, chosen: Recipe, model: Decoder) -> tuple[str, ...]:
     if "linear" in said.casefold() or said == "ALL":
         return ("all-linear",)
     words = re.split(r"[ ,]+", said)
-    if words[0] in LAYERS_OF:
-        words = [name for word in words for name in LAYERS_OF.get(word, ())]
-    return tuple(word for word in words if _has(model, word))
+    words = [name for word in words for name in ((word,) if _has(model, word) else LAYERS_OF.get(word, ()))]
+    return tuple(dict.fromkeys(word for word in words if _has(model, word)))
 
 
 def _has(model: Decoder, target: str) -> bool:

@@ -11,7 +11,7 @@ from estimators.frozen import frozen, replace
 from estimators.tuning.readers import adapter, launcher_files
 from estimators.tuning.readers.one_file import FORMATS, named, read_file
 from estimators.tuning.readers.reading import FileRead, Filled, Overruled, Stated, Unread, possessive, shown
-from estimators.tuning.readers.rules import OWN_REFERENCE
+from estimators.tuning.readers.rules import OWN_REFERENCE, SEVERAL
 from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import OF_ADAPTERS, Value, defaults
 
@@ -49,6 +49,11 @@ class Reading:
         """What is stated, by the names that a job has."""
         return {stated.setting: stated.value for stated in self.stated}
 
+    @property
+    def own_files(self) -> tuple[FileRead, ...]:
+        """The files without the command line."""
+        return tuple(file for file in self.files if file.format != COMMAND_LINE)
+
     def filled(self) -> tuple[Filled, ...]:
         """What is not stated, as the framework has it; of a launcher's files alone what `plan` has of a layout.
 
@@ -78,7 +83,8 @@ def _usual(framework: str, files: Sequence[FileRead], settings: Mapping[str, Val
     form = forms.get(framework) or forms.get(own)
     if form is None:
         return {}
-    usual = {**form.usual.get("", {}), **form.usual.get(str(settings.get("objective", "sft")), {})}
+    several = form.usual.get(SEVERAL, {}) if int(str(settings.get("num_gpus", 1))) > 1 else {}
+    usual = {**form.usual.get("", {}), **form.usual.get(str(settings.get("objective", "sft")), {}), **several}
     return {setting: (value, f"{possessive(form.name)} own where {key} is not set") for setting, (value, key) in usual.items()}
 
 

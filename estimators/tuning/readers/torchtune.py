@@ -11,7 +11,7 @@ from typing import Any
 
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Keys, Refused, word
-from estimators.tuning.readers.rules import Format, Rule, count, is_on, listed, number, one_word, switch
+from estimators.tuning.readers.rules import SEVERAL, Format, Rule, count, is_on, listed, number, one_word, switch
 from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import Value
 
@@ -168,5 +168,5 @@ FORMAT = Format(
         refused=_REFUSED,
     ),
     also=also,
-    usual={"": {"method": ("full", "model._component_")}},
+    usual={"": {"method": ("full", "model._component_")}, SEVERAL: {"sharding": ("fsdp", "a distributed recipe's FSDP")}},
 )

@@ -22,7 +22,7 @@ def accuracy_screen(tables: Sequence[Table], asked: Sequence[Table] = ()) -> Scr
     if summary is None:
         return Screen(answer=first.title, lead=first.conditions[:2], table=_columns(first), notes=first.notes[:3], asked=asked)
     left_out = [f"{table.title}: -v" for table in tables if table.key == "left_out"]
-    memory = [f"{table.title}." for table in tables if table.key == "memory"]
+    memory = [f"{table.title}." for table in tables if table.key in ("memory", "tuning_steps")]
     return Screen(
         answer=_answer(summary),
         lead=first.conditions[:1],

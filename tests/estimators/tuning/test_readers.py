@@ -19,7 +19,20 @@ from estimators.tuning.readers.job_files import COMMAND_LINE, Reading, combined
 from estimators.tuning.readers.one_file import FORMATS
 from estimators.tuning.readers.reading import Stated
 from estimators.tuning.recipes import recipe, recipes
-from tests.support.tuning_files import ACCELERATE, ADAPTER, AXOLOTL, DEEPSPEED, FILES, GRPO, LLAMA_FACTORY, TORCHTUNE, TRAINER, TRL_DPO
+from tests.support.tuning_files import (
+    ACCELERATE,
+    ADAPTER,
+    AXOLOTL,
+    DEEPSPEED,
+    FILES,
+    GRPO,
+    HOSTILE,
+    HOSTILE_JSON,
+    LLAMA_FACTORY,
+    TORCHTUNE,
+    TRAINER,
+    TRL_DPO,
+)
 
 Reader = Callable[..., Reading]
 
@@ -231,6 +244,14 @@ def test_every_key_of_the_packages_is_known() -> None:
     assert unknown("adapter", peft.LoraConfig) == set()
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_key_of_a_format_has_two_meanings(name: str) -> None:
+    keys = FORMATS[name].keys
+    assert not keys.read & keys.harmless
+    assert not {*keys.read, *keys.harmless} & {*keys.refused, *keys.usual}
+    assert set(FORMATS[name].rules) <= keys.read
+
+
 @pytest.mark.parametrize(("kind", "objective"), [("SFT", "sft"), ("DPO", "dpo"), ("GRPO", "grpo"), ("KTO", "kto"), ("Reward", "reward")])
 def test_what_a_trainer_writes_of_its_own_arguments_is_read(kind: str, objective: str, read: Reader, tmp_path: Path) -> None:
     trl = pytest.importorskip("trl")
@@ -403,49 +424,6 @@ def test_a_key_of_another_framework_is_refused_where_this_one_has_its_own(text: 
     assert refused(read, job__yml=text) == line
 
 
-BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"b{i}: &b{i} [{','.join([f'*b{i - 1}' if i else '*a'] * 9)}]\n" for i in range(12))
-HOSTILE = {
-    "a tag that runs a program": (
-        AXOLOTL + "x: !!python/object/apply:os.system ['touch here']\n",
-        "the tag !!python/object/apply:os.system",
-    ),
-    "a name that is there twice": (AXOLOTL + "lora_r: 64\n", "lora_r is there twice in one table, expected once"),
-    "tabs": (AXOLOTL.replace("  offload", "\toffload"), "a tab; YAML is indented by blanks"),
-    "aliases of aliases": (AXOLOTL + BOMB, "it stands for more than 100,000 values"),
-    "nested tables": ("a: " + "{b: " * 300 + "1" + "}" * 300, "nest"),
-    "no table": ("just words\n", "it holds a single value; expected names with values"),
-    "nothing": ("", "it holds nothing"),
-    "keys of nobody": ("colour: red\n", "no key is known of a fine-tuning's configuration; expected a file of one of: axolotl, "),
-    "a rank that is none": (AXOLOTL.replace("lora_r: 32", "lora_r: many"), "lora_r is 'many'; expected a whole number"),
-    "a rank of 0": (AXOLOTL.replace("lora_r: 32", "lora_r: 0"), "lora_r is '0'; expected a whole number from 1"),
-    "a rank beyond all": (AXOLOTL.replace("lora_r: 32", f"lora_r: {'9' * 400}"), "lora_r is '999"),
-    "a number that is none": (AXOLOTL.replace("lora_r: 32", "lora_r: .nan"), "nan is not a finite number"),
-    "a list for a number": (AXOLOTL.replace("lora_r: 32", "lora_r: [1, 2]"), "lora_r is a list; expected a whole number"),
-    "a table for a number": (AXOLOTL.replace("sequence_len: 4096", "sequence_len: {a: 1}"), ""),
-    "a method of nobody": (AXOLOTL.replace("qlora", "magic"), "adapter is 'magic'; expected one of: lora, qlora, none"),
-    "4 bits without an adapter": (AXOLOTL.replace("adapter: qlora\n", ""), "load_in_4bit needs an adapter"),
-    "qlora without 4 bits": (AXOLOTL.replace("load_in_4bit: true\n", ""), "expected load_in_4bit: true beside it"),
-    "two attentions": (
-        AXOLOTL + "eager_attention: true\n",
-        "job.yml has flash_attention and eager_attention, which say flash and eager of attention",
-    ),
-    "ppo": (LLAMA_FACTORY.replace("stage: sft", "stage: ppo"), "stage is 'ppo'; expected one of: pt, sft, rm, dpo, kto; ppo is not priced"),
-    "three bits": (LLAMA_FACTORY.replace("bit: 4", "bit: 3"), "quantization_bit is 3 by bnb; expected 4 or 8 by bnb"),
-    "what is not priced": (LLAMA_FACTORY + "use_badam: true\n", "use_badam = true: that is not priced; take it out of the file"),
-    "a builder of nobody": (TORCHTUNE.replace("torchtune.models.llama3_1.", "mine."), "expected a builder such as torchtune.models"),
-    "an optimizer of nobody": (
-        TORCHTUNE.replace("bitsandbytes.optim.PagedAdamW8bit", "my.Own"),
-        "optimizer._component_ is 'my.Own', which is not priced",
-    ),
-    "a model that is cut": (
-        ACCELERATE.replace("fsdp_config", "parallelism_config: {parallelism_config_tp_size: 2}\nfsdp_config"),
-        "tp = 2",
-    ),
-    "fp8": (ACCELERATE.replace("bf16", "fp8"), "mixed_precision is 'fp8'; expected no, fp16 or bf16"),
-    "terminal commands": (AXOLOTL + 'x: "\x1b]0;title\x07"\n', "no YAML: "),
-}
-
-
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_yaml_is_one_line(name: str, read: Reader) -> None:
     text, said = HOSTILE[name]
@@ -453,17 +431,6 @@ def test_a_hostile_yaml_is_one_line(name: str, read: Reader) -> None:
         assert [each.key for each in read(job__yml=text).unread] == ["sequence_len.a"]
         return
     assert said in refused(read, job__yml=text)
-
-
-HOSTILE_JSON = {
-    "a name that is there twice": ('{"optim": "sgd", "optim": "adamw_torch"}', "optim: it is there twice in one object"),
-    "NaN": ('{"per_device_train_batch_size": NaN}', "NaN is not a finite number"),
-    "cut off": (TRAINER[:60], "no JSON: "),
-    "nested": ('{"optim": ' + "[" * 100_000, "nested deeper than"),
-    "a list": ("[1, 2]", "it holds a list; expected names with values"),
-    "a ZeRO stage of 7": (DEEPSPEED.replace('"stage": 3', '"stage": 7'), "a ZeRO stage of 7; expected 0 to 3"),
-    "Infinity": (DEEPSPEED.replace('"auto"', "Infinity", 1), "Infinity is not a finite number"),
-}
 
 
 @pytest.mark.parametrize("name", HOSTILE_JSON)

@@ -1,0 +1,139 @@
+"""`estimate` for a fine-tuning on a data set: hours, device time, money, energy, and whether its longest batch fits."""
+
+from __future__ import annotations
+
+from bench.cli import arguments, data_options, fit, sequences, step_options
+from bench.cli.arguments import MethodOptions
+from bench.cli.estimate_options import Options
+from estimators.errors import BadValueError
+from estimators.frozen import replace
+from estimators.spec import Hardware
+from estimators.tuning.data_training import DataTraining, train_on_data
+from estimators.tuning.fit import fit as fitted
+from estimators.tuning.job import TuningJob
+from estimators.tuning.recipes import UNKNOWN, recipe
+from reports.screen import Screen
+from reports.table import Table
+from reports.views.training.data_set import data_set_tables
+from reports.views.training.data_set_screen import data_set_screen
+
+SAMPLES_PER_STEP = 16
+"""Of a step where neither the user nor a framework says: what most examples of frameworks come to."""
+
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw-8bit": "adamw_bnb_8bit", "sgd-momentum": "sgd"}
+"""--optimizer -> transformers' name, where it is another."""
+
+
+def answered(options: Options) -> tuple[list[Table], Screen]:
+    """Every table of the answer, and its one screen.
+
+    Raises:
+        RequestError: options that belong to other questions, an unknown name, a file that cannot be read.
+    """
+    _check(options)
+    lengths = data_options.lengths_of(options)
+    if lengths is None:
+        raise BadValueError("fine-tuning on what? add --data FILE --tokenizer DIR, --lengths FILE, or --examples NUM --mean-tokens NUM")
+    model, _ = arguments.load_model(options)
+    if options.hardware is None:
+        raise BadValueError("a fine-tuning on a data set needs a device: add --hardware ID; list them: python -m bench list hardware")
+    hardware = arguments.load_hardware(options.hardware)
+    chosen = recipe(*(options.framework or UNKNOWN).split("@", 1))
+    max_length = sequences.sequence_length(model, options.max_length or chosen.seq_len or min(fit.USUAL_LENGTH, model.max_positions))
+    job = fit.decided(_as_fit(options, min(max_length, lengths.longest)), model, hardware)
+    job, is_chosen = _batched(job, options, hardware)
+    packing = options.packing
+    answer = train_on_data(
+        DataTraining(
+            job=job,
+            hardware=hardware,
+            lengths=lengths,
+            max_length=max_length,
+            epochs=options.epochs or float(chosen.epochs or 1),
+            packs=packing is not None,
+            algorithm=packing or None,  # type: ignore[arg-type]
+            long_samples=options.long_samples,  # type: ignore[arg-type]
+            is_grouped=options.group_by_length,
+            measured_step_s=options.measured_step_s,
+            usd_per_gpu_hour=options.usd_per_gpu_hour,
+            carbon_kg_per_j=options.carbon_kg_per_j,
+            own=step_options.measured_rates(options, [hardware.id]),
+        )
+    )
+    shown = data_set_tables(answer, batch_is_chosen=is_chosen)
+    return arguments.with_all_facts(shown), data_set_screen(answer, shown, batch_is_chosen=is_chosen)
+
+
+def _as_fit(options: Options, seq_len: int) -> fit.Options:
+    """The same job as `fit` is asked about.
+
+    Args:
+        seq_len: of the longest row.
+    """
+    if strange := [word for word in options.method if word not in (*data_options.TRAINED, *data_options.OBJECTIVES)]:
+        known = ", ".join((*data_options.TRAINED, *data_options.OBJECTIVES))
+        raise BadValueError(f"--method {strange[0]} is not timed on a data set; expected one of: {known}")
+    mine = {name: getattr(options, name) for name in MethodOptions._fields}  # type: ignore[attr-defined]
+    return fit.Options(
+        **mine,
+        method=options.method,
+        from_files=(),
+        hardware=options.hardware or "",
+        gpus=options.gpus,
+        framework=options.framework,
+        batch=options.batch,
+        seq_len=seq_len,
+        accumulation=options.accumulation,
+        packing=None,
+        optimizer=OPTIMIZERS.get(options.optimizer, options.optimizer) if options.optimizer else None,
+        checkpointing=options.checkpointing,
+        attention=None,
+        loss=None,
+        sharding=None,
+        offload=(),
+        precision=None if options.dtype == "bf16" else options.dtype,
+        lora_dropout=None,
+        largest=None,
+        menu=False,
+        strict=False,
+    )
+
+
+def _batched(job: TuningJob, options: Options, hardware: Hardware) -> tuple[TuningJob, bool]:
+    """The job, and whether its batch was chosen here: the most samples at a time that fit, up to SAMPLES_PER_STEP in a step."""
+    if options.batch is not None or options.framework is not None:
+        return job, False
+    share = max(1, SAMPLES_PER_STEP // job.data_parallel)
+    sizes = [size for size in (8, 4, 2, 1) if size <= share]
+    for size in sizes:
+        found = replace(job, micro_batch=size, accumulation=options.accumulation or max(1, share // size))
+        if fitted(found, hardware).verdict == "FITS":
+            return found, True
+    return replace(job, micro_batch=1, accumulation=options.accumulation or share), True
+
+
+def _check(options: Options) -> None:
+    elsewhere = {
+        "--tokens": options.tokens,
+        "--days": options.claimed_s,
+        "--deadline": options.deadline_s,
+        "--budget-usd": options.budget_usd,
+        "--budget-gpu-days": options.budget_gpu_days,
+        "--utilization": options.utilization,
+        "--convention": options.convention,
+        "--prompt-tokens": options.prompt_tokens,
+        "--new-tokens": options.new_tokens,
+        "--num-beams": options.num_beams,
+        "--frozen-layers": options.frozen_layers,
+        "--layout": options.layout,
+        "--from": options.from_file,
+        "--global-batch": options.global_batch,
+        "--software": options.software,
+        "--network": options.network_bytes_per_s,
+        "--memory-margin": options.memory_margin,
+    }
+    for word, value in elsewhere.items():
+        if value is not None:
+            raise BadValueError(f"{word} has no part in a fine-tuning on a data set; leave it out")
+    if options.seq_len is not None:
+        raise BadValueError("--seq-len: the data set says how long rows are; give --max-length for the most")

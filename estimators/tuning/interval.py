@@ -1,0 +1,59 @@
+"""How far a predicted step of fine-tuning may be off: what steps were missed by on sources that no constant had seen."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from estimators.facts import data
+from estimators.frozen import frozen
+from estimators.spec import Hardware
+
+ASSUMED = 1.1
+"""Factor on both ends where nobody named the framework: half of what the same words differ by between frameworks whose adapters are
+fp32 or 16-bit ones. Assumed."""
+
+
+@frozen
+class TrackRecord:
+    """What measured steps were missed by.
+
+    Attributes:
+        rows, sources: measured steps, and who measured.
+        median_error: of the absolute relative error, median over sources.
+        coverage: share of rows that the interval held, each by ends that had not seen its source.
+        low, high: of the logarithm of measured over predicted, what 80 % of the rows lie between, sources weighing alike.
+    """
+
+    rows: int
+    sources: int
+    median_error: float
+    coverage: float
+    low: float
+    high: float
+
+
+@functools.cache
+def _records() -> dict[str, dict[str, float]]:
+    body: dict[str, dict[str, float]] = data.read_json(data.file("tuning_record.json"))
+    return body
+
+
+def track_record(kind: str = "all") -> TrackRecord | None:
+    """Of all rows (`all`), or of those that one step of the same source calibrates (`calibrated`); None where there is none."""
+    found = _records().get(kind)
+    return TrackRecord(**found) if found else None  # type: ignore[arg-type]
+
+
+def interval(hardware: Hardware, *, calibrated: bool = False, assumed: bool = False) -> tuple[float, float]:
+    """Factors on a predicted step time, below and above.
+
+    Args:
+        hardware: on which it runs; its matmul ceiling may be measured or not.
+        calibrated: whether one step of the user's own scaled it.
+        assumed: whether the framework is an assumption.
+    """
+    record = track_record("calibrated" if calibrated else "all")
+    low, high = (record.low, record.high) if record else (-0.3, 0.3)
+    room = 1.0 if calibrated or not assumed else ASSUMED
+    return math.exp(min(0.0, low)) / room, math.exp(max(0.0, high)) * room
