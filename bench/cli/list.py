@@ -146,9 +146,16 @@ def _optimizers() -> Table:
 
 def _launcher_keys() -> Table:
     from estimators.training.layouts.emit import LAUNCHERS
-    from reports.views.listing.names import launcher_keys_table
+    from reports.views.listing.names import file_keys_table
 
-    return launcher_keys_table({name: module.KEYS for name, module in LAUNCHERS.items()})
+    return file_keys_table({name: module.KEYS for name, module in LAUNCHERS.items()}, "launchers' files")
+
+
+def _tuning_keys() -> Table:
+    from estimators.tuning.readers.one_file import FORMATS as FILES
+    from reports.views.listing.names import file_keys_table
+
+    return file_keys_table({name: form.keys for name, form in FILES.items()}, "fine-tunings' files")
 
 
 @frozen
@@ -173,6 +180,7 @@ KINDS: dict[str, Kind] = {
     "software": Kind(help="generations of training software that are priced: what --software takes", table=_software),
     "measured": Kind(help="tables of measured steps that are shipped, and their columns", table=_measured),
     "launcher-keys": Kind(help="what --from makes of each key of a launcher's file", table=_launcher_keys),
+    "tuning-keys": Kind(help="what --from of `fit` makes of each key of a fine-tuning's file", table=_tuning_keys),
     "recipes": Kind(help="frameworks for fine-tuning and what each does unless told: what --framework takes", table=_recipes),
     "optimizers": Kind(help="optimizers of a fine-tuning, and the bytes that each keeps of a parameter", table=_optimizers),
     "conventions": Kind(help="ways of counting FLOP: what --convention takes", table=conventions_table),

@@ -56,7 +56,7 @@ def fixes(job: TuningJob, hardware: Hardware) -> tuple[Fix, ...]:
     before = fit(job, hardware)
     pace = _seconds_per_sample(job, hardware)
     found = []
-    for words, changed, keeps in _changes(job):
+    for words, changed, keeps in _changes(job, _low_dtype(job, hardware)):
         after = fit(changed, hardware)
         won = before.allocated_bytes - after.allocated_bytes
         if won < LEAST_BYTES:
@@ -97,8 +97,15 @@ def _seconds_per_sample(job: TuningJob, hardware: Hardware) -> float | None:
         return None
 
 
-def _changes(job: TuningJob) -> Iterator[tuple[str, TuningJob, bool]]:
-    """Single changes: words, the job, and whether it keeps what is trained."""
+def _low_dtype(job: TuningJob, hardware: Hardware) -> str:
+    """What frozen weights are loaded in: the job's own 16 bits, else the device's, or fp32 where it multiplies in no other."""
+    if job.dtype in ("bf16", "fp16"):
+        return job.dtype
+    return next((name for name in ("bf16", "fp16") if name in hardware.peak_flop_per_s), "fp32")
+
+
+def _changes(job: TuningJob, low_dtype: str) -> Iterator[tuple[str, TuningJob, bool]]:
+    """Single changes: words, the job, and whether it keeps what is trained; frozen weights are in `low_dtype`."""
     if job.objective == "inference":
         yield from _of_inference(job)
         return
@@ -143,7 +150,7 @@ def _changes(job: TuningJob) -> Iterator[tuple[str, TuningJob, bool]]:
         yield f"half the rank: --lora-rank {half}", replace(job, method=replace(job.method, rank=half)), False
     if not adapters and job.method.frozen_layers is None:
         method = replace(job.method, rank=16, targets=("all-linear",))
-        yield "adapters in place of all weights: --method lora --lora-rank 16", replace(job, method=method, weights_dtype="bf16"), False
+        yield "adapters in place of all weights: --method lora --lora-rank 16", replace(job, method=method, weights_dtype=low_dtype), False
 
 
 def _of_inference(job: TuningJob) -> Iterator[tuple[str, TuningJob, bool]]:

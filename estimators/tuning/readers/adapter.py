@@ -29,7 +29,6 @@ HARMLESS = (
     *("megatron_*", "peft_version", "qalora_group_size", "revision", "runtime_config*", "task_type", "use_rslora", "kasa_config*"),
     *("monteclora_config*", "velora_config*", "alora_invocation_tokens", "use_bdlora*"),
 )
-_ALSO = ("rank_pattern.*",)
 
 REFUSED = {
     "trainable_token_indices": Refused(why=NOT_PRICED),
@@ -60,9 +59,7 @@ def also(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
 FORMAT = Format(
     name="adapter_config.json",
     rules=RULES,
-    keys=Keys(
-        read=frozenset((*RULES, *_ALSO)), harmless=frozenset(HARMLESS), refused=REFUSED, usual={"rank_pattern.*": ("the largest for all",)}
-    ),
+    keys=Keys(read=frozenset(RULES), harmless=frozenset(HARMLESS), refused=REFUSED, usual={"rank_pattern.*": ("the largest for all",)}),
     also=also,
     usual={"": {"lora_rank": (8, "r")}},
 )

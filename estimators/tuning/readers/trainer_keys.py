@@ -78,7 +78,7 @@ def keys_with(*read: str, harmless: tuple[str, ...] = (), refused: Mapping[str, 
     """What the keys of a format are that takes all of these and some of its own."""
     return Keys(
         read=frozenset((*RULES, *ALSO, *read)),
-        harmless=frozenset(key for key in (*HARMLESS, *harmless) if key not in (*refused, *read)),
+        harmless=frozenset(key for key in (*HARMLESS, *harmless) if key not in (*refused, *read, *usual)),
         refused={key: why for key, why in {**REFUSED, **refused}.items() if key not in read},
         usual=usual,
     )

@@ -30,15 +30,20 @@ def names_table(title: str, key: str, described: Mapping[str, str]) -> Table:
     )
 
 
-def launcher_keys_table(keys: Mapping[str, Keys]) -> Table:
-    """What `--from` makes of each key of a launcher's file."""
+def file_keys_table(keys: Mapping[str, Keys], whose: str) -> Table:
+    """What `--from` makes of each key of a file.
+
+    Args:
+        keys: launcher or format -> its keys.
+        whose: files they are, such as ``launchers' files``.
+    """
     rows: list[dict[str, Value]] = [
         {"key": key, "launcher": launcher, "meaning": meaning, "more": more}
         for launcher, known in keys.items()
         for key, meaning, more in known.meanings()
     ]
     return Table(
-        title="Keys of launchers' files: read; refused, unless it is turned off; noted, where it is not what is priced; harmless",
+        title=f"Keys of {whose}: read; refused, unless it is turned off; noted, where it is not what is priced; harmless",
         columns=[
             Column(key="key", header="key"),
             Column(key="launcher", header="launcher"),

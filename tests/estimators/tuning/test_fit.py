@@ -204,6 +204,13 @@ def test_a_device_without_the_format_is_refused() -> None:
         fit(job(), hardware("t4-16gb"))
 
 
+@pytest.mark.parametrize("device", ["t4-16gb", "v100-sxm2-16gb", "p100-pcie-16gb"])
+def test_every_fix_on_a_device_without_bf16_is_in_a_format_that_it_has(device: str) -> None:
+    one = TuningJob(model=shipped_model("llama-3-8b"), recipe=recipe("transformers"), weights_dtype="fp32", seq_len=2048)
+    for each in fixes(one, hardware(device)):
+        assert each.job.dtype in hardware(device).peak_flop_per_s
+
+
 def test_grpo_pays_for_its_engine_unless_it_sleeps() -> None:
     card = hardware(A100)
     awake, asleep = (fit(lora(objective="grpo", engine_share=0.3, engine_sleeps=sleeps), card) for sleeps in (False, True))

@@ -244,6 +244,14 @@ def test_every_key_of_the_packages_is_known() -> None:
     assert unknown("adapter", peft.LoraConfig) == set()
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_key_of_a_format_has_two_meanings(name: str) -> None:
+    keys = FORMATS[name].keys
+    assert not keys.read & keys.harmless
+    assert not {*keys.read, *keys.harmless} & {*keys.refused, *keys.usual}
+    assert set(FORMATS[name].rules) <= keys.read
+
+
 @pytest.mark.parametrize(("kind", "objective"), [("SFT", "sft"), ("DPO", "dpo"), ("GRPO", "grpo"), ("KTO", "kto"), ("Reward", "reward")])
 def test_what_a_trainer_writes_of_its_own_arguments_is_read(kind: str, objective: str, read: Reader, tmp_path: Path) -> None:
     trl = pytest.importorskip("trl")
