@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from estimators.tuning.lengths import Lengths
 
 TRAINED = tuple(word for word in fit.TRAINED if word != "freeze")
-OBJECTIVES = ("sft", "dpo", "orpo", "kto", "reward")
+OBJECTIVES = ("sft", "dpo", "orpo", "kto", "reward", "grpo")
 PACKINGS = ("ffd", "bfd", "wrapped")
 LONG_SAMPLES = ("cut", "drop", "split")
 
@@ -33,6 +33,7 @@ class DataOptions(step_options.TrainingOptions):
         examples, mean_tokens, p95_tokens: a data set in three numbers.
         packing: an algorithm, or "" for the framework's own.
         measured_step_s: of the user's own.
+        completion_tokens, generations, reuse: of grpo: tokens of an answer, answers to a prompt, times that each is trained on.
     """
 
     method: tuple[str, ...]
@@ -51,6 +52,9 @@ class DataOptions(step_options.TrainingOptions):
     accumulation: int | None
     checkpointing: str | None
     measured_step_s: float | None
+    completion_tokens: int | None
+    generations: int | None
+    reuse: int | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +84,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kept = get_args(Checkpointing)
     add("--checkpointing", choices=kept, metavar="|".join(kept), help="which activations are kept; the framework's default")
     add("--measured-step", type=_seconds, dest="measured_step_s", metavar="TIME", help="mean of your own steps, such as 1.9s: scales all")
+    add("--completion-tokens", type=sequences.length("completion-tokens"), metavar="NUM", help="of grpo: of an answer in the mean")
+    add(
+        "--generations",
+        type=arguments.count("generations", maximum=10**4),
+        metavar="NUM",
+        help="of grpo: answers a prompt, else 8",
+    )
+    add(
+        "--reuse",
+        type=arguments.count("reuse", maximum=100),
+        metavar="NUM",
+        help="of grpo: updates that see each answer; else 1",
+    )
 
 
 def _packing(text: str) -> str:

@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options, out: Output) -> int:
     """Answer, as a fine-tuning on a data set, a training run or single steps."""
-    if options.about_a_data_set:
+    if "grpo" in options.method:
+        from bench.cli.estimate_rollouts import answered
+    elif options.about_a_data_set:
         from bench.cli.estimate_data_set import answered
     elif options.about_a_training:
         from bench.cli.estimate_training import answered

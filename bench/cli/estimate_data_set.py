@@ -20,6 +20,9 @@ from reports.views.training.data_set_screen import data_set_screen
 SAMPLES_PER_STEP = 16
 """Of a step where neither the user nor a framework says: what most examples of frameworks come to."""
 
+WHAT = "fine-tuning on what? add --data FILE --tokenizer DIR, --lengths FILE, or --examples NUM --mean-tokens NUM"
+WHERE = "a fine-tuning on a data set needs a device: add --hardware ID; list them: python -m bench list hardware"
+
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw-8bit": "adamw_bnb_8bit", "sgd-momentum": "sgd"}
 """--optimizer -> transformers' name, where it is another."""
 
@@ -30,17 +33,19 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
     Raises:
         RequestError: options that belong to other questions, an unknown name, a file that cannot be read.
     """
-    _check(options)
+    demand_nothing_else(options)
+    if (options.completion_tokens, options.generations, options.reuse) != (None, None, None):
+        raise BadValueError("--completion-tokens, --generations and --reuse are of --method grpo; add it, or leave them out")
     lengths = data_options.lengths_of(options)
     if lengths is None:
-        raise BadValueError("fine-tuning on what? add --data FILE --tokenizer DIR, --lengths FILE, or --examples NUM --mean-tokens NUM")
+        raise BadValueError(WHAT)
     model, _ = arguments.load_model(options)
     if options.hardware is None:
-        raise BadValueError("a fine-tuning on a data set needs a device: add --hardware ID; list them: python -m bench list hardware")
+        raise BadValueError(WHERE)
     hardware = arguments.load_hardware(options.hardware)
     chosen = recipe(*(options.framework or UNKNOWN).split("@", 1))
     max_length = sequences.sequence_length(model, options.max_length or chosen.seq_len or min(fit.USUAL_LENGTH, model.max_positions))
-    job = fit.decided(_as_fit(options, min(max_length, lengths.longest)), model, hardware)
+    job = fit.decided(as_fit(options, min(max_length, lengths.longest)), model, hardware)
     job, is_chosen = _batched(job, options, hardware)
     packing = options.packing
     answer = train_on_data(
@@ -64,7 +69,7 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
     return arguments.with_all_facts(shown), data_set_screen(answer, shown, batch_is_chosen=is_chosen)
 
 
-def _as_fit(options: Options, seq_len: int) -> fit.Options:
+def as_fit(options: Options, seq_len: int) -> fit.Options:
     """The same job as `fit` is asked about.
 
     Args:
@@ -112,7 +117,8 @@ def _batched(job: TuningJob, options: Options, hardware: Hardware) -> tuple[Tuni
     return replace(job, micro_batch=1, accumulation=options.accumulation or share), True
 
 
-def _check(options: Options) -> None:
+def demand_nothing_else(options: Options) -> None:
+    """Demand that no option of another question was given. Raises BadValueError."""
     elsewhere = {
         "--tokens": options.tokens,
         "--days": options.claimed_s,

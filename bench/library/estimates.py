@@ -76,6 +76,9 @@ def estimate(
     accumulation: Number | None = None,
     checkpointing: str | None = None,
     measured_step: Time | None = None,
+    completion_tokens: Number | None = None,
+    generations: Number | None = None,
+    reuse: Number | None = None,
 ) -> EstimateAnswer:
     """What a training run costs, or a fine-tuning on a data set; without either single steps. `python -m bench estimate --help`."""
     return EstimateAnswer(*ask("estimate", locals()))

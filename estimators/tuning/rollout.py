@@ -6,12 +6,14 @@ rollouts x reuse / samples of an update of them. Frameworks print the one or the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from estimators.architectures.decoder import Decoder
 from estimators.cost.efficiency import efficiency
 from estimators.cost.machine import machine_of
 from estimators.errors import BadValueError
+from estimators.facts.prices import PriceRange, rent
 from estimators.frozen import field, frozen, replace
 from estimators.inference.step import decode, prefill
 from estimators.spec import Hardware, Model, Workload
@@ -21,6 +23,7 @@ from estimators.tuning.constants import tuning_constants
 from estimators.tuning.job import TuningJob
 from estimators.tuning.software import tuning_software
 from estimators.tuning.step import TuningStep, layout_of, reference_work, tuning_step
+from estimators.units import HOUR_S
 
 PHASES = {
     "generation": "writing the answers: what no engine can beat, weights and caches read for every token",
@@ -105,6 +108,49 @@ class RolloutStep:
     def step_time_s(self) -> float:
         """One rollout step; no less than this."""
         return sum(self.phases.values())
+
+
+@frozen
+class RolloutTraining:
+    """Rollout steps on a set of prompts.
+
+    Attributes:
+        step: one of them.
+        num_prompts: of the set.
+        epochs: passes over it.
+        price: None where the device has none.
+    """
+
+    step: RolloutStep
+    num_prompts: int
+    epochs: float
+    price: PriceRange | None
+
+    @property
+    def num_rollout_steps(self) -> int:
+        """Rounds of generation; a last, smaller one is a whole one."""
+        return math.ceil(-(-self.num_prompts // self.step.question.prompts) * self.epochs)
+
+    @property
+    def num_gradient_steps(self) -> int:
+        """Updates of the optimizer."""
+        return self.num_rollout_steps * self.step.question.gradient_steps
+
+    @property
+    def wall_s(self) -> float:
+        """At least: generation is a bound."""
+        return self.num_rollout_steps * self.step.step_time_s
+
+    @property
+    def gpu_hours(self) -> float:
+        """Device time of that."""
+        return self.wall_s * self.step.question.job.num_gpus / HOUR_S
+
+
+def rollout_training(question: Rollout, num_prompts: int, *, epochs: float = 1.0, usd_per_gpu_hour: float | None = None) -> RolloutTraining:
+    """A GRPO training on so many prompts. Raises BadValueError as `rollout_step`."""
+    price = rent(question.hardware.id, usd_per_gpu_hour)
+    return RolloutTraining(step=rollout_step(question), num_prompts=num_prompts, epochs=epochs, price=price)
 
 
 def rollout_step(question: Rollout) -> RolloutStep:

@@ -88,6 +88,50 @@ def test_more_devices_are_faster_and_preferences_slower(capsys: pytest.CaptureFi
     assert 2 < pairs["wall_s"] / one["wall_s"] < 4  # two rows a pair, and a reference's forward pass beside them
 
 
+GRPO = ("estimate", "qwen2.5-7b", "--method", "grpo,lora", "--hardware", "h100-sxm5-80gb", "--examples", "7500", "--mean-tokens", "180")
+
+
+def test_grpo_names_rollout_steps_and_gradient_steps(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 x 8 answers on 4 devices are 32 prompts of 8 answers: 235 rollout steps of 7,500 prompts, two updates each where reused."""
+    words = (*GRPO, "--completion-tokens", "800", "--batch", "8", "--accumulation", "8", "--gpus", "4", "--reuse", "2")
+    found = said(capsys, *words)
+    assert (found["prompts_per_step"], found["rollouts_per_step"], found["num_rollout_steps"]) == (32, 256, 235)
+    assert (found["gradient_steps_per_rollout_step"], found["num_gradient_steps"]) == (2, 470)
+    assert sum(found["phases_s"].values()) == pytest.approx(found["rollout_step_s"])
+    assert found["wall_s"] == pytest.approx(235 * found["rollout_step_s"])
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main([*words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("GRPO with LoRA of qwen2-7b on 7.50 k prompts: at least ")
+    assert len(lines) <= HEIGHT
+    assert "235 rollout steps" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), "how long are they in the mean? add --completion-tokens"),
+        (("--completion-tokens", "100", "--packing"), "have no part in grpo"),
+        (("--completion-tokens", "100", "--batch", "3"), "no whole number of prompts with 8 each"),
+    ],
+)
+def test_what_grpo_lacks_is_said(words: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*GRPO, *words]) == 2
+    assert expected in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_samples_of_a_file_are_counted_by_a_tokenizer(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>").save_pretrained(tmp_path / "tokenizer")
+    data = tmp_path / "train.jsonl"
+    data.write_text("".join(json.dumps({"prompt": "a b", "completion": " c d e"}) + "\n" for _ in range(40)), encoding="utf-8")
+    words = ("--data", str(data), "--tokenizer", str(tmp_path / "tokenizer"), "--batch", "4")
+    found = said(capsys, "estimate", "smollm2-135m", "--method", "full", "--hardware", "4090", *words)
+    assert (found["num_samples"], found["num_steps"], found["real_tokens"], found["loss_tokens"]) == (40, 10, 200, 120)
+
+
 def test_what_does_not_fit_says_so_in_its_first_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", "llama-3-8b", "--method", "full", "--hardware", "4090", *SAMPLES]) == 0
     assert "does NOT fit" in capsys.readouterr().out.split("\n\n")[0]
@@ -110,6 +154,8 @@ def test_the_library_gives_the_same_answer(capsys: pytest.CaptureFixture[str]) -
         (("--mean-tokens", "5"), "--mean-tokens and --p95-tokens describe --examples"),
         (("--examples", "5"), "--examples needs --mean-tokens"),
         (("--data", "x.jsonl"), "--data needs --tokenizer DIR"),
+        ((*SAMPLES, "--hardware", "4090", "--reuse", "2"), "are of --method grpo"),
+        ((*SAMPLES, "--hardware", "4090", "--method", "freeze"), "freeze is not timed on a data set"),
         ((*SAMPLES, "--tokenizer", "x"), "--tokenizer counts the tokens of --data"),
         ((*SAMPLES, "--hardware", "4090", "--tokens", "1B"), "--tokens has no part in a fine-tuning on a data set"),
         ((*SAMPLES, "--hardware", "4090", "--seq-len", "512"), "give --max-length for the most"),
