@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from bench.cli.output import Output
 from estimators.errors import UnknownNameError
 from estimators.frozen import frozen
-from reports.table import Table
+from reports.table import Table, Value
 from reports.views.counting.all_conventions import tools_table
 from reports.views.listing.listing_screen import listing_screen
 from reports.views.listing.names import conventions_table, hardware_table, models_table, names_table
+
+OTHER_NAMES = ("name", "aliases")
+"""Columns of further names, which --match looks through."""
 
 FORMATS = {
     "text": "for a terminal",
@@ -24,7 +27,7 @@ FORMATS = {
     "csv": "raw values in base units under one header; several tables get a column that names them",
     "json": "raw values in base units, single values at top level",
     "html": "a fragment to put into a page",
-    "latex": "table environments for the booktabs package",
+    "latex": "tables within the width of an article, for the packages array, booktabs and longtable",
     "github": "a summary for GitHub Actions: the first line, and all figures folded away",
 }
 
@@ -40,7 +43,7 @@ class Options:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `list`."""
     parser.add_argument("what", type=_kind, nargs="?", metavar="|".join(KINDS), help="what to list; else what can be listed")
-    parser.add_argument("--match", metavar="TEXT", help="only names that contain it, upper or lower case")
+    parser.add_argument("--match", metavar="TEXT", help="only names that contain it, whatever the case, blanks and punctuation")
 
 
 def run(options: Options, out: Output) -> int:
@@ -52,7 +55,8 @@ def run(options: Options, out: Output) -> int:
     table = KINDS[options.what].table() if options.what else _kinds()
     if options.match is not None:
         key = table.columns[0].key
-        rows = [row for row in table.rows if options.match.casefold() in str(row[key]).casefold()]
+        text = _folded(options.match)
+        rows = [row for row in table.rows if any(text in _folded(name) for column in (key, *OTHER_NAMES) for name in _names(row, column))]
         if not rows:
             raise UnknownNameError(
                 key,
@@ -60,9 +64,18 @@ def run(options: Options, out: Output) -> int:
                 (str(row[key]) for row in table.rows),
                 " ".join(["python -m bench list", *([options.what] if options.what else [])]),
             )
-        table = dataclasses.replace(table, rows=rows)
+        counted = f"{len(rows)} of {table.title}" if table.title[:1].isdigit() else table.title
+        table = dataclasses.replace(table, title=counted, rows=rows)
     out.emit([table], listing_screen(table))
     return 0
+
+
+def _names(row: Mapping[str, Value], column: str) -> list[str]:
+    return str(row.get(column) or "").split("|")
+
+
+def _folded(name: str) -> str:
+    return "".join(c for c in name.casefold() if c.isalnum())
 
 
 def _kind(text: str) -> str:

@@ -63,11 +63,11 @@ class Activations:
 
     def whole_bytes(self, rows: int) -> float:
         """With nothing recomputed."""
-        return self._around(rows) + sum(layer.count * (rows * layer.kept_bytes + layer.once_bytes) for layer in self.layers)
+        return self.around_bytes(rows) + sum(layer.count * (rows * layer.kept_bytes + layer.once_bytes) for layer in self.layers)
 
     def inputs_bytes(self, rows: int) -> float:
         """The inputs of all layers alone."""
-        return self._around(rows) + sum(layer.count * rows * layer.input_bytes for layer in self.layers)
+        return self.around_bytes(rows) + sum(layer.count * rows * layer.input_bytes for layer in self.layers)
 
     def one_layer_bytes(self, rows: int) -> float:
         """Of the layer that keeps most."""
@@ -77,7 +77,8 @@ class Activations:
         """Gradients held at once on the way back through a layer; the largest."""
         return max((rows * layer.passing_bytes for layer in self.layers), default=0.0)
 
-    def _around(self, rows: int) -> float:
+    def around_bytes(self, rows: int) -> float:
+        """What is kept of no layer."""
         return rows * self.edge_bytes + self.positions_bytes
 
 
@@ -123,11 +124,15 @@ def activations_of(job: TuningJob, seq_len: int) -> Activations:
     adapted = adapted_of(job, tuned, seq_len) if isinstance(tuned, FineTuned) and tuned.rank else None
     needs_all = "embedding" in job.saved_modules or (job.trains_adapters and job.checkpointing != "none")
     lowest = tuned.lowest_trained(model) if isinstance(tuned, FineTuned) and not needs_all else 0
-    return _activations(model, seq_len, kernels_of(job), job.dtype_bytes, adapted, lowest, job.checkpointing != "none")
+    recomputed = job.checkpointing != "none"
+    key = (kernels_of(job), job.dtype_bytes, adapted, lowest, recomputed, job.recipe.quantises_experts)
+    return _activations(model, seq_len, *key)
 
 
 @functools.lru_cache(maxsize=256)
-def _activations(model: Any, t: int, kernels: Kernels, size: int, adapted: Adapted | None, lowest: int, recomputed: bool) -> Activations:
+def _activations(
+    model: Any, t: int, kernels: Kernels, size: int, adapted: Adapted | None, lowest: int, recomputed: bool, one_by_one: bool
+) -> Activations:
     base: Decoder = model
     stream = Stream(tokens=t, width=base.width)
     stream_size = max(size, kernels.stream_bytes)
@@ -142,7 +147,7 @@ def _activations(model: Any, t: int, kernels: Kernels, size: int, adapted: Adapt
                     kept_bytes=kept.per_sequence,
                     once_bytes=kept.once,
                     input_bytes=float(t * base.width * stream_size),
-                    passing_bytes=float(max(GRADIENTS_HELD * size * t * _widest(block), _of_scores(block, t, kernels, size))),
+                    passing_bytes=float(max(GRADIENTS_HELD * size * t * _widest(block, one_by_one), _of_scores(block, t, kernels, size))),
                 )
             )
     end = end_kept(base.final_norm, stream, kernels, size, adapted)
@@ -162,12 +167,17 @@ def _of_scores(block: Block, t: int, kernels: Kernels, size: int) -> int:
     return 0 if kernels.fused_attention or attention is None else attention.heads * t * t * (size + 4 + 4)
 
 
-def _widest(block: Block) -> int:
-    """Columns that a layer's feed-forward makes of one token: F, or F of each expert that the token meets."""
-    return max((_columns(part) for _, part in block.parts), default=0)
+def _widest(block: Block, one_by_one: bool) -> float:
+    """Columns that a layer's feed-forward makes of one token at once: F, or F of each expert that the token meets.
+
+    Args:
+        one_by_one: whether experts run one after the other, so that a token is with one of them, if with any.
+    """
+    return max((_columns(part, one_by_one) for _, part in block.parts), default=0.0)
 
 
-def _columns(part: Part) -> int:
+def _columns(part: Part, one_by_one: bool) -> float:
     if isinstance(part, Experts):
-        return part.per_token * part.width + (part.shared.width if part.shared else 0)
+        routed = part.per_token * part.width / (part.num if one_by_one else 1)
+        return max(routed, part.shared.width if part.shared else 0) if one_by_one else routed + (part.shared.width if part.shared else 0)
     return part.width if isinstance(part, FeedForward) else 0

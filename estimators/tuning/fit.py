@@ -33,6 +33,12 @@ SMI_FACTOR, SMI_FACTOR_SHARDED = 1.64, 1.70
 Source: both meters of the same runs of fms-acceleration.
 """
 
+SMI_MEDIAN, SMI_MEDIAN_SHARDED = 1.25, 1.39
+"""The same, the middle of those runs."""
+
+RESERVED_LOW, RESERVED_MEDIAN, RESERVED_HIGH = 1.05, 1.10, 1.19
+"""torch.cuda.max_memory_reserved over allocated, for passes of one shape under a fused attention. Source: fitcheck, both meters."""
+
 STAYS = ("weights", "edges", "adapters", "reference", "masters", "gradients", "optimizer", "step", "kv_cache", "engine")
 """Parts that lie where they are from step to step, or are taken once a step in the same sizes."""
 
@@ -85,6 +91,35 @@ class Fit:
         high = min(float(self.hardware.memory_bytes), self.allocated_bytes * factor + CONTEXT_HIGH_BYTES)
         low = self.allocated_bytes + CONTEXT_LOW_BYTES
         return low, max(low, high)
+
+
+def metered_bytes(job: TuningJob, allocated_bytes: float, meter: str) -> tuple[float, float, float]:
+    """Low, middle and high of what a meter reads of a job.
+
+    Args:
+        meter: allocated, reserved or nvidia-smi; any other may be any of them.
+    """
+    low, high = (allocated_bytes * factor for factor in interval_of(job))
+    sharded = job.sharding == "fsdp"
+    if meter == "allocated":
+        return low, allocated_bytes, high
+    if meter == "reserved":
+        return low * RESERVED_LOW, allocated_bytes * RESERVED_MEDIAN, high * RESERVED_HIGH
+    if meter == "nvidia-smi":
+        middle = allocated_bytes * (SMI_MEDIAN_SHARDED if sharded else SMI_MEDIAN)
+        return allocated_bytes + CONTEXT_LOW_BYTES, middle, allocated_bytes * (SMI_FACTOR_SHARDED if sharded else SMI_FACTOR)
+    return low, allocated_bytes * RESERVED_MEDIAN, allocated_bytes * (SMI_FACTOR_SHARDED if sharded else SMI_FACTOR)
+
+
+INTERVALS = {"one": (0.95, 1.21), "several": (0.96, 1.02), "assumed": (0.72, 1.21)}
+"""Factors on predicted allocated memory that held 80 % of measured rows, each source weighing the same: on one device, on several, and
+where nobody named the framework. The last reaches as far up as the first.
+Written down from the rows that `validate --task fit` scores; a test computes them anew."""
+
+
+def interval_of(job: TuningJob) -> tuple[float, float]:
+    """Factors of a job's 80 % interval of allocated memory."""
+    return INTERVALS["assumed" if job.is_recipe_assumed else "one" if job.num_gpus == 1 else "several"]
 
 
 def needed_bytes(job: TuningJob, moment: Moment) -> float:

@@ -134,7 +134,7 @@ def _pass(job: TuningJob, weights: HeldWeights, held: Held) -> list[Moment]:
             whole = 2 * kept.inputs_bytes(rows) / max(1, decoder_of(job).layers)
     behind = whole
     if job.checkpointing == "full" and job.sharding == "fsdp" and is_adapted:
-        behind += kept.inputs_bytes(rows)  # inputs outlive their layers, and gradients of them gather beside
+        behind += kept.inputs_bytes(rows) - kept.around_bytes(rows)  # inputs outlive their layers, and gradients of them gather beside
     back = kept.passing_bytes(rows) + (recomputed if job.checkpointing != "none" else 0.0)
     dequantised = 2.0 * weights.largest_matrix
     base = {name: size for name, size in held.parts.items() if size}
@@ -149,6 +149,7 @@ def _pass(job: TuningJob, weights: HeldWeights, held: Held) -> list[Moment]:
         | {"gathered": max(held.gathered_bytes, gathered_edges_bytes(job, weights))}
         | {"recomputed": max(0.0, loss.head_gradient_bytes - begun)},
         "backward": multiplied
+        | {"gathered": held.gathered_bytes + gathered_edges_bytes(job, weights) / 2}  # the head, which the gradient went through first
         | {"activations": behind, "recomputed": back, "gradients": max(begun, head)}
         | {"copies": held.copies_bytes if job.checkpointing == "none" else held.copies_bytes / max(1, decoder_of(job).layers)},
         "backward's end": {"recomputed": recomputed, "gradients": held.gradients_bytes},

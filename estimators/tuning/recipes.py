@@ -46,7 +46,8 @@ class Recipe:
         lora_targets: all-linear, or names separated by commas; empty for peft's own.
         keeps_frozen_inputs: whether 4-bit matrices keep their inputs for backward though they are frozen (bitsandbytes of 2023).
         doubles_scales: whether scales of 4-bit weights are quantised in turn unless said otherwise.
-        quantises_experts: whether experts are linear layers, which bitsandbytes quantises, as in transformers before 5.
+        quantises_experts: whether experts are linear layers that run one after the other, as in transformers before 5; bitsandbytes
+            quantises those.
         source: where the row is from; note: what it leaves open.
     """
 

@@ -107,9 +107,9 @@ def _norm_bytes(job: TuningJob) -> int:
 
 
 def _is_prepared(job: TuningJob) -> bool:
-    """Whether what is not quantised was cast before adapters were put beside it."""
+    """Whether what is not quantised was cast before adapters were put beside it; FSDP's flat parameters are of one dtype."""
     quantised = job.method.base_format != PLAIN and not job.method.base_format.startswith(KEPT_AS_LOADED)
-    return quantised and job.trains_adapters and job.objective != "inference"
+    return quantised and job.trains_adapters and job.objective != "inference" and job.sharding != "fsdp"
 
 
 def _adapter_bytes(job: TuningJob) -> int:

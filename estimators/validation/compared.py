@@ -13,6 +13,7 @@ from estimators.validation.memory_score import memory_score
 from estimators.validation.run_case import measured_run
 from estimators.validation.score import STRICT, Scored, quantile, scored
 from estimators.validation.table import LeftOutError, Record, read_table, shipped
+from estimators.validation.tuning_memory import ScoredMemory
 from estimators.validation.tuning_time import ScoredStep
 
 RUN_QUANTITY = "run_device_s"
@@ -28,6 +29,7 @@ class Compared:
         measured: None where the row is skipped.
         skipped: why nothing is predicted; empty where something is.
         assumed: what a rule put where the row leaves cells out.
+        verdict: of `fit`; empty for what is no fine-tuning on a known device.
     """
 
     id: str
@@ -38,6 +40,7 @@ class Compared:
     measured: float | None = None
     skipped: str = ""
     assumed: str = ""
+    verdict: str = ""
 
 
 def compared_run(record: Record, *, strict: bool = False) -> Compared:
@@ -63,6 +66,25 @@ def compared_run(record: Record, *, strict: bool = False) -> Compared:
         high=steady_s * factor.high,
         measured=measured.device_s,
         assumed="; ".join(measured.assumed),
+    )
+
+
+OUT_OF_MEMORY = "it ran out of memory: its verdict is what is compared"
+
+
+def compared_memory(row: ScoredMemory) -> Compared:
+    """What a fine-tuning's memory is compared in: the row's own meter; and its verdict. What ran out of memory has no measured bytes."""
+    case = row.case
+    return Compared(
+        id=row.id,
+        quantity="memory_bytes",
+        predicted=row.predicted_bytes,
+        low=row.low_bytes,
+        high=row.high_bytes,
+        measured=case.measured_bytes if case and not case.is_oom else None,
+        skipped=row.skipped or (OUT_OF_MEMORY if case and case.is_oom else ""),
+        assumed="; ".join(case.assumed) if case else "",
+        verdict=row.answer.verdict if row.answer else "",
     )
 
 

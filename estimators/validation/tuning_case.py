@@ -282,7 +282,7 @@ def _meter(record: Record) -> Meter:
         return "capacity"
     if "not stated" in said or " or " in said or not said:
         return "not stated"
-    if "allocated" in said:
+    if "allocated" in said or "cache emptied" in said:  # what an emptied cache leaves is what is allocated
         return "allocated"
     return "reserved" if "reserved" in said else "nvidia-smi" if "nvidia-smi" in said else "not stated"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from estimators.counting.conventions import CONVENTIONS
 from estimators.facts.entries import PEAK_DTYPES
+from estimators.facts.registry import model_aliases
 from estimators.spec import Hardware
 from estimators.units import format_byte_rate, format_bytes, format_flop_rate, format_int
 from reports.table import Column, Table, Value
@@ -76,6 +77,9 @@ def models_table(models: Sequence[tuple[ModelEntry, int, int]]) -> Table:
     Args:
         models: entry, parameters by the op table, longest sequence (1 for models without sequences).
     """
+    aliases: dict[str, list[str]] = {}
+    for alias, model in model_aliases().items():
+        aliases.setdefault(model, []).append(alias)
     rows: list[dict[str, Value]] = [
         {
             "model": entry.id,
@@ -85,6 +89,7 @@ def models_table(models: Sequence[tuple[ModelEntry, int, int]]) -> Table:
             "published_params": entry.published_params_text,
             "max_seq_len": longest,
             "checkpoint": entry.checkpoint,
+            "aliases": "|".join(aliases.get(entry.id, ())) or None,
             "source": str(entry.source),
         }
         for entry, params, longest in models
@@ -99,6 +104,7 @@ def models_table(models: Sequence[tuple[ModelEntry, int, int]]) -> Table:
             Column(key="published_params", header="published", align="right"),
             Column(key="max_seq_len", header="longest sequence", format=format_int, align="right"),
             Column(key="checkpoint", header="checkpoint", raw=True),
+            Column(key="aliases", header="other names", raw=True),
             Column(key="source", header="source", raw=True),
         ],
         rows=sorted(rows, key=lambda row: int(str(row["params"]))),

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from estimators.counting.estimate import count_params
 from estimators.frozen import replace
+from estimators.spec import Workload
+from estimators.tuning.deepspeed import printed_of
 from estimators.tuning.fit import FITS_BELOW, TIGHT_TO, Fit
 from estimators.tuning.job import TuningJob
 from estimators.tuning.memory import PARTS
+from estimators.tuning.weights import weights_of
 from estimators.units import format_bytes, format_fraction, format_int
 from estimators.weight_formats import PLAIN
 from reports.screen import Screen, columns_kept
@@ -100,6 +104,9 @@ def moments_table(answer: Fit) -> Table:
 def host_table(answer: Fit) -> Table:
     """Memory of the host."""
     rows: list[dict[str, Value]] = [{"what": name, "bytes": round(size)} for name, size in answer.memory.host.items()]
+    if printed := printed_of(answer.job, weights_of(answer.job), count_params(answer.job.model.ops(Workload()))):
+        rows.append({"what": "as DeepSpeed's own estimator prints it: the host's, states alone", "bytes": round(printed.host_bytes)})
+        rows.append({"what": "the same: each device's", "bytes": round(printed.device_bytes)})
     columns = [Column(key="what", header="on the host"), Column(key="bytes", header="bytes", format=format_bytes, align="right")]
     return Table(title="Memory of the host, all processes of the node", columns=columns, rows=rows, key="host")
 

@@ -266,7 +266,7 @@ def rows_table(rows: Sequence[Scored], runs: Sequence[Compared] = (), tuning: Se
     """Every quantity of every row, for machines: json and csv; docs/accuracy.md has the contract."""
     keys = (
         *("id", "quantity", "predicted", "low", "high", "measured", "skipped", "line", "source", "kind", "model", "hardware"),
-        *("num_devices", "layout", "assumed", "apart", "counts", "error", "fitted_step_time_s"),
+        *("num_devices", "layout", "assumed", "apart", "counts", "error", "fitted_step_time_s", "verdict"),
     )
     lines = [_context(row) | cells(entry) for row in rows for entry in compared(row)]
     lines += [dict.fromkeys(keys) | cells(run) | {"kind": "whole run", "assumed": run.assumed or None, "counts": False} for run in runs]

@@ -22,7 +22,7 @@ def accuracy_screen(tables: Sequence[Table], asked: Sequence[Table] = ()) -> Scr
     if summary is None:
         return Screen(answer=first.title, lead=first.conditions[:2], table=_columns(first), notes=first.notes[:3], asked=asked)
     left_out = [f"{table.title}: -v" for table in tables if table.key == "left_out"]
-    memory = [f"{table.title}." for table in tables if table.key in ("memory", "tuning_steps")]
+    memory = [f"{table.title}." for table in tables if table.key in ("memory", "tuning_steps", "fit_memory", "fit_verdicts")]
     return Screen(
         answer=_answer(summary),
         lead=first.conditions[:1],
@@ -31,6 +31,19 @@ def accuracy_screen(tables: Sequence[Table], asked: Sequence[Table] = ()) -> Scr
         more=["--each (every row)", "--constants", "--plot FILE"],
         asked=asked,
         failed=summary["scored"] == 0 and not any(row.get("rows") for row in first.rows),
+    )
+
+
+def fit_accuracy_screen(tables: Sequence[Table], asked: Sequence[Table] = ()) -> Screen:
+    """How right `fit` is: allocated memory by source, and verdicts."""
+    first, verdicts = tables[0], next(table for table in tables if table.key == "fit_verdicts")
+    return Screen(
+        answer=f"{first.title}. {verdicts.title}.",
+        table=columns_kept(first, "group", "median_error", "rows", "p90_error", "coverage", "unnamed_median_error", "bias"),
+        notes=[*first.conditions, *verdicts.conditions],
+        more=["--each (every row)", "--rows FILE (your own)"],
+        asked=asked,
+        failed=not first.rows and not verdicts.facts["fit_verdicts"]["rows"],
     )
 
 

@@ -11,7 +11,7 @@ from estimators.units import format_bytes, format_count, format_duration, format
 from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.training.conditions import length_lines, scope_notes
-from reports.views.training.step import BOUND_NOTE, NO_HARDWARE, new_tokens_per_s, too_large_notes
+from reports.views.training.step import BOUND_NOTE, NO_HARDWARE, new_tokens_per_s, too_large_notes, training_too_large_notes
 
 STEP_COLUMNS = (
     "step",
@@ -41,11 +41,20 @@ def step_screen(answer: StepsAnswer, tables: Sequence[Table], *, more: Sequence[
     return Screen(
         answer=_steps(answer, facts, first) if generated is None else _generation(answer, generated, facts),
         table=columns_kept(first, *(STEP_COLUMNS if generated is None else GENERATION_COLUMNS)),
-        doubts=too_large_notes(question.hardware, answer.held_bytes) if question.hardware else [],
+        doubts=_too_large(answer, facts),
         notes=[*scope, BOUND_NOTE if question.hardware else NO_HARDWARE, *length],
         more=more,
         asked=asked,
     )
+
+
+def _too_large(answer: StepsAnswer, facts: dict[str, Any]) -> list[str]:
+    """What one device cannot hold, of what is asked of it."""
+    hardware = answer.question.hardware
+    if hardware is None:
+        return []
+    trained = [] if answer.generation is not None else training_too_large_notes(hardware, int(facts["training_memory_bytes"]))
+    return [*trained, *too_large_notes(hardware, answer.held_bytes)]
 
 
 def _generation(answer: StepsAnswer, generated: Generation, facts: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ def cells(entry: Compared) -> dict[str, Value]:
         "high": entry.high,
         "measured": entry.measured,
         "skipped": entry.skipped or None,
+        "verdict": entry.verdict or None,
         "error": entry.predicted / entry.measured - 1 if entry.predicted and entry.measured else None,
     }
 

@@ -262,6 +262,24 @@ class TestSteps:
         assert any("at least 10 devices are needed" in note for note in answer("--model", "llama-3.1-405b", *words)["notes"])
         assert not any("devices are needed" in note for note in answer("--model", "phi-2", *words)["notes"])
 
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            # 18 bytes a parameter, fp32 state of AdamW and a 16-bit copy, are 46.6 GiB of Phi-2's 2,779,683,840 before any activation.
+            (["phi-2", "--hardware", "rtx-4090-24gb"], True),
+            (["phi-2", "--hardware", "a100-sxm4-80gb"], False),
+            (["phi-2", "--hardware", "rtx-4090-24gb", "--prompt-tokens", "12"], False),
+            (["phi-2"], False),
+        ],
+    )
+    def test_a_training_that_one_device_cannot_hold_is_doubted_on_the_screen(
+        self, words: list[str], told: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["estimate", *words]) == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert ("Training does not fit: 57.5 GiB, and one rtx-4090-24gb has 24.0 GiB; at least 3 of them hold it" in shown) == told
+        assert ("Training does not fit" in shown) == told
+
     def test_a_small_network_has_samples_and_no_decode(self, answer: Any) -> None:
         # 7 -> 100 -> 100 -> 1: forward 2 · (700 + 10,000 + 100); backward twice that less the first layer's input gradient.
         body = answer("--model", "mlp")

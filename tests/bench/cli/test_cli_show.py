@@ -121,6 +121,22 @@ class TestList:
         assert len(rows) == 3
         assert all(row.startswith("a100-sxm") for row in rows[1:])
 
+    @pytest.mark.parametrize(
+        ("what", "text", "found"),
+        [
+            ("models", "llama3.2", ["llama-3.2-1b", "llama-3.2-3b"]),
+            ("models", "Llama 3.2", ["llama-3.2-1b", "llama-3.2-3b"]),
+            ("models", "deepseek-r1:70b", ["llama-3.1-70b"]),
+            ("hardware", "RTX4090", ["rtx-4090-24gb"]),
+        ],
+    )
+    def test_match_passes_over_case_blanks_and_punctuation_and_knows_other_names(
+        self, what: str, text: str, found: list[str], shown: Any
+    ) -> None:
+        answer = shown("list", what, "--match", text)
+        assert [next(iter(row.values())) for row in answer["rows"]] == found
+        assert answer["title"].startswith(f"{len(found)} of ")
+
     def test_a_peak_that_is_not_published_is_empty_and_not_0(self, shown: Any) -> None:
         (device,) = shown("list", "hardware", "--match", "p100-sxm2-16gb")["rows"]
         assert device["bf16_flop_per_s"] is None

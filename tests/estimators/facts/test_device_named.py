@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from estimators.errors import BadValueError, RequestError, UnknownNameError
+from estimators.facts import instances
 from estimators.facts.device_names import NO_MEANING, device_named, usual_forms, words
 from estimators.facts.instances import _instances
 from estimators.facts.registry import hardware, hardware_ids
@@ -148,6 +149,18 @@ def test_another_product_is_never_taken_for_a_known_one(text: str) -> None:
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ("cpu", "a CPU has no datasheet peak: measure it with `python -m bench run`"),
+        ("CUDA", "name the device, as `python -m bench doctor`"),
+    ],
+)
+def test_what_is_no_device_that_can_be_priced_is_told_apart(text: str, mend: str) -> None:
+    with pytest.raises(BadValueError, match=f"'{text}' is no device that can be priced; {mend}"):
+        device_named(text)
+
+
 def test_a_count_of_none_is_refused() -> None:
     with pytest.raises(BadValueError, match="'0xH100' names 0 devices; expected at least one"):
         device_named("0xH100")
@@ -225,6 +238,13 @@ def test_every_line_of_the_tables_of_names_is_of_known_devices() -> None:
     from estimators.facts.device_names import NAME_COLUMNS
 
     assert {row.text("id") for row in data.read_rows(data.file("device_words.csv"), NAME_COLUMNS)} <= set(hardware_ids())
+
+
+def test_a_series_whose_machines_hold_several_kinds_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instances, "_held_by_series", lambda: {"zz9": {"h100-sxm5-80gb", "a10g-24gb"}, "zz8": {"a10g-24gb"}})
+    assert device_named("zz8").said == "taking 'zz8' as a10g-24gb, which every machine of that name holds"
+    with pytest.raises(UnknownNameError, match="unknown GPU 'zz9'"):
+        device_named("zz9")
 
 
 def test_no_word_of_a_product_means_nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from estimators.architectures.quantised import quantisation
 from estimators.errors import UnknownNameError
 from estimators.facts.model_names import entry_named, model_named
 from estimators.facts.registry import model_aliases, model_entry, model_ids
@@ -152,10 +153,22 @@ def test_another_name_of_a_shape_is_said_and_another_spelling_is_not() -> None:
         ("x/llama-2-7b-AWQ", {"quant_method": "awq", "bits": 4, "group_size": 128}),
         ("x/llama-2-7b-FP8", {"quant_method": "fp8"}),
         ("x/llama-2-7b-bnb-8bit", {"quant_method": "bitsandbytes", "load_in_8bit": True}),
+        ("nvidia/llama-2-7b-FP4", {"quant_method": "modelopt", "quant_algo": "NVFP4"}),
+        ("nvidia/llama-2-7b-NVFP4", {"quant_method": "modelopt", "quant_algo": "NVFP4"}),
     ],
 )
 def test_the_format_of_the_weights_is_taken_over(name: str, written: dict[str, object]) -> None:
     assert entry_named(name).config["quantization_config"] == written
+
+
+# llm-compressor's schemes W4A16 and W8A8: int4 in groups of 128 with a 16-bit scale, int8 with one for each output.
+@pytest.mark.parametrize(("name", "bits"), [("x/llama-2-7b-quantized.w4a16", 4 + 16 / 128), ("x/llama-2-7b-quantized.w8a8", 8 + 16 / 4096)])
+def test_integers_of_llm_compressor_take_their_bits_and_their_scales(name: str, bits: float) -> None:
+    entry = entry_named(name)
+    held = quantisation(entry.config, entry.id)
+    assert held is not None
+    assert held.matrix is not None
+    assert held.matrix.num_bytes(4096, 4096) == 4096 * 4096 * bits / 8
 
 
 def test_nf4_is_half_a_byte_a_weight_and_gguf_is_not_counted() -> None:

@@ -83,6 +83,11 @@ def test_a_size_beside_a_name_means_the_one_model_that_has_it(name: str, model_i
     assert f"taking {name!r} as {model_id}, of " in named.said or model_id == "gpt-j-6b"
 
 
+def test_a_size_that_several_of_a_family_have_means_none() -> None:
+    with pytest.raises(UnknownNameError, match=r"did you mean 'mistral-7b-v0\.3' or 'mistral-7b-v0\.2' or 'mistral-7b'"):
+        model_named("mistral-7.2b")
+
+
 @pytest.mark.parametrize(
     ("name", "near"),
     [

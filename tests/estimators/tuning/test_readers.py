@@ -201,6 +201,13 @@ def test_checkpointing_where_no_file_has_it_is_on_in_trl_and_off_in_transformers
         assert filled.source == recipe(framework).source
 
 
+def test_an_adapter_without_a_rank_has_pefts(read: Reader) -> None:
+    peft = pytest.importorskip("peft")
+    open_rank = ADAPTER.replace('"r": 64,\n', "")
+    assert read(adapter_config__json=open_rank).given()["lora_rank"] == peft.LoraConfig.__dataclass_fields__["r"].default
+    assert read(adapter_config__json=open_rank, args__json=TRAINER).given()["lora_rank"] == 8
+
+
 def test_what_recipes_say_is_what_is_filled_in(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default that tells two frameworks apart is their data: another row, another answer."""
     from estimators.frozen import replace
@@ -223,6 +230,8 @@ def test_defaults_of_a_framework_are_those_that_its_package_has(read: Reader) ->
     assert filled["completion_len"] == fields["max_completion_length"].default
     assert filled["reference"] == "none"
     assert fields["beta"].default == 0
+    assert read(args__json=TRL_DPO).given()["weights_dtype"] == "fp32"
+    assert trl.ModelConfig.__dataclass_fields__["dtype"].default == "float32"
     engine = read(args__json='{"num_generations": 8, "use_vllm": true}').settings["engine_share"]
     assert engine == fields["vllm_gpu_memory_utilization"].default
 

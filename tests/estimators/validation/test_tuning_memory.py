@@ -1,0 +1,91 @@
+"""Memory of measured fine-tunings: how far off, which verdicts, and that the marks which `fit` prints are those of the rows."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from estimators.frozen import replace
+from estimators.tuning.fit import INTERVALS
+from estimators.validation.score import quantile
+from estimators.validation.table import Record, read_table, shipped_tuning
+from estimators.validation.tuning_memory import ScoredMemory, as_assumed, interval_factors, scored_memory, source_of
+
+
+@functools.cache
+def rows() -> tuple[ScoredMemory, ...]:
+    return tuple(scored_memory(record) for record in read_table(shipped_tuning()))
+
+
+def errors(chosen: list[ScoredMemory]) -> tuple[float, float]:
+    """Median and 90th percentile of the absolute errors."""
+    absolute = [abs(row.error) for row in chosen if row.error is not None]
+    return quantile(absolute, [1.0] * len(absolute), 0.5), quantile(absolute, [1.0] * len(absolute), 0.9)
+
+
+def test_allocated_memory_on_one_device_is_off_by_less_than_a_percent_in_the_median() -> None:
+    median, p90 = errors([row for row in rows() if row.counts and row.case and row.case.job.num_gpus == 1])
+    assert median < 0.01
+    assert p90 < 0.10
+
+
+def test_all_allocated_rows_are_off_by_little_more() -> None:
+    median, p90 = errors([row for row in rows() if row.counts])
+    assert median < 0.015
+    assert p90 < 0.09
+
+
+def test_full_tuning_in_pure_16_bits_is_off_by_a_twentieth_of_a_percent() -> None:
+    chosen = [row for row in rows() if row.counts and row.case and row.case.method == "full" and row.case.job.model.name != "santacoder"]
+    one = [row for row in chosen if row.case and row.case.job.num_gpus == 1]
+    assert len(one) >= 8
+    assert all(abs(row.error or 0.0) < 0.0005 for row in one)
+
+
+def test_no_job_that_ran_out_of_memory_was_called_fits_and_verdicts_are_right() -> None:
+    judged = [row for row in rows() if row.is_judged]
+    assert sum(row.is_right for row in judged) >= 0.97 * len(judged) > 400
+    assert [row.id for row in judged if row.case and row.case.is_oom and row.answer and row.answer.verdict == "FITS"] == []
+
+
+def test_a_verdict_that_is_wrong_would_be_seen() -> None:
+    row = next(row for row in rows() if row.is_judged and row.answer and row.answer.verdict == "FITS")
+    assert row.case
+    assert not replace(row, case=replace(row.case, is_oom=True)).is_right
+
+
+def test_intervals_are_those_of_the_rows() -> None:
+    for name, several in (("one", False), ("several", True)):
+        found = interval_factors(rows(), several=several)
+        assert found is not None
+        assert INTERVALS[name] == tuple(round(each, 2) for each in found)
+    unnamed = interval_factors([as_assumed(row) for row in rows()], several=False)
+    assert unnamed is not None
+    assert INTERVALS["assumed"] == (round(unnamed[0], 2), INTERVALS["one"][1])
+
+
+def test_a_source_has_no_part_in_its_own_interval() -> None:
+    assert interval_factors(rows(), several=False, without="litgpt") != interval_factors(rows(), several=False)
+    assert interval_factors([row for row in rows() if row.case and source_of(row) == "litgpt"], several=False, without="litgpt") is None
+
+
+def test_rows_whose_framework_is_unknown_are_further_off() -> None:
+    counted = [row for row in rows() if row.counts]
+    unnamed = [abs(row.unnamed_error) for row in counted if row.unnamed_error is not None]
+    assert errors(counted)[0] < quantile(unnamed, [1.0] * len(unnamed), 0.5) < 0.10
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"method": "vera"}, "method 'vera' is not covered"),
+        ({"model": "nobody/nothing-7b", "hf_id": ""}, "does not ship"),
+        ({"memory_gib": "", "oom": "0"}, "no memory in the row"),
+        ({"micro_batch": ""}, "micro_batch is ''; expected a whole number from 1"),
+        ({"memory_meter": "capacity: the row states the longest context"}, "states what fits"),
+    ],
+)
+def test_a_row_that_cannot_be_compared_says_why(cells: dict[str, str], said: str) -> None:
+    record: Record = next(record for record in read_table(shipped_tuning()) if record.text("memory_gib"))
+    assert said in scored_memory(replace(record, cells={**record.cells, **cells})).skipped
