@@ -18,6 +18,9 @@ OWN_REFERENCE = "own"
 SEVERAL, NAMED_MODEL = "several devices", "a model by its name"
 """When a framework has more of its own: on several devices, and where its own file names the model, so that it loads it."""
 
+FOUR_BITS: dict[str, Value] = {"nf4": "nf4", "fp4": "nf4"}
+"""bitsandbytes' formats of 4 bits -> the one that is priced: both have a code of 16 values and a scale for 64 weights."""
+
 MAX_COUNT = 10**9
 MAX_SHOWN = 60
 

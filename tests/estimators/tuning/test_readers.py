@@ -19,6 +19,7 @@ from estimators.tuning.readers.job_files import COMMAND_LINE, Reading, combined
 from estimators.tuning.readers.one_file import FORMATS
 from estimators.tuning.readers.reading import Stated
 from estimators.tuning.recipes import recipe, recipes
+from estimators.weight_formats import weight_format
 from tests.support.tuning_files import (
     ACCELERATE,
     ADAPTER,
@@ -199,6 +200,31 @@ def test_checkpointing_where_no_file_has_it_is_on_in_trl_and_off_in_transformers
         (filled,) = [each for each in found.filled() if each.setting == "checkpointing"]
         assert (filled.value, filled.framework) == (value, framework) == (recipe(framework).checkpointing, framework)
         assert filled.source == recipe(framework).source
+
+
+@pytest.mark.parametrize(
+    ("given", "base_format"),
+    [
+        ({"load_in_4bit": True}, "nf4"),
+        ({"load_in_4bit": True, "use_bnb_nested_quant": True}, "nf4-double"),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}, "nf4"),
+        ({"load_in_8bit": True}, "int8"),
+        ({"model_init_kwargs": {"quantization_config": {"load_in_4bit": True, "bnb_4bit_use_double_quant": True}}}, "nf4-double"),
+        ({"model_init_kwargs": {"quantization_config": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}}, "nf4"),
+        ({"model_init_kwargs": {"quantization_config": {"load_in_8bit": True}}}, "int8"),
+    ],
+)
+def test_what_frozen_matrices_are_held_in_is_read_of_trls_two_places(given: dict[str, Any], base_format: str, read: Reader) -> None:
+    found = read(args__json=json.dumps({**json.loads(TRL_DPO), **given}))
+    assert found.settings["base_format"] == base_format == weight_format(base_format)
+    assert found.unread == found.notes == ()
+
+
+def test_what_adds_to_the_loss_and_is_not_priced_is_noted(read: Reader) -> None:
+    smoothed = json.dumps({**json.loads(TRAINER), "label_smoothing_factor": 0.1})
+    (note,) = read(args__json=smoothed).notes
+    assert note == "the transformers file has label_smoothing_factor = 0.1; priced is: 0"
+    assert read(args__json=smoothed.replace("0.1", "0.0")).notes == ()
 
 
 def test_an_adapter_without_a_rank_has_pefts(read: Reader) -> None:
