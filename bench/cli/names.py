@@ -97,7 +97,12 @@ def configuration(model: str | None, config: str | None) -> tuple[str, dict[str,
     assert model is not None
     if sized := sized_llama(model):
         return sized.name, dict(sized.config), None
-    entry = model_entry(model_named(model).model_id)
+    named = model_named(model)
+    if "quantization_config" in named.changes:
+        from bench.machine.ranks import say  # deferred: most names say nothing of weights
+
+        say(f"{model} is built and measured here with none of its weights quantised")
+    entry = model_entry(named.model_id)
     return entry.id, dict(entry.config), entry.checkpoint
 
 
