@@ -123,7 +123,7 @@ def words(*settings: str, meanings: Mapping[str, Mapping[str, Value]]) -> Rule:
     def meaning(key: str, value: Any) -> Mapping[str, Value]:
         found = meanings.get(word(value)) if not isinstance(value, list) else None
         if found is None:
-            raise wrong(key, value, f"one of: {', '.join(meanings)}")
+            raise wrong(key, value, f"one of: {', '.join(filter(None, meanings))}")
         return found
 
     return Rule(settings=settings, meaning=meaning)
@@ -201,5 +201,5 @@ def whole(key: str, value: Any) -> int:
 
 def wrong(key: str, value: Any, expected: str) -> BadValueError:
     """The error to raise for a value that is not what its key takes."""
-    shown = "a list" if isinstance(value, list) else repr(str(value)[:MAX_SHOWN])
+    shown = "a list" if isinstance(value, list) else repr((word(value) if isinstance(value, bool) else str(value))[:MAX_SHOWN])
     return BadValueError(f"{key} is {shown}; expected {expected}")
