@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from estimators.facts.electricity import Figure
     from estimators.facts.prices import PriceRange
 
-NODES = 9
+NODES = 13
 """Lengths of rows that a step is predicted at; between them it is a straight line."""
 
 DATA_PARTS = TUNING_PARTS | {"wait": "waiting for the device with the longest samples"}
