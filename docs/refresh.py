@@ -23,10 +23,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/*.md", "docs/*.svg", "results/README.md")
+DOCUMENTS = ("README.md", "docs/*.md", "docs/*.svg", "docs/residuals.csv", "results/README.md")
 WHOLE = {
     "docs/cli.md": "python -m tools.cli_page",
     "docs/exactness.md": "python -m tools.exactness_page",
+    "docs/residuals.csv": "python -m tools.residuals_page --models",
     "docs/accuracy.svg": "python -m reports.plots",
 }
 """Documents that are one command's output from first to last line."""

@@ -169,7 +169,7 @@ def run(options: Options, out: Output) -> int:
     answer = fit(job, hardware)
     changes, way = _fixes(answer) if answer.verdict != "FITS" or out.shows_everything else ((), ())
     tables = arguments.with_all_facts([*fit_tables(answer, changes, way), *fit_files.tables(reading)])
-    out.emit(tables, fit_files.on_screen(fit_screen(answer, changes, way, tables), reading))
+    out.emit(tables, fit_files.on_screen(fit_screen(answer, changes, way, tables), reading, job))
     return 1 if answer.verdict == "NO" or (options.strict and answer.verdict == "TIGHT") else 0
 
 
@@ -186,7 +186,7 @@ def _largest(options: Options, job: TuningJob, hardware: Hardware, reading: Read
 
     found = largest(job, hardware, cast("Quantity", options.largest))
     tables = arguments.with_all_facts([*largest_tables(found), *fit_files.tables(reading)])
-    out.emit(tables, fit_files.on_screen(largest_screen(found, tables), reading))
+    out.emit(tables, fit_files.on_screen(largest_screen(found, tables), reading, job))
     return 0 if found.value else 1
 
 

@@ -57,9 +57,7 @@ WORDS = {
 class Append(argparse.Action):
     """Puts the files of each --from behind those before it."""
 
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
-    ) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, (*getattr(namespace, self.dest), *values))
 
 
@@ -134,8 +132,8 @@ def tables(reading: Reading | None) -> list[Table]:
     return [] if reading is None else [files_table(reading)]
 
 
-def on_screen(screen: Screen, reading: Reading | None) -> Screen:
-    """The screen with what was read before its notes."""
+def on_screen(screen: Screen, reading: Reading | None, job: TuningJob) -> Screen:
+    """The screen with what was read, and what nobody says, before its notes."""
     from reports.views.planning.fit_files import files_lines
 
-    return screen if reading is None else replace(screen, notes=[*files_lines(reading), *screen.notes])
+    return screen if reading is None else replace(screen, notes=[*files_lines(reading, job), *screen.notes])

@@ -62,10 +62,10 @@ def _unknown(word: str) -> RequestError:
 
 
 def _is_model(word: str) -> bool:
-    from estimators.facts.registry import model_entry  # deferred: only a slip pays for it
+    from estimators.facts.model_names import model_named  # deferred: only a slip pays for it
 
     try:
-        model_entry(word)
+        model_named(word)
     except RequestError:
         return False
     return True

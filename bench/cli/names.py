@@ -89,7 +89,8 @@ def configuration(model: str | None, config: str | None) -> tuple[str, dict[str,
         from estimators.architectures.from_config import read_config
         from estimators.facts.hub_config import name_of
 
-        return name_of(config) or _config_name(config), dict(read_config(config)), None
+        fields = dict(read_config(config))  # first: it complains of what is no file
+        return name_of(config) or _config_name(config), fields, None
     from estimators.facts.model_names import model_named
     from estimators.facts.registry import model_entry
     from estimators.facts.sized_llama import sized_llama
@@ -97,7 +98,12 @@ def configuration(model: str | None, config: str | None) -> tuple[str, dict[str,
     assert model is not None
     if sized := sized_llama(model):
         return sized.name, dict(sized.config), None
-    entry = model_entry(model_named(model).model_id)
+    named = model_named(model)
+    if "quantization_config" in named.changes:
+        from bench.machine.ranks import say  # deferred: most names say nothing of weights
+
+        say(f"{model} is built and measured here with none of its weights quantised")
+    entry = model_entry(named.model_id)
     return entry.id, dict(entry.config), entry.checkpoint
 
 

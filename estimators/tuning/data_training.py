@@ -12,7 +12,7 @@ from estimators.spec import Hardware
 from estimators.tuning.batches import longest_of
 from estimators.tuning.dataset import Batching, DataSet, LongSamples, data_set
 from estimators.tuning.fit import Fit, fit
-from estimators.tuning.interval import TrackRecord, interval, track_record
+from estimators.tuning.interval import TrackRecord, class_of, interval, track_record
 from estimators.tuning.job import TuningJob
 from estimators.tuning.lengths import Lengths
 from estimators.tuning.packing import PackingAlgorithm
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from estimators.facts.electricity import Figure
     from estimators.facts.prices import PriceRange
 
-NODES = 9
+NODES = 13
 """Lengths of rows that a step is predicted at; between them it is a straight line."""
 
 DATA_PARTS = TUNING_PARTS | {"wait": "waiting for the device with the longest samples"}
@@ -181,7 +181,7 @@ def train_on_data(question: DataTraining) -> DataAnswer:
     parts, step = _mean_parts(question, data)
     predicted_s = sum(parts.values())
     scale = 1.0 if question.measured_step_s is None else question.measured_step_s / predicted_s
-    below, above = interval(question.hardware, calibrated=question.measured_step_s is not None, assumed=job.is_recipe_assumed)
+    below, above = interval(job, calibrated=question.measured_step_s is not None)
     given = question.carbon_kg_per_j
     return DataAnswer(
         question=question,
@@ -191,7 +191,7 @@ def train_on_data(question: DataTraining) -> DataAnswer:
         measured_over_predicted=scale,
         low_s=predicted_s * scale * below,
         high_s=predicted_s * scale * above,
-        record=track_record("calibrated" if question.measured_step_s is not None else "all"),
+        record=track_record("calibrated" if question.measured_step_s is not None else class_of(job)),
         fit=fit(job, question.hardware),
         price=rent(question.hardware.id, question.usd_per_gpu_hour),
         power=power_share(),

@@ -7,11 +7,20 @@ import math
 
 from estimators.facts import data
 from estimators.frozen import frozen
-from estimators.spec import Hardware
+from estimators.tuning.job import TuningJob
 
 ASSUMED = 1.1
 """Factor on both ends where nobody named the framework: half of what the same words differ by between frameworks whose adapters are
 fp32 or 16-bit ones. Assumed."""
+
+
+CLASSES = {"alone": "on one device", "several": "on several devices, which wait for one another"}
+"""Classes of jobs, each with an interval of its own."""
+
+
+def class_of(job: TuningJob) -> str:
+    """The class of a job, one of CLASSES."""
+    return "alone" if job.num_gpus == 1 else "several"
 
 
 @frozen
@@ -22,7 +31,7 @@ class TrackRecord:
         rows, sources: measured steps, and who measured.
         median_error: of the absolute relative error, median over sources.
         coverage: share of rows that the interval held, each by ends that had not seen its source.
-        low, high: of the logarithm of measured over predicted, what 80 % of the rows lie between, sources weighing alike.
+        low, high: of the logarithm of measured over predicted, what 80 % of the rows lie between.
     """
 
     rows: int
@@ -40,20 +49,18 @@ def _records() -> dict[str, dict[str, float]]:
 
 
 def track_record(kind: str = "all") -> TrackRecord | None:
-    """Of all rows (`all`), or of those that one step of the same source calibrates (`calibrated`); None where there is none."""
+    """Of all rows (`all`), of a class, or of those that one step of the same job calibrates (`calibrated`); None where there is none."""
     found = _records().get(kind)
     return TrackRecord(**found) if found else None  # type: ignore[arg-type]
 
 
-def interval(hardware: Hardware, *, calibrated: bool = False, assumed: bool = False) -> tuple[float, float]:
-    """Factors on a predicted step time, below and above.
+def interval(job: TuningJob, *, calibrated: bool = False) -> tuple[float, float]:
+    """Factors on a predicted step time, below and above; wider where nobody named the framework.
 
     Args:
-        hardware: on which it runs; its matmul ceiling may be measured or not.
         calibrated: whether one step of the user's own scaled it.
-        assumed: whether the framework is an assumption.
     """
-    record = track_record("calibrated" if calibrated else "all")
+    record = track_record("calibrated" if calibrated else class_of(job))
     low, high = (record.low, record.high) if record else (-0.3, 0.3)
-    room = 1.0 if calibrated or not assumed else ASSUMED
+    room = 1.0 if calibrated or not job.is_recipe_assumed else ASSUMED
     return math.exp(min(0.0, low)) / room, math.exp(max(0.0, high)) * room

@@ -49,6 +49,7 @@ class Rollout:
         prompt_tokens: of a prompt in the mean.
         reuse: times that every answer is trained on.
         update_samples: answers of one gradient step over all devices.
+        engine_devices: that write one answer together, tensor-parallel.
     """
 
     job: TuningJob
@@ -57,13 +58,16 @@ class Rollout:
     prompt_tokens: int
     reuse: int = 1
     update_samples: int
+    engine_devices: int = 1
 
     def __post_init__(self) -> None:
         if self.job.objective != "grpo" or self.job.completion_len < 1:
             raise BadValueError(f"objective {self.job.objective}, answers of {self.job.completion_len} tokens; expected grpo, and 1")
-        for name in ("prompts", "prompt_tokens", "reuse", "update_samples"):
+        for name in ("prompts", "prompt_tokens", "reuse", "update_samples", "engine_devices"):
             if getattr(self, name) < 1:
                 raise BadValueError(f"{name} is {getattr(self, name)}; expected a whole number from 1")
+        if self.job.num_gpus % self.engine_devices:
+            raise BadValueError(f"{self.engine_devices} devices of an engine do not divide the {self.job.num_gpus} of the job")
         pass_samples = self.job.micro_batch * self.job.data_parallel
         if self.rollouts * self.reuse % self.update_samples or self.update_samples % pass_samples:
             raise BadValueError(
@@ -75,6 +79,11 @@ class Rollout:
     def rollouts(self) -> int:
         """Answers of one rollout step."""
         return self.prompts * self.job.num_generations
+
+    @property
+    def num_engines(self) -> int:
+        """That write side by side."""
+        return self.job.num_gpus // self.engine_devices
 
     @property
     def gradient_steps(self) -> int:
@@ -94,7 +103,7 @@ class RolloutStep:
     Attributes:
         phases: seconds by phase, see PHASES; devices do them one after the other. The generation is a bound: engines take longer.
         phase_flop: FLOP by phase under `full`; a phase that only moves bytes has 0.
-        concurrent: answers that each device writes at once, as its memory holds their keys and values.
+        concurrent: answers that each engine writes at once, as its memory holds their keys and values.
         update: one gradient step.
     """
 
@@ -169,7 +178,7 @@ def rollout_step(question: Rollout) -> RolloutStep:
     kernels = tuning_software(job, hardware.architecture, e, tuning_constants())
     has_reference = question.job.reference in ("adapters-off", "copy")
     base = reference_work(job)
-    concurrent = min(-(-samples // job.num_gpus), _room(question))
+    concurrent = min(-(-samples // question.num_engines), _room(question))
     phases = {
         "generation": _generation_s(question, concurrent),
         "old_log_probs": scoring_s(update.work, layout, machine, kernels, e) if question.reuse > 1 else 0.0,
@@ -189,13 +198,14 @@ def rollout_step(question: Rollout) -> RolloutStep:
 
 
 def _room(question: Rollout) -> int:
-    """Answers whose keys and values a device holds beside the engine's 16-bit weights.
+    """Answers whose keys and values an engine holds beside its 16-bit weights.
 
     Raises:
         BadValueError: none.
     """
     job, work = question.job, reference_work(replace(question.job, seq_len=question.row_tokens))
-    held = question.hardware.memory_bytes * (job.engine_share or ENGINE_SHARE) - 2 * work.params
+    memory_bytes = question.engine_devices * question.hardware.memory_bytes
+    held = memory_bytes * (job.engine_share or ENGINE_SHARE) - 2 * work.params
     room = int(held // (2 * work.kv_elements * question.row_tokens))
     if room < 1:
         share = f"{job.engine_share or ENGINE_SHARE:.0%}"
@@ -207,12 +217,13 @@ def _room(question: Rollout) -> int:
 
 def _generation_s(question: Rollout, concurrent: int) -> float:
     """Bound of writing all answers: each prompt is read once for its group, and every token of an answer in the mean context."""
-    job, hardware = question.job, question.hardware
-    prompts = -(-question.prompts // job.num_gpus)
-    read = prefill(job.model, hardware, batch=prompts, prompt_tokens=question.prompt_tokens, dtype=job.dtype).bound_s
+    job, hardware, tp = question.job, question.hardware, question.engine_devices
+    prompts = -(-question.prompts // question.num_engines)
+    read = prefill(job.model, hardware, batch=prompts, prompt_tokens=question.prompt_tokens, tensor_parallel=tp, dtype=job.dtype)
     middle = question.prompt_tokens + job.completion_len // 2
-    waves = -(-question.rollouts // job.num_gpus) / concurrent
-    return read + waves * job.completion_len * decode(job.model, hardware, batch=concurrent, context_tokens=middle, dtype=job.dtype).bound_s
+    token = decode(job.model, hardware, batch=concurrent, context_tokens=middle, tensor_parallel=tp, dtype=job.dtype)
+    waves = -(-question.rollouts // question.num_engines) / concurrent
+    return read.bound_s + waves * job.completion_len * token.bound_s
 
 
 def _generation_flop(model: Model, question: Rollout) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 from estimators.frozen import frozen, replace
 from estimators.training.interval import COVERAGE
 from estimators.tuning.constants import constants_file
-from estimators.validation.left_out import ROWS_POWER
+from estimators.tuning.interval import CLASSES, class_of
 from estimators.validation.score import quantile
 from estimators.validation.tuning_time import TimedStep
 
@@ -20,11 +19,13 @@ class MissedStep:
 
     Attributes:
         kind: what one measured step speaks for: the same job on the same devices, whatever the batch and the length of rows.
+        on: one of `tuning.interval.CLASSES`.
         log_ratio: logarithm of measured over predicted.
     """
 
     source: str
     kind: str
+    on: str = "alone"
     log_ratio: float
 
     @property
@@ -40,7 +41,7 @@ def missed_step(step: TimedStep) -> MissedStep:
     assert step.case.device is not None
     job = replace(step.job, micro_batch=1, accumulation=1, seq_len=1)
     kind = f"{step.case.device.id} {hash(job)}"
-    return MissedStep(source=step.source, kind=kind, log_ratio=math.log(step.measured_s / seconds))
+    return MissedStep(source=step.source, kind=kind, on=class_of(step.job), log_ratio=math.log(step.measured_s / seconds))
 
 
 def calibrated(missed: Sequence[MissedStep]) -> list[MissedStep]:
@@ -49,7 +50,7 @@ def calibrated(missed: Sequence[MissedStep]) -> list[MissedStep]:
     for row in missed:
         groups.setdefault((row.source, row.kind), []).append(row)
     return [
-        MissedStep(source=row.source, kind=row.kind, log_ratio=row.log_ratio - other.log_ratio)
+        replace(row, log_ratio=row.log_ratio - other.log_ratio)
         for rows in groups.values()
         for row in rows
         for other in rows
@@ -78,7 +79,12 @@ def median(values: Sequence[float]) -> float:
 def records(steps: Sequence[TimedStep]) -> dict[str, dict[str, float]]:
     """What tuning_record.json holds."""
     missed = [missed_step(step) for step in steps]
-    return {"all": _record(missed, len(missed)), "calibrated": _record(calibrated(missed), len(missed))}
+    classes = {name: [row for row in missed if row.on == name] for name in CLASSES}
+    return {
+        "all": _record(missed, len(missed)),
+        **{name: _record(rows, len(rows)) for name, rows in classes.items()},
+        "calibrated": _record(calibrated(missed), len(missed)),
+    }
 
 
 def _record(missed: Sequence[MissedStep], rows: int) -> dict[str, float]:
@@ -96,8 +102,7 @@ def _record(missed: Sequence[MissedStep], rows: int) -> dict[str, float]:
 
 
 def _ends(missed: Sequence[MissedStep]) -> tuple[float, float]:
-    """Quantiles that hold 80 % of the rows, a source of n rows weighing √n."""
-    count = Counter(row.source for row in missed)
-    values, weights = [row.log_ratio for row in missed], [count[row.source] ** (ROWS_POWER - 1) for row in missed]
+    """Quantiles that hold 80 % of the rows."""
+    values, weights = [row.log_ratio for row in missed], [1.0] * len(missed)
     low, high = (quantile(values, weights, share) for share in ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2))
     return min(low, 0.0), max(high, 0.0)

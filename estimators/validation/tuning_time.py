@@ -122,7 +122,7 @@ def scored_step(record: Record, *, strict: bool = False) -> ScoredStep:
         found = step.predicted(without=without)
     except (LeftOutError, RequestError) as reason:
         return ScoredStep(id=record.id, skipped=str(reason))
-    below, above = interval(found.hardware, assumed=step.job.is_recipe_assumed)
+    below, above = interval(step.job)
     seconds = found.step_time_s
     return ScoredStep(id=record.id, step=step, predicted_s=seconds, low_s=seconds * below, high_s=seconds * above)
 

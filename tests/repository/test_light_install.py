@@ -30,6 +30,7 @@ ANSWERED = {
         "fit --model llama-3.1-8b --method qlora --hardware rtx-4090-24gb",
         "fit --model gpt2 --method full --hardware rtx-4090-24gb --format json",
         "fit --hardware rtx-3060-12gb --menu",
+        "fit --from docs/examples/axolotl.yml --hardware a100-sxm4-80gb --gpus 4",
     ],
     "compare-hardware": ["compare-hardware --model llama-2-7b --tokens 1T --hardware a100-sxm4-80gb,h100-sxm5-80gb --gpus 64"],
     "show": ["show --model phi-2", "show --model gpt2 --convention all"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import resource
@@ -94,6 +95,13 @@ class Ended:
     hung: bool = False
 
 
+TRIES = 20
+"""Of two ranks to find one another."""
+
+CONNECTED = "connected\n"
+"""Told by a rank before its first loss."""
+
+
 def run(jobs: list[Job], timeout_s: float) -> Iterator[tuple[Ended, Ended]]:
     """How the ranks of each job ended, one job after the other; one of which nothing is heard for so long hangs."""
     import torch.distributed
@@ -120,6 +128,10 @@ class Struck:
 
     def __init__(self, job: Job, rank: int, tell: int) -> None:
         self._faults, self._tell, self._step, self._meters = [f for f in job.faults if f.rank == rank], tell, 0, job.out is not None
+
+    def connected(self) -> None:
+        """The ranks have found one another."""
+        os.write(self._tell, CONNECTED.encode())
 
     def begin(self) -> None:
         """A step begins."""
@@ -211,7 +223,6 @@ def plain(job: Job, rank: int, struck: Struck, joins: bool = False) -> None:
 
     from bench.callbacks import watch
 
-    torch.distributed.init_process_group("gloo")
     net = DistributedDataParallel(network())
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     data: Any = batches(rank, job.steps - rank * job.steps // 10 if joins else job.steps)
@@ -347,11 +358,12 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def fork(job: Job, places: dict[str, str], timeout_s: float) -> tuple[int, int] | None:
+def fork(job: Job, places: dict[str, str], timeout_s: float) -> tuple[int, int] | bool:
     """Two ranks of a job.
 
     Returns:
-        In a rank its number, and where it tells its losses. In the parent None, once both have ended and it has said how.
+        In a rank its number, and where it tells its losses. In the parent, once both have ended, whether they had found one another:
+        then it has said how they ended. Connections are refused now and then on a machine that has much else to do.
     """
     pids, pipes = [], []
     for rank in (0, 1):
@@ -381,22 +393,25 @@ def fork(job: Job, places: dict[str, str], timeout_s: float) -> tuple[int, int] 
     for thread in drains:
         thread.start()
     while alive := [rank for rank in (0, 1) if not has_ended(pids[rank], ended[rank])]:
-        if time.monotonic() - heard_s > timeout_s:
+        is_alone = len(alive) == 1 and not all(texts[2 * rank] for rank in (0, 1))
+        if is_alone or time.monotonic() - heard_s > timeout_s:
             for rank in alive:
                 ended[rank].hung = True
                 os.kill(pids[rank], signal.SIGKILL)
         time.sleep(0.02)
     for thread in drains:
         thread.join()
+    if not all(texts[2 * rank].startswith(CONNECTED) for rank in (0, 1)):
+        return False
     for rank in (0, 1):
-        *ended[rank].losses, last = texts[2 * rank].splitlines() or [""]
+        *ended[rank].losses, last = texts[2 * rank].removeprefix(CONNECTED).splitlines() or [""]
         if last.startswith("parameters"):
             ended[rank].parameters = last
         elif last:
             ended[rank].losses.append(last)
         ended[rank].said = texts[2 * rank + 1]
     print(json.dumps([asdict(each) for each in ended]), flush=True)
-    return None
+    return True
 
 
 def has_ended(pid: int, ended: Ended) -> bool:
@@ -431,15 +446,34 @@ def main() -> None:
     """Every job, one after the other; in a rank, its training and no more."""
     jobs = [Job(**{**told, "faults": tuple(Fault(**each) for each in told["faults"])}) for told in map(json.loads, sys.stdin)]
     ready({job.kind for job in jobs})
-    for number, job in enumerate(jobs):
-        port = os.environ["SOAK_STORE"] if job.launched else str(free_port())
-        places = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": str(number)}
-        places |= {"TORCHELASTIC_USE_AGENT_STORE": str(job.launched), "TORCHELASTIC_RESTART_COUNT": str(number)}
-        forked = fork(job, places, float(os.environ["SOAK_TIMEOUT_S"]))
-        if forked is not None:
-            rank, tell = forked
-            KINDS[job.kind](job, rank, Struck(job, rank, tell))
-            return
+    rendezvous = itertools.count()
+    for job in jobs:
+        for _ in range(TRIES):
+            forked = fork(job, places(job, next(rendezvous)), float(os.environ["SOAK_TIMEOUT_S"]))
+            if isinstance(forked, tuple):
+                train(job, *forked)
+                return
+            if forked:
+                break
+        else:
+            raise TimeoutError(f"two ranks did not find one another in {TRIES} tries")
+
+
+def places(job: Job, number: int) -> dict[str, str]:
+    """Where ranks find one another, as launchers tell them: a store of their own, or one that outlives them."""
+    port = os.environ["SOAK_STORE"] if job.launched else str(free_port())
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": str(number)}
+    return told | {"TORCHELASTIC_USE_AGENT_STORE": str(job.launched), "TORCHELASTIC_RESTART_COUNT": str(number)}
+
+
+def train(job: Job, rank: int, tell: int) -> None:
+    """One rank."""
+    import torch.distributed
+
+    struck = Struck(job, rank, tell)
+    torch.distributed.init_process_group("gloo")
+    struck.connected()
+    KINDS[job.kind](job, rank, struck)
 
 
 if __name__ == "__main__":

@@ -224,6 +224,7 @@ _USUAL = {
     "embeddings_skip_upcast": ("embeddings as the recipe has them", "false"),
     "peft_autocast_adapter_dtype": ("adapters as the recipe has them", "true"),
     "batch_flattening": ("off", "false"),
+    "device_map": ("one device for each process",),
     "fp32_norms": ("norms as the recipe has them", "false"),
     "ple_cpu_offload": ("tables on the device", "false"),
     "qat.*": ("training without quantisation",),

@@ -11,7 +11,7 @@ from estimators.frozen import frozen, replace
 from estimators.tuning.readers import adapter, launcher_files
 from estimators.tuning.readers.one_file import FORMATS, named, read_file
 from estimators.tuning.readers.reading import FileRead, Filled, Overruled, Stated, Unread, possessive, shown
-from estimators.tuning.readers.rules import OWN_REFERENCE, SEVERAL
+from estimators.tuning.readers.rules import NAMED_MODEL, OWN_REFERENCE, SEVERAL
 from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import OF_ADAPTERS, Value, defaults
 
@@ -55,37 +55,41 @@ class Reading:
         return tuple(file for file in self.files if file.format != COMMAND_LINE)
 
     def filled(self) -> tuple[Filled, ...]:
-        """What is not stated, as the framework has it; of a launcher's files alone what `plan` has of a layout.
+        """What is not stated, as the framework or peft has it; of a launcher's files alone what `plan` has of a layout.
 
         Raises:
             UnknownNameError, BadValueError: no recipe of that framework or version.
         """
-        if not self.framework:
-            return tuple(_of_layout(file) for file in self.files if _place(file) >= _DEEPSPEED and "checkpointing" not in self.settings)[:1]
-        usual, known = _usual(self.framework, self.files, self.settings), recipe(self.framework, self.version)
-        by_recipe = defaults(known, {**{setting: value for setting, (value, _) in usual.items()}, **self.settings})
-        rows = {**usual, **{setting: (value, known.source) for setting, value in by_recipe.items()}}
-        return tuple(
-            Filled(setting=setting, value=value, framework=known.id, source=source)
-            for setting, (value, source) in rows.items()
-            if setting not in self.settings
-        )
+        rows = _usual(self.framework, self.files, self.settings)
+        if self.framework:
+            known = recipe(self.framework, self.version)
+            by_recipe = defaults(known, {**{each.setting: each.value for each in rows}, **self.settings})
+            rows += [Filled(setting=name, value=value, framework=known.id, source=known.source) for name, value in by_recipe.items()]
+        elif launched := [file for file in self.files if _place(file) >= _DEEPSPEED]:
+            rows.append(_of_layout(launched[0]))
+        return tuple(each for each in rows if each.setting not in self.settings)
 
     def given(self) -> dict[str, Value]:
         """All settings of a job, stated and filled in, as `settings.job_of` takes them."""
         return {**{each.setting: each.value for each in self.filled()}, **self.settings}
 
 
-def _usual(framework: str, files: Sequence[FileRead], settings: Mapping[str, Value]) -> dict[str, tuple[Value, str]]:
-    """What a framework has where recipes have no column, each with where that stands: of the one that is named, else of the file's."""
-    own = next((file.framework for file in files if file.framework), "")
+def _usual(framework: str, files: Sequence[FileRead], settings: Mapping[str, Value]) -> list[Filled]:
+    """What recipes have no column of: of the framework that is named, else of the file's own, and of peft beside its adapters."""
+    own = next((file for file in files if file.framework), None)
     forms = {form.framework: form for form in FORMATS.values() if form.framework}
-    form = forms.get(framework) or forms.get(own)
-    if form is None:
-        return {}
-    several = form.usual.get(SEVERAL, {}) if int(str(settings.get("num_gpus", 1))) > 1 else {}
-    usual = {**form.usual.get("", {}), **form.usual.get(str(settings.get("objective", "sft")), {}), **several}
-    return {setting: (value, f"{possessive(form.name)} own where {key} is not set") for setting, (value, key) in usual.items()}
+    form = forms.get(framework) or (forms[own.framework] if own else None)
+    when = ["", str(settings.get("objective", "sft"))]
+    when += [SEVERAL] if int(str(settings.get("num_gpus", 1))) > 1 else []
+    when += [NAMED_MODEL] if own and any(each.setting == "model" for each in own.stated) else []
+    both = [adapter.FORMAT] * any(file.format == adapter.FORMAT.name for file in files) + ([form] if form else [])
+    rows = {
+        setting: Filled(setting=setting, value=value, framework=each.name, source=f"{possessive(each.name)} own where {key} is not set")
+        for each in reversed(both)
+        for name in when
+        for setting, (value, key) in each.usual.get(name, {}).items()
+    }
+    return list(rows.values())
 
 
 def _of_layout(file: FileRead) -> Filled:
@@ -137,7 +141,9 @@ def combined(paths: Sequence[str], options: Sequence[Stated] = (), *, framework:
     reference, method = stated.get("reference"), stated.get("method")
     if reference is not None and reference.value == OWN_REFERENCE:
         stated["reference"] = replace(reference, value="adapters-off" if method and method.value == "lora" else "copy")
-    dropped = _adapters_of_none(stated, str(_usual(framework, files, {}).get("method", ("lora", ""))[0]))
+    dropped = _adapters_of_none(
+        stated, next((str(each.value) for each in _usual(framework, files, {}) if each.setting == "method"), "lora")
+    )
     return Reading(
         framework=framework,
         version=version,

@@ -12,7 +12,20 @@ from typing import Any
 from estimators.errors import BadValueError
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Refused, word
 from estimators.tuning.readers import trainer_keys
-from estimators.tuning.readers.rules import Format, Rule, count, is_on, names, number, one_word, saved_modules, switch, text, whole
+from estimators.tuning.readers.rules import (
+    FOUR_BITS,
+    Format,
+    Rule,
+    count,
+    is_on,
+    names,
+    number,
+    one_word,
+    saved_modules,
+    switch,
+    text,
+    whole,
+)
 from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import Value
 
@@ -131,10 +144,14 @@ def base(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
     if bits == 8:
         return {key: {"base_format": "int8"}}
     kind = word(values.get("quantization_type", "nf4"))
-    if kind not in ("nf4", "fp4"):
-        raise BadValueError(f"quantization_type is {kind[:40]!r}; expected nf4 or fp4")
+    if kind not in FOUR_BITS:
+        raise BadValueError(f"quantization_type is {kind[:40]!r}; expected one of: {', '.join(FOUR_BITS)}")
     is_double = is_on("double_quantization", values.get("double_quantization", recipe("llama-factory").doubles_scales))
-    return {"double_quantization" if "double_quantization" in values else key: {"base_format": f"{kind}-double" if is_double else kind}}
+    return {
+        "double_quantization" if "double_quantization" in values else key: {
+            "base_format": f"{FOUR_BITS[kind]}-double" if is_double else FOUR_BITS[kind]
+        }
+    }
 
 
 def frozen_layers(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:

@@ -15,7 +15,11 @@ Meaning = Callable[[str, Any], Mapping[str, Value]]
 OWN_REFERENCE = "own"
 """A reference model of the weights that are trained: adapters switched off where there are some, a frozen copy where there are none."""
 
-SEVERAL = "several devices"
+SEVERAL, NAMED_MODEL = "several devices", "a model by its name"
+"""When a framework has more of its own: on several devices, and where its own file names the model, so that it loads it."""
+
+FOUR_BITS: dict[str, Value] = {"nf4": "nf4", "fp4": "nf4"}
+"""bitsandbytes' formats of 4 bits -> the one that is priced: both have a code of 16 values and a scale for 64 weights."""
 
 MAX_COUNT = 10**9
 MAX_SHOWN = 60
@@ -48,7 +52,7 @@ class Format:
         keys: what the other keys are to the answer; those of the rules and of `also` are among its `read`.
         also: what several keys mean together: key to settings, which go before those of the rules; a setting that is None is taken back.
         present: keys that state a setting by being there, null too, where no other does.
-        usual: objective, empty for all of them, SEVERAL for several devices -> settings that its framework has where no file states
+        usual: when, an objective, SEVERAL, NAMED_MODEL or empty for always -> settings that its framework has where no file states
             them, those that recipes have no column of -> value, and the key that would state it.
     """
 
@@ -119,7 +123,7 @@ def words(*settings: str, meanings: Mapping[str, Mapping[str, Value]]) -> Rule:
     def meaning(key: str, value: Any) -> Mapping[str, Value]:
         found = meanings.get(word(value)) if not isinstance(value, list) else None
         if found is None:
-            raise wrong(key, value, f"one of: {', '.join(meanings)}")
+            raise wrong(key, value, f"one of: {', '.join(filter(None, meanings))}")
         return found
 
     return Rule(settings=settings, meaning=meaning)
@@ -197,5 +201,5 @@ def whole(key: str, value: Any) -> int:
 
 def wrong(key: str, value: Any, expected: str) -> BadValueError:
     """The error to raise for a value that is not what its key takes."""
-    shown = "a list" if isinstance(value, list) else repr(str(value)[:MAX_SHOWN])
+    shown = "a list" if isinstance(value, list) else repr((word(value) if isinstance(value, bool) else str(value))[:MAX_SHOWN])
     return BadValueError(f"{key} is {shown}; expected {expected}")

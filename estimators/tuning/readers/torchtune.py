@@ -138,6 +138,8 @@ def optimizer(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
     if key not in values:
         return {}
     name = word(values[key])
+    if name.endswith(".cpuoffloadoptimizer"):
+        return {key: {"optimizer": "adamw_torch_fused", "offload_optimizer": True}}
     if name not in _OPTIMIZERS:
         raise BadValueError(f"{key} is {str(values[key])[:60]!r}, which is not priced; expected one such as {', '.join(_SHOWN)}")
     is_whole = is_on("optimizer.fused", values.get("optimizer.fused")) or word(values.get("optimizer.foreach")) == "false"

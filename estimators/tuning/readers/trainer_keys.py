@@ -24,6 +24,7 @@ RULES: dict[str, Rule] = {
     "num_train_epochs": number("epochs", maximum=10**6),
     "max_steps": count("max_steps", nothing=(-1, 0)),
     "optim": text("optimizer"),
+    "adafactor": switch({"optimizer": "adafactor"}),
     "gradient_checkpointing": _CHECKPOINTED,
     "activation_checkpointing": _CHECKPOINTED,
     "use_liger_kernel": switch({"loss": "liger-fused"}),
@@ -45,11 +46,11 @@ ALSO = frozenset(
 
 HARMLESS = frozenset(
     (
-        *("accelerator_config*", "adam_*", "adafactor", "average_tokens_across_devices", "batch_eval_metrics", "bf16_full_eval"),
+        *("accelerator_config*", "adam_*", "average_tokens_across_devices", "batch_eval_metrics", "bf16_full_eval"),
         *("data_seed", "dataloader_*", "ddp_*", "debug", "disable_tqdm", "do_eval", "do_predict", "do_train", "enable_jit_checkpoint"),
         *("eval_*", "evaluation_strategy", "fp16_backend", "fp16_full_eval", "fp16_opt_level", "full_determinism", "greater_is_better"),
         *("group_by_length", "half_precision_backend", "hub_*", "ignore_data_skip", "include_*", "jit_mode_eval", "label_names"),
-        *("label_smoothing_factor", "learning_rate", "length_column_name", "liger_kernel_config*", "load_best_model_at_end", "local_rank"),
+        *("learning_rate", "length_column_name", "liger_kernel_config*", "load_best_model_at_end", "local_rank"),
         *("log_*", "logging_*", "lr_scheduler_*", "max_grad_norm", "metric_for_best_model", "mp_parameters", "neftune_noise_alpha"),
         *("no_cuda", "optim_target_modules", "output_dir", "overwrite_output_dir", "past_index", "per_device_eval_batch_size"),
         *("per_gpu_eval_batch_size", "prediction_loss_only", "project", "push_to_hub*", "ray_scope", "remove_unused_columns", "report_to"),
@@ -74,13 +75,17 @@ REFUSED = {
 }
 
 
+USUAL = {"label_smoothing_factor": ("0", "0.0")}
+"""Smoothed labels take the logarithms of all probabilities, beside the loss that is priced."""
+
+
 def keys_with(*read: str, harmless: tuple[str, ...] = (), refused: Mapping[str, Refused], usual: Mapping[str, tuple[str, ...]]) -> Keys:
     """What the keys of a format are that takes all of these and some of its own."""
     return Keys(
         read=frozenset((*RULES, *ALSO, *read)),
-        harmless=frozenset(key for key in (*HARMLESS, *harmless) if key not in (*refused, *read, *usual)),
+        harmless=frozenset(key for key in (*HARMLESS, *harmless) if key not in (*refused, *read, *usual, *USUAL)),
         refused={key: why for key, why in {**REFUSED, **refused}.items() if key not in read},
-        usual=usual,
+        usual={**USUAL, **usual},
     )
 
 

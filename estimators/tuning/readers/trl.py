@@ -11,6 +11,8 @@ from typing import Any
 from estimators.training.layouts.launchers.keys import NOT_PRICED, Refused, word
 from estimators.tuning.readers import adapter, trainer_keys
 from estimators.tuning.readers.rules import (
+    FOUR_BITS,
+    NAMED_MODEL,
     OWN_REFERENCE,
     Format,
     Rule,
@@ -45,6 +47,7 @@ _ATTENTION = one_word(
     },
 )
 PEFT = "peft_config."
+QUANTISED = "model_init_kwargs.quantization_config."
 
 _OWN: dict[str, Rule] = {
     "model_name_or_path": text("model"),
@@ -100,6 +103,7 @@ _OF_ALL = (
 )
 _ALSO = (
     *("activation_offloading", "beta", "bnb_4bit_quant_type", "load_in_4bit", "load_in_8bit", "loss_type", "max_prompt_length", "packing"),
+    *(f"{QUANTISED}{name}" for name in ("load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant")),
     *("padding_free", "ref_model", "use_bnb_nested_quant", "use_vllm", "vllm_gpu_memory_utilization", "vllm_mode"),
 )
 _READ = frozenset((*_OWN, *_ALSO))
@@ -112,6 +116,7 @@ _USUAL = {
     "cast_lm_head_to_fp32": ("a head as the recipe has it", "false"),
     "use_transformers_*": ("generation by transformers alone", "false"),
     "sync_ref_model": ("false",),
+    f"{QUANTISED}quant_method": ("bitsandbytes",),
 }
 _HARMLESS = (*_OF_ALL, *_OF_GRPO, *_OF_DPO, *_OF_KTO, *(f"{PEFT}{key}" for key in adapter.HARMLESS))
 
@@ -173,14 +178,19 @@ ENGINE_SHARE = 0.3
 
 
 def base(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
-    """What the frozen matrices are held in, as ModelConfig of TRL's scripts has it: scales once quantised unless it says otherwise."""
-    if is_on("load_in_8bit", values.get("load_in_8bit")):
-        return {"load_in_8bit": {"base_format": "int8"}}
-    if not is_on("load_in_4bit", values.get("load_in_4bit")):
-        return {}
-    kind = one_word("base_format", {"nf4": "nf4", "fp4": "fp4"}).meaning("bnb_4bit_quant_type", values.get("bnb_4bit_quant_type", "nf4"))
-    is_double = is_on("use_bnb_nested_quant", values.get("use_bnb_nested_quant", recipe("trl").doubles_scales))
-    return {"load_in_4bit": {"base_format": f"{kind['base_format']}{'-double' if is_double else ''}"}}
+    """What the frozen matrices are held in: as ModelConfig of TRL's scripts has it, or a BitsAndBytesConfig among model_init_kwargs.
+
+    Source: TRL 1.16, trainer/model_config.py (nf4); transformers 5.24, utils/quantization_config.py (fp4, scales quantised once).
+    """
+    for prefix, usual, double in (("", "nf4", "use_bnb_nested_quant"), (QUANTISED, "fp4", "bnb_4bit_use_double_quant")):
+        eight, four, kind = (f"{prefix}{name}" for name in ("load_in_8bit", "load_in_4bit", "bnb_4bit_quant_type"))
+        if is_on(eight, values.get(eight)):
+            return {eight: {"base_format": "int8"}}
+        if is_on(four, values.get(four)):
+            found = one_word("base_format", FOUR_BITS).meaning(kind, values.get(kind, usual))["base_format"]
+            is_double = is_on(double, values.get(f"{prefix}{double}", not prefix and recipe("trl").doubles_scales))
+            return {four: {"base_format": f"{found}{'-double' if is_double else ''}"}}
+    return {}
 
 
 def packing(values: Mapping[str, Any]) -> dict[str, dict[str, Value | None]]:
@@ -210,6 +220,7 @@ TRL = Format(
     present={"center_rewards_coefficient": ("objective", "reward")},
     usual={
         "": {"method": ("full", "use_peft")},
+        NAMED_MODEL: {"weights_dtype": ("fp32", "dtype")},
         "grpo": {
             "num_generations": (8, "num_generations"),
             "completion_len": (COMPLETION, "max_completion_length"),

@@ -10,7 +10,8 @@ from estimators.errors import BadValueError
 from estimators.units import format_int
 from estimators.validation.case import measured_step
 from estimators.validation.groups import group_of
-from estimators.validation.table import LeftOutError, Record, read_table, shipped
+from estimators.validation.table import TUNING, LeftOutError, Record, read_table, shipped, shipped_tuning
+from estimators.validation.tuning_time import ScoredStep, scored_step, source_of
 from reports.table import Column, Table, Value
 from reports.views.training import track_record
 
@@ -69,6 +70,27 @@ def _outcome(record: Record) -> tuple[str, str, str]:
     return step.group, step.source, step.apart or ("" if step.kind == "pre-training" else step.kind)
 
 
+def _fine_tunings() -> list[dict[str, Value]]:
+    """Every group of the shipped fine-tunings, of which steps are timed or memory is read."""
+    by_group: dict[str, list[ScoredStep]] = {}
+    for record in read_table(shipped_tuning()):
+        by_group.setdefault(record.text("group"), []).append(scored_step(record))
+    found: list[dict[str, Value]] = []
+    for group, steps in by_group.items():
+        apart = Counter(step.skipped for step in steps if step.skipped)
+        found.append(
+            {
+                "group": group,
+                "table": TUNING,
+                "rows": len(steps),
+                "scored": len(steps) - sum(apart.values()),
+                "source": source_of(group),
+                "apart": "; ".join(f"{count} x {reason}" for reason, count in apart.most_common()) or None,
+            }
+        )
+    return found
+
+
 def measured_table() -> Table:
     """Every group of the shipped tables of measured steps: rows, how many are scored, and why the others stand apart."""
     by_group: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -90,6 +112,7 @@ def measured_table() -> Table:
                 "apart": "; ".join(f"{count} x {reason}" if len(apart) > 1 else reason for reason, count in apart.most_common()) or None,
             }
         )
+    rows += _fine_tunings()
     total, scored = (sum(int(str(row[key])) for row in rows) for key in ("rows", "scored"))
     return Table(
         title=f"{format_int(total)} measured rows in {len(rows)} groups, of which {format_int(scored)} have a step time to predict",

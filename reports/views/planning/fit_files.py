@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from estimators.printable import cut
+from estimators.tuning.job import TuningJob
 from estimators.tuning.readers.job_files import COMMAND_LINE, ORDER, Reading
 from estimators.tuning.readers.reading import possessive, shown
 from reports.table import Column, Table, Value
@@ -54,14 +55,16 @@ def files_table(reading: Reading) -> Table:
     )
 
 
-def files_lines(reading: Reading) -> list[str]:
-    """The same in a few lines: how much was read of which file, what was filled in, overruled and not read."""
+def files_lines(reading: Reading, job: TuningJob) -> list[str]:
+    """The same in a few lines: how much was read of which file, what was filled in, overruled and not read, and what nobody says."""
     files = ", ".join(f"{file.file} ({file.format})" for file in reading.own_files)
     num_read = sum(each.file != COMMAND_LINE for each in reading.stated)
     lines = [f"read of {files}: {num_read} settings"]
     if filled := [f"{each.setting} {shown(each.value)}" for each in reading.filled()]:
-        whose = possessive(reading.filled()[0].framework)
-        lines.append(f"{whose} defaults: {_listed(filled)}")
+        whose = dict.fromkeys(possessive(each.framework) for each in reading.filled())
+        lines.append(f"{' and '.join(whose)} defaults: {_listed(filled)}")
+    if "seq_len" not in reading.given():
+        lines.append(f"nobody says how long the longest sample is: {job.seq_len:,} tokens are taken; --seq-len says it")
     if overruled := [
         f"{each.winner.key} {shown(each.winner.value)} goes before {each.stated.key} {shown(each.stated.value)} of {each.stated.file}"
         for each in reading.overruled

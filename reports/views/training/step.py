@@ -68,17 +68,6 @@ def too_large_notes(hardware: Hardware, num_bytes: int) -> list[str]:
     ]
 
 
-def training_too_large_notes(hardware: Hardware, num_bytes: int) -> list[str]:
-    """That one device cannot hold a training step that is bounded on it; nothing where it can."""
-    least = math.ceil(num_bytes / hardware.memory_bytes)
-    if least == 1:
-        return []
-    return [
-        f"Training does not fit: {format_bytes(num_bytes)}, and one {hardware.id} has {format_bytes(hardware.memory_bytes)}; at least "
-        f"{format_int(least)} of them hold it; `python -m bench fit` says what would make it fit.",
-    ]
-
-
 def _plural(number: int, noun: str) -> str:
     return f"{format_int(number)} {noun}{'' if number == 1 else 's'}"
 

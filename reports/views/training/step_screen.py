@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from estimators.inference.generation import Generation
 from estimators.inference.single_steps import StepsAnswer
+from estimators.spec import Hardware
 from estimators.units import format_bytes, format_count, format_duration, format_flop, format_int, format_rate
 from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.training.conditions import length_lines, scope_notes
-from reports.views.training.step import BOUND_NOTE, NO_HARDWARE, new_tokens_per_s, too_large_notes, training_too_large_notes
+from reports.views.training.step import BOUND_NOTE, NO_HARDWARE, new_tokens_per_s, too_large_notes
 
 STEP_COLUMNS = (
     "step",
@@ -53,7 +55,7 @@ def _too_large(answer: StepsAnswer, facts: dict[str, Any]) -> list[str]:
     hardware = answer.question.hardware
     if hardware is None:
         return []
-    trained = [] if answer.generation is not None else training_too_large_notes(hardware, int(facts["training_memory_bytes"]))
+    trained = [] if answer.generation is not None else _training_too_large_notes(hardware, int(facts["training_memory_bytes"]))
     return [*trained, *too_large_notes(hardware, answer.held_bytes)]
 
 
@@ -83,3 +85,14 @@ def _steps(answer: StepsAnswer, facts: dict[str, Any], table: Table) -> str:
         f"{use} at most {format_rate(float(rates[use] or 0))} {item}s/s in {format_bytes(facts[key])}" for use, key in uses.items()
     )
     return f"{question.model.name} on one {question.hardware.id}: {said}"
+
+
+def _training_too_large_notes(hardware: Hardware, num_bytes: int) -> list[str]:
+    """That one device cannot hold a training step that is bounded on it; nothing where it can."""
+    least = math.ceil(num_bytes / hardware.memory_bytes)
+    if least == 1:
+        return []
+    return [
+        f"Training does not fit: {format_bytes(num_bytes)}, and one {hardware.id} has {format_bytes(hardware.memory_bytes)}; at least "
+        f"{format_int(least)} of them hold it; `python -m bench fit` says what would make it fit.",
+    ]

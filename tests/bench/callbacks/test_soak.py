@@ -50,7 +50,8 @@ def wrongs(job: Job, twin: Both, watched: Both) -> list[str]:
     """What a watched training did otherwise than its twin, or left behind."""
     found = []
     for rank, (alone, seen) in enumerate(zip(twin, watched, strict=True)):
-        found += [f"rank {rank} hung" for ended in (alone, seen) if ended.hung]
+        if seen.hung and not alone.hung:
+            found.append(f"rank {rank} hung")
         for name in ("code", "losses", "parameters"):
             if getattr(alone, name) != getattr(seen, name):
                 found.append(f"rank {rank}: another {name}")
@@ -85,12 +86,13 @@ def soak(jobs: list[Job], out: Path, timeout_s: float = TIMEOUT_S) -> list[str]:
             Path(each.out).mkdir(parents=True)
     found, ends = [], run(pairs, timeout_s)
     for job, twin, watched in zip(pairs[1::2], ends, ends, strict=True):
-        for rank in (0, 1):
-            print(f"{job.kind} rank {rank}: exit {watched[rank].code}, {len(watched[rank].losses)} losses; {job.faults}")
+        print(f"{job.kind}, launched {job.launched}: {job.faults}")
         told = wrongs(job, twin, watched)
         found += [f"{wrong}; {job}" for wrong in told]
-        if told:
-            print("\n".join([*told, *(f"rank {rank} said: {watched[rank].said[-2000:]}" for rank in (0, 1))]))
+        for who, ends_of in (("alone", twin), ("watched", watched)):
+            for rank, ended in enumerate(ends_of):
+                print(f"{who}, rank {rank}: exit {ended.code}, {len(ended.losses)} losses", *([ended.said[-2000:]] if told else []))
+        print(*told, sep="\n")
     return found
 
 

@@ -77,6 +77,14 @@ class TestModelsName:
         assert named("--model", model) == told
         assert model in capsys.readouterr().err
 
+    def test_a_quantised_copys_name_is_told_to_be_built_whole(
+        self, named: Callable[..., tuple[str, int]], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert named("--model", "TheBloke/Llama-2-7B-Chat-GPTQ")[0] == "llama-2-7b"
+        assert "TheBloke/Llama-2-7B-Chat-GPTQ is built and measured here with none of its weights quantised" in capsys.readouterr().err
+        named("--model", "llama-2-7b")
+        assert "quantised" not in capsys.readouterr().err
+
     def test_a_folder_is_its_configuration(self, tmp_path: Path, named: Callable[..., tuple[str, int]]) -> None:
         folder = tmp_path / "mine"
         folder.mkdir()

@@ -118,6 +118,7 @@ def test_the_reference_page_would_be_stale_with_one_verb_more(monkeypatch: pytes
         (["estimate", "--model", "gpt2", "--format", "yaml"], "invalid choice: 'yaml'"),
         (["report"], "the following arguments are required"),
         (["--model", "gpt2"], "'--model' stands where a verb is expected: one of estimate, plan"),
+        (["llama3"], "'llama3' is a model; expected a verb before it: python -m bench estimate llama3"),
         (["phi-2"], "'phi-2' is a model; expected a verb before it: python -m bench estimate phi-2, or python -m bench show phi-2"),
         (["list", "modles"], "unknown list 'modles'; did you mean 'models'?"),
         (["show", "--model", "gpt2", "--phase", "sideways"], "invalid choice: 'sideways'"),

@@ -19,6 +19,7 @@ from estimators.tuning.readers.job_files import COMMAND_LINE, Reading, combined
 from estimators.tuning.readers.one_file import FORMATS
 from estimators.tuning.readers.reading import Stated
 from estimators.tuning.recipes import recipe, recipes
+from estimators.weight_formats import weight_format
 from tests.support.tuning_files import (
     ACCELERATE,
     ADAPTER,
@@ -201,6 +202,38 @@ def test_checkpointing_where_no_file_has_it_is_on_in_trl_and_off_in_transformers
         assert filled.source == recipe(framework).source
 
 
+@pytest.mark.parametrize(
+    ("given", "base_format"),
+    [
+        ({"load_in_4bit": True}, "nf4"),
+        ({"load_in_4bit": True, "use_bnb_nested_quant": True}, "nf4-double"),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}, "nf4"),
+        ({"load_in_8bit": True}, "int8"),
+        ({"model_init_kwargs": {"quantization_config": {"load_in_4bit": True, "bnb_4bit_use_double_quant": True}}}, "nf4-double"),
+        ({"model_init_kwargs": {"quantization_config": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}}, "nf4"),
+        ({"model_init_kwargs": {"quantization_config": {"load_in_8bit": True}}}, "int8"),
+    ],
+)
+def test_what_frozen_matrices_are_held_in_is_read_of_trls_two_places(given: dict[str, Any], base_format: str, read: Reader) -> None:
+    found = read(args__json=json.dumps({**json.loads(TRL_DPO), **given}))
+    assert found.settings["base_format"] == base_format == weight_format(base_format)
+    assert found.unread == found.notes == ()
+
+
+def test_what_adds_to_the_loss_and_is_not_priced_is_noted(read: Reader) -> None:
+    smoothed = json.dumps({**json.loads(TRAINER), "label_smoothing_factor": 0.1})
+    (note,) = read(args__json=smoothed).notes
+    assert note == "the transformers file has label_smoothing_factor = 0.1; priced is: 0"
+    assert read(args__json=smoothed.replace("0.1", "0.0")).notes == ()
+
+
+def test_an_adapter_without_a_rank_has_pefts(read: Reader) -> None:
+    peft = pytest.importorskip("peft")
+    open_rank = ADAPTER.replace('"r": 64,\n', "")
+    assert read(adapter_config__json=open_rank).given()["lora_rank"] == peft.LoraConfig.__dataclass_fields__["r"].default
+    assert read(adapter_config__json=open_rank, args__json=TRAINER).given()["lora_rank"] == 8
+
+
 def test_what_recipes_say_is_what_is_filled_in(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default that tells two frameworks apart is their data: another row, another answer."""
     from estimators.frozen import replace
@@ -223,6 +256,8 @@ def test_defaults_of_a_framework_are_those_that_its_package_has(read: Reader) ->
     assert filled["completion_len"] == fields["max_completion_length"].default
     assert filled["reference"] == "none"
     assert fields["beta"].default == 0
+    assert read(args__json=TRL_DPO).given()["weights_dtype"] == "fp32"
+    assert trl.ModelConfig.__dataclass_fields__["dtype"].default == "float32"
     engine = read(args__json='{"num_generations": 8, "use_vllm": true}').settings["engine_share"]
     assert engine == fields["vllm_gpu_memory_utilization"].default
 

@@ -23,7 +23,8 @@ QLORA = TrainingMethod(rank=16, targets=("all-linear",), base_format="nf4")
 
 
 def job(name: str = "llama-3.2-1b", *, framework: str = "trl", **fields: Any) -> TuningJob:
-    return TuningJob(model=shipped_model(name), recipe=recipe(framework), **({"method": LORA, "seq_len": 512} | fields))
+    made = {"model": shipped_model(name), "method": LORA, "seq_len": 512} | fields
+    return TuningJob(recipe=recipe(framework), **made)
 
 
 def step(device: str = "a100-sxm4-80gb", **fields: Any) -> TuningStep:
@@ -87,6 +88,15 @@ def test_adapters_add_launches_and_traffic_and_16_bit_ones_less_of_it() -> None:
     assert step(method=FULL).ledger.parts["adapters"] == 0
     two, seven = step(method=TrainingMethod(rank=16), seq_len=16), step(method=LORA, seq_len=16)
     assert seven.ledger.parts["launch"] > 1.25 * two.ledger.parts["launch"]  # 7 adapters of 6 operations beside 60, or 2
+
+
+def test_adapters_read_and_write_what_their_matrices_do() -> None:
+    """Llama 2 7B: four matrices of 4,096 x 4,096, two of 4,096 x 11,008 and one of 11,008 x 4,096 in each of 32 layers."""
+    work = step(model=shipped_model("llama-2-7b")).work
+    assert work.adapters == 7 * 32
+    assert work.adapter_inputs == 32 * (6 * 4096 + 11008)
+    assert work.adapter_outputs == 32 * (5 * 4096 + 2 * 11008)
+    assert step(method=FULL).work.adapters == 0
 
 
 def test_a_reference_takes_less_than_the_update_and_adapters_switched_off_what_a_copy_takes() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from estimators.tuning.constants import constants_file, tuning_constants
-from estimators.tuning.interval import track_record
+from estimators.tuning.interval import CLASSES, track_record
 from estimators.validation.table import TUNING, LeftOutError, Record, read_table, shipped_tuning
 from estimators.validation.tuning_record import MissedStep, calibrated, median, median_of_sources, records
 from estimators.validation.tuning_time import ScoredStep, scored_step, source_of, timed_step
@@ -95,12 +95,13 @@ def test_no_source_vouches_for_itself() -> None:
 
 
 def test_the_score_holds_the_marks_of_its_issue() -> None:
-    """Median of sources at most 15 %, 5 to 8 % after one measured step; the interval holds 75 % to 90 % blind; the files are fresh."""
+    """Median of sources at most 15 %, 5 to 8 % after one measured step; each interval holds 75 % to 85 % blind; the files are fresh."""
     runs = {row.step.run: row.step for row in scored_rows() if row.step}
     found = records(list(runs.values()))
     assert found["all"]["median_error"] <= 0.15
     assert found["calibrated"]["median_error"] <= 0.08
-    assert 0.75 <= found["all"]["coverage"] <= 0.9
+    for name in (*CLASSES, "calibrated"):
+        assert 0.75 <= found[name]["coverage"] <= 0.85, name
     kept = track_record()
     assert kept is not None
     assert {"rows": kept.rows, "sources": kept.sources} == {"rows": found["all"]["rows"], "sources": found["all"]["sources"]}
