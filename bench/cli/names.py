@@ -89,7 +89,8 @@ def configuration(model: str | None, config: str | None) -> tuple[str, dict[str,
         from estimators.architectures.from_config import read_config
         from estimators.facts.hub_config import name_of
 
-        return name_of(config) or _config_name(config), dict(read_config(config)), None
+        fields = dict(read_config(config))  # first: it complains of what is no file
+        return name_of(config) or _config_name(config), fields, None
     from estimators.facts.model_names import model_named
     from estimators.facts.registry import model_entry
     from estimators.facts.sized_llama import sized_llama
