@@ -258,8 +258,8 @@ def decided(options: Options, model: Model, hardware: Hardware) -> TuningJob:
     objective = next((word for word in OBJECTIVES if word in words), "sft")
     given |= {"objective": objective, **_precision(options, hardware, chosen, trained)}
     given |= plain_settings(options)
-    if "seq_len" not in given and chosen.seq_len is None:
-        given["seq_len"] = min(USUAL_LENGTH, max(1, model.max_positions))
+    if "seq_len" not in given:
+        given["seq_len"] = min(chosen.seq_len or USUAL_LENGTH, max(1, model.max_positions))
     return job_of(model, chosen, given)
 
 

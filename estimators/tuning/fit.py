@@ -142,9 +142,11 @@ def fit(job: TuningJob, hardware: Hardware) -> Fit:
     95 %; else NO.
 
     Raises:
-        BadValueError: a model that is no decoder or lacks what the method names, a number format that the device has none of.
+        BadValueError: a model that is no decoder or lacks what the method names, a number format that the device has none of, a sample that
+            is longer than the model has positions.
     """
     demand_dtype(job, hardware)
+    demand_positions(job)
     memory = memory_of_job(job, hardware.memory_bytes)
     needs = max(needed_bytes(job, moment) for moment in memory.moments)
     verdict: Verdict = "NO"
@@ -153,6 +155,15 @@ def fit(job: TuningJob, hardware: Hardware) -> Fit:
     elif memory.allocated_bytes <= TIGHT_TO * hardware.memory_bytes:
         verdict = "TIGHT"
     return Fit(job=job, hardware=hardware, memory=memory, needed_bytes=needs, verdict=verdict)
+
+
+def demand_positions(job: TuningJob) -> None:
+    """Refuse samples that are longer than a model's table of positions. Raises BadValueError."""
+    if job.model.positions and job.seq_len > job.model.positions:
+        raise BadValueError(
+            f"a sample of {job.seq_len:,} tokens is more than the {job.model.positions:,} positions that {job.model.name} has; "
+            "give at most that, by --seq-len"
+        )
 
 
 def demand_dtype(job: TuningJob, hardware: Hardware) -> None:

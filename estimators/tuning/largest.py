@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.spec import Hardware
 from estimators.tuning.fit import Fit, fit
@@ -38,6 +39,8 @@ def largest(job: TuningJob, hardware: Hardware, quantity: Quantity) -> Largest:
     Raises:
         BadValueError: as `fit`; a rank of a job without adapters.
     """
+    if quantity == "lora-rank" and not job.trains_adapters:
+        raise BadValueError("--largest lora-rank is of adapters; this job trains none")
     limit, limited_by = MOST[quantity], "the largest that is asked about"
     if quantity == "seq-len" and job.model.max_positions > 1:
         limit, limited_by = job.model.max_positions, "the positions that the model was made for"

@@ -131,7 +131,7 @@ JOBS = st.builds(
     lora,
     st.sampled_from(("gpt2", "llama-3.2-1b", "qwen2.5-1.5b", "gemma-2-2b", "phi-3-mini")),
     base_format=st.sampled_from(("16-bit", "nf4", "gptq")),
-    seq_len=st.integers(16, 2000),
+    seq_len=st.integers(16, 500),
     micro_batch=st.integers(1, 8),
     checkpointing=st.sampled_from(("none", "full", "offload")),
     loss=st.sampled_from(("plain", "plain-kept", "chunked", "liger", "liger-fused", "cut-cross-entropy")),
@@ -211,6 +211,16 @@ def test_a_way_to_fit_fits() -> None:
 
 def test_a_job_that_fits_nowhere_has_no_way() -> None:
     assert way_to_fit(job("llama-3.1-405b", method=FULL), hardware("rtx-3060-12gb")) == ()
+
+
+def test_a_sample_longer_than_a_table_of_positions_is_refused() -> None:
+    with pytest.raises(BadValueError, match="a sample of 4,096 tokens is more than the 1,024 positions that gpt2 has"):
+        fit(job("gpt2"), hardware(A100))
+
+
+def test_a_job_without_adapters_has_no_largest_rank() -> None:
+    with pytest.raises(BadValueError, match="--largest lora-rank is of adapters; this job trains none"):
+        largest(job(), hardware(A100), "lora-rank")
 
 
 def test_a_device_without_the_format_is_refused() -> None:
