@@ -20,6 +20,7 @@ from estimators.spec import Hardware, Model, Workload
 from estimators.training.scoring import scoring_s
 from estimators.training.step import gathered_s
 from estimators.tuning.constants import tuning_constants
+from estimators.tuning.fit import Fit, fit
 from estimators.tuning.job import TuningJob
 from estimators.tuning.software import tuning_software
 from estimators.tuning.step import TuningStep, layout_of, reference_work, tuning_step
@@ -127,10 +128,12 @@ class RolloutTraining:
         step: one of them.
         num_prompts: of the set.
         epochs: passes over it.
+        fit: whether an update fits, the engine asleep or elsewhere.
         price: None where the device has none.
     """
 
     step: RolloutStep
+    fit: Fit
     num_prompts: int
     epochs: float
     price: PriceRange | None
@@ -159,7 +162,10 @@ class RolloutTraining:
 def rollout_training(question: Rollout, num_prompts: int, *, epochs: float = 1.0, usd_per_gpu_hour: float | None = None) -> RolloutTraining:
     """A GRPO training on so many prompts. Raises BadValueError as `rollout_step`."""
     price = rent(question.hardware.id, usd_per_gpu_hour)
-    return RolloutTraining(step=rollout_step(question), num_prompts=num_prompts, epochs=epochs, price=price)
+    alone = replace(question.job, seq_len=question.row_tokens, engine_share=0.0)
+    return RolloutTraining(
+        step=rollout_step(question), fit=fit(alone, question.hardware), num_prompts=num_prompts, epochs=epochs, price=price
+    )
 
 
 def rollout_step(question: Rollout) -> RolloutStep:

@@ -181,9 +181,13 @@ def headline(answer: DataAnswer) -> str:
     of = f"{format_bytes(answer.fit.allocated_bytes)} of {format_bytes(question.hardware.memory_bytes)} at the longest batch"
     verdict = {"FITS": "fits", "TIGHT": "TIGHT", "NO": "does NOT fit"}[answer.fit.verdict]
     return (
-        f"{how(job)} of {job.model.name} on {format_count(data.lengths.num_samples)} samples{epochs}: {format_duration(answer.wall_s)} on "
+        f"{how(job)} of {job.model.name} on {_samples(data.lengths.num_samples)}{epochs}: {format_duration(answer.wall_s)} on "
         f"{answer.num_devices} x {question.hardware.id}{money}; {verdict}, {of}"
     )
+
+
+def _samples(count: int) -> str:
+    return f"{format_count(count)} sample{'s' * (count > 1)}"
 
 
 def track_line(answer: DataAnswer) -> str:

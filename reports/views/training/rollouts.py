@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.tuning.rollout import PHASES, RolloutTraining
-from estimators.units import format_count, format_duration, format_flop, format_fraction, format_grouped, format_int, format_money
+from estimators.units import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_flop,
+    format_fraction,
+    format_grouped,
+    format_int,
+    format_money,
+)
 from reports.screen import Screen, columns_kept
 from reports.table import Column, Table, Value
 from reports.views.training.conditions import price_line
@@ -42,6 +51,8 @@ def rollout_tables(answer: RolloutTraining) -> list[Table]:
         "concurrent_answers": step.concurrent,
         "rollout_step_s": step.step_time_s,
         "gradient_step_s": step.update.step_time_s,
+        "verdict": answer.fit.verdict,
+        "allocated_bytes": answer.fit.allocated_bytes,
         "phases_s": dict(step.phases),
         "phases_flop": dict(step.phase_flop),
         "wall_s": answer.wall_s,
@@ -69,13 +80,20 @@ def rollout_tables(answer: RolloutTraining) -> list[Table]:
 
 def _conditions(answer: RolloutTraining) -> list[str]:
     step, question, job = answer.step, answer.step.question, answer.step.question.job
-    prompts = f"{format_int(question.prompts)} prompts of {format_int(question.prompt_tokens)} tokens"
+    prompts = f"{format_int(question.prompts)} prompt{'s' * (question.prompts > 1)} of {format_int(question.prompt_tokens)} tokens"
     return [
         f"{how(job)}: {prompts} x {job.num_generations} answers of {format_int(job.completion_len)}, "
         f"{format_int(step.concurrent)} at once on each device",
         f"a rollout step writes {format_int(question.rollouts)} answers and has {_steps(question.gradient_steps)} of "
         f"{format_int(question.update_samples)}; what frameworks call a step is the one or the other",
     ]
+
+
+def _memory(answer: RolloutTraining) -> str:
+    fit = answer.fit
+    of = f"{format_bytes(fit.allocated_bytes)} of {format_bytes(fit.hardware.memory_bytes)}"
+    verdict = {"FITS": "fits", "TIGHT": "is TIGHT", "NO": "does NOT fit"}[fit.verdict]
+    return f"memory: an update {verdict}, {of} while the engine sleeps or is elsewhere; answers of the mean length."
 
 
 def _steps(count: int) -> str:
@@ -96,9 +114,12 @@ def rollout_screen(answer: RolloutTraining, tables: Sequence[Table]) -> Screen:
             f"{format_int(answer.num_gradient_steps)} gradient steps; {format_grouped(answer.gpu_hours)} GPU-hours"
         ],
         table=columns_kept(tables[0], "phase", "time_s", "fraction", "flop"),
+        doubts=[] if answer.fit.verdict == "FITS" else [_memory(answer)],
         notes=[
+            *([_memory(answer)] if answer.fit.verdict == "FITS" else []),
             *(f"{line}." for line in _conditions(answer)),
             *tables[0].notes,
             *([price_line(answer.price)] if answer.price else []),
         ],
+        failed=answer.fit.verdict == "NO",
     )

@@ -105,6 +105,8 @@ def test_grpo_names_rollout_steps_and_gradient_steps(capsys: pytest.CaptureFixtu
     assert lines[0].startswith("GRPO with LoRA of qwen2-7b on 7.50 k prompts: at least ")
     assert len(lines) <= HEIGHT
     assert "235 rollout steps" in "\n".join(lines)
+    assert "memory: an update fits" in "\n".join(lines)
+    assert found["verdict"] == "FITS"
 
 
 @pytest.mark.parametrize(
