@@ -189,6 +189,8 @@ class FitAnswer(Answer):
     verdict: str | None
     fits: bool | None
     allocated_bytes: int | None
+    allocated_low_bytes: int | None
+    allocated_high_bytes: int | None
     reserve_bytes: int | None
     device_memory_bytes: int
     left_bytes: int | None

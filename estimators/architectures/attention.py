@@ -30,6 +30,7 @@ class Attention(Part):
         qk_norm_first: whether they stand before positions turn queries and keys.
         rotary: whether positions turn queries and keys.
         angle_elements: sines and cosines per position that each layer makes anew; 0 where all share the model's.
+        wide_angles: whether those are fp32 beside 16-bit weights, too.
         mask_heads: heads of a mask that is handed over even without a window, and kept: 1 for one that all share; 0 for none.
         repeats_keys: whether keys and values are repeated for every head before they are multiplied, as they are under a mask.
         by_head: whether queries lie head by head in memory, since they are joined from a turned and an unturned part.
@@ -63,6 +64,7 @@ class Attention(Part):
     qk_norm_first: bool = True
     rotary: bool = True
     angle_elements: int = 0
+    wide_angles: bool = False
     mask_heads: int = 0
     repeats_keys: bool = False
     by_head: bool = False

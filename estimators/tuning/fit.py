@@ -70,6 +70,12 @@ class Fit:
         return self.memory.allocated_bytes
 
     @property
+    def allocated_interval_bytes(self) -> tuple[float, float]:
+        """Its 80 % interval, wider where nobody named the framework."""
+        low, high = interval_of(self.job)
+        return self.allocated_bytes * low, self.allocated_bytes * high
+
+    @property
     def reserve_bytes(self) -> float:
         """What is asked for beside it: the context, fragments of what comes and goes, and doubt where the framework was assumed."""
         return self.needed_bytes - self.allocated_bytes

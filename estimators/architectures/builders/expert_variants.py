@@ -115,7 +115,7 @@ def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:
         adapter_names=GATE_AND_EXPERTS,
     )
     dense = feed_forward_of(s, gated=True, bias=bias)
-    attention = replace(attention_of(s, bias=bias), angle_elements=2 * s.head_width)
+    attention = replace(attention_of(s, bias=bias), angle_elements=2 * s.head_width, wide_angles=True)
     start, step = f.integer("moe_layer_start_index", default=1, minimum=0), f.integer("moe_layer_interval", default=1)
     stated = f.integer("moe_layer_end_index", default=-1, minimum=-1)
     end = s.layers - 1 if stated == -1 else stated

@@ -54,7 +54,7 @@ def ernie4_5(f: Fields, name: str, source: Source) -> Decoder:
     """ERNIE 4.5 without experts: Llama with one switch for all biases."""
     s = sizes(f, vocab=103424, width=1024, layers=18, heads=16, kv_heads=2, head_width=128, positions=131072, ffn_width=3072, tied=True)
     bias = f.flag("use_bias", False)
-    attention = replace(attention_of(s, bias=bias), angle_elements=2 * s.head_width)
+    attention = replace(attention_of(s, bias=bias), angle_elements=2 * s.head_width, wide_angles=True)
     return decoder(name, source, s, attention, feed_forward_of(s, gated=True, bias=bias))
 
 

@@ -24,7 +24,8 @@ def attended(
         queries, keys = _normed(tape, part, queries, keys)
     if part.rotary:
         if part.angle_elements:
-            tape.keep(tape.tensor(t * part.angle_elements, 4, "once", grad=False))
+            size = 4 if part.wide_angles else tape.weight_size
+            tape.keep(tape.tensor(t * part.angle_elements, size, "once", grad=False))
         queries, keys = _turned(tape, queries), _turned(tape, keys)
     if not part.qk_norm_first:
         queries, keys = _normed(tape, part, queries, keys)

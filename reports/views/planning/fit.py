@@ -41,6 +41,8 @@ def _facts(answer: Fit) -> dict[str, object]:
         "verdict": answer.verdict,
         "fits": answer.verdict != "NO",
         "allocated_bytes": round(answer.allocated_bytes),
+        "allocated_low_bytes": round(answer.allocated_interval_bytes[0]),
+        "allocated_high_bytes": round(answer.allocated_interval_bytes[1]),
         "reserve_bytes": round(answer.reserve_bytes),
         "device_memory_bytes": answer.hardware.memory_bytes,
         "left_bytes": round(answer.left_bytes),
@@ -173,12 +175,14 @@ def _slower(fraction: float) -> str:
 def fit_screen(answer: Fit, fixes: Sequence[Fix], way: Sequence[Fix], tables: Sequence[Table]) -> Screen:
     """The verdict, memory by part, what would make it fit."""
     allocated, whole = format_bytes(answer.allocated_bytes), format_bytes(answer.hardware.memory_bytes)
+    low, high = (format_bytes(size) for size in answer.allocated_interval_bytes)
     beside = f"{format_bytes(answer.left_bytes)} to spare" if answer.left_bytes >= 0 else f"{format_bytes(-answer.left_bytes)} too much"
-    low, high = (format_bytes(size) for size in answer.smi_bytes)
+    smi = " to ".join(format_bytes(size) for size in answer.smi_bytes)
     lead = [
         f"{answer.job.model.name}, {method_words(answer.job)}, on {_devices(answer)}. Decided by: {answer.decides.name}; "
         f"next: {answer.memory.runner_up.name}, {format_bytes(answer.memory.runner_up.total_bytes)}."
-        + (f" nvidia-smi may show {low} to {high}." if answer.verdict != "NO" else ""),
+        + f" 80 %: {low} to {high}."
+        + (f" nvidia-smi may show {smi}." if answer.verdict != "NO" else ""),
     ]
     if answer.verdict == "FITS":
         table = columns_kept(tables[0], "part", "bytes", "runner_up_bytes", "what", always=2)
