@@ -118,7 +118,7 @@ class TestGeneration:
         answer = sixnd.estimate(model="llama-3-8b", batch=32, prompt_tokens=8192, hardware="h100-sxm5-80gb")
         assert answer.training_memory_bytes is None
         assert answer.train_step_flop is None
-        assert "training" not in str(answer)
+        assert "training" not in answer.text(verbose=True)
         assert {row["step"] for row in answer.tables()[1].rows} == {"prefill", "decode"}
 
     def test_a_length_beside_the_prompt_asks_about_a_training_too(self) -> None:
