@@ -9,11 +9,26 @@ from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.memory.kernels import LIVE_PARAMS, PREFETCHED_PARAMS, REDUCED_PARAMS
 from estimators.memory.layer_memory import ModelMemory
+from estimators.memory.optimizers import TrainedTensor
+from estimators.memory.optimizers import optimizer as optimizer_named
 from estimators.training.sequence_cost import SequenceCost
 
-STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0, "sgd": 0.0, "sgd-momentum": 4.0}
-"""AdamW keeps two fp32 moments (Kingma and Ba 2014, arXiv 1412.6980), in 8 bits a byte each (Dettmers et al. 2021, arXiv
-2110.02861, blocks of 2,048 values share one fp32 scale, left out here); plain gradient descent nothing, with momentum one."""
+_MATRIX = TrainedTensor(rows=4096, columns=4096, is_linear=True)
+
+
+def _per_element(name: str) -> float:
+    """State bytes of an fp32 weight of a large matrix, by transformers' name of the optimizer."""
+    return optimizer_named(name).state_bytes(_MATRIX) / _MATRIX.params
+
+
+STATE_BYTES = {
+    "adamw": _per_element("adamw_torch"),
+    "adamw-8bit": _per_element("adamw_8bit"),
+    "sgd": _per_element("sgd"),
+    "sgd-momentum": 4.0,
+}
+"""AdamW keeps two fp32 moments (Kingma and Ba 2014, arXiv 1412.6980), in 8 bits a byte each and an fp32 scale for a block of 256
+(Dettmers et al. 2021, arXiv 2110.02861; bitsandbytes 0.50); plain gradient descent nothing, with momentum one."""
 
 OPTIMIZERS = (*STATE_BYTES, "adafactor", "muon")
 
