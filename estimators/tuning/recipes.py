@@ -18,8 +18,8 @@ prepare_model_for_kbit_training makes them (which leaves GPTQ as it is); norms a
 
 LossPath = Literal["plain", "plain-kept", "chunked", "liger", "liger-fused", "cut-cross-entropy", "fused-16-bit"]
 """How logits and loss are made: transformers' own loop, the same where the caller keeps the logits beside the loss, head and loss
-in chunks of tokens, Liger's cross entropy in place of torch's, its fused linear cross entropy, Apple's cut cross entropy, or a
-cross entropy that writes its gradient over 16-bit logits."""
+in chunks of tokens, Liger's cross entropy in place of torch's, its fused linear cross entropy, Apple's cut cross entropy, or another
+cross entropy of 16-bit logits that writes its gradient in place."""
 
 Checkpointing = Literal["none", "full", "offload"]
 """Which activations are kept: all, the input of each layer, or those inputs on the host."""
