@@ -20,7 +20,7 @@ from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.tuning.job import Attention, Sharding, TuningJob
 from estimators.tuning.recipes import Checkpointing, LossPath, Packing, Recipe, recipe
-from estimators.tuning.settings import Value, job_of
+from estimators.tuning.settings import Value, job_of, trained_layers
 from estimators.weight_formats import PLAIN
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def _in_files(options: Options, reading: Reading, model: Model, hardware: Hardwa
     if given.get("method") == "lora":
         usual["lora_rank"] = given.get("lora_rank", USUAL_RANK)
     if options.frozen_layers is not None:
-        usual["trained_layers"] = getattr(model, "layers", 0) - options.frozen_layers
+        usual["trained_layers"] = trained_layers(model, options.frozen_layers)
     if not {"weights_dtype", "autocast"} & set(reading.settings):
         usual |= _precision(options, hardware, chosen, str(given.get("method", "full")))
     return fit_files.job_in(reading, model, usual)
@@ -297,7 +297,7 @@ def _of_method(options: Options, trained: str, chosen: Recipe, model: Model) -> 
     if trained == "freeze":
         if options.frozen_layers is None:
             raise BadValueError("--method freeze needs --frozen-layers")
-        return {"method": "freeze", "trained_layers": getattr(model, "layers", 0) - options.frozen_layers}
+        return {"method": "freeze", "trained_layers": trained_layers(model, options.frozen_layers)}
     base = options.base_format
     if trained == "full":
         return {"method": "full", **({"base_format": base} if base != PLAIN else {})}

@@ -152,7 +152,7 @@ def _activations(
             )
     end = end_kept(base.final_norm, stream, kernels, size, adapted)
     begin = begin_kept(base, t, kernels, size) if adapted is None and lowest == 0 else SavedActivations()
-    turns = any(getattr(part, "rotary", False) for block in base.blocks for _, part in block.parts)
+    turns = any(part.rotary for block in base.blocks for _, part in block.parts)
     head_width = next((part.head_width for block in base.blocks if (part := block.attention)), 0)
     return Activations(
         layers=tuple(layers),

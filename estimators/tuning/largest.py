@@ -10,6 +10,7 @@ from estimators.frozen import frozen, replace
 from estimators.spec import Hardware
 from estimators.tuning.fit import Fit, fit
 from estimators.tuning.job import TuningJob
+from estimators.tuning.weights import decoder_of
 
 Quantity = Literal["batch", "seq-len", "lora-rank"]
 
@@ -45,8 +46,7 @@ def largest(job: TuningJob, hardware: Hardware, quantity: Quantity) -> Largest:
     if quantity == "seq-len" and job.model.max_positions > 1:
         limit, limited_by = job.model.max_positions, "the positions that the model was made for"
     if quantity == "lora-rank":
-        width = getattr(job.model, "width", limit)
-        limit, limited_by = min(limit, width), "the model's width"
+        limit, limited_by = min(limit, decoder_of(job).width), "the model's width"
 
     def fits(value: int) -> bool:
         return fit(changed(job, quantity, value), hardware).verdict == "FITS"

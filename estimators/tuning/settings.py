@@ -36,6 +36,11 @@ OF_ADAPTERS = ("lora_rank", "lora_targets", "lora_dropout", "dora", "saved_modul
 """Those without effect where no adapters are trained."""
 
 
+def trained_layers(model: Model, frozen_layers: int) -> int:
+    """The layers that are trained where so many first ones are not; a model that is no decoder has none."""
+    return (model.layers if isinstance(model, Decoder) else 0) - frozen_layers
+
+
 def defaults(recipe: Recipe, given: Mapping[str, Value]) -> dict[str, Value]:
     """What a recipe has of the settings that are not given and that the job has: none of adapters where none are trained.
 
@@ -99,7 +104,7 @@ def _method(model: Model, recipe: Recipe, said: Mapping[str, Value]) -> Training
             quantises_experts=recipe.quantises_experts and base != PLAIN,
         )
     if kind == "freeze":
-        layers, trained = model.layers if isinstance(model, Decoder) else 0, int(str(said["trained_layers"]))
+        layers, trained = trained_layers(model, 0), int(str(said["trained_layers"]))
         if not 0 < trained <= layers:
             raise BadValueError(f"{trained} layers of {model.name} are trained; expected 1 to {layers}")
         return TrainingMethod(frozen_layers=layers - trained)
