@@ -232,7 +232,7 @@ class TestOutputFile:
 
     def test_a_name_with_a_null_in_it_is_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["list", "formats", "--output", "a\0b"]) == 2
-        assert "null byte" in capsys.readouterr().err
+        assert "embedded null" in capsys.readouterr().err
 
     def test_an_earlier_file_survives_a_failed_write(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "table.csv"
