@@ -158,12 +158,22 @@ def score(rows: Sequence[Scored], *, by_source: bool = False) -> Score | None:
         return None
     sources = [row.step.source for row, _ in predicted if row.step]
     weights = [1 / sources.count(source) if by_source else 1.0 for source in sources]
-    errors = [error for _, error in predicted]
-    held = [weight for (row, _), weight in zip(predicted, weights, strict=True) if row.covered]
+    return score_of([error for _, error in predicted], [row.covered for row, _ in predicted], weights)
+
+
+def score_of(errors: Sequence[float], held: Sequence[bool], weights: Sequence[float] | None = None) -> Score:
+    """The score of some rows.
+
+    Args:
+        errors: predicted over measured, less 1.
+        held: whether the interval of each held it.
+        weights: of each; all the same by default.
+    """
+    weights = weights or [1.0] * len(errors)
     return Score(
-        rows=len(predicted),
+        rows=len(errors),
         median=quantile([abs(error) for error in errors], weights, 0.5),
         p90=quantile([abs(error) for error in errors], weights, 0.9),
         bias=quantile(errors, weights, 0.5),
-        coverage=sum(held) / sum(weights),
+        coverage=sum(weight for weight, is_held in zip(weights, held, strict=True) if is_held) / sum(weights),
     )

@@ -8,7 +8,7 @@ from estimators.errors import RequestError
 from estimators.frozen import frozen, replace
 from estimators.tuning.fit import Fit, fit, metered_bytes
 from estimators.tuning.memory import memory_of_job
-from estimators.validation.score import STRICT, quantile
+from estimators.validation.score import STRICT, Score, quantile, score_of
 from estimators.validation.table import LeftOutError, Record
 from estimators.validation.tuning_case import TuningCase, tuning_case, without_recipe
 from estimators.validation.tuning_time import SOURCES
@@ -136,6 +136,51 @@ def interval_factors(rows: Sequence[ScoredMemory], *, several: bool, without: st
     weights = [1 / sources.count(source) for source in sources]
     ratios = [1 / (1 + (row.error or 0.0)) for row in chosen]
     return quantile(ratios, weights, 0.1), quantile(ratios, weights, 0.9)
+
+
+@frozen
+class MemoryScore:
+    """Errors of several rows.
+
+    Attributes:
+        named: as each row names its framework; the interval is the one that `fit` prints, whose ends are from these very rows.
+        blind_coverage: share of the rows that lie between ends from other sources alone; None where no other source has such rows.
+        unnamed_median: median absolute error where nobody had named the framework.
+    """
+
+    named: Score
+    blind_coverage: float | None
+    unnamed_median: float | None
+
+
+def score_memory(rows: Sequence[ScoredMemory], among: Sequence[ScoredMemory]) -> MemoryScore:
+    """The score of rows that have an error.
+
+    Args:
+        among: all rows, of which those of other sources say where the ends of a blind interval are.
+    """
+    errors = [row.error for row in rows if row.error is not None]
+    unnamed = [abs(row.unnamed_error) for row in rows if row.unnamed_error is not None]
+    return MemoryScore(
+        named=score_of(errors, [row.held for row in rows]),
+        blind_coverage=_blind_coverage(rows, among),
+        unnamed_median=quantile(unnamed, [1.0] * len(unnamed), 0.5) if unnamed else None,
+    )
+
+
+def _blind_coverage(rows: Sequence[ScoredMemory], among: Sequence[ScoredMemory]) -> float | None:
+    known: dict[tuple[bool, str], tuple[float, float] | None] = {}
+    held: list[bool] = []
+    for row in rows:
+        if not row.counts or row.case is None or row.error is None:
+            continue
+        key = (row.case.job.num_gpus > 1, source_of(row))
+        if key not in known:
+            known[key] = interval_factors(among, several=key[0], without=key[1])
+        ends = known[key]
+        if ends is not None:
+            held.append(ends[0] <= 1 / (1 + row.error) <= ends[1])
+    return sum(held) / len(held) if held else None
 
 
 def as_assumed(row: ScoredMemory) -> ScoredMemory:

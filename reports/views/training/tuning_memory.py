@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from estimators.units import format_fraction, format_int, format_signed_fraction
-from estimators.validation.score import quantile
-from estimators.validation.tuning_memory import ScoredMemory, source_of
+from estimators.validation.tuning_memory import ScoredMemory, score_memory, source_of
 from reports.table import Column, Table, Value
 
 _SCORE = [
@@ -16,6 +15,7 @@ _SCORE = [
     Column(key="p90_error", header="90th percentile", format=format_fraction, align="right"),
     Column(key="bias", header="bias", format=format_signed_fraction, align="right"),
     Column(key="coverage", header="interval held", format=format_fraction, align="right"),
+    Column(key="blind_coverage", header="held blind", format=format_fraction, align="right"),
     Column(key="unnamed_median_error", header="framework unknown", format=format_fraction, align="right"),
 ]
 
@@ -25,21 +25,17 @@ def memory_tables(rows: Sequence[ScoredMemory]) -> list[Table]:
     return [_by_source(rows), _by_method(rows), _by_meter(rows), _verdicts(rows), _left_out(rows)]
 
 
-def _quantile(values: Sequence[float], share: float) -> float:
-    return quantile(values, [1.0] * len(values), share)
-
-
-def _line(name: str, rows: Sequence[ScoredMemory]) -> dict[str, Value]:
-    errors = [row.error for row in rows if row.error is not None]
-    unnamed = [abs(row.unnamed_error) for row in rows if row.unnamed_error is not None]
+def _line(name: str, rows: Sequence[ScoredMemory], among: Sequence[ScoredMemory]) -> dict[str, Value]:
+    score = score_memory(rows, among)
     return {
         "group": name,
-        "rows": len(errors),
-        "median_error": _quantile([abs(error) for error in errors], 0.5),
-        "p90_error": _quantile([abs(error) for error in errors], 0.9),
-        "bias": _quantile(errors, 0.5),
-        "coverage": sum(row.held for row in rows) / len(errors),
-        "unnamed_median_error": _quantile(unnamed, 0.5) if unnamed else None,
+        "rows": score.named.rows,
+        "median_error": score.named.median,
+        "p90_error": score.named.p90,
+        "bias": score.named.bias,
+        "coverage": score.named.coverage,
+        "blind_coverage": score.blind_coverage,
+        "unnamed_median_error": score.unnamed_median,
     }
 
 
@@ -47,7 +43,7 @@ def _grouped(rows: Sequence[ScoredMemory], name: Callable[[ScoredMemory], str]) 
     groups: dict[str, list[ScoredMemory]] = {}
     for row in rows:
         groups.setdefault(name(row), []).append(row)
-    return [_line(group, found) for group, found in sorted(groups.items())]
+    return [_line(group, found, rows) for group, found in sorted(groups.items())]
 
 
 def _devices(row: ScoredMemory) -> str:
@@ -57,25 +53,26 @@ def _devices(row: ScoredMemory) -> str:
 
 def _by_source(rows: Sequence[ScoredMemory]) -> Table:
     counted = [row for row in rows if row.counts]
-    whole = _line("all", counted) if counted else {}
-    errors = [abs(row.error) for row in counted if row.error is not None]
+    whole = _line("all", counted, counted) if counted else {}
     one = [row for row in counted if _devices(row) == "one device"]
     lines = _grouped(counted, lambda row: f"{source_of(row)}, {_devices(row)}")
-    said = f": {format_fraction(_quantile(errors, 0.5))} off in the median" if errors else ""
+    said = f": {_SCORE[1].text(whole['median_error'])} off in the median" if counted else ""
     return Table(
         title=f"Memory of fine-tunings{said} over {format_int(len(counted))} rows of torch.cuda.max_memory_allocated",
         conditions=[
-            "no constant is fitted; recipes of fms-acceleration and fitcheck were partly read off these rows, so their lines interpolate",
+            "no constant of a prediction is fitted; recipes of fms-acceleration and fitcheck were partly read off them: they interpolate",
+            "the ends of the interval were read off these rows, which is no test of it; held blind: between ends from the other sources",
             "rows whose longest sample is not stated are not in it",
         ],
         columns=[Column(key="group", header="source"), *_SCORE],
-        rows=[*lines, *([_line("all on one device", one)] if one else []), *([whole] if counted else [])],
+        rows=[*lines, *([_line("all on one device", one, counted)] if one else []), *([whole] if counted else [])],
         facts={
             "fit_memory": {
                 "rows": len(counted),
                 "median_error": whole.get("median_error"),
                 "p90_error": whole.get("p90_error"),
                 "coverage": whole.get("coverage"),
+                "blind_coverage": whole.get("blind_coverage"),
             }
         },
         key="fit_memory",
@@ -112,7 +109,10 @@ def _verdicts(rows: Sequence[ScoredMemory]) -> Table:
     share = f"{format_fraction(right / len(judged))} of {format_int(len(judged))} right" if judged else "none"
     return Table(
         title=f"Verdicts: {share}",
-        conditions=["right: FITS or TIGHT of what ran, TIGHT or NO of what ran out of memory"],
+        conditions=[
+            "right: FITS or TIGHT of what ran, TIGHT or NO of what ran out of memory",
+            "the shares of a device's memory that part the verdicts were chosen with these rows in view",
+        ],
         columns=[
             Column(key="happened", header="what happened"),
             *(Column(key=word, header=word, format=format_int, align="right") for word in ("FITS", "TIGHT", "NO")),

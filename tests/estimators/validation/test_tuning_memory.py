@@ -10,7 +10,7 @@ from estimators.frozen import replace
 from estimators.tuning.fit import INTERVALS
 from estimators.validation.score import quantile
 from estimators.validation.table import Record, read_table, shipped_tuning
-from estimators.validation.tuning_memory import ScoredMemory, as_assumed, interval_factors, scored_memory, source_of
+from estimators.validation.tuning_memory import ScoredMemory, as_assumed, interval_factors, score_memory, scored_memory, source_of
 
 
 @functools.cache
@@ -68,6 +68,24 @@ def test_intervals_are_those_of_the_rows() -> None:
 def test_a_source_has_no_part_in_its_own_interval() -> None:
     assert interval_factors(rows(), several=False, without="litgpt") != interval_factors(rows(), several=False)
     assert interval_factors([row for row in rows() if row.case and source_of(row) == "litgpt"], several=False, without="litgpt") is None
+
+
+def test_what_is_held_blind_is_held_by_the_other_sources() -> None:
+    """By hand: measured over predicted of two sources is 1.0 and 1.0, and 1.0 and 2.0; each one's ends are the other's rows."""
+    row = next(row for row in rows() if row.counts and row.case and row.case.job.num_gpus == 1)
+    assert row.case
+    one, other = (replace(row.case, source=f"source {number}", measured_bytes=100) for number in (1, 2))
+    made = [replace(row, case=case, predicted_bytes=size) for case, size in ((one, 100.0), (one, 100.0), (other, 100.0), (other, 50.0))]
+    assert score_memory(made[:2], made).blind_coverage == 1.0
+    assert score_memory(made[2:], made).blind_coverage == 0.5
+    assert score_memory(made[:2], made[:2]).blind_coverage is None
+
+
+def test_a_source_unlike_the_others_is_seen_to_be_missed() -> None:
+    """litgpt's rows alone lie below what every other source says."""
+    counted = [row for row in rows() if row.counts and row.case and row.case.job.num_gpus == 1]
+    assert score_memory([row for row in counted if source_of(row) == "litgpt"], counted).blind_coverage == 0.0
+    assert (score_memory(counted, counted).blind_coverage or 0.0) > 0.8
 
 
 def test_rows_whose_framework_is_unknown_are_further_off() -> None:
