@@ -6,8 +6,8 @@ import functools
 from typing import Any
 
 from estimators.cost.array_math import Lane
-from estimators.errors import BadValueError
 from estimators.facts import data
+from estimators.facts.fitted import fitted_values
 from estimators.frozen import frozen
 
 
@@ -104,10 +104,4 @@ def efficiency(without: str = "") -> Efficiency:
     Raises:
         BadValueError: no fit without that source is in the file.
     """
-    body = efficiency_file()
-    values = {name: constant["value"] for name, constant in body["constants"].items()}
-    if without:
-        if without not in body["without"]:
-            raise BadValueError(f"no fit without {without!r}; there is one for: {', '.join(body['without'])}")
-        values |= body["without"][without]
-    return Efficiency(**values)
+    return Efficiency(**fitted_values(efficiency_file(), without))

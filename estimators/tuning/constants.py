@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from estimators.errors import BadValueError
 from estimators.facts import data
+from estimators.facts.fitted import fitted_values
 from estimators.frozen import frozen
 from estimators.weight_formats import PLAIN
 
@@ -54,10 +54,4 @@ def tuning_constants(without: str = "") -> TuningConstants:
     Raises:
         BadValueError: no fit without that source is in the file.
     """
-    body = constants_file()
-    values = {name: constant["value"] for name, constant in body["constants"].items()}
-    if without:
-        if without not in body["without"]:
-            raise BadValueError(f"no fit without {without!r}; there is one for: {', '.join(body['without'])}")
-        values |= body["without"][without]
-    return TuningConstants(**values)
+    return TuningConstants(**fitted_values(constants_file(), without))
