@@ -23,6 +23,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.training.conditions import price_text
+from reports.views.training.step_ledger import PART_COLUMNS, part_rows
 
 BOUNDS = ("low", "median", "high")
 
@@ -241,20 +242,10 @@ def _share(count: int | None, of: float) -> float | None:
 
 
 def _step_table(answer: DataAnswer) -> Table:
-    rows: list[dict[str, Value]] = [
-        {"part": part, "what": DATA_PARTS[part], "time_s": seconds, "fraction": seconds / answer.step_time_s}
-        for part, seconds in answer.parts.items()
-        if seconds > 0
-    ]
     return Table(
         title=f"Where a step of {format_duration(answer.step_time_s)} goes, in the mean over the data set",
-        columns=[
-            Column(key="part", header="part", raw=True),
-            Column(key="what", header="part"),
-            Column(key="time_s", header="time", format=format_duration, align="right"),
-            Column(key="fraction", header="share", format=format_fraction, align="right"),
-        ],
-        rows=rows,
+        columns=list(PART_COLUMNS),
+        rows=part_rows(answer.parts, DATA_PARTS, answer.step_time_s),
         notes=["The parts sum to the step."],
         key="step",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from estimators.training.prediction import Prediction
@@ -39,24 +40,32 @@ _MFU_NOTES = {
 }
 
 
+PART_COLUMNS = (
+    Column(key="part", header="part", raw=True),
+    Column(key="what", header="part"),
+    Column(key="time_s", header="time", format=format_duration, align="right"),
+    Column(key="fraction", header="share", format=format_fraction, align="right"),
+)
+"""Of a table of a step's parts."""
+
+
+def part_rows(parts: Mapping[str, Any], names: Mapping[str, str], step_s: float) -> list[dict[str, Value]]:
+    """Seconds and share of every part of a step that takes time, and what it is."""
+    return [
+        {"part": part, "what": names[part], "time_s": seconds, "fraction": seconds / step_s}
+        for part, seconds in parts.items()
+        if seconds > 0
+    ]
+
+
 def ledger_table(prediction: Prediction) -> Table:
     """Seconds and share of every part of a step that takes time; they sum to the step."""
     step_s = prediction.step_time_s
-    rows: list[dict[str, Value]] = [
-        {"part": part, "what": PARTS[part], "time_s": seconds, "fraction": seconds / step_s}
-        for part, seconds in prediction.ledger.parts.items()
-        if seconds > 0
-    ]
     return Table(
         title=f"Where a step of {format_duration(step_s)} goes",
         conditions=[_rates_line(prediction), "the slowest device; communication only where nothing hides it"],
-        columns=[
-            Column(key="part", header="part", raw=True),
-            Column(key="what", header="part"),
-            Column(key="time_s", header="time", format=format_duration, align="right"),
-            Column(key="fraction", header="share", format=format_fraction, align="right"),
-        ],
-        rows=rows,
+        columns=list(PART_COLUMNS),
+        rows=part_rows(prediction.ledger.parts, PARTS, step_s),
         notes=[f"The parts sum to the step. {_MFU_NOTES[prediction.convention]}, HFU what is recomputed in full as well."],
         key="step",
     )
