@@ -1,87 +1,27 @@
-"""Trainings of two ranks whose surroundings fail: jobs, the faults that strike them, and how each rank ended.
+"""Trainings of two ranks whose surroundings fail: how they are started, and how each rank ended.
 
 As a program it reads jobs from stdin, each a line of JSON, forks two ranks for each and writes how they ended, likewise.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import itertools
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tests.support.checkout import ROOT
-
-ENDS = {"killed": signal.SIGKILL, "terminated": signal.SIGTERM}
-"""Faults that end a rank."""
-
-OTHERS = ("disk", "stderr closed", "stderr broken", "meter")
-
-METERS = (
-    "bench.callbacks.watcher.scalar_loss",
-    "bench.callbacks.batches.named_parts",
-    "bench.callbacks.flop_source.FlopSource.work_of",
-    "bench.callbacks.pass_hooks.PassHooks._before",
-    "bench.callbacks.pass_hooks.PassHooks._backward",
-    "bench.callbacks.passes.PassLedger.settle",
-    "bench.callbacks.steps.StepLog.begin",
-    "bench.callbacks.steps.StepLog.end",
-    "bench.callbacks.step_reading.StepReader.rows",
-    "bench.callbacks.console.Console.show",
-    "bench.callbacks.rates.figures",
-    "bench.callbacks.rank_state.SampledParameters.changed",
-    "bench.callbacks.energy.Energy.close",
-    "bench.callbacks.exchange.RankExchange.leave",
-    "bench.callbacks.exchange.RankExchange.hear",
-    "bench.callbacks.exchange.RankExchange.is_main",
-    "bench.callbacks.writer.Writer.autosave",
-    "bench.callbacks.to_record.fill",
-    "bench.backend.device.Device.peak_memory",
-)
-"""What raises in a rank that a meter fails."""
-
-
-class BrokenMeterError(Exception):
-    """A meter's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What strikes one rank as a step begins, by its number; a full disk has room again `until` another."""
-
-    what: str
-    rank: int
-    at: int
-    until: int = 0
-    meter: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One training: which kind of loop, how long, where its records go (None: unwatched), and what strikes it.
-
-    Attributes:
-        launched: whether the store of the ranks is a launcher's, which outlives them; else rank 0 serves it.
-    """
-
-    kind: str
-    steps: int
-    out: str | None
-    faults: tuple[Fault, ...] = ()
-    launched: bool = False
+from tests.support.soak_faults import CONNECTED, Fault, Job, Struck
+from tests.support.soaked_loops import KINDS
 
 
 @dataclass(slots=True)
@@ -98,8 +38,8 @@ class Ended:
 TRIES = 20
 """Of two ranks to find one another."""
 
-CONNECTED = "connected\n"
-"""Told by a rank before its first loss."""
+CONNECT_S = 30.0
+"""For each."""
 
 
 def run(jobs: list[Job], timeout_s: float) -> Iterator[tuple[Ended, Ended]]:
@@ -121,235 +61,6 @@ def run(jobs: list[Job], timeout_s: float) -> Iterator[tuple[Ended, Ended]]:
                 yield Ended(**first), Ended(**second)
         finally:
             ranks.kill()
-
-
-class Struck:
-    """One rank as its steps begin and end: strikes it, and tells its losses."""
-
-    def __init__(self, job: Job, rank: int, tell: int) -> None:
-        self._faults, self._tell, self._step, self._meters = [f for f in job.faults if f.rank == rank], tell, 0, job.out is not None
-
-    def connected(self) -> None:
-        """The ranks have found one another."""
-        os.write(self._tell, CONNECTED.encode())
-
-    def begin(self) -> None:
-        """A step begins."""
-        for fault in self._faults:
-            if fault.at == self._step:
-                self._strike(fault)
-            elif fault.what == "disk" and fault.until == self._step:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        self._step += 1
-
-    def _strike(self, fault: Fault) -> None:
-        if fault.what == "disk":
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
-        elif fault.what == "stderr closed":
-            os.close(2)
-        elif fault.what == "stderr broken":
-            nobody, end = os.pipe()
-            os.close(nobody)
-            os.dup2(end, 2)
-        elif fault.what == "meter":
-            if self._meters:
-                break_meter(fault.meter)
-        else:
-            os.kill(os.getpid(), ENDS[fault.what])
-
-    def loss(self, value: Any) -> None:
-        """A loss was computed."""
-        os.write(self._tell, f"{float(value.detach()).hex()}\n".encode())
-
-    def end(self, model: Any) -> None:
-        """The training is through."""
-        told = hashlib.sha256()
-        for parameter in model.parameters():
-            told.update(parameter.detach().numpy().tobytes())
-        os.write(self._tell, f"parameters {told.hexdigest()}\n".encode())
-
-
-def meter(name: str) -> tuple[Any, str]:
-    """Where a function is kept, and its name there.
-
-    Raises:
-        AttributeError: no such function.
-    """
-    where, _, last = name.rpartition(".")
-    try:
-        owner: Any = importlib.import_module(where)
-    except ImportError:
-        module, _, kind = where.rpartition(".")
-        owner = getattr(importlib.import_module(module), kind)
-    getattr(owner, last)
-    return owner, last
-
-
-def break_meter(name: str) -> None:
-    """From now on it raises."""
-
-    def broken(*_: Any, **__: Any) -> Any:
-        raise BrokenMeterError("a meter")
-
-    setattr(*meter(name), broken)
-
-
-def network() -> Any:
-    """A few weights and a dropout, which draws."""
-    import torch
-    from torch import nn
-
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 2))
-
-
-def batches(rank: int, count: int) -> Iterator[Any]:
-    import torch
-
-    generator = torch.Generator().manual_seed(rank)
-    return (torch.randn(4, 8, generator=generator) for _ in range(count))
-
-
-def watching(job: Job) -> dict[str, Any]:
-    return {"out": job.out, "every": 20, "ceilings": False}
-
-
-def plain(job: Job, rank: int, struck: Struck, joins: bool = False) -> None:
-    """A loop of one's own over DistributedDataParallel; with `join`, rank 1 has fewer batches."""
-    import torch
-    from torch.distributed.algorithms.join import Join
-    from torch.nn.parallel import DistributedDataParallel
-
-    from bench.callbacks import watch
-
-    net = DistributedDataParallel(network())
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    data: Any = batches(rank, job.steps - rank * job.steps // 10 if joins else job.steps)
-    if job.out is not None:
-        data = watch(data, net, **watching(job))
-    with Join([net]) if joins else nullcontext():
-        for batch in data:
-            struck.begin()
-            loss = net(batch).pow(2).mean()
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            struck.loss(loss)
-            if job.out is not None:
-                data.loss(loss)
-    struck.end(net)
-
-
-def join(job: Job, rank: int, struck: Struck) -> None:
-    """Uneven ranks."""
-    plain(job, rank, struck, joins=True)
-
-
-def by_accelerate(job: Job, rank: int, struck: Struck) -> None:
-    """A loop of accelerate, two batches a step."""
-    import torch
-    from accelerate import Accelerator
-
-    from bench.callbacks import Watch
-
-    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
-    net = network()
-    net, optimizer = accelerator.prepare(net, torch.optim.SGD(net.parameters(), lr=0.01))
-    with ExitStack() as stack:
-        watched = None if job.out is None else stack.enter_context(Watch(net, accelerator, **watching(job)))
-        for batch in batches(rank, 2 * job.steps):
-            with accelerator.accumulate(net), nullcontext() if watched is None else watched.step(batch):
-                struck.begin()
-                loss = net(batch).pow(2).mean()
-                accelerator.backward(loss)
-                optimizer.step()
-                optimizer.zero_grad()
-                struck.loss(loss)
-                if watched is not None:
-                    watched.loss(loss)
-    struck.end(net)
-
-
-def by_trainer(job: Job, rank: int, struck: Struck) -> None:
-    """transformers' Trainer with the callback."""
-    import torch
-    from torch import nn
-    from transformers import Trainer, TrainingArguments
-
-    from bench.callbacks import SixndCallback
-
-    class Classifier(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = network()
-
-        def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-            logits = self.net(x)
-            return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
-
-    class Told(Trainer):
-        def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-            struck.begin()
-            loss = super().training_step(*args, **kwargs)
-            struck.loss(loss)
-            return loss
-
-    rows = [{"x": x[0], "labels": int(x[1, 0] > 0)} for x in batches(0, 64)]
-    arguments = TrainingArguments(
-        output_dir=str(Path(job.out or ".") / "out"),
-        use_cpu=True,
-        ddp_backend="gloo",
-        report_to=[],
-        disable_tqdm=True,
-        save_strategy="no",
-        logging_steps=50,
-        max_steps=job.steps,
-        per_device_train_batch_size=4,
-    )
-    callbacks = [] if job.out is None else [SixndCallback(**watching(job))]
-    trainer = Told(model=Classifier(), args=arguments, train_dataset=rows, callbacks=callbacks)  # type: ignore[arg-type]
-    trainer.train()
-    struck.end(trainer.model)
-
-
-def by_lightning(job: Job, rank: int, struck: Struck) -> None:
-    """Lightning's Trainer with the callback."""
-    import lightning.pytorch as package
-    import torch
-
-    from bench.callbacks import lightning_callback
-
-    class Module(package.LightningModule):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = network()
-
-        def training_step(self, batch: Any, number: int) -> Any:
-            struck.begin()
-            loss = self.net(batch).pow(2).mean()
-            struck.loss(loss)
-            return loss
-
-        def configure_optimizers(self) -> Any:
-            return torch.optim.SGD(self.parameters(), lr=0.01)
-
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    callbacks = [] if job.out is None else [lightning_callback(**watching(job))]
-    loader = torch.utils.data.DataLoader(torch.cat(list(batches(0, 64))), batch_size=4)
-    module = Module()
-    ranks = {"accelerator": "cpu", "devices": 2, "strategy": "ddp"}
-    package.Trainer(max_steps=job.steps, max_epochs=-1, callbacks=callbacks, **ranks, **quiet).fit(module, loader)
-    struck.end(module)
-
-
-KINDS: dict[str, Callable[[Job, int, Struck], None]] = {
-    "plain": plain,
-    "join": join,
-    "trainer": by_trainer,
-    "accelerate": by_accelerate,
-    "lightning": by_lightning,
-}
 
 
 def free_port() -> int:
@@ -393,8 +104,9 @@ def fork(job: Job, places: dict[str, str], timeout_s: float) -> tuple[int, int] 
     for thread in drains:
         thread.start()
     while alive := [rank for rank in (0, 1) if not has_ended(pids[rank], ended[rank])]:
-        is_alone = len(alive) == 1 and not all(texts[2 * rank] for rank in (0, 1))
-        if is_alone or time.monotonic() - heard_s > timeout_s:
+        are_connected = all(texts[2 * rank] for rank in (0, 1))
+        is_alone = len(alive) == 1 and not are_connected
+        if is_alone or time.monotonic() - heard_s > (timeout_s if are_connected else CONNECT_S):
             for rank in alive:
                 ended[rank].hung = True
                 os.kill(pids[rank], signal.SIGKILL)

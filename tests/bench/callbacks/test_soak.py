@@ -19,7 +19,9 @@ import pytest
 
 from bench.records import record
 from estimators.errors import SixndError
-from tests.support.soaked_ranks import ENDS, KINDS, METERS, OTHERS, Ended, Fault, Job, meter, run
+from tests.support.soak_faults import ENDS, METERS, OTHERS, Fault, Job, meter
+from tests.support.soaked_loops import KINDS
+from tests.support.soaked_ranks import Ended, run
 
 STEPS = int(os.environ.get("SOAK_STEPS", "5000"))
 
