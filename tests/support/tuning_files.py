@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
+from estimators.errors import RequestError
+from estimators.tuning.readers.job_files import Reading
+
+Reader = Callable[..., Reading]
+"""Writes files, by name, and reads them as those of one job."""
+
+
+def refused(read: Reader, **texts: str) -> str:
+    """The one line that the files are refused with."""
+    with pytest.raises(RequestError) as error:
+        read(**texts)
+    line = str(error.value)
+    assert "\n" not in line
+    assert len(line) < 480
+    return line
+
+
 AXOLOTL = """\
 # QLoRA of an 8B model under FSDP 2, with parameters on the host
 base_model: meta-llama/Llama-3.1-8B
