@@ -214,6 +214,11 @@ def test_what_a_file_states_is_never_filled_in_as_well(read: Reader) -> None:
         assert not {each.setting for each in found.filled()} & set(found.settings)
 
 
+def test_a_model_that_trl_loads_by_name_is_fp32_in_its_recipe_as_in_its_files(read: Reader) -> None:
+    """TRL 1.16, trainer/utils.py, create_model_from_path: float32 unless dtype is set."""
+    assert read(args__json=TRL_DPO).given()["weights_dtype"] == recipe("trl").weights_dtype == "fp32"
+
+
 def test_defaults_of_a_framework_are_those_that_its_package_has(read: Reader) -> None:
     trl = pytest.importorskip("trl")
     filled = {each.setting: each.value for each in read(args__json='{"num_generations": 8, "output_dir": "out"}').filled()}
@@ -221,7 +226,6 @@ def test_defaults_of_a_framework_are_those_that_its_package_has(read: Reader) ->
     assert filled["completion_len"] == fields["max_completion_length"].default
     assert filled["reference"] == "none"
     assert fields["beta"].default == 0
-    assert read(args__json=TRL_DPO).given()["weights_dtype"] == recipe("trl").weights_dtype == "fp32"  # of TRL 1.16, unless dtype is set
     assert trl.ModelConfig.__dataclass_fields__["dtype"].default == "float32"
     engine = read(args__json='{"num_generations": 8, "use_vllm": true}').settings["engine_share"]
     assert engine == fields["vllm_gpu_memory_utilization"].default
