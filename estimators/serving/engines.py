@@ -22,6 +22,11 @@ class Engine:
         token_budget: prompt and decoded tokens of one step at most.
         max_num_seqs: sequences in flight at most.
         graphs: whether decode steps replay recorded graphs, so that the host does not issue their kernels.
+        mixed: whether a step decodes and reads prompts; else prompts are read first, and decode steps wait.
+        chunked: whether a prompt may be read in pieces, as the token budget allows.
+        reserved_output: share of the tokens that running requests are still to write that must be free when another is let in: 0 where
+            requests are pushed out when blocks run out, 1 where none ever is.
+        schedules_ahead: whether the next step is decided while one is in flight, so that what arrives waits for one more.
         note: what else is known; source: where the row is from.
     """
 
@@ -34,6 +39,10 @@ class Engine:
     token_budget: int
     max_num_seqs: int
     graphs: bool
+    mixed: bool
+    chunked: bool
+    reserved_output: float
+    schedules_ahead: bool
     note: str
     source: str
 
@@ -44,7 +53,8 @@ DEFAULT_ENGINE = "vllm"
 @functools.cache
 def engines() -> dict[str, Engine]:
     """All generations, by id."""
-    columns: tuple[str, ...] = Engine._fields  # type: ignore[attr-defined]
+    fields: tuple[str, ...] = Engine._fields  # type: ignore[attr-defined]
+    columns = tuple("schedule" if name == "mixed" else name for name in fields)
     return {row.text("id"): _engine(row) for row in data.read_rows(data.file("serving_engines.csv"), columns)}
 
 
@@ -59,6 +69,10 @@ def _engine(row: data.Row) -> Engine:
         token_budget=row.integer("token_budget"),
         max_num_seqs=row.integer("max_num_seqs"),
         graphs=row.text("graphs", choices=("yes", "no")) == "yes",
+        mixed=row.text("schedule", choices=("mixed", "prefill first")) == "mixed",
+        chunked=row.text("chunked", choices=("yes", "no")) == "yes",
+        reserved_output=row.optional_number("reserved_output") or 0.0,
+        schedules_ahead=row.text("schedules_ahead", choices=("yes", "no")) == "yes",
         note=row.optional_text("note"),
         source=row.text("source"),
     )
