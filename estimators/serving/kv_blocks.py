@@ -32,8 +32,8 @@ class KvBlocks:
 
     @property
     def held(self) -> int:
-        """Blocks that are not free."""
-        return self._schedule.blocks - self.free
+        """Blocks of requests in flight."""
+        return self._schedule.blocks - self.free - self._leaving
 
     def take(self, request: int, held_tokens: int, lengths: tuple[int, int], spare_blocks: int) -> bool:
         """Blocks for a prompt, and for what is reserved of its answer; False where there are too few.

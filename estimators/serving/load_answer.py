@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DEFINITIONS = {
     "queue_s": "from the arrival of a request to the step that it is let in to",
     "ttft_s": "time to first token: from the arrival of a request to its first token",
-    "itl_s": "inter-token latency: from a token to the next one, over all tokens of all requests; a step of speculation shares its time out",
+    "itl_s": "inter-token latency: from a token to the next one, over all tokens; those of one step of speculation share its time",
     "tpot_s": "time per output token: (e2e - ttft) / (output tokens - 1) of a request, over the requests with two tokens at least",
     "e2e_s": "end to end: from the arrival of a request to its last token",
 }
@@ -51,6 +51,7 @@ class LoadAnswer:
         running: requests between their first and their last token, mean over the duration: the running batch.
         in_flight: requests between arrival and last token, likewise.
         most_running: that decoded in one step.
+        most_blocks_share: of the blocks of the cache, those that were held at once at most.
         num_pushed_out: times that a request gave way because blocks ran out.
         reread_share: of the prompt tokens that were read, those of requests that had given way.
         steps: (second, sequences that decode, prompt tokens of the step) at each change.
@@ -68,6 +69,7 @@ class LoadAnswer:
     running: float
     in_flight: float
     most_running: int
+    most_blocks_share: float
     num_pushed_out: int
     reread_share: float
     steps: tuple[tuple[float, int, int], ...] = field(hash=False)
@@ -121,6 +123,7 @@ def load_answer(simulation: Simulation, num_gpus: int, assumed: Sequence[str] = 
         running=float((last_s - first_s).sum()) / duration_s,
         in_flight=float((last_s - arrival_s).sum()) / duration_s,
         most_running=max(stamps.step_decoding),
+        most_blocks_share=max(stamps.step_held_blocks) / simulation.blocks,
         num_pushed_out=stamps.num_pushed_out,
         reread_share=1 - (int(prompts.sum()) - found) / max(1, stamps.read_tokens),
         steps=tuple(zip(stamps.step_start_s, stamps.step_decoding, stamps.step_read, strict=True)),

@@ -58,6 +58,11 @@ class Replica:
         self._steps = 0
 
     @property
+    def held_blocks(self) -> int:
+        """Of requests in flight."""
+        return self._kv.held
+
+    @property
     def next_s(self) -> float:
         """When it decides on a step next; infinite where it has nothing to do."""
         if self._seats or self._waiting:
@@ -183,7 +188,7 @@ class Replica:
         )
         taken_s = float(self._law.time(batch).total_s)
         self._last_start_s, self._now_s = self._now_s, self._now_s + taken_s
-        self._stamps.step(self._last_start_s, taken_s, 1, decoding, read)
+        self._stamps.step(self._last_start_s, taken_s, 1, decoding, read, self._kv.held)
         if decodes:
             self._decoded(1, taken_s, taken_s)
         for prompt, tokens in prompts:
@@ -213,13 +218,13 @@ class Replica:
             stops_s = min(stops_s, self._coming[0][0])
         if stops_s < math.inf:
             found = stretch.steps_until(stops_s - self._now_s, steps)
-            steps = min(steps, max(1, found + 1 if self._schedule.schedules_ahead else found))
+            steps = min(steps, max(1, found))
         while steps > 1 and kv.short_of(self._grown(self._steps + steps) - kv.count):
             steps //= 2
         taken_s = stretch.total_s(steps)
         start_s, self._now_s = self._now_s, self._now_s + taken_s
         self._last_start_s = start_s + stretch.total_s(steps - 1)
-        self._stamps.step(start_s, taken_s, steps, sequences, 0)
+        self._stamps.step(start_s, taken_s, steps, sequences, 0, kv.held)
         self._decoded(steps, stretch.first_s, taken_s)
 
     def _decoded(self, steps: int, first_s: float, taken_s: float) -> None:

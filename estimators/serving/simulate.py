@@ -1,4 +1,4 @@
-"""Simulate: requests through a replica, or through a pool that reads prompts and one that decodes; pure, and the same for the same input."""
+"""Simulate: requests through a replica, or through one that reads prompts and one that decodes; the same for the same input."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ class Simulation:
     Attributes:
         requests: that were asked.
         stamps: of each request, and the steps; of two pools those of the one that decodes.
+        blocks: of the cache.
         refused: requests that can never fit, by number: no stamps but their arrival.
     """
 
     requests: Requests
     stamps: Stamps
+    blocks: int
     refused: tuple[int, ...]
 
 
@@ -42,6 +44,7 @@ def simulate(law: Law, schedule: Schedule, requests: Requests) -> Simulation:
     replica = Replica(law, schedule, stamps, line.answered)
     line.open(replica.add)
     replica.advance(math.inf)
+    assert not replica.held_blocks, "requests are done, and their blocks are not free"
     return line.outcome(schedule)
 
 
@@ -83,6 +86,7 @@ def simulate_pools(
     while min(reader.next_s, decoder.next_s) < math.inf:
         late, other = (reader, decoder) if reader.next_s <= decoder.next_s else (decoder, reader)
         late.advance(other.next_s)
+    assert not reader.held_blocks + decoder.held_blocks, "requests are done, and their blocks are not free"
     stamps.read_tokens += first.read_tokens
     return line.outcome(decode)
 
@@ -139,4 +143,4 @@ class _Line:
                 f"no request can be answered: the shortest has {tokens:,} tokens, and the cache has room for {room:,}{longest}; "
                 "expected shorter requests, more devices, or a smaller format of the weights or the cache"
             )
-        return Simulation(requests=self._requests, stamps=self._stamps, refused=tuple(self._refused))
+        return Simulation(requests=self._requests, stamps=self._stamps, blocks=schedule.blocks, refused=tuple(self._refused))

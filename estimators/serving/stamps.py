@@ -16,8 +16,8 @@ class Stamps:
         read_tokens: of prompts, those that were read, the second times counted.
         gap_s, gap_tokens: time from a token to the next, and how many tokens came after such a time; of a step that yields several, each
             has its part of it.
-        step_start_s, step_s, step_count, step_decoding, step_read: runs of steps: their beginning, how long all took, how many they were,
-            sequences that decoded, prompt tokens that were read.
+        step_start_s, step_s, step_count, step_decoding, step_read, step_held_blocks: runs of steps: their beginning, how long all took,
+            how many they were, sequences that decoded, prompt tokens that were read, blocks that were held when they began.
     """
 
     def __init__(self, lengths: Sequence[tuple[int, int]], prefix_share: float = 0.0) -> None:
@@ -35,6 +35,7 @@ class Stamps:
         self.step_count: list[int] = []
         self.step_decoding: list[int] = []
         self.step_read: list[int] = []
+        self.step_held_blocks: list[int] = []
         self._newest: list[tuple[float, int]] = []  # second of the newest token, and how many decoding sequences have it, by second
         self._lost_s: dict[int, float] = {}  # of requests that were pushed out, the second of their newest token
 
@@ -118,11 +119,12 @@ class Stamps:
             self._newest.append((newest_s, number - 1))
         return newest_s
 
-    def step(self, start_s: float, taken_s: float, steps: int, decoding: int, read_tokens: int) -> None:
+    def step(self, start_s: float, taken_s: float, steps: int, decoding: int, read_tokens: int, held_blocks: int) -> None:
         """A run of steps that are alike."""
         self.step_start_s.append(start_s)
         self.step_s.append(taken_s)
         self.step_count.append(steps)
         self.step_decoding.append(decoding)
         self.step_read.append(read_tokens)
+        self.step_held_blocks.append(held_blocks)
         self.read_tokens += read_tokens
