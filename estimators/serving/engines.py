@@ -28,6 +28,11 @@ class Engine:
         max_num_seqs: sequences in flight at most.
         small_token_budget, small_max_num_seqs: the same on smaller devices, see `limits_on`; None for no difference.
         graphs: whether decode steps replay recorded graphs, so that the host does not issue their kernels.
+        mixed: whether a step decodes and reads prompts; else prompts are read first, and decode steps wait.
+        chunked: whether a prompt may be read in pieces, as the token budget allows.
+        reserved_output: share of the tokens that running requests are still to write that must be free when another is let in: 0 where
+            requests are pushed out when blocks run out, 1 where none ever is.
+        schedules_ahead: whether the next step is decided while one is in flight, so that what arrives waits for one more.
         note: what else is known; source: where the row is from.
     """
 
@@ -44,6 +49,10 @@ class Engine:
     small_token_budget: int | None
     small_max_num_seqs: int | None
     graphs: bool
+    mixed: bool
+    chunked: bool
+    reserved_output: float
+    schedules_ahead: bool
     note: str
     source: str
 
@@ -69,7 +78,8 @@ FRACTIONS_OF = ("all", "weights and cache", "rest")
 @functools.cache
 def engines() -> dict[str, Engine]:
     """All generations, by id."""
-    columns: tuple[str, ...] = Engine._fields  # type: ignore[attr-defined]
+    fields: tuple[str, ...] = Engine._fields  # type: ignore[attr-defined]
+    columns = tuple("schedule" if name == "mixed" else name for name in fields)
     return {row.text("id"): _engine(row) for row in data.read_rows(data.file("serving_engines.csv"), columns)}
 
 
@@ -88,6 +98,10 @@ def _engine(row: data.Row) -> Engine:
         small_token_budget=row.optional_integer("small_token_budget"),
         small_max_num_seqs=row.optional_integer("small_max_num_seqs"),
         graphs=row.text("graphs", choices=("yes", "no")) == "yes",
+        mixed=row.text("schedule", choices=("mixed", "prefill first")) == "mixed",
+        chunked=row.text("chunked", choices=("yes", "no")) == "yes",
+        reserved_output=row.optional_number("reserved_output") or 0.0,
+        schedules_ahead=row.text("schedules_ahead", choices=("yes", "no")) == "yes",
         note=row.optional_text("note"),
         source=row.text("source"),
     )

@@ -46,6 +46,7 @@ LAYERS = {
         ("estimators.method",),
         (
             "estimators.extras",
+            "estimators.lengths",
             "estimators.parsing",
             "estimators.roles",
             "estimators.samples",
