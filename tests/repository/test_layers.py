@@ -31,6 +31,7 @@ LAYERS = {
     "estimators": [
         ("estimators.validation",),
         ("estimators.tuning",),
+        ("estimators.serving",),
         ("estimators.inference",),
         ("estimators.training",),
         ("estimators.counting.estimate", "estimators.counting.phases", "estimators.counting.rules_of_thumb"),
@@ -45,6 +46,7 @@ LAYERS = {
         ("estimators.method",),
         (
             "estimators.extras",
+            "estimators.lengths",
             "estimators.parsing",
             "estimators.roles",
             "estimators.samples",
