@@ -45,9 +45,9 @@ def replays() -> dict[str, Replay]:
     """All of them, by id."""
     stamps: dict[str, list[tuple[float, int, int, float, float, float]]] = {}
     for row in data.read_rows(data.file("measured/serving_requests.csv"), REQUEST_COLUMNS):
-        arrival_s = float(row.text("arrival_s"))
-        later = tuple(row.number(name) for name in ("scheduled_s", "first_token_s", "last_token_s"))
-        stamps.setdefault(row.text("replay"), []).append((arrival_s, row.integer("input_tokens"), row.integer("output_tokens"), *later))
+        lengths = row.integer("input_tokens"), row.integer("output_tokens")
+        later = row.number("scheduled_s"), row.number("first_token_s"), row.number("last_token_s")
+        stamps.setdefault(row.text("replay"), []).append((float(row.text("arrival_s")), *lengths, *later))
     return {
         row.text("id"): _replay(row, stamps[row.text("id")])
         for row in data.read_rows(data.file("measured/serving_replays.csv"), RUN_COLUMNS)
