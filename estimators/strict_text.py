@@ -93,11 +93,11 @@ def _no_nan(text: str) -> float:
     return float(text) if math.isinf(float(text)) else _finite(text)
 
 
-def table(text: str, *, is_json: bool, infinite: bool = False) -> dict[str, Any]:
+def table(text: str, *, is_json: bool, infinite: bool = False, max_values: int = MAX_VALUES) -> dict[str, Any]:
     """A configuration's names and values.
 
     Args:
-        infinite: as of json_value.
+        infinite, max_values: as of json_value and yaml_value.
 
     Raises:
         NotPlainError, RepeatedNameError: not JSON or YAML, no table, or nothing that is plain.
@@ -106,7 +106,7 @@ def table(text: str, *, is_json: bool, infinite: bool = False) -> dict[str, Any]
     {'a': {'b': 1}}
     """
     try:
-        value = json_value(text, infinite=infinite) if is_json else yaml_value(text, infinite=infinite)
+        value = json_value(text, infinite=infinite) if is_json else yaml_value(text, infinite=infinite, max_values=max_values)
     except json.JSONDecodeError as error:
         raise NotPlainError(f"line {error.lineno}: no JSON: {error.msg}") from None
     except RecursionError:
@@ -126,11 +126,12 @@ def _demand_shallow(value: object, depth: int = 0) -> None:
         _demand_shallow(item, depth + 1)
 
 
-def yaml_value(text: str, *, infinite: bool = False) -> Any:
+def yaml_value(text: str, *, infinite: bool = False, max_values: int = MAX_VALUES) -> Any:
     """The value of a YAML text of one document: texts, numbers, true, false, null, lists and tables whose names are texts.
 
     Args:
         infinite: as of json_value.
+        max_values: that it may stand for.
 
     Raises:
         RepeatedNameError: a table has one name twice.
@@ -140,7 +141,7 @@ def yaml_value(text: str, *, infinite: bool = False) -> Any:
 
     loader = _loader()
     try:
-        _demand_plain(yaml.parse(text, Loader=loader))
+        _demand_plain(yaml.parse(text, Loader=loader), max_values)
         return _plain(yaml.load(text, Loader=loader), _no_nan if infinite else _finite)
     except (RepeatedNameError, NotPlainError):
         raise
@@ -189,9 +190,9 @@ class _Open:
     before: int
 
 
-def _demand_plain(events: Iterable[Any]) -> None:
+def _demand_plain(events: Iterable[Any], max_values: int) -> None:
     """Demand of the events of a YAML text, before any value is made, that they make plain values and not too many."""
-    seen = _Seen()
+    seen = _Seen(max_values)
     for event in events:
         seen.take(type(event).__name__.removesuffix("Event"), event)
 
@@ -199,7 +200,8 @@ def _demand_plain(events: Iterable[Any]) -> None:
 class _Seen:
     """What has come of a YAML text."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_values: int) -> None:
+        self._max_values = max_values
         self._open: list[_Open] = []
         self._sizes: dict[str, int] = {}
         self._num_values = 0
@@ -219,8 +221,8 @@ class _Seen:
                 raise NotPlainError(f"line {line}: a name that is no text")
             before = self._num_values
             self._num_values += self._size_of_alias(event.anchor, line) if kind == "Alias" else 1
-            if self._num_values > MAX_VALUES:
-                raise NotPlainError(f"line {line}: it stands for more than {MAX_VALUES:,} values; expected the configuration of one run")
+            if self._num_values > self._max_values:
+                raise NotPlainError(f"line {line}: it stands for more than {self._max_values:,} values; expected the configuration of one run")
             if kind.endswith("Start"):
                 self._begin(_Open(names=set() if kind == "MappingStart" else None, anchor=event.anchor, before=before), line)
             else:

@@ -81,7 +81,8 @@ def _read_benchmark(place: Place, spec: Place, client: str) -> ServingResult:
 
 
 def _total(metrics: Place, name: str) -> int | None:
-    return metrics.table(name).table("successful").count("total_sum")
+    total = metrics.table(name).table("successful").number("total_sum")
+    return None if total is None else round(total)  # a sum of floats: 84.99999999999999
 
 
 def _figures(metrics: Place) -> list[Figure]:

@@ -24,7 +24,7 @@ def _read_row(place: Place) -> ServingResult:
     if bool(prompt) == bool(generated):
         raise BadValueError(f"{place.at}: reads {prompt} and generates {generated} tokens in one; expected a row of pp or of tg")
     tokens, quantity = (prompt, "prefill_s") if prompt else (generated, "decode_s")
-    each = prompt and 1 or generated
+    each = 1 if prompt else generated
     samples_s = tuple(sample / each for sample in place.numbers("samples_ns", NANO))
     mean_s, spread_s = place.number("avg_ns", NANO), place.number("stddev_ns", NANO)
     if mean_s is None:

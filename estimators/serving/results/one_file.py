@@ -36,6 +36,9 @@ WHAT = "the result file of a load generator"
 MAX_BYTES = 64 * 2**20
 """Of a result file: ten thousand requests with every token's time have half of it."""
 
+MAX_VALUES = 2_000_000
+"""Of a YAML report; guidellm writes two hundred a request."""
+
 MAX_RUNS = 1000
 """In one file."""
 
@@ -66,8 +69,10 @@ def read_results(path: str, name: str = "") -> list[ServingResult]:
         )
     except (BadValueError, UnavailableError) as error:
         raise type(error)(str(error) if label in str(error) else f"{label}: {error}") from None
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, RecursionError) as error:
-        raise BadValueError(f"{label}: {' '.join(str(error).split())[:160] or 'it is nested too deep'}; expected {WHAT}") from None
+    except RecursionError:
+        raise BadValueError(f"{label}: it is nested too deep; expected {WHAT}") from None
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, csv.Error) as error:
+        raise BadValueError(f"{label}: {' '.join(str(error).split())[:160]}; expected {WHAT}") from None
     if not found:
         raise BadValueError(f"{label}: it holds no run; expected {WHAT}")
     if len(found) > MAX_RUNS:
@@ -86,7 +91,7 @@ def _rows(text: str, path: str) -> list[dict[str, Any]]:
         return _of_json(stripped)
     if stripped.partition("\n")[0].startswith("build_commit,"):
         return [_of_csv(row) for row in csv.DictReader(io.StringIO(stripped), strict=True)]
-    return [strict_text.table(stripped, is_json=False, infinite=True)]
+    return [strict_text.table(stripped, is_json=False, infinite=True, max_values=MAX_VALUES)]
 
 
 def _of_json(text: str) -> list[dict[str, Any]]:

@@ -16,6 +16,15 @@ LARGEST = 1e19
 MAX_SHOWN = 40
 
 
+def scaled(value: float, scale: float) -> float:
+    """A number in base units, to the last digit of what was written: a division where the unit is a part of the base unit.
+
+    >>> scaled(2530.0, 1e-3), 2530.0 * 1e-3
+    (2.53, 2.5300000000000002)
+    """
+    return value * scale if scale >= 1 else value / round(1 / scale)
+
+
 @frozen
 class Place:
     """A table of a file and where it lies.
@@ -58,7 +67,7 @@ class Place:
     def number(self, name: str, scale: float = 1.0) -> float | None:
         """A number from 0, times `scale`; None where it is absent or null. Raises BadValueError."""
         value = self.values.get(name)
-        return None if value is None else self._number(name, value) * scale
+        return None if value is None else scaled(self._number(name, value), scale)
 
     def count(self, name: str) -> int | None:
         """A whole number from 0, written with or without a point; None where it is absent or null. Raises BadValueError."""
@@ -71,7 +80,7 @@ class Place:
 
     def numbers(self, name: str, scale: float = 1.0) -> tuple[float, ...]:
         """A list of numbers from 0; empty where it is absent. Raises BadValueError."""
-        return tuple(self._number(f"{name}.{place}", value) * scale for place, value in enumerate(self._list(name)))
+        return tuple(scaled(self._number(f"{name}.{place}", value), scale) for place, value in enumerate(self._list(name)))
 
     def lists(self, name: str) -> tuple[tuple[float, ...], ...]:
         """A list of such lists. Raises BadValueError."""

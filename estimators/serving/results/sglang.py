@@ -1,5 +1,7 @@
 """SGLang's bench_serving: a line of JSON for each run, with `--output-details` request by request.
 
+Its figures are by the tokens that were asked for; a count by tokenizing the texts anew stands beside them, and is not taken.
+
 Source: SGLang 0.5, python/sglang/bench_serving.py.
 """
 
@@ -8,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from estimators.frozen import replace
 from estimators.serving.results import vllm
 from estimators.serving.results.format import Format, one
 from estimators.serving.results.place import Place
@@ -19,7 +20,7 @@ def _read_line(place: Place) -> ServingResult:
     accepted = place.number("accept_length")
     info = place.table("server_info")
     tp, dp = info.count("tp_size"), info.count("dp_size")
-    found = ServingResult(
+    return ServingResult(
         file_format=FORMAT.name,
         client="sglang bench_serving",
         served=Served(
@@ -44,8 +45,6 @@ def _read_line(place: Place) -> ServingResult:
         figures=(*vllm.figures(place), *one("running", place.number("concurrency"))),
         requests=vllm.requests(place),
     )
-    again = place.count("total_output_tokens_retokenized")
-    return replace(found, counted_by_client=again if again != found.output_tokens else None)
 
 
 def _is_of(rows: Sequence[dict[str, Any]]) -> bool:

@@ -15,6 +15,9 @@ from estimators.serving.results.result import Figure, Load, Served, ServedReques
 LATENCY_WORDS = {"ttft": "ttft_s", "tpot": "tpot_s", "itl": "itl_s", "e2el": "e2e_s", "e2e_latency": "e2e_s"}
 """What a key's name holds -> the quantity. vLLM's TPOT leaves the first token out; its ITL is over stream events."""
 
+PROTOCOLS = ("openai",)
+"""What a backend is called that says how requests are written, and not what answers them."""
+
 RATES = {
     "request_throughput": "requests_per_s",
     "input_throughput": "prompt_tokens_per_s",
@@ -31,7 +34,7 @@ def figures(place: Place) -> list[Figure]:
         named, word = statistic_named(statistic), rest.removesuffix("_ms")
         if named is not None and word in LATENCY_WORDS:
             found += one(LATENCY_WORDS[word], place.number(key, MILLI if rest.endswith("_ms") else 1.0), named)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def requests(place: Place) -> tuple[ServedRequest, ...]:
@@ -43,7 +46,7 @@ def requests(place: Place) -> tuple[ServedRequest, ...]:
     ttfts_s, gaps_s = place.numbers("ttfts"), place.lists("itls")
     if not ttfts_s:
         return ()
-    lengths = {name: place.numbers(name) for name in ("input_lens", "output_lens", "start_times") if name in place}
+    lengths = {name: place.numbers(name) for name in ("input_lens", "output_lens", "start_times", "latencies") if name in place}
     errors = place.values.get("errors") or [""] * len(ttfts_s)
     demand_lists_agree(
         {"ttfts": len(ttfts_s), "itls": len(gaps_s), "errors": len(errors), **{name: len(listed) for name, listed in lengths.items()}},
@@ -57,7 +60,7 @@ def requests(place: Place) -> tuple[ServedRequest, ...]:
             prompt_tokens=int(lengths["input_lens"][i]) if "input_lens" in lengths else None,
             output_tokens=int(lengths["output_lens"][i]) if "output_lens" in lengths else None,
             ttft_s=ttft_s,
-            e2e_s=ttft_s + sum(gaps_s[i]),
+            e2e_s=lengths["latencies"][i] if "latencies" in lengths else ttft_s + sum(gaps_s[i]),
             gaps_s=gaps_s[i],
         )
         for i, ttft_s in enumerate(ttfts_s)
@@ -83,7 +86,7 @@ def _read(places: Sequence[Place]) -> list[ServingResult]:
             created=place.text("date"),
             served=Served(
                 model=place.text("model_id"),
-                engine=place.text("backend") or place.text("endpoint_type"),
+                engine="" if place.text("backend").startswith(PROTOCOLS) else place.text("backend"),
                 accepted_len=place.number("spec_decode_acceptance_length"),
             ),
             load=Load(
@@ -99,6 +102,7 @@ def _read(places: Sequence[Place]) -> list[ServingResult]:
             output_tokens=place.count("total_output_tokens"),
             figures=tuple(figures(place)),
             requests=found,
+            samples=() if found or "latencies" not in place else (("e2e_s", place.numbers("latencies")),),
         )
     ]
 
