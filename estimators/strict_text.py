@@ -222,7 +222,9 @@ class _Seen:
             before = self._num_values
             self._num_values += self._size_of_alias(event.anchor, line) if kind == "Alias" else 1
             if self._num_values > self._max_values:
-                raise NotPlainError(f"line {line}: it stands for more than {self._max_values:,} values; expected the configuration of one run")
+                raise NotPlainError(
+                    f"line {line}: it stands for more than {self._max_values:,} values; expected the configuration of one run"
+                )
             if kind.endswith("Start"):
                 self._begin(_Open(names=set() if kind == "MappingStart" else None, anchor=event.anchor, before=before), line)
             else:

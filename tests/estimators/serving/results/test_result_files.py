@@ -125,7 +125,8 @@ class TestAiperf:
         for name in ("aiperf.json", "aiperf.jsonl"):
             found = only(name)
             assert found.output_tokens == 48
-            assert found.counted_by_client is not None and found.counted_by_client > 48
+            assert found.counted_by_client is not None
+            assert found.counted_by_client > 48
         assert only("aiperf.json").stated("tpot_s", "mean") is None
         assert only("aiperf.json").stated("output_tokens_per_s", "mean") is None
 
@@ -141,8 +142,18 @@ class TestAiperf:
 
 def test_inference_perf_has_seconds_and_three_times_per_token() -> None:
     found = only("inference_perf_stage.json")
-    assert (found.stated("tpot_s", "mean"), found.stated("itl_s", "median"), found.stated("per_output_token_s", "mean")) == (0.0252, 0.0241, 0.026)
-    assert (found.completed, found.failed, found.load.request_rate, found.prompt_tokens, found.output_tokens) == (299, 1, 5.0, 149500, 29900)
+    assert (found.stated("tpot_s", "mean"), found.stated("itl_s", "median"), found.stated("per_output_token_s", "mean")) == (
+        0.0252,
+        0.0241,
+        0.026,
+    )
+    assert (found.completed, found.failed, found.load.request_rate, found.prompt_tokens, found.output_tokens) == (
+        299,
+        1,
+        5.0,
+        149500,
+        29900,
+    )
 
 
 class TestLlamaBench:
@@ -169,6 +180,10 @@ def test_inferencex_counts_prompt_and_output_by_gpu() -> None:
 
 def test_a_report_of_llm_d_says_its_units() -> None:
     found = only("llmd_report.yaml")
-    assert (found.stated("ttft_s", "median"), found.stated("ttft_s", "p99.9"), found.stated("e2e_s", "mean")) == (36.2293 / 1000, 57.0148 / 1000, 3.134)
+    assert (found.stated("ttft_s", "median"), found.stated("ttft_s", "p99.9"), found.stated("e2e_s", "mean")) == (
+        36.2293 / 1000,
+        57.0148 / 1000,
+        3.134,
+    )
     assert (found.served.num_gpus, found.served.tp, found.completed, found.failed) == (2, 1, 498, 2)
     assert (found.duration_s, found.client, found.load.kind) == (49.97206788184121, "inference-perf 0.3.0", "open")

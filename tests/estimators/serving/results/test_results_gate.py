@@ -1,4 +1,4 @@
-"""The gate: each rule finds what it names, and finds nothing in what a server can have found. Truth: published points, and hand-worked sums."""
+"""The gate: each rule finds what it names, and nothing in what a server can do. Truth: published points, and hand-worked sums."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def test_the_tools_own_files_are_let_through(name: str) -> None:
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "zeros for failures, as vllm bench writes them": ("zeros for failures", {"mean_ttft_s": 0.0, "mean_tpot_s": 0.0, "mean_e2e_s": 0.0}),
-    "two events a token by inference-perf on vLLM 0.15": ("several stream events for a token", {"median_tpot_s": 0.00460, "median_itl_s": 0.000027}),
+    "two events a token by inference-perf on vLLM 0.15": (
+        "several stream events for a token",
+        {"median_tpot_s": 0.00460, "median_itl_s": 0.000027},
+    ),
     "a mean gap of half a token": ("several stream events for a token", {"mean_tpot_s": 0.010, "mean_itl_s": 0.005}),
     "7B in 16 bit on an H100 needs 4.0 ms": ("a step faster than its weights can be read", {"mean_tpot_s": 0.00360}),
     "more in flight than were let in": ("more in flight than were let in", {"mean_output_tokens_per_s": 3200.0, "mean_tpot_s": 0.010}),
@@ -118,7 +121,9 @@ def request(num_gaps: int, output_tokens: int = 11) -> ServedRequest:
 def test_events_are_counted_where_every_one_is_there() -> None:
     assert broken(result(requests=(request(20),) * 2)) == ["several stream events for a token"]
     assert broken(result(requests=(request(11),) * 2)) == []  # the end of a stream is an event of its own
-    assert broken(result(requests=(replace(request(5), e2e_s=0.2),) * 2)) == []  # several tokens an event: the time between events says less, and is true
+    assert (
+        broken(result(requests=(replace(request(5), e2e_s=0.2),) * 2)) == []
+    )  # several tokens an event: the time between events says less, and is true
     assert broken(result(requests=(request(2, output_tokens=2),) * 2)) == []
 
 
@@ -148,7 +153,8 @@ class TestNaming:
         by_driver = deployment_of(replace(H100, hardware="NVIDIA H100 80GB HBM3")).deployment
         assert by_driver == deployment_of(H100).deployment
         eight = deployment_of(replace(H100, hardware="8xH100", num_gpus=None)).deployment
-        assert eight is not None and eight.tp == 8
+        assert eight is not None
+        assert eight.tp == 8
 
     def test_an_option_stands_above_the_file(self) -> None:
         assert Served(model="mock", tp=2).completed(Served(model="llama-2-7b")) == Served(model="llama-2-7b", tp=2)
