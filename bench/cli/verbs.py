@@ -96,26 +96,13 @@ def _also_taken(said: list[str]) -> str:
     return textwrap.fill(f"Also taken, for {'; for '.join(said)}.", HELP_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
-TOGETHER, LINE = ("completion", "man"), "what a shell completes, and the manual page"
-"""Verbs that share a line where all are shown on one screen."""
-
-
-def _lines(verbs: dict[str, str]) -> list[str]:
-    """A line for each verb, or for those that share one."""
-    shown = {verb: line for verb, line in verbs.items() if verb not in TOGETHER}
-    if any(verb in verbs for verb in TOGETHER):
-        shown[", ".join(TOGETHER)] = LINE
-    return [f"  {verb:<18}{line}" for verb, line in shown.items()]
-
-
 def help_text() -> str:
     """What the program prints without a verb, and `--help`."""
-    groups = ["\n".join([f"{title}:", *_lines(verbs)]) for title, verbs in GROUPS.items()]
+    groups = ["\n".join([f"{title}:", *(f"  {verb:<18}{line}" for verb, line in verbs.items())]) for title, verbs in GROUPS.items()]
     examples = "\n".join(f"  {NAME} {example}" for example in EXAMPLES)
     return (
         f"usage: {NAME} VERB [options]; the options of a verb: {NAME} help VERB\n"
         "What deep-learning models cost to train and to run: estimated, measured, checked.\n"
         + "\n".join(groups)
-        + f"\nExamples:\n{examples}\n"
-        "Exit codes: 0 good; 1 a check failed, or impossible; 2 the request was wrong."
+        + f"\nExamples (exit codes: 0 good; 1 a check failed, or impossible; 2 the request was wrong):\n{examples}"
     )
