@@ -80,4 +80,6 @@ def test_a_model_with_windows_has_the_room_of_its_sequences() -> None:
     windowed = replace(LLAMA, model=shipped_model("gpt-oss-20b"), max_model_len=16384)
     answer = load(LoadQuestion(deployment=windowed, requests=closed_loop(*[lengths_of_count(8000, 8, source="")] * 2, users=8)))
     assert answer.num_answered == 8
-    assert answer.most_blocks_share == pytest.approx(8 / budget(windowed).concurrency(16000), rel=0.01)
+    assert answer.most_blocks_share == pytest.approx(
+        8 / budget(windowed).concurrency(16000), rel=0.05
+    )  # blocks are looked at as runs of steps begin
