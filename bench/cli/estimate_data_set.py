@@ -11,7 +11,8 @@ from estimators.spec import Hardware
 from estimators.tuning.data_training import DataTraining, train_on_data
 from estimators.tuning.fit import fit as fitted
 from estimators.tuning.job import TuningJob
-from estimators.tuning.recipes import UNKNOWN, recipe
+from estimators.tuning.recipes import recipe_of
+from estimators.tuning.settings import transformers_name, usual_length
 from reports.screen import Screen
 from reports.table import Table
 from reports.views.training.data_set import data_set_tables
@@ -22,9 +23,6 @@ SAMPLES_PER_STEP = 16
 
 WHAT = "fine-tuning on what? add --data FILE --tokenizer DIR, --lengths FILE, or --examples NUM --mean-tokens NUM"
 WHERE = "a fine-tuning on a data set needs a device: add --hardware ID; list them: python -m bench list hardware"
-
-OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw-8bit": "adamw_bnb_8bit", "sgd-momentum": "sgd"}
-"""--optimizer -> transformers' name, where it is another."""
 
 
 def answered(options: Options) -> tuple[list[Table], Screen]:
@@ -43,8 +41,8 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
     if options.hardware is None:
         raise BadValueError(WHERE)
     hardware = arguments.load_hardware(options.hardware)
-    chosen = recipe(*(options.framework or UNKNOWN).split("@", 1))
-    max_length = sequences.sequence_length(model, options.max_length or chosen.seq_len or min(fit.USUAL_LENGTH, model.max_positions))
+    chosen = recipe_of(options.framework)
+    max_length = sequences.sequence_length(model, options.max_length or usual_length(chosen, model))
     job = fit.decided(as_fit(options, min(max_length, lengths.longest)), model, hardware)
     job, is_chosen = _batched(job, options, hardware)
     packing = options.packing
@@ -90,7 +88,7 @@ def as_fit(options: Options, seq_len: int) -> fit.Options:
         seq_len=seq_len,
         accumulation=options.accumulation,
         packing=None,
-        optimizer=OPTIMIZERS.get(options.optimizer, options.optimizer) if options.optimizer else None,
+        optimizer=transformers_name(options.optimizer) if options.optimizer else None,
         checkpointing=options.checkpointing,
         attention=None,
         loss=None,

@@ -95,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     step_options.add_memory_margin(training)
     arguments.add_price(training)
     arguments.add_method(parser)
+    arguments.add_habits(parser)
     limits = parser.add_argument_group("limits (without --gpus, as many devices are taken as they ask for)")
     limits.add_argument("--max-gpus", type=arguments.count("max-gpus", maximum=MAX_GPUS), metavar="NUM", help="at most so many")
     limits.add_argument(
@@ -181,11 +182,11 @@ def _question(options: Options, model: Model, entry: ModelEntry | None, devices:
     from estimators.training.layouts.search import Restriction
 
     own = step_options.measured_rates(options, [device.id for device in devices])
-    length = sequences.training_length(model, entry, options.seq_len)
+    length = step_options.length_of(options, model, entry)
     jobs = tuple(
         Job(
             model=model,
-            method=arguments.method(options),
+            method=step_options.method_of(options, model),
             hardware=device,
             seq_len=length.tokens,
             dtype=options.dtype,

@@ -23,6 +23,7 @@ from estimators.units import (
 from estimators.weight_formats import PLAIN
 from reports.table import Column, Table, Value
 from reports.views.training.conditions import convention_line, device_lines, length_source, scope_lines
+from reports.views.training.tuning_job import job_lines
 
 if TYPE_CHECKING:
     from estimators.inference.generation import Generation
@@ -102,9 +103,10 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
         steps_table(model.name, steps, hardware=hardware, convention=convention, item=model.item, conditions=conditions),
         memory_table(
             model.name,
-            _memory_uses(steps, generated, _weights_text(model, dtype)),
+            _memory_uses(answer, _weights_text(model, dtype)),
             hardware=hardware,
             on_gpu_bytes=answer.activations_on_gpu_bytes,
+            tuning="training" in steps and question.tuning is not None,
         ),
         *_rules(model, steps),
     ]
@@ -124,8 +126,9 @@ def _weights_text(model: Model, dtype: str) -> str:
     return dtype
 
 
-def _memory_uses(steps: Steps, generated: Generation | None, weights: str) -> dict[str, tuple[str, dict[str, int]]]:
+def _memory_uses(answer: StepsAnswer, weights: str) -> dict[str, tuple[str, dict[str, int]]]:
     """Use -> its conditions, and bytes by part: inference at its longest, training of one step where it was asked about."""
+    steps, generated, tuning = answer.steps, answer.generation, answer.question.tuning
     uses = {}
     if generated:
         shape = f"{format_int(generated.rows)} rows of {format_int(generated.prompt_tokens + generated.new_tokens - 1)} tokens"
@@ -139,6 +142,9 @@ def _memory_uses(steps: Steps, generated: Generation | None, weights: str) -> di
     if "training" not in steps:
         return uses
     workload, cost = steps["training"]
+    if tuning is not None:
+        uses["training"] = ("; ".join(job_lines(tuning)), dict(cost.memory_bytes))
+        return uses
     recomputing = "full activation checkpointing" if workload.recompute == "full" else "no activation checkpointing"
     uses["training"] = (
         f"fp32 weights, gradients and {workload.optimizer} state, {workload.dtype} compute, {recomputing}; "
@@ -219,13 +225,19 @@ def _facts(steps: Steps, convention: str) -> dict[str, Any]:
 
 
 def memory_table(
-    name: str, uses: Mapping[str, tuple[str, Mapping[str, int]]], *, hardware: Hardware | None, on_gpu_bytes: int | None = None
+    name: str,
+    uses: Mapping[str, tuple[str, Mapping[str, int]]],
+    *,
+    hardware: Hardware | None,
+    on_gpu_bytes: int | None = None,
+    tuning: bool = False,
 ) -> Table:
     """What must be held at once, by use and part, and on how many devices it fits.
 
     Args:
         uses: use -> (conditions of it, bytes by part).
         on_gpu_bytes: activations under a GPU's autocast, where those are more.
+        tuning: whether the training is a fine-tuning.
     """
     rows: list[dict[str, Value]] = []
     conditions, facts = [], {}
@@ -256,10 +268,16 @@ def memory_table(
             ),
         ],
         rows=rows,
-        notes=_activation_notes({row["part"] for row in rows}, on_gpu_bytes),
+        notes=[TUNED_NOTE] if tuning else _activation_notes({row["part"] for row in rows}, on_gpu_bytes),
         facts=facts,
         key="memory",
     )
+
+
+TUNED_NOTE = (
+    "training: at the fullest moment of a step, as torch.cuda.max_memory_allocated counts it; `python -m bench fit` has every moment, and "
+    "whether it fits."
+)
 
 
 def _activation_notes(parts: set[Value], on_gpu_bytes: int | None) -> list[str]:
