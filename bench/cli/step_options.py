@@ -151,7 +151,9 @@ def question(
         layout_notes=notes,
         batch=batch,
         stack_id=options.software,
-        optimizer=options.optimizer or "adamw",
+        optimizer=optimizer_of(options, model),
+        framework=options.framework or "",
+        checkpointing=options.checkpointing or "",
         network_bytes_per_s=options.network_bytes_per_s,
         own=measured_rates(options, [device.id for device in hardware]),
         memory_margin=options.memory_margin,
@@ -239,9 +241,10 @@ def software(text: str) -> str:
 
 
 def _optimizer(text: str) -> str:
+    from estimators.memory.optimizers import OPTIMIZERS
     from estimators.training.step import OPTIMIZER_BYTES
 
-    if text not in OPTIMIZER_BYTES:
+    if text not in (*OPTIMIZER_BYTES, *OPTIMIZERS):
         raise BadValueError(f"optimizer {text[:40]!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
     return text
 
@@ -307,6 +310,14 @@ def method_of(options: StepOptions, model: Model) -> TrainingMethod:
 
     method = arguments.method(options)
     return method_under(method, recipe_of(options.framework)) if is_tuned(options, model) else method
+
+
+def optimizer_of(options: StepOptions, model: Model) -> str:
+    """--optimizer, or the framework's of a fine-tuning, else AdamW."""
+    from estimators.tuning.recipes import recipe_of
+
+    usual = recipe_of(options.framework).optimizer if is_tuned(options, model) else "adamw"
+    return options.optimizer or usual
 
 
 def length_of(options: StepOptions, model: Model, entry: ModelEntry | None) -> SequenceLength:

@@ -38,3 +38,10 @@ def memory_of_step(model: Model, workload: Workload) -> dict[str, int] | None:
     if not isinstance(model, FineTuned) or not isinstance(model.base, Decoder):
         return None
     return step_memory(job_of_step(model, workload))
+
+
+def state_of_step(model: Model, dtype: str) -> int | None:
+    """Bytes that are there while the optimizer steps; None of what is no decoder that is trained in part."""
+    if not isinstance(model, FineTuned) or not isinstance(model.base, Decoder):
+        return None
+    return round(memory_of_job(job_of_step(model, Workload(phase="train", dtype=dtype))).moments[-1].total_bytes)

@@ -39,6 +39,7 @@ LAYERS = {
             "estimators.training.on_devices",
             "estimators.training.run",
         ),
+        ("estimators.tuning.usual_batch",),
         ("estimators.tuning.constants", "estimators.tuning.interval", "estimators.tuning.software", "estimators.tuning.step"),
         ("estimators.training",),
         ("estimators.counting.estimate", "estimators.counting.phases", "estimators.counting.rules_of_thumb"),

@@ -121,8 +121,8 @@ def _facts(answer: DataAnswer, middle: dict[str, Value], *, batch_is_chosen: boo
 def conditions(answer: DataAnswer, *, batch_is_chosen: bool) -> list[str]:
     """What was held fixed, one line each."""
     question, data, job = answer.question, answer.data, answer.question.job
-    chosen = " (chosen: the most that fit; --batch and --accumulation set yours)" if batch_is_chosen else ""
-    devices = f" on each of {job.data_parallel} devices" if job.data_parallel > 1 else ""
+    chosen = " (chosen: the fastest that fits; --batch and --accumulation set yours)" if batch_is_chosen else ""
+    devices = f" on each of {job.data_parallel} devices ({job.sharding})" if job.data_parallel > 1 else ""
     packed = f"packed by {data.batching.packing} to" if data.batching.packing else "padded to the longest of a batch,"
     long = {"cut": "longer samples are cut", "drop": "longer samples are left out", "split": "longer samples are split"}
     params = format_int(answer.step.work.trained_params)
