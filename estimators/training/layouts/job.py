@@ -9,11 +9,12 @@ from estimators.cost.efficiency import Efficiency, efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine, MeasuredRates, machine_of
 from estimators.cost.software import DEFAULT_STACK, Software, Stack, software, stack, usual_stack
-from estimators.errors import BadValueError, UnknownNameError
+from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.memory.device import device_memory
 from estimators.memory.kernels import BY_STACK
 from estimators.memory.layer_memory import ModelMemory, model_memory_of
+from estimators.memory.optimizers import OPTIMIZERS
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model
 from estimators.training.layouts import fine_tuning
@@ -67,10 +68,8 @@ class Job:
         if self.is_tuned:
             fine_tuning.demand(self)
             return
-        try:
-            fine_tuning.optimizer_kind(self.optimizer)
-        except UnknownNameError:
-            raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}") from None
+        if self.optimizer not in OPTIMIZER_BYTES and (self.method == FULL or self.optimizer not in OPTIMIZERS):
+            raise BadValueError(f"optimizer {self.optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
         chosen = self.stack
         quantised = isinstance(self.trained, FineTuned) and self.trained.base_format != PLAIN
         if chosen.dequantise_bytes and not quantised:
