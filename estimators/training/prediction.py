@@ -66,13 +66,17 @@ class Prediction:
         """Tokens of one step, all devices together."""
         return self.layout.global_batch * self.work.seq_len
 
+    def num_steps(self, tokens: int) -> float:
+        """Steps on so many tokens: a last, shorter one counts in proportion, but whole of a fine-tuning, as on a data set."""
+        return tokens / self.tokens_per_step if self.tuning is None else -(-tokens // self.tokens_per_step)
+
     def run_s(self, tokens: int, step_time_s: float | None = None) -> float:
-        """Seconds of steady steps on so many tokens; a last, shorter step counts in proportion.
+        """Seconds of steady steps on so many tokens.
 
         Args:
             step_time_s: such as low_s, in place of the predicted one.
         """
-        return tokens / self.tokens_per_step * (self.step_time_s if step_time_s is None else step_time_s)
+        return self.num_steps(tokens) * (self.step_time_s if step_time_s is None else step_time_s)
 
     @property
     def tokens_per_s_per_device(self) -> float:

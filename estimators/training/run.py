@@ -23,7 +23,7 @@ class PredictedRun:
     """A training as a number of predicted steps.
 
     Attributes:
-        tokens: of the whole training; a last, shorter step counts in proportion.
+        tokens: of the whole training.
         layout_chosen: whether the layout was chosen here.
         devices_chosen: whether the number of devices was chosen here: the fewest that hold the training well.
         batch_source: who trained with such a batch; empty where it was given.
@@ -46,8 +46,8 @@ class PredictedRun:
 
     @property
     def num_steps(self) -> float:
-        """Tokens over tokens of a step."""
-        return self.tokens / self.prediction.tokens_per_step
+        """Of the whole training."""
+        return self.prediction.num_steps(self.tokens)
 
     @property
     def wall_s(self) -> float:

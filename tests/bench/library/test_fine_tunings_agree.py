@@ -83,12 +83,12 @@ JOBS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("length", [512, 2048])
 def test_tokens_and_samples_of_so_many_tokens_take_the_same_time(job: dict[str, Any], length: int) -> None:
     given = {"gpus": 1, "hardware": DEVICE, **job}
-    samples = 16 * 15 * 64  # whole steps, whatever the batch
+    samples = 16 * 15 * 64 + 5  # of which the last step is not full
     by_tokens = sixnd.estimate(**given, tokens=samples * length, seq_len=length)
     by_samples = sixnd.estimate(**given, method="lora", examples=samples, mean_tokens=length, max_length=length, epochs=1)
     planned = sixnd.plan(**given, tokens=samples * length, seq_len=length)
     assert by_tokens.step_time_s == by_samples.step_time_s == planned.step_time_s
-    assert planned.run_s == pytest.approx(by_samples.wall_s, rel=1e-12)  # a sum in another order
+    assert planned.run_s == by_samples.wall_s
     assert by_tokens.layout == planned.layout
     assert by_tokens.allocated_bytes == by_samples.allocated_bytes == planned.memory_bytes
     assert by_tokens.global_batch == by_samples.micro_batch * by_samples.accumulation * given["gpus"]
