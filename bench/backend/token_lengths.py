@@ -8,7 +8,7 @@ from typing import Any
 
 from estimators import text_file
 from estimators.errors import BadValueError
-from estimators.tuning.lengths import Lengths, lengths_of
+from estimators.lengths import Lengths, lengths_of
 
 KINDS = "text; prompt and completion; instruction, input and output; messages or conversations"
 """What a sample may be, by the keys that common data sets have."""

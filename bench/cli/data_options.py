@@ -12,7 +12,7 @@ from estimators.frozen import frozen
 from estimators.parsing import parse_duration, parse_float
 
 if TYPE_CHECKING:
-    from estimators.tuning.lengths import Lengths
+    from estimators.lengths import Lengths
 
 TRAINED = tuple(word for word in fit.TRAINED if word != "freeze")
 OBJECTIVES = ("sft", "dpo", "orpo", "kto", "reward", "grpo")
@@ -120,7 +120,7 @@ def lengths_of(options: DataOptions) -> Lengths | None:
     Raises:
         RequestError: two sources at once, a part of one alone, a file that cannot be read.
     """
-    from estimators.tuning import lengths
+    from estimators import lengths
 
     given = {"--data": options.data, "--lengths": options.lengths, "--examples": options.examples}
     present = [word for word, value in given.items() if value is not None]

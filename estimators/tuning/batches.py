@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from estimators.frozen import frozen
-from estimators.tuning.lengths import Lengths
+from estimators.lengths import Lengths
 
 WINDOW = 9.0
 """Standard deviations around its mean beyond which a hypergeometric number is not looked for: less than 1e-18 of it lies there."""
@@ -59,7 +59,7 @@ def padded(lengths: Lengths, batch: int, *, sorted_in: int = 0) -> Padded:
     Three samples of 1, 2 and 4 tokens in batches of two: the first batch is one of three pairs, whose longest are 2, 4 and 4; the last
     is one sample.
 
-    >>> from estimators.tuning.lengths import lengths_of
+    >>> from estimators.lengths import lengths_of
     >>> two = padded(lengths_of([1, 2, 4], source="three samples"), 2)
     >>> round(two.tokens, 9) == round(2 * (2 + 4 + 4) / 3 + (4 + 2 + 1) / 3, 9), two.num_batches
     (True, 2)

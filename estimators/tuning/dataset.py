@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
+from estimators.lengths import Lengths
 from estimators.tuning.batches import padded, sorted_at_a_time
-from estimators.tuning.lengths import Lengths
 from estimators.tuning.packing import PACKINGS, PackingAlgorithm, pack
 
 LongSamples = Literal["cut", "drop", "split"]

@@ -7,11 +7,11 @@ import re
 
 from estimators.errors import RequestError
 from estimators.frozen import frozen, replace
+from estimators.lengths import stated_lengths
 from estimators.tuning.batches import longest_of, padded
 from estimators.tuning.constants import constants_file
 from estimators.tuning.interval import interval
 from estimators.tuning.job import TuningJob
-from estimators.tuning.lengths import stated_lengths
 from estimators.tuning.step import TuningStep, tuning_step
 from estimators.validation.score import STRICT
 from estimators.validation.table import LeftOutError, Record

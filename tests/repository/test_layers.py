@@ -31,6 +31,7 @@ LAYERS = {
     "estimators": [
         ("estimators.validation",),
         ("estimators.tuning",),
+        ("estimators.serving",),
         ("estimators.inference",),
         (
             "estimators.training.answer",
@@ -66,6 +67,7 @@ LAYERS = {
         ("estimators.method",),
         (
             "estimators.extras",
+            "estimators.lengths",
             "estimators.parsing",
             "estimators.roles",
             "estimators.samples",

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
+from estimators.lengths import lengths_of, stated_lengths
 from estimators.tuning.batches import padded, sorted_at_a_time
-from estimators.tuning.lengths import lengths_of, stated_lengths
 
 
 def over_all_orders(lengths: list[int], batch: int, sorted_in: int) -> tuple[float, dict[int, float]]:

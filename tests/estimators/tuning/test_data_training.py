@@ -9,12 +9,12 @@ import pytest
 from estimators.errors import BadValueError
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
+from estimators.lengths import Lengths, lengths_of, stated_lengths
 from estimators.method import TrainingMethod
 from estimators.tuning.batches import padded
 from estimators.tuning.data_training import DATA_PARTS, DataAnswer, DataTraining, train_on_data
 from estimators.tuning.interval import interval
 from estimators.tuning.job import TuningJob
-from estimators.tuning.lengths import Lengths, lengths_of, stated_lengths
 from estimators.tuning.recipes import recipe
 from estimators.tuning.step import tuning_step
 from estimators.validation.model import shipped_model

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from estimators.errors import BadValueError
+from estimators.lengths import lengths_of, read_lengths, stated_lengths
 from estimators.tuning.dataset import Batching, data_set
-from estimators.tuning.lengths import lengths_of, read_lengths, stated_lengths
 
 TEN = lengths_of([4, 7, 2, 6, 5, 1, 4, 3, 2, 30], source="ten samples", loss_tokens=[2, 7, 1, 3, 5, 1, 1, 1, 1, 10])
 

@@ -1,9 +1,10 @@
-"""How many tokens the samples of a data set have: a histogram, read from a file or stated by two numbers of a distribution."""
+"""How many tokens samples, prompts or answers have: a histogram, read from a file or stated by numbers of a distribution."""
 
 from __future__ import annotations
 
 import csv
 import math
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -94,6 +95,17 @@ class Lengths:
             if passed >= wanted:
                 return tokens
         return self.longest
+
+    def in_turn(self, seed: int = 0) -> tuple[int, ...]:
+        """The length of each sample, in an order drawn by the seed; samples of one length need none.
+
+        >>> sorted(lengths_of([10, 20, 20], source="three samples").in_turn(seed=1))
+        [10, 20, 20]
+        """
+        lengths = [tokens for tokens, _, samples in self.counts for _ in range(samples)]
+        if len(self.counts) > 1:
+            random.Random(seed).shuffle(lengths)
+        return tuple(lengths)
 
     def cut(self, max_length: int) -> Lengths:
         """Every sample cut to its first `max_length` tokens, as data collators do."""
@@ -188,6 +200,24 @@ def stated_lengths(samples: int, mean_tokens: float, p95_tokens: float | None = 
     counted = +counted
     stated = f"{samples:,} samples of {mean_tokens:g} tokens in the mean, 95 % of them up to {p95_tokens:g}, log-normal (assumed)"
     return _histogram(counted, says_loss=False, source=stated)
+
+
+def uniform_lengths(samples: int, least_tokens: int, most_tokens: int) -> Lengths:
+    """Samples whose lengths are spread evenly over a range, each at its own quantile; none is drawn.
+
+    Raises:
+        BadValueError: a range that ends before it begins, or lengths that no sample has.
+
+    >>> uniform_lengths(4, 1, 8).by_length
+    ((2, 1), (4, 1), (6, 1), (8, 1))
+    """
+    for tokens in (least_tokens, most_tokens):
+        _check("a sample", tokens, tokens)
+    if most_tokens < least_tokens:
+        raise BadValueError(f"lengths from {least_tokens:,} to {most_tokens:,} tokens; expected the smaller one first")
+    width = most_tokens - least_tokens + 1
+    counted = Counter((least_tokens + (2 * place + 1) * width // (2 * samples), 0) for place in range(samples))
+    return _histogram(counted, says_loss=False, source=f"{samples:,} samples of {least_tokens:,} to {most_tokens:,} tokens, evenly spread")
 
 
 def lengths_of_count(tokens: int, samples: int, *, source: str) -> Lengths:
