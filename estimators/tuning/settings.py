@@ -174,8 +174,8 @@ def _method(model: Model, recipe: Recipe, said: Mapping[str, Value]) -> Training
         return method_under(plain, recipe)
     if kind == "freeze":
         layers, trained = trained_layers(model, 0), int(str(said["trained_layers"]))
-        if not 0 < trained <= layers:
-            raise BadValueError(f"{trained} layers of {model.name} are trained; expected 1 to {layers}")
+        if not 0 <= trained <= layers:
+            raise BadValueError(f"{trained} layers of {model.name} are trained; expected 0 to {layers}")
         return TrainingMethod(frozen_layers=layers - trained)
     if kind != "full":
         raise BadValueError(f"method is {str(kind)[:40]!r}; expected full, lora or freeze")

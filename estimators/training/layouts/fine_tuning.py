@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from estimators.architectures.decoder import Decoder
 from estimators.cost.layout import Layout
@@ -22,7 +22,39 @@ from estimators.tuning.step import TuningStep, tuning_step
 from estimators.tuning.usual_batch import usual_samples
 
 if TYPE_CHECKING:
-    from estimators.training.layouts.job import Job
+    from estimators.cost.machine import MeasuredRates
+    from estimators.method import TrainingMethod
+    from estimators.spec import Hardware, Model
+
+
+class Job(Protocol):
+    """What is asked of the job of some layouts; its fields are those of `layouts.job.Job`."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def method(self) -> TrainingMethod: ...
+    @property
+    def hardware(self) -> Hardware: ...
+    @property
+    def seq_len(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def stack_id(self) -> str: ...
+    @property
+    def optimizer(self) -> str: ...
+    @property
+    def framework(self) -> str: ...
+    @property
+    def checkpointing(self) -> str: ...
+    @property
+    def cluster(self) -> str: ...
+    @property
+    def network_bytes_per_s(self) -> float | None: ...
+    @property
+    def own(self) -> MeasuredRates | None: ...
+
 
 SOFTWARE: Mapping[str, tuple[str, Mapping[str, Value]]] = {
     "": (UNKNOWN, {}),
