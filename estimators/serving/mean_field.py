@@ -113,11 +113,6 @@ class MeanField:
         return max(1.0, schedule.blocks / (tokens / schedule.block_tokens + (schedule.block_tokens > 1) / 2))
 
     @property
-    def _step_tokens(self) -> Lane:
-        """Prompt and decoded tokens of one step at most."""
-        return self._schedule.token_budget
-
-    @property
     def most_seats(self) -> float:
         """Sequences that are let in at most."""
         return min(self.seats_of_blocks, self._schedule.max_num_seqs)
@@ -147,12 +142,12 @@ class MeanField:
         return running, itl_s, choose(bound, greater(ttft_s, (seats - running) / greater(running, 1e-9) * decoded * itl_s), ttft_s)
 
     @property
-    def _most_running(self) -> Lane:
+    def _most_running(self) -> float:
         """Sequences beside which the prompts that follow theirs can be read in a mixed step: n·R/D tokens within its budget."""
         schedule = self._schedule
         if not schedule.mixed or not schedule.chunked:
             return math.inf
-        return self._step_tokens / (self._read / max(self._decode_steps, 1.0) + 1 + schedule.draft_tokens)
+        return schedule.token_budget / (self._read / max(self._decode_steps, 1.0) + 1 + schedule.draft_tokens)
 
     def at_rate(self, requests_per_s: Lane) -> LoadPoint:
         """Poisson arrivals: the running batch is what they and its own steps make it. At `most_requests_per_s` and above it is unstable,
@@ -218,7 +213,7 @@ class MeanField:
     def _budget(self, decoding: Lane) -> Lane:
         """Tokens of prompts that one step can read."""
         schedule = self._schedule
-        left = self._step_tokens - (decoding * (1 + schedule.draft_tokens) if schedule.mixed else 0 * decoding)
+        left = schedule.token_budget - (decoding * (1 + schedule.draft_tokens) if schedule.mixed else 0 * decoding)
         return greater(left, 1.0 if schedule.chunked else self._read)
 
     def _reading_s(self, beside: Lane, tokens: Lane) -> Lane:
@@ -275,17 +270,21 @@ class MeanField:
 
 def users_within(field: MeanField, *, ttft_s: float = math.inf, itl_s: float = math.inf, most: int = 1 << 20) -> int:
     """The most users in a closed loop whose mean time to first token and mean inter-token latency stay within limits; 0 where a lone
-    one is beyond. Both grow with the users, so that halving finds the last one within.
+    one is beyond. Both grow with the users, so that halving finds the last one within, many places of a range at a time.
 
     Args:
         most: looked at.
     """
+    import numpy as np
+
     within, beyond = 0, most + 1
     while beyond - within > 1:
-        middle = (within + beyond) // 2
-        point = field.closed(middle)
-        kept = point.ttft_s <= ttft_s and point.itl_s <= itl_s
-        within, beyond = (middle, beyond) if kept else (within, middle)
+        places = np.unique(np.geomspace(within + 1, beyond - 1, 32).round())
+        point = field.closed(places)
+        kept = (point.ttft_s <= ttft_s) & (point.itl_s <= itl_s)
+        first = len(places) if kept.all() else int(kept.argmin())
+        within = int(places[first - 1]) if first else within
+        beyond = int(places[first]) if first < len(places) else beyond
     return within
 
 
