@@ -30,7 +30,8 @@ def run(options: Options, out: Output) -> int:
     if options.search:
         return _search(options, question, out)
     from estimators.serving.answer import serve
-    from reports.views.serving.serve import serve_screen, serve_tables
+    from reports.views.serving.screen import serve_screen
+    from reports.views.serving.serve import serve_tables
 
     answer = serve(question)
     tables = arguments.with_all_facts(serve_tables(answer))

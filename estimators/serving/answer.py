@@ -10,7 +10,7 @@ from estimators.frozen import frozen
 from estimators.serving.budget import Budget, budget
 from estimators.serving.cuts import Nearest, nearest_that_fit
 from estimators.serving.deployment import Deployment
-from estimators.serving.mean_field import LoadPoint, MeanField, Traffic, users_within
+from estimators.serving.mean_field import Steady, Terms, mean_field, room_of, terms_of
 from estimators.serving.price import ApiPrice, TokenPrice, joules_per_token, token_price
 from estimators.serving.schedule import schedule_of
 from estimators.serving.step import StepLaw, StepTime, step_law
@@ -91,7 +91,7 @@ class Point:
         within: whether both limits are kept.
     """
 
-    load: LoadPoint
+    load: Steady
     binds: str
     price: TokenPrice | None
     joules: tuple[float, float, float] | None
@@ -102,16 +102,6 @@ class Point:
     def output_tokens_per_s_per_gpu(self) -> float:
         """Of each device."""
         return float(self.load.output_tokens_per_s / self.num_gpus)
-
-    @property
-    def output_tokens_per_s_per_user(self) -> float:
-        """That a user sees once his answer comes: 1 / ITL."""
-        return float(1 / self.load.itl_s)
-
-    @property
-    def waiting(self) -> float:
-        """Users whom the engine has not let in."""
-        return float(self.load.users - self.load.seats)
 
 
 @frozen
@@ -149,9 +139,9 @@ class ServeAnswer:
         if best is None:
             return None
         if asked.num_users is not None:
-            return math.ceil(asked.num_users / best.load.users)
+            return math.ceil(asked.num_users / float(best.load.users))
         if asked.rate_per_s is not None:
-            return math.ceil(asked.rate_per_s / best.load.requests_per_s)
+            return math.ceil(asked.rate_per_s / float(best.load.requests_per_s))
         return 1
 
     @property
@@ -227,11 +217,17 @@ class Load:
         deployment = question.deployment
         self._question = question
         self.law: StepLaw = step_law(deployment)
-        self._between = question.input_tokens + question.output_tokens // 2
-        self.schedule = schedule_of(deployment, max(1, found.blocks_at(self._between)))
-        self.field = MeanField(self.law, self.schedule, Traffic(input_tokens=question.input_tokens, output_tokens=question.output_tokens))
+        between = question.input_tokens + question.output_tokens // 2
+        schedule = schedule_of(deployment, max(1, found.blocks_at(between)))
+        self.room = room_of(schedule, question.input_tokens, question.output_tokens)
+        self.terms: Terms = terms_of(deployment, self.room)
 
-    def within(self, load: LoadPoint) -> bool:
+    def at(self, users: float) -> Steady:
+        """The steady state of so many users."""
+        asked = self._question
+        return mean_field(self.law, self.terms, input_tokens=asked.input_tokens, output_tokens=asked.output_tokens, users=users)
+
+    def within(self, load: Steady) -> bool:
         """Whether both limits are kept."""
         asked = self._question
         first, between = asked.ttft_limit_s, asked.itl_limit_s
@@ -240,16 +236,17 @@ class Load:
     def most_users(self) -> int | None:
         """The most users within the limits, up to the most that are asked about, that need not wait to be let in.
 
-        None where one is too many.
+        None where one is too many. TTFT and ITL grow with the users, so that halving finds the last one within.
         """
-        asked = self._question
-        most = max(1, min(asked.users[1], int(self.field.most_seats)))
-        first, between = (math.inf if limit is None else limit for limit in (asked.ttft_limit_s, asked.itl_limit_s))
-        return users_within(self.field, ttft_s=first, itl_s=between, most=most) or None
+        within, beyond = 0, max(1, min(self._question.users[1], int(self.terms.limit))) + 1
+        while beyond - within > 1:
+            middle = (within + beyond) // 2
+            within, beyond = (middle, beyond) if self.within(self.at(middle)) else (within, middle)
+        return within or None
 
     def point(self, users: int) -> Point:
         """Everything that is said of so many users."""
-        asked, load = self._question, self.field.closed(users)
+        asked, load = self._question, self.at(users)
         deployment = asked.deployment
         num_gpus = deployment.num_devices
         price = None
@@ -260,7 +257,7 @@ class Load:
                 requests_per_s=load.requests_per_s,
                 input_tokens=asked.input_tokens,
                 output_tokens=asked.output_tokens,
-                prompt_share=load.reading_share,
+                prompt_share=load.prompt_share,
                 utilization=asked.utilization,
                 api=asked.api,
             )
@@ -273,18 +270,18 @@ class Load:
             num_gpus=num_gpus,
         )
 
-    def binds(self, load: LoadPoint) -> str:
+    def binds(self, load: Steady) -> str:
         """What holds the replica back: no room for more users, reading prompts, or what takes most of a decode step."""
-        if load.users > load.seats:
-            return "room in the cache" if self.field.seats_of_blocks < self.schedule.max_num_seqs else "max_num_seqs"
+        if load.waiting > 0:
+            return "room in the cache" if self.room <= self.terms.limit else "max_num_seqs"
         words: dict[str, float] = {}
         for name, seconds in self.decode_step(load).parts.items():
             words[BINDS[name]] = words.get(BINDS[name], 0.0) + float(seconds)
         most = max(words, key=lambda word: words[word])
-        prompts = float(load.reading_share)
+        prompts = float(load.prompt_share)
         return "reading prompts" if prompts / max(1e-12, 1 - prompts) * sum(words.values()) > words[most] else most
 
-    def decode_step(self, load: LoadPoint) -> StepTime:
+    def decode_step(self, load: Steady) -> StepTime:
         """A step that decodes and reads nothing."""
         asked = self._question
         return self.law.time(StepBatch(decoding=load.running, context_tokens=asked.input_tokens + asked.output_tokens / 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
 from estimators.cost.array_math import Lane
@@ -17,9 +17,10 @@ from estimators.serving.budget import budgets
 from estimators.serving.cuts import divides, node_of
 from estimators.serving.deployment import Deployment
 from estimators.serving.held_weights import served_model
-from estimators.serving.mean_field import MeanField, Traffic
+from estimators.serving.lanes import stacked, taken
+from estimators.serving.mean_field import Steady, Terms, mean_field, room_of, terms_of
 from estimators.serving.price import usd_per_million
-from estimators.serving.schedule import Schedule, schedule_of
+from estimators.serving.schedule import schedule_of
 from estimators.serving.step import StepLaw, step_law
 from estimators.spec import Workload
 from estimators.weight_formats import PLAIN, WeightFormat
@@ -146,12 +147,13 @@ class _Cut:
     Attributes:
         deployments: by batch limit, those that have room for a request.
         seats: sequences that each lets in.
+        terms: of all of them, but for what they let in.
     """
 
     deployments: tuple[Deployment, ...]
     seats: tuple[float, ...]
     law: StepLaw
-    schedule: Schedule
+    terms: Terms
 
     def with_seats_for(self, users: int) -> Deployment:
         """The one with the lowest limit that lets so many in."""
@@ -176,9 +178,9 @@ def search(question: ServeQuestion, ways: Ways) -> SearchAnswer:
             f"none of {number:,} deployments of {question.deployment.model.name} has room for a request; expected more devices, or a "
             "narrower format of weights or cache"
         )
-    field = _Fields(stacked([cut.law for cut in cuts]), [cut.schedule for cut in cuts], _traffic(question))
+    law, terms = stacked([cut.law for cut in cuts]), replace(stacked([cut.terms for cut in cuts]), limit=math.inf)
     most_seats = np.array([max(cut.seats) for cut in cuts])
-    limit = np.minimum(_most_users(field, question), np.floor(np.minimum(most_seats, question.users[1])))
+    limit = np.minimum(_most_users(law, terms, question, len(cuts)), np.floor(np.minimum(most_seats, question.users[1])))
     losers["not one user within the limits"] += sum(len(cut.deployments) for cut, most in zip(cuts, limit, strict=True) if most < 1)
     asked = sorted(
         {
@@ -191,7 +193,7 @@ def search(question: ServeQuestion, ways: Ways) -> SearchAnswer:
     if not asked:
         return SearchAnswer(question=question, front=(), best=None, num_candidates=number, losers=_counted(losers), best_by=())
     places, users = np.array(asked).T
-    point = field.at(places).closed(users.astype(float))
+    point = _at(taken(law, places), taken(terms, places), question, users.astype(float))
     gpus = np.array([cut.deployments[0].num_devices for cut in cuts], dtype=float)[places]
     per_gpu, per_user = point.output_tokens_per_s / gpus, 1 / point.itl_s
 
@@ -226,8 +228,8 @@ def _counted(losers: Counter[str]) -> tuple[tuple[str, int], ...]:
     return tuple((why, count) for why, count in losers.most_common() if count)
 
 
-def _traffic(question: ServeQuestion) -> Traffic:
-    return Traffic(input_tokens=question.input_tokens, output_tokens=question.output_tokens)
+def _at(law: StepLaw, terms: Terms, question: ServeQuestion, users: Lane) -> Steady:
+    return mean_field(law, terms, input_tokens=question.input_tokens, output_tokens=question.output_tokens, users=users)
 
 
 def _with_room(question: ServeQuestion, ways: Ways, losers: Counter[str]) -> Iterator[_Cut]:
@@ -241,10 +243,12 @@ def _with_room(question: ServeQuestion, ways: Ways, losers: Counter[str]) -> Ite
             losers[str(error).partition(";")[0]] += len(ways.max_num_seqs)
             continue
         losers["no room for a request"] += len(ways.max_num_seqs) - len(rooms)
-        schedules = [schedule_of(room.deployment, max(1, room.blocks_at(between))) for room in rooms]
         if rooms:
-            seats = tuple(MeanField(law, schedule, _traffic(question)).most_seats for schedule in schedules)
-            yield _Cut(deployments=tuple(room.deployment for room in rooms), seats=seats, law=law, schedule=schedules[0])
+            schedules = [schedule_of(room.deployment, max(1, room.blocks_at(between))) for room in rooms]
+            held = [room_of(schedule, question.input_tokens, question.output_tokens) for schedule in schedules]
+            terms = [terms_of(room.deployment, seats) for room, seats in zip(rooms, held, strict=True)]
+            seats = tuple(float(each.limit) for each in terms)
+            yield _Cut(deployments=tuple(room.deployment for room in rooms), seats=seats, law=law, terms=terms[0])
 
 
 def _cuts(question: ServeQuestion, ways: Ways, losers: Counter[str]) -> Iterator[Deployment]:
@@ -263,72 +267,18 @@ def _cuts(question: ServeQuestion, ways: Ways, losers: Counter[str]) -> Iterator
                         losers[str(error).partition(";")[0]] += len(ways.max_num_seqs)
 
 
-class _Fields(MeanField):
-    """The mean fields of many cuts side by side, each user let in; they differ in their steps and in the tokens of one."""
-
-    def __init__(self, law: Any, schedules: Sequence[Schedule], traffic: Traffic) -> None:
-        """Take the first schedule for what all share."""
-        import numpy as np
-
-        super().__init__(law, schedules[0], traffic)
-        self._tokens = np.array([schedule.token_budget for schedule in schedules], dtype=float)
-
-    @property
-    def most_seats(self) -> float:
-        """No limit: loads are asked about that have seats."""
-        return math.inf
-
-    @property
-    def _step_tokens(self) -> Lane:
-        return self._tokens
-
-    def at(self, places: NDArray[np.int64]) -> _Fields:
-        """The fields at places, as often as they are named."""
-        taken = object.__new__(_Fields)
-        taken.__dict__.update(self.__dict__)
-        taken._law, taken._tokens = _taken(self._law, places), self._tokens[places]
-        return taken
-
-
-def _taken(value: Any, places: NDArray[np.int64]) -> Any:
-    """Stacked objects with their lanes at places."""
-    import numpy as np
-
-    if isinstance(value, np.ndarray):
-        return value[places]
-    if isinstance(value, tuple):
-        return tuple(_taken(each, places) for each in value)
-    fields = getattr(value, "_fields", None)
-    return type(value)(**{name: _taken(getattr(value, name), places) for name in fields}) if fields else value
-
-
-def stacked(values: Sequence[Any]) -> Any:
-    """Frozen objects of one kind as one of lanes: numbers become arrays, what all share stays."""
-    import numpy as np
-
-    first = values[0]
-    if isinstance(first, (bool, str)) or first is None:
-        return first
-    if isinstance(first, tuple):
-        return tuple(stacked([value[place] for value in values]) for place in range(len(first)))
-    fields = getattr(first, "_fields", None)
-    if fields:
-        return type(first)(**{name: stacked([getattr(value, name) for value in values]) for name in fields})
-    return first if all(value == first for value in values) else np.array(values, dtype=float)
-
-
-def _most_users(field: _Fields, question: ServeQuestion) -> NDArray[np.float64]:
-    """The most users within the limits, each lane's own; 0 where one is too many."""
+def _most_users(law: StepLaw, terms: Terms, question: ServeQuestion, number: int) -> NDArray[np.float64]:
+    """The most users within the limits, of each of `number` lanes; 0 where one is too many."""
     import numpy as np
 
     first, between = (math.inf if limit is None else limit for limit in (question.ttft_limit_s, question.itl_limit_s))
-    low = np.zeros_like(field._tokens)
+    low = np.zeros(number)
     high = np.full_like(low, question.users[1])
     if math.isinf(first) and math.isinf(between):
         return high
     while bool((low < high).any()):
         middle = np.ceil((low + high) / 2)
-        point = field.closed(np.maximum(middle, 1))
+        point = _at(law, terms, question, np.maximum(middle, 1))
         kept = (point.ttft_s <= first) & (point.itl_s <= between)
         low, high = np.where(kept, middle, low), np.where(kept, high, middle - 1)
     return low

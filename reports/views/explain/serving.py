@@ -102,7 +102,7 @@ def _step(answer: ServeAnswer, point: Point) -> FormulaStep:
 def _between(answer: ServeAnswer, point: Point) -> FormulaStep:
     speculation, load = answer.question.deployment.speculation, point.load
     accepted = speculation.accepted_len if speculation else 1.0
-    share, step_s = float(load.reading_share), float(Load(answer.question, answer.budget).decode_step(load).total_s)
+    share, step_s = float(load.prompt_share), float(load.step_s)
     return FormulaStep(
         figure="time between tokens (ITL)",
         value=float(load.itl_s),

@@ -8,7 +8,7 @@ from estimators.serving.search import Found, SearchAnswer, cut_words
 from estimators.units import format_duration, format_fraction, format_int, format_rate
 from reports.screen import Screen, columns_kept
 from reports.table import Column, Table, Value
-from reports.views.serving.serve import dollars, lengths_text, limits_text
+from reports.views.serving.words import dollars, lengths_text, limits_text
 
 SHOWN_CHOICES = 2
 """Other values of each choice that one screen names."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from estimators.serving.answer import Point, ServeAnswer, ServeQuestion
+from estimators.serving.answer import Point, ServeAnswer
 from estimators.serving.held_weights import PARTS
 from estimators.units import format_bytes, format_duration, format_fraction, format_int, format_money, format_rate
-from reports.screen import Screen, columns_kept
 from reports.table import Column, Table, Value
+from reports.views.serving.words import assumptions, dollars, joules, lengths_text, subject_text
 
 RATES = "output tokens/s by user (1 / ITL), by GPU and by replica, and prompt tokens/s are four rates"
 
@@ -44,7 +44,7 @@ def _facts(answer: ServeAnswer) -> dict[str, object]:
         "itl_s": best.load.itl_s if best else None,
         "output_tokens_per_s_per_replica": best.load.output_tokens_per_s if best else None,
         "output_tokens_per_s_per_gpu": best.output_tokens_per_s_per_gpu if best else None,
-        "output_tokens_per_s_per_user": best.output_tokens_per_s_per_user if best else None,
+        "output_tokens_per_s_per_user": best.load.output_tokens_per_s_per_user if best else None,
         "prompt_tokens_per_s_per_replica": best.load.prompt_tokens_per_s if best else None,
         "requests_per_s_per_replica": best.load.requests_per_s if best else None,
         "binds": best.binds if best else None,
@@ -71,7 +71,7 @@ def curve_table(answer: ServeAnswer) -> Table:
     asked = answer.question
     points = {point.load.users: point for point in (*answer.points, *([answer.best] if answer.best else []))}
     return Table(
-        title=f"{_subject(answer)}: users in flight on one replica, {lengths_text(answer.question)}",
+        title=f"{subject_text(answer)}: users in flight on one replica, {lengths_text(answer.question)}",
         conditions=["a closed loop: each answer is followed by the next request at once", "means, in load state", RATES],
         columns=[
             Column(key="users", header="users", format=format_int, align="right"),
@@ -84,7 +84,7 @@ def curve_table(answer: ServeAnswer) -> Table:
             Column(key="e2e_s", header="end to end", format=format_duration, align="right"),
             Column(key="usd_per_million_output", header="$/M out", format=dollars, align="right"),
             Column(key="usd_per_million_blended", header="$/M blended", format=dollars, align="right"),
-            Column(key="joules_per_output_token", header="J/token", format=_joules, align="right"),
+            Column(key="joules_per_output_token", header="J/token", format=joules, align="right"),
             Column(key="binds", header="what binds"),
             Column(key="within", header="within limits"),
             Column(key="running", header="decoding", format=lambda value: f"{value:.3g}", align="right"),
@@ -92,7 +92,7 @@ def curve_table(answer: ServeAnswer) -> Table:
             Column(key="requests_per_s", header="requests/s", format=format_rate, align="right"),
         ],
         rows=[_point(points[users]) for users in sorted(points)],
-        notes=_notes(answer),
+        notes=assumptions(answer),
         facts=_facts(answer) | {"ttft_limit_s": asked.ttft_limit_s, "itl_limit_s": asked.itl_limit_s},
         key="curve",
     )
@@ -104,7 +104,7 @@ def _point(point: Point) -> Mapping[str, Value]:
         "users": load.users,
         "ttft_s": load.ttft_s,
         "itl_s": load.itl_s,
-        "output_tokens_per_s_per_user": point.output_tokens_per_s_per_user,
+        "output_tokens_per_s_per_user": point.load.output_tokens_per_s_per_user,
         "output_tokens_per_s_per_gpu": point.output_tokens_per_s_per_gpu,
         "output_tokens_per_s_per_replica": load.output_tokens_per_s,
         "prompt_tokens_per_s_per_replica": load.prompt_tokens_per_s,
@@ -115,7 +115,7 @@ def _point(point: Point) -> Mapping[str, Value]:
         "binds": point.binds,
         "within": point.within,
         "running": load.running,
-        "waiting": point.waiting,
+        "waiting": load.waiting,
         "requests_per_s": load.requests_per_s,
     }
 
@@ -126,7 +126,7 @@ def nearest_table(answer: ServeAnswer) -> Table:
         {"change": each.change, "kv_tokens": each.tokens, "num_gpus": each.num_devices} for each in answer.nearest
     ]
     return Table(
-        title=f"{_subject(answer)}: what does fit",
+        title=f"{subject_text(answer)}: what does fit",
         conditions=["each change by itself"],
         columns=[
             Column(key="change", header="change"),
@@ -134,7 +134,7 @@ def nearest_table(answer: ServeAnswer) -> Table:
             Column(key="num_gpus", header="GPUs", format=format_int, align="right"),
         ],
         rows=rows,
-        notes=_notes(answer),
+        notes=assumptions(answer),
         facts=_facts(answer),
         key="nearest",
     )
@@ -242,145 +242,6 @@ def deployment_table(answer: ServeAnswer) -> Table:
     rows = [{"setting": name, "value": value} for name, value in said.items()]
     columns = [Column(key="setting", header="setting"), Column(key="value", header="value")]
     return Table(title="The deployment", columns=columns, rows=rows, key="deployment")
-
-
-def serve_screen(answer: ServeAnswer, tables: Sequence[Table], *, more: Sequence[str], asked: Sequence[Table]) -> Screen:
-    """The answer in one line, the curve, the assumptions."""
-    if not answer.fits:
-        return Screen(
-            answer=f"NO: {_subject(answer)} has no room: {_lacks(answer)}",
-            lead=["Each of these by itself has:" if answer.nearest else "Nothing that was tried has."],
-            table=columns_kept(tables[0], "change", "kv_tokens", "num_gpus", always=2),
-            notes=_notes(answer),
-            more=more,
-            asked=asked,
-            failed=True,
-        )
-    keys = ("users", "ttft_s", "itl_s", "output_tokens_per_s_per_user", "output_tokens_per_s_per_gpu", "output_tokens_per_s_per_replica")
-    return Screen(
-        answer=_sentence(answer),
-        lead=_lead(answer),
-        table=columns_kept(tables[0], *keys, "usd_per_million_output", "binds", "joules_per_output_token", always=4),
-        notes=_notes(answer),
-        more=more,
-        asked=asked,
-        failed=answer.best is None,
-    )
-
-
-def _lacks(answer: ServeAnswer) -> str:
-    found, d = answer.budget, answer.question.deployment
-    if found.kv_bytes <= 0:
-        return f"{format_bytes(found.weights_bytes)} of weights on each {format_bytes(d.hardware.memory_bytes)} device"
-    return f"{format_int(found.kv_tokens)} tokens of cache, less than one sequence of {format_int(found.max_model_len)}"
-
-
-def _sentence(answer: ServeAnswer) -> str:
-    asked, best = answer.question, answer.best
-    if best is None:
-        alone = answer.points[0].load
-        return (
-            f"not one user within {limits_text(answer.question)}: alone, {format_duration(alone.ttft_s)} to the first token, "
-            f"then {format_duration(alone.itl_s)} each ({_subject(answer)})"
-        )
-    users = f"{format_int(best.load.users)} user{'s' * (best.load.users > 1)}"
-    limits = f" within {limits_text(answer.question)}" if limits_text(answer.question) else ""
-    price = f", {dollars(best.price.output_usd)} per million output tokens" if best.price else ""
-    one = f"{users}{limits} on {_subject(answer)}: {format_rate(best.output_tokens_per_s_per_user)} tokens/s each{price}"
-    if asked.num_users is not None or asked.rate_per_s is not None:
-        assert answer.num_gpus_in_all is not None
-        want = f"{format_int(asked.num_users)} users" if asked.num_users is not None else f"{asked.rate_per_s:g} requests/s"
-        replicas = answer.num_replicas or 1
-        several = f" in {format_int(replicas)} replicas" if replicas > 1 else ""
-        return f"{want}: {format_int(answer.num_gpus_in_all)} x {asked.deployment.hardware.name}{several}; {one}"
-    return one
-
-
-def limits_text(asked: ServeQuestion) -> str:
-    """Such as ``TTFT 1.00 s and ITL 50.0 ms``; empty where there are none."""
-    parts = [
-        f"{name} {format_duration(limit)}"
-        for name, limit in (("TTFT", asked.ttft_limit_s), ("ITL", asked.itl_limit_s))
-        if limit is not None
-    ]
-    return " and ".join(parts)
-
-
-def _lead(answer: ServeAnswer) -> list[str]:
-    point, asked = answer.shown, answer.question
-    assert point is not None
-    load = point.load
-    lines = [
-        f"then each reads {format_rate(point.output_tokens_per_s_per_user)} tokens/s after {format_duration(load.ttft_s)}; the replica "
-        f"writes {format_rate(load.output_tokens_per_s)} tokens/s and reads {format_rate(load.prompt_tokens_per_s)}; "
-        f"{lengths_text(answer.question)}."
-    ]
-    if point.price is not None:
-        assert asked.rent is not None
-        price = point.price
-        split = (
-            f"{dollars(price.input_part_usd)} input, {dollars(price.output_part_usd)} output, " if price.input_part_usd is not None else ""
-        )
-        money = (
-            f"per million tokens: {split}{dollars(price.blended_usd)} blended; {dollars(price.output_usd)} all on output, at "
-            f"{format_fraction(asked.utilization)} utilization"
-        )
-        if price.break_even_fraction is not None:
-            even = price.break_even_fraction
-            money += "; the API is cheaper at any load" if even > 1 else f"; cheaper than the API above {format_fraction(even)} utilization"
-        lines.append(f"{money}.")
-    if point.joules is not None:
-        low, middle, high = point.joules
-        lines[-1] = f"{lines[-1][:-1]}; {_joules(middle)} J per output token ({_joules(low)} to {_joules(high)})."
-    return lines
-
-
-def _notes(answer: ServeAnswer) -> list[str]:
-    asked, found = answer.question, answer.budget
-    d = asked.deployment
-    notes = list(answer.notes)
-    if found.kv_bytes > 0:
-        room = f"{format_bytes(found.kv_bytes)} of cache on each device, {format_int(found.kv_tokens)} tokens"
-        interval = "" if found.is_measured else f" (80 %: {format_int(max(0, found.low_tokens))} to {format_int(found.high_tokens)})"
-        own = f"{found.concurrency(asked.tokens):,.0f} sequences of this length, {found.concurrency():,.1f} of "
-        own += format_int(found.max_model_len)
-        notes.append(f"weights {format_bytes(found.weights_bytes)}, {room}{interval}: {own}")
-    notes.append(
-        f"{d.engine.id} of {d.engine.since} on: {format_int(d.tokens_a_step)} tokens a step, {format_int(d.sequences_at_most)} sequences; "
-        f"weights {d.weights}, cache {d.kv}; prefix share {d.prefix_share:g}"
-    )
-    if d.speculation:
-        notes.append(f"speculation: {d.speculation.draft_tokens} draft tokens, {d.speculation.accepted_len:g} tokens a step are assumed")
-    if asked.rent is not None:
-        notes.append(f"rent: {format_money(asked.rent.median)} per GPU-hour; --price sets yours")
-    return notes
-
-
-def _subject(answer: ServeAnswer) -> str:
-    d = answer.question.deployment
-    cut = ", ".join(f"{word} {getattr(d, word)}" for word in ("tp", "pp", "dp", "ep") if getattr(d, word) > 1)
-    devices = d.hardware.name if d.num_devices == 1 else f"{d.num_devices} x {d.hardware.name}"
-    return f"{d.model.name} ({d.weights}) on {devices}{f' ({cut})' if cut else ''}"
-
-
-def lengths_text(asked: ServeQuestion) -> str:
-    """Such as ``1,000 tokens in, 300 out``."""
-    return f"{format_int(asked.input_tokens)} tokens in, {format_int(asked.output_tokens)} out"
-
-
-def dollars(usd: float | None) -> str:
-    """Of a million tokens.
-
-    >>> dollars(1.1145), dollars(0.0823)
-    ('$1.11', '$0.082')
-    """
-    if usd is None:
-        return "–"
-    return f"${usd:,.2f}" if usd >= 0.995 else f"${usd:.3f}"
-
-
-def _joules(value: float) -> str:
-    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
 def _break_even(fraction: float) -> str:

@@ -53,7 +53,7 @@ ANSWERS = {
         r"256 users.* on llama-3\.1-70b \(fp8\) on 4 x H100"
     ),
     "serve deepseek-v3 --hardware h200 --gpus-per-replica 8": r"256 users",
-    "serve gpt-oss-120b --hardware h100 --explain": r"[\d]+ users",
+    "serve gpt-oss-120b --hardware h100": r"[\d]+ users",
     "serve deepseek-v3 --hardware h200 --weights bf16 --gpus-per-replica 8": r"NO: deepseek-v3",
     "serve llama-3.1-70b --hardware h100 --ttft 2s --itl 50ms --search": r"within TTFT 2\.00 s and ITL 50\.0 ms: \d+ GPU",
     "serve llama-3.1-70b --hardware h100 --gpus-per-replica 4 --itl 1ms": r"not one user within ITL 1\.00 ms",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ def test_nothing_beats_the_front(found: SearchAnswer) -> None:
     rates = [(each.output_tokens_per_s_per_gpu, each.output_tokens_per_s_per_user) for each in found.front]
     assert len(rates) > 3
     assert rates == sorted(rates, key=lambda rate: (-rate[0], rate[1]))
-    assert all(first[1] < second[1] for first, second in zip(rates, rates[1:], strict=False))
+    assert all(first[1] < second[1] for first, second in itertools.pairwise(rates))
     assert found.best == found.front[0]
 
 
