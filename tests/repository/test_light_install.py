@@ -41,6 +41,7 @@ ANSWERED = {
     "report": ["report results/cpu-amd-epyc --waterfall"],
     "compare": ["compare results/cpu-amd-epyc results/cpu-amd-epyc"],
     "doctor": ["doctor"],
+    "import": ["import tests/support/load_results/vllm.json --out {folder}"],
     "completion": ["completion bash", "completion words -- show phi"],
     "man": ["man"],
     "list": [

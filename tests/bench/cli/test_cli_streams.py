@@ -36,6 +36,7 @@ CHEAP: dict[str, list[str]] = {
     "report": [RECORD],
     "doctor": [],
     "compare": [RECORD, RECORD],
+    "import": ["no-such-file.json"],
     "selftest": ["--device", "abacus"],
     "list": ["formats"],
     "completion": ["bash"],
@@ -62,7 +63,7 @@ def test_every_verb_is_in_the_matrix() -> None:
 
 def test_the_cheap_words_are_answered_or_refused_in_one_line() -> None:
     refused = {verb for verb in CHEAP if matrix()[verb, "as usual"].code == 2}
-    assert refused == {"run", "calibrate", "selftest"}
+    assert refused == {"run", "calibrate", "selftest", "import"}
     for verb in CHEAP:
         usual = matrix()[verb, "as usual"]
         assert bool(usual.out) == (verb not in refused), verb
