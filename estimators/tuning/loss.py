@@ -39,11 +39,12 @@ def loss_memory(
 
     Plain: logits in the dtype of the head's product where the caller keeps them, and log-probabilities and two gradients of them in
     fp32: 12 bytes, and 2 or 4 for the logits kept. Liger's cross entropy and other fused ones write the gradient over an fp32 copy of
-    the logits, shifted by a token, beside the copy that is not: 8 bytes; and 2 for the 16-bit logits where the caller keeps them. Liger's fused linear makes logits for a chunk of about T·D/V tokens: 8 bytes each (its
-    16-bit logits, their fp32 copy, and the gradient of the chunk before), gradients of all hidden states, and an fp32 loss of each
-    token. Its losses of judged answers go by samples; each makes 8 bytes a logit, then the gradient of the whole head beside a 16-bit
-    gradient of the logits, whether the head is trained or not, and adds that up in another. TRL's fused head makes tiles of
-    4,096 x 32,768 logits in the dtype of compute, and an fp32 gradient of the hidden states.
+    the logits, shifted by a token, beside the copy that is not: 8 bytes, and 2 for the 16-bit logits where the caller keeps them.
+    Liger's fused linear makes logits for a chunk of about T·D/V tokens: 8 bytes each (its 16-bit logits, their fp32 copy, and the
+    gradient of the chunk before), gradients of all hidden states, and an fp32 loss of each token. Its losses of judged answers go by
+    samples; each makes 8 bytes a logit, then the gradient of the whole head beside a 16-bit gradient of the logits, whether the head
+    is trained or not, and adds that up in another. TRL's fused head makes tiles of 4,096 x 32,768 logits in the dtype of compute, and
+    an fp32 gradient of the hidden states.
 
     >>> loss_memory("plain-kept", 2048, 4096, 151_936, size=2).logits_bytes == 14 * 2048 * 151_936
     True

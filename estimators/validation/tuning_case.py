@@ -259,7 +259,10 @@ def _loss(record: Record, chosen: Recipe) -> LossPath:
 
 KEEPS_LOGITS, WIDENS_ALL = (4, 46), (4, 50)
 """Versions of transformers from which the caller of a loss keeps the logits that it was given in 16 bits, and in which no class of a
-model has a loss of its own any more. Source: transformers, loss/loss_utils.py (ForCausalLMLoss), models/gpt_bigcode/modeling_gpt_bigcode.py."""
+model has a loss of its own any more.
+
+Source: transformers, loss/loss_utils.py (ForCausalLMLoss), models/gpt_bigcode/modeling_gpt_bigcode.py.
+"""
 
 OWN_LOSS = ("gpt_bigcode",)
 """Families whose loss was made in the logits' own dtype until then: those of measured rows."""
