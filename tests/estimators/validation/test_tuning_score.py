@@ -44,7 +44,7 @@ def test_a_row_is_predicted_alike_in_either_table(name: str) -> None:
     other, own = scored(Record(kind=like.kind, line=1, path=like.path, cells=cells)), scored_step(row)
     assert other.predicted_s is not None
     assert own.predicted_s is not None
-    assert other.predicted_s == pytest.approx(own.predicted_s, rel=0.05)  # adapters on all linear layers there, on those that the row names here
+    assert other.predicted_s == pytest.approx(own.predicted_s, rel=0.05)  # one adapted matrix more there
     assert (other.low_s or 0) / other.predicted_s == pytest.approx((own.low_s or 0) / own.predicted_s, rel=1e-12)
 
 
