@@ -231,6 +231,24 @@ class Op:
         return self.masked_flop * self.backward_flop // self.flop if self.flop else 0
 
 
+@frozen
+class Stack:
+    """What a decoder's layers have in common, and what stands around them.
+
+    Attributes:
+        layers, width, vocab: L, D, V.
+        heads, kv_heads: that mix tokens, and that have keys and values of their own, in the layer that has most.
+        kv_elements: elements of keys and values of one token, all layers.
+    """
+
+    layers: int
+    width: int
+    vocab: int
+    heads: int
+    kv_heads: int
+    kv_elements: int
+
+
 Item = Literal["token", "sample"]
 
 
@@ -275,6 +293,11 @@ class Model(ABC):
     def positions(self) -> int:
         """Rows of its table of positions; 0 where positions are computed, so that no sequence is too long."""
         return 0
+
+    @property
+    def stack(self) -> Stack | None:
+        """Its layers, where it is a decoder with the head of a language model; else None."""
+        return None
 
     @property
     def sample(self) -> Sample | None:

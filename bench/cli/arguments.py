@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.cli import names
-from estimators.errors import BadValueError, UnknownNameError
+from estimators.errors import BadValueError, NoOpTableError, UnknownNameError
 from estimators.frozen import frozen
 from estimators.method import TrainingMethod
 from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
@@ -212,7 +212,7 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
         from estimators.facts.hub_config import name_of
 
         config = read_config(options.config)
-        model = model_from_config(config, name_of(options.config) or options.config)
+        model = _model_of(config, name_of(options.config) or options.config)
         if "quantization_config" in config:
             _say_if_unread(model)
         return _reading(model, options), None
@@ -224,6 +224,21 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
         return _reading(model_from_config(sized.config, sized.name, sized.source), options), None
     entry = entry_named(options.model)
     return _reading(model_from_config(entry.config, entry.id, entry.source), options), entry
+
+
+def _model_of(config: Mapping[str, Any], name: str) -> Model:
+    """The model that a configuration describes, by its family's op table, or by one that was traced. Raises BadConfigError."""
+    from estimators.architectures.from_config import model_from_config
+    from estimators.architectures.traced_file import from_json, is_traced
+
+    if is_traced(config):
+        return from_json(config, name)
+    try:
+        return model_from_config(config, name)
+    except NoOpTableError as error:
+        from bench.backend.tracing.on_request import traced_model
+
+        return traced_model(config, name, error)
 
 
 def _say_if_unread(model: Model) -> None:
