@@ -232,13 +232,18 @@ def _model_of(config: Mapping[str, Any], name: str) -> Model:
     from estimators.architectures.traced_file import from_json, is_traced
 
     if is_traced(config):
-        return from_json(config, name)
-    try:
-        return model_from_config(config, name)
-    except NoOpTableError as error:
-        from bench.backend.tracing.on_request import traced_model
+        traced = from_json(config, name)
+    else:
+        try:
+            return model_from_config(config, name)
+        except NoOpTableError as error:
+            from bench.backend.tracing.on_request import traced_model
 
-        return traced_model(config, name, error)
+            traced = traced_model(config, name, error)
+    from bench.machine.ranks import say  # deferred: most models have a table of their own
+
+    say(f"{name}: op table traced from {traced.traced_from}")
+    return traced
 
 
 def _say_if_unread(model: Model) -> None:

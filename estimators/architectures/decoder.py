@@ -10,7 +10,8 @@ from estimators.architectures.prediction import PredictionLayers
 from estimators.architectures.quantised import Quantisation
 from estimators.architectures.rows import edge_norm, linear, lookup
 from estimators.frozen import frozen, replace
-from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Stack, Workload
+from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
+from estimators.stack import Stack
 
 
 @frozen

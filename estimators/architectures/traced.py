@@ -12,7 +12,8 @@ from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
 from estimators.roles import Cut, Role
 from estimators.samples import Sample
-from estimators.spec import Item, Model, Op, Phase, Source, Stack, Workload
+from estimators.spec import Item, Model, Op, Phase, Source, Workload
+from estimators.stack import Stack
 
 TRACED_PHASES: Mapping[Phase, str] = {"train": "train", "forward": "train", "prefill": "prefill", "decode": "decode"}
 """Phase of a workload -> the traced table that has its rows; what a training step runs forward is a forward pass."""

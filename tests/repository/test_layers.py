@@ -50,6 +50,7 @@ LAYERS = {
             "estimators.parsing",
             "estimators.roles",
             "estimators.samples",
+            "estimators.stack",
             "estimators.strict_text",
             "estimators.units",
             "estimators.weight_formats",

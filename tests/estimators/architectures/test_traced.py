@@ -60,9 +60,7 @@ def one_layer() -> TracedModel:
         n=poly((monomial("seq"), 1)),
         k=poly(((), 8)),
     )
-    cache = TracedRow(
-        name="cache", component="attention", kind="elementwise", part="", role="elementwise", cut="whole", count=2, window=5
-    )
+    cache = TracedRow(name="cache", component="attention", kind="elementwise", part="", role="elementwise", cut="whole", count=2, window=5)
     grown = {"flop": poly((BC, 16), (B, 16)), "m": poly(((), 1)), "n": poly((monomial("context"), 1), ((), 1))}
     decode = (
         TracedRow(**{name: getattr(matrix, name) for name in matrix._fields} | {"flop": poly((B, 128)), "m": poly((B, 1))}),
