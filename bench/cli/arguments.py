@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_args
 
 from bench.cli import names
-from estimators.errors import BadValueError, NoOpTableError, UnknownNameError
+from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
 from estimators.method import TrainingMethod
 from estimators.parsing import MAX_COUNT, parse_count, parse_duration, parse_float
@@ -85,6 +85,16 @@ def add_method(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"what adapters' frozen matrices are stored as: {', '.join(WEIGHT_FORMATS)} or gptq-BITS-GROUP; 16-bit by default",
     )
+
+
+def add_habits(parser: argparse.ArgumentParser) -> None:
+    """--framework and --checkpointing of a fine-tuning."""
+    from estimators.tuning.recipes import Checkpointing  # deferred: the options of `show` do without it
+
+    group = parser.add_argument_group("whose fine-tuning")
+    group.add_argument("--framework", metavar="NAME[@VERSION]", help="whose habits fill in the rest, such as trl; else an assumption")
+    kept = get_args(Checkpointing)
+    group.add_argument("--checkpointing", choices=kept, metavar="|".join(kept), help="which activations are kept; the framework's default")
 
 
 def _targets(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -209,10 +219,11 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
     from estimators.architectures.from_config import model_from_config, read_config
 
     if options.config is not None:
+        from bench.backend.tracing.on_request import model_of
         from estimators.facts.hub_config import name_of
 
         config = read_config(options.config)
-        model = _model_of(config, name_of(options.config) or options.config)
+        model = model_of(config, name_of(options.config) or options.config)
         if "quantization_config" in config:
             _say_if_unread(model)
         return _reading(model, options), None
@@ -224,26 +235,6 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
         return _reading(model_from_config(sized.config, sized.name, sized.source), options), None
     entry = entry_named(options.model)
     return _reading(model_from_config(entry.config, entry.id, entry.source), options), entry
-
-
-def _model_of(config: Mapping[str, Any], name: str) -> Model:
-    """The model that a configuration describes, by its family's op table, or by one that was traced. Raises BadConfigError."""
-    from estimators.architectures.from_config import model_from_config
-    from estimators.architectures.traced_file import from_json, is_traced
-
-    if is_traced(config):
-        traced = from_json(config, name)
-    else:
-        try:
-            return model_from_config(config, name)
-        except NoOpTableError as error:
-            from bench.backend.tracing.on_request import traced_model
-
-            traced = traced_model(config, name, error)
-    from bench.machine.ranks import say  # deferred: most models have a table of their own
-
-    say(f"{name}: op table traced from {traced.traced_from}")
-    return traced
 
 
 def _say_if_unread(model: Model) -> None:

@@ -132,7 +132,7 @@ def _pass(job: TuningJob, weights: HeldWeights, held: Held) -> list[Moment]:
         whole = kept.inputs_bytes(rows) * stage
         if job.checkpointing == "offload" or job.offload.activations:
             whole = 2 * kept.inputs_bytes(rows) / max(1, decoder_of(job).layers)
-    behind = whole
+    behind = whole - rows * kept.end_bytes * stage
     if job.checkpointing == "full" and job.sharding == "fsdp" and is_adapted:
         behind += kept.inputs_bytes(rows) - kept.around_bytes(rows)  # inputs outlive their layers, and gradients of them gather beside
     back = kept.passing_bytes(rows) + (recomputed if job.checkpointing != "none" else 0.0)
@@ -180,8 +180,15 @@ def _loss(job: TuningJob) -> LossMemory:
         model.vocab,
         size=size,
         capped=model.capped,
+        divided=job.objective == "grpo",
+        widened=job.widens_logits,
         trained_head=trained_head,
+        judged_tokens=LIGER_ROWS.get(job.objective, 0) * job.seq_len,
     )
+
+
+LIGER_ROWS = {"dpo": 2, "orpo": 2, "kto": 2, "grpo": 1}
+"""Rows that Liger's losses of judged answers take at once: a pair, two single answers, one. Source: its chunked_loss, CHUNK_SIZE = 1."""
 
 
 def _step(job: TuningJob, held: Held) -> list[Moment]:

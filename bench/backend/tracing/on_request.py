@@ -5,8 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.machine.ranks import say
+from estimators.architectures.from_config import model_from_config
 from estimators.architectures.traced import TracedModel
+from estimators.architectures.traced_file import from_json, is_traced
 from estimators.errors import NoOpTableError, RequestError
+from estimators.spec import Model
+
+
+def model_of(config: Mapping[str, Any], name: str) -> Model:
+    """The model that a JSON object describes: a configuration, by its family's op table or by one that is traced, or such a table itself.
+
+    Where the table is a traced one, that is said on stderr.
+
+    Raises:
+        BadConfigError: it describes no countable model.
+    """
+    if is_traced(config):
+        found = from_json(config, name)
+    else:
+        try:
+            return model_from_config(config, name)
+        except NoOpTableError as error:
+            found = traced_model(config, name, error)
+    say(f"{name}: op table traced from {found.traced_from}")
+    return found
 
 
 def traced_model(config: Mapping[str, Any], name: str, without: NoOpTableError) -> TracedModel:
