@@ -83,7 +83,7 @@ def test_a_table_is_exported_and_read_in_place_of_the_configuration(
     before = body(["show", "--config", config, "--seq-len", "16"], capsys)
     assert main(["show", "--config", config, "--export", str(table)]) == 0
     capsys.readouterr()
-    monkeypatch.setitem(sys.modules, "bench.backend.tracing.on_request", None)
+    monkeypatch.setitem(sys.modules, "bench.backend.tracing.trace", None)
     after = body(["show", "--config", str(table), "--seq-len", "16"], capsys)
     same = ("active_params", "forward_flop", "training_flop", "decode_flop", "prefill_flop", "built_as")
     assert [after[name] for name in same] == [before[name] for name in same]
