@@ -16,6 +16,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "estimate": "what a training run or a step costs: days, money, energy, memory",
         "plan": "the layouts that train a model fastest, and why others lose",
         "fit": "does a fine-tuning fit on a device, and what would make it fit",
+        "serve": "users, latency and money of a served model, and GPUs for N users",
         "compare-hardware": "one training run on several kinds of device, side by side",
     },
     "Measure here": {

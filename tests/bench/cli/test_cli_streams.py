@@ -26,6 +26,7 @@ CHEAP: dict[str, list[str]] = {
     "estimate": ["--model", "gpt2"],
     "plan": ["--model", "gpt2", "--hardware", "a100-sxm4-80gb", "--gpus", "8"],
     "fit": ["--model", "gpt2", "--seq-len", "1024", "--hardware", "a100-sxm4-80gb"],
+    "serve": ["--model", "gpt2", "--hardware", "a100-sxm4-80gb", "--input", "500"],
     "compare-hardware": ["--model", "gpt2", "--tokens", "1B", "--gpus", "8", "--hardware", "a100-sxm4-80gb"],
     "show": ["--model", "gpt2"],
     "translate": ["--model", "gpt2", "--mfu", "0.4", "--from", "full", "--to", "palm"],
