@@ -154,6 +154,12 @@ class EstimateAnswer(Answer):
     train_step_time_bound_s: float | None
     generation_flop: int | None
     generation_time_bound_s: float | None
+    engine: str | None
+    weights: str | None
+    prefill_s: float | None
+    decode_step_s: float | None
+    generation_s: float | None
+    generation_fits: bool | None
     training_memory_bytes: int | None
     inference_memory_bytes: int | None
 
@@ -258,15 +264,10 @@ class ServeAnswer(Answer):
     load: str | None
     num_answered: int | None
     num_refused: int | None
-    mean_input_tokens: float | None
-    mean_output_tokens: float | None
     wall_s: float | None
     running: float | None
-    in_flight: float | None
     most_running: int | None
-    most_blocks_fraction: float | None
     num_pushed_out: int | None
-    reread_fraction: float | None
 
 
 class HardwareAnswer(Answer):
