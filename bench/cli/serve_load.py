@@ -11,8 +11,8 @@ from bench.cli.serve_options import USUAL_REQUESTS, Options
 from estimators.errors import BadValueError
 
 if TYPE_CHECKING:
-    from estimators.serving.answer import ServeQuestion
     from estimators.serving.load import LoadQuestion
+    from estimators.serving.question import ServeQuestion
     from estimators.serving.requests import Requests
 
 
