@@ -122,8 +122,8 @@ def named_model(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
         UnavailableError: its configuration was to be fetched and could not be.
     """
     values, text = dict(given), given.get("model")
-    if not isinstance(text, str) or "config" not in given:
-        return values, {}
+    if not isinstance(text, str) or "config" not in given or given.get("endpoint") is not None:
+        return values, {}  # of an endpoint it is the server's own word
     from estimators.facts.model_names import is_registered, model_named  # deferred: most verbs name no model
     from estimators.facts.sized_llama import sized_llama
 

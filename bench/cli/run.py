@@ -6,6 +6,7 @@ A network of your own:   python -m bench run --model mlp --neurons 200 --hidden-
 All of the article:      python -m bench run --suite article --format md
 What a GPU can reach:    python -m bench run --suite reach
 A server under load:     python -m bench run gpt2 --task serve --concurrency 8 --requests 24 --seq-len 64 --new-tokens 32
+One that answers:        python -m bench run --endpoint http://127.0.0.1:8000/v1 --model NAME --concurrency 8
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import streams
-from bench.cli import names, run_repeats
+from bench.cli import names, run_endpoint, run_repeats
 from bench.cli.arguments import count, positive
 from bench.cli.output import Output
 from bench.cli.sequences import batch_size, length
@@ -73,6 +74,12 @@ class Options:
     num_requests: int | None
     concurrency: int | None
     rate: float | None
+    endpoint: str | None
+    tool: str | None
+    tokenizer: str | None
+    allow_host: str | None
+    hardware: str | None
+    gpus: int | None
     waterfall: bool
     out: Path
 
@@ -150,6 +157,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="in flight at most, each followed by the next; 4 by default",
     )
     load.add_argument("--rate", type=positive("rate", 10**6), metavar="NUM", help="requests a second, Poisson by --seed, in its place")
+    run_endpoint.add_arguments(parser)
     records = parser.add_argument_group("records")
     records.add_argument(
         "--waterfall", action="store_true", help="predict the step from this machine's calibration and explain it part by part"
@@ -163,6 +171,9 @@ def run(options: Options, out: Output) -> int:
     """Measure, print, and return 1 if any check failed."""
     from bench.machine.ranks import start_promised_ranks
 
+    if options.endpoint is not None:
+        return run_endpoint.run(options, out)
+    _demand_no_server(options)
     start_promised_ranks()
     repeats = run_repeats.num_repeats(options.repeats, options.preset, is_suite=options.suite is not None)
     if options.suite is not None:
@@ -191,6 +202,14 @@ def run(options: Options, out: Output) -> int:
     out.emit([*shown, *asked], replace(run_screen(record, shown), asked=asked))
     say(f"record: {options.out / record.run_id}.json")
     return 1 if failed(crosscheck(record)) else 0
+
+
+def _demand_no_server(options: Options) -> None:
+    """Raises BadValueError for an option of an endpoint where there is none."""
+    for name in ("tool", "tokenizer", "allow_host", "hardware", "gpus"):
+        if getattr(options, name) is not None:
+            word = "--" + name.replace("_", "-")
+            raise BadValueError(f"{word} is of a server that answers already, of --endpoint; a model is run on --device of this machine")
 
 
 def _calibration(options: Options) -> Calibration | None:

@@ -44,6 +44,12 @@ def measure(
     requests: Number | None = None,
     concurrency: Number | None = None,
     rate: Number | None = None,
+    endpoint: str | None = None,
+    tool: str | None = None,
+    tokenizer: Path | None = None,
+    allow_host: str | None = None,
+    hardware: str | None = None,
+    gpus: Number | None = None,
     waterfall: bool = False,
     out: Path | None = None,
 ) -> RecordsAnswer:

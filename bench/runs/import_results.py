@@ -21,13 +21,15 @@ from estimators.serving.results.one_file import named, read_results
 from estimators.serving.results.result import Served, ServingResult
 
 
-def import_results(given: str, said: Served, *, config: Mapping[str, Any] | None, out: Path) -> list[Measurement]:
+def import_results(given: str, said: Served, *, config: Mapping[str, Any] | None, out: Path, status: str = "complete") -> list[Measurement]:
     """The records of a file's runs, written.
 
     Args:
         given: a path, with its format before it or without.
         said: what stands above the file.
         config: of the model, where the user named one.
+        out: the folder of the records.
+        status: partial where the load was interrupted.
 
     Raises:
         RequestError: no result file, one that is damaged, or a folder that cannot be written.
@@ -38,7 +40,7 @@ def import_results(given: str, said: Served, *, config: Mapping[str, Any] | None
     results = [replace(result, served=result.served.completed(said)) for result in read_results(path, form)]
     for place, result in enumerate(results, start=1):
         demand_possible(result, config, file if len(results) == 1 else f"{file}, run {place}")
-    return [_record(result, config, file, out).save("complete") for result in results]
+    return [_record(result, config, file, out).save(status) for result in results]
 
 
 def demand_possible(result: ServingResult, config: Mapping[str, Any] | None, label: str) -> None:
