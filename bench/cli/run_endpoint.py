@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.cli import names
 from bench.cli.arguments import count
@@ -13,9 +13,6 @@ from bench.cli.output import Output
 from bench.machine.ranks import say
 from bench.records.request import SERVING
 from estimators.errors import BadValueError, UnavailableError, UnknownNameError
-
-if TYPE_CHECKING:
-    from bench.cli.run import Options
 
 USUAL_PROMPT = 128
 USUAL_ANSWER = 32
@@ -50,8 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--gpus", type=count("gpus", maximum=10**5), metavar="NUM", help="that it runs on")
 
 
-def run(options: Options, out: Output) -> int:
+def run(options: Any, out: Output) -> int:
     """Load, read, judge, keep, show; 1 where a check fails.
+
+    Args:
+        options: of `run`.
+        out: where the answer goes.
 
     Raises:
         RequestError: options that an endpoint has not, no tool, or one that failed.
@@ -83,7 +84,7 @@ def run(options: Options, out: Output) -> int:
     return 1 if num_failed(records) else 0
 
 
-def _load(options: Options, load: Any) -> Any:
+def _load(options: Any, load: Any) -> Any:
     """What the endpoint is loaded with. Raises BadValueError for options that it has not."""
     assert options.endpoint is not None
     if options.model is None:
