@@ -115,7 +115,10 @@ def test_a_list_of_layers_has_the_sum_of_its_children() -> None:
     [
         ({"model_type": "xglm", "d_model": 32, "num_layers": 1, "attention_heads": 4, "ffn_dim": 64, "vocab_size": 100}, {"input_ids"}),
         ({"model_type": "squeezebert", **SMALL, "embedding_size": 64}, {"input_ids"}),
-        ({"model_type": "videomae", **SMALL, "image_size": 32, "patch_size": 8, "num_frames": 4, "decoder_hidden_size": 32}, {"pixel_values"}),
+        (
+            {"model_type": "videomae", **SMALL, "image_size": 32, "patch_size": 8, "num_frames": 4, "decoder_hidden_size": 32},
+            {"pixel_values"},
+        ),
     ],
     ids=lambda value: value.get("model_type", "") if isinstance(value, dict) else "",
 )
