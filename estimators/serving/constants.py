@@ -11,7 +11,7 @@ from estimators.facts.fitted import fitted_values
 from estimators.frozen import frozen
 from estimators.serving.engines import Engine
 
-ENGINE_CONSTANTS = ("step_s", "sequence_s", "eager_layer_s", "floor_layer_s")
+ENGINE_CONSTANTS = ("step_s", "sequence_s", "eager_layer_s", "floor_layer_s", "experts")
 """What each generation of an engine has of its own: `vllm.step_s` in the data file."""
 
 LATER = "2025-01"
@@ -30,7 +30,6 @@ class ServingConstants:
         products_weights: the same in 16 bits where weights are unpacked first.
         products_experts: factor on that share for experts.
         attention, attention_decode: share of the 16-bit ceiling that attention reaches where prompts are read, and in decode steps.
-        knee: how sharply a product goes from reading its weights to its arithmetic.
         layer_s, expert_layer_s: of a layer's kernels in a recorded graph, and more where it has experts.
         reduce_s, reduce_early_s: of an all-reduce of two devices with a link, by engines from 2025 on, and before.
         reduce_growth: of that time, for each doubling of the devices.
@@ -41,6 +40,9 @@ class ServingConstants:
         step_s, sequence_s: what the engine's host takes for each step, and for each sequence in it.
         eager_layer_s: what it takes to issue one layer where no graph is recorded; a step is no shorter.
         floor_layer_s: the same of a step that reads prompts, where graphs are recorded of decode steps alone.
+        experts: factor on all that experts take in the engine's kernels.
+        port_cdna2, port_cdna3, port_xe: factors on all that a device does where an engine's kernels for it were young: Instinct in engines
+            before 2025, and Intel's data-centre GPUs.
     """
 
     bandwidth_16: Lane
@@ -57,7 +59,6 @@ class ServingConstants:
     products_experts: Lane
     attention: Lane
     attention_decode: Lane
-    knee: Lane
     layer_s: Lane
     expert_layer_s: Lane
     reduce_s: Lane
@@ -72,6 +73,10 @@ class ServingConstants:
     sequence_s: Lane
     eager_layer_s: Lane
     floor_layer_s: Lane
+    experts: Lane
+    port_cdna2: Lane
+    port_cdna3: Lane
+    port_xe: Lane
 
     def weights_bandwidth(self, kind: str) -> Lane:
         """Share of bandwidth at which matrices of a kind of format are read."""
@@ -82,6 +87,21 @@ class ServingConstants:
         if not is_native and kind != "16":
             return self.products_weights
         return {"16": self.products_16, "8": self.products_8, "4": self.products_4}[kind]
+
+
+    def port(self, name: str) -> Lane:
+        """Factor on a device's work; 1 where kernels are what NVIDIA's and later ones are."""
+        return getattr(self, f"port_{name}") if name else 1.0
+
+
+PORTS = {"CDNA2": "cdna2", "CDNA3": "cdna3", "Xe-HPC": "xe"}
+"""Architectures -> whose factor a young port has."""
+
+
+def port_of(architecture: str, engine: Engine) -> str:
+    """Whose factor a device's work has under an engine's generation; empty for none."""
+    found = next((name for begins, name in PORTS.items() if architecture.startswith(begins)), "")
+    return "" if found.startswith("cdna") and is_late(engine) else found
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from estimators.cost.collectives import LAYER_COLLECTIVES, together
 from estimators.cost.machine import machine_of
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
+from estimators.serving.constants import port_of
 from estimators.serving.deployment import Deployment
 from estimators.serving.work import PLAIN_BYTES, CacheWork, ExpertWork, ModelWork, model_work
 from estimators.spec import Hardware
@@ -67,6 +68,7 @@ class DeviceWork:
     Attributes:
         kind: of the format, a value of KINDS, or `int`.
         is_native: whether its products run in the format; else in 16 bits.
+        port: whose factor the device's work has, see `constants.port_of`.
         stored_bytes, stored_flop: of matrices that the format holds: read in a step, and for each token.
         plain_bytes, plain_flop: of those in 16 bits.
         head_bytes, head_flop: of the head; FLOP for each token that is written.
@@ -88,6 +90,7 @@ class DeviceWork:
 
     kind: str
     is_native: bool
+    port: str
     stored_bytes: Lane
     stored_flop: Lane
     plain_bytes: Lane
@@ -143,6 +146,7 @@ def device_work(d: Deployment) -> DeviceWork:
     return DeviceWork(
         kind=kind_of(d.weights),
         is_native=bool(low),
+        port=port_of(hardware.architecture, d.engine),
         stored_bytes=work.stored_bytes.on_rank(d.tp),
         stored_flop=2 * stored,
         plain_bytes=PLAIN_BYTES * plain,

@@ -114,7 +114,6 @@ class StepLaw:
         drafts: tokens of a draft, which a decode step verifies beside the next one.
     """
 
-    knee: Lane
     stored_read_s: Lane
     stored_token_s: Lane
     plain_read_s: Lane
@@ -155,14 +154,14 @@ class StepLaw:
         n, read = _shared_out(sequences, self.groups), prompt_tokens / smaller(prompts, self.groups)
         tokens, of_replica = n * verified + read, sequences * verified + prompt_tokens
         writing = n + _shared_out(prompts_read, self.groups)
-        stored_s = self._product(self.stored_read_s, self.stored_token_s * tokens)
-        weights_s = stored_s + self._product(self.plain_read_s, self.plain_token_s * tokens)
+        stored_s = self.stored_read_s + self.stored_token_s * tokens
+        weights_s = stored_s + self.plain_read_s + self.plain_token_s * tokens
         logits = writing + n * self.drafts
-        head_s = self._product(self.head_read_s, self.head_token_s * logits)
+        head_s = self.head_read_s + self.head_token_s * logits
         experts_s, least_experts_read_s, least_experts_s = 0.0, 0.0, 0.0
         for kind in self.experts:
             met = 1 - kind.missed**of_replica
-            experts_s = experts_s + self._product(kind.read_s * met, kind.token_s * of_replica)
+            experts_s = experts_s + kind.read_s * met + kind.token_s * of_replica
             least_experts_read_s = least_experts_read_s + kind.least_read_s
             least_experts_s = least_experts_s + kind.least_token_s * of_replica
         cache_s, attention_s = n * self.state_s, 0.0
@@ -170,7 +169,7 @@ class StepLaw:
         for cache in self.caches:
             keys = n * smaller(batch.context_tokens + 1, cache.window)
             seen = read * _seen(batch.prompt_context, cache.window)
-            cache_s = cache_s + self._product(cache.read_s * keys, cache.decode_s * keys * verified)
+            cache_s = cache_s + (cache.read_s + cache.decode_s * verified) * keys
             attention_s = attention_s + cache.prefill_s * seen
             least_cache_s = least_cache_s + cache.least_read_s * keys
             least_attention_s = least_attention_s + cache.least_decode_s * keys + cache.least_prefill_s * seen
@@ -195,10 +194,6 @@ class StepLaw:
             compute_bound_s=self.least_token_s * tokens + self.least_head_token_s * logits + least_experts_s + least_attention_s,
             bandwidth_bound_s=self.least_read_s + least_experts_read_s + least_cache_s,
         )
-
-    def _product(self, read_s: Lane, arithmetic_s: Lane) -> Lane:
-        """Reading or arithmetic, the longer of the two, longer where they are near."""
-        return (read_s**self.knee + arithmetic_s**self.knee) ** (1 / self.knee)
 
 
 def _shared_out(sequences: Lane, ways: Lane) -> Lane:
@@ -243,9 +238,11 @@ def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
     Args:
         early: whether all-reduces are those of engines before 2025.
     """
-    memory, peak16, own_peak = work.memory_bytes_per_s, work.peak16_flop_per_s, work.format_peak_flop_per_s
-    sixteen = work.flop16_per_s * c.products_16
-    own = work.format_flop_per_s * c.products(work.kind, work.is_native)
+    rated, peak16, own_peak = work.memory_bytes_per_s, work.peak16_flop_per_s, work.format_peak_flop_per_s
+    port = c.port(work.port)
+    memory, flop16 = rated / port, work.flop16_per_s / port
+    sixteen = flop16 * c.products_16
+    own = work.format_flop_per_s / port * c.products(work.kind, work.is_native)
     device_latency_s = (c.reduce_early_s if early else c.reduce_s) if work.linked else c.reduce_unlinked_s
     latency_s = device_latency_s * (1 + c.reduce_growth * (log2(greater(work.ranks, 2)) - 1))
     link, network = work.link_bytes_per_s * c.link, work.network_bytes_per_s * c.network
@@ -253,33 +250,32 @@ def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
     routed = choose(work.experts_near < work.groups * work.ranks, network, link)
     hop = choose(work.experts_near < work.groups * work.ranks, network, link)
     return StepLaw(
-        knee=c.knee,
         stored_read_s=work.stored_bytes / (memory * c.weights_bandwidth(work.kind)),
         stored_token_s=work.stored_flop / own,
         plain_read_s=work.plain_bytes / (memory * c.bandwidth_16),
         plain_token_s=work.plain_flop / sixteen,
         head_read_s=work.head_bytes / (memory * c.bandwidth_16),
         head_token_s=work.head_flop / sixteen,
-        least_read_s=(work.stored_bytes + work.plain_bytes + work.head_bytes) / memory,
+        least_read_s=(work.stored_bytes + work.plain_bytes + work.head_bytes) / rated,
         least_token_s=work.stored_flop / own_peak + work.plain_flop / peak16,
         least_head_token_s=work.head_flop / peak16,
         caches=tuple(
             CacheSeconds(
                 window=cache.window,
                 read_s=cache.key_bytes / (memory * c.bandwidth_cache),
-                decode_s=cache.decode_flop / (work.flop16_per_s * c.attention_decode),
-                prefill_s=cache.prefill_flop / (work.flop16_per_s * c.attention),
-                least_read_s=cache.key_bytes / memory,
+                decode_s=cache.decode_flop / (flop16 * c.attention_decode),
+                prefill_s=cache.prefill_flop / (flop16 * c.attention),
+                least_read_s=cache.key_bytes / rated,
                 least_decode_s=cache.prefill_flop / peak16,
                 least_prefill_s=cache.prefill_flop / peak16,
             )
             for cache in work.caches
         ),
-        experts=tuple(_expert_seconds(kind, work, c, own) for kind in work.experts),
+        experts=tuple(_expert_seconds(kind, work, c, memory, own) for kind in work.experts),
         state_s=work.state_bytes / (memory * c.bandwidth_cache),
-        least_state_s=work.state_bytes / memory,
+        least_state_s=work.state_bytes / rated,
         element_s=work.element_bytes / (memory * c.bandwidth_elements),
-        launch_s=work.layers * c.layer_s + work.expert_layers * c.expert_layer_s,
+        launch_s=port * (work.layers * c.layer_s + work.expert_layers * c.expert_layer_s),
         eager_s=work.layers * c.eager_layer_s,
         floor_s=c.floor_layer_s * (work.layers + (c.floor_experts - 1) * work.expert_layers),
         reduce_step_s=work.reduces * latency_s + choose(work.routed_bytes > 0, 2 * work.expert_layers * latency_s, 0.0),
@@ -294,13 +290,12 @@ def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
     )
 
 
-def _expert_seconds(kind: DeviceExperts, work: DeviceWork, c: ServingConstants, flop_per_s: Lane) -> ExpertSeconds:
-    wait = c.expert_wait ** log2(greater(work.expert_ranks, 1))
-    read_s = kind.num_bytes / work.memory_bytes_per_s
+def _expert_seconds(kind: DeviceExperts, work: DeviceWork, c: ServingConstants, bytes_per_s: Lane, flop_per_s: Lane) -> ExpertSeconds:
+    slower = c.experts * c.expert_wait ** log2(greater(work.expert_ranks, 1))
     return ExpertSeconds(
         missed=kind.missed,
-        read_s=wait * read_s / c.bandwidth_experts,
-        token_s=wait * kind.flop / (flop_per_s * c.products_experts),
-        least_read_s=read_s * (1 - kind.missed),
+        read_s=slower * kind.num_bytes / (bytes_per_s * c.bandwidth_experts),
+        token_s=slower * kind.flop / (flop_per_s * c.products_experts),
+        least_read_s=kind.num_bytes / work.memory_bytes_per_s * (1 - kind.missed),
         least_token_s=kind.flop / work.format_peak_flop_per_s,
     )
