@@ -113,8 +113,25 @@ Source: Dettmers et al. 2023, QLoRA (arXiv 2305.14314), section 3; bitsandbytes,
 AutoGPTQ and AutoAWQ, packed linear layers; the README of DeepSeek-V3's weights; gpt-oss's model card (arXiv 2508.10925), section 2.1.
 """
 
+SERVED_ALONE: Mapping[WeightFormat, StoredMatrix] = {
+    "nvfp4": StoredMatrix(bits=4, group=16, scale_bytes=1),
+    "q4_k_m": StoredMatrix(bits=4, block=256, scale_bytes=16),
+    "q8_0": StoredMatrix(bits=8, block=32, scale_bytes=2),
+}
+"""What engines hold matrices in and nobody trains adapters over: 4-bit floats with an fp8 scale for 16, and llama.cpp's blocks: of 256
+weights of 4 bits with 12 bytes of scales of eight groups and two 16-bit scales of those, and of 32 weights of 8 bits with a 16-bit scale.
+
+Source: NVIDIA 2025 (arXiv 2509.25149), section 2; llama.cpp, ggml/src/ggml-common.h, block_q4_K and block_q8_0.
+"""
+
+Q6_K = StoredMatrix(bits=6, block=256, scale_bytes=18)
+"""llama.cpp's blocks of 256 weights of 6 bits: sixteen 8-bit scales and a 16-bit one. Source: ggml/src/ggml-common.h, block_q6_K."""
+
 WEIGHT_FORMATS: tuple[WeightFormat, ...] = (PLAIN, *FORMATS)
 """Names of formats; gptq-8-128 or awq-4-64 name other bits and groups."""
+
+SERVED_FORMATS: tuple[WeightFormat, ...] = (*WEIGHT_FORMATS, *SERVED_ALONE)
+"""The same of models that are served."""
 
 EXPERTS_ALONE = ("mxfp4",)
 """Formats of experts' matrices: the others of a layer stay in 16 bits."""
@@ -135,6 +152,9 @@ SPELLINGS = {
     "fp8-block": "fp8-tiles",
 }
 """What else formats are called; fp4 has the bytes of nf4."""
+
+SERVED_SPELLINGS = {"int4": "awq", "w4a16": "awq", "q4-k-m": "q4_k_m", "q8-0": "q8_0", "fp4": "nvfp4"}
+"""The same where models are served: weights of 4 bits alone, and 4-bit floats that a device multiplies."""
 
 _GROUPED = re.compile(r"(?:int)?(?P<bits>[2348])?-?(?P<kind>gptq|awq)(?:-(?P<bits_behind>[2348]))?(?:-g?(?P<group>\d{1,4}))?")
 
@@ -158,10 +178,34 @@ def weight_format(text: str) -> WeightFormat:
     raise BadValueError(f"weights stored as {text[:40]!r} are unknown; expected one of: {', '.join(WEIGHT_FORMATS)}, gptq-BITS-GROUP")
 
 
+def served_format(text: str) -> WeightFormat:
+    """The name of a format that an engine holds weights in.
+
+    >>> served_format("Q4_K_M"), served_format("nvfp4"), served_format("int4")
+    ('q4_k_m', 'nvfp4', 'awq')
+
+    Raises:
+        BadValueError: an unknown format.
+    """
+    name = text.strip().casefold().replace("_", "-")
+    name = SERVED_SPELLINGS.get(name) or SPELLINGS.get(name, name)
+    if name in SERVED_FORMATS:
+        return name
+    try:
+        return weight_format(text)
+    except BadValueError:
+        known = ", ".join(SERVED_FORMATS)
+        raise BadValueError(f"weights stored as {text[:40]!r} are unknown; expected one of: {known}, gptq-BITS-GROUP") from None
+
+
 def stored_matrix(name: WeightFormat) -> StoredMatrix | None:
     """How a format holds a matrix; None for 16 bits. Raises BadValueError for an unknown format."""
-    name = weight_format(name)
-    if name == PLAIN or name in FORMATS:
-        return FORMATS.get(name)
+    name = served_format(name)
+    if name == PLAIN:
+        return None
+    if name in FORMATS:
+        return FORMATS[name]
+    if name in SERVED_ALONE:
+        return SERVED_ALONE[name]
     kind, bits, group = name.split("-")
     return grouped(int(bits), int(group), input_bytes=INDEX_BYTES if kind == "gptq" else 0)

@@ -7,10 +7,11 @@ from typing import ClassVar
 from estimators.architectures.block import RMS_NORM, Block, Norm
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.prediction import PredictionLayers
-from estimators.architectures.quantised import Quantisation
+from estimators.architectures.quantised import Quantisation, served_in
 from estimators.architectures.rows import edge_norm, linear, lookup
 from estimators.frozen import frozen, replace
 from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
+from estimators.weight_formats import WeightFormat
 
 
 @frozen
@@ -92,10 +93,22 @@ class Decoder(Model):
     def ops(self, workload: Workload) -> tuple[Op, ...]:
         """The op table of one step. Raises BadValueError for samples that are no text."""
         self.demand_sample(workload)
-        layers = [op for i, block in enumerate(self.blocks) for op in block.ops(workload, self.width, self.prefix(i))]
-        if self.stored is not None:
-            layers = [self.stored.held(workload, op) for op in layers]
-        return (*self.embedding_ops(workload), *layers, *self.head_ops(workload))
+        table = [*self.embedding_ops(workload), *(op for i in range(len(self.blocks)) for op in self._block_ops(workload, i))]
+        return self._held(workload, [*table, *self.head_ops(workload)])
+
+    def layer_ops(self, workload: Workload) -> tuple[tuple[Op, ...], ...]:
+        """The rows of each block, in their order."""
+        return tuple(self._held(workload, self._block_ops(workload, i)) for i in range(len(self.blocks)))
+
+    def edge_ops(self, workload: Workload) -> tuple[tuple[Op, ...], tuple[Op, ...]]:
+        """The rows before the first layer and those behind the last, as they are held."""
+        return self._held(workload, self.embedding_ops(workload)), self._held(workload, self.head_ops(workload))
+
+    def _block_ops(self, workload: Workload, index: int) -> list[Op]:
+        return self.blocks[index].ops(workload, self.width, self.prefix(index))
+
+    def _held(self, workload: Workload, table: list[Op]) -> tuple[Op, ...]:
+        return tuple(table if self.stored is None else (self.stored.held(workload, op) for op in table))
 
     def prefix(self, index: int) -> str:
         """What the rows of a block are called before their own names."""
@@ -123,6 +136,10 @@ class Decoder(Model):
         owned, bias = not self.tied, self.head_bias
         table.append(linear(w, "", "head", "head", cut="vocabulary", d_in=edge, d_out=self.vocab, bias=bias, rows=rows, owned=owned))
         return table
+
+    def in_format(self, name: WeightFormat) -> Decoder:
+        """The model as an engine holds it in a format, whatever its checkpoint was in. Raises BadValueError for an unknown format."""
+        return replace(self, stored=served_in(name, self.layers, tied=self.tied))
 
     def _norm(self, w: Workload, part: str, look: Norm) -> Op:
         gain, bias = look.gain, look.bias

@@ -8,7 +8,19 @@ from typing import Any
 from estimators.errors import BadConfigError
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
-from estimators.weight_formats import FORMATS, INDEX_BYTES, StoredMatrix, grouped
+from estimators.weight_formats import (
+    EXPERTS_ALONE,
+    FORMATS,
+    INDEX_BYTES,
+    LAYERS_ALONE,
+    Q6_K,
+    SERVED_ALONE,
+    StoredMatrix,
+    WeightFormat,
+    grouped,
+    served_format,
+    stored_matrix,
+)
 
 PARTS = {"attn": "attention", "mlp": "mlp", "experts": "experts"}
 """What names of modules that are left as they are have in them -> the component that is meant."""
@@ -25,18 +37,61 @@ class Quantisation:
         matrix: None for a format that is not known: then nothing is held otherwise.
         but: components that stay as they are computed with.
         said: what it is, in words.
+        mixture: what a file of llama.cpp holds otherwise; None for a format that leaves all but matrices of layers alone.
     """
 
     matrix: StoredMatrix | None
     said: str
     but: frozenset[str] = frozenset()
+    mixture: Mixture | None = None
 
     def held(self, w: Workload, op: Op) -> Op:
         """The row as it is held and read; training keeps its weights in the dtype of compute."""
-        inside = op.component in ("attention", "mlp", "experts", "state_space") and op.component not in self.but
-        if w.phase == "train" or self.matrix is None or not (inside and op.kind == "matmul" and op.mnk) or op.role in LEFT:
+        if w.phase == "train" or self.matrix is None:
             return op
-        return held_as(op, self.matrix, w)
+        if self.mixture is not None and (mixed := self.mixture.held(w, op, self.matrix)) is not None:
+            return mixed
+        inside = op.component in ("attention", "mlp", "experts", "state_space") and op.component not in self.but
+        return held_as(op, self.matrix, w) if inside and op.kind == "matmul" and op.mnk and op.role not in LEFT else op
+
+
+@frozen
+class Mixture:
+    """What a file of llama.cpp holds in more bits than most of its matrices, and what else it holds.
+
+    Attributes:
+        more: of the values' and the feed-forwards' last matrices in a share of the layers, and of the head.
+        share: of the layers: the first and the last eighth, and each third between.
+        tied: whether the head is the embedding.
+    """
+
+    more: StoredMatrix
+    share: float
+    tied: bool
+
+    def held(self, w: Workload, op: Op, matrix: StoredMatrix) -> Op | None:
+        """The row where it is held otherwise than most; None for most of them. Vectors and routers are fp32."""
+        if op.role == "head":
+            return held_as(op, self.more, w)
+        if op.role == "token":
+            table = self.more if self.tied else matrix
+            return replace(op, stored_bytes=table.num_bytes(op.params, 1))
+        if op.role in ("value", "down") and op.mnk and op.role not in LEFT:
+            few, many = held_as(op, matrix, w), held_as(op, self.more, w)
+            return few if not self.share else _between(few, many, self.share)
+        if op.params and (op.kind != "matmul" or op.role in LEFT):
+            return replace(op, stored_bytes=4 * op.params)
+        return None
+
+
+def _between(few: Op, many: Op, share: float) -> Op:
+    assert few.stored_bytes is not None
+    assert many.stored_bytes is not None
+    return replace(
+        few,
+        stored_bytes=round(few.stored_bytes + share * (many.stored_bytes - few.stored_bytes)),
+        weight_bytes=round(few.weight_bytes + share * (many.weight_bytes - few.weight_bytes)),
+    )
 
 
 def held_as(op: Op, matrix: StoredMatrix, w: Workload) -> Op:
@@ -44,8 +99,33 @@ def held_as(op: Op, matrix: StoredMatrix, w: Workload) -> Op:
     assert op.mnk
     _, n, k = op.mnk
     matrices, rest = divmod(op.params, n * k)
+    if not matrices:  # a tied head, whose matrix is the embedding's
+        return replace(op, stored_bytes=w.bytes_of(rest), weight_bytes=matrix.num_bytes(n, k) if op.weight_bytes else 0)
     size = matrices * matrix.num_bytes(n, k) + w.bytes_of(rest)
     return replace(op, stored_bytes=size, weight_bytes=op.weight_bytes * size // max(1, w.bytes_of(op.params)))
+
+
+def served_in(name: WeightFormat, layers: int, *, tied: bool) -> Quantisation | None:
+    """How an engine holds a model of so many layers in a format; None for 16 bits.
+
+    Embedding, head, norms and routers stay as they are computed with; under mxfp4 all but experts do. llama.cpp's formats reach
+    embedding and head, too: q4_k_m has 6 bits for the head and, in half of the layers, for values and the feed-forward's last matrix.
+
+    Source: llama.cpp, src/llama-quant.cpp, llama_tensor_get_type and use_more_bits.
+    """
+    name = served_format(name)
+    matrix = stored_matrix(name)
+    if matrix is None:
+        return None
+    but = frozenset({"attention", "mlp", "state_space"} if name in EXPERTS_ALONE else {"experts"} if name in LAYERS_ALONE else ())
+    mixture = None
+    if name == "q8_0":
+        mixture = Mixture(more=matrix, share=0.0, tied=tied)
+    elif name == "q4_k_m":
+        eighth = layers // 8
+        more = sum(1 for i in range(layers) if i < eighth or i >= 7 * layers // 8 or (i - eighth) % 3 == 2)
+        mixture = Mixture(more=Q6_K, share=more / layers, tied=tied)
+    return Quantisation(matrix=matrix, said=name, but=but, mixture=mixture)
 
 
 LEFT = ("dt", "convolution", "router")
@@ -145,7 +225,7 @@ def _modelopt(given: Mapping[str, Any]) -> Read:
     """NVIDIA's Model Optimizer: nvfp4 in groups of 16 with an fp8 scale, or fp8 with a scale per matrix."""
     algorithm = str(given.get("quant_algo", "no quant_algo"))
     if algorithm == "NVFP4":
-        return StoredMatrix(bits=4, group=16, scale_bytes=1), "nvfp4"
+        return SERVED_ALONE["nvfp4"], "nvfp4"
     return _fp8({}) if algorithm == "FP8" else (None, algorithm[:40])
 
 

@@ -93,12 +93,12 @@ class Deployment:
     @property
     def sequences_at_most(self) -> int:
         """In flight, all groups of attention together."""
-        return self.max_num_seqs or self.engine.max_num_seqs
+        return self.max_num_seqs or self.engine.limits_on(self.hardware)[1]
 
     @property
     def tokens_a_step(self) -> int:
         """Prompt and decoded tokens of one step at most."""
-        return self.token_budget or self.engine.token_budget
+        return self.token_budget or self.engine.limits_on(self.hardware)[0]
 
     @property
     def fraction(self) -> float:
