@@ -30,6 +30,8 @@ class ServingConstants:
         products_weights: the same in 16 bits where weights are unpacked first.
         products_experts: factor on that share for experts.
         attention, attention_decode: share of the 16-bit ceiling that attention reaches where prompts are read, and in decode steps.
+        knee: how sharply a product goes from reading its weights to its arithmetic.
+        popularity: how even routing is: shape of the gamma distribution that experts' popularity has.
         layer_s, expert_layer_s: of a layer's kernels in a recorded graph, and more where it has experts.
         reduce_s, reduce_early_s: of an all-reduce of two devices with a link, by engines from 2025 on, and before.
         reduce_growth: of that time, for each doubling of the devices.
@@ -59,6 +61,8 @@ class ServingConstants:
     products_experts: Lane
     attention: Lane
     attention_decode: Lane
+    knee: Lane
+    popularity: Lane
     layer_s: Lane
     expert_layer_s: Lane
     reduce_s: Lane
@@ -77,6 +81,8 @@ class ServingConstants:
     port_cdna2: Lane
     port_cdna3: Lane
     port_xe: Lane
+    port_cdna2_late: Lane
+    port_cdna3_late: Lane
 
     def weights_bandwidth(self, kind: str) -> Lane:
         """Share of bandwidth at which matrices of a kind of format are read."""
@@ -87,7 +93,6 @@ class ServingConstants:
         if not is_native and kind != "16":
             return self.products_weights
         return {"16": self.products_16, "8": self.products_8, "4": self.products_4}[kind]
-
 
     def port(self, name: str) -> Lane:
         """Factor on a device's work; 1 where kernels are what NVIDIA's and later ones are."""
@@ -101,7 +106,7 @@ PORTS = {"CDNA2": "cdna2", "CDNA3": "cdna3", "Xe-HPC": "xe"}
 def port_of(architecture: str, engine: Engine) -> str:
     """Whose factor a device's work has under an engine's generation; empty for none."""
     found = next((name for begins, name in PORTS.items() if architecture.startswith(begins)), "")
-    return "" if found.startswith("cdna") and is_late(engine) else found
+    return f"{found}_late" if found.startswith("cdna") and is_late(engine) else found
 
 
 @functools.cache

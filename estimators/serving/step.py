@@ -92,7 +92,7 @@ class CacheSeconds:
 class ExpertSeconds:
     """Of one kind of experts: reading all of them, and the arithmetic of one token of the replica; and the least of each."""
 
-    missed: Lane
+    spread: Lane
     read_s: Lane
     token_s: Lane
     least_read_s: Lane
@@ -114,6 +114,8 @@ class StepLaw:
         drafts: tokens of a draft, which a decode step verifies beside the next one.
     """
 
+    knee: Lane
+    popularity: Lane
     stored_read_s: Lane
     stored_token_s: Lane
     plain_read_s: Lane
@@ -154,14 +156,14 @@ class StepLaw:
         n, read = _shared_out(sequences, self.groups), prompt_tokens / smaller(prompts, self.groups)
         tokens, of_replica = n * verified + read, sequences * verified + prompt_tokens
         writing = n + _shared_out(prompts_read, self.groups)
-        stored_s = self.stored_read_s + self.stored_token_s * tokens
-        weights_s = stored_s + self.plain_read_s + self.plain_token_s * tokens
+        stored_s = self._product(self.stored_read_s, self.stored_token_s * tokens)
+        weights_s = stored_s + self._product(self.plain_read_s, self.plain_token_s * tokens)
         logits = writing + n * self.drafts
-        head_s = self.head_read_s + self.head_token_s * logits
+        head_s = self._product(self.head_read_s, self.head_token_s * logits)
         experts_s, least_experts_read_s, least_experts_s = 0.0, 0.0, 0.0
         for kind in self.experts:
-            met = 1 - kind.missed**of_replica
-            experts_s = experts_s + kind.read_s * met + kind.token_s * of_replica
+            met = 1 - (1 + kind.spread * of_replica) ** -self.popularity
+            experts_s = experts_s + self._product(kind.read_s * met, kind.token_s * of_replica)
             least_experts_read_s = least_experts_read_s + kind.least_read_s
             least_experts_s = least_experts_s + kind.least_token_s * of_replica
         cache_s, attention_s = n * self.state_s, 0.0
@@ -169,7 +171,7 @@ class StepLaw:
         for cache in self.caches:
             keys = n * smaller(batch.context_tokens + 1, cache.window)
             seen = read * _seen(batch.prompt_context, cache.window)
-            cache_s = cache_s + (cache.read_s + cache.decode_s * verified) * keys
+            cache_s = cache_s + self._product(cache.read_s, cache.decode_s * verified) * keys
             attention_s = attention_s + cache.prefill_s * seen
             least_cache_s = least_cache_s + cache.least_read_s * keys
             least_attention_s = least_attention_s + cache.least_decode_s * keys + cache.least_prefill_s * seen
@@ -194,6 +196,10 @@ class StepLaw:
             compute_bound_s=self.least_token_s * tokens + self.least_head_token_s * logits + least_experts_s + least_attention_s,
             bandwidth_bound_s=self.least_read_s + least_experts_read_s + least_cache_s,
         )
+
+    def _product(self, read_s: Lane, arithmetic_s: Lane) -> Lane:
+        """Reading or arithmetic, the longer of the two, longer where they are near."""
+        return (read_s**self.knee + arithmetic_s**self.knee) ** (1 / self.knee)
 
 
 def _shared_out(sequences: Lane, ways: Lane) -> Lane:
@@ -250,6 +256,8 @@ def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
     routed = choose(work.experts_near < work.groups * work.ranks, network, link)
     hop = choose(work.experts_near < work.groups * work.ranks, network, link)
     return StepLaw(
+        knee=c.knee,
+        popularity=c.popularity,
         stored_read_s=work.stored_bytes / (memory * c.weights_bandwidth(work.kind)),
         stored_token_s=work.stored_flop / own,
         plain_read_s=work.plain_bytes / (memory * c.bandwidth_16),
@@ -293,7 +301,7 @@ def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
 def _expert_seconds(kind: DeviceExperts, work: DeviceWork, c: ServingConstants, bytes_per_s: Lane, flop_per_s: Lane) -> ExpertSeconds:
     slower = c.experts * c.expert_wait ** log2(greater(work.expert_ranks, 1))
     return ExpertSeconds(
-        missed=kind.missed,
+        spread=kind.missed ** (-1 / c.popularity) - 1,
         read_s=slower * kind.num_bytes / (bytes_per_s * c.bandwidth_experts),
         token_s=slower * kind.flop / (flop_per_s * c.products_experts),
         least_read_s=kind.num_bytes / work.memory_bytes_per_s * (1 - kind.missed),
