@@ -20,15 +20,28 @@ from bench.records import atomic_file
 from estimators.cost.efficiency import efficiency_file
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
-from estimators.validation.compared import Compared, compared_memory, compared_run, compared_tuning
+from estimators.validation.compared import Compared, compared_kernel, compared_memory, compared_rollout, compared_run, compared_tuning
+from estimators.validation.loss_kernels import ScoredKernel, scored_kernels
 from estimators.validation.memory_score import memory_score
 from estimators.validation.over_count import over_counts
+from estimators.validation.rollouts import ScoredRollout, scored_rollout
 from estimators.validation.score import Scored, scored
-from estimators.validation.table import RUNS, TUNING, read_table, shipped, shipped_tuning
+from estimators.validation.table import (
+    KERNELS,
+    ROLLOUTS,
+    RUNS,
+    TUNING,
+    Record,
+    read_table,
+    shipped,
+    shipped_kernels,
+    shipped_rollouts,
+    shipped_tuning,
+)
 from estimators.validation.tuning_memory import ScoredMemory, scored_memory
 from estimators.validation.tuning_time import ScoredStep, scored_step
 from reports.table import Table
-from reports.views.training import accuracy, by_class, tuning_memory, tuning_steps, whole_runs
+from reports.views.training import accuracy, by_class, loss_kernels, rollout_steps, tuning_memory, tuning_steps, whole_runs
 from reports.views.training.accuracy_screen import accuracy_screen, fit_accuracy_screen
 
 
@@ -49,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", action="append", metavar="FILE", help="a CSV file of measured steps, instead of the shipped tables; repeatable"
     )
-    parser.add_argument("--task", choices=("fit",), metavar="fit", help="memory and verdicts of fine-tunings alone, as `fit` gives them")
+    parser.add_argument("--task", choices=("fit",), metavar="fit", help="fine-tunings alone: memory, verdicts, loss kernels, rollout steps")
     parser.add_argument("--strict", action="store_true", help="leave out rows that rules had to complete; each says which cells")
     parser.add_argument("--each", action="store_true", help="print every row; json and csv always have them")
     parser.add_argument("--constants", action="store_true", help="print the cost model's constants instead: priors, values and ranges")
@@ -66,46 +79,90 @@ def run(options: Options, out: Output) -> int:
         return _fit(options, out)
     paths: Sequence[str] = options.rows or [*shipped().values(), shipped_tuning()]
     records = [record for path in paths for record in read_table(path)]
-    rows = [scored(record, strict=options.strict) for record in records if record.kind not in (RUNS, TUNING)]
-    tuning = [scored_step(record, strict=options.strict) for record in records if record.kind == TUNING]
-    memory = [scored_memory(record, strict=options.strict) for record in records if record.kind == TUNING]
+    rows = [scored(record, strict=options.strict) for record in records if record.kind not in (RUNS, TUNING, KERNELS, ROLLOUTS)]
+    tuned = _tuned(records, strict=options.strict)
     runs = [compared_run(record, strict=options.strict) for record in records if record.kind == RUNS]
     if options.plot and any(row.counts for row in rows):
         from reports.plots import plot
 
         atomic_file.write(options.plot, plot(rows) + "\n", mend="name a file in a writable folder with --plot")
-    shown = tables(rows, runs, tuning, memory, whole=options.each or out.format in ("json", "csv"), first=out.format == "json")
+    shown = tables(rows, runs, tuned, whole=options.each or out.format in ("json", "csv"), first=out.format == "json")
     out.emit(shown, accuracy_screen(shown, asked=shown[-1:] if options.each else ()))
-    scored_any = any(error is not None for some in (rows, tuning, memory) for error in (row.error for row in some))
-    return 0 if scored_any or any(run.predicted for run in runs) else 1
+    return 0 if any(row.error is not None for row in rows) or tuned.any_scored or any(run.predicted for run in runs) else 1
+
+
+FINE_TUNING = (shipped_tuning(), shipped_kernels(), shipped_rollouts())
+"""Tables of fine-tunings that ship, which --task fit reads: runs, loss kernels, and steps of reinforcement learning."""
+
+
+@frozen
+class Tuned:
+    """Rows of fine-tunings: steps, memory, loss kernels, and steps of reinforcement learning."""
+
+    steps: tuple[ScoredStep, ...] = ()
+    memory: tuple[ScoredMemory, ...] = ()
+    kernels: tuple[ScoredKernel, ...] = ()
+    rollouts: tuple[ScoredRollout, ...] = ()
+
+    @property
+    def any_scored(self) -> bool:
+        """Whether anything was compared."""
+        return any(row.error is not None for some in (self.steps, self.memory, self.kernels) for row in some) or any(
+            row.ratio for row in self.rollouts
+        )
+
+    @property
+    def compared(self) -> tuple[list[Compared], list[Compared], list[Compared]]:
+        """What each is compared in: fine-tunings, kernels, rollouts."""
+        return (
+            [*map(compared_tuning, self.steps), *map(compared_memory, self.memory)],
+            [*map(compared_kernel, self.kernels)],
+            [*map(compared_rollout, self.rollouts)],
+        )
+
+
+def _tuned(records: Sequence[Record], *, strict: bool, steps: bool = True) -> Tuned:
+    tuned = [record for record in records if record.kind == TUNING]
+    return Tuned(
+        steps=tuple(scored_step(record, strict=strict) for record in tuned if steps),
+        memory=tuple(scored_memory(record, strict=strict) for record in tuned),
+        kernels=tuple(scored_kernels([record for record in records if record.kind == KERNELS])),
+        rollouts=tuple(scored_rollout(record, strict=strict) for record in records if record.kind == ROLLOUTS),
+    )
 
 
 def _fit(options: Options, out: Output) -> int:
-    """Memory and verdicts of fine-tunings."""
-    records = [record for path in options.rows or [shipped_tuning()] for record in read_table(path)]
-    rows = [scored_memory(record, strict=options.strict) for record in records if record.kind == TUNING]
-    if not rows:
+    """Memory and verdicts of fine-tunings, loss kernels, and steps of reinforcement learning."""
+    records = [record for path in options.rows or FINE_TUNING for record in read_table(path)]
+    tuned = _tuned(records, strict=options.strict, steps=False)
+    if not (tuned.memory or tuned.kernels or tuned.rollouts):
         raise BadValueError("--task fit scores fine-tunings; none of these files is a table of them: python -m bench list measured")
-    each = accuracy.rows_table([], [], [compared_memory(row) for row in rows])
-    shown = tuning_memory.memory_tables(rows)
+    each = accuracy.rows_table([], [], *tuned.compared)
+    shown = _tuned_tables(tuned)
     whole = options.each or out.format in ("json", "csv")
     emitted = arguments.with_all_facts([each, *shown] if out.format == "json" else [*shown, *([each] if whole else [])])
     out.emit(emitted, fit_accuracy_screen(shown, asked=[each] if options.each else ()))
-    return 0 if any(row.error is not None or row.is_judged for row in rows) else 1
+    return 0 if tuned.any_scored or any(row.is_judged for row in tuned.memory) else 1
+
+
+def _tuned_tables(tuned: Tuned) -> list[Table]:
+    shown = [*tuning_steps.tuning_tables(tuned.steps)] if tuned.steps else []
+    shown += tuning_memory.memory_tables(tuned.memory) if tuned.memory else []
+    shown += [loss_kernels.kernels_table(tuned.kernels)] if tuned.kernels else []
+    return shown + ([rollout_steps.rollouts_table(tuned.rollouts)] if tuned.rollouts else [])
 
 
 def tables(
     rows: Sequence[Scored],
     runs: Sequence[Compared] = (),
-    tuning: Sequence[ScoredStep] = (),
-    memory: Sequence[ScoredMemory] = (),
+    tuned: Tuned | None = None,
     *,
     whole: bool,
     first: bool = False,
 ) -> list[Table]:
     """Every table of the answer; the rows themselves first in json, where `rows` are expected at top level."""
-    summary = accuracy.summary_table(rows)
-    each = replace(accuracy.rows_table(rows, runs, [*map(compared_tuning, tuning), *map(compared_memory, memory)]), facts=summary.facts)
+    summary, tuned = accuracy.summary_table(rows), tuned or Tuned()
+    each = replace(accuracy.rows_table(rows, runs, *tuned.compared), facts=summary.facts)
     shown = [replace(summary, key="score")] if rows else []
     if any(row.counts for row in rows):
         shown += [
@@ -123,8 +180,7 @@ def tables(
         shown.append(accuracy.over_count_table(over_counts(steps)))
     if any(row.step and row.step.assumed and not row.skipped_reason for row in rows):
         shown.append(accuracy.assumed_table(rows))
-    if tuning:
-        shown += [*tuning_steps.tuning_tables(tuning), *tuning_memory.memory_tables(memory)]
+    shown += _tuned_tables(tuned)
     if runs:
         shown.append(whole_runs.runs_table(runs))
     if any(row.skipped_reason for row in rows):

@@ -23,15 +23,26 @@ class LossMemory:
 
 
 def loss_memory(
-    path: LossPath, tokens: int, width: int, vocab: int, *, size: int, capped: bool = False, trained_head: int = 0
+    path: LossPath,
+    tokens: int,
+    width: int,
+    vocab: int,
+    *,
+    size: int,
+    capped: bool = False,
+    divided: bool = False,
+    trained_head: int = 0,
+    judged_tokens: int = 0,
 ) -> LossMemory:
     """What one forward pass holds when its loss is made.
 
     Plain: logits in the dtype of the head's product where the caller keeps them, and log-probabilities and two gradients of them in
     fp32: 12 bytes, and 2 or 4 for the logits kept. Liger's cross entropy and other fused ones write the gradient over an fp32 copy of
-    the logits, and make a 16-bit one of it. Liger's fused linear makes logits for a chunk of about T·D/V tokens: 10 bytes each, and
-    gradients of all hidden states. TRL's fused head makes tiles of 4,096 x 32,768 logits in the dtype of compute, and an fp32 gradient
-    of the hidden states.
+    the logits, and make a 16-bit one of it. Liger's fused linear makes logits for a chunk of about T·D/V tokens: 8 bytes each (its
+    16-bit logits, their fp32 copy, and the gradient of the chunk before), gradients of all hidden states, and an fp32 loss of each
+    token. Its losses of judged answers go by samples; each makes 8 bytes a logit, then the gradient of the whole head beside a 16-bit
+    gradient of the logits, whether the head is trained or not, and adds that up in another. TRL's fused head makes tiles of
+    4,096 x 32,768 logits in the dtype of compute, and an fp32 gradient of the hidden states.
 
     >>> loss_memory("plain-kept", 2048, 4096, 151_936, size=2).logits_bytes == 14 * 2048 * 151_936
     True
@@ -42,19 +53,31 @@ def loss_memory(
         tokens: of the pass, padding included.
         size: bytes of a logit as the head makes it.
         capped: whether a tanh holds the logits within bounds; it keeps them once more.
+        divided: whether logits are divided by a temperature, as GRPO's are: one more copy of them.
         trained_head: bytes of an element of the head's gradient; 0 where the head is frozen.
+        judged_tokens: of what Liger's losses of preferences, judged answers and GRPO take at once; 0 for cross entropy.
+
+    Source: Liger-Kernel, ops/fused_linear_cross_entropy.py, chunked_loss/fused_linear_preference.py and fused_linear_ppo.py (versions
+        0.4 to 0.6), held against the peaks in facts/data/measured/loss_kernels.csv.
     """
     logits, head = tokens * vocab, width * vocab * trained_head
-    more = size * logits if capped else 0
+    more = size * logits * (capped + divided)
     if path == "plain":
         return LossMemory(logits_bytes=12 * logits + more + (size * logits if size == 4 else 0), head_gradient_bytes=0)
     if path == "plain-kept":
         return LossMemory(logits_bytes=(12 + size) * logits + more, head_gradient_bytes=0)
     if path in ("liger", "fused-16-bit"):
         return LossMemory(logits_bytes=(4 if size == 4 else 4 + 2 * size) * logits + more, head_gradient_bytes=head)
+    if path == "liger-fused" and judged_tokens:
+        chunk, of_head = min(tokens, judged_tokens) * vocab, size * width * vocab
+        beside = max(8 * chunk, of_head + size * chunk)
+        return LossMemory(
+            logits_bytes=beside + size * tokens * width + (0 if trained_head else of_head),
+            head_gradient_bytes=of_head if trained_head else 0,
+        )
     if path == "liger-fused":
         chunk = min(tokens, _power_of_two(-(-tokens // -(-vocab // width))))
-        return LossMemory(logits_bytes=(8 + size) * chunk * vocab + size * tokens * width, head_gradient_bytes=head)
+        return LossMemory(logits_bytes=8 * chunk * vocab + size * tokens * width + 4 * tokens, head_gradient_bytes=head)
     if path == "cut-cross-entropy":
         return LossMemory(logits_bytes=size * tokens * width, head_gradient_bytes=head)
     tile = min(tokens, TRL_TILE_TOKENS) * min(vocab, TRL_TILE_ENTRIES)

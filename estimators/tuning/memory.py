@@ -180,8 +180,14 @@ def _loss(job: TuningJob) -> LossMemory:
         model.vocab,
         size=size,
         capped=model.capped,
+        divided=job.objective == "grpo",
         trained_head=trained_head,
+        judged_tokens=LIGER_ROWS.get(job.objective, 0) * job.seq_len,
     )
+
+
+LIGER_ROWS = {"dpo": 2, "orpo": 2, "kto": 2, "grpo": 1}
+"""Rows that Liger's losses of judged answers take at once: a pair, two single answers, one. Source: its chunked_loss, CHUNK_SIZE = 1."""
 
 
 def _step(job: TuningJob, held: Held) -> list[Moment]:

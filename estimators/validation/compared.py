@@ -9,7 +9,9 @@ from estimators.errors import RequestError
 from estimators.facts.goodput import run_factor
 from estimators.frozen import frozen
 from estimators.training.interval import COVERAGE
+from estimators.validation.loss_kernels import ROUNDED, ScoredKernel
 from estimators.validation.memory_score import memory_score
+from estimators.validation.rollouts import ScoredRollout
 from estimators.validation.run_case import measured_run
 from estimators.validation.score import STRICT, Scored, quantile, scored
 from estimators.validation.table import LeftOutError, Record, read_table, shipped
@@ -99,6 +101,34 @@ def compared_tuning(row: ScoredStep) -> Compared:
         measured=row.step.measured_s if row.step else None,
         skipped=row.skipped,
         assumed="; ".join(row.step.assumed) if row.step else "",
+    )
+
+
+def compared_kernel(row: ScoredKernel) -> Compared:
+    """What a loss kernel is compared in: bytes of its peak above that of the smallest shape of its kind."""
+    said = row.predicted_bytes
+    return Compared(
+        id=row.id,
+        quantity="memory_bytes",
+        predicted=said,
+        low=said * (1 - ROUNDED) if said else None,
+        high=said * (1 + ROUNDED) if said else None,
+        measured=row.measured_bytes,
+        skipped=row.skipped,
+    )
+
+
+def compared_rollout(row: ScoredRollout) -> Compared:
+    """What a step of reinforcement learning is compared in: its time, of which the least is said."""
+    return Compared(
+        id=row.id,
+        quantity="step_time_s",
+        predicted=row.predicted_s,
+        low=row.predicted_s,
+        high=row.high_s,
+        measured=row.measured_s,
+        skipped=row.skipped,
+        assumed="; ".join(row.assumed),
     )
 
 

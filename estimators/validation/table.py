@@ -114,6 +114,17 @@ TUNING_COLUMNS = (
     *("step_time_s", "samples_per_s", "tokens_per_s", "tokens_scope"),
 )
 
+KERNELS = "loss kernels"
+"""The kind of a table of single loss kernels: the peak of one, forward and backward."""
+KERNEL_COLUMNS = ("id", "kernel", "provider", "x_name", "x_value", "memory_mib", "config")
+
+ROLLOUTS = "rollouts"
+"""The kind of a table of steps of reinforcement learning, with their phases where those are printed."""
+ROLLOUT_COLUMNS = (
+    *("id", "group", "algorithm", "model", "hardware_id", "n_gpus", "placement", "mean_seq_len", "rollouts_per_step", "train_batch"),
+    *("gen_tp", "step_time_s", "gen_s", "old_log_prob_s", "ref_log_prob_s", "update_s"),
+)
+
 RUNS = "runs"
 """The kind of a table of whole training runs, in which no single step is timed."""
 RUN_COLUMNS = (
@@ -130,6 +141,16 @@ def shipped_runs() -> str:
 def shipped_tuning() -> str:
     """Path of the table of fine-tunings that ships."""
     return data.file("measured", "tuning.csv")
+
+
+def shipped_kernels() -> str:
+    """Path of the table of loss kernels that ships."""
+    return data.file("measured", "loss_kernels.csv")
+
+
+def shipped_rollouts() -> str:
+    """Path of the table of steps of reinforcement learning that ships."""
+    return data.file("measured", "rollouts.csv")
 
 
 def shipped() -> dict[str, str]:
@@ -183,7 +204,7 @@ def _kind(name: str, header: Sequence[str]) -> str:
     have = set(header)
     if any("\ufffd" in column for column in header):
         raise BadValueError(f"{name} is no CSV text; expected a CSV file of measured rows")
-    kinds = KINDS | {RUNS: RUN_COLUMNS, TUNING: TUNING_COLUMNS}
+    kinds = KINDS | {RUNS: RUN_COLUMNS, TUNING: TUNING_COLUMNS, KERNELS: KERNEL_COLUMNS, ROLLOUTS: ROLLOUT_COLUMNS}
     for kind, columns in kinds.items():
         if have >= set(columns):
             return kind

@@ -10,8 +10,21 @@ from estimators.errors import BadValueError
 from estimators.units import format_int
 from estimators.validation.case import measured_step
 from estimators.validation.groups import group_of
-from estimators.validation.table import TUNING, LeftOutError, Record, read_table, shipped, shipped_tuning
-from estimators.validation.tuning_time import ScoredStep, scored_step, source_of
+from estimators.validation.loss_kernels import SMALLEST, scored_kernels
+from estimators.validation.rollouts import scored_rollout
+from estimators.validation.table import (
+    KERNELS,
+    ROLLOUTS,
+    TUNING,
+    LeftOutError,
+    Record,
+    read_table,
+    shipped,
+    shipped_kernels,
+    shipped_rollouts,
+    shipped_tuning,
+)
+from estimators.validation.tuning_time import scored_step, source_of
 from reports.table import Column, Table, Value
 from reports.views.training import track_record
 
@@ -71,21 +84,31 @@ def _outcome(record: Record) -> tuple[str, str, str]:
 
 
 def _fine_tunings() -> list[dict[str, Value]]:
-    """Every group of the shipped fine-tunings, of which steps are timed or memory is read."""
-    by_group: dict[str, list[ScoredStep]] = {}
-    for record in read_table(shipped_tuning()):
-        by_group.setdefault(record.text("group"), []).append(scored_step(record))
+    """Every group of the shipped fine-tunings, of which steps are timed or memory is read; of loss kernels and rollout steps alike."""
+    steps, kernels, rollouts = (read_table(path) for path in (shipped_tuning(), shipped_kernels(), shipped_rollouts()))
+    of_kernels = [("Liger-Kernel benchmark", "liger-kernel", row.skipped) for row in scored_kernels(kernels)]
+    of_rollouts = [(row.text("group"), source_of(row.text("group")), scored_rollout(row).skipped) for row in rollouts]
+    return [
+        *_counted(TUNING, [(row.text("group"), source_of(row.text("group")), scored_step(row).skipped) for row in steps]),
+        *_counted(KERNELS, [(group, source, "" if reason == SMALLEST else reason) for group, source, reason in of_kernels]),
+        *_counted(ROLLOUTS, of_rollouts),
+    ]
+
+
+def _counted(table: str, outcomes: Sequence[tuple[str, str, str]]) -> list[dict[str, Value]]:
+    """A line for every group of (group, source, why the row stands apart)."""
     found: list[dict[str, Value]] = []
-    for group, steps in by_group.items():
-        apart = Counter(step.skipped for step in steps if step.skipped)
+    for group, source in dict.fromkeys((group, source) for group, source, _ in outcomes):
+        apart = [reason for of, _, reason in outcomes if of == group]
+        reasons = Counter(reason for reason in apart if reason)
         found.append(
             {
                 "group": group,
-                "table": TUNING,
-                "rows": len(steps),
-                "scored": len(steps) - sum(apart.values()),
-                "source": source_of(group),
-                "apart": "; ".join(f"{count} x {reason}" for reason, count in apart.most_common()) or None,
+                "table": table,
+                "rows": len(apart),
+                "scored": len(apart) - sum(reasons.values()),
+                "source": source,
+                "apart": "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common()) or None,
             }
         )
     return found
@@ -115,7 +138,7 @@ def measured_table() -> Table:
     rows += _fine_tunings()
     total, scored = (sum(int(str(row[key])) for row in rows) for key in ("rows", "scored"))
     return Table(
-        title=f"{format_int(total)} measured rows in {len(rows)} groups, of which {format_int(scored)} have a step time to predict",
+        title=f"{format_int(total)} measured rows in {len(rows)} groups, of which {format_int(scored)} are predicted",
         columns=[
             Column(key="group", header="group"),
             Column(key="table", header="table"),

@@ -262,15 +262,23 @@ def assumed_table(rows: Sequence[Scored]) -> Table:
     )
 
 
-def rows_table(rows: Sequence[Scored], runs: Sequence[Compared] = (), tuning: Sequence[Compared] = ()) -> Table:
+def rows_table(
+    rows: Sequence[Scored],
+    runs: Sequence[Compared] = (),
+    tuning: Sequence[Compared] = (),
+    kernels: Sequence[Compared] = (),
+    rollouts: Sequence[Compared] = (),
+) -> Table:
     """Every quantity of every row, for machines: json and csv; docs/accuracy.md has the contract."""
     keys = (
         *("id", "quantity", "predicted", "low", "high", "measured", "skipped", "line", "source", "kind", "model", "hardware"),
         *("num_devices", "layout", "assumed", "apart", "counts", "error", "fitted_step_time_s", "verdict"),
     )
     lines = [_context(row) | cells(entry) for row in rows for entry in compared(row)]
-    lines += [dict.fromkeys(keys) | cells(run) | {"kind": "whole run", "assumed": run.assumed or None, "counts": False} for run in runs]
-    lines += [dict.fromkeys(keys) | cells(row) | {"kind": "fine-tuning", "assumed": row.assumed or None, "counts": False} for row in tuning]
+    for kind, entries in {"whole run": runs, "fine-tuning": tuning, "loss kernel": kernels, "rollout step": rollouts}.items():
+        lines += [
+            dict.fromkeys(keys) | cells(entry) | {"kind": kind, "assumed": entry.assumed or None, "counts": False} for entry in entries
+        ]
     return Table(title="Rows", columns=[Column(key=key, header=key) for key in keys], rows=lines, key="all_rows")
 
 

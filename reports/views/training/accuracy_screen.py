@@ -35,15 +35,21 @@ def accuracy_screen(tables: Sequence[Table], asked: Sequence[Table] = ()) -> Scr
 
 
 def fit_accuracy_screen(tables: Sequence[Table], asked: Sequence[Table] = ()) -> Screen:
-    """How right `fit` is: allocated memory by source, and verdicts."""
-    first, verdicts = tables[0], next(table for table in tables if table.key == "fit_verdicts")
+    """How right `fit` is: allocated memory by source, and verdicts; below them loss kernels and steps of reinforcement learning."""
+    first = tables[0]
+    verdicts = [table for table in tables if table.key == "fit_verdicts"]
+    beside = [f"{table.title}." for table in tables[1:] if table.key in ("fit_kernels", "fit_rollouts")]
+    if not verdicts:
+        return Screen(
+            answer=f"{first.title}.", lead=first.conditions, table=_columns(first), notes=[*first.notes[:3], *beside], asked=asked
+        )
     return Screen(
-        answer=f"{first.title}. {verdicts.title}.",
+        answer=f"{first.title}. {verdicts[0].title}.",
         table=columns_kept(first, "group", "median_error", "rows", "p90_error", "coverage", "unnamed_median_error", "bias"),
-        notes=[*first.conditions, *verdicts.conditions],
+        notes=[*first.conditions, *verdicts[0].conditions, *beside],
         more=["--each (every row)", "--rows FILE (your own)"],
         asked=asked,
-        failed=not first.rows and not verdicts.facts["fit_verdicts"]["rows"],
+        failed=not first.rows and not verdicts[0].facts["fit_verdicts"]["rows"],
     )
 
 

@@ -106,36 +106,6 @@ def test_printed_phases_agree_in_proportion() -> None:
     assert found.phase_flop["update"] / 2 == pytest.approx(3 * found.phase_flop["old_log_probs"])
 
 
-NEMO = [
-    ("llama-3.1-8b", "h100-sxm5-80gb", 16, 1, 1019, 92.8),
-    ("llama-3.1-8b", "gb200-186gb", 8, 1, 1066, 91.0),
-    ("qwen3-32b", "h100-sxm5-80gb", 32, 4, 3206, 393.0),
-    ("qwen3-32b", "h100-sxm5-80gb", 32, 4, 3251, 376.0),
-    ("qwen3-32b", "gb200-186gb", 16, 1, 3253, 381.0),
-]
-"""Model, device, devices, devices of an engine, tokens of an answer in the mean, seconds of a colocated GRPO step of 2,048 answers in
-updates of 512; prompts of 107 to 132 tokens by its rates. Source: NVIDIA-NeMo/RL, docs/about/performance-summary.md at cff17f83b and
-9dbd9adc9."""
-
-
-@pytest.mark.parametrize(("name", "device", "devices", "tp", "tokens", "measured_s"), NEMO)
-def test_no_published_colocated_step_is_faster_than_is_said_at_least(
-    name: str, device: str, devices: int, tp: int, tokens: int, measured_s: float
-) -> None:
-    """Generation is a bound, weights are moved and answers judged besides: they took 2.2 to 2.7 times as long."""
-    job = {
-        "sharding": "fsdp",
-        "num_gpus": devices,
-        "micro_batch": 1,
-        "num_generations": 1,
-        "completion_len": tokens,
-        "checkpointing": "full",
-    }
-    asked = question(name, device, job=job, prompts=2048, prompt_tokens=120, update_samples=512, engine_devices=tp)
-    assert asked.gradient_steps == 4
-    assert 2 < measured_s / rollout_step(asked).step_time_s < 3
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
