@@ -31,7 +31,8 @@ class ServingConstants:
         products_experts: factor on that share for experts.
         attention, attention_decode: share of the 16-bit ceiling that attention reaches where prompts are read, and in decode steps.
         knee: how sharply a product goes from reading its weights to its arithmetic.
-        popularity: how even routing is: shape of the gamma distribution that experts' popularity has.
+        popularity, popularity_random: how even routing is: shape of the gamma distribution that experts' popularity has, for texts and for
+            the random tokens of benchmarks.
         layer_s, expert_layer_s: of a layer's kernels in a recorded graph, and more where it has experts.
         reduce_s, reduce_early_s: of an all-reduce of two devices with a link, by engines from 2025 on, and before.
         reduce_growth: of that time, for each doubling of the devices.
@@ -63,6 +64,7 @@ class ServingConstants:
     attention_decode: Lane
     knee: Lane
     popularity: Lane
+    popularity_random: Lane
     layer_s: Lane
     expert_layer_s: Lane
     reduce_s: Lane
@@ -130,6 +132,15 @@ def constants_of(engine: Engine, values: dict[str, float]) -> ServingConstants:
     """The constants of an engine's generation out of the values of all."""
     shared = {name: value for name, value in values.items() if "." not in name}
     return ServingConstants(**shared, **{name: values[f"{engine.id}.{name}"] for name in ENGINE_CONSTANTS})
+
+
+def practice(source: str, without: str = "") -> float:
+    """Factor on a step by how a known benchmark measures and tunes; 1 for any other.
+
+    Args:
+        without: as `serving_constants`.
+    """
+    return float(fitted_values(constants_file(), without).get(f"practice.{source}", 1.0))
 
 
 def is_late(engine: Engine) -> bool:

@@ -217,7 +217,7 @@ def _seen(context: Lane, window: Lane) -> Lane:
 
 
 @functools.lru_cache(maxsize=1024)
-def step_law(deployment: Deployment, *, without: str = "") -> StepLaw:
+def step_law(deployment: Deployment, *, without: str = "", random_tokens: bool = False) -> StepLaw:
     """A deployment's step.
 
     Llama 3 8B in 16 bits on one H100 decodes 64 sequences of 1,000 tokens in about 10 ms:
@@ -231,19 +231,23 @@ def step_law(deployment: Deployment, *, without: str = "") -> StepLaw:
 
     Args:
         without: a source that the constants must not have seen.
+        random_tokens: whether prompts are of random tokens, as in benchmarks, which are routed to fewer experts.
 
     Raises:
         BadValueError: as `device_work`.
     """
-    return law_of(device_work(deployment), serving_constants(deployment.engine, without), early=not is_late(deployment.engine))
+    constants = serving_constants(deployment.engine, without)
+    return law_of(device_work(deployment), constants, early=not is_late(deployment.engine), random_tokens=random_tokens)
 
 
-def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
-    """The seconds of a device's work at given constants.
+def law_of(work: DeviceWork, c: ServingConstants, *, early: bool, random_tokens: bool = False) -> StepLaw:
+    """The seconds of a device's work at given constants; of many constants side by side where they are arrays.
 
     Args:
         early: whether all-reduces are those of engines before 2025.
+        random_tokens: as `step_law`.
     """
+    popularity = c.popularity_random if random_tokens else c.popularity
     rated, peak16, own_peak = work.memory_bytes_per_s, work.peak16_flop_per_s, work.format_peak_flop_per_s
     port = c.port(work.port)
     memory, flop16 = rated / port, work.flop16_per_s / port
@@ -257,7 +261,7 @@ def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
     hop = choose(work.experts_near < work.groups * work.ranks, network, link)
     return StepLaw(
         knee=c.knee,
-        popularity=c.popularity,
+        popularity=popularity,
         stored_read_s=work.stored_bytes / (memory * c.weights_bandwidth(work.kind)),
         stored_token_s=work.stored_flop / own,
         plain_read_s=work.plain_bytes / (memory * c.bandwidth_16),
@@ -279,7 +283,7 @@ def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
             )
             for cache in work.caches
         ),
-        experts=tuple(_expert_seconds(kind, work, c, memory, own) for kind in work.experts),
+        experts=tuple(_expert_seconds(kind, work, c, memory, own, popularity) for kind in work.experts),
         state_s=work.state_bytes / (memory * c.bandwidth_cache),
         least_state_s=work.state_bytes / rated,
         element_s=work.element_bytes / (memory * c.bandwidth_elements),
@@ -298,10 +302,12 @@ def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
     )
 
 
-def _expert_seconds(kind: DeviceExperts, work: DeviceWork, c: ServingConstants, bytes_per_s: Lane, flop_per_s: Lane) -> ExpertSeconds:
+def _expert_seconds(
+    kind: DeviceExperts, work: DeviceWork, c: ServingConstants, bytes_per_s: Lane, flop_per_s: Lane, popularity: Lane
+) -> ExpertSeconds:
     slower = c.experts * c.expert_wait ** log2(greater(work.expert_ranks, 1))
     return ExpertSeconds(
-        spread=kind.missed ** (-1 / c.popularity) - 1,
+        spread=kind.missed ** (-1 / popularity) - 1,
         read_s=slower * kind.num_bytes / (bytes_per_s * c.bandwidth_experts),
         token_s=slower * kind.flop / (flop_per_s * c.products_experts),
         least_read_s=kind.num_bytes / work.memory_bytes_per_s * (1 - kind.missed),

@@ -53,14 +53,16 @@ def test_a_window_ends_what_a_step_reads() -> None:
 
 @pytest.mark.parametrize("tokens", [1, 2, 16, 1_000])
 def test_experts_are_read_as_often_as_some_token_is_sent_there(tokens: int) -> None:
-    """Even routing of k of n experts: of n, n(1 - (1 - k/n)^t) are met. Mixtral: 2 of 8."""
+    """Even routing of k of n experts meets n(1 - (1 - k/n)^t) of them; where some are more popular, fewer. Mixtral: 2 of 8."""
     law = step_law(deployed("mixtral-8x7b", tp=2))
     (kind,) = law.experts
-    every = law.time(StepBatch(decoding=1e6)).experts_s
-    share = 1 - (1 - 2 / 8) ** tokens
-    expected = ((kind.read_s * share) ** law.knee + (kind.token_s * tokens) ** law.knee) ** (1 / law.knee)
-    assert law.time(StepBatch(decoding=tokens)).experts_s == pytest.approx(expected)
-    assert every > expected
+    met = {}
+    for shape in (1e7, 1.0):
+        routed = replace(law, popularity=shape, experts=(replace(kind, spread=(6 / 8) ** (-1 / shape) - 1, token_s=0.0),))
+        met[shape] = routed.time(StepBatch(decoding=tokens)).experts_s / kind.read_s
+    assert met[1e7] == pytest.approx(1 - (1 - 2 / 8) ** tokens, rel=1e-5)
+    assert met[1.0] == pytest.approx(1 - 1 / (1 + tokens / 3))
+    assert law.experts[0].spread == pytest.approx((6 / 8) ** (-1 / law.popularity) - 1)
 
 
 def test_experts_in_four_bits_take_their_bytes_and_all_else_sixteen() -> None:
@@ -177,7 +179,7 @@ def test_engines_without_graphs_wait_for_their_layers() -> None:
         (deployed(pp=64), "64 pipeline stages of llama-3-8b, which has 32 layers"),
         (deployed("mixtral-8x7b", pp=2, ep=2), "experts over 2 devices, of which each stage has 1"),
         (deployed("bert-base-uncased"), "is no decoder-only language model"),
-        (deployed(kv="int3"), "a cache in 'int3'; expected one of"),
+        (deployed(kv="int3"), "a cache of 'int3' is unknown; expected one of"),
         (deployed(weights="int3"), "weights stored as 'int3' are unknown"),
         (deployed("mlp"), "is no decoder-only language model"),
     ],
