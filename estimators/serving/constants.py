@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from estimators.cost.array_math import Lane
@@ -13,6 +14,9 @@ from estimators.serving.engines import Engine
 
 ENGINE_CONSTANTS = ("step_s", "sequence_s", "eager_layer_s", "floor_layer_s", "experts")
 """What each generation of an engine has of its own: `vllm.step_s` in the data file."""
+
+FIRST_TOKEN_CONSTANTS = ("first_reading",)
+"""What each has of its first token besides."""
 
 LATER = "2025-01"
 """Month from which engines bring all-reduces of a later kind."""
@@ -111,6 +115,10 @@ def port_of(architecture: str, engine: Engine) -> str:
     return f"{found}_late" if found.startswith("cdna") and is_late(engine) else found
 
 
+SHARED_CONSTANTS: tuple[str, ...] = tuple(name for name in ServingConstants._fields if name not in ENGINE_CONSTANTS)  # type: ignore[attr-defined]
+"""What all engines share."""
+
+
 @functools.cache
 def constants_file() -> dict[str, Any]:
     """The whole data file."""
@@ -125,13 +133,13 @@ def serving_constants(engine: Engine, without: str = "") -> ServingConstants:
     Raises:
         BadValueError: no fit without that source is in the file.
     """
-    return constants_of(engine, fitted_values(constants_file(), without))
+    return constants_at(fitted_values(constants_file(), without), engine.id)
 
 
-def constants_of(engine: Engine, values: dict[str, float]) -> ServingConstants:
-    """The constants of an engine's generation out of the values of all."""
-    shared = {name: value for name, value in values.items() if "." not in name}
-    return ServingConstants(**shared, **{name: values[f"{engine.id}.{name}"] for name in ENGINE_CONSTANTS})
+def constants_at(values: Mapping[str, Lane], engine_id: str) -> ServingConstants:
+    """The constants of an engine's generation out of those of all, by their names in the data file."""
+    shared = {name: values[name] for name in SHARED_CONSTANTS}
+    return ServingConstants(**shared, **{name: values[f"{engine_id}.{name}"] for name in ENGINE_CONSTANTS})
 
 
 def practice(source: str, without: str = "") -> float:

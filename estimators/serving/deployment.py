@@ -85,6 +85,10 @@ class Deployment:
         if self.num_devices % self.ep:
             raise BadValueError(f"experts over {self.ep} devices; expected a divisor of the replica's {self.num_devices}")
 
+    def __hash__(self) -> int:
+        """By what tells deployments apart: hashing a model's layers would take longer than a step."""
+        return hash((self.model.name, self.hardware.id, self.engine.id, self.tp, self.pp, self.dp, self.ep, self.weights, self.kv))
+
     @property
     def num_devices(self) -> int:
         """Of one replica."""

@@ -171,12 +171,18 @@ def device_work(d: Deployment) -> DeviceWork:
         network_bytes_per_s=machine.network_bytes_per_s,
         flop16_per_s=machine.flop_per_s,
         format_flop_per_s=machine_of(hardware, low, cluster=d.cluster).flop_per_s if low else machine.flop_per_s,
-        peak16_flop_per_s=hardware.peak(sixteen),
-        format_peak_flop_per_s=hardware.peak(low or sixteen),
+        peak16_flop_per_s=_rated(d, sixteen),
+        format_peak_flop_per_s=_rated(d, low or sixteen),
         near=together(machine, stride=1, group=d.tp),
         experts_near=together(machine, stride=1, group=d.tp * d.dp),
         linked=hardware.link_bytes_per_s is not None,
     )
+
+
+def _rated(d: Deployment, dtype: str) -> float:
+    """What no product of the deployment can beat: llama.cpp's may run in integers, or accumulate in 16 bits."""
+    peaks = d.hardware.peak_flop_per_s
+    return max(peaks.values()) if d.engine.engine == "llama.cpp" else peaks[dtype]
 
 
 def sixteen_of(hardware: Hardware, wanted: str) -> str:

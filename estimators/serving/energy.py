@@ -8,7 +8,7 @@ from estimators.serving.constants import constants_file
 from estimators.serving.deployment import Deployment
 
 
-def power_share(deployment: Deployment, busy_share: Lane) -> Lane:
+def power_share(busy_share: Lane) -> Lane:
     """Share of the board's limit that a device draws: what it draws idle between steps, and more the larger the share of a step in which
     it works.
 
@@ -28,4 +28,4 @@ def energy_j_per_token(deployment: Deployment, output_tokens_per_s: Lane, busy_s
     limit = deployment.hardware.power_w
     if limit is None:
         raise BadValueError(f"{deployment.hardware.id} has no published power limit; its energy is not estimated")
-    return limit * deployment.num_devices * power_share(deployment, busy_share) / output_tokens_per_s
+    return limit * deployment.num_devices * power_share(busy_share) / output_tokens_per_s

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from estimators.errors import RequestError
 from estimators.facts.registry import hardware
 from estimators.frozen import field, frozen
-from estimators.serving.budget import budget
 from estimators.serving.deployment import Deployment
 from estimators.serving.device_work import sixteen_of
-from estimators.serving.schedule import Schedule, schedule_of
+from estimators.serving.figures import CLOSED, SATURATED, STATIC, Asked
 from estimators.validation.model import shipped_model
 from estimators.validation.serving_names import engine_of, format_of, model_id_of
 from estimators.validation.table import LeftOutError, Record
@@ -38,12 +37,10 @@ class ServingCase:
 
     Attributes:
         source: who measured.
-        load: static, closed, saturated or open.
-        sequences: of the batch, or users in flight; of open arrivals requests per second.
-        input_tokens, output_tokens: of a request, in the mean.
-        alike: whether all requests have these lengths.
+        asked: the load.
         random_tokens: whether prompts are random tokens.
-        speculation: whether speculation is known to be off.
+        plain: whether speculation is known to be off.
+        release: of the engine, and the day.
         measured: quantity -> value in base units.
         assumed: what rules put where the row leaves cells out.
     """
@@ -51,21 +48,24 @@ class ServingCase:
     id: str
     source: str
     deployment: Deployment
-    load: str
-    sequences: float
-    input_tokens: float
-    output_tokens: float
-    alike: bool
+    asked: Asked
     random_tokens: bool
     plain: bool
     measured: Mapping[str, float] = field(hash=False)
-    power_w: float | None = None
+    release: str = ""
     assumed: tuple[str, ...] = ()
 
     @property
-    def machine(self) -> str:
-        """The device by its id."""
-        return self.deployment.hardware.id
+    def benchmark(self) -> str | None:
+        """Whose habits of streaming a closed loop has: of InferenceX's runs those of nominal lengths are its own; None for no benchmark."""
+        if self.asked.load != CLOSED:
+            return None
+        return self.source if self.source != INFERENCEX or any(words.startswith("lengths") for words in self.assumed) else ""
+
+    @property
+    def fold(self) -> str:
+        """What its constants must not have seen when it is scored: its source, or its machine where the source is InferenceX."""
+        return f"{self.source} {self.deployment.hardware.id}" if self.source == INFERENCEX else self.source
 
 
 def serving_case(record: Record) -> ServingCase:
@@ -93,7 +93,7 @@ def _case(record: Record) -> ServingCase:
     output_tokens = record.number("output_len") or 1.0
     if input_tokens is None:
         said = next(words for words in ASSUMED_INPUT if words in record.text("notes"))
-        input_tokens = ASSUMED_INPUT[said] if load == "saturated" else CHAT_TOKENS
+        input_tokens = ASSUMED_INPUT[said] if load == SATURATED else CHAT_TOKENS
         assumed.append(f"prompts, {input_tokens:g} tokens")
     is_nominal = source == INFERENCEX and bool(record.text("date"))
     if is_nominal:
@@ -106,15 +106,17 @@ def _case(record: Record) -> ServingCase:
         id=record.id,
         source=source,
         deployment=deployment,
-        load=load,
-        sequences=sequences,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        alike=source == INFERENCEX and not is_nominal,
+        asked=Asked(
+            load=load,
+            sequences=sequences,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            alike=source == INFERENCEX and not is_nominal and not deployment.engine.mixed,
+        ),
         random_tokens=source in RANDOM,
         plain=record.text("speculative") in ("", "none"),
         measured=measured,
-        power_w=record.number("power_w"),
+        release=f"{record.text('version')} {record.text('date')}",
         assumed=tuple(assumed),
     )
 
@@ -125,11 +127,11 @@ def _load(record: Record) -> tuple[str, float]:
     if "disaggregated" in said:
         raise LeftOutError("prompts are read by other devices than those that decode")
     if said.startswith("static"):
-        return "static", batch or users or 1.0
+        return STATIC, batch or users or 1.0
     if said.startswith("saturated") and (batch or users):
-        return "saturated", batch or users or 1.0
+        return SATURATED, batch or users or 1.0
     if said.startswith("closed") and users:
-        return "closed", users
+        return CLOSED, users
     raise LeftOutError(f"load {said[:40]!r} is not covered; expected a static batch, a closed loop or a saturated state")
 
 
@@ -137,7 +139,7 @@ def _measured(record: Record, load: str) -> dict[str, float]:
     """Quantities by our names. Raises LeftOutError for a cell that is no number."""
     first, next_token, whole = (record.number(name) for name in ("ttft_s", "itl_s", "e2e_s"))
     by_token = "tpot_s" if "TPOT" in record.text("itl_stat") else "itl_s"
-    names = ("prefill_s", "decode_s", "generation_s") if load == "static" else ("ttft_s", by_token, "e2e_s")
+    names = ("prefill_s", "decode_s", "generation_s") if load == STATIC else ("ttft_s", by_token, "e2e_s")
     found = dict(zip(names, (first, next_token, whole), strict=True)) | {"energy_j_per_token": record.number("energy_j_per_output_token")}
     return {name: value for name, value in found.items() if value}
 
@@ -198,19 +200,3 @@ def _layout(record: Record, engine: str, assumed: list[str]) -> tuple[int, int, 
     if tp * pp * dp != devices or ep > tp * dp or tp * dp % ep:
         raise LeftOutError(f"tp {tp}, pp {pp}, dp {dp} and ep {ep} do not add up to {devices} devices")
     return tp, pp, ep, dp
-
-
-@functools.lru_cache(maxsize=4096)
-def schedule_for(deployment: Deployment, tokens: int) -> Schedule:
-    """How the deployment schedules, with room for one sequence of so many tokens at least: what was measured has run.
-
-    Raises:
-        LeftOutError: weights that the devices have no room for.
-    """
-    found = budget(deployment)
-    if found.weights_bytes > deployment.hardware.memory_bytes:
-        raise LeftOutError(
-            f"weights of {found.weights_bytes / 1e9:.0f} GB a device, which has {deployment.hardware.memory_bytes / 1e9:.0f}: it is not stated right"
-        )
-    one = -(-tokens // deployment.engine.block_tokens)
-    return schedule_of(deployment, max(found.kv_tokens // deployment.dp // deployment.engine.block_tokens, one + 1))

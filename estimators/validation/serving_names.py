@@ -13,7 +13,7 @@ from estimators.weight_formats import PLAIN, WeightFormat, served_format
 VLLM_EAGER, VLLM_NEXT = (0, 2, 6), (0, 7, 0)
 """Releases of vLLM with recorded graphs, and with its second scheduler: the generations of serving_engines.csv begin with them."""
 
-SGLANG_NEXT = (0, 4, 0)
+SGLANG_NEXT, TENSORRT_LLM_NEXT = (0, 4, 0), (1, 0, 0)
 
 YEAR = re.compile(r"\b(20\d\d)\b")
 RELEASE = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
@@ -39,7 +39,7 @@ def engine_of(name: str, version: str, date: str) -> Engine:
         return engine(f"vllm-{year}" if year in (2023, 2024) else "vllm")
     if found == "sglang" and ((release and release < SGLANG_NEXT) or year == 2024):
         return engine("sglang-2024")
-    if found == "tensorrt-llm" and year and year <= 2024:
+    if found == "tensorrt-llm" and ((year and year <= 2024) or (release and release < TENSORRT_LLM_NEXT)):
         return engine("tensorrt-llm-2024")
     return engine(found)
 
@@ -85,6 +85,9 @@ FORMATS = {
     "gptq-int8": "gptq-8-128",
     "gptq-int4": "gptq",
     "int4": "awq",
+    "4-bit": "awq",
+    "int8": "int8",
+    "fp8 weights": "fp8",
     "awq": "awq",
     "q4_k_m": "q4_k_m",
     "q8_0": "q8_0",

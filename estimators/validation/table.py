@@ -128,7 +128,23 @@ ROLLOUT_COLUMNS = (
 SERVING = "serving"
 """The kind of a table of served models: latencies of static batches, closed loops and saturated replicas."""
 SERVING_COLUMNS = (
-    *("id", "source", "engine", "version", "model", "sixnd_model", "gpu", "hardware_id", "num_gpus", "tp", "pp", "ep", "dp", "weights", "kv"),
+    *(
+        "id",
+        "source",
+        "engine",
+        "version",
+        "model",
+        "sixnd_model",
+        "gpu",
+        "hardware_id",
+        "num_gpus",
+        "tp",
+        "pp",
+        "ep",
+        "dp",
+        "weights",
+        "kv",
+    ),
     *("input_len", "output_len", "load", "concurrency", "batch", "ttft_s", "itl_s", "itl_stat", "e2e_s", "energy_j_per_output_token"),
     *("speculative", "date", "confidence"),
 )

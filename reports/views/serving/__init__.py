@@ -1,0 +1,1 @@
+"""Serving: capacity, latency, money, and how right they are."""
