@@ -29,9 +29,9 @@ def refitted(cases: Sequence[ServingCase]) -> list[MissedFigure]:
         if quantity:
             groups.setdefault((case.source, case.deployment, case.release, quantity), []).append(case)
     by_source: dict[str, list[tuple[str, list[ServingCase]]]] = {}
-    for (source, *_, quantity), rows in groups.items():
+    for key, rows in groups.items():
         if len({row.asked.sequences for row in rows}) >= 3 and len(rows) >= ENOUGH:
-            by_source.setdefault(str(source), []).append((str(quantity), rows))
+            by_source.setdefault(rows[0].source, []).append((str(key[-1]), rows))
     found = []
     for of_source in by_source.values():
         for place in range(0, len(of_source), max(1, len(of_source) // MOST)):

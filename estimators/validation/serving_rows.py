@@ -18,6 +18,9 @@ FASTER = 0.75
 """Of the slowest of the same jobs, what a group of rows takes in the mean where it must have run something else: speculation."""
 
 
+CALLED_IMPOSSIBLE = "impossible, as its table says"
+
+
 @frozen
 class ServingRow:
     """One row: its case, or why it has none.
@@ -35,15 +38,17 @@ class ServingRow:
 
 def serving_row(record: Record) -> ServingRow:
     """A row's case, checked against physics: a row that its table calls impossible is refused as a whole, any other by its figures."""
+    flagged = record.text("confidence") == "impossible"
     try:
         case = inference_case(record) if record.kind == INFERENCE else serving_case(record)
         schedule_for(case.deployment, case.asked.longest)
-        bounds = least(case.deployment, case.asked, step_law(case.deployment)) if case.plain or case.asked.load == STATIC else {}
-        refused = impossible(dict(case.measured), bounds)
+        bounds = least(case.deployment, case.asked, step_law(case.deployment))
+        refused = impossible(dict(case.measured), bounds if case.plain or case.asked.load == STATIC else {})
     except (LeftOutError, PhysicsError, RequestError) as reason:
-        return ServingRow(id=record.id, skipped=str(reason))
-    if record.text("confidence") == "impossible":
-        return ServingRow(id=record.id, skipped=next(iter(refused.values()), "impossible, as its table says"))
+        said = str(reason)
+        return ServingRow(id=record.id, skipped=said if not flagged or said.startswith("impossible") else CALLED_IMPOSSIBLE)
+    if flagged:
+        return ServingRow(id=record.id, skipped=next(iter(refused.values()), CALLED_IMPOSSIBLE))
     if refused and not set(case.measured) - set(refused):
         return ServingRow(id=record.id, skipped=next(iter(refused.values())))
     return ServingRow(id=record.id, case=case, refused=refused)
