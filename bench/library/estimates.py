@@ -1,4 +1,4 @@
-"""What is estimated and needs no torch: estimate, plan, fit, compare_hardware, check_claim, show.
+"""What is estimated and needs no torch: estimate, plan, fit, serve, compare_hardware, check_claim, show.
 
 Every function takes the options of its verb as keywords, with the words of the command line ('2T', '30d', '50GB/s') or plain
 numbers, and raises estimators.errors.RequestError for a wrong request and PhysicsError for an impossible figure.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from bench.library.answers import ClaimAnswer, EstimateAnswer, FitAnswer, HardwareAnswer, ModelAnswer, PlanAnswer
+from bench.library.answers import ClaimAnswer, EstimateAnswer, FitAnswer, HardwareAnswer, ModelAnswer, PlanAnswer, ServeAnswer
 from bench.library.keywords import ask
 
 Number = int | float | str
@@ -159,6 +159,47 @@ def fit(
 ) -> FitAnswer:
     """Whether a fine-tuning fits on a device, and what would make it fit: `python -m bench fit --help` has every option."""
     return FitAnswer(*ask("fit", locals()))
+
+
+def serve(
+    *,
+    hardware: str,
+    model: str | None = None,
+    config: Path | None = None,
+    fetch: bool = False,
+    gpus_per_replica: Number | None = None,
+    tp: Number | None = None,
+    pp: Number | None = None,
+    dp: Number | None = None,
+    ep: Number | None = None,
+    engine: str | None = None,
+    weights: str | None = None,
+    kv: str | None = None,
+    input_tokens: Number | None = None,
+    output_tokens: Number | None = None,
+    concurrency: Number | tuple[int, int] | None = None,
+    users: Number | None = None,
+    rate: Number | None = None,
+    ttft: Time | None = None,
+    itl: Time | None = None,
+    price: Number | None = None,
+    utilization: Number | None = None,
+    api_price: str | tuple[float, float] | None = None,
+    speculate: str | tuple[float, float] | None = None,
+    prefix_share: Number | None = None,
+    memory_fraction: Number | None = None,
+    kv_blocks: Number | None = None,
+    max_model_len: Number | None = None,
+    max_num_seqs: Number | None = None,
+    max_num_batched_tokens: Number | None = None,
+    search: bool = False,
+    explain: bool = False,
+) -> ServeAnswer:
+    """Users within limits, latency, money and memory of a served model: `python -m bench serve --help` has every option.
+
+    `ttft` and `itl` are times such as '1s' and '50ms'; a bare number is seconds.
+    """
+    return ServeAnswer(*ask("serve", locals()))
 
 
 def compare_hardware(

@@ -13,284 +13,296 @@ import math
 from estimators.cost.array_math import Lane, choose, greater, smaller
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.serving.schedule import Law, Schedule
+from estimators.serving.deployment import Deployment
+from estimators.serving.schedule import Law, Schedule, schedule_of
 from estimators.serving.step_batch import StepBatch
 
-ROUNDS = 10
-"""Of the fixed point: each halves what is left, at least."""
+ROUNDS, WEIGHT = 5, 0.7
+"""Of the fixed point, and how far each goes: three tenths of what was left of the way is left."""
+
+BUSIEST = 0.95
+"""Share of the tokens of all steps that prompts take at most where they queue for them; beyond it, Little's law says how long."""
 
 
 @frozen
-class Traffic:
-    """What requests are like in the mean.
+class Terms:
+    """How an engine lets requests in and reads them, as far as the mean field knows; lanes or single values.
 
     Attributes:
-        input_tokens, output_tokens: of a request; an answer has one at least.
-        alike: whether all have these lengths, so that a closed loop goes in waves.
+        limit: sequences that are let in at once: those that the cache has room for, and no more than the engine takes.
+        token_budget: tokens of a step at most.
+        mixed, chunked, schedules_ahead: see `engines.Engine`.
+        prefix_share: of the prompt tokens, those that need no reading.
+        draft_tokens, accepted_len: tokens that a step verifies of a sequence beside the next one, and that it yields.
     """
 
-    input_tokens: float
-    output_tokens: float
-    alike: bool = False
+    limit: Lane
+    token_budget: Lane
+    mixed: bool = True
+    chunked: bool = True
+    schedules_ahead: bool = False
+    prefix_share: float = 0.0
+    draft_tokens: int = 0
+    accepted_len: float = 1.0
 
-    def __post_init__(self) -> None:
-        if not (1 <= self.input_tokens < math.inf and 1 <= self.output_tokens < math.inf):
-            raise BadValueError(f"prompts of {self.input_tokens:g} tokens, answers of {self.output_tokens:g}; expected 1 at least of each")
+
+def terms_of(deployment: Deployment, room: Lane) -> Terms:
+    """The terms of a deployment's engine.
+
+    Args:
+        room: sequences of the request that the cache holds at once, half of the answer written in the mean; see `room_of`.
+    """
+    return _terms(schedule_of(deployment, kv_blocks=1), room)
+
+
+def _terms(schedule: Schedule, room: Lane) -> Terms:
+    return Terms(
+        limit=greater(1.0, smaller(room, schedule.max_num_seqs)),
+        token_budget=schedule.token_budget,
+        mixed=schedule.mixed,
+        chunked=schedule.chunked,
+        schedules_ahead=schedule.schedules_ahead,
+        prefix_share=schedule.prefix_share,
+        draft_tokens=schedule.draft_tokens,
+        accepted_len=schedule.accepted_len,
+    )
+
+
+def room_of(schedule: Schedule, input_tokens: float, output_tokens: float) -> float:
+    """Sequences for which there are blocks: each holds its prompt, half of its answer in the mean, what is reserved of the rest, and half
+    of a block that is not full.
+
+    Raises:
+        BadValueError: there are too few for one.
+    """
+    if not schedule.can_hold(math.ceil(input_tokens), math.ceil(output_tokens)):
+        tokens, held = input_tokens + output_tokens, schedule.blocks * schedule.block_tokens
+        raise BadValueError(
+            f"requests of {tokens:,.0f} tokens, and the cache has room for {held:,}; expected shorter requests, more devices, or a smaller "
+            "format of the weights or the cache"
+        )
+    tokens = input_tokens + output_tokens * (1 + schedule.reserved_output) / 2
+    return max(1.0, schedule.blocks / (tokens / schedule.block_tokens + (schedule.block_tokens > 1) / 2))
 
 
 @frozen
-class LoadPoint:
-    """A steady load, or a curve of them.
+class Steady:
+    """A replica in its steady state; floats, or lanes of as many states side by side.
 
     Attributes:
-        users: with a request in flight.
-        seats: requests that are let in; the others wait for one of them to end.
-        running: that decode.
-        itl_s: from a token to the next.
-        queue_s: from arrival to admission.
-        ttft_s: from arrival to the first token.
-        first_wave_s: mean time to first token where all of them arrive at once, as benchmarks of closed loops begin.
-        reading_share: of the time, what the reading of prompts takes beside decoding.
+        users: requests in flight, in the mean.
+        running: of them, those that decode.
+        waiting: of them, those that the engine has not let in.
+        queue_s: mean time from a request to its admission.
+        ttft_s: mean time from a request to its first token, waiting included.
+        first_wave_s: the same where all users ask at once, as benchmarks of closed loops begin; None where it was not asked for.
+        itl_s: mean time between tokens of an answer.
+        e2e_s: from a request to its last token.
+        step_s: of a step that decodes and reads nothing.
+        prompt_share: of the time, what reading prompts adds.
+        output_tokens_per_s, prompt_tokens_per_s: of the replica; prompts with what is found in the cache.
         requests_per_s: answered.
-        traffic: what they are.
     """
 
     users: Lane
-    seats: Lane
     running: Lane
-    itl_s: Lane
+    waiting: Lane
     queue_s: Lane
     ttft_s: Lane
     first_wave_s: Lane
-    reading_share: Lane
+    itl_s: Lane
+    e2e_s: Lane
+    step_s: Lane
+    prompt_share: Lane
+    output_tokens_per_s: Lane
+    prompt_tokens_per_s: Lane
     requests_per_s: Lane
-    traffic: Traffic
 
     @property
-    def e2e_s(self) -> Lane:
-        """From arrival to the last token."""
-        return self.ttft_s + (self.traffic.output_tokens - 1) * self.itl_s
-
-    @property
-    def output_tokens_per_s(self) -> Lane:
-        """Of the replica."""
-        return self.requests_per_s * self.traffic.output_tokens
-
-    @property
-    def prompt_tokens_per_s(self) -> Lane:
-        """Of the replica."""
-        return self.requests_per_s * self.traffic.input_tokens
+    def output_tokens_per_s_per_user(self) -> Lane:
+        """That a user sees once his answer comes: 1 / ITL."""
+        return 1 / self.itl_s
 
     def ttft_of_run_s(self, requests_per_user: float) -> Lane:
         """Mean time to first token of a benchmark in which each user asks so often, the first time all at once."""
         return (self.first_wave_s + (requests_per_user - 1) * self.ttft_s) / requests_per_user
 
 
-class MeanField:
-    """A replica under loads of one kind of traffic."""
+def mean_field(
+    law: Law, terms: Terms, *, input_tokens: float, output_tokens: float, users: Lane, alike: bool = False, waves: bool = False
+) -> Steady:
+    """The steady state of a closed loop: each user sends the next request when he has his answer.
 
-    def __init__(self, law: Law, schedule: Schedule, traffic: Traffic) -> None:
-        """Raises BadValueError where a request of the mean lengths can never be answered."""
-        self._law, self._schedule, self._traffic = law, schedule, traffic
-        self._decode_steps = (traffic.output_tokens - 1) / schedule.accepted_len
-        self._found = min(schedule.prefix_share * traffic.input_tokens, traffic.input_tokens - 1)
-        self._read = traffic.input_tokens - self._found
-        if self.most_seats < 1:
-            tokens, room = traffic.input_tokens + traffic.output_tokens, schedule.blocks * schedule.block_tokens
-            raise BadValueError(
-                f"requests of {tokens:,.0f} tokens, and the cache has room for {room:,}; expected shorter requests, more devices, or a "
-                "smaller format of the weights or the cache"
-            )
+    Args:
+        law: of a step, see `step_law`; its fields may be lanes.
+        input_tokens, output_tokens: of a request, in the mean; an answer has one at least.
+        alike: whether all have these lengths, so that the loop goes in waves.
+        waves: whether `first_wave_s` is asked for; None without.
+    """
+    return _Field(law, terms, input_tokens, output_tokens, alike).closed(users, waves)
 
-    @property
-    def seats_of_blocks(self) -> float:
-        """Sequences for which there are blocks: each holds its prompt, half of its answer in the mean, what is reserved of the rest, and
-        half of a block that is not full; 0 where there are too few for one."""
-        schedule, traffic = self._schedule, self._traffic
-        if not schedule.can_hold(math.ceil(traffic.input_tokens), math.ceil(traffic.output_tokens)):
-            return 0.0
-        tokens = traffic.input_tokens + traffic.output_tokens * (1 + schedule.reserved_output) / 2
-        return max(1.0, schedule.blocks / (tokens / schedule.block_tokens + (schedule.block_tokens > 1) / 2))
 
-    @property
-    def most_seats(self) -> float:
-        """Sequences that are let in at most."""
-        return min(self.seats_of_blocks, self._schedule.max_num_seqs)
+def at_rate(law: Law, terms: Terms, *, input_tokens: float, output_tokens: float, requests_per_s: Lane) -> Steady:
+    """The steady state under Poisson arrivals: the running batch is what they and its own steps make it, by Little's law.
 
-    def closed(self, users: Lane) -> LoadPoint:
-        """So many users, each of whom sends his next request when he has his answer."""
-        seats = smaller(users, self.most_seats)
-        running, itl_s, ttft_s = self._steady(seats)
-        rate = seats / (ttft_s + (self._traffic.output_tokens - 1) * itl_s)
-        return self._point(users, seats, running, (users - seats) / rate, rate, itl_s, ttft_s)
+    At the rate of all seats taken and above it there is none: the queue grows as long as the load lasts, and `queue_s` is infinite.
+    Queueing for seats is that of several servers: W = ρ^(√(2(c + 1)) - 1) / (c·(1 - ρ)) · S.
+    Source: Sakasegawa (1977), An approximation formula Lq = αρ^β/(1 - ρ).
+    """
+    return _Field(law, terms, input_tokens, output_tokens, alike=False).at_rate(requests_per_s)
 
-    def _steady(self, seats: Lane) -> tuple[Lane, Lane, Lane]:
-        """Sequences that decode of those that have seats, and what they and the prompts of the others wait for."""
-        decoded = self._traffic.output_tokens - 1
-        if self._traffic.alike and not self._schedule.mixed:
-            whole_s, ttft_s = self._wave_s(seats)
-            cycle_s = whole_s + self._decode_steps * self._step_s(seats, 0.0)
-            itl_s = (cycle_s - ttft_s) / max(decoded, 1.0)
-            return seats * (cycle_s - ttft_s) / cycle_s, itl_s, ttft_s
-        most = self._most_running
-        running = smaller(seats, most)
-        for _ in range(ROUNDS):
-            itl_s, ttft_s = self._itl_s(running, seats), self._ttft_s(running, seats)
-            running = (running + smaller(seats * decoded * itl_s / (decoded * itl_s + ttft_s), most)) / 2
-        itl_s, ttft_s = self._itl_s(running, seats), self._ttft_s(running, seats)
-        bound = (running > 0.99 * most) & (running < seats)
-        return running, itl_s, choose(bound, greater(ttft_s, (seats - running) / greater(running, 1e-9) * decoded * itl_s), ttft_s)
 
-    @property
-    def _most_running(self) -> float:
-        """Sequences beside which the prompts that follow theirs can be read in a mixed step: n·R/D tokens within its budget."""
-        schedule = self._schedule
-        if not schedule.mixed or not schedule.chunked:
-            return math.inf
-        return schedule.token_budget / (self._read / max(self._decode_steps, 1.0) + 1 + schedule.draft_tokens)
+def most_requests_per_s(law: Law, terms: Terms, *, input_tokens: float, output_tokens: float) -> Lane:
+    """That are answered with all seats taken: the limit of stability under open arrivals."""
+    return mean_field(law, terms, input_tokens=input_tokens, output_tokens=output_tokens, users=terms.limit).requests_per_s
 
-    def at_rate(self, requests_per_s: Lane) -> LoadPoint:
-        """Poisson arrivals: the running batch is what they and its own steps make it. At `most_requests_per_s` and above it is unstable,
-        and the queue grows as long as the load lasts: infinite.
 
-        Queueing for seats is that of several servers: W = ρ^(√(2(c + 1)) - 1) / (c·(1 - ρ)) · S / 2 · (1 + v²), here with v = 0 where
-        requests are alike and 1 else. Source: Sakasegawa (1977), An approximation formula Lq = αρ^β/(1 - ρ).
-        """
-        seats, most = self.most_seats, self.most_requests_per_s
+class _Field:
+    """A replica under loads of one kind of request."""
+
+    def __init__(self, law: Law, terms: Terms, input_tokens: float, output_tokens: float, alike: bool) -> None:
+        if not (1 <= input_tokens < math.inf and 1 <= output_tokens < math.inf):
+            raise BadValueError(f"prompts of {input_tokens:g} tokens, answers of {output_tokens:g}; expected 1 at least of each")
+        self._law, self._terms, self._alike = law, terms, alike
+        self._input, self._output = input_tokens, output_tokens
+        self._decoded = output_tokens - 1
+        self._steps = self._decoded / terms.accepted_len
+        self._found = min(terms.prefix_share * input_tokens, input_tokens - 1)
+        self._read = input_tokens - self._found
+
+    def closed(self, users: Lane, waves: bool = False) -> Steady:
+        seats = smaller(users, self._terms.limit)
+        running, step_s, itl_s, ttft_s = self._steady(seats)
+        rate = seats / (ttft_s + self._decoded * itl_s)
+        return self._state(users, users - seats, running, step_s, itl_s, ttft_s, rate, self._wave_s(seats)[1] if waves else None)
+
+    def at_rate(self, requests_per_s: Lane) -> Steady:
+        seats = self._terms.limit
+        most = self.closed(seats).requests_per_s
         load = requests_per_s / most
-        stable = load < 1
-        rate = choose(stable, requests_per_s * 1.0, most)
+        rate = smaller(requests_per_s * 1.0, most)
         low, high = 0.0 * rate, 0.0 * rate + seats
         for _ in range(30):
             middle = (low + high) / 2
             too_few = middle < rate * self._service_s(middle)
             low, high = choose(too_few, middle, low), choose(too_few, high, middle)
-        running, itl_s, ttft_s = self._steady(high)
-        ttft_s = ttft_s + itl_s * self._schedule.accepted_len / 2
-        service_s = ttft_s + (self._traffic.output_tokens - 1) * itl_s
-        spread = 0.5 if self._traffic.alike else 1.0
-        queue_s = spread * smaller(load, 1.0) ** (math.sqrt(2 * (seats + 1)) - 1) / (seats * greater(1 - load, 1e-12)) * service_s
-        queue_s = choose(stable, queue_s, math.inf)
-        return self._point(rate * (service_s + queue_s), high, running, queue_s, rate, itl_s, ttft_s)
+        running, step_s, itl_s, ttft_s = self._steady(high)
+        ttft_s = ttft_s + itl_s * self._terms.accepted_len / 2  # what is left of the step that an arrival meets
+        service_s = ttft_s + self._decoded * itl_s
+        queue_s = smaller(load, 1.0) ** ((2 * (seats + 1)) ** 0.5 - 1) / (seats * greater(1 - load, 1e-12)) * service_s
+        queue_s = choose(load < 1, queue_s, math.inf)
+        users = rate * (service_s + queue_s)
+        return self._state(users, rate * queue_s, running, step_s, itl_s, ttft_s, rate, None)
 
     def _service_s(self, seats: Lane) -> Lane:
         """From admission to the last token."""
-        _, itl_s, ttft_s = self._steady(seats)
-        return ttft_s + (self._traffic.output_tokens - 1) * itl_s
+        _, _, itl_s, ttft_s = self._steady(seats)
+        return ttft_s + self._decoded * itl_s
 
-    @property
-    def most_requests_per_s(self) -> float:
-        """That are answered with all seats taken: the limit of stability under open arrivals."""
-        return float(self.closed(self.most_seats).requests_per_s)
-
-    def _point(self, users: Lane, seats: Lane, running: Lane, queue_s: Lane, rate: Lane, itl_s: Lane, ttft_s: Lane) -> LoadPoint:
-        return LoadPoint(
+    def _state(
+        self, users: Lane, waiting: Lane, running: Lane, step_s: Lane, itl_s: Lane, ttft_s: Lane, rate: Lane, first_wave_s: Lane
+    ) -> Steady:
+        queue_s = waiting / rate
+        return Steady(
             users=users,
-            seats=seats,
             running=running,
-            itl_s=itl_s,
+            waiting=waiting,
             queue_s=queue_s,
             ttft_s=queue_s + ttft_s,
-            first_wave_s=queue_s / 2 + self._wave_s(seats)[1],
-            reading_share=greater(1 - self._step_s(running, 0.0) / (itl_s * self._schedule.accepted_len), 0.0),
+            first_wave_s=None if first_wave_s is None else queue_s / 2 + first_wave_s,
+            itl_s=itl_s,
+            e2e_s=queue_s + ttft_s + self._decoded * itl_s,
+            step_s=step_s,
+            prompt_share=greater(1 - step_s / (itl_s * self._terms.accepted_len), 0.0),
+            output_tokens_per_s=rate * self._output,
+            prompt_tokens_per_s=rate * self._input,
             requests_per_s=rate,
-            traffic=self._traffic,
         )
 
-    def _step_s(self, decoding: Lane, read: Lane) -> Lane:
-        """One step with sequences in the middle of their answers that reads so many tokens of prompts."""
-        traffic = self._traffic
-        whole = read / self._read
-        batch = StepBatch(
-            decoding=decoding,
-            context_tokens=traffic.input_tokens + traffic.output_tokens / 2,
-            prompt_tokens=read,
-            prompt_context=self._found + self._read / 2,
-            prompts=whole,
-        )
-        return self._law.time(batch).total_s
+    def _steady(self, seats: Lane) -> tuple[Lane, Lane, Lane, Lane]:
+        """Sequences that decode of those that are let in, a step of theirs, and what a token and a first token wait for."""
+        if self._alike and not self._terms.mixed:
+            return self._lockstep(seats)
+        most = self._most_running
+        running = smaller(seats, most)
+        for _ in range(ROUNDS):
+            step_s, itl_s, ttft_s = self._waits(running, seats)
+            found = smaller(seats * self._decoded * itl_s / (self._decoded * itl_s + ttft_s), most)
+            running = (1 - WEIGHT) * running + WEIGHT * found
+        step_s, itl_s, ttft_s = self._waits(running, seats)
+        left_s = (seats - running) / greater(running, 1e-9) * self._decoded * itl_s
+        return running, step_s, itl_s, choose(running > 0.99 * most, greater(ttft_s, left_s), ttft_s)
+
+    def _lockstep(self, seats: Lane) -> tuple[Lane, Lane, Lane, Lane]:
+        """As `_steady`, where all prompts are read before any decodes on, and all end together."""
+        whole_s, ttft_s = self._wave_s(seats)
+        step_s = self._step_s(seats, 0.0)
+        cycle_s = whole_s + self._steps * step_s
+        return seats * (cycle_s - ttft_s) / cycle_s, step_s, (cycle_s - ttft_s) / max(self._decoded, 1.0), ttft_s
+
+    @property
+    def _most_running(self) -> Lane:
+        """Sequences beside which the prompts that follow theirs can be read in mixed steps: n·(R/D + 1) tokens within the budget."""
+        terms = self._terms
+        if not terms.mixed or not terms.chunked:
+            return math.inf
+        return terms.token_budget / (self._read / max(self._steps, 1.0) + 1 + terms.draft_tokens)
+
+    def _waits(self, running: Lane, seats: Lane) -> tuple[Lane, Lane, Lane]:
+        """A step that only decodes, the mean time between tokens, and that from admission to the first token.
+
+        Of prompts that are read in one step all wait for its end; of more than fit one, each for those before it. Mixed steps that
+        prompts nearly fill make them queue, as at one server: ρ / (2·(1 - ρ)) of a prompt's reading. An engine that schedules ahead
+        has decided on one step more when a request arrives.
+        """
+        terms, budget = self._terms, self._budget(running)
+        group = greater(smaller(budget / self._read, running), 1) if self._alike else 1.0
+        others = 1 - group / greater(seats, group)
+        ending = others * running / max(self._steps, 1.0)
+        if self._alike:
+            tokens, beside = group * self._read, running * others
+        else:
+            tokens = smaller((1 + ending) * self._read, greater(budget, (1 + ending / 2) * self._read))
+            beside = running
+        step_s, reading_s = self._step_s(running, 0.0), self._reading_s(beside, tokens)
+        plain_s = self._step_s(beside, 0.0) if self._alike else step_s
+        added_s = reading_s - (plain_s * greater(tokens / budget, 1) if terms.mixed else 0.0)
+        mean_s = step_s + ending * self._read / tokens * greater(added_s, 0.0)
+        ttft_s = reading_s
+        if terms.mixed and not self._alike:
+            busy = smaller(ending * self._read / budget, BUSIEST)
+            ttft_s = ttft_s + busy / (2 * (1 - busy)) * self._read / tokens * reading_s
+        if terms.schedules_ahead:
+            ttft_s = ttft_s + others * (reading_s / greater(tokens / budget, 1) if self._alike else mean_s)
+        return step_s, mean_s / terms.accepted_len, ttft_s
 
     def _budget(self, decoding: Lane) -> Lane:
         """Tokens of prompts that one step can read."""
-        schedule = self._schedule
-        left = schedule.token_budget - (decoding * (1 + schedule.draft_tokens) if schedule.mixed else 0 * decoding)
-        return greater(left, 1.0 if schedule.chunked else self._read)
+        terms = self._terms
+        left = terms.token_budget - (decoding * (1 + terms.draft_tokens) if terms.mixed else 0 * decoding)
+        return greater(left, 1.0 if terms.chunked else self._read)
 
     def _reading_s(self, beside: Lane, tokens: Lane) -> Lane:
         """From the beginning of the step that begins to read so many tokens of prompts to the end of the one that ends it."""
-        beside = beside if self._schedule.mixed else 0 * beside
+        beside = beside if self._terms.mixed else 0 * beside
         budget = self._budget(beside)
         return greater(tokens / budget, 1) * self._step_s(beside, smaller(tokens, budget))
 
-    def _ending(self, running: Lane, seats: Lane) -> Lane:
-        """Sequences that end in a decode step beside any one, in the mean."""
-        return running / max(self._decode_steps, 1.0) * (1 - self._together(running) / greater(seats, self._together(running)))
-
-    def _together(self, running: Lane) -> Lane:
-        """Prompts that are always read together: what fits a step where all are alike; one in the mean where they are not."""
-        if not self._traffic.alike:
-            return 1.0
-        return greater(smaller(self._budget(running) / self._read, running), 1)
-
-    def _itl_s(self, running: Lane, seats: Lane) -> Lane:
-        """The mean step, with its part of what prompts add to it."""
-        ending, group = self._ending(running, seats), self._together(running)
-        if not self._traffic.alike:
-            group = greater(ending, 1e-9) / (1 - _exp(-greater(ending, 1e-9)))
-        plain_s, reading_s = self._step_s(running, 0.0), self._reading_s(running, group * self._read)
-        if self._schedule.mixed:
-            reading_s = reading_s - plain_s * greater(group * self._read / self._budget(running), 1)
-        return (plain_s + ending / group * reading_s) / self._schedule.accepted_len
-
-    def _ttft_s(self, running: Lane, seats: Lane) -> Lane:
-        """From admission to the first token: its prompt, those that are read with it or before, and the step that was decided before."""
-        schedule, budget = self._schedule, self._budget(running)
-        ending, group = self._ending(running, seats), self._together(running)
-        beside = running * (1 - group / greater(seats, group)) if self._traffic.alike else running
-        tokens = smaller((group + ending) * self._read, greater(budget, (group + ending / 2) * self._read))
-        ttft_s = self._reading_s(beside, group * self._read if self._traffic.alike else tokens)
-        if schedule.mixed and not self._traffic.alike:
-            busy = smaller(ending * self._read / budget, 0.95)
-            ttft_s = ttft_s + busy / (2 * (1 - busy)) * self._read / budget * self._reading_s(running, budget)
-        if not schedule.schedules_ahead:
-            return ttft_s
-        others = 1 - group / greater(seats, group)
-        if self._traffic.alike:
-            return ttft_s + others * self._reading_s(beside, smaller(group * self._read, budget))
-        return ttft_s + others * self._itl_s(running, seats) * schedule.accepted_len
+    def _step_s(self, decoding: Lane, read: Lane) -> Lane:
+        """One step with sequences in the middle of their answers that reads so many tokens of prompts."""
+        batch = StepBatch(
+            decoding=decoding,
+            context_tokens=self._input + self._output / 2,
+            prompt_tokens=read,
+            prompt_context=self._found + self._read / 2,
+            prompts=read / self._read,
+        )
+        return self._law.time(batch).total_s
 
     def _wave_s(self, seats: Lane) -> tuple[Lane, Lane]:
         """Prompts that arrive together, read in turn while those before them decode: until all are read, and until one is in the mean."""
         budget = self._budget(seats / 2)
         steps = greater(seats * self._read / budget, 1)
-        beside = choose(steps > 1, seats / 2, 0 * seats) if self._schedule.mixed else 0 * seats
+        beside = choose(steps > 1, seats / 2, 0 * seats) if self._terms.mixed else 0 * seats
         whole_s = steps * self._step_s(beside, smaller(seats * self._read, budget))
         return whole_s, whole_s * (1 + 1 / steps) / 2
-
-
-def users_within(field: MeanField, *, ttft_s: float = math.inf, itl_s: float = math.inf, most: int = 1 << 20) -> int:
-    """The most users in a closed loop whose mean time to first token and mean inter-token latency stay within limits; 0 where a lone
-    one is beyond. Both grow with the users, so that halving finds the last one within, many places of a range at a time.
-
-    Args:
-        most: looked at.
-    """
-    import numpy as np
-
-    within, beyond = 0, most + 1
-    while beyond - within > 1:
-        places = np.unique(np.geomspace(within + 1, beyond - 1, 32).round())
-        point = field.closed(places)
-        kept = (point.ttft_s <= ttft_s) & (point.itl_s <= itl_s)
-        first = len(places) if kept.all() else int(kept.argmin())
-        within = int(places[first - 1]) if first else within
-        beyond = int(places[first]) if first < len(places) else beyond
-    return within
-
-
-def _exp(value: Lane) -> Lane:
-    if isinstance(value, (int, float)):
-        return math.exp(value)
-    import numpy as np
-
-    return np.exp(value)

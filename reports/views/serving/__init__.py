@@ -1,1 +1,1 @@
-"""Serving: capacity, latency, money, and how right they are."""
+"""A served model: its curve, its memory, its price, and the search over deployments."""
