@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from estimators.frozen import field, frozen
 from estimators.serving.energy import power_share
-from estimators.serving.figures import CLOSED, busy_share, figures, point_of
+from estimators.serving.figures import CLOSED, busy_share, figures, steady_of
 from estimators.serving.step import StepLaw, step_law
 from estimators.validation.serving_case import ServingCase
 
@@ -54,7 +54,7 @@ def firsts(cases: Sequence[ServingCase]) -> list[Firsts]:
     kinds: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for case in cases:
         if case.asked.load == CLOSED and "ttft_s" in case.measured:
-            point = point_of(case.deployment, case.asked, step_law(case.deployment, random_tokens=case.random_tokens))
+            point = steady_of(case.deployment, case.asked, step_law(case.deployment, random_tokens=case.random_tokens), waves=True)
             seen = (case.measured["ttft_s"], float(point.ttft_s), float(point.first_wave_s), float(point.itl_s))
             kinds.setdefault((case.benchmark or "", case.deployment.engine.id), []).append(seen)
     return [
@@ -110,5 +110,5 @@ def _named(pair: tuple[float, float]) -> dict[str, float]:
 
 def _share(case: ServingCase, law: StepLaw) -> tuple[float, float]:
     """Of the board limit, and of a step in which the device works."""
-    working = float(busy_share(case.asked, law, point_of(case.deployment, case.asked, law).running))
+    working = float(busy_share(case.asked, law, steady_of(case.deployment, case.asked, law).running))
     return float(power_share(working)), working

@@ -12,7 +12,7 @@ from estimators.serving.budget import budget
 from estimators.serving.deployment import Deployment
 from estimators.serving.energy import energy_j_per_token
 from estimators.serving.first_token import FirstToken
-from estimators.serving.mean_field import LoadPoint, MeanField, Traffic
+from estimators.serving.mean_field import Steady, mean_field, room_of, terms_of
 from estimators.serving.schedule import Law, Schedule, schedule_of
 from estimators.serving.static_batch import static_batch
 from estimators.serving.step import StepLaw
@@ -53,25 +53,47 @@ class Asked:
         return int(self.input_tokens + self.output_tokens) + 1
 
 
-@functools.lru_cache(maxsize=4096)
 def schedule_for(deployment: Deployment, tokens: int) -> Schedule:
     """How the deployment schedules, with room for one sequence of so many tokens at least: what was measured has run.
 
     Raises:
         PhysicsError: weights that its devices have no room for.
     """
-    found = budget(deployment)
-    if found.weights_bytes > deployment.hardware.memory_bytes:
-        held, room = found.weights_bytes / 1e9, deployment.hardware.memory_bytes / 1e9
-        raise PhysicsError(f"impossible: weights of {held:.0f} GB on a device that has {room:.0f}")
+    weights_bytes, blocks = _room(deployment)
+    if weights_bytes > deployment.hardware.memory_bytes:
+        room = deployment.hardware.memory_bytes / 1e9
+        raise PhysicsError(f"impossible: weights of {weights_bytes / 1e9:.0f} GB on a device that has {room:.0f}")
     one = -(-tokens // deployment.engine.block_tokens)
-    return schedule_of(deployment, max(found.kv_tokens // deployment.dp // deployment.engine.block_tokens, one + 1))
+    return schedule_of(deployment, max(blocks, one + 1))
 
 
-def point_of(deployment: Deployment, asked: Asked, law: Law) -> LoadPoint:
-    """The mean field of a closed loop or a saturated replica. Raises PhysicsError, as `schedule_for`."""
-    traffic = Traffic(input_tokens=max(1.0, asked.input_tokens), output_tokens=max(1.0, asked.output_tokens), alike=asked.alike)
-    return MeanField(law, schedule_for(deployment, asked.longest), traffic).closed(asked.sequences)
+@functools.lru_cache(maxsize=2048)
+def _room(deployment: Deployment) -> tuple[float, int]:
+    """Bytes of weights on a device, and blocks of its group's cache."""
+    found = budget(deployment)
+    return found.weights_bytes, found.kv_tokens // deployment.dp // deployment.engine.block_tokens
+
+
+def steady_of(deployment: Deployment, asked: Asked, law: Law, *, waves: bool = False) -> Steady:
+    """The mean field of a closed loop or a saturated replica.
+
+    Args:
+        waves: whether the first wave of a closed loop is asked for.
+
+    Raises:
+        PhysicsError: as `schedule_for`.
+    """
+    input_tokens, output_tokens = max(1.0, asked.input_tokens), max(1.0, asked.output_tokens)
+    terms = terms_of(deployment, room_of(schedule_for(deployment, asked.longest), input_tokens, output_tokens))
+    return mean_field(
+        law,
+        terms,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        users=asked.sequences,
+        alike=asked.alike,
+        waves=waves,
+    )
 
 
 def figures(
@@ -91,13 +113,13 @@ def figures(
         schedule = schedule_for(deployment, asked.longest)
         batch = static_batch(law, schedule, asked.sequences, asked.input_tokens, asked.output_tokens)
         return {"prefill_s": batch.prefill_s, "decode_s": batch.decode_s, "generation_s": batch.generation_s}
-    point = point_of(deployment, asked, law)
+    point = steady_of(deployment, asked, law, waves=first is not None and first.has_wave)
     ttft_s = first.seconds(point) if first else point.ttft_s
     e2e_s = ttft_s + max(0.0, asked.output_tokens - 1) * point.itl_s
     found = {"ttft_s": ttft_s, "itl_s": point.itl_s, "tpot_s": point.itl_s, "e2e_s": e2e_s}
     if with_energy:
         busy = busy_share(asked, law, point.running)
-        found["energy_j_per_token"] = energy_j_per_token(deployment, point.running / point.itl_s, busy)
+        found["energy_j_per_token"] = energy_j_per_token(deployment, point.output_tokens_per_s, busy)
     return found
 
 

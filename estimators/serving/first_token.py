@@ -9,7 +9,7 @@ from estimators.facts.fitted import fitted_values
 from estimators.frozen import frozen
 from estimators.serving.constants import constants_file
 from estimators.serving.engines import Engine
-from estimators.serving.mean_field import LoadPoint
+from estimators.serving.mean_field import Steady
 
 
 @frozen
@@ -26,9 +26,15 @@ class FirstToken:
     wave: Lane = 0.0
     held: Lane = 0.0
 
-    def seconds(self, point: LoadPoint) -> Lane:
+    @property
+    def has_wave(self) -> bool:
+        """Whether the first wave counts."""
+        return bool(self.wave)
+
+    def seconds(self, load: Steady) -> Lane:
         """Time to first token of a load."""
-        return self.reading * point.ttft_s + self.wave * point.first_wave_s + self.held * point.itl_s
+        wave_s = self.wave * load.first_wave_s if self.has_wave else 0.0
+        return self.reading * load.ttft_s + wave_s + self.held * load.itl_s
 
 
 @functools.cache
