@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from estimators.errors import RequestError
@@ -132,13 +133,16 @@ def model_id_of(shipped: str, name: str) -> str:
     """The shipped model that a row names, by an id of ours or by the publisher's name. Raises LeftOutError."""
     tried = [shipped, name, name.split("/")[-1]]
     tried += [known for begins, known in TEXT_PARTS.items() if begins in name.casefold()]
-    for text in tried:
-        try:
-            return entry_named(text).id if text else _none()
-        except RequestError:
-            continue
-    raise LeftOutError(f"model {name[:60]!r} does not ship")
+    found = next(filter(None, map(_known, filter(None, tried))), "")
+    if not found:
+        raise LeftOutError(f"model {name[:60]!r} does not ship")
+    return found
 
 
-def _none() -> str:
-    raise RequestError("no name")
+@functools.lru_cache(maxsize=1024)
+def _known(text: str) -> str:
+    """The shipped model of a name; empty where there is none."""
+    try:
+        return entry_named(text).id
+    except RequestError:
+        return ""
