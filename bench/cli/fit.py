@@ -19,8 +19,8 @@ from bench.cli.output import Output
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.tuning.job import Attention, Sharding, TuningJob
-from estimators.tuning.recipes import Checkpointing, LossPath, Packing, Recipe, recipe
-from estimators.tuning.settings import Value, job_of, trained_layers
+from estimators.tuning.recipes import Checkpointing, LossPath, Packing, Recipe, recipe, recipe_of
+from estimators.tuning.settings import PRECISIONS, USUAL_RANK, Value, job_of, precision_settings, trained_layers, usual_length
 from estimators.weight_formats import PLAIN
 
 if TYPE_CHECKING:
@@ -33,22 +33,8 @@ if TYPE_CHECKING:
 TRAINED = ("full", "lora", "qlora", "dora", "freeze")
 OBJECTIVES = ("sft", "dpo", "orpo", "kto", "reward", "grpo", "inference")
 
-PRECISIONS: dict[str, tuple[str, str]] = {
-    "bf16": ("bf16", "bf16"),
-    "fp16": ("fp16", "fp16"),
-    "pure-bf16": ("bf16", ""),
-    "pure-fp16": ("fp16", ""),
-    "fp32-bf16": ("fp32", "bf16"),
-    "fp32-fp16": ("fp32", "fp16"),
-    "fp32": ("fp32", ""),
-}
-"""Name -> what weights are loaded in, and what autocast multiplies in; empty for no autocast."""
-
 OFFLOADED = ("optimizer", "parameters", "activations")
 QUANTITIES = ("batch", "seq-len", "lora-rank")
-USUAL_LENGTH = 2048
-"""Tokens of the longest sample where neither options nor the framework say."""
-
 MAX_GPUS = 1024
 
 
@@ -196,14 +182,9 @@ def _menu(options: Options, hardware: Hardware, out: Output) -> int:
 
     if options.model is not None or options.config is not None or options.largest or options.from_files:
         raise BadValueError("--menu is of a device; leave the model, --from and --largest out")
-    table = menu_table(menu(hardware, _recipe(options)), hardware)
+    table = menu_table(menu(hardware, recipe_of(options.framework)), hardware)
     out.emit([table], menu_screen(table, hardware))
     return 0
-
-
-def _recipe(options: Options) -> Recipe:
-    name, _, version = (options.framework or "unknown").partition("@")
-    return recipe(name, version)
 
 
 def _stated_beside_files(options: Options) -> dict[str, Value]:
@@ -217,7 +198,7 @@ def _stated_beside_files(options: Options) -> dict[str, Value]:
     if trained in ("lora", "dora") or options.base_format != PLAIN:
         given["base_format"] = options.base_format
     elif trained == "qlora":
-        given["base_format"] = "nf4-double" if _recipe(options).doubles_scales else "nf4"
+        given["base_format"] = "nf4-double" if recipe_of(options.framework).doubles_scales else "nf4"
     if options.precision is not None:
         given["weights_dtype"], given["autocast"] = PRECISIONS[options.precision]
     if options.frozen_layers is not None:
@@ -233,33 +214,36 @@ def _in_files(options: Options, reading: Reading, model: Model, hardware: Hardwa
     """The job of the files of --from, with what `fit` takes where neither they nor the framework say. Raises as job_of."""
     given = reading.given()
     chosen = recipe(reading.framework or "unknown", reading.version)
-    usual: dict[str, Value] = {"seq_len": given.get("seq_len", min(USUAL_LENGTH, max(1, model.max_positions)))}
+    usual: dict[str, Value] = {"seq_len": given.get("seq_len", usual_length(chosen, model))}
     if given.get("method") == "lora":
         usual["lora_rank"] = given.get("lora_rank", USUAL_RANK)
     if options.frozen_layers is not None:
         usual["trained_layers"] = trained_layers(model, options.frozen_layers)
     if not {"weights_dtype", "autocast"} & set(reading.settings):
-        usual |= _precision(options, hardware, chosen, str(given.get("method", "full")))
+        usual |= precision_settings(options.precision, chosen, str(given.get("method", "full")), hardware.peak_flop_per_s)
     return fit_files.job_in(reading, model, usual)
 
 
-def decided(options: Options, model: Model, hardware: Hardware) -> TuningJob:
+def decided(options: Options, model: Model, hardware: Hardware | None) -> TuningJob:
     """The job that the options mean.
+
+    Args:
+        hardware: None where no device is named.
 
     Raises:
         BadValueError, UnknownNameError: options that contradict one another, unknown names.
     """
-    chosen = _recipe(options)
+    chosen = recipe_of(options.framework)
     words = set(options.method)
     trained = next((word for word in TRAINED if word in words), "")
     if not trained:
         trained = "freeze" if options.frozen_layers is not None else "full" if "inference" in words and not options.lora_rank else "lora"
     given = _of_method(options, trained, chosen, model)
     objective = next((word for word in OBJECTIVES if word in words), "sft")
-    given |= {"objective": objective, **_precision(options, hardware, chosen, trained)}
+    dtypes = hardware.peak_flop_per_s if hardware else None
+    given |= {"objective": objective, **precision_settings(options.precision, chosen, str(given["method"]), dtypes)}
     given |= plain_settings(options)
-    if "seq_len" not in given:
-        given["seq_len"] = min(chosen.seq_len or USUAL_LENGTH, max(1, model.max_positions))
+    given.setdefault("seq_len", usual_length(chosen, model))
     return job_of(model, chosen, given)
 
 
@@ -308,19 +292,3 @@ def _of_method(options: Options, trained: str, chosen: Recipe, model: Model) -> 
     if options.lora_targets is not None:
         given["lora_targets"] = options.lora_targets
     return given
-
-
-USUAL_RANK = 16
-"""Of adapters where neither options nor the framework say."""
-
-
-def _precision(options: Options, hardware: Hardware, chosen: Recipe, trained: str) -> dict[str, Value]:
-    """What weights are loaded in and multiplied in; on a device without bf16 its fp16 takes that one's place."""
-    if options.precision is not None:
-        weights, autocast = PRECISIONS[options.precision]
-        return {"weights_dtype": weights, "autocast": autocast}
-    if "bf16" in hardware.peak_flop_per_s:
-        return {}
-    low = "fp16" if "fp16" in hardware.peak_flop_per_s else "fp32"
-    weights = "fp32" if trained in ("full", "freeze") else low
-    return {"weights_dtype": weights, "autocast": low if low == "fp16" and (chosen.autocast or weights == "fp32") else ""}

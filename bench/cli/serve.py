@@ -40,7 +40,14 @@ def run(options: Options, out: Output) -> int:
         from reports.views.explain.serving import explain_serving
 
         asked = [explain_serving(answer)]
-    out.emit([*tables, *asked], serve_screen(answer, [*tables, *asked], more=arguments.explain_more(options.explain), asked=asked))
+    whole = [*tables, *asked]
+    screen = serve_screen(answer, whole, more=arguments.explain_more(options.explain), asked=asked)
+    if out.format == "html":
+        from reports.pages.serving import serving_page
+
+        out.emit_text(serving_page(answer, out.headed(whole), out.led(screen) or screen) + "\n")
+    else:
+        out.emit(whole, screen)
     return 0 if answer.fits and answer.best is not None else 1
 
 

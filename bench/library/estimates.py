@@ -120,6 +120,8 @@ def plan(
     lora_targets: Names | None = None,
     frozen_layers: Number | None = None,
     base_format: str | None = None,
+    framework: str | None = None,
+    checkpointing: str | None = None,
 ) -> PlanAnswer:
     """The layouts that train a model fastest on given devices: `python -m bench plan --help` has every option."""
     return PlanAnswer(*ask("plan", locals()))
@@ -231,6 +233,8 @@ def compare_hardware(
     lora_targets: Names | None = None,
     frozen_layers: Number | None = None,
     base_format: str | None = None,
+    framework: str | None = None,
+    checkpointing: str | None = None,
 ) -> HardwareAnswer:
     """One training run on several kinds of device: `python -m bench compare-hardware --help` has every option."""
     return HardwareAnswer(*ask("compare-hardware", locals()))

@@ -154,6 +154,11 @@ def recipe(name: str, version: str = "") -> Recipe:
     raise BadValueError(f"no recipe of {wanted} covers version {version[:40]}; leave the version out for the newest")
 
 
+def recipe_of(said: str | None) -> Recipe:
+    """The recipe of NAME or NAME@VERSION, as --framework has it; the assumed one where nobody said. Raises as `recipe`."""
+    return recipe(*(said or UNKNOWN).split("@", 1))
+
+
 ALSO_CALLED = {
     "llamafactory": "llama-factory",
     "swift": "ms-swift",

@@ -62,7 +62,7 @@ def tuning_software(job: TuningJob, architecture: str, e: Efficiency, constants:
         constants: of dequantisation and of adapters, fitted.
     """
     launches, inputs, outputs = _adapters(job)
-    base = software(stack(COMPILED if job.compiled else EAGER), architecture, e)
+    base = software(stack(stack_of(job)), architecture, e)
     return replace(
         base,
         unfused=job.attention == "eager",
@@ -73,6 +73,11 @@ def tuning_software(job: TuningJob, architecture: str, e: Efficiency, constants:
         adapter_output_bytes=outputs * constants.adapter_traffic,
         dequantise_bytes=constants.dequantise_bytes(job.method.base_format),
     )
+
+
+def stack_of(job: TuningJob) -> str:
+    """The stack whose kernels the job runs."""
+    return COMPILED if job.compiled else EAGER
 
 
 def optimizer_kind(name: str) -> str:
