@@ -32,10 +32,12 @@ class Firsts:
     """Measured first tokens of an engine in one benchmark, and what steps say of them.
 
     Attributes:
+        source: who measured; `benchmark`: whose habits of streaming the rows have.
         measured, admitted, wave, token: seconds: as measured, from admission to the first token, of the first wave, between tokens.
     """
 
     source: str
+    benchmark: str
     engine_id: str
     measured: Array = field(hash=False)
     admitted: Array = field(hash=False)
@@ -44,22 +46,28 @@ class Firsts:
 
     def errors(self, values: Mapping[str, float]) -> Array:
         """Logarithms of predicted over measured."""
-        held = values.get(f"held.{self.source}.{self.engine_id}", 0.0)
-        found = values[f"{self.engine_id}.first_reading"] * self.admitted + values["first_wave"] * self.wave + held * self.token
+        own = f"{self.benchmark}.{self.engine_id}"
+        reading = values.get(f"reading.{own}", values[f"{self.engine_id}.first_reading"])
+        found = reading * self.admitted + values["first_wave"] * self.wave + values.get(f"held.{own}", 0.0) * self.token
         return np.asarray(np.log(found / self.measured))
 
 
 def firsts(cases: Sequence[ServingCase]) -> list[Firsts]:
     """First tokens of closed loops, by benchmark and engine."""
-    kinds: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    kinds: dict[tuple[str, str, str], list[tuple[float, ...]]] = {}
     for case in cases:
         if case.asked.load == CLOSED and "ttft_s" in case.measured:
             point = steady_of(case.deployment, case.asked, step_law(case.deployment, random_tokens=case.random_tokens), waves=True)
             seen = (case.measured["ttft_s"], float(point.ttft_s), float(point.first_wave_s), float(point.itl_s))
-            kinds.setdefault((case.benchmark or "", case.deployment.engine.id), []).append(seen)
+            kinds.setdefault((case.source, case.benchmark or "", case.deployment.engine.id), []).append(seen)
     return [
-        Firsts(source=source, engine_id=engine_id, **dict(zip(("measured", "admitted", "wave", "token"), np.array(seen).T, strict=True)))
-        for (source, engine_id), seen in kinds.items()
+        Firsts(
+            source=source,
+            benchmark=benchmark,
+            engine_id=engine_id,
+            **dict(zip(("measured", "admitted", "wave", "token"), np.array(seen).T, strict=True)),
+        )
+        for (source, benchmark, engine_id), seen in kinds.items()
     ]
 
 
@@ -67,7 +75,11 @@ def fit(seen: Sequence[Firsts], constants: Mapping[str, Any], without: str = "")
     """The constants of first tokens, each in turn on a grid around its prior, held by it."""
     used = [some for some in seen if some.source != without]
     engines = {some.engine_id for some in used}
-    names = [name for name in constants if name == "first_wave" or name.startswith("held.") or name.split(".")[-1] == "first_reading"]
+    names = [
+        name
+        for name in constants
+        if name == "first_wave" or name.startswith(("held.", "reading.")) or name.split(".")[-1] == "first_reading"
+    ]
     values = {name: float(constants[name]["prior"]) for name in names}
     moved = [name for name in names if name == "first_wave" or name.split(".")[-1] in engines or name.split(".")[0] in engines]
     for _ in range(ROUNDS):

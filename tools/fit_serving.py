@@ -34,7 +34,8 @@ SCALE = 0.12
 ENOUGH = 150
 """Rows of one source and quantity that weigh in full; of more, each weighs less, unless they are of engines that people run today."""
 
-ROUNDS = 7
+ROUNDS, AGAIN = 7, 2
+"""Linearisations of the fit to all rows, and of one without a machine, which moves constants far."""
 
 STEP_QUANTITIES = ("prefill_s", "decode_s", "generation_s", "tpot_s", "itl_s")
 """What steps are fitted to."""
@@ -91,7 +92,7 @@ def priors_of(body: Mapping[str, Any], seen: Sequence[Row]) -> dict[str, Prior]:
     found = {}
     for name, constant in body["constants"].items():
         owner, _, rest = name.partition(".")
-        if rest in FIRST_TOKEN_CONSTANTS or owner in ("held", "first_wave"):
+        if rest in FIRST_TOKEN_CONSTANTS or owner in ("held", "reading", "first_wave"):
             continue
         if rest and (rest not in practices if owner == "practice" else owner not in engines):
             continue
@@ -112,11 +113,14 @@ def main() -> int:
     linear = linearised(observations, best, list(priors))
     measured = np.log(np.array([observation.measured for observation in observations]))
     weights = np.array([observation.weight for observation in observations])
-    folds = sorted({case.fold for case, _ in seen} | {INFERENCEX})
+    folds = sorted({fold for case, _ in seen for fold in (case.fold, case.machine, case.source)})
     without = {}
     for fold in folds:
-        kept = np.array([fold not in (case.fold, case.source) for case, _ in seen])
+        kept = np.array([fold not in (case.fold, case.machine, case.source) for case, _ in seen])
         found = solved(linear, measured, weights * kept, best, priors, scale=SCALE)
+        if fold.startswith(INFERENCEX) and " part " not in fold:
+            left = [observation for observation, is_kept in zip(observations, kept, strict=True) if is_kept]
+            found = fitted(left, found, priors, scale=SCALE, rounds=AGAIN)
         without[fold] = {name: _rounded(found[name]) for name in priors if _rounded(found[name]) != _rounded(best[name])}
         if fold == INFERENCEX or fold in {case.source for case, _ in seen}:
             without[fold][f"practice.{fold}"] = 1.0

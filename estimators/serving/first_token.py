@@ -52,4 +52,5 @@ def first_token(engine: Engine, source: str | None = None, without: str = "") ->
     reading = values[f"{engine.id}.first_reading"]
     if source is None:
         return FirstToken(reading=reading)
-    return FirstToken(reading=reading, wave=values["first_wave"], held=values.get(f"held.{source}.{engine.id}", 0.0))
+    own = f"{source}.{engine.id}"
+    return FirstToken(reading=values.get(f"reading.{own}", reading), wave=values["first_wave"], held=values.get(f"held.{own}", 0.0))

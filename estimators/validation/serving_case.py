@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Mapping
 
 from estimators.errors import RequestError
@@ -16,6 +17,9 @@ from estimators.validation.serving_names import engine_of, format_of, model_id_o
 from estimators.validation.table import LeftOutError, Record
 
 INFERENCEX = "InferenceX-via-aiconfigurator"
+
+PARTS = 5
+"""Of InferenceX's deployments, each left out of a fit of its own."""
 
 NOMINAL = 0.9
 """Mean length over the nominal one in InferenceX's own runs, which draw lengths evenly from 0.8 of it on. Source: InferenceX, benchmarks,
@@ -64,7 +68,17 @@ class ServingCase:
 
     @property
     def fold(self) -> str:
-        """What its constants must not have seen when it is scored: its source, or its machine where the source is InferenceX."""
+        """What its constants must not have seen when it is scored: its source; of InferenceX a fifth of the deployments, its own among
+        them."""
+        if self.source != INFERENCEX:
+            return self.source
+        d = self.deployment
+        told = f"{d.model.name} {d.hardware.id} {d.engine.id} {d.weights} {d.tp} {d.pp} {d.dp} {d.ep}"
+        return f"{self.source} part {zlib.crc32(told.encode()) % PARTS}"
+
+    @property
+    def machine(self) -> str:
+        """The same where all rows of its device are left out, too: of other sources the source."""
         return f"{self.source} {self.deployment.hardware.id}" if self.source == INFERENCEX else self.source
 
 

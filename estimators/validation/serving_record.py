@@ -13,6 +13,12 @@ from estimators.training.interval import COVERAGE
 from estimators.validation.score import quantile
 from estimators.validation.serving_case import ServingCase
 
+TO_HOLD = 0.78
+"""Of the rows, what an interval of 80 % is to hold of sources that it has not seen, at least."""
+
+WIDER = [1 + step / 20 for step in range(21)]
+"""Factors on the logarithm of an interval's ends that are tried: up to twice."""
+
 
 @frozen
 class MissedFigure:
@@ -27,11 +33,17 @@ class MissedFigure:
 
 
 def record_of(missed: Sequence[MissedFigure]) -> dict[str, float]:
-    """What a class's record holds: ends from all rows, and the coverage of ends that had not seen a row's source."""
+    """What a class's record holds: ends from all rows, widened by what such ends need that had not seen a row's source to hold TO_HOLD of
+    the rows, and the share that those hold."""
     sources = {row.source for row in missed}
     low, high = ends(missed)
     blind = {source: ends([row for row in missed if row.source != source] or missed) for source in sources}
-    held = sum(blind[row.source][0] <= row.log_ratio <= blind[row.source][1] for row in missed)
+
+    def held_by(factor: float) -> int:
+        return sum(factor * blind[row.source][0] <= row.log_ratio <= factor * blind[row.source][1] for row in missed)
+
+    factor = next((wider for wider in WIDER if held_by(wider) >= TO_HOLD * len(missed)), WIDER[-1])
+    low, high, held = factor * low, factor * high, held_by(factor)
     errors = [abs(math.exp(-row.log_ratio) - 1) for row in missed]
     return {
         "rows": len(missed),

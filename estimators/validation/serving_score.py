@@ -26,9 +26,10 @@ class ScoredFigure:
     Attributes:
         quantity: such as tpot_s; empty where the row has none.
         case: None where the row is left out.
-        predicted, low, high: by constants that had not seen the row's source, or its machine where the source is InferenceX; by all
+        predicted, low, high: by constants that had not seen the row's source, or its deployment where the source is InferenceX; by all
             constants where the row does not ship.
-        blind: predicted by constants that had not seen the source at all; None where the row does not ship.
+        elsewhere, blind: predicted by constants that had not seen the source's rows of the same machine, and the source at all; None
+            where the row does not ship.
         skipped: why nothing is predicted; empty where something is.
     """
 
@@ -39,6 +40,7 @@ class ScoredFigure:
     predicted: float | None = None
     low: float | None = None
     high: float | None = None
+    elsewhere: float | None = None
     blind: float | None = None
     skipped: str = ""
 
@@ -46,6 +48,11 @@ class ScoredFigure:
     def error(self) -> float | None:
         """Predicted over measured, less 1."""
         return self.predicted / self.measured - 1 if self.predicted and self.measured else None
+
+    @property
+    def elsewhere_error(self) -> float | None:
+        """The same by constants that had not seen the machine in the source."""
+        return self.elsewhere / self.measured - 1 if self.elsewhere and self.measured else None
 
     @property
     def blind_error(self) -> float | None:
@@ -90,13 +97,14 @@ def scored_row(row: ServingRow) -> tuple[ScoredFigure, ...]:
         return (ScoredFigure(id=row.id, skipped=row.skipped),)
     known = constants_file()["without"]
     seen = row.id in _shipped_ids()
-    fold, source = (case.fold if seen and case.fold in known else ""), (case.source if seen and case.source in known else "")
+    fold, machine, source = (name if seen and name in known else "" for name in (case.fold, case.machine, case.source))
     try:
         predicted = predicted_of(case, fold)
-        blind = predicted_of(case, source) if source and source != fold else predicted
+        elsewhere = predicted_of(case, machine) if machine != fold else predicted
+        blind = predicted_of(case, source) if source != fold else predicted
     except (LeftOutError, RequestError) as reason:
         return (ScoredFigure(id=row.id, skipped=str(reason)),)
-    return tuple(_figure(row, case, name, predicted, blind if seen else {}) for name in case.measured)
+    return tuple(_figure(row, case, name, predicted, *((elsewhere, blind) if seen else ({}, {}))) for name in case.measured)
 
 
 def predicted_of(case: ServingCase, without: str) -> dict[str, float]:
@@ -108,7 +116,9 @@ def predicted_of(case: ServingCase, without: str) -> dict[str, float]:
     return {name: float(value) * (1.0 if name == "energy_j_per_token" else factor) for name, value in found.items()}
 
 
-def _figure(row: ServingRow, case: ServingCase, name: str, predicted: dict[str, float], blind: dict[str, float]) -> ScoredFigure:
+def _figure(
+    row: ServingRow, case: ServingCase, name: str, predicted: dict[str, float], elsewhere: dict[str, float], blind: dict[str, float]
+) -> ScoredFigure:
     if name in row.refused:
         return ScoredFigure(id=row.id, quantity=name, case=case, skipped=row.refused[name])
     around, value = interval(case.deployment, name), predicted[name]
@@ -120,6 +130,7 @@ def _figure(row: ServingRow, case: ServingCase, name: str, predicted: dict[str, 
         predicted=value,
         low=value * around.low,
         high=value * around.high,
+        elsewhere=elsewhere.get(name),
         blind=blind.get(name),
     )
 

@@ -16,20 +16,20 @@ from reports.screen import Screen, columns_kept
 from reports.table import Column, Table, Value
 
 QUANTITIES = {
-    "tpot_s": "time per output token under load",
-    "itl_s": "inter-token latency under load",
-    "ttft_s": "time to first token under load",
-    "e2e_s": "request under load, end to end",
+    "tpot_s": "TPOT under load",
+    "itl_s": "ITL under load",
+    "ttft_s": "TTFT under load",
+    "e2e_s": "end to end under load",
     "generation_s": "generation of a batch",
     "decode_s": "decode step of a batch",
     "prefill_s": "prefill of a batch",
-    "energy_j_per_token": "energy of an output token",
+    "energy_j_per_token": "J per output token",
     "kv_tokens": "tokens of the cache",
 }
 
 CONDITIONS = [
-    "a row that ships is predicted by constants that had not seen its source; InferenceX's by constants that had not seen its machine, "
-    "and beside them by such that had not seen InferenceX",
+    "a row that ships is predicted by constants that had not seen its source; InferenceX's by such that had not seen its deployment, and "
+    "beside them by such that had not seen its machine there, or InferenceX at all",
     "two honest sources differ by 13 % for the same job (median); a row that beats physics is refused, one of low confidence is not scored",
 ]
 
@@ -49,15 +49,21 @@ def _short(name: str) -> str:
     return name.removesuffix("_s").replace("energy_j_per_token", "J per token")
 
 
+def _is_early(case: ServingCase | None) -> bool:
+    return case is not None and bool(case.deployment.engine.until)
+
+
 def _era(case: ServingCase | None) -> str:
-    return "" if case is None else ", engines before 2025" if case.deployment.engine.until else ", engines of today"
+    return "" if case is None else ", before 2025" if _is_early(case) else ""
 
 
 def _by_quantity(figures: Sequence[ScoredFigure]) -> Table:
     compared = [figure for figure in figures if figure.error is not None]
     number = len({figure.id for figure in compared})
     after = record("calibrated")
-    table = _grouped(compared, lambda figure: f"{QUANTITIES[figure.quantity]}{_era(figure.case)}")
+    order = list(QUANTITIES)
+    compared.sort(key=lambda figure: (_is_early(figure.case), order.index(figure.quantity)))
+    table = _grouped(compared, lambda figure: f"{QUANTITIES[figure.quantity]}{_era(figure.case)}", in_order=True)
     load = [figure for figure in compared if figure.quantity == "tpot_s"]
     said = f": {format_fraction(_median([abs(f.error or 0.0) for f in load]))} off per token under load" if load else ""
     conditions = [*CONDITIONS]
@@ -82,16 +88,19 @@ def _case(figure: ScoredFigure) -> ServingCase:
     return figure.case
 
 
-def _grouped(figures: Sequence[ScoredFigure], name: Callable[[ScoredFigure], str], header: str = "figure") -> Table:
+def _grouped(
+    figures: Sequence[ScoredFigure], name: Callable[[ScoredFigure], str], header: str = "figure", *, in_order: bool = False
+) -> Table:
     groups: dict[str, list[ScoredFigure]] = {}
     for figure in figures:
         groups.setdefault(name(figure), []).append(figure)
-    rows = [_line(group, found) for group, found in sorted(groups.items())]
+    rows = [_line(group, found) for group, found in (groups.items() if in_order else sorted(groups.items()))]
     return Table(title="", columns=[Column(key="group", header=header), *_SCORE], rows=rows)
 
 
 def _line(group: str, figures: Sequence[ScoredFigure]) -> dict[str, Value]:
     errors = [figure.error for figure in figures if figure.error is not None]
+    elsewhere = [abs(figure.elsewhere_error) for figure in figures if figure.elsewhere_error is not None]
     blind = [abs(figure.blind_error) for figure in figures if figure.blind_error is not None]
     sizes = [abs(error) for error in errors]
     return {
@@ -100,6 +109,7 @@ def _line(group: str, figures: Sequence[ScoredFigure]) -> dict[str, Value]:
         "median_error": _median(sizes),
         "p90_error": quantile(sizes, [1.0] * len(sizes), 0.9),
         "bias": _median(errors),
+        "elsewhere_median_error": _median(elsewhere) if elsewhere else None,
         "blind_median_error": _median(blind) if blind else None,
         "coverage": sum(figure.held for figure in figures) / len(figures),
     }
@@ -114,6 +124,7 @@ _SCORE = [
     Column(key="median_error", header="median |error|", format=format_fraction, align="right"),
     Column(key="p90_error", header="90 %", format=format_fraction, align="right"),
     Column(key="bias", header="bias", format=format_signed_fraction, align="right"),
+    Column(key="elsewhere_median_error", header="machine left out", format=format_fraction, align="right"),
     Column(key="blind_median_error", header="source left out", format=format_fraction, align="right"),
     Column(key="coverage", header="interval held", format=format_fraction, align="right"),
 ]
@@ -145,7 +156,7 @@ def each_table(figures: Sequence[ScoredFigure]) -> Table:
     """Every figure, for machines."""
     keys = (
         *("id", "quantity", "predicted", "low", "high", "measured", "skipped", "source", "engine", "model", "hardware"),
-        *("num_devices", "weights", "assumed", "error", "blind_error"),
+        *("num_devices", "weights", "assumed", "error", "elsewhere_error", "blind_error"),
     )
     return Table(title="Rows", columns=[Column(key=key, header=key) for key in keys], rows=[_cells(f) for f in figures], key="all_rows")
 
@@ -169,6 +180,7 @@ def _cells(figure: ScoredFigure) -> dict[str, Any]:
         "weights": d and d.weights,
         "assumed": "; ".join(case.assumed) or None if case else None,
         "error": figure.error,
+        "elsewhere_error": figure.elsewhere_error,
         "blind_error": figure.blind_error,
     }
 
@@ -178,7 +190,9 @@ def serving_screen(tables: Sequence[Table], asked: Sequence[Table] = ()) -> Scre
     first = tables[0]
     return Screen(
         answer=f"{first.title}.",
-        table=columns_kept(first, "group", "median_error", "rows", "p90_error", "coverage", "blind_median_error", "bias"),
+        table=columns_kept(
+            first, "group", "median_error", "rows", "p90_error", "coverage", "blind_median_error", "elsewhere_median_error", "bias"
+        ),
         notes=[*first.conditions, f"{tables[-1].title}: -v"],
         more=["--each (every row)", "--rows FILE (your own)"],
         asked=asked,

@@ -9,7 +9,7 @@ from estimators.cost.array_math import Lane
 from estimators.errors import BadValueError
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
-from estimators.serving.constants import ENGINE_CONSTANTS, constants_file
+from estimators.serving.constants import ENGINE_CONSTANTS, FIRST_TOKEN_CONSTANTS, SHARED_CONSTANTS, constants_file
 from estimators.serving.deployment import Deployment, Speculation
 from estimators.serving.engines import engine, engines
 from estimators.serving.step import PARTS, StepTime, step_law
@@ -42,6 +42,24 @@ def test_latents_are_on_every_rank_and_heads_are_shared_out_until_there_are_copi
         assert cache.least_read_s == pytest.approx(131_072 / heads / 3.35e12)
         (latents,) = step_law(deployed("deepseek-v3", "h200-sxm-141gb", tp=tp, weights="fp8-tiles")).caches
         assert latents.least_read_s == pytest.approx(61 * 576 * 2 / 4.8e12)
+
+
+def test_decode_reads_the_keys_projections_of_repeated_heads_on_every_rank() -> None:
+    """Llama 3 8B on 32 ranks: every matrix but those of the one head of keys and values a 32nd, 2 bytes each, and 65 whole norms."""
+    layer = (2 * 4096 * 4096 + 3 * 4096 * 14336) / 32 + 2 * 128 * 4096
+    read = 2 * (32 * layer + 128256 * 4096 / 32 + 65 * 4096)
+    assert step_law(deployed(device="b200-sxm-180gb", tp=32)).least_read_s == pytest.approx(read / 7.7e12, rel=1e-12)
+
+
+def test_latents_are_absorbed_and_not_expanded_anew_at_every_step() -> None:
+    """DeepSeek-V3 beside 65,536 cached tokens: expanding them would be 61 x 2 x 65,536 x 512 x 128 x 256 FLOP a sequence."""
+    law = step_law(deployed("deepseek-v3", "h200-sxm-141gb", tp=8, weights="fp8-tiles"))
+    expanding_flop = 61 * 2 * 65_536 * 512 * 128 * (128 + 128) / 8
+    found = law.time(StepBatch(decoding=1, context_tokens=65_535))
+    assert found.cache_s + found.weights_s < expanding_flop / 989.4e12
+    assert found.bandwidth_bound_s - law.time(StepBatch(decoding=1, context_tokens=0)).bandwidth_bound_s == pytest.approx(
+        61 * 576 * 2 * 65_535 / 4.8e12
+    )
 
 
 def test_a_window_ends_what_a_step_reads() -> None:
@@ -191,7 +209,11 @@ def test_what_cannot_be_cut_or_held_is_refused(d: Deployment, said: str) -> None
 
 def test_every_engine_has_its_constants_and_every_constant_its_source() -> None:
     constants = constants_file()["constants"]
-    assert {name for name in constants if "." in name} == {f"{name}.{constant}" for name in engines() for constant in ENGINE_CONSTANTS}
+    of_engines = {f"{name}.{constant}" for name in engines() for constant in (*ENGINE_CONSTANTS, *FIRST_TOKEN_CONSTANTS)}
+    owners = {name.partition(".")[0] for name in set(constants) - of_engines if "." in name}
+    assert {name for name in constants if name.partition(".")[0] in engines()} == of_engines
+    assert owners == {"practice", "held", "reading"}
+    assert {name for name in constants if "." not in name} == {*SHARED_CONSTANTS, "first_wave"}
     for constant in constants.values():
         assert constant["source"]
         assert constant["unit"]
