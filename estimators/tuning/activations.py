@@ -53,12 +53,14 @@ class Activations:
 
     Attributes:
         layers: of all kinds, those below the lowest trained one left out.
-        edge_bytes: of one row, around the layers: token ids, final norm, the head's input.
+        edge_bytes: of one row, before the layers and beside them: token ids, and what is made of the table of tokens.
+        end_bytes: of one row, behind the layers: final norm, the head's input; it is gone when the last layer's way back begins.
         positions_bytes: kept once: sines and cosines.
     """
 
     layers: tuple[LayerActivations, ...]
     edge_bytes: float
+    end_bytes: float
     positions_bytes: float
 
     def whole_bytes(self, rows: int) -> float:
@@ -79,7 +81,7 @@ class Activations:
 
     def around_bytes(self, rows: int) -> float:
         """What is kept of no layer."""
-        return rows * self.edge_bytes + self.positions_bytes
+        return rows * (self.edge_bytes + self.end_bytes) + self.positions_bytes
 
 
 def kernels_of(job: TuningJob) -> Kernels:
@@ -156,7 +158,8 @@ def _activations(
     head_width = next((part.head_width for block in base.blocks if (part := block.attention)), 0)
     return Activations(
         layers=tuple(layers),
-        edge_bytes=end.per_sequence + begin.per_sequence + 16.0 * t,
+        edge_bytes=begin.per_sequence + 16.0 * t,
+        end_bytes=end.per_sequence,
         positions_bytes=float(t * (8 if base.positions else 2 * stream_size * head_width if turns else 0)) + end.once,
     )
 

@@ -22,6 +22,7 @@ LOSS_BYTES: dict[LossPath, float] = {
     "liger-fused": 14,
     "cut-cross-entropy": 4,
     "fused-16-bit": 14,
+    "fused-16-bit-kept": 14,
 }
 """Bytes of one logit that are written and read, forward and backward: transformers' loop in fp32 (34: the copy, the shift, log-softmax
 and back), whole or in chunks; a kernel that reads 16 bits and writes the gradient in their place."""

@@ -32,7 +32,7 @@ def _metadata(answer: ServeAnswer, title: str) -> dict[str, str | None]:
     return {"Title": title, "Description": f"{subject_text(answer)}, {lengths_text(answer.question)}"}
 
 
-ROUND = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]
+ROUND = [digit * 10.0**power for power in range(-5, 6) for digit in (1, 2, 5)]
 """Values that axes are marked at."""
 
 
@@ -116,25 +116,25 @@ def money_picture(answer: ServeAnswer) -> str:
     assert asked.rent is not None
     rent = asked.rent
     shown = [(point, point.price) for point in answer.points if point.price is not None]
-    between_ms = [1e3 * float(point.load.itl_s) for point, _ in shown]
+    between_s = [float(point.load.itl_s) for point, _ in shown]
     dollars = [price.output_usd for _, price in shown]
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot(yscale="log", xscale="log")
-        axes.plot(between_ms, dollars, marker="o", color=COLOURS[0], label=rf"rent of \${rent.median:.2f} per GPU-hour, all on output")
+        axes.plot(between_s, dollars, marker="o", color=COLOURS[0], label=rf"rent of \${rent.median:.2f} per GPU-hour, all on output")
         if rent.high > rent.low:
             low, high = ([usd * end / rent.median for usd in dollars] for end in (rent.low, rent.high))
-            axes.fill_between(between_ms, low, high, color="#cfe3f1", label=rf"quotes from \${rent.low:.2f} to \${rent.high:.2f}")
+            axes.fill_between(between_s, low, high, color="#cfe3f1", label=rf"quotes from \${rent.low:.2f} to \${rent.high:.2f}")
         if asked.api is not None:
             of_output = asked.api.usd_per_request(asked.input_tokens, asked.output_tokens) / asked.output_tokens * 1e6
             axes.axhline(
                 of_output, color=COLOURS[1], linestyle="--", label=rf"the API's price of a request, on its output: \${of_output:.2f}"
             )
-        _name_points(axes, answer, between_ms, dollars)
-        axes.set(xlabel="ms between tokens (ITL); the numbers are users", ylabel="dollars per million output tokens")
-        for axis, values in ((axes.xaxis, between_ms), (axes.yaxis, dollars)):
+        _name_points(axes, answer, between_s, dollars)
+        axes.set(xlabel="time between tokens (ITL); the numbers are users", ylabel="dollars per million output tokens")
+        for axis, values in ((axes.xaxis, between_s), (axes.yaxis, dollars)):
             ticks = [tick for tick in ROUND if min(values) / 2 <= tick <= 2 * max(values)]
-            axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.set_ticks(ticks, [format_duration(tick, 1) if values is between_s else f"{tick:g}" for tick in ticks])
             axis.set_ticks([], minor=True)
         axes.grid(visible=True)
         axes.legend(fontsize="small")
