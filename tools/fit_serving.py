@@ -40,7 +40,7 @@ ROUNDS, AGAIN = 7, 2
 STEP_QUANTITIES = ("prefill_s", "decode_s", "generation_s", "tpot_s", "itl_s")
 """What steps are fitted to."""
 
-SELDOM = {"llama-cpp": 0.3, "tgi": 0.3, "deepspeed": 0.3, "transformers": 0.3}
+SELDOM = dict.fromkeys(("llama-cpp", "tgi", "deepspeed", "transformers", "fastertransformer", "gpt-fast"), 0.3)
 """Engines whose hosts and kernels scatter -> weight of their rows."""
 
 YOUNG = 0.1
