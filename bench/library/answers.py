@@ -230,6 +230,7 @@ class ServeAnswer(Answer):
     input_tokens: int | None
     output_tokens: int | None
     users_within_limits: int | None
+    users_in_flight_per_replica: float | None
     num_replicas: int | None
     num_gpus: int | None
     ttft_s: float | None
