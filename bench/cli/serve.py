@@ -5,6 +5,7 @@ In a format:       python -m bench serve llama-3.1-70b --hardware h100 --gpus-pe
 A mixture:         python -m bench serve deepseek-v3 --hardware h200 --gpus-per-replica 8 --engine sglang --input 1000 --output 1000
 Against an API:    python -m bench serve gpt-oss-120b --hardware h100 --price 2.5 --utilization 0.4 --api-price 0.15,0.60
 Which deployment:  python -m bench serve llama-3.1-70b --hardware h100 --ttft 1s --itl 50ms --search
+Simulated:         python -m bench serve llama-3.1-8b --hardware h100 --rate 5 --input 1000:2800 --output 50..500 --simulate
 As a page:         python -m bench serve llama-3.1-8b --hardware l40s --out serve.html
 """
 
@@ -19,7 +20,7 @@ from estimators.errors import BadValueError
 from estimators.frozen import replace
 
 if TYPE_CHECKING:
-    from estimators.serving.answer import ServeQuestion
+    from estimators.serving.question import ServeQuestion
 
 __all__ = ["Options", "add_arguments", "run"]
 
@@ -29,6 +30,10 @@ def run(options: Options, out: Output) -> int:
     question = decided(options)
     if options.search:
         return _search(options, question, out)
+    if options.simulate or options.requests:
+        from bench.cli.serve_load import run_load
+
+        return run_load(options, question, out)
     from estimators.serving.answer import serve
     from reports.views.serving.screen import serve_screen
     from reports.views.serving.serve import serve_tables
@@ -74,17 +79,17 @@ def decided(options: Options) -> ServeQuestion:
         BadValueError, UnknownNameError: options that contradict one another, unknown names.
     """
     from estimators.facts.prices import rent
-    from estimators.serving.answer import ServeQuestion
-    from estimators.serving.cuts import checkpoint_format, cut_over, fewest
+    from estimators.serving.cuts import cut_over, demand_cut, fewest, named_checkpoint
     from estimators.serving.deployment import Deployment
     from estimators.serving.device_work import sixteen_of
     from estimators.serving.engines import engine
+    from estimators.serving.question import ServeQuestion
 
     named = arguments.ModelOptions(model=options.model, config=options.config, fetch=options.fetch, source_len=None, image=None)
     model, entry = arguments.load_model(named)
     hardware = arguments.load_hardware(options.hardware)
     compute = sixteen_of(hardware, "bf16")
-    weights = options.weights or checkpoint_format(entry.id if entry else "")
+    model, weights = named_checkpoint(model, entry.id if entry else "", options.weights)
     deployment = Deployment(
         model=model,
         hardware=hardware,
@@ -101,17 +106,18 @@ def decided(options: Options) -> ServeQuestion:
         speculation=options.speculate,
     )
     cut = _cut(options)
-    tokens = options.input_tokens + options.output_tokens
+    tokens = options.input_tokens.mean + options.output_tokens.mean
     if cut:
         deployment = replace(deployment, **cut)
+        demand_cut(deployment)
         if options.gpus not in (None, deployment.num_devices):
             raise BadValueError(f"tp x pp x dp are {deployment.num_devices} devices; --gpus-per-replica was {options.gpus}: leave one out")
     else:
         deployment = cut_over(deployment, options.gpus) if options.gpus else fewest(deployment, tokens)
     return ServeQuestion(
         deployment=deployment,
-        input_tokens=options.input_tokens,
-        output_tokens=options.output_tokens,
+        input_tokens=options.input_tokens.mean,
+        output_tokens=options.output_tokens.mean,
         users=options.concurrency,
         ttft_limit_s=options.ttft_s,
         itl_limit_s=options.itl_s,

@@ -16,10 +16,12 @@ class Speculation:
     Attributes:
         draft_tokens: of a draft.
         accepted_len: tokens that a step yields in the mean: accepted ones, and the one that the model adds.
+        basis: where that is from, in words.
     """
 
     draft_tokens: int
     accepted_len: float
+    basis: str = "as given"
 
     def __post_init__(self) -> None:
         if self.draft_tokens < 1 or not 1 <= self.accepted_len <= self.draft_tokens + 1:
@@ -83,7 +85,9 @@ class Deployment:
         if not 0 <= self.prefix_share < 1:
             raise BadValueError(f"a prefix share of {self.prefix_share:g}; expected from 0, below 1")
         if self.num_devices % self.ep:
-            raise BadValueError(f"experts over {self.ep} devices; expected a divisor of the replica's {self.num_devices}")
+            raise BadValueError(
+                f"ep={self.ep} shares experts out over the replica's {self.num_devices} devices; expected a divisor of them"
+            )
 
     def __hash__(self) -> int:
         """By what tells deployments apart: hashing a model's layers would take longer than a step."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from estimators.serving.answer import ServeAnswer, ServeQuestion
+from estimators.serving.answer import ServeAnswer
 from estimators.serving.interval import interval as interval_of
+from estimators.serving.question import ServeQuestion
 from estimators.units import format_bytes, format_duration, format_int, format_money
 
 
@@ -66,7 +67,8 @@ def assumptions(answer: ServeAnswer) -> list[str]:
     itl, ttft = (f"{one.low:.2g} to {one.high:.2g}" for one in (between, first))
     notes.append(f"80 % of measured ones: ITL {itl} times the predicted, TTFT {ttft}{far}")
     if d.speculation:
-        notes.append(f"speculation: {d.speculation.draft_tokens} draft tokens, {d.speculation.accepted_len:g} tokens a step are assumed")
+        drafted = d.speculation
+        notes.append(f"speculation: {drafted.draft_tokens} draft tokens, {drafted.accepted_len:g} tokens a step ({drafted.basis})")
     if asked.rent is not None:
         notes.append(f"rent: {format_money(asked.rent.median)} per GPU-hour; --price sets yours")
     return notes
