@@ -20,7 +20,7 @@ from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.tuning.job import Attention, Sharding, TuningJob
 from estimators.tuning.recipes import Checkpointing, LossPath, Packing, Recipe, recipe
-from estimators.tuning.settings import Value, job_of, trained_layers
+from estimators.tuning.settings import PRECISIONS, USUAL_RANK, Value, adapter_settings, job_of, precision_settings, trained_layers
 from estimators.weight_formats import PLAIN
 
 if TYPE_CHECKING:
@@ -32,17 +32,6 @@ if TYPE_CHECKING:
 
 TRAINED = ("full", "lora", "qlora", "dora", "freeze")
 OBJECTIVES = ("sft", "dpo", "orpo", "kto", "reward", "grpo", "inference")
-
-PRECISIONS: dict[str, tuple[str, str]] = {
-    "bf16": ("bf16", "bf16"),
-    "fp16": ("fp16", "fp16"),
-    "pure-bf16": ("bf16", ""),
-    "pure-fp16": ("fp16", ""),
-    "fp32-bf16": ("fp32", "bf16"),
-    "fp32-fp16": ("fp32", "fp16"),
-    "fp32": ("fp32", ""),
-}
-"""Name -> what weights are loaded in, and what autocast multiplies in; empty for no autocast."""
 
 OFFLOADED = ("optimizer", "parameters", "activations")
 QUANTITIES = ("batch", "seq-len", "lora-rank")
@@ -239,7 +228,7 @@ def _in_files(options: Options, reading: Reading, model: Model, hardware: Hardwa
     if options.frozen_layers is not None:
         usual["trained_layers"] = trained_layers(model, options.frozen_layers)
     if not {"weights_dtype", "autocast"} & set(reading.settings):
-        usual |= _precision(options, hardware, chosen, str(given.get("method", "full")))
+        usual |= precision_settings(options.precision, chosen, str(given.get("method", "full")), hardware.peak_flop_per_s)
     return fit_files.job_in(reading, model, usual)
 
 
@@ -256,7 +245,7 @@ def decided(options: Options, model: Model, hardware: Hardware) -> TuningJob:
         trained = "freeze" if options.frozen_layers is not None else "full" if "inference" in words and not options.lora_rank else "lora"
     given = _of_method(options, trained, chosen, model)
     objective = next((word for word in OBJECTIVES if word in words), "sft")
-    given |= {"objective": objective, **_precision(options, hardware, chosen, trained)}
+    given |= {"objective": objective, **precision_settings(options.precision, chosen, trained, hardware.peak_flop_per_s)}
     given |= plain_settings(options)
     if "seq_len" not in given:
         given["seq_len"] = min(chosen.seq_len or USUAL_LENGTH, max(1, model.max_positions))
@@ -301,26 +290,4 @@ def _of_method(options: Options, trained: str, chosen: Recipe, model: Model) -> 
     base = options.base_format
     if trained == "full":
         return {"method": "full", **({"base_format": base} if base != PLAIN else {})}
-    if trained == "qlora" and base == PLAIN:
-        base = "nf4-double" if chosen.doubles_scales else "nf4"
-    given: dict[str, Value] = {"method": "lora", "base_format": base, "dora": trained == "dora"}
-    given["lora_rank"] = options.lora_rank or chosen.lora_rank or USUAL_RANK
-    if options.lora_targets is not None:
-        given["lora_targets"] = options.lora_targets
-    return given
-
-
-USUAL_RANK = 16
-"""Of adapters where neither options nor the framework say."""
-
-
-def _precision(options: Options, hardware: Hardware, chosen: Recipe, trained: str) -> dict[str, Value]:
-    """What weights are loaded in and multiplied in; on a device without bf16 its fp16 takes that one's place."""
-    if options.precision is not None:
-        weights, autocast = PRECISIONS[options.precision]
-        return {"weights_dtype": weights, "autocast": autocast}
-    if "bf16" in hardware.peak_flop_per_s:
-        return {}
-    low = "fp16" if "fp16" in hardware.peak_flop_per_s else "fp32"
-    weights = "fp32" if trained in ("full", "freeze") else low
-    return {"weights_dtype": weights, "autocast": low if low == "fp16" and (chosen.autocast or weights == "fp32") else ""}
+    return adapter_settings(trained, chosen, rank=options.lora_rank, targets=options.lora_targets, base_format=base)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
@@ -34,6 +34,54 @@ NAMES = (*OF_JOB, *OF_METHOD, *OF_OFFLOAD, *OF_RUN)
 
 OF_ADAPTERS = ("lora_rank", "lora_targets", "lora_dropout", "dora", "saved_modules")
 """Those without effect where no adapters are trained."""
+
+METHODS = ("full", "lora", "qlora", "dora")
+"""What is trained, in the words that people use: the settings method, dora and base_format together."""
+
+PRECISIONS: dict[str, tuple[str, str]] = {
+    "bf16": ("bf16", "bf16"),
+    "fp16": ("fp16", "fp16"),
+    "pure-bf16": ("bf16", ""),
+    "pure-fp16": ("fp16", ""),
+    "fp32-bf16": ("fp32", "bf16"),
+    "fp32-fp16": ("fp32", "fp16"),
+    "fp32": ("fp32", ""),
+}
+"""Name -> what weights are loaded in, and what autocast multiplies in; empty for no autocast."""
+
+USUAL_RANK = 16
+"""Of adapters where neither the user nor the framework say."""
+
+
+def precision_settings(name: str | None, recipe: Recipe, trained: str, formats: Collection[str]) -> dict[str, Value]:
+    """What weights are loaded in and multiplied in; on a device without bf16 its fp16 takes that one's place.
+
+    Args:
+        name: a key of PRECISIONS; None leaves it to the framework.
+        trained: full, lora, qlora, dora or freeze.
+        formats: number formats that the device multiplies in.
+    """
+    if name is not None:
+        weights, autocast = PRECISIONS[name]
+        return {"weights_dtype": weights, "autocast": autocast}
+    if "bf16" in formats:
+        return {}
+    low = "fp16" if "fp16" in formats else "fp32"
+    weights = "fp32" if trained in ("full", "freeze") else low
+    return {"weights_dtype": weights, "autocast": low if low == "fp16" and (recipe.autocast or weights == "fp32") else ""}
+
+
+def adapter_settings(
+    trained: str, recipe: Recipe, *, rank: int | None, targets: tuple[str, ...] | None, base_format: str
+) -> dict[str, Value]:
+    """What lora, qlora and dora are settings of; a rank and a format that nobody gave are the framework's, or usual."""
+    if trained == "qlora" and base_format == PLAIN:
+        base_format = "nf4-double" if recipe.doubles_scales else "nf4"
+    given: dict[str, Value] = {"method": "lora", "base_format": base_format, "dora": trained == "dora"}
+    given["lora_rank"] = rank or recipe.lora_rank or USUAL_RANK
+    if targets is not None:
+        given["lora_targets"] = targets
+    return given
 
 
 def trained_layers(model: Model, frozen_layers: int) -> int:
