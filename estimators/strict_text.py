@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from estimators import text_file
@@ -36,26 +36,30 @@ class NotPlainError(ValueError):
     """A text that holds no plain values, or none that can be read; one line."""
 
 
-def read_config(path: str, what: str) -> str:
+def read_config(path: str, what: str, *, max_bytes: int = MAX_FILE_BYTES) -> str:
     """The text of a configuration, with newlines alone at the ends of its lines.
 
     Args:
         what: is expected, such as ``the launcher's file of one run``.
+        max_bytes: that such a file may have.
 
     Raises:
         BadValueError: larger than any configuration; it is not read.
         UnavailableError: it cannot be read, or is no text.
     """
     try:
-        if os.path.isfile(path) and os.path.getsize(path) > MAX_FILE_BYTES:
-            raise BadValueError(f"{path!r} has more than {MAX_FILE_BYTES:,} bytes; expected {what}")
-        return text_file.read(path, max_bytes=MAX_FILE_BYTES).replace("\r\n", "\n")
+        if os.path.isfile(path) and os.path.getsize(path) > max_bytes:
+            raise BadValueError(f"{path!r} has more than {max_bytes:,} bytes; expected {what}")
+        return text_file.read(path, max_bytes=max_bytes).replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UnavailableError(f"cannot read {path!r}: {getattr(error, 'strerror', None) or 'not a text file'}") from None
 
 
-def json_value(text: str) -> Any:
+def json_value(text: str, *, infinite: bool = False) -> Any:
     """The value of a JSON text.
+
+    Args:
+        infinite: whether infinity is read, which some tools write where nothing limits a rate.
 
     Raises:
         RepeatedNameError: an object has one name twice.
@@ -65,7 +69,8 @@ def json_value(text: str) -> Any:
     >>> json_value("[1, 2.5]")
     [1, 2.5]
     """
-    return json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_object)
+    number = _no_nan if infinite else _finite
+    return json.loads(text, parse_constant=number, parse_float=_finite, object_pairs_hook=_object)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -84,8 +89,15 @@ def _finite(text: str) -> float:
     return value
 
 
-def table(text: str, *, is_json: bool) -> dict[str, Any]:
+def _no_nan(text: str) -> float:
+    return float(text) if math.isinf(float(text)) else _finite(text)
+
+
+def table(text: str, *, is_json: bool, infinite: bool = False, max_values: int = MAX_VALUES) -> dict[str, Any]:
     """A configuration's names and values.
+
+    Args:
+        infinite, max_values: as of json_value and yaml_value.
 
     Raises:
         NotPlainError, RepeatedNameError: not JSON or YAML, no table, or nothing that is plain.
@@ -94,7 +106,7 @@ def table(text: str, *, is_json: bool) -> dict[str, Any]:
     {'a': {'b': 1}}
     """
     try:
-        value = json_value(text) if is_json else yaml_value(text)
+        value = json_value(text, infinite=infinite) if is_json else yaml_value(text, infinite=infinite, max_values=max_values)
     except json.JSONDecodeError as error:
         raise NotPlainError(f"line {error.lineno}: no JSON: {error.msg}") from None
     except RecursionError:
@@ -114,8 +126,12 @@ def _demand_shallow(value: object, depth: int = 0) -> None:
         _demand_shallow(item, depth + 1)
 
 
-def yaml_value(text: str) -> Any:
+def yaml_value(text: str, *, infinite: bool = False, max_values: int = MAX_VALUES) -> Any:
     """The value of a YAML text of one document: texts, numbers, true, false, null, lists and tables whose names are texts.
+
+    Args:
+        infinite: as of json_value.
+        max_values: that it may stand for.
 
     Raises:
         RepeatedNameError: a table has one name twice.
@@ -125,8 +141,8 @@ def yaml_value(text: str) -> Any:
 
     loader = _loader()
     try:
-        _demand_plain(yaml.parse(text, Loader=loader))
-        return _plain(yaml.load(text, Loader=loader))
+        _demand_plain(yaml.parse(text, Loader=loader), max_values)
+        return _plain(yaml.load(text, Loader=loader), _no_nan if infinite else _finite)
     except (RepeatedNameError, NotPlainError):
         raise
     except yaml.MarkedYAMLError as error:
@@ -174,9 +190,9 @@ class _Open:
     before: int
 
 
-def _demand_plain(events: Iterable[Any]) -> None:
+def _demand_plain(events: Iterable[Any], max_values: int) -> None:
     """Demand of the events of a YAML text, before any value is made, that they make plain values and not too many."""
-    seen = _Seen()
+    seen = _Seen(max_values)
     for event in events:
         seen.take(type(event).__name__.removesuffix("Event"), event)
 
@@ -184,7 +200,8 @@ def _demand_plain(events: Iterable[Any]) -> None:
 class _Seen:
     """What has come of a YAML text."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_values: int) -> None:
+        self._max_values = max_values
         self._open: list[_Open] = []
         self._sizes: dict[str, int] = {}
         self._num_values = 0
@@ -204,8 +221,10 @@ class _Seen:
                 raise NotPlainError(f"line {line}: a name that is no text")
             before = self._num_values
             self._num_values += self._size_of_alias(event.anchor, line) if kind == "Alias" else 1
-            if self._num_values > MAX_VALUES:
-                raise NotPlainError(f"line {line}: it stands for more than {MAX_VALUES:,} values; expected the configuration of one run")
+            if self._num_values > self._max_values:
+                raise NotPlainError(
+                    f"line {line}: it stands for more than {self._max_values:,} values; expected the configuration of one run"
+                )
             if kind.endswith("Start"):
                 self._begin(_Open(names=set() if kind == "MappingStart" else None, anchor=event.anchor, before=before), line)
             else:
@@ -242,12 +261,12 @@ def _demand_plain_tag(tag: str | None, line: int) -> None:
         raise NotPlainError(f"line {line}: the tag {shown} is not read; expected plain values")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, number: Callable[[str], float]) -> Any:
     """Dates as they are written; no number that is none."""
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: _plain(item, number) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_plain(item, number) for item in value]
     if isinstance(value, float):
-        return _finite(repr(value))
+        return number(repr(value))
     return value if value is None or isinstance(value, str | int | bool) else str(value)

@@ -6,43 +6,17 @@ python -m reports.plots
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from estimators.extras import needed_by
 from estimators.validation.score import Scored, scored
 from estimators.validation.table import read_table, shipped
+from reports.drawing import COLOURS, drawn
 
 WITHIN_FRACTION = 0.25
 """Half width of the grey band around what was measured."""
-
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#000000",
-    "#7f7f7f",
-    "#882255",
-    "#44aa99",
-    "#999933",
-    "#aa4499",
-)
-"""Okabe and Ito's colours, and Tol's muted ones: apart for colour-blind readers."""
-
-STYLE = {
-    "svg.fonttype": "none",  # text stays text: searchable, and the same whatever fonts the drawing machine has
-    "svg.hashsalt": "sixnd",  # else every drawing has new names inside
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "legend.frameon": False,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-}
 
 
 def plot(rows: Sequence[Scored]) -> str:
@@ -54,18 +28,14 @@ def plot(rows: Sequence[Scored]) -> str:
     Raises:
         MissingPackageError: matplotlib is not installed.
     """
-    with needed_by("a picture"):
-        from matplotlib import style
-        from matplotlib.figure import Figure
-
     points = [
         (row.step.source, row.measured_s, row.predicted_s) for row in rows if row.counts and row.step and row.measured_s and row.predicted_s
     ]
     times = [seconds for _, measured_s, predicted_s in points for seconds in (measured_s, predicted_s)]
     decades = range(math.floor(math.log10(min(times))), math.ceil(math.log10(max(times))) + 1)
     ends = [10.0 ** decades[0], 10.0 ** decades[-1]]
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(8.6, 6), layout="compressed")
+
+    def draw(figure: Any) -> None:
         axes = figure.add_subplot(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
         low, high = ([(1 + way * WITHIN_FRACTION) * end for end in ends] for way in (-1, 1))
         axes.fill_between(ends, low, high, color="#eeeeee", label=f"within {100 * WITHIN_FRACTION:g} %")
@@ -80,9 +50,8 @@ def plot(rows: Sequence[Scored]) -> str:
             axis.set_ticks([10.0**decade for decade in decades], [f"{10.0**decade:g} s" for decade in decades])
             axis.set_ticks([], minor=True)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", markerscale=1.5)
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata=_metadata(points))
-    return drawn.getvalue().rstrip("\n")
+
+    return drawn(draw, size=(8.6, 6), metadata=_metadata(points))
 
 
 def _metadata(points: Sequence[tuple[str, float, float]]) -> dict[str, str | None]:
@@ -92,8 +61,6 @@ def _metadata(points: Sequence[tuple[str, float, float]]) -> dict[str, str | Non
     return {
         "Title": "Predicted against measured step time, each source left out of the fit",
         "Description": f"{len(points)} steps, points {digest}",
-        "Date": None,
-        "Creator": None,
     }
 
 

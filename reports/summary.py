@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 
 from bench.records.asked import Asked
 from bench.records.record import Measurement, Phase
+from bench.records.served import result_of
 from bench.statistics.noise_floor import TASK
 from estimators import units
 from estimators.errors import BadRecordError
 from estimators.units import format_rate
+from reports import served
 from reports.checks.crosscheck import crosscheck, failed
 from reports.rates import MAIN_PHASE, headline_s, items_per_sample, main_phase, main_rates
 from reports.table import Column, Table, Value
 from reports.views.records import measured, selftest
+from reports.views.records import served as served_view
 
 DAYS_PER_YEAR = 365.25
 
@@ -68,6 +71,8 @@ def tables(records: Sequence[Measurement]) -> list[Table]:
 
 def details(record: Measurement) -> list[Table]:
     """Every table of one record; of one that was only estimated, its row."""
+    if record.proof.served is not None:
+        return served_view.tables(record)
     return tables([record]) if record.request.task in ("estimate", TASK) else measured.tables(record)
 
 
@@ -92,6 +97,8 @@ def _row(record: Measurement) -> dict[str, Value]:
         row["what"] = "whole training" + (f", {units.format_count(asked.tokens)} tokens" if asked.tokens is not None else "")
         row |= {"flop": record.estimate.training_flop, "time_s": record.estimate.time_at_ceiling_s, "tag": "estimated"}
         return row
+    if record.proof.served is not None:
+        return row | _served_row(record)
     what, of_size, size = _WHAT[asked.task]
     row["what"] = ", ".join([what + (of_size.format(size(asked)) if size(asked) else ""), *measured.settings(asked)])
     done = record.estimate.phases.get(MAIN_PHASE[asked.task])
@@ -106,10 +113,24 @@ def _row(record: Measurement) -> dict[str, Value]:
     if reached:
         row |= {"mfu_fraction": reached.mfu, "matmul_ceiling_fraction": reached.ceiling_fraction}
     row |= {"train_loss": record.learning.train_loss, "heldout_loss": record.learning.heldout_loss}
+    return row | {"checks": _verdict(record)}
+
+
+def _verdict(record: Measurement) -> str:
     checks = crosscheck(record)
     bad = failed(checks)
-    row["checks"] = f"{len(bad)} FAILED" if bad else f"{sum(check.ok is True for check in checks)} ok"
-    return row
+    return f"{len(bad)} FAILED" if bad else f"{sum(check.ok is True for check in checks)} ok"
+
+
+def _served_row(record: Measurement) -> dict[str, Value]:
+    """Of a server under load: what it was asked, its time to first token, its output tokens a second."""
+    assert record.proof.served is not None
+    result = result_of(record.proof.served)
+    waits = {spread.quantity: spread.values_s for spread in served.spreads(result)}
+    values_s = next((waits[name] for name in ("ttft_s", "prefill_s", "decode_s") if name in waits), {})
+    tag = "imported" if record.proof.served.file else "measured"
+    found: dict[str, Value] = {"what": served_view.load_of(record), "tag": tag, "checks": _verdict(record)}
+    return found | {"time_s": values_s.get("median", values_s.get("mean")), "items_per_s": served.rates(result).output_per_replica}
 
 
 def _conditions(records: Sequence[Measurement]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from bench.cli import names
 from estimators.errors import BadValueError, UnknownNameError
@@ -85,6 +85,16 @@ def add_method(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"what adapters' frozen matrices are stored as: {', '.join(WEIGHT_FORMATS)} or gptq-BITS-GROUP; 16-bit by default",
     )
+
+
+def add_habits(parser: argparse.ArgumentParser) -> None:
+    """--framework and --checkpointing of a fine-tuning."""
+    from estimators.tuning.recipes import Checkpointing  # deferred: the options of `show` do without it
+
+    group = parser.add_argument_group("whose fine-tuning")
+    group.add_argument("--framework", metavar="NAME[@VERSION]", help="whose habits fill in the rest, such as trl; else an assumption")
+    kept = get_args(Checkpointing)
+    group.add_argument("--checkpointing", choices=kept, metavar="|".join(kept), help="which activations are kept; the framework's default")
 
 
 def targets(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -85,6 +85,9 @@ def _names(dest: str) -> Iterable[str]:
 REGISTRIES: dict[str, tuple[tuple[str, str], ...]] = {
     "model": (("estimators.facts.registry", "model_ids"),),
     "hardware": (("estimators.facts.registry", "hardware_ids"),),
+    "engine": (("estimators.serving.engines", "engines"),),
+    "weights": (("estimators.weight_formats", "SERVED_FORMATS"),),
+    "kv": (("estimators.serving.kv_cache", "BLOCK_BYTES"),),
     "software": (("estimators.cost.software", "stacks"),),
     "optimizer": (("estimators.training.step", "OPTIMIZER_BYTES"),),
     "convention": (("estimators.counting.conventions", "CONVENTIONS"),),

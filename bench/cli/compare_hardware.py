@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_dtype(group)
     step_options.add_arguments(parser)
     arguments.add_method(parser)
+    arguments.add_habits(parser)
     group.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from bench.cli import arguments, fit, sequences, step_options
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.parsing import parse_duration, parse_float
-from estimators.tuning.recipes import Checkpointing
 
 if TYPE_CHECKING:
     from estimators.lengths import Lengths
@@ -27,7 +26,6 @@ class DataOptions(step_options.TrainingOptions):
 
     Attributes:
         method: what is trained and what for, such as lora, or qlora and dpo; empty for lora and sft.
-        framework: whose habits fill in what was not given.
         data, tokenizer: paths of samples and of what cuts them into tokens.
         lengths: path of a CSV file of lengths.
         examples, mean_tokens, p95_tokens: a data set in three numbers.
@@ -37,7 +35,6 @@ class DataOptions(step_options.TrainingOptions):
     """
 
     method: tuple[str, ...]
-    framework: str | None
     data: str | None
     tokenizer: str | None
     lengths: str | None
@@ -50,7 +47,6 @@ class DataOptions(step_options.TrainingOptions):
     long_samples: str | None
     group_by_length: bool
     accumulation: int | None
-    checkpointing: str | None
     measured_step_s: float | None
     completion_tokens: int | None
     generations: int | None
@@ -68,7 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[,NAME]",
         help=f"what is trained: {', '.join(TRAINED)}; and what for: {', '.join(OBJECTIVES)}; lora and sft by default",
     )
-    add("--framework", metavar="NAME[@VERSION]", help="whose habits fill in the rest, such as trl; else an assumption")
     add("--data", metavar="FILE", help="samples, one JSON object a line: text, prompt and completion, or messages")
     add("--tokenizer", metavar="DIR", help="folder of the tokenizer that counts them, such as a checkpoint's")
     add("--lengths", metavar="FILE", help="CSV of lengths: a column tokens (loss_tokens and samples beside it), or a number a line")
@@ -81,8 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--long-samples", choices=LONG_SAMPLES, metavar="|".join(LONG_SAMPLES), help="what becomes of those that are too long")
     add("--group-by-length", action="store_true", help="batches of samples of like length")
     add("--accumulation", type=arguments.count("accumulation", maximum=10**6), metavar="NUM", help="passes of --batch samples a step")
-    kept = get_args(Checkpointing)
-    add("--checkpointing", choices=kept, metavar="|".join(kept), help="which activations are kept; the framework's default")
     add("--measured-step", type=_seconds, dest="measured_step_s", metavar="TIME", help="mean of your own steps, such as 1.9s: scales all")
     add("--completion-tokens", type=sequences.length("completion-tokens"), metavar="NUM", help="of grpo: of an answer in the mean")
     add(

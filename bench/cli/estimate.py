@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     step.add_argument("--new-tokens", type=sequences.length("new-tokens", maximum=10**5), metavar="NUM", help="tokens generated after it")
     step.add_argument("--num-beams", type=arguments.count("num-beams", maximum=10**4), metavar="NUM", help="beams per prompt; 1 by default")
     arguments.add_method(parser)
+    arguments.add_habits(parser)
     data_options.add_arguments(parser)
     both = parser.add_argument_group("both")
     sequences.add_sequence(both)

@@ -6,25 +6,17 @@ from bench.cli import arguments, data_options, fit, sequences, step_options
 from bench.cli.arguments import MethodOptions
 from bench.cli.estimate_options import Options
 from estimators.errors import BadValueError
-from estimators.frozen import replace
-from estimators.spec import Hardware
 from estimators.tuning.data_training import DataTraining, train_on_data
-from estimators.tuning.fit import fit as fitted
-from estimators.tuning.job import TuningJob
-from estimators.tuning.recipes import UNKNOWN, recipe
+from estimators.tuning.recipes import recipe_of
+from estimators.tuning.settings import transformers_name, usual_length
+from estimators.tuning.usual_batch import usual_job
 from reports.screen import Screen
 from reports.table import Table
 from reports.views.training.data_set import data_set_tables
 from reports.views.training.data_set_screen import data_set_screen
 
-SAMPLES_PER_STEP = 16
-"""Of a step where neither the user nor a framework says: what most examples of frameworks come to."""
-
 WHAT = "fine-tuning on what? add --data FILE --tokenizer DIR, --lengths FILE, or --examples NUM --mean-tokens NUM"
 WHERE = "a fine-tuning on a data set needs a device: add --hardware ID; list them: python -m bench list hardware"
-
-OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw-8bit": "adamw_bnb_8bit", "sgd-momentum": "sgd"}
-"""--optimizer -> transformers' name, where it is another."""
 
 
 def answered(options: Options) -> tuple[list[Table], Screen]:
@@ -43,10 +35,12 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
     if options.hardware is None:
         raise BadValueError(WHERE)
     hardware = arguments.load_hardware(options.hardware)
-    chosen = recipe(*(options.framework or UNKNOWN).split("@", 1))
-    max_length = sequences.sequence_length(model, options.max_length or chosen.seq_len or min(fit.USUAL_LENGTH, model.max_positions))
+    chosen = recipe_of(options.framework)
+    max_length = sequences.sequence_length(model, options.max_length or usual_length(chosen, model))
     job = fit.decided(as_fit(options, min(max_length, lengths.longest)), model, hardware)
-    job, is_chosen = _batched(job, options, hardware)
+    is_chosen = options.batch is None and options.framework is None
+    if is_chosen:
+        job = usual_job(job, hardware, accumulation=options.accumulation)
     packing = options.packing
     answer = train_on_data(
         DataTraining(
@@ -90,7 +84,7 @@ def as_fit(options: Options, seq_len: int) -> fit.Options:
         seq_len=seq_len,
         accumulation=options.accumulation,
         packing=None,
-        optimizer=OPTIMIZERS.get(options.optimizer, options.optimizer) if options.optimizer else None,
+        optimizer=transformers_name(options.optimizer) if options.optimizer else None,
         checkpointing=options.checkpointing,
         attention=None,
         loss=None,
@@ -102,19 +96,6 @@ def as_fit(options: Options, seq_len: int) -> fit.Options:
         menu=False,
         strict=False,
     )
-
-
-def _batched(job: TuningJob, options: Options, hardware: Hardware) -> tuple[TuningJob, bool]:
-    """The job, and whether its batch was chosen here: the most samples at a time that fit, up to SAMPLES_PER_STEP in a step."""
-    if options.batch is not None or options.framework is not None:
-        return job, False
-    share = max(1, SAMPLES_PER_STEP // job.data_parallel)
-    sizes = [size for size in (8, 4, 2, 1) if size <= share]
-    for size in sizes:
-        found = replace(job, micro_batch=size, accumulation=options.accumulation or max(1, share // size))
-        if fitted(found, hardware).verdict == "FITS":
-            return found, True
-    return replace(job, micro_batch=1, accumulation=options.accumulation or share), True
 
 
 def demand_nothing_else(options: Options) -> None:

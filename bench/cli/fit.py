@@ -19,8 +19,17 @@ from bench.cli.output import Output
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.tuning.job import Attention, Sharding, TuningJob
-from estimators.tuning.recipes import Checkpointing, LossPath, Packing, Recipe, recipe
-from estimators.tuning.settings import PRECISIONS, USUAL_RANK, Value, adapter_settings, job_of, precision_settings, trained_layers
+from estimators.tuning.recipes import Checkpointing, LossPath, Packing, Recipe, recipe, recipe_of
+from estimators.tuning.settings import (
+    PRECISIONS,
+    USUAL_RANK,
+    Value,
+    adapter_settings,
+    job_of,
+    precision_settings,
+    trained_layers,
+    usual_length,
+)
 from estimators.weight_formats import PLAIN
 
 if TYPE_CHECKING:
@@ -35,9 +44,6 @@ OBJECTIVES = ("sft", "dpo", "orpo", "kto", "reward", "grpo", "inference")
 
 OFFLOADED = ("optimizer", "parameters", "activations")
 QUANTITIES = ("batch", "seq-len", "lora-rank")
-USUAL_LENGTH = 2048
-"""Tokens of the longest sample where neither options nor the framework say."""
-
 MAX_GPUS = 1024
 
 
@@ -185,14 +191,9 @@ def _menu(options: Options, hardware: Hardware, out: Output) -> int:
 
     if options.model is not None or options.config is not None or options.largest or options.from_files:
         raise BadValueError("--menu is of a device; leave the model, --from and --largest out")
-    table = menu_table(menu(hardware, _recipe(options)), hardware)
+    table = menu_table(menu(hardware, recipe_of(options.framework)), hardware)
     out.emit([table], menu_screen(table, hardware))
     return 0
-
-
-def _recipe(options: Options) -> Recipe:
-    name, _, version = (options.framework or "unknown").partition("@")
-    return recipe(name, version)
 
 
 def _stated_beside_files(options: Options) -> dict[str, Value]:
@@ -206,7 +207,7 @@ def _stated_beside_files(options: Options) -> dict[str, Value]:
     if trained in ("lora", "dora") or options.base_format != PLAIN:
         given["base_format"] = options.base_format
     elif trained == "qlora":
-        given["base_format"] = "nf4-double" if _recipe(options).doubles_scales else "nf4"
+        given["base_format"] = "nf4-double" if recipe_of(options.framework).doubles_scales else "nf4"
     if options.precision is not None:
         given["weights_dtype"], given["autocast"] = PRECISIONS[options.precision]
     if options.frozen_layers is not None:
@@ -222,7 +223,7 @@ def _in_files(options: Options, reading: Reading, model: Model, hardware: Hardwa
     """The job of the files of --from, with what `fit` takes where neither they nor the framework say. Raises as job_of."""
     given = reading.given()
     chosen = recipe(reading.framework or "unknown", reading.version)
-    usual: dict[str, Value] = {"seq_len": given.get("seq_len", min(USUAL_LENGTH, max(1, model.max_positions)))}
+    usual: dict[str, Value] = {"seq_len": given.get("seq_len", usual_length(chosen, model))}
     if given.get("method") == "lora":
         usual["lora_rank"] = given.get("lora_rank", USUAL_RANK)
     if options.frozen_layers is not None:
@@ -232,23 +233,26 @@ def _in_files(options: Options, reading: Reading, model: Model, hardware: Hardwa
     return fit_files.job_in(reading, model, usual)
 
 
-def decided(options: Options, model: Model, hardware: Hardware) -> TuningJob:
+def decided(options: Options, model: Model, hardware: Hardware | None) -> TuningJob:
     """The job that the options mean.
+
+    Args:
+        hardware: None where no device is named.
 
     Raises:
         BadValueError, UnknownNameError: options that contradict one another, unknown names.
     """
-    chosen = _recipe(options)
+    chosen = recipe_of(options.framework)
     words = set(options.method)
     trained = next((word for word in TRAINED if word in words), "")
     if not trained:
         trained = "freeze" if options.frozen_layers is not None else "full" if "inference" in words and not options.lora_rank else "lora"
     given = _of_method(options, trained, chosen, model)
     objective = next((word for word in OBJECTIVES if word in words), "sft")
-    given |= {"objective": objective, **precision_settings(options.precision, chosen, trained, hardware.peak_flop_per_s)}
+    dtypes = hardware.peak_flop_per_s if hardware else None
+    given |= {"objective": objective, **precision_settings(options.precision, chosen, str(given["method"]), dtypes)}
     given |= plain_settings(options)
-    if "seq_len" not in given:
-        given["seq_len"] = min(chosen.seq_len or USUAL_LENGTH, max(1, model.max_positions))
+    given.setdefault("seq_len", usual_length(chosen, model))
     return job_of(model, chosen, given)
 
 

@@ -150,6 +150,13 @@ def _recipes() -> Table:
     return recipes_table(list(recipes().values()))
 
 
+def _engines() -> Table:
+    from estimators.serving.engines import engines
+    from reports.views.listing.serving import engines_table
+
+    return engines_table(list(engines().values()))
+
+
 def _optimizers() -> Table:
     from estimators.memory.optimizers import OPTIMIZERS
     from reports.views.listing.tuning import optimizers_table
@@ -169,6 +176,12 @@ def _tuning_keys() -> Table:
     from reports.views.listing.names import file_keys_table
 
     return file_keys_table({name: form.keys for name, form in FILES.items()}, "fine-tunings' files")
+
+
+def _result_formats() -> Table:
+    from estimators.serving.results.one_file import FORMATS as RESULTS
+
+    return names_table("Files of load generators that `import` reads", "format", {name: form.about for name, form in RESULTS.items()})
 
 
 @frozen
@@ -194,7 +207,9 @@ KINDS: dict[str, Kind] = {
     "measured": Kind(help="tables of measured steps that are shipped, and their columns", table=_measured),
     "launcher-keys": Kind(help="what --from makes of each key of a launcher's file", table=_launcher_keys),
     "tuning-keys": Kind(help="what --from of `fit` makes of each key of a fine-tuning's file", table=_tuning_keys),
+    "result-formats": Kind(help="load generators' files: what may stand before the FILE of `import`", table=_result_formats),
     "recipes": Kind(help="frameworks for fine-tuning and what each does unless told: what --framework takes", table=_recipes),
+    "engines": Kind(help="engines that serve models, by generation, and their defaults: what --engine takes", table=_engines),
     "optimizers": Kind(help="optimizers of a fine-tuning, and the bytes that each keeps of a parameter", table=_optimizers),
     "conventions": Kind(help="ways of counting FLOP: what --convention takes", table=conventions_table),
     "tools": Kind(help="whose MFU is counted how: what --from and --to of `translate` take", table=tools_table),

@@ -139,16 +139,19 @@ class Kept(Output):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--format and --output, the same for every verb that prints a table."""
+    """--format and --output, the same for every verb that prints a table; --out where --output is a verb's own."""
     group = parser.add_argument_group("output")
+    word = "--out" if "--output" in parser._option_string_actions else "--output"
     group.add_argument(
         "--format",
         choices=tuple(RENDERERS),
         metavar="|".join(RENDERERS),
-        help="of the answer; what the name of --output ends in, else text",
+        help=f"of the answer; what the name of {word} ends in, else text",
     )
     group.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
-    group.add_argument("--output", metavar="FILE", help="write the result there (whole or not at all) instead of to standard output")
+    group.add_argument(
+        word, dest="output", metavar="FILE", help="write the result there (whole or not at all) instead of to standard output"
+    )
     length = group.add_mutually_exclusive_group()
     length.add_argument("-v", "--verbose", action="store_true", help="text: every table and note, instead of one screen")
     length.add_argument("-q", "--quiet", action="store_true", help="text: the answer's first line alone")

@@ -98,7 +98,8 @@ class Parser(argparse.ArgumentParser):
             BadValueError: `--model` names another one.
         """
         words = list(argv)
-        place = next(self.free_words(argv), None) if MODEL in self.actions_by_option else None
+        names_it = MODEL in self.actions_by_option and not self._get_positional_actions()
+        place = next(self.free_words(argv), None) if names_it else None
         if place is None:
             return words
         model = words[place]

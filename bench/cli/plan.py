@@ -90,11 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="what trains: python -m bench list software; the usual of a layout by default",
     )
-    training.add_argument("--optimizer", default="adamw", metavar="NAME", help="adamw, adamw-8bit, adafactor, muon, sgd")
+    training.add_argument("--optimizer", metavar="NAME", help="adamw by default; adamw-8bit, adafactor, muon, sgd")
     step_options.add_measured(training)
     step_options.add_memory_margin(training)
     arguments.add_price(training)
     arguments.add_method(parser)
+    arguments.add_habits(parser)
     limits = parser.add_argument_group("limits (without --gpus, as many devices are taken as they ask for)")
     limits.add_argument("--max-gpus", type=arguments.count("max-gpus", maximum=MAX_GPUS), metavar="NUM", help="at most so many")
     limits.add_argument(
@@ -177,23 +178,25 @@ def _question(options: Options, model: Model, entry: ModelEntry | None, devices:
     """What is planned. Raises RequestError for a calibration of another device, or a job that no step is predicted of."""
     from estimators.training.layouts.answer import PlanQuestion
     from estimators.training.layouts.global_batch import PUBLISHED_BATCH
-    from estimators.training.layouts.job import MEMORY_MARGIN, Job
+    from estimators.training.layouts.job import Job
     from estimators.training.layouts.search import Restriction
 
     own = step_options.measured_rates(options, [device.id for device in devices])
-    length = sequences.training_length(model, entry, options.seq_len)
+    length = step_options.length_of(options, model, entry)
     jobs = tuple(
         Job(
             model=model,
-            method=arguments.method(options),
+            method=step_options.method_of(options, model),
             hardware=device,
             seq_len=length.tokens,
             dtype=options.dtype,
             stack_id=options.software or "",
-            optimizer=options.optimizer or "adamw",
+            optimizer=step_options.optimizer_of(options, model),
+            framework=options.framework or "",
+            checkpointing=options.checkpointing or "",
             network_bytes_per_s=options.network_bytes_per_s,
             own=own,
-            memory_margin=MEMORY_MARGIN if options.memory_margin is None else options.memory_margin,
+            memory_margin=options.memory_margin,
         )
         for device in devices
     )

@@ -39,8 +39,9 @@ def run(request: Request, num_repeats: int, hub_id: str | None, *, folder: Path,
     """Run every repeat, print their table and those of the middle one; 1 if a check of any failed. Ctrl-C prints what there is."""
     from bench.runs import repeats
     from reports.checks.crosscheck import crosscheck, failed
+    from reports.views.records.checks import failed_lines
     from reports.views.records.measured import tables
-    from reports.views.records.records_screen import failed_lines, run_screen
+    from reports.views.records.records_screen import run_screen
     from reports.views.records.repeats import middle, repeats_table
 
     records: list[Measurement] = []

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
     from estimators.spec import Model
     from estimators.training.sequence_length import SequenceLength
+    from estimators.tuning.recipes import Recipe
 
 
 def length(name: str, *, minimum: int = 1, maximum: int = MAX_LENGTH) -> Callable[[str | float], int]:
@@ -94,3 +95,14 @@ def training_length(model: Model, entry: ModelEntry | None, given: int | None) -
     from estimators.training.sequence_length import SequenceLength, training_length  # deferred: help needs none of it
 
     return training_length(model, entry) if given is None else SequenceLength(tokens=sequence_length(model, given))
+
+
+def tuning_length(model: Model, recipe: Recipe, given: int | None) -> SequenceLength:
+    """--seq-len of a fine-tuning, or the longest sample that its framework takes. Raises BadValueError as sequence_length."""
+    from estimators.training.sequence_length import SequenceLength  # deferred, as above
+    from estimators.tuning.settings import usual_length
+
+    if given is not None:
+        return SequenceLength(tokens=sequence_length(model, given))
+    whose = f"as {recipe.framework} cuts samples" if recipe.seq_len else "as fit takes the longest sample"
+    return SequenceLength(tokens=usual_length(recipe, model), source=whose)

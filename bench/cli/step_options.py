@@ -15,9 +15,11 @@ from estimators.parsing import parse_byte_rate, parse_carbon, parse_float
 if TYPE_CHECKING:
     from estimators.cost.machine import MeasuredRates
     from estimators.facts.registry import ModelEntry
+    from estimators.method import TrainingMethod
     from estimators.spec import Hardware, Model
     from estimators.training.answer import Question
     from estimators.training.layouts.global_batch import Batch
+    from estimators.training.sequence_length import SequenceLength
 
 BATCH_HELP = (
     "tokens of one step, such as 4M, or sequences, such as 1536seq; else as the published run nearest in size, a 100th of a short training"
@@ -35,6 +37,7 @@ class StepOptions(arguments.MethodOptions):
         calibration: path of a file of `calibrate --out`.
         memory_margin: share of a device's memory that a chosen layout leaves free; None for the usual one.
         usd_per_gpu_hour: in place of the quotes that were seen.
+        framework, checkpointing: of a fine-tuning: whose habits fill in the rest, and which activations are kept.
     """
 
     gpus: int | None
@@ -49,6 +52,8 @@ class StepOptions(arguments.MethodOptions):
     usd_per_gpu_hour: float | None
     seq_len: int | None
     dtype: str
+    framework: str | None
+    checkpointing: str | None
 
 
 @frozen
@@ -125,7 +130,7 @@ def question(
     """
     from estimators.training.answer import Question  # deferred, as in all of this module: help needs none of it
 
-    length, method = sequences.training_length(model, entry, options.seq_len), arguments.method(options)
+    length, method = length_of(options, model, entry), method_of(options, model)
     seq_len = length.tokens
     if why := _why_not(options, model, hardware, seq_len):
         refuse(options, why)
@@ -146,7 +151,9 @@ def question(
         layout_notes=notes,
         batch=batch,
         stack_id=options.software,
-        optimizer=options.optimizer or "adamw",
+        optimizer=optimizer_of(options, model),
+        framework=options.framework or "",
+        checkpointing=options.checkpointing or "",
         network_bytes_per_s=options.network_bytes_per_s,
         own=measured_rates(options, [device.id for device in hardware]),
         memory_margin=options.memory_margin,
@@ -234,9 +241,10 @@ def software(text: str) -> str:
 
 
 def _optimizer(text: str) -> str:
+    from estimators.memory.optimizers import OPTIMIZERS
     from estimators.training.step import OPTIMIZER_BYTES
 
-    if text not in OPTIMIZER_BYTES:
+    if text not in (*OPTIMIZER_BYTES, *OPTIMIZERS):
         raise BadValueError(f"optimizer {text[:40]!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
     return text
 
@@ -253,8 +261,15 @@ def _carbon(given: str | float) -> float:
     return parse_carbon(given, "carbon")
 
 
-def refuse(options: TrainingOptions, why: str) -> None:
-    """Demand that none of the options here was given. Raises BadValueError."""
+def refuse(options: TrainingOptions, why: str, *, but: Sequence[str] = ()) -> None:
+    """Demand that none of the options here was given.
+
+    Args:
+        but: those that may be.
+
+    Raises:
+        BadValueError: one was.
+    """
     given = {
         "--layout": options.layout,
         "--from": options.from_file,
@@ -267,5 +282,48 @@ def refuse(options: TrainingOptions, why: str) -> None:
         "--carbon": options.carbon_kg_per_j,
     }
     for word, value in given.items():
-        if value is not None:
+        if value is not None and word not in but:
             raise BadValueError(f"{word} describes a step that is predicted; {why}")
+
+
+def is_tuned(options: StepOptions, model: Model) -> bool:
+    """Whether a part of a decoder is trained, which frameworks of fine-tuning do.
+
+    Raises:
+        BadValueError: options of a fine-tuning where none is asked about.
+    """
+    from estimators.architectures.decoder import Decoder
+    from estimators.method import FULL
+
+    if arguments.method(options) != FULL and isinstance(model, Decoder):
+        return True
+    for word, value in {"--framework": options.framework, "--checkpointing": options.checkpointing}.items():
+        if value is not None:
+            raise BadValueError(f"{word} is of a fine-tuning of a language model; add --lora-rank or --frozen-layers, or leave it out")
+    return False
+
+
+def method_of(options: StepOptions, model: Model) -> TrainingMethod:
+    """How the model is trained, with what the framework has of it where the options say nothing. Raises as `arguments.method`."""
+    from estimators.tuning.recipes import recipe_of
+    from estimators.tuning.settings import method_under
+
+    method = arguments.method(options)
+    return method_under(method, recipe_of(options.framework)) if is_tuned(options, model) else method
+
+
+def optimizer_of(options: StepOptions, model: Model) -> str:
+    """--optimizer, or the framework's of a fine-tuning, else AdamW."""
+    from estimators.tuning.recipes import recipe_of
+
+    usual = recipe_of(options.framework).optimizer if is_tuned(options, model) else "adamw"
+    return options.optimizer or usual
+
+
+def length_of(options: StepOptions, model: Model, entry: ModelEntry | None) -> SequenceLength:
+    """Tokens of the sequences of a training, or of the longest sample of a fine-tuning. Raises BadValueError as `sequences`."""
+    from estimators.tuning.recipes import recipe_of
+
+    if is_tuned(options, model):
+        return sequences.tuning_length(model, recipe_of(options.framework), options.seq_len)
+    return sequences.training_length(model, entry, options.seq_len)

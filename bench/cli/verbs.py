@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 from importlib import import_module
 from types import ModuleType
 
@@ -15,6 +16,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "estimate": "what a training run or a step costs: days, money, energy, memory",
         "plan": "the layouts that train a model fastest, and why others lose",
         "fit": "does a fine-tuning fit on a device, and what would make it fit",
+        "serve": "users, latency and money of a served model, and GPUs for N users",
         "compare-hardware": "one training run on several kinds of device, side by side",
     },
     "Measure here": {
@@ -22,6 +24,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "report": "tables from the records of earlier runs",
         "compare": "is B as fast as A? two records, or folders of them, judged",
         "calibrate": "measure what this machine reaches, and predict steps from it",
+        "import": "what a load generator found of a server, held against physics",
         "selftest": "can this machine be trusted to measure? its noise floor",
         "doctor": "what this machine lacks for a measurement, how to mend it",
     },
@@ -37,7 +40,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "man": "the manual page, for `man`",
     },
 }
-"""What somebody comes with -> verb -> one line of help. A verb's module is named like it, with `_` for `-`."""
+"""What somebody comes with -> verb -> one line of help. A verb's module is named like it, with `_` for `-`, and one
+behind a word that is Python's."""
 
 VERBS: dict[str, str] = {verb: line for verbs in GROUPS.values() for verb, line in verbs.items()}
 """Verb -> one line of help."""
@@ -59,7 +63,8 @@ HELP_WIDTH = 110
 
 def verb_module(verb: str) -> ModuleType:
     """The module of one verb."""
-    return import_module(f"bench.cli.{verb.replace('-', '_')}")
+    name = verb.replace("-", "_")
+    return import_module(f"bench.cli.{name}_" if keyword.iskeyword(name) else f"bench.cli.{name}")
 
 
 def verb_parser(verb: str) -> Parser:
@@ -74,7 +79,7 @@ def verb_parser(verb: str) -> Parser:
     module.add_arguments(parser)
     output.add_arguments(parser)
     positionals = "".join(f" {_shown(action)}" for action in parser._get_positional_actions())
-    model = " [MODEL]" if MODEL in parser.actions_by_option else ""
+    model = " [MODEL]" if MODEL in parser.actions_by_option and not positionals else ""
     parser.usage = f"{NAME} {verb}{model}{positionals} [options]"
     if said := parser.take_spellings():
         parser.epilog = _also_taken(said)
@@ -98,8 +103,7 @@ def help_text() -> str:
     examples = "\n".join(f"  {NAME} {example}" for example in EXAMPLES)
     return (
         f"usage: {NAME} VERB [options]; the options of a verb: {NAME} help VERB\n"
-        "What deep-learning models cost to train and to run: estimated, measured, checked.\n\n"
+        "What deep-learning models cost to train and to run: estimated, measured, checked.\n"
         + "\n".join(groups)
-        + f"\nExamples:\n{examples}\n"
-        "Exit codes: 0 good; 1 a check failed, or impossible; 2 the request was wrong."
+        + f"\nExamples (exit codes: 0 good; 1 a check failed, or impossible; 2 the request was wrong):\n{examples}"
     )

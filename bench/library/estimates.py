@@ -1,4 +1,4 @@
-"""What is estimated and needs no torch: estimate, plan, fit, compare_hardware, check_claim, show.
+"""What is estimated and needs no torch: estimate, plan, fit, serve, compare_hardware, check_claim, show.
 
 Every function takes the options of its verb as keywords, with the words of the command line ('2T', '30d', '50GB/s') or plain
 numbers, and raises estimators.errors.RequestError for a wrong request and PhysicsError for an impossible figure.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from bench.library.answers import ClaimAnswer, EstimateAnswer, FitAnswer, HardwareAnswer, ModelAnswer, PlanAnswer
+from bench.library.answers import ClaimAnswer, EstimateAnswer, FitAnswer, HardwareAnswer, ModelAnswer, PlanAnswer, ServeAnswer
 from bench.library.keywords import ask
 
 Number = int | float | str
@@ -120,6 +120,8 @@ def plan(
     lora_targets: Names | None = None,
     frozen_layers: Number | None = None,
     base_format: str | None = None,
+    framework: str | None = None,
+    checkpointing: str | None = None,
 ) -> PlanAnswer:
     """The layouts that train a model fastest on given devices: `python -m bench plan --help` has every option."""
     return PlanAnswer(*ask("plan", locals()))
@@ -161,6 +163,47 @@ def fit(
     return FitAnswer(*ask("fit", locals()))
 
 
+def serve(
+    *,
+    hardware: str,
+    model: str | None = None,
+    config: Path | None = None,
+    fetch: bool = False,
+    gpus_per_replica: Number | None = None,
+    tp: Number | None = None,
+    pp: Number | None = None,
+    dp: Number | None = None,
+    ep: Number | None = None,
+    engine: str | None = None,
+    weights: str | None = None,
+    kv: str | None = None,
+    input_tokens: Number | None = None,
+    output_tokens: Number | None = None,
+    concurrency: Number | tuple[int, int] | None = None,
+    users: Number | None = None,
+    rate: Number | None = None,
+    ttft: Time | None = None,
+    itl: Time | None = None,
+    price: Number | None = None,
+    utilization: Number | None = None,
+    api_price: str | tuple[float, float] | None = None,
+    speculate: str | tuple[float, float] | None = None,
+    prefix_share: Number | None = None,
+    memory_fraction: Number | None = None,
+    kv_blocks: Number | None = None,
+    max_model_len: Number | None = None,
+    max_num_seqs: Number | None = None,
+    max_num_batched_tokens: Number | None = None,
+    search: bool = False,
+    explain: bool = False,
+) -> ServeAnswer:
+    """Users within limits, latency, money and memory of a served model: `python -m bench serve --help` has every option.
+
+    `ttft` and `itl` are times such as '1s' and '50ms'; a bare number is seconds.
+    """
+    return ServeAnswer(*ask("serve", locals()))
+
+
 def compare_hardware(
     *,
     hardware: Names,
@@ -190,6 +233,8 @@ def compare_hardware(
     lora_targets: Names | None = None,
     frozen_layers: Number | None = None,
     base_format: str | None = None,
+    framework: str | None = None,
+    checkpointing: str | None = None,
 ) -> HardwareAnswer:
     """One training run on several kinds of device: `python -m bench compare-hardware --help` has every option."""
     return HardwareAnswer(*ask("compare-hardware", locals()))

@@ -9,8 +9,8 @@ from bench.records.part import Part
 from bench.records.request import TASKS
 from bench.records.typed_json import AtLeast, OneOf
 
-ESTIMATE, SELFTEST = "estimate", "selftest"
-"""Tasks of records that no run of a model made."""
+ESTIMATE, SELFTEST, SERVE = "estimate", "selftest", "serve"
+"""Tasks of records that no single step of a model made: a training that is only estimated, a self-test, a server under load."""
 
 
 class Preset(Part):
@@ -55,7 +55,7 @@ class Asked(Part):
     """
 
     model: str
-    task: Annotated[str, OneOf((*TASKS, ESTIMATE, SELFTEST))]
+    task: Annotated[str, OneOf((*TASKS, ESTIMATE, SELFTEST, SERVE))]
     config: dict[str, Any] | None = None
     batch: int | None = None
     seq_len: int | None = None

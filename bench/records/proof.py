@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.records.part import Part
+from bench.records.served import ServedLoad
 from bench.records.typed_json import MeasuredSeconds
 
 
@@ -91,6 +92,7 @@ class Proof(Part):
         num_padding, num_loss_tokens: positions of padding, and tokens that bear a loss, of a watched training.
         watched: where the training was a user's own loop.
         tuning: of a fine-tuning.
+        served: where a server was under load, here or where a load generator's file was imported from.
     """
 
     num_params: int | None = None
@@ -117,3 +119,4 @@ class Proof(Part):
     num_loss_tokens: int | None = None
     watched: WatchedTraining | None = None
     tuning: CountedTuning | None = None
+    served: ServedLoad | None = None

@@ -88,6 +88,7 @@ class FineTuned(Model):
         base: the model; without adapters a decoder.
         rank: of the adapters, y = W·x + B·(A·x); everything else is frozen. 0 for no adapters.
         targets: rows that have adapters, such as query or down.
+        words: what those were called; a word may mean other rows in other models.
         frozen_layers: without adapters: layers from the first on that are frozen, and the embedding with them.
         base_format: what the frozen linear layers are stored as; a pass reads them so, and makes 16-bit ones of them.
         quantises_experts: whether experts are linear layers to that format.
@@ -101,6 +102,7 @@ class FineTuned(Model):
     base: Decoder | EncoderDecoder
     rank: int = 0
     targets: frozenset[str] = frozenset()
+    words: tuple[str, ...] = ()
     frozen_layers: int = 0
     base_format: WeightFormat = PLAIN
     quantises_experts: bool = False
@@ -113,6 +115,13 @@ class FineTuned(Model):
             return f"{self.base.name}, adapters of rank {self.rank} on {', '.join(sorted(self.targets))}{over}"
         assert isinstance(self.base, Decoder)
         return f"{self.base.name}, embedding and {self.frozen_layers} of {self.base.layers} layers frozen"
+
+    @property
+    def method(self) -> TrainingMethod:
+        """What `trained` makes this of the base with."""
+        if not self.rank:
+            return TrainingMethod(frozen_layers=self.frozen_layers)
+        return TrainingMethod(rank=self.rank, targets=self.words, base_format=self.base_format, quantises_experts=self.quantises_experts)
 
     @property
     def source(self) -> Source:
@@ -284,7 +293,8 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_f
     has = frozenset(op.role for op in ops if is_linear_layer(op))
     if ALL_LINEAR in targets:
         taken = frozenset(TARGETS[name] for name in names if name in TARGETS)
-        return FineTuned(base=model, rank=rank, targets=(has - taken) | frozenset(names.values()), base_format=base_format)
+        every = (has - taken) | frozenset(names.values())
+        return FineTuned(base=model, rank=rank, targets=every, words=targets, base_format=base_format)
     experts = EXPERTS if any(op.component == "experts" for op in ops) else frozenset[str]()
     chosen = frozenset(DEFAULT_TARGETS) & has if not targets else frozenset()
     for target in targets:
@@ -298,7 +308,7 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_f
             known = sorted({*has, *names, *(("experts", "up", "down") if experts else ())})
             raise BadValueError(f"{model.name} has no linear layer {target[:40]!r}; expected {ALL_LINEAR} or some of: {', '.join(known)}")
         chosen |= rows
-    return FineTuned(base=model, rank=rank, targets=chosen, base_format=base_format)
+    return FineTuned(base=model, rank=rank, targets=chosen, words=targets, base_format=base_format)
 
 
 def with_frozen_layers(model: Model, layers: int) -> FineTuned:

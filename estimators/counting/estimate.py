@@ -59,12 +59,17 @@ def memory(ops: Sequence[Op], workload: Workload, model: Model | None = None) ->
 
     Inference: weights and KV cache. Training (torch.autocast): fp32 weights, fp32 gradients, optimizer state, the
     low-precision copies of the weights, and what backward needs: of a decoder, what PyTorch keeps (see `kept_by_torch`), of
-    other models the activations that an unfused backward keeps. Frozen weights are held once, in the
-    dtype of compute or as they are stored.
+    other models the activations that an unfused backward keeps. Of a decoder that is trained in part, what a fine-tuning of it
+    holds at its fullest moment (see `tuning.memory`). Other frozen weights are held once, in the dtype of compute or as they are stored.
 
     Args:
         model: whose ops they are; without it activations are those of an unfused backward.
     """
+    if workload.phase == "train" and model is not None and model.base is not model:
+        from estimators.tuning.single_step import memory_of_step  # deferred: other models do without it
+
+        if (parts := memory_of_step(model, workload)) is not None:
+            return parts
     trained = count_trainable_params(ops)
     if workload.phase != "train":
         parts = {"weights": _held_bytes(ops, workload), "kv_cache": sum(op.count * op.held_cache_bytes for op in ops)}

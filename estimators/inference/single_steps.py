@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.inference.generation import Generation, generation
 from estimators.spec import Case, Estimate, Hardware, Model, Recompute, Workload
+
+if TYPE_CHECKING:
+    from estimators.tuning.job import TuningJob
 
 PROMPT_TOKENS, NEW_TOKENS = 512, 128
 """Of a generation, where only one of the two is given."""
@@ -27,6 +31,7 @@ class StepsQuestion:
         hardware: None leaves bounds of time out.
         batch: sequences, or prompts of a generation.
         convention: under which FLOP are counted; with `hardware` the training step recomputes its activations.
+        tuning: what the training step is of a decoder that is trained in part: its memory is that job's. None for other models.
     """
 
     model: Model
@@ -39,6 +44,7 @@ class StepsQuestion:
     num_beams: int = 1
     dtype: str = "bf16"
     convention: str = "full"
+    tuning: TuningJob | None = None
 
     @property
     def generates(self) -> bool:
@@ -69,7 +75,7 @@ class StepsAnswer:
     @property
     def activations_on_gpu_bytes(self) -> int | None:
         """Of a training step under a GPU's autocast, by its list of what runs in fp32; None where that is no more, or nothing trains."""
-        if "training" not in self.steps or self.question.hardware is None:
+        if "training" not in self.steps or self.question.hardware is None or self.question.tuning is not None:
             return None
         from estimators.memory.kernels import AUTOCAST_ON_GPU  # deferred: other steps do without them
         from estimators.memory.single_device import kept_by_torch
@@ -88,7 +94,12 @@ def estimate_steps(question: StepsQuestion) -> StepsAnswer:
     """
 
     def cost(workload: Workload) -> Estimate:
-        return estimate(Case(model=question.model, workload=workload, hardware=question.hardware))
+        cost = estimate(Case(model=question.model, workload=workload, hardware=question.hardware))
+        if workload.phase != "train" or question.tuning is None:
+            return cost
+        from estimators.tuning.single_step import step_memory  # deferred: other steps do without it
+
+        return replace(cost, memory_bytes=step_memory(question.tuning))
 
     generated = _generation(question) if question.generates else None
     steps = {name: (workload, cost(workload)) for name, workload in _workloads(question).items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from estimators.architectures.adapters import trained
 from estimators.cost.array_math import Lane, choose, greater, smaller, up
 from estimators.cost.layout import Layout
 from estimators.cost.software import DEFAULT_STACK, stack
@@ -13,7 +12,6 @@ from estimators.memory.kernels import BY_STACK
 from estimators.memory.layer_memory import LayerMemory, ModelMemory, model_memory_of
 from estimators.memory.saved import SavedActivations
 from estimators.memory.state import PipelineStage, micro_batches, optimizer_bytes, stages_of, states_of
-from estimators.method import FULL, TrainingMethod
 from estimators.spec import Model
 
 PARTS = {
@@ -71,7 +69,6 @@ def memory_of(
     stack_id: str = DEFAULT_STACK,
     dtype: str = "bf16",
     optimizer: str = "adamw",
-    method: TrainingMethod = FULL,
 ) -> Memory:
     """Memory of a model's training step under a software of stacks.json.
 
@@ -88,7 +85,7 @@ def memory_of(
         UnknownNameError: an unknown software.
     """
     chosen = stack(stack_id)
-    model_memory = model_memory_of(trained(model, method), seq_len, BY_STACK[stack_id], dtype)
+    model_memory = model_memory_of(model, seq_len, BY_STACK[stack_id], dtype)
     return device_memory(model_memory, layout, gradient_bytes=chosen.gradient_bytes, optimizer=optimizer)
 
 

@@ -9,10 +9,8 @@ from estimators.architectures.convolution import ConvolutionalNetwork
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.encoder import Encoder, Projection
 from estimators.architectures.encoder_decoder import EncoderDecoder
-from estimators.architectures.freezing import positions
 from estimators.architectures.vision import DualEncoder, VisionTransformer
 from estimators.frozen import replace
-from estimators.memory.autograd.layers import Stream, end_kept, layer_kept, stack_kept
 from estimators.memory.autograd.maps import maps_kept
 from estimators.memory.autograd.tape import Adapted
 from estimators.memory.autograd.towers import heads_kept, tower_memory
@@ -27,10 +25,11 @@ LOGITS = "logits_and_loss"
 
 
 def kept_by_torch(model: Model, workload: Workload, kernels: Kernels | None = None) -> dict[str, int] | None:
-    """Activations, and logits and loss, in bytes; None for fully connected networks.
+    """Activations, and logits and loss, in bytes; None for fully connected networks, and for decoders that are trained in part.
 
     Attention by scaled_dot_product_attention, fp32 weights, compute in the workload's dtype under torch.autocast; no dropout.
-    With full recomputation every layer's input is kept, and one layer is run again.
+    With full recomputation every layer's input is kept, and one layer is run again. What a fine-tuning of a decoder keeps is in
+    `tuning.activations`; of an encoder-decoder frozen weights are held in the dtype of compute, and so is what layers hand on.
 
     Args:
         kernels: those of another software, or of another device; EAGER or AUTOCAST unless given.
@@ -48,8 +47,9 @@ def kept_by_torch(model: Model, workload: Workload, kernels: Kernels | None = No
     again = workload.recompute == "full"
     if isinstance(model, Decoder):
         return _of_decoder(model, workload, kernels)
-    if isinstance(model, FineTuned):
-        return _of_fine_tuned(model, workload, kernels, size)
+    if isinstance(model, FineTuned) and isinstance(model.base, EncoderDecoder):
+        adapted = Adapted(rank=model.rank, targets=model.targets, tokens=workload.seq_len)
+        return _of_encoder_decoder(model.base, workload, EAGER, size, adapted)
     if isinstance(model, Encoder | VisionTransformer):
         tokens = model.tokens if isinstance(model, VisionTransformer) else workload.seq_len
         tower = tower_memory(model.tower, tokens, kernels, size)
@@ -83,29 +83,6 @@ def _of_decoder(model: Decoder, workload: Workload, kernels: Kernels) -> dict[st
         "activations": round(workload.batch * (whole + model_memory.first_end.outer) + model_memory.shared_bytes),
         LOGITS: round(workload.batch * logits),
     }
-
-
-def _of_fine_tuned(model: FineTuned, workload: Workload, kernels: Kernels, size: int) -> dict[str, int]:
-    """Layers below the lowest trained one keep nothing. Frozen weights are held in the dtype of compute, and so is what layers hand on.
-
-    A frozen matrix keeps no input, a frozen norm not what it normalised; an adapter a copy of the input, as peft casts it, and its middle.
-    """
-    base, t = model.base, workload.seq_len
-    adapted = Adapted(rank=model.rank, targets=model.targets, tokens=t)
-    if isinstance(base, EncoderDecoder):
-        return _of_encoder_decoder(base, workload, EAGER, size, adapted)
-    lowest = model.lowest_trained(base)
-    above = [sum(place >= lowest for place in positions(base, i)) for i in range(len(base.blocks))]
-    blocks = tuple(replace(block, count=count) for block, count in zip(base.blocks, above, strict=True) if count)
-    stream = Stream(tokens=t, width=base.width)
-    if not blocks:
-        end = end_kept(base.final_norm, stream, kernels, size)
-        return _parts(workload.batch, SavedActivations(), end, t * base.vocab, kernels)
-    if not model.rank:
-        return _of_decoder(replace(base, blocks=blocks, order=()), workload, kernels)
-    layers = [(block.count, layer_kept(block, stream, EAGER, size, adapted), float(t * base.width * size)) for block in blocks]
-    kept = stack_kept(layers, recomputed=workload.recompute == "full")
-    return _parts(workload.batch, kept, end_kept(base.final_norm, stream, EAGER, size, adapted), t * base.vocab, kernels)
 
 
 def _of_encoder_decoder(

@@ -8,9 +8,8 @@ from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
 from estimators.frozen import frozen
 from estimators.serving.deployment import Deployment
-from estimators.serving.held_weights import served_model
 from estimators.spec import Workload
-from estimators.units import DTYPE_BYTES, GIBI
+from estimators.units import GIBI
 
 SAMPLER_COPIES, SAMPLER_LOW, SAMPLER_HIGH = 9.7, 8.0, 10.0
 """Copies of the logits of all sequences in flight, in fp32, that vLLM's profile of its sampler holds at once: sorted values, their
@@ -52,11 +51,14 @@ class Beside:
     high_bytes: float
 
 
-def beside(deployment: Deployment) -> Beside:
-    """What a device of the deployment needs beside weights and cache."""
-    d, model = deployment, served_model(deployment)
-    forward = d.tokens_a_step * step_bytes_per_token(model, d.tp, DTYPE_BYTES[d.compute])
-    logits = 4.0 * d.sequences_at_most * model.vocab
+def beside(d: Deployment, vocab: int, token_bytes: float) -> Beside:
+    """What a device of the deployment needs beside weights and cache.
+
+    Args:
+        vocab: logits of a token.
+        token_bytes: activations of one token of a step, see `step_bytes_per_token`.
+    """
+    forward, logits = d.tokens_a_step * token_bytes, 4.0 * d.sequences_at_most * vocab
     profiled = d.engine.engine == "vllm"
     copies, least, most = (SAMPLER_COPIES, SAMPLER_LOW, SAMPLER_HIGH) if profiled else (PLAIN_COPIES, 0.0, PLAIN_COPIES_HIGH)
     several = d.num_devices > 1

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from estimators.errors import PhysicsError
-from estimators.frozen import field, frozen
-from estimators.serving.activations import UNSHOWN_SHARE, Beside, beside
+from estimators.frozen import field, frozen, replace
+from estimators.serving.activations import UNSHOWN_SHARE, Beside, beside, step_bytes_per_token
 from estimators.serving.deployment import Deployment
 from estimators.serving.held_weights import StageWeights, served_model, weights_by_stage
 from estimators.serving.kv_cache import KvCache, kv_cache
-from estimators.units import format_bytes, format_int
+from estimators.units import DTYPE_BYTES, format_bytes, format_int
 
 
 @frozen
@@ -50,6 +50,12 @@ class Budget:
     def kv_blocks(self) -> int:
         """Whole blocks of all layers of the device; of sequences with windows or a state, the blocks that their tokens would fill."""
         return self._blocks(self.kv_bytes)
+
+    def blocks_at(self, tokens: int) -> int:
+        """Blocks of a device where sequences have so many tokens in the mean: windows and states make them fewer or more."""
+        if self.cache.is_linear:
+            return self.kv_blocks
+        return int(self._sequences(self.kv_bytes, tokens) / self.groups * -(-tokens // self.block_tokens))
 
     @property
     def kv_tokens(self) -> int:
@@ -132,14 +138,26 @@ def budget(deployment: Deployment) -> Budget:
         BadValueError: what `weights_by_stage` and `kv_cache` refuse.
         PhysicsError: blocks that no such device has room for.
     """
-    d, around = deployment, beside(deployment)
-    budgets = [_of_stage(d, stage, around) for stage in weights_by_stage(d)]
-    return min(budgets, key=lambda one: (one.kv_blocks, one.kv_bytes))
+    return next(budgets(deployment, (deployment.max_num_seqs,)))
 
 
-def _of_stage(d: Deployment, stage: StageWeights, around: Beside) -> Budget:
-    engine, model = d.engine, served_model(d)
-    cache = kv_cache(model, d.kv, tp=d.tp, layers=stage.layers, trims_windows=engine.trims_windows)
+def budgets(deployment: Deployment, max_num_seqs: Iterable[int | None]) -> Iterator[Budget]:
+    """The memory of a deployment under each of several batch limits. Raises as `budget`."""
+    model, trims = served_model(deployment), deployment.engine.trims_windows
+    stages = [
+        (stage, kv_cache(model, deployment.kv, tp=deployment.tp, layers=stage.layers, trims_windows=trims))
+        for stage in weights_by_stage(deployment)
+    ]
+    token_bytes = step_bytes_per_token(model, deployment.tp, DTYPE_BYTES[deployment.compute])
+    for sequences in max_num_seqs:
+        d = deployment if sequences == deployment.max_num_seqs else replace(deployment, max_num_seqs=sequences)
+        around = beside(d, model.vocab, token_bytes)
+        of_stages = (_of_stage(d, stage, cache, around, model.max_positions) for stage, cache in stages)
+        yield next(of_stages) if len(stages) == 1 else min(of_stages, key=lambda one: (one.kv_blocks, one.kv_bytes))
+
+
+def _of_stage(d: Deployment, stage: StageWeights, cache: KvCache, around: Beside, longest: int) -> Budget:
+    engine = d.engine
     middle, low, high = _cache_bytes(d, stage, around)
     if d.kv_blocks is not None:
         middle = low = high = d.kv_blocks * engine.block_tokens * cache.token_bytes
@@ -156,7 +174,7 @@ def _of_stage(d: Deployment, stage: StageWeights, around: Beside) -> Budget:
         cache=cache,
         block_tokens=engine.block_tokens,
         groups=d.dp,
-        max_model_len=d.max_model_len or model.max_positions,
+        max_model_len=d.max_model_len or longest,
         is_measured=given,
     )
 

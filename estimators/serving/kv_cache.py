@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 from estimators.architectures.attention import Attention
@@ -184,10 +185,14 @@ def _values_on_rank(part: Part, tp: int, expanded: bool) -> int:
 
 def _state_bytes(model: Decoder, counts: Sequence[int], tp: int) -> float:
     """State of one sequence on one of `tp` ranks, which share out its heads."""
-    step = Workload(phase="decode", context_len=1)
-    return sum(
-        count / block.count * op.count * op.held_cache_bytes / tp
-        for block, count, rows in zip(model.blocks, counts, model.layer_ops(step), strict=True)
-        for op in rows
-        if op.kind != "attention"
+    return sum(count * each / tp for count, each in zip(counts, _states(model), strict=True))
+
+
+@functools.lru_cache(maxsize=256)
+def _states(model: Decoder) -> tuple[float, ...]:
+    """Of one layer of each block: bytes of one sequence that do not grow with it."""
+    tables = model.layer_ops(Workload(phase="decode", context_len=1))
+    return tuple(
+        sum(op.count * op.held_cache_bytes for op in rows if op.kind != "attention") / block.count
+        for block, rows in zip(model.blocks, tables, strict=True)
     )

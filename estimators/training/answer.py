@@ -44,6 +44,7 @@ class Question:
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         memory_margin: share of a device's memory that a chosen layout leaves free; None for the usual one.
         usd_per_gpu_hour, carbon_kg_per_j: in place of the quotes that were seen, and of the world's average.
+        framework, checkpointing: of a fine-tuning, as `Job` has them.
     """
 
     model: Model
@@ -67,6 +68,8 @@ class Question:
     memory_margin: float | None = None
     usd_per_gpu_hour: float | None = None
     carbon_kg_per_j: float | None = None
+    framework: str = ""
+    checkpointing: str = ""
 
     @property
     def trained(self) -> Model:
@@ -99,7 +102,7 @@ class Question:
         Raises:
             BadValueError: a model or an optimizer that no step is predicted of.
         """
-        from estimators.training.layouts.job import MEMORY_MARGIN, Job
+        from estimators.training.layouts.job import Job
 
         assert self.hardware is not None
         return Job(
@@ -112,7 +115,9 @@ class Question:
             optimizer=self.optimizer,
             network_bytes_per_s=self.network_bytes_per_s,
             own=self.own,
-            memory_margin=MEMORY_MARGIN if self.memory_margin is None else self.memory_margin,
+            memory_margin=self.memory_margin,
+            framework=self.framework,
+            checkpointing=self.checkpointing,
         )
 
 

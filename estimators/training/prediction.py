@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from estimators.architectures.adapters import trained
+from typing import TYPE_CHECKING
+
 from estimators.cost.efficiency import efficiency
 from estimators.cost.layout import Layout
 from estimators.cost.machine import Machine, MeasuredRates, machine_of
 from estimators.cost.software import Stack, software, stack, usual_stack
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
-from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model
 from estimators.training.interval import case_class, has_measured_steps, interval, is_measured
 from estimators.training.passes import holds_scores
 from estimators.training.sequence_cost import SequenceCost, sequence_cost_of
 from estimators.training.step import OPTIMIZER_BYTES, Ledger, step_time
+
+if TYPE_CHECKING:
+    from estimators.tuning.job import TuningJob
 
 NEVER_MEASURED = "no measured step ran on {hardware.architecture}: the constants are those of other devices, and the interval is wider"
 
@@ -37,6 +40,7 @@ class Prediction:
         case_class: one of `training.interval.CLASSES`.
         low_s, high_s: the 80 % interval of the step time.
         notes: what was assumed.
+        tuning: what it is a step of where a framework of fine-tuning runs it; None else.
     """
 
     work: SequenceCost
@@ -50,6 +54,7 @@ class Prediction:
     low_s: float
     high_s: float
     notes: tuple[str, ...]
+    tuning: TuningJob | None = None
 
     @property
     def step_time_s(self) -> float:
@@ -61,13 +66,17 @@ class Prediction:
         """Tokens of one step, all devices together."""
         return self.layout.global_batch * self.work.seq_len
 
+    def num_steps(self, tokens: int) -> float:
+        """Steps on so many tokens: a last, shorter one counts in proportion, but whole of a fine-tuning, as on a data set."""
+        return tokens / self.tokens_per_step if self.tuning is None else -(-tokens // self.tokens_per_step)
+
     def run_s(self, tokens: int, step_time_s: float | None = None) -> float:
-        """Seconds of steady steps on so many tokens; a last, shorter step counts in proportion.
+        """Seconds of steady steps on so many tokens.
 
         Args:
             step_time_s: such as low_s, in place of the predicted one.
         """
-        return tokens / self.tokens_per_step * (self.step_time_s if step_time_s is None else step_time_s)
+        return self.num_steps(tokens) * (self.step_time_s if step_time_s is None else step_time_s)
 
     @property
     def tokens_per_s_per_device(self) -> float:
@@ -130,7 +139,6 @@ def predict(
     own: MeasuredRates | None = None,
     optimizer: str = "adamw",
     without: str = "",
-    method: TrainingMethod = FULL,
 ) -> Prediction:
     """The predicted step of a model under a layout.
 
@@ -139,7 +147,6 @@ def predict(
         stack_id: the software; see stacks.json. Empty for the one that usually runs the layout.
         network_bytes_per_s, own: measured by the user, in place of the shipped figures.
         without: a source whose rows the constants must not have seen.
-        method: how the model is trained.
 
     Raises:
         BadValueError: no peak for the dtype, an unknown optimizer, a model that layouts do not apply to; one line.
@@ -147,7 +154,7 @@ def predict(
     """
     if optimizer not in OPTIMIZER_BYTES:
         raise BadValueError(f"optimizer {optimizer!r} is unknown; expected one of: {', '.join(OPTIMIZER_BYTES)}")
-    work = sequence_cost_of(trained(model, method), seq_len)
+    work = sequence_cost_of(model, seq_len)
     machine = machine_of(hardware, dtype, cluster=cluster, network_bytes_per_s=network_bytes_per_s, own=own)
     chosen, e = stack(stack_id or usual_stack(layout)), efficiency(without)
     ledger = step_time(work, layout, machine, software(chosen, hardware.architecture, e), e, optimizer=optimizer)

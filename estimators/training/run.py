@@ -23,11 +23,12 @@ class PredictedRun:
     """A training as a number of predicted steps.
 
     Attributes:
-        tokens: of the whole training; a last, shorter step counts in proportion.
+        tokens: of the whole training.
         layout_chosen: whether the layout was chosen here.
         devices_chosen: whether the number of devices was chosen here: the fewest that hold the training well.
         batch_source: who trained with such a batch; empty where it was given.
-        needed_bytes, fits: on the fullest device, and whether that leaves the reserve free.
+        needed_bytes, fits: on the fullest device, reserve included, and whether the device has that.
+        held_bytes: the same; of a fine-tuning what is allocated.
         in_margin: whether it fills what plans leave free of a device's memory.
         goodput_loss: what published runs added over their steady steps; in none of the other figures.
     """
@@ -38,14 +39,15 @@ class PredictedRun:
     devices_chosen: bool
     batch_source: str
     needed_bytes: float
+    held_bytes: float
     fits: bool
     in_margin: bool
     goodput_loss: GoodputLoss
 
     @property
     def num_steps(self) -> float:
-        """Tokens over tokens of a step."""
-        return self.tokens / self.prediction.tokens_per_step
+        """Of the whole training."""
+        return self.prediction.num_steps(self.tokens)
 
     @property
     def wall_s(self) -> float:
@@ -82,7 +84,7 @@ class PredictedRun:
         """
         f, p = run_factor(), self.prediction
         low, middle, high = (self.wall_s * factor for factor in (f.low, f.median, f.high))
-        wide = p.case_class in ("experts", "unmeasured-device")
+        wide = p.case_class in ("experts", "unmeasured-device") or p.case_class.startswith("fine-tuning")
         return (min(low, self.low_s), middle, max(high, self.high_s)) if wide else (low, middle, high)
 
     def energy_j(self, wall_s: float, share: float) -> float | None:
@@ -130,8 +132,9 @@ def run_of(plan: Plan, tokens: int, batch: Batch = PUBLISHED_BATCH, *, devices_c
         tokens=tokens,
         layout_chosen=True,
         devices_chosen=devices_chosen,
-        batch_source=batch.source(plan.job.work.params, best.prediction.tokens_per_step),
-        needed_bytes=best.memory_bytes,
+        batch_source=plan.job.batch_source(batch, best.prediction.tokens_per_step),
+        needed_bytes=plan.job.needed_bytes(best.layout),
+        held_bytes=best.memory_bytes,
         fits=True,
         in_margin=best.in_margin,
         goodput_loss=goodput_loss(),
@@ -147,17 +150,18 @@ def _given(job: Job, tokens: int, num_devices: int | None, batch: Batch, text: s
     unit = fields["dp"] * fields.get("micro_batch", 1)
     if unit < 1:
         raise BadValueError(f"layout {text[:60]!r}: dp and micro_batch are whole numbers from 1")
-    layout = Layout(global_batch=batch.for_layout(unit, num_devices, params=job.work.params, seq_len=job.seq_len), **fields)
+    layout = Layout(global_batch=job.sequences_of(batch, unit, num_devices), **fields)
     job.check(layout)
-    prediction, needed = job.predict(layout), float(job.on(layout).memory_bytes(layout))
+    prediction, needed = job.predict(layout), job.needed_bytes(layout)
     return PredictedRun(
         prediction=prediction,
         tokens=tokens,
         layout_chosen=False,
         devices_chosen=False,
-        batch_source=batch.source(job.work.params, prediction.tokens_per_step),
+        batch_source=job.batch_source(batch, prediction.tokens_per_step),
         needed_bytes=needed,
-        fits=needed <= job.capacity_bytes,
+        held_bytes=float(job.on(layout).memory_bytes(layout)),
+        fits=job.fits(layout),
         in_margin=needed > job.plannable_bytes,
         goodput_loss=goodput_loss(),
     )

@@ -55,8 +55,9 @@ class Activations:
 
     Attributes:
         layers: of all kinds, those below the lowest trained one left out.
-        edge_bytes: of one row, around the layers: token ids where they are looked up in a trained table, targets, final norm, the head's
-            input.
+        edge_bytes: of one row, before the layers and beside them: targets, token ids where they are looked up in a trained table, and what
+            is made of that.
+        end_bytes: of one row, behind the layers: final norm, the head's input; it is gone when the last layer's way back begins.
         positions_bytes: kept once: sines and cosines, places of tokens where a table of them is trained or layers are run again, and
             1 + gain of the final norm, where it multiplies by that.
         spared_adapters, spared_weights: elements of adapters and of frozen matrices whose 16-bit copies backward does not read, since what
@@ -65,6 +66,7 @@ class Activations:
 
     layers: tuple[LayerActivations, ...]
     edge_bytes: float
+    end_bytes: float
     positions_bytes: float
     spared_adapters: int
     spared_weights: int
@@ -87,7 +89,7 @@ class Activations:
 
     def around_bytes(self, rows: int) -> float:
         """What is kept of no layer."""
-        return rows * self.edge_bytes + self.positions_bytes
+        return rows * (self.edge_bytes + self.end_bytes) + self.positions_bytes
 
 
 def kernels_of(job: TuningJob, *, on_cpu: bool = False) -> Kernels:
@@ -192,7 +194,8 @@ def _activations(
     angles = 2 * stream_size * head_width if turns else 0
     return Activations(
         layers=tuple(layers),
-        edge_bytes=end.per_sequence + begin.per_sequence + float(t * (TARGET_BYTES + (INDEX_BYTES if looked_up else 0))),
+        edge_bytes=begin.per_sequence + float(t * (TARGET_BYTES + (INDEX_BYTES if looked_up else 0))),
+        end_bytes=end.per_sequence,
         positions_bytes=float(t * (angles + (INDEX_BYTES if recomputed or (base.positions and looked_up) else 0)))
         + end.once
         + _gains_bytes(base.final_norm, base.width),

@@ -7,6 +7,7 @@ import math
 
 from estimators.facts import data
 from estimators.frozen import frozen
+from estimators.training.interval import BAD_COVERAGE, BAD_MEDIAN
 from estimators.tuning.job import TuningJob
 
 ASSUMED = 1.1
@@ -21,6 +22,15 @@ CLASSES = {"alone": "on one device", "several": "on several devices, which wait 
 def class_of(job: TuningJob) -> str:
     """The class of a job, one of CLASSES."""
     return "alone" if job.num_gpus == 1 else "several"
+
+
+STEP_CLASSES = {f"fine-tuning-{name}": f"fine-tuning {text.partition(',')[0]}" for name, text in CLASSES.items()}
+"""What the steps of each are called among those of all trainings."""
+
+
+def step_class(job: TuningJob) -> str:
+    """The class of a job's step, one of STEP_CLASSES."""
+    return f"fine-tuning-{class_of(job)}"
 
 
 @frozen
@@ -40,6 +50,11 @@ class TrackRecord:
     coverage: float
     low: float
     high: float
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether they were missed by much, or lay outside the interval too often."""
+        return self.median_error > BAD_MEDIAN or self.coverage < BAD_COVERAGE
 
 
 @functools.cache

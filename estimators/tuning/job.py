@@ -68,6 +68,7 @@ class TuningJob:
         optimizer: transformers' `optim` name, such as adamw_torch_fused, see `optimizers`.
         optimizer_rank: of GaLore's or APOLLO's projections; 0 for the optimizer's own default.
         checkpointing, attention, loss: see the types.
+        widens_logits: whether logits become fp32 before their loss; some classes of transformers 4 leave that to autocast.
         compiled: whether layers are compiled by torch.compile.
         sharding, num_gpus: see the type; all in one node, data-parallel but for device-map.
         offload: see `Offload`.
@@ -96,6 +97,7 @@ class TuningJob:
     checkpointing: Checkpointing = "none"
     attention: Attention = "sdpa"
     loss: LossPath = "plain"
+    widens_logits: bool = True
     compiled: bool = False
     sharding: Sharding = "none"
     num_gpus: int = 1

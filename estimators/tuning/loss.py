@@ -31,6 +31,7 @@ def loss_memory(
     size: int,
     capped: bool = False,
     divided: bool = False,
+    widened: bool = True,
     trained_head: int = 0,
     judged_tokens: int = 0,
 ) -> LossMemory:
@@ -38,11 +39,12 @@ def loss_memory(
 
     Plain: logits in the dtype of the head's product where the caller keeps them, and log-probabilities and two gradients of them in
     fp32: 12 bytes, and 2 or 4 for the logits kept. Liger's cross entropy and other fused ones write the gradient over an fp32 copy of
-    the logits, and make a 16-bit one of it. Liger's fused linear makes logits for a chunk of about T·D/V tokens: 8 bytes each (its
-    16-bit logits, their fp32 copy, and the gradient of the chunk before), gradients of all hidden states, and an fp32 loss of each
-    token. Its losses of judged answers go by samples; each makes 8 bytes a logit, then the gradient of the whole head beside a 16-bit
-    gradient of the logits, whether the head is trained or not, and adds that up in another. TRL's fused head makes tiles of
-    4,096 x 32,768 logits in the dtype of compute, and an fp32 gradient of the hidden states.
+    the logits, shifted by a token, beside the copy that is not: 8 bytes, and 2 for the 16-bit logits where the caller keeps them.
+    Liger's fused linear makes logits for a chunk of about T·D/V tokens: 8 bytes each (its 16-bit logits, their fp32 copy, and the
+    gradient of the chunk before), gradients of all hidden states, and an fp32 loss of each token. Its losses of judged answers go by
+    samples; each makes 8 bytes a logit, then the gradient of the whole head beside a 16-bit gradient of the logits, whether the head
+    is trained or not, and adds that up in another. TRL's fused head makes tiles of 4,096 x 32,768 logits in the dtype of compute, and
+    an fp32 gradient of the hidden states.
 
     >>> loss_memory("plain-kept", 2048, 4096, 151_936, size=2).logits_bytes == 14 * 2048 * 151_936
     True
@@ -53,6 +55,7 @@ def loss_memory(
         tokens: of the pass, padding included.
         size: bytes of a logit as the head makes it.
         capped: whether a tanh holds the logits within bounds; it keeps them once more.
+        widened: whether logits become fp32 before the loss; without, all of this is in their own dtype.
         divided: whether logits are divided by a temperature, as GRPO's are: one more copy of them.
         trained_head: bytes of an element of the head's gradient; 0 where the head is frozen.
         judged_tokens: of what Liger's losses of preferences, judged answers and GRPO take at once; 0 for cross entropy.
@@ -62,12 +65,12 @@ def loss_memory(
     """
     logits, head = tokens * vocab, width * vocab * trained_head
     more = size * logits * (capped + divided)
-    if path == "plain":
-        return LossMemory(logits_bytes=12 * logits + more + (size * logits if size == 4 else 0), head_gradient_bytes=0)
-    if path == "plain-kept":
-        return LossMemory(logits_bytes=(12 + size) * logits + more, head_gradient_bytes=0)
-    if path in ("liger", "fused-16-bit"):
-        return LossMemory(logits_bytes=(4 if size == 4 else 4 + 2 * size) * logits + more, head_gradient_bytes=head)
+    if path in ("plain", "plain-kept"):
+        is_there = path == "plain-kept" or (size == 4 and widened)
+        return LossMemory(logits_bytes=(3 * (4 if widened else size) + size * is_there) * logits + more)
+    if path in ("liger", "fused-16-bit", "fused-16-bit-kept"):
+        made = 2 * size if not widened else 4 if size == 4 else 8
+        return LossMemory(logits_bytes=(made + size * (path == "fused-16-bit-kept")) * logits + more, head_gradient_bytes=head)
     if path == "liger-fused" and judged_tokens:
         chunk, of_head = min(tokens, judged_tokens) * vocab, size * width * vocab
         beside = max(8 * chunk, of_head + size * chunk)

@@ -132,7 +132,7 @@ def _pass(job: TuningJob, weights: HeldWeights, held: Held) -> list[Moment]:
         whole = kept.inputs_bytes(rows) * stage
         if job.checkpointing == "offload" or job.offload.activations:
             whole = 2 * kept.inputs_bytes(rows) / max(1, decoder_of(job).layers)
-    behind = whole
+    behind = whole - rows * kept.end_bytes * stage
     if job.checkpointing == "full" and job.sharding == "fsdp" and is_adapted:
         behind += kept.inputs_bytes(rows) - kept.around_bytes(rows)  # inputs outlive their layers, and gradients of them gather beside
     back = kept.passing_bytes(rows) + (recomputed if job.checkpointing != "none" else 0.0)
@@ -181,6 +181,7 @@ def _loss(job: TuningJob) -> LossMemory:
         size=size,
         capped=model.capped,
         divided=job.objective == "grpo",
+        widened=job.widens_logits,
         trained_head=trained_head,
         judged_tokens=LIGER_ROWS.get(job.objective, 0) * job.seq_len,
     )

@@ -16,10 +16,10 @@ EdgeDtype = Literal["as loaded", "fp32 if quantised", "norms fp32 if quantised"]
 """What embedding, head and norms are held in beside a quantised base: as they were loaded; fp32 as peft's
 prepare_model_for_kbit_training makes them (which leaves GPTQ as it is); norms alone, as TRL's cast to bf16 behind that leaves them."""
 
-LossPath = Literal["plain", "plain-kept", "chunked", "liger", "liger-fused", "cut-cross-entropy", "fused-16-bit"]
+LossPath = Literal["plain", "plain-kept", "chunked", "liger", "liger-fused", "cut-cross-entropy", "fused-16-bit", "fused-16-bit-kept"]
 """How logits and loss are made: transformers' own loop, the same where the caller keeps the logits beside the loss, head and loss
 in chunks of tokens, Liger's cross entropy in place of torch's, its fused linear cross entropy, Apple's cut cross entropy, or another
-cross entropy of 16-bit logits that writes its gradient in place."""
+cross entropy of 16-bit logits that writes its gradient in place, and the same where the caller keeps the logits."""
 
 Checkpointing = Literal["none", "full", "offload"]
 """Which activations are kept: all, the input of each layer, or those inputs on the host."""
@@ -152,6 +152,11 @@ def recipe(name: str, version: str = "") -> Recipe:
         if _numbers(each.first_version or "0") <= number and (not each.before_version or number < _numbers(each.before_version)):
             return each
     raise BadValueError(f"no recipe of {wanted} covers version {version[:40]}; leave the version out for the newest")
+
+
+def recipe_of(said: str | None) -> Recipe:
+    """The recipe of NAME or NAME@VERSION, as --framework has it; the assumed one where nobody said. Raises as `recipe`."""
+    return recipe(*(said or UNKNOWN).split("@", 1))
 
 
 ALSO_CALLED = {

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
+from estimators.frozen import replace
 from estimators.memory.optimizers import optimizer
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Model
@@ -35,8 +36,9 @@ NAMES = (*OF_JOB, *OF_METHOD, *OF_OFFLOAD, *OF_RUN)
 OF_ADAPTERS = ("lora_rank", "lora_targets", "lora_dropout", "dora", "saved_modules")
 """Those without effect where no adapters are trained."""
 
-METHODS = ("full", "lora", "qlora", "dora")
-"""What is trained, in the words that people use: the settings method, dora and base_format together."""
+
+METHODS = ("full", "lora", "qlora")
+"""What is trained, in the words that people use, of fine-tunings that `run` measures."""
 
 PRECISIONS: dict[str, tuple[str, str]] = {
     "bf16": ("bf16", "bf16"),
@@ -49,25 +51,47 @@ PRECISIONS: dict[str, tuple[str, str]] = {
 }
 """Name -> what weights are loaded in, and what autocast multiplies in; empty for no autocast."""
 
+USUAL_TOKENS = 2048
+"""Of the longest sample where neither the user nor the framework says."""
+
 USUAL_RANK = 16
-"""Of adapters where neither the user nor the framework say."""
+"""Of adapters where neither the user nor the framework says."""
 
 
-def precision_settings(name: str | None, recipe: Recipe, trained: str, formats: Collection[str]) -> dict[str, Value]:
-    """What weights are loaded in and multiplied in; on a device without bf16 its fp16 takes that one's place.
+TRANSFORMERS_NAMES = {"adamw": "adamw_torch_fused", "adamw-8bit": "adamw_bnb_8bit", "sgd-momentum": "sgd"}
+"""What trainings call an optimizer -> transformers' name of it, where that is another."""
+
+
+def transformers_name(name: str) -> str:
+    """Transformers' name of an optimizer, by that or by what trainings call it. Raises UnknownNameError."""
+    return optimizer(TRANSFORMERS_NAMES.get(name, name)).name
+
+
+def usual_length(recipe: Recipe, model: Model) -> int:
+    """Tokens of the longest sample where nobody says: the framework's, or USUAL_TOKENS; no more than the model was made for."""
+    return min(recipe.seq_len or USUAL_TOKENS, max(1, model.max_positions))
+
+
+def precision_settings(name: str | None, recipe: Recipe, method: str, dtypes: Collection[str] | None = None) -> dict[str, Value]:
+    """What weights are loaded in and multiplied in; nothing where that is left to the framework.
 
     Args:
-        name: a key of PRECISIONS; None leaves it to the framework.
-        trained: full, lora, qlora, dora or freeze.
-        formats: number formats that the device multiplies in.
+        name: one of PRECISIONS; None for the framework's.
+        method: full, lora or freeze.
+        dtypes: those that the device multiplies in, where it is known: without bf16 its fp16 takes that one's place.
+
+    Raises:
+        BadValueError: a name that is none of these.
     """
+    if name is not None and name not in PRECISIONS:
+        raise BadValueError(f"a fine-tuning in {name[:40]} is not priced; expected one of: {', '.join(PRECISIONS)}")
     if name is not None:
         weights, autocast = PRECISIONS[name]
         return {"weights_dtype": weights, "autocast": autocast}
-    if "bf16" in formats:
+    if dtypes is None or "bf16" in dtypes:
         return {}
-    low = "fp16" if "fp16" in formats else "fp32"
-    weights = "fp32" if trained in ("full", "freeze") else low
+    low = "fp16" if "fp16" in dtypes else "fp32"
+    weights = "fp32" if method in ("full", "freeze") else low
     return {"weights_dtype": weights, "autocast": low if low == "fp16" and (recipe.autocast or weights == "fp32") else ""}
 
 
@@ -82,6 +106,24 @@ def adapter_settings(
     if targets is not None:
         given["lora_targets"] = targets
     return given
+
+
+def method_under(method: TrainingMethod, recipe: Recipe) -> TrainingMethod:
+    """A method with what a framework has of it where nobody said: the matrices that have adapters, whether experts are quantised."""
+    if not method.rank:
+        return method
+    targets = method.targets or (tuple(recipe.lora_targets.split(",")) if recipe.lora_targets else ())
+    return replace(method, targets=targets, quantises_experts=recipe.quantises_experts and method.base_format != PLAIN)
+
+
+def method_settings(model: Model, method: TrainingMethod) -> dict[str, Value]:
+    """The settings that state a method."""
+    if method.rank:
+        given: dict[str, Value] = {"method": "lora", "lora_rank": method.rank, "dora": method.dora, "base_format": method.base_format}
+        return given | ({"lora_targets": method.targets} if method.targets else {})
+    if method.frozen_layers is None:
+        return {"method": "full", **({} if method.base_format == PLAIN else {"base_format": method.base_format})}
+    return {"method": "freeze", "trained_layers": trained_layers(model, method.frozen_layers)}
 
 
 def trained_layers(model: Model, frozen_layers: int) -> int:
@@ -144,17 +186,12 @@ def _method(model: Model, recipe: Recipe, said: Mapping[str, Value]) -> Training
     if kind == "lora":
         targets = said.get("lora_targets", ())
         assert isinstance(targets, tuple)
-        return TrainingMethod(
-            rank=int(str(said["lora_rank"])),
-            targets=targets,
-            dora=bool(said.get("dora")),
-            base_format=base,
-            quantises_experts=recipe.quantises_experts and base != PLAIN,
-        )
+        plain = TrainingMethod(rank=int(str(said["lora_rank"])), targets=targets, dora=bool(said.get("dora")), base_format=base)
+        return method_under(plain, recipe)
     if kind == "freeze":
         layers, trained = trained_layers(model, 0), int(str(said["trained_layers"]))
-        if not 0 < trained <= layers:
-            raise BadValueError(f"{trained} layers of {model.name} are trained; expected 1 to {layers}")
+        if not 0 <= trained <= layers:
+            raise BadValueError(f"{trained} layers of {model.name} are trained; expected 0 to {layers}")
         return TrainingMethod(frozen_layers=layers - trained)
     if kind != "full":
         raise BadValueError(f"method is {str(kind)[:40]!r}; expected full, lora or freeze")

@@ -22,6 +22,7 @@ LOSS_BYTES: dict[LossPath, float] = {
     "liger-fused": 14,
     "cut-cross-entropy": 4,
     "fused-16-bit": 14,
+    "fused-16-bit-kept": 14,
 }
 """Bytes of one logit that are written and read, forward and backward: transformers' loop in fp32 (34: the copy, the shift, log-softmax
 and back), whole or in chunks; a kernel that reads 16 bits and writes the gradient in their place."""
@@ -62,7 +63,7 @@ def tuning_software(job: TuningJob, architecture: str, e: Efficiency, constants:
         constants: of dequantisation and of adapters, fitted.
     """
     launches, inputs, outputs = _adapters(job)
-    base = software(stack(COMPILED if job.compiled else EAGER), architecture, e)
+    base = software(stack(stack_of(job)), architecture, e)
     return replace(
         base,
         unfused=job.attention == "eager",
@@ -73,6 +74,11 @@ def tuning_software(job: TuningJob, architecture: str, e: Efficiency, constants:
         adapter_output_bytes=outputs * constants.adapter_traffic,
         dequantise_bytes=constants.dequantise_bytes(job.method.base_format),
     )
+
+
+def stack_of(job: TuningJob) -> str:
+    """The stack whose kernels the job runs."""
+    return COMPILED if job.compiled else EAGER
 
 
 def optimizer_kind(name: str) -> str:

@@ -94,7 +94,14 @@ def layout_of(job: TuningJob) -> Layout:
 
 
 def tuning_step(
-    job: TuningJob, hardware: Hardware, *, square_share: float = 1.0, without: str = "", own: MeasuredRates | None = None
+    job: TuningJob,
+    hardware: Hardware,
+    *,
+    square_share: float = 1.0,
+    without: str = "",
+    own: MeasuredRates | None = None,
+    network_bytes_per_s: float | None = None,
+    cluster: str = "",
 ) -> TuningStep:
     """The predicted step of a job whose rows have `seq_len` tokens.
 
@@ -102,7 +109,8 @@ def tuning_step(
         square_share: of the pairs of positions in a row, those that attention computes: below 1 where samples are packed and do not see
             each other.
         without: a source that the constants of fine-tuning must not have seen.
-        own: rates that the user measured.
+        own, network_bytes_per_s: rates that the user measured.
+        cluster: a known one, for its network.
 
     Raises:
         BadValueError: a model that no step is predicted of, no peak for the dtype, or a job that trains nothing.
@@ -112,7 +120,8 @@ def tuning_step(
         raise BadValueError("inference trains nothing; a step of fine-tuning needs another objective")
     if reason := why_not_predicted(model, job.seq_len):
         raise BadValueError(f"{reason}; no step of it is predicted")
-    machine, layout, e = machine_of(hardware, job.dtype, own=own), layout_of(job), efficiency()
+    machine = machine_of(hardware, job.dtype, own=own, network_bytes_per_s=network_bytes_per_s, cluster=cluster)
+    layout, e = layout_of(job), efficiency()
     kernels = tuning_software(job, hardware.architecture, e, tuning_constants(without))
     work = _packed(sequence_cost_of(model, job.seq_len), square_share)
     kind = optimizer_kind(job.optimizer)

@@ -8,7 +8,7 @@ from estimators.architectures.adapters import with_adapters
 from estimators.architectures.decoder import Decoder
 from estimators.errors import RequestError
 from estimators.facts.model_names import entry_named
-from estimators.facts.registry import hardware
+from estimators.facts.registry import hardware, model_entry
 from estimators.frozen import frozen, replace
 from estimators.memory.optimizers import optimizer
 from estimators.method import FULL, TrainingMethod
@@ -71,7 +71,8 @@ def _case(record: Record) -> TuningCase:
         raise LeftOutError(f"method {record.text('method')[:40]!r} is not covered; expected one of: {', '.join(METHODS)}")
     assumed: list[str] = []
     chosen = _recipe(record, assumed)
-    model = shipped_model(_model_id(record))
+    model_id = _model_id(record)
+    model = shipped_model(model_id)
     if not isinstance(model, Decoder):
         raise LeftOutError(f"{model.name} is no decoder-only language model")
     low = _low_dtype(record)
@@ -94,6 +95,7 @@ def _case(record: Record) -> TuningCase:
         checkpointing=_checkpointing(record, chosen, assumed),
         attention=_attention(record),
         loss=_loss(record, chosen),
+        widens_logits=autocast != "" or _transformers(record) >= WIDENS_ALL or model_entry(model_id).config["model_type"] not in OWN_LOSS,
         compiled=record.text("compile").casefold() == "true",
         sharding=_sharding(record),
         num_gpus=record.whole("n_gpus", 1) or 1,
@@ -245,13 +247,31 @@ def _loss(record: Record, chosen: Recipe) -> LossPath:
     said, notes = record.text("loss_kernel").casefold(), record.text("notes")
     if "liger" in said:
         return "liger-fused"
+    keeps = _transformers(record) >= KEEPS_LOGITS
     if "cut cross entropy" in said:
         return "cut-cross-entropy"
     if "chunked" in said or said == "unsloth":
         return "chunked"
     if "foak" in notes:
-        return "fused-16-bit"
-    return "plain-kept" if said.startswith("plain") else chosen.loss
+        return "fused-16-bit-kept" if keeps else "fused-16-bit"
+    return ("plain-kept" if keeps else "plain") if said.startswith("plain") else chosen.loss
+
+
+KEEPS_LOGITS, WIDENS_ALL = (4, 46), (4, 50)
+"""Versions of transformers from which the caller of a loss keeps the logits that it was given in 16 bits, and in which no class of a
+model has a loss of its own any more.
+
+Source: transformers, loss/loss_utils.py (ForCausalLMLoss), models/gpt_bigcode/modeling_gpt_bigcode.py.
+"""
+
+OWN_LOSS = ("gpt_bigcode",)
+"""Families whose loss was made in the logits' own dtype until then: those of measured rows."""
+
+
+def _transformers(record: Record) -> tuple[int, ...]:
+    """The version that a row states; later than all where it states none."""
+    found = re.search(r"transformers (\d+)\.(\d+)", record.text("framework_version"))
+    return (int(found[1]), int(found[2])) if found else (99,)
 
 
 def _sharding(record: Record) -> Sharding:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from bench.records.record import Measurement
-from reports.checks import conditions, physics, selftest, tuning, work
+from reports.checks import conditions, physics, selftest, serving, tuning, work
 from reports.checks.check import Check
 
 RULES: tuple[Callable[[Measurement], Iterator[Check]], ...] = (
     work.complete,
+    serving.gate,
+    serving.requests,
     work.counts,
     work.rules_of_thumb,
     physics.bounds,

@@ -156,6 +156,7 @@ LIGHT = [
     "estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024 --layout tp=8,pp=8,zero=1",
     "estimate --model phi-2 --hardware a100-sxm4-80gb --explain",
     "estimate --model llama-3-8b --method qlora --examples 50k --mean-tokens 400 --p95-tokens 1100 --hardware rtx-4090-24gb",
+    "serve llama-3.1-70b --hardware h100-sxm5-80gb --gpus-per-replica 4 --weights fp8 --kv fp8 --input 1000 --output 300",
     "check-claim --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 14",
     "compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb --utilization 0.4",
     "show --model phi-2",
@@ -168,6 +169,7 @@ SEARCHING = [
     "estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024",
     "compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb",
     "plan --model llama-2-7b --hardware a100-sxm4-80gb --gpus 64",
+    "serve llama-3.1-8b --hardware h100-sxm5-80gb --search",
 ]
 """Verbs that price thousands of layouts at once, with numpy and nothing else."""
 

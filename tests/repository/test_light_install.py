@@ -32,6 +32,7 @@ ANSWERED = {
         "fit --hardware rtx-3060-12gb --menu",
         "fit --from docs/examples/axolotl.yml --hardware a100-sxm4-80gb --gpus 4",
     ],
+    "serve": ["serve llama-3.1-8b --hardware l40s-48gb --explain", "serve gpt2 --hardware l40s-48gb --search --format json"],
     "compare-hardware": ["compare-hardware --model llama-2-7b --tokens 1T --hardware a100-sxm4-80gb,h100-sxm5-80gb --gpus 64"],
     "show": ["show --model phi-2", "show --model gpt2 --convention all"],
     "translate": ["translate --model llama-2-7b --seq-len 4096 --mfu 0.54 --from llm-foundry --to megatron"],
@@ -40,6 +41,7 @@ ANSWERED = {
     "report": ["report results/cpu-amd-epyc --waterfall"],
     "compare": ["compare results/cpu-amd-epyc results/cpu-amd-epyc"],
     "doctor": ["doctor"],
+    "import": ["import tests/support/load_results/vllm.json --out {folder}"],
     "completion": ["completion bash", "completion words -- show phi"],
     "man": ["man"],
     "list": [

@@ -42,7 +42,7 @@ def tuning_job(request: Request, model: Decoder, device: Device, decided: Sizes)
         base = request.base_format or PLAIN
         given = adapter_settings(trained, chosen, rank=request.lora_rank, targets=request.lora_targets, base_format=base)
     formats = ("bf16", "fp16", "fp32") if device.has_bf16 else ("fp16", "fp32")
-    given |= precision_settings(request.precision or request.dtype, chosen, trained, formats)
+    given |= precision_settings(request.precision or request.dtype, chosen, str(given["method"]), formats)
     given |= {"micro_batch": decided.batch, "seq_len": decided.seq_len, "loss": "plain"}
     given |= {"checkpointing": request.recompute, "attention": ATTENTION[request.attn or "sdpa"], "compiled": request.compile}
     if request.optimizer is not None:

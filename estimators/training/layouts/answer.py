@@ -162,7 +162,7 @@ def answer_plan(question: PlanQuestion, watching: Watching = lambda _: nullconte
     return Plans(
         question=question,
         choices=choices,
-        batch_source=question.wished_batch.source(best.job.work.params, best.best.prediction.tokens_per_step) or "given",
+        batch_source=best.job.batch_source(question.wished_batch, best.best.prediction.tokens_per_step) or "given",
         own=own,
         own_notes=notes,
         points=points,
@@ -229,7 +229,7 @@ def _own(question: PlanQuestion, best: Plan) -> tuple[Option | None, tuple[str, 
     notes: tuple[str, ...] = ()
     if question.launcher_file:
         file = from_file(question.launcher_file, num_devices=best.num_devices, global_batch=best.global_batch)
-        file.demand(dtype=best.job.dtype, seq_len=best.job.seq_len, optimizer=best.job.optimizer)
+        file.demand(dtype=best.job.dtype, seq_len=best.job.seq_len, optimizer=best.job.optimizer_kind)
         layout, notes = file.layout, file.notes
         if (layout.num_devices, layout.global_batch) != (best.num_devices, best.global_batch):
             raise BadValueError(

@@ -92,7 +92,7 @@ def _searches(
         if num < least and num != counts[-1]:
             continue
         try:
-            sequences = batch.on(num, params=job.work.params, seq_len=job.seq_len)
+            sequences = job.sequences(batch, num)
         except BadValueError:
             if num == counts[-1] and not num_searches:
                 raise

@@ -24,8 +24,8 @@ def check_layout(job: Job, layout: Layout) -> None:
         DoesNotFitError: it needs more memory than a device has.
     """
     job.check(layout)
-    needed, capacity = float(job.on(layout).memory_bytes(layout)), job.capacity_bytes
-    if needed > capacity:
+    needed, capacity = job.needed_bytes(layout), job.capacity_bytes
+    if not job.fits(layout):
         raise DoesNotFitError(
             f"{layout} needs {format_bytes(needed)} on the fullest GPU, {format_bytes(needed - capacity)} more than the "
             f"{format_bytes(capacity)} of {job.hardware.id}; {_remedy(job, layout)}"
@@ -66,7 +66,7 @@ def raise_nothing_fits(tried: Search) -> NoReturn:
 
 def _left_free(job: Job) -> str:
     """What the margin takes, in words; empty without one."""
-    return f" ({format_fraction(job.memory_margin)} of {format_bytes(job.capacity_bytes)} is left free)" if job.memory_margin else ""
+    return f" ({format_fraction(job.margin)} of {format_bytes(job.capacity_bytes)} is left free)" if job.margin else ""
 
 
 def _nothing_legal(job: Job, num_devices: int, global_batch: int) -> str:

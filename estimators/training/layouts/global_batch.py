@@ -39,6 +39,19 @@ class Batch:
     most_tokens: int | None = None
     training_tokens: int | None = None
 
+    @property
+    def is_given(self) -> bool:
+        """Whether a number of sequences or of tokens is wished for."""
+        return bool(self.sequences or self.tokens)
+
+    def at_most(self, sequences: int, num_devices: int, seq_len: int) -> int:
+        """So many sequences, or the most that may be and that the devices share. Raises BadValueError where that is none."""
+        if self.most_tokens is None or sequences * seq_len <= self.most_tokens:
+            return sequences
+        self._exact(seq_len, self.most_tokens // seq_len)
+        most = self.most_tokens // seq_len
+        return most // num_devices * num_devices or most
+
     def on(self, num_devices: int, *, params: int, seq_len: int) -> int:
         """Sequences of one step on so many devices.
 

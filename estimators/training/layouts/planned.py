@@ -78,8 +78,8 @@ def option(job: Job, layout: Layout, best: Prediction | None = None) -> Option:
     """One layout priced in full, with why it loses to `best`."""
     prediction = job.predict(layout)
     why = reason(prediction.ledger.parts, best.ledger.parts) if best is not None else ""
-    needed = float(job.on(layout).memory_bytes(layout))
-    return Option(prediction=prediction, memory_bytes=needed, in_margin=needed > job.plannable_bytes, why=why)
+    held = float(job.on(layout).memory_bytes(layout))
+    return Option(prediction=prediction, memory_bytes=held, in_margin=job.needed_bytes(layout) > job.plannable_bytes, why=why)
 
 
 def plan(
@@ -102,7 +102,7 @@ def plan(
         DoesNotFitError: none fits.
     """
     check_devices(num_devices)
-    sequences = batch.on(num_devices, params=job.work.params, seq_len=job.seq_len)
+    sequences = job.sequences(batch, num_devices)
     searched = search(job, num_devices, sequences, restriction, on_progress=on_progress)
     if not searched.num_fitting:
         raise_nothing_fits(searched)

@@ -10,6 +10,7 @@ import numpy as np
 from estimators.cost.layout import Layout
 from estimators.cost.software import DEFAULT_STACK, SHARDED_STACK, is_sharded
 from estimators.frozen import field, frozen, replace
+from estimators.training.layouts import fine_tuning
 from estimators.training.layouts.candidates import Candidates, candidates
 from estimators.training.layouts.emit import launcher
 from estimators.training.layouts.job import Job
@@ -49,7 +50,7 @@ class Search:
 
     Attributes:
         num_legal: layouts, those that the restriction rules out among them.
-        step_time_s, memory_bytes: one figure per lane.
+        step_time_s, memory_bytes, needed_bytes: one figure per lane; what is needed has a reserve.
         capacity_bytes: of one device, less the job's margin.
     """
 
@@ -61,12 +62,13 @@ class Search:
     lanes: Candidates = field(hash=False)
     step_time_s: Any = field(hash=False)
     memory_bytes: Any = field(hash=False)
+    needed_bytes: Any = field(hash=False)
     capacity_bytes: float
 
     @property
     def fits(self) -> Any:
         """Which lanes fit into a device."""
-        return self.memory_bytes <= self.capacity_bytes
+        return self.needed_bytes <= self.capacity_bytes
 
     @property
     def num_fitting(self) -> int:
@@ -90,18 +92,18 @@ class Search:
         return [int(order[place]) for place in sorted(first)[:num]]
 
     def fastest_of_all(self) -> tuple[Layout, float, float] | None:
-        """The fastest layout whether or not it fits, its step time and its memory."""
+        """The fastest layout whether or not it fits, its step time and the memory that it needs."""
         if not len(self.lanes):
             return None
         lane = int(np.argmin(self.step_time_s))
-        return self.lanes.layout(lane), float(self.step_time_s[lane]), float(self.memory_bytes[lane])
+        return self.lanes.layout(lane), float(self.step_time_s[lane]), float(self.needed_bytes[lane])
 
     def smallest(self) -> tuple[Layout, float] | None:
         """The layout that needs the least memory, and how much."""
         if not len(self.lanes):
             return None
-        lane = int(np.argmin(self.memory_bytes))
-        return self.lanes.layout(lane), float(self.memory_bytes[lane])
+        lane = int(np.argmin(self.needed_bytes))
+        return self.lanes.layout(lane), float(self.needed_bytes[lane])
 
 
 def _complexity(lanes: Candidates) -> Any:
@@ -128,6 +130,29 @@ def _chunks(job: Job, lanes: Candidates) -> Iterator[tuple[Any, Job]]:
             yield places[start : start + CHUNK], one
 
 
+def _priced(job: Job, lanes: Candidates, on_progress: OnProgress | None) -> tuple[Any, Any, Any]:
+    """Step time, memory and what is needed of it, lane by lane."""
+    times, memory = np.empty(len(lanes)), np.empty(len(lanes))
+    done = 0
+    for chunk, one in _chunks(job, lanes):
+        part = lanes.take(chunk)
+        times[chunk] = one.ledger(part).step_time_s
+        memory[chunk] = one.memory_bytes(part)
+        done += len(chunk)
+        if on_progress:
+            on_progress(done, len(lanes))
+    return times, memory, memory
+
+
+def _priced_one_by_one(job: Job, lanes: Candidates) -> tuple[Any, Any, Any]:
+    """The same of a fine-tuning, which has few layouts."""
+    layouts = [lanes.layout(lane) for lane in range(len(lanes))]
+    fits = [fine_tuning.fit_of(job, layout) for layout in layouts]
+    times = [fine_tuning.step_of(job, layout).step_time_s for layout in layouts]
+    memory = np.array([each.allocated_bytes for each in fits])
+    return np.array(times), memory, np.array([each.needed_bytes for each in fits])
+
+
 def search(
     job: Job,
     num_devices: int,
@@ -144,18 +169,12 @@ def search(
     machine, tp = job.machine, restriction.max_tp
     lanes = candidates(job.work, num_devices, global_batch, domain=int(machine.domain), max_tp=tp, schedule=restriction.schedule)
     lanes = lanes.take(runs(job.stack_id, lanes))
+    if job.is_tuned:
+        lanes = lanes.take(fine_tuning.usual_layouts(job, lanes))
     num_legal = len(lanes)
     if restriction.launcher:
         lanes = lanes.take(launcher(restriction.launcher).can_run(lanes))
-    times, memory = np.empty(len(lanes)), np.empty(len(lanes))
-    done = 0
-    for chunk, one in _chunks(job, lanes):
-        part = lanes.take(chunk)
-        times[chunk] = one.ledger(part).step_time_s
-        memory[chunk] = one.memory_bytes(part)
-        done += len(chunk)
-        if on_progress:
-            on_progress(done, len(lanes))
+    times, memory, needed = _priced_one_by_one(job, lanes) if job.is_tuned else _priced(job, lanes, on_progress)
     return Search(
         job=job,
         num_devices=num_devices,
@@ -165,5 +184,6 @@ def search(
         lanes=lanes,
         step_time_s=times,
         memory_bytes=memory,
+        needed_bytes=needed,
         capacity_bytes=job.plannable_bytes,
     )

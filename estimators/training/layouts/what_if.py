@@ -43,6 +43,7 @@ class WhatIf:
     """A step before and after one change.
 
     Attributes:
+        fits: whether the changed one does.
         note: what had to change along.
     """
 
@@ -51,7 +52,9 @@ class WhatIf:
     after: Prediction
     before_bytes: float
     after_bytes: float
+    after_needed_bytes: float
     capacity_bytes: float
+    fits: bool
     note: str = ""
 
 
@@ -90,7 +93,9 @@ def what_if(job: Job, layout: Layout, change: str) -> WhatIf:
         after=changed.predict(new),
         before_bytes=float(job.on(layout).memory_bytes(layout)),
         after_bytes=float(changed.on(new).memory_bytes(new)),
+        after_needed_bytes=changed.needed_bytes(new),
         capacity_bytes=changed.capacity_bytes,
+        fits=changed.fits(new),
         note=note,
     )
 

@@ -27,7 +27,7 @@ def time_steps(asked: PredictedAnswer) -> list[FormulaStep]:
         figure="GPU-days",
         value=run.gpu_hours / 24,
         text=f"{format_grouped(run.gpu_hours / 24)} GPU-days = {format_grouped(run.gpu_hours)} GPU-hours",
-        formula="D / B · t · n / day",
+        formula="D / B · t · n / day" if p.tuning is None else "ceil(D / B) · t · n / day",
         inputs=(
             *steps_inputs(run, "step time, above"),
             Input(symbol="n", value=p.layout.num_devices, text=f"{format_int(p.layout.num_devices)} devices", source=_devices_source(run)),

@@ -14,9 +14,9 @@ from estimators.tuning.job import TuningJob
 from estimators.tuning.memory import PARTS
 from estimators.tuning.weights import weights_of
 from estimators.units import format_bytes, format_fraction, format_int
-from estimators.weight_formats import PLAIN
 from reports.screen import Screen, columns_kept
 from reports.table import Column, Table, Value
+from reports.views.training.tuning_job import method_words, settings_line
 
 if TYPE_CHECKING:
     from estimators.tuning.fixes import Fix
@@ -208,11 +208,7 @@ def _notes(answer: Fit) -> list[str]:
     notes = []
     if job.is_recipe_assumed:
         notes.append("no framework named: transformers with peft is assumed, and 10 % more asked for; --framework NAME names one")
-    length = "rows" if job.packing != "none" else "longest sample"
-    notes.append(
-        f"{job.micro_batch} x {format_int(job.seq_len)} tokens ({length}), checkpointing {job.checkpointing}, loss {job.loss}, "
-        f"{job.optimizer}, {job.weights_dtype} weights{f' under autocast to {job.autocast}' if job.autocast else ''}"
-    )
+    notes.append(settings_line(job))
     if job.sharding in ("ddp", "zero-1") and job.num_gpus > 1:
         notes.append(f"{job.sharding} shares out no weights: {job.num_gpus} devices hold as much as one, each")
     if answer.memory.host:
@@ -222,20 +218,6 @@ def _notes(answer: Fit) -> list[str]:
         f"TIGHT to {format_fraction(TIGHT_TO)}. Check it: torch.cuda.max_memory_allocated() after two steps of the longest samples"
     )
     return notes
-
-
-def method_words(job: TuningJob) -> str:
-    """What is trained, such as ``QLoRA of rank 16 over nf4``."""
-    method = job.method
-    if job.objective == "inference":
-        return "inference" if method.base_format == PLAIN else f"inference in {method.base_format}"
-    if method.rank:
-        name = "DoRA" if method.dora else "LoRA" if method.base_format == PLAIN else "QLoRA"
-        over = "" if method.base_format == PLAIN else f" over {method.base_format}"
-        trained = f"{name} of rank {method.rank}{over}"
-    else:
-        trained = "all weights" if method.frozen_layers is None else f"all but {method.frozen_layers} layers"
-    return trained if job.objective == "sft" else f"{job.objective.upper()} of {trained}"
 
 
 def _devices(answer: Fit) -> str:

@@ -25,6 +25,7 @@ from reports.table import Column, Table, Value
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
 from reports.views.training import track_record
 from reports.views.training.conditions import device_lines, length_source, scope_lines
+from reports.views.training.tuning_job import job_lines
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
 
@@ -160,6 +161,7 @@ def _conditions(plan: Plan, seq_len_source: str, batch_source: str) -> list[str]
     job, best = plan.job, plan.best.prediction
     return [
         *scope_lines(job.trained, Workload(phase="train", seq_len=job.seq_len)),
+        *(job_lines(best.tuning) if best.tuning else []),
         f"{job.dtype}, {best.stack.name}, {job.optimizer}; sequences of {format_int(job.seq_len)} tokens{length_source(seq_len_source)}",
         f"global batch: {format_int(plan.global_batch)} sequences, {format_count(best.tokens_per_step)} tokens ({batch_source})",
         *device_lines([job.hardware]),
@@ -223,7 +225,7 @@ def own_lines(plan: Plan, tokens: int | None, own: Option | None) -> list[str]:
 def _search_lines(plan: Plan) -> list[str]:
     lines = [
         f"{format_int(plan.num_legal)} layouts are legal, {format_int(plan.num_fitting)} fit into {format_bytes(plan.capacity_bytes)}, "
-        f"{format_fraction(1 - plan.job.memory_margin)} of a device (--memory-margin); one per way of cutting the model is shown."
+        f"{format_fraction(1 - plan.job.margin)} of a device (--memory-margin); one per way of cutting the model is shown."
     ]
     if plan.too_large is not None:
         layout, seconds, needed = plan.too_large
@@ -250,6 +252,7 @@ def _facts(plan: Plan, tokens: int | None, price: PriceRange | None, own: Option
         "memory_bytes": best.memory_bytes,
         "num_legal": plan.num_legal,
         "num_fitting": plan.num_fitting,
+        **({"framework": best.prediction.tuning.recipe.id} if best.prediction.tuning else {}),
         **track_record.facts(best.prediction),
     }
     if own is not None:

@@ -9,7 +9,7 @@ from estimators.training.layouts.answer import Plans, Run
 from estimators.training.layouts.scaling import WORTH_DOUBLING, Point
 from estimators.training.layouts.sizing import BESIROGLU, Sizing
 from estimators.training.layouts.what_if import WhatIf
-from estimators.training.step import PARTS
+from estimators.tuning.step import TUNING_PARTS
 from estimators.units import (
     DAY_S,
     HOUR_S,
@@ -84,12 +84,11 @@ def what_if_table(change: WhatIf, before_run: Run | None, after_run: Run | None)
         before_run, after_run: of the whole training; None where nobody said how long it is.
     """
     before, after = change.before, change.after
-    parts = [(name, float(before.ledger.parts[name]), float(after.ledger.parts[name])) for name in PARTS]
-    rows = [_change_row(PARTS[name], old, new) for name, old, new in parts if old or new]
+    parts = {name: (before.ledger.parts.get(name, 0.0), after.ledger.parts.get(name, 0.0)) for name in TUNING_PARTS}
+    rows = [_change_row(TUNING_PARTS[name], float(old), float(new)) for name, (old, new) in parts.items() if old or new]
     rows.append(_change_row("whole step", before.step_time_s, after.step_time_s))
-    excess = change.after_bytes - change.capacity_bytes
     held = f"{format_bytes(change.before_bytes)} to {format_bytes(change.after_bytes)} of {format_bytes(change.capacity_bytes)}"
-    fits = f"does not fit, by {format_bytes(excess)}" if excess > 0 else "fits"
+    fits = "fits" if change.fits else f"does not fit, by {format_bytes(change.after_needed_bytes - change.capacity_bytes)}"
     per_device = after.tokens_per_s_per_device / before.tokens_per_s_per_device - 1
     whole = after.tokens_per_step / after.step_time_s / (before.tokens_per_step / before.step_time_s) - 1
     return Table(
@@ -112,7 +111,7 @@ def what_if_table(change: WhatIf, before_run: Run | None, after_run: Run | None)
             "before_step_time_s": before.step_time_s,
             "after_step_time_s": after.step_time_s,
             "after_memory_bytes": change.after_bytes,
-            "after_fits": excess <= 0,
+            "after_fits": change.fits,
             **(_run_facts("before", before_run) if before_run else {}),
             **(_run_facts("after", after_run) if after_run else {}),
         },

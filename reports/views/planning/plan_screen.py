@@ -16,6 +16,7 @@ from reports.views.planning.plan import STEADY, lost_reasons, own_lines
 from reports.views.planning.plan_questions import run_text
 from reports.views.training import track_record
 from reports.views.training.conditions import length_lines, price_line, scope_notes
+from reports.views.training.tuning_job import job_lines
 
 PLAN_COLUMNS = ("rank", "layout", "run_days", "step_time_s", "memory_bytes", "mfu_fraction", "tokens_per_s_per_device")
 DEVICE_COLUMNS = (
@@ -69,8 +70,9 @@ def _what(answer: Plans) -> str:
 
 def _assumed(answer: Plans) -> list[str]:
     """What the plan rests on."""
-    price, job = answer.choices[0].price, answer.best.job
+    price, job, tuning = answer.choices[0].price, answer.best.job, answer.best.best.prediction.tuning
     return [
+        *([f"{'; '.join(job_lines(tuning)[1:])}."] if tuning else []),
         *scope_notes(job.trained, Workload(phase="train", seq_len=job.seq_len), [job.hardware]),
         *([price_line(price)] if price and answer.question.tokens is not None else []),
         *length_lines(job.seq_len, answer.question.seq_len_source),

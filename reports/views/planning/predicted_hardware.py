@@ -22,7 +22,7 @@ from estimators.units import (
 from reports.table import Column, Table, Value
 from reports.views.training import track_record
 from reports.views.training.conditions import convention_line, device_lines, length_source, price_text, scope_lines
-from reports.views.training.predicted import BOUNDS, factor_text, figures
+from reports.views.training.predicted import BOUNDS, factor_text, figures, software_lines
 from reports.views.training.step_ledger import rate_facts
 
 
@@ -93,7 +93,7 @@ def comparison_table(devices: Sequence[OnDevice[PredictedAnswer]]) -> Table:
             f"{format_int(training.seq_len)}{length_source(training.seq_len_source)}, {training.dtype}",
             *(convention_line(name) for name in dict.fromkeys(a.run.prediction.convention for a in answered)),
             *scope_lines(training.model, Workload(phase="train", seq_len=training.seq_len)),
-            f"software {p.stack.id}: {p.stack.name}",
+            *software_lines(p),
             f"batch of a step: {format_int(p.tokens_per_step)} tokens on {p.hardware.id}"
             + (f", {first.run.batch_source}" if first.run.batch_source else ""),
             *training.layout_notes,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.records.record import Measurement
 from reports.checks.check import Check
+from reports.checks.crosscheck import crosscheck, failed
 from reports.table import Column, Table, Value
 
 VERDICTS = {True: "ok", False: "FAILED", None: "not judged"}
@@ -47,3 +49,25 @@ def check_table(checks: Sequence[Check]) -> Table:
 def side_text(check: Check, value: float | int | str | None) -> str | None:
     """What was expected or observed, as people read it."""
     return value if value is None or isinstance(value, str) else check.format(value)
+
+
+def checks_line(records: Sequence[Measurement]) -> str:
+    """How many checks hold, how many do not, and how many could not be judged."""
+    checks = [check for record in records if record.request.task != "estimate" for check in crosscheck(record)]
+    held, bad, unjudged = (sum(check.ok is verdict for check in checks) for verdict in (True, False, None))
+    said = f"{held:,} {'check holds' if held == 1 else 'checks hold'}" + (f", {bad} FAILED" if bad else "")
+    return said + (f"; {unjudged} could not be judged" if unjudged else "")
+
+
+def failed_lines(records: Sequence[Measurement]) -> list[str]:
+    """Every check that does not hold: expected, observed, why."""
+    lines = []
+    for record in records:
+        for check in failed(crosscheck(record)):
+            sides = [
+                value if value is None or isinstance(value, str) else check.format(value) for value in (check.estimated, check.observed)
+            ]
+            compared = f"expected {sides[0]} by {check.rule}, observed {sides[1]}"
+            why = f"; {check.explanation}" if check.explanation else ""
+            lines.append(f"FAILED {record.request.model}, {check.metric}: {compared}{why}")
+    return lines

@@ -9,7 +9,9 @@ from bench.statistics.noise_floor import TASK
 from reports.checks.crosscheck import crosscheck, failed
 from reports.screen import Screen, columns_kept
 from reports.table import Table
+from reports.views.records.checks import checks_line, failed_lines
 from reports.views.records.measured import plural
+from reports.views.records.served import served_screen
 
 MAX_TEXT = 100
 """Characters of generated text on a screen."""
@@ -27,6 +29,8 @@ def records_screen(records: Sequence[Measurement], tables: Sequence[Table], *, o
     """
     if tables[0].key == "selftest":
         return selftest_screen([record for record in records if record.request.task == TASK][-1], tables)
+    if one and records[0].proof.served is not None:
+        return served_screen(records[0], tables)
     if one and records[0].request.task != "estimate":
         return run_screen(records[0], tables)
     return journey_screen([record for record in records if record.request.task != TASK], tables)
@@ -93,28 +97,6 @@ def selftest_screen(record: Measurement, tables: Sequence[Table]) -> Screen:
         notes=[checks_line([record]), *floor.notes],
         failed=bool(bad),
     )
-
-
-def checks_line(records: Sequence[Measurement]) -> str:
-    """How many checks hold, how many do not, and how many could not be judged."""
-    checks = [check for record in records if record.request.task != "estimate" for check in crosscheck(record)]
-    held, bad, unjudged = (sum(check.ok is verdict for check in checks) for verdict in (True, False, None))
-    said = f"{plural(held, 'check')} {'holds' if held == 1 else 'hold'}" + (f", {bad} FAILED" if bad else "")
-    return said + (f"; {unjudged} could not be judged" if unjudged else "")
-
-
-def failed_lines(records: Sequence[Measurement]) -> list[str]:
-    """Every check that does not hold: expected, observed, why."""
-    lines = []
-    for record in records:
-        for check in failed(crosscheck(record)):
-            sides = [
-                value if value is None or isinstance(value, str) else check.format(value) for value in (check.estimated, check.observed)
-            ]
-            compared = f"expected {sides[0]} by {check.rule}, observed {sides[1]}"
-            why = f"; {check.explanation}" if check.explanation else ""
-            lines.append(f"FAILED {record.request.model}, {check.metric}: {compared}{why}")
-    return lines
 
 
 def _all_columns(table: Table) -> Table:

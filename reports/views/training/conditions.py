@@ -74,7 +74,8 @@ def _source_lines(model: Model) -> list[str]:
 
 def length_lines(seq_len: int, source: str) -> list[str]:
     """How long sequences are, as short as it can be said; nothing where it was given."""
-    return [f"sequences: {format_int(seq_len)} tokens, as it was pre-trained; --seq-len sets yours."] if source else []
+    said = source.partition(":")[0] if source.startswith("as ") else "as it was pre-trained"
+    return [f"sequences: {format_int(seq_len)} tokens, {said}; --seq-len sets yours."] if source else []
 
 
 def device_lines(devices: Iterable[Hardware]) -> list[str]:

@@ -24,6 +24,7 @@ from estimators.units import (
 from reports.table import Column, Table, Value
 from reports.views.training.conditions import price_text
 from reports.views.training.step_ledger import PART_COLUMNS, part_rows
+from reports.views.training.tuning_job import framework_words
 
 BOUNDS = ("low", "median", "high")
 
@@ -120,16 +121,13 @@ def _facts(answer: DataAnswer, middle: dict[str, Value], *, batch_is_chosen: boo
 def conditions(answer: DataAnswer, *, batch_is_chosen: bool) -> list[str]:
     """What was held fixed, one line each."""
     question, data, job = answer.question, answer.data, answer.question.job
-    chosen = " (chosen: the most that fit; --batch and --accumulation set yours)" if batch_is_chosen else ""
-    devices = f" on each of {job.data_parallel} devices" if job.data_parallel > 1 else ""
-    framework = (
-        f"{job.recipe.framework}'s habits" if not job.is_recipe_assumed else "transformers with peft assumed; --framework names yours"
-    )
+    chosen = " (chosen: the fastest that fits; --batch and --accumulation set yours)" if batch_is_chosen else ""
+    devices = f" on each of {job.data_parallel} devices ({job.sharding})" if job.data_parallel > 1 else ""
     packed = f"packed by {data.batching.packing} to" if data.batching.packing else "padded to the longest of a batch,"
     long = {"cut": "longer samples are cut", "drop": "longer samples are left out", "split": "longer samples are split"}
     params = format_int(answer.step.work.trained_params)
     lines = [
-        f"{how(job)} of {trained(job.model, job.method).name}: {params} parameters trained; {framework}",
+        f"{how(job)} of {trained(job.model, job.method).name}: {params} parameters trained; {framework_words(job)}",
         f"data: {data.lengths.source}",
         f"rows {packed} {format_int(question.max_length)} tokens at most; {long[data.batching.long_samples]}",
         f"a step: {job.micro_batch} x {job.accumulation} samples{devices}{chosen}; checkpointing {job.checkpointing}, {job.optimizer}",

@@ -7,6 +7,7 @@ from typing import Any
 from estimators.facts.goodput import run_factor
 from estimators.training.answer import PredictedAnswer
 from estimators.training.interval import COVERAGE
+from estimators.training.prediction import Prediction
 from estimators.training.run import PredictedRun
 from estimators.units import (
     DAY_S,
@@ -26,6 +27,7 @@ from reports.table import Column, Table, Value
 from reports.views.training import at_utilization, track_record
 from reports.views.training.conditions import conditions
 from reports.views.training.step_ledger import rate_facts
+from reports.views.training.tuning_job import job_lines
 
 BOUNDS = ("low", "median", "high")
 
@@ -84,17 +86,23 @@ def _layout_lines(run: PredictedRun) -> list[str]:
         *devices,
         layout_line(run),
         f"batch of a step: {batch}{f', {run.batch_source}' if run.batch_source else ''}",
-        f"software {p.stack.id}: {p.stack.name}",
+        *software_lines(p),
         track_record.line(p),
         *p.notes,
     ]
+
+
+def software_lines(p: Prediction) -> list[str]:
+    """What trains, and of a fine-tuning what it is."""
+    return [f"software {p.stack.id}: {p.stack.name}", *(job_lines(p.tuning) if p.tuning else [])]
 
 
 def layout_line(run: PredictedRun) -> str:
     """The layout, who chose it, and how full it makes a device."""
     p = run.prediction
     whose = " (chosen: the fastest found that fits; --layout sets your own)" if run.layout_chosen else ""
-    held = f"{format_bytes(run.needed_bytes)} of {format_bytes(p.hardware.memory_bytes)} on the fullest device"
+    how = "allocated on the fullest device" if p.tuning else "on the fullest device"
+    held = f"{format_bytes(run.held_bytes)} of {format_bytes(p.hardware.memory_bytes)} {how}"
     return f"layout {p.layout}{whose}; {held}"
 
 
@@ -134,6 +142,7 @@ def facts(asked: PredictedAnswer) -> dict[str, Any]:
         "software": p.stack.id,
         **track_record.facts(p),
         "needed_bytes": run.needed_bytes,
+        **({"allocated_bytes": run.held_bytes, "framework": p.tuning.recipe.id} if p.tuning else {}),
         "fits": run.fits,
         "in_margin": run.in_margin,
         "power_share_fraction": asked.power.value,
@@ -174,6 +183,8 @@ def doubts(asked: PredictedAnswer) -> list[str]:
 
 def _memory_notes(run: PredictedRun) -> list[str]:
     if not run.fits:
+        if run.prediction.tuning:
+            return ["memory: this layout does not fit; `python -m bench fit` says what would make it."]
         return ["memory: this layout does not fit, by this project's estimate; more tp, pp, zero or recompute=full holds less."]
     if not run.in_margin:
         return []

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from estimators.architectures.adapters import FineTuned
-from estimators.architectures.decoder import Decoder
 from estimators.counting.conventions import CONVENTIONS
 from estimators.spec import Hardware, Model, Workload
 from estimators.units import (
@@ -16,13 +14,12 @@ from estimators.units import (
     format_duration,
     format_flop,
     format_flop_rate,
-    format_fraction,
     format_int,
     format_rate,
 )
-from estimators.weight_formats import PLAIN
 from reports.table import Column, Table, Value
 from reports.views.training.conditions import convention_line, device_lines, length_source, scope_lines
+from reports.views.training.step_memory import memory_table
 
 if TYPE_CHECKING:
     from estimators.inference.generation import Generation
@@ -100,12 +97,7 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
     ]
     tables = [
         steps_table(model.name, steps, hardware=hardware, convention=convention, item=model.item, conditions=conditions),
-        memory_table(
-            model.name,
-            _memory_uses(steps, generated, _weights_text(model, dtype)),
-            hardware=hardware,
-            on_gpu_bytes=answer.activations_on_gpu_bytes,
-        ),
+        memory_table(answer),
         *_rules(model, steps),
     ]
     if generated:
@@ -113,39 +105,6 @@ def steps_tables(answer: StepsAnswer, *, params_text: str) -> list[Table]:
         first = generation_table(model.name, generated, batch=batch, beams=beams, convention=convention, dtype=dtype, hardware=hardware)
         tables.insert(0, first)
     return tables
-
-
-def _weights_text(model: Model, dtype: str) -> str:
-    """What weights are held in, such as ``bf16``."""
-    if isinstance(model, FineTuned) and model.base_format != PLAIN:
-        return f"{dtype}, those of frozen layers in {model.base_format}"
-    if isinstance(model, Decoder) and model.stored and model.stored.matrix:
-        return f"{dtype}, those of layers as its quantization_config says"
-    return dtype
-
-
-def _memory_uses(steps: Steps, generated: Generation | None, weights: str) -> dict[str, tuple[str, dict[str, int]]]:
-    """Use -> its conditions, and bytes by part: inference at its longest, training of one step where it was asked about."""
-    uses = {}
-    if generated:
-        shape = f"{format_int(generated.rows)} rows of {format_int(generated.prompt_tokens + generated.new_tokens - 1)} tokens"
-        uses["inference"] = (f"weights in {weights}, KV cache of {shape}", generated.peak_memory_bytes)
-    else:
-        name = "decode" if "decode" in steps else "forward"
-        workload, cost = steps[name]
-        tokens = workload.context_len + workload.seq_len
-        cache = f", KV cache of {format_int(workload.batch)} x {format_int(tokens)} tokens" if name == "decode" else ""
-        uses["inference"] = (f"weights in {weights}{cache}", dict(cost.memory_bytes))
-    if "training" not in steps:
-        return uses
-    workload, cost = steps["training"]
-    recomputing = "full activation checkpointing" if workload.recompute == "full" else "no activation checkpointing"
-    uses["training"] = (
-        f"fp32 weights, gradients and {workload.optimizer} state, {workload.dtype} compute, {recomputing}; "
-        f"activations of {format_int(workload.batch)} x {format_int(workload.seq_len)}",
-        dict(cost.memory_bytes),
-    )
-    return uses
 
 
 def _rules(model: Model, steps: Steps) -> list[Table]:
@@ -216,68 +175,6 @@ def _facts(steps: Steps, convention: str) -> dict[str, Any]:
         if cost.step_time_bound_s is not None:
             facts[f"{prefix}_time_bound_s"] = cost.step_time_bound_s
     return facts | {"flop_by_convention": {step: dict(cost.flop) for step, (_, cost) in steps.items()}}
-
-
-def memory_table(
-    name: str, uses: Mapping[str, tuple[str, Mapping[str, int]]], *, hardware: Hardware | None, on_gpu_bytes: int | None = None
-) -> Table:
-    """What must be held at once, by use and part, and on how many devices it fits.
-
-    Args:
-        uses: use -> (conditions of it, bytes by part).
-        on_gpu_bytes: activations under a GPU's autocast, where those are more.
-    """
-    rows: list[dict[str, Value]] = []
-    conditions, facts = [], {}
-    for use, (condition, parts) in uses.items():
-        conditions.append(f"{use}: {condition}")
-        total = sum(parts.values())
-        facts[f"{use}_memory_bytes"] = total
-        facts |= {f"{use}_{part}_bytes": size for part, size in parts.items()}
-        for part, size in [*parts.items(), ("total", total)]:
-            row: dict[str, Value] = {"use": use, "part": part.replace("_", " "), "memory_bytes": size}
-            if hardware:
-                row |= {"device_fraction": size / hardware.memory_bytes, "num_devices": math.ceil(size / hardware.memory_bytes)}
-            rows.append(row)
-    return Table(
-        title=f"Memory of {name}",
-        conditions=conditions,
-        columns=[
-            Column(key="use", header="use", once=True),
-            Column(key="part", header="part"),
-            Column(key="memory_bytes", header="memory", format=format_bytes, align="right"),
-            *(
-                [
-                    Column(key="device_fraction", header=f"of {hardware.id}", format=format_fraction, align="right"),
-                    Column(key="num_devices", header="devices that hold it", format=format_int, align="right"),
-                ]
-                if hardware
-                else []
-            ),
-        ],
-        rows=rows,
-        notes=_activation_notes({row["part"] for row in rows}, on_gpu_bytes),
-        facts=facts,
-        key="memory",
-    )
-
-
-def _activation_notes(parts: set[Value], on_gpu_bytes: int | None) -> list[str]:
-    if "activations" not in parts:
-        return []
-    notes = [
-        "activations: what transformers and PyTorch keep for backward, each layer as it is written in Python, with fused attention and no "
-        "dropout; with checkpointing, the inputs of layers and one layer run again. Without kernels from elsewhere (mamba-ssm, "
-        "causal-conv1d, flash-linear-attention), with which state-space and delta-rule layers keep less.",
-    ]
-    if on_gpu_bytes:
-        notes.append(
-            "activations are as torch.autocast has them on a CPU; on a GPU it runs powers, softmax and norms in fp32 as well: "
-            f"{format_bytes(on_gpu_bytes)} by its list of operations, not measured."
-        )
-    if "logits and loss" in parts:
-        notes.append("logits and loss: the log-softmax in fp32 and two gradients of it, at the start of backward.")
-    return notes
 
 
 def new_tokens_per_s(generation: Generation, batch: int) -> float:

@@ -14,6 +14,7 @@ from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.training.conditions import length_lines, scope_notes
 from reports.views.training.step import BOUND_NOTE, NO_HARDWARE, new_tokens_per_s, too_large_notes
+from reports.views.training.tuning_job import job_lines
 
 STEP_COLUMNS = (
     "step",
@@ -44,10 +45,16 @@ def step_screen(answer: StepsAnswer, tables: Sequence[Table], *, more: Sequence[
         answer=_steps(answer, facts, first) if generated is None else _generation(answer, generated, facts),
         table=columns_kept(first, *(STEP_COLUMNS if generated is None else GENERATION_COLUMNS)),
         doubts=_too_large(answer, facts),
-        notes=[*scope, BOUND_NOTE if question.hardware else NO_HARDWARE, *length],
+        notes=[*scope, *_tuned(answer), BOUND_NOTE if question.hardware else NO_HARDWARE, *length],
         more=more,
         asked=asked,
     )
+
+
+def _tuned(answer: StepsAnswer) -> list[str]:
+    """What fine-tuning a training step is; nothing where all of a model is trained, or nothing."""
+    tuning = answer.question.tuning if "training" in answer.steps else None
+    return [] if tuning is None else [f"training: {'; '.join(job_lines(tuning)[1:])}."]
 
 
 def _too_large(answer: StepsAnswer, facts: dict[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from reports.views.training import predicted
 from reports.views.training.at_utilization import NO_DEVICES, WALL_TIME, how_sure, is_too_large, memory_note
 from reports.views.training.claim_screen import claim_screen
 from reports.views.training.conditions import length_lines, price_line, scope_notes, utilization_line
+from reports.views.training.tuning_job import job_lines
 
 COST = {"cost_usd_median": "cost"}
 """The header of the middle price, where it stands alone."""
@@ -84,6 +85,7 @@ def _rests_on(asked: PredictedAnswer) -> list[str]:
     training, p = asked.training, asked.run.prediction
     return [
         f"{predicted.layout_line(asked.run)}.",
+        *([f"a step: {'; '.join(job_lines(p.tuning)[1:])}."] if p.tuning else []),
         *([price_line(training.price)] if training.price else []),
         *_length(training),
         *(f"{note}." for note in (*training.layout_notes, *p.notes)),

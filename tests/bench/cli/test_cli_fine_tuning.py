@@ -57,7 +57,8 @@ def test_three_verbs_give_a_fine_tuning_the_same_price(method: tuple[str, ...], 
     estimated, planned = said(capsys, "estimate", *words), said(capsys, "plan", *words)
     compared = said(capsys, "compare-hardware", *words)
     assert estimated["step_time_s"] == planned["step_time_s"] == compared["rows"][0]["step_time_s"]
-    whole = said(capsys, "estimate", *TRAINING, "--hardware", "a100-sxm4-80gb")
+    of_all = ("--software", "transformers", "--layout", "zero=3,micro_batch=2,recompute=full")
+    whole = said(capsys, "estimate", *TRAINING, "--hardware", "a100-sxm4-80gb", *of_all)
     assert estimated["wall_days"] < whole["wall_days"]
     assert estimated["training_flop"] < whole["training_flop"]
 

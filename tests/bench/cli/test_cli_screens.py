@@ -48,6 +48,15 @@ ANSWERS = {
     "fit llama-3-8b --method full --hardware 4090 --gpus 4": r"NO: [\d.]+ GiB of 24\.0 GiB",
     "fit llama-3.1-8b --method lora --hardware 4090 --framework trl --largest seq-len": r"at most [\d,]+ tokens",
     "fit --hardware 3060 --menu": r"QLoRA: gemma-2-9b",
+    "serve llama-3.1-8b --hardware l40s --users 200 --ttft 1s --itl 50ms": r"200 users: [\d]+ x L40S",
+    "serve llama-3.1-70b --hardware h100 --gpus-per-replica 4 --weights fp8 --kv fp8 --concurrency 1..256 --api-price 0.15,0.60": (
+        r"256 users.* on llama-3\.1-70b \(fp8\) on 4 x H100"
+    ),
+    "serve deepseek-v3 --hardware h200 --gpus-per-replica 8": r"256 users",
+    "serve gpt-oss-120b --hardware h100": r"[\d]+ users",
+    "serve deepseek-v3 --hardware h200 --weights bf16 --gpus-per-replica 8": r"NO: deepseek-v3",
+    "serve llama-3.1-70b --hardware h100 --ttft 2s --itl 50ms --search": r"within TTFT 2\.00 s and ITL 50\.0 ms: \d+ GPU",
+    "serve llama-3.1-70b --hardware h100 --gpus-per-replica 4 --itl 1ms": r"not one user within ITL 1\.00 ms",
     "compare-hardware --model llama-3-8b --tokens 1T --hardware h100-sxm5-80gb,l40s-48gb,mi300x-192gb --gpus 64": r"fastest",
     "compare-hardware --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb,h100-sxm5-80gb --utilization 0.4": r"of each kind",
     "check-claim --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 14": r"Above every published run, 64\.4 % of",

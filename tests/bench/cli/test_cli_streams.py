@@ -26,6 +26,7 @@ CHEAP: dict[str, list[str]] = {
     "estimate": ["--model", "gpt2"],
     "plan": ["--model", "gpt2", "--hardware", "a100-sxm4-80gb", "--gpus", "8"],
     "fit": ["--model", "gpt2", "--seq-len", "1024", "--hardware", "a100-sxm4-80gb"],
+    "serve": ["--model", "gpt2", "--hardware", "a100-sxm4-80gb", "--input", "500"],
     "compare-hardware": ["--model", "gpt2", "--tokens", "1B", "--gpus", "8", "--hardware", "a100-sxm4-80gb"],
     "show": ["--model", "gpt2"],
     "translate": ["--model", "gpt2", "--mfu", "0.4", "--from", "full", "--to", "palm"],
@@ -35,6 +36,7 @@ CHEAP: dict[str, list[str]] = {
     "report": [RECORD],
     "doctor": [],
     "compare": [RECORD, RECORD],
+    "import": ["no-such-file.json"],
     "selftest": ["--device", "abacus"],
     "list": ["formats"],
     "completion": ["bash"],
@@ -61,7 +63,7 @@ def test_every_verb_is_in_the_matrix() -> None:
 
 def test_the_cheap_words_are_answered_or_refused_in_one_line() -> None:
     refused = {verb for verb in CHEAP if matrix()[verb, "as usual"].code == 2}
-    assert refused == {"run", "calibrate", "selftest"}
+    assert refused == {"run", "calibrate", "selftest", "import"}
     for verb in CHEAP:
         usual = matrix()[verb, "as usual"]
         assert bool(usual.out) == (verb not in refused), verb

@@ -30,6 +30,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "estimate": sixnd.estimate,
     "plan": sixnd.plan,
     "fit": sixnd.fit,
+    "serve": sixnd.serve,
     "compare-hardware": sixnd.compare_hardware,
     "check-claim": sixnd.check_claim,
     "show": sixnd.show,
@@ -78,6 +79,31 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
         {"model": "gpt2", "method": ["dpo", "lora"], "hardware": "rtx-4090-24gb", "largest": "batch", "offload": ("activations",)},
     ),
     ("fit --hardware rtx-3060-12gb --menu", {"hardware": "rtx-3060-12gb", "menu": True}),
+    (
+        "serve llama-3.1-70b --hardware h100-sxm5-80gb --gpus 4 --weights fp8 --output 300 --itl 50ms --users 500 --api-price 0.15,0.60",
+        {
+            "model": "llama-3.1-70b",
+            "hardware": "h100-sxm5-80gb",
+            "gpus_per_replica": 4,
+            "weights": "fp8",
+            "output_tokens": 300,
+            "itl": 0.05,
+            "users": 500,
+            "api_price": (0.15, 0.6),
+        },
+    ),
+    (
+        "serve llama-3.1-8b --hardware h100-sxm5-80gb --weights bf16 --kv bf16 --gpus 2 --concurrency 1..64 --search",
+        {
+            "model": "llama-3.1-8b",
+            "hardware": "h100-sxm5-80gb",
+            "weights": "bf16",
+            "kv": "bf16",
+            "gpus_per_replica": 2,
+            "concurrency": (1, 64),
+            "search": True,
+        },
+    ),
     ("check-claim --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 336h", {**PHI_2, "days": "336h"}),
     ("show --model llama-3-8b --phase decode --context-len 4096", {"model": "llama-3-8b", "phase": "decode", "context_len": 4096}),
     (
@@ -104,7 +130,8 @@ def test_a_function_answers_what_its_verb_prints(command: str, given: dict[str, 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_function_takes_every_option_of_its_verb_and_no_other(verb: str) -> None:
-    options = {keyword(action) for action in verb_parser(verb)._actions} - TO_FILES
+    to_files = TO_FILES | ({"out"} if verb == "serve" else set())  # whose --output is the tokens of an answer
+    options = {keyword(action) for action in verb_parser(verb)._actions} - to_files
     assert set(inspect.signature(VERBS[verb]).parameters) == options
 
 

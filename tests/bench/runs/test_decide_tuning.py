@@ -21,10 +21,10 @@ from tests.support.tuned_models import tuning_run
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"lora_rank": 8}, "--lora-rank is of a fine-tuning; add --method full or lora or qlora or dora"),
+        ({"lora_rank": 8}, "--lora-rank is of a fine-tuning; add --method full or lora or qlora"),
         ({"precision": "bf16"}, "--precision is of a fine-tuning"),
         ({"method": "lora", "task": "prefill"}, "--method lora is of a training; add --task train"),
-        ({"method": "grpo"}, "--method 'grpo' is not measured here; expected one of: full, lora, qlora, dora"),
+        ({"method": "grpo"}, "--method 'grpo' is not measured here; expected one of: full, lora, qlora"),
         ({"method": "full", "layers": 2}, "leave --layers or --method out"),
         ({"method": "full", "lora_rank": 8}, "--lora-rank is of adapters; with --method full leave it out"),
         ({"method": "full", "dtype": "bf16", "precision": "bf16"}, "leave --dtype out"),

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from bench.cli.main import main
+from estimators.cost.layout import Layout
 from estimators.cost.software import stacks
-from estimators.errors import BadValueError
 from estimators.facts.registry import hardware
 from estimators.method import TrainingMethod
 from estimators.training.layouts.job import Job
@@ -45,9 +45,9 @@ def test_other_software_trains_a_whole_model(stack_id: str) -> None:
     assert job(stack_id).software.dequantise_bytes == 0
 
 
-def test_adapters_over_4_bit_weights_are_let_through_and_frozen_layers_are_not() -> None:
+def test_adapters_are_let_through_over_4_bit_weights_or_not_and_frozen_layers_as_well() -> None:
+    """It is transformers with peft, which trains any of these."""
     whole = job("megatron-core")
-    adapted = replace(whole, method=TrainingMethod(rank=8, base_format="nf4"), stack_id="transformers-qlora")
-    assert adapted.software.dequantise_bytes > 0
-    with pytest.raises(BadValueError, match="trains adapters over 4-bit weights"):
-        replace(adapted, method=TrainingMethod(frozen_layers=16))
+    for method in (TrainingMethod(rank=8, base_format="nf4"), TrainingMethod(rank=8), TrainingMethod(frozen_layers=16)):
+        ledger = replace(whole, method=method, stack_id="transformers-qlora").predict(Layout()).ledger
+        assert (ledger.parts["dequantise"] > 0) == (method.base_format == "nf4")

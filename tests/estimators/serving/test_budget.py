@@ -11,7 +11,6 @@ from estimators.errors import BadValueError
 from estimators.facts import data
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
-from estimators.serving.activations import beside
 from estimators.serving.budget import Budget, budget, cache_left
 from estimators.serving.deployment import Deployment
 from estimators.serving.engines import engine
@@ -197,8 +196,9 @@ def test_a_vllm_on_a_cpu() -> None:
 
 
 def test_more_sequences_leave_less_for_the_cache() -> None:
-    few, many = (beside(deployment("llama-3.1-8b", max_num_seqs=n)).activations_bytes for n in (64, 1024))
-    assert few < many
+    few, many = (budget(deployment("llama-3.1-8b", max_num_seqs=n)) for n in (64, 1024))
+    assert few.activations_bytes < many.activations_bytes
+    assert few.kv_tokens > many.kv_tokens
 
 
 @pytest.mark.parametrize("word", ["NVFP4", "q4_K_M", "Q8_0", "int4", "fp8-block", "gptq-8-64"])

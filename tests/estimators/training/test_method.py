@@ -15,9 +15,10 @@ from estimators.frozen import replace
 from estimators.memory.device import memory_of
 from estimators.method import FULL, TrainingMethod
 from estimators.spec import Case, Workload
+from estimators.training.layouts.fine_tuning import tuning_job
 from estimators.training.layouts.job import Job
-from estimators.training.prediction import predict
 from estimators.training.sequence_cost import sequence_cost_of
+from estimators.tuning.memory import memory_of_job
 from estimators.validation.model import shipped_model
 
 MIB = 2**20
@@ -51,14 +52,15 @@ def test_quantised_weights_are_not_trained_without_adapters() -> None:
 
 
 def test_one_method_is_the_same_to_counts_memory_and_step_time() -> None:
-    """Llama 2 7B, rank 8 on queries and values: 4,194,304 trained, as peft prints."""
-    one = job(ADAPTERS)
-    model, layout, device = one.model, Layout(global_batch=4), one.hardware
-    assert estimate(Case(model=model, workload=Workload(phase="train"), method=ADAPTERS)).trainable_params == 4_194_304
+    """Llama 2 7B, rank 8 on queries and values: 4,194,304 trained, as peft prints; 8 bytes of AdamW's state each."""
+    one, layout = job(ADAPTERS), Layout(global_batch=4)
+    assert estimate(Case(model=one.model, workload=Workload(phase="train"), method=ADAPTERS)).trainable_params == 4_194_304
     assert one.predict(layout).work.trained_params == one.model_memory.work.trained_params == 4_194_304
-    assert one.predict(layout).step_time_s == predict(model, 512, layout, device, method=ADAPTERS).step_time_s
-    assert one.memory_bytes(layout) == memory_of(model, 512, layout, method=ADAPTERS).total_bytes
-    assert memory_of(model, 512, layout, method=ADAPTERS).parts["optimizer"] == 8 * 4_194_304
+    cut = job(ADAPTERS, stack_id="megatron-core")
+    for found in (memory_of_job(tuning_job(one, layout)).fullest.parts, memory_of(cut.trained, 512, layout).parts):
+        assert found["optimizer"] == 8 * 4_194_304
+    assert one.memory_bytes(layout) == memory_of_job(tuning_job(one, layout)).allocated_bytes
+    assert cut.memory_bytes(layout) == memory_of(cut.trained, 512, layout).total_bytes
 
 
 def test_adapters_cost_less_than_all_of_a_model_in_time_in_memory_and_in_the_count() -> None:
@@ -95,20 +97,20 @@ def test_a_quantised_base_is_held_in_its_bytes_by_every_answer() -> None:
     linear = 6_476_005_376  # 32 layers of 4·4,096² and 3·4,096·11,008, seven matrices each
     saved = 2 * linear - (linear // 2 + 4 * linear // 64 + 32 * 7 * 64)
     by_method = [estimate(Case(model=model, workload=Workload(phase="train"), method=method)).memory_bytes for method in (plain, quantised)]
-    assert by_method[0]["frozen_weights"] - by_method[1]["frozen_weights"] == saved
-    weights = [
-        memory_of(model, 512, layout, stack_id="transformers-qlora", method=method).parts["weights"] for method in (plain, quantised)
-    ]
+    norms = 32 * 2 * 4096 * 2  # peft's prepare_model_for_kbit_training makes them fp32
+    assert by_method[0]["weights"] - by_method[1]["weights"] == saved - norms
+    weights = [memory_of(trained(model, method), 512, layout).parts["weights"] for method in (plain, quantised)]
     assert weights[0] - weights[1] == pytest.approx(saved, rel=1e-12)
 
 
 def test_adapters_over_4_bit_weights_need_software_that_holds_them() -> None:
     quantised = TrainingMethod(rank=8, base_format="nf4")
-    assert job(quantised, stack_id="transformers-qlora").predict(Layout()).ledger.parts["dequantise"] > 0
-    with pytest.raises(BadValueError, match="software transformers trains nothing over 4-bit weights; expected one of: transformers-qlora"):
-        job(quantised, stack_id="transformers")
+    for stack_id in ("", "transformers", "transformers-qlora"):
+        assert job(quantised, stack_id=stack_id).predict(Layout()).ledger.parts["dequantise"] > 0
+    with pytest.raises(BadValueError, match="software megatron-core trains nothing over 4-bit weights; expected one of: transformers, "):
+        job(quantised, stack_id="megatron-core")
     with pytest.raises(BadValueError, match="software transformers-qlora trains adapters over 4-bit weights, but llama-2-7b has none"):
-        job(ADAPTERS, stack_id="transformers-qlora")
+        job(FULL, stack_id="transformers-qlora")
 
 
 @pytest.mark.parametrize(

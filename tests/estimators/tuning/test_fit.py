@@ -245,6 +245,14 @@ def test_grpo_pays_for_its_engine_unless_it_sleeps() -> None:
     )
 
 
+@pytest.mark.parametrize("checkpointing", ["none", "full"])
+def test_what_the_final_norm_and_the_head_keep_is_gone_on_a_layers_way_back(checkpointing: str) -> None:
+    """Backward goes through the head and the final norm first: 4 B of the norm's fp32 input a token and element, and 4 B of its root."""
+    moments = {moment.name: moment.parts for moment in memory_of_job(lora(checkpointing=checkpointing, micro_batch=2)).moments}
+    tokens = 2 * 4096
+    assert moments["loss"]["activations"] - moments["backward"]["activations"] == tokens * (4 * 4096 + 4)
+
+
 def test_dpo_runs_pairs_and_holds_a_reference_where_all_weights_are_trained() -> None:
     sft, dpo = job(micro_batch=2), job(objective="dpo", reference="copy")
     difference = memory_of_job(dpo).moments[-1].total_bytes - memory_of_job(sft).moments[-1].total_bytes

@@ -79,7 +79,7 @@ def test_what_is_given_goes_before_what_a_recipe_has(framework: str) -> None:
 
 def test_frozen_layers_are_those_below_the_trained_ones() -> None:
     assert job_of(MODEL, recipe("llama-factory"), {"method": "freeze", "trained_layers": 2}).method == TrainingMethod(frozen_layers=10)
-    with pytest.raises(BadValueError, match="13 layers of gpt2 are trained; expected 1 to 12"):
+    with pytest.raises(BadValueError, match="13 layers of gpt2 are trained; expected 0 to 12"):
         job_of(MODEL, recipe("llama-factory"), {"method": "freeze", "trained_layers": 13})
 
 

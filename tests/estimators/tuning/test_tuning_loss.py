@@ -52,6 +52,14 @@ def test_ligers_loss_of_pairs_holds_one_pair_and_a_gradient_of_the_whole_head(wi
     assert (trained.logits_bytes, trained.head_gradient_bytes) == (frozen.logits_bytes - head, head)
 
 
+def test_a_caller_that_keeps_16_bit_logits_holds_two_bytes_more_and_logits_that_are_not_widened_all_in_16_bits() -> None:
+    def a_logit(path: str, **how: bool) -> float:
+        return loss_memory(path, 4, WIDTH, VOCAB, size=2, **how).logits_bytes / (4 * VOCAB)  # type: ignore[arg-type]
+
+    assert [a_logit(path) for path in ("plain", "plain-kept", "fused-16-bit", "fused-16-bit-kept")] == [12, 14, 8, 10]
+    assert [a_logit(path, widened=False) for path in ("plain", "plain-kept", "fused-16-bit", "fused-16-bit-kept")] == [6, 8, 4, 6]
+
+
 def test_logits_divided_by_a_temperature_are_there_once_more() -> None:
     plain, divided = (loss_memory("plain-kept", 2048, WIDTH, VOCAB, size=2, divided=each).logits_bytes for each in (False, True))
     assert divided - plain == 2 * 2048 * VOCAB

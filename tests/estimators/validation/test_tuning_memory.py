@@ -26,14 +26,14 @@ def errors(chosen: list[ScoredMemory]) -> tuple[float, float]:
 
 def test_allocated_memory_on_one_device_is_off_by_less_than_a_percent_in_the_median() -> None:
     median, p90 = errors([row for row in rows() if row.counts and row.case and row.case.job.num_gpus == 1])
-    assert median < 0.01
-    assert p90 < 0.10
+    assert median < 0.006
+    assert p90 < 0.08
 
 
 def test_all_allocated_rows_are_off_by_little_more() -> None:
     median, p90 = errors([row for row in rows() if row.counts])
-    assert median < 0.015
-    assert p90 < 0.09
+    assert median < 0.006
+    assert p90 < 0.05
 
 
 def test_full_tuning_in_pure_16_bits_is_off_by_a_twentieth_of_a_percent() -> None:
@@ -92,6 +92,26 @@ def test_rows_whose_framework_is_unknown_are_further_off() -> None:
     counted = [row for row in rows() if row.counts]
     unnamed = [abs(row.unnamed_error) for row in counted if row.unnamed_error is not None]
     assert errors(counted)[0] < quantile(unnamed, [1.0] * len(unnamed), 0.5) < 0.10
+
+
+@pytest.mark.parametrize(
+    ("row", "version", "bytes_a_logit"),
+    [
+        ("F0130", "transformers 4.48.1", 10),  # the caller keeps 16-bit logits beside an fp32 copy and its shifted copy
+        ("F0130", "transformers 4.45.2", 8),
+        ("F0001", "transformers 4.48.1", 8),  # GPT-BigCode's own loss of 16-bit logits, without autocast
+        ("F0001", "transformers 4.52.4", 14),
+        ("F0015", "transformers 4.48.1", 6),
+    ],
+)
+def test_the_version_of_transformers_says_what_its_loss_holds(row: str, version: str, bytes_a_logit: int) -> None:
+    """ForCausalLMLoss came with 4.46; classes that made their loss in the logits' own dtype took it over by 4.50."""
+    record = next(record for record in read_table(shipped_tuning()) if record.id == row)
+    found = scored_memory(replace(record, cells={**record.cells, "framework_version": version}))
+    assert found.answer
+    assert found.case
+    logits = next(moment for moment in found.answer.memory.moments if moment.name == "loss").parts["logits"]
+    assert logits == bytes_a_logit * found.case.job.micro_batch_tokens * found.case.job.model.vocab  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

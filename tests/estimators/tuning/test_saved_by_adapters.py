@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from estimators.architectures.adapters import FineTuned, trained
-from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
-from estimators.memory.single_device import LOGITS, kept_by_torch
+from estimators.counting.estimate import estimate
 from estimators.method import TrainingMethod
-from estimators.spec import Model, Workload
+from estimators.spec import Case, Workload
+from estimators.tuning.activations import activations_of
+from estimators.tuning.job import TuningJob
+from estimators.tuning.recipes import recipe
 from tests.support.block_kinds import DENSE, EXPERTS, kind
 from tests.support.saved_tensors import inputs_of, real_model, saved_bytes
 
@@ -44,16 +45,11 @@ def adapted_model(config: dict[str, Any], targets: set[str]) -> nn.Module:
     return model
 
 
-def tuned(config: dict[str, Any], targets: tuple[str, ...]) -> Model:
-    model = trained(model_from_config(config, "m"), TrainingMethod(rank=RANK, targets=targets))
-    assert isinstance(model, FineTuned)
-    return model
-
-
-def said_bytes(model: Model) -> int:
-    kept = kept_by_torch(model, Workload(phase="train", batch=BATCH, seq_len=SEQ))
-    assert kept is not None
-    return kept["activations"]
+def said_bytes(config: dict[str, Any], method: TrainingMethod, **changes: Any) -> float:
+    """Ours of the same pass: fp32 adapters, under autocast."""
+    usual = {"autocast": "bf16", "recipe": recipe("transformers"), "seq_len": SEQ, "method": method}
+    job = TuningJob(**({"model": model_from_config(config, "m")} | usual | changes))
+    return activations_of(job, SEQ).whole_bytes(BATCH)
 
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen2", "phi3", "phi", "gpt_neox", "granite", "starcoder2"])
@@ -63,7 +59,7 @@ def test_adapters_on_all_linear_layers_keep_what_torch_keeps(model_type: str) ->
     for depth in (2, 3):
         config = kind(model_type, DENSE[model_type], depth)
         real.append(saved_bytes(adapted_model(config, names), inputs_of(config, BATCH, SEQ)))
-        said.append(said_bytes(tuned(config, ("all-linear",))))
+        said.append(said_bytes(config, TrainingMethod(rank=RANK, targets=("all-linear",))))
     assert said[1] - said[0] == real[1] - real[0]
 
 
@@ -72,7 +68,7 @@ def test_adapters_on_queries_and_values_keep_no_input_of_the_frozen_feed_forward
     for depth in (2, 3):
         config = kind("llama", DENSE["llama"], depth)
         real.append(saved_bytes(adapted_model(config, {"q_proj", "v_proj"}), inputs_of(config, BATCH, SEQ)))
-        said.append(said_bytes(tuned(config, ("q_proj", "v_proj"))))
+        said.append(said_bytes(config, TrainingMethod(rank=RANK, targets=("q_proj", "v_proj"))))
     assert said[1] - said[0] == real[1] - real[0]
 
 
@@ -86,32 +82,23 @@ def frozen_model(config: dict[str, Any], layers: int) -> nn.Module:
 
 def test_one_more_frozen_layer_keeps_as_much_less_as_in_torch() -> None:
     config = kind("llama", DENSE["llama"], 6)
-    base = model_from_config(config, "m")
-    real = [saved_bytes(frozen_model(config, layers), inputs_of(config, BATCH, SEQ)) for layers in (3, 4)]
-    said = [said_bytes(trained(base, TrainingMethod(frozen_layers=layers))) for layers in (3, 4)]
+    real = [saved_bytes(frozen_model(config, layers), inputs_of(config, BATCH, SEQ), autocast=False) for layers in (3, 4)]
+    said = [said_bytes(config, TrainingMethod(frozen_layers=layers), weights_dtype="fp32", autocast="") for layers in (3, 4)]
     assert said[0] - said[1] == real[0] - real[1] > 0
 
 
-def test_frozen_layers_keep_nothing_and_logits_are_kept_all_the_same() -> None:
+def test_frozen_layers_keep_nothing_and_the_loss_is_that_of_the_whole_model() -> None:
     config = kind("llama", DENSE["llama"], 6)
-    base = model_from_config(config, "m")
-    assert isinstance(base, Decoder)
+    model = model_from_config(config, "m")
     whole, half, two = (
-        kept_by_torch(model, Workload(phase="train", batch=BATCH, seq_len=SEQ))
-        for model in (base, trained(base, TrainingMethod(frozen_layers=3)), trained(base, TrainingMethod(frozen_layers=4)))
+        estimate(Case(model=model, workload=Workload(phase="train", batch=BATCH, seq_len=SEQ), method=method)).memory_bytes
+        for method in (TrainingMethod(frozen_layers=0), TrainingMethod(frozen_layers=3), TrainingMethod(frozen_layers=4))
     )
-    assert whole is not None
-    assert half is not None
-    assert two is not None
     assert 0 < whole["activations"] - half["activations"] == 3 * (half["activations"] - two["activations"])
-    assert whole[LOGITS] == half[LOGITS] == two[LOGITS]
+    assert whole["logits"] == half["logits"] == two["logits"]
 
 
-def test_adapters_beside_experts_keep_logits_and_less_than_training_all_of_it() -> None:
+def test_adapters_beside_experts_keep_less_than_those_on_all_linear_layers() -> None:
     config = kind("mixtral", EXPERTS["mixtral"], 2)
-    whole = kept_by_torch(model_from_config(config, "m"), Workload(phase="train", batch=BATCH, seq_len=SEQ))
-    part = kept_by_torch(tuned(config, ("q_proj",)), Workload(phase="train", batch=BATCH, seq_len=SEQ))
-    assert whole is not None
-    assert part is not None
-    assert 0 < part["activations"] < whole["activations"]
-    assert part[LOGITS] > 12 * BATCH * SEQ * 512
+    one, every = (said_bytes(config, TrainingMethod(rank=RANK, targets=(word,))) for word in ("q_proj", "all-linear"))
+    assert 0 < one < every

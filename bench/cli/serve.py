@@ -1,0 +1,134 @@
+"""How many users a served model has room for, how fast, and what a million tokens cost: one replica's curve, and GPUs for N users.
+
+Within limits:     python -m bench serve llama-3.1-8b --hardware l40s --input 1000 --output 300 --ttft 1s --itl 50ms --users 200
+In a format:       python -m bench serve llama-3.1-70b --hardware h100 --gpus-per-replica 4 --weights fp8 --kv fp8 --concurrency 1..256
+A mixture:         python -m bench serve deepseek-v3 --hardware h200 --gpus-per-replica 8 --engine sglang --input 1000 --output 1000
+Against an API:    python -m bench serve gpt-oss-120b --hardware h100 --price 2.5 --utilization 0.4 --api-price 0.15,0.60
+Which deployment:  python -m bench serve llama-3.1-70b --hardware h100 --ttft 1s --itl 50ms --search
+As a page:         python -m bench serve llama-3.1-8b --hardware l40s --out serve.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.cli import arguments
+from bench.cli.output import Output
+from bench.cli.serve_options import Options, add_arguments
+from estimators.errors import BadValueError
+from estimators.frozen import replace
+
+if TYPE_CHECKING:
+    from estimators.serving.answer import ServeQuestion
+
+__all__ = ["Options", "add_arguments", "run"]
+
+
+def run(options: Options, out: Output) -> int:
+    """Serve; 1 where the deployment does not fit, or not even one user is within the limits."""
+    question = decided(options)
+    if options.search:
+        return _search(options, question, out)
+    from estimators.serving.answer import serve
+    from reports.views.serving.screen import serve_screen
+    from reports.views.serving.serve import serve_tables
+
+    answer = serve(question)
+    tables = arguments.with_all_facts(serve_tables(answer))
+    asked = []
+    if options.explain:
+        from reports.views.explain.serving import explain_serving
+
+        asked = [explain_serving(answer)]
+    whole = [*tables, *asked]
+    screen = serve_screen(answer, whole, more=arguments.explain_more(options.explain), asked=asked)
+    if out.format == "html":
+        from reports.pages.serving import serving_page
+
+        out.emit_text(serving_page(answer, out.headed(whole), out.led(screen) or screen) + "\n")
+    else:
+        out.emit(whole, screen)
+    return 0 if answer.fits and answer.best is not None else 1
+
+
+def _search(options: Options, question: ServeQuestion, out: Output) -> int:
+    from estimators.serving.search import search, usual_ways
+    from reports.views.serving.search import search_screen, search_tables
+
+    d = question.deployment
+    ways = usual_ways(question, replicas=(options.gpus,) if options.gpus else (), formats=options.weights is None)
+    if options.kv is not None:
+        ways = replace(ways, kv=(d.kv,))
+    if _cut(options):
+        ways = replace(ways, cuts=((d.tp, d.pp, d.dp, d.ep),), replicas=(d.num_devices,))
+    answer = search(question, ways)
+    tables = arguments.with_all_facts(search_tables(answer))
+    out.emit(tables, search_screen(answer, tables))
+    return 0 if answer.best is not None else 1
+
+
+def decided(options: Options) -> ServeQuestion:
+    """What the options mean.
+
+    Raises:
+        BadValueError, UnknownNameError: options that contradict one another, unknown names.
+    """
+    from estimators.facts.prices import rent
+    from estimators.serving.answer import ServeQuestion
+    from estimators.serving.cuts import checkpoint_format, cut_over, fewest
+    from estimators.serving.deployment import Deployment
+    from estimators.serving.device_work import sixteen_of
+    from estimators.serving.engines import engine
+
+    named = arguments.ModelOptions(model=options.model, config=options.config, fetch=options.fetch, source_len=None, image=None)
+    model, entry = arguments.load_model(named)
+    hardware = arguments.load_hardware(options.hardware)
+    compute = sixteen_of(hardware, "bf16")
+    weights = options.weights or checkpoint_format(entry.id if entry else "")
+    deployment = Deployment(
+        model=model,
+        hardware=hardware,
+        engine=engine(options.engine),
+        weights=weights,
+        compute=compute,
+        kv=options.kv or compute,
+        memory_fraction=options.memory_fraction,
+        kv_blocks=options.kv_blocks,
+        max_num_seqs=options.max_num_seqs,
+        token_budget=options.token_budget,
+        max_model_len=options.max_model_len,
+        prefix_share=options.prefix_share or 0.0,
+        speculation=options.speculate,
+    )
+    cut = _cut(options)
+    tokens = options.input_tokens + options.output_tokens
+    if cut:
+        deployment = replace(deployment, **cut)
+        if options.gpus not in (None, deployment.num_devices):
+            raise BadValueError(f"tp x pp x dp are {deployment.num_devices} devices; --gpus-per-replica was {options.gpus}: leave one out")
+    else:
+        deployment = cut_over(deployment, options.gpus) if options.gpus else fewest(deployment, tokens)
+    return ServeQuestion(
+        deployment=deployment,
+        input_tokens=options.input_tokens,
+        output_tokens=options.output_tokens,
+        users=options.concurrency,
+        ttft_limit_s=options.ttft_s,
+        itl_limit_s=options.itl_s,
+        num_users=options.users,
+        rate_per_s=options.rate_per_s,
+        rent=rent(hardware.id, options.usd_per_gpu_hour),
+        utilization=options.utilization or 1.0,
+        api=options.api_price,
+    )
+
+
+def _cut(options: Options) -> dict[str, int]:
+    """The degrees that were named; what is left of the devices is tensor parallelism where nobody says. Raises BadValueError."""
+    named = {word: value for word in ("tp", "pp", "dp", "ep") if (value := getattr(options, word)) is not None}
+    if not named or options.gpus is None or "tp" in named:
+        return named
+    others = named.get("pp", 1) * named.get("dp", 1)
+    if options.gpus % others:
+        raise BadValueError(f"pp x dp are {others}, which do not divide --gpus-per-replica {options.gpus}; expected a multiple of {others}")
+    return {**named, "tp": options.gpus // others}

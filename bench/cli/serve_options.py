@@ -1,0 +1,242 @@
+"""What `serve` is asked, typed, and how its values are read."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bench.cli import arguments, names
+from estimators.errors import BadValueError
+from estimators.frozen import frozen
+from estimators.parsing import parse_float
+
+if TYPE_CHECKING:
+    from estimators.serving.deployment import Speculation
+    from estimators.serving.price import ApiPrice
+
+USUAL_INPUT, USUAL_OUTPUT = 1000, 300
+"""Tokens of a prompt and of an answer where nobody says."""
+
+USUAL_USERS = (1, 256)
+LARGEST = 10**7
+LATENCY = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>us|ms|s|min)?")
+LATENCY_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, None: 1.0}
+
+
+@frozen
+class Options:
+    """Options of `serve`; None where one was not given.
+
+    Attributes:
+        gpus: of one replica; tp, pp, dp, ep: how they share the model out.
+        weights: a format of weight_formats; None for the checkpoint's.
+        concurrency: the fewest and the most users in flight on one replica.
+    """
+
+    model: str | None
+    config: str | None
+    fetch: bool
+    hardware: str
+    gpus: int | None
+    tp: int | None
+    pp: int | None
+    dp: int | None
+    ep: int | None
+    engine: str
+    weights: str | None
+    kv: str | None
+    input_tokens: int
+    output_tokens: int
+    concurrency: tuple[int, int]
+    ttft_s: float | None
+    itl_s: float | None
+    rate_per_s: float | None
+    users: int | None
+    usd_per_gpu_hour: float | None
+    utilization: float | None
+    api_price: ApiPrice | None
+    speculate: Speculation | None
+    prefix_share: float | None
+    memory_fraction: float | None
+    kv_blocks: int | None
+    max_model_len: int | None
+    max_num_seqs: int | None
+    token_budget: int | None
+    search: bool
+    explain: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `serve`."""
+    arguments.add_model(parser)
+    replica = parser.add_argument_group("the replica")
+    replica.add_argument("--hardware", required=True, metavar="NAME", help=names.HARDWARE_HELP)
+    replica.add_argument(
+        "--gpus",
+        "--gpus-per-replica",
+        dest="gpus",
+        type=arguments.count("gpus-per-replica", maximum=1024),
+        metavar="NUM",
+        help="devices of one replica; as few as fit by default",
+    )
+    for word, what in {
+        "tp": "tensor parallelism: devices that share out each matrix",
+        "pp": "pipeline stages",
+        "dp": "groups of tp devices that run attention each for their own sequences",
+        "ep": "devices that experts are shared out over",
+    }.items():
+        replica.add_argument(f"--{word}", type=arguments.count(word, maximum=1024), metavar="NUM", help=what)
+    replica.add_argument("--engine", default="vllm", metavar="NAME", help="python -m bench list engines; vllm by default")
+    replica.add_argument(
+        "--weights", type=_weights, metavar="FORMAT", help="bf16, fp8, fp8-tiles, int4, nvfp4, q4_k_m, ...; the checkpoint's by default"
+    )
+    replica.add_argument("--kv", type=_kv, metavar="FORMAT", help="of the cache: bf16, fp16, fp8, fp32, q8_0; 16 bits by default")
+    replica.add_argument("--memory-fraction", type=_fraction, metavar="SHARE", help="what the engine may take of the memory; its default")
+    replica.add_argument(
+        "--kv-blocks", type=arguments.count("kv-blocks", maximum=10**9), metavar="NUM", help="of a device, as the engine printed them"
+    )
+    replica.add_argument(
+        "--max-model-len", type=arguments.count("max-model-len", maximum=LARGEST), metavar="LEN", help="longest sequence; the model's own"
+    )
+    replica.add_argument(
+        "--max-num-seqs", type=arguments.count("max-num-seqs", maximum=10**6), metavar="NUM", help="sequences in flight; the engine's"
+    )
+    replica.add_argument(
+        "--max-num-batched-tokens",
+        dest="token_budget",
+        type=arguments.count("max-num-batched-tokens", maximum=LARGEST),
+        metavar="NUM",
+        help="tokens of a step; the engine's",
+    )
+    replica.add_argument("--speculate", type=_speculation, metavar="DRAFT,LEN", help="draft tokens, and tokens that a step yields: 3,2.3")
+    replica.add_argument(
+        "--prefix-share", type=_prefix_share, metavar="SHARE", help="of the prompt tokens, those found in the cache; 0 by default"
+    )
+    load = parser.add_argument_group("the load")
+    load.add_argument(
+        "--input",
+        "--input-tokens",
+        dest="input_tokens",
+        type=_tokens("input"),
+        default=USUAL_INPUT,
+        metavar="LEN",
+        help="tokens of a prompt, or low..high, mean:p95, a file of lengths; 1000",
+    )
+    load.add_argument(
+        "--output",
+        "--output-tokens",
+        dest="output_tokens",
+        type=_tokens("output"),
+        default=USUAL_OUTPUT,
+        metavar="LEN",
+        help="of an answer, likewise; 300",
+    )
+    load.add_argument("--concurrency", type=_users, default=USUAL_USERS, metavar="A..B", help="users in flight on one replica; 1..256")
+    many = load.add_mutually_exclusive_group()
+    many.add_argument(
+        "--users", type=arguments.count("users", maximum=10**9), metavar="NUM", help="in flight on all replicas: how many GPUs?"
+    )
+    many.add_argument(
+        "--rate", type=arguments.positive("rate", 10**9), dest="rate_per_s", metavar="NUM", help="requests per second: how many GPUs?"
+    )
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--ttft", type=_latency("ttft"), dest="ttft_s", metavar="TIME", help="mean time to first token at most, such as 1s")
+    limits.add_argument("--itl", type=_latency("itl"), dest="itl_s", metavar="TIME", help="mean time between tokens at most, such as 50ms")
+    money = parser.add_argument_group("money")
+    arguments.add_price(money)
+    money.add_argument(
+        "--utilization", type=arguments.positive("utilization", 1), metavar="SHARE", help="of the time at that load; all of it"
+    )
+    money.add_argument(
+        "--api-price", type=_api_price, metavar="IN,OUT", help="USD per million tokens that an API asks for, such as 0.15,0.60"
+    )
+    more = parser.add_argument_group("more")
+    more.add_argument("--search", action="store_true", help="over parallelism, formats and batch limits: the best, and why others lose")
+    more.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
+
+
+def _weights(text: str) -> str:
+    from estimators.weight_formats import served_format
+
+    return served_format(text)
+
+
+def _kv(text: str) -> str:
+    from estimators.serving.kv_cache import kv_format
+
+    return kv_format(text)
+
+
+def _fraction(given: str | float) -> float:
+    return parse_float(given, "memory-fraction", minimum=0, maximum=1, exclusive_minimum=True)
+
+
+def _prefix_share(given: str | float) -> float:
+    return parse_float(given, "prefix-share", minimum=0, maximum=0.99)
+
+
+def _latency(name: str) -> Callable[[str | float], float]:
+    """A reader of short times; a bare number is seconds."""
+
+    def read(given: str | float) -> float:
+        found = LATENCY.fullmatch(str(given).strip().casefold())
+        seconds = float(found["number"]) * LATENCY_UNITS[found["unit"]] if found else 0.0
+        if not 0 < seconds < 10**6:
+            raise BadValueError(f"{name} is {str(given)[:40]!r}; expected a time such as 50ms or 1s")
+        return seconds
+
+    return read
+
+
+def _tokens(name: str) -> Callable[[str | float], int]:
+    """A reader of the mean of lengths, as `parse_lengths` reads them."""
+
+    def read(given: str | float) -> int:
+        from estimators.serving.requests import parse_lengths
+
+        return max(1, round(parse_lengths(str(given), 1000, name).mean_tokens))
+
+    return read
+
+
+def _users(given: str | float | tuple[int, int]) -> tuple[int, int]:
+    """Users from and to; one number is both. Raises BadValueError."""
+    if isinstance(given, tuple):
+        return given
+    from estimators.parsing import parse_count
+
+    first, separator, last = str(given).partition("..")
+    low = parse_count(first, "concurrency", maximum=1 << 20)
+    high = parse_count(last, "concurrency", maximum=1 << 20) if separator else low
+    if low > high:
+        raise BadValueError(f"concurrency is {str(given)[:40]!r}; expected the fewest users first, such as 1..256")
+    return low, high
+
+
+def _pair(given: str | tuple[float, float], name: str, such_as: str) -> tuple[float, float]:
+    parts = given.split(",") if isinstance(given, str) else list(given)
+    try:
+        first, second = (float(str(part).strip().removeprefix("$")) for part in parts)
+    except ValueError:
+        raise BadValueError(f"{name} is {str(given)[:40]!r}; expected two numbers, such as {such_as}") from None
+    return first, second
+
+
+def _speculation(given: str | tuple[float, float]) -> Speculation:
+    from estimators.serving.deployment import Speculation
+
+    draft, accepted = _pair(given, "speculate", "3,2.3")
+    if draft != int(draft):
+        raise BadValueError(f"speculate has {draft:g} draft tokens; expected a whole number")
+    return Speculation(draft_tokens=int(draft), accepted_len=accepted)
+
+
+def _api_price(given: str | tuple[float, float]) -> ApiPrice:
+    from estimators.serving.price import ApiPrice
+
+    first, second = _pair(given, "api-price", "0.15,0.60")
+    if not (0 <= first < 10**6 and 0 <= second < 10**6 and first + second > 0):
+        raise BadValueError(f"api-price is {str(given)[:40]!r}; expected dollars from 0, one of them above")
+    return ApiPrice(usd_per_million_input=first, usd_per_million_output=second)

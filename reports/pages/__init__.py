@@ -1,0 +1,1 @@
+"""Answers as one self-contained HTML page with pictures."""
