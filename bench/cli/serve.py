@@ -48,7 +48,7 @@ def run(options: Options, out: Output) -> int:
         out.emit_text(serving_page(answer, out.headed(whole), out.led(screen) or screen) + "\n")
     else:
         out.emit(whole, screen)
-    return 0 if answer.fits and answer.best is not None else 1
+    return 0 if answer.fits and answer.num_replicas is not None else 1
 
 
 def _search(options: Options, question: ServeQuestion, out: Output) -> int:

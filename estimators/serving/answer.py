@@ -10,7 +10,7 @@ from estimators.frozen import frozen
 from estimators.serving.budget import Budget, budget
 from estimators.serving.cuts import Nearest, nearest_that_fit
 from estimators.serving.deployment import Deployment
-from estimators.serving.mean_field import Steady, Terms, mean_field, room_of, terms_of
+from estimators.serving.mean_field import Steady, Terms, at_rate, mean_field, room_of, terms_of
 from estimators.serving.price import ApiPrice, TokenPrice, joules_per_token, token_price
 from estimators.serving.schedule import schedule_of
 from estimators.serving.step import StepLaw, StepTime, step_law
@@ -18,6 +18,12 @@ from estimators.serving.step_batch import StepBatch
 
 MOST_USERS = 1 << 20
 """That are looked for in flight at once."""
+
+WAITING = 1e-3
+"""Share of the users who wait to be let in from which on room is what binds."""
+
+LEAST_LOAD = 0.01
+"""Requests in flight on a replica below which more replicas help no more."""
 
 BINDS = {
     "weights_s": "weights",
@@ -115,7 +121,8 @@ class ServeAnswer:
         nearest: what does where it does not.
         points: the curve, by users in flight.
         best: the most users in flight within the limits; None where even one is too many.
-        saturation: the fewest users at which more add less than a hundredth of throughput; None beyond what was looked at.
+        at_rate: one of the replicas under its share of the rate that was asked about; None where none was, or no number keeps the limits.
+        num_replicas: that the users, or the rate, ask for; 1 where neither was given; None where no replica keeps the limits.
         notes: what was decided.
     """
 
@@ -125,6 +132,8 @@ class ServeAnswer:
     nearest: tuple[Nearest, ...]
     points: tuple[Point, ...]
     best: Point | None
+    at_rate: Point | None = None
+    num_replicas: int | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -133,27 +142,14 @@ class ServeAnswer:
         return self.question.deployment.num_devices
 
     @property
-    def num_replicas(self) -> int | None:
-        """That the users, or the rate, ask for; 1 where neither was given; None where no replica keeps the limits."""
-        asked, best = self.question, self.best
-        if best is None:
-            return None
-        if asked.num_users is not None:
-            return math.ceil(asked.num_users / float(best.load.users))
-        if asked.rate_per_s is not None:
-            return math.ceil(asked.rate_per_s / float(best.load.requests_per_s))
-        return 1
-
-    @property
     def num_gpus_in_all(self) -> int | None:
         """Of all replicas."""
         return None if self.num_replicas is None else self.num_replicas * self.num_gpus
 
     @property
     def shown(self) -> Point | None:
-        """The point that figures in one sentence are of: of the most users within the limits, or of their share where several replicas
-        have them."""
-        return self.best or (self.points[0] if self.points else None)
+        """The point that figures in one sentence are of: under the rate that was asked about, else of the most users within the limits."""
+        return self.at_rate or self.best or (self.points[0] if self.points else None)
 
 
 def serve(question: ServeQuestion) -> ServeAnswer:
@@ -170,9 +166,23 @@ def serve(question: ServeQuestion) -> ServeAnswer:
         return ServeAnswer(question=question, budget=found, fits=False, nearest=nearest, points=(), best=None, notes=notes)
     load = Load(question, found)
     points = tuple(load.point(users) for users in load_points(*question.users))
-    best = load.most_users()
+    users = load.most_users()
+    best, shared, replicas = None if users is None else load.point(users), None, None
+    if best is not None and question.rate_per_s is not None:
+        replicas = load.replicas_at(question.rate_per_s)
+        shared = None if replicas is None else load.described(load.at_rate(question.rate_per_s / replicas))
+    elif best is not None:
+        replicas = math.ceil((question.num_users or 1) / float(best.load.users))
     return ServeAnswer(
-        question=question, budget=found, fits=True, nearest=(), points=points, best=None if best is None else load.point(best), notes=notes
+        question=question,
+        budget=found,
+        fits=True,
+        nearest=(),
+        points=points,
+        best=best,
+        at_rate=shared,
+        num_replicas=replicas,
+        notes=notes,
     )
 
 
@@ -227,6 +237,30 @@ class Load:
         asked = self._question
         return mean_field(self.law, self.terms, input_tokens=asked.input_tokens, output_tokens=asked.output_tokens, users=users)
 
+    def at_rate(self, requests_per_s: float) -> Steady:
+        """The steady state under so many requests a second, which come when they come."""
+        asked = self._question
+        return at_rate(
+            self.law, self.terms, input_tokens=asked.input_tokens, output_tokens=asked.output_tokens, requests_per_s=requests_per_s
+        )
+
+    def replicas_at(self, requests_per_s: float) -> int | None:
+        """The fewest replicas that keep the limits, each under its share of a rate; None where a hundredth of a user each is too much."""
+        most = self.at(float(self.terms.limit)).requests_per_s
+        short, enough = 0, max(1, math.ceil(requests_per_s / float(most)))
+        while not self._keeps(requests_per_s / enough):
+            if requests_per_s / enough * self.at(1).e2e_s < LEAST_LOAD:
+                return None
+            short, enough = enough, 2 * enough
+        while enough - short > 1:
+            middle = (short + enough) // 2
+            short, enough = (short, middle) if self._keeps(requests_per_s / middle) else (middle, enough)
+        return enough
+
+    def _keeps(self, requests_per_s: float) -> bool:
+        load = self.at_rate(requests_per_s)
+        return math.isfinite(load.queue_s) and self.within(load)
+
     def within(self, load: Steady) -> bool:
         """Whether both limits are kept."""
         asked = self._question
@@ -246,7 +280,11 @@ class Load:
 
     def point(self, users: int) -> Point:
         """Everything that is said of so many users."""
-        asked, load = self._question, self.at(users)
+        return self.described(self.at(users))
+
+    def described(self, load: Steady) -> Point:
+        """Everything that is said of a steady state."""
+        asked = self._question
         deployment = asked.deployment
         num_gpus = deployment.num_devices
         price = None
@@ -272,7 +310,7 @@ class Load:
 
     def binds(self, load: Steady) -> str:
         """What holds the replica back: no room for more users, reading prompts, or what takes most of a decode step."""
-        if load.waiting > 0:
+        if load.waiting > WAITING * load.users:
             return "room in the cache" if self.room <= self.terms.limit else "max_num_seqs"
         words: dict[str, float] = {}
         for name, seconds in self.decode_step(load).parts.items():

@@ -41,7 +41,7 @@ LAYERS = {
             "estimators.training.run",
         ),
         ("estimators.tuning.usual_batch",),
-        ("estimators.tuning.constants", "estimators.tuning.interval", "estimators.tuning.software", "estimators.tuning.step"),
+        ("estimators.tuning.interval", "estimators.tuning.software", "estimators.tuning.step"),
         ("estimators.training",),
         ("estimators.counting.estimate", "estimators.counting.phases", "estimators.counting.rules_of_thumb"),
         (
@@ -59,6 +59,7 @@ LAYERS = {
         ("estimators.memory",),
         ("estimators.training.sequence_cost",),
         ("estimators.cost", "estimators.profile"),
+        ("estimators.tuning.constants",),
         ("estimators.facts",),
         ("estimators.counting",),
         ("estimators.facts.data", "estimators.facts.entries", "estimators.facts.tool_conventions"),

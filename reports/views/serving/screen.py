@@ -54,13 +54,21 @@ def _sentence(answer: ServeAnswer) -> str:
     limits = f" within {limits_text(answer.question)}" if limits_text(answer.question) else ""
     price = f", {dollars(best.price.output_usd)} per million output tokens" if best.price else ""
     one = f"{users}{limits} on {subject_text(answer)}: {format_rate(best.load.output_tokens_per_s_per_user)} tokens/s each{price}"
-    if asked.num_users is not None or asked.rate_per_s is not None:
-        assert answer.num_gpus_in_all is not None
-        want = f"{format_int(asked.num_users)} users" if asked.num_users is not None else f"{asked.rate_per_s:g} requests/s"
-        replicas = answer.num_replicas or 1
-        several = f" in {format_int(replicas)} replicas" if replicas > 1 else ""
-        return f"{want}: {format_int(answer.num_gpus_in_all)} x {asked.deployment.hardware.name}{several}; {one}"
-    return one
+    if asked.num_users is None and asked.rate_per_s is None:
+        return one
+    want = f"{format_int(asked.num_users)} users" if asked.num_users is not None else f"{asked.rate_per_s:g} requests/s"
+    if answer.num_gpus_in_all is None or answer.num_replicas is None:
+        return f"{want}: no number of replicas keeps {limits_text(asked)} under arrivals by chance; {one}"
+    replicas = answer.num_replicas
+    several = f" in {format_int(replicas)} replicas" if replicas > 1 else ""
+    gpus = f"{want}: {format_int(answer.num_gpus_in_all)} x {asked.deployment.hardware.name}{several}"
+    if answer.at_rate is not None:
+        load = answer.at_rate.load
+        return (
+            f"{gpus}, {load.users:.3g} in flight on each: TTFT {format_duration(load.ttft_s)}, ITL {format_duration(load.itl_s)}, "
+            f"{subject_text(answer)}"
+        )
+    return f"{gpus}; {one}"
 
 
 def _lead(answer: ServeAnswer) -> list[str]:

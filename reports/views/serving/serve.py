@@ -21,7 +21,7 @@ def serve_tables(answer: ServeAnswer) -> list[Table]:
 
 
 def _facts(answer: ServeAnswer) -> dict[str, object]:
-    asked, found, best = answer.question, answer.budget, answer.best
+    asked, found, best = answer.question, answer.budget, answer.at_rate or answer.best
     d = asked.deployment
     return {
         "model": d.model.name,
@@ -37,7 +37,8 @@ def _facts(answer: ServeAnswer) -> dict[str, object]:
         "fits": answer.fits,
         "input_tokens": asked.input_tokens,
         "output_tokens": asked.output_tokens,
-        "users_within_limits": best.load.users if best else None,
+        "users_within_limits": answer.best.load.users if answer.best else None,
+        "users_in_flight_per_replica": best.load.users if best else None,
         "num_replicas": answer.num_replicas,
         "num_gpus": answer.num_gpus_in_all,
         "ttft_s": best.load.ttft_s if best else None,

@@ -93,13 +93,40 @@ def test_a_limit_that_a_lone_user_breaks_leaves_none() -> None:
     assert found.shown is found.points[0]
 
 
-def test_replicas_for_users_and_for_a_rate() -> None:
+def test_replicas_for_a_rate_keep_the_limits_and_one_less_does_not() -> None:
+    """Requests that come when they come: each replica has its share, and one less has too much."""
+    question = asked(deployment(), ttft_limit_s=0.05, itl_limit_s=0.02, rate_per_s=40.0)
+    found, load = serve(question), Load(question, budget(question.deployment))
+    replicas = found.num_replicas
+    assert replicas is not None
+    assert replicas > 1
+    assert found.at_rate is not None
+    assert found.shown is found.at_rate
+    assert found.at_rate.within
+    assert found.at_rate.load.requests_per_s == pytest.approx(40 / replicas)
+    fewer = load.at_rate(40 / (replicas - 1))
+    assert not load.within(fewer) or fewer.queue_s == float("inf")
+
+
+def test_a_rate_is_served_by_one_replica_where_it_is_small() -> None:
+    found = answered(rate_per_s=0.01)
+    assert found.num_replicas == 1
+    assert found.at_rate is not None
+    assert found.at_rate.load.users < 1
+
+
+def test_a_limit_that_chance_breaks_however_few_requests_come() -> None:
+    """An arrival waits for what is left of the step that runs: a limit just above a lone user's prefill has no number of replicas."""
+    alone = Load(asked(deployment()), budget(deployment())).at(1).ttft_s
+    assert answered(ttft_limit_s=1.0001 * alone, rate_per_s=5.0).num_replicas is None
+
+
+def test_replicas_for_users() -> None:
     one = answered(itl_limit_s=0.02)
     assert one.best is not None
     users = one.best.load.users
     assert answered(itl_limit_s=0.02, num_users=3 * users).num_replicas == 3
     assert answered(itl_limit_s=0.02, num_users=3 * users + 1).num_replicas == 4
-    assert answered(itl_limit_s=0.02, rate_per_s=2.5 * one.best.load.requests_per_s).num_gpus_in_all == 3
     with pytest.raises(BadValueError, match="expected one of them"):
         answered(num_users=1, rate_per_s=1.0)
 
