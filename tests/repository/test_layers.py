@@ -72,6 +72,7 @@ LAYERS = {
             "estimators.parsing",
             "estimators.roles",
             "estimators.samples",
+            "estimators.stack",
             "estimators.strict_text",
             "estimators.units",
             "estimators.weight_formats",

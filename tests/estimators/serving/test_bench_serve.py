@@ -13,10 +13,12 @@ import pytest
 
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
-from estimators.serving.answer import Load, ServeQuestion, serve
+from estimators.serving.answer import serve
 from estimators.serving.budget import budget
+from estimators.serving.curve import Curve
 from estimators.serving.deployment import Deployment
 from estimators.serving.engines import engine
+from estimators.serving.question import ServeQuestion
 from estimators.serving.search import search, usual_ways
 from estimators.serving.step import step_law
 from estimators.serving.step_batch import StepBatch
@@ -52,7 +54,7 @@ def steps_of(benchmark: Any, question: ServeQuestion, work: Callable[[], object]
 
 def test_one_load_costs_at_most_a_hundred_steps(benchmark: Any, question: ServeQuestion) -> None:
     """A step takes about 15 us: 1.5 ms, of the 5 that one estimate may take."""
-    load = Load(question, budget(question.deployment))
+    load = Curve(question, budget(question.deployment))
     assert steps_of(benchmark, question, lambda: load.point(64), 50) <= 100
 
 

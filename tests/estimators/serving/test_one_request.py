@@ -11,11 +11,12 @@ import pytest
 from bench.cli.main import main
 from estimators.facts.registry import hardware
 from estimators.inference.generation import generation
-from estimators.serving.answer import Load, ServeQuestion
 from estimators.serving.budget import budget
+from estimators.serving.curve import Curve
 from estimators.serving.deployment import Deployment
 from estimators.serving.engines import engine
 from estimators.serving.one_request import one_request
+from estimators.serving.question import ServeQuestion
 from estimators.validation.model import shipped_model
 
 MODELS = ["phi-2", "llama-3-8b", "gemma-2-9b", "qwen3-30b-a3b", "deepseek-v2-lite", "gpt-oss-20b", "mamba-2.8b"]
@@ -49,7 +50,7 @@ def test_devices_and_formats_lower_bound_and_prediction() -> None:
 
 def test_a_lone_user_of_a_load_waits_as_long() -> None:
     found = deployment("llama-3-8b")
-    load = Load(ServeQuestion(deployment=found, input_tokens=512, output_tokens=128), budget(found)).at(1)
+    load = Curve(ServeQuestion(deployment=found, input_tokens=512, output_tokens=128), budget(found)).at(1)
     alone = one_request(found, prompt_tokens=512, new_tokens=128)
     assert load.ttft_s == pytest.approx(alone.prefill_s, rel=0.01)
     assert load.e2e_s == pytest.approx(alone.generation_s, rel=0.01)
