@@ -118,3 +118,34 @@ def test_lora_by_the_trainer(named: dict[str, Any], changes: dict[str, Any], tmp
     model = peft.get_peft_model(llama(), peft.LoraConfig(r=RANK, target_modules="all-linear", task_type="CAUSAL_LM"))
     trainer = counting(Trainer)(model, arguments(tmp_path, **named), train_dataset=Texts())
     agree(trainer, said(method=TrainingMethod(rank=RANK, targets=("all-linear",)), **changes), adapters=True)
+
+
+def tokenizer() -> Any:
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = {f"w{i}": i for i in range(62)} | {"<pad>": 62, "<eos>": 63}
+    made = Tokenizer(models.WordLevel(words, unk_token="w0"))
+    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="w0")
+
+
+@pytest.mark.slow
+def test_lora_by_trl(tmp_path: Path) -> None:
+    """All but the loss is the same; TRL's fused head keeps no logits, but the fp32 gradient of its input, and what tells tokens."""
+    peft, trl, datasets = (pytest.importorskip(name) for name in ("peft", "trl", "datasets"))
+    rows = [{name: value.tolist() for name, value in Texts()[i].items()} for i in range(2 * ROWS)]
+    as_they_are = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    trainer = counting(trl.SFTTrainer)(
+        llama(),
+        arguments(tmp_path, trl.SFTConfig, gradient_checkpointing=False, bf16=False, **as_they_are),
+        train_dataset=datasets.Dataset.from_list(rows),
+        peft_config=peft.LoraConfig(r=RANK, target_modules="all-linear", task_type="CAUSAL_LM"),
+        processing_class=tokenizer(),
+    )
+    trainer.train()
+    found = held(trainer, adapters=True)
+    job = said(method=TrainingMethod(rank=RANK, targets=("all-linear",)))
+    of_loss = found.pop("activations") - job.pop("activations")
+    gradient = 4 * ROWS * LENGTH * SMALL["hidden_size"]
+    assert gradient <= of_loss <= gradient + 16 * ROWS * LENGTH
+    assert found | {"loss": 0} == job | {"loss": 0}
