@@ -150,12 +150,12 @@ def run(options: Options, out: Output) -> int:
         return _menu(options, hardware, out)
     reading = None
     if options.from_files:
-        reading = fit_files.read(options.from_files, options, options.framework, _stated_beside_files(options))
+        reading = fit_files.read(options.from_files, options, options.framework, stated_beside_files(options))
         options = fit_files.with_model(options, reading, out)
     if options.model is None and options.config is None:
         raise BadValueError("which model? Give its name, or --config; --from FILE that names one; or --menu for what the device can do")
     model, _ = arguments.load_model(options)
-    job = decided(options, model, hardware) if reading is None else _in_files(options, reading, model, hardware)
+    job = decided(options, model, hardware) if reading is None else in_files(options, reading, model, hardware)
     if options.largest:
         return _largest(options, job, hardware, reading, out)
     from estimators.tuning.fit import fit
@@ -196,7 +196,7 @@ def _menu(options: Options, hardware: Hardware, out: Output) -> int:
     return 0
 
 
-def _stated_beside_files(options: Options) -> dict[str, Value]:
+def stated_beside_files(options: Options) -> dict[str, Value]:
     """What the options name, and nothing of what they leave to the files."""
     given = plain_settings(options)
     trained = next((word for word in TRAINED if word in options.method), "")
@@ -219,7 +219,7 @@ def _stated_beside_files(options: Options) -> dict[str, Value]:
     return given
 
 
-def _in_files(options: Options, reading: Reading, model: Model, hardware: Hardware) -> TuningJob:
+def in_files(options: Options, reading: Reading, model: Model, hardware: Hardware) -> TuningJob:
     """The job of the files of --from, with what `fit` takes where neither they nor the framework say. Raises as job_of."""
     given = reading.given()
     chosen = recipe(reading.framework or "unknown", reading.version)
