@@ -159,6 +159,8 @@ class EstimateAnswer(Answer):
     prefill_s: float | None
     decode_step_s: float | None
     generation_s: float | None
+    generation_low_s: float | None
+    generation_high_s: float | None
     generation_fits: bool | None
     training_memory_bytes: int | None
     inference_memory_bytes: int | None
@@ -231,6 +233,12 @@ class ServeAnswer(Answer):
     output_tokens: int | None
     users_within_limits: int | None
     users_in_flight_per_replica: float | None
+    users_low: int | None
+    users_high: int | None
+    ttft_low_s: float | None
+    ttft_high_s: float | None
+    itl_low_s: float | None
+    itl_high_s: float | None
     num_replicas: int | None
     num_gpus: int | None
     ttft_s: float | None
