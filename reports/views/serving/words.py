@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from estimators.serving.answer import ServeAnswer
-from estimators.serving.interval import interval as interval_of
 from estimators.serving.question import ServeQuestion
 from estimators.units import format_bytes, format_duration, format_int, format_money
 
