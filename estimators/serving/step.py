@@ -166,7 +166,7 @@ class StepLaw:
             experts_s = experts_s + self._product(kind.read_s * met, kind.token_s * of_replica)
             least_experts_read_s = least_experts_read_s + kind.least_read_s
             least_experts_s = least_experts_s + kind.least_token_s * of_replica
-        cache_s, attention_s = n * self.state_s, 0.0
+        cache_s, attention_s = writing * self.state_s, 0.0
         least_cache_s, least_attention_s = n * self.least_state_s, 0.0
         for cache in self.caches:
             keys = n * smaller(batch.context_tokens + 1, cache.window)
