@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from estimators.serving.answer import ServeAnswer
-from estimators.serving.interval import interval as interval_of
 from estimators.serving.question import ServeQuestion
 from estimators.units import format_bytes, format_duration, format_int, format_money
 
@@ -62,10 +61,6 @@ def assumptions(answer: ServeAnswer) -> list[str]:
         f"{d.engine.id} of {d.engine.since} on: {format_int(d.tokens_a_step)} tokens a step, {format_int(d.sequences_at_most)} sequences; "
         f"weights {d.weights}, cache {d.kv}; prefix share {d.prefix_share:g}"
     )
-    first, between = interval_of(d, "ttft_s"), interval_of(d, "itl_s")
-    far = f"; {between.said}" if between.said else ""
-    itl, ttft = (f"{one.low:.2g} to {one.high:.2g}" for one in (between, first))
-    notes.append(f"80 % of measured ones: ITL {itl} times the predicted, TTFT {ttft}{far}")
     if d.speculation:
         drafted = d.speculation
         notes.append(f"speculation: {drafted.draft_tokens} draft tokens, {drafted.accepted_len:g} tokens a step ({drafted.basis})")
