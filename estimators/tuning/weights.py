@@ -35,6 +35,8 @@ class HeldWeights:
         largest_layer_bytes, largest_layer_params: of the largest layer without its adapters.
         largest_matrix: elements of the largest matrix inside a layer that is quantised; 0 for none.
         edge_params: parameters of embedding, head and final norm.
+        multiplied_params: of the model without adapters, those that a pass multiplies by, a head that the embedding is included.
+        head_params: of them, the head's.
     """
 
     layer_bytes: int
@@ -45,6 +47,8 @@ class HeldWeights:
     largest_layer_params: int
     largest_matrix: int
     edge_params: int
+    multiplied_params: int
+    head_params: int
 
     @property
     def frozen_bytes(self) -> int:
@@ -155,6 +159,8 @@ def _weights_of(
         return op.params * plain
 
     layers, edges, adapters, tensors = 0, 0, 0, list[TrainedTensor]()
+    base = [op for op in table if op.role != "adapter"]
+    head = sum(op.mnk[1] * op.mnk[2] for op in base if op.component == "head" and op.kind == "matmul" and op.mnk)
     for op in table:
         if op.role == "adapter":
             adapters += op.count * op.params
@@ -183,7 +189,17 @@ def _weights_of(
         largest_layer_params=max(sum(op.count * op.params for op in ops) // count for count, ops in blocks),
         largest_matrix=max(quantised, default=0),
         edge_params=sum(op.count * op.params for op in table if _is_edge(op)),
+        multiplied_params=head + sum(op.count * _matrices(op) for op in base if not _is_edge(op)),
+        head_params=head,
     )
+
+
+def _matrices(op: Op) -> int:
+    """Elements of a row's matrices, without their biases."""
+    if op.kind != "matmul" or not op.mnk:
+        return 0
+    each = op.mnk[1] * op.mnk[2]
+    return op.params // each * each
 
 
 def _is_edge(op: Op) -> bool:

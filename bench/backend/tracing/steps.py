@@ -25,7 +25,7 @@ class Steps:
 
     Attributes:
         writes_tokens: whether it is a decoder with the head of a language model.
-        has_source: whether an encoder of tokens lies beside its decoder.
+        has_encoder, has_source: whether an encoder lies beside its decoder, and whether that reads tokens.
         made: its inputs.
     """
 
@@ -34,7 +34,8 @@ class Steps:
         self.writes_tokens = type(model).__name__.endswith(("ForCausalLM", "LMHeadModel"))
         self.made = MadeInputs(model)
         self._takes = inspect.signature(model.forward).parameters
-        self.has_source = bool(getattr(model.config, "is_encoder_decoder", False)) and "input_ids" in self._takes
+        self.has_encoder = bool(getattr(model.config, "is_encoder_decoder", False)) and "decoder_input_ids" in self._takes
+        self.has_source = self.has_encoder and "input_ids" in self._takes
 
     def run(self, table: str, sizes: Sizes, *, backward: bool = True) -> Pass:
         """Record one pass of `train`, `prefill` or `decode`.
@@ -67,7 +68,7 @@ class Steps:
 
     @property
     def _causal(self) -> bool:
-        return self.writes_tokens or self.has_source
+        return self.writes_tokens or self.has_encoder
 
     def _prefill(self, sizes: Sizes) -> Pass:
         inputs = self._inputs(sizes)
@@ -84,7 +85,7 @@ class Steps:
     def _decode(self, sizes: Sizes) -> Pass:
         with _on_meta() as known, torch.no_grad():
             more: dict[str, Any]
-            if self.has_source:
+            if self.has_encoder:
                 inputs = self._inputs({**sizes, "seq": sizes["context"]})
                 before = self.model(**{name: _stands_in(known, value) for name, value in inputs.items()}, use_cache=True)
                 more = {
@@ -126,7 +127,7 @@ def _cache_of(out: Any) -> Any:
 
 
 def cache_sizes(cache: Any) -> list[tuple[str, int, int]]:
-    """Of each layer: what kind its cache is, its window or 0, the elements that it holds."""
+    """Of each layer: what its cache holds (keys and values, inputs of filters, states, which are fp32), its window or 0, the elements."""
     if cache is None:
         return []
     parts = [getattr(cache, name) for name in ("self_attention_cache", "cross_attention_cache") if hasattr(cache, name)] or [cache]
@@ -135,11 +136,14 @@ def cache_sizes(cache: Any) -> list[tuple[str, int, int]]:
         for layer in getattr(part, "layers", None) or [part]:
             kept = vars(layer)
             held = {name: [t for t in tensors_in(value) if t.dim() > 1] for name, value in kept.items()}
-            states = [t for name, of in held.items() if "state" in name or "conv" in name for t in of]
+            filters = [t for name, of in held.items() if "conv" in name for t in of]
+            states = [t for name, of in held.items() if "state" in name and "conv" not in name for t in of]
             keys = [t for name, of in held.items() if not ("state" in name or "conv" in name) for t in of]
             window = getattr(layer, "sliding_window", None)
             if keys:
                 found.append(("keys", window if isinstance(window, int) else 0, sum(t.numel() for t in keys)))
+            if filters:
+                found.append(("filters", 0, sum(t.numel() for t in filters)))
             if states:
                 found.append(("states", 0, sum(t.numel() for t in states)))
     return found
