@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from estimators.architectures.adapter_names import DOWN, GATE_UP
 from estimators.architectures.adapters import FineTuned, trained
 from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
@@ -38,6 +39,7 @@ class LayerActivations:
         once_bytes: more of all rows together.
         input_bytes: of one row, of a layer's input: what checkpointing keeps.
         passing_bytes: of one row, of gradients that are held at once on the way back through a layer.
+        passing_once_bytes: the same of all rows together: the gradient of experts' weights that adapters were added to.
     """
 
     count: int
@@ -45,6 +47,7 @@ class LayerActivations:
     once_bytes: float
     input_bytes: float
     passing_bytes: float
+    passing_once_bytes: float
 
 
 @frozen
@@ -77,7 +80,7 @@ class Activations:
 
     def passing_bytes(self, rows: int) -> float:
         """Gradients held at once on the way back through a layer; the largest."""
-        return max((rows * layer.passing_bytes for layer in self.layers), default=0.0)
+        return max((rows * layer.passing_bytes + layer.passing_once_bytes for layer in self.layers), default=0.0)
 
     def around_bytes(self, rows: int) -> float:
         """What is kept of no layer."""
@@ -111,6 +114,7 @@ def adapted_of(job: TuningJob, model: FineTuned, tokens: int) -> Adapted:
         mask_bytes=MASK_BYTES if job.lora_dropout else 0,
         lengths=job.method.dora,
         returns_input_dtype=quantised in LAYERS_ALONE,
+        merges_experts=not job.recipe.quantises_experts,
         keeps_inputs=job.recipe.keeps_frozen_inputs and quantised != PLAIN,
     )
 
@@ -150,6 +154,7 @@ def _activations(
                     once_bytes=kept.once,
                     input_bytes=float(t * base.width * stream_size),
                     passing_bytes=float(max(GRADIENTS_HELD * size * t * _widest(block, one_by_one), _of_scores(block, t, kernels, size))),
+                    passing_once_bytes=float(size * _merged(block, base.width, adapted)),
                 )
             )
     end = end_kept(base.final_norm, stream, kernels, size, adapted)
@@ -162,6 +167,14 @@ def _activations(
         end_bytes=end.per_sequence,
         positions_bytes=float(t * (8 if base.positions else 2 * stream_size * head_width if turns else 0)) + end.once,
     )
+
+
+def _merged(block: Block, width: int, adapted: Adapted | None) -> int:
+    """Elements of the largest parameter of experts whose gradient is made whole, for their adapters."""
+    if adapted is None or not adapted.merges_experts:
+        return 0
+    halves = max((each for row, each in ((GATE_UP, 2), (DOWN, 1)) if row in adapted.targets), default=0)
+    return max((part.num * part.width * width * halves for _, part in block.parts if isinstance(part, Experts)), default=0)
 
 
 def _of_scores(block: Block, t: int, kernels: Kernels, size: int) -> int:
