@@ -11,6 +11,7 @@ from estimators.frozen import field, frozen
 from estimators.method import FULL, TrainingMethod
 from estimators.roles import Cut, Role
 from estimators.samples import Sample
+from estimators.stack import Stack
 from estimators.units import DTYPE_BYTES, SCALED_BLOCK
 
 Phase = Literal["train", "forward", "prefill", "decode"]
@@ -95,13 +96,11 @@ class Workload:
     Attributes:
         phase: train (forward, backward, optimizer), forward (all logits), prefill (logits of the last position
             only, as `generate` does), decode (one token per sequence after `context_len` cached ones).
-        batch: sequences (or samples) in the step; with beams, batch times beams.
-        seq_len: tokens per sequence in this step; 1 in decode; 1 for models without a sequence.
-        context_len, cache_len: tokens in the KV cache before the step, and those that a static one has room for (0: it grows).
+        batch, seq_len: sequences (or samples; times beams) in the step, and tokens of each; 1 in decode and for models without a sequence.
+            context_len, cache_len: tokens in the KV cache before the step, and those that a static one has room for (0: it grows).
         source_len: tokens of the encoder's input, for models with an encoder beside the decoder; 0 for the others.
         sample: what each of the batch is, for models of images or audio; None for what the model was made for.
-        dtype: of compute and stored weights.
-        optimizer: for the memory and bytes of a training step.
+        dtype, optimizer: of compute and stored weights; for the memory and bytes of a training step.
         recompute: activation checkpointing, counted under the `hardware` convention only.
     """
 
@@ -154,11 +153,9 @@ class Op:
         component: embedding, attention, mlp, norm, head, loss.
         kind: matmul, attention or scan (a product of two activations), lookup, norm, elementwise.
         part: what the row is a part of, such as ``layer.attention``; rows of one part without `reads` have one input.
-        role: what the operation is there.
-        cut: what tensor and expert parallelism divide of it.
+        role, cut: what the operation is there, and what tensor and expert parallelism divide of it.
         params: parameters that this op owns (a tied weight is owned once, elsewhere); trained unless it is `frozen`.
-        flop: forward, `full` convention, one multiply-add being two.
-        backward_flop: `full`, without recomputation.
+        flop, backward_flop: forward, and backward without recomputation; `full` convention, one multiply-add being two.
         unseen_flop: the part of `flop` over keys that a query may not see, a triangle of T tokens being T²/2; `causal` leaves it out.
         masked_flop: the part of `flop` that another kernel may skip (masked pairs, say): physics, where `unseen_flop` is a convention.
         surplus_flop: forward, beside `flop`: what transformers runs and no result depends on, such as experts not chosen.
@@ -277,6 +274,11 @@ class Model(ABC):
         return 0
 
     @property
+    def stack(self) -> Stack | None:
+        """Its layers, where it is a decoder with the head of a language model; else None."""
+        return None
+
+    @property
     def sample(self) -> Sample | None:
         """What it was made to read, where that is no text and no numbers: an image of a size, audio of a length."""
         return None
@@ -325,11 +327,9 @@ class Estimate:
         flop: by convention: full, causal, hardware; for the step of the workload. What is needed.
         forward_flop, backward_flop: as transformers runs them: those of `full`, and `surplus_flop`.
         surplus_flop: of both passes, what transformers runs and no result depends on; 0 for nearly all models.
-        min_flop: what no kernel may skip.
-        min_bytes: what must cross the memory bus at least once.
+        min_flop, min_bytes: what no kernel may skip; what must cross the memory bus at least once.
         memory_bytes: by part: weights, gradients, optimizer, kv_cache, saved activations where training.
-        step_time_bound_s: physics, never beaten; None without hardware.
-        bound_by: compute or bandwidth.
+        step_time_bound_s, bound_by: physics, never beaten, None without hardware; compute or bandwidth.
     """
 
     params: int

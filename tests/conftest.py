@@ -50,6 +50,17 @@ def no_accelerate_state_is_left() -> Iterator[None]:
         state.GradientState._reset_state()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def traced_tables_of_these_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Op tables that tests trace are kept for the other tests of this session, and never among the user's own."""
+    from estimators.facts import traced_tables
+
+    folder, own = str(tmp_path_factory.mktemp("traced")), traced_tables.own_cache
+    traced_tables.own_cache = lambda kind: own(kind) if "XDG_CACHE_HOME" in os.environ else folder
+    yield
+    traced_tables.own_cache = own
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """torch computes on one thread, whatever other tests run beside."""

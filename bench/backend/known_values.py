@@ -34,8 +34,15 @@ class KnownValues(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, hides_nothing: bool = False) -> None:
+        """Of a pass that is about to run.
+
+        Args:
+            hides_nothing: whether to take it that no mask of the model's own hides anything, where nobody knows: all of it is true, and
+                of its opposite not any. For inputs that were made up, which have no padding.
+        """
         super().__init__()
+        self._hides_nothing = hides_nothing
         self._values: Any = WeakTensorKeyDictionary()
         self._stale: dict[int, Any] = {}
 
@@ -51,7 +58,7 @@ class KnownValues(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not isinstance(func, torch._ops.OpOverload):
+        if not isinstance(func, torch._ops.OpOverload) or self._knows_nothing_of(func, args, kwargs):
             return func(*args, **kwargs)
         leaves, tree = tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
@@ -70,9 +77,21 @@ class KnownValues(TorchDispatchMode):
         if _has_no_kernel(func) and sum(t.numel() for t in tensors) <= MAX_ELEMENTS and all(t.layout is torch.strided for t in tensors):
             return self._by_trial(func, goes_to_meta, values, tree)
         out = _by_known_shapes(func, self._value)(*args, **kwargs)
+        if self._hides_nothing and func._overloadpacket in _QUESTIONS:
+            self._values[out] = torch.full(out.shape, _QUESTIONS[func._overloadpacket])
         if func is _aten.topk.default and out[1].numel() <= MAX_ELEMENTS:
             self._values[out[1]] = _even_shares(out[1].shape, args[0].shape, *args[2:3], **kwargs)
         return out
+
+    def _knows_nothing_of(self, func: Any, args: Any, kwargs: Any) -> bool:
+        """Whether an operator works on meta alone, of values that nobody knows, and makes none: most of a pass, and quickly told."""
+        if not _is_plain(func) or not args:
+            return False
+        tensors = [leaf for part in (*args, *kwargs.values()) for leaf in (part if isinstance(part, list | tuple) else (part,))]
+        tensors = [leaf for leaf in tensors if isinstance(leaf, torch.Tensor) or _is_meta(leaf)]
+        if not tensors or not all(isinstance(leaf, torch.Tensor) and leaf.is_meta and leaf not in self._values for leaf in tensors):
+            return False
+        return func._overloadpacket not in _OF_ONE_DTYPE or len({leaf.dtype for leaf in tensors}) == 1
 
     def _value(self, tensor: torch.Tensor) -> torch.Tensor | None:
         value: torch.Tensor | None = self._values.get(tensor)
@@ -112,6 +131,9 @@ class KnownValues(TorchDispatchMode):
                 self._stale[value.untyped_storage()._cdata] = value.untyped_storage()
 
 
+_QUESTIONS = {_aten.all: True, _aten.any: False}
+"""What a model asks of a mask, and the answer of one that hides nothing."""
+
 _OF_ONE_DTYPE = {_aten.mm, _aten.addmm, _aten.bmm, _aten.baddbmm, _aten.mv, _aten.addmv, _aten.convolution, _aten.convolution_backward}
 """Products, whose operands autocast brings to one dtype where tensors lie on a device; on meta it does not act."""
 
@@ -150,6 +172,14 @@ def _has_no_kernel(func: Any) -> bool:
     if func.namespace not in ("aten", "torchvision", "torchaudio") or func._schema.is_mutable:
         return False
     return not any(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), kind) for kind in _KERNELS) and not func.py_kernels
+
+
+@functools.cache
+def _is_plain(func: Any) -> bool:
+    """Whether an operator runs on meta as it is, whatever its tensors hold."""
+    data = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
+    own_way = (_aten.topk.default, _aten.index.Tensor, _aten.masked_select.default, _aten._to_copy.default)
+    return func not in own_way and func._overloadpacket not in _QUESTIONS and not data & set(func.tags) and not _has_no_kernel(func)
 
 
 def _is_meta(leaf: Any) -> bool:

@@ -41,11 +41,21 @@ def hf_config(config: Mapping[str, Any]) -> Any:
     """
     from transformers import AutoConfig
 
-    fields = {key: value for key, value in config.items() if key not in ("model_type", "auto_map", "architectures", "dtype", "torch_dtype")}
+    left = ("model_type", "auto_map", "architectures", "dtype", "torch_dtype")
+    fields = {key: _plain(value) for key, value in config.items() if key not in left}
     try:
         return AutoConfig.for_model(config["model_type"], **fields)
     except Exception as error:  # a field that makes no sense fails wherever transformers first uses it
         raise BadConfigError(f"transformers refuses this configuration ({config.get('model_type')!r}): {_reason(error)}") from None
+
+
+def _plain(value: Any) -> Any:
+    """A field as transformers reads it from a file, where what JSON has no word for is written as {"__float__": "Infinity"}."""
+    if isinstance(value, dict):
+        if value.keys() == {"__float__"} and isinstance(value["__float__"], str):
+            return float(value["__float__"])
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def language_model(config: Mapping[str, Any], *, attn: str = "sdpa", dtype: torch.dtype = torch.float32) -> nn.Module:

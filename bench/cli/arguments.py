@@ -219,10 +219,11 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
     from estimators.architectures.from_config import model_from_config, read_config
 
     if options.config is not None:
+        from bench.backend.tracing.on_request import model_of
         from estimators.facts.hub_config import name_of
 
         config = read_config(options.config)
-        model = model_from_config(config, name_of(options.config) or options.config)
+        model = model_of(config, name_of(options.config) or options.config)
         if "quantization_config" in config:
             _say_if_unread(model)
         return _reading(model, options), None

@@ -7,13 +7,14 @@ A budget:        python -m bench estimate --model llama-3-8b --hardware h100-sxm
 A deadline:      python -m bench estimate --model llama-3-8b --tokens 1T --hardware h100-sxm5-80gb --deadline 30d
 My data set:     python -m bench estimate --model qwen2.5-7b --method lora --lengths lengths.csv --epochs 3 --hardware rtx-4090-24gb
 Single steps:    python -m bench estimate --model phi-2 --hardware a100-sxm4-80gb --prompt-tokens 512 --new-tokens 128
+A generation:    python -m bench estimate llama-3.1-70b --hardware h100 --gpus 4 --weights fp8 --prompt-tokens 1000 --new-tokens 300
 """
 
 from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, data_options, names, sequences, step_options
+from bench.cli import arguments, data_options, names, sequences, serve_options, step_options
 from bench.cli.estimate_options import Options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
@@ -53,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     step.add_argument("--prompt-tokens", type=sequences.length("prompt-tokens"), metavar="NUM", help="length of the prompt")
     step.add_argument("--new-tokens", type=sequences.length("new-tokens", maximum=10**5), metavar="NUM", help="tokens generated after it")
     step.add_argument("--num-beams", type=arguments.count("num-beams", maximum=10**4), metavar="NUM", help="beams per prompt; 1 by default")
+    step.add_argument("--engine", metavar="NAME", help="that a generation runs on: python -m bench list engines; vllm by default")
+    step.add_argument(
+        "--weights",
+        type=serve_options.weights,
+        metavar="FORMAT",
+        help="that it holds them in: bf16, fp8, int4, nvfp4, ...; 16 bits by default",
+    )
     arguments.add_method(parser)
     arguments.add_habits(parser)
     data_options.add_arguments(parser)

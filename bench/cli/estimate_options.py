@@ -14,6 +14,7 @@ class Options(DataOptions):
         tokens: of the whole training.
         claimed_s, deadline_s, budget_usd, budget_gpu_days: the question put the other way round.
         batch, prompt_tokens, new_tokens, num_beams: of single steps and a generation.
+        engine, weights: that a generation runs on; `weights` is a format of the checkpoint's matrices.
     """
 
     tokens: int | None
@@ -26,6 +27,18 @@ class Options(DataOptions):
     prompt_tokens: int | None
     new_tokens: int | None
     num_beams: int | None
+    engine: str | None
+    weights: str | None
+
+    @property
+    def about_a_generation(self) -> bool:
+        """Whether a prompt and tokens after it are asked about."""
+        return self.prompt_tokens is not None or self.new_tokens is not None
+
+    @property
+    def counts_devices(self) -> bool:
+        """Whether a number of devices means something: of a training or a generation, and not of single steps."""
+        return self.about_a_training or self.about_a_generation
 
     @property
     def about_a_data_set(self) -> bool:

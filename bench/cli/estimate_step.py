@@ -10,15 +10,19 @@ from estimators.architectures.adapters import trained
 from estimators.counting.conventions import CONVENTIONS
 from estimators.errors import BadValueError
 from estimators.frozen import replace
-from estimators.inference.single_steps import StepsQuestion, estimate_steps
+from estimators.inference.single_steps import NEW_TOKENS, PROMPT_TOKENS, StepsQuestion, estimate_steps
 from estimators.spec import Hardware, Model
 from reports.screen import Screen
 from reports.table import Table
+from reports.views.serving.one_request import served_tables
 from reports.views.training.step import steps_tables
 from reports.views.training.step_screen import step_screen
 
 if TYPE_CHECKING:
     from estimators.tuning.job import TuningJob
+
+if TYPE_CHECKING:
+    from estimators.serving.one_request import OneRequest
 
 
 def answered(options: Options) -> tuple[list[Table], Screen]:
@@ -46,7 +50,8 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
         tuning=tuning,
     )
     answer = estimate_steps(question)
-    shown = steps_tables(answer, params_text=entry.published_params_text if entry else "")
+    served = _served(options, question)
+    shown = [*steps_tables(answer, params_text=entry.published_params_text if entry else ""), *served_tables(served)]
     explained = []
     if options.explain:
         from reports.views.explain.step import explain_steps
@@ -55,7 +60,7 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
     whole = arguments.with_all_facts(
         [*shown, *explained], model=question.model.name, hardware=hardware.id if hardware else None, dtype=options.dtype
     )
-    return whole, step_screen(answer, whole, more=arguments.explain_more(options.explain), asked=explained)
+    return whole, step_screen(answer, whole, served=served, more=arguments.explain_more(options.explain), asked=explained)
 
 
 def _tuning(options: Options, model: Model, hardware: Hardware | None, seq_len: int) -> TuningJob:
@@ -68,8 +73,58 @@ def _tuning(options: Options, model: Model, hardware: Hardware | None, seq_len: 
     return fit.decided(as_fit(replace(options, dtype=dtype), seq_len), model, hardware)
 
 
+def _served(options: Options, question: StepsQuestion) -> OneRequest | None:
+    """The generation on a deployment; None where none is asked about, on no device, or of a model that no engine's step is known of.
+
+    Raises:
+        BadValueError: --gpus, --engine or --weights of what has no such deployment.
+    """
+    from estimators.serving.cuts import cut_over
+    from estimators.serving.deployment import Deployment
+    from estimators.serving.device_work import sixteen_of
+    from estimators.serving.engines import DEFAULT_ENGINE, engine
+    from estimators.serving.one_request import one_request
+    from estimators.weight_formats import PLAIN
+
+    named = any(value is not None for value in (options.gpus, options.engine, options.weights))
+    if not question.generates or question.hardware is None:
+        if named:
+            raise BadValueError("--gpus, --engine and --weights are of a generation on a device: add --prompt-tokens and --hardware")
+        return None
+    if question.dtype not in SIXTEEN and not named:
+        return None
+    dtype = question.dtype if question.dtype in SIXTEEN else "bf16"
+    compute = sixteen_of(question.hardware, dtype)
+    try:
+        deployment = Deployment(
+            model=question.model,
+            hardware=question.hardware,
+            engine=engine(options.engine or DEFAULT_ENGINE),
+            weights=options.weights or PLAIN,
+            compute=compute,
+            kv=compute,
+        )
+        return one_request(
+            cut_over(deployment, options.gpus or 1),
+            prompt_tokens=question.prompt_tokens or PROMPT_TOKENS,
+            new_tokens=question.new_tokens or NEW_TOKENS,
+            prompts=question.batch,
+            beams=question.num_beams,
+        )
+    except BadValueError:
+        if named:
+            raise
+        return None
+
+
+SIXTEEN = ("bf16", "fp16")
+"""Number formats that engines compute in."""
+
+
 def _check(options: Options) -> None:
-    of_a_training = {"--gpus": options.gpus, "--utilization": options.utilization, "--price": options.usd_per_gpu_hour}
+    of_a_training = {"--utilization": options.utilization, "--price": options.usd_per_gpu_hour}
+    if not options.about_a_generation:
+        of_a_training["--gpus"] = options.gpus
     for word, value in of_a_training.items():
         if value is not None:
             raise BadValueError(f"{word} belongs to a training run: add --tokens, or leave it out for single steps")

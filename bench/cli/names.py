@@ -71,7 +71,7 @@ def _counted(verb: ModuleType, asked: Any, devices: _Devices) -> tuple[Any, dict
     """The options with the number of devices that a name says, and what is to be said of the names. Raises BadValueError."""
     said = dict(devices.said)
     if devices.num_devices is not None:
-        if "gpus" in verb.Options._fields and getattr(asked, "about_a_training", True):
+        if "gpus" in verb.Options._fields and getattr(asked, "counts_devices", True):
             asked = replace(asked, gpus=_agreed(devices, asked.gpus))
         else:
             said = {name: f"{line}; the answer is of one of them" for name, line in said.items()}

@@ -19,7 +19,7 @@ from estimators.errors import BadValueError
 from estimators.frozen import replace
 
 if TYPE_CHECKING:
-    from estimators.serving.answer import ServeQuestion
+    from estimators.serving.question import ServeQuestion
 
 __all__ = ["Options", "add_arguments", "run"]
 
@@ -48,7 +48,7 @@ def run(options: Options, out: Output) -> int:
         out.emit_text(serving_page(answer, out.headed(whole), out.led(screen) or screen) + "\n")
     else:
         out.emit(whole, screen)
-    return 0 if answer.fits and answer.best is not None else 1
+    return 0 if answer.fits and answer.num_replicas is not None else 1
 
 
 def _search(options: Options, question: ServeQuestion, out: Output) -> int:
@@ -74,17 +74,17 @@ def decided(options: Options) -> ServeQuestion:
         BadValueError, UnknownNameError: options that contradict one another, unknown names.
     """
     from estimators.facts.prices import rent
-    from estimators.serving.answer import ServeQuestion
-    from estimators.serving.cuts import checkpoint_format, cut_over, fewest
+    from estimators.serving.cuts import cut_over, demand_cut, fewest, named_checkpoint
     from estimators.serving.deployment import Deployment
     from estimators.serving.device_work import sixteen_of
     from estimators.serving.engines import engine
+    from estimators.serving.question import ServeQuestion
 
     named = arguments.ModelOptions(model=options.model, config=options.config, fetch=options.fetch, source_len=None, image=None)
     model, entry = arguments.load_model(named)
     hardware = arguments.load_hardware(options.hardware)
     compute = sixteen_of(hardware, "bf16")
-    weights = options.weights or checkpoint_format(entry.id if entry else "")
+    model, weights = named_checkpoint(model, entry.id if entry else "", options.weights)
     deployment = Deployment(
         model=model,
         hardware=hardware,
@@ -104,6 +104,7 @@ def decided(options: Options) -> ServeQuestion:
     tokens = options.input_tokens + options.output_tokens
     if cut:
         deployment = replace(deployment, **cut)
+        demand_cut(deployment)
         if options.gpus not in (None, deployment.num_devices):
             raise BadValueError(f"tp x pp x dp are {deployment.num_devices} devices; --gpus-per-replica was {options.gpus}: leave one out")
     else:

@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         replica.add_argument(f"--{word}", type=arguments.count(word, maximum=1024), metavar="NUM", help=what)
     replica.add_argument("--engine", default="vllm", metavar="NAME", help="python -m bench list engines; vllm by default")
     replica.add_argument(
-        "--weights", type=_weights, metavar="FORMAT", help="bf16, fp8, fp8-tiles, int4, nvfp4, q4_k_m, ...; the checkpoint's by default"
+        "--weights", type=weights, metavar="FORMAT", help="bf16, fp8, fp8-tiles, int4, nvfp4, q4_k_m, ...; the checkpoint's by default"
     )
     replica.add_argument("--kv", type=_kv, metavar="FORMAT", help="of the cache: bf16, fp16, fp8, fp32, q8_0; 16 bits by default")
     replica.add_argument("--memory-fraction", type=_fraction, metavar="SHARE", help="what the engine may take of the memory; its default")
@@ -157,7 +157,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
 
 
-def _weights(text: str) -> str:
+def weights(text: str) -> str:
+    """Read a format that an engine holds weights in. Raises BadValueError."""
     from estimators.weight_formats import served_format
 
     return served_format(text)

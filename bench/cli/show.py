@@ -3,6 +3,7 @@
 python -m bench show --model phi-2
 python -m bench show --model llama-3-8b --phase decode --batch 8 --context-len 4096
 python -m bench show --config path/to/config.json --phase train --seq-len 1024 --convention causal
+python -m bench show --config path/to/config.json --export table.json    # the traced table, for --config on a machine without torch
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 from bench.cli import arguments, sequences
 from bench.cli.output import Output
 from estimators.architectures.adapters import trained
+from estimators.architectures.traced import TracedModel
 from estimators.counting.conventions import CONVENTIONS
 from estimators.counting.phases import PhasesQuestion, count_phases
-from estimators.errors import BadValueError, NoOpTableError
+from estimators.errors import BadValueError, NoOpTableError, UnavailableError
 from estimators.frozen import frozen
 from estimators.spec import PHASES, Model, Phase
 from estimators.training.sequence_length import SequenceLength
@@ -33,7 +35,7 @@ COUNTED_SEQ_LEN = 512
 
 @frozen
 class Options(arguments.MethodOptions):
-    """Options of `show`."""
+    """Options of `show`; `export` is the file that a traced op table is written to."""
 
     phase: Phase
     batch: int
@@ -41,6 +43,7 @@ class Options(arguments.MethodOptions):
     context_len: int | None
     dtype: str
     convention: str
+    export: str | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,11 +67,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"{', '.join(CONVENTIONS)}; or all, side by side",
     )
+    group.add_argument("--export", metavar="FILE", help="write the op table that was traced to a file, which every --config reads as well")
     arguments.add_method(parser)
 
 
 def run(options: Options, out: Output) -> int:
-    """Show; a configuration without an op table is counted by torch instead, and labelled so."""
+    """Show; a configuration without an op table has one traced by torch, or where that fails is counted by it, and labelled so."""
+    if options.export is not None:
+        return _export(options, options.export, out)
     try:
         if options.convention == "all":
             tables = _by_convention(options)
@@ -110,7 +116,8 @@ def _by_operation(options: Options) -> list[Table]:
         convention=options.convention,
     )
     answer = count_phases(question)
-    assumed = _defaults_lines(options.config) if options.config is not None else []
+    traced = isinstance(model, TracedModel)
+    assumed = _defaults_lines(options.config) if options.config is not None and not traced else []
     if length.source:
         assumed = [f"sequences of {length.tokens:,}: {length.source}; --seq-len changes it", *assumed]
     tables = phases_tables(answer, params_text=entry.published_params_text if entry else "", assumed=assumed)
@@ -124,8 +131,25 @@ def _by_operation(options: Options) -> list[Table]:
         trainable_params=answer.cost.trainable_params,
         active_params=answer.cost.active_params,
         decode_flop_by_code_path=answer.decode_flop_by_code_path,
+        **({"tag": "counted", "built_as": model.runs, "left_out": model.left_out} if isinstance(model, TracedModel) else {}),
         **costs,
     )
+
+
+def _export(options: Options, path: str, out: Output) -> int:
+    """Write the traced table. Raises BadValueError for a model of a family, whose table needs no file; UnavailableError."""
+    from estimators.architectures.traced_file import as_json
+
+    model, _ = arguments.load_model(options)
+    if not isinstance(model, TracedModel):
+        raise BadValueError(f"--export {path}: the op table of {model.name} is its family's, not traced; give its configuration instead")
+    try:
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(as_json(model))
+    except OSError as error:
+        raise UnavailableError(f"cannot write {path!r}: {error.strerror}; give --export a file in a folder that is there") from None
+    out.emit_text(f"{path}: the op table of {model.name}, traced from {model.traced_from}; give it as --config {path}\n")
+    return 0
 
 
 def _length(options: Options, model: Model, entry: ModelEntry | None) -> SequenceLength:

@@ -39,6 +39,7 @@ from estimators.validation.table import (
     shipped_tuning,
 )
 from estimators.validation.tuning_memory import ScoredMemory, scored_memory
+from estimators.validation.tuning_score import is_tuned, tuned_runs, tuned_score
 from estimators.validation.tuning_time import ScoredStep, scored_step
 from reports.table import Table
 from reports.views.training import accuracy, by_class, loss_kernels, rollout_steps, tuning_memory, tuning_steps, whole_runs
@@ -145,8 +146,8 @@ def _fit(options: Options, out: Output) -> int:
     return 0 if tuned.any_scored or any(row.is_judged for row in tuned.memory) else 1
 
 
-def _tuned_tables(tuned: Tuned) -> list[Table]:
-    shown = [*tuning_steps.tuning_tables(tuned.steps)] if tuned.steps else []
+def _tuned_tables(tuned: Tuned, rows: Sequence[Scored] = ()) -> list[Table]:
+    shown = tuning_steps.tuning_tables(tuned.steps, rows) if tuned.steps or any(map(is_tuned, rows)) else []
     shown += tuning_memory.memory_tables(tuned.memory) if tuned.memory else []
     shown += [loss_kernels.kernels_table(tuned.kernels)] if tuned.kernels else []
     return shown + ([rollout_steps.rollouts_table(tuned.rollouts)] if tuned.rollouts else [])
@@ -161,7 +162,8 @@ def tables(
     first: bool = False,
 ) -> list[Table]:
     """Every table of the answer; the rows themselves first in json, where `rows` are expected at top level."""
-    summary, tuned = accuracy.summary_table(rows), tuned or Tuned()
+    tuned = tuned or Tuned()
+    summary = accuracy.summary_table(rows, tuned_score(tuned_runs(tuned.steps, rows)))
     each = replace(accuracy.rows_table(rows, runs, *tuned.compared), facts=summary.facts)
     shown = [replace(summary, key="score")] if rows else []
     if any(row.counts for row in rows):
@@ -180,7 +182,7 @@ def tables(
         shown.append(accuracy.over_count_table(over_counts(steps)))
     if any(row.step and row.step.assumed and not row.skipped_reason for row in rows):
         shown.append(accuracy.assumed_table(rows))
-    shown += _tuned_tables(tuned)
+    shown += _tuned_tables(tuned, rows)
     if runs:
         shown.append(whole_runs.runs_table(runs))
     if any(row.skipped_reason for row in rows):

@@ -154,6 +154,12 @@ class EstimateAnswer(Answer):
     train_step_time_bound_s: float | None
     generation_flop: int | None
     generation_time_bound_s: float | None
+    engine: str | None
+    weights: str | None
+    prefill_s: float | None
+    decode_step_s: float | None
+    generation_s: float | None
+    generation_fits: bool | None
     training_memory_bytes: int | None
     inference_memory_bytes: int | None
 
@@ -224,6 +230,7 @@ class ServeAnswer(Answer):
     input_tokens: int | None
     output_tokens: int | None
     users_within_limits: int | None
+    users_in_flight_per_replica: float | None
     num_replicas: int | None
     num_gpus: int | None
     ttft_s: float | None

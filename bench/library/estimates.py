@@ -51,6 +51,8 @@ def estimate(
     prompt_tokens: Number | None = None,
     new_tokens: Number | None = None,
     num_beams: Number | None = None,
+    engine: str | None = None,
+    weights: str | None = None,
     seq_len: Number | None = None,
     source_len: Number | None = None,
     image_size: Number | None = None,

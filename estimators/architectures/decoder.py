@@ -11,6 +11,7 @@ from estimators.architectures.quantised import Quantisation, served_in
 from estimators.architectures.rows import edge_norm, linear, lookup
 from estimators.frozen import frozen, replace
 from estimators.spec import PHASES, Item, Model, Op, Phase, Source, Workload
+from estimators.stack import Stack
 from estimators.weight_formats import WeightFormat
 
 
@@ -60,6 +61,19 @@ class Decoder(Model):
     def layers(self) -> int:
         """L: layers of all blocks."""
         return sum(block.count for block in self.blocks)
+
+    @property
+    def stack(self) -> Stack:
+        """Its layers."""
+        parts = [(block.count, part) for block in self.blocks for _, part in block.parts]
+        return Stack(
+            layers=self.layers,
+            width=self.width,
+            vocab=self.vocab,
+            heads=max((part.heads for _, part in parts), default=0),
+            kv_heads=max((part.kv_heads for _, part in parts), default=0),
+            kv_elements=sum(count * part.cache_elements_per_token for count, part in parts),
+        )
 
     @property
     def plain_block(self) -> tuple[Block, FeedForward] | None:

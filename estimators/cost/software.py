@@ -10,6 +10,7 @@ from estimators.cost.efficiency import Efficiency
 from estimators.errors import UnknownNameError
 from estimators.facts import data
 from estimators.frozen import frozen
+from estimators.tuning.constants import tuning_constants
 
 DEFAULT_STACK = "megatron-core"
 """What a plan assumes: fused kernels, overlapped gradients, as current software has them."""
@@ -123,6 +124,12 @@ class Software:
     adapter_output_bytes: float = 0.0
 
 
+ADAPTER_LAUNCHES, ADAPTER_BYTES = 4.0, 10.0
+"""Kernels of the forward pass of an adapter of the dtype of compute, and bytes that move beside its products for each element that it
+writes: its result scaled (2 + 2) and added to the matrix's (2 + 2 + 2). Source: peft, tuners/lora/layer.py, Linear.forward (version 0.21);
+NeMo, peft/lora.py, LinearAdapter.forward (version 2)."""
+
+
 @functools.cache
 def stacks() -> dict[str, Stack]:
     """Every known generation of software by id."""
@@ -164,6 +171,8 @@ def software(chosen: Stack, architecture: str, e: Efficiency) -> Software:
         graphs=chosen.graphs,
         low_products={"ahead": 1.0, "dynamic": e.dynamic, "rowwise": e.rowwise}[chosen.scaling],
         dequantise_bytes=chosen.dequantise_bytes,
+        adapter_launches=ADAPTER_LAUNCHES,
+        adapter_output_bytes=ADAPTER_BYTES * tuning_constants().adapter_traffic,
     )
 
 

@@ -7,6 +7,7 @@ from math import isqrt, prod
 
 from estimators.architectures.adapters import FineTuned
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.traced import TracedModel
 from estimators.errors import BadValueError
 from estimators.facts.tool_conventions import ToolConvention
 from estimators.frozen import frozen, replace
@@ -102,14 +103,14 @@ def training_flop_per_token(tool: ToolConvention, model: Model, seq_len: int, re
     return count(tool, model, seq_len, recompute).flop_per_token
 
 
-def decoder_of(model: Model) -> Decoder:
+def decoder_of(model: Model) -> Decoder | TracedModel:
     """The decoder that a tool counts: of a fine-tuned one all of it, as if every weight were trained.
 
     Raises:
         BadValueError: not a decoder-only language model.
     """
     decoder = model.base if isinstance(model, FineTuned) else model
-    if not isinstance(decoder, Decoder):
+    if not isinstance(decoder, Decoder | TracedModel) or decoder.stack is None:
         raise BadValueError(f"{model.name} is not a decoder-only language model; the tools' conventions are for those alone")
     return decoder
 
@@ -133,9 +134,9 @@ def _by_products(tool: ToolConvention, ops: Sequence[Op]) -> dict[str, int]:
     }
 
 
-def _prediction_flop(tool: ToolConvention, decoder: Decoder, workload: Workload) -> int:
+def _prediction_flop(tool: ToolConvention, decoder: Model, workload: Workload) -> int:
     """Of layers beside the decoder that predict further tokens, if it has any and the tool counts them."""
-    if tool.prediction == "left out" or decoder.prediction is None:
+    if tool.prediction == "left out" or not isinstance(decoder, Decoder) or decoder.prediction is None:
         return 0
     rows = decoder.prediction.ops(workload, decoder.width, decoder.vocab)
     weights = sum(_by_products(tool, rows).values())

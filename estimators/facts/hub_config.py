@@ -53,9 +53,14 @@ def _user_cache() -> str:
     return os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
 
 
+def own_cache(kind: str) -> str:
+    """Where this project keeps what took long to get: fetched configs, traced op tables."""
+    return os.path.join(_user_cache(), "sixnd", kind)
+
+
 def _own_folder() -> str:
     """Where fetched files are kept."""
-    return os.path.join(_user_cache(), "sixnd", "configs")
+    return own_cache("configs")
 
 
 def cached_config(name: str) -> str | None:

@@ -104,6 +104,8 @@ def model_memory_of(model: Model, seq_len: int, kernels: Kernels, dtype: str = "
 @functools.lru_cache(maxsize=64)
 def _model_memory_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> ModelMemory:
     work = sequence_cost_of(model, seq_len)
+    if not isinstance(model.base, Decoder):
+        return _of_rows(model, work, kernels, size)
     base: Decoder = model.base
     blocks = base.blocks
     layers = [_layer(block, base.width, seq_len, kernels, size) for block in blocks]
@@ -135,6 +137,50 @@ def _model_memory_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> M
         last_end=last + SavedActivations(outer=ids),
         shared_bytes=float(seq_len * positions * kernels.statistics) + once,
     )
+
+
+def _of_rows(model: Model, work: SequenceCost, kernels: Kernels, size: int) -> ModelMemory:
+    """Of a traced model, whose layers are known by their rows alone: what kernels that are not fused were seen to keep.
+
+    Attention's square is left out, as every software's attention is fused.
+    """
+    ops = model.ops(Workload(phase="train", seq_len=work.seq_len, dtype="bf16"))
+    inside = [op for op in ops if op.recomputed]
+    shapes = [_shape(op, *op.mnk[1:]) for op in _fused(inside) if op.kind == "matmul" and op.mnk and op.component != "router"]
+    stream = SavedActivations(outer=float(work.seq_len * work.width * size))
+    layer = LayerMemory(
+        dense=cut_params(inside, vocab=1).times(1 / work.layers),
+        expert_params=work.expert_params / work.layers,
+        shapes=frozenset(shapes),
+        kept=_kept_by_rows(inside, size).times(1 / work.layers),
+        cheap=SavedActivations(),
+        passing=stream,
+    )
+    around = [op for op in ops if not op.recomputed and op.role != "head"]
+    return ModelMemory(
+        work=work,
+        kernels=kernels,
+        element_bytes=size,
+        first=layer,
+        rest=layer,
+        num_first=0,
+        edge=work.dense + layer.dense.times(-work.layers),
+        first_end=SavedActivations(outer=8.0 * work.seq_len),
+        last_end=stream + stream,
+        shared_bytes=_kept_by_rows([op for op in around if op.kind != "norm" and op.part], size).per_sequence,
+    )
+
+
+def _kept_by_rows(ops: Iterable[Op], size: int) -> SavedActivations:
+    """What all copies keep, by how a layout divides it."""
+    total = SavedActivations()
+    for op in ops:
+        kept = float(op.count * op.saved_bytes) * size / 2
+        if op.component == "experts":
+            total += SavedActivations(routed=kept)
+        else:
+            total += SavedActivations(inner=kept) if op.cut != "whole" or op.component == "attention" else SavedActivations(outer=kept)
+    return total
 
 
 def _sum(params: Iterable[CutParams]) -> CutParams:

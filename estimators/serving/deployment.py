@@ -83,7 +83,9 @@ class Deployment:
         if not 0 <= self.prefix_share < 1:
             raise BadValueError(f"a prefix share of {self.prefix_share:g}; expected from 0, below 1")
         if self.num_devices % self.ep:
-            raise BadValueError(f"experts over {self.ep} devices; expected a divisor of the replica's {self.num_devices}")
+            raise BadValueError(
+                f"ep={self.ep} shares experts out over the replica's {self.num_devices} devices; expected a divisor of them"
+            )
 
     @property
     def num_devices(self) -> int:

@@ -12,17 +12,17 @@ from estimators.cost.array_math import Lane
 from estimators.cost.divisibility import divisors
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
-from estimators.serving.answer import ServeQuestion, load_points
 from estimators.serving.budget import budgets
-from estimators.serving.cuts import divides, node_of
+from estimators.serving.curve import load_points
+from estimators.serving.cuts import divides, node_of, num_experts
 from estimators.serving.deployment import Deployment
 from estimators.serving.held_weights import served_model
 from estimators.serving.lanes import stacked, taken
 from estimators.serving.mean_field import Steady, Terms, mean_field, room_of, terms_of
 from estimators.serving.price import usd_per_million
+from estimators.serving.question import ServeQuestion
 from estimators.serving.schedule import schedule_of
 from estimators.serving.step import StepLaw, step_law
-from estimators.spec import Workload
 from estimators.weight_formats import PLAIN, WeightFormat
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def usual_ways(question: ServeQuestion, *, replicas: Sequence[int] = (), formats
 def cuts_of(model: Decoder, num_devices: int, node: int) -> list[tuple[int, int, int, int]]:
     """(tp, pp, dp, ep) of so many devices: tensor parallelism within a node, stages; of mixtures of experts also groups of attention,
     whose devices share the experts out."""
-    experts = _experts(model)
+    experts = num_experts(model)
     latent = any(part.code_paths for block in model.blocks for _, part in block.parts)
     found = []
     for tp in divisors(num_devices):
@@ -133,11 +133,6 @@ def cuts_of(model: Decoder, num_devices: int, node: int) -> list[tuple[int, int,
             if experts and tp * dp > 1 and tp * dp <= experts and (latent or tp * dp <= node * 2):
                 found.append((tp, pp, dp, tp * dp))
     return found
-
-
-def _experts(model: Decoder) -> int:
-    table = model.ops(Workload(phase="decode"))
-    return max((op.params * op.matrices_per_token // op.active_params for op in table if op.active_params), default=0)
 
 
 @frozen

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from estimators.architectures.decoder import Decoder
 from estimators.cost.tensor_cut import CutParams, cut_params, cut_width
 from estimators.counting.conventions import usual_convention
 from estimators.errors import BadValueError
@@ -153,21 +152,20 @@ def sequence_cost_of(model: Model, seq_len: int) -> SequenceCost:
 @functools.lru_cache(maxsize=64)
 def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
     ops = model.ops(Workload(phase="train", batch=1, seq_len=seq_len))
-    base = model.base
-    if not isinstance(base, Decoder):
+    stack = model.base.stack
+    if stack is None:
         raise BadValueError(f"{model.name} is no language model with a head; layouts and step times are planned for those")
     attention = [op for op in ops if op.kind == "attention"]
     first, second = _adapter_halves(ops)
     scores = [op for op in attention if op.mnk and op.role == "scores"]
     unfused = _unfused(ops, attention)
     routed = [op for op in ops if op.component == "experts" and op.role == "gate_up"]
-    parts = [(block.count, part) for block in base.blocks for _, part in block.parts]
-    cuts = {name: cut_params([op for op in ops if _place(op) == name], base.vocab) for name in ("dense", "embedding", "head")}
+    cuts = {name: cut_params([op for op in ops if _place(op) == name], stack.vocab) for name in ("dense", "embedding", "head")}
     return SequenceCost(
         seq_len=seq_len,
-        layers=base.layers,
-        width=base.width,
-        vocab=base.vocab,
+        layers=stack.layers,
+        width=stack.width,
+        vocab=stack.vocab,
         products=_products(ops, seq_len),
         attention_flop=sum(op.count * op.flop for op in attention),
         masked_flop=sum(op.count * op.masked_flop for op in attention),
@@ -191,12 +189,12 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         trained_params=sum(op.count * op.trainable_params for op in ops),
         quantised_params=sum(op.count * op.params for op in ops if op.stored_bytes is not None),
         quantised_bytes=sum(op.count * op.stored_bytes for op in ops if op.stored_bytes is not None),
-        kv_elements=sum(count * part.cache_elements_per_token for count, part in parts),
+        kv_elements=stack.kv_elements,
         routed_layers=sum(op.count for op in routed),
         experts=max((_experts(op) for op in routed), default=1),
         experts_per_token=max((op.matrices_per_token for op in routed), default=1),
-        heads=max((part.heads for _, part in parts), default=0),
-        kv_heads=max((part.kv_heads for _, part in parts), default=0),
+        heads=stack.heads,
+        kv_heads=stack.kv_heads,
         cut_width=cut_width(ops),
         adapters=sum(op.count for op in first),
         adapter_inputs=sum(op.count * op.mnk[2] * op.matrices_per_token for op in first if op.mnk),

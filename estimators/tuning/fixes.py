@@ -116,6 +116,9 @@ def _changes(job: TuningJob, low_dtype: str) -> Iterator[tuple[str, TuningJob, b
         yield "8-bit moments: --optimizer adamw_8bit", replace(job, optimizer="adamw_8bit"), True
     if job.loss in ("plain", "plain-kept"):
         yield "head and loss in chunks (TRL's default, Liger's kernel): --loss chunked", replace(job, loss="chunked"), True
+    if adapters and job.weights_dtype == "fp32" and job.autocast:
+        loaded = replace(job, weights_dtype=job.autocast)
+        yield f"frozen weights loaded in 16 bits (dtype={job.autocast}): --precision {job.autocast}", loaded, True
     if job.attention == "eager":
         yield "a fused attention kernel: --attention sdpa", replace(job, attention="sdpa"), True
     if job.checkpointing == "none":

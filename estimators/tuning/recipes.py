@@ -39,6 +39,7 @@ class Recipe:
         adapter_dtype, edge_dtype: see the types.
         autocast: whether the forward pass runs under torch.autocast to the 16-bit dtype; without it in the weights' dtype.
         weights_dtype: what a full fine-tuning holds its weights in: bf16 as checkpoints are, or fp32.
+        frozen_dtype: what weights beside adapters are loaded in, but for those that are quantised: the dtype of compute, or fp32.
         loss, checkpointing, packing: see the types.
         optimizer: transformers' name of it.
         micro_batch, accumulation, seq_len, lora_rank: None where the framework has no default.
@@ -59,6 +60,7 @@ class Recipe:
     edge_dtype: EdgeDtype
     autocast: bool
     weights_dtype: str
+    frozen_dtype: str
     loss: LossPath
     checkpointing: Checkpointing
     packing: Packing
@@ -97,6 +99,7 @@ def _recipe(row: data.Row) -> Recipe:
         edge_dtype=_one_of(row, "edge_dtype", EdgeDtype),
         autocast=_is_yes(row, "autocast"),
         weights_dtype=row.text("weights_dtype", choices=("bf16", "fp32")),
+        frozen_dtype=row.text("frozen_dtype", choices=("compute", "fp32")),
         loss=_one_of(row, "loss", LossPath),
         checkpointing=_one_of(row, "checkpointing", Checkpointing),
         packing=_one_of(row, "packing", Packing),

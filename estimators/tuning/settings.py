@@ -88,7 +88,7 @@ def precision_settings(name: str | None, recipe: Recipe, method: str, dtypes: Co
     if dtypes is None or "bf16" in dtypes:
         return {}
     low = "fp16" if "fp16" in dtypes else "fp32"
-    weights = "fp32" if method in ("full", "freeze") else low
+    weights = "fp32" if method in ("full", "freeze") or recipe.frozen_dtype == "fp32" else low
     return {"weights_dtype": weights, "autocast": low if low == "fp16" and (recipe.autocast or weights == "fp32") else ""}
 
 
@@ -127,7 +127,7 @@ def defaults(recipe: Recipe, given: Mapping[str, Value]) -> dict[str, Value]:
         "loss": recipe.loss,
         "packing": recipe.packing,
         "optimizer": recipe.optimizer,
-        "weights_dtype": None if method == "lora" else recipe.weights_dtype,
+        "weights_dtype": recipe.weights_dtype if method != "lora" else "fp32" if recipe.frozen_dtype == "fp32" else None,
         "autocast": ("fp16" if given.get("weights_dtype") == "fp16" else "bf16") if recipe.autocast else "",
         "micro_batch": recipe.micro_batch,
         "accumulation": recipe.accumulation,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estimators.cost.efficiency import Efficiency
-from estimators.cost.software import Software, software, stack
+from estimators.cost.software import ADAPTER_BYTES, ADAPTER_LAUNCHES, Software, software, stack
 from estimators.frozen import replace
 from estimators.memory.optimizers import optimizer
 from estimators.tuning.constants import TuningConstants
@@ -52,7 +52,7 @@ def _adapters(job: TuningJob) -> tuple[float, float, float]:
     if job.recipe.framework in FUSES_ADAPTERS:
         return 3.0, 0.0, 4.0
     if not adapters_are_fp32(job):
-        return 4.0, 0.0, 10.0
+        return ADAPTER_LAUNCHES, 0.0, ADAPTER_BYTES
     return (6.5, 12.0, 10.0) if job.autocast else (6.0, 8.0, 26.0)
 
 

@@ -33,7 +33,8 @@ def described(record: Record, group: Group, name: str, seq_len: int) -> tuple[Mo
     """
     adapters = group.kind == "lora" or "LoRA" in name
     targets = ("all-linear",) if group.target == "all" else ("q_proj", "k_proj", "v_proj", "o_proj")
-    base: WeightFormat = "nf4" if "[Q-LoRA" in name else PLAIN
+    four_bits: WeightFormat = "gptq" if "int4" in record.text("precision") else "nf4"
+    base: WeightFormat = four_bits if "[Q-LoRA" in name else PLAIN
     model, assumed = _base(record, group, name, seq_len)
     return with_adapters(model, rank(record, group, name), targets, base) if adapters else model, assumed
 

@@ -8,6 +8,7 @@ from estimators.frozen import frozen
 from estimators.memory.device import FRAGMENTATION, memory_of
 from estimators.validation.case import MeasuredStep
 from estimators.validation.score import quantile
+from estimators.validation.tuned_step import tuned_job
 
 
 @frozen
@@ -31,6 +32,8 @@ class OverCount:
 
 def need_over_capacity(step: MeasuredStep) -> float:
     """Bytes of the fullest device, reserve included, over those of the device."""
+    if (job := tuned_job(step)) is not None:
+        return job.needed_bytes(step.layout) / float(step.machine.memory_bytes)
     memory = memory_of(step.model, step.seq_len, step.layout, stack_id=step.stack.id, dtype=step.dtype)
     on_host = float(memory.parts["activations"]) * (1 + FRAGMENTATION) if step.offloads_activations else 0.0
     return (float(memory.total_bytes) - on_host) / float(step.machine.memory_bytes)

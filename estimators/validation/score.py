@@ -8,9 +8,11 @@ from estimators.cost.efficiency import efficiency_file
 from estimators.errors import RequestError
 from estimators.frozen import frozen
 from estimators.training.interval import interval
+from estimators.training.layouts import fine_tuning
 from estimators.training.prediction import Prediction, predict
 from estimators.validation.case import MeasuredStep, measured_step
 from estimators.validation.table import LeftOutError, Record
+from estimators.validation.tuned_step import tuned_job
 
 STRICT = "completed by a rule, and --strict was given"
 
@@ -117,8 +119,10 @@ def predict_step(step: MeasuredStep, *, without: str = "") -> Prediction:
     """The prediction of a measured step.
 
     Args:
-        without: a source that its constants must not have seen.
+        without: a source that its constants must not have seen; those of a fine-tuning never saw the step's own.
     """
+    if (job := tuned_job(step)) is not None:
+        return fine_tuning.predicted(job, step.layout)
     return predict(
         step.model,
         step.seq_len,

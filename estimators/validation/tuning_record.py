@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from estimators.frozen import frozen, replace
 from estimators.training.interval import COVERAGE
@@ -58,11 +59,20 @@ def calibrated(missed: Sequence[MissedStep]) -> list[MissedStep]:
     ]
 
 
-def median_of_sources(missed: Sequence[MissedStep]) -> float:
-    """The median over sources of the median absolute error."""
+class Missed(Protocol):
+    """A step that was missed by something."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def error(self) -> float: ...
+
+
+def median_of_sources(missed: Iterable[Missed]) -> float:
+    """The median over sources of the median absolute error of at least one step."""
     by_source: dict[str, list[float]] = {}
     for row in missed:
-        by_source.setdefault(row.source, []).append(row.error)
+        by_source.setdefault(row.source, []).append(abs(row.error))
     return median([median(errors) for errors in by_source.values()])
 
 

@@ -53,7 +53,7 @@ def curve_picture(answer: ServeAnswer) -> str:
         latency, trade = figure.subplots(1, 2)
         for at, (name, values, limit) in enumerate(
             (
-                ("TTFT", [float(point.load.ttft_s) for point in answer.points], asked.ttft_limit_s),
+                ("TTFT", [point.ttft_s for point in answer.points], asked.ttft_limit_s),
                 ("ITL", [float(point.load.itl_s) for point in answer.points], asked.itl_limit_s),
             )
         ):

@@ -25,6 +25,9 @@ ESTIMATE = shlex.split("-m bench estimate --model gpt-3 --tokens 300B --hardware
 PREDICT = shlex.split("-m bench estimate --model llama-2-7b --tokens 2T --hardware a100-sxm4-80gb --gpus 512 --layout zero=3,micro_batch=2")
 SEARCH = shlex.split("-m bench estimate --model gpt-3 --tokens 300B --hardware a100-sxm4-80gb --gpus 1024")
 FIT = shlex.split("-m bench fit --model llama-3.1-8b --method qlora --seq-len 2048 --hardware rtx-4090-24gb --framework trl")
+SERVE = shlex.split(
+    "-m bench serve llama-3.1-70b --hardware h100-sxm5-80gb --gpus-per-replica 4 --weights fp8 --kv fp8 --concurrency 1..256"
+)
 SHOW = {
     "llama-3.1-405b": shlex.split("-m bench show --model llama-3.1-405b --seq-len 512 --format json"),
     "deepseek-v3": shlex.split("-m bench show --model deepseek-v3 --seq-len 512"),
@@ -43,7 +46,7 @@ def python(tmp_path: Path) -> Callable[[list[str]], float]:
         subprocess.run([sys.executable, *words], cwd=ROOT, env=env, capture_output=True, check=True)
         return time.perf_counter() - start_s
 
-    for words in (NOTHING, JSON, FACE, ESTIMATE, FIT, PREDICT, SEARCH, *SHOW.values()):
+    for words in (NOTHING, JSON, FACE, ESTIMATE, FIT, SERVE, PREDICT, SEARCH, *SHOW.values()):
         run(words)
     return run
 
@@ -67,6 +70,10 @@ def test_estimate_costs_at_most_four_bare_pythons(benchmark: Any, python: Callab
 
 def test_fit_costs_at_most_four_bare_pythons(benchmark: Any, python: Callable[[list[str]], float]) -> None:
     assert ratio_to_bare(benchmark, python, FIT) <= 4
+
+
+def test_a_curve_of_serve_costs_at_most_six_bare_pythons(benchmark: Any, python: Callable[[list[str]], float]) -> None:
+    assert ratio_to_bare(benchmark, python, SERVE) <= 6
 
 
 def test_a_training_of_a_given_layout_costs_at_most_five_bare_pythons(benchmark: Any, python: Callable[[list[str]], float]) -> None:

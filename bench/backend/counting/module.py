@@ -125,7 +125,9 @@ class _Watch(TorchDispatchMode):
         )
 
 
-def count(module: nn.Module, example_inputs: Any, *, backward: bool = True, fvcore: bool = True) -> NetworkCount:
+def count(
+    module: nn.Module, example_inputs: Any, *, backward: bool = True, fvcore: bool = True, hides_nothing: bool = False
+) -> NetworkCount:
     """Parameters and FLOP of one forward (and backward) pass of a network.
 
     Args:
@@ -133,12 +135,13 @@ def count(module: nn.Module, example_inputs: Any, *, backward: bool = True, fvco
         example_inputs: one tensor, a sequence of positional arguments, or a mapping of keyword arguments.
         backward: whether a backward pass from the sum of all floating outputs is counted too.
         fvcore: whether fvcore counts the forward pass as a second opinion.
+        hides_nothing: whether masks that the network makes itself are taken to hide nothing, for inputs that were made up.
 
     Raises:
         BadValueError: the network does not run on these inputs, on meta or as it is; one line.
     """
     args, kwargs = _arguments(example_inputs)
-    counted, where, backward_reason = _wherever_it_runs(module, args, kwargs, backward=backward)
+    counted, where, backward_reason = _wherever_it_runs(module, args, kwargs, backward=backward, hides_nothing=hides_nothing)
     second, reason = _fvcore(module, args, kwargs) if fvcore else (None, "not asked for")
     own = {name: sum(p.numel() for p in part.parameters()) for name, part in module.named_modules()}
     return NetworkCount(
@@ -162,7 +165,7 @@ def count(module: nn.Module, example_inputs: Any, *, backward: bool = True, fvco
     )
 
 
-def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bool) -> tuple[Passes, str, str]:
+def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bool, hides_nothing: bool) -> tuple[Passes, str, str]:
     """What was counted, the device, and why there is no backward pass: both passes on meta or as it is, else the forward pass alone.
 
     Raises:
@@ -172,7 +175,7 @@ def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bo
     cause: Exception | None = None
     for both in (True, False) if backward else (False,):
         try:
-            counted, where = _torch_count(module, args, kwargs, on_meta=True, backward=both), "meta"
+            counted, where = _torch_count(module, args, kwargs, on_meta=True, backward=both, hides_nothing=hides_nothing), "meta"
         except DOES_NOT_RUN:
             try:
                 counted = _torch_count(module, args, kwargs, on_meta=False, backward=both)
@@ -228,14 +231,14 @@ class Passes:
     skippable_flop: tuple[int, int]
 
 
-def _torch_count(module: nn.Module, args: Any, kwargs: Any, *, on_meta: bool, backward: bool) -> Passes:
+def _torch_count(module: nn.Module, args: Any, kwargs: Any, *, on_meta: bool, backward: bool, hides_nothing: bool = False) -> Passes:
     state = _state_on_meta(module) if on_meta else None
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         return module(*args, **kwargs) if state is None else torch.func.functional_call(module, state, args, kwargs)
 
     try:
-        return passes(module, forward, args, kwargs, on_meta=on_meta, backward=backward)
+        return passes(module, forward, args, kwargs, on_meta=on_meta, backward=backward, hides_nothing=hides_nothing)
     finally:
         if backward and not on_meta:
             module.zero_grad(set_to_none=True)
@@ -249,6 +252,7 @@ def passes(
     *,
     on_meta: bool,
     backward: bool,
+    hides_nothing: bool = False,
     roots_of: Callable[[Any], Iterable[torch.Tensor]] = _tensors,
 ) -> Passes:
     """What torch's dispatcher sees of a forward pass, and of the backward pass from the sum of its roots.
@@ -260,11 +264,12 @@ def passes(
         module: whose parts are told apart.
         forward: what is called with the arguments.
         on_meta: whether the arguments' tensors are replaced by stand-ins on meta that know their values where they are whole numbers.
+        hides_nothing: see KnownValues.
         roots_of: from what forward returns to the tensors that a gradient is taken of, where they need one.
     """
-    counter, known = FlopCounterMode(display=False, depth=None, custom_mapping=MENDED), KnownValues()
+    counter, known = FlopCounterMode(display=False, depth=None, custom_mapping=MENDED), KnownValues(hides_nothing=hides_nothing)
     watch = _Watch(counter.flop_registry)
-    with warnings.catch_warnings(action="ignore"), _unfused(), known if on_meta else nullcontext(), watch, counter:
+    with warnings.catch_warnings(action="ignore"), unfused(), known if on_meta else nullcontext(), watch, counter:
         given = copied_with((args, kwargs), known.stand_in) if on_meta else (args, kwargs)
         out = forward(*given[0], **given[1])
         _, by_operator, forward_by_module = _read(counter, module)
@@ -296,7 +301,7 @@ def _read(counter: FlopCounterMode, module: nn.Module) -> tuple[int, dict[str, i
 
 
 @contextmanager
-def _unfused() -> Iterator[None]:
+def unfused() -> Iterator[None]:
     """torch's fused transformer and recurrent paths off: they hide their matrix products from a dispatcher."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -317,7 +322,7 @@ def _fvcore(module: nn.Module, args: Any, kwargs: Any) -> tuple[int | None, str]
         return None, "fvcore is not installed"
     training = module.training
     try:
-        with warnings.catch_warnings(action="ignore"), _unfused(), torch.no_grad():
+        with warnings.catch_warnings(action="ignore"), unfused(), torch.no_grad():
             analysis = FlopCountAnalysis(module.eval(), args).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
             macs = sum(value for name, value in analysis.by_operator().items() if name in FVCORE_MATMULS)
             unseen = sorted(

@@ -51,6 +51,8 @@ class Job(Protocol):
     @property
     def cluster(self) -> str: ...
     @property
+    def without(self) -> str: ...
+    @property
     def network_bytes_per_s(self) -> float | None: ...
     @property
     def own(self) -> MeasuredRates | None: ...
@@ -58,16 +60,19 @@ class Job(Protocol):
 
 SOFTWARE: Mapping[str, tuple[str, Mapping[str, Value]]] = {
     "": (UNKNOWN, {}),
-    "transformers": (UNKNOWN, {}),
-    "transformers-2023": (UNKNOWN, {}),
-    "transformers-qlora": (UNKNOWN, {}),
-    "deepspeed-zero": (UNKNOWN, {}),
-    "deepspeed-liger": (UNKNOWN, {"loss": "liger-fused"}),
+    "transformers": ("transformers", {"checkpointing": "full"}),
+    "transformers-2023": ("transformers", {"checkpointing": "full"}),
+    "transformers-qlora": ("transformers", {"checkpointing": "full"}),
+    "deepspeed-zero": ("transformers", {"checkpointing": "full"}),
+    "deepspeed-liger": ("transformers", {"checkpointing": "full", "loss": "liger-fused"}),
     "pytorch-fsdp2": ("torchtune", {"compiled": True}),
     "pytorch-fsdp2-eager": ("torchtune", {}),
 }
 """Software of stacks.json that leaves a fine-tuned model whole -> the recipe of its habits, and what it has otherwise. Where nobody names
 one, transformers. All other software cuts matrices and layers, which no framework of fine-tuning here does."""
+
+DEEPSPEED = ("deepspeed-zero", "deepspeed-liger", "transformers-2023", "transformers-qlora")
+"""Those of it that share states out by DeepSpeed's ZeRO."""
 
 DTYPES = ("bf16", "fp16", "fp32")
 """Of products that they run."""
@@ -100,7 +105,7 @@ def is_whole(layout: Any) -> Any:
 
 def usual_layouts(job: Job, lanes: Any) -> Any:
     """Which layouts are looked at where nobody gives one: those that are whole, share all or nothing, and keep what the framework keeps."""
-    habits, deepspeed = habits_of(job), job.stack_id.startswith("deepspeed")
+    habits, deepspeed = habits_of(job), job.stack_id in DEEPSPEED
     shared = (lanes.dp == 1) | (lanes.zero > 0) if deepspeed else (lanes.zero == 0) | (lanes.zero == 3)
     kept = is_whole(lanes) & shared & (lanes.full == (_checkpointing(job, habits) != "none"))
     if job.framework and habits.micro_batch:
@@ -115,7 +120,8 @@ def habits_of(job: Job) -> Recipe:
 
 
 def _checkpointing(job: Job, habits: Recipe) -> str:
-    return job.checkpointing or habits.checkpointing
+    usual = {} if job.framework else SOFTWARE[job.stack_id][1]
+    return job.checkpointing or str(usual.get("checkpointing", habits.checkpointing))
 
 
 def usual_sequences(job: Job, num_devices: int) -> int:
@@ -141,7 +147,7 @@ def tuning_job(job: Job, layout: Layout) -> TuningJob:
     kept = _checkpointing(job, habits)
     again = "none" if not layout.full else kept if kept != "none" else "full"
     sharding = "none" if layout.dp == 1 else BY_STAGE[layout.zero]
-    if sharding == "fsdp" and job.stack_id.startswith("deepspeed"):
+    if sharding == "fsdp" and job.stack_id in DEEPSPEED:
         sharding = "zero-3"
     return job_of(
         job.model,

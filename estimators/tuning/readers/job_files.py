@@ -11,7 +11,7 @@ from estimators.frozen import frozen, replace
 from estimators.tuning.readers import adapter, launcher_files
 from estimators.tuning.readers.one_file import FORMATS, named, read_file
 from estimators.tuning.readers.reading import FileRead, Filled, Overruled, Stated, Unread, possessive, shown
-from estimators.tuning.readers.rules import NAMED_MODEL, OWN_REFERENCE, SEVERAL
+from estimators.tuning.readers.rules import OWN_REFERENCE, SEVERAL
 from estimators.tuning.recipes import recipe
 from estimators.tuning.settings import OF_ADAPTERS, Value, defaults
 
@@ -81,7 +81,6 @@ def _usual(framework: str, files: Sequence[FileRead], settings: Mapping[str, Val
     form = forms.get(framework) or (forms[own.framework] if own else None)
     when = ["", str(settings.get("objective", "sft"))]
     when += [SEVERAL] if int(str(settings.get("num_gpus", 1))) > 1 else []
-    when += [NAMED_MODEL] if own and any(each.setting == "model" for each in own.stated) else []
     both = [adapter.FORMAT] * any(file.format == adapter.FORMAT.name for file in files) + ([form] if form else [])
     rows = {
         setting: Filled(setting=setting, value=value, framework=each.name, source=f"{possessive(each.name)} own where {key} is not set")

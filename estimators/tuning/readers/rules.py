@@ -15,7 +15,7 @@ Meaning = Callable[[str, Any], Mapping[str, Value]]
 OWN_REFERENCE = "own"
 """A reference model of the weights that are trained: adapters switched off where there are some, a frozen copy where there are none."""
 
-SEVERAL, NAMED_MODEL = "several devices", "a model by its name"
+SEVERAL = "several devices"
 """When a framework has more of its own: on several devices, and where its own file names the model, so that it loads it."""
 
 FOUR_BITS: dict[str, Value] = {"nf4": "nf4", "fp4": "nf4"}
@@ -52,7 +52,7 @@ class Format:
         keys: what the other keys are to the answer; those of the rules and of `also` are among its `read`.
         also: what several keys mean together: key to settings, which go before those of the rules; a setting that is None is taken back.
         present: keys that state a setting by being there, null too, where no other does.
-        usual: when, an objective, SEVERAL, NAMED_MODEL or empty for always -> settings that its framework has where no file states
+        usual: when, an objective, SEVERAL or empty for always -> settings that its framework has where no file states
             them, those that recipes have no column of -> value, and the key that would state it.
     """
 

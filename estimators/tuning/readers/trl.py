@@ -12,7 +12,6 @@ from estimators.training.layouts.launchers.keys import NOT_PRICED, Refused, word
 from estimators.tuning.readers import adapter, trainer_keys
 from estimators.tuning.readers.rules import (
     FOUR_BITS,
-    NAMED_MODEL,
     OWN_REFERENCE,
     Format,
     Rule,
@@ -220,7 +219,6 @@ TRL = Format(
     present={"center_rewards_coefficient": ("objective", "reward")},
     usual={
         "": {"method": ("full", "use_peft")},
-        NAMED_MODEL: {"weights_dtype": ("fp32", "dtype")},
         "grpo": {
             "num_generations": (8, "num_generations"),
             "completion_len": (COMPLETION, "max_completion_length"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from estimators.serving.answer import Load, Point, ServeAnswer
+from estimators.serving.answer import ServeAnswer
+from estimators.serving.curve import Curve, Point
 from estimators.units import format_bytes, format_duration, format_int, format_rate
 from reports.table import Table
 from reports.views.explain.formula import FormulaStep, Input, explanation_table
@@ -84,7 +85,7 @@ def _tokens(answer: ServeAnswer) -> FormulaStep:
 def _step(answer: ServeAnswer, point: Point) -> FormulaStep:
     asked, load = answer.question, point.load
     context = asked.input_tokens + asked.output_tokens / 2
-    time = Load(asked, answer.budget).decode_step(load)
+    time = Curve(asked, answer.budget).decode_step(load)
     parts = {name.removesuffix("_s"): float(seconds) for name, seconds in time.parts.items() if float(seconds)}
     said = f"{load.running:.4g} sequences decode, {context:.4g} tokens in the cache of each"
     return FormulaStep(
@@ -125,7 +126,12 @@ def _requests(answer: ServeAnswer, point: Point) -> FormulaStep:
         formula="users / whole · output",
         inputs=(
             Input(symbol="users", value=load.users, text=format_int(load.users), source="in flight, Little's law"),
-            Input(symbol="whole", value=float(load.e2e_s), text=format_duration(float(load.e2e_s)), source="TTFT + (output - 1) · ITL"),
+            Input(
+                symbol="whole",
+                value=float(load.e2e_s),
+                text=format_duration(float(load.e2e_s)),
+                source="TTFT by steps + (output - 1) · ITL",
+            ),
             Input(symbol="output", value=output, text=format_int(output), source="given by --output"),
         ),
     )

@@ -8,7 +8,6 @@ from estimators.facts.prices import PriceRange
 from estimators.spec import Workload
 from estimators.training.layouts.answer import Choice, Plans
 from estimators.training.layouts.planned import Option, Plan
-from estimators.training.step import PARTS
 from estimators.units import (
     DAY_S,
     format_bytes,
@@ -25,6 +24,7 @@ from reports.table import Column, Table, Value
 from reports.views.planning.plan_questions import best_spent_table, scaling_table, what_if_table
 from reports.views.training import track_record
 from reports.views.training.conditions import device_lines, length_source, scope_lines
+from reports.views.training.step_ledger import plan_ledger_table
 from reports.views.training.tuning_job import job_lines
 
 STEADY = "Steady steps alone: restarts, evaluation and checkpoints come on top."
@@ -47,7 +47,7 @@ def plan_tables(answer: Plans) -> list[Table]:
             own_notes=answer.own_notes,
         )
     )
-    tables.append(ledger_table(best))
+    tables.append(plan_ledger_table(best.best.prediction))
     if answer.points:
         tables.append(scaling_table(answer.points, price))
     if answer.changed is not None:
@@ -261,26 +261,3 @@ def _facts(plan: Plan, tokens: int | None, price: PriceRange | None, own: Option
         facts |= {"tokens": tokens, "run_s": plan.run_s(tokens), "gpu_hours": plan.gpu_hours(tokens), "gpu_days": plan.gpu_days(tokens)}
         facts["cost_usd"] = price.median * plan.gpu_hours(tokens) if price else None
     return facts
-
-
-def ledger_table(plan: Plan) -> Table:
-    """Where the seconds of the best layout go; the parts sum to the step."""
-    best = plan.best.prediction
-    whole = best.step_time_s
-    rows: list[dict[str, Value]] = [
-        {"part": name, "text": PARTS[name], "time_s": float(seconds), "step_fraction": float(seconds) / whole}
-        for name, seconds in best.ledger.parts.items()
-        if seconds
-    ]
-    rows.append({"part": "whole", "text": "whole step", "time_s": whole, "step_fraction": 1.0})
-    return Table(
-        title=f"Where the {format_duration(whole)} of a step go",
-        columns=[
-            Column(key="part", header="", raw=True),
-            Column(key="text", header="part"),
-            Column(key="time_s", header="time", format=format_duration, align="right"),
-            Column(key="step_fraction", header="share", format=format_fraction, align="right"),
-        ],
-        rows=rows,
-        key="ledger",
-    )

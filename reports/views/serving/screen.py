@@ -45,30 +45,43 @@ def _lacks(answer: ServeAnswer) -> str:
 def _sentence(answer: ServeAnswer) -> str:
     asked, best = answer.question, answer.best
     if best is None:
-        alone = answer.points[0].load
+        point = answer.points[0]
         return (
-            f"not one user within {limits_text(answer.question)}: alone, {format_duration(alone.ttft_s)} to the first token, "
-            f"then {format_duration(alone.itl_s)} each ({subject_text(answer)})"
+            f"not one user within {limits_text(answer.question)}: alone, {format_duration(point.ttft_s)} to the first token, "
+            f"then {format_duration(point.load.itl_s)} each ({subject_text(answer)})"
         )
     users = f"{format_int(best.load.users)} user{'s' * (best.load.users > 1)}"
     limits = f" within {limits_text(answer.question)}" if limits_text(answer.question) else ""
     price = f", {dollars(best.price.output_usd)} per million output tokens" if best.price else ""
-    one = f"{users}{limits} on {subject_text(answer)}: {format_rate(best.load.output_tokens_per_s_per_user)} tokens/s each{price}"
-    if asked.num_users is not None or asked.rate_per_s is not None:
-        assert answer.num_gpus_in_all is not None
-        want = f"{format_int(asked.num_users)} users" if asked.num_users is not None else f"{asked.rate_per_s:g} requests/s"
-        replicas = answer.num_replicas or 1
-        several = f" in {format_int(replicas)} replicas" if replicas > 1 else ""
-        return f"{want}: {format_int(answer.num_gpus_in_all)} x {asked.deployment.hardware.name}{several}; {one}"
-    return one
+    rate = best.load.output_tokens_per_s_per_user
+    each = f"{format_rate(rate)} tokens/s each" if asked.output_tokens > 1 else f"{format_rate(best.load.requests_per_s)} requests/s"
+    one = f"{users}{limits} on {subject_text(answer)}: {each}{price}"
+    if asked.num_users is None and asked.rate_per_s is None:
+        return one
+    want = f"{format_int(asked.num_users)} users" if asked.num_users is not None else f"{asked.rate_per_s:g} requests/s"
+    if answer.num_gpus_in_all is None or answer.num_replicas is None:
+        return f"{want}: no number of replicas keeps {limits_text(asked)} under arrivals by chance; {one}"
+    replicas = answer.num_replicas
+    several = f" in {format_int(replicas)} replicas" if replicas > 1 else ""
+    gpus = f"{want}: {format_int(answer.num_gpus_in_all)} x {asked.deployment.hardware.name}{several}"
+    if answer.at_rate is not None:
+        load = answer.at_rate.load
+        return (
+            f"{gpus}, {load.users:.3g} in flight on each: TTFT {format_duration(answer.at_rate.ttft_s)}, "
+            f"ITL {format_duration(load.itl_s)}, "
+            f"{subject_text(answer)}"
+        )
+    return f"{gpus}; {one}"
 
 
 def _lead(answer: ServeAnswer) -> list[str]:
     point, asked = answer.shown, answer.question
     assert point is not None
     load = point.load
+    rate = load.output_tokens_per_s_per_user
+    begun = f"then each reads {format_rate(rate)} tokens/s" if asked.output_tokens > 1 else "each has its answer"
     lines = [
-        f"then each reads {format_rate(point.load.output_tokens_per_s_per_user)} tokens/s after {format_duration(load.ttft_s)}; "
+        f"{begun} after {format_duration(point.ttft_s)}; "
         f"the replica "
         f"writes {format_rate(load.output_tokens_per_s)} tokens/s and reads {format_rate(load.prompt_tokens_per_s)}; "
         f"{lengths_text(answer.question)}."

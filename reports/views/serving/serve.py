@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from estimators.serving.answer import Point, ServeAnswer
+from estimators.serving.answer import ServeAnswer
+from estimators.serving.curve import Point
 from estimators.serving.held_weights import PARTS
 from estimators.units import format_bytes, format_duration, format_fraction, format_int, format_money, format_rate
 from reports.table import Column, Table, Value
@@ -21,7 +22,7 @@ def serve_tables(answer: ServeAnswer) -> list[Table]:
 
 
 def _facts(answer: ServeAnswer) -> dict[str, object]:
-    asked, found, best = answer.question, answer.budget, answer.best
+    asked, found, best = answer.question, answer.budget, answer.at_rate or answer.best
     d = asked.deployment
     return {
         "model": d.model.name,
@@ -37,10 +38,11 @@ def _facts(answer: ServeAnswer) -> dict[str, object]:
         "fits": answer.fits,
         "input_tokens": asked.input_tokens,
         "output_tokens": asked.output_tokens,
-        "users_within_limits": best.load.users if best else None,
+        "users_within_limits": answer.best.load.users if answer.best else None,
+        "users_in_flight_per_replica": best.load.users if best else None,
         "num_replicas": answer.num_replicas,
         "num_gpus": answer.num_gpus_in_all,
-        "ttft_s": best.load.ttft_s if best else None,
+        "ttft_s": best.ttft_s if best else None,
         "itl_s": best.load.itl_s if best else None,
         "output_tokens_per_s_per_replica": best.load.output_tokens_per_s if best else None,
         "output_tokens_per_s_per_gpu": best.output_tokens_per_s_per_gpu if best else None,
@@ -91,24 +93,31 @@ def curve_table(answer: ServeAnswer) -> Table:
             Column(key="waiting", header="waiting", format=lambda value: f"{value:.3g}", align="right"),
             Column(key="requests_per_s", header="requests/s", format=format_rate, align="right"),
         ],
-        rows=[_point(points[users]) for users in sorted(points)],
+        rows=[_point(points[users], has_gaps=asked.output_tokens > 1) for users in sorted(points)],
         notes=assumptions(answer),
         facts=_facts(answer) | {"ttft_limit_s": asked.ttft_limit_s, "itl_limit_s": asked.itl_limit_s},
         key="curve",
     )
 
 
-def _point(point: Point) -> Mapping[str, Value]:
+def _point(point: Point, *, has_gaps: bool) -> Mapping[str, Value]:
+    """One load.
+
+    Args:
+        has_gaps: whether an answer has a second token, so that there is a time between tokens.
+    """
     load, price = point.load, point.price
-    return {
-        "users": load.users,
-        "ttft_s": load.ttft_s,
+    gaps: dict[str, Value] = {
         "itl_s": load.itl_s,
-        "output_tokens_per_s_per_user": point.load.output_tokens_per_s_per_user,
+        "output_tokens_per_s_per_user": load.output_tokens_per_s_per_user,
+    }
+    return (gaps if has_gaps else {}) | {
+        "users": load.users,
+        "ttft_s": point.ttft_s,
         "output_tokens_per_s_per_gpu": point.output_tokens_per_s_per_gpu,
         "output_tokens_per_s_per_replica": load.output_tokens_per_s,
         "prompt_tokens_per_s_per_replica": load.prompt_tokens_per_s,
-        "e2e_s": load.e2e_s,
+        "e2e_s": point.e2e_s,
         "usd_per_million_output": price.output_usd if price else None,
         "usd_per_million_blended": price.blended_usd if price else None,
         "joules_per_output_token": point.joules[1] if point.joules else None,

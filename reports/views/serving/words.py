@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from estimators.serving.answer import ServeAnswer, ServeQuestion
+from estimators.serving.answer import ServeAnswer
+from estimators.serving.question import ServeQuestion
 from estimators.units import format_bytes, format_duration, format_int, format_money
 
 

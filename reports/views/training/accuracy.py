@@ -44,10 +44,6 @@ def _cells(name: str, total: Score | None) -> dict[str, Value]:
     }
 
 
-def _kind(rows: Sequence[Scored], kind: str) -> list[Scored]:
-    return [row for row in rows if row.step and row.step.kind == kind and not row.step.apart]
-
-
 def coverage_by_source(rows: Sequence[Scored]) -> float | None:
     """How often the interval held, averaged over sources; None without rows."""
     coverages = [group.coverage for source in sources(rows) if (group := score([r for r in rows if r.step and r.step.source == source]))]
@@ -59,17 +55,21 @@ def sources(rows: Sequence[Scored]) -> list[str]:
     return sorted({row.step.source for row in rows if row.step and row.error is not None})
 
 
-def summary_table(rows: Sequence[Scored]) -> Table:
-    """The headline: pooled, and with every source weighing the same; other kinds of rows beside it."""
+def summary_table(rows: Sequence[Scored], tuned: Score | None = None) -> Table:
+    """The headline: pooled, and with every source weighing the same; other kinds of rows beside it.
+
+    Args:
+        tuned: of all fine-tunings, in whichever table; None without any.
+    """
     headline = [row for row in rows if row.counts]
     pooled, equal, held = score(headline), score(headline, by_source=True), coverage_by_source(headline)
     apart = [row for row in rows if row.step and row.step.apart]
+    balanced = [row for row in rows if row.step and row.step.kind == "forced balance" and not row.step.apart]
     lines = [
         _cells("pre-training, every row weighing the same", pooled),
         _cells("pre-training, every source weighing the same", equal),
-        _cells("LoRA", score(_kind(rows, "lora"))),
-        _cells("other fine-tuning", score(_kind(rows, "fine-tuning"))),
-        _cells("experts with forced balance", score(_kind(rows, "forced balance"))),
+        _cells("fine-tuning", tuned),
+        _cells("experts with forced balance", score(balanced)),
         _cells("set apart: the row or its table lacks what a fair score needs", score(apart)),
     ]
     summary = {

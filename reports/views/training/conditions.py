@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.traced import TracedModel
 from estimators.counting.conventions import CONVENTIONS, step_flop, surplus_flop
 from estimators.counting.estimate import count_params
 from estimators.spec import Workload
@@ -35,6 +36,8 @@ def scope_lines(model: Model, workload: Workload) -> list[str]:
     """
     surplus = _surplus_lines(model, workload)
     model = model.base
+    if isinstance(model, TracedModel):
+        return [*_traced_lines(model), *surplus]
     if not isinstance(model, Decoder):
         return _source_lines(model)
     lines = [*([f"left out: {model.left_out}"] if model.left_out else []), *surplus]
@@ -44,6 +47,12 @@ def scope_lines(model: Model, workload: Workload) -> list[str]:
         what = "layers that predict further tokens (multi-token prediction)"
         lines.append(f"left out: {what}, {format_int(params)} parameters; `show` has them in a table of their own")
     return lines
+
+
+def _traced_lines(model: TracedModel) -> list[str]:
+    lines = [f"op table traced from {model.traced_from}, on meta; exact at the sizes it was held to"]
+    lines += [f"left out: {model.left_out}"] if model.left_out else []
+    return [*lines, f"not run, and no FLOP counted: {model.not_run}"] if model.not_run else lines
 
 
 def _surplus_lines(model: Model, workload: Workload) -> list[str]:

@@ -23,7 +23,7 @@ from estimators.units import (
 )
 from reports.table import Column, Table, Value
 from reports.views.training.conditions import price_text
-from reports.views.training.step_ledger import PART_COLUMNS, part_rows
+from reports.views.training.step_ledger import part_columns, part_rows
 from reports.views.training.tuning_job import framework_words
 
 BOUNDS = ("low", "median", "high")
@@ -242,7 +242,7 @@ def _share(count: int | None, of: float) -> float | None:
 def _step_table(answer: DataAnswer) -> Table:
     return Table(
         title=f"Where a step of {format_duration(answer.step_time_s)} goes, in the mean over the data set",
-        columns=list(PART_COLUMNS),
+        columns=part_columns(),
         rows=part_rows(answer.parts, DATA_PARTS, answer.step_time_s),
         notes=["The parts sum to the step."],
         key="step",

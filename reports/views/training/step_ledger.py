@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from estimators.training.prediction import Prediction
-from estimators.training.step import PARTS
+from estimators.tuning.step import TUNING_PARTS
 from estimators.units import format_duration, format_fraction, format_grouped
 from reports.table import Column, Table, Value
 
@@ -40,19 +40,26 @@ _MFU_NOTES = {
 }
 
 
-PART_COLUMNS = (
-    Column(key="part", header="part", raw=True),
-    Column(key="what", header="part"),
-    Column(key="time_s", header="time", format=format_duration, align="right"),
-    Column(key="fraction", header="share", format=format_fraction, align="right"),
-)
-"""Of a table of a step's parts."""
+def part_columns(what: str = "what", share: str = "fraction") -> list[Column]:
+    """Of a table of a step's parts.
+
+    Args:
+        what, share: keys of a part's words and of its share.
+    """
+    return [
+        Column(key="part", header="part" if what == "what" else "", raw=True),
+        Column(key=what, header="part"),
+        Column(key="time_s", header="time", format=format_duration, align="right"),
+        Column(key=share, header="share", format=format_fraction, align="right"),
+    ]
 
 
-def part_rows(parts: Mapping[str, Any], names: Mapping[str, str], step_s: float) -> list[dict[str, Value]]:
+def part_rows(
+    parts: Mapping[str, Any], names: Mapping[str, str], step_s: float, what: str = "what", share: str = "fraction"
+) -> list[dict[str, Value]]:
     """Seconds and share of every part of a step that takes time, and what it is."""
     return [
-        {"part": part, "what": names[part], "time_s": seconds, "fraction": seconds / step_s}
+        {"part": part, what: names[part], "time_s": float(seconds), share: float(seconds) / step_s}
         for part, seconds in parts.items()
         if seconds > 0
     ]
@@ -64,8 +71,20 @@ def ledger_table(prediction: Prediction) -> Table:
     return Table(
         title=f"Where a step of {format_duration(step_s)} goes",
         conditions=[_rates_line(prediction), "the slowest device; communication only where nothing hides it"],
-        columns=list(PART_COLUMNS),
-        rows=part_rows(prediction.ledger.parts, PARTS, step_s),
+        columns=part_columns(),
+        rows=part_rows(prediction.ledger.parts, TUNING_PARTS, step_s),
         notes=[f"The parts sum to the step. {_MFU_NOTES[prediction.convention]}, HFU what is recomputed in full as well."],
         key="step",
+    )
+
+
+def plan_ledger_table(prediction: Prediction) -> Table:
+    """The same of a plan's best layout, the whole step in a row of its own."""
+    step_s, keys = prediction.step_time_s, ("text", "step_fraction")
+    whole: dict[str, Value] = {"part": "whole", "text": "whole step", "time_s": step_s, "step_fraction": 1.0}
+    return Table(
+        title=f"Where the {format_duration(step_s)} of a step go",
+        columns=part_columns(*keys),
+        rows=[*part_rows(prediction.ledger.parts, TUNING_PARTS, step_s, *keys), whole],
+        key="ledger",
     )

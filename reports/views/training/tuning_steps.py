@@ -3,53 +3,49 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 from estimators.tuning.interval import track_record
 from estimators.units import format_fraction, format_int, format_signed_fraction
-from estimators.validation.tuning_record import median, median_of_sources, missed_step
-from estimators.validation.tuning_time import ScoredStep, TimedStep
+from estimators.validation.score import Score, Scored
+from estimators.validation.tuning_record import median_of_sources
+from estimators.validation.tuning_score import TunedRun, score_by, tuned_runs
+from estimators.validation.tuning_time import ScoredStep
 from reports.table import Column, Table, Value
 
 
-def tuning_tables(rows: Sequence[ScoredStep]) -> list[Table]:
-    """By source, by method and format, and why rows are left out."""
-    return [_by_source(rows), _by_kind(rows), _left_out(rows)]
+def tuning_tables(steps: Sequence[ScoredStep], rows: Sequence[Scored] = ()) -> list[Table]:
+    """By source, by method and format, and why rows are left out.
+
+    Args:
+        rows: of tables of trainings, among which are fine-tunings.
+    """
+    runs = tuned_runs(steps, rows)
+    return [_by_source(runs), _by_kind(runs), _left_out(steps)]
 
 
-def _steps(rows: Sequence[ScoredStep]) -> list[tuple[ScoredStep, TimedStep, float]]:
-    """Runs that are predicted, each once whatever its meters."""
-    seen: dict[tuple[object, ...], tuple[ScoredStep, TimedStep, float]] = {}
-    for row in rows:
-        if row.step is not None and row.error is not None:
-            seen.setdefault(row.step.run, (row, row.step, row.error))
-    return list(seen.values())
-
-
-def _by_source(rows: Sequence[ScoredStep]) -> Table:
-    steps = _steps(rows)
-    overall = median_of_sources([missed_step(step) for _, step, _ in steps]) if steps else None
-    scaled = track_record("calibrated")
+def _by_source(runs: Sequence[TunedRun]) -> Table:
+    overall, scaled = median_of_sources(runs) if runs else None, track_record("calibrated")
     said = f": {format_fraction(overall)} off, the median of sources" if overall is not None else ""
     after = f"; after one measured step of the same job's kind {format_fraction(scaled.median_error)}" if scaled and scaled.rows else ""
     return Table(
-        title=f"Steps of fine-tuning{said} over {format_int(len(steps))} measured runs",
+        title=f"Steps of fine-tuning{said} over {format_int(len(runs))} measured runs",
         conditions=[
             f"every source is predicted by constants of fine-tuning fitted without it; those of pre-training saw none of them{after}",
             "a run is one row here whatever its meters; rows whose lengths vary are of the mean length that their rates imply",
         ],
         columns=[Column(key="group", header="source"), *_SCORE],
-        rows=_grouped(steps, lambda step: step.source),
-        facts={"tuning": {"rows": len(steps), "median_of_sources": overall, "median_after_one_step": scaled and scaled.median_error}},
+        rows=_rows(score_by(runs, lambda run: run.source)),
+        facts={"tuning": {"rows": len(runs), "median_of_sources": overall, "median_after_one_step": scaled and scaled.median_error}},
         key="tuning_steps",
     )
 
 
-def _by_kind(rows: Sequence[ScoredStep]) -> Table:
+def _by_kind(runs: Sequence[TunedRun]) -> Table:
     return Table(
         title="Steps of fine-tuning by method",
         columns=[Column(key="group", header="method"), *_SCORE],
-        rows=_grouped(_steps(rows), lambda step: step.kind),
+        rows=_rows(score_by(runs, lambda run: run.kind)),
         key="tuning_methods",
     )
 
@@ -67,22 +63,21 @@ def _left_out(rows: Sequence[ScoredStep]) -> Table:
 _SCORE = [
     Column(key="rows", header="runs", format=format_int, align="right"),
     Column(key="median_error", header="median |error|", format=format_fraction, align="right"),
+    Column(key="p90_error", header="90th percentile", format=format_fraction, align="right"),
     Column(key="bias", header="bias", format=format_signed_fraction, align="right"),
     Column(key="coverage", header="interval held", format=format_fraction, align="right"),
 ]
 
 
-def _grouped(steps: Sequence[tuple[ScoredStep, TimedStep, float]], name: Callable[[TimedStep], str]) -> list[dict[str, Value]]:
-    groups: dict[str, list[tuple[ScoredStep, float]]] = {}
-    for row, step, error in steps:
-        groups.setdefault(name(step), []).append((row, error))
+def _rows(scores: Mapping[str, Score]) -> list[dict[str, Value]]:
     return [
         {
             "group": group,
-            "rows": len(found),
-            "median_error": median([abs(error) for _, error in found]),
-            "bias": median([error for _, error in found]),
-            "coverage": sum(row.held for row, _ in found) / len(found),
+            "rows": found.rows,
+            "median_error": found.median,
+            "p90_error": found.p90,
+            "bias": found.bias,
+            "coverage": found.coverage,
         }
-        for group, found in sorted(groups.items())
+        for group, found in scores.items()
     ]

@@ -267,7 +267,7 @@ def test_experts_that_run_for_nothing_are_told_apart_by_hand() -> None:
 def test_show_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text(json.dumps(BANK))
     assert main(["show", "--config", str(tmp_path), "--seq-len", "8"]) == 0
-    assert "counted as transformers runs it: every expert on every token. The forward pass needs" in " ".join(
+    assert "needed and counted: the experts that a token is routed to. transformers runs all of them on every token" in " ".join(
         capsys.readouterr().out.split()
     )
 

@@ -11,12 +11,14 @@ from estimators.errors import BadValueError
 from estimators.facts.prices import PriceRange
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
-from estimators.serving.answer import Load, ServeAnswer, ServeQuestion, load_points, serve
+from estimators.serving.answer import ServeAnswer, serve
 from estimators.serving.budget import budget
+from estimators.serving.curve import Curve, load_points
 from estimators.serving.cuts import checkpoint_format, cut_over, fewest, nearest_that_fit
 from estimators.serving.deployment import Deployment, Speculation
 from estimators.serving.engines import engine
 from estimators.serving.price import ApiPrice, joules_per_token, token_price, usd_per_million
+from estimators.serving.question import ServeQuestion
 from estimators.serving.step_batch import StepBatch
 from estimators.validation.model import shipped_model
 
@@ -67,13 +69,13 @@ def test_energy_is_power_over_throughput() -> None:
 @pytest.mark.parametrize("users", [1, 8, 64, 500])
 def test_littles_law(users: int) -> None:
     """Requests in flight are their rate times their time; tokens in flight are the batch that decodes."""
-    load = Load(asked(deployment()), budget(deployment())).at(users)
+    load = Curve(asked(deployment()), budget(deployment())).at(users)
     assert load.requests_per_s * load.e2e_s == pytest.approx(users, rel=1e-6)
     assert load.requests_per_s * 299 * load.itl_s == pytest.approx(load.running, rel=0.01)
 
 
 def test_the_first_token_of_a_lone_user_is_its_prefill() -> None:
-    load = Load(asked(deployment()), budget(deployment()))
+    load = Curve(asked(deployment()), budget(deployment()))
     prefill_s = load.law.time(StepBatch(prompt_tokens=1000, prompt_context=500, prompts=1)).total_s
     assert load.at(1).ttft_s == pytest.approx(prefill_s, rel=0.01)
 
@@ -81,7 +83,7 @@ def test_the_first_token_of_a_lone_user_is_its_prefill() -> None:
 @pytest.mark.parametrize("limits", [{"ttft_limit_s": 0.06}, {"itl_limit_s": 0.02}, {"ttft_limit_s": 0.06, "itl_limit_s": 0.02}])
 def test_the_most_users_keep_the_limits_and_one_more_does_not(limits: dict[str, float]) -> None:
     question = asked(deployment(), users=(1, 1000), **limits)
-    found, load = serve(question).best, Load(question, budget(question.deployment))
+    found, load = serve(question).best, Curve(question, budget(question.deployment))
     assert found is not None
     assert load.within(found.load)
     assert not load.within(load.at(found.load.users + 1))
@@ -93,13 +95,40 @@ def test_a_limit_that_a_lone_user_breaks_leaves_none() -> None:
     assert found.shown is found.points[0]
 
 
-def test_replicas_for_users_and_for_a_rate() -> None:
+def test_replicas_for_a_rate_keep_the_limits_and_one_less_does_not() -> None:
+    """Requests that come when they come: each replica has its share, and one less has too much."""
+    question = asked(deployment(), ttft_limit_s=0.1, itl_limit_s=0.02, rate_per_s=40.0)
+    found, load = serve(question), Curve(question, budget(question.deployment))
+    replicas = found.num_replicas
+    assert replicas is not None
+    assert replicas > 1
+    assert found.at_rate is not None
+    assert found.shown is found.at_rate
+    assert found.at_rate.within
+    assert found.at_rate.load.requests_per_s == pytest.approx(40 / replicas)
+    fewer = load.at_rate(40 / (replicas - 1))
+    assert not load.within(fewer) or fewer.queue_s == float("inf")
+
+
+def test_a_rate_is_served_by_one_replica_where_it_is_small() -> None:
+    found = answered(rate_per_s=0.01)
+    assert found.num_replicas == 1
+    assert found.at_rate is not None
+    assert found.at_rate.load.users < 1
+
+
+def test_a_limit_that_chance_breaks_however_few_requests_come() -> None:
+    """An arrival waits for what is left of the step that runs: a limit just above a lone user's prefill has no number of replicas."""
+    alone = Curve(asked(deployment()), budget(deployment())).at(1).ttft_s
+    assert answered(ttft_limit_s=1.0001 * alone, rate_per_s=5.0).num_replicas is None
+
+
+def test_replicas_for_users() -> None:
     one = answered(itl_limit_s=0.02)
     assert one.best is not None
     users = one.best.load.users
     assert answered(itl_limit_s=0.02, num_users=3 * users).num_replicas == 3
     assert answered(itl_limit_s=0.02, num_users=3 * users + 1).num_replicas == 4
-    assert answered(itl_limit_s=0.02, rate_per_s=2.5 * one.best.load.requests_per_s).num_gpus_in_all == 3
     with pytest.raises(BadValueError, match="expected one of them"):
         answered(num_users=1, rate_per_s=1.0)
 
@@ -109,7 +138,7 @@ def test_more_of_a_device_never_hurts(name: str) -> None:
     plain = deployment()
     better = replace(plain, hardware=replace(plain.hardware, **{name: 2 * getattr(plain.hardware, name)}))
     for users in (1, 64, 800):
-        less, more = (Load(asked(d), budget(d)).at(users) for d in (plain, better))
+        less, more = (Curve(asked(d), budget(d)).at(users) for d in (plain, better))
         assert more.itl_s <= less.itl_s * 1.0001 or more.running > less.running
         assert more.output_tokens_per_s >= less.output_tokens_per_s * 0.9999
 
@@ -123,7 +152,7 @@ def test_throughput_grows_and_price_falls_with_users_and_with_utilization() -> N
 
 def test_a_prefix_and_a_draft_help() -> None:
     plain, prefixed, drafted = (
-        Load(asked(d), budget(d)).at(4)
+        Curve(asked(d), budget(d)).at(4)
         for d in (
             deployment(),
             deployment(prefix_share=0.9),
@@ -143,6 +172,12 @@ def test_what_does_not_fit_is_answered_by_what_does() -> None:
     assert "--gpus-per-replica 2" in changes
     for each in found.nearest:
         assert each.tokens >= 1300
+
+
+def test_a_narrower_format_on_more_devices_where_neither_is_enough() -> None:
+    """Llama 3.1 405B: 16 devices in 16 bits, 8 in fp8, 4 in 4 bits."""
+    changes = {each.change: each.num_devices for each in serve(asked(deployment("llama-3.1-405b"))).nearest}
+    assert changes == {"--gpus-per-replica 16": 16, "--weights fp8 --gpus-per-replica 8": 8, "--weights awq --gpus-per-replica 4": 4}
 
 
 def test_a_max_model_len_that_has_no_room_is_refused_with_one_that_has() -> None:

@@ -11,9 +11,10 @@ from estimators.errors import BadValueError
 from estimators.facts.prices import PriceRange
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
-from estimators.serving.answer import ServeQuestion, serve
+from estimators.serving.answer import serve
 from estimators.serving.deployment import Deployment
 from estimators.serving.engines import engine
+from estimators.serving.question import ServeQuestion
 from estimators.serving.search import SearchAnswer, Ways, cut_words, cuts_of, search, usual_ways
 from estimators.validation.model import shipped_model
 
@@ -56,7 +57,7 @@ def test_serve_says_the_same_of_a_deployment_of_the_front(found: SearchAnswer, p
     alone = serve(replace(question(), deployment=each.deployment, users=(each.users, each.users)))
     (point,) = [point for point in alone.points if point.load.users == each.users]
     assert point.load.itl_s == pytest.approx(each.itl_s, rel=1e-9)
-    assert point.load.ttft_s == pytest.approx(each.ttft_s, rel=1e-9)
+    assert point.ttft_s == pytest.approx(each.ttft_s, rel=1e-9)
     assert point.output_tokens_per_s_per_gpu == pytest.approx(each.output_tokens_per_s_per_gpu, rel=1e-9)
     assert point.price is not None
     assert point.price.output_usd == pytest.approx(each.usd_per_million_output, rel=1e-9)

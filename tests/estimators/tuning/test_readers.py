@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from estimators.errors import RequestError
+from estimators.tuning.memory import memory_of_job
 from estimators.tuning.readers.job_files import combined
 from estimators.tuning.readers.one_file import FORMATS
 from estimators.tuning.recipes import recipe, recipes
+from estimators.tuning.settings import OF_RUN, job_of
+from estimators.tuning.weights import adapters_are_wide
+from estimators.validation.model import shipped_model
 from estimators.weight_formats import weight_format
 from tests.support.tuning_files import (
     ACCELERATE,
@@ -217,6 +221,20 @@ def test_what_a_file_states_is_never_filled_in_as_well(read: Reader) -> None:
 def test_a_model_that_trl_loads_by_name_is_fp32_in_its_recipe_as_in_its_files(read: Reader) -> None:
     """TRL 1.16, trainer/utils.py, create_model_from_path: float32 unless dtype is set."""
     assert read(args__json=TRL_DPO).given()["weights_dtype"] == recipe("trl").weights_dtype == "fp32"
+
+
+@pytest.mark.parametrize("more", [{}, {"load_in_4bit": True}, {"dtype": "bfloat16"}], ids=["LoRA", "QLoRA", "dtype"])
+def test_trls_files_mean_the_job_that_its_recipe_means(more: dict[str, Any], read: Reader) -> None:
+    """TRL 1.16: a model that is given by name is loaded in fp32 unless dtype is set (create_model_from_path), whatever is trained;
+    adapters are fp32, bf16 beside quantised weights (SFTTrainer)."""
+    given = read(args__json=json.dumps({"model_name_or_path": "gpt2", "use_peft": True, "max_length": 512, "lora_r": 8} | more)).given()
+    model, trl = shipped_model("gpt-2"), recipe("trl")
+    from_file = job_of(model, trl, {name: value for name, value in given.items() if name not in OF_RUN})
+    stated: dict[str, Any] = {"method": "lora", "lora_rank": 8, "seq_len": 512}
+    stated |= {"base_format": "nf4"} if "load_in_4bit" in more else {"weights_dtype": "bf16"} if "dtype" in more else {}
+    assert memory_of_job(from_file).allocated_bytes == memory_of_job(job_of(model, trl, stated)).allocated_bytes
+    assert from_file.weights_dtype == ("bf16" if "dtype" in more else "fp32")
+    assert adapters_are_wide(from_file) == ("load_in_4bit" not in more)
 
 
 def test_defaults_of_a_framework_are_those_that_its_package_has(read: Reader) -> None:

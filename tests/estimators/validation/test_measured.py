@@ -75,7 +75,7 @@ def _step(record: Record) -> MeasuredStep | None:
 
 
 def test_every_row_is_predicted_or_has_a_reason(rows: list[Scored]) -> None:
-    assert len(rows) == 887 + 46 + 695 + 22
+    assert len(rows) == 848 + 46 + 695 + 22
     for row in rows:
         assert bool(row.predicted_s) is not bool(row.skipped_reason), row.id
 

@@ -1,0 +1,96 @@
+"""Which class of transformers a configuration is, and that class on meta."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from bench.backend.model_classes import OLD_NAMES
+from bench.backend.models import hf_config
+from bench.backend.on_meta import on_meta
+from estimators.architectures.builders.vision import TEXT_PARTS
+from estimators.errors import BadConfigError
+
+
+def parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:
+    """transformers' configuration of what is counted, the class that it names, and what is left out.
+
+    Of several kinds of input the language part is counted, if it is a causal language model.
+
+    Raises:
+        BadConfigError: transformers knows neither the type nor that of its language part.
+    """
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    model_type = str(config.get("model_type"))
+    if model_type not in CONFIG_MAPPING_NAMES and (its := _type_of_class(config)) in CONFIG_MAPPING_NAMES:
+        model_type, config = its, {**config, "model_type": its}
+    if model_type in CONFIG_MAPPING_NAMES:
+        parsed = hf_config(config)
+        text = parsed.get_text_config(decoder=True)
+        others = sorted(key for key in parsed.sub_configs if getattr(parsed, key, None) not in (None, text))
+        if len(others) < len(parsed.sub_configs) and text.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return text, "", f"{', '.join(others) or 'the other parts'}, and what joins them: only the language part is counted"
+        return parsed, _class_named(config), ""
+    for key in TEXT_PARTS:
+        part = config.get(key)
+        if isinstance(part, dict) and part.get("model_type") in CONFIG_MAPPING_NAMES:
+            left_out = f"all but {key}: transformers does not know {model_type[:40]!r}, and code of its own is never executed"
+            return hf_config(part), _class_named(part), left_out
+    own_code = "; its own code (auto_map) is never executed here" if config.get("auto_map") else ""
+    raise BadConfigError(
+        f"model_type {model_type[:40]!r} has no op table and transformers {transformers.__version__} does not know it{own_code}; "
+        "expected a type that transformers has, or one of: python -m bench list families"
+    )
+
+
+def _type_of_class(config: Mapping[str, Any]) -> str:
+    """The model type of the class that `architectures` names first; empty where it names none that transformers has."""
+    import transformers
+
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+    return str(getattr(getattr(getattr(transformers, name, None), "config_class", None), "model_type", "")) if name else ""
+
+
+def _class_named(config: Mapping[str, Any]) -> str:
+    """What `architectures` names first; empty for nothing.
+
+    Raises:
+        BadConfigError: a class that transformers does not have: its head could only be guessed.
+    """
+    import transformers
+
+    named = config.get("architectures") or [""]
+    if not isinstance(named, list) or not isinstance(named[0], str):
+        raise BadConfigError(f"architectures is {str(named)[:60]!r}; expected a list of names of classes")
+    name = OLD_NAMES.get(named[0], named[0])
+    if name and not hasattr(getattr(transformers, name, None), "_from_config"):
+        raise BadConfigError(
+            f"architectures names {name[:60]!r}, which transformers {transformers.__version__} does not have; "
+            "leave architectures out to count the type's usual class"
+        )
+    return name
+
+
+def build(parsed: Any, named: str) -> nn.Module:
+    """The class on meta, the usual one of the type where none is named. Raises BadConfigError where transformers cannot build it."""
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    if named.endswith("ForSequenceClassification") and getattr(parsed, "pad_token_id", 0) is None:
+        parsed.pad_token_id = 0  # such a class looks for the last token that is not padding, and refuses batches otherwise
+    usual = transformers.AutoModelForCausalLM if parsed.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else transformers.AutoModel
+    maker: Any = getattr(transformers, named) if named else usual
+    build = getattr(maker, "_from_config", None) or maker.from_config
+    for options in ({"attn_implementation": "eager"}, {}):
+        try:
+            return on_meta(partial(build, parsed, **options))
+        except Exception as error:  # a field that makes no sense fails wherever transformers first uses it
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    raise BadConfigError(f"transformers cannot build {parsed.model_type!r} from this configuration: {reason}")

@@ -1,0 +1,183 @@
+"""Inputs made up for a model of transformers from its configuration alone: the plainest that its forward pass takes.
+
+What a class takes is told by the names of its arguments; shapes come from the configuration's own fields. Where several shapes may be
+meant (a picture or a film, mel bins first or last), they are tried in turn on meta.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.backend.counting.fillings import Maker, audio, filled, first_integer, images, series
+from bench.backend.counting.module import DOES_NOT_RUN, first_line, unfused
+from bench.backend.known_values import KnownValues
+from bench.backend.on_meta import autocast_by_the_cpu
+from estimators.errors import BadConfigError, BadValueError
+
+Inputs = dict[str, Any]
+Guess = Callable[[int, int, int | None], Inputs]
+"""From batch, tokens of a sequence and tokens of a source to what a forward pass is given."""
+
+TRIED_TOKENS = 9
+"""Tokens of a sequence on which inputs are tried."""
+
+
+class MadeInputs:
+    """What one model is fed: the first of several guesses that its forward pass takes.
+
+    Attributes:
+        model: on meta.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model: Any = model
+        self._takes = inspect.signature(model.forward).parameters
+        self._chosen: Guess | None = None
+
+    def of(self, batch: int, seq_len: int, source_len: int | None = None) -> Inputs:
+        """Keyword arguments of a forward pass: tensors on the CPU, those of floating point without memory.
+
+        Args:
+            batch: sequences, images or clips.
+            seq_len: tokens per sequence, where the model takes tokens.
+            source_len: tokens of the encoder's input, for an encoder-decoder of tokens; None for as many as the decoder's.
+
+        Raises:
+            BadValueError: it has no encoder beside a decoder for `source_len`.
+            BadConfigError: no guess runs; with the reason of the first.
+        """
+        writes = bool(getattr(self.model.config, "is_encoder_decoder", False))
+        if source_len is not None and not (writes and "input_ids" in self._takes):
+            raise BadValueError(
+                f"--source-len {source_len:,}: {type(self.model).__name__} reads no tokens beside a decoder; leave --source-len out"
+            )
+        if self._chosen is None:
+            self._chosen = self._first_that_runs()
+        return self._chosen(batch, seq_len, source_len)
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether what it is fed depends on the length of a sequence."""
+        short, long = (self.of(1, length) for length in (TRIED_TOKENS, TRIED_TOKENS + 2))
+        return any(isinstance(t, torch.Tensor) and t.shape != long[name].shape for name, t in short.items())
+
+    def _first_that_runs(self) -> Guess:
+        reason = ""
+        for guess in self._guesses():
+            try:
+                self._try(guess(1, TRIED_TOKENS, None))
+            except DOES_NOT_RUN as error:
+                reason = reason or why_not(error)
+                continue
+            return guess
+        raise BadConfigError(reason or f"{type(self.model).__name__} takes what cannot be made up from its configuration")
+
+    def _try(self, inputs: Inputs) -> None:
+        known = KnownValues(hides_nothing=True)
+        with unfused(), autocast_by_the_cpu(), torch.no_grad(), known:
+            self.model(**{name: known.stand_in(value) if isinstance(value, torch.Tensor) else value for name, value in inputs.items()})
+
+    def _guesses(self) -> Iterator[Guess]:
+        """Ways to feed it, the likeliest first."""
+        required = [name for name, p in self._takes.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+        for main in self._mains():
+            for more in self._beside():
+                yield partial(self._joined, main, (*required, *more))
+
+    def _mains(self) -> Iterator[Guess]:
+        config, takes = self.model.config, self._takes
+        name = getattr(self.model, "main_input_name", "input_ids")
+        names = [name] if isinstance(name, str) else list(name)
+        both = {"input_ids", "pixel_values"} <= takes.keys()
+        if both and "logits_to_keep" not in takes and "labels" not in takes:
+            yield partial(self._image_and_text, next(images(config)))
+        if "input_ids" in takes and "input_ids" in names:
+            yield partial(self._tokens, choices=type(self.model).__name__.endswith("ForMultipleChoice"))
+        for keys, makers in ((("pixel_values", "pixel_values_videos"), images), (("input_values", "input_features", "audio_mel"), audio)):
+            for key in keys:
+                if key in takes and (key in names or "input_ids" not in names):
+                    for make in makers(config):
+                        yield partial(self._named, key, make)
+        for make in images(config) if {"hidden_states", "grid_thw"} & takes.keys() else ():
+            yield partial(self._known, make)
+        for make in series(config):
+            yield partial(self._known, make)
+        if both:
+            for make in images(config):
+                yield partial(self._image_and_text, make)
+
+    def _tokens(self, batch: int, seq_len: int, source_len: int | None, *, choices: bool = False) -> Inputs:
+        ids = _ids(self.model.config, batch, source_len or seq_len)
+        given = {"input_ids": ids[:, None] if choices else ids}
+        return given | self._target(batch, seq_len)
+
+    def _target(self, batch: int, seq_len: int) -> Inputs:
+        """Tokens of a decoder beside an encoder."""
+        return {"decoder_input_ids": _ids(self.model.config, batch, seq_len)} if "decoder_input_ids" in self._takes else {}
+
+    def _image_and_text(self, make: Maker, batch: int, seq_len: int, source_len: int | None) -> Inputs:
+        """An image and a text of its longest, for a model that compares the two."""
+        return {"input_ids": _ids(self.model.config, batch, _text_length(self.model.config)), **make(batch)}
+
+    def _named(self, key: str, make: Maker, batch: int, seq_len: int, source_len: int | None) -> Inputs:
+        """What is made, its first part under the name that the model has for it."""
+        made = make(batch)
+        first, *others = made
+        return {key: made[first], **{name: made[name] for name in others if name in self._takes}, **self._target(batch, seq_len)}
+
+    def _known(self, make: Maker, batch: int, seq_len: int, source_len: int | None) -> Inputs:
+        return {key: value for key, value in make(batch).items() if key in self._takes} | self._target(batch, seq_len)
+
+    def _beside(self) -> list[tuple[str, ...]]:
+        """Optional arguments to give as well: none, then a mask, then whatever is known of the rest."""
+        wanted = [name for name in ("attention_mask", "bbox", "visual_feats", "states") if name in self._takes]
+        everything = tuple(name for name in self._takes if name not in ("labels", "inputs_embeds", "past_key_values", "position_ids"))
+        return [(), tuple(wanted[:1]), tuple(wanted), everything] if wanted else [(), everything]
+
+    def _joined(self, main: Guess, more: tuple[str, ...], batch: int, seq_len: int, source_len: int | None) -> Inputs:
+        given = dict(main(batch, seq_len, source_len))
+        for name in more:
+            if name not in given and (value := filled(name, self.model, given, batch, seq_len)) is not None:
+                given[name] = value
+        return given
+
+
+LOOKS_AT_VALUES = ("nonzero", "item", "bincount", "unique", "masked_select", "data-dependent", "meta tensor", "no data", "meta device")
+"""What torch names where the size of a result, or the way that a forward pass takes, depends on the values of a tensor."""
+
+
+def why_not(error: BaseException) -> str:
+    """Why a forward pass does not run on meta, in one line; torch's own words only where the reason is not one that is known."""
+    named = next((word for word in LOOKS_AT_VALUES if re.search(f"(?<![a-z]){word}(?![a-z])", str(error))), "")
+    if named:
+        operator = f" ({named})" if named.isidentifier() else ""
+        return f"its forward looks at values of tensors{operator}, such as which tokens an expert gets or which are padding; meta has none"
+    return f"its forward does not run on inputs made up from its configuration: {first_line(error)}"
+
+
+def made_inputs(model: nn.Module, batch: int, seq_len: int, source_len: int | None) -> Inputs:
+    """What `MadeInputs` makes, once. Raises BadConfigError, BadValueError."""
+    return MadeInputs(model).of(batch, seq_len, source_len)
+
+
+def _ids(config: Any, batch: int, length: int) -> torch.Tensor:
+    """Tokens that are neither padding nor ends, so that nothing is left out for what it is."""
+    text = config.get_text_config()
+    named = [getattr(text, f"{kind}_token_id", None) for kind in ("pad", "bos", "eos", "sep", "image", "mask")]
+    special = {token for each in named for token in (each if isinstance(each, list) else [each])}
+    vocab = first_integer(text, "vocab_size") or 100
+    plain = next((token for token in range(3, max(4, min(vocab, 100))) if token not in special), 0)
+    return torch.full((batch, length), plain, dtype=torch.long)
+
+
+def _text_length(config: Any) -> int:
+    """The longest text of a model that compares texts with images."""
+    text = getattr(config, "text_config", None) or config
+    return min(first_integer(text, "max_position_embeddings") or 16, 512)

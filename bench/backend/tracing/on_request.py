@@ -1,0 +1,58 @@
+"""The traced op table of a configuration that has no other: kept from before, or traced now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.machine.ranks import say
+from estimators.architectures.from_config import model_from_config
+from estimators.architectures.traced import TracedModel
+from estimators.architectures.traced_file import from_json, is_traced
+from estimators.errors import NoOpTableError, RequestError
+from estimators.spec import Model
+
+
+def model_of(config: Mapping[str, Any], name: str) -> Model:
+    """The model that a JSON object describes: a configuration, by its family's op table or by one that is traced, or such a table itself.
+
+    Where the table is a traced one, that is said on stderr.
+
+    Raises:
+        BadConfigError: it describes no countable model.
+    """
+    if is_traced(config):
+        found = from_json(config, name)
+    else:
+        try:
+            return model_from_config(config, name)
+        except NoOpTableError as error:
+            found = traced_model(config, name, error)
+    say(f"{name}: op table traced from {found.traced_from}")
+    return found
+
+
+def traced_model(config: Mapping[str, Any], name: str, without: NoOpTableError) -> TracedModel:
+    """The op table of a configuration without one of its own, traced by transformers if it was not before.
+
+    Args:
+        name: of the model, for messages.
+        without: what was said of the configuration, where it has no op table of its own.
+
+    Raises:
+        NoOpTableError: transformers cannot build it, or what it builds does not run on meta; with the reason.
+    """
+    from estimators.facts.traced_tables import keep, kept  # deferred: most configurations have a table of their own
+
+    if (found := kept(config, name)) is not None:
+        return found
+    try:
+        from bench.backend.tracing.trace import trace_config, versions
+    except ImportError as error:
+        raise NoOpTableError(f"{without}; tracing one needs torch and transformers: {error}") from error
+    try:
+        found = trace_config(config, name)
+    except RequestError as error:
+        raise NoOpTableError(f"{without}; and none could be traced: {error}") from error
+    keep(config, found, versions())
+    return found

@@ -1,0 +1,67 @@
+"""Families with an op table of their own are the check of the tracer: their rows, which know no torch, sum to those that were traced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bench.backend.tracing.trace import trace_config
+from estimators.architectures.from_config import model_from_config
+from estimators.architectures.traced import TracedModel
+from estimators.counting.estimate import estimate
+from estimators.spec import Case, Estimate, Model, Workload
+from tests.support.block_kinds import DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, IMAGES, MAPS, MIXERS, kind
+
+KINDS: Mapping[str, Mapping[str, Any]] = {**DENSE, **EXPERTS, **MIXERS, **ENCODERS, **ENCODER_DECODERS, **IMAGES, **MAPS}
+FAST = ("llama", "mixtral", "bert", "resnet")
+FIGURES = ("params", "active_params", "embedding_params", "forward_flop", "backward_flop", "surplus_flop", "flop")
+"""Of every phase. `flop` has each convention: what a causal mask and a window leave, and what is recomputed."""
+
+
+def both(model_type: str) -> tuple[Model, TracedModel]:
+    config = kind(model_type, KINDS[model_type], 2)
+    by_hand = model_from_config(config, model_type)
+    return by_hand, trace_config(config | ({"architectures": [by_hand.runs]} if by_hand.runs else {}), model_type)
+
+
+def workloads(model: Model) -> list[Workload]:
+    """At sizes that were not traced."""
+    length = 1 if model.item == "sample" else min(20, model.max_positions)
+    found = [Workload(phase=phase, batch=2, seq_len=length) for phase in ("train", "forward")]
+    if model.generates:
+        found += [Workload(phase="prefill", batch=2, seq_len=length), Workload(phase="decode", batch=3, context_len=33)]
+    return found
+
+
+def of(model: Model, workload: Workload) -> Estimate:
+    return estimate(Case(model=model, workload=workload))
+
+
+def differences(by_hand: Model, traced: TracedModel) -> list[tuple[str, str, object, object]]:
+    found = []
+    for workload in workloads(by_hand):
+        said, seen = of(by_hand, workload), of(traced, workload)
+        figures = {name: (getattr(said, name), getattr(seen, name)) for name in FIGURES}
+        if workload.phase in ("prefill", "decode"):
+            figures["kv_cache"] = (said.memory_bytes.get("kv_cache", 0), seen.memory_bytes.get("kv_cache", 0))
+        found += [(workload.phase, name, a, b) for name, (a, b) in figures.items() if a != b]
+    return found
+
+
+@pytest.mark.parametrize("model_type", FAST)
+def test_a_few_families_equal_their_traced_tables(model_type: str) -> None:
+    assert differences(*both(model_type)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", [name for name in KINDS if name not in FAST])
+def test_every_other_family_equals_its_traced_table(model_type: str) -> None:
+    assert differences(*both(model_type)) == []
+
+
+def test_a_table_of_another_model_would_be_found() -> None:
+    by_hand, _ = both("llama")
+    wider = kind("llama", {**KINDS["llama"], "intermediate_size": 177}, 2)
+    assert {name for _, name, _, _ in differences(by_hand, trace_config(wider, "llama"))} >= {"params", "forward_flop", "backward_flop"}
