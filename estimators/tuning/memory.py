@@ -28,7 +28,7 @@ PARTS = {
     "activations": "activations kept for backward",
     "recomputed": "one layer run again, and gradients on the way back",
     "logits": "logits, loss and their gradients",
-    "dequantised": "the 16-bit matrix that is made of a stored one while it is multiplied, or DoRA's copies of one",
+    "dequantised": "the 16-bit matrix that is made of a stored one while it is multiplied",
     "gathered": "sharded weights of the layers that run",
     "communication": "buckets of gradients that devices share",
     "kv_cache": "keys and values of what is generated",
