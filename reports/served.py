@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from bench.records.record import Measurement
 from bench.records.served import result_of
@@ -111,10 +112,97 @@ def mean_lengths(result: ServingResult) -> tuple[float | None, float | None]:
     return mean(result.prompt_tokens, result.load.prompt_tokens), mean(result.output_tokens, result.load.output_tokens)
 
 
+@frozen
+class DecodeSteps:
+    """Steps of an engine in this process in which as many sequences as were let in decoded and no prompt was read: medians.
+
+    Attributes:
+        num: how many.
+        step_s: from the beginning of a forward pass to that of the next.
+        pass_s: of the pass; processor_s: the time of the step that the engine's thread had a processor.
+    """
+
+    num: int
+    step_s: float
+    pass_s: float
+    processor_s: float
+
+
+def decode_steps(record: Measurement) -> DecodeSteps | None:
+    """None where no such step was seen."""
+    seen = record.proof.served.engine if record.proof.served else None
+    most = max(seen.sequences, default=0) if seen else 0
+    if seen is None or not most:
+        return None
+    rows = zip(seen.tokens, seen.sequences, seen.begun_s, seen.pass_s, seen.processor_s, seen.between_processor_s, strict=True)
+    steps = [
+        (later[2] - earlier[2], earlier[3], earlier[4] + later[5])
+        for earlier, later in pairwise(rows)
+        if earlier[:2] == later[:2] == (most, most)
+    ]
+    if not steps:
+        return None
+    step_s, pass_s, processor_s = (robust.median(column) for column in zip(*steps, strict=True))
+    return DecodeSteps(num=len(steps), step_s=step_s, pass_s=pass_s, processor_s=processor_s)
+
+
+def processor_share(record: Measurement) -> float | None:
+    """Of the time of all passes on a CPU with one thread, what the engine had a processor for; None elsewhere."""
+    seen, device = record.proof.served.engine if record.proof.served else None, record.environment.device
+    if seen is None or device is None or device.kind != "cpu" or device.num_threads != 1 or not sum(seen.pass_s):
+        return None
+    return sum(seen.processor_s) / sum(seen.pass_s)
+
+
+@frozen
+class Held:
+    """One figure of a run of a server that was predicted before it.
+
+    Attributes:
+        name: for people; key: for data.
+        is_rate: whether it is tokens a second, and not seconds.
+    """
+
+    key: str
+    name: str
+    predicted: float
+    measured: float
+    is_rate: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """Predicted over measured."""
+        return self.predicted / self.measured
+
+
+def held(record: Measurement) -> list[Held]:
+    """What was predicted of a run of a server here, beside what was measured."""
+    said = record.estimate.serving
+    if said is None or record.proof.served is None or not record.proof.served.requests:
+        return []
+    result, steps = result_of(record.proof.served), decode_steps(record)
+    found = [Held(key="ttft_s", name="TTFT, mean", predicted=said.ttft_s, measured=result.value("ttft_s") or 0.0)]
+    itl_s = result.value("itl_s")
+    if said.itl_s is not None and itl_s:
+        found.append(Held(key="itl_s", name="ITL, mean", predicted=said.itl_s, measured=itl_s))
+    found.append(Held(key="e2e_s", name="end to end, mean", predicted=said.e2e_s, measured=result.value("e2e_s") or 0.0))
+    rate = rates(result).output_per_replica or 0.0
+    found.append(Held(key="output_tokens_per_s", name="output tokens/s", predicted=said.output_tokens_per_s, measured=rate, is_rate=True))
+    if steps is not None:
+        found.append(Held(key="step_s", name="decode step, median", predicted=said.step_s, measured=steps.step_s))
+        if processor_share(record) is not None:
+            found.append(Held(key="processor_s", name="processor time of that step", predicted=said.step_s, measured=steps.processor_s))
+    seen = record.proof.served.engine
+    if processor_share(record) is not None and seen is not None:
+        busy_s = sum(seen.processor_s) + sum(seen.between_processor_s)
+        found.append(Held(key="busy_s", name="processor time of the run", predicted=said.busy_s, measured=busy_s))
+    return [each for each in found if each.measured > 0]
+
+
 def predicted_step(record: Measurement) -> StepTime | None:
     """A decode step of as many sequences as were let in, halfway through their outputs; None where something of it is not known."""
     served = record.proof.served
-    named = named_deployment(record) if served else None
+    named = named_deployment(record) if served and served.file else None
     if served is None or named is None or named.deployment is None:
         return None
     result = result_of(served)

@@ -79,6 +79,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     from bench.runs.decisions import dtypes
     from bench.workloads.article import task as article_task
     from bench.workloads.language import task as language_task
+    from bench.workloads.serving import task as serving_task
 
     def ceilings(draft: Draft, *_: Any) -> None:
         draft.ceilings.extend(CEILINGS)
@@ -86,6 +87,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     for task in (article_task, language_task):
         monkeypatch.setattr(task, "add_ceilings", ceilings)
         monkeypatch.setattr(task, "add_observer_cost", lambda *_: None)
+    monkeypatch.setattr(serving_task, "add_ceilings", ceilings)
     monkeypatch.setattr(language_task, "language_counts", lambda *_: [])
     monkeypatch.setattr(dtypes, "faster_dtype_cpu", lambda *_: FasterDtype(winner="fp32", samples_s={}, shape="a scripted product"))
 

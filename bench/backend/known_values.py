@@ -22,6 +22,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 MAX_ELEMENTS = 1 << 22
 """Of a tensor whose values are kept: the tokens, masks and positions of a batch are far below, a mask of all pairs of tokens soon above."""
 
+AS_IT_IS = "as_it_is"
+"""Attribute of a tensor that stays where it is, since a pass makes a list of it: the rows and columns of images, say."""
+
 _META, _CPU = torch.device("meta"), torch.device("cpu")
 _aten = torch.ops.aten
 
@@ -48,7 +51,7 @@ class KnownValues(TorchDispatchMode):
 
     def stand_in(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor on meta of the same look, whose values are known where they are small numbers of whole or truth values."""
-        if tensor.is_meta:
+        if tensor.is_meta or hasattr(tensor, AS_IT_IS):
             return tensor
         plain = tensor.detach()
         standing = _empty_like(plain).requires_grad_(tensor.requires_grad)

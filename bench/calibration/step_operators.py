@@ -11,6 +11,7 @@ from bench.backend.operators.calibration_operators import renamed
 from bench.backend.operators.trace import Call
 from bench.calibration.traced_step import article_work, language_work
 from bench.records.calibration import Entry
+from bench.sampling.clock import Clock
 from bench.workloads.article.engine import threads
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.workload import DENSE_THREADS
@@ -59,13 +60,14 @@ def entries(
     rounds: int,
     time_s: float,
     role: str = "own",
+    clock: Clock | None = None,
 ) -> list[Entry]:
     """Each operator timed on its own; those that cannot be repeated are left out, and a prediction falls back to a curve."""
     one_thread = any(call.piece.key.endswith("on 1 thread") for call in calls)
     timed = []
     with threads(DENSE_THREADS) if one_thread else nullcontext():
         for replayed in replay.replay(
-            [c for c in calls if c.piece.group != "view"], device, cache_bytes=cache_bytes, rounds=rounds, time_s=time_s
+            [c for c in calls if c.piece.group != "view"], device, cache_bytes=cache_bytes, rounds=rounds, time_s=time_s, clock=clock
         ):
             if replayed.samples_s:
                 timed.append(entry(replayed.call.piece, tuple(replayed.samples_s), role))

@@ -94,7 +94,7 @@ REGISTRIES: dict[str, tuple[tuple[str, str], ...]] = {
     "given_by": (("estimators.facts.tool_conventions", "tools"),),
     "to": (("estimators.facts.tool_conventions", "tools"),),
     "dtype": (("estimators.units", "DTYPE_BYTES"),),
-    "task": (("bench.records.request", "TASKS"),),
+    "task": (("bench.records.request", "ALL_TASKS"),),
     "suite": (("bench.runs.suites", "SUITES"),),
     "preset": (("bench.sampling.presets", "PRESETS"),),
     "what": (("bench.cli.list", "KINDS"), ("bench.cli.list", "OTHER_WORDS")),

@@ -112,9 +112,9 @@ def _hardware() -> Table:
 
 
 def _tasks() -> Table:
-    from bench.records.request import TASKS
+    from bench.records.request import ALL_TASKS
 
-    return names_table("Tasks of `run`", "task", TASKS)
+    return names_table("Tasks of `run`", "task", ALL_TASKS)
 
 
 def _suites() -> Table:

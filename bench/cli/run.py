@@ -5,6 +5,7 @@ A slice of true width:   python -m bench run --model phi-2 --task train --layers
 A network of your own:   python -m bench run --model mlp --neurons 200 --hidden-layers 3
 All of the article:      python -m bench run --suite article --format md
 What a GPU can reach:    python -m bench run --suite reach
+A server under load:     python -m bench run gpt2 --task serve --concurrency 8 --requests 24 --seq-len 64 --new-tokens 32
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bench.cli.arguments import count, positive
 from bench.cli.output import Output
 from bench.cli.sequences import batch_size, length
 from bench.machine.ranks import say
-from bench.records.request import CACHES, TASKS, Request
+from bench.records.request import ALL_TASKS, CACHES, SERVING, Request
 from bench.sampling import presets
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
 from estimators.frozen import frozen, replace
@@ -69,6 +70,9 @@ class Options:
     hidden_layers: int | None
     days: int | None
     data: str | None
+    num_requests: int | None
+    concurrency: int | None
+    rate: float | None
     waterfall: bool
     out: Path
 
@@ -80,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
     which.add_argument("--suite", metavar="NAME", help="several runs and one table: python -m bench list suites")
     task = parser.add_argument_group("the task")
-    task.add_argument("--task", metavar="NAME", help=f"{', '.join(TASKS)}; the article's models train, others generate unless said")
+    task.add_argument("--task", metavar="NAME", help=f"{', '.join(ALL_TASKS)}; the article's models train, others generate unless said")
     task.add_argument("--batch", type=batch_size, metavar="NUM", help="sequences (or samples) per step")
     task.add_argument("--seq-len", type=length("seq-len"), metavar="NUM", help="tokens per sequence, or of the prompt")
     task.add_argument("--new-tokens", type=length("new-tokens"), metavar="NUM", help="tokens to generate")
@@ -135,6 +139,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--hidden-layers", type=count("hidden-layers", maximum=10**9), metavar="NUM", help="how many")
     training.add_argument("--days", type=count("days", maximum=10**9), metavar="NUM", help="days that a deep network looks back on")
     training.add_argument("--data", metavar="FILE", help="your own views.csv (date,views) or spam.csv; synthetic data otherwise")
+    load = parser.add_argument_group("a server under load, of --task serve")
+    load.add_argument(
+        "--requests", type=count("requests", maximum=10**6), dest="num_requests", metavar="NUM", help="sent in all; three rounds by default"
+    )
+    load.add_argument(
+        "--concurrency",
+        type=count("concurrency", maximum=10**5),
+        metavar="NUM",
+        help="in flight at most, each followed by the next; 4 by default",
+    )
+    load.add_argument("--rate", type=positive("rate", 10**6), metavar="NUM", help="requests a second, Poisson by --seed, in its place")
     records = parser.add_argument_group("records")
     records.add_argument(
         "--waterfall", action="store_true", help="predict the step from this machine's calibration and explain it part by part"
@@ -157,8 +172,8 @@ def run(options: Options, out: Output) -> int:
         return run_repeats.run(request, repeats, hub_id, folder=options.out, out=out, say=say)
     from bench.runs.measure import Interrupted, keeps, measure
     from reports.checks.crosscheck import crosscheck, failed
-    from reports.views.records.measured import tables
-    from reports.views.records.records_screen import run_screen
+    from reports.summary import details as tables
+    from reports.views.records.records_screen import one_screen as run_screen
     from reports.views.records.waterfall import waterfall_tables
 
     try:
@@ -179,18 +194,18 @@ def run(options: Options, out: Output) -> int:
 
 
 def _calibration(options: Options) -> Calibration | None:
-    """This device's calibration where a waterfall is asked for.
+    """This device's calibration where a waterfall is asked for, and for a server, where there is one.
 
     Raises:
         UnavailableError: there is none for this device, its threads and this torch.
     """
-    if not options.waterfall:
+    if not options.waterfall and options.task not in SERVING:
         return None
     from bench.backend import device as devices
     from bench.records import calibration_file
 
     calibration = calibration_file.find(devices.choose(options.device).describe())
-    if calibration is None:
+    if calibration is None and options.waterfall:
         raise UnavailableError("--waterfall needs a calibration of this device, its threads and this torch: python -m bench calibrate")
     return calibration
 
@@ -199,8 +214,8 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
     """The request of the command line, and the model's name in the hub's cache."""
     name, config, hub_id = names.configuration(model or options.model, None if model else options.config)
     task = options.task or ("train" if config.get("model_type") == "dense_network" or name == "tiny-gpt" else "generate")
-    if task not in TASKS:
-        raise UnknownNameError("task", task, TASKS, "python -m bench list tasks")
+    if task not in ALL_TASKS:
+        raise UnknownNameError("task", task, ALL_TASKS, "python -m bench list tasks")
     if options.attn not in (None, "eager", "sdpa", "flash_attention_2"):
         raise BadValueError(f"attention {options.attn[:40]!r} is unknown; expected eager, sdpa or flash_attention_2")
     if options.cache not in (None, *CACHES):
@@ -234,6 +249,9 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
         seed=options.seed,
         prompt=options.prompt,
         preset=options.preset,
+        num_requests=options.num_requests,
+        concurrency=options.concurrency,
+        request_rate=options.rate,
     )
     return request, hub_id
 

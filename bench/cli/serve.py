@@ -5,6 +5,7 @@ In a format:       python -m bench serve llama-3.1-70b --hardware h100 --gpus-pe
 A mixture:         python -m bench serve deepseek-v3 --hardware h200 --gpus-per-replica 8 --engine sglang --input 1000 --output 1000
 Against an API:    python -m bench serve gpt-oss-120b --hardware h100 --price 2.5 --utilization 0.4 --api-price 0.15,0.60
 Which deployment:  python -m bench serve llama-3.1-70b --hardware h100 --ttft 1s --itl 50ms --search
+Simulated:         python -m bench serve llama-3.1-8b --hardware h100 --rate 5 --input 1000:2800 --output 50..500 --simulate
 As a page:         python -m bench serve llama-3.1-8b --hardware l40s --out serve.html
 """
 
@@ -29,6 +30,10 @@ def run(options: Options, out: Output) -> int:
     question = decided(options)
     if options.search:
         return _search(options, question, out)
+    if options.simulate or options.requests:
+        from bench.cli.serve_load import run_load
+
+        return run_load(options, question, out)
     from estimators.serving.answer import serve
     from reports.views.serving.screen import serve_screen
     from reports.views.serving.serve import serve_tables
@@ -101,7 +106,7 @@ def decided(options: Options) -> ServeQuestion:
         speculation=options.speculate,
     )
     cut = _cut(options)
-    tokens = options.input_tokens + options.output_tokens
+    tokens = options.input_tokens.mean + options.output_tokens.mean
     if cut:
         deployment = replace(deployment, **cut)
         demand_cut(deployment)
@@ -111,8 +116,8 @@ def decided(options: Options) -> ServeQuestion:
         deployment = cut_over(deployment, options.gpus) if options.gpus else fewest(deployment, tokens)
     return ServeQuestion(
         deployment=deployment,
-        input_tokens=options.input_tokens,
-        output_tokens=options.output_tokens,
+        input_tokens=options.input_tokens.mean,
+        output_tokens=options.output_tokens.mean,
         users=options.concurrency,
         ttft_limit_s=options.ttft_s,
         itl_limit_s=options.itl_s,

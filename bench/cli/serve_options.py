@@ -13,16 +13,48 @@ from estimators.frozen import frozen
 from estimators.parsing import parse_float
 
 if TYPE_CHECKING:
+    from estimators.lengths import Lengths
     from estimators.serving.deployment import Speculation
     from estimators.serving.price import ApiPrice
 
 USUAL_INPUT, USUAL_OUTPUT = 1000, 300
 """Tokens of a prompt and of an answer where nobody says."""
 
+USUAL_REQUESTS = 1000
+"""Of a simulated load."""
+
+MEAN_OF = 1000
+"""Samples whose mean is taken for a distribution's."""
+
 USUAL_USERS = (1, 256)
 LARGEST = 10**7
 LATENCY = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>us|ms|s|min)?")
+TASK = re.compile(r"\s*(?P<draft>\d{1,3})\s*,\s*(?P<task>[A-Za-z][\w -]*)")
 LATENCY_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, None: 1.0}
+
+
+@frozen
+class Asked:
+    """Lengths of prompts or of answers, as they were written.
+
+    Attributes:
+        text: see `parse_lengths`.
+        name: of the option.
+    """
+
+    text: str
+    name: str
+
+    def of(self, samples: int) -> Lengths:
+        """Of so many requests. Raises BadValueError."""
+        from estimators.serving.requests import parse_lengths
+
+        return parse_lengths(self.text, samples, self.name)
+
+    @property
+    def mean(self) -> int:
+        """Tokens, rounded."""
+        return max(1, round(self.of(MEAN_OF).mean_tokens))
 
 
 @frozen
@@ -33,6 +65,8 @@ class Options:
         gpus: of one replica; tp, pp, dp, ep: how they share the model out.
         weights: a format of weight_formats; None for the checkpoint's.
         concurrency: the fewest and the most users in flight on one replica.
+        simulate: requests of a simulated load; requests: a file of them; seed: of their lengths and arrivals.
+        prefill_gpus: of a pool that reads prompts.
     """
 
     model: str | None
@@ -47,8 +81,8 @@ class Options:
     engine: str
     weights: str | None
     kv: str | None
-    input_tokens: int
-    output_tokens: int
+    input_tokens: Asked
+    output_tokens: Asked
     concurrency: tuple[int, int]
     ttft_s: float | None
     itl_s: float | None
@@ -64,6 +98,10 @@ class Options:
     max_model_len: int | None
     max_num_seqs: int | None
     token_budget: int | None
+    simulate: int | None
+    requests: str | None
+    seed: int
+    prefill_gpus: int | None
     search: bool
     explain: bool
 
@@ -110,7 +148,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUM",
         help="tokens of a step; the engine's",
     )
-    replica.add_argument("--speculate", type=_speculation, metavar="DRAFT,LEN", help="draft tokens, and tokens that a step yields: 3,2.3")
+    replica.add_argument(
+        "--speculate",
+        type=_speculation,
+        metavar="DRAFT,LEN",
+        help="draft tokens, and tokens that a step yields: 3,2.3; or a task: 3,coding",
+    )
     replica.add_argument(
         "--prefix-share", type=_prefix_share, metavar="SHARE", help="of the prompt tokens, those found in the cache; 0 by default"
     )
@@ -120,7 +163,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input-tokens",
         dest="input_tokens",
         type=_tokens("input"),
-        default=USUAL_INPUT,
+        default=Asked(text=str(USUAL_INPUT), name="input"),
         metavar="LEN",
         help="tokens of a prompt, or low..high, mean:p95, a file of lengths; 1000",
     )
@@ -129,7 +172,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output-tokens",
         dest="output_tokens",
         type=_tokens("output"),
-        default=USUAL_OUTPUT,
+        default=Asked(text=str(USUAL_OUTPUT), name="output"),
         metavar="LEN",
         help="of an answer, likewise; 300",
     )
@@ -151,6 +194,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     money.add_argument(
         "--api-price", type=_api_price, metavar="IN,OUT", help="USD per million tokens that an API asks for, such as 0.15,0.60"
+    )
+    simulated = parser.add_argument_group("one load, simulated request by request")
+    simulated.add_argument(
+        "--simulate",
+        nargs="?",
+        const=USUAL_REQUESTS,
+        type=arguments.count("simulate", maximum=10**6),
+        metavar="NUM",
+        help="so many requests of --rate, of --concurrency N or of the users within the limits; 1000",
+    )
+    simulated.add_argument("--requests", metavar="FILE", help="a CSV file with arrival_s, input_tokens and output_tokens in their place")
+    simulated.add_argument(
+        "--seed", type=arguments.count("seed", minimum=0, maximum=2**31), default=0, metavar="NUM", help="of lengths and arrivals; 0"
+    )
+    simulated.add_argument(
+        "--prefill-gpus",
+        type=arguments.count("prefill-gpus", maximum=1024),
+        metavar="NUM",
+        help="of a replica that reads all prompts",
     )
     more = parser.add_argument_group("more")
     more.add_argument("--search", action="store_true", help="over parallelism, formats and batch limits: the best, and why others lose")
@@ -191,13 +253,15 @@ def _latency(name: str) -> Callable[[str | float], float]:
     return read
 
 
-def _tokens(name: str) -> Callable[[str | float], int]:
-    """A reader of the mean of lengths, as `parse_lengths` reads them."""
+def _tokens(name: str) -> Callable[[str | float | Asked], Asked]:
+    """A reader of lengths, as `parse_lengths` reads them."""
 
-    def read(given: str | float) -> int:
-        from estimators.serving.requests import parse_lengths
-
-        return max(1, round(parse_lengths(str(given), 1000, name).mean_tokens))
+    def read(given: str | float | Asked) -> Asked:
+        if isinstance(given, Asked):
+            return given
+        asked = Asked(text=str(given), name=name)
+        asked.of(1)
+        return asked
 
     return read
 
@@ -228,6 +292,11 @@ def _pair(given: str | tuple[float, float], name: str, such_as: str) -> tuple[fl
 def _speculation(given: str | tuple[float, float]) -> Speculation:
     from estimators.serving.deployment import Speculation
 
+    task = TASK.fullmatch(given) if isinstance(given, str) else None
+    if task:
+        from estimators.serving.acceptance import speculation_on
+
+        return speculation_on(task["task"], int(task["draft"]))
     draft, accepted = _pair(given, "speculate", "3,2.3")
     if draft != int(draft):
         raise BadValueError(f"speculate has {draft:g} draft tokens; expected a whole number")

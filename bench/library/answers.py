@@ -214,7 +214,8 @@ class FitAnswer(Answer):
 
 
 class ServeAnswer(Answer):
-    """Of `serve`; `good` is False where it does not fit, or not one user is within the limits. With `search` the front comes first."""
+    """Of `serve`; `good` is False where it does not fit, or not one user is within the limits. With `search` the front comes first, with
+    `simulate` or `requests` the latencies of one load, whose means are `ttft_s` and `itl_s`."""
 
     model: str
     hardware: str
@@ -261,6 +262,13 @@ class ServeAnswer(Answer):
     num_candidates: int | None
     num_on_front: int | None
     best: dict[str, object] | None
+    load: str | None
+    num_answered: int | None
+    num_refused: int | None
+    wall_s: float | None
+    running: float | None
+    most_running: int | None
+    num_pushed_out: int | None
 
 
 class HardwareAnswer(Answer):

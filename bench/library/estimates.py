@@ -196,6 +196,10 @@ def serve(
     max_model_len: Number | None = None,
     max_num_seqs: Number | None = None,
     max_num_batched_tokens: Number | None = None,
+    simulate: Number | None = None,
+    requests: Path | None = None,
+    seed: int | None = None,
+    prefill_gpus: Number | None = None,
     search: bool = False,
     explain: bool = False,
 ) -> ServeAnswer:

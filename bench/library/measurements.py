@@ -41,6 +41,9 @@ def measure(
     hidden_layers: Number | None = None,
     days: Number | None = None,
     data: Path | None = None,
+    requests: Number | None = None,
+    concurrency: Number | None = None,
+    rate: Number | None = None,
     waterfall: bool = False,
     out: Path | None = None,
 ) -> RecordsAnswer:

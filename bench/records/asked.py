@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from bench.records.part import Part
 from bench.records.request import TASKS
-from bench.records.typed_json import AtLeast, OneOf
+from bench.records.typed_json import Above, AtLeast, OneOf
 
 ESTIMATE, SELFTEST, SERVE = "estimate", "selftest", "serve"
 """Tasks of records that no single step of a model made: a training that is only estimated, a self-test, a server under load."""
@@ -50,6 +50,7 @@ class Asked(Part):
         preset_values: what `preset` meant.
         weights_label, dtype_reason, input_label: where weights, dtype and input are from.
         warmup_fraction, num_ranks, num_threads: of the article's trainings.
+        page_size, num_blocks, max_batch_tokens: of a server's cache, and of its steps.
         tokens: of a training that is only estimated.
         kernel, kernel_flop, sleep_s, rounds, samples_per_round: of a self-test; the FLOP are None where the kernel has none.
     """
@@ -85,6 +86,9 @@ class Asked(Part):
     repeat: int = 1
     num_repeats: int = 1
     repeat_group: str | None = None
+    num_requests: Annotated[int, AtLeast(1)] | None = None
+    concurrency: Annotated[int, AtLeast(1)] | None = None
+    request_rate: Annotated[float, Above(0)] | None = None
     preset_values: Preset | None = None
     weights_label: str | None = None
     dtype_reason: str | None = None
@@ -92,6 +96,9 @@ class Asked(Part):
     warmup_fraction: float | None = None
     num_ranks: int | None = None
     num_threads: int | None = None
+    page_size: int | None = None
+    num_blocks: int | None = None
+    max_batch_tokens: int | None = None
     tokens: int | None = None
     kernel: str | None = None
     kernel_flop: int | None = None

@@ -105,6 +105,32 @@ class PredictedStep(Part):
     num_profiled_ops: int | None = None
 
 
+class PredictedServing(Part):
+    """A run of a server predicted from a calibration, before it began.
+
+    Attributes:
+        ttft_s, itl_s, e2e_s: means over requests, and over tokens.
+        output_tokens_per_s: over the run.
+        duration_s: of the run.
+        step_s: of a decode step of as many sequences as there were at most, halfway through their answers.
+        parts_s: of that step; host is what its operators cost to issue.
+        engine_s: of that step, what the engine does between forward passes.
+        busy_s: of all steps together.
+        calibrated_utc: of the calibration.
+    """
+
+    ttft_s: PositiveSeconds
+    itl_s: PositiveSeconds | None = None
+    e2e_s: PositiveSeconds
+    output_tokens_per_s: Rate
+    duration_s: PositiveSeconds
+    step_s: PositiveSeconds
+    parts_s: PartsOfStep
+    engine_s: Seconds
+    busy_s: PositiveSeconds
+    calibrated_utc: str
+
+
 class Estimated(Part):
     """A record's `estimate`.
 
@@ -114,6 +140,8 @@ class Estimated(Part):
         rules: of the training step, or of the prefill and the median decode step.
         hardware: id of the device in the registry; its peaks for the run's dtype. None where it is not known.
         local: the step predicted from a calibration.
+        serving: a server under load, predicted from a calibration.
+        cache_bytes: of a server's cache, all blocks, by the model's shape.
         training_flop, time_at_ceiling_s, gpu_seconds, wall_s, note: of a training that is only estimated.
         predicted_step_s, predicted_low_s, predicted_high_s: of a watched training.
     """
@@ -128,6 +156,8 @@ class Estimated(Part):
     peak_flop_per_s: Rate | None = None
     peak_bytes_per_s: Rate | None = None
     local: PredictedStep | None = None
+    serving: PredictedServing | None = None
+    cache_bytes: Annotated[int, AtLeast(0)] | None = None
     training_flop: int | None = None
     time_at_ceiling_s: float | None = None
     gpu_seconds: float | None = None

@@ -12,6 +12,14 @@ TASKS: dict[str, str] = {
     "decode": "causal language model: single tokens after a prompt, step by step",
     "train": "forward, backward and optimizer step; for the article's models a whole training",
 }
+SERVING: dict[str, str] = {
+    "serve": "causal language model: requests arrive, and are read and decoded together, by transformers' continuous batching",
+}
+"""Tasks of many steps, which no single step is an answer to."""
+
+ALL_TASKS: dict[str, str] = TASKS | SERVING
+"""What `run` takes."""
+
 CACHES = ("dynamic", "static")
 """Of keys and values: grown by a token a step, so that every step has another shape; or of its full length from the start, so that
 one compiled graph does for all."""
@@ -41,6 +49,7 @@ class Request:
         recompute: none or full activation checkpointing.
         epochs, learning_rate, optimizer, hidden_layers, neurons, days, data: for the article's models.
         preset: how thorough, a key of bench.sampling.presets.PRESETS; `steps` and `max_time_s` override its caps.
+        num_requests, concurrency, request_rate: of a server: requests sent; in flight at most; or a second, Poisson, in its place.
         repeat, num_repeats, repeat_group: which of how many runs in fresh processes this is, and what they have in common.
         seed: of data, weights and sampling.
         prompt: text of the prompt, tokenized where a tokenizer is at hand.
@@ -77,6 +86,9 @@ class Request:
     repeat: int = 1
     num_repeats: int = 1
     repeat_group: str | None = None
+    num_requests: int | None = None
+    concurrency: int | None = None
+    request_rate: float | None = None
 
     @property
     def is_article(self) -> bool:

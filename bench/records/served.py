@@ -70,8 +70,33 @@ class RawSeconds(Part):
     samples_s: tuple[MeasuredSeconds, ...]
 
 
+class EngineSteps(Part):
+    """What an engine in this process did, pass by pass; figures of a pass stand at its place in each list.
+
+    Attributes:
+        tokens, keys, sequences: of a pass: decoded and read tokens, keys that they saw, sequences that got a token.
+        begun_s: from the first arrival.
+        pass_s: of the model's forward pass.
+        processor_s: of the engine's thread over the pass; below `pass_s` where other programs had the processor.
+        between_processor_s: of the engine's thread from the end of the pass before to the beginning of this one.
+        cache_bytes: of the tensor that keys and values lay in.
+        num_blocks, page_size: blocks of the cache, and tokens of one.
+    """
+
+    tokens: tuple[Count, ...] = ()
+    keys: tuple[Count, ...] = ()
+    sequences: tuple[Count, ...] = ()
+    begun_s: tuple[float, ...] = ()
+    pass_s: tuple[MeasuredSeconds, ...] = ()
+    processor_s: tuple[MeasuredSeconds, ...] = ()
+    between_processor_s: tuple[MeasuredSeconds, ...] = ()
+    cache_bytes: Count | None = None
+    num_blocks: Count | None = None
+    page_size: Positive | None = None
+
+
 class ServedLoad(Part):
-    """A record's `proof.served`: as of `ServingResult`, and the name of the file that it was read from."""
+    """A record's `proof.served`: as of `ServingResult`, the name of the file that it was read from, and the passes of an engine here."""
 
     file_format: str
     file: str = ""
@@ -88,6 +113,7 @@ class ServedLoad(Part):
     figures: tuple[StatedFigure, ...] = ()
     requests: tuple[AnsweredRequest, ...] = ()
     samples: tuple[RawSeconds, ...] = ()
+    engine: EngineSteps | None = None
 
 
 def kept(result: ServingResult, file: str = "") -> ServedLoad:
@@ -113,6 +139,7 @@ def result_of(kept_load: ServedLoad) -> ServingResult:
     """The result that a record keeps, as the estimators take it."""
     stated = dict(kept_load.stated())
     stated.pop("file", None)
+    stated.pop("engine", None)
     return ServingResult(
         **stated
         | {

@@ -11,7 +11,7 @@ from bench.backend import device as devices
 from bench.backend.device import Device
 from bench.machine.ranks import asked_for_cpu
 from bench.records.asked import Asked, Preset
-from bench.records.request import Request
+from bench.records.request import SERVING, Request
 from bench.runs.decisions import dtypes, hyperparameters
 from bench.runs.decisions.flags import refuse_meaningless
 from bench.runs.decisions.sizes import ARTICLE_PROMPT, sizes
@@ -21,6 +21,7 @@ from bench.workloads.article.engine import PRECISIONS
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.language import inputs, loading
 from bench.workloads.language.run import LanguageRun
+from bench.workloads.serving.run import ServingRun
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config, read_config
 from estimators.errors import BadConfigError, BadValueError
@@ -34,7 +35,7 @@ GENERATIONS = {"quick": 1, "standard": 3, "rigorous": 10}
 DECODE_TIME_S = 600.0
 
 
-def decide(request: Request, hub_id: str | None = None) -> ArticleRun | LanguageRun:
+def decide(request: Request, hub_id: str | None = None) -> ArticleRun | LanguageRun | ServingRun:
     """The run that a request asks for, nothing left open.
 
     Args:
@@ -43,6 +44,8 @@ def decide(request: Request, hub_id: str | None = None) -> ArticleRun | Language
     Raises:
         RequestError: the request cannot be met; one line says why.
     """
+    if request.task in SERVING:
+        return _serving(request, hub_id)
     return _article(request) if request.is_article else _language(request, hub_id)
 
 
@@ -190,6 +193,77 @@ def _language(request: Request, hub_id: str | None) -> LanguageRun:
         dtype_reason=why,
         weights_label=run.checkpoint.label if run.checkpoint else loading.RANDOM_WEIGHTS,
         input_label=inputs.label(run),
+    )
+    return dataclasses.replace(run, request=decided)
+
+
+SERVED_TOKENS = {"seq_len": 64, "new_tokens": 32}
+SERVED_SEQUENCES, SERVED_ROUNDS = 4, 3
+PAGE_TOKENS = 32
+STEP_TOKENS = 256
+"""Of a step of transformers' engine, which takes 256 unless told otherwise."""
+
+
+def _serving(request: Request, hub_id: str | None) -> ServingRun:
+    """A server under load that fits into memory with the cache of all sequences that are in flight.
+
+    Raises:
+        RequestError: the request cannot be met; one line says why.
+    """
+    if request.is_article or request.compile or request.batch is not None:
+        flag = "--compile" if request.compile else "--batch" if request.batch is not None else "--task serve"
+        raise BadValueError(
+            f"{flag} has no meaning for a server of {request.model}; expected a causal language model and --concurrency NUM"
+        )
+    if request.concurrency is not None and request.request_rate is not None:
+        raise BadValueError("--concurrency is a closed loop and --rate an open one; leave one of them out")
+    if request.attn not in (None, "sdpa"):
+        raise BadValueError(f"attention {request.attn[:40]!r} is not served here; expected sdpa")
+    refuse_meaningless(request)
+    closed = request.concurrency or (None if request.request_rate else SERVED_SEQUENCES)
+    requests = request.num_requests or SERVED_ROUNDS * (closed or SERVED_SEQUENCES)
+    in_flight = closed or requests
+    step = dataclasses.replace(
+        request,
+        task="decode",
+        batch=in_flight,
+        seq_len=request.seq_len or SERVED_TOKENS["seq_len"],
+        new_tokens=max(2, request.new_tokens or SERVED_TOKENS["new_tokens"]),
+        num_requests=None,
+        concurrency=None,
+        request_rate=None,
+    )
+    undecided, model = sized(step, hub_id, dtype=dtypes.COMPUTE_DTYPES[0])
+    dtype, why = dtypes.decide(request.dtype, undecided, model)
+    new_tokens = request.new_tokens or SERVED_TOKENS["new_tokens"]
+    each = -(-(undecided.seq_len + new_tokens) // PAGE_TOKENS)
+    named = {field.name: getattr(undecided, field.name) for field in dataclasses.fields(undecided)}
+    run = ServingRun(
+        **named
+        | {"task": request.task, "dtype": dtype, "dtype_reason": why, "new_tokens": new_tokens, "tokenizer": None, "prompt_ids": None},
+        requests=requests,
+        concurrency=closed,
+        rate=request.request_rate,
+        page_size=PAGE_TOKENS,
+        num_blocks=each * in_flight,
+        max_batch_tokens=max(STEP_TOKENS, in_flight),
+    )
+    decided = Asked(**request.to_dict()).replaced(
+        config=run.config,
+        seq_len=run.seq_len,
+        new_tokens=run.new_tokens,
+        dtype=dtype,
+        device=str(run.device.torch_device),
+        attn=run.attn,
+        num_requests=requests,
+        concurrency=closed,
+        page_size=run.page_size,
+        num_blocks=run.num_blocks,
+        max_batch_tokens=run.max_batch_tokens,
+        preset_values=run.preset,
+        dtype_reason=why,
+        weights_label=run.checkpoint.label if run.checkpoint else loading.RANDOM_WEIGHTS,
+        input_label=f"{run.seq_len} random token ids stand in for text, others for each request",
     )
     return dataclasses.replace(run, request=decided)
 

@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from bench import end_signals
-from bench.calibration import predict
+from bench.calibration import predict, serving_steps
 from bench.calibration.predict import StepPrediction
 from bench.calibration.traced_step import Step, profiled
 from bench.machine import environment
 from bench.machine.ranks import is_main
 from bench.records.calibration import Calibration
 from bench.records.draft import Draft
-from bench.records.estimated import Estimated
+from bench.records.estimated import Estimated, PredictedServing
 from bench.records.record import Measurement
 from bench.records.request import Request
 from bench.runs.decide import decide
@@ -27,6 +27,8 @@ from bench.workloads.language import task as language_task
 from bench.workloads.language.run import LanguageRun
 from bench.workloads.language.task import Profile
 from bench.workloads.preparation import add_ceilings_after
+from bench.workloads.serving import task as serving_task
+from bench.workloads.serving.run import ServingRun
 from estimators.errors import DoesNotFitError, SixndError
 
 CALIBRATED = ("matmul burst", "matmul sustained", "read", "write", "copy", "host to device")
@@ -78,8 +80,11 @@ def measure(
     draft = Draft(model=run.model, task=run.task, request=run.request, out=out)
     try:
         draft.environment = environment.collect()
-        _fill(draft, run, say, None if calibration is None else partial(_predict_step, draft, run, calibration, on_prediction, say))
-        if draft.estimate.local and keeps(run.task):
+        if isinstance(run, ServingRun):
+            serving_task.measure(run, draft, say, partial(_predict_serving, draft, run, calibration, say))
+        else:
+            _fill(draft, run, say, None if calibration is None else partial(_predict_step, draft, run, calibration, on_prediction, say))
+        if (draft.estimate.local or draft.estimate.serving) and keeps(run.task):
             say("measuring the machine's rates again, to see whether it changed")
             add_ceilings_after(draft, run.device, run.dtype)
     except KeyboardInterrupt:
@@ -126,6 +131,15 @@ def _predict_step(
         draft.estimate |= Estimated(local=said.replaced(**profiled(step, run.device)))
 
     return profile
+
+
+def _predict_serving(draft: Draft, run: ServingRun, calibration: Calibration | None, say: Say) -> PredictedServing | None:
+    """Predict a server under load; None, with the reason in the draft, where this machine was not calibrated."""
+    if calibration is None:
+        draft.unavailable["estimate.serving"] = "this device, its threads and this torch were not calibrated: python -m bench calibrate"
+        return None
+    say("predicting the server from the calibration")
+    return serving_steps.predict_serving(run, calibration, say)
 
 
 def _fill(draft: Draft, run: ArticleRun | LanguageRun, say: Say, predict_step: Callable[[], Profile | None] | None) -> None:

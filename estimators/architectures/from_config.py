@@ -89,6 +89,10 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
         fields, read_as = Fields({**config, "model_type": model_type}, name), f", read as {model_type}, whose class architectures names"
     source = source or Source(title=name + read_as)
     if model_type in FAMILIES:
+        if config.get("add_cross_attention") is True:
+            raise NoOpTableError(
+                f"{name}: add_cross_attention is true; the op table of {model_type!r} has no attention to another sequence"
+            )
         model = builder(model_type)(fields, name, source)
         if not model.runs:
             _demand_language_head(fields)

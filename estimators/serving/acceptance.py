@@ -51,28 +51,10 @@ def accepted() -> tuple[Accepted, ...]:
     )
 
 
-@frozen
-class TaskSpeculation:
-    """Speculation as drafts did on a task.
-
-    Attributes:
-        speculation: with the median of the drafts.
-        least_len, most_len: of the worst and the best of them.
-        num_drafts: drafts and modes that were measured.
-        assumed: in words.
-    """
-
-    speculation: Speculation
-    least_len: float
-    most_len: float
-    num_drafts: int
-    assumed: str
-
-
-def speculation_on(task: str, draft_tokens: int) -> TaskSpeculation:
+def speculation_on(task: str, draft_tokens: int) -> Speculation:
     """What a draft of so many tokens yields on a task: the median of what was measured.
 
-    >>> speculation_on("coding", 3).speculation.accepted_len
+    >>> speculation_on("coding", 3).accepted_len
     2.97
 
     Raises:
@@ -86,12 +68,5 @@ def speculation_on(task: str, draft_tokens: int) -> TaskSpeculation:
     if not found:
         longest = max(row.draft_tokens for row in accepted() if row.task == wanted)
         raise BadValueError(f"a draft of {draft_tokens} tokens was not measured on {wanted}; expected from 1 to {longest}")
-    middle = statistics.median(found)
-    return TaskSpeculation(
-        speculation=Speculation(draft_tokens=draft_tokens, accepted_len=middle),
-        least_len=min(found),
-        most_len=max(found),
-        num_drafts=len(found),
-        assumed=f"a step yields {middle:g} tokens, the median of {len(found)} drafts on {wanted} ({min(found):g} to {max(found):g}); "
-        "other drafts, tasks and temperatures differ",
-    )
+    measured = f"the median of {len(found)} measured drafts on {wanted}, {min(found):g} to {max(found):g}"
+    return Speculation(draft_tokens=draft_tokens, accepted_len=statistics.median(found), basis=measured)

@@ -16,10 +16,12 @@ class Speculation:
     Attributes:
         draft_tokens: of a draft.
         accepted_len: tokens that a step yields in the mean: accepted ones, and the one that the model adds.
+        basis: where that is from, in words.
     """
 
     draft_tokens: int
     accepted_len: float
+    basis: str = "as given"
 
     def __post_init__(self) -> None:
         if self.draft_tokens < 1 or not 1 <= self.accepted_len <= self.draft_tokens + 1:

@@ -61,14 +61,15 @@ def load(question: LoadQuestion, factor: float = 1.0) -> LoadAnswer:
     schedule = _schedule(deployment, requests)
     law: Law = _Scaled(step_law(deployment), factor)
     if pool is None:
-        return load_answer(simulate(law, schedule, requests), deployment.num_devices, assumptions(deployment, schedule))
+        told = (*_first_wave(requests), *assumptions(deployment, schedule))
+        return load_answer(simulate(law, schedule, requests), deployment.num_devices, told)
     if (pool.model, pool.kv) != (deployment.model, deployment.kv):
         raise BadValueError("a pool that reads prompts has another model or another cache than the one that decodes; expected the same")
     alone = replace(pool, speculation=None)
     reading = _schedule(alone, requests, output_tokens=1)
     transfer_s = transfer_s_per_token(alone, budget(alone))
     simulation = simulate_pools(_Scaled(step_law(alone), factor), reading, law, schedule, requests, transfer_s)
-    told = (*_pool_assumptions(alone, transfer_s), *assumptions(deployment, schedule))
+    told = (*_pool_assumptions(alone, transfer_s), *_first_wave(requests), *assumptions(deployment, schedule))
     return load_answer(simulation, deployment.num_devices + pool.num_devices, told)
 
 
@@ -107,7 +108,7 @@ def assumptions(deployment: Deployment, schedule: Schedule) -> tuple[str, ...]:
     if speculation:
         told.append(
             f"speculation: every step verifies {speculation.draft_tokens} draft tokens of each sequence and yields "
-            f"{speculation.accepted_len:g} tokens, the same for all"
+            f"{speculation.accepted_len:g} tokens, the same for all ({speculation.basis})"
         )
     told.append("latencies are the server's own: no client, network or tokenizer")
     return tuple(told)
@@ -118,3 +119,10 @@ def _pool_assumptions(pool: Deployment, transfer_s: float) -> tuple[str, ...]:
         f"prompts are read by a pool of {pool.num_devices} x {pool.hardware.name}, which also writes the first token; a token's cache of "
         f"{format_bytes(budget(pool).cache.token_bytes)} on each device moves in {format_duration(transfer_s)} and delays nothing else",
     )
+
+
+def _first_wave(requests: Requests) -> tuple[str, ...]:
+    if requests.users is None:
+        return ()
+    share = min(1.0, requests.users / len(requests.input_tokens))
+    return (f"all {format_int(requests.users)} users ask at once at the start: {format_fraction(share)} of the requests wait in that wave",)

@@ -91,6 +91,11 @@ class LoadAnswer:
         """Answered over the duration."""
         return self.num_answered / self.duration_s
 
+    def beyond(self, **limits: float | None) -> list[str]:
+        """Latencies whose mean is more than a limit of that name allows."""
+        means = {name: spread.mean for name, spread in self.latencies.items() if spread}
+        return [name for name, limit in limits.items() if limit is not None and means.get(name, 0.0) > limit]
+
 
 def load_answer(simulation: Simulation, num_gpus: int, assumed: Sequence[str] = ()) -> LoadAnswer:
     """A simulation in figures."""

@@ -148,8 +148,8 @@ class Replica:
         spare = self._kv.begun(growth)
         while admit and self._waiting and left > 0 and len(self._seats) + self._left_seats < schedule.max_num_seqs:
             request = self._waiting[0]
-            held = self._stamps.held_tokens(request)
             filled = request in self._filled
+            held = self._stamps.held_tokens(request) - filled  # the token that the other pool wrote is not in the cache yet
             read = 0 if filled else held - self._stamps.found_tokens(request)
             if filled and schedule.reserved_output < 1:
                 spare += schedule.blocks_of(held + growth) - schedule.blocks_of(held)

@@ -15,6 +15,8 @@ RULES: tuple[Callable[[Measurement], Iterator[Check]], ...] = (
     work.complete,
     serving.gate,
     serving.requests,
+    serving.cache,
+    serving.predictions,
     work.counts,
     work.rules_of_thumb,
     physics.bounds,

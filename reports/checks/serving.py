@@ -8,8 +8,8 @@ from bench.records.record import Measurement
 from bench.records.served import result_of
 from estimators import units
 from estimators.serving.results.gate import RULES, judged
+from reports import served
 from reports.checks.check import Check
-from reports.served import named_deployment
 
 
 def gate(record: Measurement) -> Iterator[Check]:
@@ -17,7 +17,7 @@ def gate(record: Measurement) -> Iterator[Check]:
     if record.proof.served is None:
         return
     result = result_of(record.proof.served)
-    broken = {found.name: found.text for found in judged(result, named_deployment(record).deployment)}
+    broken = {found.name: found.text for found in judged(result, served.named_deployment(record).deployment)}
     for name in RULES:
         yield Check(
             metric=f"no {name}",
@@ -29,26 +29,64 @@ def gate(record: Measurement) -> Iterator[Check]:
         )
 
 
-def requests(record: Measurement) -> Iterator[Check]:
-    """Every request was answered, with the tokens asked of it where those were fixed."""
-    served = record.proof.served
-    if served is None:
-        return
-    if served.completed is not None and served.load.num_requests:
+WITHIN = 0.20
+"""Of what was measured, the most that a prediction may be off."""
+
+ALONE = 0.9
+"""Share of the passes' time that the engine had a processor for, from which on the figures are of a quiet machine."""
+
+
+def cache(record: Measurement) -> Iterator[Check]:
+    """The tensors that keys and values lay in have the bytes that the model's shape asks for."""
+    seen = record.proof.served.engine if record.proof.served else None
+    if seen is not None and record.estimate.cache_bytes is not None:
         yield Check(
-            metric="requests answered",
-            estimated=served.load.num_requests,
-            observed=served.completed,
+            metric="bytes of the cache, all blocks",
+            estimated=record.estimate.cache_bytes,
+            observed=seen.cache_bytes,
             rule="==",
-            ok=served.completed == served.load.num_requests or (None if served.file else False),
-            explanation=f"{served.failed:,} failed: the figures are of the others" if served.failed else "",
+            ok=seen.cache_bytes == record.estimate.cache_bytes,
             format=units.format_int,
         )
-    if served.counted_by_client is not None:
+
+
+def predictions(record: Measurement) -> Iterator[Check]:
+    """What was predicted of the run holds; a busy machine has figures of its own, and is not judged."""
+    share = served.processor_share(record)
+    for each in served.held(record):
+        busy = share is not None and share < ALONE and each.key not in ("processor_s", "busy_s")
+        why = f"; other programs had the processor for {units.format_fraction(1 - (share or 0.0))} of the passes' time" if busy else ""
+        yield Check(
+            metric=f"predicted {each.name}",
+            estimated=each.predicted,
+            observed=each.measured,
+            rule="within 20 %",
+            ok=abs(each.ratio - 1) <= WITHIN or (None if busy else False),
+            explanation=f"off by {100 * (each.ratio - 1):+.0f} %{why}",
+            format=units.format_grouped if each.is_rate else units.format_duration,
+        )
+
+
+def requests(record: Measurement) -> Iterator[Check]:
+    """Every request was answered, with the tokens asked of it where those were fixed."""
+    load = record.proof.served
+    if load is None:
+        return
+    if load.completed is not None and load.load.num_requests:
+        yield Check(
+            metric="requests answered",
+            estimated=load.load.num_requests,
+            observed=load.completed,
+            rule="==",
+            ok=load.completed == load.load.num_requests or (None if load.file else False),
+            explanation=f"{load.failed:,} failed: the figures are of the others" if load.failed else "",
+            format=units.format_int,
+        )
+    if load.counted_by_client is not None:
         yield Check(
             metric="output tokens, the server's count and the client's",
-            estimated=served.output_tokens,
-            observed=served.counted_by_client,
+            estimated=load.output_tokens,
+            observed=load.counted_by_client,
             rule="==",
             ok=None,
             explanation="the client counted with a tokenizer of its own; what it divided by that is left out or made anew",

@@ -51,11 +51,24 @@ def parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:
 
 def _type_of_class(config: Mapping[str, Any]) -> str:
     """The model type of the class that `architectures` names first; empty where it names none that transformers has."""
-    import transformers
-
     named = config.get("architectures")
     name = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
-    return str(getattr(getattr(getattr(transformers, name, None), "config_class", None), "model_type", "")) if name else ""
+    return str(getattr(getattr(_class_of(name), "config_class", None), "model_type", "")) if name else ""
+
+
+def _class_of(name: str) -> Any:
+    """A class of transformers; None where it has none of that name.
+
+    Raises:
+        BadConfigError: it needs a package that is not installed.
+    """
+    import transformers
+
+    try:
+        return getattr(transformers, name, None)
+    except ImportError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise BadConfigError(f"transformers cannot import {name[:60]!r}: {(lines or ['a package is missing'])[-1][:160]}") from None
 
 
 def _class_named(config: Mapping[str, Any]) -> str:
@@ -70,7 +83,7 @@ def _class_named(config: Mapping[str, Any]) -> str:
     if not isinstance(named, list) or not isinstance(named[0], str):
         raise BadConfigError(f"architectures is {str(named)[:60]!r}; expected a list of names of classes")
     name = OLD_NAMES.get(named[0], named[0])
-    if name and not hasattr(getattr(transformers, name, None), "_from_config"):
+    if name and not hasattr(_class_of(name), "_from_config"):
         raise BadConfigError(
             f"architectures names {name[:60]!r}, which transformers {transformers.__version__} does not have; "
             "leave architectures out to count the type's usual class"
@@ -86,7 +99,7 @@ def build(parsed: Any, named: str) -> nn.Module:
     if named.endswith("ForSequenceClassification") and getattr(parsed, "pad_token_id", 0) is None:
         parsed.pad_token_id = 0  # such a class looks for the last token that is not padding, and refuses batches otherwise
     usual = transformers.AutoModelForCausalLM if parsed.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else transformers.AutoModel
-    maker: Any = getattr(transformers, named) if named else usual
+    maker: Any = _class_of(named) if named else usual
     build = getattr(maker, "_from_config", None) or maker.from_config
     for options in ({"attn_implementation": "eager"}, {}):
         try:

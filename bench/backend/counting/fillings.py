@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from bench.backend.known_values import AS_IT_IS
+
 Maker = Callable[[int], dict[str, Any]]
 PARTS = (
     "vision_config",
@@ -86,8 +88,17 @@ def images(config: Any) -> Iterator[Maker]:
 
 
 def _grids(batch: int, rows: int) -> dict[str, Any]:
-    grid = torch.tensor([[1, rows, rows]] * batch)
-    return {"grid_thw": grid, "image_grid_thw": grid, "merge_sizes": torch.tensor([1] * batch), "target_sizes": grid[:, 1:]}
+    grid = [[1, rows, rows]] * batch
+    return {"grid_thw": _listed(grid), "image_grid_thw": _listed(grid), "merge_sizes": _listed([1] * batch)} | {
+        "target_sizes": _listed([[rows, rows]] * batch)
+    }
+
+
+def _listed(values: Any) -> torch.Tensor:
+    """Whole numbers that a pass makes a list of."""
+    tensor = torch.tensor(values)
+    setattr(tensor, AS_IT_IS, True)
+    return tensor
 
 
 def _patches(batch: int, *, rows: int, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -107,7 +118,7 @@ def _naflex(batch: int, *, width: int) -> dict[str, Any]:
     return {
         "pixel_values": _float(batch, 256, width),
         "pixel_attention_mask": torch.ones(batch, 256, dtype=torch.long),
-        "spatial_shapes": torch.tensor([[16, 16]] * batch),
+        "spatial_shapes": _listed([[16, 16]] * batch),
         "pixel_position_ids": places.repeat(batch, 1, 1),
     }
 

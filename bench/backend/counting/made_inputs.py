@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -24,6 +25,9 @@ from estimators.errors import BadConfigError, BadValueError
 Inputs = dict[str, Any]
 Guess = Callable[[int, int, int | None], Inputs]
 """From batch, tokens of a sequence and tokens of a source to what a forward pass is given."""
+
+MAX_TRYING_S = 25.0
+"""Until when another guess is tried."""
 
 TRIED_TOKENS = 9
 """Tokens of a sequence on which inputs are tried."""
@@ -69,10 +73,17 @@ class MadeInputs:
         return any(isinstance(t, torch.Tensor) and t.shape != long[name].shape for name, t in short.items())
 
     def _first_that_runs(self) -> Guess:
-        reason = ""
+        reason, tried, until = "", set(), time.monotonic() + MAX_TRYING_S
         for guess in self._guesses():
+            given = guess(1, TRIED_TOKENS, None)
+            look = tuple((name, tuple(value.shape) if isinstance(value, torch.Tensor) else str(value)) for name, value in given.items())
+            if look in tried:
+                continue
+            if time.monotonic() > until:
+                break
+            tried.add(look)
             try:
-                self._try(guess(1, TRIED_TOKENS, None))
+                self._try(given)
             except DOES_NOT_RUN as error:
                 reason = reason or why_not(error)
                 continue
@@ -112,6 +123,9 @@ class MadeInputs:
         if both:
             for make in images(config):
                 yield partial(self._image_and_text, make)
+        if {"input_ids", "input_features"} <= takes.keys():
+            for make in audio(config):
+                yield partial(self._image_and_text, make)
 
     def _tokens(self, batch: int, seq_len: int, source_len: int | None, *, choices: bool = False) -> Inputs:
         ids = _ids(self.model.config, batch, source_len or seq_len)
@@ -123,8 +137,9 @@ class MadeInputs:
         return {"decoder_input_ids": _ids(self.model.config, batch, seq_len)} if "decoder_input_ids" in self._takes else {}
 
     def _image_and_text(self, make: Maker, batch: int, seq_len: int, source_len: int | None) -> Inputs:
-        """An image and a text of its longest, for a model that compares the two."""
-        return {"input_ids": _ids(self.model.config, batch, _text_length(self.model.config)), **make(batch)}
+        """An image or a sound, and a text of its longest, for a model that compares the two."""
+        made = {name: value for name, value in make(batch).items() if name in self._takes and name != "attention_mask"}
+        return {"input_ids": _ids(self.model.config, batch, _text_length(self.model.config)), **made}
 
     def _named(self, key: str, make: Maker, batch: int, seq_len: int, source_len: int | None) -> Inputs:
         """What is made, its first part under the name that the model has for it."""

@@ -23,6 +23,7 @@ from bench.backend.counting.arguments import copied_with
 from bench.backend.counting.flop_formulas import MENDED
 from bench.backend.counting.meta import FVCORE_MATMULS
 from bench.backend.counting.products import hides_products
+from bench.backend.counting.twin import left_as_it_is
 from bench.backend.known_values import KnownValues
 from estimators.errors import BadValueError
 
@@ -141,8 +142,10 @@ def count(
         BadValueError: the network does not run on these inputs, on meta or as it is; one line.
     """
     args, kwargs = _arguments(example_inputs)
-    counted, where, backward_reason = _wherever_it_runs(module, args, kwargs, backward=backward, hides_nothing=hides_nothing)
-    second, reason = _fvcore(module, args, kwargs) if fvcore else (None, "not asked for")
+    with left_as_it_is(module):
+        counted, where, backward_reason = _wherever_it_runs(module, args, kwargs, backward=backward, hides_nothing=hides_nothing)
+        second, reason = _fvcore(module, args, kwargs) if fvcore else (None, "not asked for")
+    by_module = _with_containers(module, counted.by_module)
     own = {name: sum(p.numel() for p in part.parameters()) for name, part in module.named_modules()}
     return NetworkCount(
         params=own[""],
@@ -153,7 +156,7 @@ def count(
         by_module={
             name: (size, forward, None if backward_reason else total - forward)
             for name, size in own.items()
-            for forward, total in [counted.by_module.get(name, (0, 0))]
+            for forward, total in [by_module.get(name, (0, 0))]
         },
         by_operator=counted.by_operator,
         fvcore_forward_flop=second,
@@ -163,6 +166,16 @@ def count(
         recomputed_flop=counted.recomputed_flop,
         skippable_flop=counted.skippable_flop,
     )
+
+
+def _with_containers(module: nn.Module, by_module: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """With the sum of its children for each module that was never called itself, such as a list of layers."""
+    found = dict(by_module)
+    for name, part in reversed(list(module.named_modules())):
+        if name not in found:
+            inner = [found.get(f"{name}.{child}".removeprefix("."), (0, 0)) for child, _ in part.named_children()]
+            found[name] = sum(forward for forward, _ in inner), sum(total for _, total in inner)
+    return found
 
 
 def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bool, hides_nothing: bool) -> tuple[Passes, str, str]:

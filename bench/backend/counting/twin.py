@@ -159,3 +159,21 @@ def without_recomputation() -> Iterator[None]:
         yield
     finally:
         checkpointing.CheckpointFunction, checkpointing._checkpoint_without_reentrant_generator = reentrant, generator
+
+
+@contextmanager
+def left_as_it_is(module: nn.Module) -> Iterator[None]:
+    """What a forward pass sets on modules, such as a position that it keeps for the next, is taken away again."""
+    before = [(part, dict(vars(part)), {name: dict(vars(part)[name]) for name in _TABLES}) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, attributes, tables in before:
+            vars(part).clear()
+            vars(part).update(attributes)
+            for name, table in tables.items():
+                vars(part)[name].clear()
+                vars(part)[name].update(table)
+
+
+_TABLES = ("_parameters", "_buffers", "_modules")

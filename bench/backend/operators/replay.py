@@ -53,16 +53,19 @@ class Replay:
     reason: str = ""
 
 
-def replay(calls: Sequence[Call], device: Device, *, cache_bytes: int, rounds: int, time_s: float) -> list[Replay]:
+def replay(
+    calls: Sequence[Call], device: Device, *, cache_bytes: int, rounds: int, time_s: float, clock: Clock | None = None
+) -> list[Replay]:
     """Time each operator on its own, in several rounds over all of them, so that a busy moment does not fall on one alone.
 
     Args:
         cache_bytes: cold arguments are taken from so many copies that twice the caches would not hold them.
         rounds: how often each has its turn.
         time_s: for one operator in one round.
+        clock: the device's unless given.
     """
     replays = [Replay(call) for call in calls]
-    clock = device.clock()
+    clock = clock or device.clock()
     kept = _room_for_kept(device) if device.kind == "cpu" and any(call.kept for call in calls) else None
     with torch.no_grad(), no_collection():
         for turn in range(rounds):

@@ -77,7 +77,7 @@ class Pass:
         visited: paths of modules that ran.
         unplaced_flop: of the backward pass, those that belong to no operation seen forward.
         unseen: operators that may multiply and have no formula.
-        cache: of each layer and kind (keys, states): the window of the layer or 0, and the elements held when the pass was over.
+        cache: of each layer and kind (keys, filters, states): the window of the layer or 0, and the elements held when the pass was over.
         tokens: rows of input of the pass.
         has_backward: whether gradients were taken; without, `backward_flop` are unknown.
         causal: whether the model is a decoder, whose attention masks the future unless a layer says otherwise.

@@ -15,7 +15,7 @@ class Plan:
     Attributes:
         basis: the monomials.
         points: sizes to trace at, as many.
-        checks: sizes at which the fitted polynomials must hold too.
+        checks: sizes at which the fitted polynomials must hold too; gradients are taken at the first.
         chunk: tokens that the model takes together, where a padded sequence is one of the variables; 0 for none.
     """
 
@@ -39,7 +39,7 @@ _SQUARE = (*_LINEAR, monomial("seq", "seq"))
 _TWO = (*_SQUARE, monomial("source"), monomial("source", "source"), monomial("seq", "source"))
 
 
-def whole_sequences(*, sources: bool, longest: int, chunks: Sequence[int] = (), beyond: int = 0) -> list[Plan]:
+def whole_sequences(*, sources: bool, longest: int, chunks: Sequence[int] = (), beyond: int = 0, far: int = 0) -> list[Plan]:
     """For passes over whole sequences, train and prefill.
 
     Args:
@@ -47,22 +47,24 @@ def whole_sequences(*, sources: bool, longest: int, chunks: Sequence[int] = (), 
         longest: positions that the model has.
         chunks: sizes of the chunks that its scans may take.
         beyond: tokens that every sequence is longer than.
+        far: tokens of the last check, more than any chunk that a shorter sequence would be padded to.
     """
     first, step = min(9 + beyond, max(2, longest // 4)), 2 if longest >= 16 else 1
     lengths = [min(first + i * step, longest) for i in range(3)]
     last = min(first + 4 * step + 1, longest)
     basis: tuple[Monomial, ...]
+    checks: tuple[Sizes, ...]
     if sources:
         pairs = [(lengths[0], lengths[0]), (lengths[1], lengths[0]), (lengths[2], lengths[0]), (lengths[0], lengths[1])]
         pairs += [(lengths[0], lengths[2]), (lengths[1], lengths[1])]
         points = [_at(seq=t, source=s) for t, s in pairs]
         more = [_at(batch=2, seq=t, source=s) for t, s in pairs]
-        checks = (_at(batch=3, seq=last, source=lengths[1]),)
+        checks = (_at(batch=3, seq=last, source=lengths[1]), _at(seq=min(far, longest), source=min(far + 2, longest)))
         basis = _TWO
     else:
         points = [_at(seq=t) for t in lengths]
         more = [_at(batch=2, seq=t) for t in lengths]
-        checks = (_at(batch=3, seq=last),)
+        checks = (_at(batch=3, seq=last), _at(seq=min(far, longest)))
         basis = _SQUARE
     plans = [
         Plan(_per_sequence(basis), tuple(points), checks),

@@ -126,7 +126,7 @@ def _cache_of(out: Any) -> Any:
 
 
 def cache_sizes(cache: Any) -> list[tuple[str, int, int]]:
-    """Of each layer: what kind its cache is, its window or 0, the elements that it holds."""
+    """Of each layer: what its cache holds (keys and values, inputs of filters, states, which are fp32), its window or 0, the elements."""
     if cache is None:
         return []
     parts = [getattr(cache, name) for name in ("self_attention_cache", "cross_attention_cache") if hasattr(cache, name)] or [cache]
@@ -135,11 +135,14 @@ def cache_sizes(cache: Any) -> list[tuple[str, int, int]]:
         for layer in getattr(part, "layers", None) or [part]:
             kept = vars(layer)
             held = {name: [t for t in tensors_in(value) if t.dim() > 1] for name, value in kept.items()}
-            states = [t for name, of in held.items() if "state" in name or "conv" in name for t in of]
+            filters = [t for name, of in held.items() if "conv" in name for t in of]
+            states = [t for name, of in held.items() if "state" in name and "conv" not in name for t in of]
             keys = [t for name, of in held.items() if not ("state" in name or "conv" in name) for t in of]
             window = getattr(layer, "sliding_window", None)
             if keys:
                 found.append(("keys", window if isinstance(window, int) else 0, sum(t.numel() for t in keys)))
+            if filters:
+                found.append(("filters", 0, sum(t.numel() for t in filters)))
             if states:
                 found.append(("states", 0, sum(t.numel() for t in states)))
     return found

@@ -288,11 +288,12 @@ def _rest() -> TracedRow:
 
 def _spare(model: nn.Module, first: Pass, owned: Mapping[Key, Owned]) -> list[TracedRow]:
     """Parameters that no operation of the pass reads."""
+    tables = {path for path, part in model.named_modules() if isinstance(part, nn.Embedding)}
     return [
         TracedRow(
-            name=f"{pattern_of(name)}",
-            component="embedding" if "embed" in name else "unused",
-            kind="elementwise",
+            name=pattern_of(name),
+            component="embedding" if name.rpartition(".")[0] in tables else "unused",
+            kind="lookup" if name.rpartition(".")[0] in tables else "elementwise",
             part=pattern_of(name).rpartition(".")[0],
             role="parameters",
             cut="whole",

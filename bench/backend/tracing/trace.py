@@ -20,6 +20,9 @@ from estimators.architectures.traced import TracedModel, TracedRow
 from estimators.errors import UnavailableError
 from estimators.spec import Source
 
+UNSAID_CHUNK = 64
+"""Tokens that a scan takes together at most where no configuration says so: transformers' gated delta rule."""
+
 CHUNKS = (64, 256, 128, 32, 16)
 """Tokens that scans take together where a configuration does not say: transformers' gated delta rule 64, Mamba-2 256."""
 
@@ -45,9 +48,10 @@ def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
     longest = _integer(text, "max_position_embeddings", "n_positions", "max_target_positions") or 10**6
     takes_tokens = steps.made.reads_tokens
     window = _integer(text, "sliding_window")
+    far = 2 * max([UNSAID_CHUNK, *_chunks(text)]) + 5
     chunks = tuple(dict.fromkeys((*_chunks(text), *CHUNKS)))
     plans = (
-        whole_sequences(sources=steps.has_source, longest=longest, chunks=chunks, beyond=window if window < MANY else 0)
+        whole_sequences(sources=steps.has_source, longest=longest, chunks=chunks, beyond=window if window < MANY else 0, far=far)
         if takes_tokens
         else samples()
     )
@@ -99,7 +103,7 @@ def versions() -> tuple[str, str]:
 def _fitted(model: nn.Module, plans: list[Plan], table: str, run: Any) -> tuple[tuple[TracedRow, ...], int]:
     """The rows by the first plan whose polynomials hold.
 
-    Gradients are taken at the first size and at the checks alone, where they are the same multiple of every forward product.
+    Gradients are taken at the first size and at the first check alone, where they are the same multiple of every forward product.
 
     Raises:
         UnavailableError: none holds; with the reason of the last that did not.
@@ -108,7 +112,7 @@ def _fitted(model: nn.Module, plans: list[Plan], table: str, run: Any) -> tuple[
     for plan in plans:
         for everywhere in (False, True):
             try:
-                ends = (plan.points[0], *plan.checks)
+                ends = (plan.points[0], plan.checks[0])
                 passes = [run(table, sizes, everywhere or sizes in ends) for sizes in (*plan.points, *plan.checks)]
             except DOES_NOT_RUN as error:
                 raise UnavailableError(f"{type(model).__name__} does not run on meta: {first_line(error)}") from error
@@ -135,7 +139,8 @@ def _read(steps: Steps) -> str:
 def _chunks(config: Any) -> list[int]:
     """What the configuration calls a chunk or a block."""
     named = {key: value for key, value in config.to_dict().items() if re.search(r"chunk|block_size|block_len|attention_window", key)}
-    return [value for value in named.values() if isinstance(value, int) and not isinstance(value, bool) and 1 < value <= 4096]
+    values = [value for each in named.values() for value in (each if isinstance(each, list) else [each])]
+    return [value for value in values if isinstance(value, int) and not isinstance(value, bool) and 1 < value <= 1024]
 
 
 def _positions(model: nn.Module, longest: int) -> int:

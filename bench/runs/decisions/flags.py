@@ -6,12 +6,15 @@ from bench.records.request import Request
 from estimators.errors import BadValueError
 
 MEANT_FOR = {
-    "new_tokens": ("generate", "decode"),
+    "new_tokens": ("generate", "decode", "serve"),
     "num_beams": ("generate",),
     "prompt": ("generate",),
     "cache": ("generate", "prefill", "decode"),
     "learning_rate": ("train",),
     "layers": ("prefill", "decode", "train"),
+    "num_requests": ("serve",),
+    "concurrency": ("serve",),
+    "request_rate": ("serve",),
 }
 """Attributes of a request to the tasks that heed them; what is not named here has a meaning for all."""
 

@@ -40,8 +40,11 @@ def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
 
 
 def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
-    """DeepSeek V3 and R1: 256 experts and 1 shared, 3 dense layers, and layers that predict further tokens beside the decoder."""
-    s = sizes(f, vocab=129280, width=7168, layers=61, heads=128, kv_heads=128, positions=4096, ffn_width=18432, head_key="")
+    """DeepSeek V3 and R1: 256 experts and 1 shared, 3 dense layers, and layers that predict further tokens beside the decoder.
+
+    Widths of heads are fields of their own, so that heads need not divide the model's width; V2's configuration demands that they do.
+    """
+    s = sizes(f, vocab=129280, width=7168, layers=61, heads=128, kv_heads=128, positions=4096, ffn_width=18432, head_key="", head_width=1)
     num, per_token = experts_of(f, num=256, per_token=8, num_keys=EXPERT_KEYS)
     check_groups(f, num, groups=8, chosen=4)
     experts = Experts(

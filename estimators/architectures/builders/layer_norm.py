@@ -166,7 +166,7 @@ def cohere(f: Fields, name: str, source: Source) -> Decoder:
 
 def cohere2(f: Fields, name: str, source: Source) -> Decoder:
     """Command R7B and A: three layers with a window and rotary positions, then one that sees everything and has none."""
-    s = sizes(f, vocab=256000, width=8192, layers=40, heads=64, positions=8192, ffn_width=22528, tied=True, head_key="")
+    s = sizes(f, vocab=256000, width=8192, layers=40, heads=64, positions=8192, ffn_width=22528, tied=True)
     every = f.integer("sliding_window_pattern", default=4)
     bias = f.flag("attention_bias", False)
     windows = windows_of(f, s.layers, window_of(f, 4096), lambda i: (i + 1) % every != 0)

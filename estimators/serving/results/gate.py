@@ -111,14 +111,14 @@ def _little(result: ServingResult, deployment: Deployment | None) -> Iterator[st
     limit = result.load.concurrency if result.load.kind in ("closed", "saturated", "static batch") else None
     if not limit:
         return
-    requests_per_s, e2e_s = result.stated("requests_per_s", MEAN), result.value("e2e_s")
+    requests_per_s, e2e_s = _rate_of(result, "requests_per_s", result.completed), result.value("e2e_s")
     if requests_per_s is not None and e2e_s is not None and requests_per_s * e2e_s > limit * LITTLE_MEAN:
         yield (
             f"{requests_per_s:.4g} requests/s of {format_duration(e2e_s)} each are {requests_per_s * e2e_s:.4g} in flight, "
             f"and at most {limit:,} were let in"
         )
         return
-    rate = result.value("output_tokens_per_s")
+    rate = _rate_of(result, "output_tokens_per_s", result.output_tokens)
     for statistic, most in ((MEAN, LITTLE_MEAN), (MEDIAN, LITTLE_MEDIAN)):
         for quantity in ("tpot_s", "itl_s", "decode_s"):
             each_s = result.value(quantity, statistic)
@@ -129,6 +129,12 @@ def _little(result: ServingResult, deployment: Deployment | None) -> Iterator[st
                         f"{rate * each_s:.4g} sequences at once, and at most {limit:,} were let in"
                     )
                 return
+
+
+def _rate_of(result: ServingResult, quantity: str, number: int | None) -> float | None:
+    """As stated; else the number over the time of the run."""
+    stated = result.stated(quantity, MEAN)
+    return number / result.duration_s if stated is None and number and result.duration_s else stated
 
 
 def _rate(result: ServingResult, deployment: Deployment | None) -> Iterator[str]:

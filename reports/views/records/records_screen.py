@@ -29,11 +29,14 @@ def records_screen(records: Sequence[Measurement], tables: Sequence[Table], *, o
     """
     if tables[0].key == "selftest":
         return selftest_screen([record for record in records if record.request.task == TASK][-1], tables)
-    if one and records[0].proof.served is not None:
-        return served_screen(records[0], tables)
     if one and records[0].request.task != "estimate":
-        return run_screen(records[0], tables)
+        return one_screen(records[0], tables)
     return journey_screen([record for record in records if record.request.task != TASK], tables)
+
+
+def one_screen(record: Measurement, tables: Sequence[Table]) -> Screen:
+    """One record, of a step or of a server; its tables as `summary.details` makes them."""
+    return served_screen(record, tables) if record.proof.served is not None else run_screen(record, tables)
 
 
 def run_screen(record: Measurement, tables: Sequence[Table]) -> Screen:

@@ -28,6 +28,15 @@ LATENCY_NAMES = {
 }
 """What people call a latency; QUANTITIES says how it is defined."""
 
+WATERFALL_NAMES = {
+    "matmul": "matrix products",
+    "attention": "attention",
+    "memory": "memory-bound operators",
+    "optimizer": "optimizer",
+    "host": "issuing the operators",
+}
+"""Parts of a predicted step, as people read them."""
+
 RATE_NAMES = {
     "output_per_replica": ("output tokens/s", "of all its devices"),
     "output_per_gpu": ("output tokens/s per GPU", ""),
@@ -38,7 +47,78 @@ RATE_NAMES = {
 
 def tables(record: Measurement) -> list[Table]:
     """Every table of one record."""
-    return [answer_table(record), rates_table(record), *_predicted(record), check_table(crosscheck(record))]
+    others = [*_held(record), *_waterfall(record), *_predicted(record)]
+    return [answer_table(record), rates_table(record), *others, check_table(crosscheck(record))]
+
+
+def _held(record: Measurement) -> list[Table]:
+    """What was predicted of the run before it began, beside what was measured."""
+    found = served.held(record)
+    if not found:
+        return []
+    share, said = served.processor_share(record), record.estimate.serving
+    notes = [
+        "Predicted before: passes of several sizes operator by operator, each timed alone; the engine on a narrow model; a simulation."
+    ]
+    if share is not None:
+        notes.append(f"The engine had a processor for {units.format_fraction(share)} of the passes' time.")
+    return [
+        Table(
+            key="held",
+            title="Predicted before, against measured",
+            conditions=[f"from the calibration of {said.calibrated_utc}"] if said else [],
+            columns=(
+                Column(key="key", header="Figure", raw=True),
+                Column(key="what", header="Figure"),
+                Column(key="predicted", header="Predicted", align="right"),
+                Column(key="measured", header="Measured", align="right"),
+                Column(key="predicted_value", header="Predicted, raw", raw=True),
+                Column(key="measured_value", header="Measured, raw", raw=True),
+                Column(key="error_fraction", header="Off by", format=units.format_signed_fraction, align="right"),
+            ),
+            rows=[
+                {
+                    "key": each.key,
+                    "what": each.name,
+                    "predicted": _as_read(each.predicted, each.is_rate),
+                    "measured": _as_read(each.measured, each.is_rate),
+                    "predicted_value": each.predicted,
+                    "measured_value": each.measured,
+                    "error_fraction": each.ratio - 1,
+                }
+                for each in found
+            ],
+            notes=notes,
+        )
+    ]
+
+
+def _as_read(value: float, is_rate: bool) -> str:
+    return f"{units.format_grouped(value)}/s" if is_rate else units.format_duration(value)
+
+
+def _waterfall(record: Measurement) -> list[Table]:
+    """A decode step part by part: what its operators take, what issuing them costs, what the engine does, and what is left."""
+    said, steps = record.estimate.serving, served.decode_steps(record)
+    if said is None or steps is None:
+        return []
+    parts = {WATERFALL_NAMES[name]: float(value) for name, value in said.parts_s.stated().items() if value}
+    parts["the engine, between passes"] = said.engine_s
+    parts["not explained"] = steps.step_s - sum(parts.values())
+    rows: list[Row] = [{"part": name, "seconds_s": value, "share_fraction": value / steps.step_s} for name, value in parts.items()]
+    rows.append({"part": "the step", "seconds_s": steps.step_s, "share_fraction": 1.0})
+    return [
+        Table(
+            key="waterfall",
+            title=f"A decode step, part by part (median of {steps.num})",
+            columns=(
+                Column(key="part", header="Part"),
+                Column(key="seconds_s", header="Time", format=units.format_duration, align="right"),
+                Column(key="share_fraction", header="Share", format=units.format_fraction, align="right"),
+            ),
+            rows=rows,
+        )
+    ]
 
 
 def answer_table(record: Measurement) -> Table:
@@ -228,11 +308,13 @@ def served_screen(record: Measurement, tables: Sequence[Table]) -> Screen:
         f"{what}: {units.format_grouped(value)}" for name, (what, _) in RATE_NAMES.items() if (value := getattr(reached, name)) is not None
     ]
     predicted = next((table for table in tables if table.key == "predicted"), None)
+    foretold = [f"{each.name} {100 * (each.ratio - 1):+.0f} %" for each in served.held(record)]
+    before = [f"Predicted before, against measured: {', '.join(foretold)}."] if foretold else []
     return Screen(
         answer=answer.title,
         lead=[*answer.conditions[:2], "; ".join(said)],
         table=columns_kept(answer, "what", "median", "mean", "p99", "definition", "num"),
         doubts=failed_lines([record]),
-        notes=[checks_line([record]), answer.conditions[2], *(predicted.notes if predicted else []), *answer.notes],
+        notes=[checks_line([record]), *before, answer.conditions[2], *(predicted.notes if predicted else []), *answer.notes],
         failed=record.status != "complete" or bool(failed(crosscheck(record))),
     )

@@ -62,7 +62,8 @@ def assumptions(answer: ServeAnswer) -> list[str]:
         f"weights {d.weights}, cache {d.kv}; prefix share {d.prefix_share:g}"
     )
     if d.speculation:
-        notes.append(f"speculation: {d.speculation.draft_tokens} draft tokens, {d.speculation.accepted_len:g} tokens a step are assumed")
+        drafted = d.speculation
+        notes.append(f"speculation: {drafted.draft_tokens} draft tokens, {drafted.accepted_len:g} tokens a step ({drafted.basis})")
     if asked.rent is not None:
         notes.append(f"rent: {format_money(asked.rent.median)} per GPU-hour; --price sets yours")
     return notes

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.backend.tracing.trace import trace_config
+from bench.backend.counting.hf_config import count_config
+from bench.backend.counting.meta import meta_model
+from bench.backend.tracing.trace import trace, trace_config
 from estimators.architectures.from_config import model_from_config
 from estimators.architectures.traced import TracedModel
 from estimators.counting.estimate import estimate
@@ -23,7 +25,7 @@ FIGURES = ("params", "active_params", "embedding_params", "forward_flop", "backw
 def both(model_type: str) -> tuple[Model, TracedModel]:
     config = kind(model_type, KINDS[model_type], 2)
     by_hand = model_from_config(config, model_type)
-    return by_hand, trace_config(config | ({"architectures": [by_hand.runs]} if by_hand.runs else {}), model_type)
+    return by_hand, trace(meta_model(config | ({"architectures": [by_hand.runs]} if by_hand.runs else {})), model_type)
 
 
 def workloads(model: Model) -> list[Workload]:
@@ -65,3 +67,18 @@ def test_a_table_of_another_model_would_be_found() -> None:
     by_hand, _ = both("llama")
     wider = kind("llama", {**KINDS["llama"], "intermediate_size": 177}, 2)
     assert {name for _, name, _, _ in differences(by_hand, trace_config(wider, "llama"))} >= {"params", "forward_flop", "backward_flop"}
+
+
+@pytest.mark.slow
+def test_a_scan_that_pads_to_chunks_is_told_from_a_line() -> None:
+    """Qwen3.5's delta rule takes 64 tokens together: up to 64 cost the same, and 65 as much as 128. Beside torch's count of the class."""
+    config = {"model_type": "qwen3_5_text", "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config |= {"head_dim": 16, "intermediate_size": 64, "vocab_size": 64, "linear_num_value_heads": 2, "linear_num_key_heads": 2}
+    config |= {"linear_key_head_dim": 16, "linear_value_head_dim": 16}
+    traced = trace_config(config, "qwen3_5_text")
+    assert traced.chunk == 64
+    for length in (20, 64, 65, 200):
+        counted = count_config(config, batch=2, seq_len=length).network
+        assert counted is not None
+        said = of(traced, Workload(phase="train", batch=2, seq_len=length))
+        assert (said.forward_flop, said.backward_flop) == (counted.forward_flop, counted.backward_flop)

@@ -11,7 +11,7 @@ import pytest
 
 from bench.cli.list import FORMATS, KINDS
 from bench.cli.main import main
-from bench.records.request import TASKS
+from bench.records.request import ALL_TASKS
 from bench.runs.suites import SUITES
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.conventions import CONVENTIONS, step_flop
@@ -105,7 +105,7 @@ class TestList:
     def test_every_name_that_can_be_given_is_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert sorted(self.names("models", "model", capsys)) == sorted(model_ids())
         assert self.names("hardware", "hardware", capsys) == list(hardware_ids())
-        assert self.names("tasks", "task", capsys) == list(TASKS)
+        assert self.names("tasks", "task", capsys) == list(ALL_TASKS)
         assert self.names("suites", "suite", capsys) == list(SUITES)
         assert self.names("conventions", "convention", capsys) == list(COUNTED_AS)
         assert self.names("formats", "format", capsys) == list(RENDERERS) == list(FORMATS)

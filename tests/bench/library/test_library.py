@@ -104,6 +104,18 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
             "search": True,
         },
     ),
+    (
+        "serve llama-3.1-8b --hardware h100-sxm5-80gb --rate 4 --input 500..1500 --output 100 --simulate 50 --seed 3",
+        {
+            "model": "llama-3.1-8b",
+            "hardware": "h100-sxm5-80gb",
+            "rate": 4,
+            "input_tokens": "500..1500",
+            "output_tokens": 100,
+            "simulate": 50,
+            "seed": 3,
+        },
+    ),
     ("check-claim --model phi-2 --tokens 1.4T --hardware a100-sxm4-80gb --gpus 96 --days 336h", {**PHI_2, "days": "336h"}),
     ("show --model llama-3-8b --phase decode --context-len 4096", {"model": "llama-3-8b", "phase": "decode", "context_len": 4096}),
     (

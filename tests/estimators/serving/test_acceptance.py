@@ -16,13 +16,11 @@ def test_no_step_yields_less_than_its_own_token_or_more_than_the_draft_and_one()
 
 def test_code_is_accepted_as_its_publishers_distributions_say() -> None:
     """1.8 at one draft token, 2.5 to 3 at three, and little more beyond."""
-    lengths = {draft: speculation_on("Coding", draft).speculation.accepted_len for draft in range(1, 9)}
+    lengths = {draft: speculation_on("Coding", draft).accepted_len for draft in range(1, 9)}
     assert lengths[1] == pytest.approx(1.84, abs=0.01)
     assert 2.5 <= lengths[3] <= 3.0
     assert lengths[8] - lengths[5] < 0.3
-    three = speculation_on("coding", 3)
-    assert (three.least_len, three.most_len, three.num_drafts) == (2.49, 3.39, 11)
-    assert "2.49 to 3.39" in three.assumed
+    assert speculation_on("coding", 3).basis == "the median of 11 measured drafts on coding, 2.49 to 3.39"
 
 
 def test_what_was_not_measured_is_not_guessed() -> None:

@@ -250,6 +250,9 @@ def test_pools_by_hand() -> None:
     requests = Requests(input_tokens=(10, 10), output_tokens=(4, 1), arrival_s=(0.0, 0.0))
     stamps = simulate_pools(UnitLaw(), replace(WIDE, mixed=False), UnitLaw(), WIDE, requests, transfer_s_per_token=0.05).stamps
     assert (stamps.first_token_s, stamps.last_token_s) == ([1, 1], [4.5, 1])
+    exact = replace(WIDE, blocks=4, block_tokens=4)  # 13 prompt tokens and the first three of the answer: the last one is not kept
+    full = Requests(input_tokens=(13,), output_tokens=(4,), users=1)
+    assert simulate_pools(UnitLaw(), WIDE, UnitLaw(), exact, full).stamps.last_token_s == [4]
     with pytest.raises(BadValueError, match="expected 0 or more"):
         simulate_pools(UnitLaw(), WIDE, UnitLaw(), WIDE, requests, transfer_s_per_token=-1)
 

@@ -1,0 +1,1 @@
+"""A causal language model under load: transformers' continuous batching in this process."""
