@@ -17,6 +17,7 @@ PACKAGE = "sixnd"
 EXTRA_OF = {
     **dict.fromkeys(("torch", "transformers", "huggingface_hub", "accelerate", "fvcore", "pynvml", "pandas", "psutil"), "run"),
     "matplotlib": "plots",
+    **dict.fromkeys(("peft", "bitsandbytes"), "tuning"),
 }
 """Name that is imported -> the extra that brings it."""
 

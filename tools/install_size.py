@@ -25,7 +25,8 @@ PURPOSE = {
     "": "estimate, plan, compare, show, translate, check, validate and report",
     "run": "measure, calibrate, count a network of your own, watch a training",
     "plots": "draw what `validate --plot` writes",
-    "all": "both",
+    "tuning": "measure LoRA and QLoRA by `run`",
+    "all": "measure and draw",
     "test": "run the tests",
 }
 """Extra, or nothing for the base installation -> what it is for."""

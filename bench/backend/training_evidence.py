@@ -26,10 +26,14 @@ class SampledParameters:
     """Elements of every trained parameter as they were, to see whether an optimizer changed each of them.
 
     Of a tensor of n elements every ceil(n / MAX_SAMPLED_ELEMENTS)-th is kept, of a sharded one those of this rank's shard.
+
+    Args:
+        matrices_alone: whether vectors are left out, as of 16-bit weights: a gain of 1.0 stays one in a step below 2^-9.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    def __init__(self, model: nn.Module, *, matrices_alone: bool = False) -> None:
+        known = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self._trained = {name: parameter for name, parameter in known.items() if parameter.dim() > 1 or not matrices_alone}
         self._before = self._now()
 
     def _now(self) -> dict[str, torch.Tensor]:

@@ -9,19 +9,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.backend import device as devices
 from bench.backend.device import Device
 from bench.backend.kv_cache import new_cache, with_cache
 from bench.backend.models import language_model
 from bench.backend.operators.profiler import num_operators, seconds_by_group
 from bench.backend.operators.trace import Call, calls_of, fake
 from bench.backend.steps.training import gradients, prepared
+from bench.backend.tuned_model import tuned_on_meta
 from bench.workloads.article import networks
 from bench.workloads.article.engine import engine
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.training import Trainer, optimizer_of
+from bench.workloads.language.loading import weights_dtype
 from bench.workloads.language.run import LanguageRun
-from bench.workloads.language.train import training_step
+from bench.workloads.language.train import autocast_dtype, training_step
 
 Step = Callable[[], Sequence[torch.Tensor]]
 """One step, of a training without its update; returns the tensors that it leaves behind, which are the gradients to update by."""
@@ -32,12 +33,19 @@ def language_work(run: LanguageRun, cache_bytes: int) -> tuple[list[Call], list[
 
     How an update is seen: `bench.backend.operators.optimizers`.
     """
-    dtype = torch.float32 if run.task == "train" else devices.dtype(run.dtype)
+    on_meta = None if run.job is None else tuned_on_meta(run.config, run.job, attn=run.attn)
     with _driven(run) as (accelerator, device), fake(device.torch_device):
-        model = language_model(run.config, attn=run.attn, dtype=dtype)
+        model = language_model(run.config, attn=run.attn, dtype=weights_dtype(run)) if on_meta is None else _there(on_meta, device)
         ids = torch.zeros(run.batch, run.seq_len, dtype=torch.long)
         with _step(model, ids, run, accelerator) as step:
             return _seen(step, cache_bytes)
+
+
+def _there(on_meta: Any, device: Device) -> nn.Module:
+    """A model on meta as one of fake tensors on the device; peft cannot put adapters beside those."""
+    model: nn.Module = on_meta.to_empty(device=device.torch_device)
+    on_meta.tie_weights()
+    return model
 
 
 def article_work(run: ArticleRun, cache_bytes: int) -> tuple[list[Call], list[int]]:
@@ -90,7 +98,7 @@ def _driven(run: LanguageRun) -> Iterator[tuple[Any, Device]]:
     if run.task != "train":
         yield None, run.device
         return
-    with engine(run.device, run.dtype) as (accelerator, device):
+    with engine(run.device, autocast_dtype(run)) as (accelerator, device):
         yield accelerator, device
 
 
@@ -99,7 +107,7 @@ def _step(model: nn.Module, ids: torch.Tensor, run: LanguageRun, accelerator: An
     if run.task != "train":
         yield _inference_step(model.eval(), ids, run)
         return
-    with training_step(model, ids, run, accelerator) as step:
+    with training_step(model, ids, run, accelerator, updates=False) as step:
 
         def forward_backward() -> list[torch.Tensor]:
             step.forward_backward()

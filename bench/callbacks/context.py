@@ -188,6 +188,7 @@ class TrainingContext:
             dtype=self.dtype,
             optimizer=self._optimizer or "sgd",
             recompute=request.recompute,
+            job=None,
             request=Asked(**request.to_dict()),
         )
 

@@ -68,7 +68,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--lora-targets",
-        type=_targets,
+        type=targets,
         metavar="NAMES",
         help="which matrices get one, such as q_proj,v_proj or all-linear; peft's by default",
     )
@@ -97,7 +97,8 @@ def add_habits(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--checkpointing", choices=kept, metavar="|".join(kept), help="which activations are kept; the framework's default")
 
 
-def _targets(given: str | Sequence[str]) -> tuple[str, ...]:
+def targets(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of matrices, such as q_proj,v_proj."""
     return tuple(given.split(",")) if isinstance(given, str) else tuple(given)
 
 

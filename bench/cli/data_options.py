@@ -92,7 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _packing(text: str) -> str:
+def _packing(given: str | bool) -> str:
+    text = "" if given is True else str(given)
     if text and text not in PACKINGS:
         raise BadValueError(
             f"packing {text[:40]!r} is unknown; expected one of: {', '.join(PACKINGS)}, or none of them for the framework's"

@@ -18,12 +18,13 @@ from bench.cli import arguments, data_options, names, sequences, serve_options, 
 from bench.cli.estimate_options import Options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
+from estimators.errors import BadValueError
 from estimators.training.at_utilization import COUNTED_AS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `estimate`."""
-    arguments.add_model(parser)
+    arguments.add_model(parser, required=False)
     training = parser.add_argument_group("a training run")
     training.add_argument("--tokens", type=arguments.count("tokens"), metavar="NUM", help="tokens (or samples) to train on, such as 300B")
     training.add_argument("--hardware", metavar="NAME", help=names.HARDWARE_HELP)
@@ -72,10 +73,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options, out: Output) -> int:
     """Answer, as a fine-tuning on a data set, a training run or single steps."""
+    if options.from_file is None or not options.about_a_data_set:
+        _demand_model(options)
     if "grpo" in options.method:
         from bench.cli.estimate_rollouts import answered
     elif options.about_a_data_set:
-        from bench.cli.estimate_data_set import answered
+        from bench.cli import estimate_data_set
+
+        options, reading = estimate_data_set.read(options, out)
+        _demand_model(options)
+        tables, screen = estimate_data_set.answered(options, reading)
+        out.emit(tables, screen)
+        return 0
     elif options.about_a_training:
         from bench.cli.estimate_training import answered
     else:
@@ -83,3 +92,8 @@ def run(options: Options, out: Output) -> int:
     tables, screen = answered(options)
     out.emit(tables, screen)
     return 0
+
+
+def _demand_model(options: Options) -> None:
+    if options.model is None and options.config is None:
+        raise BadValueError("one of the arguments --model --config is required; for help: python -m bench estimate --help")

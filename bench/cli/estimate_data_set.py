@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from bench.cli import arguments, data_options, fit, sequences, step_options
+from bench.cli import arguments, data_options, fit, fit_files, sequences, step_options
 from bench.cli.arguments import MethodOptions
 from bench.cli.estimate_options import Options
+from bench.cli.output import Output
 from estimators.errors import BadValueError
+from estimators.frozen import replace
 from estimators.tuning.data_training import DataTraining, train_on_data
-from estimators.tuning.recipes import recipe_of
+from estimators.tuning.readers.job_files import Reading
+from estimators.tuning.recipes import UNKNOWN, recipe, recipe_of
 from estimators.tuning.settings import transformers_name, usual_length
 from estimators.tuning.usual_batch import usual_job
 from reports.screen import Screen
@@ -19,8 +22,11 @@ WHAT = "fine-tuning on what? add --data FILE --tokenizer DIR, --lengths FILE, or
 WHERE = "a fine-tuning on a data set needs a device: add --hardware ID; list them: python -m bench list hardware"
 
 
-def answered(options: Options) -> tuple[list[Table], Screen]:
+def answered(options: Options, reading: Reading | None = None) -> tuple[list[Table], Screen]:
     """Every table of the answer, and its one screen.
+
+    Args:
+        reading: what the job's own file says, see `read`.
 
     Raises:
         RequestError: options that belong to other questions, an unknown name, a file that cannot be read.
@@ -35,20 +41,26 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
     if options.hardware is None:
         raise BadValueError(WHERE)
     hardware = arguments.load_hardware(options.hardware)
-    chosen = recipe_of(options.framework)
-    max_length = sequences.sequence_length(model, options.max_length or usual_length(chosen, model))
-    job = fit.decided(as_fit(options, min(max_length, lengths.longest)), model, hardware)
-    is_chosen = options.batch is None and options.framework is None
+    chosen = recipe_of(options.framework) if reading is None else recipe(reading.framework or UNKNOWN, reading.version)
+    said = {} if reading is None else reading.given()
+    cut = options.max_length or int(str(said.get("seq_len") or usual_length(chosen, model)))
+    max_length = sequences.sequence_length(model, cut)
+    longest = min(max_length, lengths.longest)
+    if reading is None:
+        job = fit.decided(as_fit(options, longest), model, hardware)
+    else:
+        job = replace(fit.in_files(as_fit(options, None), reading, model, hardware), seq_len=longest)
+    is_chosen = options.batch is None and options.framework is None and "micro_batch" not in said
     if is_chosen:
         job = usual_job(job, hardware, accumulation=options.accumulation)
-    packing = options.packing
+    packing = options.packing if options.packing is not None or job.packing != "packed" else ""
     answer = train_on_data(
         DataTraining(
             job=job,
             hardware=hardware,
             lengths=lengths,
             max_length=max_length,
-            epochs=options.epochs or float(chosen.epochs or 1),
+            epochs=options.epochs or float(str(said.get("epochs") or chosen.epochs or 1)),
             packs=packing is not None,
             algorithm=packing or None,  # type: ignore[arg-type]
             long_samples=options.long_samples,  # type: ignore[arg-type]
@@ -59,15 +71,28 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
             own=step_options.measured_rates(options, [hardware.id]),
         )
     )
-    shown = data_set_tables(answer, batch_is_chosen=is_chosen)
-    return arguments.with_all_facts(shown), data_set_screen(answer, shown, batch_is_chosen=is_chosen)
+    shown = [*data_set_tables(answer, batch_is_chosen=is_chosen), *fit_files.tables(reading)]
+    screen = data_set_screen(answer, shown, batch_is_chosen=is_chosen)
+    return arguments.with_all_facts(shown), fit_files.on_screen(screen, reading, job)
 
 
-def as_fit(options: Options, seq_len: int) -> fit.Options:
+def read(options: Options, out: Output) -> tuple[Options, Reading | None]:
+    """The options with the model that the file of --from names where none was given, and what else the file says; None without one.
+
+    Raises:
+        RequestError: as `fit_files`.
+    """
+    if options.from_file is None:
+        return options, None
+    reading = fit_files.read(fit_files.paths(options.from_file), options, options.framework, fit.stated_beside_files(as_fit(options, None)))
+    return replace(fit_files.with_model(options, reading, out), from_file=None), reading
+
+
+def as_fit(options: Options, seq_len: int | None) -> fit.Options:
     """The same job as `fit` is asked about.
 
     Args:
-        seq_len: of the longest row.
+        seq_len: of the longest row; None where a file says it.
     """
     if strange := [word for word in options.method if word not in (*data_options.TRAINED, *data_options.OBJECTIVES)]:
         known = ", ".join((*data_options.TRAINED, *data_options.OBJECTIVES))

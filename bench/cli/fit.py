@@ -20,7 +20,16 @@ from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.tuning.job import Attention, Sharding, TuningJob
 from estimators.tuning.recipes import Checkpointing, LossPath, Packing, Recipe, recipe, recipe_of
-from estimators.tuning.settings import PRECISIONS, USUAL_RANK, Value, job_of, precision_settings, trained_layers, usual_length
+from estimators.tuning.settings import (
+    PRECISIONS,
+    USUAL_RANK,
+    Value,
+    adapter_settings,
+    job_of,
+    precision_settings,
+    trained_layers,
+    usual_length,
+)
 from estimators.weight_formats import PLAIN
 
 if TYPE_CHECKING:
@@ -141,12 +150,12 @@ def run(options: Options, out: Output) -> int:
         return _menu(options, hardware, out)
     reading = None
     if options.from_files:
-        reading = fit_files.read(options.from_files, options, options.framework, _stated_beside_files(options))
+        reading = fit_files.read(options.from_files, options, options.framework, stated_beside_files(options))
         options = fit_files.with_model(options, reading, out)
     if options.model is None and options.config is None:
         raise BadValueError("which model? Give its name, or --config; --from FILE that names one; or --menu for what the device can do")
     model, _ = arguments.load_model(options)
-    job = decided(options, model, hardware) if reading is None else _in_files(options, reading, model, hardware)
+    job = decided(options, model, hardware) if reading is None else in_files(options, reading, model, hardware)
     if options.largest:
         return _largest(options, job, hardware, reading, out)
     from estimators.tuning.fit import fit
@@ -187,7 +196,7 @@ def _menu(options: Options, hardware: Hardware, out: Output) -> int:
     return 0
 
 
-def _stated_beside_files(options: Options) -> dict[str, Value]:
+def stated_beside_files(options: Options) -> dict[str, Value]:
     """What the options name, and nothing of what they leave to the files."""
     given = plain_settings(options)
     trained = next((word for word in TRAINED if word in options.method), "")
@@ -210,7 +219,7 @@ def _stated_beside_files(options: Options) -> dict[str, Value]:
     return given
 
 
-def _in_files(options: Options, reading: Reading, model: Model, hardware: Hardware) -> TuningJob:
+def in_files(options: Options, reading: Reading, model: Model, hardware: Hardware) -> TuningJob:
     """The job of the files of --from, with what `fit` takes where neither they nor the framework say. Raises as job_of."""
     given = reading.given()
     chosen = recipe(reading.framework or "unknown", reading.version)
@@ -285,10 +294,4 @@ def _of_method(options: Options, trained: str, chosen: Recipe, model: Model) -> 
     base = options.base_format
     if trained == "full":
         return {"method": "full", **({"base_format": base} if base != PLAIN else {})}
-    if trained == "qlora" and base == PLAIN:
-        base = "nf4-double" if chosen.doubles_scales else "nf4"
-    given: dict[str, Value] = {"method": "lora", "base_format": base, "dora": trained == "dora"}
-    given["lora_rank"] = options.lora_rank or chosen.lora_rank or USUAL_RANK
-    if options.lora_targets is not None:
-        given["lora_targets"] = options.lora_targets
-    return given
+    return adapter_settings(trained, chosen, rank=options.lora_rank, targets=options.lora_targets, base_format=base)

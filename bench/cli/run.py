@@ -2,6 +2,7 @@
 
 The article's own call:  python -m bench run --model phi-2
 A slice of true width:   python -m bench run --model phi-2 --task train --layers 4 --seq-len 256
+A fine-tuning, counted:  python -m bench run --model gpt2 --task train --method lora --lora-rank 8 --batch 2 --seq-len 64
 A network of your own:   python -m bench run --model mlp --neurons 200 --hidden-layers 3
 All of the article:      python -m bench run --suite article --format md
 What a GPU can reach:    python -m bench run --suite reach
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from bench import streams
 from bench.cli import names, run_repeats
-from bench.cli.arguments import count, positive
+from bench.cli.arguments import count, positive, share, targets
 from bench.cli.output import Output
 from bench.cli.sequences import batch_size, length
 from bench.machine.ranks import say
@@ -28,6 +29,8 @@ from bench.sampling import presets
 from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
 from estimators.frozen import frozen, replace
 from estimators.parsing import MAX_LENGTH
+from estimators.tuning.settings import METHODS, PRECISIONS
+from estimators.weight_formats import WeightFormat, weight_format
 
 if TYPE_CHECKING:
     from bench.records.calibration import Calibration
@@ -51,6 +54,13 @@ class Options:
     num_beams: int | None
     prompt: str | None
     recompute: str
+    method: str | None
+    lora_rank: int | None
+    lora_targets: tuple[str, ...] | None
+    lora_dropout: float | None
+    base_format: WeightFormat | None
+    precision: str | None
+    optimizer: str | None
     layers: int | None
     device: str | None
     dtype: str | None
@@ -92,13 +102,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--num-beams", type=count("num-beams", maximum=MAX_LENGTH), metavar="NUM", help="beams per prompt; the article's call has 5"
     )
     task.add_argument("--prompt", metavar="TEXT", help="the prompt; the article's by default")
-    task.add_argument("--recompute", choices=RECOMPUTE, default="none", help="activation checkpointing while training; none by default")
+    task.add_argument(
+        "--recompute",
+        "--checkpointing",
+        choices=RECOMPUTE,
+        default="none",
+        help="activation checkpointing while training; none by default",
+    )
     task.add_argument(
         "--layers",
         type=count("layers", maximum=MAX_LENGTH),
         metavar="NUM",
         help="measure slices of half and of all of these, extrapolate to full depth",
     )
+    _add_tuning(parser)
     machine = parser.add_argument_group("the machine")
     machine.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; the first CUDA device if there is one, else the CPU")
     machine.add_argument("--dtype", metavar="TYPE", help="fp32, bf16, fp16; on a CPU the faster of the first two unless said, else bf16")
@@ -159,6 +176,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_tuning(parser: argparse.ArgumentParser) -> None:
+    """Options of a fine-tuning, by the names that `fit` has for them."""
+    group = parser.add_argument_group("a fine-tuning, as `fit --framework transformers` describes it")
+    group.add_argument("--method", metavar="NAME", help=f"what is trained: {', '.join(METHODS)}; all in fp32 by plain AdamW unless said")
+    group.add_argument("--lora-rank", type=count("lora-rank", maximum=10**6), metavar="NUM", help="of the adapters")
+    group.add_argument("--lora-targets", type=targets, metavar="NAMES", help="which matrices get one, or all-linear; peft's by default")
+    group.add_argument("--lora-dropout", type=share("lora-dropout", 0.99), metavar="SHARE", help="of an adapter's input")
+    group.add_argument("--base-format", type=weight_format, metavar="NAME", help="of a quantised base: nf4 or nf4-double")
+    group.add_argument("--precision", choices=tuple(PRECISIONS), metavar="NAME", help=f"{', '.join(PRECISIONS)}: weights, then autocast")
+    group.add_argument("--optimizer", metavar="NAME", help="transformers' name of it: python -m bench list optimizers")
+
+
 def run(options: Options, out: Output) -> int:
     """Measure, print, and return 1 if any check failed."""
     from bench.machine.ranks import start_promised_ranks
@@ -177,7 +206,7 @@ def run(options: Options, out: Output) -> int:
     from reports.views.records.waterfall import waterfall_tables
 
     try:
-        record = measure(request, hub_id=hub_id, out=options.out, say=say, calibration=_calibration(options))
+        record = measure(request, hub_id=hub_id, out=options.out, say=say, calibration=_calibration(options, request))
     except Interrupted as stopped:
         if keeps(request.task) and stopped.record.phases:
             with suppress(BrokenPipeError, UnavailableError):  # the signal, too, ended who read it
@@ -193,13 +222,13 @@ def run(options: Options, out: Output) -> int:
     return 1 if failed(crosscheck(record)) else 0
 
 
-def _calibration(options: Options) -> Calibration | None:
-    """This device's calibration where a waterfall is asked for, and for a server, where there is one.
+def _calibration(options: Options, request: Request | None = None) -> Calibration | None:
+    """This device's calibration where a waterfall is asked for; of a fine-tuning and of a server where there is one.
 
     Raises:
-        UnavailableError: there is none for this device, its threads and this torch.
+        UnavailableError: a waterfall without one for this device, its threads and this torch.
     """
-    if not options.waterfall and options.task not in SERVING:
+    if not options.waterfall and options.task not in SERVING and (request is None or request.method is None):
         return None
     from bench.backend import device as devices
     from bench.records import calibration_file
@@ -240,6 +269,13 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
         steps=options.steps,
         max_time_s=options.max_time_s,
         recompute=options.recompute,
+        method=options.method,
+        lora_rank=options.lora_rank,
+        lora_targets=options.lora_targets,
+        lora_dropout=options.lora_dropout,
+        base_format=options.base_format,
+        precision=options.precision,
+        optimizer=options.optimizer,
         epochs=options.epochs,
         learning_rate=options.learning_rate,
         hidden_layers=options.hidden_layers,

@@ -77,7 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--layout", type=_layout, metavar="KEY=VALUE,...", help="such as tp=2,pp=1,zero=3,micro_batch=2; else one that fits is chosen"
     )
-    group.add_argument("--from", dest="from_file", metavar="FILE", help="the layout of a launcher's file, as `plan --emit` writes them")
+    group.add_argument(
+        "--from",
+        dest="from_file",
+        metavar="FILE",
+        help="the layout of a launcher's file, as `plan --emit` writes them; on a data set the job's own, as `fit` reads it",
+    )
     group.add_argument(
         "--global-batch",
         type=batch,

@@ -73,6 +73,12 @@ class Asked(Part):
     steps: int | None = None
     max_time_s: float | None = None
     recompute: str = "none"
+    method: str | None = None
+    lora_rank: int | None = None
+    lora_targets: tuple[str, ...] | None = None
+    lora_dropout: float | None = None
+    base_format: str | None = None
+    precision: str | None = None
     epochs: int | None = None
     learning_rate: float | None = None
     optimizer: str | None = None

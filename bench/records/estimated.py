@@ -105,6 +105,39 @@ class PredictedStep(Part):
     num_profiled_ops: int | None = None
 
 
+class EstimatedTuning(Part):
+    """A fine-tuning as `fit` describes it.
+
+    Attributes:
+        method: full, lora, qlora or dora.
+        adapters: rank and matrices; empty where there are none.
+        base_format: what frozen matrices are stored as.
+        precision: of weights, and of autocast where it is another.
+        optimizer: transformers' name.
+        trained_params: elements that training changes.
+        parts_bytes: by name what can be counted, see estimators.tuning.countable.
+        inexact: why what autograd keeps is not known to the byte; empty where it is.
+        peak_bytes, peak_moment: what torch.cuda.max_memory_allocated would say, and when; low and high of its 80 % interval.
+        step_s, step_low_s, step_high_s: of the device's row; None where there is none, and then of `local` alone.
+    """
+
+    method: str
+    adapters: str = ""
+    base_format: str = ""
+    precision: str
+    optimizer: str
+    trained_params: int
+    parts_bytes: Mapping[str, int]
+    inexact: str = ""
+    peak_bytes: int
+    peak_low_bytes: int
+    peak_high_bytes: int
+    peak_moment: str
+    step_s: PositiveSeconds | None = None
+    step_low_s: PositiveSeconds | None = None
+    step_high_s: PositiveSeconds | None = None
+
+
 class PredictedServing(Part):
     """A run of a server predicted from a calibration, before it began.
 
@@ -140,6 +173,7 @@ class Estimated(Part):
         rules: of the training step, or of the prefill and the median decode step.
         hardware: id of the device in the registry; its peaks for the run's dtype. None where it is not known.
         local: the step predicted from a calibration.
+        tuning: where the training is a fine-tuning.
         serving: a server under load, predicted from a calibration.
         cache_bytes: of a server's cache, all blocks, by the model's shape.
         training_flop, time_at_ceiling_s, gpu_seconds, wall_s, note: of a training that is only estimated.
@@ -156,6 +190,7 @@ class Estimated(Part):
     peak_flop_per_s: Rate | None = None
     peak_bytes_per_s: Rate | None = None
     local: PredictedStep | None = None
+    tuning: EstimatedTuning | None = None
     serving: PredictedServing | None = None
     cache_bytes: Annotated[int, AtLeast(0)] | None = None
     training_flop: int | None = None

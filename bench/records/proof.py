@@ -64,6 +64,18 @@ class WatchedTraining(Part):
     silent_ranks: tuple[int, ...] = ()
 
 
+class CountedTuning(Part):
+    """What a fine-tuning really held, counted on its tensors during one more step; names are those of EstimatedTuning.
+
+    Attributes:
+        trained_params: elements of what needs a gradient.
+        parts_bytes: parameters as they are stored, gradients, the optimizer's state, and storages that autograd kept, each once.
+    """
+
+    trained_params: int
+    parts_bytes: Mapping[str, int]
+
+
 class Proof(Part):
     """A record's `proof`. What was not looked at is not stated; a loss or norm that is stated as None was not finite.
 
@@ -79,6 +91,7 @@ class Proof(Part):
         num_batches: of a watched training, all ranks together.
         num_padding, num_loss_tokens: positions of padding, and tokens that bear a loss, of a watched training.
         watched: where the training was a user's own loop.
+        tuning: of a fine-tuning.
         served: where a server was under load, here or where a load generator's file was imported from.
     """
 
@@ -105,4 +118,5 @@ class Proof(Part):
     num_padding: int | None = None
     num_loss_tokens: int | None = None
     watched: WatchedTraining | None = None
+    tuning: CountedTuning | None = None
     served: ServedLoad | None = None

@@ -47,7 +47,10 @@ class Request:
         trust_remote_code: whether a checkpoint's own code may run; never unless the user says so.
         steps, max_time_s: how many timed steps at most, and for how long at most.
         recompute: none or full activation checkpointing.
-        epochs, learning_rate, optimizer, hidden_layers, neurons, days, data: for the article's models.
+        method: of a fine-tuning as `fit` describes it: full, lora, qlora or dora; None trains all weights in fp32 by plain AdamW.
+        lora_rank, lora_targets, lora_dropout, base_format, precision: of it, see bench.cli.fit.
+        learning_rate, optimizer: of a training; transformers' name of the optimizer for a fine-tuning.
+        epochs, hidden_layers, neurons, days, data: for the article's models.
         preset: how thorough, a key of bench.sampling.presets.PRESETS; `steps` and `max_time_s` override its caps.
         num_requests, concurrency, request_rate: of a server: requests sent; in flight at most; or a second, Poisson, in its place.
         repeat, num_repeats, repeat_group: which of how many runs in fresh processes this is, and what they have in common.
@@ -73,6 +76,12 @@ class Request:
     steps: int | None = None
     max_time_s: float | None = None
     recompute: str = "none"
+    method: str | None = None
+    lora_rank: int | None = None
+    lora_targets: tuple[str, ...] | None = None
+    lora_dropout: float | None = None
+    base_format: str | None = None
+    precision: str | None = None
     epochs: int | None = None
     learning_rate: float | None = None
     optimizer: str | None = None

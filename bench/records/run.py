@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.records.asked import Asked
+from estimators.tuning.job import TuningJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class Run:
         dtype: of compute.
         optimizer: adamw or sgd.
         recompute: none or full activation checkpointing.
+        job: the fine-tuning that a training is, as `fit` describes it; None trains all weights in fp32.
         request: the record's block of that name: what was asked, with what was decided in its place. Only a record reads it.
     """
 
@@ -36,4 +38,5 @@ class Run:
     dtype: str
     optimizer: str
     recompute: str
+    job: TuningJob | None
     request: Asked

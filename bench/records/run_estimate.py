@@ -7,6 +7,8 @@ from typing import Any
 
 from bench.records.estimated import Estimated, EstimatedPhase, EstimatedRule, EstimatedStep, FlopByConvention
 from bench.records.run import Run
+from bench.records.tuning_estimate import tuning_of
+from estimators.architectures.adapters import trained
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.conventions import usual_convention
 from estimators.counting.estimate import estimate, memory
@@ -15,6 +17,7 @@ from estimators.counting.rules_of_thumb import Rule, rules
 from estimators.frozen import replace
 from estimators.inference.generation import generation
 from estimators.spec import Case, Estimate, Hardware, Model, Workload
+from estimators.tuning.memory import memory_of_job
 
 
 def workload_of(run: Run) -> Workload:
@@ -32,6 +35,11 @@ def workload_of(run: Run) -> Workload:
     return Workload(phase="prefill", batch=rows, seq_len=run.seq_len, dtype=run.dtype)
 
 
+def as_trained(model: Model, run: Run) -> Model:
+    """The run's model with the adapters that are trained beside it."""
+    return model if run.job is None else trained(model, run.job.method)
+
+
 def decode_workload(run: Run, step: int) -> Workload:
     """Decode step number `step`, from 0: it finds the prompt and as many new tokens in the cache."""
     first = workload_of(run)
@@ -44,7 +52,9 @@ def num_decode_steps(run: Run) -> int:
 
 
 def memory_needed(model: Model, run: Run) -> dict[str, int]:
-    """Bytes by part that a run holds at its fullest: a training step, or the last decode step."""
+    """Bytes by part that a run holds at its fullest: a training step, or the last decode step; of a fine-tuning, as `fit` says."""
+    if run.job is not None:
+        return {name: round(size) for name, size in memory_of_job(run.job).fullest.parts.items()}
     steps = num_decode_steps(run)
     workload = decode_workload(run, steps - 1) if steps else workload_of(run)
     if run.request.cache == "static":
@@ -58,7 +68,7 @@ def predict(model: Model, run: Run, hardware: Hardware | None) -> Estimated:
 
     A device without a published peak for the dtype gives no bound.
     """
-    workload = workload_of(run)
+    workload, model = workload_of(run), as_trained(model, run)
     bounding = hardware if hardware and workload.dtype in hardware.peak_flop_per_s else None
     first = estimate(Case(model=model, workload=workload, hardware=bounding))
     main = "train_step" if run.task == "train" else "prefill"
@@ -82,7 +92,12 @@ def predict(model: Model, run: Run, hardware: Hardware | None) -> Estimated:
             stated += [_rule(rule, "decode") for rule in rules(model, decode[median])]
         if run.task == "generate":
             phases["generate"] = _phase(model, [whole.prefill, *whole.decode], [workload, *decode])
-    return Estimated(
+    tuning = (
+        Estimated()
+        if run.job is None
+        else Estimated(tuning=tuning_of(run.job, first.trainable_params, hardware, on_cpu=run.request.device == "cpu"))
+    )
+    return tuning | Estimated(
         params=first.params,
         embedding_params=first.embedding_params,
         params_by_component=dict(first.params_by_component),

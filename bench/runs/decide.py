@@ -15,6 +15,7 @@ from bench.records.request import SERVING, Request
 from bench.runs.decisions import dtypes, hyperparameters
 from bench.runs.decisions.flags import refuse_meaningless
 from bench.runs.decisions.sizes import ARTICLE_PROMPT, sizes
+from bench.runs.decisions.tuning import tuning_job
 from bench.sampling.presets import preset
 from bench.workloads.article import subjects, text
 from bench.workloads.article.engine import PRECISIONS
@@ -29,7 +30,9 @@ from estimators.errors import BadConfigError, BadValueError
 END_OF_LINE = "\n"
 """The prompt of the small GPT's text: what follows is a new line."""
 
-LANGUAGE_LEARNING_RATE = 1e-4
+LANGUAGE_LEARNING_RATE, ADAPTER_LEARNING_RATE = 1e-4, 1e-3
+"""The second of adapters, which begin as zero and learn best at about ten times the rate."""
+
 GENERATIONS = {"quick": 1, "standard": 3, "rigorous": 10}
 """At most, by preset."""
 DECODE_TIME_S = 600.0
@@ -109,6 +112,7 @@ def _article(request: Request) -> ArticleRun:
         dtype=dtype,
         optimizer=plan.optimizer,
         recompute="none",
+        job=None,
         request=decided,
         device=device,
         preset=thorough,
@@ -178,6 +182,7 @@ def _language(request: Request, hub_id: str | None) -> LanguageRun:
     """
     undecided, model = sized(request, hub_id, dtype=dtypes.COMPUTE_DTYPES[0])
     dtype, why = dtypes.decide(request.dtype, undecided, model)
+    job = undecided.job
     run = dataclasses.replace(undecided, dtype=dtype, dtype_reason=why)
     decided = Asked(**request.to_dict()).replaced(
         config=run.config,
@@ -188,6 +193,8 @@ def _language(request: Request, hub_id: str | None) -> LanguageRun:
         dtype=dtype,
         device=str(run.device.torch_device),
         attn=run.attn,
+        lora_rank=job.method.rank or None if job else None,
+        optimizer=job.optimizer if job else request.optimizer,
         prompt=request.prompt if run.prompt_ids is None else request.prompt or ARTICLE_PROMPT,
         preset_values=run.preset,
         dtype_reason=why,
@@ -287,14 +294,16 @@ def sized(request: Request, hub_id: str | None, *, dtype: str) -> tuple[Language
     prompt_ids = inputs.encode(request.prompt or ARTICLE_PROMPT, tokenizer, model.vocab) if is_encoded else None
     decided = sizes(request, model, prompt_tokens=None if prompt_ids is None else int(prompt_ids.shape[1]))
     steps, max_time_s = _amount(request, thorough, device, decided.new_tokens)
+    job = tuning_job(request, model, device, decided)
     return LanguageRun(
         model=request.model,
         config=config,
         task=request.task,
         **decided._asdict(),
-        dtype=dtype,
+        dtype=dtype if job is None else job.dtype,
         optimizer="adamw",
         recompute=request.recompute,
+        job=job,
         request=Asked(**request.to_dict()),
         device=device,
         preset=thorough,
@@ -310,7 +319,7 @@ def sized(request: Request, hub_id: str | None, *, dtype: str) -> tuple[Language
         dtype_reason="",
         steps=steps,
         max_time_s=max_time_s,
-        learning_rate=request.learning_rate or LANGUAGE_LEARNING_RATE,
+        learning_rate=request.learning_rate or (ADAPTER_LEARNING_RATE if job and job.trains_adapters else LANGUAGE_LEARNING_RATE),
     ), model
 
 

@@ -7,17 +7,19 @@ from typing import Any
 
 from estimators.architectures.adapter_names import DOWN, GATE_UP
 from estimators.architectures.adapters import FineTuned, trained
-from estimators.architectures.block import Block
+from estimators.architectures.block import Block, Norm
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.freezing import positions
 from estimators.architectures.part import Part
 from estimators.frozen import frozen, replace
-from estimators.memory.autograd.layers import Stream, begin_kept, end_kept, layer_kept
-from estimators.memory.autograd.tape import Adapted
-from estimators.memory.kernels import AUTOCAST_ON_GPU, EAGER, Kernels
+from estimators.memory.autograd.layers import Stream, begin_kept, end_kept, layer_tape
+from estimators.memory.autograd.tape import INDEX_BYTES, Adapted
+from estimators.memory.kernels import AUTOCAST, AUTOCAST_ON_GPU, EAGER, Kernels
 from estimators.memory.saved import SavedActivations
+from estimators.spec import Workload
 from estimators.tuning.job import TuningJob
+from estimators.tuning.loss import TARGET_BYTES
 from estimators.tuning.weights import adapters_are_wide, decoder_of, norms_are_wide, trained_dtype
 from estimators.weight_formats import LAYERS_ALONE, PLAIN
 
@@ -56,15 +58,21 @@ class Activations:
 
     Attributes:
         layers: of all kinds, those below the lowest trained one left out.
-        edge_bytes: of one row, before the layers and beside them: token ids, and what is made of the table of tokens.
+        edge_bytes: of one row, before the layers and beside them: targets, token ids where they are looked up in a trained table, and what
+            is made of that.
         end_bytes: of one row, behind the layers: final norm, the head's input; it is gone when the last layer's way back begins.
-        positions_bytes: kept once: sines and cosines.
+        positions_bytes: kept once: sines and cosines, places of tokens where a table of them is trained or layers are run again, and
+            1 + gain of the final norm, where it multiplies by that.
+        spared_adapters, spared_weights: elements of adapters and of frozen matrices whose 16-bit copies backward does not read, since what
+            they multiply needs no gradient.
     """
 
     layers: tuple[LayerActivations, ...]
     edge_bytes: float
     end_bytes: float
     positions_bytes: float
+    spared_adapters: int
+    spared_weights: int
 
     def whole_bytes(self, rows: int) -> float:
         """With nothing recomputed."""
@@ -87,11 +95,15 @@ class Activations:
         return rows * (self.edge_bytes + self.end_bytes) + self.positions_bytes
 
 
-def kernels_of(job: TuningJob) -> Kernels:
-    """What the job's software keeps: transformers, operation by operation; where layers are compiled, one kernel for each norm and gate."""
+def kernels_of(job: TuningJob, *, on_cpu: bool = False) -> Kernels:
+    """What the job's software keeps: transformers, operation by operation; where layers are compiled, one kernel for each norm and gate.
+
+    Args:
+        on_cpu: whether a CPU runs it, whose autocast leaves element-wise work in the dtype that it finds.
+    """
     wide_weights = trained_dtype(job) == "fp32" and job.autocast != "" and job.sharding != "fsdp"  # FSDP casts what it gathers
-    base = AUTOCAST_ON_GPU if wide_weights and not job.trains_adapters else EAGER
     wide_stream = norms_are_wide(job) or wide_weights
+    base = (AUTOCAST if on_cpu else AUTOCAST_ON_GPU) if wide_stream and job.autocast else EAGER
     return replace(
         base,
         written_out=not job.compiled,
@@ -102,16 +114,20 @@ def kernels_of(job: TuningJob) -> Kernels:
     )
 
 
-def adapted_of(job: TuningJob, model: FineTuned, tokens: int) -> Adapted:
-    """The job's adapters as they run."""
-    quantised = job.method.base_format
+def adapted_of(job: TuningJob, model: FineTuned, tokens: int, *, on_cpu: bool = False) -> Adapted:
+    """The job's adapters as they run.
+
+    Args:
+        on_cpu: whether a CPU runs it, whose dropout keeps a mask of the dtype of what it drops.
+    """
+    quantised, size = job.method.base_format, 4 if adapters_are_wide(job) else job.dtype_bytes
     return Adapted(
         rank=model.rank,
         targets=model.targets,
         tokens=tokens,
-        size=4 if adapters_are_wide(job) else job.dtype_bytes,
+        size=size,
         autocast=job.autocast != "",
-        mask_bytes=MASK_BYTES if job.lora_dropout else 0,
+        mask_bytes=(size if on_cpu else MASK_BYTES) if job.lora_dropout else 0,
         lengths=job.method.dora,
         returns_input_dtype=quantised in LAYERS_ALONE,
         merges_experts=not job.recipe.quantises_experts,
@@ -119,53 +135,77 @@ def adapted_of(job: TuningJob, model: FineTuned, tokens: int) -> Adapted:
     )
 
 
-def activations_of(job: TuningJob, seq_len: int) -> Activations:
+def activations_of(job: TuningJob, seq_len: int, *, on_cpu: bool = False) -> Activations:
     """What one row of `seq_len` tokens leaves.
+
+    Args:
+        on_cpu: whether a CPU runs it, see `kernels_of`.
 
     Raises:
         BadValueError: a model that is no decoder, or that lacks what the method names.
     """
     model = decoder_of(job)
     tuned = trained(model, job.method)
-    adapted = adapted_of(job, tuned, seq_len) if isinstance(tuned, FineTuned) and tuned.rank else None
+    adapted = adapted_of(job, tuned, seq_len, on_cpu=on_cpu) if isinstance(tuned, FineTuned) and tuned.rank else None
     needs_all = "embedding" in job.saved_modules or (job.trains_adapters and job.checkpointing != "none")
-    lowest = tuned.lowest_trained(model) if isinstance(tuned, FineTuned) and not needs_all else 0
+    lowest = tuned.lowest_trained(model) if isinstance(tuned, FineTuned) and not needs_all else None
     recomputed = job.checkpointing != "none"
-    key = (kernels_of(job), job.dtype_bytes, adapted, lowest, recomputed, job.recipe.quantises_experts)
+    looked_up = "embedding" in job.saved_modules or not isinstance(tuned, FineTuned)
+    key = (kernels_of(job, on_cpu=on_cpu), job.dtype_bytes, adapted, lowest, recomputed, job.recipe.quantises_experts, looked_up)
     return _activations(model, seq_len, *key)
 
 
 @functools.lru_cache(maxsize=256)
 def _activations(
-    model: Any, t: int, kernels: Kernels, size: int, adapted: Adapted | None, lowest: int, recomputed: bool, one_by_one: bool
+    model: Any,
+    t: int,
+    kernels: Kernels,
+    size: int,
+    adapted: Adapted | None,
+    lowest: int | None,
+    recomputed: bool,
+    one_by_one: bool,
+    looked_up: bool,
 ) -> Activations:
     base: Decoder = model
     stream = Stream(tokens=t, width=base.width)
     stream_size = max(size, kernels.stream_bytes)
-    layers = []
+    layers, spared = [], (0, 0)
     for index, block in enumerate(base.blocks):
-        count = sum(place >= lowest for place in positions(base, index))
-        if count:
-            kept = layer_kept(block, stream, kernels, size, adapted, given=recomputed)
-            layers.append(
-                LayerActivations(
-                    count=count,
-                    kept_bytes=kept.per_sequence,
-                    once_bytes=kept.once,
-                    input_bytes=float(t * base.width * stream_size),
-                    passing_bytes=float(max(GRADIENTS_HELD * size * t * _widest(block, one_by_one), _of_scores(block, t, kernels, size))),
-                    passing_once_bytes=float(size * _merged(block, base.width, adapted)),
+        norms = sum(op.count * op.params for op in block.ops(Workload(), base.width) if op.kind == "norm") // block.count
+        places = [place for place in positions(base, index) if place >= (lowest or 0)]
+        first = sum(place == lowest for place in places)
+        for count, is_lowest in ((first, True), (len(places) - first, False)):
+            if count:
+                tape = layer_tape(block, stream, kernels, size, adapted, given=recomputed, is_lowest=is_lowest)
+                kept = tape.kept()
+                spared = (spared[0] + tape.spared_adapters, spared[1] + tape.spared_weights)
+                layers.append(
+                    LayerActivations(
+                        count=count,
+                        kept_bytes=kept.per_sequence,
+                        once_bytes=kept.once + _gains_bytes(block.norm, norms - (base.width if is_lowest and adapted else 0)),
+                        input_bytes=float(t * base.width * stream_size),
+                        passing_bytes=float(
+                            max(GRADIENTS_HELD * size * t * _widest(block, one_by_one), _of_scores(block, t, kernels, size))
+                        ),
+                        passing_once_bytes=float(size * _merged(block, base.width, adapted)),
+                    )
                 )
-            )
     end = end_kept(base.final_norm, stream, kernels, size, adapted)
-    begin = begin_kept(base, t, kernels, size) if adapted is None and lowest == 0 else SavedActivations()
-    turns = any(part.rotary for block in base.blocks for _, part in block.parts)
+    begin = begin_kept(base, t, kernels, size) if adapted is None and lowest is None else SavedActivations()
+    turns = not base.positions and any(part.rotary for block in base.blocks for _, part in block.parts)
     head_width = next((part.head_width for block in base.blocks if (part := block.attention)), 0)
+    angles = 2 * stream_size * head_width if turns else 0
     return Activations(
         layers=tuple(layers),
-        edge_bytes=begin.per_sequence + 16.0 * t,
+        edge_bytes=begin.per_sequence + float(t * (TARGET_BYTES + (INDEX_BYTES if looked_up else 0))),
         end_bytes=end.per_sequence,
-        positions_bytes=float(t * (8 if base.positions else 2 * stream_size * head_width if turns else 0)) + end.once,
+        positions_bytes=float(t * (angles + (INDEX_BYTES if recomputed or (base.positions and looked_up) else 0)))
+        + end.once
+        + _gains_bytes(base.final_norm, base.width),
+        spared_adapters=spared[0],
+        spared_weights=spared[1],
     )
 
 
@@ -175,6 +215,11 @@ def _merged(block: Block, width: int, adapted: Adapted | None) -> int:
         return 0
     halves = max((each for row, each in ((GATE_UP, 2), (DOWN, 1)) if row in adapted.targets), default=0)
     return max((part.num * part.width * width * halves for _, part in block.parts if isinstance(part, Experts)), default=0)
+
+
+def _gains_bytes(norm: Norm | None, params: int) -> int:
+    """1 + gain in fp32, where norms multiply by it."""
+    return 4 * params if norm and norm.form == "rms_plus_one" else 0
 
 
 def _of_scores(block: Block, t: int, kernels: Kernels, size: int) -> int:

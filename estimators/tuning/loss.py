@@ -87,6 +87,27 @@ def loss_memory(
     return LossMemory(logits_bytes=size * tile + 4 * tokens * width, head_gradient_bytes=4 * width * vocab if trained_head else 0)
 
 
+MEAN_BYTES, TARGET_BYTES = 4, 8
+"""The number of tokens that a mean loss is over, and the index of a token that is to be said."""
+
+
+def kept_for_backward_bytes(rows: int, seq_len: int, vocab: int, *, size: int, capped: bool = False) -> int:
+    """What transformers' own loss leaves for backward: fp32 log-probabilities and targets, and of capped logits the tanh as computed.
+
+    Targets are shifted by a place: of one row a view of one more, which is kept whole.
+
+    >>> kept_for_backward_bytes(2, 1024, 151_936, size=2) == 4 * 2048 * 151_936 + 8 * 2048 + 4
+    True
+
+    Args:
+        rows, seq_len: of the pass, padding included.
+        size: bytes of a logit as the head makes it.
+    """
+    tokens = rows * seq_len
+    targets = tokens + 1 if rows == 1 else tokens
+    return tokens * vocab * (4 + (size if capped else 0)) + TARGET_BYTES * targets + MEAN_BYTES
+
+
 def _power_of_two(number: int) -> int:
     """The least power of two that is not below."""
     return 1 << (number - 1).bit_length()

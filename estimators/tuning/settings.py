@@ -37,6 +37,9 @@ OF_ADAPTERS = ("lora_rank", "lora_targets", "lora_dropout", "dora", "saved_modul
 """Those without effect where no adapters are trained."""
 
 
+METHODS = ("full", "lora", "qlora")
+"""What is trained, in the words that people use, of fine-tunings that `run` measures."""
+
 PRECISIONS: dict[str, tuple[str, str]] = {
     "bf16": ("bf16", "bf16"),
     "fp16": ("fp16", "fp16"),
@@ -90,6 +93,19 @@ def precision_settings(name: str | None, recipe: Recipe, method: str, dtypes: Co
     low = "fp16" if "fp16" in dtypes else "fp32"
     weights = "fp32" if method in ("full", "freeze") or recipe.frozen_dtype == "fp32" else low
     return {"weights_dtype": weights, "autocast": low if low == "fp16" and (recipe.autocast or weights == "fp32") else ""}
+
+
+def adapter_settings(
+    trained: str, recipe: Recipe, *, rank: int | None, targets: tuple[str, ...] | None, base_format: str
+) -> dict[str, Value]:
+    """What lora, qlora and dora are settings of; a rank and a format that nobody gave are the framework's, or usual."""
+    if trained == "qlora" and base_format == PLAIN:
+        base_format = "nf4-double" if recipe.doubles_scales else "nf4"
+    given: dict[str, Value] = {"method": "lora", "base_format": base_format, "dora": trained == "dora"}
+    given["lora_rank"] = rank or recipe.lora_rank or USUAL_RANK
+    if targets is not None:
+        given["lora_targets"] = targets
+    return given
 
 
 def method_under(method: TrainingMethod, recipe: Recipe) -> TrainingMethod:

@@ -102,13 +102,18 @@ def _step_bytes(job: TuningJob, weights: HeldWeights, kept: Optimizer, trained_b
 
 
 def _copies_bytes(job: TuningJob, weights: HeldWeights) -> float:
-    """16-bit copies of fp32 weights that autocast makes once a pass: of trained matrices; of adapters alone beside a frozen base."""
+    """16-bit copies of fp32 weights that autocast makes of what it multiplies by.
+
+    A trained one's is made once a pass. A frozen one's is made at every use, and backward keeps it for the gradient of its input: all of
+    them beside adapters over an fp32 base; under checkpointing, where layers are run again, the head's.
+    """
     if not job.autocast or job.sharding == "fsdp":
         return 0.0
-    if job.trains_adapters:
-        return 2.0 * weights.adapter_params if adapters_are_wide(job) else 0.0
-    multiplied = sum(tensor.params for tensor in weights.trained if tensor.is_linear)
-    return 2.0 * multiplied if trained_dtype(job) == "fp32" else 0.0
+    if not job.trains_adapters:
+        return 2.0 * weights.multiplied_params if trained_dtype(job) == "fp32" else 0.0
+    is_wide = job.weights_dtype == "fp32" and job.method.base_format == PLAIN
+    frozen = (weights.multiplied_params if job.checkpointing == "none" else weights.head_params) if is_wide else 0
+    return 2.0 * (frozen + (weights.adapter_params if adapters_are_wide(job) else 0))
 
 
 def _gathered_bytes(job: TuningJob, weights: HeldWeights) -> float:

@@ -36,6 +36,8 @@ class HeldWeights:
         largest_matrix: elements of the largest matrix inside a layer that is quantised; 0 for none.
         largest_adapted: elements of the largest matrix that has an adapter; 0 for none.
         edge_params: parameters of embedding, head and final norm.
+        multiplied_params: of the model without adapters, those that a pass multiplies by, a head that the embedding is included.
+        head_params: of them, the head's.
     """
 
     layer_bytes: int
@@ -47,6 +49,8 @@ class HeldWeights:
     largest_matrix: int
     largest_adapted: int
     edge_params: int
+    multiplied_params: int
+    head_params: int
 
     @property
     def frozen_bytes(self) -> int:
@@ -157,6 +161,8 @@ def _weights_of(
         return op.params * plain
 
     layers, edges, adapters, tensors, adapted = 0, 0, 0, list[TrainedTensor](), {"": 0}
+    base = [op for op in table if op.role != "adapter"]
+    head = sum(op.mnk[1] * op.mnk[2] for op in base if op.component == "head" and op.kind == "matmul" and op.mnk)
     for op in table:
         if op.role == "adapter":
             adapters += op.count * op.params
@@ -193,7 +199,17 @@ def _weights_of(
         largest_matrix=max(quantised, default=0),
         largest_adapted=max(size for name, size in adapted.items() if not name.endswith("adapter_")),
         edge_params=sum(op.count * op.params for op in table if _is_edge(op)),
+        multiplied_params=head + sum(op.count * _matrices(op) for op in base if not _is_edge(op)),
+        head_params=head,
     )
+
+
+def _matrices(op: Op) -> int:
+    """Elements of a row's matrices, without their biases."""
+    if op.kind != "matmul" or not op.mnk:
+        return 0
+    each = op.mnk[1] * op.mnk[2]
+    return op.params // each * each
 
 
 def _is_edge(op: Op) -> bool:

@@ -24,7 +24,8 @@ OTHERS_FRACTION = 0.25
 NOT_STRICT = "not judged by this preset; run with --preset rigorous to make it fail"
 
 
-def _is_strict(record: Measurement) -> bool:
+def is_strict(record: Measurement) -> bool:
+    """Whether the preset fails a run for what else is only said."""
     return record.request.preset_values is not None and record.request.preset_values.strict
 
 
@@ -54,7 +55,7 @@ def stability(record: Measurement) -> Iterator[Check]:
     if len(alike_s) < LEAST_SAMPLES:
         return
     spread = robust.relative_spread(alike_s) or 0.0
-    excused = not _is_strict(record) and (_others_fraction(record) or 0.0) > OTHERS_FRACTION
+    excused = not is_strict(record) and (_others_fraction(record) or 0.0) > OTHERS_FRACTION
     advice = "the median says little: measure again on a quiet machine, or take more samples"
     yield Check(
         metric=f"{phase.name}: spread of the samples",
@@ -66,7 +67,7 @@ def stability(record: Measurement) -> Iterator[Check]:
         format=units.format_fraction,
     )
     if phase.settled is False:
-        strict = _is_strict(record)
+        strict = is_strict(record)
         yield Check(
             metric=f"{phase.name}: warm-up settled",
             estimated="yes",
@@ -97,8 +98,8 @@ def alone(record: Measurement) -> Iterator[Check]:
             estimated=OTHERS_FRACTION,
             observed=others_fraction,
             rule="<=",
-            ok=quiet or (False if _is_strict(record) else None),
-            explanation="" if quiet else "the figures are of a busy machine" if _is_strict(record) else NOT_STRICT,
+            ok=quiet or (False if is_strict(record) else None),
+            explanation="" if quiet else "the figures are of a busy machine" if is_strict(record) else NOT_STRICT,
             format=units.format_fraction,
         )
 
@@ -121,6 +122,6 @@ def clocks(record: Measurement) -> Iterator[Check]:
         estimated="clean",
         observed=verdict,
         rule="==",
-        ok=clean or (False if _is_strict(record) else None),
-        explanation="" if clean else _found(record, "Throttled") + ("" if _is_strict(record) else f"; {NOT_STRICT}"),
+        ok=clean or (False if is_strict(record) else None),
+        explanation="" if clean else _found(record, "Throttled") + ("" if is_strict(record) else f"; {NOT_STRICT}"),
     )

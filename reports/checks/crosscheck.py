@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from bench.records.record import Measurement
-from reports.checks import conditions, physics, selftest, serving, work
+from reports.checks import conditions, physics, selftest, serving, tuning, work
 from reports.checks.check import Check
 
 RULES: tuple[Callable[[Measurement], Iterator[Check]], ...] = (
@@ -25,6 +25,9 @@ RULES: tuple[Callable[[Measurement], Iterator[Check]], ...] = (
     work.proof,
     physics.memory,
     physics.power,
+    tuning.memory_by_part,
+    tuning.peak,
+    tuning.step_time,
     work.tokens,
     conditions.stability,
     conditions.alone,

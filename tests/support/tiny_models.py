@@ -59,6 +59,7 @@ def estimated(family: str, task: str, dtype: str = "fp32") -> Run:
         dtype=dtype,
         optimizer="adamw",
         recompute="none",
+        job=None,
         request=Asked(**request.to_dict()),
     )
 

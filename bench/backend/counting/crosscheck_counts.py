@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from bench.backend.counting import meta
+from bench.backend.on_meta import on_meta
+from bench.backend.tuned_model import tuned_on_meta
 from bench.records.record import Count
 from bench.records.run import Run
-from bench.records.run_estimate import workload_of
+from bench.records.run_estimate import as_trained, workload_of
 from estimators.architectures.decoder import Decoder
 from estimators.counting.estimate import estimate
 from estimators.spec import Case, Model, Workload
@@ -38,11 +40,13 @@ def workloads_of(run: Run) -> dict[str, Workload]:
 
 
 def language_counts(run: Run, model: Decoder) -> list[Count]:
-    """Every quantity of a causal language model's run by every route."""
-    module = meta.meta_language_model(run.config)
+    """Every quantity of a causal language model's run by every route; of a fine-tuning with its adapters, and of its own backward pass."""
+    job = run.job
+    module = meta.meta_language_model(run.config) if job is None else on_meta(lambda: tuned_on_meta(run.config, job, attn="eager"))
+    ours = as_trained(model, run)
     rows: list[Count] = []
     for quantity, workload in workloads_of(run).items():
-        expected = estimate(Case(model=model, workload=workload))
+        expected = estimate(Case(model=ours, workload=workload))
         counted = meta.torch_count(module, workload)
         if not rows:
             rows += [_row("params", OP_TABLE, expected.params), _row("params", TORCH, counted.params)]

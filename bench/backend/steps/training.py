@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from bench.backend.steps.optimizer import new_optimizer
+from bench.backend.steps.optimizer import optimizer_of
 
 RENAMED = "activation_checkpointing_enable"
 """Where transformers 5.24 has what was gradient_checkpointing_enable, which warns there."""
@@ -41,9 +42,15 @@ def loss_of(forward: Any, ids: torch.Tensor, *, use_cache: bool = False) -> torc
     return loss
 
 
+def _is_partly_frozen(model: nn.Module) -> bool:
+    return not all(parameter.requires_grad for parameter in model.parameters())
+
+
 def _checkpoint_layers(model: Any) -> None:
-    """Have every layer computed again in the backward pass."""
+    """Have every layer computed again in the backward pass; beside frozen weights the embedding's result then needs a gradient."""
     how = {"use_reentrant": False}
+    if _is_partly_frozen(model):
+        model.enable_input_require_grads()
     if hasattr(model, RENAMED):
         model.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
     else:
@@ -52,6 +59,8 @@ def _checkpoint_layers(model: Any) -> None:
 
 def _keep_activations(model: Any) -> None:
     """Undo _checkpoint_layers."""
+    if _is_partly_frozen(model):
+        model.disable_input_require_grads()
     (model.activation_checkpointing_disable if hasattr(model, RENAMED) else model.gradient_checkpointing_disable)()
 
 
@@ -81,7 +90,7 @@ class TrainingStep:
         Args:
             ids: B x T token ids of one step.
             accelerator: of accelerate; it decides on device, ranks and mixed precision.
-            optimizer, learning_rate: see `new_optimizer`.
+            optimizer, learning_rate: see `optimizer_of`; it has what needs a gradient.
             recompute: "full" computes every layer again in the backward pass, "none" nothing.
             accumulation: backward passes before an update, each of B / accumulation sequences.
         """
@@ -93,7 +102,7 @@ class TrainingStep:
         model.train()
         accelerator.gradient_accumulation_steps = accumulation
         self._model, self._accelerator = model, accelerator
-        new = new_optimizer(optimizer, model.parameters(), learning_rate)
+        new = optimizer_of(optimizer, model, learning_rate)
         self._prepared, self._optimizer = prepared(accelerator, model, new)
         self._forward: Any = torch.compile(self._prepared) if compiled else self._prepared
         self._micro_batches = ids.to(accelerator.device).chunk(accumulation)
@@ -106,14 +115,32 @@ class TrainingStep:
 
     def forward_backward(self) -> torch.Tensor:
         """The step without its update, which leaves its gradients behind; returns the mean loss."""
-        self._optimizer.zero_grad(set_to_none=True)
+        self.forget()
         losses, last = [], len(self._micro_batches) - 1
-        for index, ids in enumerate(self._micro_batches):
+        for index in range(last + 1):
             with nullcontext() if index == last else self._accelerator.no_sync(self._prepared):
-                loss = loss_of(self._forward, ids)
-                self._accelerator.backward(loss)
+                loss = self.forward(index)
+                self.backward(loss)
             losses.append(loss.detach())
         return losses[0] if last == 0 else torch.stack(losses).mean()
+
+    def forget(self) -> None:
+        """Free the gradients."""
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def forward(self, micro_batch: int = 0) -> torch.Tensor:
+        """The loss of one micro-batch, with its graph."""
+        return loss_of(self._forward, self._micro_batches[micro_batch])
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Gradients of a loss, added to those that are there."""
+        self._accelerator.backward(loss)
+
+    @property
+    def state(self) -> Mapping[Any, Mapping[str, Any]]:
+        """What the optimizer keeps of each parameter."""
+        kept: Mapping[Any, Mapping[str, Any]] = self._optimizer.state
+        return kept
 
     def update(self) -> None:
         """The optimizer's turn."""
@@ -123,7 +150,7 @@ class TrainingStep:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
+        self.forget()
         self._give_back()
         if self._recompute == "full":
             _keep_activations(self._model)

@@ -20,7 +20,7 @@ MAX_TRIAL_ROWS, MAX_TRIAL_WIDTH = 1024, 8192
 def decide(asked: str | None, run: LanguageRun, model: Decoder) -> tuple[str, str]:
     """The dtype of compute, and why, in words.
 
-    As asked; else on a CPU the faster of those in which the run fits, measured; else bf16 where the GPU has it.
+    Of a fine-tuning its job's. As asked; else on a CPU the faster of those in which the run fits, measured; else bf16 where the GPU has it.
 
     Args:
         asked: the dtype of the request; None leaves it open.
@@ -30,6 +30,10 @@ def decide(asked: str | None, run: LanguageRun, model: Decoder) -> tuple[str, st
         BadValueError: a dtype that the task cannot run in.
         DoesNotFitError: the run fits in none.
     """
+    if run.job is not None:
+        demand_fit(run, model)
+        is_asked = asked is not None or run.request.precision is not None
+        return run.dtype, "as asked" if is_asked else f"as {run.job.recipe.framework} has it"
     in_dtype = {name: dataclasses.replace(run, dtype=name) for name in COMPUTE_DTYPES}
     if asked is not None:
         if asked not in COMPUTE_DTYPES:

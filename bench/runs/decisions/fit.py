@@ -13,12 +13,16 @@ from bench.workloads.language.run import LanguageRun
 from bench.workloads.preparation import demand_memory, demanded_bytes
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
+from estimators.frozen import replace
 
 SPARE_FRACTION = 0.2
 """Of the free memory: what a flag that is recommended leaves, since other programs come and go."""
 
 MAX_SLICE_LAYERS = 8
 """Slices that are recommended go no deeper: two depths make a line, and more layers only take longer."""
+
+OF_JOB = {"recompute": "checkpointing", "batch": "micro_batch", "seq_len": "seq_len"}
+"""What a run's sizes are called in a fine-tuning."""
 
 LEAST_SEQ_LEN = 64
 """Shorter sequences are not recommended: they are another workload."""
@@ -55,7 +59,10 @@ def demand_fit(run: LanguageRun, model: Decoder) -> None:
 def _smaller(run: LanguageRun, model: Decoder) -> Iterator[tuple[str, LanguageRun]]:
     """Runs that need less, the one nearest to what was asked first, and how to ask for them."""
     for flag, change in _single_changes(run):
-        yield f"make it fit with {flag}", dataclasses.replace(run, **change)
+        job = None if run.job is None else replace(run.job, **{OF_JOB[name]: value for name, value in change.items()})
+        yield f"make it fit with {flag}", dataclasses.replace(run, **change, job=job)
+    if run.job is not None:
+        return
     task = "decode" if run.task == "generate" else run.task
     for layers in range(min(MAX_SLICE_LAYERS, (run.layers or model.layers) - 1), 1, -1):
         sliced = dataclasses.replace(run, task=task, layers=layers, num_beams=1)

@@ -39,8 +39,10 @@ def refuse_meaningless(request: Request) -> None:
         raise BadValueError("--layers cuts slices of random weights and no checkpoint; leave --layers or --weights out")
     if request.prompt is not None and request.seq_len is not None:
         raise BadValueError("--prompt has a length of its own, and --seq-len asks for another; leave one of them out")
-    if request.optimizer not in (None, "adamw"):
-        raise BadValueError(f"optimizer {request.optimizer[:40]!r} does not train {request.model}; expected adamw")
+    if request.method is None and request.optimizer not in (None, "adamw"):
+        raise BadValueError(
+            f"optimizer {request.optimizer[:40]!r} does not train {request.model}; expected adamw, or name a --method, such as full"
+        )
     if request.prompt is not None and not request.prompt.strip():
         raise BadValueError("--prompt is empty; give a text, or leave it out for the article's own")
 

@@ -15,6 +15,7 @@ class ArticleRun(Run):
     """Everything that a training needs to know.
 
     Attributes:
+        job: of a fine-tuning; None of every one of these.
         device: that it trains on; of several ranks, the kind of it.
         preset: how thorough.
         seed: of weights, order of the samples, and the text that is written.

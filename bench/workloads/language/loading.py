@@ -12,6 +12,7 @@ from torch import nn
 
 from bench.backend import device as devices
 from bench.backend.models import random_language_model
+from bench.backend.tuned_model import tuned
 from bench.workloads.language.run import Checkpoint, LanguageRun
 from estimators.errors import BadConfigError, UnavailableError
 
@@ -77,7 +78,8 @@ def load_tokenizer(checkpoint: Checkpoint | None, trust_remote_code: bool) -> An
 def load(run: LanguageRun, config: dict[str, Any] | None = None) -> Loaded:
     """The model in evaluation mode on the run's device.
 
-    Stored weights are fp32 in training, where autocast computes in the run's dtype; else in the run's own.
+    Stored weights are fp32 in training, where autocast computes in the run's dtype; else in the run's own. Those of a fine-tuning are
+    its job's, with the adapters.
 
     Args:
         config: of random weights; the run's unless given.
@@ -86,14 +88,23 @@ def load(run: LanguageRun, config: dict[str, Any] | None = None) -> Loaded:
         UnavailableError: the checkpoint cannot be read, or lacks weights.
         BadConfigError: it needs code of its own, which only --trust-remote-code allows.
     """
-    dtype = torch.float32 if run.task == "train" else devices.dtype(run.dtype)
+    dtype = weights_dtype(run)
     device = run.device.torch_device
     start = time.perf_counter()
     if run.checkpoint is None:
         model = random_language_model(config or run.config, attn=run.attn, dtype=dtype, device=device, seed=run.seed)
     else:
         model = _from_checkpoint(run.checkpoint, run, dtype).to(device)
+    if run.job is not None:
+        model = tuned(model, run.job)
     return Loaded(model=model.eval(), load_s=time.perf_counter() - start)
+
+
+def weights_dtype(run: LanguageRun) -> torch.dtype:
+    """What a run's weights are loaded in."""
+    if run.job is not None:
+        return devices.dtype(run.job.weights_dtype)
+    return torch.float32 if run.task == "train" else devices.dtype(run.dtype)
 
 
 def _from_checkpoint(checkpoint: Checkpoint, run: LanguageRun, dtype: torch.dtype) -> nn.Module:

@@ -30,6 +30,7 @@ class LanguageRun(Run):
     """Everything that a generation, a prefill, decode steps or training steps need to know.
 
     Attributes:
+        job: the fine-tuning that a training is; None trains all weights in fp32, and is of every other task.
         device: that it runs on.
         preset: how thorough.
         seed: of weights and stand-in tokens.

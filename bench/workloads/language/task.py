@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import nn
 
 from bench.backend.counting.crosscheck_counts import language_counts
+from bench.backend.tuned_model import num_elements
 from bench.machine.meters.instruments import Watch
 from bench.records.draft import Draft
 from bench.records.environment import Environment
@@ -14,7 +16,7 @@ from bench.records.learning import Learning
 from bench.records.proof import Proof
 from bench.records.record import Phase
 from bench.records.run_estimate import predict
-from bench.workloads.language import inputs, loading, slices
+from bench.workloads.language import inputs, loading, slices, train
 from bench.workloads.language.generate import generate
 from bench.workloads.language.run import LanguageRun
 from bench.workloads.preparation import add_ceilings, add_observer_cost, add_peak_memory, watched
@@ -48,21 +50,25 @@ def measure(run: LanguageRun, draft: Draft, say: Say, predict_step: Callable[[],
     profile = predict_step() if predict_step is not None else None
     device.reset_peak()
     ids = inputs.token_ids(run, model.vocab)
+    left: nn.Module | None = None
     with watched(draft, device, run.preset.idle_s) as watch:
         if run.layers is not None:
             say(f"measuring slices of {' and '.join(map(str, slices.depths(run.layers)))} layers of {model.layers}")
             slices.measure(ids, run, run.layers, draft, model.layers, watch)
         else:
-            _whole(ids, run, draft, say, watch, profile)
+            left = _whole(ids, run, draft, say, watch, profile)
     add_peak_memory(draft, device)
+    if run.job is not None and left is not None:
+        say("counting what one more step holds")
+        draft.proof |= Proof(tuning=train.held(left, ids, run))
 
 
-def _whole(ids: torch.Tensor, run: LanguageRun, draft: Draft, say: Say, watch: Watch, profile: Profile | None) -> None:
-    """The whole model."""
+def _whole(ids: torch.Tensor, run: LanguageRun, draft: Draft, say: Say, watch: Watch, profile: Profile | None) -> nn.Module:
+    """The whole model; returns it."""
     say("loading the weights" if run.checkpoint else f"drawing {draft.estimate.params:,} random weights")
     loaded = loading.load(run)
     draft.add_phase(Phase(name="load", samples_s=(loaded.load_s,), item="model"))
-    draft.proof |= Proof(num_params=sum(p.numel() for p in loaded.model.parameters()))
+    draft.proof |= Proof(num_params=sum(map(num_elements, loaded.model.parameters())))
     say(f"loaded in {loaded.load_s:.1f} s; running")
     if run.task == "generate":
         output = generate(loaded.model, ids, run, draft, watch)
@@ -70,7 +76,7 @@ def _whole(ids: torch.Tensor, run: LanguageRun, draft: Draft, say: Say, watch: W
             draft.learning |= Learning(output_ids=tuple(output[0].tolist()))
             if run.tokenizer is not None:
                 draft.learning |= Learning(output_text=run.tokenizer.decode(output[0], skip_special_tokens=True))
-        return
+        return loaded.model
     time_step, name = slices.STEPS[run.task]
     time_step(loaded.model, ids, run, name, watch).keep(draft)
     if profile is not None:
@@ -78,3 +84,4 @@ def _whole(ids: torch.Tensor, run: LanguageRun, draft: Draft, say: Say, watch: W
 
         with step_of(loaded.model, ids, run) as step:
             profile(step)
+    return loaded.model

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.backend.steps.held_memory import held_bytes, num_trained
 from bench.backend.steps.training import TrainingStep
 from bench.backend.training_evidence import SampledParameters, gradient_norm
 from bench.machine.meters.instruments import Watch, unwatched
-from bench.records.proof import Proof
+from bench.records.proof import CountedTuning, Proof
 from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import sample
 from bench.workloads.article.engine import engine
@@ -19,31 +20,56 @@ from bench.workloads.language.run import LanguageRun
 from bench.workloads.language.steps import Timed, after, compiling
 
 
-def training_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun, accelerator: Any, *, compiled: bool = False) -> TrainingStep:
-    """The run's step; the accelerator is `engine`'s of its device and dtype."""
+def training_step(
+    model: nn.Module, ids: torch.Tensor, run: LanguageRun, accelerator: Any, *, compiled: bool = False, updates: bool = True
+) -> TrainingStep:
+    """The run's step.
+
+    Args:
+        accelerator: `engine`'s of the run's device and `autocast_dtype`.
+        updates: whether its optimizer will step; one that will not is a plain one, whatever the run has.
+    """
     return TrainingStep(
         model,
         ids,
         accelerator,
-        optimizer=run.optimizer,
+        optimizer=run.job.optimizer if run.job and updates else run.optimizer,
         learning_rate=run.learning_rate,
         recompute=run.recompute,
         compiled=compiled,
     )
 
 
+def autocast_dtype(run: LanguageRun) -> str:
+    """What products run in under autocast; fp32 for no autocast, whatever the weights are in."""
+    return run.dtype if run.job is None else run.job.autocast or "fp32"
+
+
+def held(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> CountedTuning:
+    """One more step of a fine-tuning, its memory counted on its tensors."""
+    assert run.job is not None
+    with engine(run.device, autocast_dtype(run)) as (accelerator, _), training_step(model, ids, run, accelerator) as step:
+        step()  # its optimizer then has a state
+        parts_bytes = held_bytes(step, model, adapters=run.job.trains_adapters)
+    return CountedTuning(trained_params=num_trained(model), parts_bytes=parts_bytes)
+
+
 def train(model: nn.Module, ids: torch.Tensor, run: LanguageRun, name: str = "train_step", watch: Watch = unwatched) -> Timed:
     """Time optimizer steps on one fixed batch, which a working optimizer learns, so that its loss falls.
 
-    Weights, gradients and the optimizer's state are fp32; forward and backward run under autocast in the run's dtype. The
-    loss stays on the device inside the timed region and is read after it.
+    Weights, gradients and the optimizer's state are fp32, or as the run's job has them; forward and backward run under autocast in the
+    run's dtype. The loss stays on the device inside the timed region and is read after it.
 
     Args:
         ids: B x T token ids, inputs and labels at once.
     """
-    with engine(run.device, run.dtype) as (accelerator, _), training_step(model, ids, run, accelerator, compiled=run.compile) as one_step:
+    with (
+        engine(run.device, autocast_dtype(run)) as (accelerator, _),
+        training_step(model, ids, run, accelerator, compiled=run.compile) as one_step,
+    ):
         torch.manual_seed(run.seed)  # of dropout
-        parameters = SampledParameters(model)
+        is_low = run.job is not None and not run.job.trains_adapters and run.job.weights_dtype != "fp32"
+        parameters = SampledParameters(model, matrices_alone=is_low)
         losses: list[torch.Tensor] = []
 
         def step() -> None:

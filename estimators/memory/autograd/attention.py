@@ -80,7 +80,7 @@ def scored(tape: Tape, part: Attention, queries: Tensor, keys: Tensor, values: T
 def fused(tape: Tape, queries: Tensor, keys: Tensor, values: Tensor, heads: int, elements: int, t: int) -> Tensor:
     """scaled_dot_product_attention in one kernel: its three inputs, its output as the queries lie, and a number per row."""
     queries, keys, values = (tape.low(each) for each in (queries, keys, values))
-    out = tape.tensor(elements, tape.size, "inner", by_head=queries.by_head)
+    out = tape.tensor(elements, queries.size, "inner", by_head=queries.by_head)
     tape.keep(queries, keys, values, out, tape.tensor(heads * t, 4, "inner"))
     return tape.joined_heads(out)
 

@@ -16,7 +16,7 @@ from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
 from estimators.architectures.state_space import Mamba
 from estimators.architectures.vision import Scaled, WindowedAttention
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.memory.autograd.attention import attended
 from estimators.memory.autograd.disentangled import disentangled
 from estimators.memory.autograd.experts import routed
@@ -48,22 +48,38 @@ class Stream:
 def layer_kept(
     block: Block, stream: Stream, kernels: Kernels, size: int, adapted: Adapted | None = None, *, given: bool = False
 ) -> SavedActivations:
-    """What one layer of a block keeps of a sequence, its input counted where it is kept.
+    """What one layer of a block keeps of a sequence, its input counted where it is kept."""
+    return layer_tape(block, stream, kernels, size, adapted, given=given).kept()
+
+
+def layer_tape(
+    block: Block,
+    stream: Stream,
+    kernels: Kernels,
+    size: int,
+    adapted: Adapted | None = None,
+    *,
+    given: bool = False,
+    is_lowest: bool = False,
+) -> Tape:
+    """The tape of one layer.
 
     Args:
         size: bytes per element of what is computed with.
         adapted: where its weights are frozen, and adapters are trained beside them.
         given: whether its input is held already, as by checkpointing.
+        is_lowest: whether everything below it is frozen, so that its input needs no gradient.
     """
     tape = Tape(kernels, size, adapted)
     x = tape.given(stream.tokens * stream.width, max(size, kernels.stream_bytes)) if given else _input(tape, stream)
+    x = replace(x, grad=not is_lowest)
     if block.parallel:
         _parallel(tape, block, x, stream)
     elif block.prenorm:
         _sequential(tape, block, x, stream)
     else:
         _norms_behind(tape, block, x, stream)
-    return tape.kept()
+    return tape
 
 
 def stack_kept(layers: Sequence[tuple[int, SavedActivations, float]], *, recomputed: bool) -> SavedActivations:

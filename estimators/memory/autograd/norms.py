@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from estimators.architectures.block import Norm
+from estimators.frozen import replace
 from estimators.memory.autograd.tape import Tape, Tensor
 
 
@@ -20,7 +21,8 @@ def _layer_norm(tape: Tape, norm: Norm, x: Tensor, rows: int, width: int) -> Ten
     """torch's kernel: the input, and mean and reciprocal deviation of each row."""
     source = tape.cast(x, 4) if norm.form == "layer_in_fp32" else tape.wide(x)
     statistic = max(source.size, tape.weight_size)
-    tape.keep(source, tape.tensor(2 * rows, statistic, x.place))
+    if x.grad or not tape.adapted:  # else neither input nor gain needs a gradient
+        tape.keep(source, tape.tensor(2 * rows, statistic, x.place))
     result = tape.like(source)
     return tape.cast(result, x.size) if norm.form == "layer_in_fp32" else result
 
@@ -34,7 +36,7 @@ def _rms_norm(tape: Tape, norm: Norm, x: Tensor, rows: int, width: int) -> Tenso
     if norm.form == "rms":
         scaled = tape.cast(scaled, x.size)
     tape.keep_for_weights(scaled)
-    result = tape.like(scaled, size=max(scaled.size, tape.weight_size))
+    result = replace(tape.like(scaled, size=max(scaled.size, tape.weight_size)), grad=x.grad or not tape.adapted)
     return result if norm.form == "rms" else tape.cast(result, x.size)
 
 

@@ -68,7 +68,12 @@ class Adapted:
 
 
 class Tape:
-    """Storages that a pass makes, and those that backward reads."""
+    """Storages that a pass makes, and those that backward reads.
+
+    Attributes:
+        spared_adapters, spared_weights: elements of adapters and of frozen matrices that read what needs no gradient: backward reads
+            neither, nor a copy of them.
+    """
 
     def __init__(self, kernels: Kernels, size: int, adapted: Adapted | None = None) -> None:
         """Args:
@@ -81,6 +86,7 @@ class Tape:
         self.size = size
         self.autocast = kernels.autocast and size < 4
         self.weight_size = kernels.norm_bytes or (4 if self.autocast else size)
+        self.spared_adapters = self.spared_weights = 0
         self._made: list[tuple[int, Place]] = []
         self._kept: set[int] = set()
 
@@ -97,7 +103,7 @@ class Tape:
     def like(self, x: Tensor, *, elements: int | None = None, size: int | None = None) -> Tensor:
         """A new storage for a result that lies as `x` does: of a sum, a product with a number, a reduction."""
         count = x.elements if elements is None else elements
-        return self.tensor(count, size or x.size, x.place, by_head=x.by_head)
+        return self.tensor(count, size or x.size, x.place, grad=x.grad, by_head=x.by_head)
 
     def keep(self, *tensors: Tensor) -> None:
         """Backward reads them."""
@@ -170,26 +176,31 @@ class Tape:
             return self.tensor(elements, self.size, place)
         if self.adapted.keeps_inputs:
             self.keep(self.cast(x, self.size))
-        out = self.tensor(elements, given.size if self.adapted.returns_input_dtype else self.size, place)
+        out = self.tensor(elements, given.size if self.adapted.returns_input_dtype else self.size, place, grad=given.grad)
+        if not given.grad:
+            self.spared_weights += elements // self.adapted.tokens * given.elements // self.adapted.tokens
         return self._beside(self.adapted, given, out) if role in self.adapted.targets else out
 
     def _beside(self, adapted: Adapted, x: Tensor, out: Tensor) -> Tensor:
         """The sum of a frozen matrix's output and its adapter's: the adapter keeps its input as it multiplies it, and its middle."""
         size = self.size if adapted.autocast else adapted.size
         x = self.cast(x, adapted.size)
-        if adapted.mask_bytes:
+        if adapted.mask_bytes and x.grad:
             self.index(x.elements, x.place, size=adapted.mask_bytes)
             x = self.like(x)
         x = self.cast(x, size)
+        if not x.grad:
+            self.spared_adapters += adapted.rank * x.elements // adapted.tokens
         self.keep(x, self.tensor(adapted.tokens * adapted.rank, size, out.place))
         if adapted.lengths:  # of what is dropped the matrix's own product is made anew, as the adapter multiplies
             self.keep(self.like(out, size=size if adapted.mask_bytes else out.size), self.like(out, size=size))
-        return self.like(out)
+        return replace(self.like(out), grad=True)
 
     def matmul(self, a: Tensor, b: Tensor, elements: int, place: Place) -> Tensor:
-        """A product of two activations: both are kept."""
-        self.keep(self.low(a), self.low(b))
-        return self.tensor(elements, self.size, place)
+        """A product of two activations: each is kept for the other's gradient."""
+        left, right = self.low(a), self.low(b)
+        self.keep(*([right] if a.grad else []), *([left] if b.grad else []))
+        return self.tensor(elements, self.size, place, grad=a.grad or b.grad)
 
     def mul(self, a: Tensor, b: Tensor) -> Tensor:
         """Element by element: each is kept for the other's gradient."""
@@ -198,21 +209,21 @@ class Tape:
         if b.grad:
             self.keep(a)
         larger = a if a.elements >= b.elements else b
-        return self.like(larger, size=max(a.size, b.size))
+        return replace(self.like(larger, size=max(a.size, b.size)), grad=a.grad or b.grad)
 
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         """A sum keeps nothing."""
-        return self.like(a if a.elements >= b.elements else b, size=max(a.size, b.size))
+        return replace(self.like(a if a.elements >= b.elements else b, size=max(a.size, b.size)), grad=a.grad or b.grad)
 
     def of_input(self, x: Tensor) -> Tensor:
         """A kernel whose gradient is computed from its input: GELU, SiLU, softplus, erf."""
-        self.keep(x)
+        self.keep(*([x] if x.grad else []))
         return self.like(x)
 
     def of_result(self, x: Tensor) -> Tensor:
         """A kernel whose gradient is computed from its result: tanh, sigmoid, ReLU, exp."""
         result = self.like(x)
-        self.keep(result)
+        self.keep(*([result] if result.grad else []))
         return result
 
     def power(self, x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from reports.views.counting.counted import counts_table, rule_tables, where_from
 from reports.views.records.checks import check_table
 from reports.views.records.energy import energy_table
 from reports.views.records.measured_time import parts_table, time_table
+from reports.views.records.tuning import tuning_facts, tuning_table
 from reports.views.records.watched import ranks_table, watched_table
 
 STEP = {"generate": "whole generation", "decode": "decode step", "prefill": "prefill", "train": "training step"}
@@ -33,6 +34,7 @@ Row = dict[str, Value]
 def tables(record: Measurement) -> list[Table]:
     """Every table of one run: the answer first, then those that have a row."""
     others = [
+        tuning_table(record),
         counts_table(record),
         *rule_tables(record),
         time_table(record),
@@ -169,7 +171,10 @@ def _answer(record: Measurement) -> Table:
         ),
         rows=[row | run for row in answer.rows],
         notes=list(remarks(record)),
-        facts=run | {str(row["figure"]): row["raw_value"] for row in answer.rows} | {"unavailable": dict(record.unavailable)},
+        facts=run
+        | {str(row["figure"]): row["raw_value"] for row in answer.rows}
+        | tuning_facts(record)
+        | {"unavailable": dict(record.unavailable)},
     )
 
 

@@ -46,12 +46,13 @@ def run_screen(record: Measurement, tables: Sequence[Table]) -> Screen:
         tables: all of it, as `measured.tables` makes them.
     """
     answer, by_key = tables[0], {table.key: table for table in tables}
-    went = by_key.get("parts") or by_key.get("time")
+    went = by_key.get("tuning") or by_key.get("parts") or by_key.get("time")
+    tuned = [*by_key["tuning"].conditions, *by_key["tuning"].notes] if "tuning" in by_key else []
     figures = [f"{row['what']}: {row['value']}" for row in answer.rows[1 : 1 + ANSWER_ROWS]]
     noted = str(answer.rows[0]["note"] or "") if answer.rows else ""
     return Screen(
         answer=answer.title,
-        lead=[*filter(None, [noted, "; ".join(figures)]), *answer.conditions[:1], *answer.conditions[2:3]],
+        lead=[*filter(None, [noted, "; ".join(figures)]), *answer.conditions[:1], *answer.conditions[2:3], *tuned],
         table=went and _all_columns(went),
         doubts=[*failed_lines([record]), *(f"{finding.code}: {finding.text}" for finding in record.warnings)],
         notes=[checks_line([record]), *_text(record)],

@@ -99,8 +99,11 @@ def test_the_operators_of_a_step_are_traced_without_a_decision_or_new_data(calls
     assert calls == {}
 
 
-NONE_MEANS = {ArticleRun: {"warmup_fraction", "steps", "max_time_s"}, LanguageRun: {"layers", "checkpoint", "tokenizer", "prompt_ids"}}
-"""Fields in which None is itself a decision: no warm-up, no limit, the whole model, random weights, random tokens."""
+NONE_MEANS = {
+    ArticleRun: {"job", "warmup_fraction", "steps", "max_time_s"},
+    LanguageRun: {"job", "layers", "checkpoint", "tokenizer", "prompt_ids"},
+}
+"""Fields in which None is itself a decision: no fine-tuning, no warm-up, no limit, the whole model, random weights, random tokens."""
 
 
 @pytest.mark.parametrize("kind", NONE_MEANS)

@@ -11,7 +11,7 @@ from bench.records.environment import DeviceFacts, Environment
 from estimators.units import MEBI
 from reports.checks.crosscheck import RULES, crosscheck, failed
 from reports.views.records.checks import check_table
-from tests.support import twins_of_meters, twins_of_serving, twins_of_work
+from tests.support import twins_of_meters, twins_of_serving, twins_of_tunings, twins_of_work
 from tests.support.changed_records import (
     A100,
     by_metric,
@@ -24,7 +24,7 @@ from tests.support.changed_records import (
 from tests.support.tiny_models import record
 
 TASKS = ("generate", "decode", "prefill", "train")
-TWINS = twins_of_work.TWINS | twins_of_meters.TWINS | twins_of_serving.TWINS
+TWINS = twins_of_work.TWINS | twins_of_meters.TWINS | twins_of_serving.TWINS | twins_of_tunings.TWINS
 
 
 @pytest.mark.parametrize("task", TASKS)
