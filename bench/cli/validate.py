@@ -3,6 +3,7 @@
 python -m bench validate
 python -m bench validate --rows my-steps.csv
 python -m bench validate --task fit
+python -m bench validate --task serve
 python -m bench validate --format json
 
 A table of your own has the columns of one of the shipped ones (python -m bench list measured); `stack` and `cluster` may be added.
@@ -30,12 +31,14 @@ from estimators.validation.table import (
     KERNELS,
     ROLLOUTS,
     RUNS,
+    SERVED,
     TUNING,
     Record,
     read_table,
     shipped,
     shipped_kernels,
     shipped_rollouts,
+    shipped_serving,
     shipped_tuning,
 )
 from estimators.validation.tuning_memory import ScoredMemory, scored_memory
@@ -63,7 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", action="append", metavar="FILE", help="a CSV file of measured steps, instead of the shipped tables; repeatable"
     )
-    parser.add_argument("--task", choices=("fit",), metavar="fit", help="fine-tunings alone: memory, verdicts, loss kernels, rollout steps")
+    parser.add_argument(
+        "--task",
+        choices=("fit", "serve"),
+        metavar="{fit,serve}",
+        help="fit: fine-tunings alone: memory, verdicts, loss kernels, rollout steps; serve: served models: latencies, caches, energy",
+    )
     parser.add_argument("--strict", action="store_true", help="leave out rows that rules had to complete; each says which cells")
     parser.add_argument("--each", action="store_true", help="print every row; json and csv always have them")
     parser.add_argument("--constants", action="store_true", help="print the cost model's constants instead: priors, values and ranges")
@@ -78,9 +86,13 @@ def run(options: Options, out: Output) -> int:
         return 0
     if options.task == "fit":
         return _fit(options, out)
+    if options.task == "serve":
+        return _serve(options, out)
     paths: Sequence[str] = options.rows or [*shipped().values(), shipped_tuning()]
     records = [record for path in paths for record in read_table(path)]
-    rows = [scored(record, strict=options.strict) for record in records if record.kind not in (RUNS, TUNING, KERNELS, ROLLOUTS)]
+    if records and all(record.kind in SERVED for record in records):
+        return _serve(options, out)
+    rows = [scored(record, strict=options.strict) for record in records if record.kind not in (RUNS, TUNING, KERNELS, ROLLOUTS, *SERVED)]
     tuned = _tuned(records, strict=options.strict)
     runs = [compared_run(record, strict=options.strict) for record in records if record.kind == RUNS]
     if options.plot and any(row.counts for row in rows):
@@ -144,6 +156,22 @@ def _fit(options: Options, out: Output) -> int:
     emitted = arguments.with_all_facts([each, *shown] if out.format == "json" else [*shown, *([each] if whole else [])])
     out.emit(emitted, fit_accuracy_screen(shown, asked=[each] if options.each else ()))
     return 0 if tuned.any_scored or any(row.is_judged for row in tuned.memory) else 1
+
+
+def _serve(options: Options, out: Output) -> int:
+    """Latencies, caches and energy of served models."""
+    from estimators.validation.serving_score import scored_serving
+    from reports.views.serving.accuracy import each_table, serving_screen, serving_tables
+
+    records = [record for path in options.rows or shipped_serving() for record in read_table(path)]
+    figures = [figure for record in records if record.kind in SERVED for figure in scored_serving(record, strict=options.strict)]
+    if not figures:
+        raise BadValueError("--task serve scores served models; none of these files is a table of them: python -m bench list measured")
+    shown, each = serving_tables(figures), each_table(figures)
+    whole = options.each or out.format in ("json", "csv")
+    emitted = arguments.with_all_facts([each, *shown] if out.format == "json" else [*shown, *([each] if whole else [])])
+    out.emit(emitted, serving_screen(shown, asked=[each] if options.each else ()))
+    return 0 if any(figure.error is not None for figure in figures) else 1
 
 
 def _tuned_tables(tuned: Tuned, rows: Sequence[Scored] = ()) -> list[Table]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from bench.library.answers import ClaimAnswer, EstimateAnswer, FitAnswer, HardwareAnswer, ModelAnswer, PlanAnswer, ServeAnswer
+from bench.library.answers import ClaimAnswer, EstimateAnswer, FitAnswer, HardwareAnswer, ModelAnswer, PlanAnswer
 from bench.library.keywords import ask
+from bench.library.serve_answer import ServeAnswer
 
 Number = int | float | str
 """A count such as 2_000_000, 2e12 or '2T'; a share such as 0.45 or '45%'; an amount such as '500k'."""

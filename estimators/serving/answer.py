@@ -23,6 +23,7 @@ class ServeAnswer:
         nearest: what does where it does not.
         points: the curve, by users in flight.
         best: the most users in flight within the limits; None where even one is too many.
+        users_interval: 80 %: the same where latencies are at the far ends of their intervals, and at the near ones.
         at_rate: one of the replicas under its share of the rate that was asked about; None where none was, or no number keeps the limits.
         num_replicas: that the users, or the rate, ask for; 1 where neither was given; None where no replica keeps the limits.
         notes: what was decided.
@@ -34,6 +35,7 @@ class ServeAnswer:
     nearest: tuple[Nearest, ...]
     points: tuple[Point, ...]
     best: Point | None
+    users_interval: tuple[int, int] = (0, 0)
     at_rate: Point | None = None
     num_replicas: int | None = None
     notes: tuple[str, ...] = ()
@@ -82,6 +84,7 @@ def serve(question: ServeQuestion) -> ServeAnswer:
         nearest=(),
         points=points,
         best=best,
+        users_interval=curve.users_interval(),
         at_rate=shared,
         num_replicas=replicas,
         notes=notes,

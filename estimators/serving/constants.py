@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from estimators.cost.array_math import Lane
@@ -11,8 +12,11 @@ from estimators.facts.fitted import fitted_values
 from estimators.frozen import frozen
 from estimators.serving.engines import Engine
 
-ENGINE_CONSTANTS = ("step_s", "sequence_s", "eager_layer_s", "floor_layer_s")
+ENGINE_CONSTANTS = ("step_s", "sequence_s", "eager_layer_s", "floor_layer_s", "experts")
 """What each generation of an engine has of its own: `vllm.step_s` in the data file."""
+
+FIRST_TOKEN_CONSTANTS = ("first_reading",)
+"""What each has of its first token besides."""
 
 LATER = "2025-01"
 """Month from which engines bring all-reduces of a later kind."""
@@ -31,6 +35,8 @@ class ServingConstants:
         products_experts: factor on that share for experts.
         attention, attention_decode: share of the 16-bit ceiling that attention reaches where prompts are read, and in decode steps.
         knee: how sharply a product goes from reading its weights to its arithmetic.
+        popularity, popularity_random: how even routing is: shape of the gamma distribution that experts' popularity has, for texts and for
+            the random tokens of benchmarks.
         layer_s, expert_layer_s: of a layer's kernels in a recorded graph, and more where it has experts.
         reduce_s, reduce_early_s: of an all-reduce of two devices with a link, by engines from 2025 on, and before.
         reduce_growth: of that time, for each doubling of the devices.
@@ -41,6 +47,9 @@ class ServingConstants:
         step_s, sequence_s: what the engine's host takes for each step, and for each sequence in it.
         eager_layer_s: what it takes to issue one layer where no graph is recorded; a step is no shorter.
         floor_layer_s: the same of a step that reads prompts, where graphs are recorded of decode steps alone.
+        experts: factor on all that experts take in the engine's kernels.
+        port_cdna2, port_cdna3, port_xe: factors on all that a device does where an engine's kernels for it were young: Instinct in engines
+            before 2025, and Intel's data-centre GPUs.
     """
 
     bandwidth_16: Lane
@@ -58,6 +67,8 @@ class ServingConstants:
     attention: Lane
     attention_decode: Lane
     knee: Lane
+    popularity: Lane
+    popularity_random: Lane
     layer_s: Lane
     expert_layer_s: Lane
     reduce_s: Lane
@@ -72,6 +83,12 @@ class ServingConstants:
     sequence_s: Lane
     eager_layer_s: Lane
     floor_layer_s: Lane
+    experts: Lane
+    port_cdna2: Lane
+    port_cdna3: Lane
+    port_xe: Lane
+    port_cdna2_late: Lane
+    port_cdna3_late: Lane
 
     def weights_bandwidth(self, kind: str) -> Lane:
         """Share of bandwidth at which matrices of a kind of format are read."""
@@ -82,6 +99,24 @@ class ServingConstants:
         if not is_native and kind != "16":
             return self.products_weights
         return {"16": self.products_16, "8": self.products_8, "4": self.products_4}[kind]
+
+    def port(self, name: str) -> Lane:
+        """Factor on a device's work; 1 where kernels are what NVIDIA's and later ones are."""
+        return getattr(self, f"port_{name}") if name else 1.0
+
+
+PORTS = {"CDNA2": "cdna2", "CDNA3": "cdna3", "Xe-HPC": "xe"}
+"""Architectures -> whose factor a young port has."""
+
+
+def port_of(architecture: str, engine: Engine) -> str:
+    """Whose factor a device's work has under an engine's generation; empty for none."""
+    found = next((name for begins, name in PORTS.items() if architecture.startswith(begins)), "")
+    return f"{found}_late" if found.startswith("cdna") and is_late(engine) else found
+
+
+SHARED_CONSTANTS: tuple[str, ...] = tuple(name for name in ServingConstants._fields if name not in ENGINE_CONSTANTS)  # type: ignore[attr-defined]
+"""What all engines share."""
 
 
 @functools.cache
@@ -98,13 +133,22 @@ def serving_constants(engine: Engine, without: str = "") -> ServingConstants:
     Raises:
         BadValueError: no fit without that source is in the file.
     """
-    return constants_of(engine, fitted_values(constants_file(), without))
+    return constants_at(fitted_values(constants_file(), without), engine.id)
 
 
-def constants_of(engine: Engine, values: dict[str, float]) -> ServingConstants:
-    """The constants of an engine's generation out of the values of all."""
-    shared = {name: value for name, value in values.items() if "." not in name}
-    return ServingConstants(**shared, **{name: values[f"{engine.id}.{name}"] for name in ENGINE_CONSTANTS})
+def constants_at(values: Mapping[str, Lane], engine_id: str) -> ServingConstants:
+    """The constants of an engine's generation out of those of all, by their names in the data file."""
+    shared = {name: values[name] for name in SHARED_CONSTANTS}
+    return ServingConstants(**shared, **{name: values[f"{engine_id}.{name}"] for name in ENGINE_CONSTANTS})
+
+
+def practice(source: str, without: str = "") -> float:
+    """Factor on a step by how a known benchmark measures and tunes; 1 for any other.
+
+    Args:
+        without: as `serving_constants`.
+    """
+    return float(fitted_values(constants_file(), without).get(f"practice.{source}", 1.0))
 
 
 def is_late(engine: Engine) -> bool:

@@ -6,8 +6,11 @@ import math
 
 from estimators.frozen import frozen
 from estimators.serving.budget import Budget
+from estimators.serving.energy import energy_j_per_token
+from estimators.serving.first_token import FirstToken, first_token
+from estimators.serving.interval import Interval, interval
 from estimators.serving.mean_field import Steady, Terms, at_rate, mean_field, room_of, terms_of
-from estimators.serving.price import TokenPrice, joules_per_token, token_price
+from estimators.serving.price import TokenPrice, token_price
 from estimators.serving.question import ServeQuestion
 from estimators.serving.schedule import schedule_of
 from estimators.serving.step import StepLaw, StepTime, step_law
@@ -42,28 +45,29 @@ class Point:
 
     Attributes:
         load: its steady state, by steps.
+        ttft_s: mean time to first token as clients see it: tokenising, scheduling and streaming beside the steps.
         binds: what holds it back.
         price: of tokens; None without a rent. Its ends by the cheapest and the dearest quote are in the same ratio as those.
-        joules: of an output token, least, middle and most; None where no board limit is published.
+        joules: of an output token; None where no board limit is published.
         within: whether both limits are kept.
+        ttft_interval, itl_interval, joules_interval: of 80 %; the rates and the price lie between the ends of ITL's.
     """
 
     load: Steady
+    ttft_s: float
     binds: str
     price: TokenPrice | None
-    joules: tuple[float, float, float] | None
+    joules: float | None
     within: bool
     num_gpus: int
-
-    @property
-    def ttft_s(self) -> float:
-        """Mean time to first token."""
-        return float(self.load.ttft_s)
+    ttft_interval: Interval
+    itl_interval: Interval
+    joules_interval: Interval
 
     @property
     def e2e_s(self) -> float:
         """From a request to its last token."""
-        return float(self.load.e2e_s)
+        return float(self.load.e2e_s) + self.ttft_s - float(self.load.ttft_s)
 
     @property
     def output_tokens_per_s_per_gpu(self) -> float:
@@ -90,6 +94,8 @@ class Curve:
         """Compile. Raises BadValueError as `step_law`."""
         deployment = question.deployment
         self._question = question
+        self._first: FirstToken = first_token(deployment.engine)
+        self._intervals = {name: interval(deployment, name) for name in ("ttft_s", "itl_s", "energy_j_per_token")}
         self.law: StepLaw = step_law(deployment)
         between = question.input_tokens + question.output_tokens // 2
         schedule = schedule_of(deployment, max(1, found.blocks_at(between)))
@@ -125,21 +131,34 @@ class Curve:
         load = self.at_rate(requests_per_s)
         return math.isfinite(load.queue_s) and self.within(load)
 
-    def within(self, load: Steady) -> bool:
-        """Whether both limits are kept."""
+    def within(self, load: Steady, ttft_factor: float = 1.0, itl_factor: float = 1.0) -> bool:
+        """Whether both limits are kept.
+
+        Args:
+            ttft_factor, itl_factor: on what is predicted: an end of its interval.
+        """
         asked = self._question
         first, between = asked.ttft_limit_s, asked.itl_limit_s
-        return bool((first is None or load.ttft_s <= first) and (between is None or load.itl_s <= between))
+        soon = first is None or ttft_factor * self._first.seconds(load) <= first
+        return bool(soon and (between is None or itl_factor * load.itl_s <= between))
 
-    def most_users(self) -> int | None:
+    def users_interval(self) -> tuple[int, int]:
+        """The most users within the limits if latencies are at the far ends of their intervals, and at the near ones; 0 for none."""
+        first, between = self._intervals["ttft_s"], self._intervals["itl_s"]
+        return self.most_users(first.high, between.high) or 0, self.most_users(first.low, between.low) or 0
+
+    def most_users(self, ttft_factor: float = 1.0, itl_factor: float = 1.0) -> int | None:
         """The most users within the limits, up to the most that are asked about, that need not wait to be let in.
 
         None where one is too many. TTFT and ITL grow with the users, so that halving finds the last one within.
+
+        Args:
+            ttft_factor, itl_factor: on what is predicted.
         """
         within, beyond = 0, max(1, min(self._question.users[1], int(self.terms.limit))) + 1
         while beyond - within > 1:
             middle = (within + beyond) // 2
-            within, beyond = (middle, beyond) if self.within(self.at(middle)) else (within, middle)
+            within, beyond = (middle, beyond) if self.within(self.at(middle), ttft_factor, itl_factor) else (within, middle)
         return within or None
 
     def point(self, users: int) -> Point:
@@ -163,13 +182,22 @@ class Curve:
                 utilization=asked.utilization,
                 api=asked.api,
             )
+        joules = None
+        if deployment.hardware.power_w is not None:
+            step = self.decode_step(load)
+            busy = 1 - float((step.step_s + step.sequences_s + step.floor_s) / step.total_s)
+            joules = float(energy_j_per_token(deployment, load.output_tokens_per_s, busy))
         return Point(
             load=load,
+            ttft_s=float(self._first.seconds(load)),
             binds=self.binds(load),
             price=price,
-            joules=joules_per_token(deployment.hardware, num_gpus, load.output_tokens_per_s),
+            joules=joules,
             within=self.within(load),
             num_gpus=num_gpus,
+            ttft_interval=self._intervals["ttft_s"],
+            itl_interval=self._intervals["itl_s"],
+            joules_interval=self._intervals["energy_j_per_token"],
         )
 
     def binds(self, load: Steady) -> str:

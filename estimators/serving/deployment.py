@@ -89,6 +89,10 @@ class Deployment:
                 f"ep={self.ep} shares experts out over the replica's {self.num_devices} devices; expected a divisor of them"
             )
 
+    def __hash__(self) -> int:
+        """By what tells deployments apart: hashing a model's layers would take longer than a step."""
+        return hash((self.model.name, self.hardware.id, self.engine.id, self.tp, self.pp, self.dp, self.ep, self.weights, self.kv))
+
     @property
     def num_devices(self) -> int:
         """Of one replica."""

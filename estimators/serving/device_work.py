@@ -7,14 +7,13 @@ from estimators.cost.collectives import LAYER_COLLECTIVES, together
 from estimators.cost.machine import machine_of
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
+from estimators.serving.constants import port_of
 from estimators.serving.deployment import Deployment
+from estimators.serving.held_weights import served_model
+from estimators.serving.kv_cache import value_bytes
 from estimators.serving.work import PLAIN_BYTES, CacheWork, ExpertWork, ModelWork, model_work
 from estimators.spec import Hardware
-from estimators.units import DTYPE_BYTES
-from estimators.weight_formats import PLAIN, WeightFormat, stored_matrix
-
-Q8_0_BYTES = 34 / 32
-"""Of an element that llama.cpp keeps in 8 bits: 32 of them share a 16-bit scale."""
+from estimators.weight_formats import PLAIN, WeightFormat
 
 ROUTED_BYTES = 3
 """Of an element of a token on its way to an expert and back: 8 bits there, 16 back, as DeepSeek-V3 sends them."""
@@ -67,6 +66,7 @@ class DeviceWork:
     Attributes:
         kind: of the format, a value of KINDS, or `int`.
         is_native: whether its products run in the format; else in 16 bits.
+        port: whose factor the device's work has, see `constants.port_of`.
         stored_bytes, stored_flop: of matrices that the format holds: read in a step, and for each token.
         plain_bytes, plain_flop: of those in 16 bits.
         head_bytes, head_flop: of the head; FLOP for each token that is written.
@@ -88,6 +88,7 @@ class DeviceWork:
 
     kind: str
     is_native: bool
+    port: str
     stored_bytes: Lane
     stored_flop: Lane
     plain_bytes: Lane
@@ -129,26 +130,26 @@ def device_work(d: Deployment) -> DeviceWork:
         BadValueError: a model that no step of serving is estimated for, ranks that do not divide its heads, an unknown format, or a
             device without a peak in 16 bits.
     """
-    work, hardware = model_work(d.model, d.weights), d.hardware
+    work, hardware = model_work(served_model(d)), d.hardware
     _check_ranks(work, d)
     sixteen = sixteen_of(hardware, d.compute)
     machine, low = machine_of(hardware, sixteen, cluster=d.cluster), _product_dtype(hardware, d.weights)
     stored, plain = work.stored.on_rank(d.tp), work.plain.on_rank(d.tp)
-    head = work.head.on_rank(d.tp)
     copies = d.tp * d.dp // d.ep  # devices that cut each expert
     token_bytes = PLAIN_BYTES * work.width
     rings = (d.tp - 1) / d.tp
     sends = d.dp > 1 and work.expert_layers > 0
     reduces = LAYER_COLLECTIVES * work.layers - (work.expert_layers if sends else 0)
     return DeviceWork(
-        kind=kind_of(d.weights),
+        kind=KINDS.get(d.weights, "int"),
         is_native=bool(low),
+        port=port_of(hardware.architecture, d.engine),
         stored_bytes=work.stored_bytes.on_rank(d.tp),
         stored_flop=2 * stored,
         plain_bytes=PLAIN_BYTES * plain,
         plain_flop=2 * plain,
-        head_bytes=PLAIN_BYTES * head,
-        head_flop=2 * head,
+        head_bytes=work.head_bytes.on_rank(d.tp),
+        head_flop=2 * work.head.on_rank(d.tp),
         caches=tuple(_cache(kind, d) for kind in work.caches),
         experts=tuple(_experts(kind, d, copies) for kind in work.experts),
         state_bytes=work.state_bytes / d.tp,
@@ -170,12 +171,18 @@ def device_work(d: Deployment) -> DeviceWork:
         network_bytes_per_s=machine.network_bytes_per_s,
         flop16_per_s=machine.flop_per_s,
         format_flop_per_s=machine_of(hardware, low, cluster=d.cluster).flop_per_s if low else machine.flop_per_s,
-        peak16_flop_per_s=hardware.peak(sixteen),
-        format_peak_flop_per_s=hardware.peak(low or sixteen),
+        peak16_flop_per_s=_rated(d, sixteen),
+        format_peak_flop_per_s=_rated(d, low or sixteen),
         near=together(machine, stride=1, group=d.tp),
         experts_near=together(machine, stride=1, group=d.tp * d.dp),
         linked=hardware.link_bytes_per_s is not None,
     )
+
+
+def _rated(d: Deployment, dtype: str) -> float:
+    """What no product of the deployment can beat: llama.cpp's may run in integers, or accumulate in 16 bits."""
+    peaks = d.hardware.peak_flop_per_s
+    return max(peaks.values()) if d.engine.engine == "llama.cpp" else peaks[dtype]
 
 
 def sixteen_of(hardware: Hardware, wanted: str) -> str:
@@ -186,21 +193,6 @@ def sixteen_of(hardware: Hardware, wanted: str) -> str:
     'fp16'
     """
     return wanted if wanted in hardware.peak_flop_per_s else "fp16" if wanted == "bf16" else "bf16"
-
-
-def kind_of(weights: WeightFormat) -> str:
-    """Whose constants a format has: 16, 8, 4, or int."""
-    stored_matrix(weights)
-    return KINDS.get(weights, "int")
-
-
-def cache_bytes(kv: str) -> float:
-    """Of one element of the cache. Raises BadValueError for an unknown dtype."""
-    if kv == "q8_0":
-        return Q8_0_BYTES
-    if kv not in DTYPE_BYTES:
-        raise BadValueError(f"a cache in {kv[:40]!r}; expected one of: {', '.join(DTYPE_BYTES)}, q8_0")
-    return float(DTYPE_BYTES[kv])
 
 
 def _product_dtype(hardware: Hardware, weights: WeightFormat) -> str:
@@ -222,7 +214,7 @@ def _check_ranks(work: ModelWork, d: Deployment) -> None:
 
 
 def _cache(kind: CacheWork, d: Deployment) -> DeviceCache:
-    key_bytes = kind.layers * kind.elements_per_key * cache_bytes(d.kv) / min(d.tp, kind.heads)
+    key_bytes = kind.layers * kind.elements_per_key * value_bytes(d.kv) / min(d.tp, kind.heads)
     decode, prefill = kind.decode_flop * kind.layers / d.tp, kind.prefill_flop * kind.layers / d.tp
     return DeviceCache(window=kind.window, key_bytes=key_bytes, decode_flop=decode, prefill_flop=prefill)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from estimators.frozen import frozen
 from estimators.serving.budget import Budget, budget
 from estimators.serving.deployment import Deployment
+from estimators.serving.interval import Interval, interval
 from estimators.serving.schedule import schedule_of
 from estimators.serving.static_batch import static_batch
 from estimators.serving.step import StepLaw, step_law
@@ -19,6 +20,7 @@ class OneRequest:
         prompts, rows: prompts, and those times their beams.
         prefill_s, decode_step_s, generation_s: predicted; of one decode step in the mean.
         prefill_bound_s, generation_bound_s: what the deployment's devices cannot beat, in the formats that they hold.
+        off: 80 % interval of the generation, as factors.
         budget: memory of a device.
     """
 
@@ -32,6 +34,7 @@ class OneRequest:
     generation_s: float
     prefill_bound_s: float
     generation_bound_s: float
+    off: Interval
     budget: Budget
 
     @property
@@ -67,6 +70,7 @@ def one_request(deployment: Deployment, *, prompt_tokens: int, new_tokens: int, 
         generation_s=float(batch.generation_s),
         prefill_bound_s=prefill_bound_s,
         generation_bound_s=prefill_bound_s + (new_tokens - 1) * step_bound_s,
+        off=interval(deployment, "generation_s"),
         budget=found,
     )
 

@@ -1,23 +1,12 @@
-"""What tokens of a deployment cost: dollars per million from rent and rates, joules per token, and against the price of an API."""
+"""What tokens of a deployment cost: dollars per million from rent and rates, and against the price of an API."""
 
 from __future__ import annotations
 
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.spec import Hardware
 
 SECONDS_PER_HOUR = 3600
 MILLION = 10**6
-
-POWER_SHARES = {"h100": (0.56, 0.73, 0.90), "b200": (0.45, 0.71, 0.95)}
-"""Of the board's limit, what a device draws while it serves: the least of nine runs of ten, the middle, the most. It grows with the batch,
-and falls where the host holds the device back.
-
-Source: ML.ENERGY leaderboard 3, power of all GPUs over their limits.
-"""
-
-POWER_SHARE = (0.50, 0.72, 0.93)
-"""The same of devices that were not looked at: an assumption between those that were."""
 
 
 def usd_per_million(usd_per_gpu_hour: float, num_gpus: int, tokens_per_s: float, utilization: float = 1.0) -> float:
@@ -100,12 +89,3 @@ def token_price(
         output_part_usd=price(output_tokens, 1 - prompt_share),
         break_even_fraction=rent_per_s / (requests_per_s * asked) if asked else None,
     )
-
-
-def joules_per_token(hardware: Hardware, num_gpus: int, tokens_per_s: float) -> tuple[float, float, float] | None:
-    """Energy of one output token, all boards together: the least, the middle, the most; None where no board limit is published."""
-    if hardware.power_w is None:
-        return None
-    shares = next((shares for start, shares in POWER_SHARES.items() if hardware.id.startswith(start)), POWER_SHARE)
-    low, middle, high = (share * hardware.power_w * num_gpus / tokens_per_s for share in shares)
-    return low, middle, high

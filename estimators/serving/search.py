@@ -16,6 +16,7 @@ from estimators.serving.budget import budgets
 from estimators.serving.curve import load_points
 from estimators.serving.cuts import divides, node_of, num_experts
 from estimators.serving.deployment import Deployment
+from estimators.serving.first_token import first_token
 from estimators.serving.held_weights import served_model
 from estimators.serving.lanes import stacked, taken
 from estimators.serving.mean_field import Steady, Terms, mean_field, room_of, terms_of
@@ -191,6 +192,7 @@ def search(question: ServeQuestion, ways: Ways) -> SearchAnswer:
     point = _at(taken(law, places), taken(terms, places), question, users.astype(float))
     gpus = np.array([cut.deployments[0].num_devices for cut in cuts], dtype=float)[places]
     per_gpu, per_user = point.output_tokens_per_s / gpus, 1 / point.itl_s
+    ttft_s = first_token(question.deployment.engine).seconds(point)
 
     def found(at: int) -> Found:
         rent = question.rent
@@ -198,7 +200,7 @@ def search(question: ServeQuestion, ways: Ways) -> SearchAnswer:
         return Found(
             deployment=cuts[int(places[at])].with_seats_for(int(users[at])),
             users=int(users[at]),
-            ttft_s=float(point.ttft_s[at]),
+            ttft_s=float(ttft_s[at]),
             itl_s=float(point.itl_s[at]),
             output_tokens_per_s_per_gpu=rate,
             output_tokens_per_s_per_user=float(per_user[at]),
@@ -267,6 +269,7 @@ def _most_users(law: StepLaw, terms: Terms, question: ServeQuestion, number: int
     import numpy as np
 
     first, between = (math.inf if limit is None else limit for limit in (question.ttft_limit_s, question.itl_limit_s))
+    seen = first_token(question.deployment.engine)
     low = np.zeros(number)
     high = np.full_like(low, question.users[1])
     if math.isinf(first) and math.isinf(between):
@@ -274,7 +277,7 @@ def _most_users(law: StepLaw, terms: Terms, question: ServeQuestion, number: int
     while bool((low < high).any()):
         middle = np.ceil((low + high) / 2)
         point = _at(law, terms, question, np.maximum(middle, 1))
-        kept = (point.ttft_s <= first) & (point.itl_s <= between)
+        kept = (seen.seconds(point) <= first) & (point.itl_s <= between)
         low, high = np.where(kept, middle, low), np.where(kept, high, middle - 1)
     return low
 

@@ -92,7 +92,7 @@ class CacheSeconds:
 class ExpertSeconds:
     """Of one kind of experts: reading all of them, and the arithmetic of one token of the replica; and the least of each."""
 
-    missed: Lane
+    spread: Lane
     read_s: Lane
     token_s: Lane
     least_read_s: Lane
@@ -115,6 +115,7 @@ class StepLaw:
     """
 
     knee: Lane
+    popularity: Lane
     stored_read_s: Lane
     stored_token_s: Lane
     plain_read_s: Lane
@@ -161,16 +162,16 @@ class StepLaw:
         head_s = self._product(self.head_read_s, self.head_token_s * logits)
         experts_s, least_experts_read_s, least_experts_s = 0.0, 0.0, 0.0
         for kind in self.experts:
-            met = 1 - kind.missed**of_replica
+            met = 1 - (1 + kind.spread * of_replica) ** -self.popularity
             experts_s = experts_s + self._product(kind.read_s * met, kind.token_s * of_replica)
             least_experts_read_s = least_experts_read_s + kind.least_read_s
             least_experts_s = least_experts_s + kind.least_token_s * of_replica
-        cache_s, attention_s = n * self.state_s, 0.0
+        cache_s, attention_s = writing * self.state_s, 0.0
         least_cache_s, least_attention_s = n * self.least_state_s, 0.0
         for cache in self.caches:
             keys = n * smaller(batch.context_tokens + 1, cache.window)
             seen = read * _seen(batch.prompt_context, cache.window)
-            cache_s = cache_s + self._product(cache.read_s * keys, cache.decode_s * keys * verified)
+            cache_s = cache_s + self._product(cache.read_s, cache.decode_s * verified) * keys
             attention_s = attention_s + cache.prefill_s * seen
             least_cache_s = least_cache_s + cache.least_read_s * keys
             least_attention_s = least_attention_s + cache.least_decode_s * keys + cache.least_prefill_s * seen
@@ -216,7 +217,7 @@ def _seen(context: Lane, window: Lane) -> Lane:
 
 
 @functools.lru_cache(maxsize=1024)
-def step_law(deployment: Deployment, *, without: str = "") -> StepLaw:
+def step_law(deployment: Deployment, *, without: str = "", random_tokens: bool = False) -> StepLaw:
     """A deployment's step.
 
     Llama 3 8B in 16 bits on one H100 decodes 64 sequences of 1,000 tokens in about 10 ms:
@@ -230,22 +231,28 @@ def step_law(deployment: Deployment, *, without: str = "") -> StepLaw:
 
     Args:
         without: a source that the constants must not have seen.
+        random_tokens: whether prompts are of random tokens, as in benchmarks, which are routed to fewer experts.
 
     Raises:
         BadValueError: as `device_work`.
     """
-    return law_of(device_work(deployment), serving_constants(deployment.engine, without), early=not is_late(deployment.engine))
+    constants = serving_constants(deployment.engine, without)
+    return law_of(device_work(deployment), constants, early=not is_late(deployment.engine), random_tokens=random_tokens)
 
 
-def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
-    """The seconds of a device's work at given constants.
+def law_of(work: DeviceWork, c: ServingConstants, *, early: bool, random_tokens: bool = False) -> StepLaw:
+    """The seconds of a device's work at given constants; of many constants side by side where they are arrays.
 
     Args:
         early: whether all-reduces are those of engines before 2025.
+        random_tokens: as `step_law`.
     """
-    memory, peak16, own_peak = work.memory_bytes_per_s, work.peak16_flop_per_s, work.format_peak_flop_per_s
-    sixteen = work.flop16_per_s * c.products_16
-    own = work.format_flop_per_s * c.products(work.kind, work.is_native)
+    popularity = c.popularity_random if random_tokens else c.popularity
+    rated, peak16, own_peak = work.memory_bytes_per_s, work.peak16_flop_per_s, work.format_peak_flop_per_s
+    port = c.port(work.port)
+    memory, flop16 = rated / port, work.flop16_per_s / port
+    sixteen = flop16 * c.products_16
+    own = work.format_flop_per_s / port * c.products(work.kind, work.is_native)
     device_latency_s = (c.reduce_early_s if early else c.reduce_s) if work.linked else c.reduce_unlinked_s
     latency_s = device_latency_s * (1 + c.reduce_growth * (log2(greater(work.ranks, 2)) - 1))
     link, network = work.link_bytes_per_s * c.link, work.network_bytes_per_s * c.network
@@ -254,32 +261,33 @@ def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
     hop = choose(work.experts_near < work.groups * work.ranks, network, link)
     return StepLaw(
         knee=c.knee,
+        popularity=popularity,
         stored_read_s=work.stored_bytes / (memory * c.weights_bandwidth(work.kind)),
         stored_token_s=work.stored_flop / own,
         plain_read_s=work.plain_bytes / (memory * c.bandwidth_16),
         plain_token_s=work.plain_flop / sixteen,
         head_read_s=work.head_bytes / (memory * c.bandwidth_16),
         head_token_s=work.head_flop / sixteen,
-        least_read_s=(work.stored_bytes + work.plain_bytes + work.head_bytes) / memory,
+        least_read_s=(work.stored_bytes + work.plain_bytes + work.head_bytes) / rated,
         least_token_s=work.stored_flop / own_peak + work.plain_flop / peak16,
         least_head_token_s=work.head_flop / peak16,
         caches=tuple(
             CacheSeconds(
                 window=cache.window,
                 read_s=cache.key_bytes / (memory * c.bandwidth_cache),
-                decode_s=cache.decode_flop / (work.flop16_per_s * c.attention_decode),
-                prefill_s=cache.prefill_flop / (work.flop16_per_s * c.attention),
-                least_read_s=cache.key_bytes / memory,
+                decode_s=cache.decode_flop / (flop16 * c.attention_decode),
+                prefill_s=cache.prefill_flop / (flop16 * c.attention),
+                least_read_s=cache.key_bytes / rated,
                 least_decode_s=cache.prefill_flop / peak16,
                 least_prefill_s=cache.prefill_flop / peak16,
             )
             for cache in work.caches
         ),
-        experts=tuple(_expert_seconds(kind, work, c, own) for kind in work.experts),
+        experts=tuple(_expert_seconds(kind, work, c, memory, own, popularity) for kind in work.experts),
         state_s=work.state_bytes / (memory * c.bandwidth_cache),
-        least_state_s=work.state_bytes / memory,
+        least_state_s=work.state_bytes / rated,
         element_s=work.element_bytes / (memory * c.bandwidth_elements),
-        launch_s=work.layers * c.layer_s + work.expert_layers * c.expert_layer_s,
+        launch_s=port * (work.layers * c.layer_s + work.expert_layers * c.expert_layer_s),
         eager_s=work.layers * c.eager_layer_s,
         floor_s=c.floor_layer_s * (work.layers + (c.floor_experts - 1) * work.expert_layers),
         reduce_step_s=work.reduces * latency_s + choose(work.routed_bytes > 0, 2 * work.expert_layers * latency_s, 0.0),
@@ -294,13 +302,14 @@ def law_of(work: DeviceWork, c: ServingConstants, *, early: bool) -> StepLaw:
     )
 
 
-def _expert_seconds(kind: DeviceExperts, work: DeviceWork, c: ServingConstants, flop_per_s: Lane) -> ExpertSeconds:
-    wait = c.expert_wait ** log2(greater(work.expert_ranks, 1))
-    read_s = kind.num_bytes / work.memory_bytes_per_s
+def _expert_seconds(
+    kind: DeviceExperts, work: DeviceWork, c: ServingConstants, bytes_per_s: Lane, flop_per_s: Lane, popularity: Lane
+) -> ExpertSeconds:
+    slower = c.experts * c.expert_wait ** log2(greater(work.expert_ranks, 1))
     return ExpertSeconds(
-        missed=kind.missed,
-        read_s=wait * read_s / c.bandwidth_experts,
-        token_s=wait * kind.flop / (flop_per_s * c.products_experts),
-        least_read_s=read_s * (1 - kind.missed),
+        spread=kind.missed ** (-1 / popularity) - 1,
+        read_s=slower * kind.num_bytes / (bytes_per_s * c.bandwidth_experts),
+        token_s=slower * kind.flop / (flop_per_s * c.products_experts),
+        least_read_s=kind.num_bytes / work.memory_bytes_per_s * (1 - kind.missed),
         least_token_s=kind.flop / work.format_peak_flop_per_s,
     )

@@ -5,13 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from estimators.architectures.adapters import is_quantised
 from estimators.architectures.decoder import Decoder
 from estimators.cost.tensor_cut import CutParams, cut_params
-from estimators.errors import BadValueError
 from estimators.frozen import frozen
-from estimators.spec import Model, Op, Workload
-from estimators.weight_formats import WeightFormat, stored_matrix
+from estimators.spec import Op, Workload
 
 LONG = (1 << 24) - 1
 """Tokens of a context that is longer than any window, and that ends a chunk of any power of two."""
@@ -69,7 +66,7 @@ class ModelWork:
         vocab: rows of the head.
         stored, stored_bytes: parameters of matrices on every token that the format holds, and their bytes.
         plain: of those that stay in 16 bits: what the format leaves, norms, routers, biases.
-        head: of the head, in 16 bits, multiplied once for each token that is written.
+        head, head_bytes: of the head, multiplied once for each token that is written.
         caches, experts: kinds of attention and of experts.
         state_bytes: that each sequence's step reads and writes, whatever its context: of recurrent layers.
         cut_elements, whole_elements: read and written around the products for each token, divided over ranks or on each of them.
@@ -82,6 +79,7 @@ class ModelWork:
     stored_bytes: CutParams
     plain: CutParams
     head: CutParams
+    head_bytes: CutParams
     caches: tuple[CacheWork, ...]
     experts: tuple[ExpertWork, ...]
     state_bytes: float
@@ -95,22 +93,16 @@ class ModelWork:
 
 
 @functools.lru_cache(maxsize=256)
-def model_work(model: Model, weights: WeightFormat) -> ModelWork:
-    """A model's work where its matrices are held in a format.
+def model_work(model: Decoder) -> ModelWork:
+    """The work of a model that is held as its rows say.
 
     Of ways to run it at different cost (latent attention) it is the one with the least work in a long decode step, as engines run it.
-    Experts that transformers' loaders leave alone are held in the format: engines read checkpoints that hold them so.
-
-    Raises:
-        BadValueError: no decoder of tokens, or an unknown format.
     """
-    if not isinstance(model, Decoder):
-        raise BadValueError(f"{model.name} is no decoder-only language model; steps of serving are estimated for those")
     ways = tuple(model.code_paths.values()) or (model,)
     path = min(ways, key=lambda way: sum(op.count * op.flop for op in way.ops(_decode(LONG))))
     table = path.ops(_decode(0))
     products = [op for op in table if op.kind == "matmul" and op.active_params is None and op.role != "head"]
-    held = [op for op in products if _is_held(op, weights)]
+    held = [op for op in products if op.stored_bytes is not None]
     plain = [op for op in table if op.role != "head" and op.kind != "lookup" and op not in held and op.component != "experts"]
     head = [op for op in table if op.role == "head"]
     others = [op for op in table if op.kind in ("lookup", "norm", "elementwise")]
@@ -119,11 +111,12 @@ def model_work(model: Model, weights: WeightFormat) -> ModelWork:
         width=path.width,
         vocab=path.vocab,
         stored=cut_params(held, path.vocab),
-        stored_bytes=sum((_bytes_of(op, weights, path.vocab) for op in held), CutParams()),
+        stored_bytes=sum((cut_params([op], path.vocab).times(_held_bytes(op) / op.params) for op in held), CutParams()),
         plain=cut_params(plain, path.vocab),
         head=CutParams(tables=sum(op.mnk[1] * op.mnk[2] for op in head if op.mnk), vocab=path.vocab),
+        head_bytes=CutParams(tables=sum(op.weight_bytes for op in head), vocab=path.vocab),
         caches=_caches(path),
-        experts=_experts(table, weights),
+        experts=_experts(table),
         state_bytes=sum(op.count * op.cache_bytes for op in table if op.kind != "attention"),
         cut_elements=sum(op.count * op.activation_bytes for op in others if op.cut != "whole") / PLAIN_BYTES,
         whole_elements=sum(op.count * op.activation_bytes for op in others if op.cut == "whole") / PLAIN_BYTES,
@@ -134,27 +127,12 @@ def _decode(context_len: int) -> Workload:
     return Workload(phase="decode", context_len=context_len)
 
 
-def _is_held(op: Op, weights: WeightFormat) -> bool:
-    return stored_matrix(weights) is not None and is_quantised(op, weights, experts=True)
+def _held_bytes(op: Op) -> int:
+    """Of one copy."""
+    return op.params * PLAIN_BYTES if op.stored_bytes is None else op.stored_bytes
 
 
-def _matrix_bytes(op: Op, weights: WeightFormat) -> float:
-    """Of one copy, its biases in 16 bits."""
-    matrix = stored_matrix(weights)
-    assert op.mnk
-    if matrix is None or not _is_held(op, weights):
-        return float(op.params * PLAIN_BYTES)
-    _, n, k = op.mnk
-    matrices, rest = divmod(op.params, n * k)
-    return float(matrices * matrix.num_bytes(n, k) + rest * PLAIN_BYTES)
-
-
-def _bytes_of(op: Op, weights: WeightFormat, vocab: int) -> CutParams:
-    """Of all copies: they are shared out as the parameters are."""
-    return cut_params([op], vocab).times(_matrix_bytes(op, weights) / op.params)
-
-
-def _experts(table: Sequence[Op], weights: WeightFormat) -> tuple[ExpertWork, ...]:
+def _experts(table: Sequence[Op]) -> tuple[ExpertWork, ...]:
     """One entry for each number of experts and of those that a token uses."""
     kinds: dict[tuple[int, int], list[Op]] = {}
     for op in table:
@@ -165,7 +143,7 @@ def _experts(table: Sequence[Op], weights: WeightFormat) -> tuple[ExpertWork, ..
     for (num, per_token), ops in kinds.items():
         layers = sum(op.count for op in ops if op.role == "gate_up")
         params = sum(op.count * op.params for op in ops) / (num * layers)
-        num_bytes = sum(op.count * _matrix_bytes(op, weights) for op in ops) / (num * layers)
+        num_bytes = sum(op.count * _held_bytes(op) for op in ops) / (num * layers)
         found.append(ExpertWork(layers=layers, num=num, per_token=per_token, params=params, num_bytes=num_bytes))
     return tuple(found)
 

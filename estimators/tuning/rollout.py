@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping
 
 from estimators.architectures.decoder import Decoder
 from estimators.cost.efficiency import efficiency
-from estimators.cost.machine import machine_of
+from estimators.cost.machine import SIXTEEN, machine_of
 from estimators.errors import BadValueError
 from estimators.facts.prices import PriceRange, rent
 from estimators.frozen import field, frozen, replace
-from estimators.inference.step import decode, prefill
+from estimators.serving.deployment import Deployment
+from estimators.serving.engines import DEFAULT_ENGINE, engine
+from estimators.serving.step import step_law
+from estimators.serving.step_batch import StepBatch
 from estimators.spec import Hardware, Model, Workload
 from estimators.training.scoring import scoring_s
 from estimators.training.step import gathered_s
@@ -172,7 +175,7 @@ def rollout_step(question: Rollout) -> RolloutStep:
     """One rollout step by phases, on devices that generate and train by turns.
 
     Raises:
-        BadValueError: as `tuning_step` and `inference_step`; weights that leave an engine no room.
+        BadValueError: as `tuning_step` and `step_law`; weights that leave an engine no room.
     """
     job, hardware = replace(question.job, seq_len=question.row_tokens, reference="none"), question.hardware
     samples = question.rollouts
@@ -223,13 +226,21 @@ def _room(question: Rollout) -> int:
 
 def _generation_s(question: Rollout, concurrent: int) -> float:
     """Bound of writing all answers: each prompt is read once for its group, and every token of an answer in the mean context."""
-    job, hardware, tp = question.job, question.hardware, question.engine_devices
+    job, hardware = question.job, question.hardware
+    law = step_law(
+        Deployment(
+            model=job.model,
+            hardware=hardware,
+            engine=engine(DEFAULT_ENGINE),
+            tp=question.engine_devices,
+            compute=job.dtype if job.dtype in SIXTEEN else "bf16",
+        )
+    )
     prompts = -(-question.prompts // question.num_engines)
-    read = prefill(job.model, hardware, batch=prompts, prompt_tokens=question.prompt_tokens, tensor_parallel=tp, dtype=job.dtype)
-    middle = question.prompt_tokens + job.completion_len // 2
-    token = decode(job.model, hardware, batch=concurrent, context_tokens=middle, tensor_parallel=tp, dtype=job.dtype)
+    read = StepBatch(prompt_tokens=prompts * question.prompt_tokens, prompt_context=question.prompt_tokens / 2, prompts=prompts)
+    token = StepBatch(decoding=concurrent, context_tokens=question.prompt_tokens + job.completion_len // 2)
     waves = -(-question.rollouts // question.num_engines) / concurrent
-    return read.bound_s + waves * job.completion_len * token.bound_s
+    return float(law.time(read).bound_s + waves * job.completion_len * law.time(token).bound_s)
 
 
 def _generation_flop(model: Model, question: Rollout) -> int:

@@ -125,12 +125,58 @@ ROLLOUT_COLUMNS = (
     *("gen_tp", "step_time_s", "gen_s", "old_log_prob_s", "ref_log_prob_s", "update_s"),
 )
 
+SERVING = "serving"
+"""The kind of a table of served models: latencies of static batches, closed loops and saturated replicas."""
+SERVING_COLUMNS = (
+    *(
+        "id",
+        "source",
+        "engine",
+        "version",
+        "model",
+        "sixnd_model",
+        "gpu",
+        "hardware_id",
+        "num_gpus",
+        "tp",
+        "pp",
+        "ep",
+        "dp",
+        "weights",
+        "kv",
+    ),
+    *("input_len", "output_len", "load", "concurrency", "batch", "ttft_s", "itl_s", "itl_stat", "e2e_s", "energy_j_per_output_token"),
+    *("speculative", "date", "confidence"),
+)
+
+INFERENCE = "inference"
+"""The kind of a table of prefills, decode steps and whole generations, mostly of single batches."""
+INFERENCE_COLUMNS = (
+    *("id", "group", "model", "params", "layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "gpu", "n_gpus", "tp", "pp", "framework"),
+    *("precision", "batch", "input_len", "output_len", "concurrency", "prefill_ms", "ttft_ms", "decode_ms_per_token", "total_latency_ms"),
+    *("output_tokens_per_s", "throughput_scope", "metric_definition", "confidence"),
+)
+
+SERVING_KV = "serving_kv"
+"""The kind of a table of what engines print of their caches when they start."""
+SERVING_KV_COLUMNS = (
+    *("id", "source", "engine", "model", "layers", "kv_heads", "head_dim", "mla_latent", "kv_bytes_per_element", "tp", "block_tokens"),
+    *("printed_blocks", "printed_tokens", "printed_memory", "memory_unit", "relation", "verdict"),
+)
+SERVED = (SERVING, INFERENCE, SERVING_KV)
+"""Kinds of served models."""
+
 RUNS = "runs"
 """The kind of a table of whole training runs, in which no single step is timed."""
 RUN_COLUMNS = (
     *("name", "params_active", "layers", "hidden", "heads", "ffn", "vocab", "seq_len", "tokens"),
     *("gpu", "n_gpus", "gpu_hours", "wall_days", "precision"),
 )
+
+
+def shipped_serving() -> tuple[str, str, str]:
+    """Paths of the tables of served models that ship."""
+    return data.file("measured", "serving.csv"), data.file("measured", "inference.csv"), data.file("measured", "serving_kv.csv")
 
 
 def shipped_runs() -> str:
@@ -205,6 +251,7 @@ def _kind(name: str, header: Sequence[str]) -> str:
     if any("\ufffd" in column for column in header):
         raise BadValueError(f"{name} is no CSV text; expected a CSV file of measured rows")
     kinds = KINDS | {RUNS: RUN_COLUMNS, TUNING: TUNING_COLUMNS, KERNELS: KERNEL_COLUMNS, ROLLOUTS: ROLLOUT_COLUMNS}
+    kinds |= {SERVING: SERVING_COLUMNS, INFERENCE: INFERENCE_COLUMNS, SERVING_KV: SERVING_KV_COLUMNS}
     for kind, columns in kinds.items():
         if have >= set(columns):
             return kind

@@ -57,6 +57,8 @@ def curve_picture(answer: ServeAnswer) -> str:
                 ("ITL", [float(point.load.itl_s) for point in answer.points], asked.itl_limit_s),
             )
         ):
+            off = answer.points[0].ttft_interval if name == "TTFT" else answer.points[0].itl_interval
+            latency.fill_between(users, [off.low * x for x in values], [off.high * x for x in values], color=COLOURS[at], alpha=0.15)
             latency.plot(users, values, marker="o", color=COLOURS[at], label=f"mean {name}")
             if limit is not None:
                 latency.axhline(limit, color=COLOURS[at], linestyle="--", linewidth=1, label=f"limit of {name}")

@@ -10,11 +10,15 @@ from estimators.errors import BadValueError
 from estimators.units import format_int
 from estimators.validation.case import measured_step
 from estimators.validation.groups import group_of
+from estimators.validation.inference_case import source_of as inference_source
 from estimators.validation.loss_kernels import SMALLEST, scored_kernels
 from estimators.validation.rollouts import scored_rollout
+from estimators.validation.serving_rows import serving_row
 from estimators.validation.table import (
+    INFERENCE,
     KERNELS,
     ROLLOUTS,
+    SERVING,
     TUNING,
     LeftOutError,
     Record,
@@ -22,6 +26,7 @@ from estimators.validation.table import (
     shipped,
     shipped_kernels,
     shipped_rollouts,
+    shipped_serving,
     shipped_tuning,
 )
 from estimators.validation.tuning_time import scored_step, source_of
@@ -95,6 +100,21 @@ def _fine_tunings() -> list[dict[str, Value]]:
     ]
 
 
+def _served() -> list[dict[str, Value]]:
+    """Every source of the shipped rows of served models."""
+    serving, inference, _ = shipped_serving()
+    rows = [(record.text("source"), record.text("source"), serving_row(record).skipped) for record in read_table(serving)]
+    batches = [
+        (record.text("group"), inference_source(record.text("group")), serving_row(record).skipped) for record in read_table(inference)
+    ]
+    return [*_counted(SERVING, _by_reason(rows)), *_counted(INFERENCE, _by_reason(batches))]
+
+
+def _by_reason(outcomes: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Outcomes whose reasons name no row's own figures."""
+    return [(group, source, "impossible" if reason.startswith("impossible") else reason) for group, source, reason in outcomes]
+
+
 def _counted(table: str, outcomes: Sequence[tuple[str, str, str]]) -> list[dict[str, Value]]:
     """A line for every group of (group, source, why the row stands apart)."""
     found: list[dict[str, Value]] = []
@@ -135,7 +155,7 @@ def measured_table() -> Table:
                 "apart": "; ".join(f"{count} x {reason}" if len(apart) > 1 else reason for reason, count in apart.most_common()) or None,
             }
         )
-    rows += _fine_tunings()
+    rows += [*_fine_tunings(), *_served()]
     total, scored = (sum(int(str(row[key])) for row in rows) for key in ("rows", "scored"))
     return Table(
         title=f"{format_int(total)} measured rows in {len(rows)} groups, of which {format_int(scored)} are predicted",

@@ -40,6 +40,8 @@ def served_tables(served: OneRequest | None) -> list[Table]:
                 "prefill_s": served.prefill_s,
                 "decode_step_s": served.decode_step_s,
                 "generation_s": served.generation_s,
+                "generation_low_s": max(served.generation_bound_s, served.generation_s * served.off.low),
+                "generation_high_s": served.generation_s * served.off.high,
                 "generation_fits": served.fits,
             },
             key="served",
@@ -63,9 +65,10 @@ def where_text(served: OneRequest) -> str:
 def served_line(served: OneRequest) -> str:
     """What is predicted, in a line."""
     d = served.deployment
+    low_s, high_s = max(served.generation_bound_s, served.generation_s * served.off.low), served.generation_s * served.off.high
     formats = "" if d.weights == "16-bit" else f" in {d.weights}"
     return (
         f"predicted {where_text(served)}{formats}: {format_duration(served.generation_s)}, {format_rate(served.new_tokens_per_s)} "
         f"tokens/s: prefill {format_duration(served.prefill_s)}, then {format_duration(served.decode_step_s)} a step; at least "
-        f"{format_duration(served.generation_bound_s)}."
+        f"{format_duration(served.generation_bound_s)}; 80 %: {format_duration(low_s)} to {format_duration(high_s)}."
     )

@@ -101,6 +101,13 @@ def _lead(answer: ServeAnswer) -> list[str]:
             money += "; the API is cheaper at any load" if even > 1 else f"; cheaper than the API above {format_fraction(even)} utilization"
         lines.append(f"{money}.")
     if point.joules is not None:
-        low, middle, high = point.joules
-        lines[-1] = f"{lines[-1][:-1]}; {joules(middle)} J per output token ({joules(low)} to {joules(high)})."
+        lines[-1] = f"{lines[-1][:-1]}; {joules(point.joules)} J per output token."
+    first, between = point.ttft_interval, point.itl_interval
+    far = f" ({between.said})" if between.said else ""
+    lines.append(
+        f"80 %{far}: TTFT {format_duration(point.ttft_s * first.low)} to {format_duration(point.ttft_s * first.high)}, ITL "
+        f"{format_duration(load.itl_s * between.low)} to {format_duration(load.itl_s * between.high)}, and with it rates and prices"
+        + (f"; {format_int(answer.users_interval[0])} to {format_int(answer.users_interval[1])} users" if limits_text(asked) else "")
+        + "."
+    )
     return lines

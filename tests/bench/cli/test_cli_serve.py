@@ -95,6 +95,7 @@ def test_the_shows_have_the_four_rates_and_physics_holds(
     assert body["output_tokens_per_s_per_gpu"] == pytest.approx(replica / gpus)
     assert body["output_tokens_per_s_per_user"] == pytest.approx(1 / body["itl_s"])
     assert body["prompt_tokens_per_s_per_replica"] == pytest.approx(replica * 1000 / 300)
+    assert body["itl_low_s"] < body["itl_s"] < body["itl_high_s"]
     assert [row["users"] for row in body["rows"]] == sorted({row["users"] for row in body["rows"]})
     assert {"memory", "prices", "deployment"} <= set(body)
     assert sum(row["bytes"] for row in body["memory"]["rows"]) == pytest.approx(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.cli.main import main
-from estimators.validation.table import THROUGHPUT_COLUMNS, shipped
+from estimators.validation.table import THROUGHPUT_COLUMNS, shipped, shipped_serving, shipped_tuning
 
 
 def answer(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
@@ -164,3 +164,49 @@ def test_tables_of_kernels_and_of_rollouts_are_read_as_ones_own(table: str, caps
     rows = answer(capsys, "--rows", str(Path(shipped()["single_node"]).with_name(table)))["rows"]
     assert any(row["predicted"] for row in rows)
     assert all(row["predicted"] or row["skipped"] for row in rows)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Some shipped rows of each source of served models."""
+    path = tmp_path_factory.mktemp("served") / "served.csv"
+    lines = Path(shipped_serving()[0]).read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([lines[0], *lines[1::40]]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def test_served_models_are_scored_by_figure_source_engine_format_and_device(capsys: pytest.CaptureFixture[str], served: str) -> None:
+    body = answer(capsys, "--task", "serve", "--rows", served)
+    assert body["serving"]["serving"]["rows"] > 100
+    assert {"serving_sources", "serving_engines", "serving_formats", "serving_devices", "serving_left_out"} <= set(body)
+    rows = body["rows"]
+    assert {"id", "quantity", "predicted", "low", "high", "measured", "skipped", "source", "engine", "weights"} <= set(rows[0])
+    scored = [row for row in rows if row["predicted"] is not None]
+    assert {row["quantity"] for row in scored} >= {
+        "tpot_s",
+        "itl_s",
+        "ttft_s",
+        "generation_s",
+        "decode_s",
+        "prefill_s",
+        "energy_j_per_token",
+    }
+    assert all(row["low"] <= row["predicted"] <= row["high"] for row in scored)
+    assert all(row["skipped"] for row in rows if row["predicted"] is None)
+
+
+def test_a_table_of_served_models_needs_no_task(capsys: pytest.CaptureFixture[str], served: str) -> None:
+    with_task, without = (answer(capsys, *words, "--rows", served)["rows"] for words in (("--task", "serve"), ()))
+    assert with_task == without
+
+
+def test_serving_is_one_screen(capsys: pytest.CaptureFixture[str], served: str) -> None:
+    assert main(["validate", "--task", "serve", "--rows", served]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) <= 30
+    assert shown[0].startswith("Serving: ")
+
+
+def test_serving_says_what_tables_are_none_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--task", "serve", "--rows", shipped_tuning()]) == 2
+    assert "none of these files is a table of them" in capsys.readouterr().err

@@ -15,9 +15,8 @@ from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.cost.layout import Layout
 from estimators.cost.tensor_cut import CutParams, cut_params
-from estimators.facts.registry import hardware, model_ids
+from estimators.facts.registry import model_ids
 from estimators.frozen import replace
-from estimators.inference.step import decode
 from estimators.memory.device import memory_of
 from estimators.spec import Model, Op, Workload
 from estimators.training.sequence_cost import sequence_cost_of
@@ -123,15 +122,6 @@ def test_the_heads_of_a_tied_copy_are_words_without_positions() -> None:
     work = sequence_cost_of(small, 64)
     assert work.embedding_params == (50257 + 1024) * 768
     assert work.embedding.tables == 50257 * 768
-
-
-def test_decode_reads_the_keys_projections_of_repeated_heads_on_every_rank() -> None:
-    """Llama 3 8B on 32 ranks: every matrix but those of the one head of keys and values a 32nd, 2 bytes each."""
-    device = hardware("b200-sxm-180gb")
-    step = decode(shipped_model("llama-3-8b"), device, batch=1, context_tokens=1, tensor_parallel=32)
-    layer = (2 * 4096 * 4096 + 3 * 4096 * 14336) / 32 + 2 * 128 * 4096
-    read = 2 * (32 * layer + 128256 * 4096 / 32)
-    assert step.matmul_s + step.head_s == pytest.approx(read / device.memory_bytes_per_s, rel=1e-12)
 
 
 def test_a_step_makes_keys_and_values_of_repeated_heads_on_every_rank() -> None:

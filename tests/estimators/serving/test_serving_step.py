@@ -9,7 +9,7 @@ from estimators.cost.array_math import Lane
 from estimators.errors import BadValueError
 from estimators.facts.registry import hardware
 from estimators.frozen import replace
-from estimators.serving.constants import ENGINE_CONSTANTS, constants_file
+from estimators.serving.constants import ENGINE_CONSTANTS, FIRST_TOKEN_CONSTANTS, SHARED_CONSTANTS, constants_file
 from estimators.serving.deployment import Deployment, Speculation
 from estimators.serving.engines import engine, engines
 from estimators.serving.step import PARTS, StepTime, step_law
@@ -44,6 +44,24 @@ def test_latents_are_on_every_rank_and_heads_are_shared_out_until_there_are_copi
         assert latents.least_read_s == pytest.approx(61 * 576 * 2 / 4.8e12)
 
 
+def test_decode_reads_the_keys_projections_of_repeated_heads_on_every_rank() -> None:
+    """Llama 3 8B on 32 ranks: every matrix but those of the one head of keys and values a 32nd, 2 bytes each, and 65 whole norms."""
+    layer = (2 * 4096 * 4096 + 3 * 4096 * 14336) / 32 + 2 * 128 * 4096
+    read = 2 * (32 * layer + 128256 * 4096 / 32 + 65 * 4096)
+    assert step_law(deployed(device="b200-sxm-180gb", tp=32)).least_read_s == pytest.approx(read / 7.7e12, rel=1e-12)
+
+
+def test_latents_are_absorbed_and_not_expanded_anew_at_every_step() -> None:
+    """DeepSeek-V3 beside 65,536 cached tokens: expanding them would be 61 x 2 x 65,536 x 512 x 128 x 256 FLOP a sequence."""
+    law = step_law(deployed("deepseek-v3", "h200-sxm-141gb", tp=8, weights="fp8-tiles"))
+    expanding_flop = 61 * 2 * 65_536 * 512 * 128 * (128 + 128) / 8
+    found = law.time(StepBatch(decoding=1, context_tokens=65_535))
+    assert found.cache_s + found.weights_s < expanding_flop / 989.4e12
+    assert found.bandwidth_bound_s - law.time(StepBatch(decoding=1, context_tokens=0)).bandwidth_bound_s == pytest.approx(
+        61 * 576 * 2 * 65_535 / 4.8e12
+    )
+
+
 def test_a_window_ends_what_a_step_reads() -> None:
     """gpt-oss: every other of 36 layers sees 128 tokens; 2 x 8 x 64 elements of a key."""
     law = step_law(deployed("gpt-oss-120b", weights="mxfp4"))
@@ -53,14 +71,16 @@ def test_a_window_ends_what_a_step_reads() -> None:
 
 @pytest.mark.parametrize("tokens", [1, 2, 16, 1_000])
 def test_experts_are_read_as_often_as_some_token_is_sent_there(tokens: int) -> None:
-    """Even routing of k of n experts: of n, n(1 - (1 - k/n)^t) are met. Mixtral: 2 of 8."""
+    """Even routing of k of n experts meets n(1 - (1 - k/n)^t) of them; where some are more popular, fewer. Mixtral: 2 of 8."""
     law = step_law(deployed("mixtral-8x7b", tp=2))
     (kind,) = law.experts
-    every = law.time(StepBatch(decoding=1e6)).experts_s
-    share = 1 - (1 - 2 / 8) ** tokens
-    expected = ((kind.read_s * share) ** law.knee + (kind.token_s * tokens) ** law.knee) ** (1 / law.knee)
-    assert law.time(StepBatch(decoding=tokens)).experts_s == pytest.approx(expected)
-    assert every > expected
+    met = {}
+    for shape in (1e7, 1.0):
+        routed = replace(law, popularity=shape, experts=(replace(kind, spread=(6 / 8) ** (-1 / shape) - 1, token_s=0.0),))
+        met[shape] = routed.time(StepBatch(decoding=tokens)).experts_s / kind.read_s
+    assert met[1e7] == pytest.approx(1 - (1 - 2 / 8) ** tokens, rel=1e-5)
+    assert met[1.0] == pytest.approx(1 - 1 / (1 + tokens / 3))
+    assert law.experts[0].spread == pytest.approx((6 / 8) ** (-1 / law.popularity) - 1)
 
 
 def test_experts_in_four_bits_take_their_bytes_and_all_else_sixteen() -> None:
@@ -177,7 +197,7 @@ def test_engines_without_graphs_wait_for_their_layers() -> None:
         (deployed(pp=64), "64 pipeline stages of llama-3-8b, which has 32 layers"),
         (deployed("mixtral-8x7b", pp=2, ep=2), "experts over 2 devices, of which each stage has 1"),
         (deployed("bert-base-uncased"), "is no decoder-only language model"),
-        (deployed(kv="int3"), "a cache in 'int3'; expected one of"),
+        (deployed(kv="int3"), "a cache of 'int3' is unknown; expected one of"),
         (deployed(weights="int3"), "weights stored as 'int3' are unknown"),
         (deployed("mlp"), "is no decoder-only language model"),
     ],
@@ -189,7 +209,11 @@ def test_what_cannot_be_cut_or_held_is_refused(d: Deployment, said: str) -> None
 
 def test_every_engine_has_its_constants_and_every_constant_its_source() -> None:
     constants = constants_file()["constants"]
-    assert {name for name in constants if "." in name} == {f"{name}.{constant}" for name in engines() for constant in ENGINE_CONSTANTS}
+    of_engines = {f"{name}.{constant}" for name in engines() for constant in (*ENGINE_CONSTANTS, *FIRST_TOKEN_CONSTANTS)}
+    owners = {name.partition(".")[0] for name in set(constants) - of_engines if "." in name}
+    assert {name for name in constants if name.partition(".")[0] in engines()} == of_engines
+    assert owners == {"practice", "held", "reading"}
+    assert {name for name in constants if "." not in name} == {*SHARED_CONSTANTS, "first_wave"}
     for constant in constants.values():
         assert constant["source"]
         assert constant["unit"]
