@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from bench.backend.tuned_model import num_elements
 from bench.machine.meters.instruments import Watch
 from bench.records.draft import Draft
 from bench.records.environment import Environment
+from bench.records.estimated import Estimated
 from bench.records.learning import Learning
 from bench.records.proof import Proof
 from bench.records.record import Phase
@@ -61,6 +63,14 @@ def measure(run: LanguageRun, draft: Draft, say: Say, predict_step: Callable[[],
     if run.job is not None and left is not None:
         say("counting what one more step holds")
         draft.proof |= Proof(tuning=train.held(left, ids, run))
+        said = draft.estimate.tuning
+        if said is not None and not said.inexact and _drops(left):
+            draft.estimate |= Estimated(tuning=said.replaced(inexact="masks of the model's own dropout are left out"))
+
+
+def _drops(model: Any) -> bool:
+    """Whether a model of transformers drops some of its activations while it is trained."""
+    return any("drop" in name and isinstance(share, float) and share > 0 for name, share in vars(model.config).items())
 
 
 def _whole(ids: torch.Tensor, run: LanguageRun, draft: Draft, say: Say, watch: Watch, profile: Profile | None) -> nn.Module:

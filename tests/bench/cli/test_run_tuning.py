@@ -56,6 +56,16 @@ def test_adapters_are_one_screen(tmp_path: Path, quick: None, capsys: pytest.Cap
     assert (record.request.lora_rank, record.request.recompute) == (8, "full")
 
 
+def test_masks_of_a_models_own_dropout_are_said_to_be_left_out(tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """GPT-2 drops a tenth unless its configuration says otherwise."""
+    write_config(tmp_path / "tiny", "gpt2")
+    assert run(tmp_path, "--method", "full", "--precision", "fp32") == 0
+    capsys.readouterr()
+    ((record,), _) = read_folder(tmp_path / "runs")
+    assert record.estimate.tuning is not None
+    assert record.estimate.tuning.inexact == "masks of the model's own dropout are left out"
+
+
 def test_a_plain_training_has_no_fine_tuning_in_it(tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path) == 0
     assert "What it held" not in capsys.readouterr().out
