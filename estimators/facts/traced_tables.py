@@ -17,7 +17,7 @@ from estimators.errors import BadConfigError
 from estimators.facts.hub_config import own_cache
 from estimators.frozen import replace
 
-TRACER = 2
+TRACER = 3
 """Raised when the same configuration would be traced to another table."""
 
 MAX_BYTES = 64 * 2**20

@@ -25,7 +25,7 @@ class Steps:
 
     Attributes:
         writes_tokens: whether it is a decoder with the head of a language model.
-        has_source: whether an encoder of tokens lies beside its decoder.
+        has_encoder, has_source: whether an encoder lies beside its decoder, and whether that reads tokens.
         made: its inputs.
     """
 
@@ -34,7 +34,8 @@ class Steps:
         self.writes_tokens = type(model).__name__.endswith(("ForCausalLM", "LMHeadModel"))
         self.made = MadeInputs(model)
         self._takes = inspect.signature(model.forward).parameters
-        self.has_source = bool(getattr(model.config, "is_encoder_decoder", False)) and "input_ids" in self._takes
+        self.has_encoder = bool(getattr(model.config, "is_encoder_decoder", False)) and "decoder_input_ids" in self._takes
+        self.has_source = self.has_encoder and "input_ids" in self._takes
 
     def run(self, table: str, sizes: Sizes, *, backward: bool = True) -> Pass:
         """Record one pass of `train`, `prefill` or `decode`.
@@ -67,7 +68,7 @@ class Steps:
 
     @property
     def _causal(self) -> bool:
-        return self.writes_tokens or self.has_source
+        return self.writes_tokens or self.has_encoder
 
     def _prefill(self, sizes: Sizes) -> Pass:
         inputs = self._inputs(sizes)
@@ -84,7 +85,7 @@ class Steps:
     def _decode(self, sizes: Sizes) -> Pass:
         with _on_meta() as known, torch.no_grad():
             more: dict[str, Any]
-            if self.has_source:
+            if self.has_encoder:
                 inputs = self._inputs({**sizes, "seq": sizes["context"]})
                 before = self.model(**{name: _stands_in(known, value) for name, value in inputs.items()}, use_cache=True)
                 more = {

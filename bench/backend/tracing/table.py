@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -174,9 +175,15 @@ def _owned(model: nn.Module, first: Pass, aligned: Mapping[Key, Sequence[Seen]],
             found[key] = Owned(params=params, active=params * chosen // num, chosen=chosen, of=num)
         elif 0 < per_token < bank:
             found[key] = Owned(params=params, active=params * per_token // bank)
+        elif biases := sum(sizes[name].numel() for name in names if 0 < chosen < num and _is_bias_of_experts(name, sizes[name], num)):
+            found[key] = Owned(params=params, active=params - biases * (num - chosen) // num)
         else:
             found[key] = Owned(params=params)
     return found
+
+
+def _is_bias_of_experts(name: str, parameter: nn.Parameter, num: int) -> bool:
+    return parameter.dim() == 2 and parameter.shape[0] == num and re.search(r"expert.*bias", name) is not None
 
 
 def _per_token(first: Pass, seen: Seen) -> int:
@@ -208,7 +215,7 @@ def _row(
     pattern = pattern_of(path)
     within = any(path == mixer or path.startswith(f"{mixer}.") for mixer in mixers)
     role, kind, window, causal = _what(pattern, operator, seen, sizes, attending.get(path))
-    of_experts = owned.active is not None
+    of_experts = owned.active is not None and kind == "matmul"
     component = {"lookup": "embedding", "norm": "norm"}.get(kind) or (
         "experts" if of_experts else component_of(pattern, role, mixes=within)
     )

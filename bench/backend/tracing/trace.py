@@ -65,7 +65,7 @@ def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
 
     tables, chunk = {}, 0
     tables["train"], chunk = _fitted(model, plans, "train", run)
-    if steps.writes_tokens or steps.has_source:
+    if steps.writes_tokens or steps.has_encoder:
         with_chunk = [plan for plan in plans if plan.chunk in (0, chunk)]
         try:
             more = {"prefill": _fitted(model, with_chunk, "prefill", run)[0]}
@@ -88,7 +88,7 @@ def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
         vocab=_integer(text, "vocab_size"),
         kv_heads=_integer(text, "num_key_value_heads", "n_kv_heads", "num_kv_heads", "num_attention_heads", "n_head", "num_heads"),
         chunk=chunk,
-        sources=steps.has_source,
+        sources=steps.has_encoder,
         reads=_read(steps) if not takes_tokens else "",
         left_out=left_out,
         not_run=_not_run(model, passes),

@@ -16,7 +16,13 @@ from estimators.counting.estimate import estimate
 from estimators.spec import Case, Estimate, Model, Workload
 from tests.support.block_kinds import DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, IMAGES, MAPS, MIXERS, kind
 
-KINDS: Mapping[str, Mapping[str, Any]] = {**DENSE, **EXPERTS, **MIXERS, **ENCODERS, **ENCODER_DECODERS, **IMAGES, **MAPS}
+ALL: Mapping[str, Mapping[str, Any]] = {**DENSE, **EXPERTS, **MIXERS, **ENCODERS, **ENCODER_DECODERS, **IMAGES, **MAPS}
+KINDS = {name: fields for name, fields in ALL.items() if name != "qwen3_next"}
+"""Without a Qwen3-Next of linear attention alone, whose cache transformers cannot ask for its length."""
+
+DIFFERENT = {"clip": {"flop"}, "deberta-v2": {"embedding_params"}, "whisper": {"embedding_params"}}
+"""What a trace does not see: that CLIP's text has a causal mask, which its modules do not say; that DeBERTa's distances and the positions
+of Whisper's encoder, which are multiplied or added as they are, lie in tables."""
 FAST = ("llama", "mixtral", "bert", "resnet")
 FIGURES = ("params", "active_params", "embedding_params", "forward_flop", "backward_flop", "surplus_flop", "flop")
 """Of every phase. `flop` has each convention: what a causal mask and a window leave, and what is recomputed."""
@@ -48,7 +54,8 @@ def differences(by_hand: Model, traced: TracedModel) -> list[tuple[str, str, obj
         figures = {name: (getattr(said, name), getattr(seen, name)) for name in FIGURES}
         if workload.phase in ("prefill", "decode"):
             figures["kv_cache"] = (said.memory_bytes.get("kv_cache", 0), seen.memory_bytes.get("kv_cache", 0))
-        found += [(workload.phase, name, a, b) for name, (a, b) in figures.items() if a != b]
+        hidden = DIFFERENT.get(traced.name, set())
+        found += [(workload.phase, name, a, b) for name, (a, b) in figures.items() if a != b and name not in hidden]
     return found
 
 
