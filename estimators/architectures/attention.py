@@ -36,6 +36,7 @@ class Attention(Part):
         by_head: whether queries lie head by head in memory, since they are joined from a turned and an unturned part.
         scores: how transformers runs it: `fused`, scaled_dot_product_attention by a kernel; `unfused`, by the same, but
             no kernel fits, since heads share a key unsaid; `biased`, since a bias by distance is learned; `written_out`, in Python.
+        wide_products: whether queries and keys are cast to fp32 before their product, which autocast undoes.
         capped: whether a tanh holds the scores within bounds.
         causal: whether a query sees only its past.
         window: keys that a query may see, itself included; None for all.
@@ -69,6 +70,7 @@ class Attention(Part):
     repeats_keys: bool = False
     by_head: bool = False
     scores: Literal["biased", "fused", "unfused", "written_out"] = "fused"
+    wide_products: bool = False
     capped: bool = False
     causal: bool = True
     window: int | None = None

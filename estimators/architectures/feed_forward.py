@@ -58,11 +58,16 @@ class Experts(Part):
         bias: of the experts' layers.
         router_bias: whether the router's linear layer has a bias.
         wide_router: whether it is multiplied in fp32, autocast or not.
+        widens_router: whether it is multiplied in fp32 unless autocast makes it another.
+        router_layer: whether it is a linear layer of its own, whose adapter is as any other's, and no parameter of a router.
+        renormalises: whether the chosen weights are divided by their sum, in fp32.
+        wide_weights: whether the chosen weights stay fp32 where they weight the experts' results.
         shared: the always-on experts, taken together; None for none.
         shared_gate: whether a learned scalar gates them.
         steered: whether a frozen bias per expert steers the choice.
         clamped: whether gate and up are held within bounds, and the gate is written out: (up + 1)·gate·sigmoid(a·gate).
         adapter_names: what peft calls those of its matrices that adapters reach, to rows of the op table.
+        one_by_one: whether transformers runs them in a loop, each on the tokens that chose it.
         runs_all: whether transformers runs every expert on every token, the unchosen weighted with 0, as it does Llama 4's.
             What those cost is no part of the FLOP that are needed: it is each row's `surplus_flop`.
     """
@@ -74,10 +79,15 @@ class Experts(Part):
     bias: bool = False
     router_bias: bool = False
     wide_router: bool = False
+    widens_router: bool = False
+    router_layer: bool = False
+    renormalises: bool = False
+    wide_weights: bool = False
     shared: FeedForward | None = None
     shared_gate: bool = False
     steered: bool = False
     clamped: bool = False
+    one_by_one: bool = False
     runs_all: bool = False
     adapter_names: Names = ()
 

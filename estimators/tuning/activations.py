@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from estimators.architectures.adapter_names import DOWN, GATE_UP
 from estimators.architectures.adapters import FineTuned, trained
 from estimators.architectures.block import Block, Norm
 from estimators.architectures.decoder import Decoder
@@ -40,6 +41,7 @@ class LayerActivations:
         once_bytes: more of all rows together.
         input_bytes: of one row, of a layer's input: what checkpointing keeps.
         passing_bytes: of one row, of gradients that are held at once on the way back through a layer.
+        passing_once_bytes: the same of all rows together: the gradient of experts' weights that adapters were added to.
     """
 
     count: int
@@ -47,6 +49,7 @@ class LayerActivations:
     once_bytes: float
     input_bytes: float
     passing_bytes: float
+    passing_once_bytes: float
 
 
 @frozen
@@ -85,7 +88,7 @@ class Activations:
 
     def passing_bytes(self, rows: int) -> float:
         """Gradients held at once on the way back through a layer; the largest."""
-        return max((rows * layer.passing_bytes for layer in self.layers), default=0.0)
+        return max((rows * layer.passing_bytes + layer.passing_once_bytes for layer in self.layers), default=0.0)
 
     def around_bytes(self, rows: int) -> float:
         """What is kept of no layer."""
@@ -127,6 +130,7 @@ def adapted_of(job: TuningJob, model: FineTuned, tokens: int, *, on_cpu: bool = 
         mask_bytes=(size if on_cpu else MASK_BYTES) if job.lora_dropout else 0,
         lengths=job.method.dora,
         returns_input_dtype=quantised in LAYERS_ALONE,
+        merges_experts=not job.recipe.quantises_experts,
         keeps_inputs=job.recipe.keeps_frozen_inputs and quantised != PLAIN,
     )
 
@@ -185,6 +189,7 @@ def _activations(
                         passing_bytes=float(
                             max(GRADIENTS_HELD * size * t * _widest(block, one_by_one), _of_scores(block, t, kernels, size))
                         ),
+                        passing_once_bytes=float(size * _merged(block, base.width, adapted)),
                     )
                 )
     end = end_kept(base.final_norm, stream, kernels, size, adapted)
@@ -202,6 +207,14 @@ def _activations(
         spared_adapters=spared[0],
         spared_weights=spared[1],
     )
+
+
+def _merged(block: Block, width: int, adapted: Adapted | None) -> int:
+    """Elements of the largest parameter of experts whose gradient is made whole, for their adapters."""
+    if adapted is None or not adapted.merges_experts:
+        return 0
+    halves = max((each for row, each in ((GATE_UP, 2), (DOWN, 1)) if row in adapted.targets), default=0)
+    return max((part.num * part.width * width * halves for _, part in block.parts if isinstance(part, Experts)), default=0)
 
 
 def _gains_bytes(norm: Norm | None, params: int) -> int:

@@ -34,6 +34,7 @@ class HeldWeights:
         adapter_params: of the trained elements, those of adapters.
         largest_layer_bytes, largest_layer_params: of the largest layer without its adapters.
         largest_matrix: elements of the largest matrix inside a layer that is quantised; 0 for none.
+        largest_adapted: elements of the largest matrix that has an adapter; 0 for none.
         edge_params: parameters of embedding, head and final norm.
         multiplied_params: of the model without adapters, those that a pass multiplies by, a head that the embedding is included.
         head_params: of them, the head's.
@@ -46,6 +47,7 @@ class HeldWeights:
     largest_layer_bytes: int
     largest_layer_params: int
     largest_matrix: int
+    largest_adapted: int
     edge_params: int
     multiplied_params: int
     head_params: int
@@ -158,13 +160,20 @@ def _weights_of(
             return num * matrix.num_bytes(n, k) + rest * edge_size
         return op.params * plain
 
-    layers, edges, adapters, tensors = 0, 0, 0, list[TrainedTensor]()
+    layers, edges, adapters, tensors, adapted = 0, 0, 0, list[TrainedTensor](), {"": 0}
     base = [op for op in table if op.role != "adapter"]
     head = sum(op.mnk[1] * op.mnk[2] for op in base if op.component == "head" and op.kind == "matmul" and op.mnk)
     for op in table:
         if op.role == "adapter":
             adapters += op.count * op.params
             tensors += _tensors(op, model.width, adapter_size)
+            if op.mnk and op.name.endswith("adapter_b"):
+                adapted[op.name] = op.mnk[1] * adapted[op.name.removesuffix("b")]
+                if method.dora:
+                    adapters += op.count * op.mnk[1]
+                    tensors.append(TrainedTensor(rows=op.mnk[1], count=op.count, size=adapter_size))
+            elif op.mnk:
+                adapted[op.name.removesuffix("a")] = op.mnk[2]
         elif not is_frozen and not op.frozen:
             tensors += _tensors(op, model.width, trained_size)
         elif _is_edge(op):
@@ -188,6 +197,7 @@ def _weights_of(
         largest_layer_bytes=max(sum(op.count * size_of(op) for op in ops) // count for count, ops in blocks),
         largest_layer_params=max(sum(op.count * op.params for op in ops) // count for count, ops in blocks),
         largest_matrix=max(quantised, default=0),
+        largest_adapted=max(size for name, size in adapted.items() if not name.endswith("adapter_")),
         edge_params=sum(op.count * op.params for op in table if _is_edge(op)),
         multiplied_params=head + sum(op.count * _matrices(op) for op in base if not _is_edge(op)),
         head_params=head,

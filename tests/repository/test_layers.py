@@ -46,6 +46,7 @@ LAYERS = {
         ("estimators.counting.estimate", "estimators.counting.phases", "estimators.counting.rules_of_thumb"),
         (
             "estimators.tuning.activations",
+            "estimators.tuning.coverage",
             "estimators.tuning.fit",
             "estimators.tuning.job",
             "estimators.tuning.loss",

@@ -29,6 +29,7 @@ def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
     f.divides("n_group", f.integer("n_group", default=1), EXPERT_KEYS[0], num)
     experts = Experts(
         adapter_names=GATE_AND_EXPERTS,
+        widens_router=True,
         activation=s.activation,
         num=num,
         per_token=per_token,
@@ -48,6 +49,9 @@ def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
     check_groups(f, num, groups=8, chosen=4)
     experts = Experts(
         adapter_names=GATE_AND_EXPERTS,
+        widens_router=True,
+        renormalises=True,
+        wide_weights=True,
         activation=s.activation,
         num=num,
         per_token=per_token,

@@ -68,6 +68,8 @@ def dbrx(f: Fields, name: str, source: Source) -> Decoder:
         num=num,
         per_token=per_token,
         width=ffn.integer("ffn_hidden_size", default=3584),
+        router_layer=True,
+        one_by_one=True,
         adapter_names=(("layer", ROUTER),),
     )
     return decoder(name, source, s, attention_of(replace(s, kv_heads=kv_heads), fused=True), experts, norm=Norm(written="layer"))
@@ -80,7 +82,17 @@ def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
     check_groups(f, num, groups=1, chosen=1)
     width, shared = f.integer("moe_intermediate_size", default=1408), f.integer("n_shared_experts", default=1, minimum=0)
     always_on = feed_forward_of(s, width=shared * width, gated=True) if shared else None
-    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=width, shared=always_on, adapter_names=GATE_AND_EXPERTS)
+    experts = Experts(
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=width,
+        shared=always_on,
+        widens_router=True,
+        renormalises=True,
+        wide_weights=True,
+        adapter_names=GATE_AND_EXPERTS,
+    )
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False), out_bias=False), by_head=True)
     if f.flag("use_qk_norm", False):
         attention = with_qk_norm(attention, over_all_heads=False)
@@ -112,6 +124,8 @@ def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:
         shared=always_on,
         steered=True,
         wide_router=True,
+        renormalises=True,
+        wide_weights=True,
         adapter_names=GATE_AND_EXPERTS,
     )
     dense = feed_forward_of(s, gated=True, bias=bias)
@@ -142,7 +156,16 @@ def hunyuan_v1_moe(f: Fields, name: str, source: Source) -> Decoder:
         num, per_token = experts_of(f, num=1, per_token=1, per_token_keys=("moe_topk", "num_experts_per_tok"))
         chosen = (per_token,) * len(varied_layers(f, s))
     names = (("wg", ROUTER), *EXPERTS_BY_PROJ)
-    routed = Experts(activation=s.activation, num=num, per_token=1, width=s.ffn_width, shared=shared, adapter_names=names)
+    routed = Experts(
+        activation=s.activation,
+        num=num,
+        per_token=1,
+        width=s.ffn_width,
+        shared=shared,
+        router_layer=True,
+        renormalises=True,
+        adapter_names=names,
+    )
     experts = [replace(routed, per_token=per_token) for per_token in chosen]
     return layered(name, source, s, [(("attention", attention), ("mlp", each)) for each in experts])
 

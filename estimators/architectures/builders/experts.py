@@ -63,7 +63,15 @@ def mixtral(f: Fields, name: str, source: Source) -> Decoder:
     """Mixtral: Mistral with 8 experts in place of the feed-forward, 2 of them per token."""
     s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
     num, per_token = experts_of(f, num=8, per_token=2, num_keys=("num_local_experts", "num_experts"))
-    experts = Experts(activation=s.activation, num=num, per_token=per_token, width=s.ffn_width, adapter_names=EXPERTS_BY_W)
+    experts = Experts(
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=s.ffn_width,
+        renormalises=True,
+        wide_weights=True,
+        adapter_names=EXPERTS_BY_W,
+    )
     return decoder(name, source, s, attention_of(s, window=window_of(f, None)), experts)
 
 

@@ -54,7 +54,7 @@ def gpt_neo(f: Fields, name: str, source: Source) -> Decoder:
         "activation": ("activation_function",),
     }
     s = plain_sizes(f, vocab=50257, width=2048, layers=24, heads=16, positions=2048, tied=True, activation="gelu_new", names=names)
-    everything = replace(attention_of(s, out_bias=True, rotary=False), scores="written_out")
+    everything = replace(attention_of(s, out_bias=True, rotary=False), scores="written_out", wide_products=True)
     local = replace(everything, window=f.integer("window_size", default=256), trims_cache=False)
     kinds = {"global": everything, "local": local}
     attentions = [kinds[kind] for kind in _attention_layers(f, s.layers)]

@@ -101,17 +101,22 @@ def unfused(tape: Tape, heads: int, queries: int, keys: int, values: int, t: int
 def _written_out(tape: Tape, part: Attention, queries: Tensor, keys: Tensor, values: Tensor, t: int, s: int) -> Tensor:
     """Scores, a softmax and the product with the values, one after the other."""
     of_all_heads = part.heads * s * part.head_width
-    reads = [tape.tensor(elements, tape.size, "inner") for elements in (queries.elements, of_all_heads, of_all_heads)]
-    scores = tape.matmul(reads[0], reads[1], part.heads * t * s, "scores")
+    product = 4 if part.wide_products and not tape.multiplies_low else tape.size
+    sizes = (product, product, tape.size)
+    counts = (queries.elements, of_all_heads, of_all_heads)
+    reads = [tape.tensor(elements, size, "inner") for elements, size in zip(counts, sizes, strict=True)]
+    scores = replace(tape.matmul(reads[0], reads[1], part.heads * t * s, "scores"), size=product)
     if part.capped:
         scores = tape.of_result(scores)
     if part.sinks:
         tape.index(part.heads * t, "scores")
         scores = tape.like(scores, elements=part.heads * t * (s + 1))
     wide = 4 if part.scores == "written_out" or tape.kernels.widened_scores else scores.size
+    if part.sinks:  # a softmax in the dtype of what it reads, sinks among them
+        wide = max(scores.size, tape.weight_size)
     probabilities = tape.softmax(tape.cast(scores, wide))
     if part.sinks:
-        probabilities = tape.like(probabilities, elements=part.heads * t * s)
+        probabilities = tape.view(probabilities, part.heads * t * s)
     if tape.kernels.dropout_bytes:
         tape.index(part.heads * t * s, "scores", size=tape.kernels.dropout_bytes)
         probabilities = tape.like(probabilities)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estimators.architectures.adapter_names import DOWN, FUSED, GATE_UP, ROUTER, SHARED_GATE, carried_over
 from estimators.architectures.feed_forward import Experts
 from estimators.memory.autograd.activation_functions import activated
 from estimators.memory.autograd.feed_forward import fed_forward
@@ -14,12 +15,18 @@ def routed(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Tensor:
     Of the router the probabilities in fp32 are kept, the choice, and the chosen weights; what masks and renormalises them differs by
     family and is left out: less than 1 % of a layer of any published size.
     """
-    tape.keep_for_weights(tape.cast(x, 4) if part.wide_router else tape.low(x))
+    if part.router_layer:
+        tape.linear(x, 0, "outer", ROUTER)  # a layer of its own, with an adapter beside it as any other
+    else:
+        wide = part.wide_router or (part.widens_router and not tape.multiplies_low)
+        tape.keep_for_weights(tape.cast(x, 4) if wide else tape.low(x), role=ROUTER)
+    if part.renormalises:
+        tape.keep(tape.tensor(t * (part.per_token + 1), 4, "outer"))
     tape.keep(tape.tensor(t * part.num, 4, "outer"), tape.tensor(t * part.per_token, INDEX_BYTES, "outer", grad=False))
     out = _all_experts(tape, part, x, t, width) if part.runs_all else _chosen_experts(tape, part, x, t, width)
     if part.shared:
         shared = fed_forward(tape, part.shared, x, t, width)
-        out = tape.add(out, tape.mul(shared, tape.of_result(tape.linear(x, t, "outer"))) if part.shared_gate else shared)
+        out = tape.add(out, tape.mul(shared, tape.of_result(tape.linear(x, t, "outer", SHARED_GATE))) if part.shared_gate else shared)
     return out
 
 
@@ -28,13 +35,16 @@ def _chosen_experts(tape: Tape, part: Experts, x: Tensor, t: int, width: int) ->
     rows = t * part.per_token
     gathered = tape.tensor(rows * width, tape.weight_size, "routed")
     tape.index(3 * rows, "routed")
-    tape.keep_for_weights(gathered)
+    tape.keep_for_weights(gathered, role=GATE_UP)
+    halves = FUSED if carried_over(dict(part.adapter_names)) else 1
+    tape.expert_adapters(GATE_UP, gathered, rows, part.num, (width, 2 * part.width), halves)
     if part.bias:
         tape.index(rows, "routed")
     product = _gated(tape, part, tape.tensor(2 * rows * part.width, tape.weight_size, "routed"), rows * part.width)
-    tape.keep_for_weights(product)
+    tape.keep_for_weights(product, role=DOWN)
+    tape.expert_adapters(DOWN, product, rows, part.num, (part.width, width), 1)
     out = tape.tensor(rows * width, tape.weight_size, "routed")
-    return tape.like(tape.mul(out, tape.tensor(rows, tape.size, "routed")), elements=t * width)
+    return tape.like(tape.mul(out, tape.tensor(rows, 4 if part.wide_weights else tape.size, "routed")), elements=t * width, size=out.size)
 
 
 def _gated(tape: Tape, part: Experts, both: Tensor, elements: int) -> Tensor:

@@ -52,6 +52,7 @@ class Adapted:
         lengths: whether each output has a trained length (DoRA), whose product keeps the output of matrix and adapter.
         returns_input_dtype: whether frozen matrices return what they were given, as bitsandbytes' do, whatever they compute in.
         keeps_inputs: whether frozen matrices keep their inputs all the same.
+        merges_experts: whether weights of experts, which are one parameter, are added up with their adapters before they multiply.
     """
 
     rank: int
@@ -63,6 +64,7 @@ class Adapted:
     lengths: bool = False
     returns_input_dtype: bool = False
     keeps_inputs: bool = False
+    merges_experts: bool = True
 
 
 class Tape:
@@ -87,6 +89,11 @@ class Tape:
         self.spared_adapters = self.spared_weights = 0
         self._made: list[tuple[int, Place]] = []
         self._kept: set[int] = set()
+
+    @property
+    def multiplies_low(self) -> bool:
+        """Whether products run under autocast."""
+        return self.autocast or (self.adapted is not None and self.adapted.autocast)
 
     def tensor(self, elements: int, size: int, place: Place, *, grad: bool = True, by_head: bool = False) -> Tensor:
         """A new storage."""
@@ -131,10 +138,34 @@ class Tape:
         """An operand of what autocast runs in fp32 on a GPU, and leaves alone on a CPU: powers, roots, sums, softmax, layer norms."""
         return self.cast(x, 4) if self.autocast and self.kernels.wide_elementwise else x
 
-    def keep_for_weights(self, *tensors: Tensor) -> None:
-        """The gradient of weights reads them, where those are trained."""
-        if self.adapted is None:
+    def keep_for_weights(self, *tensors: Tensor, role: str = "") -> None:
+        """The gradient of weights reads them, where those are trained, or made anew of frozen ones and an adapter of that role."""
+        if self.adapted is None or role in self.adapted.targets:
             self.keep(*tensors)
+
+    def expert_adapters(self, role: str, x: Tensor, rows: int, experts: int, sides: tuple[int, int], ranks: int) -> None:
+        """What adapters of experts keep, beside what is kept for the gradient of weights.
+
+        Merged, the sum of weights and adapters once, and casts of both factors; else, where experts are layers of their own, each
+        adapter its input and its middle.
+
+        Args:
+            x: what the experts read, in `rows` rows.
+            sides: inputs and outputs of one expert's matrix.
+            ranks: of its adapter in those of a plain one.
+
+        Source: peft, tuners/lora/layer.py, ParamWrapper and Linear (version 0.21).
+        """
+        if self.adapted is None or role not in self.adapted.targets:
+            return
+        inputs, outputs = sides
+        if not self.adapted.merges_experts:
+            size = self.size if self.adapted.autocast else self.adapted.size
+            self.keep(self.cast(x, size), self.tensor(rows * ranks * self.adapted.rank, size, x.place))
+            return
+        self.index(experts * outputs * inputs, "once", size=self.weight_size)
+        if self.adapted.size != self.weight_size:
+            self.index(experts * ranks * self.adapted.rank * (outputs + inputs), "once", size=self.weight_size)
 
     def linear(self, x: Tensor, elements: int, place: Place, role: str = "") -> Tensor:
         """A matrix of weights keeps its input, a frozen one nothing, an adapter beside it a copy of the input and its own middle."""
@@ -161,8 +192,8 @@ class Tape:
         if not x.grad:
             self.spared_adapters += adapted.rank * x.elements // adapted.tokens
         self.keep(x, self.tensor(adapted.tokens * adapted.rank, size, out.place))
-        if adapted.lengths:
-            self.keep(self.like(out), self.like(out, size=size))
+        if adapted.lengths:  # of what is dropped the matrix's own product is made anew, as the adapter multiplies
+            self.keep(self.like(out, size=size if adapted.mask_bytes else out.size), self.like(out, size=size))
         return replace(self.like(out), grad=True)
 
     def matmul(self, a: Tensor, b: Tensor, elements: int, place: Place) -> Tensor:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from estimators.counting.estimate import count_params
 from estimators.frozen import replace
 from estimators.spec import Workload
+from estimators.tuning.coverage import not_covered, read_not_measured
 from estimators.tuning.deepspeed import printed_of
-from estimators.tuning.fit import FITS_BELOW, TIGHT_TO, Fit
+from estimators.tuning.fit import FITS_BELOW, RESERVE, TIGHT_TO, Fit
 from estimators.tuning.job import TuningJob
 from estimators.tuning.memory import PARTS
 from estimators.tuning.weights import weights_of
@@ -29,7 +30,8 @@ def fit_tables(answer: Fit, fixes: Sequence[Fix], way: Sequence[Fix]) -> list[Ta
     """Every table: parts at the moment that decides, all moments, the host, the job, the fixes."""
     changes = [fixes_table(fixes)] if fixes else []
     together = [replace(fixes_table(way), title="What makes it fit, one change after the other", conditions=[], key="way")] if way else []
-    return [parts_table(answer), moments_table(answer), host_table(answer), job_table(answer.job), *changes, *together]
+    beside = [reserve_table(answer), host_table(answer), job_table(answer.job)]
+    return [parts_table(answer), moments_table(answer), *beside, *changes, *together]
 
 
 def _facts(answer: Fit) -> dict[str, object]:
@@ -44,6 +46,8 @@ def _facts(answer: Fit) -> dict[str, object]:
         "allocated_low_bytes": round(answer.allocated_interval_bytes[0]),
         "allocated_high_bytes": round(answer.allocated_interval_bytes[1]),
         "reserve_bytes": round(answer.reserve_bytes),
+        "not_covered": list(not_covered(answer.job)),
+        "read_not_measured": list(read_not_measured(answer.job)),
         "device_memory_bytes": answer.hardware.memory_bytes,
         "left_bytes": round(answer.left_bytes),
         "decides": answer.decides.name,
@@ -101,6 +105,26 @@ def moments_table(answer: Fit) -> Table:
         Column(key="bytes", header="bytes", format=format_bytes, align="right"),
     ]
     return Table(title="Every moment of a step", columns=columns, rows=rows, key="moments")
+
+
+def reserve_table(answer: Fit) -> Table:
+    """What is asked for beside what is allocated, item by item, up to what a device has to have."""
+    items = [
+        ("allocated", answer.allocated_bytes, f"at the fullest moment, {answer.decides.name}"),
+        *((name, size, RESERVE[name]) for name, size in answer.reserve.items()),
+        ("needed", answer.needed_bytes, f"of the device's {format_bytes(answer.hardware.memory_bytes)}"),
+    ]
+    rows: list[dict[str, Value]] = [{"item": name, "bytes": round(size), "what": what} for name, size, what in items]
+    return Table(
+        title="What a device has to have",
+        columns=[
+            Column(key="item", header="item"),
+            Column(key="bytes", header="bytes", format=format_bytes, align="right"),
+            Column(key="what", header="what it is", priority=1),
+        ],
+        rows=rows,
+        key="reserve",
+    )
 
 
 def host_table(answer: Fit) -> Table:
@@ -208,6 +232,10 @@ def _notes(answer: Fit) -> list[str]:
     notes = []
     if job.is_recipe_assumed:
         notes.append("no framework named: transformers with peft is assumed, and 10 % more asked for; --framework NAME names one")
+    if uncovered := not_covered(job):
+        notes.append(f"no law checked against torch: {'; '.join(uncovered)}; the interval is wider, and more is asked for")
+    if read := read_not_measured(job):
+        notes.append(f"read off code, not measured on a GPU: {'; '.join(read)}")
     notes.append(settings_line(job))
     if job.sharding in ("ddp", "zero-1") and job.num_gpus > 1:
         notes.append(f"{job.sharding} shares out no weights: {job.num_gpus} devices hold as much as one, each")

@@ -21,6 +21,7 @@ from estimators.tuning.recipes import recipe
 from estimators.tuning.weights import weights_of
 from estimators.units import GIBI
 from estimators.validation.model import shipped_model
+from reports.views.planning.fit import fit_screen, fit_tables
 
 MIB = 2**20
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -251,6 +252,36 @@ def test_what_the_final_norm_and_the_head_keep_is_gone_on_a_layers_way_back(chec
     moments = {moment.name: moment.parts for moment in memory_of_job(lora(checkpointing=checkpointing, micro_batch=2)).moments}
     tokens = 2 * 4096
     assert moments["loss"]["activations"] - moments["backward"]["activations"] == tokens * (4 * 4096 + 4)
+
+
+def test_the_reserve_is_the_sum_of_its_items() -> None:
+    known, assumed = (fit(lora(is_recipe_assumed=each), hardware(A100)) for each in (False, True))
+    assert set(known.reserve) == {"context", "fragments"}
+    assert known.reserve["context"] == CONTEXT_HIGH_BYTES
+    assert sum(known.reserve.values()) == pytest.approx(known.needed_bytes - known.allocated_bytes)
+    assert assumed.reserve["doubt"] == pytest.approx(known.needed_bytes * 0.1)
+    assert sum(assumed.reserve.values()) == pytest.approx(assumed.reserve_bytes)
+
+
+def test_a_part_without_a_checked_law_is_said_and_widens_the_interval() -> None:
+    answer = fit(job("jamba-v0.1", method=TrainingMethod(rank=8), seq_len=1024), hardware(A100))
+    known = fit(job(seq_len=1024), hardware(A100))
+    low, high = (end / answer.allocated_bytes for end in answer.allocated_interval_bytes)
+    plain_low, plain_high = (end / known.allocated_bytes for end in known.allocated_interval_bytes)
+    assert low < plain_low < plain_high < high
+    assert answer.reserve["doubt"] > 0
+    notes = fit_screen(answer, (), (), fit_tables(answer, (), ())).notes
+    assert any("no law checked against torch: state-space" in note for note in notes)
+
+
+def test_dora_trains_a_length_for_every_output_and_copies_a_matrix_to_take_them() -> None:
+    """Of Llama 3 8B: 32 x (4,096 + 1,024 + 1,024 + 4,096 + 14,336 + 14,336 + 4,096) lengths; fp32 copies of 4,096 x 14,336 elements."""
+    plain, with_lengths = (
+        job(method=TrainingMethod(rank=8, targets=("all-linear",), dora=each), optimizer="adamw_torch") for each in (False, True)
+    )
+    assert weights_of(with_lengths).adapter_params - weights_of(plain).adapter_params == 32 * (3 * 4096 + 2 * 1024 + 2 * 14_336)
+    forward = [memory_of_job(each).moments[1].parts.get("dequantised", 0.0) for each in (plain, with_lengths)]
+    assert forward == [0.0, 16.0 * 4096 * 14_336]
 
 
 def test_dpo_runs_pairs_and_holds_a_reference_where_all_weights_are_trained() -> None:
