@@ -110,8 +110,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     task.add_argument("--prompt", metavar="TEXT", help="the prompt; the article's by default")
     task.add_argument(
-        "--recompute",
         "--checkpointing",
+        "--recompute",
+        dest="recompute",
         choices=RECOMPUTE,
         default="none",
         help="activation checkpointing while training; none by default",
