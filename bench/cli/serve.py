@@ -6,6 +6,7 @@ A mixture:         python -m bench serve deepseek-v3 --hardware h200 --gpus-per-
 Against an API:    python -m bench serve gpt-oss-120b --hardware h100 --price 2.5 --utilization 0.4 --api-price 0.15,0.60
 Which deployment:  python -m bench serve llama-3.1-70b --hardware h100 --ttft 1s --itl 50ms --search
 Simulated:         python -m bench serve llama-3.1-8b --hardware h100 --rate 5 --input 1000:2800 --output 50..500 --simulate
+As yours runs:     python -m bench serve llama-3.1-8b --hardware l40s --measured vllm.json
 As a page:         python -m bench serve llama-3.1-8b --hardware l40s --out serve.html
 """
 
@@ -20,6 +21,8 @@ from estimators.errors import BadValueError
 from estimators.frozen import replace
 
 if TYPE_CHECKING:
+    from estimators.serving.deployment import Deployment
+    from estimators.serving.own_rows import Refitted
     from estimators.serving.question import ServeQuestion
 
 __all__ = ["Options", "add_arguments", "run"]
@@ -126,7 +129,20 @@ def decided(options: Options) -> ServeQuestion:
         rent=rent(hardware.id, options.usd_per_gpu_hour),
         utilization=options.utilization or 1.0,
         api=options.api_price,
+        own=_own(options, deployment),
     )
+
+
+def _own(options: Options, deployment: Deployment) -> Refitted | None:
+    """The constants after the user's own measurements. Raises RequestError, PhysicsError."""
+    if not options.measured:
+        return None
+    if options.search:
+        raise BadValueError("--measured is of one deployment; expected no --search beside it")
+    from estimators.serving.own_rows import refit
+    from estimators.serving.results.loads import measured_loads
+
+    return refit(deployment, measured_loads(options.measured, deployment))
 
 
 def _cut(options: Options) -> dict[str, int]:

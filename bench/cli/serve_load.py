@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run_load(options: Options, question: ServeQuestion, out: Output) -> int:
     """Simulate a load; 1 where the deployment does not fit, or a mean is beyond its limit."""
     from estimators.serving.answer import serve
-    from estimators.serving.load import load
+    from estimators.serving.load import load, load_interval
     from reports.views.serving.load import load_screen, load_tables
     from reports.views.serving.screen import serve_screen
     from reports.views.serving.serve import serve_tables
@@ -31,10 +31,10 @@ def run_load(options: Options, question: ServeQuestion, out: Output) -> int:
         return 1
     users = answer.best.load.users if answer.best else 1
     asked = _question(options, question, _requests(options, question, int(users), answer.num_replicas or 1))
-    found = load(asked)
+    found, ends = load(asked), load_interval(asked)
     beyond = found.beyond(ttft_s=question.ttft_limit_s, itl_s=question.itl_limit_s)
-    tables = arguments.with_all_facts(load_tables(asked, found))
-    out.emit(tables, load_screen(asked, found, tables, beyond=beyond))
+    tables = arguments.with_all_facts(load_tables(asked, found, ends))
+    out.emit(tables, load_screen(asked, found, ends, tables, beyond=beyond))
     return 1 if beyond else 0
 
 
@@ -43,7 +43,7 @@ def _question(options: Options, question: ServeQuestion, requests: Requests) -> 
     from estimators.serving.load import LoadQuestion
 
     pool = cut_over(question.deployment, options.prefill_gpus) if options.prefill_gpus else None
-    return LoadQuestion(deployment=question.deployment, requests=requests, prefill=pool)
+    return LoadQuestion(deployment=question.deployment, requests=requests, prefill=pool, own=question.own)
 
 
 def _requests(options: Options, question: ServeQuestion, users: int, num_replicas: int) -> Requests:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.cli import arguments, names
@@ -67,6 +68,7 @@ class Options:
         concurrency: the fewest and the most users in flight on one replica.
         simulate: requests of a simulated load; requests: a file of them; seed: of their lengths and arrivals.
         prefill_gpus: of a pool that reads prompts.
+        measured: result files of this deployment.
     """
 
     model: str | None
@@ -102,6 +104,7 @@ class Options:
     requests: str | None
     seed: int
     prefill_gpus: int | None
+    measured: tuple[str, ...] | None
     search: bool
     explain: bool
 
@@ -215,6 +218,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a replica that reads all prompts",
     )
     more = parser.add_argument_group("more")
+    more.add_argument(
+        "--measured",
+        type=_files,
+        metavar="FILES",
+        help="result files of this deployment, as import reads them, such as a.json,b.json: their runs refit the constants",
+    )
     more.add_argument("--search", action="store_true", help="over parallelism, formats and batch limits: the best, and why others lose")
     more.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
 
@@ -224,6 +233,15 @@ def weights(text: str) -> str:
     from estimators.weight_formats import served_format
 
     return served_format(text)
+
+
+def _files(given: str | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """Read paths with commas between. Raises BadValueError."""
+    parts = given.split(",") if isinstance(given, str) else [os.fspath(part) for part in given]
+    found = tuple(part.strip() for part in parts if part.strip())
+    if not found:
+        raise BadValueError("measured names no file; expected one such as vllm.json, or several with commas between")
+    return found
 
 
 def _kv(text: str) -> str:

@@ -201,6 +201,7 @@ def serve(
     requests: Path | None = None,
     seed: int | None = None,
     prefill_gpus: Number | None = None,
+    measured: Path | list[Path] | None = None,
     search: bool = False,
     explain: bool = False,
 ) -> ServeAnswer:

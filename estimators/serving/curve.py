@@ -94,9 +94,13 @@ class Curve:
         """Compile. Raises BadValueError as `step_law`."""
         deployment = question.deployment
         self._question = question
-        self._first: FirstToken = first_token(deployment.engine)
-        self._intervals = {name: interval(deployment, name) for name in ("ttft_s", "itl_s", "energy_j_per_token")}
-        self.law: StepLaw = step_law(deployment)
+        own = question.own
+        self._first: FirstToken = first_token(deployment.engine) if own is None else own.first_token()
+        measured = set() if own is None else {"itl_s", *(["ttft_s"] if own.first_rows else [])}
+        self._intervals = {
+            name: interval(deployment, name, calibrated=name in measured) for name in ("ttft_s", "itl_s", "energy_j_per_token")
+        }
+        self.law: StepLaw = step_law(deployment) if own is None else own.law()
         between = question.input_tokens + question.output_tokens // 2
         schedule = schedule_of(deployment, max(1, found.blocks_at(between)))
         self.room = room_of(schedule, question.input_tokens, question.output_tokens)

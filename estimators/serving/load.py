@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 
-from estimators.cost.array_math import Lane
 from estimators.cost.machine import machine_of
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.serving.budget import Budget, budget
 from estimators.serving.deployment import Deployment
+from estimators.serving.interval import interval
 from estimators.serving.load_answer import LoadAnswer, load_answer
+from estimators.serving.own_rows import Refitted
 from estimators.serving.requests import Requests
-from estimators.serving.schedule import Law, Schedule, schedule_of
+from estimators.serving.schedule import Schedule, schedule_of
 from estimators.serving.simulate import simulate, simulate_pools
-from estimators.serving.step import step_law
-from estimators.serving.step_batch import StepBatch
+from estimators.serving.step import StepLaw, slower, step_law
 from estimators.units import format_bytes, format_duration, format_fraction, format_int
 
 
@@ -26,26 +26,18 @@ class LoadQuestion:
     Attributes:
         deployment: one replica; with a pool in front of it, the one that decodes.
         prefill: a replica that reads all prompts and hands their caches over; None where one replica does both.
+        own: the deployment's constants after its own measured loads; None for the shipped ones.
     """
 
     deployment: Deployment
     requests: Requests
     prefill: Deployment | None = None
+    own: Refitted | None = None
 
-
-@frozen
-class _Seconds:
-    total_s: Lane
-
-
-class _Scaled:
-    """A law whose every step takes longer by a factor."""
-
-    def __init__(self, law: Law, factor: float) -> None:
-        self._law, self._factor = law, factor
-
-    def time(self, batch: StepBatch) -> _Seconds:
-        return _Seconds(total_s=self._law.time(batch).total_s * self._factor)
+    @property
+    def law(self) -> StepLaw:
+        """Of the steps of the deployment, refitted where it was measured."""
+        return step_law(self.deployment) if self.own is None else self.own.law()
 
 
 def load(question: LoadQuestion, factor: float = 1.0) -> LoadAnswer:
@@ -59,7 +51,7 @@ def load(question: LoadQuestion, factor: float = 1.0) -> LoadAnswer:
     """
     deployment, requests, pool = question.deployment, question.requests, question.prefill
     schedule = _schedule(deployment, requests)
-    law: Law = _Scaled(step_law(deployment), factor)
+    law = slower(question.law, factor)
     if pool is None:
         told = (*_first_wave(requests), *assumptions(deployment, schedule))
         return load_answer(simulate(law, schedule, requests), deployment.num_devices, told)
@@ -68,9 +60,32 @@ def load(question: LoadQuestion, factor: float = 1.0) -> LoadAnswer:
     alone = replace(pool, speculation=None)
     reading = _schedule(alone, requests, output_tokens=1)
     transfer_s = transfer_s_per_token(alone, budget(alone))
-    simulation = simulate_pools(_Scaled(step_law(alone), factor), reading, law, schedule, requests, transfer_s)
+    simulation = simulate_pools(slower(step_law(alone), factor), reading, law, schedule, requests, transfer_s)
     told = (*_pool_assumptions(alone, transfer_s), *_first_wave(requests), *assumptions(deployment, schedule))
     return load_answer(simulation, deployment.num_devices + pool.num_devices, told)
+
+
+@frozen
+class LoadInterval:
+    """A load at both ends of the 80 % interval of a step: every step takes as much less, or more; a queue may grow by far more than that.
+
+    Attributes:
+        low_factor, high_factor: on the time of a step.
+        low, high: the answers.
+    """
+
+    low_factor: float
+    high_factor: float
+    low: LoadAnswer
+    high: LoadAnswer
+
+
+def load_interval(question: LoadQuestion) -> LoadInterval:
+    """Both ends. Raises BadValueError as `load`."""
+    ends = interval(question.deployment, "itl_s", calibrated=question.own is not None)
+    return LoadInterval(
+        low_factor=ends.low, high_factor=ends.high, low=load(question, factor=ends.low), high=load(question, factor=ends.high)
+    )
 
 
 def _schedule(deployment: Deployment, requests: Requests, output_tokens: float | None = None) -> Schedule:

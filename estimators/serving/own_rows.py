@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from estimators.cost.array_math import Lane
 from estimators.errors import BadValueError
 from estimators.facts.fitted import fitted_values
-from estimators.frozen import field, frozen
+from estimators.frozen import field, frozen, replace
 from estimators.serving.constants import ENGINE_CONSTANTS, SHARED_CONSTANTS, constants_file
 from estimators.serving.deployment import Deployment
 from estimators.serving.figures import Asked, figures
-from estimators.serving.first_token import first_token
+from estimators.serving.first_token import FirstToken, first_token
 from estimators.serving.refit import Observation, Prior, fitted, law_at
-from estimators.serving.step import StepLaw
+from estimators.serving.step import StepLaw, slower
 
 OWN = "practice.own"
 """The factor of the user's own habit of running and measuring."""
@@ -59,7 +59,7 @@ class Refitted:
     Attributes:
         values: of all constants, by their names in the data file.
         practice: factor on a step; first: on a time to first token.
-        rows: that were used.
+        rows: that were used; first_rows: those of them that have a time to first token.
     """
 
     deployment: Deployment
@@ -67,16 +67,22 @@ class Refitted:
     practice: float
     first: float
     rows: int
+    first_rows: int = 0
 
     def law(self, *, random_tokens: bool = False) -> StepLaw:
-        """Of the deployment's steps; what it says is still to be taken times `practice`."""
-        return law_at(self.deployment, self.values, random_tokens=random_tokens)
+        """Of the deployment's steps."""
+        return slower(law_at(self.deployment, self.values, random_tokens=random_tokens), self.practice)
+
+    def first_token(self) -> FirstToken:
+        """What clients see of a first token."""
+        plain = first_token(self.deployment.engine)
+        return replace(plain, reading=plain.reading * self.first)
 
     def figures(self, asked: Asked, *, random_tokens: bool = False) -> dict[str, float]:
         """Quantity -> what is predicted of it under a load."""
         plain = first_token(self.deployment.engine)
         found = figures(self.deployment, asked, self.law(random_tokens=random_tokens), plain)
-        return {name: float(value) * self.practice * (self.first if name == "ttft_s" else 1.0) for name, value in found.items()}
+        return {name: float(value) * (self.first if name == "ttft_s" else 1.0) for name, value in found.items()}
 
 
 def refit(deployment: Deployment, rows: Sequence[MeasuredLoad], *, without: str = "") -> Refitted:
@@ -98,8 +104,9 @@ def refit(deployment: Deployment, rows: Sequence[MeasuredLoad], *, without: str 
     priors = {name: Prior(value=values[name], spread=spreads[name]) for name in names} | {OWN: Prior(value=1.0, spread=OWN_SPREAD)}
     found = fitted(observations, values, priors, scale=SCALE, rounds=ROUNDS)
     practice = found.pop(OWN)
-    plain = Refitted(deployment=deployment, values=found, practice=practice, first=1.0, rows=len(rows))
-    return Refitted(deployment=deployment, values=found, practice=practice, first=_first(plain, rows), rows=len(rows))
+    first_rows = sum("ttft_s" in row.figures for row in rows)
+    plain = Refitted(deployment=deployment, values=found, practice=practice, first=1.0, rows=len(rows), first_rows=first_rows)
+    return replace(plain, first=_first(plain, rows))
 
 
 def _observation(deployment: Deployment, row: MeasuredLoad, name: str) -> Observation:

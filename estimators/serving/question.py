@@ -6,6 +6,7 @@ from estimators.errors import BadValueError
 from estimators.facts.prices import PriceRange
 from estimators.frozen import frozen
 from estimators.serving.deployment import Deployment
+from estimators.serving.own_rows import Refitted
 from estimators.serving.price import ApiPrice
 
 MOST_USERS = 1 << 20
@@ -24,6 +25,7 @@ class ServeQuestion:
         rent: of a device, None where no quote is known.
         utilization: share of the time that the deployment is so loaded.
         api: what somebody else asks for tokens.
+        own: the deployment's constants after its own measured loads; None for the shipped ones.
     """
 
     deployment: Deployment
@@ -37,6 +39,7 @@ class ServeQuestion:
     rent: PriceRange | None = None
     utilization: float = 1.0
     api: ApiPrice | None = None
+    own: Refitted | None = None
 
     def __post_init__(self) -> None:
         fewest, most = self.users

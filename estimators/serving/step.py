@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from estimators.cost.array_math import Lane, choose, greater, log2, smaller
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.serving.constants import ServingConstants, is_late, serving_constants
 from estimators.serving.deployment import Deployment
 from estimators.serving.device_work import DeviceExperts, DeviceWork, device_work
@@ -200,6 +200,21 @@ class StepLaw:
     def _product(self, read_s: Lane, arithmetic_s: Lane) -> Lane:
         """Reading or arithmetic, the longer of the two, longer where they are near."""
         return (read_s**self.knee + arithmetic_s**self.knee) ** (1 / self.knee)
+
+
+def slower(law: StepLaw, factor: Lane) -> StepLaw:
+    """A law whose every step takes longer by a factor; its bounds stay."""
+
+    def scaled(part: StepLaw | CacheSeconds | ExpertSeconds) -> dict[str, Lane]:
+        names = (name for name in part._fields if name.endswith("_s") and not name.startswith("least_"))  # type: ignore[union-attr]
+        return {name: getattr(part, name) * factor for name in names}
+
+    return replace(
+        law,
+        **scaled(law),
+        caches=tuple(replace(cache, **scaled(cache)) for cache in law.caches),
+        experts=tuple(replace(kind, **scaled(kind)) for kind in law.experts),
+    )
 
 
 def _shared_out(sequences: Lane, ways: Lane) -> Lane:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from estimators.serving.load import LoadQuestion
+from estimators.serving.load import LoadInterval, LoadQuestion
 from estimators.serving.load_answer import DEFINITIONS, LoadAnswer
 from estimators.units import format_duration, format_fraction, format_int, format_rate
 from reports.screen import Screen, columns_kept
@@ -13,16 +13,19 @@ from reports.table import Column, Table, Value
 WORDS = {"queue_s": "queue", "ttft_s": "TTFT", "itl_s": "ITL", "tpot_s": "TPOT", "e2e_s": "end to end"}
 """Latencies as people call them."""
 
+HEADERS = {"mean": "mean", "mean_low": "from", "mean_high": "to", "p50": "p50", "p90": "p90", "p99": "p99", "most": "most"}
+"""Figures of a latency; from and to are the mean's 80 % interval."""
+
 MOMENTS = 20
 """Of the table of the batch over time."""
 
 
-def load_tables(question: LoadQuestion, answer: LoadAnswer) -> list[Table]:
+def load_tables(question: LoadQuestion, answer: LoadAnswer, ends: LoadInterval) -> list[Table]:
     """Latencies, the batch over time, the assumptions."""
-    return [latency_table(question, answer), batch_table(answer), assumed_table(answer)]
+    return [latency_table(question, answer, ends), batch_table(answer), assumed_table(answer)]
 
 
-def latency_table(question: LoadQuestion, answer: LoadAnswer) -> Table:
+def latency_table(question: LoadQuestion, answer: LoadAnswer, ends: LoadInterval) -> Table:
     """By latency: mean, median and percentiles, with their definitions."""
     rows: list[dict[str, Value]] = []
     for name, words in WORDS.items():
@@ -30,20 +33,19 @@ def latency_table(question: LoadQuestion, answer: LoadAnswer) -> Table:
         seconds = dict.fromkeys(("mean_s", "p50_s", "p90_s", "p99_s", "most_s"))
         if spread:
             seconds = {"mean_s": spread.mean, "p50_s": spread.p50, "p90_s": spread.p90, "p99_s": spread.p99, "most_s": spread.most}
-        rows.append({"latency": words, **seconds, "definition": DEFINITIONS[name]})
+        low, high = ends.low.latencies[name], ends.high.latencies[name]
+        bounds = {"mean_low_s": low.mean if low else None, "mean_high_s": high.mean if high else None}
+        rows.append({"latency": words, **seconds, **bounds, "definition": DEFINITIONS[name]})
     return Table(
         title=f"{subject(question)} under {answer.load}, simulated",
         columns=[
             Column(key="latency", header="latency"),
-            *(
-                Column(key=f"{key}_s", header=header, format=format_duration, align="right")
-                for key, header in {"mean": "mean", "p50": "p50", "p90": "p90", "p99": "p99", "most": "most"}.items()
-            ),
+            *(Column(key=f"{key}_s", header=header, format=format_duration, align="right") for key, header in HEADERS.items()),
             Column(key="definition", header="definition"),
         ],
         rows=rows,
-        notes=list(answer.assumed),
-        facts=_facts(question, answer),
+        notes=[interval_text(ends), *answer.assumed],
+        facts=_facts(question, answer) | {"step_low_fraction": ends.low_factor, "step_high_fraction": ends.high_factor},
         key="latencies",
     )
 
@@ -107,7 +109,9 @@ def assumed_table(answer: LoadAnswer) -> Table:
     return Table(title="Assumptions", columns=columns, rows=[{"assumed": line} for line in answer.assumed], key="assumptions")
 
 
-def load_screen(question: LoadQuestion, answer: LoadAnswer, tables: Sequence[Table], *, beyond: Sequence[str] = ()) -> Screen:
+def load_screen(
+    question: LoadQuestion, answer: LoadAnswer, ends: LoadInterval, tables: Sequence[Table], *, beyond: Sequence[str] = ()
+) -> Screen:
     """The answer in one line, latencies, the rates, the assumptions that matter most.
 
     Args:
@@ -136,11 +140,16 @@ def load_screen(question: LoadQuestion, answer: LoadAnswer, tables: Sequence[Tab
         answer=f"{format_duration(ttft.mean)} to the first token (p99 {format_duration(ttft.p99)}){between}: "
         f"{subject(question)} under {answer.load}",
         lead=[*rates, batch],
-        table=columns_kept(tables[0], "latency", "mean_s", "p50_s", "p90_s", "p99_s", "most_s", always=3),
+        table=columns_kept(tables[0], "latency", "mean_s", "mean_low_s", "mean_high_s", "p50_s", "p90_s", "p99_s", always=4),
         doubts=[*late, *refused],
-        notes=list(answer.assumed),
+        notes=[interval_text(ends), *answer.assumed],
         failed=bool(beyond),
     )
+
+
+def interval_text(ends: LoadInterval) -> str:
+    """What from and to mean."""
+    return f"from and to: the mean where every step takes {ends.low_factor:.2f} and {ends.high_factor:.2f} times as long, its 80 % interval"
 
 
 def subject(question: LoadQuestion) -> str:

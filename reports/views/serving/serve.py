@@ -71,6 +71,8 @@ def _facts(answer: ServeAnswer) -> dict[str, object]:
         "concurrency_at_max_model_len": found.concurrency(),
         "utilization_fraction": asked.utilization,
         "usd_per_gpu_hour": asked.rent.median if asked.rent else None,
+        "measured_loads": asked.own.rows if asked.own else 0,
+        "step_factor": asked.own.practice if asked.own else None,
     }
 
 

@@ -61,6 +61,13 @@ def assumptions(answer: ServeAnswer) -> list[str]:
         f"{d.engine.id} of {d.engine.since} on: {format_int(d.tokens_a_step)} tokens a step, {format_int(d.sequences_at_most)} sequences; "
         f"weights {d.weights}, cache {d.kv}; prefix share {d.prefix_share:g}"
     )
+    if asked.own is not None:
+        refitted = asked.own
+        said = f"; a time to first token {refitted.first:.3g} times" if refitted.first_rows else ""
+        notes.append(
+            f"constants refitted to {format_int(refitted.rows)} measured {'load' if refitted.rows == 1 else 'loads'} of yours: "
+            f"a step takes {refitted.practice:.3g} times what they say{said}"
+        )
     if d.speculation:
         drafted = d.speculation
         notes.append(f"speculation: {drafted.draft_tokens} draft tokens, {drafted.accepted_len:g} tokens a step ({drafted.basis})")

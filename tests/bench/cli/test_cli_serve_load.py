@@ -29,6 +29,7 @@ def test_a_rate_comes_out_as_it_went_in(capsys: pytest.CaptureFixture[str]) -> N
     assert [row["latency"] for row in found["rows"]] == ["queue", "TTFT", "ITL", "TPOT", "end to end"]
     assert found["rows"][1]["mean_s"] == found["ttft_s"]
     assert all(row["definition"] for row in found["rows"])
+    assert all(row["mean_low_s"] < row["mean_s"] < row["mean_high_s"] for row in found["rows"])
 
 
 def test_users_are_as_many_as_the_concurrency_and_lengths_are_spread_as_asked(capsys: pytest.CaptureFixture[str]) -> None:

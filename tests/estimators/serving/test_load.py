@@ -11,7 +11,8 @@ from estimators.lengths import lengths_of_count, uniform_lengths
 from estimators.serving.budget import budget
 from estimators.serving.deployment import Deployment, Speculation
 from estimators.serving.engines import engine, engines
-from estimators.serving.load import LoadQuestion, load, transfer_s_per_token
+from estimators.serving.interval import interval
+from estimators.serving.load import LoadQuestion, load, load_interval, transfer_s_per_token
 from estimators.serving.requests import at_once, closed_loop
 from estimators.serving.step import step_law
 from estimators.serving.step_batch import StepBatch
@@ -36,6 +37,15 @@ def test_a_lone_request_takes_a_prefill_and_a_decode_step() -> None:
 def test_slower_steps_are_slower_answers() -> None:
     answer, slow = (load(LoadQuestion(deployment=LLAMA, requests=CHAT), factor) for factor in (1.0, 1.25))
     assert slow.duration_s == pytest.approx(1.25 * answer.duration_s)
+
+
+def test_the_ends_are_those_of_a_step_and_hold_the_answer() -> None:
+    """Of a closed loop: all scales with the step. Under open arrivals queues grow by more."""
+    question = LoadQuestion(deployment=LLAMA, requests=CHAT)
+    answer, ends, step = load(question), load_interval(question), interval(LLAMA, "itl_s")
+    assert (ends.low_factor, ends.high_factor) == (step.low, step.high)
+    assert ends.low.duration_s == pytest.approx(step.low * answer.duration_s)
+    assert ends.high.duration_s == pytest.approx(step.high * answer.duration_s)
 
 
 @pytest.mark.parametrize("name", sorted(engines()))
