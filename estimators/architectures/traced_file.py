@@ -32,11 +32,11 @@ def is_traced(config: Mapping[str, Any]) -> bool:
     return KEY in config
 
 
-def as_json(model: TracedModel) -> str:
+def as_json(traced: TracedModel) -> str:
     """The table as text."""
-    body: dict[str, Any] = {KEY: FORMAT, **{name: getattr(model, name) for name in (*_TEXTS, *_COUNTS)}}
-    body["sources"], body["source"] = model.sources, model.source.title
-    body["tables"] = {phase: [_row_json(row) for row in rows] for phase, rows in model.tables.items()}
+    body: dict[str, Any] = {KEY: FORMAT, **{name: getattr(traced, name) for name in (*_TEXTS, *_COUNTS)}}
+    body["sources"], body["source"] = traced.sources, traced.source.title
+    body["tables"] = {phase: [_row_json(row) for row in rows] for phase, rows in traced.tables.items()}
     return json.dumps(body, separators=(",", ":"))
 
 

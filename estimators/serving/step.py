@@ -205,9 +205,9 @@ class StepLaw:
 def slower(law: StepLaw, factor: Lane) -> StepLaw:
     """A law whose every step takes longer by a factor; its bounds stay."""
 
-    def scaled(part: StepLaw | CacheSeconds | ExpertSeconds) -> dict[str, Lane]:
-        names = (name for name in part._fields if name.endswith("_s") and not name.startswith("least_"))  # type: ignore[union-attr]
-        return {name: getattr(part, name) * factor for name in names}
+    def scaled(terms: StepLaw | CacheSeconds | ExpertSeconds) -> dict[str, Lane]:
+        names = (name for name in terms._fields if name.endswith("_s") and not name.startswith("least_"))  # type: ignore[union-attr]
+        return {name: getattr(terms, name) * factor for name in names}
 
     return replace(
         law,

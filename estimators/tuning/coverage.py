@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estimators.architectures.block import Beside
 from estimators.architectures.delta_rule import GatedDeltaNet
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.mamba2 import Mamba2
@@ -25,7 +26,7 @@ def not_covered(job: TuningJob) -> tuple[str, ...]:
 
 
 def _holds_mixer(part: Part) -> bool:
-    return any(isinstance(inner, MIXERS) for _, inner in getattr(part, "parts", ()))
+    return isinstance(part, Beside) and any(isinstance(inner, MIXERS) for _, inner in part.parts)
 
 
 def read_not_measured(job: TuningJob) -> tuple[str, ...]:

@@ -160,20 +160,23 @@ def _weights_of(
             return num * matrix.num_bytes(n, k) + rest * edge_size
         return op.params * plain
 
-    layers, edges, adapters, tensors, adapted = 0, 0, 0, list[TrainedTensor](), {"": 0}
+    layers, edges, adapters, tensors = 0, 0, 0, list[TrainedTensor]()
+    inputs: dict[str, int] = {}
+    adapted: dict[str, int] = {}
     base = [op for op in table if op.role != "adapter"]
     head = sum(op.mnk[1] * op.mnk[2] for op in base if op.component == "head" and op.kind == "matmul" and op.mnk)
     for op in table:
         if op.role == "adapter":
             adapters += op.count * op.params
             tensors += _tensors(op, model.width, adapter_size)
-            if op.mnk and op.name.endswith("adapter_b"):
-                adapted[op.name] = op.mnk[1] * adapted[op.name.removesuffix("b")]
+            first = next((name for name in op.reads if name in inputs), None)
+            if op.mnk and first is not None:
+                adapted[op.name] = op.mnk[1] * inputs[first]
                 if method.dora:
                     adapters += op.count * op.mnk[1]
                     tensors.append(TrainedTensor(rows=op.mnk[1], count=op.count, size=adapter_size))
             elif op.mnk:
-                adapted[op.name.removesuffix("a")] = op.mnk[2]
+                inputs[op.name] = op.mnk[2]
         elif not is_frozen and not op.frozen:
             tensors += _tensors(op, model.width, trained_size)
         elif _is_edge(op):
@@ -197,7 +200,7 @@ def _weights_of(
         largest_layer_bytes=max(sum(op.count * size_of(op) for op in ops) // count for count, ops in blocks),
         largest_layer_params=max(sum(op.count * op.params for op in ops) // count for count, ops in blocks),
         largest_matrix=max(quantised, default=0),
-        largest_adapted=max(size for name, size in adapted.items() if not name.endswith("adapter_")),
+        largest_adapted=max(adapted.values(), default=0),
         edge_params=sum(op.count * op.params for op in table if _is_edge(op)),
         multiplied_params=head + sum(op.count * _matrices(op) for op in base if not _is_edge(op)),
         head_params=head,

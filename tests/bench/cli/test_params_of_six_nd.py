@@ -104,6 +104,6 @@ def test_the_rule_in_a_record_is_of_the_parameters_used(task: Any, per_token: in
     config = dict(model_entry(name).config)
     sizes = {"batch": 2, "seq_len": 64, "new_tokens": 0, "num_beams": 1}
     asked = Asked(**Request(model=name, config=config, task=task).to_dict())
-    run = Run(model=name, config=config, task=task, dtype="bf16", optimizer="adamw", recompute="none", **sizes, request=asked)
+    run = Run(model=name, config=config, task=task, dtype="bf16", optimizer="adamw", recompute="none", job=None, **sizes, request=asked)
     (phase,) = predict(model_from_config(config, name), run, hardware("h100-sxm5-80gb")).phases.values()
     assert phase.rule_flop == per_token * USED_PARAMS[name] * 128

@@ -14,7 +14,6 @@ from estimators.counting.rules_of_thumb import rules
 from estimators.errors import BadValueError
 from estimators.facts.registry import model_entry, model_ids
 from estimators.memory.device import memory_of
-from estimators.method import TrainingMethod
 from estimators.spec import Case, Workload
 from estimators.training.sequence_cost import sequence_cost_of
 from estimators.validation.model import shipped_model
@@ -129,9 +128,7 @@ def test_counts_step_times_and_rules_agree_on_adapters_of_experts(name: str) -> 
 
 def test_memory_holds_the_optimizer_of_every_expert_whoever_is_chosen() -> None:
     """AdamW's 8 bytes for each of peft's 996,507,648; over 8 devices of experts, the experts' part is shared out."""
-    method = TrainingMethod(rank=16, targets=("all-linear",))
-    one, eight = (
-        memory_of(shipped_model("qwen3-30b-a3b"), 512, Layout(global_batch=8, dp=n, ep=n), method=method).parts["optimizer"] for n in (1, 8)
-    )
+    model = with_adapters(shipped_model("qwen3-30b-a3b"), 16, ("all-linear",))
+    one, eight = (memory_of(model, 512, Layout(global_batch=8, dp=n, ep=n)).parts["optimizer"] for n in (1, 8))
     assert one == pytest.approx(8 * 996_507_648, rel=1e-9)
     assert eight < one / 4

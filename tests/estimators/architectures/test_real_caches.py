@@ -140,6 +140,7 @@ def test_a_static_cache_has_its_room_from_the_start(model_type: str, length: int
         dtype="bf16",
         optimizer="adamw",
         recompute="none",
+        job=None,
         request=Asked(model=model_type, task="decode", cache="static"),
     )
     assert memory_needed(model, run)["kv_cache"] == held_bytes(cache)
