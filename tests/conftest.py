@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,23 @@ def no_accelerate_state_is_left() -> Iterator[None]:
     if state is not None:
         state.AcceleratorState._reset_state(reset_partial_state=True)
         state.GradientState._reset_state()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_of_these_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data folder of the session: calibrations of tests are never the user's."""
+    folder = tmp_path_factory.mktemp("data") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def no_calibration_is_found(data_of_these_tests_alone: Path) -> Iterator[None]:
+    """What another test calibrated would be held against the clock of the next one."""
+    yield
+    if data_of_these_tests_alone.exists():
+        shutil.rmtree(data_of_these_tests_alone)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -323,9 +323,6 @@ def test_a_whole_run_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert f"{record.estimate.params:,}" in done.stdout
 
 
-def test_a_waterfall_without_a_calibration_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+def test_a_waterfall_without_a_calibration_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--model", "linreg-1d", "--device", "cpu", "--waterfall", "--out", str(tmp_path / "runs")]) == 2
     assert "python -m bench calibrate" in capsys.readouterr().err

@@ -136,10 +136,7 @@ def test_tokens_are_those_of_generate_one_by_one() -> None:
     assert [seen[f"request {place}"] for place in range(3)] == [tokens[0, 8:].tolist() for tokens in alone]
 
 
-def test_the_record_is_shown_by_the_run_and_by_report(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # a calibration of this machine would be held against the clock
+def test_the_record_is_shown_by_the_run_and_by_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "tiny.json"
     config.write_text(json.dumps(TINY))
     out = tmp_path / "runs"
