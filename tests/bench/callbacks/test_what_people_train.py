@@ -20,6 +20,7 @@ from bench.callbacks import SixndCallback, lightning_callback, watch
 from bench.records.record import Measurement
 from tests.support.small_llamas import LLAMA_FLOP, ROWS, Texts, batch, llama
 from tests.support.watched_trainings import only_record
+from tests.support.word_tokenizer import word_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -108,22 +109,13 @@ def test_sft_trainer_with_lora(tmp_path: Path) -> None:
     as_they_are = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
     options = arguments(tmp_path, trl.SFTConfig, gradient_checkpointing=False, **as_they_are)
     data = datasets.Dataset.from_list(rows)
-    more = {"train_dataset": data, "peft_config": lora(), "processing_class": tokenizer()}
+    more = {"train_dataset": data, "peft_config": lora(), "processing_class": word_tokenizer()}
     witness, record = by_trainer(trl.SFTTrainer, eager, options, tmp_path / "runs", **more)
     head = 2 * 32 * 64
     if witness.flop != LORA_FLOP:  # else a version of trl without the fused head
         witness.flop += STEPS * 60 * head
         assert witness.flop == LORA_FLOP + STEPS * (3 * 60 - 2 * 64) * head
     witness.agrees_with(record, ROUNDED)
-
-
-def tokenizer() -> Any:
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast
-
-    words = {f"w{i}": i for i in range(62)} | {"<pad>": 62, "<eos>": 63}
-    made = Tokenizer(models.WordLevel(words, unk_token="w0"))
-    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="w0")
 
 
 def data() -> list[dict[str, Any]]:

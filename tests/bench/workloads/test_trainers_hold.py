@@ -21,6 +21,7 @@ from estimators.tuning.countable import countable_bytes
 from estimators.tuning.job import TuningJob
 from estimators.tuning.recipes import recipe
 from tests.support.small_llamas import LENGTH, ROWS, SMALL, Texts, llama
+from tests.support.word_tokenizer import word_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -120,15 +121,6 @@ def test_lora_by_the_trainer(named: dict[str, Any], changes: dict[str, Any], tmp
     agree(trainer, said(method=TrainingMethod(rank=RANK, targets=("all-linear",)), **changes), adapters=True)
 
 
-def tokenizer() -> Any:
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast
-
-    words = {f"w{i}": i for i in range(62)} | {"<pad>": 62, "<eos>": 63}
-    made = Tokenizer(models.WordLevel(words, unk_token="w0"))
-    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", unk_token="w0")
-
-
 @pytest.mark.slow
 def test_lora_by_trl(tmp_path: Path) -> None:
     """All but the loss is the same; TRL's fused head keeps no logits, but the fp32 gradient of its input, and what tells tokens."""
@@ -140,7 +132,7 @@ def test_lora_by_trl(tmp_path: Path) -> None:
         arguments(tmp_path, trl.SFTConfig, gradient_checkpointing=False, bf16=False, **as_they_are),
         train_dataset=datasets.Dataset.from_list(rows),
         peft_config=peft.LoraConfig(r=RANK, target_modules="all-linear", task_type="CAUSAL_LM"),
-        processing_class=tokenizer(),
+        processing_class=word_tokenizer(),
     )
     trainer.train()
     found = held(trainer, adapters=True)
