@@ -69,7 +69,7 @@ def predicted_s(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., float
     return asked
 
 
-class Stopwatch(TrainerCallback):
+class Stopwatch(TrainerCallback):  # type: ignore[misc]
     """Seconds from the beginning of a step to its end, as the trainer says them."""
 
     def __init__(self) -> None:
