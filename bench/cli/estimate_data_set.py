@@ -125,8 +125,12 @@ def as_fit(options: Options, seq_len: int | None) -> fit.Options:
 
 def demand_nothing_else(options: Options) -> None:
     """Demand that no option of another question was given. Raises BadValueError."""
+    if options.tokens is not None:
+        raise BadValueError(
+            "--tokens has no part in a fine-tuning on a data set, whose samples say how many are processed; "
+            "give --examples NUM --mean-tokens NUM, or --data FILE"
+        )
     elsewhere = {
-        "--tokens": options.tokens,
         "--days": options.claimed_s,
         "--deadline": options.deadline_s,
         "--budget-usd": options.budget_usd,
