@@ -38,7 +38,7 @@ def tuning_table(record: Measurement) -> Table:
             Column(key="what", header="what it is"),
         ),
         rows=rows,
-        notes=list(step_lines(record)),
+        notes=[*_left_out(said, rows), *step_lines(record)],
     )
 
 
@@ -85,6 +85,12 @@ def tuning_facts(record: Measurement) -> dict[str, object]:
         "predicted_peak_bytes": said.peak_bytes,
         "predicted_step_s": predicted_step_s(record),
     }
+
+
+def _left_out(said: EstimatedTuning | None, rows: list[dict[str, Value]]) -> list[str]:
+    """Why the activations that were counted are others than was predicted, where it is known."""
+    differs = any(row["part"] == "activations" and row["difference_bytes"] for row in rows)
+    return [f"activations: {said.inexact}"] if said is not None and said.inexact and differs else []
 
 
 def _difference(size: int) -> str:
