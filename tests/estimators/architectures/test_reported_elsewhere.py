@@ -65,16 +65,32 @@ def test_vit_large_trains_an_image_of_224_with_369_gflop() -> None:
     assert step.forward_flop + step.backward_flop == 369_019_994_112
 
 
+ALL = ("all-linear",)
+
+
 @pytest.mark.parametrize(
-    ("name", "targets", "trainable"),
+    ("name", "rank", "targets", "trainable"),
     [
-        ("gpt-neox-20b", ("query_key_value",), 8_650_752),  # peft #1020
-        ("llama-3-8b", ("q_proj", "v_proj"), 3_407_872),  # llama-cookbook #642
-        ("opt-125m", ("q_proj", "v_proj"), 294_912),  # qlora #260
+        ("gpt-neox-20b", 8, ("query_key_value",), 8_650_752),  # peft #1020
+        ("llama-3-8b", 8, ("q_proj", "v_proj"), 3_407_872),  # llama-cookbook #642
+        ("opt-125m", 8, ("q_proj", "v_proj"), 294_912),  # qlora #260
+        # "trainable params: ..." as trainings of these print it
+        ("llama-2-7b", 8, ALL, 19_988_480),
+        ("llama-2-7b", 64, ALL, 159_907_840),
+        ("llama-2-13b", 8, ("q_proj", "v_proj"), 6_553_600),
+        ("llama-3-8b", 16, ALL, 41_943_040),
+        ("llama-3.2-3b", 32, ("q_proj", "v_proj"), 9_175_040),
+        ("qwen2-7b", 16, ALL, 40_370_176),
+        ("qwen3-8b", 16, ALL, 43_646_976),
+        ("gemma-2-9b", 16, ALL, 54_018_048),
+        ("phi-3-mini", 16, ALL, 25_165_824),
+        ("falcon-7b", 8, ("query_key_value",), 2_359_296),
+        ("phi-1.5", 8, ("q_proj", "v_proj"), 1_572_864),
+        ("gpt2", 8, ("c_attn",), 294_912),
     ],
 )
-def test_adapters_of_rank_8_train_what_was_printed(name: str, targets: tuple[str, ...], trainable: int) -> None:
-    tuned = with_adapters(model(name), 8, targets)
+def test_adapters_train_what_was_printed(name: str, rank: int, targets: tuple[str, ...], trainable: int) -> None:
+    tuned = with_adapters(model(name), rank, targets)
     assert estimate(Case(model=tuned, workload=Workload(phase="train", batch=1, seq_len=8))).trainable_params == trainable
 
 
