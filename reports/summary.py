@@ -25,6 +25,7 @@ _WHAT: dict[str, tuple[str, str, Callable[[Asked], int | None]]] = {
     "decode": ("decode step", "", lambda asked: None),
     "prefill": ("prefill", " of {} tokens", lambda asked: asked.seq_len),
     "train": ("training step", ", batch {}", lambda asked: asked.batch),
+    "serve": ("served load", "", lambda asked: None),
 }
 """Task to what was timed, how its size is said, and the size: a run that was stopped early has none."""
 
@@ -101,7 +102,7 @@ def _row(record: Measurement) -> dict[str, Value]:
         return row | _served_row(record)
     what, of_size, size = _WHAT[asked.task]
     row["what"] = ", ".join([what + (of_size.format(size(asked)) if size(asked) else ""), *measured.settings(asked)])
-    done = record.estimate.phases.get(MAIN_PHASE[asked.task])
+    done = record.estimate.phases.get(MAIN_PHASE.get(asked.task, ""))
     if done:
         row["flop"] = done.flop.full
     head = headline_s(record)

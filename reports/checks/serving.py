@@ -39,7 +39,7 @@ ALONE = 0.9
 def cache(record: Measurement) -> Iterator[Check]:
     """The tensors that keys and values lay in have the bytes that the model's shape asks for."""
     seen = record.proof.served.engine if record.proof.served else None
-    if seen is not None and record.estimate.cache_bytes is not None:
+    if seen is not None and seen.num_blocks and record.estimate.cache_bytes is not None:
         yield Check(
             metric="bytes of the cache, all blocks",
             estimated=record.estimate.cache_bytes,

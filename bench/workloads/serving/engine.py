@@ -54,7 +54,6 @@ class Answered:
         num_new_tokens: of each request.
         cache_bytes, num_blocks: of the cache as it lay in memory.
         duration_s: from the first arrival to the last token.
-        stopped: whether it was interrupted.
     """
 
     requests: list[ServedRequest] = field(default_factory=list)
@@ -63,7 +62,18 @@ class Answered:
     cache_bytes: int = 0
     num_blocks: int = 0
     duration_s: float = 0.0
-    stopped: bool = False
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or a signal that ends the process, after the engine was ended.
+
+    Attributes:
+        answered: what there was by then.
+    """
+
+    def __init__(self, answered: Answered) -> None:
+        super().__init__()
+        self.answered = answered
 
 
 class _Passes:
@@ -113,6 +123,7 @@ def serve(model: nn.Module, prompts: list[list[int]], run: ServingRun, on_pass: 
 
     Raises:
         UnavailableError: the engine failed, and says why; nothing was answered.
+        Stopped: interrupted.
     """
     seen = _Passes(model, on_pass, run.device.torch_device)
     answered, results = Answered(), dict[str, Any]()
@@ -120,6 +131,7 @@ def serve(model: nn.Module, prompts: list[list[int]], run: ServingRun, on_pass: 
         num_blocks=run.num_blocks, page_size=run.page_size, max_batch_tokens=run.max_batch_tokens, sequences=run.sequences
     )
     sent_s: dict[str, float] = {}
+    is_stopped = False
     try:
         with (
             torch.inference_mode(),
@@ -130,15 +142,16 @@ def serve(model: nn.Module, prompts: list[list[int]], run: ServingRun, on_pass: 
             try:
                 _drive(manager, prompts, run, sent_s, results)
             except KeyboardInterrupt:
-                answered.stopped = True
-                manager.stop(block=True, timeout=30, hard_stop=True)
+                is_stopped = True
             if manager.batch_processor is not None:
                 cache = manager.batch_processor.cache
                 answered.cache_bytes, answered.num_blocks = held_bytes(cache), int(cache.num_blocks)
+            if is_stopped:
+                manager.stop(block=True, timeout=30, hard_stop=True)
     finally:
         answered.passes = seen.close()
     finished = [(name, results[name]) for name in sent_s if name in results and results[name].error is None]
-    if not finished and not answered.stopped:
+    if not finished and not is_stopped:
         failed = next((str(output.error) for output in results.values() if output.error), "it answered nothing")
         raise UnavailableError(f"transformers' continuous batching failed: {' '.join(failed.split())[:200]}")
     begun_s = min(sent_s.values(), default=0.0)
@@ -146,6 +159,8 @@ def serve(model: nn.Module, prompts: list[list[int]], run: ServingRun, on_pass: 
         answered.requests.append(_request(output, sent_s[name], begun_s, run))
         answered.num_new_tokens.append(len(output.generated_tokens))
     answered.duration_s = max((output.timestamps[-1] for _, output in finished), default=begun_s) - begun_s
+    if is_stopped:
+        raise Stopped(answered)
     return answered
 
 

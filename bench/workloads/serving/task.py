@@ -18,7 +18,7 @@ from bench.records.served import EngineSteps, ServedLoad, kept
 from bench.sampling.progress import sampling
 from bench.workloads.language import loading
 from bench.workloads.preparation import add_ceilings, add_peak_memory, watched
-from bench.workloads.serving.engine import Answered, prompts_of, serve
+from bench.workloads.serving.engine import Answered, Stopped, prompts_of, serve
 from bench.workloads.serving.run import ServingRun
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
@@ -66,13 +66,15 @@ def _serve(run: ServingRun, draft: Draft, say: Say, watch: Watch, vocab: int) ->
     warm = dataclasses.replace(run, requests=1, concurrency=1, rate=None, new_tokens=min(3, run.new_tokens))
     serve(loaded.model, prompts_of(warm, vocab), warm)
     say(f"loaded in {loaded.load_s:.1f} s; serving")
-    num_passes = run.requests * run.new_tokens
+    num_passes, stopped_by = run.requests * run.new_tokens, "count"
     with sampling("forward passes", max_samples=num_passes, max_time_s=run.max_time_s) as on_pass, watch("serve"):
-        answered = serve(loaded.model, prompts_of(run, vocab), run, on_pass)
+        try:
+            answered = serve(loaded.model, prompts_of(run, vocab), run, on_pass)
+        except Stopped as stopped:
+            answered, stopped_by = stopped.answered, "interrupt"
     draft.proof |= _proof(run, answered)
-    stopped = "interrupt" if answered.stopped else "count"
     seconds = tuple(each.ended_s - each.begun_s for each in answered.passes)
-    draft.add_phase(Phase(name="pass", samples_s=seconds, item="pass", stopped_by=stopped))
+    draft.add_phase(Phase(name="pass", samples_s=seconds, item="pass", stopped_by=stopped_by))
 
 
 def _proof(run: ServingRun, answered: Answered) -> Proof:

@@ -25,7 +25,7 @@ from reports.views.records.measured_time import parts_table, time_table
 from reports.views.records.tuning import tuning_facts, tuning_table
 from reports.views.records.watched import ranks_table, watched_table
 
-STEP = {"generate": "whole generation", "decode": "decode step", "prefill": "prefill", "train": "training step"}
+STEP = {"generate": "whole generation", "decode": "decode step", "prefill": "prefill", "train": "training step", "serve": "served load"}
 FIGURE = {"generate": "generation", "decode": "decode_step", "prefill": "prefill", "train": "train_step"}
 
 Row = dict[str, Value]
@@ -204,7 +204,7 @@ def _sizes(record: Measurement, answer: _Answer) -> None:
     flop_tag, source = where_from(record)
     if said.params is not None:
         answer.add("params", "parameters", said.params, units.format_int, flop_tag, source)
-    done = said.phases.get(MAIN_PHASE[task])
+    done = said.phases.get(MAIN_PHASE.get(task, ""))
     if done:
         answer.add(f"{FIGURE[task]}_flop", f"FLOP of the {STEP[task]}", done.flop.full, units.format_flop, flop_tag)
         if done.flop.hardware != done.flop.full:

@@ -23,6 +23,7 @@ from bench.callbacks import Watch, kept_on_signal, watch
 from bench.cli.main import main
 from bench.sampling import timing_loop
 from bench.sampling.clock import HostClock, nothing
+from tests.support.processes import in_a_process
 from tests.support.tiny_models import write_config
 from tests.support.trainings_by_trainer import callback, trainer
 from tests.support.watched_trainings import only_record
@@ -44,23 +45,6 @@ def nobody_is_left() -> None:
 
 
 Event = Callable[[int], object]
-
-
-def in_a_process(do: Callable[[], object]) -> int:
-    """Run something in a fork; the signal that ended it, negative, or its exit code."""
-    pid = os.fork()
-    if pid == 0:
-        code = 99
-        try:
-            do()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        except KeyboardInterrupt:
-            code = 98
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def training(out: Path, event: Event) -> Callable[[], None]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import sys
 import threading
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +37,7 @@ from reports import served
 from reports.checks.crosscheck import crosscheck, failed
 from reports.checks.serving import cache, predictions
 from tests.support.calibrations import whole
+from tests.support.processes import in_a_process
 
 pytest.importorskip("transformers.generation.continuous_batching.cache")
 pytestmark = pytest.mark.usefixtures("quick")
@@ -188,6 +193,51 @@ def test_an_interrupt_keeps_what_was_answered(tmp_path: Path, monkeypatch: pytes
     assert record.proof.served is not None
     assert record.proof.served.completed == 2
     assert not [thread for thread in threading.enumerate() if "generation_loop" in thread.name]
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process of its own for each signal is a fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("kind", "at_pass", "code", "reason"),
+    [
+        (signal.SIGINT, 2, 130, "interrupted by the user"),  # in the pass that warms up: nothing is served then
+        (signal.SIGINT, 5, 130, "interrupted by the user"),  # before anything was answered
+        (signal.SIGTERM, 12, 143, "ended by SIGTERM"),
+    ],
+)
+def test_a_signal_keeps_what_was_answered_and_ends_the_command(
+    kind: signal.Signals,
+    at_pass: int,
+    code: int,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The engine's thread is in a pass when it comes: 3 passes warm up, then 2 requests of 5 tokens are answered after 5 more."""
+    real, seen = engine._Passes._before, [0]
+
+    def signalled(self: Any, *given: Any) -> None:
+        seen[0] += 1
+        if seen[0] == at_pass:
+            os.kill(os.getpid(), kind)
+            time.sleep(0.1)  # the main thread takes it
+        real(self, *given)
+
+    monkeypatch.setattr(engine._Passes, "_before", signalled)
+    config, runs = tmp_path / "tiny.json", tmp_path / "runs"
+    config.write_text(json.dumps(TINY))
+    words = ["run", "--config", str(config), "--task", "serve", "--dtype", "fp32", "--device", "cpu", "--preset", "quick"]
+    words += ["--seq-len", "8", "--new-tokens", "5", "--concurrency", "2", "--requests", "8", "--out", str(runs)]
+    assert in_a_process(lambda: sys.exit(main(words))) == code
+    assert "Traceback" not in capfd.readouterr().err
+    (record,), _ = read_folder(runs)
+    assert (record.status, record.status_reason) == ("partial", reason)
+    assert main(["report", str(runs)]) == 1  # the run did not end
+    assert "bytes of the cache" not in capfd.readouterr().out
+    load = record.proof.served
+    assert (load.completed if load else None) == {2: None, 5: 0, 12: 2}[at_pass]
 
 
 def test_an_engine_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
