@@ -45,6 +45,7 @@ class Attention(Part):
         trims_cache: whether keys that have left the window leave the cache too; else they are multiplied and masked.
         sinks: learned logits per head beside the keys.
         output_gate: whether the query's matrix makes a gate on the output too, as wide as the queries.
+        context_norm: whether an RMS norm over all heads together stands before the output matrix.
         cross: keys and values come from another sequence (an encoder's output).
     """
 
@@ -78,6 +79,7 @@ class Attention(Part):
     trims_cache: bool = True
     sinks: bool = False
     output_gate: bool = False
+    context_norm: bool = False
     cross: bool = False
 
     @property
@@ -136,6 +138,8 @@ class Attention(Part):
             operands=("query_key_value",) * 3 if self.fused else ("query", "key", "value"),
             pairs=chunk_pairs(w, self.window) if self.chunked and self.window else None,
         )
+        if self.context_norm:
+            table.append(norm(w, prefix, label="context_norm", cut="heads", width=q, bias=False, count=count))
         context = (f"{prefix}.context",)
         table.append(project("output", "attention", cut="rows", d_in=q, d_out=width, bias=self.out_bias, reads=context))
         return table

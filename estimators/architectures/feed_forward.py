@@ -6,10 +6,13 @@ from functools import partial
 
 from estimators.architectures.adapter_names import Names
 from estimators.architectures.part import Part
-from estimators.architectures.rows import elementwise, linear, name_of, parameters
+from estimators.architectures.rows import elementwise, linear, name_of, norm, parameters
 from estimators.frozen import frozen, replace
 from estimators.roles import Cut, Role
 from estimators.spec import Op, Workload
+
+LEARNED = {"xielu": 2, "xielu_in_weights": 2}
+"""Activation function -> its own trained parameters in each layer: xIELU's two bends (arXiv 2411.13010), in bf16 or as the weights."""
 
 
 @frozen
@@ -23,6 +26,7 @@ class FeedForward(Part):
         bias: of all its linear layers.
         activation: name of the activation function, as configurations have it.
         widened: whether what the last matrix reads is cast to the dtype of its weights before (T5).
+        inner_norm: whether an RMS norm stands before the last matrix.
     """
 
     width: int
@@ -31,6 +35,7 @@ class FeedForward(Part):
     bias: bool = False
     activation: str = "gelu"
     widened: bool = False
+    inner_norm: bool = False
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
@@ -42,6 +47,10 @@ class FeedForward(Part):
         table = [project(role, "mlp", cut="columns", d_in=width, d_out=up, bias=self.bias) for role in roles]
         reads = tuple(op.name for op in table)
         table.append(elementwise(w, prefix, "activation", cut="columns", width=self.width, reads=halves, count=count))
+        if self.activation in LEARNED:
+            table.append(parameters(w, prefix, "learned_activation", "mlp", num=LEARNED[self.activation], count=count))
+        if self.inner_norm:
+            table.append(norm(w, prefix, label="inner_norm", cut="columns", width=self.width, bias=False, count=count))
         table.append(project("down", "mlp", cut="rows", d_in=self.width, d_out=width, bias=self.bias, reads=reads))
         return table
 

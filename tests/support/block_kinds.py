@@ -90,6 +90,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     "codegen": {"n_layer": int},
     "dbrx": {"n_layers": int},
     "distilbert": {"n_layers": int},
+    "cwm": {"num_hidden_layers": int, "layer_types": _full},
     "exaone4": {"num_hidden_layers": int, "layer_types": _full},
     "falcon": {"num_hidden_layers": int},
     "gpt2": {"n_layer": int},
@@ -110,11 +111,13 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
 """Fields that say how deep a model is, where that is not `num_hidden_layers` alone."""
 
 DENSE: Mapping[str, Config] = {
-    **dict.fromkeys(("arcee", "cohere", "granite", "internlm3", "llama", "nemotron", "olmo", "olmo2", "phi", "phi3"), WIDTHS),
+    **dict.fromkeys(("apertus", "arcee", "bitnet", "exaone"), WIDTHS),
+    **dict.fromkeys(("cohere", "granite", "internlm3", "llama", "nemotron", "olmo", "olmo2", "phi", "phi3"), WIDTHS),
     **dict.fromkeys(("qwen2", "smollm3", "stablelm", "starcoder2"), WIDTHS),
+    **dict.fromkeys(("helium", "hunyuan_v1_dense", "iquestcoder"), WIDTHS | HEADS),
     **dict.fromkeys(("ernie4_5", "gemma", "glm", "glm4", "ministral3", "qwen3", "seed_oss"), WIDTHS | HEADS),
     **dict.fromkeys(("cohere2", "exaone4", "mistral", "olmo3"), WIDTHS | {"sliding_window": 4096}),
-    **dict.fromkeys(("gemma2", "gemma3_text", "ministral"), WIDTHS | HEADS | {"sliding_window": 4096}),
+    **dict.fromkeys(("cwm", "gemma2", "gemma3_text", "ministral", "vaultgemma"), WIDTHS | HEADS | {"sliding_window": 4096}),
     **dict.fromkeys(("gpt2", "gpt_bigcode"), GPT),
     **dict.fromkeys(("codegen", "gptj"), GPT | {"rotary_dim": 4}),
     "bloom": {"vocab_size": VOCAB, "hidden_size": 64, "n_head": 4, "tie_word_embeddings": False},

@@ -21,12 +21,16 @@ two_biases = {"attention_bias": flags, "mlp_bias": flags}
 pad = {"pad_token_id": 0}
 
 DENSE: dict[str, st.SearchStrategy[Config]] = {
+    "apertus": family(shapes(), **ffn, attention_bias=flags),
     "arcee": family(own_heads(), **ffn, **two_biases),
+    "bitnet": family(shapes(), **ffn, attention_bias=flags),
     "bloom": family(shapes(layers="n_layer", heads="n_head", kv_heads="")),
     "codegen": family(shapes(**GPT, multiple=4), {"rotary_dim": 4}, **inner, **positions),
     "cohere": family(shapes(), pad, **ffn, attention_bias=flags, use_qk_norm=flags),
     "cohere2": sliding(family(shapes(), pad, **ffn, attention_bias=flags, sliding_window=windows)),
+    "cwm": sliding(family(shapes(), {"head_dim": 16}, **ffn, mlp_bias=flags, sliding_window=windows)),
     "ernie4_5": family(own_heads(), pad, **ffn, use_bias=flags),
+    "exaone": family(shapes(), **ffn, **two_biases),
     "exaone4": sliding(family(shapes(), **ffn, sliding_window=windows)),
     "falcon": st.one_of(
         family(shapes(kv_heads="num_kv_heads"), {"new_decoder_architecture": True}, bias=flags, num_ln_in_parallel_attn=st.integers(1, 2)),
@@ -49,7 +53,10 @@ DENSE: dict[str, st.SearchStrategy[Config]] = {
     "gpt_neox": family(shapes(kv_heads=""), **ffn, attention_bias=flags, use_parallel_residual=flags),
     "gptj": family(shapes(**GPT), {"rotary_dim": 4}, **inner, **positions),
     "granite": family(shapes(), **ffn, **two_biases),
+    "helium": family(shapes(), **ffn, **two_biases).map(lambda c: c | {"head_dim": c["hidden_size"] // c["num_attention_heads"]}),
+    "hunyuan_v1_dense": family(shapes(), pad | {"head_dim": 8}, **ffn, attention_bias=flags),
     "internlm3": st.tuples(family(own_heads(), pad, **ffn), flags).map(lambda d: d[0] | {"qkv_bias": d[1], "bias": d[1]}),
+    "iquestcoder": family(shapes(), {"head_dim": 16}, **ffn, **two_biases),
     "llama": family(own_heads(), **ffn, **two_biases),
     "ministral": sliding(family(shapes(), {"head_dim": 8}, **ffn, sliding_window=windows)),
     "ministral3": family(own_heads(), pad, **ffn, sliding_window=st.none() | windows),
@@ -78,4 +85,5 @@ DENSE: dict[str, st.SearchStrategy[Config]] = {
     ),
     "stablelm": family(shapes(), pad, **ffn, use_qkv_bias=flags, qk_layernorm=flags, use_parallel_residual=flags),
     "starcoder2": family(shapes(), **ffn, use_bias=flags, sliding_window=st.none() | windows),
+    "vaultgemma": sliding(family(shapes(), {"head_dim": 16}, **ffn, sliding_window=windows, attention_bias=flags)),
 }

@@ -40,6 +40,12 @@ def gemma2(f: Fields, name: str, source: Source) -> Decoder:
     return replace(model, capped=f.config.get("final_logit_softcapping", 30.0) is not None)
 
 
+def vaultgemma(f: Fields, name: str, source: Source) -> Decoder:
+    """VaultGemma: Gemma 2 without the norms behind."""
+    model = gemma2(f, name, source)
+    return replace(model, blocks=tuple(replace(block, norms=2) for block in model.blocks))
+
+
 def gemma3_text(f: Fields, name: str, source: Source) -> Decoder:
     """Gemma 3's language part: norms on queries and keys, five layers with a window, then one that sees everything."""
     s = _gemma2_sizes(f, vocab=262208, positions=131072)

@@ -1,10 +1,12 @@
-"""Later children of Llama, each with a twist of its own: SmolLM3, InternLM3, Seed-OSS, ERNIE 4.5, EXAONE 4, Arcee."""
+"""Later children of Llama, each with a twist of its own: SmolLM3, InternLM3, Seed-OSS, ERNIE 4.5, EXAONE, Arcee, CWM, Helium, Hunyuan."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
+from estimators.architectures.builders.layers import windowed
+from estimators.architectures.builders.llama import WIDE_NORM
 from estimators.architectures.builders.sizes import sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
@@ -75,3 +77,57 @@ def arcee(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=32000, width=2560, layers=32, heads=32, positions=4096, ffn_width=18432, activation="relu2")
     feed_forward = feed_forward_of(s, bias=f.flag("mlp_bias", False))
     return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), feed_forward)
+
+
+def exaone(f: Fields, name: str, source: Source) -> Decoder:
+    """EXAONE 3 and 3.5: Llama; its first files call layers and activation otherwise."""
+    names = {"layers": ("num_hidden_layers", "num_layers"), "activation": ("hidden_act", "activation_function")}
+    s = sizes(f, vocab=102400, width=4096, layers=32, heads=32, kv_heads=8, positions=4096, ffn_width=14336, names=names)
+    feed_forward = feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False))
+    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), feed_forward)
+
+
+def iquestcoder(f: Fields, name: str, source: Source) -> Decoder:
+    """IQuest-Coder: Llama."""
+    s = sizes(f, vocab=76800, width=5120, layers=80, heads=40, kv_heads=8, head_width=128, positions=131072, ffn_width=27648)
+    feed_forward = feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False))
+    return decoder(name, source, s, attention_of(s, bias=f.flag("attention_bias", False)), feed_forward)
+
+
+def helium(f: Fields, name: str, source: Source) -> Decoder:
+    """Helium: Llama with positions that turn neighbours; no switch of its own gives the output matrix a bias."""
+    s = sizes(f, vocab=48000, width=2560, layers=24, heads=20, kv_heads=20, head_width=128, positions=4096, ffn_width=7040)
+    if s.heads * s.head_width != s.width:
+        raise f.fail("head_dim", s.head_width, f"hidden_size over num_attention_heads, {s.width} / {s.heads}: its output matrix is square")
+    attention = attention_of(s, bias=f.flag("attention_bias", False), out_bias=False)
+    feed_forward = feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False))
+    return decoder(name, source, s, replace(attention, angle_elements=2 * s.head_width), feed_forward, norm=WIDE_NORM)
+
+
+def cwm(f: Fields, name: str, source: Source) -> Decoder:
+    """CWM: Llama with a sliding window on all layers but every fourth, from the first on."""
+    s = sizes(f, vocab=128256, width=6144, layers=64, heads=48, kv_heads=8, head_width=128, positions=131072, ffn_width=21504)
+    windows = windows_of(f, s.layers, window_of(f, 8192), lambda i: i % 4 != 0)
+    return decoder(name, source, s, windowed(attention_of(s), windows), feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False)))
+
+
+def hunyuan_v1_dense(f: Fields, name: str, source: Source) -> Decoder:
+    """Hunyuan 0.5B to 7B: Llama with norms on queries and keys behind their positions."""
+    s = sizes(f, vocab=290943, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False, first=False)
+    return decoder(name, source, s, attention, feed_forward_of(s, gated=True))
+
+
+def apertus(f: Fields, name: str, source: Source) -> Decoder:
+    """Apertus: norms on queries and keys, two matrices with an xIELU between, whose two bends are learned in each layer."""
+    s = sizes(f, vocab=131072, width=4096, layers=32, heads=32, positions=65536, ffn_width=14336, activation="xielu")
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False)
+    activation = "xielu_in_weights" if s.activation == "xielu" else s.activation
+    return decoder(name, source, s, attention, replace(feed_forward_of(s), activation=activation))
+
+
+def bitnet(f: Fields, name: str, source: Source) -> Decoder:
+    """BitNet b1.58: a norm before the output matrix and one before the last of the feed-forward; weights of three values."""
+    s = sizes(f, vocab=128256, width=2560, layers=30, heads=20, kv_heads=5, positions=2048, ffn_width=6912, activation="relu2")
+    attention = replace(attention_of(s, bias=f.flag("attention_bias", False)), context_norm=True)
+    return decoder(name, source, s, attention, replace(feed_forward_of(s, gated=True), inner_norm=True))

@@ -53,15 +53,20 @@ def _root_of_softplus(tape: Tape, x: Tensor) -> Tensor:
 
 def _xielu(tape: Tape, x: Tensor) -> Tensor:
     """Where x > 0: a·x·x + b·x, else (exp(min(x, eps)) - 1 - x)·c + b·x, with a and c learned."""
-    above = tape.mul(tape.mul(tape.view(x, x.elements), _learned(tape)), x)
+    return _bent(tape, x, tape.size)
+
+
+def _xielu_in_weights(tape: Tape, x: Tensor) -> Tensor:
+    """The same with a and c in the dtype of the weights, to which what they multiply is widened."""
+    return _bent(tape, x, tape.weight_size)
+
+
+def _bent(tape: Tape, x: Tensor, size: int) -> Tensor:
+    above = tape.mul(tape.mul(tape.view(x, x.elements), tape.tensor(1, size, "once")), x)
     tape.keep(x)  # of the minimum
-    below = tape.mul(tape.like(tape.of_result(x)), _learned(tape))
+    below = tape.mul(tape.like(tape.of_result(x)), tape.tensor(1, size, "once"))
     tape.index(x.elements, x.place, size=1)
     return tape.add(above, below)
-
-
-def _learned(tape: Tape) -> Tensor:
-    return tape.tensor(1, tape.size, "once")
 
 
 def _identity(tape: Tape, x: Tensor) -> Tensor:
@@ -84,6 +89,7 @@ WRITTEN_OUT: Mapping[str, Callable[[Tape, Tensor], Tensor]] = {
     "sqrtsoftplus": _root_of_softplus,
     "tanh": Tape.of_result,
     "xielu": _xielu,
+    "xielu_in_weights": _xielu_in_weights,
 }
 """Name -> what it does; every other name is one kernel, which keeps its input."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estimators.architectures.attention import Attention
-from estimators.architectures.block import Norm
+from estimators.architectures.block import RMS_NORM, Norm
 from estimators.frozen import replace
 from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import Tape, Tensor
@@ -33,6 +33,8 @@ def attended(
     context = scored(tape, part, queries, keys, values, t, seen or s)
     if part.output_gate:
         context = tape.mul(context, tape.of_result(tape.like(context)))
+    if part.context_norm:
+        context = normed(tape, RMS_NORM, context, part.inner_width)
     return tape.linear(context, t * width, "outer", "output")
 
 

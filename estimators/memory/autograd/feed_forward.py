@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from estimators.architectures.block import RMS_NORM
 from estimators.architectures.feed_forward import FeedForward
 from estimators.memory.autograd.activation_functions import activated
+from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import Tape, Tensor
 
 
@@ -21,4 +23,6 @@ def fed_forward(tape: Tape, part: FeedForward, x: Tensor, t: int, width: int) ->
 
 
 def _down(tape: Tape, part: FeedForward, product: Tensor, elements: int) -> Tensor:
+    if part.inner_norm:
+        product = normed(tape, RMS_NORM, product, part.width)
     return tape.linear(tape.cast(product, tape.weight_size) if part.widened else product, elements, "outer", "down")
