@@ -43,6 +43,9 @@ Role = Literal[
     # state-space mixers
     "in",
     "in_gates",
+    "in_gate",
+    "in_strength",
+    "in_decay",
     "x",
     "dt",
     "scan",

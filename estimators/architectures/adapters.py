@@ -57,6 +57,10 @@ TARGETS: dict[str, str] = {
     "in_proj": "in",
     "in_proj_qkvz": "in",
     "in_proj_ba": "in_gates",
+    "in_proj_qkv": "in",
+    "in_proj_z": "in_gate",
+    "in_proj_b": "in_strength",
+    "in_proj_a": "in_decay",
     "x_proj": "x",
     "dt_proj": "dt",
 }

@@ -1,4 +1,4 @@
-"""Linear attention of one layer by the gated delta rule, as transformers runs it without kernels of its own (Qwen3-Next)."""
+"""Linear attention of one layer by the gated delta rule, as transformers runs it without kernels of its own (Qwen3-Next, Qwen3.5)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm, parameters
 from estimators.architectures.state_space import begins, causal_convolution, scan, with_state
 from estimators.frozen import frozen, replace
+from estimators.roles import Role
 from estimators.spec import Op, Workload
 
 
@@ -23,6 +24,8 @@ class GatedDeltaNet(Part):
         key_heads, value_heads: a key head serves several value heads.
         key_width, value_width: of one head.
         taps: of the convolution.
+        split: whether the output's gate has a matrix of its own, and so have the writing strength and the decay (Qwen3.5);
+            else one makes queries, keys, values and the gate, and one both of the others.
 
     Source: Yang et al. 2024, Gated Delta Networks (arXiv 2412.06464), section 3.3.
     """
@@ -32,18 +35,22 @@ class GatedDeltaNet(Part):
     key_width: int
     value_width: int
     taps: int
+    split: bool = False
     chunk: int = 64
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
         project = partial(linear, w, prefix, count=count, recomputed=True)
         keys, values = self.key_heads * self.key_width, self.value_heads * self.value_width
-        conv, gates = f"{prefix}.conv", f"{prefix}.in_gates"
+        mixed, n = 2 * keys + values, self.value_heads
+        columns: dict[Role, int] = {"in": mixed + values, "in_gates": 2 * n}
+        if self.split:
+            columns = {"in": mixed, "in_gate": values, "in_strength": n, "in_decay": n}
+        conv, gates = f"{prefix}.conv", tuple(f"{prefix}.{role}" for role in columns if role not in ("in", "in_gate"))
         table = [
-            project("in", "state_space", cut="whole", d_in=width, d_out=2 * keys + 2 * values),
-            project("in_gates", "state_space", cut="whole", d_in=width, d_out=2 * self.value_heads),
-            causal_convolution(w, prefix, channels=2 * keys + values, taps=self.taps, bias=False, count=count),
-            replace(elementwise(w, prefix, cut="whole", label="weigh", width=keys + values, count=count), reads=(conv, gates)),
+            *(project(role, "state_space", cut="whole", d_in=width, d_out=d_out) for role, d_out in columns.items()),
+            causal_convolution(w, prefix, channels=mixed, taps=self.taps, bias=False, count=count),
+            replace(elementwise(w, prefix, cut="whole", label="weigh", width=keys + values, count=count), reads=(conv, *gates)),
             parameters(w, prefix, "decay", "state_space", num=2 * self.value_heads, count=count),
             *(self._chunked(w, prefix, count) if begins(w) else [self._recurrent(w, prefix, count)]),
             norm(w, prefix, cut="whole", width=self.value_width, bias=False, rows=w.num_tokens * self.value_heads, count=count),

@@ -78,6 +78,10 @@ def _full(depth: int) -> list[str]:
     return ["full_attention"] * depth
 
 
+def _linear(depth: int) -> list[str]:
+    return ["linear_attention"] * depth
+
+
 BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     **{name: {"encoder_layers": int, "decoder_layers": int} for name in ("bart", "marian", "mbart", "pegasus", "whisper")},
     **{name: {"num_layers": int, "num_decoder_layers": int} for name in ("mt5", "t5")},
@@ -105,7 +109,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     },
     "mpt": {"n_layers": int},
     "olmo3": {"num_hidden_layers": int, "layer_types": _full},
-    "qwen3_next": {"num_hidden_layers": int, "layer_types": lambda depth: ["linear_attention"] * depth},
+    **{name: {"num_hidden_layers": int, "layer_types": _linear} for name in ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")},
     "swin": {"depths": lambda depth: [depth]},
 }
 """Fields that say how deep a model is, where that is not `num_hidden_layers` alone."""
@@ -168,6 +172,9 @@ EXPERTS: Mapping[str, Config] = {
 """Decoders with experts in every layer."""
 
 
+DELTA: Config = {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 16, "linear_value_head_dim": 16}
+DELTA_MIXTURE: Config = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 80}
+
 MIXERS: Mapping[str, Config] = {
     "bamba": WIDTHS | MAMBA2 | {"mamba_expand": 2},
     "falcon_h1": WIDTHS | HEADS | MAMBA2 | {"mamba_d_ssm": 128},
@@ -193,18 +200,9 @@ MIXERS: Mapping[str, Config] = {
         "n_groups": 1,
         "chunk_size": 16,
     },
-    "qwen3_next": WIDTHS
-    | HEADS
-    | {
-        "linear_num_value_heads": 4,
-        "linear_num_key_heads": 2,
-        "linear_key_head_dim": 16,
-        "linear_value_head_dim": 16,
-        "num_experts": 4,
-        "num_experts_per_tok": 2,
-        "moe_intermediate_size": 48,
-        "shared_expert_intermediate_size": 80,
-    },
+    "qwen3_5_moe_text": WIDTHS | HEADS | DELTA | DELTA_MIXTURE,
+    "qwen3_5_text": WIDTHS | HEADS | DELTA,
+    "qwen3_next": WIDTHS | HEADS | DELTA | DELTA_MIXTURE,
 }
 """State spaces and the delta rule: every layer has one, in Falcon-H1 beside attention."""
 

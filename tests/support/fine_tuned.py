@@ -152,7 +152,7 @@ VARIED = {
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "bamba": {"attn_layer_indices": [1]},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
-    "qwen3_next": {"full_attention_interval": 2},
+    **{name: {"full_attention_interval": 2} for name in ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")},
 }
 
 

@@ -58,7 +58,7 @@ def periods(draw: st.DrawFn, configs: st.SearchStrategy[Config]) -> Config:
 
 @st.composite
 def delta(draw: st.DrawFn, configs: st.SearchStrategy[Config]) -> Config:
-    """Heads of Qwen3-Next's linear attention, and a layer of the usual one at least: transformers' cache asks it for its length."""
+    """Heads of Qwen's linear attention, and a layer of the usual one at least: transformers' cache asks it for its length."""
     config, keys = draw(configs), draw(st.integers(1, 3))
     heads = {"linear_num_key_heads": keys, "linear_num_value_heads": keys * draw(st.integers(1, 2))}
     widths = {"linear_key_head_dim": draw(st.integers(2, 9)), "linear_value_head_dim": draw(st.integers(2, 9))}
@@ -68,6 +68,7 @@ def delta(draw: st.DrawFn, configs: st.SearchStrategy[Config]) -> Config:
 
 
 width = {"intermediate_size": st.integers(8, 40)}
+MIXTURE = {"moe_intermediate_size": st.integers(4, 24), "shared_expert_intermediate_size": st.integers(4, 24)}
 STATE_SPACE: dict[str, st.SearchStrategy[Config]] = {
     "mamba": st.fixed_dictionaries(
         {"hidden_size": st.integers(4, 40), "num_hidden_layers": st.integers(1, 3)},
@@ -102,17 +103,9 @@ STATE_SPACE: dict[str, st.SearchStrategy[Config]] = {
     "falcon_h1": beside(
         family(own_heads(), **width, attention_bias=flags, mlp_bias=flags, projectors_bias=flags, mamba_rms_norm=flags), "mamba_d_ssm"
     ),
+    "qwen3_5_moe_text": delta(routed(family(own_heads(), **MIXTURE, attention_bias=flags), num="num_experts")),
+    "qwen3_5_text": delta(family(own_heads(), **width, attention_bias=flags)),
     "qwen3_next": delta(
-        routed(
-            family(
-                own_heads(),
-                **width,
-                moe_intermediate_size=st.integers(4, 24),
-                shared_expert_intermediate_size=st.integers(4, 24),
-                decoder_sparse_step=st.integers(1, 2),
-                attention_bias=flags,
-            ),
-            num="num_experts",
-        )
+        routed(family(own_heads(), **width, **MIXTURE, decoder_sparse_step=st.integers(1, 2), attention_bias=flags), num="num_experts")
     ),
 }

@@ -11,6 +11,10 @@ MROPE = {"rope_scaling": {"rope_type": "default", "mrope_section": [2, 1, 1]}}
 TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 50}
 TEXT |= {"pad_token_id": 0}
 
+MERGED_IMAGES = QWEN_IMAGES | {"out_hidden_size": 32, "intermediate_size": 32}
+DELTA = {"head_dim": 8, "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
+DELTA |= {"layer_types": ["linear_attention", "full_attention"], "rope_scaling": MROPE["rope_scaling"] | {"partial_rotary_factor": 1.0}}
+
 VISION_LANGUAGE: dict[str, Config] = {
     "aya_vision": {"text_config": TEXT | {"sliding_window": 9}, "vision_config": IMAGES | SIGLIP},
     "gemma3": {"text_config": TEXT | {"model_type": "gemma3_text", "sliding_window": 9}, "vision_config": IMAGES},
@@ -24,13 +28,18 @@ VISION_LANGUAGE: dict[str, Config] = {
     "llava_next": {"text_config": TEXT | {"model_type": "mistral", "tie_word_embeddings": True}, "vision_config": IMAGES | CLIP},
     "llava_onevision": {"text_config": TEXT | {"model_type": "qwen2"}, "vision_config": IMAGES | SIGLIP},
     "mistral3": {"text_config": TEXT | {"model_type": "ministral3", "head_dim": 8}, "vision_config": IMAGES | {"model_type": "pixtral"}},
-    "qwen2_5_vl": {"text_config": TEXT | MROPE, "vision_config": QWEN_IMAGES | {"out_hidden_size": 32, "intermediate_size": 32}},
+    "qwen2_5_vl": {"text_config": TEXT | MROPE, "vision_config": MERGED_IMAGES},
     "qwen2_vl": TEXT
     | MROPE
     | {"tie_word_embeddings": True, "vision_config": {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2}},
+    "qwen3_5": {"text_config": TEXT | DELTA, "vision_config": MERGED_IMAGES},
+    "qwen3_5_moe": {
+        "text_config": TEXT | DELTA | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+        "vision_config": MERGED_IMAGES,
+    },
     "qwen3_vl": {
         "text_config": TEXT | MROPE | {"head_dim": 8},
-        "vision_config": QWEN_IMAGES | {"out_hidden_size": 32, "intermediate_size": 32, "deepstack_visual_indexes": [0]},
+        "vision_config": MERGED_IMAGES | {"deepstack_visual_indexes": [0]},
     },
     "smolvlm": {"text_config": TEXT | {"model_type": "llama"}, "vision_config": IMAGES},
 }

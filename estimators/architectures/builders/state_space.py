@@ -1,19 +1,17 @@
-"""State-space models and hybrids with attention: Mamba, Mamba 2, Jamba, Bamba, Falcon-H1, Qwen3-Next."""
+"""State-space models and hybrids with attention: Mamba, Mamba 2, Jamba, Bamba, Falcon-H1."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from estimators.architectures.adapter_names import GATE_AND_EXPERTS, SHARED_GATE
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import RMS_NORM, Beside, Block
-from estimators.architectures.builders.common import attention_of, feed_forward_of, with_qk_norm
-from estimators.architectures.builders.experts import experts_of, sometimes_sparse
+from estimators.architectures.builders.common import attention_of, feed_forward_of
+from estimators.architectures.builders.experts import experts_of
 from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.delta_rule import GatedDeltaNet
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
@@ -167,36 +165,3 @@ def _mamba2_beside_attention(f: Fields, s: Sizes, *, inner: int, out_bias_key: s
         normed=normed,
     )
     return mixer, attention_of(s, bias=f.flag("attention_bias", False))
-
-
-def qwen3_next(f: Fields, name: str, source: Source) -> Decoder:
-    """Qwen3-Next: linear attention by the gated delta rule on three layers of four, gated attention on the fourth, experts."""
-    s = sizes(f, vocab=151936, width=2048, layers=48, heads=16, kv_heads=2, head_width=256, positions=32768, ffn_width=5632)
-    key_heads, value_heads = f.integer("linear_num_key_heads", default=16), f.integer("linear_num_value_heads", default=32)
-    f.divides("linear_num_key_heads", key_heads, "linear_num_value_heads", value_heads)
-    delta = GatedDeltaNet(
-        key_heads=key_heads,
-        value_heads=value_heads,
-        key_width=f.integer("linear_key_head_dim", default=128),
-        value_width=f.integer("linear_value_head_dim", default=128),
-        taps=f.integer("linear_conv_kernel_dim", default=4),
-    )
-    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False, form="rms_plus_one")
-    attention = replace(attention, output_gate=True, by_head=True)
-    num, per_token = experts_of(f, num=512, per_token=10)
-    shared = feed_forward_of(s, width=f.integer("shared_expert_intermediate_size", default=512), gated=True)
-    experts = Experts(
-        adapter_names=(*GATE_AND_EXPERTS, ("shared_expert_gate", SHARED_GATE)),
-        activation=s.activation,
-        num=num,
-        per_token=per_token,
-        width=f.integer("moe_intermediate_size", default=512),
-        shared=shared,
-        shared_gate=True,
-    )
-    interval = f.integer("full_attention_interval", default=4)
-    types = f.config.get("layer_types") or ["linear_attention" if (i + 1) % interval else "full_attention" for i in varied_layers(f, s)]
-    if not isinstance(types, list) or len(types) != s.layers or not {*types} <= {"linear_attention", "full_attention"}:
-        raise f.fail("layer_types", types, f"a list of {s.layers} words, each full_attention or linear_attention")
-    mixes: list[tuple[str, Part]] = [("attention", attention) if kind == "full_attention" else ("mixer", delta) for kind in types]
-    return sometimes_sparse(f, name, source, s, mixes, experts)

@@ -42,6 +42,8 @@ LANGUAGE_PARTS: dict[str, tuple[str, bool]] = {
     "mistral3": ("mistral", True),
     "qwen2_5_vl": ("qwen2_vl_text", False),
     "qwen2_vl": ("qwen2_vl_text", False),
+    "qwen3_5": ("qwen3_5_text", False),
+    "qwen3_5_moe": ("qwen3_5_moe_text", False),
     "qwen3_vl": ("qwen3_vl_text", False),
     "smolvlm": ("llama", False),
 }

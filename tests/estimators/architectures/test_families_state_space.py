@@ -27,7 +27,7 @@ from tests.support.drawn_decoders import (
 from tests.support.refused_configs import refused
 from tests.support.state_space_models import STATE_SPACE
 
-HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] == "state_space"}
+HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] in ("state_space", "delta_rule")}
 SHIPPED = [name for name in model_ids() if model_entry(name).config["model_type"] in HERE]
 
 

@@ -35,6 +35,7 @@ PEFT_ALL_LINEAR = {
     "phi-3.5-moe": 15_736_832,
     "qwen1.5-moe-a2.7b": 15_925_632,
     "qwen3-30b-a3b": 996_507_648,
+    "qwen3.5-35b-a3b": 22_477_440,
     "qwen3-next-80b-a3b": 3_443_233_536,
 }
 """Trainable parameters of LoraConfig(r=16, target_modules="all-linear"), by peft 0.21.2 on transformers 5.24, on the meta device."""

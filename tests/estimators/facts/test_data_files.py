@@ -22,10 +22,12 @@ BEYOND_THE_CLASS = {
     "deberta-v2": {"norm_rel_ebd", "pos_att_type", "position_buckets", "share_att_key"},
     "modernbert": {"global_attn_every_n_layers"},
     "mt5": {"tie_word_embeddings"},
+    "qwen3_5_moe_text": {"full_attention_interval"},
+    "qwen3_5_text": {"full_attention_interval"},
     "t5": {"tie_word_embeddings"},
 }
-"""Fields that a class has no attribute for, or another value: DeBERTa's model reads them or a list made of them, ModernBERT makes
-layer_types of its own, and whether T5's head is tied is read from the checkpoint."""
+"""Fields that a class has no attribute for, or another value: DeBERTa's model reads them or a list made of them, ModernBERT and
+Qwen3.5 make layer_types of them, and whether T5's head is tied is read from the checkpoint."""
 
 
 @pytest.mark.parametrize("model_id", model_ids())

@@ -1,0 +1,81 @@
+"""Linear attention by the delta rule beside attention of the usual kind: Qwen3-Next, Qwen3.5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from estimators.architectures.adapter_names import GATE_AND_EXPERTS, SHARED_GATE, Names
+from estimators.architectures.builders.common import attention_of, feed_forward_of, with_qk_norm
+from estimators.architectures.builders.experts import experts_of, sometimes_sparse
+from estimators.architectures.builders.layers import layered, varied_layers
+from estimators.architectures.builders.sizes import Sizes, sizes
+from estimators.architectures.decoder import Decoder
+from estimators.architectures.delta_rule import GatedDeltaNet
+from estimators.architectures.feed_forward import Experts
+from estimators.architectures.part import Part
+from estimators.frozen import replace
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.architectures.fields import Fields
+
+
+def qwen3_next(f: Fields, name: str, source: Source) -> Decoder:
+    """Qwen3-Next: linear attention by the gated delta rule on three layers of four, gated attention on the fourth, experts."""
+    s = sizes(f, vocab=151936, width=2048, layers=48, heads=16, kv_heads=2, head_width=256, positions=32768, ffn_width=5632)
+    experts = _experts(f, s, num=512, per_token=10, adapter_names=GATE_AND_EXPERTS)
+    return sometimes_sparse(f, name, source, s, _mixes(f, s, split=False), experts)
+
+
+def qwen3_5_text(f: Fields, name: str, source: Source) -> Decoder:
+    """Qwen3.5's language part: as Qwen3-Next mixes tokens, with a gated feed-forward on every layer."""
+    s = sizes(f, vocab=248320, width=4096, layers=32, heads=16, kv_heads=4, head_width=256, positions=32768, ffn_width=12288)
+    feed_forward = feed_forward_of(s, gated=True)
+    return layered(name, source, s, [(mix, ("mlp", feed_forward)) for mix in _mixes(f, s, split=True)])
+
+
+def qwen3_5_moe_text(f: Fields, name: str, source: Source) -> Decoder:
+    """Qwen3.5's language part with experts on every layer, one of them shared behind a gate."""
+    s = sizes(f, vocab=248320, width=2048, layers=40, heads=16, kv_heads=2, head_width=256, positions=32768, names={"ffn_width": ()})
+    experts = _experts(f, s, num=256, per_token=8)
+    return layered(name, source, s, [(mix, ("mlp", experts)) for mix in _mixes(f, s, split=True)])
+
+
+def _mixes(f: Fields, s: Sizes, *, split: bool) -> list[tuple[str, Part]]:
+    """What mixes the tokens of each layer, with its name."""
+    key_heads, value_heads = f.integer("linear_num_key_heads", default=16), f.integer("linear_num_value_heads", default=32)
+    f.divides("linear_num_key_heads", key_heads, "linear_num_value_heads", value_heads)
+    delta = GatedDeltaNet(
+        key_heads=key_heads,
+        value_heads=value_heads,
+        key_width=f.integer("linear_key_head_dim", default=128),
+        value_width=f.integer("linear_value_head_dim", default=128),
+        taps=f.integer("linear_conv_kernel_dim", default=4),
+        split=split,
+    )
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False, form="rms_plus_one")
+    attention = replace(attention, output_gate=True, by_head=True)
+    interval = f.integer("full_attention_interval", default=4)
+    types = f.config.get("layer_types") or ["linear_attention" if (i + 1) % interval else "full_attention" for i in varied_layers(f, s)]
+    if not isinstance(types, list) or len(types) != s.layers or not {*types} <= {"linear_attention", "full_attention"}:
+        raise f.fail("layer_types", types, f"a list of {s.layers} words, each full_attention or linear_attention")
+    return [("attention", attention) if kind == "full_attention" else ("mixer", delta) for kind in types]
+
+
+def _experts(f: Fields, s: Sizes, *, num: int, per_token: int, adapter_names: Names = ()) -> Experts:
+    """Small experts, and one that serves all tokens behind a gate.
+
+    Args:
+        num, per_token: defaults.
+        adapter_names: what peft calls those matrices that adapters reach, the gate's aside.
+    """
+    num, per_token = experts_of(f, num=num, per_token=per_token)
+    return Experts(
+        adapter_names=(*adapter_names, ("shared_expert_gate", SHARED_GATE)),
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=f.integer("moe_intermediate_size", default=512),
+        shared=feed_forward_of(s, width=f.integer("shared_expert_intermediate_size", default=512), gated=True),
+        shared_gate=True,
+    )
