@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.backend.counting.flop_formulas import MENDED
@@ -215,7 +214,7 @@ class Recorder(TorchDispatchMode):
         node = self._node()
         if node is not None:
             self._by_node[node] = seen
-        tensors = [leaf for leaf in tree_flatten(args)[0] if isinstance(leaf, torch.Tensor)]
+        tensors = _tensors_of(args)
         weights = {self._weight_of(t): t for t in tensors if self._weight_of(t)}
         _shape(seen, packet, args, out)
         seen.weight = max(weights, key=lambda name: self._sizes[name], default="")
@@ -228,8 +227,8 @@ class Recorder(TorchDispatchMode):
 
     def _other(self, packet: Any, args: Any, kwargs: Any, out: Any) -> None:
         node = self._node()
-        tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, torch.Tensor)]
-        made = [leaf for leaf in tree_flatten(out)[0] if isinstance(leaf, torch.Tensor)]
+        tensors = _tensors_of((*args, *kwargs.values()))
+        made = _tensors_of(out if isinstance(out, list | tuple) else (out,))
         named = [self._weight_of(t) for t in tensors]
         name = str(packet).replace("aten.", "")
         if packet in _LOOKUPS and named[0]:
@@ -255,6 +254,12 @@ class Recorder(TorchDispatchMode):
             self._together("elementwise").activation += made[0].numel() + inputs
         if node is not None and weights:
             self._by_node.setdefault(node, Seen(path=self.path, operator=name))
+
+
+def _tensors_of(values: Any) -> list[torch.Tensor]:
+    """The tensors among an operator's arguments or results, and those of lists of them."""
+    inner = (leaf for value in values for leaf in (value if isinstance(value, list | tuple) else (value,)))
+    return [leaf for leaf in inner if isinstance(leaf, torch.Tensor)]
 
 
 def _shape(seen: Seen, packet: Any, args: Any, out: Any) -> None:

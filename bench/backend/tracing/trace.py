@@ -66,7 +66,7 @@ def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
     tables, chunk = {}, 0
     tables["train"], chunk = _fitted(model, plans, "train", run)
     if steps.writes_tokens or steps.has_encoder:
-        with_chunk = [plan for plan in plans if plan.chunk in (0, chunk)]
+        with_chunk = sorted((plan for plan in plans if plan.chunk in (0, chunk)), key=lambda plan: plan.chunk != chunk)
         try:
             more = {"prefill": _fitted(model, with_chunk, "prefill", run)[0]}
             more["decode"] = _fitted(model, one_token(sources=steps.has_source, longest=longest), "decode", run)[0]
