@@ -6,6 +6,8 @@ Encoders, encoder-decoders, models of images, of speech, of images and texts.
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +51,18 @@ def _image_and_text(config: Any, workload: Workload) -> Inputs:
     return {**_image(config.vision_config, workload), "input_ids": text}
 
 
+def _patches_and_text(config: Any, workload: Workload) -> Inputs:
+    """A square image that is cut into patches already, as SigLIP 2 reads images of any shape."""
+    vision = config.vision_config
+    side, pixels = math.isqrt(vision.num_patches), vision.num_channels * vision.patch_size**2
+    return {
+        "pixel_values": torch.zeros(workload.batch, vision.num_patches, pixels, device="meta"),
+        "pixel_attention_mask": None,
+        "spatial_shapes": torch.full((workload.batch, 2), side),
+        "input_ids": _ids(workload.batch, config.text_config.max_position_embeddings),
+    }
+
+
 def _source_and_target(config: Any, workload: Workload) -> Inputs:
     source = _ids(workload.batch, workload.source_len or workload.seq_len)
     return {"input_ids": source, "decoder_input_ids": _ids(workload.batch, workload.seq_len)}
@@ -76,13 +90,18 @@ class Kind:
 _TEXT, _IMAGE = Kind(inputs=_tokens), Kind(inputs=_image)
 _TEXT_TO_TEXT = Kind(inputs=_source_and_target, auto="AutoModelForSeq2SeqLM")
 
+_OF_IMAGES = (
+    *("convnext", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit", "mobilenet_v2", "resnet", "siglip_vision_model", "swin", "vit"),
+)
+
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(("albert", "bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"), _TEXT),
     "deberta-v2": Kind(inputs=_masked_tokens),
     **dict.fromkeys(("bart", "marian", "mbart", "mt5", "pegasus", "t5"), _TEXT_TO_TEXT),
     "whisper": Kind(inputs=_audio_and_target, auto="AutoModelForSpeechSeq2Seq"),
-    **dict.fromkeys(("convnext", "deit", "dinov2", "mobilenet_v2", "resnet", "swin", "vit"), _IMAGE),
-    "clip": Kind(inputs=_image_and_text),
+    **dict.fromkeys(_OF_IMAGES, _IMAGE),
+    **dict.fromkeys(("clip", "siglip"), Kind(inputs=_image_and_text)),
+    "siglip2": Kind(inputs=_patches_and_text),
 }
 """model_type -> how it is run."""
 
@@ -109,7 +128,7 @@ def class_named(config: Mapping[str, Any]) -> Any:
     if named:
         name = OLD_NAMES.get(named, named)
     elif KINDS[model_type] is _IMAGE and (config.get("id2label") or config.get("num_labels")):
-        names = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES[model_type]
+        names = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.get(model_type, KINDS[model_type].auto)
         name = names if isinstance(names, str) else names[0]
     else:
         name = KINDS[model_type].auto
@@ -140,7 +159,8 @@ def step_inputs(model: nn.Module, workload: Workload) -> Inputs:
     """Keyword arguments of one step; a decode step gets the encoder's output and the caches that its prefill left."""
     inputs = KINDS[model.config.model_type].inputs
     if workload.phase != "decode":
-        return inputs(model.config, workload)
+        takes = inspect.signature(model.forward).parameters
+        return {name: value for name, value in inputs(model.config, workload).items() if name in takes}
     source_len = workload.source_len or workload.context_len + 1
     before = dataclasses.replace(workload, phase="prefill", seq_len=workload.context_len, context_len=0, source_len=source_len)
     with torch.no_grad():

@@ -12,7 +12,6 @@ import argparse
 from bench.cli import arguments, names, sequences
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
-from estimators.counting.flop_by_tool import decoder_of
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.spec import Recompute
@@ -63,7 +62,6 @@ def run(options: Options, out: Output) -> int:
         raise BadValueError("on how many devices? Give --gpus NUM, or the number before the device, as in --hardware 8xH100")
     model, entry = arguments.load_model(options)
     hardware = arguments.load_hardware(options.hardware)
-    decoder_of(model)  # the last table is every tool's, and those count no other model
     length = sequences.training_length(model, entry, options.seq_len)
     question = Question(
         model=model,

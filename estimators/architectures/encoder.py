@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal, Protocol
 
 from estimators.architectures.block import Block, Norm
+from estimators.architectures.pooling import AttentionPool
 from estimators.architectures.rows import edge_norm, linear, spare
 from estimators.architectures.stems import Stem, TokenStem
 from estimators.errors import BadValueError
@@ -43,6 +44,7 @@ class Tower:
         width: D.
         final_norm: behind the last layer; None for none.
         norm_per_sample: whether that norm sees one vector per sample, not one per token.
+        pool: behind that norm; None for none.
     """
 
     stem: Stem
@@ -50,6 +52,7 @@ class Tower:
     blocks: tuple[Layers, ...]
     final_norm: Norm | None = None
     norm_per_sample: bool = False
+    pool: AttentionPool | None = None
 
     def ops(self, w: Workload, prefix: str = "") -> list[Op]:
         """Rows of one pass over batch x seq_len tokens."""
@@ -59,6 +62,8 @@ class Tower:
         if self.final_norm:
             gain, bias, rows = self.final_norm.gain, self.final_norm.bias, w.batch if self.norm_per_sample else w.num_tokens
             table.append(edge_norm(w, f"{prefix}final", width=self.width, gain=gain, bias=bias, rows=rows))
+        if self.pool:
+            table += self.pool.ops(w, self.width, f"{prefix}pool")
         return table
 
 

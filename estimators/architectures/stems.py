@@ -86,7 +86,9 @@ class PatchStem:
         positions: whether every token has a learned position.
         table_positions: whether those are a table that is looked up, or one parameter.
         norm: behind it; None for none.
-        position_rows: rows of the positions where they were trained for images of another size, and are interpolated; 0 for one per token.
+        position_rows: rows of the positions where that is not one per token: the image has another size than they were trained for, and
+            they are interpolated, or registers have none; 0 for one per token.
+        resampled: whether they are interpolated by a product with weights made of the image's size, whatever it is (SigLIP 2).
     """
 
     image: tuple[int, int]
@@ -99,6 +101,7 @@ class PatchStem:
     table_positions: bool = False
     norm: Norm | None = None
     position_rows: int = 0
+    resampled: bool = False
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -140,7 +143,11 @@ class PatchStem:
             table.append(parameters(w, f"{prefix}embedding", "learned_tokens", "embedding", num=self.extra_tokens * width))
         if self.spare_tokens:
             table.append(spare(f"{prefix}embedding", "spare_tokens", "embedding", num=self.spare_tokens * width))
-        if self.positions and self.table_positions:
+        if self.positions and self.resampled:
+            part, each = f"{prefix}embedding", self.tokens * w.batch
+            row = linear(w, part, "linear", "embedding", cut="whole", label="position", d_in=rows, d_out=width, rows=each, input_grad=False)
+            table.append(row)
+        elif self.positions and self.table_positions:
             table.append(lookup(w, f"{prefix}embedding", "position", num_rows=rows, width=width))
         elif self.positions:
             table.append(parameters(w, f"{prefix}embedding", "position", "embedding", num=rows * width))

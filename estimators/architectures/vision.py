@@ -84,12 +84,14 @@ class VisionTransformer(Model):
 
 @frozen
 class DualEncoder(Model):
-    """Two towers, over images and over texts, whose projected vectors are multiplied each with each (CLIP).
+    """Two towers, over images and over texts, whose projected vectors are multiplied each with each (CLIP, SigLIP).
 
     Attributes:
         runs: the class of transformers that this is.
         image_tokens, text_tokens: of one image, and of one text: padded to the longest, as the model was trained.
         shared_width: of the space that both are projected to.
+        image_projected: whether a matrix leads there from the image's tower, as one does from the text's.
+        biased: whether the text's projection has a bias, and the similarity one beside its scale.
 
     Source: Radford et al. 2021 (arXiv 2103.00020), figure 3.
     """
@@ -102,6 +104,8 @@ class DualEncoder(Model):
     image_tokens: int
     text_tokens: int
     shared_width: int
+    image_projected: bool = True
+    biased: bool = False
 
     @property
     def sample(self) -> Image | None:
@@ -123,7 +127,9 @@ class DualEncoder(Model):
         w, table = workload, list[Op]()
         for name, tower, tokens in (("image", self.image, self.image_tokens), ("text", self.text, self.text_tokens)):
             table += tower.ops(replace(w, seq_len=tokens), f"{name}.")
-            table.append(linear(w, name, "projection", "head", cut="whole", d_in=tower.width, d_out=self.shared_width))
+            if name == "text" or self.image_projected:
+                width, bias = tower.width, self.biased
+                table.append(linear(w, name, "projection", "head", cut="whole", d_in=width, d_out=self.shared_width, bias=bias))
         flop = 2 * w.batch * w.batch * self.shared_width
         size = w.bytes_of(w.batch * (w.batch + 2 * self.shared_width))
         table.append(
@@ -139,10 +145,10 @@ class DualEncoder(Model):
                 activation_bytes=size,
                 saved_bytes=size,
                 mnk=(w.batch, w.batch, self.shared_width),
-                reads=("text.projection", "image.projection"),
+                reads=("text.projection", "image.projection" if self.image_projected else "image.pool.mlp.down"),
             )
         )
-        table.append(parameters(w, "similarity", "scale", "head", num=1))
+        table.append(parameters(w, "similarity", "scale", "head", num=1 + self.biased))
         return tuple(table)
 
 

@@ -28,7 +28,7 @@ HARDWARE_COLUMNS = (
 
 _REQUIRED_KEYS = {"id", "name", "aliases", "config", "published_params", "published_params_text", "source"}
 _OPTIONAL_KEYS = {"alias_notes", "checkpoint", "pretraining_seq_len", "published_basis", "training"}
-PUBLISHED_BASES = ("sizes of files", "another model's count")
+PUBLISHED_BASES = ("sizes of files", "another model's count", "published sizes and a rounded count")
 
 
 @frozen

@@ -70,6 +70,8 @@ CLIPS_TEXT: Config = {
     "eos_token_id": VOCAB - 1,
 }
 
+SIGLIPS_TEXT: Config = {key: value for key, value in CLIPS_TEXT.items() if key != "eos_token_id"}
+
 
 MAMBA2: Config = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_n_groups": 1, "mamba_d_state": 16, "mamba_chunk_size": 16}
 
@@ -92,6 +94,10 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
         "vision_config": lambda depth: PATCHES | {"num_hidden_layers": depth},
     },
     "codegen": {"n_layer": int},
+    "siglip": {
+        "text_config": lambda depth: SIGLIPS_TEXT | {"num_hidden_layers": depth},
+        "vision_config": lambda depth: PATCHES | {"num_hidden_layers": depth},
+    },
     "dbrx": {"n_layers": int},
     "distilbert": {"n_layers": int},
     "cwm": {"num_hidden_layers": int, "layer_types": _full},
@@ -251,6 +257,10 @@ IMAGES: Mapping[str, Config] = {
     "deit": PATCHES | {"num_labels": 10, "architectures": ["DeiTForImageClassification"]},
     "dinov2": {key: value for key, value in PATCHES.items() if key != "intermediate_size"}
     | {"num_labels": 10, "architectures": ["Dinov2ForImageClassification"]},
+    "dinov2_with_registers": {key: value for key, value in PATCHES.items() if key != "intermediate_size"}
+    | {"num_labels": 10, "architectures": ["Dinov2WithRegistersForImageClassification"]},
+    "dinov3_vit": PATCHES | {"num_register_tokens": 4, "architectures": ["DINOv3ViTModel"]},
+    "siglip": {"architectures": ["SiglipModel"]},
     "swin": {
         "image_size": 64,
         "patch_size": 4,

@@ -21,6 +21,9 @@ def saved_bytes(model: nn.Module, inputs: Mapping[str, Any], *, autocast: bool =
     by_size: dict[int, list[torch.Tensor]] = defaultdict(list)
     for parameter in model.parameters():
         by_size[2 * parameter.numel()].append(parameter)
+    for parameter in (each for name, each in model.named_parameters() if name.endswith("in_proj_weight")):
+        for part in parameter.split([parameter.shape[1], 2 * parameter.shape[1]]):  # torch's own attention multiplies by parts of it
+            by_size[2 * part.numel()].append(part)
     kept: dict[int, torch.UntypedStorage] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -64,8 +67,10 @@ def inputs_of(config: Config, batch: int, seq_len: int) -> dict[str, Any]:
     model_type = config["model_type"]
     side = config.get("image_size") or config.get("vision_config", {}).get("image_size", 0)
     pixels = {"pixel_values": torch.randn(batch, 3, side, side)} if side else {}
-    if model_type == "clip":
+    if model_type in ("clip", "siglip"):
         return pixels | {"input_ids": tokens(batch, seq_len, config["text_config"]["vocab_size"]), "return_loss": torch.tensor(True)}
+    if pixels and config["architectures"][0].endswith("Model"):
+        return pixels
     if pixels:
         return pixels | {"labels": torch.zeros(batch, dtype=torch.long)}
     ids = tokens(batch, seq_len, config["vocab_size"])

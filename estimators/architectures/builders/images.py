@@ -1,4 +1,4 @@
-"""Transformers over images: ViT, DeiT, DINOv2, Swin, CLIP.
+"""Transformers over images: ViT, DeiT, DINOv2, Swin.
 
 The class of transformers that `architectures` names decides the head; without it, a classifier where the configuration
 speaks of labels, else the plain model that AutoModel builds. An image has the `image_size` of the configuration.
@@ -13,7 +13,6 @@ from estimators.architectures.builders.parts import (
     IMAGE_SIDE,
     HeadTable,
     attention,
-    class_named,
     classifier,
     default_class,
     head_width,
@@ -23,20 +22,19 @@ from estimators.architectures.builders.parts import (
     per_stage,
     pooler,
     scaled,
-    section,
     size_pair,
 )
 from estimators.architectures.encoder import Tower
 from estimators.architectures.feed_forward import FeedForward
-from estimators.architectures.stems import PatchStem, TokenStem
-from estimators.architectures.vision import DualEncoder, Scaled, Stage, VisionTransformer, WindowedAttention
+from estimators.architectures.stems import PatchStem
+from estimators.architectures.vision import Stage, VisionTransformer, WindowedAttention
 from estimators.spec import Source
 
 if TYPE_CHECKING:
     from estimators.architectures.fields import Fields
 
 
-def _patches(
+def patches(
     f: Fields,
     *,
     patch: int,
@@ -84,41 +82,13 @@ def _vit_like(f: Fields, name: str, source: Source, base: str, *, extra_tokens: 
         two = ("head.class", "head.distillation")
         known |= {f"{base}ForImageClassificationWithTeacher": lambda: tuple(classifier(d, labels(f), name=head) for head in two)}
     runs, heads = heads_named(f, known, default_class(f, base))
-    stem = _patches(f, patch=16, extra_tokens=extra_tokens)
+    stem = patches(f, patch=16, extra_tokens=extra_tokens)
     h = head_width(f, "num_attention_heads", n, "hidden_size", d)
     block = layers(
         f.integer("num_hidden_layers", default=12),
         attention(n, h, bias=f.flag("qkv_bias", True)),
         FeedForward(width=f.integer("intermediate_size", default=3072), activation=f.text("hidden_act", default="gelu"), bias=True),
     )
-    tower = Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM)
-    return VisionTransformer(name=name, source=source, runs=runs, tower=tower, tokens=stem.tokens, heads=heads)
-
-
-def dinov2(f: Fields, name: str, source: Source) -> VisionTransformer:
-    """DINOv2: Dinov2Model, Dinov2ForImageClassification; learned scales per layer, a gated feed-forward in the largest."""
-    d, n = f.integer("hidden_size", default=768), f.integer("num_attention_heads", default=12)
-    known: HeadTable = {
-        "Dinov2Model": lambda: (),
-        "Dinov2ForImageClassification": lambda: (classifier(2 * d, labels(f)),),
-    }
-    runs, heads = heads_named(f, known, default_class(f, "Dinov2"))
-    inner = scaled(f, "mlp_ratio", 4, d)
-    gated = f.flag("use_swiglu_ffn", False)
-    if gated:
-        inner = (int(inner * 2 / 3) + 7) // 8 * 8
-    attend = attention(n, head_width(f, "num_attention_heads", n, "hidden_size", d), bias=f.flag("qkv_bias", True))
-    parts = (
-        ("attention", Scaled(part=attend)),
-        (
-            "mlp",
-            Scaled(
-                part=FeedForward(width=inner, gated=gated, activation="silu" if gated else f.text("hidden_act", default="gelu"), bias=True)
-            ),
-        ),
-    )
-    block = Block(count=f.integer("num_hidden_layers", default=12), parts=parts, norms=2, norm=LAYER_NORM)
-    stem = _patches(f, patch=14, spare_tokens=int(f.flag("use_mask_token", True)))
     tower = Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM)
     return VisionTransformer(name=name, source=source, runs=runs, tower=tower, tokens=stem.tokens, heads=heads)
 
@@ -136,7 +106,7 @@ def swin(f: Fields, name: str, source: Source) -> VisionTransformer:
     last = width * 2 ** (len(depths) - 1)
     known: HeadTable = {"SwinModel": lambda: (), "SwinForImageClassification": lambda: (classifier(last, labels(f)),)}
     runs, chosen = heads_named(f, known, default_class(f, "Swin"))
-    stem = _patches(f, patch=4, extra_tokens=0, positions=f.flag("use_absolute_embeddings", False), norm=LAYER_NORM)
+    stem = patches(f, patch=4, extra_tokens=0, positions=f.flag("use_absolute_embeddings", False), norm=LAYER_NORM)
     if stem.image[0] % stem.patch[0] or stem.image[1] % stem.patch[1]:
         raise f.fail("image_size", f.config.get("image_size"), f"a multiple of patch_size, {stem.patch[0]} x {stem.patch[1]}")
     stages, grid = [], stem.grid
@@ -152,42 +122,3 @@ def swin(f: Fields, name: str, source: Source) -> VisionTransformer:
         grid = (-(-grid[0] // 2), -(-grid[1] // 2))
     tower = Tower(stem=stem, width=width, blocks=tuple(stages))
     return VisionTransformer(name=name, source=source, runs=runs, tower=tower, tokens=stem.tokens, heads=chosen)
-
-
-def clip(f: Fields, name: str, source: Source) -> DualEncoder:
-    """CLIP: CLIPModel, both towers; a text is `max_position_embeddings` tokens long, as OpenAI pads it.
-
-    Raises:
-        BadConfigError: a part that is not an object; one line.
-    """
-    runs = class_named(f, ("CLIPModel",), "CLIPModel")
-    text, vision = section(f, "text_config"), section(f, "vision_config")
-    length, wide = text.integer("max_position_embeddings", default=77), vision.integer("hidden_size", default=768)
-    stem = _patches(vision, patch=32, bias=False, table_positions=True, norm=LAYER_NORM)
-    image = _clip_tower(vision, stem, width=wide, heads=12, ffn_width=3072, per_sample=True)
-    tokens = TokenStem(vocab=text.integer("vocab_size", default=49408), positions=length)
-    narrow = text.integer("hidden_size", default=512)
-    return DualEncoder(
-        name=name,
-        source=source,
-        runs=runs,
-        image=image,
-        text=_clip_tower(text, tokens, width=narrow, heads=8, ffn_width=2048, causal=True),
-        image_tokens=stem.tokens,
-        text_tokens=length,
-        shared_width=f.integer("projection_dim", default=512),
-    )
-
-
-def _clip_tower(
-    f: Fields, stem: PatchStem | TokenStem, *, width: int, heads: int, ffn_width: int, causal: bool = False, per_sample: bool = False
-) -> Tower:
-    n = f.integer("num_attention_heads", default=heads)
-    block = layers(
-        f.integer("num_hidden_layers", default=12),
-        attention(n, head_width(f, "num_attention_heads", n, "hidden_size", width), causal=causal),
-        FeedForward(
-            width=f.integer("intermediate_size", default=ffn_width), activation=f.text("hidden_act", default="quick_gelu"), bias=True
-        ),
-    )
-    return Tower(stem=stem, width=width, blocks=(block,), final_norm=LAYER_NORM, norm_per_sample=per_sample)

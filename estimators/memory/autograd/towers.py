@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from estimators.architectures.block import LAYER_NORM, Block
 from estimators.architectures.disentangled import DistanceStem
 from estimators.architectures.encoder import Projection, SharedBlock, Tower
+from estimators.architectures.pooling import AttentionPool
 from estimators.architectures.stems import FrameStem, PatchStem, Stem, TokenStem
 from estimators.architectures.vision import Stage
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.memory.autograd.activation_functions import activated
+from estimators.memory.autograd.attention import attended
+from estimators.memory.autograd.feed_forward import fed_forward
 from estimators.memory.autograd.layers import Stream, layer_kept, stack_kept
 from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import INDEX_BYTES, Adapted, Tape, Tensor
@@ -56,6 +59,8 @@ def tower_memory(
         x = tape.tensor(stream.tokens * stream.width, stream.size, "outer")
     if tower.final_norm:
         x = normed(tape, tower.final_norm, tape.view(x, tower.width) if tower.norm_per_sample else x, tower.width)
+    if tower.pool:
+        _pool(tape, tower.pool, x, tokens, tower.width)
     width = stream.width
     return TowerMemory(layers=tuple(layers), around=tape.kept(), output=Stream(tokens=x.elements // width, width=width, size=x.size))
 
@@ -102,6 +107,13 @@ def _stem(tape: Tape, stem: Stem, width: int, t: int) -> Tensor:
     tape.index(t, "once")
     first = activated(tape, "gelu", tape.linear(tape.tensor(2 * t * stem.bins, 4, "outer", grad=False), 2 * t * width, "outer"))
     return tape.cast(activated(tape, "gelu", tape.linear(first, t * width, "outer")), tape.weight_size)
+
+
+def _pool(tape: Tape, pool: AttentionPool, x: Tensor, t: int, width: int) -> None:
+    """torch's own attention module, which hands its probabilities out and so makes them one by one; a norm, a feed-forward, a sum."""
+    attention = replace(pool.attention, scores="written_out")
+    out = attended(tape, attention, tape.tensor(width, tape.weight_size, "outer"), 1, width, x, t)
+    fed_forward(tape, pool.feed_forward, normed(tape, LAYER_NORM, out, width), 1, width)
 
 
 def _tokens(tape: Tape, stem: TokenStem, width: int, t: int) -> Tensor:

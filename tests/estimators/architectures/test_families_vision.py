@@ -54,9 +54,10 @@ def test_only_clips_text_tower_is_causal() -> None:
 
 
 @pytest.mark.parametrize("name", SMALLEST_OF_IMAGES)
-def test_flop_of_images_is_linear_in_the_batch_but_for_clips_comparison(name: str) -> None:
+def test_flop_of_images_is_linear_in_the_batch_but_for_the_comparison_of_images_with_texts(name: str) -> None:
     model = model_from_config(model_entry(name).config, name)
-    apart = 2 * 512 * (5 * 5 - 5) if isinstance(model, DualEncoder) else 0
+    width = {"clip-vit-base-patch32": 512, "siglip-base-patch16-224": 768, "siglip2-base-patch16-naflex": 768}.get(name, 0)
+    apart = 2 * width * (5 * 5 - 5)
     assert step(model, Workload(batch=5)).forward_flop == 5 * step(model, Workload()).forward_flop + apart
 
 
@@ -84,6 +85,13 @@ def test_images_are_not_generated_and_have_no_length(name: str) -> None:
         ({"model_type": "dinov2", "mlp_ratio": -1}, "mlp_ratio is '-1'; expected a number above 0, up to 10,000"),
         ({"model_type": "dinov2", "mlp_ratio": float("nan")}, "mlp_ratio is 'nan'"),
         ({"model_type": "dinov2", "mlp_ratio": 1e-9}, "mlp_ratio is '1e-09'; expected a number that leaves at least 1 of 768"),
+        ({"model_type": "dinov3_vit", "hidden_size": 36}, "hidden_size is '36'; expected a multiple of 4 times num_attention_heads, 6"),
+        ({"model_type": "siglip2", "vision_config": {"num_patches": 200}}, "num_patches is '200'; expected a square number"),
+        (
+            {"model_type": "siglip", "text_config": {"hidden_size": 384}},
+            "text_config: projection_size is '384'; expected the image's width, 768",
+        ),
+        ({"model_type": "siglip", "vision_config": {"vision_use_head": False}}, "vision_use_head is false; the op table of SiglipModel"),
         ({"model_type": "swin", "num_heads": [3, 6]}, r"num_heads is '\[3, 6\]'; expected one number for each of the 4 stages"),
         ({"model_type": "swin", "window_size": 14}, "window_size is '14'; expected at most 7, the tokens along a side of stage 4"),
         ({"model_type": "swin", "image_size": 225}, "image_size is '225'; expected a multiple of patch_size, 4 x 4"),

@@ -31,6 +31,7 @@ def vit_like(draw: st.DrawFn) -> dict[str, Any]:
                 ("vit", "ViT", ("Model", "ForImageClassification")),
                 ("deit", "DeiT", ("Model", "ForImageClassification", "ForImageClassificationWithTeacher")),
                 ("dinov2", "Dinov2", ("Model", "ForImageClassification")),
+                ("dinov2_with_registers", "Dinov2WithRegisters", ("Model", "ForImageClassification")),
             ]
         )
     )
@@ -39,9 +40,9 @@ def vit_like(draw: st.DrawFn) -> dict[str, Any]:
         {
             "mlp_ratio": draw(st.integers(1, 5)),
             "use_swiglu_ffn": draw(st.booleans()),
-            "use_mask_token": draw(st.booleans()),
+            **({"use_mask_token": draw(st.booleans())} if model_type == "dinov2" else {"num_register_tokens": draw(st.integers(0, 5))}),
         }
-        if model_type == "dinov2"
+        if model_type.startswith("dinov2")
         else {"intermediate_size": draw(st.integers(1, 60)), "pooler_output_size": draw(st.none() | st.integers(1, 20))}
     )
     return {
@@ -50,7 +51,7 @@ def vit_like(draw: st.DrawFn) -> dict[str, Any]:
         "hidden_size": heads * draw(st.integers(2, 12)),
         "num_attention_heads": heads,
         "num_hidden_layers": draw(st.integers(1, 4)),
-        "image_size": draw(st.integers(9, 40)) if model_type == "dinov2" else image(draw, 9, 40),
+        "image_size": draw(st.integers(9, 40)) if model_type.startswith("dinov2") else image(draw, 9, 40),
         "patch_size": image(draw, 2, 9),
         "num_channels": draw(st.integers(1, 4)),
         "qkv_bias": draw(st.booleans()),
@@ -59,8 +60,31 @@ def vit_like(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(vit_like())
-@settings(max_examples=24, deadline=None)
+@settings(max_examples=28, deadline=None)
 def test_random_vision_transformers_count_like_torch(config: dict[str, Any]) -> None:
+    check(config)
+
+
+@st.composite
+def dinov3(draw: st.DrawFn) -> dict[str, Any]:
+    heads = draw(st.integers(1, 4))
+    return {
+        "model_type": "dinov3_vit",
+        "hidden_size": 4 * heads * draw(st.integers(1, 3)),
+        "num_attention_heads": heads,
+        "num_hidden_layers": draw(st.integers(1, 3)),
+        "intermediate_size": draw(st.integers(1, 60)),
+        "num_register_tokens": draw(st.integers(0, 5)),
+        "image_size": image(draw, 9, 40),
+        "patch_size": image(draw, 2, 9),
+        "num_channels": draw(st.integers(1, 4)),
+        **{key: draw(st.booleans()) for key in ("query_bias", "key_bias", "value_bias", "proj_bias", "mlp_bias", "use_gated_mlp")},
+    }
+
+
+@given(dinov3())
+@settings(max_examples=16, deadline=None)
+def test_random_dinov3s_count_like_torch(config: dict[str, Any]) -> None:
     check(config)
 
 
@@ -90,20 +114,26 @@ def test_random_swins_count_like_torch(config: dict[str, Any]) -> None:
     check(config)
 
 
+def tower(draw: st.DrawFn, **more: Any) -> dict[str, Any]:
+    heads = draw(st.integers(1, 4))
+    return {
+        "hidden_size": heads * draw(st.integers(1, 10)),
+        "num_attention_heads": heads,
+        "num_hidden_layers": draw(st.integers(1, 3)),
+        "intermediate_size": draw(st.integers(1, 50)),
+        **more,
+    }
+
+
+def text_tower(draw: st.DrawFn, **more: Any) -> dict[str, Any]:
+    lengths = {"vocab_size": draw(st.integers(5, 90)), "max_position_embeddings": draw(st.integers(2, 20))}
+    return tower(draw, **lengths, eos_token_id=3, pad_token_id=1, **more)
+
+
 @st.composite
 def clip(draw: st.DrawFn) -> dict[str, Any]:
-    def tower(**more: Any) -> dict[str, Any]:
-        heads = draw(st.integers(1, 4))
-        return {
-            "hidden_size": heads * draw(st.integers(1, 10)),
-            "num_attention_heads": heads,
-            "num_hidden_layers": draw(st.integers(1, 3)),
-            "intermediate_size": draw(st.integers(1, 50)),
-            **more,
-        }
-
-    text = tower(vocab_size=draw(st.integers(5, 90)), max_position_embeddings=draw(st.integers(2, 20)), eos_token_id=3, pad_token_id=1)
-    vision = tower(image_size=draw(st.integers(9, 40)), patch_size=draw(st.integers(2, 9)), num_channels=draw(st.integers(1, 3)))
+    text = text_tower(draw)
+    vision = tower(draw, image_size=draw(st.integers(9, 40)), patch_size=draw(st.integers(2, 9)), num_channels=draw(st.integers(1, 3)))
     old = draw(st.sampled_from(["", "_dict"]))
     return {"model_type": "clip", f"text_config{old}": text, "vision_config": vision, "projection_dim": draw(st.integers(1, 30))}
 
@@ -111,6 +141,24 @@ def clip(draw: st.DrawFn) -> dict[str, Any]:
 @given(clip())
 @settings(max_examples=20, deadline=None)
 def test_random_clips_count_like_torch(config: dict[str, Any]) -> None:
+    check(config)
+
+
+@st.composite
+def siglip(draw: st.DrawFn) -> dict[str, Any]:
+    model_type, base = draw(st.sampled_from([("siglip", "Siglip"), ("siglip2", "Siglip2"), ("siglip_vision_model", "SiglipVision")]))
+    side = {"num_patches": draw(st.integers(1, 7)) ** 2} if model_type == "siglip2" else {"image_size": draw(st.integers(9, 40))}
+    vision = tower(draw, **side, patch_size=draw(st.integers(2, 9)), num_channels=draw(st.integers(1, 3)))
+    if model_type == "siglip_vision_model":
+        return {"model_type": model_type, **vision, "vision_use_head": draw(st.booleans())}
+    text = text_tower(draw, projection_size=vision["hidden_size"])
+    classes = ("Model", "ForImageClassification")
+    return {"model_type": model_type, **named(draw, base, classes), "text_config": text, "vision_config": vision}
+
+
+@given(siglip())
+@settings(max_examples=24, deadline=None)
+def test_random_siglips_count_like_torch(config: dict[str, Any]) -> None:
     check(config)
 
 
