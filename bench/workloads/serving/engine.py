@@ -140,6 +140,7 @@ def serve(model: nn.Module, prompts: list[list[int]], run: ServingRun, on_pass: 
             ) as manager,
         ):
             try:
+                _wait_for(manager)
                 _drive(manager, prompts, run, sent_s, results)
             except KeyboardInterrupt:
                 is_stopped = True
@@ -174,6 +175,12 @@ def _request(output: Any, sent_s: float, begun_s: float, run: ServingRun) -> Ser
         e2e_s=stamps_s[-1] - sent_s,
         gaps_s=tuple(later - earlier for earlier, later in pairwise(stamps_s)),
     )
+
+
+def _wait_for(manager: Any) -> None:
+    """Until the engine's thread has its cache and takes requests: what it does once is no request's waiting."""
+    while manager.batch_processor is None and manager.is_running():
+        time.sleep(0.001)
 
 
 def _drive(manager: Any, prompts: list[list[int]], run: ServingRun, sent_s: dict[str, float], results: dict[str, Any]) -> None:

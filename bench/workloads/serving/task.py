@@ -63,7 +63,8 @@ def _serve(run: ServingRun, draft: Draft, say: Say, watch: Watch, vocab: int) ->
     loaded = loading.load(run)
     draft.add_phase(Phase(name="load", samples_s=(loaded.load_s,), item="model"))
     draft.proof |= Proof(num_params=sum(p.numel() for p in loaded.model.parameters()))
-    warm = dataclasses.replace(run, requests=1, concurrency=1, rate=None, new_tokens=min(3, run.new_tokens))
+    first_round = run.concurrency or 1
+    warm = dataclasses.replace(run, requests=first_round, concurrency=first_round, rate=None, new_tokens=min(3, run.new_tokens))
     serve(loaded.model, prompts_of(warm, vocab), warm)
     say(f"loaded in {loaded.load_s:.1f} s; serving")
     num_passes, stopped_by = run.requests * run.new_tokens, "count"

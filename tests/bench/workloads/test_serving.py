@@ -17,8 +17,9 @@ import pytest
 import torch
 
 from bench.backend.models import random_language_model
-from bench.calibration import serving_steps
-from bench.calibration.serving_steps import EngineHost, MachineLaw
+from bench.calibration import engine_host, paged_passes, serving_steps
+from bench.calibration.engine_host import EngineHost
+from bench.calibration.serving_steps import MachineLaw
 from bench.cli.main import main
 from bench.records.calibration import Calibration
 from bench.records.record import Measurement, read, read_folder
@@ -39,7 +40,7 @@ from reports.checks.serving import cache, predictions
 from tests.support.calibrations import whole
 from tests.support.processes import in_a_process
 
-pytest.importorskip("transformers.generation.continuous_batching.cache")
+ContinuousBatchingManager = pytest.importorskip("transformers.generation.continuous_batching.continuous_api").ContinuousBatchingManager
 pytestmark = pytest.mark.usefixtures("quick")
 
 TINY: dict[str, Any] = {
@@ -104,6 +105,27 @@ def test_the_cache_has_the_bytes_of_the_models_shape(tmp_path: Path) -> None:
     wrong = record.estimate.replaced(cache_bytes=3 * 32 * 256 + 1)
     (twin,) = cache(dataclasses.replace(record, estimate=wrong))
     assert twin.ok is False
+
+
+def test_nobody_waits_for_blocks_that_all_have(tmp_path: Path) -> None:
+    """8 prompts of 100 tokens, 256 a step: 30 of 32 blocks are taken before the last is read whole; a margin would hold it back."""
+    record = measured(tmp_path, concurrency=8, num_requests=8, seq_len=100, new_tokens=20)
+    assert record.proof.served is not None
+    assert record.proof.served.engine is not None
+    assert (8, 8) in zip(record.proof.served.engine.tokens, record.proof.served.engine.sequences, strict=True)  # all decode together
+
+
+def test_what_the_engine_does_once_is_no_requests_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ContinuousBatchingManager._create_batch_processor
+
+    def slowly(self: Any) -> Any:
+        time.sleep(1.0)
+        return made(self)
+
+    monkeypatch.setattr(ContinuousBatchingManager, "_create_batch_processor", slowly)
+    load = measured(tmp_path, concurrency=2, num_requests=2).proof.served
+    assert load is not None
+    assert max(each.ttft_s or 0.0 for each in result_of(load).requests) < 0.9
 
 
 def test_arrivals_at_a_rate_are_those_of_the_seed_and_wait_for_nothing(tmp_path: Path) -> None:
@@ -251,9 +273,11 @@ def test_an_engine_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monke
 def rates_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's rates are not measured again after a run, and what a prediction times, it times shortly."""
     monkeypatch.setattr(measuring, "add_ceilings_after", lambda *_: None)
-    monkeypatch.setattr(serving_steps, "ROUNDS", 1)
-    monkeypatch.setattr(serving_steps, "EACH_S", 1e-4)
-    monkeypatch.setattr(serving_steps, "NARROW_TOKENS", 6)
+    monkeypatch.setattr(paged_passes, "ROUNDS", 1)
+    monkeypatch.setattr(paged_passes, "EACH_S", 1e-4)
+    monkeypatch.setattr(engine_host, "ANSWER_TOKENS", 6)
+    monkeypatch.setattr(engine_host, "LOADS", ((1, 4), (2, 4), (2, 16)))
+    monkeypatch.setattr(engine_host, "LOAD_ROUNDS", 2)
 
 
 _PREDICTED: list[Measurement] = []
@@ -282,13 +306,41 @@ class TestPrediction:
         assert "calibrate" in record.unavailable["estimate.serving"]
 
     def test_a_law_of_two_sizes_and_two_numbers_of_keys_is_straight_between_them(self) -> None:
-        law = MachineLaw(points={1: ((10, 1.0), (20, 2.0)), 5: ((50, 3.0), (100, 5.0))}, host=EngineHost(step_s=0.5, sequence_s=0.25))
+        law = MachineLaw(
+            points={1: ((10, 1.0), (20, 2.0)), 5: ((50, 3.0), (100, 5.0))},
+            host=EngineHost(step_s=0.5, sequence_s=0.25, key_s=0.1, cell_s=0.01, admitted_s=2.0),
+        )
         assert law.pass_s(1, 15) == 1.5
         assert law.pass_s(5, 50) == 3.0
         assert law.pass_s(3, 50) == 4.0  # between 5.0, one sequence carried on to 50 keys, and 3.0
         assert law.pass_s(7, 50) == 2.0  # carried on
         step = law.time(StepBatch(decoding=5, context_tokens=9))
-        assert step.total_s == 3.0 + 0.5 + 5 * 0.25
+        assert step.total_s == pytest.approx(3.0 + 0.5 + 5 * 0.25 + 50 * 0.1 + 5 * 50 * 0.01)
+        reading = law.time(StepBatch(decoding=0, prompts=1, prompt_tokens=5, prompt_context=2.5))
+        assert reading.total_s == pytest.approx(law.pass_s(5, 5) + 0.5 + 0.25 + 5 * 0.1 + 5 * 5 * 0.01 + 2.0)
+
+    def test_what_an_engine_does_beside_its_passes_is_found_term_by_term(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Gaps made of 200 us a step, 15 a sequence, 0.1 a key, 0.001 a cell of the mask and 40 an admitted prompt give these back."""
+        made = EngineHost(step_s=200e-6, sequence_s=15e-6, key_s=1e-7, cell_s=1e-9, admitted_s=40e-6)
+
+        def served(run: ServingRun, sequences: int, prompt: int, *, vocab: int) -> tuple[ServingRun, list[engine.Pass]]:
+            now_s, passes = 0.0, []
+            for step in range(20):
+                reads = step % 5 == 0
+                tokens = sequences * prompt if reads else sequences
+                keys = sequences * (prompt + step % 5)
+                now_s += made.seconds(sequences, tokens=tokens, keys=keys, admitted=sequences if reads else 0)
+                seen = {"begun_s": now_s, "begun_processor_s": now_s, "ended_s": now_s + 1, "ended_processor_s": now_s + 1}
+                passes.append(engine.Pass(tokens=tokens, keys=keys, sequences=sequences, **seen))
+                now_s += 1
+            return run, passes
+
+        monkeypatch.setattr(engine_host, "LOADS", ((1, 8), (8, 8), (8, 256)))
+        monkeypatch.setattr(engine_host, "_narrow", served)
+        monkeypatch.setattr(engine_host, "_issue", lambda *_: made.issue)
+        found = engine_host.engine_host(decided(concurrency=2, num_requests=2), whole(), 128)
+        for name in ("step_s", "sequence_s", "key_s", "cell_s", "admitted_s"):
+            assert getattr(found, name) == pytest.approx(getattr(made, name), rel=1e-3), name
 
     def test_a_law_that_is_the_engines_own_is_found_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Steps of 10 ms whatever they hold: the first token after one step, each other one after another, 3 rounds of 2."""
@@ -296,7 +348,7 @@ class TestPrediction:
         nothing = OperatorPrediction(seconds_s=0.0, parts_s=dict.fromkeys(PARTS, 0.0), num_ops=0, basis_fraction={})
         monkeypatch.setattr(serving_steps, "MachineLaw", lambda **_: flat)
         monkeypatch.setattr(serving_steps, "engine_host", lambda *_: EngineHost(step_s=0.01, sequence_s=0.0))
-        monkeypatch.setattr(serving_steps, "_timed", lambda *_: defaultdict(lambda: nothing, {(2, 18): nothing}))
+        monkeypatch.setattr(serving_steps, "timed", lambda *_: defaultdict(lambda: nothing, {(2, 18): nothing}))
         run = decided(concurrency=2, num_requests=6)
         said = serving_steps.predict_serving(run, whole(), lambda _: None)
         assert (said.ttft_s, said.itl_s) == (pytest.approx(0.01), pytest.approx(0.01))
