@@ -163,12 +163,14 @@ def _rule(rule: Rule, phase: str) -> EstimatedRule:
 
 
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+LAYER_LISTS = ("layer_types", "layers_block_type", "mlp_layer_types", "hybrid_override_pattern")
+"""Fields that say layer by layer, or letter by letter, what each is."""
 
 
 def with_layers(config: dict[str, Any], layers: int) -> dict[str, Any]:
     """The configuration with another number of layers and everything else as it was; lists by layer are cut to the length."""
     key = next((k for k in LAYER_KEYS if k in config), LAYER_KEYS[0])
-    cut = {name: kinds[:layers] for name, kinds in config.items() if name == "layer_types" and isinstance(kinds, list)}
+    cut = {name: kinds[:layers] for name, kinds in config.items() if name in LAYER_LISTS and isinstance(kinds, list | str)}
     return {**config, **cut, key: layers}
 
 

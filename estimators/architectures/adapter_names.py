@@ -15,8 +15,8 @@ from estimators.spec import Op
 Names = tuple[tuple[str, str], ...]
 """Name in peft -> row of the op table."""
 
-GATE_UP, DOWN, ROUTER, SHARED_GATE = "experts.gate_up", "experts.down", "router", "shared_gate"
-EXPERTS = frozenset((GATE_UP, DOWN))
+GATE_UP, UP, DOWN, ROUTER, SHARED_GATE = "experts.gate_up", "experts.up", "experts.down", "router", "shared_gate"
+EXPERTS = frozenset((GATE_UP, UP, DOWN))
 OF_MIXTURE = EXPERTS | {ROUTER, SHARED_GATE}
 
 EXPERTS_BY_PROJ: Names = (("gate_proj", GATE_UP), ("up_proj", GATE_UP), ("down_proj", DOWN))

@@ -13,6 +13,7 @@ from estimators.architectures.adapter_names import (
     FUSED,
     GATE_UP,
     OF_MIXTURE,
+    UP,
     carried_over,
     demand_both_halves,
     row_of,
@@ -250,7 +251,7 @@ def _rows_called(target: str, has: frozenset[str]) -> frozenset[str]:
 
 def _expert_rows(target: str, experts: frozenset[str], names: Mapping[str, str]) -> frozenset[str]:
     """The rows of a mixture that a word of the op table means: its experts' matrices, or its router where peft reaches that."""
-    words = {"experts": EXPERTS, "gate": {GATE_UP}, "up": {GATE_UP}, "gate_up": {GATE_UP}, "down": {DOWN}}
+    words = {"experts": EXPERTS, "gate": {GATE_UP}, "up": {GATE_UP, UP}, "gate_up": {GATE_UP}, "down": {DOWN}}
     reached = experts | frozenset(names.values())
     return reached & frozenset(words.get(target, {target}))
 
@@ -299,7 +300,7 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_f
         taken = frozenset(TARGETS[name] for name in names if name in TARGETS)
         every = (has - taken) | frozenset(names.values())
         return FineTuned(base=model, rank=rank, targets=every, words=targets, base_format=base_format)
-    experts = EXPERTS if any(op.component == "experts" for op in ops) else frozenset[str]()
+    experts = frozenset(row_of(op) for op in ops if op.component == "experts") & EXPERTS
     chosen = frozenset(DEFAULT_TARGETS) & has if not targets else frozenset()
     for target in targets:
         if target in names:

@@ -57,12 +57,15 @@ class FeedForward(Part):
 
 @frozen
 class Experts(Part):
-    """A router, `num` gated experts of which `per_token` serve each token, and shared experts that serve all.
+    """A router, `num` experts of which `per_token` serve each token, and shared experts that serve all.
 
     FLOP are those of balanced routing, and of any other: every token is multiplied by per_token experts.
 
     Attributes:
         num, per_token, width: experts, experts per token, F of one.
+        gated: whether gate and up, which are one matrix, are multiplied, rather than up alone.
+        latent: width that tokens are brought down to before the experts, and up from behind them; None for the model's.
+        latent_bias: whether these two projections have a bias.
         activation: name of their activation function.
         bias: of the experts' layers.
         router_bias: whether the router's linear layer has a bias.
@@ -92,6 +95,9 @@ class Experts(Part):
     router_layer: bool = False
     renormalises: bool = False
     wide_weights: bool = False
+    gated: bool = True
+    latent: int | None = None
+    latent_bias: bool = False
     shared: FeedForward | None = None
     shared_gate: bool = False
     steered: bool = False
@@ -103,14 +109,21 @@ class Experts(Part):
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
         project = partial(linear, w, prefix, count=count, recomputed=True)
-        experts = f"{prefix}.experts"
-        up = self._expert_op(w, experts, "gate_up", "expert_columns", d_in=width, d_out=2 * self.width, count=count)
+        experts, halves = f"{prefix}.experts", 2 if self.gated else 1
+        edge, latent = self.latent or width, f"{prefix}.latent_in"
+        first: Role = "gate_up" if self.gated else "up"
+        reads = (latent,) if self.latent else ()
+        up = self._expert_op(w, experts, first, "expert_columns", d_in=edge, d_out=halves * self.width, count=count, reads=reads)
         table = [
             project("router", "router", cut="whole", d_in=width, d_out=self.num, bias=self.router_bias),
             up,
-            elementwise(w, experts, "activation", cut="expert_columns", width=self.per_token * self.width, reads=2, count=count),
-            self._expert_op(w, experts, "down", "expert_rows", d_in=self.width, d_out=width, count=count, reads=(up.name,)),
+            elementwise(w, experts, "activation", cut="expert_columns", width=self.per_token * self.width, reads=halves, count=count),
+            self._expert_op(w, experts, "down", "expert_rows", d_in=self.width, d_out=edge, count=count, reads=(up.name,)),
         ]
+        if self.latent:
+            lead = partial(project, "linear", "mlp", cut="whole", bias=self.latent_bias)
+            table.insert(1, lead(label="latent_in", d_in=width, d_out=edge))
+            table.append(lead(label="latent_out", d_in=edge, d_out=width, reads=(table[-1].name,)))
         if self.steered:
             table.append(replace(parameters(w, prefix, "choice_bias", "router", num=self.num, count=count), frozen=True))
         if self.shared:

@@ -11,6 +11,7 @@ from estimators import text_file
 from estimators.architectures import FAMILIES, builder
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.fields import Fields
+from estimators.architectures.named_family import SAME_CLASS, family_of
 from estimators.architectures.quantised import quantisation
 from estimators.errors import BadConfigError, NoOpTableError, near_misses
 from estimators.frozen import replace
@@ -79,14 +80,18 @@ def defaults_taken(config: Mapping[str, Any], name: str) -> dict[str, object]:
 
 def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[Model, Fields]:
     given = config.get("model_type")
-    model_type = given if isinstance(given, str) and given in FAMILIES else family_of(config) or given
+    model_type = family_of(config) or given
     if not isinstance(model_type, str):
         raise BadConfigError(
             f"{name}: model_type is {str(model_type)[:40]!r}; expected the name of a family: python -m bench list families"
         )
     fields, read_as = Fields(config, name), ""
     if model_type != given:
-        fields, read_as = Fields({**config, "model_type": model_type}, name), f", read as {model_type}, whose class architectures names"
+        by = "it runs" if given in SAME_CLASS else "architectures names"
+        fields, read_as = (
+            Fields({**config, "model_type": model_type}, name),
+            f", read as {model_type}, whose class {by}",
+        )
     source = source or Source(title=name + read_as)
     if model_type in FAMILIES:
         if config.get("add_cross_attention") is True:
@@ -101,27 +106,6 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
     if isinstance(model, Decoder):
         model = replace(model, stored=quantisation(config, name))
     return model, fields
-
-
-CLASS_ENDS = ("for", "lmheadmodel", "doubleheadsmodel", "model", "withlmheadmodel")
-"""What the name of a class of transformers goes on with behind its family's, in lower case."""
-
-
-def family_of(config: Mapping[str, Any]) -> str | None:
-    """The family whose class `architectures` names first, for a model_type that is absent or unknown; None for no family of ours,
-    and for a configuration of several parts.
-
-    >>> family_of({"architectures": ["GPTNeoXForCausalLM"]}), family_of({"architectures": ["Gemma3ForCausalLM"]})
-    ('gpt_neox', 'gemma3_text')
-    """
-    named = config.get("architectures")
-    nested = any(isinstance(part, dict) and "model_type" in part for part in config.values())
-    if nested or not isinstance(named, list) or not named or not isinstance(named[0], str):
-        return None
-    written = named[0].casefold()
-    spelt = {family.replace("_", "").replace("-", "").removesuffix("text"): family for family in sorted(FAMILIES)}
-    fitting = (name for begin, name in spelt.items() if written.startswith(begin) and written.removeprefix(begin).startswith(CLASS_ENDS))
-    return next(fitting, None)
 
 
 def _read_part(f: Fields, model_type: str, source: Source) -> Model:

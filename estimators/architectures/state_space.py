@@ -12,6 +12,7 @@ from functools import partial
 from estimators.architectures.part import Part
 from estimators.architectures.rows import convolution, elementwise, linear, name_of, norm, parameters
 from estimators.frozen import frozen, replace
+from estimators.roles import NormForm
 from estimators.spec import Op, Workload
 
 STATE_ELEMENT_BYTES = 4
@@ -107,7 +108,7 @@ class Mamba(Part):
         inner, state, rank: channels E, state per channel, rank of the step sizes' projection.
         taps: of the convolution.
         bias, conv_bias: of the projections in and out, and of the convolution.
-        normed: whether step size, input and output vectors are normed (Jamba).
+        normed: how step size, input and output vectors are normed, see NormForm; empty for not at all.
 
     Source: Gu and Dao 2023 (arXiv 2312.00752), section 3.
     """
@@ -118,7 +119,7 @@ class Mamba(Part):
     taps: int
     bias: bool = False
     conv_bias: bool = True
-    normed: bool = False
+    normed: NormForm = ""
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
@@ -145,5 +146,5 @@ class Mamba(Part):
             project("out", "state_space", cut="whole", d_in=e, d_out=width, bias=self.bias, reads=(f"{prefix}.scan",)),
         ]
         if self.normed:
-            table.append(norm(w, prefix, cut="whole", width=low, bias=False, count=count))
+            table.append(norm(w, prefix, cut="whole", width=low, gain=self.normed != "rms_bare", bias=False, count=count))
         return table

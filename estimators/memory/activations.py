@@ -43,11 +43,13 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
         return SavedActivations(inner=planes), SavedActivations(inner=cheap), SavedActivations(inner=back)
     if isinstance(part, Experts):
         rows = t * part.per_token
-        planes, cheap, back = _feed_forward(part.width, True, rows, k, size)
-        stream, gradient = rows * width * k.input_size(size), float(rows * width * size)
+        planes, cheap, back = _feed_forward(part.width, part.gated, rows, k, size)
+        edge = part.latent or width
+        stream, gradient = rows * edge * k.input_size(size), float(rows * edge * size)
         router = t * part.num * 4.0 * 2  # logits and probabilities, fp32
+        latent = t * (part.latent or 0) * k.input_size(size)
         more = [
-            SavedActivations(routed=planes + stream, outer=router),
+            SavedActivations(routed=planes + stream, outer=router + latent),
             SavedActivations(routed=planes + stream if k.recomputes_experts else cheap),
             SavedActivations(routed=back + gradient),
         ]

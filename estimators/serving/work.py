@@ -141,7 +141,7 @@ def _experts(table: Sequence[Op]) -> tuple[ExpertWork, ...]:
             kinds.setdefault((num, op.matrices_per_token), []).append(op)
     found = []
     for (num, per_token), ops in kinds.items():
-        layers = sum(op.count for op in ops if op.role == "gate_up")
+        layers = sum(op.count for op in ops if op.role == "down")
         params = sum(op.count * op.params for op in ops) / (num * layers)
         num_bytes = sum(op.count * _held_bytes(op) for op in ops) / (num * layers)
         found.append(ExpertWork(layers=layers, num=num, per_token=per_token, params=params, num_bytes=num_bytes))

@@ -159,7 +159,7 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
     first, second = _adapter_halves(ops)
     scores = [op for op in attention if op.mnk and op.role == "scores"]
     unfused = _unfused(ops, attention)
-    routed = [op for op in ops if op.component == "experts" and op.role == "gate_up"]
+    routed = [op for op in ops if op.component == "experts" and op.role == "down"]
     cuts = {name: cut_params([op for op in ops if _place(op) == name], stack.vocab) for name in ("dense", "embedding", "head")}
     return SequenceCost(
         seq_len=seq_len,

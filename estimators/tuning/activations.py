@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from estimators.architectures.adapter_names import DOWN, GATE_UP
+from estimators.architectures.adapter_names import DOWN, GATE_UP, UP
 from estimators.architectures.adapters import FineTuned, trained
 from estimators.architectures.block import Block, Norm
 from estimators.architectures.decoder import Decoder
@@ -213,7 +213,7 @@ def _merged(block: Block, width: int, adapted: Adapted | None) -> int:
     """Elements of the largest parameter of experts whose gradient is made whole, for their adapters."""
     if adapted is None or not adapted.merges_experts:
         return 0
-    halves = max((each for row, each in ((GATE_UP, 2), (DOWN, 1)) if row in adapted.targets), default=0)
+    halves = max((each for row, each in ((GATE_UP, 2), (UP, 1), (DOWN, 1)) if row in adapted.targets), default=0)
     return max((part.num * part.width * width * halves for _, part in block.parts if isinstance(part, Experts)), default=0)
 
 

@@ -7,11 +7,12 @@ from estimators.architectures.delta_rule import GatedDeltaNet
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
+from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
 from estimators.tuning.job import TuningJob
 from estimators.tuning.weights import decoder_of
 
-MIXERS = (Mamba, Mamba2, GatedDeltaNet)
+MIXERS = (Mamba, Mamba2, GatedDeltaNet, ShortConvolution)
 
 
 def not_covered(job: TuningJob) -> tuple[str, ...]:

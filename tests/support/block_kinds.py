@@ -21,6 +21,7 @@ WIDTHS: Config = {
 GPT: Config = {"vocab_size": VOCAB, "n_embd": 64, "n_head": 4, "n_positions": 256, "bos_token_id": 0, "eos_token_id": 0}
 HEADS: Config = {"head_dim": 16}
 MIXTURE: Config = {"num_local_experts": 4, "num_experts": 4, "num_experts_per_tok": 2}
+ROUTED: Config = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "first_k_dense_replace": 0}
 LATENT: Config = {
     "num_key_value_heads": 4,
     "n_routed_experts": 4,
@@ -107,13 +108,16 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     "gpt_bigcode": {"n_layer": int},
     "gpt_neo": {"num_layers": int, "attention_types": lambda depth: [[["global"], depth]]},
     "gptj": {"n_layer": int},
+    "exaone_moe": {"num_hidden_layers": int, "layer_types": _full},
     "llama4_text": {
         "num_hidden_layers": int,
         "layer_types": _full,
         "no_rope_layers": lambda depth: [1] * depth,
         "moe_layers": lambda depth: list(range(depth)),
     },
+    "lfm2": {"num_hidden_layers": int, "layer_types": lambda depth: ["conv"] * depth},
     "mpt": {"n_layers": int},
+    "nemotron_h": {"layers_block_type": lambda depth: ["linear_attention"] * depth},
     "olmo3": {"num_hidden_layers": int, "layer_types": _full},
     **{name: {"num_hidden_layers": int, "layer_types": _linear} for name in ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")},
     "swin": {"depths": lambda depth: [depth]},
@@ -165,15 +169,19 @@ EXPERTS: Mapping[str, Config] = {
     },
     "deepseek_v2": WIDTHS | LATENT | {"n_group": 1},
     "deepseek_v3": WIDTHS | LATENT | {"n_group": 2},
+    "dots1": WIDTHS | ROUTED | {"n_shared_experts": 1, "sliding_window": None},
     "ernie4_5_moe": WIDTHS | {"moe_intermediate_size": 48, "moe_num_experts": 4, "moe_k": 2, "moe_layer_start_index": 0},
-    "glm4_moe": WIDTHS | HEADS | {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "first_k_dense_replace": 0},
+    "exaone_moe": WIDTHS | ROUTED | {"num_experts": 4, "sliding_window": 4096},
+    "glm4_moe": WIDTHS | HEADS | ROUTED,
     "gpt_oss": WIDTHS | HEADS | MIXTURE | {"sliding_window": 4096},
     "hunyuan_v1_moe": WIDTHS | HEADS | {"num_experts": 4, "moe_topk": 2},
     "llama4_text": WIDTHS
     | HEADS
     | {"intermediate_size_mlp": 112, "num_local_experts": 4, "num_experts_per_tok": 1, "attention_chunk_size": 4096},
+    "minimax_m2": WIDTHS | HEADS | MIXTURE,
     "qwen2_moe": WIDTHS | MIXTURE | {"moe_intermediate_size": 48, "shared_expert_intermediate_size": 80},
     "qwen3_moe": WIDTHS | HEADS | MIXTURE | {"moe_intermediate_size": 48},
+    "sarvam_mla": WIDTHS | LATENT,
 }
 """Decoders with experts in every layer."""
 
@@ -184,6 +192,13 @@ DELTA_MIXTURE: Config = {"num_experts": 4, "num_experts_per_tok": 2, "moe_interm
 MIXERS: Mapping[str, Config] = {
     "bamba": WIDTHS | MAMBA2 | {"mamba_expand": 2},
     "falcon_h1": WIDTHS | HEADS | MAMBA2 | {"mamba_d_ssm": 128},
+    "falcon_mamba": {"vocab_size": VOCAB, "hidden_size": 64, "state_size": 8},
+    "granitemoehybrid": WIDTHS | MAMBA2 | {"mamba_expand": 2, "num_local_experts": 0, "shared_intermediate_size": 80},
+    "lfm2": WIDTHS | {"block_auto_adjust_ff_dim": False},
+    "nemotron_h": WIDTHS
+    | HEADS
+    | {"mamba_num_heads": 8, "mamba_head_dim": 16, "ssm_state_size": 16, "n_groups": 2, "chunk_size": 16}
+    | {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "moe_shared_expert_intermediate_size": 80},
     "jamba": WIDTHS
     | {
         "num_experts": 2,

@@ -8,6 +8,7 @@ from tests.support.drawn_decoders import (
     Config,
     family,
     flags,
+    layered,
     own_heads,
     routed,
     shapes,
@@ -45,6 +46,7 @@ chunked = st.fixed_dictionaries({}, optional={"no_rope_layer_interval": st.integ
 EXPERTS: dict[str, st.SearchStrategy[Config]] = {
     "dbrx": in_parts(),
     "mixtral": routed(family(own_heads(), **width, sliding_window=st.none() | windows)),
+    "minimax_m2": routed(family(shapes(), {"head_dim": 16}, **width)),
     "qwen2_moe": routed(
         sliding(
             family(
@@ -68,6 +70,7 @@ EXPERTS: dict[str, st.SearchStrategy[Config]] = {
     "deepseek_v3": latent(st.integers(1, 3), num_nextn_predict_layers=st.integers(0, 2)).flatmap(
         lambda config: st.sampled_from([(1, 1), (2, 1), (2, 2)]).map(lambda g: config | {"n_group": g[0], "topk_group": g[1]})
     ),
+    "sarvam_mla": latent(st.integers(1, 3)),
     "granitemoe": routed(padded),
     "phimoe": routed(family(own_heads(), **width, sliding_window=st.none() | windows, attention_bias=flags, lm_head_bias=flags), fixed=2),
     "glm4_moe": routed(
@@ -82,6 +85,39 @@ EXPERTS: dict[str, st.SearchStrategy[Config]] = {
             use_qk_norm=flags,
         ),
         num="n_routed_experts",
+    ),
+    "dots1": routed(
+        sliding(
+            family(
+                own_heads(),
+                {"n_shared_experts": 1},
+                **width,
+                moe_intermediate_size=small,
+                n_shared_experts=st.integers(1, 2),
+                first_k_dense_replace=st.integers(0, 3),
+                max_window_layers=st.integers(0, 2),
+                sliding_window=windows,
+                attention_bias=flags,
+            )
+        ),
+        num="n_routed_experts",
+    ),
+    "exaone_moe": routed(
+        layered(
+            sliding(
+                family(
+                    shapes(),
+                    **width,
+                    moe_intermediate_size=small,
+                    num_shared_experts=st.integers(1, 2),
+                    first_k_dense_replace=st.integers(0, 3),
+                    sliding_window=windows,
+                )
+            ),
+            "mlp_layer_types",
+            ["dense", "sparse"],
+        ),
+        num="num_experts",
     ),
     "ernie4_5_moe": routed(
         family(

@@ -8,6 +8,6 @@ def half_a_unit_or_a_cut_digit(text: str) -> int:
 
     GPT-3's "M" counts (table D.1) are off by up to 0.4 % for reasons of their own: see the models' notes.
     """
-    if text.endswith("B"):
-        return 10**9 // 10 ** len(text[:-1].partition(".")[2])
+    if text.endswith(("B", "T")):
+        return 10 ** (9 if text.endswith("B") else 12) // 10 ** len(text[:-1].partition(".")[2])
     return int(float(text[:-1].replace(",", "")) * 10**6 * 0.004) if text.endswith("M") else 0

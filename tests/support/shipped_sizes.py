@@ -8,6 +8,7 @@ from typing import Any
 from estimators.facts.registry import model_entry
 
 DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers", "n_layers", "encoder_layers", "decoder_layers")
+LISTS = ("layer_types", "layers_block_type")
 NOT_COUNTED = ("torch_dtype", "rope_scaling")
 """Fields that change neither parameters nor FLOP."""
 PATTERNS = ("gpt_neo", "jamba")
@@ -15,8 +16,16 @@ PATTERNS = ("gpt_neo", "jamba")
 
 
 def shallow(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same model, and each of its parts, with at most two layers."""
-    return {key: shallow(value) if isinstance(value, dict) else min(2, value) if key in DEPTHS else value for key, value in config.items()}
+    """The same model, and each of its parts, with at most two layers; of a list by layer the first of two kinds."""
+
+    def cut(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return shallow(value)
+        if key in LISTS:
+            return (sorted({*value}, key=value.index) * 2)[:2]
+        return min(2, value) if key in DEPTHS else value
+
+    return {key: cut(key, value) for key, value in config.items()}
 
 
 def kind(value: Any) -> Any:

@@ -67,22 +67,76 @@ def delta(draw: st.DrawFn, configs: st.SearchStrategy[Config]) -> Config:
     return config | heads | widths | interval | draw(st.fixed_dictionaries({}, optional=optional))
 
 
+@st.composite
+def nemotron(draw: st.DrawFn) -> Config:
+    """Layers of every kind, a Mamba 2 and an attention among them at least, as a list or letter by letter."""
+    config = draw(family(shapes(), {"head_dim": 8}, intermediate_size=st.integers(8, 40), attention_bias=flags, mlp_bias=flags))
+    groups = draw(st.integers(1, 2))
+    kinds = draw(st.permutations(["M", "*", *draw(st.lists(st.sampled_from("ME-*"), max_size=2))]))
+    words = {"M": "mamba", "E": "moe", "*": "attention", "-": "mlp"}
+    as_list = {"layers_block_type": [words[kind] for kind in kinds]}
+    experts = {"n_routed_experts": draw(st.integers(2, 4)), "num_experts_per_tok": draw(st.integers(1, 2))}
+    optional = {"conv_kernel": taps, "chunk_size": st.integers(2, 9), "use_bias": flags, "use_conv_bias": flags}
+    optional |= {"moe_latent_size": st.integers(4, 24), "moe_shared_expert_intermediate_size": st.integers(4, 24)}
+    return (
+        {key: value for key, value in config.items() if key != "num_hidden_layers"}
+        | (as_list if draw(flags) else {"hybrid_override_pattern": "".join(kinds)})
+        | {"mamba_num_heads": 2 * groups, "n_groups": groups, "mamba_head_dim": draw(st.integers(2, 9)), "ssm_state_size": draw(states)}
+        | experts
+        | {"moe_intermediate_size": draw(st.integers(4, 24))}
+        | draw(st.fixed_dictionaries({}, optional=optional))
+    )
+
+
+@st.composite
+def one_attends(draw: st.DrawFn, configs: st.SearchStrategy[Config], other: str) -> Config:
+    """Layers of two kinds, one of attention at least: transformers' cache asks it for its length."""
+    config = draw(configs)
+    kinds = draw(st.lists(st.sampled_from([other, "full_attention"]), min_size=config["num_hidden_layers"] - 1, max_size=2))
+    return config | {"layer_types": draw(st.permutations([*kinds[: config["num_hidden_layers"] - 1], "full_attention"]))}
+
+
 width = {"intermediate_size": st.integers(8, 40)}
 MIXTURE = {"moe_intermediate_size": st.integers(4, 24), "shared_expert_intermediate_size": st.integers(4, 24)}
+mamba = st.fixed_dictionaries(
+    {"hidden_size": st.integers(4, 40), "num_hidden_layers": st.integers(1, 3)},
+    optional={
+        "state_size": states,
+        "expand": st.integers(1, 3),
+        "conv_kernel": taps,
+        "time_step_rank": st.just("auto") | st.integers(1, 5),
+        "use_bias": flags,
+        "use_conv_bias": flags,
+        "tie_word_embeddings": flags,
+        "vocab_size": st.integers(20, 200),
+    },
+)
+short = {"conv_L_cache": taps, "conv_bias": flags}
 STATE_SPACE: dict[str, st.SearchStrategy[Config]] = {
-    "mamba": st.fixed_dictionaries(
-        {"hidden_size": st.integers(4, 40), "num_hidden_layers": st.integers(1, 3)},
-        optional={
-            "state_size": states,
-            "expand": st.integers(1, 3),
-            "conv_kernel": taps,
-            "time_step_rank": st.just("auto") | st.integers(1, 5),
-            "use_bias": flags,
-            "use_conv_bias": flags,
-            "tie_word_embeddings": flags,
-            "vocab_size": st.integers(20, 200),
-        },
+    "mamba": mamba,
+    "falcon_mamba": mamba,
+    "granitemoehybrid": one_attends(
+        beside(
+            routed(family(shapes(), {"pad_token_id": 0}, **width, attention_bias=flags, shared_intermediate_size=st.integers(4, 24))), ""
+        ),
+        "linear_attention",
     ),
+    "lfm2": one_attends(
+        family(
+            shapes(),
+            **width,
+            **short,
+            block_multiple_of=st.integers(1, 9),
+            block_auto_adjust_ff_dim=flags,
+            block_ffn_dim_multiplier=st.just(1.3),
+        ),
+        "conv",
+    ),
+    "lfm2_moe": one_attends(
+        routed(family(shapes(), {"moe_intermediate_size": 12}, **width, **short, num_dense_layers=st.integers(0, 2)), num="num_experts"),
+        "conv",
+    ),
+    "nemotron_h": nemotron(),
     "mamba2": mamba2(),
     "jamba": periods(
         routed(

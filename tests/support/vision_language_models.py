@@ -41,8 +41,12 @@ VISION_LANGUAGE: dict[str, Config] = {
         "text_config": TEXT | MROPE | {"head_dim": 8},
         "vision_config": MERGED_IMAGES | {"deepstack_visual_indexes": [0]},
     },
+    "qwen3_vl_moe": {
+        "text_config": TEXT | MROPE | {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
+        "vision_config": QWEN_IMAGES | {"out_hidden_size": 32, "intermediate_size": 32, "deepstack_visual_indexes": [0]},
+    },
     "smolvlm": {"text_config": TEXT | {"model_type": "llama"}, "vision_config": IMAGES},
 }
 
-INSIDE_VISION_LANGUAGE = {"qwen2_vl_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_vl_text"}
+INSIDE_VISION_LANGUAGE = {"qwen2_vl_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_vl_moe_text", "qwen3_vl_text"}
 """Types of language parts that no class of transformers runs or trains by themselves: layers of Qwen2 and Qwen3 under other angles."""

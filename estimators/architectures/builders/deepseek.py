@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from estimators.architectures.adapter_names import GATE_AND_EXPERTS
 from estimators.architectures.block import RMS_NORM, Block
 from estimators.architectures.builders.common import feed_forward_of
-from estimators.architectures.builders.experts import check_groups, experts_of
+from estimators.architectures.builders.experts import experts_of, grouped_experts
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
@@ -26,6 +26,8 @@ def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=102400, width=4096, layers=32, heads=32, positions=2048, ffn_width=11008, head_key="")
     bias = f.flag("mlp_bias", False)
     num, per_token = experts_of(f, num=64, per_token=None, num_keys=EXPERT_KEYS)
+    shared = f.integer("n_shared_experts", default=2, minimum=0)
+    width = f.integer("moe_intermediate_size", default=1407)
     f.divides("n_group", f.integer("n_group", default=1), EXPERT_KEYS[0], num)
     experts = Experts(
         adapter_names=GATE_AND_EXPERTS,
@@ -33,8 +35,8 @@ def deepseek_v2(f: Fields, name: str, source: Source) -> Decoder:
         activation=s.activation,
         num=num,
         per_token=per_token,
-        width=f.integer("moe_intermediate_size", default=1407),
-        shared=_shared(f, s, 1407, 2, bias),
+        width=width,
+        shared=feed_forward_of(s, width=shared * width, gated=True, bias=bias) if shared else None,
     )
     return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True, bias=bias), dense_layers=0)
 
@@ -45,26 +47,16 @@ def deepseek_v3(f: Fields, name: str, source: Source) -> Decoder:
     Widths of heads are fields of their own, so that heads need not divide the model's width; V2's configuration demands that they do.
     """
     s = sizes(f, vocab=129280, width=7168, layers=61, heads=128, kv_heads=128, positions=4096, ffn_width=18432, head_key="", head_width=1)
-    num, per_token = experts_of(f, num=256, per_token=8, num_keys=EXPERT_KEYS)
-    check_groups(f, num, groups=8, chosen=4)
-    experts = Experts(
-        adapter_names=GATE_AND_EXPERTS,
-        widens_router=True,
-        renormalises=True,
-        wide_weights=True,
-        activation=s.activation,
-        num=num,
-        per_token=per_token,
-        width=f.integer("moe_intermediate_size", default=2048),
-        shared=_shared(f, s, 2048, 1, False),
-    )
+    experts = grouped_experts(f, s, num=256, per_token=8, width=2048, shared=1, groups=8, chosen_groups=4)
     return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True), dense_layers=3, prediction_layers=1)
 
 
-def _shared(f: Fields, s: Sizes, width: int, num: int, bias: bool) -> FeedForward | None:
-    num = f.integer("n_shared_experts", default=num, minimum=0)
-    width = f.integer("moe_intermediate_size", default=width)
-    return feed_forward_of(s, width=num * width, gated=True, bias=bias) if num else None
+def sarvam_mla(f: Fields, name: str, source: Source) -> Decoder:
+    """Sarvam 105B: DeepSeek V3 with queries made directly, one group of experts and one dense layer."""
+    s = sizes(f, vocab=262144, width=4096, layers=32, heads=64, positions=4096, ffn_width=16384, head_key="", head_width=1)
+    shared_keys = ("n_shared_experts", "num_shared_experts")
+    experts = grouped_experts(f, s, num=128, per_token=8, width=2048, shared=1, groups=1, chosen_groups=1, shared_keys=shared_keys)
+    return _latent(f, name, source, s, experts, feed_forward_of(s, gated=True), dense_layers=1, query_rank=None)
 
 
 def _latent(
@@ -77,12 +69,13 @@ def _latent(
     *,
     dense_layers: int,
     prediction_layers: int = 0,
+    query_rank: int | None = 1536,
 ) -> Decoder:
     if s.kv_heads != s.heads:
         raise f.fail("num_key_value_heads", s.kv_heads, f"num_attention_heads, which is {s.heads}: the latent is expanded for every head")
     attention = LatentAttention(
         heads=s.heads,
-        query_rank=f.optional_integer("q_lora_rank") if "q_lora_rank" in f.config else 1536,
+        query_rank=f.optional_integer("q_lora_rank") if "q_lora_rank" in f.config else query_rank,
         kv_rank=f.integer("kv_lora_rank", default=512),
         nope_width=f.integer("qk_nope_head_dim", default=128),
         rope_width=f.integer("qk_rope_head_dim", default=64),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from estimators.architectures.adapter_names import GATE_AND_EXPERTS, SHARED_GATE, Names
 from estimators.architectures.builders.common import attention_of, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.experts import experts_of, sometimes_sparse
-from estimators.architectures.builders.layers import layered, varied_layers
+from estimators.architectures.builders.layers import layer_kinds, layered, varied_layers
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.delta_rule import GatedDeltaNet
@@ -56,9 +56,9 @@ def _mixes(f: Fields, s: Sizes, *, split: bool) -> list[tuple[str, Part]]:
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False, form="rms_plus_one")
     attention = replace(attention, output_gate=True, by_head=True)
     interval = f.integer("full_attention_interval", default=4)
-    types = f.config.get("layer_types") or ["linear_attention" if (i + 1) % interval else "full_attention" for i in varied_layers(f, s)]
-    if not isinstance(types, list) or len(types) != s.layers or not {*types} <= {"linear_attention", "full_attention"}:
-        raise f.fail("layer_types", types, f"a list of {s.layers} words, each full_attention or linear_attention")
+    default = ["linear_attention" if (i + 1) % interval else "full_attention" for i in varied_layers(f, s)]
+    words = {word: word for word in ("full_attention", "linear_attention")}
+    types = layer_kinds(f, ("layer_types",), s.layers, words, default)
     return [("attention", attention) if kind == "full_attention" else ("mixer", delta) for kind in types]
 
 

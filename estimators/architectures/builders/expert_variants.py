@@ -8,11 +8,12 @@ from estimators.architectures.adapter_names import EXPERTS_BY_PROJ, GATE_AND_EXP
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, Norm
 from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
-from estimators.architectures.builders.experts import check_groups, experts_of
-from estimators.architectures.builders.layers import Parts, indices, layered, varied_layers
+from estimators.architectures.builders.experts import experts_of, grouped_experts
+from estimators.architectures.builders.layers import Parts, indices, layer_kinds, layered, varied_layers, windowed
+from estimators.architectures.builders.llama_variants import exaone4_attention
 from estimators.architectures.builders.parts import section
 from estimators.architectures.builders.sizes import MOSAIC_NAMES, Sizes, plain_sizes, sizes
-from estimators.architectures.builders.windows import window_of
+from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.part import Part
@@ -78,21 +79,7 @@ def dbrx(f: Fields, name: str, source: Source) -> Decoder:
 def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
     """GLM-4.5: a dense first layer, routed and shared experts, layers that predict further tokens beside the decoder."""
     s = sizes(f, vocab=151552, width=4096, layers=46, heads=96, kv_heads=8, positions=131072, ffn_width=10944)
-    num, per_token = experts_of(f, num=128, per_token=8, num_keys=("n_routed_experts", *LOCAL_KEYS))
-    check_groups(f, num, groups=1, chosen=1)
-    width, shared = f.integer("moe_intermediate_size", default=1408), f.integer("n_shared_experts", default=1, minimum=0)
-    always_on = feed_forward_of(s, width=shared * width, gated=True) if shared else None
-    experts = Experts(
-        activation=s.activation,
-        num=num,
-        per_token=per_token,
-        width=width,
-        shared=always_on,
-        widens_router=True,
-        renormalises=True,
-        wide_weights=True,
-        adapter_names=GATE_AND_EXPERTS,
-    )
+    experts = grouped_experts(f, s, num=128, per_token=8, width=1408, shared=1, groups=1, chosen_groups=1)
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False), out_bias=False), by_head=True)
     if f.flag("use_qk_norm", False):
         attention = with_qk_norm(attention, over_all_heads=False)
@@ -105,6 +92,41 @@ def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
     extra = f.integer("num_nextn_predict_layers", "num_mtp_layers", default=1, minimum=0)
     block = replace(model.blocks[0], count=extra, parts=parts(experts))
     return replace(model, prediction=PredictionLayers(block=block)) if extra else model
+
+
+def dots1(f: Fields, name: str, source: Source) -> Decoder:
+    """dots.llm1: attention of Qwen3, experts of DeepSeek V3."""
+    s = sizes(f, vocab=152064, width=4608, layers=62, heads=32, kv_heads=32, positions=2048, ffn_width=10944)
+    keys = ("n_routed_experts", "num_local_experts")
+    experts = grouped_experts(f, s, num=None, per_token=None, width=1408, shared=None, groups=1, chosen_groups=1, num_keys=keys)
+    window, first_windowed = window_of(f, 4096), f.integer("max_window_layers", default=62, minimum=0)
+    windows = windows_of(f, s.layers, window, lambda i: window is not None and i >= first_windowed)
+    attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False)), over_all_heads=False)
+    dense, first = feed_forward_of(s, gated=True), f.integer("first_k_dense_replace", default=0, minimum=0)
+    layers = enumerate(windowed(attention, windows))
+    return layered(name, source, s, [(("attention", each), ("mlp", experts if i >= first else dense)) for i, each in layers])
+
+
+def exaone_moe(f: Fields, name: str, source: Source) -> Decoder:
+    """K-EXAONE: attention of EXAONE 4, experts of DeepSeek V3 on the layers that say so, all but the first by default."""
+    s = sizes(f, vocab=102400, width=4096, layers=32, heads=32, kv_heads=32, positions=2048, ffn_width=16384)
+    experts = grouped_experts(
+        f,
+        s,
+        num=64,
+        per_token=8,
+        width=1024,
+        shared=1,
+        groups=1,
+        chosen_groups=1,
+        num_keys=LOCAL_KEYS,
+        shared_keys=("num_shared_experts",),
+    )
+    dense, first = feed_forward_of(s, gated=True), f.integer("first_k_dense_replace", default=1, minimum=0)
+    default = ["dense" if i < first else "sparse" for i in varied_layers(f, s)]
+    kinds = layer_kinds(f, ("mlp_layer_types",), s.layers, {"dense": "dense", "sparse": "sparse"}, default)
+    layers = zip(exaone4_attention(f, s), kinds, strict=True)
+    return layered(name, source, s, [(("attention", each), ("mlp", experts if kind == "sparse" else dense)) for each, kind in layers])
 
 
 def ernie4_5_moe(f: Fields, name: str, source: Source) -> Decoder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from estimators.architectures.adapter_names import EXPERTS_BY_W, GATE_AND_EXPERTS, SHARED_GATE
+from estimators.architectures.adapter_names import EXPERTS_BY_W, GATE_AND_EXPERTS, SHARED_GATE, Names
 from estimators.architectures.block import Norm
 from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.layers import indices, layered, varied_layers, windowed
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def experts_of(
     f: Fields,
     *,
-    num: int,
+    num: int | None,
     per_token: int | None,
     num_keys: tuple[str, ...] = ("num_experts", "num_local_experts"),
     per_token_keys: tuple[str, ...] = ("num_experts_per_tok",),
@@ -59,6 +59,39 @@ def check_groups(f: Fields, num: int, *, groups: int, chosen: int) -> None:
         raise f.fail("topk_group", chosen, f"at most n_group, which is {groups}")
 
 
+def grouped_experts(
+    f: Fields,
+    s: Sizes,
+    *,
+    num: int | None,
+    per_token: int | None,
+    width: int,
+    shared: int | None,
+    groups: int,
+    chosen_groups: int,
+    num_keys: tuple[str, ...] = ("n_routed_experts", "num_experts", "num_local_experts"),
+    shared_keys: tuple[str, ...] = ("n_shared_experts",),
+) -> Experts:
+    """Experts as DeepSeek V3 has them: scored by a sigmoid in fp32, chosen from the best groups, beside shared ones in one.
+
+    The arguments are defaults, None where the family has none, and names of fields.
+    """
+    num, per_token = experts_of(f, num=num, per_token=per_token, num_keys=num_keys)
+    check_groups(f, num, groups=groups, chosen=chosen_groups)
+    width, shared = f.integer("moe_intermediate_size", default=width), f.integer(*shared_keys, default=shared, minimum=0)
+    return Experts(
+        adapter_names=GATE_AND_EXPERTS,
+        widens_router=True,
+        renormalises=True,
+        wide_weights=True,
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=width,
+        shared=feed_forward_of(s, width=shared * width, gated=True) if shared else None,
+    )
+
+
 def mixtral(f: Fields, name: str, source: Source) -> Decoder:
     """Mixtral: Mistral with 8 experts in place of the feed-forward, 2 of them per token."""
     s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
@@ -73,6 +106,23 @@ def mixtral(f: Fields, name: str, source: Source) -> Decoder:
         adapter_names=EXPERTS_BY_W,
     )
     return decoder(name, source, s, attention_of(s, window=window_of(f, None)), experts)
+
+
+def minimax_m2(f: Fields, name: str, source: Source) -> Decoder:
+    """MiniMax-M2: 256 small experts, none shared, norms over all queries and over all keys, partly rotary."""
+    s = sizes(f, vocab=200064, width=3072, layers=62, heads=48, kv_heads=8, head_width=128, positions=196608, ffn_width=1536)
+    num, per_token = experts_of(f, num=256, per_token=8, num_keys=("num_local_experts", "num_experts"))
+    experts = Experts(
+        activation=s.activation,
+        num=num,
+        per_token=per_token,
+        width=s.ffn_width,
+        renormalises=True,
+        wide_weights=True,
+        adapter_names=EXPERTS_BY_W,
+    )
+    attention = replace(with_qk_norm(attention_of(s), over_all_heads=True), by_head=True)
+    return decoder(name, source, s, attention, experts)
 
 
 def qwen2_moe(f: Fields, name: str, source: Source) -> Decoder:
@@ -100,15 +150,27 @@ def qwen2_moe(f: Fields, name: str, source: Source) -> Decoder:
 def qwen3_moe(f: Fields, name: str, source: Source) -> Decoder:
     """Qwen3 MoE: 128 small experts, none shared, norms on queries and keys."""
     s = sizes(f, vocab=151936, width=2048, layers=24, heads=32, kv_heads=4, positions=32768, ffn_width=6144)
-    num, per_token = experts_of(f, num=128, per_token=8)
+    window = window_of(f, 4096) if f.flag("use_sliding_window", False) else None
+    return _qwen3_moe(f, name, source, s, num=128, per_token=8, width=768, window=window, adapter_names=GATE_AND_EXPERTS)
+
+
+def qwen3_vl_moe_text(f: Fields, name: str, source: Source) -> Decoder:
+    """The language part of Qwen3-VL MoE: as Qwen3 MoE, without windows, with other defaults and positions in three dimensions."""
+    s = sizes(f, vocab=151936, width=2048, layers=24, heads=16, kv_heads=16, positions=128000, ffn_width=5632, tied=True)
+    return _qwen3_moe(f, name, source, s, num=60, per_token=4, width=1408, window=None, adapter_names=())
+
+
+def _qwen3_moe(
+    f: Fields, name: str, source: Source, s: Sizes, *, num: int, per_token: int, width: int, window: int | None, adapter_names: Names
+) -> Decoder:
+    num, per_token = experts_of(f, num=num, per_token=per_token)
     experts = Experts(
         activation=s.activation,
         num=num,
         per_token=per_token,
-        width=f.integer("moe_intermediate_size", default=768),
-        adapter_names=GATE_AND_EXPERTS,
+        width=f.integer("moe_intermediate_size", default=width),
+        adapter_names=adapter_names,
     )
-    window = window_of(f, 4096) if f.flag("use_sliding_window", False) else None
     attention = with_qk_norm(attention_of(s, bias=f.flag("attention_bias", False), window=window), over_all_heads=False)
     return sometimes_sparse(f, name, source, s, [("attention", attention)] * len(varied_layers(f, s)), experts)
 

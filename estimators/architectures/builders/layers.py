@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
@@ -82,3 +82,24 @@ def indices(f: Fields, key: str) -> frozenset[int]:
     if not isinstance(value, list) or not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in value):
         raise f.fail(key, value, "a list of layer indices from 0")
     return frozenset(value)
+
+
+def layer_kinds(f: Fields, keys: tuple[str, ...], layers: int, words: Mapping[str, str], default: Sequence[str]) -> list[str]:
+    """What each layer is, as the first of `keys` that is set lists them.
+
+    Args:
+        layers: how many there must be; 0 for as many as are listed.
+        words: each word that may stand there -> what it means.
+        default: the same where none is set.
+
+    Raises:
+        BadConfigError: no list of so many of these words.
+    """
+    key = next((key for key in keys if f.config.get(key) is not None), "")
+    if not key:
+        return list(f.default(keys[0], tuple(default)))
+    value = f.config[key]
+    fits = isinstance(value, list) and 0 < len(value) <= MAX_VARIED_LAYERS and len(value) == (layers or len(value))
+    if not fits or not all(isinstance(word, str) and word in words for word in value):
+        raise f.fail(key, value, f"a list of {layers or 'one or more'} words, each one of {', '.join(words)}")
+    return [words[word] for word in value]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from estimators.architectures.attention import Attention
 from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.layers import windowed
 from estimators.architectures.builders.llama import WIDE_NORM
-from estimators.architectures.builders.sizes import sizes
+from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.frozen import replace
@@ -63,13 +64,17 @@ def ernie4_5(f: Fields, name: str, source: Source) -> Decoder:
 def exaone4(f: Fields, name: str, source: Source) -> Decoder:
     """EXAONE 4: norms behind attention and feed-forward and on queries and keys; in the 32B three layers of four with a window."""
     s = sizes(f, vocab=102400, width=4096, layers=32, heads=32, kv_heads=32, positions=2048, ffn_width=16384)
+    return decoder(name, source, s, exaone4_attention(f, s), feed_forward_of(s, gated=True), prenorm=False)
+
+
+def exaone4_attention(f: Fields, s: Sizes) -> list[Attention]:
+    """Of each layer: norms on queries and keys, a window and positions, or neither of these two on every fourth."""
     attention = with_qk_norm(attention_of(s), over_all_heads=False)
     window = window_of(f, 4096)
     every = f.integer("sliding_window_pattern", default=4) if window is not None and f.config.get("layer_types") is None else 1
     windows = windows_of(f, s.layers, window, lambda i: (i + 1) % every != 0)
     layer = {each: replace(attention, rotary=window is None or each is not None, window=each) for each in set(windows)}
-    attentions = [layer[each] for each in windows]
-    return decoder(name, source, s, attentions, feed_forward_of(s, gated=True), prenorm=False)
+    return [layer[each] for each in windows]
 
 
 def arcee(f: Fields, name: str, source: Source) -> Decoder:

@@ -40,6 +40,15 @@ def mamba(f: Fields, name: str, source: Source) -> Decoder:
     return _mixers(f, name, source, mixer, width=width, layers=32, vocab=50280, tied=True)
 
 
+def falcon_mamba(f: Fields, name: str, source: Source) -> Decoder:
+    """Falcon Mamba: Mamba with norms without gains on step sizes, inputs and outputs."""
+    model = mamba(f, name, source)
+    block = model.blocks[0]
+    mixer = block.parts[0][1]
+    assert isinstance(mixer, Mamba)
+    return replace(model, blocks=(replace(block, parts=(("mixer", replace(mixer, normed="rms_bare")),)),))
+
+
 def mamba2(f: Fields, name: str, source: Source) -> Decoder:
     """Mamba 2: as Mamba, with heads, and a sequence cut into chunks."""
     width = f.integer("hidden_size", default=4096)
@@ -51,7 +60,7 @@ def mamba2(f: Fields, name: str, source: Source) -> Decoder:
         heads=heads,
         head_width=head_width,
         state=f.integer("state_size", default=128),
-        groups=_groups(f, "n_groups", 8, "num_heads", heads),
+        groups=groups_of(f, ("n_groups",), 8, "num_heads", heads),
         taps=f.integer("conv_kernel", default=4),
         chunk=f.integer("chunk_size", default=256),
         bias=f.flag("use_bias", False),
@@ -79,9 +88,10 @@ def _rank(f: Fields, key: str, width: int) -> int:
     return -(-width // 16) if f.config.get(key, "auto") == "auto" else f.integer(key)
 
 
-def _groups(f: Fields, key: str, default: int, heads_key: str, heads: int) -> int:
-    groups = f.integer(key, default=default)
-    f.divides(key, groups, heads_key, heads)
+def groups_of(f: Fields, keys: tuple[str, ...], default: int, heads_key: str, heads: int) -> int:
+    """Groups of heads that share input and output vectors. Raises BadConfigError where they do not divide the heads."""
+    groups = f.integer(*keys, default=default)
+    f.divides(keys[0], groups, heads_key, heads)
     return groups
 
 
@@ -95,7 +105,7 @@ def jamba(f: Fields, name: str, source: Source) -> Decoder:
         taps=f.integer("mamba_d_conv", default=4),
         bias=f.flag("mamba_proj_bias", False),
         conv_bias=f.flag("mamba_conv_bias", True),
-        normed=True,
+        normed="rms",
     )
     attention = attention_of(s, rotary=False)
     dense = feed_forward_of(s, gated=True)
@@ -123,7 +133,7 @@ def _periodic(f: Fields, what: str, period: int, offset: int) -> Callable[[int],
 def bamba(f: Fields, name: str, source: Source) -> Decoder:
     """Bamba: Mamba 2, attention on the layers of attn_layer_indices, a gated feed-forward on all."""
     s = sizes(f, vocab=128000, width=4096, layers=32, heads=32, kv_heads=8, positions=262144, ffn_width=14336)
-    mixer, attention = _mamba2_beside_attention(f, s, inner=f.integer("mamba_expand", default=2) * s.width, out_bias_key="mamba_proj_bias")
+    mixer, attention = mamba2_beside_attention(f, s, inner=f.integer("mamba_expand", default=2) * s.width, out_bias_key="mamba_proj_bias")
     feed_forward = feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False))
     attends = indices(f, "attn_layer_indices")
 
@@ -139,13 +149,13 @@ def falcon_h1(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=128000, width=4096, layers=32, heads=32, kv_heads=8, positions=8192, ffn_width=14336)
     stated = f.config.get("mamba_d_ssm", 1024)
     inner = f.integer("mamba_expand", default=2) * s.width if stated is None else f.integer("mamba_d_ssm", default=1024)
-    mixer, attention = _mamba2_beside_attention(f, s, inner=inner, out_bias_key="projectors_bias", normed=f.flag("mamba_rms_norm", False))
+    mixer, attention = mamba2_beside_attention(f, s, inner=inner, out_bias_key="projectors_bias", normed=f.flag("mamba_rms_norm", False))
     both = Beside(parts=(("mixer", replace(mixer, scaled=True)), ("attention", attention)))
     feed_forward = feed_forward_of(s, gated=True, bias=f.flag("mlp_bias", False))
     return layered(name, source, s, [(("both", both), ("mlp", feed_forward))] * len(varied_layers(f, s)))
 
 
-def _mamba2_beside_attention(f: Fields, s: Sizes, *, inner: int, out_bias_key: str, normed: bool = True) -> tuple[Mamba2, Attention]:
+def mamba2_beside_attention(f: Fields, s: Sizes, *, inner: int, out_bias_key: str, normed: bool = True) -> tuple[Mamba2, Attention]:
     """The mixer and the attention of a hybrid; the mixer's fields are called mamba_*."""
     heads = f.integer("mamba_n_heads", default=128)
     f.divides("mamba_n_heads", heads, "the mixer's width", inner)
@@ -156,7 +166,7 @@ def _mamba2_beside_attention(f: Fields, s: Sizes, *, inner: int, out_bias_key: s
         heads=heads,
         head_width=head_width,
         state=f.integer("mamba_d_state", default=256),
-        groups=_groups(f, "mamba_n_groups", 1, "mamba_n_heads", heads),
+        groups=groups_of(f, ("mamba_n_groups",), 1, "mamba_n_heads", heads),
         taps=f.integer("mamba_d_conv", default=4),
         chunk=f.integer("mamba_chunk_size", default=256),
         bias=f.flag("mamba_proj_bias", False),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from estimators.architectures import FAMILIES, builder
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.named_family import family_of
 from estimators.errors import NoOpTableError
 from estimators.frozen import replace
 from estimators.spec import Source
@@ -45,6 +46,7 @@ LANGUAGE_PARTS: dict[str, tuple[str, bool]] = {
     "qwen3_5": ("qwen3_5_text", False),
     "qwen3_5_moe": ("qwen3_5_moe_text", False),
     "qwen3_vl": ("qwen3_vl_text", False),
+    "qwen3_vl_moe": ("qwen3_vl_moe_text", False),
     "smolvlm": ("llama", False),
 }
 """model_type -> that of the language part where text_config has none; whether the head is tied where nothing is said."""
@@ -107,9 +109,8 @@ def language_part(f: Fields, name: str, source: Source) -> Decoder:
     text = f.config.get("text_config", f.config if family in FLAT else None)
     if not isinstance(text, dict):
         raise f.fail("text_config", text, "the object that describes the language part")
-    text_type = text.get("model_type", default_type)
-    if text_type == family:
-        text_type = default_type
+    stated = text.get("model_type")
+    text_type = default_type if stated in (None, family) else family_of(text) or stated
     if not isinstance(text_type, str) or text_type not in FAMILIES or text_type in LANGUAGE_PARTS:
         error = f.fail("text_config.model_type", text_type, "a language model's: one of the families that have an op table")
         raise NoOpTableError(str(error)) if isinstance(text_type, str) and text_type not in FAMILIES else error
@@ -129,7 +130,7 @@ def nested_part(config: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(inside, dict):
         places += [((SPEAKING, key), inside.get(key)) for key in TEXT_PARTS]
     for keys, part in places:
-        if isinstance(part, dict) and part.get("model_type") in FAMILIES and part["model_type"] not in LANGUAGE_PARTS:
+        if isinstance(part, dict) and isinstance(part.get("model_type"), str) and family_of(part) not in (None, *LANGUAGE_PARTS):
             return keys
     return ()
 
@@ -149,7 +150,9 @@ def nested_language_part(f: Fields, name: str, source: Source, keys: tuple[str, 
     if f.config["model_type"] in HEAD_OUTSIDE:
         text = {**text, "tie_word_embeddings": outer.flag("tie_word_embeddings", HEAD_OUTSIDE[f.config["model_type"]])}
     part = outer.part(keys[-1], text)
-    model = builder(text["model_type"])(part, name, source)
+    family = family_of(text)
+    assert family is not None  # as nested_part found it
+    model = builder(family)(part, name, source)
     if not isinstance(model, Decoder):
         raise NoOpTableError(f"{part.name}: model_type {text['model_type']!r} is no decoder's; the op table of a part is of a decoder")
     only_images = left_out == [NAMED["vision_config"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estimators.architectures.adapter_names import DOWN, FUSED, GATE_UP, ROUTER, SHARED_GATE, carried_over
+from estimators.architectures.adapter_names import DOWN, FUSED, GATE_UP, ROUTER, SHARED_GATE, UP, carried_over
 from estimators.architectures.feed_forward import Experts
 from estimators.memory.autograd.activation_functions import activated
 from estimators.memory.autograd.feed_forward import fed_forward
@@ -32,22 +32,29 @@ def routed(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Tensor:
 
 def _chosen_experts(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Tensor:
     """Rows gathered by expert, two grouped products, weighted, put back in order; each order is kept."""
-    rows = t * part.per_token
-    gathered = tape.tensor(rows * width, tape.weight_size, "routed")
+    rows, edge = t * part.per_token, part.latent or width
+    if part.latent:
+        tape.linear(x, t * edge, "outer", "linear")
+    gathered = tape.tensor(rows * edge, tape.weight_size, "routed")
     tape.index(3 * rows, "routed")
-    tape.keep_for_weights(gathered, role=GATE_UP)
+    first, columns = (GATE_UP, 2 * part.width) if part.gated else (UP, part.width)
+    tape.keep_for_weights(gathered, role=first)
     halves = FUSED if carried_over(dict(part.adapter_names)) else 1
-    tape.expert_adapters(GATE_UP, gathered, rows, part.num, (width, 2 * part.width), halves)
+    tape.expert_adapters(first, gathered, rows, part.num, (edge, columns), halves)
     if part.bias:
         tape.index(rows, "routed")
-    product = _gated(tape, part, tape.tensor(2 * rows * part.width, tape.weight_size, "routed"), rows * part.width)
+    product = _gated(tape, part, tape.tensor(rows * columns, tape.weight_size, "routed"), rows * part.width)
     tape.keep_for_weights(product, role=DOWN)
-    tape.expert_adapters(DOWN, product, rows, part.num, (part.width, width), 1)
-    out = tape.tensor(rows * width, tape.weight_size, "routed")
-    return tape.like(tape.mul(out, tape.tensor(rows, 4 if part.wide_weights else tape.size, "routed")), elements=t * width, size=out.size)
+    tape.expert_adapters(DOWN, product, rows, part.num, (part.width, edge), 1)
+    out = tape.tensor(rows * edge, tape.weight_size, "routed")
+    weights = tape.tensor(rows, 4 if part.wide_weights else tape.size, "routed")
+    out = tape.like(tape.mul(out, weights), elements=t * edge, size=out.size)
+    return tape.linear(out, t * width, "outer", "linear") if part.latent else out
 
 
 def _gated(tape: Tape, part: Experts, both: Tensor, elements: int) -> Tensor:
+    if not part.gated:
+        return activated(tape, part.activation, both)
     gate, up = tape.view(both, elements), tape.view(both, elements)
     if part.clamped:
         gate, up = tape.of_input(gate), tape.of_input(up)

@@ -14,6 +14,7 @@ from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
+from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
 from estimators.architectures.vision import Scaled, WindowedAttention
 from estimators.frozen import frozen, replace
@@ -22,7 +23,7 @@ from estimators.memory.autograd.disentangled import disentangled
 from estimators.memory.autograd.experts import routed
 from estimators.memory.autograd.feed_forward import fed_forward
 from estimators.memory.autograd.latent_attention import latently_attended
-from estimators.memory.autograd.mixers import gated_delta, mamba, mamba2
+from estimators.memory.autograd.mixers import convolved, gated_delta, mamba, mamba2
 from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import Adapted, Tape, Tensor
 from estimators.memory.kernels import Kernels
@@ -172,6 +173,7 @@ BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] 
     LatentAttention: latently_attended,
     Mamba: mamba,
     Mamba2: mamba2,
+    ShortConvolution: convolved,
 }
 """What reads nothing but its input, and holds no other part: kind of part -> how it is written."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from estimators.architectures.block import RMS_NORM
+from estimators.architectures.block import RMS_NORM, Norm
 from estimators.architectures.delta_rule import GatedDeltaNet
 from estimators.architectures.mamba2 import Mamba2
+from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
 from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import Tape, Tensor
@@ -41,7 +42,7 @@ def mamba(tape: Tape, part: Mamba, x: Tensor, t: int, width: int) -> Tensor:
     low = tape.tensor(t * (part.rank + 2 * n), size, "inner")
     if part.normed:
         for elements in (part.rank, n, n):
-            normed(tape, RMS_NORM, tape.view(low, t * elements), elements)
+            normed(tape, Norm(gain=part.normed == "rms", written=part.normed), tape.view(low, t * elements), elements)
         _kept(tape, size, t * part.rank, t * n)
     else:
         tape.keep(low)
@@ -110,3 +111,10 @@ def gated_delta(tape: Tape, part: GatedDeltaNet, x: Tensor, t: int, width: int) 
     scanned = normed(tape, RMS_NORM, tape.tensor(t * heads * vw, size, "inner"), vw)
     _kept(tape, WIDE, *[t * heads * vw] * 3)
     return tape.linear(tape.like(scanned, size=WIDE), t * width, "outer", "out")
+
+
+def convolved(tape: Tape, part: ShortConvolution, x: Tensor, t: int, width: int) -> Tensor:
+    """A gated convolution over `t` tokens that read `x`: its matrix's three parts, the filter's input and its result."""
+    tape.keep(tape.linear(x, 3 * t * width, "inner", "in"))
+    _convolved(tape, t, width, part.taps)
+    return tape.linear(tape.tensor(t * width, tape.size, "inner"), t * width, "outer", "out")

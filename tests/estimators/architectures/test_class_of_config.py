@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from estimators.architectures.from_config import family_of, model_from_config
-from estimators.counting.estimate import count_params
+from estimators.architectures.from_config import model_from_config
+from estimators.architectures.named_family import family_of
+from estimators.counting.estimate import count_active_params, count_params
 from estimators.errors import BadConfigError
 from estimators.facts.registry import model_entry
 from estimators.spec import Workload
@@ -43,6 +44,17 @@ def test_architectures_are_tried_where_the_type_is_absent_or_unknown(model_type:
     found = model_from_config({key: value for key, value in (config | {"model_type": model_type}).items() if value is not None}, "mine")
     assert count_params(found.ops(Workload())) == model_entry("llama-3-8b").published_params
     assert str(found.source) == "mine, read as llama, whose class architectures names"
+
+
+KIMI_K2 = {"num_attention_heads": 64, "num_key_value_heads": 64, "vocab_size": 163840, "n_routed_experts": 384, "first_k_dense_replace": 1}
+
+
+@pytest.mark.parametrize("config", [KIMI_K2, {"text_config": {"model_type": "kimi_k2", **KIMI_K2}}])
+def test_a_type_of_its_authors_own_code_is_the_class_that_it_runs(config: dict[str, Any]) -> None:
+    """Kimi K2: DeepSeek V3 but for heads, experts and dense layers. A token leaves 376 of 384 experts, 3·7168·2048 each, in 60 layers."""
+    outer = {"model_type": "kimi_k2" if config is KIMI_K2 else "kimi_k25", "tie_word_embeddings": False}
+    ops = model_from_config(outer | config, "mine").ops(Workload())
+    assert (count_params(ops), count_active_params(ops)) == (1_026_408_209_408, 32_861_477_888)
 
 
 def test_a_class_is_not_believed_of_several_parts_whose_sizes_would_be_its_defaults() -> None:

@@ -88,6 +88,24 @@ def test_active_parameters_are_those_of_the_papers() -> None:
     assert active("llama-4-scout") == pytest.approx(17e9, abs=0.5e9)
 
 
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("dots.llm1", "14B"),
+        ("granite-4.0-h-small", "9B"),
+        ("granite-4.0-h-tiny", "1B"),
+        ("k-exaone-236b-a23b", "23B"),
+        ("kimi-k2", "32B"),
+        ("lfm2-8b-a1b", "1.5B"),
+        ("minimax-m2", "10B"),
+        ("nemotron-3-nano-30b-a3b", "3.5B"),
+    ],
+)
+def test_active_parameters_of_recent_mixtures_are_the_published_ones(name: str, published: str) -> None:
+    """Cards and documentation, see each model's source; MiniMax leaves the embedding out."""
+    assert as_published(active(name, without_embedding=name == "minimax-m2"), published)
+
+
 def test_routed_and_always_on_experts_by_hand() -> None:
     """3 tokens, D 4; 5 experts of F 6, 2 per token; a shared one of F 7 behind a gate. Three matrices each, 2 FLOP per weight."""
     experts = Experts(num=5, per_token=2, width=6, shared=FeedForward(width=7, gated=True), shared_gate=True)

@@ -16,6 +16,7 @@ from estimators.facts.registry import model_entry, model_ids
 from estimators.spec import Case, Workload
 from tests.support.drawn_decoders import Config, check_random_configurations
 from tests.support.expert_models import EXPERTS
+from tests.support.vision_language_models import INSIDE_VISION_LANGUAGE
 
 MODULES = {"experts", "expert_variants", "deepseek"}
 HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] in MODULES}
@@ -33,13 +34,17 @@ def test_many_random_configurations_of_every_family_with_experts_count_like_torc
 
 
 def test_no_family_with_experts_is_without_a_test_and_a_published_model() -> None:
-    assert EXPERTS.keys() == HERE
-    assert {model_entry(name).config["model_type"] for name in model_ids()} >= HERE
+    assert EXPERTS.keys() == HERE - INSIDE_VISION_LANGUAGE
+    assert {model_entry(name).config["model_type"] for name in model_ids()} >= EXPERTS.keys() - NOT_SHIPPED
 
+
+NOT_SHIPPED = {"sarvam_mla"}
+"""Of its one checkpoint, 106.0 billion parameters by the class, no more than the 105B of its name is published."""
 
 CANNOT_DO_WITHOUT = {
     "dbrx": {"d_model": 6144, "attn_config": {"rope_theta": 1e4}},
     "deepseek_v2": {"num_experts_per_tok": 6},
+    "dots1": {"n_routed_experts": 128, "num_experts_per_tok": 6, "n_shared_experts": 2},
     "glm4_moe": {"head_dim": 128},
     "hunyuan_v1_moe": {"head_dim": 128},
 }

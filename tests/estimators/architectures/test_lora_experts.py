@@ -23,14 +23,20 @@ PEFT_ALL_LINEAR = {
     "dbrx-132b": 20_981_760,
     "deepseek-v2-lite": 358_994_944,
     "deepseek-v3": 7_645_254_656,
+    "dots.llm1": 2_451_236_864,
     "ernie-4.5-21b-a3b": 433_146_880,
     "glm-4.5-air": 1_815_963_648,
     "gpt-oss-20b": 7_962_624,
     "granite-3.0-1b-a400m": 2_752_512,
+    "granite-4.0-h-tiny": 11_840_512,
     "hunyuan-a13b": 921_731_072,
     "jamba-v0.1": 38_123_520,
+    "k-exaone-236b-a23b": 2_797_598_720,
+    "lfm2-8b-a1b": 5_701_632,
     "llama-4-scout": 59_781_120,
+    "minimax-m2": 4_320_485_376,
     "mixtral-8x7b": 359_665_664,
+    "nemotron-3-nano-30b-a3b": 13_855_744,
     "olmoe-1b-7b": 189_284_352,
     "phi-3.5-moe": 15_736_832,
     "qwen1.5-moe-a2.7b": 15_925_632,
@@ -38,7 +44,9 @@ PEFT_ALL_LINEAR = {
     "qwen3.5-35b-a3b": 22_477_440,
     "qwen3-next-80b-a3b": 3_443_233_536,
 }
-"""Trainable parameters of LoraConfig(r=16, target_modules="all-linear"), by peft 0.21.2 on transformers 5.24, on the meta device."""
+"""Trainable parameters of LoraConfig(r=16, target_modules="all-linear"), by peft 0.21.2 on transformers 5.24, on the meta device.
+
+Nemotron-H's is that of its class under another model_type: under its own peft reaches no out_proj beside a kernel, and refuses."""
 
 
 def trained_params(model: Decoder, rank: int, targets: tuple[str, ...]) -> int:

@@ -33,7 +33,7 @@ def test_no_vision_language_family_is_without_a_test() -> None:
 @pytest.mark.parametrize("model_type", VISION_LANGUAGE)
 def test_the_language_part_of_a_vision_language_model_counts_like_torch(model_type: str) -> None:
     config = VISION_LANGUAGE[model_type] | {"model_type": model_type}
-    module = on_meta(lambda: AutoModelForImageTextToText.from_config(hf_config(config), attn_implementation="eager"))
+    module = on_meta(lambda: AutoModelForImageTextToText.from_config(hf_config(config), attn_implementation="eager", dtype=torch.bfloat16))
     params, whole = params_of_the_language_part(module), meta.params_of(module)
     if model_type == "llama4":
         module = module.language_model  # the forward of the whole asks the part's output for images, in transformers 5.24

@@ -18,7 +18,7 @@ TRAINING_KEYS = {"tokens", "gpus", "hardware", "days", "gpu_hours", "flop", "flo
 ROPE_KEYS = {"rope_theta", "rope_scaling", "partial_rotary_factor"}
 """transformers 5 gathers them in rope_parameters."""
 BEYOND_THE_CLASS = {
-    **{model_type: {"head_dim"} for model_type in ("falcon_h1", "glm4_moe", "qwen3_moe")},
+    **{model_type: {"head_dim"} for model_type in ("exaone_moe", "falcon_h1", "glm4_moe", "qwen3_moe")},
     "deberta-v2": {"norm_rel_ebd", "pos_att_type", "position_buckets", "share_att_key"},
     "modernbert": {"global_attn_every_n_layers"},
     "mt5": {"tie_word_embeddings"},

@@ -113,10 +113,11 @@ def test_a_convolutional_network_keeps_what_torch_keeps(model_type: str) -> None
     assert said_bytes(config) == pytest.approx(real_bytes(config), rel=0.03)
 
 
+LATENT = ("deepseek_v2", "deepseek_v3", "sarvam_mla")
 ALL = DENSE | EXPERTS | OTHERS  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("model_type", sorted(ALL.keys() - {"dbrx", "deepseek_v2", "deepseek_v3"}))
+@pytest.mark.parametrize("model_type", sorted(ALL.keys() - {"dbrx", *LATENT}))
 def test_a_whole_model_with_its_head_and_loss_keeps_what_torch_keeps(model_type: str) -> None:
     # around the layers indices, masks and the loss of few labels are not followed
     config = kind(model_type, ALL[model_type], 3)
@@ -127,7 +128,7 @@ def test_a_whole_model_with_its_head_and_loss_keeps_what_torch_keeps(model_type:
     assert parts["activations"] + parts.get(LOGITS, 0) - 8 * logits == pytest.approx(real_bytes(config), rel=0.02)
 
 
-NOT_SO = {"deepseek_v2", "deepseek_v3", "dbrx"}
+NOT_SO = {*LATENT, "dbrx"}
 """Latent attention has a test of its own; transformers' DBRX adds bf16 to fp32 in place and fails under autocast."""
 
 
@@ -137,7 +138,7 @@ def test_a_layer_with_experts_keeps_what_torch_keeps_but_for_the_routers_masks(m
     assert said == pytest.approx(real, rel=ROUTER)
 
 
-@pytest.mark.parametrize("model_type", ["deepseek_v2", "deepseek_v3"])
+@pytest.mark.parametrize("model_type", LATENT)
 def test_latent_attention_keeps_what_torch_keeps_where_no_kernel_takes_its_widths(model_type: str) -> None:
     # on a CPU values as wide as keys alone are taken by a kernel; for others sdpa keeps the probabilities, in fp32
     fields = EXPERTS[model_type]
@@ -147,7 +148,7 @@ def test_latent_attention_keeps_what_torch_keeps_where_no_kernel_takes_its_width
     assert BATCH * model_memory_of(model, SEQ, kernels).rest.kept.per_sequence == pytest.approx(real, rel=ROUTER)
 
 
-@pytest.mark.parametrize("model_type", ["deepseek_v2", "deepseek_v3"])
+@pytest.mark.parametrize("model_type", LATENT)
 def test_latent_attention_of_equal_widths_keeps_what_torch_keeps(model_type: str) -> None:
     said, real = per_layer(model_type, EXPERTS[model_type] | {"v_head_dim": 20})
     assert said == pytest.approx(real, rel=ROUTER)
