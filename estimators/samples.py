@@ -1,4 +1,4 @@
-"""What one sample of a model that reads no text is: an image of a size, or audio of a length."""
+"""What one sample of a model that does not read text alone is: an image of a size, audio of a length, images beside a text."""
 
 from __future__ import annotations
 
@@ -46,4 +46,39 @@ class Audio:
         return f"{self.duration_s:g} s of audio"
 
 
-Sample = Image | Audio
+MAX_IMAGES = 10**4
+MAX_FRAMES = 10**5
+
+
+@frozen
+class Example:
+    """A text with images, or with a video.
+
+    Attributes:
+        image: size of each image, or of the video.
+        images: how many of them; 0 with a video.
+        frames: that are taken from the video; 0 without one.
+        text_tokens: tokens of the text, those of a chat template among them, without those that stand for images.
+    """
+
+    image: Image
+    images: int = 1
+    frames: int = 0
+    text_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.images <= MAX_IMAGES or not 0 <= self.frames <= MAX_FRAMES or self.text_tokens < 0:
+            raise BadValueError(
+                f"{self.images} images, {self.frames} frames, {self.text_tokens} tokens; expected from 0, at most {MAX_IMAGES:,} images "
+                f"and {MAX_FRAMES:,} frames"
+            )
+        if bool(self.images) == bool(self.frames):
+            raise BadValueError(f"{self.images} images and {self.frames} frames of a video; expected one of the two")
+
+    def __str__(self) -> str:
+        size = f"{self.image.height:,} x {self.image.width:,} pixels"
+        seen = f"{self.frames:,} frames" if self.frames else f"{self.images:,} image{'s' if self.images > 1 else ''}"
+        return f"{seen} of {size} and {self.text_tokens:,} tokens of text"
+
+
+Sample = Image | Audio | Example

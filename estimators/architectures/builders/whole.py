@@ -1,0 +1,423 @@
+"""Whole vision-language models: the tower and the projector beside the language part that `vision.language_part` builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from estimators.architectures.attention import Attention
+from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
+from estimators.architectures.builders.parts import attention, head_width, layers, size_pair
+from estimators.architectures.builders.vision import language_part
+from estimators.architectures.encoder import Tower
+from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.image_tokens import LongestEdge, OneSize, OwnSize, Pinpoints, Rule, Splits, Tiles
+from estimators.architectures.projector import Projector
+from estimators.architectures.stems import PatchStem
+from estimators.architectures.vision import Scaled
+from estimators.architectures.vision_language import GridWindows, OneMaskedSequence, PictureTower, VisionLanguage
+from estimators.errors import NoOpTableError
+from estimators.frozen import frozen, replace
+from estimators.samples import Example, Image
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.architectures.decoder import Decoder
+    from estimators.architectures.fields import Fields
+
+Built = tuple[PictureTower, Projector, Rule, str]
+"""Tower, projector, the processor's rule, and the class of transformers."""
+
+NEXT_CANVASES = ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
+"""Of LLaVA-NeXT, where its configuration does not say."""
+
+QWEN2_PIXELS, QWEN3_PIXELS = (3136, 12845056), (65536, 16777216)
+"""Least and most pixels of an image in the preprocessor_config.json of Qwen2-VL and Qwen2.5-VL, and of Qwen3-VL."""
+
+
+def whole(f: Fields, name: str, source: Source, example: Example) -> VisionLanguage:
+    """The whole of a vision-language model on examples of one kind.
+
+    Raises:
+        BadConfigError: fields of the tower that make no sense.
+        NoOpTableError: a family or a tower that no op table is of.
+    """
+    family = f.config["model_type"]
+    if family not in WHOLE:
+        raise NoOpTableError(
+            f"{name}: only the language part of model_type {family!r} has an op table; with images: {', '.join(sorted(WHOLE))}"
+        )
+    language = replace(language_part(f, name, source), left_out="")
+    tower, projector, rule, runs = WHOLE[family](f, f.part("vision_config", f.config.get("vision_config") or {}), language)
+    return VisionLanguage(
+        name=name, source=source, runs=runs, vision=tower, projector=projector, language=language, rule=rule, example=example
+    )
+
+
+def _qwen_stem(v: Fields, *, patch: int, bias: bool, position_rows: int = 0) -> PatchStem:
+    """Patches of two frames, joined; an image is its own second frame."""
+    side = v.integer("patch_size", default=patch)
+    depth = v.integer("temporal_patch_size", default=2)
+    return PatchStem(
+        image=(2 * side, 2 * side),
+        patch=(side, side),
+        channels=depth * v.integer("in_channels", default=3),
+        bias=bias,
+        extra_tokens=0,
+        positions=position_rows > 0,
+        table_positions=True,
+        position_rows=position_rows,
+    )
+
+
+def _fused(heads: int, width: int, f: Fields, width_key: str) -> Attention:
+    h = head_width(f, "num_heads", heads, width_key, width)
+    return Attention(
+        heads=heads, kv_heads=heads, head_width=h, query_bias=True, key_bias=True, value_bias=True, out_bias=True, fused=True, causal=False
+    )
+
+
+def _qwen_rule(v: Fields, *, patch: int, pixels: tuple[int, int], shared: bool) -> OwnSize:
+    side, merge = v.integer("patch_size", default=patch), v.integer("spatial_merge_size", default=2)
+    token = (2 * patch) ** 2  # as the bounds of the processor's class are written
+    return OwnSize(
+        patch=side,
+        merge=merge,
+        depth=v.integer("temporal_patch_size", default=2),
+        min_pixels=pixels[0],
+        max_pixels=pixels[1],
+        least_frame=128 * token,
+        most_frame=768 * token,
+        shared=shared,
+    )
+
+
+def _indexes(v: Fields, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """Numbers of layers, from 0. Raises BadConfigError for anything else."""
+    given = v.config.get(key)
+    if given is None:
+        return v.default(key, default)
+    if not isinstance(given, list) or not all(type(index) is int and index >= 0 for index in given):
+        raise v.fail(key, given, "a list of layers, counted from 0")
+    return tuple(given)
+
+
+def _qwen2(f: Fields, v: Fields, language: Decoder) -> Built:
+    """Qwen2-VL: every patch of an image sees every other."""
+    d, n = v.integer("embed_dim", default=1280), v.integer("num_heads", default=16)
+    out, merge = v.integer("hidden_size", default=3584), v.integer("spatial_merge_size", default=2) ** 2
+    inner = v.integer("mlp_ratio", default=4) * d
+    block = layers(
+        v.integer("depth", default=32),
+        _fused(n, d, v, "embed_dim"),
+        FeedForward(width=inner, activation=v.text("hidden_act", default="quick_gelu"), bias=True),
+    )
+    tower = Tower(stem=_qwen_stem(v, patch=14, bias=False), width=d, blocks=(block,))
+    projector = Projector(width=d, merge=merge, norm=LAYER_NORM, widths=(merge * d, out), biases=(True, True))
+    return (
+        PictureTower(tower=tower),
+        projector,
+        _qwen_rule(v, patch=14, pixels=QWEN2_PIXELS, shared=False),
+        "Qwen2VLForConditionalGeneration",
+    )
+
+
+def _qwen2_5(f: Fields, v: Fields, language: Decoder) -> Built:
+    """Qwen2.5-VL: all but a few layers attend inside windows; gated feed-forward, RMS norms."""
+    d, n = v.integer("hidden_size", default=3584), v.integer("num_heads", default=16)
+    depth, merge = v.integer("depth", default=32), v.integer("spatial_merge_size", default=2)
+    whole_image = _indexes(v, "fullatt_block_indexes", (7, 15, 23, 31))
+    side = v.integer("window_size", default=112) // v.integer("patch_size", default=14) // merge * merge
+    attend = _fused(n, d, v, "hidden_size")
+    feed_forward = FeedForward(
+        width=v.integer("intermediate_size", default=3420), gated=True, activation=v.text("hidden_act", default="silu"), bias=True
+    )
+    everywhere = len({index for index in whole_image if index < depth})
+
+    def block(count: int, mixer: Attention | GridWindows) -> Block:
+        return Block(count=count, parts=(("attention", mixer), ("mlp", feed_forward)), norms=2, norm=RMS_NORM)
+
+    kinds = ((depth - everywhere, GridWindows(attention=attend, grid=(2, 2), side=side)), (everywhere, attend))
+    blocks = tuple(block(count, mixer) for count, mixer in kinds if count)
+    tower = Tower(stem=_qwen_stem(v, patch=14, bias=False), width=d, blocks=blocks)
+    out = v.integer("out_hidden_size", default=3584)
+    projector = Projector(width=d, merge=merge**2, norm=RMS_NORM, widths=(merge**2 * d, out), biases=(True, True))
+    return (
+        PictureTower(tower=tower),
+        projector,
+        _qwen_rule(v, patch=14, pixels=QWEN2_PIXELS, shared=False),
+        "Qwen2_5_VLForConditionalGeneration",
+    )
+
+
+def _qwen3(f: Fields, v: Fields, language: Decoder) -> Built:
+    """Qwen3-VL: learned positions, and features of several layers led into the first layers of the language part."""
+    d, n = v.integer("hidden_size", default=1152), v.integer("num_heads", default=16)
+    merge, out = v.integer("spatial_merge_size", default=2) ** 2, v.integer("out_hidden_size", default=3584)
+    block = layers(
+        v.integer("depth", default=27),
+        _fused(n, d, v, "hidden_size"),
+        FeedForward(
+            width=v.integer("intermediate_size", default=4304), activation=v.text("hidden_act", default="gelu_pytorch_tanh"), bias=True
+        ),
+    )
+    stem = _qwen_stem(v, patch=16, bias=True, position_rows=v.integer("num_position_embeddings", default=2304))
+    taps = len(_indexes(v, "deepstack_visual_indexes", (8, 16, 24)))
+    projector = Projector(width=d, merge=merge, norm=LAYER_NORM, widths=(merge * d, out), biases=(True, True))
+    tower = PictureTower(
+        tower=Tower(stem=stem, width=d, blocks=(block,)), taps=taps, tap=replace(projector, norm_of_joined=True) if taps else None
+    )
+    return tower, projector, _qwen_rule(v, patch=16, pixels=QWEN3_PIXELS, shared=True), "Qwen3VLForConditionalGeneration"
+
+
+@frozen
+class Sizes:
+    """Of a tower where its configuration does not say."""
+
+    width: int
+    inner: int
+    layers: int
+    heads: int
+    side: int
+    patch: int
+    function: str
+
+
+CLIP = Sizes(width=768, inner=3072, layers=12, heads=12, side=224, patch=32, function="quick_gelu")
+CLIP_OF_LLAVA = Sizes(width=1024, inner=4096, layers=24, heads=16, side=336, patch=14, function="quick_gelu")
+SIGLIP = Sizes(width=768, inner=3072, layers=12, heads=12, side=224, patch=16, function="gelu_pytorch_tanh")
+IDEFICS = Sizes(width=1152, inner=3072, layers=12, heads=16, side=224, patch=32, function="gelu_pytorch_tanh")
+PIXTRAL = Sizes(width=1024, inner=4096, layers=24, heads=16, side=1024, patch=16, function="gelu")
+
+
+def _plain(v: Fields, sizes: Sizes, *, kind: str) -> Tower:
+    """CLIP's and SigLIP's towers: learned positions; CLIP has a class token, and norms before the layers and on the class token behind."""
+    d, n = v.integer("hidden_size", default=sizes.width), v.integer("num_attention_heads", default=sizes.heads)
+    clip = kind == "clip"
+    block = layers(
+        v.integer("num_hidden_layers", default=sizes.layers),
+        attention(n, head_width(v, "num_attention_heads", n, "hidden_size", d)),
+        FeedForward(
+            width=v.integer("intermediate_size", default=sizes.inner), activation=v.text("hidden_act", default=sizes.function), bias=True
+        ),
+    )
+    stem = PatchStem(
+        image=size_pair(v, "image_size", sizes.side),
+        patch=size_pair(v, "patch_size", sizes.patch),
+        channels=v.integer("num_channels", default=3),
+        bias=not clip,
+        extra_tokens=int(clip),
+        table_positions=True,
+        norm=LAYER_NORM if clip else None,
+    )
+    return Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM, norm_per_sample=clip)
+
+
+def _pixtral(v: Fields) -> Tower:
+    """Pixtral's tower: rotary positions, RMS norms, a gated feed-forward, no biases."""
+    d, n = v.integer("hidden_size", default=PIXTRAL.width), v.integer("num_attention_heads", default=PIXTRAL.heads)
+    attend = replace(attention(n, head_width(v, "num_attention_heads", n, "hidden_size", d), bias=False, out_bias=False), rotary=True)
+    feed_forward = FeedForward(
+        width=v.integer("intermediate_size", default=PIXTRAL.inner),
+        gated=True,
+        activation=v.text("hidden_act", default=PIXTRAL.function),
+    )
+    parts = (("attention", OneMaskedSequence(attention=attend)), ("mlp", feed_forward))
+    block = Block(count=v.integer("num_hidden_layers", default=PIXTRAL.layers), parts=parts, norms=2, norm=RMS_NORM)
+    stem = PatchStem(
+        image=size_pair(v, "image_size", PIXTRAL.side),
+        patch=size_pair(v, "patch_size", PIXTRAL.patch),
+        channels=v.integer("num_channels", default=3),
+        bias=False,
+        extra_tokens=0,
+        positions=False,
+        norm=RMS_NORM,
+    )
+    return Tower(stem=stem, width=d, blocks=(block,))
+
+
+def _side(v: Fields, tower: Tower) -> int:
+    """Pixels along the side of a tower's square pictures. Raises BadConfigError where they are not square."""
+    stem = tower.stem
+    assert isinstance(stem, PatchStem)
+    if stem.image[0] != stem.image[1] or stem.patch[0] != stem.patch[1]:
+        raise v.fail("image_size", list(stem.image), "one side for both, as its processor makes squares")
+    return stem.image[0]
+
+
+def _with_unread(f: Fields, tower: Tower, default: int) -> PictureTower:
+    """The tower, of which `vision_feature_layer` says after which layer its features are taken. Raises BadConfigError for several."""
+    layer = f.config.get("vision_feature_layer", default)
+    if isinstance(layer, list) and len(layer) == 1:
+        layer = layer[0]
+    count = sum(block.count for block in tower.blocks if isinstance(block, Block))
+    if not isinstance(layer, int) or not -count <= layer <= count or layer == 0:
+        raise f.fail("vision_feature_layer", layer, f"one layer of the {count}, counted from 1, or from the end with -1")
+    return PictureTower(tower=tower, unread=-layer - 1 if layer < 0 else count - layer)
+
+
+def _llava_tower(f: Fields, v: Fields, default_layer: int, *, default: str = "clip_vision_model") -> tuple[PictureTower, str]:
+    """The tower that `vision_config.model_type` names, and which it is."""
+    kind = v.text("model_type", default=default)
+    if kind == "clip_vision_model":
+        given = f.config.get("vision_config")
+        return _with_unread(f, _plain(v, CLIP if given else CLIP_OF_LLAVA, kind="clip"), default_layer), "clip"
+    if kind == "siglip_vision_model":
+        return _with_unread(f, _siglip(v), default_layer), "siglip"
+    if kind == "pixtral":
+        return _with_unread(f, _pixtral(v), default_layer), "pixtral"
+    raise NoOpTableError(f"{f.name}: the tower {kind[:40]!r} has no op table; those of clip_vision_model, siglip_vision_model, pixtral have")
+
+
+def _siglip(v: Fields) -> Tower:
+    """SigLIP's tower without its head of attention. Raises NoOpTableError for one with it."""
+    if v.flag("vision_use_head", True):
+        raise NoOpTableError(
+            f"{v.name}: vision_use_head is true, as it is unless the file says false: the op table has no such head, which no feature uses"
+        )
+    return _plain(v, SIGLIP, kind="siglip")
+
+
+def _two_layers(f: Fields, tower: Tower, language: Decoder, *, bias: bool, row_end: bool = False) -> Projector:
+    bias = f.flag("multimodal_projector_bias", bias)
+    return Projector(width=tower.width, widths=(language.width, language.width), biases=(bias, bias), row_end=row_end)
+
+
+def _llava(f: Fields, v: Fields, language: Decoder) -> Built:
+    """LLaVA 1.5 and, over Pixtral's tower, Pixtral 12B."""
+    tower, kind = _llava_tower(f, v, -2)
+    rule: Rule
+    if kind == "pixtral":
+        rule = LongestEdge(edge=v.integer("image_size", default=1024), patch=v.integer("patch_size", default=16))
+    else:
+        side, stem = _side(v, tower.tower), tower.tower.stem
+        assert isinstance(stem, PatchStem)
+        keeps_class = f.text("vision_feature_select_strategy", default="default") == "full"
+        rule = OneSize(side=side, tokens=stem.grid[0] * stem.grid[1] + keeps_class * stem.extra_tokens)
+    return tower, _two_layers(f, tower.tower, language, bias=True), rule, "LlavaForConditionalGeneration"
+
+
+def _canvases(f: Fields, default: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    given = f.config.get("image_grid_pinpoints")
+    if given is None:
+        return default
+    if not isinstance(given, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(type(side) is int and side > 0 for side in pair) for pair in given
+    ):
+        raise f.fail("image_grid_pinpoints", given, "a list of heights and widths in pixels")
+    return tuple((pair[0], pair[1]) for pair in given)
+
+
+def _pinpoints(f: Fields, v: Fields, tower: Tower, canvases: tuple[tuple[int, int], ...], most_tiles: int | None) -> Pinpoints:
+    return Pinpoints(side=_side(v, tower), patch=v.integer("patch_size", default=14), canvases=canvases, most_tiles=most_tiles)
+
+
+def _llava_next(f: Fields, v: Fields, language: Decoder) -> Built:
+    """LLaVA-NeXT (1.6): tiles of the best canvas, and the whole image."""
+    tower, _ = _llava_tower(f, v, -2)
+    rule = _pinpoints(f, v, tower.tower, _canvases(f, NEXT_CANVASES), None)
+    return tower, _two_layers(f, tower.tower, language, bias=True, row_end=True), rule, "LlavaNextForConditionalGeneration"
+
+
+def _llava_onevision(f: Fields, v: Fields, language: Decoder) -> Built:
+    """LLaVA-OneVision: as LLaVA-NeXT over SigLIP, at most so many tiles' worth of features."""
+    tower, _ = _llava_tower(f, v, -1, default="siglip_vision_model")
+    side = _side(v, tower.tower)
+    most = f.text("vision_aspect_ratio", default="anyres_max_9").removeprefix("anyres_max_")
+    if not most.isdecimal():
+        raise f.fail("vision_aspect_ratio", most, "anyres_max_ and a number of tiles")
+    canvases = _canvases(f, tuple((side * i, side * j) for i in range(1, 7) for j in range(1, 7)))
+    rule = _pinpoints(f, v, tower.tower, canvases, int(most))
+    return tower, _two_layers(f, tower.tower, language, bias=True, row_end=True), rule, "LlavaOnevisionForConditionalGeneration"
+
+
+def _gemma3(f: Fields, v: Fields, language: Decoder) -> Built:
+    """Gemma 3: SigLIP over one square, averaged to 256 tokens; the whole image alone (pan and scan is off unless asked for)."""
+    tower = _siglip(v)
+    stem, tokens = tower.stem, f.integer("mm_tokens_per_image", default=256)
+    assert isinstance(stem, PatchStem)
+    merge = stem.grid[0] * stem.grid[1] // tokens
+    projector = Projector(width=tower.width, merge=merge, pooled=True, norm=RMS_NORM, widths=(language.width,), biases=(False,))
+    rule = OneSize(side=_side(v, tower), tokens=tokens, marks=GEMMA3_MARKS)
+    return PictureTower(tower=tower), projector, rule, "Gemma3ForConditionalGeneration"
+
+
+GEMMA3_MARKS = 4
+"""A blank line, the image's beginning and end, a blank line."""
+
+
+def _idefics3(f: Fields, v: Fields, language: Decoder) -> Built:
+    """Idefics3 and SmolVLM: SigLIP over the tiles of an image; s² patches are joined to a token."""
+    kind = f.config["model_type"]
+    tower = _plain(v, IDEFICS, kind="siglip")
+    side, stem = _side(v, tower), tower.stem
+    assert isinstance(stem, PatchStem)
+    merge = f.integer("scale_factor", default=2) ** 2
+    rule = Splits(edge=4 * side, side=side, tile_tokens=stem.grid[0] * stem.grid[1] // merge)
+    projector = Projector(width=tower.width, merge=merge, widths=(language.width,), biases=(False,))
+    runs = "SmolVLMForConditionalGeneration" if kind == "smolvlm" else "Idefics3ForConditionalGeneration"
+    return PictureTower(tower=tower), projector, rule, runs
+
+
+def _internvl(f: Fields, v: Fields, language: Decoder) -> Built:
+    """InternVL: tiles of 448 pixels, four patches to a token; a class token, learned scales per layer."""
+    d, n = v.integer("hidden_size", default=1024), v.integer("num_attention_heads", default=16)
+    bias, normed = v.flag("attention_bias", False), d if v.flag("use_qk_norm", False) else 0
+    attend = replace(
+        attention(n, head_width(v, "num_attention_heads", n, "hidden_size", d), bias=bias), query_norm_width=normed, key_norm_width=normed
+    )
+    feed_forward = FeedForward(
+        width=v.integer("intermediate_size", default=4096), activation=v.text("hidden_act", default="gelu"), bias=True
+    )
+    look = RMS_NORM if v.text("norm_type", default="layer_norm") == "rms_norm" else LAYER_NORM
+    parts = (("attention", Scaled(part=attend)), ("mlp", Scaled(part=feed_forward)))
+    block = Block(count=v.integer("num_hidden_layers", default=24), parts=parts, norms=2, norm=look)
+    stem = PatchStem(
+        image=size_pair(v, "image_size", 448),
+        patch=size_pair(v, "patch_size", 14),
+        channels=v.integer("num_channels", default=3),
+        positions=v.flag("use_absolute_position_embeddings", True),
+        spare_tokens=int(v.flag("use_mask_token", False)),
+    )
+    final = None if v.flag("use_mean_pooling", True) else LAYER_NORM
+    tower = _with_unread(f, Tower(stem=stem, width=d, blocks=(block,), final_norm=final), -1)
+    side = _side(v, tower.tower)
+    ratio = f.config.get("downsample_ratio", 0.5)
+    if not isinstance(ratio, float) or not 0 < ratio <= 1 or (1 / ratio) % 1:
+        raise f.fail("downsample_ratio", ratio, "one half, a quarter, or the like")
+    merge = round(1 / ratio) ** 2
+    projector = Projector(
+        width=d, merge=merge, norm=LAYER_NORM, norm_of_joined=True, widths=(language.width, language.width), biases=(True, True)
+    )
+    rule = Tiles(side=side, tile_tokens=stem.grid[0] * stem.grid[1] // merge, min_tiles=1, max_tiles=12)
+    return tower, projector, rule, "InternVLForConditionalGeneration"
+
+
+def _mistral3(f: Fields, v: Fields, language: Decoder) -> Built:
+    """Mistral Small 3.1: Pixtral's tower, four patches to a token."""
+    tower = _with_unread(f, _pixtral(v), -1)
+    merge, patch = f.integer("spatial_merge_size", default=2), v.integer("patch_size", default=PIXTRAL.patch)
+    bias = f.flag("multimodal_projector_bias", False)
+    d, wide = tower.tower.width, language.width
+    projector = Projector(width=d, merge=merge**2, norm=RMS_NORM, widths=(d, wide, wide), biases=(False, bias, bias))
+    rule = LongestEdge(edge=v.integer("image_size", default=PIXTRAL.side), patch=patch * merge)
+    return tower, projector, rule, "Mistral3ForConditionalGeneration"
+
+
+WHOLE: dict[str, Callable[[Fields, Fields, Decoder], Built]] = {
+    "gemma3": _gemma3,
+    "idefics3": _idefics3,
+    "internvl": _internvl,
+    "llava": _llava,
+    "llava_next": _llava_next,
+    "llava_onevision": _llava_onevision,
+    "mistral3": _mistral3,
+    "qwen2_5_vl": _qwen2_5,
+    "qwen2_vl": _qwen2,
+    "qwen3_vl": _qwen3,
+    "smolvlm": _idefics3,
+}
+"""model_type -> what builds its tower, its projector and its rule."""
+
+A_PHOTO = Image(height=768, width=1024)
+"""What an image is where nobody says."""

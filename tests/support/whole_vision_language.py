@@ -1,0 +1,162 @@
+"""Small whole vision-language models, run by torch on the CPU: what their op tables are held to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText
+
+from bench.backend.counting import meta
+from bench.backend.models import hf_config
+from estimators.architectures.builders.whole import whole
+from estimators.architectures.fields import Fields
+from estimators.architectures.vision_language import VisionLanguage
+from estimators.samples import Example, Image
+from estimators.spec import Source
+from tests.support.drawn_decoders import Config
+
+IMAGE_TOKEN = 45
+TEXT: Config = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 50}
+TEXT |= {"pad_token_id": 0, "intermediate_size": 48, "max_position_embeddings": 4096}
+LLAMA, QWEN = TEXT | {"model_type": "llama"}, TEXT | {"model_type": "qwen2"}
+MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}}
+TOWER: Config = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 2, "patch_size": 14}
+CLIP = TOWER | {"model_type": "clip_vision_model", "image_size": 56}
+SIGLIP = TOWER | {"model_type": "siglip_vision_model", "image_size": 56, "vision_use_head": False}
+PIXTRAL = TOWER | {"model_type": "pixtral", "image_size": 112}
+QWEN_TOWER: Config = {"depth": 3, "num_heads": 2, "patch_size": 14, "out_hidden_size": 32, "hidden_size": 24, "intermediate_size": 40}
+VISION_TOKENS = {"vision_start_token_id": 40, "vision_end_token_id": 41, "video_token_id": 42}
+
+SMALL: dict[str, tuple[Config, Example]] = {
+    "gemma3": (
+        {
+            "text_config": TEXT | {"model_type": "gemma3_text", "head_dim": 8, "sliding_window": 512},
+            "vision_config": SIGLIP,
+            "mm_tokens_per_image": 4,
+            "boi_token_index": 40,
+            "eoi_token_index": 41,
+        },
+        Example(image=Image(height=100, width=50), images=2, text_tokens=11),
+    ),
+    "idefics3": (
+        {"text_config": LLAMA, "vision_config": TOWER | {"image_size": 56}, "scale_factor": 2},
+        Example(image=Image(height=100, width=60), images=2, text_tokens=5),
+    ),
+    "internvl": (
+        {"text_config": QWEN, "vision_config": TOWER | {"image_size": [56, 56], "patch_size": [14, 14]}},
+        Example(image=Image(height=56, width=112), images=2, text_tokens=7),
+    ),
+    "llava": (
+        {"text_config": LLAMA, "vision_config": CLIP},
+        Example(image=Image(height=30, width=90), images=2, text_tokens=7),
+    ),
+    "llava-pixtral": (
+        {"text_config": LLAMA, "vision_config": PIXTRAL, "vision_feature_layer": -1, "vision_feature_select_strategy": "full"},
+        Example(image=Image(height=90, width=60), images=1, text_tokens=7),
+    ),
+    "llava_next": (
+        {"text_config": LLAMA, "vision_config": CLIP, "image_grid_pinpoints": [[56, 112], [112, 56], [112, 112]]},
+        Example(image=Image(height=50, width=120), images=2, text_tokens=7),
+    ),
+    "llava_onevision": (
+        {"text_config": QWEN, "vision_config": SIGLIP, "image_grid_pinpoints": [[56, 112], [112, 56], [112, 112]]},
+        Example(image=Image(height=110, width=112), images=2, text_tokens=7),
+    ),
+    "mistral3": (
+        {"text_config": TEXT | {"model_type": "mistral", "head_dim": 8}, "vision_config": PIXTRAL, "spatial_merge_size": 2},
+        Example(image=Image(height=90, width=60), images=1, text_tokens=7),
+    ),
+    "qwen2_5_vl": (
+        {"text_config": TEXT | MROPE, "vision_config": QWEN_TOWER | {"fullatt_block_indexes": [1], "window_size": 56}} | VISION_TOKENS,
+        Example(image=Image(height=140, width=196), images=2, text_tokens=9),
+    ),
+    "qwen2_vl": (
+        {
+            "text_config": TEXT | MROPE,
+            "vision_config": {"depth": 2, "embed_dim": 24, "num_heads": 2, "hidden_size": 32, "mlp_ratio": 2},
+        }
+        | VISION_TOKENS,
+        Example(image=Image(height=140, width=84), images=2, text_tokens=9),
+    ),
+    "qwen3_vl": (
+        {
+            "text_config": TEXT | MROPE | {"head_dim": 8},
+            "vision_config": QWEN_TOWER | {"patch_size": 16, "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64},
+        }
+        | VISION_TOKENS,
+        Example(image=Image(height=256, width=320), images=2, text_tokens=9),
+    ),
+    "smolvlm": (
+        {"text_config": LLAMA, "vision_config": TOWER | {"image_size": 56}, "scale_factor": 2},
+        Example(image=Image(height=100, width=60), images=2, text_tokens=5),
+    ),
+}
+"""One of each family, and of each tower."""
+
+
+def config_of(name: str) -> Config:
+    family, image = name.partition("-")[0], "image_token_id" if "qwen" in name or name.startswith(("idefics", "smol", "intern")) else ""
+    return SMALL[name][0] | {"model_type": family, image or "image_token_index": IMAGE_TOKEN}
+
+
+def built(name: str) -> VisionLanguage:
+    return whole(Fields(config_of(name), name), name, Source(title=name), SMALL[name][1])
+
+
+def torchs(name: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    model: torch.nn.Module = AutoModelForImageTextToText.from_config(hf_config(config_of(name)), attn_implementation="eager")
+    return model.train()
+
+
+def inputs(name: str, model: VisionLanguage, batch: int) -> dict[str, Any]:
+    """One step's inputs: the pictures that the rule makes, and as many image tokens as the rule says among others."""
+    seen, example = model.seen, model.example
+    height, width, images = seen.picture.height, seen.picture.width, example.images
+    row = [1] * example.text_tokens
+    for _ in range(images):
+        row += [IMAGE_TOKEN] * seen.tokens + [2] * seen.marks
+    row = [40, *row[1:]] if "qwen" not in name else _qwen_row(row, seen.tokens, images, example.text_tokens)
+    ids = torch.tensor([row] * batch)
+    given: dict[str, Any] = {"input_ids": ids, "labels": ids.clamp(max=44), "attention_mask": torch.ones_like(ids)}
+    count = batch * images * seen.pictures
+    if "qwen" in name:
+        patch = 16 if name == "qwen3_vl" else 14
+        grid = (1, height // patch, width // patch)
+        given["pixel_values"] = torch.zeros(batch * images * grid[1] * grid[2], 3 * 2 * patch * patch)
+        given["image_grid_thw"] = torch.tensor([grid] * (batch * images))
+        given["mm_token_type_ids"] = (ids == IMAGE_TOKEN).int()
+        return given
+    pixels = torch.rand(count, 3, height, width)
+    if name in ("idefics3", "smolvlm"):
+        pixels = pixels.reshape(batch, images * seen.pictures, 3, height, width)
+    if name in ("llava_next", "llava_onevision"):
+        pixels = pixels.reshape(batch * images, seen.pictures, 3, height, width)
+        given["image_sizes"] = torch.tensor([[example.image.height, example.image.width]] * (batch * images))
+    if name in ("mistral3", "llava-pixtral"):
+        given["image_sizes"] = torch.tensor([[height, width]] * count)
+    if name == "gemma3":
+        given["token_type_ids"] = (ids == IMAGE_TOKEN).int()
+    return given | {"pixel_values": pixels}
+
+
+def _qwen_row(row: list[int], tokens: int, images: int, text: int) -> list[int]:
+    """The same tokens, with a mark of the template before each image: positions are counted from it."""
+    del row[:]
+    for _ in range(images):
+        row += [40, *[IMAGE_TOKEN] * tokens, 41]
+    return row + [1] * (text - 2 * images)
+
+
+def counted(module: torch.nn.Module, given: dict[str, Any], *, train: bool) -> tuple[int, int]:
+    """FLOP forward and backward by torch's counter, on the CPU: the sizes of windows are data."""
+    counter = meta.flop_counter()
+    with torch.set_grad_enabled(train), counter:
+        loss = module(**given).loss
+    forward = counter.get_total_flops()
+    if not train:
+        return forward, 0
+    with counter:
+        loss.backward()
+    return forward, counter.get_total_flops()
