@@ -3,6 +3,7 @@
 python -m bench show --model phi-2
 python -m bench show --model llama-3-8b --phase decode --batch 8 --context-len 4096
 python -m bench show --config path/to/config.json --phase train --seq-len 1024 --convention causal
+python -m bench show --model qwen2.5-vl-7b --images 2 --image-size 768x1024 --text-tokens 300
 python -m bench show --config path/to/config.json --export table.json    # the traced table, for --config on a machine without torch
 """
 
@@ -12,12 +13,12 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench.cli import arguments, sequences
+from bench.cli import arguments, sample_options, sequences
 from bench.cli.output import Output
 from estimators.architectures.adapters import trained
 from estimators.architectures.traced import TracedModel
 from estimators.counting.conventions import CONVENTIONS
-from estimators.counting.phases import PhasesQuestion, count_phases
+from estimators.counting.phases import PhasesAnswer, PhasesQuestion, count_phases
 from estimators.errors import BadValueError, NoOpTableError, UnavailableError
 from estimators.frozen import frozen
 from estimators.spec import PHASES, Model, Phase
@@ -35,7 +36,7 @@ COUNTED_SEQ_LEN = 512
 
 @frozen
 class Options(arguments.MethodOptions):
-    """Options of `show`; `export` is the file that a traced op table is written to."""
+    """Options of `show`; `export` is the file that a traced op table is written to, the last four those of `SampleOptions`."""
 
     phase: Phase
     batch: int
@@ -44,6 +45,10 @@ class Options(arguments.MethodOptions):
     dtype: str
     convention: str
     export: str | None
+    images: int | None
+    video: sample_options.Video | None
+    text_tokens: int | None
+    freeze: tuple[str, ...] | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--export", metavar="FILE", help="write the op table that was traced to a file, which every --config reads as well")
     arguments.add_method(parser)
+    sample_options.add_arguments(parser)
 
 
 def run(options: Options, out: Output) -> int:
@@ -102,6 +108,8 @@ def _counted(options: Options) -> list[Table]:
 
 
 def _by_operation(options: Options) -> list[Table]:
+    if sample_options.about_images_and_text(options):
+        return _of_examples(options)
     model, entry = arguments.load_model(options)
     length = _length(options, model, entry)
     if options.context_len is not None and model.generates:
@@ -121,7 +129,6 @@ def _by_operation(options: Options) -> list[Table]:
     if length.source:
         assumed = [f"sequences of {length.tokens:,}: {length.source}; --seq-len changes it", *assumed]
     tables = phases_tables(answer, params_text=entry.published_params_text if entry else "", assumed=assumed)
-    costs = {f"{'training' if phase == 'train' else phase}_flop": cost.flop["full"] for phase, cost in answer.costs.items()}
     return arguments.with_all_facts(
         tables,
         model=question.model.name,
@@ -132,7 +139,35 @@ def _by_operation(options: Options) -> list[Table]:
         active_params=answer.cost.active_params,
         decode_flop_by_code_path=answer.decode_flop_by_code_path,
         **({"tag": "counted", "built_as": model.runs, "left_out": model.left_out} if isinstance(model, TracedModel) else {}),
-        **costs,
+        **_flop_by_phase(answer),
+    )
+
+
+def _flop_by_phase(answer: PhasesAnswer) -> dict[str, int]:
+    return {f"{'training' if phase == 'train' else phase}_flop": cost.flop["full"] for phase, cost in answer.costs.items()}
+
+
+def _of_examples(options: Options) -> list[Table]:
+    """The whole of a vision-language model on samples of images and text. Raises BadValueError for a length or a cache."""
+    for word, value in {"--seq-len": options.seq_len, "--context-len": options.context_len}.items():
+        if value is not None:
+            raise BadValueError(f"{word} {value:,}: with images a sequence is as long as they and --text-tokens make it; leave it out")
+    model, entry = sample_options.load_whole(options, options)
+    question = PhasesQuestion(
+        model=model, phase=options.phase, seq_len=1, batch=options.batch, dtype=options.dtype, convention=options.convention
+    )
+    answer = count_phases(question)
+    published = f"{entry.whole_params:,}" if entry and entry.whole_params else ""
+    return arguments.with_all_facts(
+        phases_tables(answer, params_text=published),
+        model=model.name,
+        phase=options.phase,
+        convention=options.convention,
+        dtype=options.dtype,
+        visual_tokens=model.visual_tokens,
+        sequence_tokens=model.sequence_tokens,
+        trainable_params=answer.cost.trainable_params,
+        **_flop_by_phase(answer),
     )
 
 

@@ -186,7 +186,7 @@ class Pinpoints(OfImages):
             rows -= (rows - int(round(image.height * columns / image.width, 7))) // 2 * 2
         else:
             columns -= (columns - int(round(image.width * rows / image.height, 7))) // 2 * 2
-        if self.most_tiles is not None and (ratio := math.sqrt(rows * columns / (self.most_tiles * per_side**2))) > 1.1:  # noqa: PLR2004
+        if self.most_tiles is not None and (ratio := math.sqrt(rows * columns / (self.most_tiles * per_side**2))) > 1.1:
             rows, columns = int(rows // ratio), int(columns // ratio)
         tile = Image(height=self.side, width=self.side)
         return Seen(picture=tile, pictures=down * across + 1, tokens=rows * columns + rows + per_side**2)
@@ -219,7 +219,7 @@ class Tiles(OfImages):
         aspect, tiles, nearest = image.width / image.height, 1, math.inf
         for columns, rows in self._grids():
             distance = abs(aspect - columns / rows)
-            fills = image.height * image.width > 0.5 * self.side**2 * columns * rows  # noqa: PLR2004 - else small images get many tiles
+            fills = image.height * image.width > 0.5 * self.side**2 * columns * rows
             if distance < nearest or (distance == nearest and fills):
                 nearest, tiles = distance, columns * rows
         pictures = tiles + (tiles > 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import Block
@@ -152,8 +152,6 @@ class VisionLanguage(Model):
         held: parts that training leaves as they are.
     """
 
-    phases: ClassVar[tuple[Phase, ...]] = ("train", "forward", "prefill")
-
     name: str
     source: Source
     runs: str
@@ -175,6 +173,11 @@ class VisionLanguage(Model):
         if self.example.frames:
             return self.rule.seen_in_video(self.example.image, self.example.frames)
         return self.rule.seen(self.example.image)
+
+    @property
+    def trained_sides(self) -> tuple[Side, ...]:
+        """Parts that training changes; the language part with adapters is one of them."""
+        return tuple(side for side in SIDES if side not in self.held)
 
     @property
     def visual_tokens(self) -> int:
@@ -203,7 +206,9 @@ class VisionLanguage(Model):
             BadValueError: a phase or a length that it does not have, other examples, or more tokens than the language part has positions.
         """
         if workload.phase not in self.phases:
-            raise BadValueError(f"phase {workload.phase!r}: a decode step of {self.name} is its language part's; leave --images out")
+            raise BadValueError(
+                f"phase {workload.phase!r}: with images {self.name} has forward and train; a decode step is its language part's"
+            )
         if (workload.seq_len, workload.context_len, workload.source_len) != (1, 0, 0):
             given = f"seq_len {workload.seq_len}, context_len {workload.context_len}, source_len {workload.source_len}"
             raise BadValueError(f"{given}: the examples of {self.name} say how long a sequence is; leave them at 1, 0 and 0")
@@ -215,27 +220,23 @@ class VisionLanguage(Model):
         """The rows of the tower, the projector and the language part, with the gradients that training needs of them."""
         seen, w = self.seen, replace(workload, sample=None)
         tower, patches = self.vision.ops(w, seen, max(1, self.example.images))
-        projector = self.projector.ops(w, patches, "projector")
-        if self.vision.tap is not None:
-            for index in range(self.vision.taps):
-                projector += self.vision.tap.ops(w, patches, f"projector.{index}")
+        tap = self.vision.tap
+        taps = [tap.ops(w, patches, f"projector.{index}") for index in range(self.vision.taps)] if tap else []
+        projectors = [self.projector.ops(w, patches, "projector"), *taps]
         language = list(self.language.ops(replace(w, seq_len=self.sequence_tokens)))
         if w.phase != "train":
-            return tower, projector, language
-        learns_below = "vision" not in self.held
-        tower = tower if learns_below else [without_gradient(op) for op in tower]
-        projector = self._projected(projector, learns_below=learns_below)
+            return tower, [op for rows in projectors for op in rows], language
+        tower = tower if "vision" not in self.held else [without_gradient(op) for op in tower]
         if "language" in self.held:
             language = [
                 without_gradient(op) if op.kind == "lookup" else with_gradients(op, frozen=True, fed=(True,)) for op in language
             ]  # something below is trained, or `holding` had refused
-        return tower, projector, language
+        return tower, [op for rows in projectors for op in self._projected(rows)], language
 
-    def _projected(self, rows: list[Op], *, learns_below: bool) -> list[Op]:
-        """The projector's rows: its first layer passes a gradient on only where the tower is trained."""
-        held, fed = "projector" in self.held, learns_below
-        table = []
+    def _projected(self, rows: list[Op]) -> list[Op]:
+        """A projector's rows: its first layer passes a gradient on only where the tower is trained."""
+        held, fed, table = "projector" in self.held, "vision" not in self.held, list[Op]()
         for op in rows:
             table.append(with_gradients(op, frozen=held, fed=(fed,)))
-            fed = learns_below if op.name.endswith(".out") else fed or (op.params > 0 and not held)
+            fed = fed or (op.params > 0 and not held)
         return table

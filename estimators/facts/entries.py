@@ -27,8 +27,13 @@ HARDWARE_COLUMNS = (
 )
 
 _REQUIRED_KEYS = {"id", "name", "aliases", "config", "published_params", "published_params_text", "source"}
+<<<<<<< HEAD
 _OPTIONAL_KEYS = {"alias_notes", "checkpoint", "pretraining_seq_len", "published_basis", "training"}
 PUBLISHED_BASES = ("sizes of files", "another model's count", "published sizes and a rounded count")
+=======
+_OPTIONAL_KEYS = {"alias_notes", "checkpoint", "pretraining_seq_len", "published_basis", "training", "whole"}
+PUBLISHED_BASES = ("sizes of files", "another model's count")
+>>>>>>> 8bae2de3 (Whole vision-language models in show: --images, --video, --text-tokens, --freeze; fifteen shipped with their published counts)
 
 
 @frozen
@@ -47,6 +52,8 @@ class ModelEntry:
         pretraining_seq_len, pretraining_source: tokens per sequence of pre-training, before it was extended, and who says so; None
             where it is not published.
         alias_note: why the name given leads here; empty unless it was an alias that needs an explanation.
+        whole: of a language part: the fields of its model's config.json around `config`, which is its text_config; None for any other.
+        whole_params: trainable parameters of that model as published; None for any other.
     """
 
     id: str
@@ -61,6 +68,16 @@ class ModelEntry:
     pretraining_seq_len: int | None = None
     pretraining_source: str = ""
     alias_note: str = ""
+    whole: Mapping[str, Any] | None = field(default=None, hash=False)
+    whole_params: int | None = None
+
+    @property
+    def whole_config(self) -> dict[str, Any] | None:
+        """The config.json of the whole model that a language part is of; None for any other."""
+        if self.whole is None:
+            return None
+        tied = {"tie_word_embeddings": self.config["tie_word_embeddings"]} if "tie_word_embeddings" in self.config else {}
+        return {**self.whole, **tied, "text_config": dict(self.config)}
 
 
 def entry_from(body: Mapping[str, Any], place: str, name: str = "") -> ModelEntry:
@@ -95,6 +112,15 @@ def entry_from(body: Mapping[str, Any], place: str, name: str = "") -> ModelEntr
         raise BadValueError(
             f"{place}: pretraining_seq_len is {str(pretraining)[:60]!r}; expected tokens, a positive number, and their source"
         )
+    whole = body.get("whole", {})
+    if whole and not (
+        isinstance(whole, dict)
+        and whole.keys() == {"config", "published_params"}
+        and isinstance(whole["config"], dict)
+        and isinstance(whole["config"].get("model_type"), str)
+        and type(whole["published_params"]) is int
+    ):
+        raise BadValueError(f"{place}: whole is {str(whole)[:60]!r}; expected a config with a model_type, and published_params")
     return ModelEntry(
         id=body["id"],
         name=body["name"],
@@ -108,6 +134,8 @@ def entry_from(body: Mapping[str, Any], place: str, name: str = "") -> ModelEntr
         pretraining_seq_len=pretraining.get("tokens"),
         pretraining_source=pretraining.get("source", ""),
         alias_note=body.get("alias_notes", {}).get(name, ""),
+        whole=whole.get("config"),
+        whole_params=whole.get("published_params"),
     )
 
 

@@ -8,6 +8,16 @@ from typing import TYPE_CHECKING
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
 from estimators.architectures.builders.parts import attention, head_width, layers, size_pair
+from estimators.architectures.builders.towers import (
+    CLIP,
+    CLIP_OF_LLAVA,
+    IDEFICS,
+    PIXTRAL,
+    picture_side,
+    pixtral_tower,
+    plain_tower,
+    siglip_tower,
+)
 from estimators.architectures.builders.vision import language_part
 from estimators.architectures.encoder import Tower
 from estimators.architectures.feed_forward import FeedForward
@@ -15,10 +25,10 @@ from estimators.architectures.image_tokens import LongestEdge, OneSize, OwnSize,
 from estimators.architectures.projector import Projector
 from estimators.architectures.stems import PatchStem
 from estimators.architectures.vision import Scaled
-from estimators.architectures.vision_language import GridWindows, OneMaskedSequence, PictureTower, VisionLanguage
+from estimators.architectures.vision_language import GridWindows, PictureTower, VisionLanguage
 from estimators.errors import NoOpTableError
-from estimators.frozen import frozen, replace
-from estimators.samples import Example, Image
+from estimators.frozen import replace
+from estimators.samples import Example
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -170,81 +180,6 @@ def _qwen3(f: Fields, v: Fields, language: Decoder) -> Built:
     return tower, projector, _qwen_rule(v, patch=16, pixels=QWEN3_PIXELS, shared=True), "Qwen3VLForConditionalGeneration"
 
 
-@frozen
-class Sizes:
-    """Of a tower where its configuration does not say."""
-
-    width: int
-    inner: int
-    layers: int
-    heads: int
-    side: int
-    patch: int
-    function: str
-
-
-CLIP = Sizes(width=768, inner=3072, layers=12, heads=12, side=224, patch=32, function="quick_gelu")
-CLIP_OF_LLAVA = Sizes(width=1024, inner=4096, layers=24, heads=16, side=336, patch=14, function="quick_gelu")
-SIGLIP = Sizes(width=768, inner=3072, layers=12, heads=12, side=224, patch=16, function="gelu_pytorch_tanh")
-IDEFICS = Sizes(width=1152, inner=3072, layers=12, heads=16, side=224, patch=32, function="gelu_pytorch_tanh")
-PIXTRAL = Sizes(width=1024, inner=4096, layers=24, heads=16, side=1024, patch=16, function="gelu")
-
-
-def _plain(v: Fields, sizes: Sizes, *, kind: str) -> Tower:
-    """CLIP's and SigLIP's towers: learned positions; CLIP has a class token, and norms before the layers and on the class token behind."""
-    d, n = v.integer("hidden_size", default=sizes.width), v.integer("num_attention_heads", default=sizes.heads)
-    clip = kind == "clip"
-    block = layers(
-        v.integer("num_hidden_layers", default=sizes.layers),
-        attention(n, head_width(v, "num_attention_heads", n, "hidden_size", d)),
-        FeedForward(
-            width=v.integer("intermediate_size", default=sizes.inner), activation=v.text("hidden_act", default=sizes.function), bias=True
-        ),
-    )
-    stem = PatchStem(
-        image=size_pair(v, "image_size", sizes.side),
-        patch=size_pair(v, "patch_size", sizes.patch),
-        channels=v.integer("num_channels", default=3),
-        bias=not clip,
-        extra_tokens=int(clip),
-        table_positions=True,
-        norm=LAYER_NORM if clip else None,
-    )
-    return Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM, norm_per_sample=clip)
-
-
-def _pixtral(v: Fields) -> Tower:
-    """Pixtral's tower: rotary positions, RMS norms, a gated feed-forward, no biases."""
-    d, n = v.integer("hidden_size", default=PIXTRAL.width), v.integer("num_attention_heads", default=PIXTRAL.heads)
-    attend = replace(attention(n, head_width(v, "num_attention_heads", n, "hidden_size", d), bias=False, out_bias=False), rotary=True)
-    feed_forward = FeedForward(
-        width=v.integer("intermediate_size", default=PIXTRAL.inner),
-        gated=True,
-        activation=v.text("hidden_act", default=PIXTRAL.function),
-    )
-    parts = (("attention", OneMaskedSequence(attention=attend)), ("mlp", feed_forward))
-    block = Block(count=v.integer("num_hidden_layers", default=PIXTRAL.layers), parts=parts, norms=2, norm=RMS_NORM)
-    stem = PatchStem(
-        image=size_pair(v, "image_size", PIXTRAL.side),
-        patch=size_pair(v, "patch_size", PIXTRAL.patch),
-        channels=v.integer("num_channels", default=3),
-        bias=False,
-        extra_tokens=0,
-        positions=False,
-        norm=RMS_NORM,
-    )
-    return Tower(stem=stem, width=d, blocks=(block,))
-
-
-def _side(v: Fields, tower: Tower) -> int:
-    """Pixels along the side of a tower's square pictures. Raises BadConfigError where they are not square."""
-    stem = tower.stem
-    assert isinstance(stem, PatchStem)
-    if stem.image[0] != stem.image[1] or stem.patch[0] != stem.patch[1]:
-        raise v.fail("image_size", list(stem.image), "one side for both, as its processor makes squares")
-    return stem.image[0]
-
-
 def _with_unread(f: Fields, tower: Tower, default: int) -> PictureTower:
     """The tower, of which `vision_feature_layer` says after which layer its features are taken. Raises BadConfigError for several."""
     layer = f.config.get("vision_feature_layer", default)
@@ -261,21 +196,14 @@ def _llava_tower(f: Fields, v: Fields, default_layer: int, *, default: str = "cl
     kind = v.text("model_type", default=default)
     if kind == "clip_vision_model":
         given = f.config.get("vision_config")
-        return _with_unread(f, _plain(v, CLIP if given else CLIP_OF_LLAVA, kind="clip"), default_layer), "clip"
+        return _with_unread(f, plain_tower(v, CLIP if given else CLIP_OF_LLAVA, kind="clip"), default_layer), "clip"
     if kind == "siglip_vision_model":
-        return _with_unread(f, _siglip(v), default_layer), "siglip"
+        return _with_unread(f, siglip_tower(v), default_layer), "siglip"
     if kind == "pixtral":
-        return _with_unread(f, _pixtral(v), default_layer), "pixtral"
-    raise NoOpTableError(f"{f.name}: the tower {kind[:40]!r} has no op table; those of clip_vision_model, siglip_vision_model, pixtral have")
-
-
-def _siglip(v: Fields) -> Tower:
-    """SigLIP's tower without its head of attention. Raises NoOpTableError for one with it."""
-    if v.flag("vision_use_head", True):
-        raise NoOpTableError(
-            f"{v.name}: vision_use_head is true, as it is unless the file says false: the op table has no such head, which no feature uses"
-        )
-    return _plain(v, SIGLIP, kind="siglip")
+        return _with_unread(f, pixtral_tower(v), default_layer), "pixtral"
+    raise NoOpTableError(
+        f"{f.name}: the tower {kind[:40]!r} has no op table; those of clip_vision_model, siglip_vision_model, pixtral have"
+    )
 
 
 def _two_layers(f: Fields, tower: Tower, language: Decoder, *, bias: bool, row_end: bool = False) -> Projector:
@@ -290,7 +218,7 @@ def _llava(f: Fields, v: Fields, language: Decoder) -> Built:
     if kind == "pixtral":
         rule = LongestEdge(edge=v.integer("image_size", default=1024), patch=v.integer("patch_size", default=16))
     else:
-        side, stem = _side(v, tower.tower), tower.tower.stem
+        side, stem = picture_side(v, tower.tower), tower.tower.stem
         assert isinstance(stem, PatchStem)
         keeps_class = f.text("vision_feature_select_strategy", default="default") == "full"
         rule = OneSize(side=side, tokens=stem.grid[0] * stem.grid[1] + keeps_class * stem.extra_tokens)
@@ -309,7 +237,7 @@ def _canvases(f: Fields, default: tuple[tuple[int, int], ...]) -> tuple[tuple[in
 
 
 def _pinpoints(f: Fields, v: Fields, tower: Tower, canvases: tuple[tuple[int, int], ...], most_tiles: int | None) -> Pinpoints:
-    return Pinpoints(side=_side(v, tower), patch=v.integer("patch_size", default=14), canvases=canvases, most_tiles=most_tiles)
+    return Pinpoints(side=picture_side(v, tower), patch=v.integer("patch_size", default=14), canvases=canvases, most_tiles=most_tiles)
 
 
 def _llava_next(f: Fields, v: Fields, language: Decoder) -> Built:
@@ -322,7 +250,7 @@ def _llava_next(f: Fields, v: Fields, language: Decoder) -> Built:
 def _llava_onevision(f: Fields, v: Fields, language: Decoder) -> Built:
     """LLaVA-OneVision: as LLaVA-NeXT over SigLIP, at most so many tiles' worth of features."""
     tower, _ = _llava_tower(f, v, -1, default="siglip_vision_model")
-    side = _side(v, tower.tower)
+    side = picture_side(v, tower.tower)
     most = f.text("vision_aspect_ratio", default="anyres_max_9").removeprefix("anyres_max_")
     if not most.isdecimal():
         raise f.fail("vision_aspect_ratio", most, "anyres_max_ and a number of tiles")
@@ -333,12 +261,12 @@ def _llava_onevision(f: Fields, v: Fields, language: Decoder) -> Built:
 
 def _gemma3(f: Fields, v: Fields, language: Decoder) -> Built:
     """Gemma 3: SigLIP over one square, averaged to 256 tokens; the whole image alone (pan and scan is off unless asked for)."""
-    tower = _siglip(v)
+    tower = siglip_tower(v)
     stem, tokens = tower.stem, f.integer("mm_tokens_per_image", default=256)
     assert isinstance(stem, PatchStem)
     merge = stem.grid[0] * stem.grid[1] // tokens
     projector = Projector(width=tower.width, merge=merge, pooled=True, norm=RMS_NORM, widths=(language.width,), biases=(False,))
-    rule = OneSize(side=_side(v, tower), tokens=tokens, marks=GEMMA3_MARKS)
+    rule = OneSize(side=picture_side(v, tower), tokens=tokens, marks=GEMMA3_MARKS)
     return PictureTower(tower=tower), projector, rule, "Gemma3ForConditionalGeneration"
 
 
@@ -349,8 +277,8 @@ GEMMA3_MARKS = 4
 def _idefics3(f: Fields, v: Fields, language: Decoder) -> Built:
     """Idefics3 and SmolVLM: SigLIP over the tiles of an image; s² patches are joined to a token."""
     kind = f.config["model_type"]
-    tower = _plain(v, IDEFICS, kind="siglip")
-    side, stem = _side(v, tower), tower.stem
+    tower = plain_tower(v, IDEFICS, kind="siglip")
+    side, stem = picture_side(v, tower), tower.stem
     assert isinstance(stem, PatchStem)
     merge = f.integer("scale_factor", default=2) ** 2
     rule = Splits(edge=4 * side, side=side, tile_tokens=stem.grid[0] * stem.grid[1] // merge)
@@ -381,7 +309,7 @@ def _internvl(f: Fields, v: Fields, language: Decoder) -> Built:
     )
     final = None if v.flag("use_mean_pooling", True) else LAYER_NORM
     tower = _with_unread(f, Tower(stem=stem, width=d, blocks=(block,), final_norm=final), -1)
-    side = _side(v, tower.tower)
+    side = picture_side(v, tower.tower)
     ratio = f.config.get("downsample_ratio", 0.5)
     if not isinstance(ratio, float) or not 0 < ratio <= 1 or (1 / ratio) % 1:
         raise f.fail("downsample_ratio", ratio, "one half, a quarter, or the like")
@@ -395,7 +323,7 @@ def _internvl(f: Fields, v: Fields, language: Decoder) -> Built:
 
 def _mistral3(f: Fields, v: Fields, language: Decoder) -> Built:
     """Mistral Small 3.1: Pixtral's tower, four patches to a token."""
-    tower = _with_unread(f, _pixtral(v), -1)
+    tower = _with_unread(f, pixtral_tower(v), -1)
     merge, patch = f.integer("spatial_merge_size", default=2), v.integer("patch_size", default=PIXTRAL.patch)
     bias = f.flag("multimodal_projector_bias", False)
     d, wide = tower.tower.width, language.width
@@ -418,6 +346,3 @@ WHOLE: dict[str, Callable[[Fields, Fields, Decoder], Built]] = {
     "smolvlm": _idefics3,
 }
 """model_type -> what builds its tower, its projector and its rule."""
-
-A_PHOTO = Image(height=768, width=1024)
-"""What an image is where nobody says."""

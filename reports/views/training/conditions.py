@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.traced import TracedModel
+from estimators.architectures.vision_language import SIDES, VisionLanguage
 from estimators.counting.conventions import CONVENTIONS, step_flop, surplus_flop
 from estimators.counting.estimate import count_params
 from estimators.spec import Workload
@@ -34,6 +35,8 @@ def scope_lines(model: Model, workload: Workload) -> list[str]:
     Args:
         workload: a step whose FLOP say how much that is.
     """
+    if isinstance(model, VisionLanguage):
+        return _example_lines(model, workload)
     surplus = _surplus_lines(model, workload)
     model = model.base
     if isinstance(model, TracedModel):
@@ -53,6 +56,29 @@ def _traced_lines(model: TracedModel) -> list[str]:
     lines = [f"op table traced from {model.traced_from}, on meta; exact at the sizes it was held to"]
     lines += [f"left out: {model.left_out}"] if model.left_out else []
     return [*lines, f"not run, and no FLOP counted: {model.not_run}"] if model.not_run else lines
+
+
+def _example_lines(model: VisionLanguage, workload: Workload) -> list[str]:
+    """What an example is, what becomes of it, and which parts training changes."""
+    seen, example = model.seen, model.example
+    pictures = f"{format_int(seen.pictures)} pictures" if seen.pictures > 1 else "a picture"
+    size = f"{format_int(seen.picture.height)} x {format_int(seen.picture.width)} pixels"
+    whole = "the video" if example.frames else "an image"
+    marks = f" and {format_int(seen.marks)} around them" if seen.marks else ""
+    lines = [
+        f"each sample is {example}: a sequence of {format_int(model.sequence_tokens)} tokens",
+        f"{whole} is {pictures} of {size} for the tower, {format_int(seen.tokens)} tokens of the text{marks}, by the rule of its processor",
+    ]
+    if workload.phase == "train":
+        held = [side for side in SIDES if side in model.held]
+        inside = " (adapters in it)" if model.language.base is not model.language else ""
+        lines.append(f"trained: {', '.join(model.trained_sides)}{inside}; frozen: {', '.join(held) if held else 'nothing'}")
+    if surplus := surplus_flop(model.ops(workload), workload):
+        lines.append(
+            f"needed and counted: each picture attends to itself. transformers multiplies all pictures of a step with each other, and "
+            f"masks: {format_flop(surplus)} more, counted full"
+        )
+    return lines
 
 
 def _surplus_lines(model: Model, workload: Workload) -> list[str]:

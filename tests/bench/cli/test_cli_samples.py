@@ -1,60 +1,76 @@
-"""--image-size: what each sample is, said by every verb and changed by one word."""
+"""Images, videos and text in the user's units: what `show` takes, and what it refuses in one line."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from bench.cli.main import main
+from tests.support.whole_vision_language import config_of
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
-    assert main([*words, "--format", "json"]) == 0
-    return json.loads(capsys.readouterr().out)
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["show", *words]) == 0
+    return capsys.readouterr().out
 
 
-def test_an_image_of_384_pixels_costs_what_torchvision_publishes(capsys: pytest.CaptureFixture[str]) -> None:
-    """ViT-B/16 at 384: 55.48 G multiply-adds (torchvision's table of weights, vit_b_16 SWAG_E2E). 0.1 %: the head, to four digits."""
-    shown = said(capsys, "show", "--model", "vit-base-patch16-224", "--image-size", "384")
-    assert shown["forward_flop"] == pytest.approx(2 * 55.48e9, rel=1e-3)
-    assert "each sample is an image of 384 x 384 pixels; --image-size changes it" in shown["conditions"]
+def test_the_whole_model_is_shown_with_what_an_image_becomes(capsys: pytest.CaptureFixture[str]) -> None:
+    """1,024 x 768 pixels are 1,036 x 756 in whole tokens of 28: 37 x 27 = 999; two of them and 300 tokens of text are 2,298."""
+    out = shown(capsys, "qwen2.5-vl-7b", "--images", "2", "--image-size", "1024x768", "--text-tokens", "300", "--phase", "train")
+    assert "8,292,166,656 parameters" in out
+    assert "a sequence of 2,298 tokens" in out
+    assert "999 tokens of the text" in out
+    assert "trained: vision, projector, language; frozen: nothing" in out
+
+
+def test_what_is_frozen_is_said_and_has_no_weight_gradient(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("llava-1.5-7b", "--images", "1", "--phase", "train", "--json")
+    whole, held = (json.loads(shown(capsys, *words, *more)) for more in ((), ("--freeze", "vision,projector")))
+    assert held["trainable_params"] == 6738939904  # the language part's published count
+    assert held["training_flop"] < whole["training_flop"]
+    assert "frozen: vision, projector" in shown(capsys, *words[:-1], "--freeze", "vision,projector")
+
+
+def test_adapters_leave_the_tower_frozen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rank 8 on queries and values of 32 layers: 8·(4096 + 4096)·2·32."""
+    body = json.loads(shown(capsys, "llava-1.5-7b", "--images", "1", "--phase", "train", "--lora-rank", "8", "--json"))
+    assert body["trainable_params"] == 8 * 8192 * 2 * 32
+
+
+def test_a_video_is_taken_by_its_length_and_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    out = shown(capsys, "qwen2-vl-2b", "--video", "60s@2fps", "--image-size", "448")
+    assert "each sample is 120 frames of 448 x 448 pixels" in out
+    assert "the video is 60 pictures" in out
+
+
+def test_a_configuration_of_a_file_is_taken_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config_of("llava")), encoding="utf-8")
+    assert "vision.layer.attention.query" in shown(capsys, "--config", str(path), "--images", "1", "--text-tokens", "5")
 
 
 @pytest.mark.parametrize(
-    ("model", "line"),
+    ("words", "said"),
     [
-        ("resnet-50", "each sample is an image of 224 x 224 pixels"),
-        ("swin-tiny-patch4-window7-224", "each sample is an image of 224 x 224 pixels"),
-        ("whisper-small", "the encoder reads 1,500 positions, 30 s of audio"),
+        (("llama-3-8b", "--images", "2"), "llama-3-8b reads no images beside text"),
+        (("llava-1.5-7b", "--text-tokens", "2"), "--text-tokens is of samples with images"),
+        (("llava-1.5-7b", "--freeze", "vision"), "--freeze is of samples with images"),
+        (("llava-1.5-7b", "--images", "1", "--video", "1s@1fps"), "--images and --video both"),
+        (("llava-1.5-7b", "--images", "1", "--freeze", "head"), "freeze 'head' is no part"),
+        (("llava-1.5-7b", "--images", "1", "--freeze", "vision", "--lora-rank", "8"), "--freeze beside --lora-rank"),
+        (("llava-1.5-7b", "--images", "1", "--freeze", "vision,projector,language"), "nothing is left to train"),
+        (("llava-1.5-7b", "--images", "9"), "more than the 4,096 that llava-1.5-7b was made for"),
+        (("llava-1.5-7b", "--images", "1", "--seq-len", "7"), "--seq-len 7: with images"),
+        (("llava-1.5-7b", "--images", "1", "--phase", "decode"), "--phase decode"),
+        (("llava-1.5-7b", "--video", "1s"), "has no rate"),
+        (("llava-1.5-7b", "--video", "1s@2fps"), "how this model's processor cuts videos is not covered"),
+        (("qwen2-vl-2b", "--images", "1", "--image-size", "9x2000"), "one side over 200 times the other"),
     ],
 )
-def test_a_model_says_what_its_samples_are(model: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert line in said(capsys, "show", "--model", model)["conditions"]
-
-
-def test_a_training_on_larger_images_costs_more_and_names_them_in_its_checks(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("estimate", "--model", "dinov2-small", "--tokens", "1M")
-    small, large = (said(capsys, *words, "--image-size", size) for size in ("224x224", "224x448"))
-    assert small["training_flop"] < large["training_flop"] < 2.2 * small["training_flop"]
-    assert main([*words, "--image-size", "224x448", "--explain"]) == 0
-    assert "--model dinov2-small --image-size 224x448" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("model", "size", "match"),
-    [
-        ("resnet-50", "384", "resnet-50 reads an image of 224 x 224 pixels, not an image of 384 x 384 pixels"),
-        ("gpt2", "384", "gpt2 reads tokens, not an image of 384 x 384 pixels"),
-        ("swin-tiny-patch4-window7-224", "384", "its windows are laid out for that size"),
-        ("vit-base-patch16-224", "8", "has no patch of 16 x 16"),
-        ("vit-base-patch16-224", "0", "image-size '0' is out of range"),
-        ("vit-base-patch16-224", "384xlarge", "image-size 'large'"),
-    ],
-)
-def test_a_size_that_is_not_read_is_one_line(model: str, size: str, match: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "--model", model, "--image-size", size]) == 2
-    err = capsys.readouterr().err
-    assert match in err
-    assert err.count("\n") == 1
+def test_what_cannot_be_is_one_line(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error
+    assert len(error.splitlines()) == 1

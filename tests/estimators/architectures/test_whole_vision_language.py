@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bench.backend.counting import meta
+from estimators.architectures.builders.whole import whole
+from estimators.architectures.fields import Fields
 from estimators.architectures.vision_language import SIDES, Side
-from estimators.counting.estimate import estimate
-from estimators.errors import BadValueError
+from estimators.counting.estimate import count_params, estimate
+from estimators.errors import BadConfigError, BadValueError, NoOpTableError
+from estimators.facts.registry import model_entry, model_ids
 from estimators.samples import Example, Image
-from estimators.spec import Case, Workload
-from tests.support.whole_vision_language import SMALL, built, counted, inputs, torchs
+from estimators.spec import Case, Source, Workload
+from tests.support.drawn_decoders import Config
+from tests.support.whole_vision_language import CLIP, SIGLIP, SMALL, built, config_of, counted, inputs, torchs
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -61,3 +67,51 @@ def test_a_video_is_read_two_frames_at_once() -> None:
 def test_a_video_whose_rule_is_not_known_is_refused() -> None:
     with pytest.raises(BadValueError, match="how this model's processor cuts videos is not covered"):
         _ = built("llava").on(Example(image=Image(height=448, width=448), images=0, frames=8)).seen
+
+
+WHOLES = [name for name in model_ids() if model_entry(name).whole]
+
+
+@pytest.mark.parametrize("name", WHOLES)
+def test_a_shipped_model_has_the_published_number_of_parameters_language_part_and_whole(name: str) -> None:
+    entry = model_entry(name)
+    assert entry.whole_config
+    example = Example(image=Image(height=768, width=1024), text_tokens=100)
+    model = whole(Fields(entry.whole_config, name), name, entry.source, example)
+    assert count_params(model.ops(Workload())) == entry.whole_params
+    assert count_params(model.language.ops(Workload())) == entry.published_params
+
+
+def test_windows_of_qwen2_5_are_paid_for_and_not_the_whole_image() -> None:
+    """Two images of 1,036 x 756 pixels are 54 x 74 patches each; windows of 8 x 8, of 6 and of 2 at the edges.
+
+    Rows of patches fall apart into 6 windows of 8 and one of 6, columns into 9 of 8 and one of 2: the pairs inside are
+    (6·8² + 6²)·(9·8² + 2²) = 420 · 580 of each image, times 16 heads, 80 wide, 2 FLOP.
+    """
+    entry = model_entry("qwen2.5-vl-7b")
+    assert entry.whole_config
+    example = Example(image=Image(height=1036, width=756), images=2, text_tokens=1)
+    rows = whole(Fields(entry.whole_config, "q"), "q", entry.source, example).ops(Workload())
+    scores = next(op for op in rows if op.name == "vision.layer.0.attention.scores")
+    assert scores.flop == 2 * 2 * 16 * 80 * 420 * 580
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"vision_config": CLIP | {"model_type": "davit"}}, "the tower 'davit' has no op table"),
+        ({"vision_config": SIGLIP | {"vision_use_head": True}}, "vision_use_head is true"),
+        ({"vision_feature_layer": [-2, -5]}, "expected one layer of the 3"),
+        ({"vision_feature_layer": 9}, "expected one layer of the 3"),
+        ({"vision_config": CLIP | {"image_size": [56, 28]}}, "one side for both"),
+    ],
+)
+def test_a_tower_that_is_not_covered_is_refused_by_name(changes: Config, said: str) -> None:
+    config = config_of("llava") | changes
+    with pytest.raises(BadConfigError, match=re.escape(said)):
+        whole(Fields(config, "m"), "m", Source(title="m"), SMALL["llava"][1])
+
+
+def test_a_family_whose_tower_has_no_op_table_is_refused_by_name() -> None:
+    with pytest.raises(NoOpTableError, match="only the language part of model_type 'aya_vision' has an op table"):
+        whole(Fields({"model_type": "aya_vision"}, "m"), "m", Source(title="m"), SMALL["llava"][1])

@@ -1,0 +1,101 @@
+"""Towers over pictures that several families of vision-language models have: CLIP's, SigLIP's, Pixtral's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
+from estimators.architectures.builders.parts import attention, head_width, layers, size_pair
+from estimators.architectures.encoder import Tower
+from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.stems import PatchStem
+from estimators.architectures.vision_language import OneMaskedSequence
+from estimators.errors import NoOpTableError
+from estimators.frozen import frozen, replace
+
+if TYPE_CHECKING:
+    from estimators.architectures.fields import Fields
+
+
+@frozen
+class Sizes:
+    """Of a tower where its configuration does not say."""
+
+    width: int
+    inner: int
+    layers: int
+    heads: int
+    side: int
+    patch: int
+    function: str
+
+
+CLIP = Sizes(width=768, inner=3072, layers=12, heads=12, side=224, patch=32, function="quick_gelu")
+CLIP_OF_LLAVA = Sizes(width=1024, inner=4096, layers=24, heads=16, side=336, patch=14, function="quick_gelu")
+SIGLIP = Sizes(width=768, inner=3072, layers=12, heads=12, side=224, patch=16, function="gelu_pytorch_tanh")
+IDEFICS = Sizes(width=1152, inner=3072, layers=12, heads=16, side=224, patch=32, function="gelu_pytorch_tanh")
+PIXTRAL = Sizes(width=1024, inner=4096, layers=24, heads=16, side=1024, patch=16, function="gelu")
+
+
+def plain_tower(v: Fields, sizes: Sizes, *, kind: str) -> Tower:
+    """CLIP's and SigLIP's towers: learned positions; CLIP has a class token, and norms before the layers and on the class token behind."""
+    d, n = v.integer("hidden_size", default=sizes.width), v.integer("num_attention_heads", default=sizes.heads)
+    clip = kind == "clip"
+    block = layers(
+        v.integer("num_hidden_layers", default=sizes.layers),
+        attention(n, head_width(v, "num_attention_heads", n, "hidden_size", d)),
+        FeedForward(
+            width=v.integer("intermediate_size", default=sizes.inner), activation=v.text("hidden_act", default=sizes.function), bias=True
+        ),
+    )
+    stem = PatchStem(
+        image=size_pair(v, "image_size", sizes.side),
+        patch=size_pair(v, "patch_size", sizes.patch),
+        channels=v.integer("num_channels", default=3),
+        bias=not clip,
+        extra_tokens=int(clip),
+        table_positions=True,
+        norm=LAYER_NORM if clip else None,
+    )
+    return Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM, norm_per_sample=clip)
+
+
+def pixtral_tower(v: Fields) -> Tower:
+    """Pixtral's tower: rotary positions, RMS norms, a gated feed-forward, no biases."""
+    d, n = v.integer("hidden_size", default=PIXTRAL.width), v.integer("num_attention_heads", default=PIXTRAL.heads)
+    attend = replace(attention(n, head_width(v, "num_attention_heads", n, "hidden_size", d), bias=False, out_bias=False), rotary=True)
+    feed_forward = FeedForward(
+        width=v.integer("intermediate_size", default=PIXTRAL.inner),
+        gated=True,
+        activation=v.text("hidden_act", default=PIXTRAL.function),
+    )
+    parts = (("attention", OneMaskedSequence(attention=attend)), ("mlp", feed_forward))
+    block = Block(count=v.integer("num_hidden_layers", default=PIXTRAL.layers), parts=parts, norms=2, norm=RMS_NORM)
+    stem = PatchStem(
+        image=size_pair(v, "image_size", PIXTRAL.side),
+        patch=size_pair(v, "patch_size", PIXTRAL.patch),
+        channels=v.integer("num_channels", default=3),
+        bias=False,
+        extra_tokens=0,
+        positions=False,
+        norm=RMS_NORM,
+    )
+    return Tower(stem=stem, width=d, blocks=(block,))
+
+
+def picture_side(v: Fields, tower: Tower) -> int:
+    """Pixels along the side of a tower's square pictures. Raises BadConfigError where they are not square."""
+    stem = tower.stem
+    assert isinstance(stem, PatchStem)
+    if stem.image[0] != stem.image[1] or stem.patch[0] != stem.patch[1]:
+        raise v.fail("image_size", list(stem.image), "one side for both, as its processor makes squares")
+    return stem.image[0]
+
+
+def siglip_tower(v: Fields) -> Tower:
+    """SigLIP's tower without its head of attention. Raises NoOpTableError for one with it."""
+    if v.flag("vision_use_head", True):
+        raise NoOpTableError(
+            f"{v.name}: vision_use_head is true, as it is unless the file says false: the op table has no such head, which no feature uses"
+        )
+    return plain_tower(v, SIGLIP, kind="siglip")
