@@ -15,8 +15,9 @@ from estimators.cost.layout import MAX_DEVICES
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.spec import Recompute
-from estimators.training.answer import Question, training_answer
+from estimators.training.answer import training_answer
 from estimators.training.inverse import claim_of
+from estimators.training.question import Question
 from reports.views.training.claim import claim_tables
 from reports.views.training.claim_screen import claim_screen
 

@@ -6,6 +6,9 @@ A claim:         python -m bench estimate --model phi-2 --tokens 1.4T --hardware
 A budget:        python -m bench estimate --model llama-3-8b --hardware h100-sxm5-80gb --budget-usd 1M
 A deadline:      python -m bench estimate --model llama-3-8b --tokens 1T --hardware h100-sxm5-80gb --deadline 30d
 My data set:     python -m bench estimate --model qwen2.5-7b --method lora --lengths lengths.csv --epochs 3 --hardware rtx-4090-24gb
+Images and text: python -m bench estimate --model qwen2.5-vl-7b --images 2 --text-tokens 300 --examples 100k --hardware h100 --gpus 8
+Images:          python -m bench estimate --model vit-b-16 --images-total 1.28M --epochs 300 --hardware a100-sxm4-80gb --gpus 8
+Speech:          python -m bench estimate --model whisper-large-v3 --audio-hours 1000 --epochs 3 --hardware a6000
 Single steps:    python -m bench estimate --model phi-2 --hardware a100-sxm4-80gb --prompt-tokens 512 --new-tokens 128
 A generation:    python -m bench estimate llama-3.1-70b --hardware h100 --gpus 4 --weights fp8 --prompt-tokens 1000 --new-tokens 300
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli import arguments, data_options, names, sequences, serve_options, step_options
+from bench.cli import arguments, data_options, names, sample_options, sequences, serve_options, step_options
 from bench.cli.estimate_options import Options
 from bench.cli.output import Output
 from estimators.cost.layout import MAX_DEVICES
@@ -65,6 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_method(parser)
     arguments.add_habits(parser)
     data_options.add_arguments(parser)
+    samples = sample_options.add_arguments(parser)
+    samples.add_argument("--images-total", type=arguments.count("images-total"), metavar="NUM", help="of an epoch of a model of images")
+    samples.add_argument(
+        "--audio-hours",
+        type=arguments.positive("audio-hours", 1e9),
+        metavar="NUM",
+        help="of an epoch of a model of speech; --seq-len is the text of a window",
+    )
     both = parser.add_argument_group("both")
     sequences.add_sequence(both)
     arguments.add_dtype(both)
@@ -75,7 +86,9 @@ def run(options: Options, out: Output) -> int:
     """Answer, as a fine-tuning on a data set, a training run or single steps."""
     if options.from_file is None or not options.about_a_data_set:
         _demand_model(options)
-    if "grpo" in options.method:
+    if options.about_samples:
+        from bench.cli.estimate_samples import answered
+    elif "grpo" in options.method:
         from bench.cli.estimate_rollouts import answered
     elif options.about_a_data_set:
         from bench.cli import estimate_data_set

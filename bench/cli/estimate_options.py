@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.cli.data_options import DataOptions
+from bench.cli.sample_options import Video
 from estimators.frozen import frozen
 
 
@@ -15,6 +16,8 @@ class Options(DataOptions):
         claimed_s, deadline_s, budget_usd, budget_gpu_days: the question put the other way round.
         batch, prompt_tokens, new_tokens, num_beams: of single steps and a generation.
         engine, weights: that a generation runs on; `weights` is a format of the checkpoint's matrices.
+        images_total, audio_hours: what an epoch of a model of images, or of speech, is.
+        images, video, text_tokens, freeze: as `SampleOptions` has them.
     """
 
     tokens: int | None
@@ -29,11 +32,23 @@ class Options(DataOptions):
     num_beams: int | None
     engine: str | None
     weights: str | None
+    images_total: int | None
+    audio_hours: float | None
+    images: int | None
+    video: Video | None
+    text_tokens: int | None
+    freeze: tuple[str, ...] | None
 
     @property
     def about_a_generation(self) -> bool:
         """Whether a prompt and tokens after it are asked about."""
         return self.prompt_tokens is not None or self.new_tokens is not None
+
+    @property
+    def about_samples(self) -> bool:
+        """Whether a training on images, videos or audio is asked about."""
+        asked = (self.images_total, self.audio_hours, self.images, self.video, self.text_tokens, self.freeze)
+        return any(value is not None for value in asked)
 
     @property
     def counts_devices(self) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.cli import arguments, step_options
 from bench.cli.estimate_options import Options
 from estimators.counting.rules_of_thumb import rules
 from estimators.errors import BadValueError, PhysicsError
-from estimators.spec import Workload
+from estimators.frozen import replace
+from estimators.spec import Model, Workload
 from estimators.training.answer import TrainingAnswer
 from estimators.training.inverse import Inverse, TrainingEstimate, estimate_training
 from reports.screen import Screen
@@ -14,6 +17,9 @@ from reports.table import Table
 from reports.views.counting.rules_of_thumb import rules_tables
 from reports.views.training.at_utilization import answer_table, flop_table
 from reports.views.training.training_screen import estimate_screen
+
+if TYPE_CHECKING:
+    from estimators.facts.registry import ModelEntry
 
 
 def answered(options: Options) -> tuple[list[Table], Screen]:
@@ -24,9 +30,20 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
         PhysicsError: a claimed run that would pass the peak.
     """
     _check(options)
-    model, entry = arguments.load_model(options)
+    return answer_of(options, *arguments.load_model(options))
+
+
+def answer_of(options: Options, model: Model, entry: ModelEntry | None, *, work: str = "") -> tuple[list[Table], Screen]:
+    """The same of a model that is loaded.
+
+    Args:
+        work: what is trained on, in the user's words; empty for --tokens.
+
+    Raises:
+        RequestError, PhysicsError: as `answered`.
+    """
     hardware = [arguments.load_hardware(options.hardware)] if options.hardware else []
-    question = step_options.question(options, model, entry, hardware, tokens=options.tokens)
+    question = replace(step_options.question(options, model, entry, hardware, tokens=options.tokens), work=work)
     inverse = Inverse(
         claimed_s=options.claimed_s,
         deadline_s=options.deadline_s,

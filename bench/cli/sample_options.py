@@ -166,4 +166,4 @@ def _held(model: VisionLanguage, options: arguments.MethodOptions, freeze: tuple
         return model.holding(held) if held else model
     if freeze is not None:
         raise BadValueError("--freeze beside --lora-rank or --frozen-layers: those freeze the tower and the projector by themselves")
-    return replace(model, language=trained(model.language, method), held=frozenset(("vision", "projector")))
+    return replace(model, language=trained(model.language, method), held=frozenset(("vision", "projector")), method=method)

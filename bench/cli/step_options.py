@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from estimators.facts.registry import ModelEntry
     from estimators.method import TrainingMethod
     from estimators.spec import Hardware, Model
-    from estimators.training.answer import Question
     from estimators.training.layouts.global_batch import Batch
+    from estimators.training.question import Question
     from estimators.training.sequence_length import SequenceLength
 
 BATCH_HELP = (
@@ -133,7 +133,7 @@ def question(
         RequestError: options of a step that is predicted where none is, --layout beside --from, a file that is not a launcher's or one for
             other devices than --gpus, or a calibration of another device.
     """
-    from estimators.training.answer import Question  # deferred, as in all of this module: help needs none of it
+    from estimators.training.question import Question  # deferred, as in all of this module: help needs none of it
 
     length, method = length_of(options, model, entry), method_of(options, model)
     seq_len = length.tokens

@@ -14,6 +14,7 @@ from estimators.architectures.projector import Projector
 from estimators.architectures.stems import PatchStem
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
+from estimators.method import FULL, TrainingMethod
 from estimators.samples import Example, Image
 from estimators.spec import Model, Op, Phase, Source, Workload
 
@@ -148,8 +149,9 @@ class VisionLanguage(Model):
         runs: the class of transformers that this is.
         rule: how its processor cuts images.
         example: what each sample is.
-        language: the decoder; or one with adapters, beside a frozen tower.
+        language: the decoder; or one that `method` trains in part, beside a frozen tower.
         held: parts that training leaves as they are.
+        method: how the language part is trained.
     """
 
     name: str
@@ -161,6 +163,7 @@ class VisionLanguage(Model):
     rule: Rule
     example: Example
     held: frozenset[Side] = frozenset()
+    method: TrainingMethod = FULL
 
     @property
     def sample(self) -> Example:

@@ -27,13 +27,8 @@ HARDWARE_COLUMNS = (
 )
 
 _REQUIRED_KEYS = {"id", "name", "aliases", "config", "published_params", "published_params_text", "source"}
-<<<<<<< HEAD
-_OPTIONAL_KEYS = {"alias_notes", "checkpoint", "pretraining_seq_len", "published_basis", "training"}
-PUBLISHED_BASES = ("sizes of files", "another model's count", "published sizes and a rounded count")
-=======
 _OPTIONAL_KEYS = {"alias_notes", "checkpoint", "pretraining_seq_len", "published_basis", "training", "whole"}
-PUBLISHED_BASES = ("sizes of files", "another model's count")
->>>>>>> 8bae2de3 (Whole vision-language models in show: --images, --video, --text-tokens, --freeze; fifteen shipped with their published counts)
+PUBLISHED_BASES = ("sizes of files", "another model's count", "published sizes and a rounded count")
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""What a training costs: the question with everything that the user decided, and its answers."""
+"""What a training costs: the answers to a question."""
 
 from __future__ import annotations
 
@@ -7,118 +7,19 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from estimators.counting.conventions import usual_convention
 from estimators.counting.estimate import count_params
 from estimators.frozen import frozen, replace
-from estimators.method import FULL, TrainingMethod
 from estimators.spec import Hardware, Model, Workload
 from estimators.training.at_utilization import TrainingRun, timed_run, training_flop, training_run, training_state_bytes
-from estimators.training.layouts.global_batch import PUBLISHED_BATCH, Batch
-from estimators.training.shares import shares_of_peak
+from estimators.training.question import Question
+from estimators.training.shares import shares_at, shares_of_peak
 from estimators.units import format_count, format_int
 
 if TYPE_CHECKING:
-    from estimators.cost.machine import MeasuredRates
     from estimators.facts.electricity import Figure
     from estimators.facts.prices import PriceRange
     from estimators.facts.published_runs import UtilizationRange
-    from estimators.training.layouts.job import Job
     from estimators.training.run import PredictedRun
 
 T = TypeVar("T")
-
-
-@frozen
-class Question:
-    """A training, decided but for what is left to be planned.
-
-    Attributes:
-        method: how it is trained.
-        params_text: the published count, as printed; empty for a model of a file.
-        tokens: None for those of one sequence, which stands for any number of them.
-        seq_len_source: who says how long sequences are; empty where it was given.
-        convention: under which the share of peak is counted; None is `full` for one that is given, and what an MFU counts for one that is
-            predicted or assumed.
-        num_devices: None where they are chosen.
-        utilization: share of the dense peak; None predicts the step, or takes what published runs reached.
-        layout: such as ``tp=2,pp=1``; empty where it is chosen.
-        layout_notes: what the launcher's file that it is from says, and the answer does not heed.
-        stack_id: the software; None for the one that is usual.
-        network_bytes_per_s, own: measured by the user, in place of the shipped figures.
-        memory_margin: share of a device's memory that a chosen layout leaves free; None for the usual one.
-        usd_per_gpu_hour, carbon_kg_per_j: in place of the quotes that were seen, and of the world's average.
-        framework, checkpointing: of a fine-tuning, as `Job` has them.
-    """
-
-    model: Model
-    hardware: Hardware | None
-    seq_len: int
-    seq_len_source: str = ""
-    method: TrainingMethod = FULL
-    params_text: str = ""
-    tokens: int | None = None
-    dtype: str = "bf16"
-    convention: str | None = None
-    num_devices: int | None = None
-    utilization: float | None = None
-    layout: str = ""
-    layout_notes: tuple[str, ...] = ()
-    batch: Batch = PUBLISHED_BATCH
-    stack_id: str | None = None
-    optimizer: str = "adamw"
-    network_bytes_per_s: float | None = None
-    own: MeasuredRates | None = None
-    memory_margin: float | None = None
-    usd_per_gpu_hour: float | None = None
-    carbon_kg_per_j: float | None = None
-    framework: str = ""
-    checkpointing: str = ""
-
-    @property
-    def trained(self) -> Model:
-        """The model as the method trains it. Raises BadValueError where the model does not have what the method names."""
-        if self.method == FULL:
-            return self.model
-        from estimators.architectures.adapters import trained  # deferred: most questions do without it
-
-        return trained(self.model, self.method)
-
-    @property
-    def num_tokens(self) -> int:
-        """Those that were given, or of one sequence."""
-        return self.tokens or self.seq_len
-
-    @property
-    def wished_batch(self) -> Batch:
-        """What is wished of a step's batch, with the tokens that it is a part of."""
-        return replace(self.batch, training_tokens=self.tokens)
-
-    @property
-    def is_predicted(self) -> bool:
-        """Whether the step is predicted: on a device, of a model that is covered, where no utilization is given."""
-        return self.hardware is not None and self.utilization is None and not _why_not_predicted(self)
-
-    @property
-    def job(self) -> Job:
-        """What is trained on what.
-
-        Raises:
-            BadValueError: a model or an optimizer that no step is predicted of.
-        """
-        from estimators.training.layouts.job import Job
-
-        assert self.hardware is not None
-        return Job(
-            model=self.model,
-            method=self.method,
-            hardware=self.hardware,
-            seq_len=self.seq_len,
-            dtype=self.dtype,
-            stack_id=self.stack_id or "",
-            optimizer=self.optimizer,
-            network_bytes_per_s=self.network_bytes_per_s,
-            own=self.own,
-            memory_margin=self.memory_margin,
-            framework=self.framework,
-            checkpointing=self.checkpointing,
-        )
 
 
 @frozen
@@ -128,6 +29,7 @@ class TrainingAnswer:
     Attributes:
         params_text: the published count, as printed; empty for a model of a file.
         item: token, or sample for a model without sequences.
+        work: what is trained on in the user's words; empty for as many tokens or samples.
         seq_len_source: who says how long sequences are; empty where it was given.
         training_flop: of all tokens, by convention, and `6nd`.
         num_devices: None where none was given: then nothing has a wall time.
@@ -142,6 +44,7 @@ class TrainingAnswer:
     params_text: str
     item: str
     tokens: int
+    work: str = ""
     seq_len: int
     seq_len_source: str
     dtype: str
@@ -184,8 +87,8 @@ class TrainingAnswer:
 
     @property
     def items_text(self) -> str:
-        """Such as ``300 B tokens``."""
-        return f"{format_count(self.tokens)} {self.item}s"
+        """Such as ``300 B tokens``, or as the user put it."""
+        return self.work or f"{format_count(self.tokens)} {self.item}s"
 
 
 @frozen
@@ -220,12 +123,6 @@ class OnDevice(Generic[T]):
     reason: str = ""
 
 
-def _why_not_predicted(question: Question) -> str:
-    from estimators.training.supported import why_not_predicted  # deferred: with a utilization nobody asks
-
-    return why_not_predicted(question.trained, question.seq_len)
-
-
 def _usual(question: Question, run: PredictedRun | None) -> str:
     """What the share of peak counts where nobody said."""
     if run is not None:
@@ -251,6 +148,7 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
         params_text=question.params_text,
         item=model.item,
         tokens=tokens,
+        work=question.work,
         seq_len=seq_len,
         seq_len_source=question.seq_len_source,
         dtype=question.dtype,
@@ -269,8 +167,8 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
     answer = replace(answer, price=price, price_reason=no_price)
     if run is not None:
         return _at_its_predicted_share(answer, run)
-    why = "" if question.utilization is not None else _why_not_predicted(question)
-    shares, source = shares_of_peak(question.trained, hardware, question.utilization, why)
+    why = "" if question.utilization is not None else question.why_not_predicted
+    shares, source = _shares(question, why)
     runs = tuple(
         training_run(
             model,
@@ -285,6 +183,20 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
         for share in shares.values()
     )
     return replace(answer, runs=runs, labels=tuple(shares), utilization_source=source)
+
+
+def _shares(question: Question, why: str) -> tuple[dict[str, float], str]:
+    """Label to share of peak, and who says so."""
+    from estimators.architectures.vision_language import VisionLanguage  # deferred: most questions are of other models
+
+    model, hardware = question.trained, question.hardware
+    assert hardware is not None
+    if isinstance(model, VisionLanguage) and question.utilization is None:
+        from estimators.training.example_rates import example_rate
+
+        if (rate := example_rate(question, model)) is not None:
+            return shares_at(rate, model, hardware, question.dtype), rate.said
+    return shares_of_peak(model, hardware, question.utilization, why, dtype=question.dtype, seq_len=question.seq_len)
 
 
 def _at_its_predicted_share(answer: TrainingAnswer, run: PredictedRun) -> TrainingAnswer:

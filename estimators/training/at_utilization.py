@@ -74,15 +74,15 @@ def training_flop(model: Model, tokens: int, seq_len: int) -> dict[str, int]:
 def training_state_bytes(model: Model, dtype: str) -> int:
     """What training one replica holds besides activations: weights, gradients, optimizer state, low-precision copies.
 
-    Models of samples are trained with plain gradient descent, all others with AdamW. Of a decoder that is trained in part, what a
-    fine-tuning of it holds while its optimizer steps.
+    Models of samples of numbers are trained with plain gradient descent, all others with AdamW. Of a decoder that is trained in part,
+    what a fine-tuning of it holds while its optimizer steps.
     """
     if model.base is not model:
         from estimators.tuning.single_step import state_of_step  # deferred: other models do without it
 
         if (state := state_of_step(model, dtype)) is not None:
             return state
-    workload = Workload(phase="train", dtype=dtype, optimizer="sgd" if model.item == "sample" else "adamw")
+    workload = Workload(phase="train", dtype=dtype, optimizer="sgd" if model.item == "sample" and model.sample is None else "adamw")
     parts = memory(model.ops(workload), workload)
     return sum(size for part, size in parts.items() if part != "activations")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.frozen import frozen
-from estimators.training.answer import PredictedAnswer, Question, TrainingAnswer, predict, predicted_answer, training_answer
+from estimators.training.answer import PredictedAnswer, TrainingAnswer, predict, predicted_answer, training_answer
 from estimators.training.at_utilization import devices_for_deadline, tokens_for_budget
+from estimators.training.question import Question
 from estimators.units import DAY_S, HOUR_S
 
 if TYPE_CHECKING:

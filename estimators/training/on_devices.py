@@ -9,7 +9,8 @@ from estimators.counting.estimate import estimate
 from estimators.errors import BadValueError, SixndError
 from estimators.frozen import frozen, replace
 from estimators.spec import Case, Estimate, Hardware, Workload
-from estimators.training.answer import OnDevice, PredictedAnswer, Question, TrainingAnswer, predict, training_answer
+from estimators.training.answer import OnDevice, PredictedAnswer, TrainingAnswer, predict, training_answer
+from estimators.training.question import Question
 
 T = TypeVar("T")
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from estimators.facts.registry import hardware, hardware_ids, utilization_range
-from estimators.training.answer import Question, predict
+from estimators.training.answer import predict
 from estimators.training.layouts.global_batch import Batch
+from estimators.training.question import Question
 from reports.views.training.conditions import device_lines
 from reports.views.training.predicted import answer_table
 from tests.support.ideal_machine import model

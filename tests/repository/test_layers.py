@@ -35,9 +35,11 @@ LAYERS = {
         ("estimators.inference",),
         (
             "estimators.training.answer",
+            "estimators.training.example_rates",
             "estimators.training.inverse",
             "estimators.training.layouts",
             "estimators.training.on_devices",
+            "estimators.training.question",
             "estimators.training.run",
         ),
         ("estimators.tuning.usual_batch",),

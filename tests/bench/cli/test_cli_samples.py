@@ -71,6 +71,76 @@ def test_a_configuration_of_a_file_is_taken_whole(tmp_path: Path, capsys: pytest
 )
 def test_what_cannot_be_is_one_line(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", *words]) == 2
-    error = capsys.readouterr().err.strip()
-    assert said in error
-    assert len(error.splitlines()) == 1
+    error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("·")]
+    assert len(error) == 1
+    assert said in error[0]
+
+
+def estimated(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["estimate", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_vision_language_training_is_predicted_part_by_part(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("qwen2.5-vl-7b", "--images", "2", "--image-size", "1024x768", "--text-tokens", "300", "--examples", "100k", "--epochs", "2")
+    screen = estimated(capsys, *words, "--hardware", "h100-sxm5-80gb", "--gpus", "8")
+    out = " ".join(screen.split())
+    assert "qwen2.5-vl-7b on 100,000 examples, 2 epochs: about" in out
+    assert "the language part as a decoder on sequences of 2,298 tokens" in out
+    assert "tower and projector: predicted" in out
+    assert len(screen.splitlines()) <= 30
+
+
+def test_freezing_the_tower_costs_less_and_freezing_most_less_still(capsys: pytest.CaptureFixture[str]) -> None:
+    words = (
+        "llava-1.5-7b",
+        "--images",
+        "1",
+        "--text-tokens",
+        "300",
+        "--examples",
+        "1k",
+        "--hardware",
+        "a100-sxm4-80gb",
+        "--gpus",
+        "8",
+        "--json",
+    )
+    hours = [
+        json.loads(estimated(capsys, *words, *more))["gpu_hours"]
+        for more in ((), ("--freeze", "vision"), ("--freeze", "vision,language"), ("--lora-rank", "8"))
+    ]
+    assert hours[0] > hours[1] > hours[2]
+    assert hours[1] > hours[3]
+
+
+def test_images_and_hours_of_audio_are_counted_as_they_are_given(capsys: pytest.CaptureFixture[str]) -> None:
+    """1.28 M images 300 times; 1,000 h are 120,000 windows of 30 s, each of 448 tokens, 3 times."""
+    device = ("--hardware", "a100-sxm4-80gb", "--gpus", "8", "--json")
+    images = json.loads(estimated(capsys, "vit-b-16", "--images-total", "1.28M", "--epochs", "300", *device))
+    audio = json.loads(estimated(capsys, "whisper-large-v3", "--audio-hours", "1000", "--epochs", "3", *device))
+    assert images["tokens"] == 300 * 1280000
+    assert audio["tokens"] == 3 * 120000 * 448
+    assert "on 1.28 M images, 300 epochs" in estimated(capsys, "vit-b-16", "--images-total", "1.28M", "--epochs", "300", *device[:-1])
+    assert "on 1,000 hours of audio, 3 epochs" in estimated(
+        capsys, "whisper-large-v3", "--audio-hours", "1000", "--epochs", "3", *device[:-1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("llava-1.5-7b", "--images", "1"), "add --examples NUM"),
+        (("vit-b-16", "--images-total", "9", "--examples", "9"), "--examples are of samples with"),
+        (("llama-3-8b", "--images-total", "9"), "--images-total is of a model of images"),
+        (("vit-b-16", "--audio-hours", "9"), "--audio-hours is of a model of speech"),
+        (("vit-b-16", "--audio-hours", "9", "--images-total", "9"), "are of different models"),
+        (("vit-b-16", "--images-total", "9", "--tokens", "9"), "--tokens has no part in"),
+        (("whisper-tiny", "--audio-hours", "0"), "audio-hours"),
+    ],
+)
+def test_an_estimate_that_cannot_be_is_one_line(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", *words]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("·")]
+    assert len(error) == 1
+    assert said in error[0]

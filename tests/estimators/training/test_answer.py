@@ -12,10 +12,11 @@ from estimators.facts.registry import hardware, model_entry
 from estimators.frozen import replace
 from estimators.inference.single_steps import StepsQuestion, estimate_steps
 from estimators.spec import Model
-from estimators.training.answer import Question, predict, training_answer
+from estimators.training.answer import predict, training_answer
 from estimators.training.inverse import Inverse, estimate_training
 from estimators.training.layouts.answer import PlanQuestion, answer_plan
 from estimators.training.on_devices import compare_hardware
+from estimators.training.question import Question
 from estimators.units import DAY_S, HOUR_S
 
 A100, H100, V100 = (hardware(name) for name in ("a100-sxm4-80gb", "h100-sxm5-80gb", "v100-sxm2-32gb"))

@@ -14,8 +14,9 @@ from estimators.errors import RequestError
 from estimators.facts.registry import hardware, model_entry, model_ids
 from estimators.frozen import replace
 from estimators.spec import Model, Workload
-from estimators.training.answer import PredictedAnswer, Question, predict
+from estimators.training.answer import PredictedAnswer, predict
 from estimators.training.prediction import predict as predict_step
+from estimators.training.question import Question
 from estimators.training.supported import why_not_predicted
 
 DEVICES = ("h100-sxm5-80gb", "a100-sxm4-80gb", "b200-sxm-180gb", "mi300x-192gb")
