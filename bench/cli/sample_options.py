@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bench.cli import arguments, sequences
@@ -89,10 +90,11 @@ def video(given: str | float) -> Video:
     return read
 
 
-def _parts(given: str) -> tuple[str, ...]:
+def _parts(given: str | Sequence[str]) -> tuple[str, ...]:
     from estimators.architectures.vision_language import SIDES  # deferred: most questions are of no such model
 
-    parts = tuple(dict.fromkeys(word.strip() for word in given.split(",")))
+    words = given.split(",") if isinstance(given, str) else given
+    parts = tuple(dict.fromkeys(word.strip() for word in words))
     if strange := [word for word in parts if word not in SIDES]:
         raise BadValueError(f"freeze {strange[0][:40]!r} is no part of a vision-language model; expected some of: {', '.join(SIDES)}")
     return parts

@@ -82,8 +82,14 @@ def estimate(
     completion_tokens: Number | None = None,
     generations: Number | None = None,
     reuse: Number | None = None,
+    images: Number | None = None,
+    video: str | None = None,
+    text_tokens: Number | None = None,
+    freeze: Names | None = None,
+    images_total: Number | None = None,
+    audio_hours: Number | None = None,
 ) -> EstimateAnswer:
-    """What a training run costs, or a fine-tuning on a data set; without either single steps. `python -m bench estimate --help`."""
+    """What a training run costs, on tokens, images or audio, or a fine-tuning on a data set; without them single steps. `python -m bench estimate --help`."""
     return EstimateAnswer(*ask("estimate", locals()))
 
 
@@ -287,6 +293,10 @@ def show(
     lora_targets: Names | None = None,
     frozen_layers: Number | None = None,
     base_format: str | None = None,
+    images: Number | None = None,
+    video: str | None = None,
+    text_tokens: Number | None = None,
+    freeze: Names | None = None,
 ) -> ModelAnswer:
     """A model's operations, parameters and FLOP, row by row: `python -m bench show --help` has every option."""
     return ModelAnswer(*ask("show", locals()))
