@@ -89,7 +89,7 @@ def estimate(
     images_total: Number | None = None,
     audio_hours: Number | None = None,
 ) -> EstimateAnswer:
-    """What a training run costs, on tokens, images or audio, or a fine-tuning on a data set; without them single steps. `python -m bench estimate --help`."""
+    """What a training costs, on tokens, images, audio or a data set; else single steps. `python -m bench estimate --help` has all options."""
     return EstimateAnswer(*ask("estimate", locals()))
 
 
