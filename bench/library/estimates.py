@@ -89,7 +89,7 @@ def estimate(
     images_total: Number | None = None,
     audio_hours: Number | None = None,
 ) -> EstimateAnswer:
-    """What a training costs, on tokens, images, audio or a data set; else single steps. `python -m bench estimate --help` has all options."""
+    """What a training costs, on tokens, images, audio or a data set; else single steps. `python -m bench estimate --help` has all."""
     return EstimateAnswer(*ask("estimate", locals()))
 
 
