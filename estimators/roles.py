@@ -14,6 +14,7 @@ Role = Literal[
     "token",
     "position",
     "token_type",
+    "layer_token",
     "relative_bias",
     "distance",
     # attention
@@ -38,6 +39,8 @@ Role = Literal[
     "gate_up",
     "down",
     "activation",
+    "layer_gate",
+    "layer_up",
     "router",
     "shared_gate",
     # state-space mixers
@@ -54,6 +57,7 @@ Role = Literal[
     "norm",
     "query_norm",
     "key_norm",
+    "value_norm",
     "kv_norm",
     "edge_norm",
     # around the layers
@@ -74,7 +78,10 @@ Role = Literal[
 """What an operation is. What a configuration or a user names (targets of adapters, say) is looked up by role, never in a row's name.
 An edge norm stands before the first layer or behind the last."""
 
-NormForm = Literal["", "layer", "layer_in_fp32", "layer_plus_one", "layer_written_out", "rms", "rms_bare", "rms_plus_one", "rms_wide"]
+NormForm = Literal[
+    "", "layer", "layer_in_fp32", "layer_plus_one", "layer_written_out", "rms", "rms_bare", "rms_plus_one", "rms_power", "rms_wide"
+]
 """How transformers writes a norm: `layer` is torch's kernel, `layer_in_fp32` that on an fp32 copy, `layer_plus_one` that with
 1 + gain, `layer_written_out` one in Python; `rms` multiplies by the gain in the input's dtype, `rms_wide` in fp32, `rms_plus_one` in
-fp32 by 1 + gain, `rms_bare` by none. Empty for what parameters say: `layer` with a bias, `rms` without."""
+fp32 by 1 + gain, `rms_bare` by none; `rms_power` is `rms_wide` with a power in place of a root. Empty for what parameters say: `layer`
+with a bias, `rms` without."""

@@ -54,6 +54,8 @@ FAMILIES: dict[str, str] = {
     "gemma2": "gemma.gemma2",
     "gemma3": "vision.language_part",
     "gemma3_text": "gemma.gemma3_text",
+    "gemma4": "vision.language_part",
+    "gemma4_text": "gemma4.gemma4_text",
     "glm": "llama.glm",
     "glm4": "llama.glm4",
     "glm4_moe": "expert_variants.glm4_moe",

@@ -62,6 +62,8 @@ TARGETS: dict[str, str] = {
     "in_proj_z": "in_gate",
     "in_proj_b": "in_strength",
     "in_proj_a": "in_decay",
+    "per_layer_input_gate": "layer_gate",
+    "per_layer_projection": "layer_up",
     "x_proj": "x",
     "dt_proj": "dt",
 }

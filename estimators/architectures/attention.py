@@ -47,6 +47,9 @@ class Attention(Part):
         output_gate: whether the query's matrix makes a gate on the output too, as wide as the queries.
         context_norm: whether an RMS norm over all heads together stands before the output matrix.
         cross: keys and values come from another sequence (an encoder's output).
+        keys_are_values: values are what the key's matrix makes, before its norm and positions (Gemma 4).
+        value_norm: whether each head's values are normed, without a gain.
+        reads_earlier: whether keys and values are those of an earlier layer of the same kind: no matrices, nothing left in the cache.
     """
 
     heads: int
@@ -81,6 +84,9 @@ class Attention(Part):
     output_gate: bool = False
     context_norm: bool = False
     cross: bool = False
+    keys_are_values: bool = False
+    value_norm: bool = False
+    reads_earlier: bool = False
 
     @property
     def inner_width(self) -> int:
@@ -93,6 +99,10 @@ class Attention(Part):
 
         Source: Pope et al. 2022 (arXiv 2211.05102), section 2: 2·K·H per layer.
         """
+        return 0 if self.reads_earlier else self._read_elements_per_token
+
+    @property
+    def _read_elements_per_token(self) -> int:
         return 2 * self.kv_heads * self.head_width
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
@@ -115,11 +125,11 @@ class Attention(Part):
             table.append(project("query", "attention", cut="columns", d_in=width, d_out=query_width, bias=self.query_bias))
             rows = self._source_rows(w)
             projections: tuple[tuple[Role, bool], ...] = (("key", self.key_bias), ("value", self.value_bias))
-            for role, bias in projections:
+            for role, bias in projections[: 0 if self.reads_earlier else 1 if self.keys_are_values else 2]:
                 table.append(keys(project(role, "attention", cut="columns", d_in=width, d_out=kv, bias=bias, rows=rows), kv))
         table += self._norm_ops(w, prefix, count)
         if self.rotary:
-            table.append(elementwise(w, prefix, "rotary", cut="heads", width=q + kv, count=count))
+            table.append(elementwise(w, prefix, "rotary", cut="heads", width=q + (0 if self.reads_earlier else kv), count=count))
         if self.sinks:
             table.append(parameters(w, prefix, "sinks", "attention", num=self.heads, count=count))
         table += attention_products(
@@ -128,14 +138,15 @@ class Attention(Part):
             heads=self.heads,
             qk_width=self.head_width,
             v_width=self.head_width,
-            cache_elements_per_token=self.cache_elements_per_token,
+            cache_elements_per_token=self._read_elements_per_token,
             cache_heads=self.kv_heads,
             causal=self.causal and not self.cross,
             window=self.window,
-            trims_cache=self.trims_cache,
+            trims_cache=self.trims_cache and not (self.reads_earlier and w.phase == "prefill"),
+            holds=not self.reads_earlier,
             keys=w.source_len if self.cross else None,
             count=count,
-            operands=("query_key_value",) * 3 if self.fused else ("query", "key", "value"),
+            operands=self._operands,
             pairs=chunk_pairs(w, self.window) if self.chunked and self.window else None,
         )
         if self.context_norm:
@@ -144,17 +155,25 @@ class Attention(Part):
         table.append(project("output", "attention", cut="rows", d_in=q, d_out=width, bias=self.out_bias, reads=context))
         return table
 
+    @property
+    def _operands(self) -> tuple[str, str, str]:
+        """Rows that make queries, keys and values; an earlier layer's are not found in this one."""
+        if self.fused:
+            return "query_key_value", "query_key_value", "query_key_value"
+        return "query", "key", "key" if self.keys_are_values else "value"
+
     def _source_rows(self, w: Workload) -> int:
         if not self.cross:
             return w.num_tokens
         return 0 if w.phase == "decode" else w.batch * w.source_len
 
     def _norm_ops(self, w: Workload, prefix: str, count: int) -> list[Op]:
+        keys = self.kv_heads * self.head_width
         norms: tuple[tuple[Role, int, int], ...] = (
             ("query_norm", self.query_norm_width, self.inner_width),
-            ("key_norm", self.key_norm_width, self.kv_heads * self.head_width),
+            ("key_norm", 0 if self.reads_earlier else self.key_norm_width, keys),
         )
-        return [
+        table = [
             norm(
                 w,
                 prefix,
@@ -169,3 +188,8 @@ class Attention(Part):
             for role, size, total in norms
             if size
         ]
+        if self.value_norm and not self.reads_earlier:
+            rows = w.num_tokens * self.kv_heads
+            bare = partial(norm, w, prefix, "value_norm", cut="heads", width=self.head_width, gain=False, bias=False)
+            table.append(bare(rows=rows, count=count))
+        return table

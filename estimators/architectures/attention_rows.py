@@ -98,6 +98,7 @@ def attention_products(
     causal: bool = True,
     window: int | None = None,
     trims_cache: bool = True,
+    holds: bool = True,
     keys: int | None = None,
     count: int = 1,
     recomputed: bool = True,
@@ -111,6 +112,7 @@ def attention_products(
         cache_heads: heads that it holds keys and values of.
         window: keys that a query may see at most, itself included.
         trims_cache: whether keys that have left the window are gone; else they are multiplied and masked.
+        holds: whether the layer's own cache holds them; else it reads those that an earlier layer made.
         keys: S where it is not the step's own past (cross-attention).
         operands: rows behind `prefix` that make queries, keys and values.
         pairs: query-key pairs of one sequence that the mask lets through, where the window alone does not say.
@@ -128,7 +130,7 @@ def attention_products(
         half_pairs = growing_queries(workload, window if pairs is None else None)
     held = held_keys(workload, window if trims_cache else None) if keys is None else keys
     written = held if keys is not None else min(held, t)
-    moved = written if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
+    moved = written * holds if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
     token_bytes = workload.bytes_of(b * cache_elements_per_token) if workload.phase in ("prefill", "decode") else 0
 
     def product(role: Literal["scores", "context"], width: int, token_bytes: int, reads: tuple[str, str]) -> Op:
@@ -146,7 +148,7 @@ def attention_products(
             unseen_flop=b * heads * (2 * masked + half_pairs) * width,
             masked_flop=2 * b * heads * masked * width,
             cache_bytes=moved * token_bytes,
-            held_cache_bytes=held * token_bytes,
+            held_cache_bytes=held * token_bytes * holds,
             cache_heads=cache_heads,
             activation_bytes=workload.bytes_of(b * heads * (t * s + (t + s) * width)),
             saved_bytes=workload.bytes_of(b * heads * (t * s + t * width)),

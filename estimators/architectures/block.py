@@ -5,7 +5,7 @@ from __future__ import annotations
 from estimators.architectures.attention import Attention
 from estimators.architectures.part import Part
 from estimators.architectures.rows import checkpoint, elementwise, norm
-from estimators.frozen import frozen
+from estimators.frozen import frozen, replace
 from estimators.roles import NormForm
 from estimators.spec import Op, Workload
 
@@ -59,6 +59,8 @@ class Block:
         parallel: whether all parts read the layer's input, instead of each the sum that the part before it left.
         prenorm: whether a norm stands before each part, rather than only behind it.
         norm_of_sum: whether a norm behind a part sees its output with the residual added, rather than before.
+        unnormed: parts, the last ones, around which none of the norms stand.
+        last_alone: whether a prefill runs it on the last position alone: a layer that writes no cache, with none behind it that does.
     """
 
     count: int
@@ -68,9 +70,13 @@ class Block:
     parallel: bool = False
     prenorm: bool = True
     norm_of_sum: bool = False
+    unnormed: int = 0
+    last_alone: bool = False
 
     def ops(self, w: Workload, width: int, prefix: str = "layer") -> list[Op]:
         """Rows of all layers of the block."""
+        if self.last_alone and w.phase == "prefill":
+            w = replace(w, seq_len=1, context_len=w.context_len + w.seq_len - 1)
         return [op for name, part in self.parts for op in part.ops(w, width, f"{prefix}.{name}", self.count)] + self.between(
             w, width, prefix
         )

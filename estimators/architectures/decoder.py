@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from estimators.architectures.block import RMS_NORM, Block, Norm
 from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.layer_inputs import LayerInputs
 from estimators.architectures.prediction import PredictionLayers
 from estimators.architectures.quantised import Quantisation, served_in
 from estimators.architectures.rows import edge_norm, linear, lookup
@@ -31,6 +32,7 @@ class Decoder(Model):
         tied: whether the head reuses the token embedding.
         head_bias: whether the head has a bias.
         capped: whether a tanh holds the logits within bounds.
+        layer_inputs: embeddings of each layer's own; None for none.
         prediction: layers beside the decoder that predict further tokens; counted by themselves, not in `ops`.
         stored: how a quantised checkpoint holds the matrices of layers; None for as they are computed with.
         left_out: what the configuration has beside the decoder and is not counted; empty for nothing.
@@ -54,6 +56,7 @@ class Decoder(Model):
     capped: bool = False
     left_out: str = ""
     order: tuple[int, ...] = ()
+    layer_inputs: LayerInputs | None = None
     prediction: PredictionLayers | None = None
     stored: Quantisation | None = None
 
@@ -138,6 +141,8 @@ class Decoder(Model):
             table.append(linear(w, "embedding", "project_in", "embedding", cut="whole", d_in=edge, d_out=self.width))
         if self.embedding_norm:
             table.append(self._norm(w, "embedding", self.embedding_norm))
+        if self.layer_inputs:
+            table += self.layer_inputs.ops(w, self.width, self.layers)
         return table
 
     def head_ops(self, w: Workload) -> list[Op]:

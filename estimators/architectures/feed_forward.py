@@ -76,6 +76,9 @@ class Experts(Part):
         wide_weights: whether the chosen weights stay fp32 where they weight the experts' results.
         shared: the always-on experts, taken together; None for none.
         shared_gate: whether a learned scalar gates them.
+        apart: whether the router and its experts read the layer's unnormed stream through norms of their own, and what they and the
+            shared ones make is normed before it is added (Gemma 4).
+        router_scaled: whether what the router reads is normed without a gain and scaled by a vector, and each expert by a number.
         steered: whether a frozen bias per expert steers the choice.
         clamped: whether gate and up are held within bounds, and the gate is written out: (up + 1)·gate·sigmoid(a·gate).
         adapter_names: what peft calls those of its matrices that adapters reach, to rows of the op table.
@@ -100,6 +103,8 @@ class Experts(Part):
     latent_bias: bool = False
     shared: FeedForward | None = None
     shared_gate: bool = False
+    apart: bool = False
+    router_scaled: bool = False
     steered: bool = False
     clamped: bool = False
     one_by_one: bool = False
@@ -128,6 +133,11 @@ class Experts(Part):
             table.append(replace(parameters(w, prefix, "choice_bias", "router", num=self.num, count=count), frozen=True))
         if self.shared:
             table += self.shared.ops(w, width, f"{prefix}.shared", count)
+        if self.apart:
+            table.append(norm(w, prefix, cut="whole", width=width, bias=False, count=3 * count))
+        if self.router_scaled:
+            table.append(norm(w, prefix, cut="whole", label="router_norm", width=width, gain=False, bias=False, count=count))
+            table.append(parameters(w, prefix, "scales", "router", num=width + self.num, count=count))
         if self.shared_gate:
             table.append(project("shared_gate", "router", cut="whole", d_in=width, d_out=1))
         return table

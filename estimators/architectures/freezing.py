@@ -124,8 +124,11 @@ class Walk:
 
     def _part(self, rows: list[Op], *, fed: bool, source: bool) -> Iterator[Op]:
         """Rows of one part of a layer; `fed`, `source`: whether its input, and that of its keys and values, needs a gradient."""
+        made = {op.name for op in rows}  # keys of an earlier layer are not: they need a gradient where this layer's input does
         for op in rows:
-            inputs = tuple(name in self.flows for name in op.reads) or (source if op.role in ("key", "value") else fed,)
+            inputs = tuple(name in self.flows if name in made else fed for name in op.reads) or (
+                source if op.role in ("key", "value") else fed,
+            )
             adapter = self.adapters(op, any(inputs))
             row = with_gradients(op, frozen=self.base_frozen, fed=inputs)
             if adapter or row.trainable_params or any(inputs):

@@ -73,8 +73,8 @@ class Mixture:
         """The row where it is held otherwise than most; None for most of them. Vectors and routers are fp32."""
         if op.role == "head":
             return held_as(op, self.more, w)
-        if op.role == "token":
-            table = self.more if self.tied else matrix
+        if op.role in ("token", "layer_token"):
+            table = self.more if self.tied and op.role == "token" else matrix
             return replace(op, stored_bytes=table.num_bytes(op.params, 1))
         if op.role in ("value", "down") and op.mnk and op.role not in LEFT:
             few, many = held_as(op, matrix, w), held_as(op, self.more, w)

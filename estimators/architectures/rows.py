@@ -182,7 +182,7 @@ def lookup(workload: Workload, part: str, role: Role, *, num_rows: int, width: i
         kind="lookup",
         part=part,
         role=role,
-        cut="vocabulary" if role == "token" else "whole",
+        cut="vocabulary" if role in ("token", "layer_token") else "whole",
         params=num_rows * width,
         weight_bytes=workload.bytes_of(width),
         activation_bytes=workload.bytes_of(2 * workload.num_tokens * width),

@@ -21,12 +21,12 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
     """Of one part of a layer: kept, what of it is cheap to recompute, gradients held at once on the way back."""
     if isinstance(part, Attention):
         kv_heads = part.kv_heads if k.fused_attention else part.heads
-        elements = part.inner_width + 2 * kv_heads * part.head_width
-        keys = part.kv_heads * part.head_width
+        elements = part.inner_width + 2 * kv_heads * part.head_width * (not part.reads_earlier or not k.fused_attention)
+        keys = 0 if part.reads_earlier else part.kv_heads * part.head_width
         kept = _attention(part.heads, elements, part.inner_width, t, k, size)
         kept += SavedActivations(keys=float(t * 2 * keys * size * k.fused_attention))
         for norm_width, total in ((part.query_norm_width, part.inner_width), (part.key_norm_width, keys)):
-            if norm_width:  # behind it positions turn what it made, which is not kept
+            if norm_width and total:  # behind it positions turn what it made, which is not kept
                 normed = norm_kept(norm_width, not part.qk_norm_bias, t * total / norm_width, k, size).outer
                 kept += SavedActivations(inner=normed, keys=normed if total == keys else 0.0)
         return kept, SavedActivations(), SavedActivations()
@@ -53,6 +53,8 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
             SavedActivations(routed=planes + stream if k.recomputes_experts else cheap),
             SavedActivations(routed=back + gradient),
         ]
+        if part.apart:
+            more[0] += norm_kept(width, True, t, k, size).times(3)
         if part.shared:
             more = [a + b for a, b in zip(more, part_kept(part.shared, width, t, k, size), strict=True)]
         return more[0], more[1], more[2]

@@ -214,7 +214,7 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
     ops = block.ops(Workload(phase="train", batch=1, seq_len=seq_len), width)
     parts = [part for _, outer in block.parts for part in (_inside(outer) if isinstance(outer, Beside) else (outer,))]
     stream = float(seq_len * width * size)
-    inputs = min(len(block.parts), max(1, block.norms))
+    inputs = min(len(block.parts) - block.unnormed, max(1, block.norms))
     rms = not block.norm.bias
     routed = sum(isinstance(part, Experts) for part in parts)  # a router multiplies in 16 bits
     of_matrices = (inputs - routed) * seq_len * width * k.input_size(size) + routed * stream

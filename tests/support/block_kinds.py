@@ -104,6 +104,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     "cwm": {"num_hidden_layers": int, "layer_types": _full},
     "exaone4": {"num_hidden_layers": int, "layer_types": _full},
     "falcon": {"num_hidden_layers": int},
+    "gemma4_text": {"num_hidden_layers": int, "layer_types": _full},
     "gpt2": {"n_layer": int},
     "gpt_bigcode": {"n_layer": int},
     "gpt_neo": {"num_layers": int, "attention_types": lambda depth: [[["global"], depth]]},
@@ -131,6 +132,9 @@ DENSE: Mapping[str, Config] = {
     **dict.fromkeys(("helium", "hunyuan_v1_dense", "iquestcoder"), WIDTHS | HEADS),
     **dict.fromkeys(("ernie4_5", "gemma", "glm", "glm4", "ministral3", "qwen3", "seed_oss"), WIDTHS | HEADS),
     **dict.fromkeys(("cohere2", "exaone4", "mistral", "olmo3"), WIDTHS | {"sliding_window": 4096}),
+    "gemma4_text": WIDTHS
+    | HEADS
+    | {"sliding_window": 4096, "global_head_dim": 16, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": VOCAB},
     **dict.fromkeys(("cwm", "gemma2", "gemma3_text", "ministral", "vaultgemma"), WIDTHS | HEADS | {"sliding_window": 4096}),
     **dict.fromkeys(("gpt2", "gpt_bigcode"), GPT),
     **dict.fromkeys(("codegen", "gptj"), GPT | {"rotary_dim": 4}),

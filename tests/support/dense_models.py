@@ -14,6 +14,7 @@ from tests.support.drawn_decoders import (
     sliding,
     windows,
 )
+from tests.support.gemma4_models import gemma4
 
 GPT = {"width": "n_embd", "layers": "n_layer", "heads": "n_head", "kv_heads": ""}
 ffn, inner, positions = {"intermediate_size": st.integers(8, 64)}, {"n_inner": st.integers(8, 64)}, {"n_positions": st.integers(64, 99)}
@@ -38,6 +39,7 @@ DENSE: dict[str, st.SearchStrategy[Config]] = {
     ),
     "gemma": family(own_heads(), **ffn, attention_bias=flags, use_bidirectional_attention=flags),
     "gemma2": sliding(family(own_heads(), **ffn, sliding_window=windows)),
+    "gemma4_text": gemma4(),
     "gemma3_text": sliding(family(own_heads(), **ffn, sliding_window=windows, attention_bias=flags, use_bidirectional_attention=flags)),
     "glm": family(own_heads(), pad, **ffn, attention_bias=flags),
     "glm4": family(own_heads(), pad, **ffn, attention_bias=flags),

@@ -151,6 +151,7 @@ OF_EACH_LAYER = ("layer_types", "no_rope_layers")
 VARIED = {
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "bamba": {"attn_layer_indices": [1]},
+    "gemma4_text": {"layer_types": ["sliding_attention", "full_attention"]},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     **{name: {"full_attention_interval": 2} for name in ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")},
 }

@@ -18,6 +18,11 @@ DELTA |= {"layer_types": ["linear_attention", "full_attention"], "rope_scaling":
 VISION_LANGUAGE: dict[str, Config] = {
     "aya_vision": {"text_config": TEXT | {"sliding_window": 9}, "vision_config": IMAGES | SIGLIP},
     "gemma3": {"text_config": TEXT | {"model_type": "gemma3_text", "sliding_window": 9}, "vision_config": IMAGES},
+    "gemma4": {
+        "text_config": TEXT | {"model_type": "gemma4_text", "sliding_window": 9, "vocab_size_per_layer_input": 50},
+        "vision_config": IMAGES | {"model_type": "gemma4_vision"},
+        "audio_config": None,
+    },
     "idefics3": {"text_config": TEXT | {"model_type": "llama"}, "vision_config": IMAGES},
     "internvl": {"text_config": TEXT | {"model_type": "qwen2"}, "vision_config": IMAGES | {"image_size": [28, 28], "patch_size": [14, 14]}},
     "llama4": {

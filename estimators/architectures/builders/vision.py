@@ -34,6 +34,7 @@ NOT_PARTS = ("quantization_config", "generation_config", "projector_config")
 LANGUAGE_PARTS: dict[str, tuple[str, bool]] = {
     "aya_vision": ("cohere2", True),
     "gemma3": ("gemma3_text", True),
+    "gemma4": ("gemma4_text", True),
     "idefics3": ("llama", False),
     "internvl": ("qwen2", True),
     "llama4": ("llama4_text", False),

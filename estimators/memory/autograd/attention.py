@@ -20,13 +20,15 @@ def attended(
     """
     s = source_tokens or t
     queries, keys, values = _projected(tape, part, x, t, source or x, s)
+    if part.value_norm and not part.reads_earlier:
+        values = normed(tape, Norm(gain=False, written=part.qk_norm_form), values, part.head_width)
     if part.qk_norm_first:
         queries, keys = _normed(tape, part, queries, keys)
     if part.rotary:
         if part.angle_elements:
             size = 4 if part.wide_angles else tape.weight_size
             tape.keep(tape.tensor(t * part.angle_elements, size, "once", grad=False))
-        queries, keys = _turned(tape, queries), _turned(tape, keys)
+        queries, keys = _turned(tape, queries), keys if part.reads_earlier else _turned(tape, keys)
     if not part.qk_norm_first:
         queries, keys = _normed(tape, part, queries, keys)
     queries, keys = (replace(each, by_head=part.by_head) for each in (queries, keys))
@@ -44,6 +46,12 @@ def _projected(tape: Tape, part: Attention, x: Tensor, t: int, source: Tensor, s
         joined = tape.linear(x, t * (q + 2 * kv), "inner", "query_key_value")
         return tape.view(joined, t * q), tape.view(joined, s * kv), tape.view(joined, s * kv)
     queries = tape.linear(x, t * q * (2 if part.output_gate else 1), "inner", "query")
+    if part.reads_earlier:
+        earlier = tape.given(s * kv, tape.size)
+        return tape.view(queries, t * q), earlier, earlier
+    if part.keys_are_values:
+        keys = tape.linear(source, s * kv, "inner", "key")
+        return tape.view(queries, t * q), keys, keys
     return tape.view(queries, t * q), tape.linear(source, s * kv, "inner", "key"), tape.linear(source, s * kv, "inner", "value")
 
 
@@ -52,7 +60,7 @@ def _normed(tape: Tape, part: Attention, queries: Tensor, keys: Tensor) -> tuple
     widths = [part.head_width if width and part.qk_norm_by_head else width for width in (part.query_norm_width, part.key_norm_width)]
     return (
         normed(tape, norm, queries, widths[0]) if widths[0] else queries,
-        normed(tape, norm, keys, widths[1]) if widths[1] else keys,
+        normed(tape, norm, keys, widths[1]) if widths[1] and not part.reads_earlier else keys,
     )
 
 

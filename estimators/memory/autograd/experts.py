@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from estimators.architectures.adapter_names import DOWN, FUSED, GATE_UP, ROUTER, SHARED_GATE, UP, carried_over
+from estimators.architectures.block import Norm
 from estimators.architectures.feed_forward import Experts
+from estimators.frozen import replace
 from estimators.memory.autograd.activation_functions import activated
 from estimators.memory.autograd.feed_forward import fed_forward
+from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import INDEX_BYTES, Tape, Tensor
 
 
@@ -28,6 +31,19 @@ def routed(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Tensor:
         shared = fed_forward(tape, part.shared, x, t, width)
         out = tape.add(out, tape.mul(shared, tape.of_result(tape.linear(x, t, "outer", SHARED_GATE))) if part.shared_gate else shared)
     return out
+
+
+def routed_apart(tape: Tape, part: Experts, norm: Norm, x: Tensor, stream: Tensor, t: int, width: int) -> Tensor:
+    """The same where the router and its experts read the `stream` through norms of their own, and shared ones read `x`."""
+    assert part.shared
+    dense = normed(tape, norm, fed_forward(tape, part.shared, x, t, width), width)
+    scaled = normed(tape, replace(norm, gain=False), stream, width)
+    tape.keep_for_weights(scaled)  # for the gradient of the vector that scales it
+    scores = tape.linear(tape.like(scaled, size=max(scaled.size, tape.weight_size)), t * part.num, "outer", ROUTER)
+    tape.softmax(tape.cast(scores, 4))
+    tape.keep(*(tape.tensor(t * part.per_token, size, "outer") for size in (4, 4, INDEX_BYTES)), tape.tensor(t, 4, "outer"))
+    out = _chosen_experts(tape, part, normed(tape, norm, stream, width), t, width)
+    return tape.add(dense, normed(tape, norm, out, width))
 
 
 def _chosen_experts(tape: Tape, part: Experts, x: Tensor, t: int, width: int) -> Tensor:

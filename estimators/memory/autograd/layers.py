@@ -12,6 +12,7 @@ from estimators.architectures.delta_rule import GatedDeltaNet
 from estimators.architectures.disentangled import DisentangledAttention
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
+from estimators.architectures.layer_inputs import LayerInput
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
 from estimators.architectures.short_convolution import ShortConvolution
@@ -20,9 +21,10 @@ from estimators.architectures.vision import Scaled, WindowedAttention
 from estimators.frozen import frozen, replace
 from estimators.memory.autograd.attention import attended
 from estimators.memory.autograd.disentangled import disentangled
-from estimators.memory.autograd.experts import routed
+from estimators.memory.autograd.experts import routed, routed_apart
 from estimators.memory.autograd.feed_forward import fed_forward
 from estimators.memory.autograd.latent_attention import latently_attended
+from estimators.memory.autograd.layer_inputs import added_by_layer, projected_for_layers
 from estimators.memory.autograd.mixers import convolved, gated_delta, mamba, mamba2
 from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import Adapted, Tape, Tensor
@@ -104,6 +106,8 @@ def begin_kept(model: Decoder, tokens: int, kernels: Kernels, size: int) -> Save
         x = tape.linear(x, tokens * model.width, "outer")
     if model.embedding_norm:
         normed(tape, model.embedding_norm, x, model.width)
+    if model.layer_inputs:
+        projected_for_layers(tape, model.layer_inputs, x, tokens, model.layers)
     return tape.kept()
 
 
@@ -121,11 +125,16 @@ def _input(tape: Tape, stream: Stream) -> Tensor:
 
 def _sequential(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
     """Norm, part, a second norm where there are two for each part, residual; the first parts go without where norms are too few."""
-    behind = block.norms > len(block.parts)
-    without = max(0, len(block.parts) - block.norms)
+    last = len(block.parts) - block.unnormed
+    behind = block.norms > last
+    without = max(0, last - block.norms)
     for i, (_, part) in enumerate(block.parts):
-        out = _run(tape, part, x if i < without else normed(tape, block.norm, x, stream.width), stream)
-        if behind:
+        source = x if i < without or i >= last else normed(tape, block.norm, x, stream.width)
+        if isinstance(part, Experts) and part.apart:
+            out = routed_apart(tape, part, block.norm, source, x, stream.tokens, stream.width)
+        else:
+            out = _run(tape, part, source, stream)
+        if behind and i < last:
             out = normed(tape, block.norm, out, stream.width)
         x = tape.add(x, out)
 
@@ -171,6 +180,7 @@ BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] 
     FeedForward: fed_forward,
     GatedDeltaNet: gated_delta,
     LatentAttention: latently_attended,
+    LayerInput: added_by_layer,
     Mamba: mamba,
     Mamba2: mamba2,
     ShortConvolution: convolved,

@@ -31,7 +31,9 @@ def _rms_norm(tape: Tape, norm: Norm, x: Tensor, rows: int, width: int) -> Tenso
     """x / sqrt(mean(x^2)) in fp32, then the gain on it: in the input's dtype, or before going back to that."""
     wide = tape.cast(x, 4)
     scaled = tape.mul(wide, tape.root_of_mean(wide, rows))
-    if norm.form == "rms_bare":
+    if norm.form == "rms_power":  # a power keeps what it is of, where a reciprocal root keeps its result
+        tape.keep(tape.like(wide, elements=rows))
+    if norm.form == "rms_bare" or not norm.gain:
         return tape.cast(scaled, x.size)
     if norm.form == "rms":
         scaled = tape.cast(scaled, x.size)

@@ -106,6 +106,21 @@ def test_layers_of_two_kinds_keep_what_torch_keeps(model_type: str) -> None:
     assert parts["activations"] + parts[LOGITS] - 8 * BATCH * SEQ * VOCAB == pytest.approx(real_bytes(config), rel=0.01)
 
 
+GEMMA_4: Mapping[str, Mapping[str, Any]] = {
+    "values that are keys, heads of two widths": {"attention_k_eq_v": True, "num_global_key_value_heads": 1, "global_head_dim": 32}
+    | {"layer_types": ["sliding_attention", "full_attention", "full_attention"], "sliding_window": 16},
+    "keys of an earlier layer": {"num_kv_shared_layers": 1, "use_double_wide_mlp": True},
+    "experts": {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 48},
+}
+
+
+@pytest.mark.parametrize("variant", GEMMA_4)
+def test_every_kind_of_layer_of_gemma_4_keeps_what_torch_keeps(variant: str) -> None:
+    config = kind("gemma4_text", DENSE["gemma4_text"], 3) | GEMMA_4[variant]
+    parts = estimate(Case(model=model_from_config(config, "m"), workload=Workload(phase="train", batch=BATCH, seq_len=SEQ))).memory_bytes
+    assert parts["activations"] + parts[LOGITS] - 8 * BATCH * SEQ * VOCAB == pytest.approx(real_bytes(config), rel=0.01)
+
+
 @pytest.mark.parametrize("model_type", sorted(MAPS))
 def test_a_convolutional_network_keeps_what_torch_keeps(model_type: str) -> None:
     # the pooling's indices, statistics of norms around the layers and the loss are not followed
