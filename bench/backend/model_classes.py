@@ -18,7 +18,9 @@ from torch import nn
 from bench.backend.kv_cache import cache_name, with_cache
 from bench.backend.models import hf_config
 from bench.backend.on_meta import on_meta
+from estimators.architectures.waves import CROP_SAMPLES, SAMPLE_RATE
 from estimators.errors import BadConfigError
+from estimators.samples import Audio
 from estimators.spec import Workload
 
 Inputs = dict[str, Any]
@@ -74,6 +76,12 @@ def _audio_and_target(config: Any, workload: Workload) -> Inputs:
     return {"input_features": features, "decoder_input_ids": _ids(workload.batch, workload.seq_len)}
 
 
+def _waves(config: Any, workload: Workload) -> Inputs:
+    """A recording of the length that the step names, or as long as in pre-training."""
+    samples = round(workload.sample.duration_s * SAMPLE_RATE) if isinstance(workload.sample, Audio) else CROP_SAMPLES
+    return {"input_values": torch.zeros(workload.batch, samples, device="meta")}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """How a model type is run.
@@ -102,6 +110,7 @@ KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(_OF_IMAGES, _IMAGE),
     **dict.fromkeys(("clip", "siglip"), Kind(inputs=_image_and_text)),
     "siglip2": Kind(inputs=_patches_and_text),
+    **dict.fromkeys(("hubert", "wav2vec2", "wavlm"), Kind(inputs=_waves)),
 }
 """model_type -> how it is run."""
 

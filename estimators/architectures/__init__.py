@@ -69,6 +69,7 @@ FAMILIES: dict[str, str] = {
     "granitemoe": "expert_variants.granitemoe",
     "granitemoehybrid": "hybrids.granitemoehybrid",
     "helium": "llama_variants.helium",
+    "hubert": "waves.hubert",
     "hunyuan_v1_dense": "llama_variants.hunyuan_v1_dense",
     "hunyuan_v1_moe": "expert_variants.hunyuan_v1_moe",
     "idefics3": "vision.language_part",
@@ -142,6 +143,8 @@ FAMILIES: dict[str, str] = {
     "t5": "encoder_decoders.t5",
     "vaultgemma": "gemma.vaultgemma",
     "vit": "images.vit",
+    "wav2vec2": "waves.wav2vec2",
+    "wavlm": "waves.wavlm",
     "whisper": "speech.whisper",
     "xlm-roberta": "encoders.xlm_roberta",
 }

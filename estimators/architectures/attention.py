@@ -35,7 +35,8 @@ class Attention(Part):
         repeats_keys: whether keys and values are repeated for every head before they are multiplied, as they are under a mask.
         by_head: whether queries lie head by head in memory, since they are joined from a turned and an unturned part.
         scores: how transformers runs it: `fused`, scaled_dot_product_attention by a kernel; `unfused`, by the same, but
-            no kernel fits, since heads share a key unsaid; `biased`, since a bias by distance is learned; `written_out`, in Python.
+            no kernel fits, since heads share a key unsaid; `biased`, since a bias by distance is learned; `written_out`, in Python;
+            `handed_out`, in torch's own attention module, written out in the dtype of compute since it returns its probabilities.
         wide_products: whether queries and keys are cast to fp32 before their product, which autocast undoes.
         capped: whether a tanh holds the scores within bounds.
         causal: whether a query sees only its past.
@@ -73,7 +74,7 @@ class Attention(Part):
     mask_heads: int = 0
     repeats_keys: bool = False
     by_head: bool = False
-    scores: Literal["biased", "fused", "unfused", "written_out"] = "fused"
+    scores: Literal["biased", "fused", "handed_out", "unfused", "written_out"] = "fused"
     wide_products: bool = False
     capped: bool = False
     causal: bool = True

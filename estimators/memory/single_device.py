@@ -10,6 +10,7 @@ from estimators.architectures.decoder import Decoder
 from estimators.architectures.encoder import Encoder, Projection
 from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.vision import DualEncoder, VisionTransformer
+from estimators.architectures.waves import WaveEncoder
 from estimators.frozen import replace
 from estimators.memory.autograd.maps import maps_kept
 from estimators.memory.autograd.tape import Adapted
@@ -17,6 +18,7 @@ from estimators.memory.autograd.towers import heads_kept, tower_memory
 from estimators.memory.kernels import AUTOCAST, EAGER, Kernels
 from estimators.memory.layer_memory import model_memory_of
 from estimators.memory.saved import SavedActivations
+from estimators.samples import Audio
 from estimators.spec import Model, Workload
 from estimators.units import DTYPE_BYTES
 
@@ -50,8 +52,10 @@ def kept_by_torch(model: Model, workload: Workload, kernels: Kernels | None = No
     if isinstance(model, FineTuned) and isinstance(model.base, EncoderDecoder):
         adapted = Adapted(rank=model.rank, targets=model.targets, tokens=workload.seq_len)
         return _of_encoder_decoder(model.base, workload, EAGER, size, adapted)
-    if isinstance(model, Encoder | VisionTransformer):
-        tokens = model.tokens if isinstance(model, VisionTransformer) else workload.seq_len
+    if isinstance(model, WaveEncoder) and isinstance(workload.sample, Audio):
+        model = model.sized(workload.sample)
+    if isinstance(model, Encoder | VisionTransformer | WaveEncoder):
+        tokens = workload.seq_len if isinstance(model, Encoder) else model.tokens
         tower = tower_memory(model.tower, tokens, kernels, size)
         return _parts(
             workload.batch,

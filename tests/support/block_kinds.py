@@ -74,6 +74,19 @@ CLIPS_TEXT: Config = {
 SIGLIPS_TEXT: Config = {key: value for key, value in CLIPS_TEXT.items() if key != "eos_token_id"}
 
 
+WAVES: Config = {
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_attention_heads": 4,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "conv_dim": [16, 16],
+    "conv_kernel": [10, 3],
+    "conv_stride": [800, 8],
+    "apply_spec_augment": False,
+}
+
+
 MAMBA2: Config = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_n_groups": 1, "mamba_d_state": 16, "mamba_chunk_size": 16}
 
 
@@ -280,6 +293,9 @@ IMAGES: Mapping[str, Config] = {
     | {"num_labels": 10, "architectures": ["Dinov2WithRegistersForImageClassification"]},
     "dinov3_vit": PATCHES | {"num_register_tokens": 4, "architectures": ["DINOv3ViTModel"]},
     "siglip": {"architectures": ["SiglipModel"]},
+    "hubert": WAVES | {"architectures": ["HubertForSequenceClassification"]},
+    "wav2vec2": WAVES | {"architectures": ["Wav2Vec2ForSequenceClassification"]},
+    "wavlm": WAVES | {"architectures": ["WavLMForSequenceClassification"]},
     "swin": {
         "image_size": 64,
         "patch_size": 4,

@@ -10,8 +10,10 @@ from bench.backend.counting import meta
 from estimators.architectures.encoder import Encoder
 from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.from_config import model_from_config
+from estimators.architectures.waves import WaveEncoder
 from estimators.counting.estimate import estimate
 from estimators.counting.rules_of_thumb import rules
+from estimators.samples import Audio
 from estimators.spec import Case, Estimate, Model, Workload
 
 READING = (Workload(phase="train", batch=2, seq_len=24),)
@@ -26,6 +28,8 @@ STEPS = (WRITING[0], WRITING[2], WRITING[3])
 
 
 IMAGES = (Workload(phase="train", batch=2), Workload(phase="forward", batch=3))
+SHORT = Workload(sample=Audio(duration_s=1.37))
+"""A recording of another length than the usual one."""
 
 
 def step(model: Model, workload: Workload) -> Estimate:
@@ -38,7 +42,7 @@ def steps_of(model: Model, steps: tuple[Workload, ...]) -> tuple[Workload, ...]:
         return READING
     if isinstance(model, EncoderDecoder):
         return tuple(dataclasses.replace(w, source_len=0) for w in steps) if model.source_positions else steps
-    return IMAGES
+    return (*IMAGES, SHORT) if isinstance(model, WaveEncoder) else IMAGES
 
 
 def check(config: Mapping[str, Any], steps: tuple[Workload, ...] = STEPS) -> None:

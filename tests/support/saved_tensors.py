@@ -11,6 +11,8 @@ import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from estimators.architectures.waves import CROP_SAMPLES
+
 Config = Mapping[str, Any]
 
 
@@ -65,6 +67,8 @@ def _drop_nothing(config: Any) -> None:
 def inputs_of(config: Config, batch: int, seq_len: int) -> dict[str, Any]:
     """A batch for a model of any kind, with labels: tokens, or images, or both, or a spectrogram."""
     model_type = config["model_type"]
+    if "conv_stride" in config:
+        return {"input_values": torch.randn(batch, CROP_SAMPLES), "labels": torch.zeros(batch, dtype=torch.long)}
     side = config.get("image_size") or config.get("vision_config", {}).get("image_size", 0)
     pixels = {"pixel_values": torch.randn(batch, 3, side, side)} if side else {}
     if model_type in ("clip", "siglip"):

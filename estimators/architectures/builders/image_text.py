@@ -152,5 +152,7 @@ def _tower(
     inner, activation = f.integer("intermediate_size", default=usual.ffn_width), f.text("hidden_act", default=usual.activation)
     feed_forward = FeedForward(width=inner, activation=activation, bias=True)
     block: Block = layers(f.integer("num_hidden_layers", default=12), attention(n, h, causal=causal), feed_forward)
-    pool = AttentionPool(attention=attention(n, h, cross=True), feed_forward=feed_forward, used=used) if pooled else None
+    pool = (
+        AttentionPool(attention=attention(n, h, cross=True, scores="handed_out"), feed_forward=feed_forward, used=used) if pooled else None
+    )
     return Tower(stem=stem, width=width, blocks=(block,), final_norm=LAYER_NORM, norm_per_sample=per_sample, pool=pool)

@@ -89,7 +89,7 @@ def attention(
     causal: bool = False,
     cross: bool = False,
     by_head: bool = False,
-    scores: Literal["biased", "fused"] = "fused",
+    scores: Literal["biased", "fused", "handed_out"] = "fused",
 ) -> Attention:
     """Attention without rotary positions, as many key heads as heads; it sees both sides unless `causal`."""
     return Attention(

@@ -45,6 +45,10 @@ def _projected(tape: Tape, part: Attention, x: Tensor, t: int, source: Tensor, s
     if part.fused:
         joined = tape.linear(x, t * (q + 2 * kv), "inner", "query_key_value")
         return tape.view(joined, t * q), tape.view(joined, s * kv), tape.view(joined, s * kv)
+    if part.scores == "handed_out" and not part.cross:  # it reads token by token of the whole batch, so that each matrix copies its input
+        each = (tape.linear(tape.like(x), t * size, "inner", role) for role, size in (("query", q), ("key", kv), ("value", kv)))
+        queries, keys, values = each
+        return queries, keys, values
     queries = tape.linear(x, t * q * (2 if part.output_gate else 1), "inner", "query")
     if part.reads_earlier:
         earlier = tape.given(s * kv, tape.size)
@@ -71,7 +75,7 @@ def _turned(tape: Tape, x: Tensor) -> Tensor:
 
 def scored(tape: Tape, part: Attention, queries: Tensor, keys: Tensor, values: Tensor, t: int, s: int) -> Tensor:
     """The heads' outputs side by side, in the way that transformers runs this attention."""
-    if part.scores == "written_out" or not tape.kernels.fused_attention:
+    if part.scores in ("handed_out", "written_out") or not tape.kernels.fused_attention:
         return _written_out(tape, part, queries, keys, values, t, s)
     if part.scores in ("biased", "unfused"):
         if part.scores == "biased" and part.causal:
@@ -121,7 +125,7 @@ def _written_out(tape: Tape, part: Attention, queries: Tensor, keys: Tensor, val
     if part.sinks:
         tape.index(part.heads * t, "scores")
         scores = tape.like(scores, elements=part.heads * t * (s + 1))
-    wide = 4 if part.scores == "written_out" or tape.kernels.widened_scores else scores.size
+    wide = 4 if part.scores == "written_out" or (tape.kernels.widened_scores and part.scores != "handed_out") else scores.size
     if part.sinks:  # a softmax in the dtype of what it reads, sinks among them
         wide = max(scores.size, tape.weight_size)
     probabilities = tape.softmax(tape.cast(scores, wide))

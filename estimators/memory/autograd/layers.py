@@ -18,6 +18,7 @@ from estimators.architectures.part import Part
 from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
 from estimators.architectures.vision import Scaled, WindowedAttention
+from estimators.architectures.waves import GatedBiasAttention
 from estimators.frozen import frozen, replace
 from estimators.memory.autograd.attention import attended
 from estimators.memory.autograd.disentangled import disentangled
@@ -165,6 +166,8 @@ def _run(tape: Tape, part: Part, x: Tensor, stream: Stream) -> Tensor:
         return attended(tape, part, x, t, width, *_source(tape, part, stream))
     if isinstance(part, WindowedAttention):
         return _in_windows(tape, part, x, width)
+    if isinstance(part, GatedBiasAttention):
+        return _with_gated_bias(tape, part, x, t, width)
     if isinstance(part, Scaled):
         out = _run(tape, part.part, x, stream)
         tape.keep(out)
@@ -194,6 +197,17 @@ def _source(tape: Tape, part: Attention, stream: Stream) -> tuple[Tensor | None,
         return None, 0
     tokens = stream.source_tokens
     return tape.given(tokens * stream.width, max(tape.size, tape.kernels.stream_bytes)), tokens
+
+
+def _with_gated_bias(tape: Tape, part: GatedBiasAttention, x: Tensor, t: int, width: int) -> Tensor:
+    """Two gates for each query of a head, a·(b·scale - 1) + 2; the bias, of all heads, is the first layer's."""
+    heads = part.attention.heads
+    if part.buckets:
+        tape.keep(tape.tensor(heads * t * t, tape.weight_size, "inner"))
+    tape.of_result(tape.linear(tape.like(x), 2 * heads * t, "inner"))
+    for _ in range(2):  # what a is multiplied with, and the sum that the bias is
+        tape.keep(tape.tensor(heads * t, tape.weight_size, "inner"))
+    return attended(tape, part.attention, x, t, width)
 
 
 def _in_windows(tape: Tape, part: WindowedAttention, x: Tensor, width: int) -> Tensor:

@@ -10,7 +10,8 @@ from estimators.architectures.encoder import Projection, SharedBlock, Tower
 from estimators.architectures.pooling import AttentionPool
 from estimators.architectures.stems import FrameStem, PatchStem, Stem, TokenStem
 from estimators.architectures.vision import Stage
-from estimators.frozen import frozen, replace
+from estimators.architectures.waves import WaveStem
+from estimators.frozen import frozen
 from estimators.memory.autograd.activation_functions import activated
 from estimators.memory.autograd.attention import attended
 from estimators.memory.autograd.feed_forward import fed_forward
@@ -103,6 +104,8 @@ def _stem(tape: Tape, stem: Stem, width: int, t: int) -> Tensor:
         if stem.positions or stem.extra_tokens:
             patches = tape.cast(patches, tape.weight_size)
         return normed(tape, stem.norm, patches, width) if stem.norm else patches
+    if isinstance(stem, WaveStem):
+        return _waves(tape, stem, width)
     assert isinstance(stem, FrameStem)
     tape.index(t, "once")
     first = activated(tape, "gelu", tape.linear(tape.tensor(2 * t * stem.bins, 4, "outer", grad=False), 2 * t * width, "outer"))
@@ -110,10 +113,21 @@ def _stem(tape: Tape, stem: Stem, width: int, t: int) -> Tensor:
 
 
 def _pool(tape: Tape, pool: AttentionPool, x: Tensor, t: int, width: int) -> None:
-    """torch's own attention module, which hands its probabilities out and so makes them one by one; a norm, a feed-forward, a sum."""
-    attention = replace(pool.attention, scores="written_out")
-    out = attended(tape, attention, tape.tensor(width, tape.weight_size, "outer"), 1, width, x, t)
+    """Attention of one query, a norm, a feed-forward, a sum."""
+    out = attended(tape, pool.attention, tape.tensor(width, tape.weight_size, "outer"), 1, width, x, t)
     fed_forward(tape, pool.feed_forward, normed(tape, LAYER_NORM, out, width), 1, width)
+
+
+def _waves(tape: Tape, stem: WaveStem, width: int) -> Tensor:
+    """Filters, their norms and activations; a projection; a filter for positions, added to what it reads."""
+    x = tape.tensor(stem.samples, 4, "outer", grad=False)
+    for i, (channels, length) in enumerate(zip(stem.widths, stem.lengths[1:], strict=True)):
+        made = tape.linear(x, length * channels, "outer")
+        x = activated(tape, stem.activation, normed(tape, LAYER_NORM, made, channels) if i < stem.normed else made)
+    x = normed(tape, LAYER_NORM, x, stem.widths[-1]) if stem.projection_norm else x
+    x = tape.linear(x, stem.tokens * width, "outer")
+    x = tape.add(x, activated(tape, stem.activation, tape.linear(x, stem.tokens * width, "outer")))
+    return normed(tape, stem.norm, x, width) if stem.norm else x
 
 
 def _tokens(tape: Tape, stem: TokenStem, width: int, t: int) -> Tensor:

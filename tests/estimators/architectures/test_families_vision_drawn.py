@@ -83,7 +83,7 @@ def dinov3(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(dinov3())
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_random_dinov3s_count_like_torch(config: dict[str, Any]) -> None:
     check(config)
 
@@ -157,7 +157,7 @@ def siglip(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(siglip())
-@settings(max_examples=24, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_random_siglips_count_like_torch(config: dict[str, Any]) -> None:
     check(config)
 
