@@ -36,8 +36,8 @@ class WaveStem:
         bias: of the filters.
         normed: how many of them have a norm: the first alone, of each channel over time, or all, of all channels.
         projection_norm: whether a norm stands before the projection.
-        position_kernel, position_groups: of the filter that stands for positions, whose weight is a direction and a length per tap.
-        position_batch_norm: whether a norm over the batch stands before it.
+        position_kernel, position_groups: of the filter that stands for positions.
+        position_batch_norm: whether a norm over the batch stands before it; else its weight is a direction and a length per tap.
         norm: behind the sum with it; None where layers begin with one.
         activation: behind every filter.
         mask: whether there is a learned vector in the place of what is hidden in training.
@@ -136,7 +136,8 @@ class WaveStem:
                 bias=True,
             )
         )
-        table.append(parameters(w, f"{part}.position", "lengths", "embedding", num=self.position_kernel))
+        if not self.position_batch_norm:
+            table.append(parameters(w, f"{part}.position", "lengths", "embedding", num=self.position_kernel))
         table.append(elementwise(w, f"{part}.position", "activation", cut="whole", width=width, recomputed=False))
         if self.norm:
             table.append(edge_norm(w, part, width=width, gain=self.norm.gain, bias=self.norm.bias))
