@@ -31,6 +31,9 @@ Role = Literal[
     "scores",
     "position_scores",
     "context",
+    "index_query",
+    "index_key",
+    "index_weights",
     "output",
     "rotary",
     # feed-forward and experts

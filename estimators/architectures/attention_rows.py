@@ -98,6 +98,7 @@ def attention_products(
     causal: bool = True,
     window: int | None = None,
     trims_cache: bool = True,
+    forgets: bool = True,
     holds: bool = True,
     keys: int | None = None,
     count: int = 1,
@@ -112,6 +113,7 @@ def attention_products(
         cache_heads: heads that it holds keys and values of.
         window: keys that a query may see at most, itself included.
         trims_cache: whether keys that have left the window are gone; else they are multiplied and masked.
+        forgets: whether keys that the window hides leave the cache; else they are held, and neither read nor multiplied.
         holds: whether the layer's own cache holds them; else it reads those that an earlier layer made.
         keys: S where it is not the step's own past (cross-attention).
         operands: rows behind `prefix` that make queries, keys and values.
@@ -128,7 +130,7 @@ def attention_products(
     half_pairs = 0  # the diagonal, which T²/2 cuts in two
     if causal and workload.phase != "decode":
         half_pairs = growing_queries(workload, window if pairs is None else None)
-    held = held_keys(workload, window if trims_cache else None) if keys is None else keys
+    held = held_keys(workload, window if trims_cache and forgets else None) if keys is None else keys
     written = held if keys is not None else min(held, t)
     moved = written * holds if workload.phase == "prefill" else visible if pairs is None else min(visible, pairs)
     token_bytes = workload.bytes_of(b * cache_elements_per_token) if workload.phase in ("prefill", "decode") else 0

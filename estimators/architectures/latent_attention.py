@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from estimators.architectures.attention_rows import attention_products
+from estimators.architectures.indexer import Indexer
 from estimators.architectures.part import Part
 from estimators.architectures.rows import elementwise, linear, norm
 from estimators.frozen import frozen, replace
@@ -21,6 +22,9 @@ class LatentAttention(Part):
         kv_rank: width of the latent that is cached.
         nope_width, rope_width, value_width: per head, without positions, with them, and of values.
         bias: of the down-projections and the output.
+        indexer: what chooses the keys that a query sees; None for nothing, or for the choice of an earlier layer.
+        chosen_keys: how many of them a query sees at most; None for all. transformers multiplies all and masks the others, an engine
+            reads and multiplies the chosen ones alone.
         absorbed: whether decode multiplies the cached latents themselves (the expansion of keys is folded into the query,
             that of values into the output), as serving engines do, or expands all of them anew at every step, as
             transformers runs it. Training and prefill expand each token once on both paths.
@@ -35,6 +39,8 @@ class LatentAttention(Part):
     rope_width: int
     value_width: int
     bias: bool = False
+    indexer: Indexer | None = None
+    chosen_keys: int | None = None
     absorbed: bool = False
 
     @property
@@ -49,8 +55,8 @@ class LatentAttention(Part):
 
     @property
     def cache_elements_per_token(self) -> int:
-        """Elements that one token leaves in this layer's cache: the latent and one rotary key for all heads."""
-        return self.kv_rank + self.rope_width
+        """Elements that one token leaves in this layer's cache: the latent, one rotary key for all heads, and an indexer's key."""
+        return self.kv_rank + self.rope_width + (self.indexer.width if self.indexer else 0)
 
     @property
     def code_paths(self) -> dict[str, LatentAttention]:
@@ -73,6 +79,8 @@ class LatentAttention(Part):
         ]
         out, context = self.heads * self.value_width, (f"{prefix}.context",)
         table.append(project("output", "attention", cut="rows", d_in=out, d_out=width, bias=self.bias, reads=context))
+        if self.indexer:
+            table += self.indexer.ops(w, width, f"{prefix}.indexer", count, f"{prefix}.query_down")
         return table
 
     def _query_ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
@@ -111,8 +119,11 @@ class LatentAttention(Part):
                 heads=self.heads,
                 qk_width=qk_width,
                 v_width=v_width,
-                cache_elements_per_token=self.cache_elements_per_token,
+                cache_elements_per_token=self.kv_rank + self.rope_width,
                 cache_heads=1,
+                window=self.chosen_keys,
+                trims_cache=self.absorbed and w.phase == "decode",
+                forgets=False,
                 count=count,
                 operands=operands,
             )

@@ -36,6 +36,8 @@ LATENT: Config = {
     "topk_group": 1,
 }
 
+INDEXED: Config = {"index_n_heads": 2, "index_head_dim": 8, "index_topk": 16}
+
 
 ENCODER: Config = {key: WIDTHS[key] for key in ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "pad_token_id")}
 T5: Config = {
@@ -94,6 +96,10 @@ def _full(depth: int) -> list[str]:
     return ["full_attention"] * depth
 
 
+def _sparse(depth: int) -> list[str]:
+    return ["sparse"] * depth
+
+
 def _linear(depth: int) -> list[str]:
     return ["linear_attention"] * depth
 
@@ -118,6 +124,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     "exaone4": {"num_hidden_layers": int, "layer_types": _full},
     "falcon": {"num_hidden_layers": int},
     "gemma4_text": {"num_hidden_layers": int, "layer_types": _full},
+    "glm4_moe_lite": {"num_hidden_layers": int, "mlp_layer_types": _sparse},
     "gpt2": {"n_layer": int},
     "gpt_bigcode": {"n_layer": int},
     "gpt_neo": {"num_layers": int, "attention_types": lambda depth: [[["global"], depth]]},
@@ -186,6 +193,9 @@ EXPERTS: Mapping[str, Config] = {
     },
     "deepseek_v2": WIDTHS | LATENT | {"n_group": 1},
     "deepseek_v3": WIDTHS | LATENT | {"n_group": 2},
+    "deepseek_v32": WIDTHS | LATENT | INDEXED | {"n_group": 2},
+    "glm4_moe_lite": WIDTHS | LATENT | {"n_group": 1},
+    "glm_moe_dsa": WIDTHS | LATENT | INDEXED | {"n_group": 1},
     "dots1": WIDTHS | ROUTED | {"n_shared_experts": 1, "sliding_window": None},
     "ernie4_5_moe": WIDTHS | {"moe_intermediate_size": 48, "moe_num_experts": 4, "moe_k": 2, "moe_layer_start_index": 0},
     "exaone_moe": WIDTHS | ROUTED | {"num_experts": 4, "sliding_window": 4096},

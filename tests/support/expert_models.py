@@ -15,7 +15,7 @@ from tests.support.drawn_decoders import (
     sliding,
     windows,
 )
-from tests.support.latent_attention_models import latent
+from tests.support.latent_attention_models import latent, sparse_latent
 
 width, small = {"intermediate_size": st.integers(8, 40)}, st.integers(4, 24)
 layer_lists = st.lists(st.integers(0, 3), max_size=2, unique=True)
@@ -70,6 +70,9 @@ EXPERTS: dict[str, st.SearchStrategy[Config]] = {
     "deepseek_v3": latent(st.integers(1, 3), num_nextn_predict_layers=st.integers(0, 2)).flatmap(
         lambda config: st.sampled_from([(1, 1), (2, 1), (2, 2)]).map(lambda g: config | {"n_group": g[0], "topk_group": g[1]})
     ),
+    "deepseek_v32": sparse_latent(),
+    "glm4_moe_lite": sparse_latent(indexed=False),
+    "glm_moe_dsa": sparse_latent(shared=True),
     "sarvam_mla": latent(st.integers(1, 3)),
     "granitemoe": routed(padded),
     "phimoe": routed(family(own_heads(), **width, sliding_window=st.none() | windows, attention_bias=flags, lm_head_bias=flags), fixed=2),

@@ -32,6 +32,29 @@ DEEPSEEK_V3: Config = {
 
 
 @st.composite
+def sparse_latent(draw: st.DrawFn, *, indexed: bool = True, shared: bool = False) -> Config:
+    """Latent attention with dense and sparse layers in any order, and with an indexer, which some layers may share."""
+    config = draw(latent(st.integers(1, 3)))
+    del config["first_k_dense_replace"]
+    layers = config["num_hidden_layers"]
+    config |= {"n_group": 2, "topk_group": draw(st.integers(1, 2)), "num_experts_per_tok": draw(st.integers(1, 2))}
+    of_each = st.lists(st.sampled_from(["dense", "sparse"]), min_size=layers, max_size=layers)
+    config |= draw(st.fixed_dictionaries({}, optional={"mlp_layer_types": of_each}))
+    if indexed:
+        config |= {
+            "q_lora_rank": draw(st.integers(1, 20)),
+            "index_n_heads": draw(st.integers(1, 4)),
+            "index_topk": draw(st.integers(1, 24)),
+        }
+        config |= {"index_head_dim": config["qk_rope_head_dim"] + 2 * draw(st.integers(0, 4))}
+        config |= draw(st.fixed_dictionaries({}, optional={"first_k_dense_replace": st.integers(0, 3)}))
+    if shared:
+        types = st.lists(st.sampled_from(["full", "shared"]), min_size=layers - 1, max_size=layers - 1).map(lambda rest: ["full", *rest])
+        config |= draw(st.fixed_dictionaries({}, optional={"indexer_types": types, "index_topk_freq": st.integers(1, 3)}))
+    return config
+
+
+@st.composite
 def latent(draw: st.DrawFn, layers: st.SearchStrategy[int], **optional: st.SearchStrategy[Any]) -> Config:
     """A configuration with latent attention, experts in groups, dense first layers; DeepSeek V2 turns pairs, so widths are even."""
     heads = draw(st.integers(1, 4))

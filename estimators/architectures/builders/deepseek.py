@@ -71,19 +71,7 @@ def _latent(
     prediction_layers: int = 0,
     query_rank: int | None = 1536,
 ) -> Decoder:
-    if s.kv_heads != s.heads:
-        raise f.fail("num_key_value_heads", s.kv_heads, f"num_attention_heads, which is {s.heads}: the latent is expanded for every head")
-    attention = LatentAttention(
-        heads=s.heads,
-        query_rank=f.optional_integer("q_lora_rank") if "q_lora_rank" in f.config else query_rank,
-        kv_rank=f.integer("kv_lora_rank", default=512),
-        nope_width=f.integer("qk_nope_head_dim", default=128),
-        rope_width=f.integer("qk_rope_head_dim", default=64),
-        value_width=f.integer("v_head_dim", default=128),
-        bias=f.flag("attention_bias", False),
-    )
-    if attention.rope_width % 2:
-        raise f.fail("qk_rope_head_dim", attention.rope_width, "an even number: positions turn pairs")
+    attention = latent_attention(f, s, query_rank=query_rank)
     first = min(f.integer("first_k_dense_replace", default=dense_layers, minimum=0), s.layers)
 
     def block(count: int, feed_forward: Experts | FeedForward) -> Block:
@@ -100,3 +88,27 @@ def _latent(
         tied=s.tied,
         prediction=PredictionLayers(block=block(extra, experts)) if extra else None,
     )
+
+
+def latent_attention(
+    f: Fields, s: Sizes, *, query_rank: int | None = 1536, nope_width: int = 128, value_width: int = 128
+) -> LatentAttention:
+    """Latent attention of these sizes; the arguments are defaults.
+
+    Raises:
+        BadConfigError: fewer heads of keys than heads, or positions on an odd number of values.
+    """
+    if s.kv_heads != s.heads:
+        raise f.fail("num_key_value_heads", s.kv_heads, f"num_attention_heads, which is {s.heads}: the latent is expanded for every head")
+    attention = LatentAttention(
+        heads=s.heads,
+        query_rank=f.optional_integer("q_lora_rank") if "q_lora_rank" in f.config else query_rank,
+        kv_rank=f.integer("kv_lora_rank", default=512),
+        nope_width=f.integer("qk_nope_head_dim", default=nope_width),
+        rope_width=f.integer("qk_rope_head_dim", default=64),
+        value_width=f.integer("v_head_dim", default=value_width),
+        bias=f.flag("attention_bias", False),
+    )
+    if attention.rope_width % 2:
+        raise f.fail("qk_rope_head_dim", attention.rope_width, "an even number: positions turn pairs")
+    return attention

@@ -20,6 +20,8 @@ def latently_attended(tape: Tape, part: LatentAttention, x: Tensor, t: int, widt
     keys = tape.tensor(queries.elements, tape.weight_size, "inner", by_head=True)
     out = t * part.heads * part.value_width
     if part.qk_width == part.value_width or tape.kernels.unequal_widths:
+        if part.chosen_keys:  # a mask of each layer's own
+            tape.keep(tape.tensor(t * t, tape.size, "scores", grad=False))
         context = fused(tape, queries, keys, values, part.heads, out, t)
     else:
         context = unfused(tape, part.heads, queries.elements, keys.elements, out, t, t)

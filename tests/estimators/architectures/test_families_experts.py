@@ -27,7 +27,7 @@ from tests.support.drawn_decoders import (
 from tests.support.latent_attention_models import DEEPSEEK_V3
 from tests.support.refused_configs import refused
 
-MODULES = {"experts", "expert_variants", "deepseek"}
+MODULES = {"experts", "expert_variants", "deepseek", "sparse_latent"}
 HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] in MODULES}
 SHIPPED = [name for name in model_ids() if model_entry(name).config["model_type"] in HERE]
 

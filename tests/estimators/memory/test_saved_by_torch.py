@@ -128,7 +128,7 @@ def test_a_convolutional_network_keeps_what_torch_keeps(model_type: str) -> None
     assert said_bytes(config) == pytest.approx(real_bytes(config), rel=0.03)
 
 
-LATENT = ("deepseek_v2", "deepseek_v3", "sarvam_mla")
+LATENT = ("deepseek_v2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "sarvam_mla")
 ALL = DENSE | EXPERTS | OTHERS  # type: ignore[operator]
 
 
