@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -26,6 +28,12 @@ MAX_ELEMENTS = 1 << 22
 
 AS_IT_IS = "as_it_is"
 """Attribute of a tensor that stays where it is, since a pass makes a list of it: the rows and columns of images, say."""
+
+OF_BUILDING = "known_of_building"
+"""Attribute of a tensor on meta that a module made of constants while it was built: the values that it has where it computes."""
+
+MAX_OF_BUILDING = 64
+"""Elements of such a tensor, if its numbers are fractions: shares and switches, no tables."""
 
 _META, _CPU = torch.device("meta"), torch.device("cpu")
 _aten = torch.ops.aten
@@ -39,17 +47,37 @@ class KnownValues(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, *, hides_nothing: bool = False) -> None:
+    def __init__(self, *, hides_nothing: bool = False, max_elements: int = MAX_ELEMENTS) -> None:
         """Of a pass that is about to run.
 
         Args:
+            max_elements: of a constant whose values are kept.
             hides_nothing: whether to take it that no mask of the model's own hides anything, where nobody knows: all of it is true, and
                 of its opposite not any. For inputs that were made up, which have no padding.
         """
         super().__init__()
-        self._hides_nothing = hides_nothing
+        self._hides_nothing, self._max_elements = hides_nothing, max_elements
         self._values: Any = WeakTensorKeyDictionary()
         self._stale: dict[int, Any] = {}
+        self._of_numbers: list[Callable[..., torch.Tensor]] = []
+
+    def __enter__(self) -> KnownValues:
+        self._of_numbers.append(torch.tensor)
+        torch.tensor = self._tensor
+        super().__enter__()
+        return self
+
+    def __exit__(self, *why: Any) -> None:
+        super().__exit__(*why)
+        torch.tensor = self._of_numbers.pop()
+
+    def _tensor(self, data: Any, **how: Any) -> torch.Tensor:
+        """torch.tensor, which no dispatcher sees: of numbers, on meta."""
+        made: torch.Tensor = self._of_numbers[-1](data, **how)
+        if made.is_meta and made.numel() <= self._max_elements:
+            with suppress(RuntimeError):
+                self._values[made] = self._of_numbers[-1](data, **{**how, "device": _CPU})
+        return made
 
     def stand_in(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor on meta of the same look, whose values are known where they are small numbers of whole or truth values."""
@@ -78,7 +106,7 @@ class KnownValues(TorchDispatchMode):
         is_known = not any(value is None for leaf, value in zip(goes_to_meta, values, strict=True) if isinstance(leaf, torch.Tensor))
         is_known &= torch.Tag.nondeterministic_seeded not in func.tags
         args, kwargs = tree_unflatten(goes_to_meta, tree)
-        if is_known and (tensors or _is_small(func, args, kwargs)):
+        if is_known and (tensors or self._is_small(func, args, kwargs)):
             return self._both(func, (args, kwargs), tree_unflatten(values, tree))
         self._forget_written(func, args, kwargs)
         if _has_no_kernel(func) and sum(t.numel() for t in tensors) <= MAX_ELEMENTS and all(t.layout is torch.strided for t in tensors):
@@ -98,9 +126,26 @@ class KnownValues(TorchDispatchMode):
         tensors = [leaf for leaf in tensors if isinstance(leaf, torch.Tensor) or _is_meta(leaf)]
         if not tensors or not all(isinstance(leaf, torch.Tensor) and leaf.is_meta and leaf not in self._values for leaf in tensors):
             return False
+        if any(hasattr(leaf, OF_BUILDING) for leaf in tensors):
+            return False
         return func._overloadpacket not in _OF_ONE_DTYPE or len({leaf.dtype for leaf in tensors}) == 1
 
+    def keep_of_building(self, module: nn.Module) -> None:
+        """Let what a module made of constants, in buffers and beside them, be known in every pass over it."""
+        for part in module.modules():
+            for tensor in (*part._buffers.values(), *vars(part).values()):
+                value = self._value(tensor) if isinstance(tensor, torch.Tensor) and tensor.is_meta else None
+                if value is not None and (value.numel() <= MAX_OF_BUILDING or not value.is_floating_point()):
+                    setattr(tensor, OF_BUILDING, value)
+
+    def _is_small(self, func: Any, args: Any, kwargs: Any) -> bool:
+        """Whether a tensor made of numbers alone is small enough to be made twice."""
+        made = [t for t in tree_flatten(func(*args, **kwargs))[0] if isinstance(t, torch.Tensor)]
+        return all(t.numel() <= self._max_elements for t in made)
+
     def _value(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        if tensor not in self._values and hasattr(tensor, OF_BUILDING):
+            self._values[tensor] = getattr(tensor, OF_BUILDING).clone()
         value: torch.Tensor | None = self._values.get(tensor)
         return None if value is None or value.untyped_storage()._cdata in self._stale else value
 
@@ -197,12 +242,6 @@ def _leaves_meta(func: Any, given: Any) -> bool:
     """Whether it is a copy from meta to a device that has values."""
     device = given[1].get("device")
     return func is _aten._to_copy.default and device is not None and torch.device(device) != _META
-
-
-def _is_small(func: Any, args: Any, kwargs: Any) -> bool:
-    """Whether a tensor made of numbers alone is small enough to be made twice."""
-    made = [t for t in tree_flatten(func(*args, **kwargs))[0] if isinstance(t, torch.Tensor)]
-    return all(t.numel() <= MAX_ELEMENTS for t in made)
 
 
 def _writes(func: Any, args: Any, kwargs: Any, tensor: torch.Tensor) -> bool:

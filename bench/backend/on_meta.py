@@ -17,16 +17,39 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.backend.known_values import KnownValues
+
 LOOPING = ("DbrxExperts",)
 """Classes of transformers that have no other way to run their experts."""
+
+MAX_CONSTANT = 1 << 12
+"""Elements of a constant that a module makes while it is built, up to which its values are known later."""
 
 _product = torch.Tensor.__matmul__
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
     """The model that `build` makes, without its memory, in evaluation mode and mended."""
-    with torch.device("meta"):
-        return mended(build().eval())
+    known = KnownValues(max_elements=MAX_CONSTANT)
+    with known, torch.device("meta"):
+        model = mended(build().eval())
+        _leave_no_memory(model, known)
+    known.keep_of_building(model)
+    return model
+
+
+def _leave_no_memory(model: nn.Module, known: KnownValues) -> None:
+    """Put on meta what a class makes of a kind that asks for no device, such as torch.Tensor(8); tied ones stay tied."""
+    moved: dict[int, torch.Tensor] = {}
+    for part in model.modules():
+        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
+            if tensor is None or tensor.is_meta:
+                continue
+            if id(tensor) not in moved:
+                standing = known.stand_in(tensor.detach())
+                moved[id(tensor)] = nn.Parameter(standing, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else standing
+            table = part._parameters if name in part._parameters else part._buffers
+            table[name] = moved[id(tensor)]
 
 
 def mended(model: nn.Module) -> nn.Module:

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
+from bench.backend.config_fields import first_integer, parts_of
 from bench.backend.known_values import AS_IT_IS
 
 Maker = Callable[[int], dict[str, Any]]
-PARTS = (
-    "vision_config",
-    "audio_config",
-    "encoder_config",
-    "text_config",
-    "backbone_config",
-    "semantic_model_config",
-    "acoustic_model_config",
-)
-
-
-def parts_of(config: Any) -> Iterator[Any]:
-    """A configuration and those inside it."""
-    yield config
-    for name in PARTS:
-        inner = getattr(config, name, None)
-        if inner is not None and not isinstance(inner, dict):
-            yield from parts_of(inner)
-
-
-def first_integer(config: Any, *names: str) -> int:
-    """The first of the names that a configuration or a part of it has as a whole number above 0; 0 for none."""
-    for part in parts_of(config):
-        for name in names:
-            value = getattr(part, name, None)
-            if isinstance(value, list | tuple) and value and isinstance(value[0], int):
-                value = value[0]
-            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-                return value
-    return 0
 
 
 def _float(*shape: int) -> torch.Tensor:
@@ -80,8 +51,10 @@ def images(config: Any) -> Iterator[Maker]:
     yield partial(_patches, rows=rows, shape=(colours, patch, patch))
     yield partial(_patches, rows=rows, shape=(colours, of_time, patch, patch))
     yield partial(_patches, rows=rows, shape=(of_time, colours, patch, patch))
+    yield partial(_patches, rows=rows // merge, shape=(patch * merge, patch * merge, colours))
     yield partial(_strip, colours=colours, patch=patch, rows=rows)
-    yield partial(_naflex, width=colours * patch * patch)
+    pooled = first_integer(config, "pooling_kernel_size") or 1
+    yield partial(_naflex, width=colours * patch * patch, side=16 - 16 % pooled)
     for size in (640, 1024, 512, 384, 1536, 448, 896):
         yield _shaped("pixel_values", colours, size, size)
     yield _shaped("pixel_values", 1, colours, height, width)
@@ -112,13 +85,13 @@ def _strip(batch: int, *, colours: int, patch: int, rows: int) -> dict[str, Any]
     return {"pixel_values": _float(batch, colours, patch, patch * rows * rows), **_grids(batch, rows)}
 
 
-def _naflex(batch: int, *, width: int) -> dict[str, Any]:
+def _naflex(batch: int, *, width: int, side: int) -> dict[str, Any]:
     """Patches of an image of any shape: flat, with a mask and the rows and columns of each."""
-    places = torch.stack(torch.meshgrid(torch.arange(16), torch.arange(16), indexing="xy"), -1).reshape(1, 256, 2)
+    places = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="xy"), -1).reshape(1, side**2, 2)
     return {
-        "pixel_values": _float(batch, 256, width),
-        "pixel_attention_mask": torch.ones(batch, 256, dtype=torch.long),
-        "spatial_shapes": _listed([[16, 16]] * batch),
+        "pixel_values": _float(batch, side**2, width),
+        "pixel_attention_mask": torch.ones(batch, side**2, dtype=torch.long),
+        "spatial_shapes": _listed([[side, side]] * batch),
         "pixel_position_ids": places.repeat(batch, 1, 1),
     }
 
@@ -126,17 +99,22 @@ def _naflex(batch: int, *, width: int) -> dict[str, Any]:
 MEL_BINS = ("num_mel_bins", "n_mels", "feature_size", "input_feat_per_channel", "input_feat_size", "mel_bins", "input_dim")
 
 
-def audio(config: Any) -> Iterator[Maker]:
-    """Samples of a second, samples of one channel, mel bins of frames: last or first, with a mask or without."""
+def audio(config: Any, widths: Sequence[int] = ()) -> Iterator[Maker]:
+    """Samples of a second, samples of one channel, mel bins of frames: last or first, with a mask or without.
+
+    Args:
+        widths: of a row of features that a model's first layers take.
+    """
     mels, positions = first_integer(config, *MEL_BINS) or 80, first_integer(config, "max_source_positions")
     if positions:
         yield _shaped("input_features", mels, 2 * positions)
     yield _shaped("input_values", 16000)
     yield _shaped("input_values", 1, 24000)
     for length in (first_integer(config, "max_length") or 1024, 256, 3000):
-        for shape in ((length, mels), (mels, length), (1, length, mels), (1, mels, length)):
-            yield _shaped("input_features", *shape)
-            yield partial(_masked_frames, shape=shape, length=length)
+        for width in dict.fromkeys((mels, *widths, 128)):
+            for shape in ((length, width), (width, length), (1, length, width), (1, width, length)):
+                yield _shaped("input_features", *shape)
+                yield partial(_masked_frames, shape=shape, length=length)
 
 
 def _masked_frames(batch: int, *, shape: tuple[int, ...], length: int) -> dict[str, Any]:
@@ -194,6 +172,11 @@ def filled(name: str, model: Any, given: dict[str, Any], batch: int, seq_len: in
         "query_embeds": lambda: _float(batch, 32, wide),
         "input_features": lambda: _float(batch, first_integer(config, "num_mel_bins", "feature_size") or 80, 256),
         "image_embeds_position_mask": lambda: torch.zeros(batch, length, dtype=torch.bool),
+        "encoder_hidden_states": lambda: _float(
+            batch, 32, first_integer(config, "encoder_hidden_size", "cross_attention_hidden_size") or wide
+        ),
+        "durations": lambda: torch.ones(batch, length, dtype=torch.long),
+        "duration_labels": lambda: torch.ones(batch, length, dtype=torch.long),
         "states": lambda: _float(batch, seq_len, first_integer(config, "state_dim") or 1),
         "actions": lambda: _float(batch, seq_len, first_integer(config, "act_dim") or 1),
         "rewards": lambda: _float(batch, seq_len, 1),
@@ -208,4 +191,6 @@ def filled(name: str, model: Any, given: dict[str, Any], batch: int, seq_len: in
         "speaker_embeddings": lambda: _float(batch, first_integer(config, "speaker_embedding_dim") or 512),
         "pixel_mask": lambda: torch.ones(batch, *first.shape[-2:], dtype=torch.long) if first is not None and first.dim() == 4 else None,
     }
-    return known[name]() if name in known else None
+    if name in known:
+        return known[name]()
+    return torch.ones(batch, first.shape[1], dtype=torch.bool) if name.endswith("mask") and first is not None and first.dim() == 3 else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from bench.backend.config_fields import integer
 from bench.backend.counting.built_class import build, parse
 from bench.backend.counting.made_inputs import made_inputs, why_not
 from bench.backend.counting.meta import torch_count
@@ -96,8 +97,8 @@ def _count(model: nn.Module, batch: int, seq_len: int, source_len: int | None) -
 def experts_of(model: Any) -> tuple[int, int]:
     """How many experts a layer has, and how many of them a token is routed to, as the configuration says; 0 and 0 for none."""
     config = model.config.get_text_config()
-    num = next((getattr(config, key) for key in EXPERTS if isinstance(getattr(config, key, None), int)), 0)
-    return num, next((getattr(config, key) for key in PER_TOKEN if isinstance(getattr(config, key, None), int)), num)
+    num = integer(config, *EXPERTS)
+    return num, integer(config, *PER_TOKEN) or num
 
 
 def _surplus_flop(model: nn.Module, network: NetworkCount, num_tokens: int) -> int:

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.backend.counting.fillings import Maker, audio, filled, first_integer, images, series
+from bench.backend.config_fields import first_integer
+from bench.backend.counting.fillings import Maker, audio, filled, images, series
 from bench.backend.counting.module import DOES_NOT_RUN, first_line, unfused
 from bench.backend.known_values import KnownValues
 from bench.backend.on_meta import autocast_by_the_cpu
@@ -29,7 +30,7 @@ Guess = Callable[[int, int, int | None], Inputs]
 MAX_TRYING_S = 25.0
 """Until when another guess is tried."""
 
-TRIED_TOKENS = 9
+TRIED_TOKENS = 11
 """Tokens of a sequence on which inputs are tried."""
 
 
@@ -105,13 +106,19 @@ class MadeInputs:
     def _mains(self) -> Iterator[Guess]:
         config, takes = self.model.config, self._takes
         name = getattr(self.model, "main_input_name", "input_ids")
-        names = [name] if isinstance(name, str) else list(name)
+        names = [each for each in ([name] if isinstance(name, str) else name) if each in takes] or list(takes)
         both = {"input_ids", "pixel_values"} <= takes.keys()
         if both and "logits_to_keep" not in takes and "labels" not in takes:
             yield partial(self._image_and_text, next(images(config)))
         if "input_ids" in takes and "input_ids" in names:
             yield partial(self._tokens, choices=type(self.model).__name__.endswith("ForMultipleChoice"))
-        for keys, makers in ((("pixel_values", "pixel_values_videos"), images), (("input_values", "input_features", "audio_mel"), audio)):
+            if "use_cache" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+                yield partial(self._tokens, use_cache=False)
+            if books := first_integer(config, *CODEBOOKS):
+                yield partial(self._tokens, books=books)
+                yield partial(self._tokens, books=books + 1)
+        sounds = partial(audio, widths=_widths(self.model))
+        for keys, makers in ((("pixel_values", "pixel_values_videos"), images), (("input_values", "input_features", "audio_mel"), sounds)):
             for key in keys:
                 if key in takes and (key in names or "input_ids" not in names):
                     for make in makers(config):
@@ -124,13 +131,20 @@ class MadeInputs:
             for make in images(config):
                 yield partial(self._image_and_text, make)
         if {"input_ids", "input_features"} <= takes.keys():
-            for make in audio(config):
+            for make in sounds(config):
                 yield partial(self._image_and_text, make)
 
-    def _tokens(self, batch: int, seq_len: int, source_len: int | None, *, choices: bool = False) -> Inputs:
+    def _tokens(
+        self, batch: int, seq_len: int, source_len: int | None, *, choices: bool = False, books: int = 0, use_cache: bool = True
+    ) -> Inputs:
+        """Tokens; where a sound is written, several of them at each place, in what a decoder reads if there is one."""
         ids = _ids(self.model.config, batch, source_len or seq_len)
-        given = {"input_ids": ids[:, None] if choices else ids}
-        return given | self._target(batch, seq_len)
+        target = self._target(batch, seq_len)
+        if books and target:
+            target = {name: value[..., None].repeat(1, 1, books) for name, value in target.items()}
+        elif books:
+            ids = ids[..., None].repeat(1, 1, books)
+        return {"input_ids": ids[:, None] if choices else ids, **target, **({} if use_cache else {"use_cache": False})}
 
     def _target(self, batch: int, seq_len: int) -> Inputs:
         """Tokens of a decoder beside an encoder."""
@@ -164,6 +178,9 @@ class MadeInputs:
         return given
 
 
+CODEBOOKS = ("num_codebooks", "num_audio_codebooks", "num_channels", "n_codes_total", "audio_num_codebooks")
+"""How many tokens stand at one place of a sequence that is a sound."""
+
 LOOKS_AT_VALUES = ("nonzero", "item", "bincount", "unique", "masked_select", "data-dependent", "meta tensor", "no data", "meta device")
 """What torch names where the size of a result, or the way that a forward pass takes, depends on the values of a tensor."""
 
@@ -180,6 +197,12 @@ def why_not(error: BaseException) -> str:
 def made_inputs(model: nn.Module, batch: int, seq_len: int, source_len: int | None) -> Inputs:
     """What `MadeInputs` makes, once. Raises BadConfigError, BadValueError."""
     return MadeInputs(model).of(batch, seq_len, source_len)
+
+
+def _widths(model: nn.Module) -> list[int]:
+    """What the first layers of a model take: a row of features, or channels."""
+    taken = (getattr(part, "in_features", None) or getattr(part, "in_channels", None) for part in model.modules())
+    return list(dict.fromkeys(width for width in taken if isinstance(width, int) and width > 1))[:2]
 
 
 def _ids(config: Any, batch: int, length: int) -> torch.Tensor:

@@ -24,7 +24,7 @@ from bench.backend.counting.flop_formulas import MENDED
 from bench.backend.counting.meta import FVCORE_MATMULS
 from bench.backend.counting.products import hides_products
 from bench.backend.counting.twin import left_as_it_is
-from bench.backend.known_values import KnownValues
+from bench.backend.known_values import OF_BUILDING, KnownValues
 from estimators.errors import BadValueError
 
 DOES_NOT_RUN = (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
@@ -219,13 +219,16 @@ def _tensors(*trees: Any) -> Iterator[torch.Tensor]:
 
 
 def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
+    standing = torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
+    if hasattr(tensor, OF_BUILDING):
+        setattr(standing, OF_BUILDING, getattr(tensor, OF_BUILDING))
+    return standing
 
 
 def _state_on_meta(module: nn.Module) -> dict[str, torch.Tensor]:
     """Parameters and buffers as meta tensors; ties survive, since torch.func.functional_call knows them."""
     state = {name: _to_meta(t.detach()).requires_grad_(t.requires_grad) for name, t in module.named_parameters()}
-    return state | {name: _to_meta(t.detach()) for name, t in module.named_buffers()}
+    return state | {name: _to_meta(t) for name, t in module.named_buffers()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -172,7 +173,7 @@ class Recorder(TorchDispatchMode):
         formula = self._formulas.get(packet)
         backward = torch._C._current_graph_task_id() != -1
         if hides_products(func):
-            self.result.unseen.add(str(packet).replace("aten.", ""))
+            self.result.unseen.add(_name(packet))
         if formula is not None:
             flop = formula(*args, **kwargs, out_val=out)
             if backward:
@@ -206,7 +207,7 @@ class Recorder(TorchDispatchMode):
         return name
 
     def _product(self, packet: Any, args: Any, out: Any, flop: int) -> None:
-        name = "matmul" if packet in _MATRICES else str(packet).replace("aten.", "")
+        name = "matmul" if packet in _MATRICES else _name(packet)
         ordinal = self._counts[self.path, name]
         self._counts[self.path, name] += 1
         key = (self.path, name, ordinal)
@@ -230,7 +231,7 @@ class Recorder(TorchDispatchMode):
         tensors = _tensors_of((*args, *kwargs.values()))
         made = _tensors_of(out if isinstance(out, list | tuple) else (out,))
         named = [self._weight_of(t) for t in tensors]
-        name = str(packet).replace("aten.", "")
+        name = _name(packet)
         if packet in _LOOKUPS and named[0]:
             self.result.first_use.setdefault(named[0], (self.path, "lookup", 0))
             seen = self._together("lookup")
@@ -254,6 +255,11 @@ class Recorder(TorchDispatchMode):
             self._together("elementwise").activation += made[0].numel() + inputs
         if node is not None and weights:
             self._by_node.setdefault(node, Seen(path=self.path, operator=name))
+
+
+@functools.cache
+def _name(packet: Any) -> str:
+    return str(packet).replace("aten.", "")
 
 
 def _tensors_of(values: Any) -> list[torch.Tensor]:

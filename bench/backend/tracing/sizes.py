@@ -72,10 +72,10 @@ def whole_sequences(*, sources: bool, longest: int, chunks: Sequence[int] = (), 
     ]
     for chunk in chunks:
         padded = (*_SQUARE, monomial("chunks"), monomial("chunks", "chunks"), monomial("seq", "chunks"))
-        at = [(0, 1), (0, 3), (1, 2), (1, 5), (2, 3), (3, 8)]
-        if sources or longest < 5 * chunk:
+        at = [(0, lengths[0]), (0, lengths[1]), (1, 6), (1, 9), (2, 5), (3, 12)]  # the first two are traced already, the fifth often
+        if sources or longest < 5 * chunk or chunk < lengths[1]:
             continue
-        points = [_at(seq=whole * chunk + 4 + rest, chunk=chunk) for whole, rest in at]
+        points = [_at(seq=whole * chunk + rest, chunk=chunk) for whole, rest in at]
         plans.append(Plan(_per_sequence(padded), tuple(points), (_at(batch=2, seq=4 * chunk + 7, chunk=chunk),), chunk))
     return plans
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from bench.backend.config_fields import integer
 from bench.backend.counting.built_class import build, parse
 from bench.backend.counting.module import DOES_NOT_RUN, first_line
 from bench.backend.tracing.recorder import Pass
@@ -45,9 +47,9 @@ def trace_config(config: Mapping[str, Any], name: str) -> TracedModel:
 def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
     """The op table of a model of transformers on meta. Raises UnavailableError."""
     steps, text = Steps(model), model.config.get_text_config()
-    longest = _integer(text, "max_position_embeddings", "n_positions", "max_target_positions") or 10**6
+    longest = integer(text, "max_position_embeddings", "n_positions", "max_target_positions") or 10**6
     takes_tokens = steps.made.reads_tokens
-    window = _integer(text, "sliding_window")
+    window = integer(text, "sliding_window")
     far = 2 * max([UNSAID_CHUNK, *_chunks(text)]) + 5
     chunks = tuple(dict.fromkeys((*_chunks(text), *CHUNKS)))
     plans = (
@@ -66,9 +68,8 @@ def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
     tables, chunk = {}, 0
     tables["train"], chunk = _fitted(model, plans, "train", run)
     if steps.writes_tokens or steps.has_encoder:
-        with_chunk = sorted((plan for plan in plans if plan.chunk in (0, chunk)), key=lambda plan: plan.chunk != chunk)
         try:
-            more = {"prefill": _fitted(model, with_chunk, "prefill", run)[0]}
+            more = {"prefill": _fitted(model, _again(plans, chunk), "prefill", run)[0]}
             more["decode"] = _fitted(model, one_token(sources=steps.has_source, longest=longest), "decode", run)[0]
             tables |= more
         except UnavailableError:
@@ -83,16 +84,23 @@ def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
         takes="token" if takes_tokens else "sample",
         max_positions=longest if takes_tokens else 1,
         positions=_positions(model, longest) if takes_tokens else 0,
-        layers=_integer(text, "num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers"),
-        width=_integer(text, "hidden_size", "d_model", "n_embd", "dim"),
-        vocab=_integer(text, "vocab_size"),
-        kv_heads=_integer(text, "num_key_value_heads", "n_kv_heads", "num_kv_heads", "num_attention_heads", "n_head", "num_heads"),
+        layers=integer(text, "num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers"),
+        width=integer(text, "hidden_size", "d_model", "n_embd", "dim"),
+        vocab=integer(text, "vocab_size"),
+        kv_heads=integer(text, "num_key_value_heads", "n_kv_heads", "num_kv_heads", "num_attention_heads", "n_head", "num_heads"),
         chunk=chunk,
         sources=steps.has_encoder,
         reads=_read(steps) if not takes_tokens else "",
         left_out=left_out,
         not_run=_not_run(model, passes),
     )
+
+
+def _again(plans: list[Plan], chunk: int) -> list[Plan]:
+    """Plans for a prefill, whose layers are those of the training step that was fitted: it has the same chunks, or none."""
+    if chunk:
+        return [plan for plan in plans if plan.chunk == chunk]
+    return [dataclasses.replace(plan, checks=plan.checks[:1]) for plan in plans if not plan.chunk]
 
 
 def versions() -> tuple[str, str]:
@@ -108,8 +116,10 @@ def _fitted(model: nn.Module, plans: list[Plan], table: str, run: Any) -> tuple[
     Raises:
         UnavailableError: none holds; with the reason of the last that did not.
     """
-    reason = "no size to trace it at"
+    reason, in_chunks = "no size to trace it at", False
     for plan in plans:
+        if in_chunks and not plan.chunk:
+            continue
         for everywhere in (False, True):
             try:
                 ends = (plan.points[0], plan.checks[0])
@@ -121,13 +131,20 @@ def _fitted(model: nn.Module, plans: list[Plan], table: str, run: Any) -> tuple[
             except UnavailableError as error:
                 reason = str(error)
                 if OTHER_MULTIPLES not in reason:
+                    in_chunks = in_chunks or _holds_nearby(model, plan, passes)
                     break
     raise UnavailableError(f"{type(model).__name__}: {reason}")
 
 
-def _integer(config: Any, *names: str) -> int:
-    found = (getattr(config, name, None) for name in names)
-    return next((value for value in found if isinstance(value, int) and not isinstance(value, bool) and value > 0), 0)
+def _holds_nearby(model: nn.Module, plan: Plan, passes: list[Pass]) -> bool:
+    """Whether all but the last and longest size are fitted, as where shorter sequences are padded to one chunk."""
+    if len(plan.checks) < 2:
+        return False
+    try:
+        rows(model, passes[:-1], Fit(plan.basis, plan.points, plan.checks[:-1]))
+    except UnavailableError as error:
+        return OTHER_MULTIPLES in str(error)
+    return True
 
 
 def _read(steps: Steps) -> str:
