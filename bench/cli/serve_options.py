@@ -161,24 +161,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prefix-share", type=_prefix_share, metavar="SHARE", help="of the prompt tokens, those found in the cache; 0 by default"
     )
     load = parser.add_argument_group("the load")
-    load.add_argument(
-        "--input",
-        "--input-tokens",
-        dest="input_tokens",
-        type=_tokens("input"),
-        default=Asked(text=str(USUAL_INPUT), name="input"),
-        metavar="LEN",
-        help="tokens of a prompt, or low..high, mean:p95, a file of lengths; 1000",
-    )
-    load.add_argument(
-        "--output",
-        "--output-tokens",
-        dest="output_tokens",
-        type=_tokens("output"),
-        default=Asked(text=str(USUAL_OUTPUT), name="output"),
-        metavar="LEN",
-        help="of an answer, likewise; 300",
-    )
+    _add_lengths(load, "input", USUAL_INPUT, "tokens of a prompt, or low..high, mean:p95, a file of lengths")
+    _add_lengths(load, "output", USUAL_OUTPUT, "of an answer, likewise")
     load.add_argument("--concurrency", type=_users, default=USUAL_USERS, metavar="A..B", help="users in flight on one replica; 1..256")
     many = load.add_mutually_exclusive_group()
     many.add_argument(
@@ -226,6 +210,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     more.add_argument("--search", action="store_true", help="over parallelism, formats and batch limits: the best, and why others lose")
     more.add_argument("--explain", action="store_true", help=arguments.EXPLAIN_HELP)
+
+
+def _add_lengths(group: argparse._ArgumentGroup, name: str, usual: int, what: str) -> None:
+    """Tokens of prompts or of answers, one number or many."""
+    group.add_argument(
+        f"--{name}",
+        f"--{name}-tokens",
+        dest=f"{name}_tokens",
+        type=_tokens(name),
+        default=Asked(text=str(usual), name=name),
+        metavar="LEN",
+        help=f"{what}; {usual}",
+    )
 
 
 def weights(text: str) -> str:

@@ -9,6 +9,7 @@ from estimators.serving.load_answer import DEFINITIONS, LoadAnswer
 from estimators.units import format_duration, format_fraction, format_int, format_rate
 from reports.screen import Screen, columns_kept
 from reports.table import Column, Table, Value
+from reports.views.serving.words import deployment_facts
 
 WORDS = {"queue_s": "queue", "ttft_s": "TTFT", "itl_s": "ITL", "tpot_s": "TPOT", "e2e_s": "end to end"}
 """Latencies as people call them."""
@@ -53,13 +54,8 @@ def latency_table(question: LoadQuestion, answer: LoadAnswer, ends: LoadInterval
 def _facts(question: LoadQuestion, answer: LoadAnswer) -> dict[str, object]:
     d, requests = question.deployment, question.requests
     ttft, itl = answer.latencies["ttft_s"], answer.latencies["itl_s"]
-    return {
-        "model": d.model.name,
-        "hardware": d.hardware.id,
-        "engine": d.engine.id,
+    return deployment_facts(d) | {
         "num_gpus_per_replica": answer.num_gpus,
-        "weights": d.weights,
-        "kv": d.kv,
         "load": answer.load,
         "num_answered": answer.num_answered,
         "num_refused": answer.num_refused,

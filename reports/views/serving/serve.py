@@ -9,7 +9,7 @@ from estimators.serving.curve import Point
 from estimators.serving.held_weights import PARTS
 from estimators.units import format_bytes, format_duration, format_fraction, format_int, format_money, format_rate
 from reports.table import Column, Table, Value
-from reports.views.serving.words import assumptions, dollars, joules, lengths_text, subject_text
+from reports.views.serving.words import assumptions, deployment_facts, dollars, joules, lengths_text, subject_text
 
 RATES = "output tokens/s by user (1 / ITL), by GPU and by replica, and prompt tokens/s are four rates"
 
@@ -21,20 +21,34 @@ def serve_tables(answer: ServeAnswer) -> list[Table]:
     return [first, memory_table(answer), *money, deployment_table(answer)]
 
 
+FACTS_OF_BEST = (
+    "ttft_s",
+    "ttft_low_s",
+    "ttft_high_s",
+    "itl_s",
+    "itl_low_s",
+    "itl_high_s",
+    "output_tokens_per_s_per_replica",
+    "output_tokens_per_s_per_gpu",
+    "output_tokens_per_s_per_user",
+    "prompt_tokens_per_s_per_replica",
+    "binds",
+    "usd_per_million_output",
+    "usd_per_million_blended",
+    "joules_per_output_token",
+)
+"""What the answer says of the load that it is about: cells of that load's row in the curve."""
+
+
 def _facts(answer: ServeAnswer) -> dict[str, object]:
     asked, found, best = answer.question, answer.budget, answer.at_rate or answer.best
     d = asked.deployment
-    return {
-        "model": d.model.name,
-        "hardware": d.hardware.id,
-        "engine": d.engine.id,
-        "num_gpus_per_replica": d.num_devices,
+    row = _point(best, has_gaps=True) if best else {}
+    return deployment_facts(d) | {
         "tp": d.tp,
         "pp": d.pp,
         "dp": d.dp,
         "ep": d.ep,
-        "weights": d.weights,
-        "kv": d.kv,
         "fits": answer.fits,
         "input_tokens": asked.input_tokens,
         "output_tokens": asked.output_tokens,
@@ -44,22 +58,9 @@ def _facts(answer: ServeAnswer) -> dict[str, object]:
         "num_gpus": answer.num_gpus_in_all,
         "users_low": answer.users_interval[0] if answer.best else None,
         "users_high": answer.users_interval[1] if answer.best else None,
-        "ttft_s": best.ttft_s if best else None,
-        "ttft_low_s": best.ttft_s * best.ttft_interval.low if best else None,
-        "ttft_high_s": best.ttft_s * best.ttft_interval.high if best else None,
-        "itl_s": best.load.itl_s if best else None,
-        "itl_low_s": best.load.itl_s * best.itl_interval.low if best else None,
-        "itl_high_s": best.load.itl_s * best.itl_interval.high if best else None,
-        "output_tokens_per_s_per_replica": best.load.output_tokens_per_s if best else None,
-        "output_tokens_per_s_per_gpu": best.output_tokens_per_s_per_gpu if best else None,
-        "output_tokens_per_s_per_user": best.load.output_tokens_per_s_per_user if best else None,
-        "prompt_tokens_per_s_per_replica": best.load.prompt_tokens_per_s if best else None,
+        **{name: row.get(name) for name in FACTS_OF_BEST},
         "requests_per_s_per_replica": best.load.requests_per_s if best else None,
-        "binds": best.binds if best else None,
-        "usd_per_million_output": best.price.output_usd if best and best.price else None,
-        "usd_per_million_blended": best.price.blended_usd if best and best.price else None,
         "break_even_fraction": best.price.break_even_fraction if best and best.price else None,
-        "joules_per_output_token": best.joules if best else None,
         "weights_bytes": round(found.weights_bytes),
         "kv_bytes": round(found.kv_bytes),
         "kv_bytes_per_token": found.cache.token_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from estimators.serving.answer import ServeAnswer
+from estimators.serving.deployment import Deployment
 from estimators.serving.question import ServeQuestion
 from estimators.units import format_bytes, format_duration, format_int, format_money
 
@@ -13,6 +14,18 @@ def subject_text(answer: ServeAnswer) -> str:
     cut = ", ".join(f"{word} {getattr(d, word)}" for word in ("tp", "pp", "dp", "ep") if getattr(d, word) > 1)
     devices = d.hardware.name if d.num_devices == 1 else f"{d.num_devices} x {d.hardware.name}"
     return f"{d.model.name} ({d.weights}) on {devices}{f' ({cut})' if cut else ''}"
+
+
+def deployment_facts(d: Deployment) -> dict[str, object]:
+    """What is served, on what and how, for programs."""
+    return {
+        "model": d.model.name,
+        "hardware": d.hardware.id,
+        "engine": d.engine.id,
+        "num_gpus_per_replica": d.num_devices,
+        "weights": d.weights,
+        "kv": d.kv,
+    }
 
 
 def lengths_text(asked: ServeQuestion) -> str:

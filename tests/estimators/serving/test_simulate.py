@@ -287,6 +287,19 @@ def test_runs_of_steps_are_passed_at_once() -> None:
     assert len(counted) < 600
 
 
+@pytest.mark.parametrize(("load", "tolerance"), [(0.3, 0.05), (0.7, 0.08)])
+def test_poisson_arrivals_wait_as_long_as_queueing_theory_says(load: float, tolerance: float) -> None:
+    """One at a time, each a step of one second: a queue M/D/1, whose mean wait is load / (2 (1 - load)) (Pollaczek and Khinchine).
+
+    Of 15,000 requests the mean wait scatters by a few percent.
+    """
+    single = replace(WIDE, max_num_seqs=1)
+    requests = at_rate(lengths_of_count(10, 15_000, source=""), lengths_of_count(1, 15_000, source=""), load)
+    waits = load_answer(simulate(UnitLaw(), single, requests), 1).latencies["ttft_s"]
+    assert waits is not None
+    assert waits.mean - 1.0 == pytest.approx(load / (2 * (1 - load)), rel=tolerance)
+
+
 def test_open_arrivals_beyond_what_a_replica_can_do_queue_up() -> None:
     many = lengths_of_count(200, 400, source="")
     slow, fast = (load_answer(simulate(LAW, WIDE, at_rate(many, many, rate)), 1).latencies["queue_s"] for rate in (1.0, 1000.0))
