@@ -177,9 +177,9 @@ def test_formats_of_rows(text: str, model: str, known: str) -> None:
 
 
 def test_models_of_rows_and_what_is_none() -> None:
-    assert model_id_of("", "Qwen/Qwen3-VL-32B-Instruct") == "qwen3-32b"
-    with pytest.raises(LeftOutError, match="model 'zhipuai/GLM-5' does not ship"):
-        model_id_of("", "zhipuai/GLM-5")
+    assert model_id_of("", "Qwen/Qwen3-VL-32B-Instruct") == "qwen3-vl-32b"
+    with pytest.raises(LeftOutError, match="model 'zhipuai/GLM-1000' does not ship"):
+        model_id_of("", "zhipuai/GLM-1000")
     with pytest.raises(LeftOutError, match="engine 'sambaflow' has no constants; expected one of: deepspeed"):
         engine_of("sambaflow", "2024", "2024")
     with pytest.raises(LeftOutError, match=r"weights in 'EXL2 4\.0 bpw' are not covered"):
