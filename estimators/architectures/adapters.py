@@ -24,6 +24,7 @@ from estimators.architectures.feed_forward import Experts
 from estimators.architectures.freezing import positions, trained_in_part
 from estimators.architectures.quantised import held_as
 from estimators.architectures.rows import linear
+from estimators.architectures.traced_decoder import TracedPart, as_decoder
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.method import FULL, TrainingMethod
@@ -295,6 +296,7 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_f
     >>> sum(op.count * op.trainable_params for op in tuned.ops(Workload()))
     4194304
     """
+    model = as_decoder(model) or model
     if not isinstance(model, (Decoder, EncoderDecoder)):
         raise BadValueError(f"adapters on {model.name}: expected a language model that generates")
     if rank < 1:
@@ -330,8 +332,11 @@ def with_frozen_layers(model: Model, layers: int) -> FineTuned:
     Raises:
         BadValueError: no decoder, or more layers than it has.
     """
+    model = as_decoder(model) or model
     if not isinstance(model, Decoder):
         raise BadValueError(f"frozen layers of {model.name}: expected a decoder-only language model")
+    if not all(part.is_even for block in model.blocks for _, part in block.parts if isinstance(part, TracedPart)):
+        raise BadValueError(f"frozen layers of {model.name}: its op table was traced, and does not say which of its layers are alike")
     if not 0 <= layers <= model.layers:
         raise BadValueError(f"{layers} frozen layers: {model.name} has {model.layers}; expected from 0 to that")
     return FineTuned(base=model, frozen_layers=layers)

@@ -106,6 +106,16 @@ class Attention(Part):
     def _read_elements_per_token(self) -> int:
         return 2 * self.kv_heads * self.head_width
 
+    @property
+    def rotary_width(self) -> int:
+        """A whole head's."""
+        return self.head_width if self.rotary else 0
+
+    @property
+    def keeps(self) -> int | None:
+        """Tokens of a sequence that the cache keeps at most."""
+        return self.window
+
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width.
 

@@ -54,6 +54,11 @@ class LatentAttention(Part):
         return True
 
     @property
+    def rotary_width(self) -> int:
+        """That of each query, and of the key that all heads share."""
+        return self.rope_width
+
+    @property
     def cache_elements_per_token(self) -> int:
         """Elements that one token leaves in this layer's cache: the latent, one rotary key for all heads, and an indexer's key."""
         return self.kv_rank + self.rope_width + (self.indexer.width if self.indexer else 0)

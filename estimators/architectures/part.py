@@ -33,9 +33,19 @@ class Part(ABC):
         return False
 
     @property
+    def rotary_width(self) -> int:
+        """Of a head, what positions turn; 0 for none."""
+        return 0
+
+    @property
     def cache_elements_per_token(self) -> int:
         """Elements that one token leaves in one layer's cache of keys and values."""
         return 0
+
+    @property
+    def keeps(self) -> int | None:
+        """Tokens of a sequence that one layer's cache keeps at most; None for all."""
+        return None
 
     @property
     def code_paths(self) -> Mapping[str, Part]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from estimators.architectures.attention_rows import growing_queries, visible_pairs
@@ -217,11 +217,20 @@ class TracedModel(Model):
             raise BadValueError(f"phase {workload.phase!r}: {self.name} was traced without it; {expected}")
         if workload.context_len and workload.phase != "decode":
             raise BadValueError(f"context_len {workload.context_len}: {self.name} was traced on empty caches; leave it at 0")
-        sizes = self._sizes(workload)
-        table = [row.op(workload, sizes, self.kv_heads) for row in rows]
+        table = self.rows_at(workload, rows)
         if workload.recompute == "full" and self.layers:
             table.append(checkpoint(workload, "layer", width=self.width, count=self.layers))
         return tuple(table)
+
+    def rows_at(self, workload: Workload, rows: Sequence[TracedRow]) -> list[Op]:
+        """Rows of the table that a workload has, or some of them, at its sizes."""
+        sizes = self._sizes(workload)
+        return [row.op(workload, sizes, self.kv_heads) for row in rows]
+
+    def saved_at(self, workload: Workload, row: TracedRow) -> tuple[int, int]:
+        """What one of a row's operations leaves for backward: elements of the dtype, and bytes beside."""
+        sizes = self._sizes(workload)
+        return row.saved.at(sizes), row.saved_fixed.at(sizes)
 
     def _sizes(self, w: Workload) -> Sizes:
         source = w.source_len or (w.context_len + 1 if w.phase == "decode" else w.seq_len)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 
-from estimators.architectures.attention import Attention
 from estimators.architectures.decoder import Decoder
-from estimators.architectures.latent_attention import LatentAttention
+from estimators.architectures.traced_decoder import TracedDecoder, as_decoder
 from estimators.cost.tensor_cut import cut_params
 from estimators.errors import BadValueError
 from estimators.frozen import field, frozen
@@ -62,9 +61,14 @@ def served_model(deployment: Deployment) -> Decoder:
 
 @functools.lru_cache(maxsize=256)
 def _served(model: Model, weights: str) -> Decoder:
-    base = model.base
-    if not isinstance(base, Decoder):
+    base = as_decoder(model.base)
+    if base is None:
         raise BadValueError(f"{model.name} is no decoder-only language model; expected one that an engine serves")
+    if isinstance(base, TracedDecoder) and base.has_latents:
+        raise BadValueError(
+            f"{model.name} caches latents in engines and what they expand to in transformers, which is what was traced; "
+            "a model whose op table is written by hand is served: python -m bench list families"
+        )
     return base if weights == PLAIN else base.in_format(weights)
 
 
@@ -129,9 +133,7 @@ def _weights_by_stage(model: Decoder, tp: int, pp: int, dp: int, ep: int, size: 
 
 def rotary_bytes(model: Decoder, size: int = 2) -> int:
     """Of the table of sines and cosines: a row for each position that the model was made for, as wide as what positions turn."""
-    mixers = [part for block in model.blocks for _, part in block.parts]
-    widths = {part.rope_width for part in mixers if isinstance(part, LatentAttention)}
-    widths |= {part.head_width for part in mixers if isinstance(part, Attention) and part.rotary}
+    widths = {part.rotary_width for block in model.blocks for _, part in block.parts}
     return model.max_positions * sum(widths) * size
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 
-from estimators.architectures.attention import Attention
 from estimators.architectures.block import Beside
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.latent_attention import LatentAttention
 from estimators.architectures.part import Part
+from estimators.architectures.traced_decoder import as_decoder
 from estimators.cost.array_math import Lane, smaller
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
@@ -150,15 +150,15 @@ def kv_cache(
     Raises:
         BadValueError: a model that is no decoder, an unknown format.
     """
-    base = model.base
-    if not isinstance(base, Decoder):
+    base = as_decoder(model.base)
+    if base is None:
         raise BadValueError(f"{model.name} is no decoder-only language model; a cache is known of those")
     size, counts = value_bytes(kv), layers if layers is not None else [block.count for block in base.blocks]
     found = []
     for block, count in zip(base.blocks, counts, strict=True):
         for part in _mixers(part for _, part in block.parts):
             values = _values_on_rank(part, tp, expanded)
-            window = part.window if trims_windows and isinstance(part, Attention) else None
+            window = part.keeps if trims_windows else None
             if values and count:
                 found.append(KvLayers(count=count, token_bytes=values * size / context_ranks, window=window))
     return KvCache(layers=tuple(found), state_bytes=_state_bytes(base, counts, tp))
@@ -178,7 +178,7 @@ def _values_on_rank(part: Part, tp: int, expanded: bool) -> int:
         if not expanded:
             return part.cache_elements_per_token
         return -(-part.heads // tp) * (part.qk_width + part.value_width)
-    if isinstance(part, Attention) and part.kv_heads:
+    if part.kv_heads:
         return part.cache_elements_per_token // part.kv_heads * max(1, -(-part.kv_heads // tp))
     return part.cache_elements_per_token
 

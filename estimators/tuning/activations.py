@@ -12,6 +12,7 @@ from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.freezing import positions
 from estimators.architectures.part import Part
+from estimators.architectures.traced_decoder import TracedPart
 from estimators.frozen import frozen, replace
 from estimators.memory.autograd.layers import Stream, begin_kept, end_kept, layer_tape
 from estimators.memory.autograd.tape import INDEX_BYTES, Adapted
@@ -241,4 +242,4 @@ def _columns(part: Part, one_by_one: bool) -> float:
     if isinstance(part, Experts):
         routed = part.per_token * part.width / (part.num if one_by_one else 1)
         return max(routed, part.shared.width if part.shared else 0) if one_by_one else routed + (part.shared.width if part.shared else 0)
-    return part.width if isinstance(part, FeedForward) else 0
+    return part.width if isinstance(part, FeedForward) else part.columns if isinstance(part, TracedPart) else 0

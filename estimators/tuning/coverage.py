@@ -9,6 +9,7 @@ from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
 from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
+from estimators.architectures.traced_decoder import TracedPart
 from estimators.tuning.job import TuningJob
 from estimators.tuning.weights import decoder_of
 
@@ -21,6 +22,8 @@ def not_covered(job: TuningJob) -> tuple[str, ...]:
     found = []
     if any(isinstance(part, MIXERS) or _holds_mixer(part) for part in parts):
         found.append("state-space and linear-attention layers, whose own kernels keep less than transformers' written-out form")
+    if any(isinstance(part, TracedPart) for part in parts):
+        found.append("layers whose op table was traced, as transformers writes them out")
     if any(isinstance(part, Experts) and part.one_by_one for part in parts):
         found.append("experts that run in a loop")
     return tuple(found)

@@ -7,6 +7,7 @@ from typing import Any
 
 from estimators.architectures.adapters import is_quantised, trained
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.traced_decoder import as_decoder
 from estimators.errors import BadValueError
 from estimators.frozen import frozen
 from estimators.memory.optimizers import TrainedTensor
@@ -70,9 +71,10 @@ class HeldWeights:
 
 def decoder_of(job: TuningJob) -> Decoder:
     """The job's model. Raises BadValueError where it is no decoder-only language model."""
-    if not isinstance(job.model, Decoder):
+    model = as_decoder(job.model)
+    if model is None:
         raise BadValueError(f"a fine-tuning of {job.model.name}: expected a decoder-only language model")
-    return job.model
+    return model
 
 
 def weights_of(job: TuningJob) -> HeldWeights:

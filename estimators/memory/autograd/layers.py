@@ -17,6 +17,7 @@ from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
 from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
+from estimators.architectures.traced_decoder import TracedPart
 from estimators.architectures.vision import Scaled, WindowedAttention
 from estimators.architectures.waves import GatedBiasAttention
 from estimators.frozen import frozen, replace
@@ -29,6 +30,7 @@ from estimators.memory.autograd.layer_inputs import added_by_layer, projected_fo
 from estimators.memory.autograd.mixers import convolved, gated_delta, mamba, mamba2
 from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import Adapted, Tape, Tensor
+from estimators.memory.autograd.traced import traced
 from estimators.memory.kernels import Kernels
 from estimators.memory.saved import SavedActivations
 
@@ -187,6 +189,7 @@ BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] 
     Mamba: mamba,
     Mamba2: mamba2,
     ShortConvolution: convolved,
+    TracedPart: traced,
 }
 """What reads nothing but its input, and holds no other part: kind of part -> how it is written."""
 
