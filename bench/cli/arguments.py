@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, get_args
 
 from bench.cli import names
+from bench.cli.pipelines import pipeline_of
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
 from estimators.method import TrainingMethod
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from reports.table import Table
 
 EXPLAIN_HELP = "how each figure came about: formula, numbers, sources, and a command that checks it"
-MAX_MEANT_IN_HUNDREDTHS = 100
-MAX_DOLLARS_PER_HOUR = 10**5
+MAX_MEANT_IN_HUNDREDTHS, MAX_DOLLARS_PER_HOUR = 100, 10**5
 
 
 @frozen
@@ -219,6 +219,8 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
     """
     from estimators.architectures.from_config import model_from_config, read_config
 
+    if pipeline := pipeline_of(options.model, options.config, options.image):
+        return pipeline.denoiser, None
     if options.config is not None:
         from bench.backend.tracing.on_request import model_of
         from estimators.facts.hub_config import name_of
@@ -252,10 +254,11 @@ def _reading(model: Model, options: ModelOptions) -> Model:
     model = _with_source(model, options.source_len)
     if options.image is None:
         return model
-    from estimators.architectures.vision import VisionTransformer  # deferred: most models read no images
+    from estimators.architectures.denoisers import DiT, UNet  # deferred: most models read no images
+    from estimators.architectures.vision import VisionTransformer
     from estimators.spec import Workload
 
-    if isinstance(model, VisionTransformer):
+    if isinstance(model, VisionTransformer | DiT | UNet):
         return model.sized(options.image)
     model.demand_sample(Workload(sample=options.image))
     return model
@@ -324,7 +327,7 @@ def with_all_facts(tables: Sequence[Table], **more: object) -> list[Table]:
 
 
 def explain_more(explained: bool) -> list[str]:
-    """What a screen says of --explain: nothing where it was given."""
+    """What a screen says of --explain."""
     return [] if explained else ["--explain (how each figure came about)"]
 
 

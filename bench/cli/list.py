@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from bench.cli.output import Output
 from estimators.errors import UnknownNameError
 from estimators.frozen import frozen
+from estimators.units import format_int
 from reports.table import Table, Value
 from reports.views.counting.all_conventions import tools_table
 from reports.views.listing.listing_screen import listing_screen
@@ -184,6 +185,22 @@ def _result_formats() -> Table:
     return names_table("Files of load generators that `import` reads", "format", {name: form.about for name, form in RESULTS.items()})
 
 
+def _pipelines() -> Table:
+    from estimators.counting.estimate import count_params
+    from estimators.facts.pipelines import pipeline_ids, pipeline_named
+    from estimators.spec import Workload
+
+    found = {name: pipeline for name in pipeline_ids() if (pipeline := pipeline_named(name))}
+    return names_table(
+        "Diffusion pipelines",
+        "pipeline",
+        {
+            name: f"{each.denoiser.runs}, {format_int(count_params(each.denoiser.ops(Workload())))} parameters; {each.image}"
+            for name, each in found.items()
+        },
+    )
+
+
 @frozen
 class Kind:
     """Something that can be listed.
@@ -200,6 +217,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "models": Kind(help="models that are shipped: what --model takes", table=_models),
     "families": Kind(help="types of config.json whose operations are known: what --config takes", table=_families),
+    "pipelines": Kind(help="diffusion pipelines that are shipped: what --model of `show` and `estimate` takes, too", table=_pipelines),
     "hardware": Kind(help="GPUs and other accelerators, their peaks and memory: what --hardware takes", table=_hardware),
     "tasks": Kind(help="what `run` can measure of a model: what --task takes", table=_tasks),
     "suites": Kind(help="several runs and one table of them: what --suite takes", table=_suites),

@@ -136,7 +136,10 @@ def named_model(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
         named = model_named(text)
     except UnknownNameError:
         from estimators.facts.hub_config import cached_config, fetch_config, hub_name, is_repository
+        from estimators.facts.pipelines import is_pipeline
 
+        if is_pipeline(text):
+            return values, {}
         name = hub_name(text)
         found = cached_config(name) if is_repository(name) else None
         if found is None and given.get("fetch") and is_repository(name):
@@ -148,8 +151,9 @@ def named_model(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
 
 
 def _holds_config(path: str) -> bool:
-    """Whether a name is that of a folder with a config.json, or of such a file."""
-    return (path.endswith(".json") and os.path.isfile(path)) or os.path.isfile(os.path.join(path, "config.json"))
+    """Whether a name is that of a folder with a config.json, or a pipeline's index, or of such a file."""
+    held = ("config.json", "model_index.json")
+    return (path.endswith(".json") and os.path.isfile(path)) or any(os.path.isfile(os.path.join(path, name)) for name in held)
 
 
 def _devices(named: str | Sequence[str]) -> _Devices:

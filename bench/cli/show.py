@@ -4,6 +4,7 @@ python -m bench show --model phi-2
 python -m bench show --model llama-3-8b --phase decode --batch 8 --context-len 4096
 python -m bench show --config path/to/config.json --phase train --seq-len 1024 --convention causal
 python -m bench show --model qwen2.5-vl-7b --images 2 --image-size 768x1024 --text-tokens 300
+python -m bench show --model sdxl --image-size 1024 --denoising-steps 30 --guidance
 python -m bench show --config path/to/config.json --export table.json    # the traced table, for --config on a machine without torch
 """
 
@@ -36,7 +37,13 @@ COUNTED_SEQ_LEN = 512
 
 @frozen
 class Options(arguments.MethodOptions):
-    """Options of `show`; `export` is the file that a traced op table is written to, the last four those of `SampleOptions`."""
+    """Options of `show`.
+
+    Attributes:
+        export: the file that a traced op table is written to.
+        images, video, text_tokens, freeze: as `SampleOptions` has them.
+        denoising_steps, guidance: of an image that a diffusion pipeline makes.
+    """
 
     phase: Phase
     batch: int
@@ -49,6 +56,8 @@ class Options(arguments.MethodOptions):
     video: sample_options.Video | None
     text_tokens: int | None
     freeze: tuple[str, ...] | None
+    denoising_steps: int | None
+    guidance: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,12 +84,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--export", metavar="FILE", help="write the op table that was traced to a file, which every --config reads as well")
     arguments.add_method(parser)
     sample_options.add_arguments(parser)
+    made = parser.add_argument_group("an image that a diffusion pipeline makes, such as sdxl")
+    made.add_argument(
+        "--denoising-steps",
+        type=arguments.count("denoising-steps", maximum=10**4),
+        metavar="NUM",
+        help="of its denoiser; else its op table alone",
+    )
+    made.add_argument("--guidance", action="store_true", help="run it twice in each step, with the text and without")
 
 
 def run(options: Options, out: Output) -> int:
     """Show; a configuration without an op table has one traced by torch, or where that fails is counted by it, and labelled so."""
     if options.export is not None:
         return _export(options, options.export, out)
+    if options.denoising_steps is not None or options.guidance:
+        tables = _generation(options)
+        out.emit(tables, whole_screen(tables))
+        return 0
     try:
         if options.convention == "all":
             tables = _by_convention(options)
@@ -141,6 +162,26 @@ def _by_operation(options: Options) -> list[Table]:
         **({"tag": "counted", "built_as": model.runs, "left_out": model.left_out} if isinstance(model, TracedModel) else {}),
         **_flop_by_phase(answer),
     )
+
+
+def _generation(options: Options) -> list[Table]:
+    """What a diffusion pipeline does to make an image. Raises BadValueError for any other model, and for guidance of no steps."""
+    from bench.cli.pipelines import pipeline_of
+    from estimators.facts.pipelines import is_pipeline, published_params
+    from reports.views.counting.generation import generation_table
+
+    pipeline = pipeline_of(options.model, options.config, options.image)
+    if pipeline is None:
+        raise BadValueError(
+            f"--denoising-steps and --guidance are of diffusion pipelines: python -m bench list pipelines; "
+            f"{options.model or options.config} is none"
+        )
+    if options.denoising_steps is None:
+        raise BadValueError("--guidance is of the steps that make an image: add --denoising-steps NUM, such as 30")
+    published = sum(published_params(pipeline.name).values()) if options.model and is_pipeline(options.model) else None
+    steps = options.denoising_steps
+    runs = pipeline.generation(steps, guidance=options.guidance, dtype=options.dtype)
+    return [generation_table(pipeline, runs, batch=options.batch, steps=steps, guidance=options.guidance, published=published)]
 
 
 def _flop_by_phase(answer: PhasesAnswer) -> dict[str, int]:

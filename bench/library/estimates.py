@@ -297,6 +297,8 @@ def show(
     video: str | None = None,
     text_tokens: Number | None = None,
     freeze: Names | None = None,
+    denoising_steps: Number | None = None,
+    guidance: bool = False,
 ) -> ModelAnswer:
     """A model's operations, parameters and FLOP, row by row: `python -m bench show --help` has every option."""
     return ModelAnswer(*ask("show", locals()))

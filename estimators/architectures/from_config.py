@@ -61,9 +61,13 @@ def model_from_config(config: Mapping[str, Any], name: str, source: Source | Non
         source: where the configuration comes from.
 
     Raises:
-        BadConfigError: no model_type, or fields that are missing, out of range or contradict each other.
-        NoOpTableError: a model_type, or a class in `architectures`, that no op table is of.
+        BadConfigError: no model_type or class of diffusers, or fields that are missing, out of range or contradict each other.
+        NoOpTableError: a model_type, or a class in `architectures` or of diffusers, that no op table is of.
     """
+    if "_class_name" in config and "model_type" not in config:
+        from estimators.architectures.builders.diffusion import part_from  # deferred: most configurations are of transformers
+
+        return part_from(Fields(config, name), name, source or Source(title=name))
     return _read(config, name, source)[0]
 
 

@@ -54,11 +54,16 @@ def clip(f: Fields, name: str, source: Source) -> DualEncoder:
         source=source,
         runs=runs,
         image=_tower(vision, stem, _CLIP_IMAGE, per_sample=True),
-        text=_tower(text, _text_stem(text, length, vocab=49408), _CLIP_TEXT, causal=True),
+        text=clip_text_tower(text, length),
         image_tokens=stem.tokens,
         text_tokens=length,
         shared_width=f.integer("projection_dim", default=512),
     )
+
+
+def clip_text_tower(f: Fields, length: int) -> Tower:
+    """CLIP's tower over texts of `length` tokens at most. Raises BadConfigError."""
+    return _tower(f, _text_stem(f, length, vocab=49408), _CLIP_TEXT, causal=True)
 
 
 def siglip(f: Fields, name: str, source: Source) -> DualEncoder | VisionTransformer:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from estimators.counting.conventions import CONVENTIONS
 from estimators.counting.phases import PhasesAnswer
 from estimators.frozen import replace
-from estimators.spec import Estimate, Op, Phase, Workload
+from estimators.spec import Estimate, Model, Op, Phase, Workload
 from estimators.units import format_bytes, format_flop, format_fraction, format_int
 from reports.table import Column, Table, Value
 from reports.views.training.conditions import convention_line, scope_lines
@@ -53,7 +53,7 @@ def phases_tables(answer: PhasesAnswer, *, params_text: str, assumed: Sequence[s
         f"{question.phase}: {work_text(workload, model.item)}; {question.dtype}",
         convention_line(convention),
         f"configuration: {model.source}",
-        *([f"counted as transformers' {model.runs}"] if model.runs else []),
+        *([f"counted as {_library(model)}' {model.runs}"] if model.runs else []),
         *scope_lines(model, workload),
         *assumed,
     ]
@@ -68,6 +68,14 @@ def phases_tables(answer: PhasesAnswer, *, params_text: str, assumed: Sequence[s
     if answer.prediction_ops:
         tables.append(prediction_table(model.name, answer.prediction_ops, workload, convention=convention))
     return tables
+
+
+def _library(model: Model) -> str:
+    """Whose class a model is counted as."""
+    from estimators.architectures.autoencoder import Autoencoder  # deferred: most models are of transformers
+    from estimators.architectures.denoisers import Denoiser
+
+    return "diffusers" if isinstance(model, Denoiser | Autoencoder) else "transformers"
 
 
 def ops_table(name: str, ops: Sequence[Op], workload: Workload, *, convention: str, conditions: Sequence[str]) -> Table:

@@ -95,13 +95,20 @@ def _surplus_lines(model: Model, workload: Workload) -> list[str]:
 
 
 def _source_lines(model: Model) -> list[str]:
-    from estimators.architectures.encoder_decoder import EncoderDecoder  # deferred: most models are decoders
+    from estimators.architectures.denoisers import Denoiser  # deferred: most models are decoders
+    from estimators.architectures.encoder_decoder import EncoderDecoder
     from estimators.architectures.vision import VisionTransformer
 
     if isinstance(model, EncoderDecoder):
         audio = f", {model.sample}" if model.sample else ""
         fixed = f"{format_int(model.source_positions)} positions{audio}" if model.source_positions else "as many tokens as the decoder"
         return [f"the encoder reads {fixed}{'' if model.source_positions else '; --source-len changes it'}"]
+    if isinstance(model, Denoiser):
+        height, width = model.latent
+        return [
+            f"each sample is the latent of {model.sample}, {format_int(height)} x {format_int(width)} positions; --image-size changes it",
+            "left out: the autoencoder and text encoders; latents and texts are taken as made beforehand",
+        ]
     if isinstance(model, VisionTransformer) and model.any_size:
         return [f"each sample is {model.sample}; --image-size changes it"]
     return [f"each sample is {model.sample}"] if model.sample else []

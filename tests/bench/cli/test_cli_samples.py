@@ -144,3 +144,37 @@ def test_an_estimate_that_cannot_be_is_one_line(words: tuple[str, ...], said: st
     error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("·")]
     assert len(error) == 1
     assert said in error[0]
+
+
+def test_an_image_of_a_pipeline_is_counted_part_by_part(capsys: pytest.CaptureFixture[str]) -> None:
+    """60 runs of the U-Net at 6,761,236,398,080 FLOP are 405.7 TFLOP of it (counted by diffusers)."""
+    body = json.loads(shown(capsys, "sdxl", "--image-size", "1024", "--denoising-steps", "30", "--guidance", "--json"))
+    flop = {row["part"]: row["flop"] for row in body["tables"][0]["rows"]} if "tables" in body else {}
+    assert body["generation_flop"] > 60 * 6761236398080
+    assert not flop or flop["denoiser"] == 60 * 6761236398080
+    once = json.loads(shown(capsys, "sdxl", "--denoising-steps", "30", "--json"))
+    assert once["generation_flop"] < body["generation_flop"]
+
+
+def test_a_denoiser_is_trained_on_images_with_its_encoders_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("DiT-XL/2", "--images-total", "1.28M", "--epochs", "2", "--image-size", "256", "--hardware", "a100-sxm4-80gb", "--gpus", "8")
+    out = " ".join(estimated(capsys, *words).split())
+    assert "dit-xl-2 on 1.28 M images, 2 epochs" in out
+    assert "left out: the autoencoder and text encoders" in out
+    assert "counted as diffusers' DiTTransformer2DModel" in shown(capsys, "dit-xl-2")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("llama-3-8b", "--denoising-steps", "3"), "are of diffusion pipelines"),
+        (("sdxl", "--guidance"), "add --denoising-steps"),
+        (("sdxl", "--denoising-steps", "3", "--image-size", "1000"), "give sides that 32 divides"),
+        (("sdxl", "--seq-len", "3"), "takes single samples"),
+    ],
+)
+def test_a_generation_that_cannot_be_is_one_line(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", *words]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("·")]
+    assert len(error) == 1
+    assert said in error[0]

@@ -1,0 +1,223 @@
+"""Networks that take noise off a latent image: U-Nets with attention to a text (Stable Diffusion), transformers over patches (DiT)."""
+
+from __future__ import annotations
+
+from estimators.architectures.maps import (
+    Map,
+    MapTransformer,
+    Residual,
+    attention_over,
+    filter_rows,
+    group_norm,
+    on_map,
+    two_linear,
+)
+from estimators.architectures.rows import convolution, edge_norm, elementwise, linear, lookup, norm
+from estimators.errors import BadValueError
+from estimators.frozen import frozen, replace
+from estimators.samples import Image
+from estimators.spec import Model, Op, Source, Workload
+
+LATENT = 8
+"""Pixels along a side that make one position of a latent, of Stable Diffusion's and DiT's autoencoders.
+
+Source: Rombach et al. 2022 (arXiv 2112.10752), section 4.1: f = 8.
+"""
+
+FREQUENCIES = 256
+"""Sines and cosines that embed a time step, of DiT."""
+
+
+@frozen
+class Denoiser(Model):
+    """What both kinds have in common: one step takes noise off one latent of each sample.
+
+    Attributes:
+        runs: the class of diffusers that this is counted as.
+        image: whose latent it is, in pixels.
+    """
+
+    name: str
+    source: Source
+    runs: str
+    image: Image
+
+    @property
+    def sample(self) -> Image:
+        """The image whose latent it is."""
+        return self.image
+
+    @property
+    def latent(self) -> Map:
+        """Positions of the latent in height and width."""
+        return self.image.height // LATENT, self.image.width // LATENT
+
+    def demand(self, workload: Workload) -> None:
+        """Refuse phases, lengths and samples that it does not have. Raises BadValueError."""
+        if workload.phase not in self.phases or (workload.seq_len, workload.context_len, workload.source_len) != (1, 0, 0):
+            raise BadValueError(f"phase {workload.phase!r} of {workload.seq_len} tokens: {self.name} has forward and train, of samples")
+        self.demand_sample(workload)
+
+
+@frozen
+class UNet(Denoiser):
+    """A U-Net whose levels may attend to a text.
+
+    Attributes:
+        channels: of each level, from the finest.
+        blocks: residual blocks of a level on the way down; one more on the way up.
+        layers: of the transformer behind each block of a level; 0 for none.
+        heads: of each level's transformers.
+        text_width, text_tokens: that cross-attention reads.
+        latent_channels: of what it reads and makes.
+        added: width of what is embedded beside the time step (SDXL's sizes and pooled text); 0 for nothing.
+    """
+
+    channels: tuple[int, ...]
+    blocks: int
+    layers: tuple[int, ...]
+    heads: tuple[int, ...]
+    text_width: int
+    text_tokens: int
+    latent_channels: int = 4
+    added: int = 0
+
+    def sized(self, image: Image) -> UNet:
+        """The same on images of another size. Raises BadValueError where a level has no whole map."""
+        sized, most = replace(self, image=image), 2 ** (len(self.channels) - 1)
+        if image.height % (LATENT * most) or image.width % (LATENT * most):
+            raise BadValueError(f"{image}: {self.name} halves its latents; give sides that {LATENT * most} divides")
+        return sized
+
+    def _transformer(self, level: int) -> MapTransformer | None:
+        if not self.layers[level]:
+            return None
+        return MapTransformer(
+            channels=self.channels[level],
+            layers=self.layers[level],
+            heads=self.heads[level],
+            text_width=self.text_width,
+            text_tokens=self.text_tokens,
+        )
+
+    def ops(self, workload: Workload) -> tuple[Op, ...]:
+        """The op table of one step over batch latents. Raises BadValueError for a phase, a length or a sample that it does not have."""
+        self.demand(workload)
+        w, size = replace(workload, sample=None), self.latent
+        first, time = self.channels[0], 4 * self.channels[0]
+        table = filter_rows(w, "in", "conv", size, (self.latent_channels, first), data=True)
+        table += two_linear(w, "time", (first, time, time))
+        table += two_linear(w, "added", (self.added, time, time)) if self.added else []
+        skips, below = [first], first
+        for level, channels in enumerate(self.channels):
+            for index in range(self.blocks):
+                table += self._block(w, f"down.{level}.{index}", level, Residual(before=below, after=channels, time=time), size)
+                below = channels
+                skips.append(channels)
+            if level + 1 < len(self.channels):
+                after = (size[0] // 2, size[1] // 2)
+                table += filter_rows(w, f"down.{level}", "halve", size, (channels, channels), after=after)
+                size = after
+                skips.append(channels)
+        table += self._middle(w, size, below, time)
+        for level in reversed(range(len(self.channels))):
+            for index in range(self.blocks + 1):
+                block = Residual(before=below + skips.pop(), after=self.channels[level], time=time)
+                table += self._block(w, f"up.{level}.{index}", level, block, size)
+                below = self.channels[level]
+            if level:
+                size = (size[0] * 2, size[1] * 2)
+                table += filter_rows(w, f"up.{level}", "double", size, (below, below))
+        table.append(group_norm(w, "out", "norm", size, first))
+        table.append(elementwise(on_map(w, size), "out", "activation", cut="whole", width=first))
+        return (*table, *filter_rows(w, "out", "conv", size, (first, self.latent_channels)))
+
+    def _block(self, w: Workload, prefix: str, level: int, block: Residual, size: Map) -> list[Op]:
+        transformer = self._transformer(level)
+        return block.ops(w, f"{prefix}.block", size) + (transformer.ops(w, f"{prefix}.transformer", size) if transformer else [])
+
+    def _middle(self, w: Workload, size: Map, channels: int, time: int) -> list[Op]:
+        block = Residual(before=channels, after=channels, time=time)
+        last = max(level for level, layers in enumerate(self.layers) if layers)
+        deepest = self._transformer(last)
+        assert deepest is not None
+        transformer = replace(deepest, channels=channels, heads=self.heads[-1])
+        return [
+            *block.ops(w, "middle.0.block", size),
+            *transformer.ops(w, "middle.transformer", size),
+            *block.ops(w, "middle.1.block", size),
+        ]
+
+
+@frozen
+class DiT(Denoiser):
+    """A transformer over the patches of a latent, steered by scales and shifts that a time step and a class make.
+
+    Counted as diffusers' class, whose layers each have embeddings of the time step and the class of their own; the paper's code has one
+    for all, and 675 M parameters where diffusers has 750 M.
+
+    Attributes:
+        width, layers, heads: D, L, N.
+        patch: side in positions of the latent.
+        latent_channels, out_channels: that it reads, and makes (noise and its variance).
+        classes: that it is steered by; one more row stands for none.
+
+    Source: Peebles and Xie 2023, Scalable Diffusion Models with Transformers (arXiv 2212.09748), figure 3 and table 1.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    patch: int
+    latent_channels: int
+    out_channels: int
+    classes: int
+
+    def sized(self, image: Image) -> DiT:
+        """The same on images of another size, its positions computed anew. Raises BadValueError for one without whole patches."""
+        if image.height % (LATENT * self.patch) or image.width % (LATENT * self.patch):
+            raise BadValueError(f"{image}: {self.name} reads patches of {LATENT * self.patch} pixels; give sides that this divides")
+        return replace(self, image=image)
+
+    def ops(self, workload: Workload) -> tuple[Op, ...]:
+        """The op table of one step over batch latents. Raises BadValueError for a phase, a length or a sample that it does not have."""
+        self.demand(workload)
+        w, d, count = replace(workload, sample=None), self.width, self.layers
+        grid, out = (self.latent[0] // self.patch, self.latent[1] // self.patch), self.patch**2 * self.out_channels
+        here = on_map(w, grid)
+        patch = convolution(
+            w,
+            "embedding",
+            "patch",
+            "embedding",
+            channels_in=self.latent_channels,
+            channels_out=d,
+            taps=self.patch**2,
+            in_positions=self.latent[0] * self.latent[1],
+            out_positions=grid[0] * grid[1],
+            bias=True,
+            input_grad=False,
+        )
+        steering = [replace(op, count=count - 1) for op in two_linear(w, "layer.steering", (FREQUENCIES, d, d))] if count > 1 else []
+        labels = replace(lookup(replace(w, seq_len=1), "layer.steering", "token_type", num_rows=self.classes + 1, width=d), count=count)
+        table = [
+            patch,
+            *steering,
+            *two_linear(w, "layer.first_steering", (FREQUENCIES, d, d), times=2),  # the head is steered by the first layer's
+            labels,
+            replace(
+                linear(w, "layer.steering", "projection", "mlp", cut="whole", label="scales", d_in=d, d_out=6 * d, bias=True, rows=w.batch),
+                count=count,
+            ),
+            norm(here, "layer", cut="whole", width=d, gain=False, bias=False, count=2 * count),
+            elementwise(here, "layer", cut="whole", label="scaling", width=d, count=4 * count),
+            *attention_over(here, "layer.attention", d, self.heads, count=count, bias=True),
+            linear(here, "layer.mlp", "up", "mlp", cut="columns", d_in=d, d_out=4 * d, bias=True, count=count, recomputed=True),
+            elementwise(here, "layer.mlp", "activation", cut="columns", width=4 * d, count=count),
+            linear(here, "layer.mlp", "down", "mlp", cut="rows", d_in=4 * d, d_out=d, bias=True, count=count, recomputed=True),
+            elementwise(here, "layer", "residual", cut="whole", width=d, reads=2, count=2 * count, saved=False),
+            linear(w, "out", "projection", "mlp", cut="whole", label="scales", d_in=d, d_out=2 * d, bias=True, rows=w.batch),
+            edge_norm(here, "out", width=d, gain=False, bias=False),
+            linear(here, "out", "projection", "head", cut="whole", label="patch", d_in=d, d_out=out, bias=True),
+        ]
+        return tuple(table)

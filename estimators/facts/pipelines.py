@@ -1,0 +1,91 @@
+"""Diffusion pipelines by name, and from the folders that diffusers writes."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from estimators.architectures.autoencoder import Autoencoder
+from estimators.architectures.builders.diffusion import class_of, part_from
+from estimators.architectures.denoisers import DiT, UNet
+from estimators.architectures.encoder import Encoder
+from estimators.architectures.fields import Fields
+from estimators.architectures.from_config import read_config
+from estimators.architectures.pipeline import Pipeline
+from estimators.errors import BadConfigError
+from estimators.facts import data
+from estimators.spec import Source
+
+INDEX = "model_index.json"
+DENOISERS, AUTOENCODER, ENCODERS = ("unet", "transformer"), "vae", ("text_encoder", "text_encoder_2", "text_encoder_3")
+"""What diffusers calls the folders of a pipeline's parts."""
+
+
+@functools.cache
+def pipeline_ids() -> tuple[str, ...]:
+    """Every shipped pipeline, in alphabetical order."""
+    return tuple(sorted(name.removesuffix(".json") for name in os.listdir(data.file("pipelines")) if name.endswith(".json")))
+
+
+@functools.cache
+def _aliases() -> dict[str, str]:
+    """Every id and alias, in lower case, to its pipeline's id."""
+    bodies = {name: data.read_json(data.file("pipelines", f"{name}.json")) for name in pipeline_ids()}
+    return {alias.casefold(): name for name, body in bodies.items() for alias in (name, *body["aliases"])}
+
+
+def is_pipeline(text: str) -> bool:
+    """Whether a shipped pipeline has the name, upper or lower case."""
+    return text.casefold() in _aliases()
+
+
+def pipeline_named(text: str) -> Pipeline | None:
+    """A shipped pipeline by id or alias, upper or lower case; None where none has the name.
+
+    >>> pipeline_named("stabilityai/stable-diffusion-xl-base-1.0").name
+    'sdxl'
+    """
+    if not is_pipeline(text):
+        return None
+    name = _aliases()[text.casefold()]
+    body = data.read_json(data.file("pipelines", f"{name}.json"))
+    return _built(body["parts"], name, Source(**body["source"]))
+
+
+def published_params(name: str) -> dict[str, int]:
+    """Part -> published parameters of a shipped pipeline."""
+    counts: dict[str, int] = data.read_json(data.file("pipelines", f"{name}.json"))["published_params"]
+    return counts
+
+
+def pipeline_in(folder: str) -> Pipeline | None:
+    """The pipeline of a folder with a model_index.json; None for any other path.
+
+    Raises:
+        BadConfigError: a part is missing, or makes no sense.
+    """
+    if not os.path.isfile(os.path.join(folder, INDEX)):
+        return None
+    parts = {}
+    for name in (*DENOISERS, AUTOENCODER, *ENCODERS):
+        if os.path.isdir(path := os.path.join(folder, name)):
+            parts[name] = read_config(path)
+    return _built(parts, os.path.basename(os.path.abspath(folder)), Source(title=folder))
+
+
+def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source) -> Pipeline:
+    def part(key: str) -> Any:
+        return part_from(Fields(parts[key], f"{name}: {key}"), name if key in DENOISERS else f"{name}: {key}", source)
+
+    found = [key for key in DENOISERS if key in parts]
+    if len(found) != 1 or AUTOENCODER not in parts:
+        raise BadConfigError(f"{name} has {', '.join(parts) or 'no parts'}; expected one of {', '.join(DENOISERS)}, and {AUTOENCODER}")
+    denoiser, autoencoder = part(found[0]), part(AUTOENCODER)
+    encoders = tuple(part(key) for key in ENCODERS if key in parts)
+    kinds = isinstance(denoiser, UNet | DiT), isinstance(autoencoder, Autoencoder), all(isinstance(each, Encoder) for each in encoders)
+    if not all(kinds):
+        named = [class_of(dict(each)) for each in parts.values()]
+        raise BadConfigError(f"{name}: {', '.join(named)}; expected a denoiser, an autoencoder, and encoders of a text")
+    return Pipeline(name=name, source=source, denoiser=denoiser, autoencoder=autoencoder, encoders=encoders)

@@ -1,0 +1,75 @@
+"""What a diffusion pipeline does to make an image: its parts, how often each runs, and FLOP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from estimators.architectures.pipeline import Pipeline, Run
+from estimators.counting.estimate import count_params, estimate
+from estimators.frozen import replace
+from estimators.spec import Case
+from estimators.units import format_flop, format_fraction, format_int
+from reports.table import Column, Table, Value
+from reports.views.training.conditions import convention_line
+
+
+def generation_table(pipeline: Pipeline, runs: Sequence[Run], *, batch: int, steps: int, guidance: bool, published: int | None) -> Table:
+    """One row per part, the last row their sum.
+
+    Args:
+        runs: of one image.
+        batch: images that are made at once; each figure is of all of them.
+        published: parameters of all parts as published; None where no publisher says.
+    """
+    rows: list[dict[str, Value]] = []
+    for run in runs:
+        workload = replace(run.workload, batch=batch)
+        cost = estimate(Case(model=run.model, workload=workload))
+        rows.append(
+            {
+                "part": run.part,
+                "class": str(getattr(run.model, "runs", "")),
+                "params": count_params(run.model.ops(workload)),
+                "once_flop": cost.flop["full"],
+                "times": run.times,
+                "flop": cost.flop["full"] * run.times,
+            }
+        )
+    total = sum(int(str(row["flop"])) for row in rows)
+    params = sum(int(str(row["params"])) for row in rows)
+    for row in rows:
+        row["flop_fraction"] = int(str(row["flop"])) / total
+    rows.append({"part": "total", "params": params, "flop": total, "flop_fraction": 1.0})
+    height, width = pipeline.denoiser.latent
+    what = "an image" if batch == 1 else f"{format_int(batch)} images"
+    free = "each step runs the denoiser with the text or class and without (classifier-free guidance)" if guidance else "no guidance"
+    return Table(
+        title=f"Making {what} with {pipeline.name}: {format_flop(total)}, {format_int(params)} parameters",
+        conditions=[
+            f"{pipeline.image}, a latent of {format_int(height)} x {format_int(width)}; {format_int(steps)} denoising steps; {free}",
+            convention_line("full"),
+            f"configuration: {pipeline.source}",
+            "parameters are of what runs: of the autoencoder its decoder",
+            *([f"published, with the whole autoencoder: {format_int(published)} parameters"] if published else []),
+        ],
+        columns=[
+            Column(key="part", header="part"),
+            Column(key="class", header="class"),
+            Column(key="params", header="parameters", format=format_int, align="right"),
+            Column(key="once_flop", header="FLOP, once", format=format_flop, align="right"),
+            Column(key="times", header="runs", format=format_int, align="right"),
+            Column(key="flop", header="FLOP", format=format_flop, align="right"),
+            Column(key="flop_fraction", header="share", format=format_fraction, align="right"),
+        ],
+        rows=rows,
+        facts={
+            "model": pipeline.name,
+            "params": params,
+            "generation_flop": total,
+            "denoising_steps": steps,
+            "guidance": guidance,
+            "image_height": pipeline.image.height,
+            "image_width": pipeline.image.width,
+        },
+        key="generation",
+    )
