@@ -23,8 +23,8 @@ from bench.backend.counting.arguments import copied_with
 from bench.backend.counting.flop_formulas import MENDED
 from bench.backend.counting.meta import FVCORE_MATMULS
 from bench.backend.counting.products import hides_products
-from bench.backend.counting.twin import left_as_it_is
-from bench.backend.known_values import OF_BUILDING, KnownValues
+from bench.backend.counting.twin import left_as_it_is, state_on_meta
+from bench.backend.known_values import KnownValues
 from estimators.errors import BadValueError
 
 DOES_NOT_RUN = (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
@@ -218,19 +218,6 @@ def _tensors(*trees: Any) -> Iterator[torch.Tensor]:
     return (leaf for leaf in tree_flatten(trees)[0] if isinstance(leaf, torch.Tensor))
 
 
-def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
-    standing = torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
-    if hasattr(tensor, OF_BUILDING):
-        setattr(standing, OF_BUILDING, getattr(tensor, OF_BUILDING))
-    return standing
-
-
-def _state_on_meta(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers as meta tensors; ties survive, since torch.func.functional_call knows them."""
-    state = {name: _to_meta(t.detach()).requires_grad_(t.requires_grad) for name, t in module.named_parameters()}
-    return state | {name: _to_meta(t) for name, t in module.named_buffers()}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passes:
     """FLOP of the passes by torch's dispatcher; `backward_flop` is None where there was no backward pass.
@@ -248,7 +235,7 @@ class Passes:
 
 
 def _torch_count(module: nn.Module, args: Any, kwargs: Any, *, on_meta: bool, backward: bool, hides_nothing: bool = False) -> Passes:
-    state = _state_on_meta(module) if on_meta else None
+    state = state_on_meta(module) if on_meta else None
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         return module(*args, **kwargs) if state is None else torch.func.functional_call(module, state, args, kwargs)

@@ -13,6 +13,7 @@ import torch
 import torch.utils.checkpoint as checkpointing
 from torch import nn
 
+from bench.backend.known_values import OF_BUILDING
 from bench.backend.on_meta import mended
 from estimators.errors import UnavailableError
 
@@ -177,3 +178,16 @@ def left_as_it_is(module: nn.Module) -> Iterator[None]:
 
 
 _TABLES = ("_parameters", "_buffers", "_modules")
+
+
+def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
+    standing = torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad)
+    if hasattr(tensor, OF_BUILDING):
+        setattr(standing, OF_BUILDING, getattr(tensor, OF_BUILDING))
+    return standing
+
+
+def state_on_meta(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers as meta tensors; ties survive, since torch.func.functional_call knows them."""
+    state = {name: _to_meta(t.detach()).requires_grad_(t.requires_grad) for name, t in module.named_parameters()}
+    return state | {name: _to_meta(t) for name, t in module.named_buffers()}
