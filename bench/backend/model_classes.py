@@ -98,12 +98,27 @@ class Kind:
 _TEXT, _IMAGE = Kind(inputs=_tokens), Kind(inputs=_image)
 _TEXT_TO_TEXT = Kind(inputs=_source_and_target, auto="AutoModelForSeq2SeqLM")
 
+_OF_TEXT = (*("albert", "bert", "distilbert", "electra", "eurobert", "modernbert", "mpnet", "nomic_bert", "roberta", "xlm-roberta"),)
 _OF_IMAGES = (
-    *("convnext", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit", "mobilenet_v2", "resnet", "siglip_vision_model", "swin", "vit"),
+    *(
+        "beit",
+        "convnext",
+        "convnextv2",
+        "deit",
+        "dinov2",
+        "dinov2_with_registers",
+        "dinov3_vit",
+        "mobilenet_v2",
+        "resnet",
+        "siglip_vision_model",
+        "swin",
+        "swinv2",
+        "vit",
+    ),
 )
 
 KINDS: Mapping[str, Kind] = {
-    **dict.fromkeys(("albert", "bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta"), _TEXT),
+    **dict.fromkeys(_OF_TEXT, _TEXT),
     "deberta-v2": Kind(inputs=_masked_tokens),
     **dict.fromkeys(("bart", "marian", "mbart", "mt5", "pegasus", "t5"), _TEXT_TO_TEXT),
     "whisper": Kind(inputs=_audio_and_target, auto="AutoModelForSpeechSeq2Seq"),

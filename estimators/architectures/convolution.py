@@ -93,9 +93,10 @@ class Inverted:
     Attributes:
         map: height and width.
         scaled: whether there is a learned scale.
+        response_normed: whether channels are normed by their size over the whole map, with a gain and a bias (ConvNeXt v2).
         function: name of the activation.
 
-    Source: Liu et al. 2022 (arXiv 2201.03545), figure 4.
+    Source: Liu et al. 2022 (arXiv 2201.03545), figure 4; Woo et al. 2023 (arXiv 2301.00808), figure 5.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Inverted:
     map: Map
     scaled: bool
     function: str = "gelu"
+    response_normed: bool = False
 
     def ops(self, w: Workload) -> list[Op]:
         """Up, activation, down, scale."""
@@ -116,6 +118,11 @@ class Inverted:
         ]
         if self.scaled:
             table.append(parameters(w, self.name, "scale", "elementwise", num=self.width, count=self.count))
+        if self.response_normed:
+            row = norm(
+                w, self.name, cut="whole", label="response_norm", width=inner, bias=True, rows=rows, count=self.count, recomputed=False
+            )
+            table.append(row)
         return table
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from estimators.architectures.attention import Attention
 from estimators.architectures.block import Block
 from estimators.architectures.encoder import Projection, Tower, demand_phase
@@ -173,21 +175,53 @@ class WindowedAttention(Part):
     Attributes:
         grid: height and width in tokens; what fills no window is padded, and the padding is computed too.
         window: tokens along a side.
+        bias_width: of a small network that makes the biases of distances, beside one learned scale per head (Swin v2); 0 for a table.
 
-    Source: Liu et al. 2021 (arXiv 2103.14030), section 3.2.
+    Source: Liu et al. 2021 (arXiv 2103.14030), section 3.2; Liu et al. 2022 (arXiv 2111.09883), sections 3.2 and 3.3.
     """
 
     attention: Attention
     grid: tuple[int, int]
     window: int
+    bias_width: int = 0
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
-        """Rows of the attention over all windows, and the table of biases."""
+        """Rows of the attention over all windows, and of the biases: a table, or a network over all distances, once for all windows."""
         windows = -(-self.grid[0] // self.window) * -(-self.grid[1] // self.window)
         inside = replace(w, batch=w.batch * windows, seq_len=self.window**2)
-        biases = (2 * self.window - 1) ** 2 * self.attention.heads
+        distances, heads = (2 * self.window - 1) ** 2, self.attention.heads
         table = self.attention.ops(inside, width, prefix, count)
-        return [*table, parameters(w, prefix, "position_bias", "attention", num=biases, count=count)]
+        if not self.bias_width:
+            return [*table, parameters(w, prefix, "position_bias", "attention", num=distances * heads, count=count)]
+        project = partial(linear, w, f"{prefix}.position_bias", "linear", "attention", cut="whole", rows=distances, count=count)
+        return [
+            *table,
+            parameters(w, prefix, "scale", "attention", num=heads, count=count),
+            project(label="up", d_in=2, d_out=self.bias_width, bias=True, input_grad=False, recomputed=True),
+            project(label="down", d_in=self.bias_width, d_out=heads, recomputed=True),
+        ]
+
+
+@frozen
+class BiasedAttention(Part):
+    """Attention between all tokens of an image, with a learned bias by distance (BEiT).
+
+    Attributes:
+        distances: rows of the table of biases: of patches, and three of the class token's.
+
+    Source: Bao et al. 2021 (arXiv 2106.08254), section 2.2; transformers 5, BeitRelativePositionBias.
+    """
+
+    attention: Attention
+    distances: int
+
+    def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
+        """Rows of the attention, and the table of biases."""
+        biases = self.distances * self.attention.heads
+        return [
+            *self.attention.ops(w, width, prefix, count),
+            parameters(w, prefix, "position_bias", "attention", num=biases, count=count),
+        ]
 
 
 @frozen
@@ -198,12 +232,14 @@ class Stage:
         grid: height and width in tokens.
         width: D of this stage, whatever the stem's is.
         merges: whether the merge follows, as behind all stages but the last; there a norm does.
+        norm_behind: whether the merge's norm stands behind its matrix (Swin v2), rather than before.
     """
 
     layers: Block
     grid: tuple[int, int]
     width: int
     merges: bool
+    norm_behind: bool = False
 
     def ops(self, w: Workload, width: int, prefix: str = "layer") -> list[Op]:
         """Rows of the layers and the merge; an odd last row or column is padded."""
@@ -213,7 +249,8 @@ class Stage:
             table.append(edge_norm(here, "final", width=self.width, bias=True))
         else:
             after = replace(w, seq_len=-(-self.grid[0] // 2) * -(-self.grid[1] // 2))
-            table.append(norm(after, f"{prefix}.merge", cut="whole", width=4 * self.width, bias=True))
+            normed = (2 if self.norm_behind else 4) * self.width
+            table.append(norm(after, f"{prefix}.merge", cut="whole", width=normed, bias=True))
             table.append(
                 linear(
                     after,

@@ -269,7 +269,10 @@ ENCODERS: Mapping[str, Config] = {
     },
     "distilbert": {"vocab_size": VOCAB, "dim": 64, "hidden_dim": 176, "n_heads": 4, "architectures": ["DistilBertForMaskedLM"]},
     "electra": ENCODER | {"embedding_size": 32, "architectures": ["ElectraForMaskedLM"]},
+    "eurobert": ENCODER | {"num_key_value_heads": 2, "architectures": ["EuroBertForMaskedLM"]},
     "modernbert": ENCODER | {"local_attention": 4096, "architectures": ["ModernBertForMaskedLM"]},
+    "mpnet": ENCODER | {"architectures": ["MPNetForMaskedLM"]},
+    "nomic_bert": ENCODER | {"architectures": ["NomicBertForMaskedLM"]},
     "roberta": ENCODER | {"architectures": ["RobertaForMaskedLM"]},
     "xlm-roberta": ENCODER | {"architectures": ["XLMRobertaForMaskedLM"]},
 }
@@ -296,6 +299,7 @@ ENCODER_DECODERS: Mapping[str, Config] = {
 
 IMAGES: Mapping[str, Config] = {
     "clip": {"projection_dim": 16, "architectures": ["CLIPModel"]},
+    "beit": PATCHES | {"num_labels": 10, "use_relative_position_bias": True, "architectures": ["BeitForImageClassification"]},
     "deit": PATCHES | {"num_labels": 10, "architectures": ["DeiTForImageClassification"]},
     "dinov2": {key: value for key, value in PATCHES.items() if key != "intermediate_size"}
     | {"num_labels": 10, "architectures": ["Dinov2ForImageClassification"]},
@@ -329,6 +333,15 @@ MAPS: Mapping[str, Config] = {
         "patch_size": 4,
         "num_labels": 10,
         "architectures": ["ConvNextForImageClassification"],
+    },
+    "convnextv2": {
+        "hidden_sizes": [16, 32],
+        "depths": [2, 1],
+        "num_stages": 2,
+        "image_size": 64,
+        "patch_size": 4,
+        "num_labels": 10,
+        "architectures": ["ConvNextV2ForImageClassification"],
     },
     "mobilenet_v2": {"image_size": 64, "num_labels": 10, "architectures": ["MobileNetV2ForImageClassification"]},
     "resnet": {

@@ -1,4 +1,4 @@
-"""Convolutional networks: ResNet, ConvNeXt, MobileNet v2.
+"""Convolutional networks: ResNet, ConvNeXt and its second version.
 
 The class of transformers that `architectures` names decides the head; without it, a classifier where the configuration
 speaks of labels, else the plain model. An image has the `image_size` of the configuration, 224 where there is none.
@@ -137,15 +137,24 @@ def convnext(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:
     Raises:
         BadConfigError: stages that do not match; one line.
     """
-    widths, depths = _stages(f, (96, 192, 384, 768), (3, 3, 9, 3))
-    if f.integer("num_stages", default=len(depths)) != len(depths):
-        raise f.fail("num_stages", f.config["num_stages"], f"the {len(depths)} stages in depths")
     scale = f.config.get("layer_scale_init_value", 1e-6)
     if isinstance(scale, bool) or not isinstance(scale, (int, float)):
         raise f.fail("layer_scale_init_value", scale, "a number; 0 for no scale")
+    return _convnext(f, name, source, "ConvNext", scaled=scale > 0)
+
+
+def convnextv2(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:
+    """ConvNeXt v2: ConvNextV2ForImageClassification, ConvNextV2Model; a norm over each channel's map in the place of the scale."""
+    return _convnext(f, name, source, "ConvNextV2", scaled=False)
+
+
+def _convnext(f: Fields, name: str, source: Source, base: str, *, scaled: bool) -> ConvolutionalNetwork:
+    widths, depths = _stages(f, (96, 192, 384, 768), (3, 3, 9, 3))
+    if f.integer("num_stages", default=len(depths)) != len(depths):
+        raise f.fail("num_stages", f.config["num_stages"], f"the {len(depths)} stages in depths")
     image, patch = size_pair(f, "image_size", IMAGE_SIDE), size_pair(f, "patch_size", 4)
-    known: HeadTable = {"ConvNextModel": lambda: (), "ConvNextForImageClassification": lambda: (classifier(widths[-1], labels(f)),)}
-    runs, heads = heads_named(f, known, default_class(f, "ConvNext"))
+    known: HeadTable = {f"{base}Model": lambda: (), f"{base}ForImageClassification": lambda: (classifier(widths[-1], labels(f)),)}
+    runs, heads = heads_named(f, known, default_class(f, base))
     here = (image[0] // patch[0], image[1] // patch[1])
     layers: list[Layer] = [
         Convolution(
@@ -195,7 +204,15 @@ def convnext(f: Fields, name: str, source: Source) -> ConvolutionalNetwork:
                 batch_norm=False,
                 activation=False,
             ),
-            Inverted(name=prefix, count=depth, width=width, map=here, scaled=scale > 0, function=f.text("hidden_act", default="gelu")),
+            Inverted(
+                name=prefix,
+                count=depth,
+                width=width,
+                map=here,
+                scaled=scaled,
+                function=f.text("hidden_act", default="gelu"),
+                response_normed=base == "ConvNextV2",
+            ),
         ]
     _check_size(f, image, here)
     layers.append(MapNorm(name="final.norm", width=widths[-1], map=(1, 1)))

@@ -65,12 +65,30 @@ def xlm_roberta(f: Fields, name: str, source: Source) -> Encoder:
     return _bert_like(f, name, source, "XLMRoberta", vocab=30522, positions=512, types=2, pooled=False, offset=2)
 
 
+def mpnet(f: Fields, name: str, source: Source) -> Encoder:
+    """MPNet: MPNetModel (with pooler), MPNetForMaskedLM and others; a bias by distance that all layers add, no segments."""
+    buckets = f.integer("relative_attention_num_buckets", default=32)
+    return _bert_like(f, name, source, "MPNet", vocab=30527, positions=512, types=0, pooled=False, offset=2, buckets=buckets)
+
+
 def _bert_like(
-    f: Fields, name: str, source: Source, base: str, *, vocab: int, positions: int, types: int, pooled: bool, offset: int = 0
+    f: Fields,
+    name: str,
+    source: Source,
+    base: str,
+    *,
+    vocab: int,
+    positions: int,
+    types: int,
+    pooled: bool,
+    offset: int = 0,
+    buckets: int = 0,
 ) -> Encoder:
     """What BERT and RoBERTa share.
 
     Args:
+        types: segments where the configuration does not say; 0 where there are none.
+        buckets: rows of a table of biases by distance; 0 for none.
         pooled: whether a classifier of sequences stands on the pooler, or on a linear layer of its own.
         offset: rows of the position table that no token gets.
     """
@@ -92,14 +110,22 @@ def _bert_like(
             f"{base}ForNextSentencePrediction": lambda: (pooler(d), pair),
         }
     runs, chosen = heads_named(f, heads, f"{base}Model")
-    types = f.integer("type_vocab_size", default=types)
+    h = head_width(f, "num_attention_heads", n, "hidden_size", d)
     block = layers(
         f.integer("num_hidden_layers", default=12),
-        attention(n, head_width(f, "num_attention_heads", n, "hidden_size", d)),
+        attention(n, h, scores="handed_out" if buckets else "fused"),
         FeedForward(width=f.integer("intermediate_size", default=3072), activation=f.text("hidden_act", default="gelu"), bias=True),
         prenorm=False,
     )
-    tower = Tower(stem=TokenStem(vocab=v, positions=rows, token_types=types, norm=LAYER_NORM), width=d, blocks=(block,))
+    stem = TokenStem(
+        vocab=v,
+        positions=rows,
+        token_types=f.integer("type_vocab_size", default=types) if types else 0,
+        norm=LAYER_NORM,
+        bias_buckets=buckets,
+        bias_heads=n if buckets else 0,
+    )
+    tower = Tower(stem=stem, width=d, blocks=(block,))
     return Encoder(name=name, source=source, runs=runs, tower=tower, heads=chosen, max_positions=rows - offset)
 
 

@@ -1,4 +1,4 @@
-"""Transformers over images: ViT, DeiT, DINOv2, Swin.
+"""Transformers over images: ViT, DeiT, BEiT.
 
 The class of transformers that `architectures` names decides the head; without it, a classifier where the configuration
 speaks of labels, else the plain model that AutoModel builds. An image has the `image_size` of the configuration.
@@ -19,15 +19,16 @@ from estimators.architectures.builders.parts import (
     heads_named,
     labels,
     layers,
-    per_stage,
+    number,
     pooler,
-    scaled,
     size_pair,
 )
 from estimators.architectures.encoder import Tower
 from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.part import Part
 from estimators.architectures.stems import PatchStem
-from estimators.architectures.vision import Stage, VisionTransformer, WindowedAttention
+from estimators.architectures.vision import BiasedAttention, Scaled, VisionTransformer
+from estimators.errors import NoOpTableError
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -93,32 +94,33 @@ def _vit_like(f: Fields, name: str, source: Source, base: str, *, extra_tokens: 
     return VisionTransformer(name=name, source=source, runs=runs, tower=tower, tokens=stem.tokens, heads=heads)
 
 
-def swin(f: Fields, name: str, source: Source) -> VisionTransformer:
-    """Swin: SwinForImageClassification, SwinModel; attention in windows, four tokens merged to one between stages.
+def beit(f: Fields, name: str, source: Source) -> VisionTransformer:
+    """BEiT: BeitForImageClassification, BeitModel; a bias by distance in every layer, learned scales, keys without a bias.
 
     Raises:
-        BadConfigError: stages that do not match, an image that patches do not fill, a map smaller than a window.
+        NoOpTableError: with one table of biases for all layers, or a width of heads of its own.
     """
-    width, depths = f.integer("embed_dim", default=96), per_stage(f, "depths", (2, 2, 6, 2))
-    heads, window = per_stage(f, "num_heads", (3, 6, 12, 24)), f.integer("window_size", default=7)
-    if len(heads) != len(depths):
-        raise f.fail("num_heads", list(heads), f"one number for each of the {len(depths)} stages in depths")
-    last = width * 2 ** (len(depths) - 1)
-    known: HeadTable = {"SwinModel": lambda: (), "SwinForImageClassification": lambda: (classifier(last, labels(f)),)}
-    runs, chosen = heads_named(f, known, default_class(f, "Swin"))
-    stem = patches(f, patch=4, extra_tokens=0, positions=f.flag("use_absolute_embeddings", False), norm=LAYER_NORM)
-    if stem.image[0] % stem.patch[0] or stem.image[1] % stem.patch[1]:
-        raise f.fail("image_size", f.config.get("image_size"), f"a multiple of patch_size, {stem.patch[0]} x {stem.patch[1]}")
-    stages, grid = [], stem.grid
-    for i, (depth, n) in enumerate(zip(depths, heads, strict=True)):
-        d = width * 2**i
-        if min(grid) < window:
-            raise f.fail("window_size", window, f"at most {min(grid)}, the tokens along a side of stage {i + 1}")
-        attend = attention(n, head_width(f, f"num_heads[{i}]", n, "embed_dim", d), bias=f.flag("qkv_bias", True), scores="biased")
-        feed_forward = FeedForward(width=scaled(f, "mlp_ratio", 4, d), activation=f.text("hidden_act", default="gelu"), bias=True)
-        parts = (("attention", WindowedAttention(attention=attend, grid=grid, window=window)), ("mlp", feed_forward))
-        block = Block(count=depth, parts=parts, norms=2, norm=LAYER_NORM)
-        stages.append(Stage(layers=block, grid=grid, width=d, merges=i + 1 < len(depths)))
-        grid = (-(-grid[0] // 2), -(-grid[1] // 2))
-    tower = Tower(stem=stem, width=width, blocks=tuple(stages))
-    return VisionTransformer(name=name, source=source, runs=runs, tower=tower, tokens=stem.tokens, heads=chosen)
+    for key in ("use_shared_relative_position_bias", "head_dim"):
+        if f.config.get(key):
+            raise NoOpTableError(f"{name}: {key} is {f.config[key]}; the op table of beit has none")
+    d, n = f.integer("hidden_size", default=768), f.integer("num_attention_heads", default=12)
+    known: HeadTable = {"BeitModel": lambda: (), "BeitForImageClassification": lambda: (classifier(d, labels(f)),)}
+    runs, heads = heads_named(f, known, default_class(f, "Beit"))
+    masked, placed = f.flag("use_mask_token", False), f.flag("use_absolute_position_embeddings", False)
+    stem = patches(f, patch=16, spare_tokens=int(masked), positions=placed)
+    h = head_width(f, "num_attention_heads", n, "hidden_size", d)
+    biased = f.flag("use_relative_position_bias", False)
+    attend: Part = attention(n, h, key_bias=False, scores="biased" if biased else "fused")
+    if biased:
+        distances = (2 * stem.grid[0] - 1) * (2 * stem.grid[1] - 1) + 3
+        attend = BiasedAttention(attention=attend, distances=distances)
+    feed_forward = FeedForward(
+        width=f.integer("intermediate_size", default=3072), activation=f.text("hidden_act", default="gelu"), bias=True
+    )
+    parts: tuple[tuple[str, Part], ...] = (("attention", attend), ("mlp", feed_forward))
+    if number(f, "layer_scale_init_value", 0.1) > 0:
+        parts = tuple((label, Scaled(part=part)) for label, part in parts)
+    block = Block(count=f.integer("num_hidden_layers", default=12), parts=parts, norms=2, norm=LAYER_NORM)
+    per_sample = f.flag("use_mean_pooling", True)
+    tower = Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM, norm_per_sample=per_sample)
+    return VisionTransformer(name=name, source=source, runs=runs, tower=tower, tokens=stem.tokens, heads=heads)

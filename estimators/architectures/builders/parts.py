@@ -173,6 +173,14 @@ def scaled(f: Fields, key: str, default: float, width: int, *, rounded: bool = F
     return size
 
 
+def number(f: Fields, key: str, default: float) -> float:
+    """A number from 0. Raises BadConfigError."""
+    value = f.config[key] if key in f.config else f.default(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise f.fail(key, value, "a number from 0; 0 for none")
+    return value
+
+
 def section(f: Fields, key: str) -> Fields:
     """The fields of one part of a model; what an old file gives as ``<key>_dict`` counts instead, as in transformers.
 

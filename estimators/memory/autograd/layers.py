@@ -18,7 +18,7 @@ from estimators.architectures.part import Part
 from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
 from estimators.architectures.traced_decoder import TracedPart
-from estimators.architectures.vision import Scaled, WindowedAttention
+from estimators.architectures.vision import BiasedAttention, Scaled, WindowedAttention
 from estimators.architectures.waves import GatedBiasAttention
 from estimators.frozen import frozen, replace
 from estimators.memory.autograd.attention import attended
@@ -168,6 +168,8 @@ def _run(tape: Tape, part: Part, x: Tensor, stream: Stream) -> Tensor:
         return attended(tape, part, x, t, width, *_source(tape, part, stream))
     if isinstance(part, WindowedAttention):
         return _in_windows(tape, part, x, width)
+    if isinstance(part, BiasedAttention):
+        return attended(tape, part.attention, x, t, width)
     if isinstance(part, GatedBiasAttention):
         return _with_gated_bias(tape, part, x, t, width)
     if isinstance(part, Scaled):

@@ -40,7 +40,11 @@ def _run(tape: Tape, layer: Convolution | Inverted | MapNorm, before: _Before) -
     if isinstance(layer, Inverted):
         positions = layer.map[0] * layer.map[1]
         x = tape.linear(tape.tensor(positions * layer.width, tape.size, "outer"), positions * 4 * layer.width, "outer")
-        x = tape.linear(activated(tape, layer.function, x), positions * layer.width, "outer")
+        x = activated(tape, layer.function, x)
+        if layer.response_normed:  # the map for its size and for its product with that, and the product for the gain
+            tape.keep(x, product := tape.like(x))
+            x = tape.like(product, size=tape.weight_size)
+        x = tape.linear(x, positions * layer.width, "outer")
         if layer.scaled:
             tape.keep(x)
         return tape.tensor(x.elements, tape.weight_size, "outer")

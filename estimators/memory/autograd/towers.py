@@ -149,5 +149,7 @@ def _behind_stage(tape: Tape, stage: Stage, size: int) -> Tensor:
     """Four neighbours joined, normed and multiplied; behind the last stage a norm."""
     rows = -(-stage.grid[0] // 2) * -(-stage.grid[1] // 2) if stage.merges else stage.grid[0] * stage.grid[1]
     x = tape.tensor(rows * stage.width * (4 if stage.merges else 1), size, "outer")
+    if stage.merges and stage.norm_behind:
+        return normed(tape, LAYER_NORM, tape.linear(x, rows * 2 * stage.width, "outer"), 2 * stage.width)
     x = normed(tape, LAYER_NORM, x, stage.width * (4 if stage.merges else 1))
     return tape.linear(x, rows * 2 * stage.width, "outer") if stage.merges else x

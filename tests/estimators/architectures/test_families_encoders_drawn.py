@@ -15,6 +15,7 @@ BASES = {
     "bert": "Bert",
     "distilbert": "DistilBert",
     "electra": "Electra",
+    "mpnet": "MPNet",
     "roberta": "Roberta",
     "xlm-roberta": "XLMRoberta",
 }
@@ -38,6 +39,8 @@ def bert_like(draw: st.DrawFn) -> dict[str, Any]:
     }
     if model_type == "distilbert":
         sizes = {names[key]: value for key, value in sizes.items()}
+    elif model_type == "mpnet":
+        sizes["relative_attention_num_buckets"] = draw(st.integers(4, 40))
     else:
         sizes["type_vocab_size"] = draw(st.integers(1, 3))
     if model_type in ("albert", "electra"):
@@ -60,6 +63,35 @@ def bert_like(draw: st.DrawFn) -> dict[str, Any]:
 @given(bert_like())
 @settings(max_examples=30, deadline=None)
 def test_random_encoders_count_like_torch(config: dict[str, Any]) -> None:
+    check(config)
+
+
+@st.composite
+def rotary(draw: st.DrawFn) -> dict[str, Any]:
+    model_type, base = draw(st.sampled_from([("eurobert", "EuroBert"), ("nomic_bert", "NomicBert")]))
+    shared, copies = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    own: dict[str, Any] = {"type_vocab_size": draw(st.integers(1, 3))}
+    if model_type == "eurobert":
+        own = {key: draw(st.booleans()) for key in ("attention_bias", "mlp_bias")}
+        own |= {"num_key_value_heads": shared, "classifier_pooling": draw(st.sampled_from(["bos", "late", "mean"]))}
+    return {
+        "model_type": model_type,
+        "architectures": [base + draw(st.sampled_from(CLASSES[:-1]))],
+        "hidden_size": 2 * shared * copies * draw(st.integers(1, 6)),
+        "num_attention_heads": shared * copies,
+        "num_hidden_layers": draw(st.integers(1, 3)),
+        "intermediate_size": draw(st.integers(1, 50)),
+        "vocab_size": draw(st.integers(5, 90)),
+        "pad_token_id": 0,
+        "num_labels": draw(st.integers(1, 9)),
+        "tie_word_embeddings": draw(st.booleans()),
+        **own,
+    }
+
+
+@given(rotary())
+@settings(max_examples=14, deadline=None)
+def test_random_rotary_encoders_count_like_torch(config: dict[str, Any]) -> None:
     check(config)
 
 

@@ -23,6 +23,7 @@ TEXT_MODELS = [name for name in SHIPPED if isinstance(model_from_config(model_en
 SMALLEST = (
     *("albert-base-v2", "bert-base-uncased", "deberta-v3-base", "distilbert-base-uncased", "electra-small", "modernbert-base"),
     *("distilroberta-base", "xlm-roberta-base", "bart-base", "opus-mt-en-de", "mt5-small", "t5-small", "flan-t5-small", "whisper-tiny"),
+    *("mpnet-base", "nomic-embed-text-v1.5", "eurobert-210m"),
     *("wav2vec2-base-960h", "hubert-base-ls960", "wavlm-base-plus"),
     *SMALLEST_OF_IMAGES,
 )

@@ -66,6 +66,30 @@ def test_random_vision_transformers_count_like_torch(config: dict[str, Any]) -> 
 
 
 @st.composite
+def beit(draw: st.DrawFn) -> dict[str, Any]:
+    heads = draw(st.integers(1, 4))
+    flags = ("use_mask_token", "use_absolute_position_embeddings", "use_relative_position_bias", "use_mean_pooling")
+    return {
+        "model_type": "beit",
+        **named(draw, "Beit", ("Model", "ForImageClassification")),
+        "hidden_size": heads * draw(st.integers(2, 12)),
+        "num_attention_heads": heads,
+        "num_hidden_layers": draw(st.integers(1, 3)),
+        "intermediate_size": draw(st.integers(1, 60)),
+        "image_size": draw(st.integers(9, 40)),
+        "patch_size": draw(st.integers(2, 9)),
+        "layer_scale_init_value": draw(st.sampled_from([0.0, 0.1])),
+        **{key: draw(st.booleans()) for key in flags},
+    }
+
+
+@given(beit())
+@settings(max_examples=12, deadline=None)
+def test_random_beits_count_like_torch(config: dict[str, Any]) -> None:
+    check(config)
+
+
+@st.composite
 def dinov3(draw: st.DrawFn) -> dict[str, Any]:
     heads = draw(st.integers(1, 4))
     return {
@@ -90,21 +114,22 @@ def test_random_dinov3s_count_like_torch(config: dict[str, Any]) -> None:
 
 @st.composite
 def swin(draw: st.DrawFn) -> dict[str, Any]:
+    second = draw(st.booleans())
     stages, window, patch = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
     least = window * 2 ** (stages - 1)
     sides = st.integers(least, least + 9)
     return {
-        "model_type": "swin",
-        **named(draw, "Swin", ("Model", "ForImageClassification")),
+        "model_type": "swinv2" if second else "swin",
+        **named(draw, "Swinv2" if second else "Swin", ("Model", "ForImageClassification")),
         "embed_dim": 12,
         "depths": draw(st.lists(st.integers(1, 3), min_size=stages, max_size=stages)),
         "num_heads": draw(st.lists(st.sampled_from([1, 2, 3, 4, 6]), min_size=stages, max_size=stages)),
         "window_size": window,
         "patch_size": patch,
         "image_size": [patch * draw(sides), patch * draw(sides)],
-        "mlp_ratio": draw(st.sampled_from([4.0, 2, 1.5])),
+        "mlp_ratio": draw(st.sampled_from([4.0, 2.0, 1.5])),
         "qkv_bias": draw(st.booleans()),
-        "use_absolute_embeddings": draw(st.booleans()),
+        "use_absolute_embeddings": not second and draw(st.booleans()),
     }
 
 
@@ -186,17 +211,17 @@ def test_random_resnets_count_like_torch(config: dict[str, Any]) -> None:
 
 @st.composite
 def convnext(draw: st.DrawFn) -> dict[str, Any]:
-    stages = draw(st.integers(1, 4))
+    stages, second = draw(st.integers(1, 4)), draw(st.booleans())
     return {
-        "model_type": "convnext",
-        **named(draw, "ConvNext", ("Model", "ForImageClassification")),
+        "model_type": "convnextv2" if second else "convnext",
+        **named(draw, "ConvNextV2" if second else "ConvNext", ("Model", "ForImageClassification")),
         "num_stages": stages,
         "depths": draw(st.lists(st.integers(1, 3), min_size=stages, max_size=stages)),
         "hidden_sizes": draw(st.lists(st.integers(1, 20), min_size=stages, max_size=stages)),
         "patch_size": draw(st.integers(1, 5)),
         "image_size": image(draw, 40, 70),
         "num_channels": draw(st.integers(1, 4)),
-        "layer_scale_init_value": draw(st.sampled_from([1e-6, 0.0])),
+        **({} if second else {"layer_scale_init_value": draw(st.sampled_from([1e-6, 0.0]))}),
     }
 
 

@@ -1,0 +1,90 @@
+"""Encoders with rotary positions and a gate in their feed-forward: Nomic BERT and EuroBERT.
+
+The class of transformers that `architectures` names decides the head; without it, the plain model that AutoModel builds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from estimators.architectures.attention import Attention
+from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
+from estimators.architectures.builders.encoders import masked_lm
+from estimators.architectures.builders.parts import HeadTable, classifier, head_width, heads_named, labels, pooler
+from estimators.architectures.encoder import Encoder, Projection, Tower
+from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.stems import TokenStem
+from estimators.spec import Source
+
+if TYPE_CHECKING:
+    from estimators.architectures.fields import Fields
+
+
+def nomic_bert(f: Fields, name: str, source: Source) -> Encoder:
+    """Nomic BERT: NomicBertModel (without pooler), NomicBertForMaskedLM and others; norms behind the sums, no biases in its layers."""
+    d, v = f.integer("hidden_size", default=768), f.integer("vocab_size", default=30528)
+    known: HeadTable = {
+        "NomicBertModel": lambda: (),
+        "NomicBertForMaskedLM": lambda: masked_lm(f, d, d, v, spare_bias=True),
+        "NomicBertForSequenceClassification": lambda: (pooler(d), classifier(d, labels(f))),
+        "NomicBertForTokenClassification": lambda: (classifier(d, labels(f), per_token=True),),
+    }
+    runs, heads = heads_named(f, known, "NomicBertModel")
+    n = f.integer("num_attention_heads", default=12)
+    feed_forward = FeedForward(
+        width=f.integer("intermediate_size", default=3072), activation=f.text("hidden_act", default="silu"), gated=True
+    )
+    block = Block(
+        count=f.integer("num_hidden_layers", default=12),
+        parts=(("attention", _attention(f, n, n, d, bias=False)), ("mlp", feed_forward)),
+        norms=2,
+        norm=LAYER_NORM,
+        prenorm=False,
+        norm_of_sum=True,
+    )
+    stem = TokenStem(vocab=v, token_types=f.integer("type_vocab_size", default=2), norm=LAYER_NORM)
+    longest = f.integer("max_position_embeddings", default=2048)
+    tower = Tower(stem=stem, width=d, blocks=(block,))
+    return Encoder(name=name, source=source, runs=runs, tower=tower, heads=heads, max_positions=longest)
+
+
+def eurobert(f: Fields, name: str, source: Source) -> Encoder:
+    """EuroBERT: EuroBertModel, EuroBertForMaskedLM and others; Llama's layers, in which every token sees every other."""
+    d, v, bias = f.integer("hidden_size", default=768), f.integer("vocab_size", default=128256), f.flag("mlp_bias", False)
+    tied = f.flag("tie_word_embeddings", False)
+    late = f.choice("classifier_pooling", "late", ("bos", "late", "mean")) == "late"
+    dense = Projection(name="head.dense", d_in=d, d_out=d, per="token" if late else "sample", component="transform")
+    known: HeadTable = {
+        "EuroBertModel": lambda: (),
+        "EuroBertForMaskedLM": lambda: (Projection(name="head", d_in=d, d_out=v, bias=bias, cut="vocabulary", owned=not tied),),
+        "EuroBertForSequenceClassification": lambda: (dense, classifier(d, labels(f), per_token=late)),
+        "EuroBertForTokenClassification": lambda: (classifier(d, labels(f), per_token=True),),
+    }
+    runs, heads = heads_named(f, known, "EuroBertModel")
+    n = f.integer("num_attention_heads", default=12)
+    shared = f.integer("num_key_value_heads", default=n)
+    f.divides("num_key_value_heads", shared, "num_attention_heads", n)
+    feed_forward = FeedForward(
+        width=f.integer("intermediate_size", default=3072), activation=f.text("hidden_act", default="silu"), gated=True, bias=bias
+    )
+    attend = _attention(f, n, shared, d, bias=f.flag("attention_bias", False))
+    block = Block(
+        count=f.integer("num_hidden_layers", default=12), parts=(("attention", attend), ("mlp", feed_forward)), norms=2, norm=RMS_NORM
+    )
+    longest = f.integer("max_position_embeddings", default=8192)
+    tower = Tower(stem=TokenStem(vocab=v), width=d, blocks=(block,), final_norm=RMS_NORM)
+    return Encoder(name=name, source=source, runs=runs, tower=tower, heads=heads, max_positions=longest)
+
+
+def _attention(f: Fields, heads: int, kv_heads: int, width: int, *, bias: bool) -> Attention:
+    h = f.optional_integer("head_dim") or head_width(f, "num_attention_heads", heads, "hidden_size", width)
+    return Attention(
+        heads=heads,
+        kv_heads=kv_heads,
+        head_width=h,
+        query_bias=bias,
+        key_bias=bias,
+        value_bias=bias,
+        out_bias=bias,
+        causal=False,
+    )
