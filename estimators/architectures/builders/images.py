@@ -110,10 +110,9 @@ def beit(f: Fields, name: str, source: Source) -> VisionTransformer:
     stem = patches(f, patch=16, spare_tokens=int(masked), positions=placed)
     h = head_width(f, "num_attention_heads", n, "hidden_size", d)
     biased = f.flag("use_relative_position_bias", False)
-    attend: Part = attention(n, h, key_bias=False, scores="biased" if biased else "fused")
-    if biased:
-        distances = (2 * stem.grid[0] - 1) * (2 * stem.grid[1] - 1) + 3
-        attend = BiasedAttention(attention=attend, distances=distances)
+    plain = attention(n, h, key_bias=False, scores="biased" if biased else "fused")
+    distances = (2 * stem.grid[0] - 1) * (2 * stem.grid[1] - 1) + 3
+    attend: Part = BiasedAttention(attention=plain, distances=distances) if biased else plain
     feed_forward = FeedForward(
         width=f.integer("intermediate_size", default=3072), activation=f.text("hidden_act", default="gelu"), bias=True
     )
