@@ -20,7 +20,7 @@ class Product:
 
     Attributes:
         cut: what tensor and expert parallelism divide, as its rows say.
-        experts, per_token: of a mixture: how many there are, how many serve one token; 1 and 1 elsewhere.
+        experts, per_token: of a mixture: how many there are, how many serve one token; 1 and 1 elsewhere, but for the groups of a filter.
         key_columns, key_heads: of its n outputs, those that are keys and values, and of how many heads.
         trained: whether the matrix needs a gradient.
         passes_gradient: whether its input needs one.
@@ -42,7 +42,7 @@ class Product:
     @property
     def forward_flop(self) -> int:
         """Of all layers together."""
-        return 2 * self.m * self.n * self.k * self.count * (self.per_token if self.experts > 1 else 1)
+        return 2 * self.m * self.n * self.k * self.count * self.per_token
 
 
 @frozen

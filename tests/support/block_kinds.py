@@ -136,6 +136,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
         "no_rope_layers": lambda depth: [1] * depth,
         "moe_layers": lambda depth: list(range(depth)),
     },
+    "lfm2_moe": {"num_hidden_layers": int, "layer_types": _full},
     "lfm2": {"num_hidden_layers": int, "layer_types": lambda depth: ["conv"] * depth},
     "mpt": {"n_layers": int},
     "nemotron_h": {"layers_block_type": lambda depth: ["linear_attention"] * depth},
@@ -205,6 +206,7 @@ EXPERTS: Mapping[str, Config] = {
     "llama4_text": WIDTHS
     | HEADS
     | {"intermediate_size_mlp": 112, "num_local_experts": 4, "num_experts_per_tok": 1, "attention_chunk_size": 4096},
+    "lfm2_moe": WIDTHS | MIXTURE | {"moe_intermediate_size": 48, "num_dense_layers": 0},
     "minimax_m2": WIDTHS | HEADS | MIXTURE,
     "qwen2_moe": WIDTHS | MIXTURE | {"moe_intermediate_size": 48, "shared_expert_intermediate_size": 80},
     "qwen3_moe": WIDTHS | HEADS | MIXTURE | {"moe_intermediate_size": 48},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoModelForMultimodalLM
 
 from bench.backend.counting import meta
@@ -68,6 +71,30 @@ def test_a_language_part_in_a_type_without_an_op_table_has_torchs_parameters(mod
     with torch.device("meta"):
         module = AutoModelForMultimodalLM.from_config(hf_config(config), attn_implementation="eager")
     model = model_from_config(config, model_type)
+    assert count_params(model.ops(Workload())) == params_of_the_language_part(module) < meta.params_of(module)
+
+
+WRAPPERS = sorted(
+    {
+        *(HEAD_OUTSIDE.keys() - {"cosmos3_omni", "qwen2_5_omni", "qwen2_5_omni_thinker"}),
+        *("blip-2", "instructblip", "instructblipvideo", "llama4", "qwen3_vl_moe", "shieldgemma2", "vibevoice"),
+    }
+)
+"""Types whose language part runs a class with an op table."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", WRAPPERS)
+def test_the_default_of_every_wrapper_has_the_parameters_of_torchs_language_part(model_type: str) -> None:
+    config = AutoConfig.for_model(model_type)
+    try:
+        module = on_meta(lambda: AutoModelForMultimodalLM.from_config(config, attn_implementation="eager"))
+    except ImportError:
+        pytest.skip("its vision tower is timm's")
+    except ValueError:  # a class that no auto class maps to
+        named = type(config).__name__.removesuffix("Config") + "ForConditionalGeneration"
+        module = on_meta(lambda: getattr(transformers, named)._from_config(config, attn_implementation="eager"))
+    model = model_from_config(json.loads(config.to_json_string()), model_type)
     assert count_params(model.ops(Workload())) == params_of_the_language_part(module) < meta.params_of(module)
 
 
