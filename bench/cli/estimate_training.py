@@ -29,7 +29,6 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
         RequestError: options that contradict each other, an unknown name, a value out of range.
         PhysicsError: a claimed run that would pass the peak.
     """
-    _check(options)
     return answer_of(options, *arguments.load_model(options))
 
 
@@ -42,6 +41,7 @@ def answer_of(options: Options, model: Model, entry: ModelEntry | None, *, work:
     Raises:
         RequestError, PhysicsError: as `answered`.
     """
+    _check(options)
     hardware = [arguments.load_hardware(options.hardware)] if options.hardware else []
     question = replace(step_options.question(options, model, entry, hardware, tokens=options.tokens), work=work)
     inverse = Inverse(
@@ -64,6 +64,7 @@ def answer_of(options: Options, model: Model, entry: ModelEntry | None, *, work:
 
 
 def _check(options: Options) -> None:
+    """Demand what the question needs, and nothing of a single step. Raises BadValueError."""
     of_a_step = {
         "--batch": options.batch,
         "--prompt-tokens": options.prompt_tokens,
@@ -86,7 +87,7 @@ def _check(options: Options) -> None:
         if number is not None and options.hardware is None:
             raise BadValueError(f"{word} needs a device: add --hardware ID; list them: python -m bench list hardware")
     if options.claimed_s is not None and (options.tokens is None or options.gpus is None):
-        raise BadValueError("--days is a claim about a run: add its --tokens and --gpus")
+        raise BadValueError("--days is a claim about a run: add its --gpus, and its --tokens (or images, or hours of audio)")
     if options.deadline_s is not None and options.tokens is None:
         raise BadValueError("--deadline needs to know how much is trained: add --tokens")
 

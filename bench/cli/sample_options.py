@@ -111,7 +111,7 @@ def about_images_and_text(options: SampleOptions) -> bool:
 
 
 def load_whole(options: arguments.MethodOptions, asked: SampleOptions) -> tuple[VisionLanguage, ModelEntry | None]:
-    """The whole vision-language model on the samples that are asked about, and the registry's entry of its language part.
+    """The whole vision-language model on the samples that are asked about, and the registry's entry with the whole's published count.
 
     Raises:
         BadValueError: both images and a video, a model that reads none, or adapters and frozen parts at once.
@@ -154,6 +154,8 @@ def _whole(options: arguments.MethodOptions, example: Example) -> tuple[VisionLa
             f"{entry.id} reads no images beside text; --images and --video are of models that do: "
             "python -m bench list models --match vl, llava-1.5-7b, gemma-3-4b, ... or --config with a vision_config"
         )
+    if entry.whole_params is not None:
+        entry = replace(entry, published_params=entry.whole_params, published_params_text=f"{entry.whole_params:,}")
     return whole(Fields(config, entry.id), entry.id, entry.source, example), entry
 
 

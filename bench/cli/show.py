@@ -198,9 +198,8 @@ def _of_examples(options: Options) -> list[Table]:
         model=model, phase=options.phase, seq_len=1, batch=options.batch, dtype=options.dtype, convention=options.convention
     )
     answer = count_phases(question)
-    published = f"{entry.whole_params:,}" if entry and entry.whole_params else ""
     return arguments.with_all_facts(
-        phases_tables(answer, params_text=published),
+        phases_tables(answer, params_text=entry.published_params_text if entry else ""),
         model=model.name,
         phase=options.phase,
         convention=options.convention,

@@ -28,7 +28,7 @@ def generation_table(pipeline: Pipeline, runs: Sequence[Run], *, batch: int, ste
         rows.append(
             {
                 "part": run.part,
-                "class": str(getattr(run.model, "runs", "")),
+                "class": run.model.runs,
                 "params": count_params(run.model.ops(workload)),
                 "once_flop": cost.flop["full"],
                 "times": run.times,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from estimators.counting.conventions import CONVENTIONS
+from estimators.samples import Audio
 from estimators.spec import Hardware
 from estimators.training.answer import TrainingAnswer
 from estimators.training.shares import BOUND
@@ -117,6 +118,7 @@ def facts(training: TrainingAnswer) -> dict[str, Any]:
             "dtype": training.dtype,
             "peak_flop_per_s": training.hardware.peak(training.dtype),
             "utilization_source": training.utilization_source,
+            **({"samples_per_s_per_device": _per_device_s(training)} if training.model.sample else {}),
             **{key: value for key, value in middle.items() if key != "scenario"},
         }
         if training.price:
@@ -141,6 +143,28 @@ def memory_note(training: TrainingAnswer, hardware: Hardware) -> str:
     return f"{state}: {'one device' if least == 1 else f'at least {format_int(least)} devices'} of {capacity}, activations on top."
 
 
+def _per_device_s(training: TrainingAnswer) -> float:
+    """Samples (or sequences) that one device trains on in a second, at the utilization in the middle."""
+    run = training.runs[training.middle]
+    return run.tokens / training.seq_len / run.gpu_seconds
+
+
+def rate_line(training: TrainingAnswer) -> str:
+    """How many samples of images, or hours of audio, are trained on in how long; empty for a model of text or numbers."""
+    sample = training.model.sample
+    if sample is None:
+        return ""
+    each = _per_device_s(training)
+    if isinstance(sample, Audio):
+        rate, what = each * sample.duration_s, "times as fast as it is heard"
+    else:
+        rate, what = each, "samples/s"
+    one = f"{format_grouped(rate)} {what} on one device"
+    if not training.num_devices or training.num_devices == 1:
+        return f"rate: {one}."
+    return f"rate: {format_grouped(rate * training.num_devices)} {what} on {format_int(training.num_devices)} devices; {one}."
+
+
 def answer_table(training: TrainingAnswer) -> Table:
     """Time, GPU-days, energy and money, one row per utilisation."""
     rows = _rows(training)
@@ -150,7 +174,7 @@ def answer_table(training: TrainingAnswer) -> Table:
     if any(run.energy_j for run in training.runs):
         notes.append("energy: the boards alone at their power limit, an upper figure for them; no hosts, network or cooling.")
     if rows:
-        notes.append(WALL_TIME)
+        notes += [*([rate] if (rate := rate_line(training)) else []), WALL_TIME]
     return Table(
         title=_headline(training, rows),
         conditions=conditions(training),

@@ -13,7 +13,7 @@ from estimators.units import format_days, format_duration, format_flop, format_g
 from reports.screen import Screen, columns_kept
 from reports.table import Table
 from reports.views.training import predicted
-from reports.views.training.at_utilization import NO_DEVICES, WALL_TIME, how_sure, is_too_large, memory_note
+from reports.views.training.at_utilization import NO_DEVICES, WALL_TIME, how_sure, is_too_large, memory_note, rate_line
 from reports.views.training.claim_screen import claim_screen
 from reports.views.training.conditions import length_lines, price_line, scope_notes, utilization_line
 from reports.views.training.tuning_job import job_lines
@@ -128,6 +128,7 @@ def _utilization_screen(training: TrainingAnswer, table: Table) -> Screen:
         table=columns_kept(table, *TRAINING_COLUMNS, headers=COST),
         doubts=[memory] if is_too_large(training) else [],
         notes=[
+            *([rate] if (rate := rate_line(training)) else []),
             _utilization(training),
             *([price_line(training.price)] if training.price else [f"{training.price_reason}."]),
             *_length(training),

@@ -43,7 +43,16 @@ def test_a_claim_is_held_to_what_the_same_answer_plans_with(capsys: pytest.Captu
         assert said in " ".join(training("--days", str(days))["notes"])
 
 
-@pytest.mark.parametrize("model", ["resnet-50", "vit-base-patch16-224", "bert-base-uncased", "whisper-base"])
+@pytest.mark.parametrize("model", ["resnet-50", "vit-base-patch16-224", "whisper-base"])
+def test_a_model_of_images_or_speech_is_given_the_rate_of_its_own_class(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(f"estimate --model {model} --tokens 1B --hardware a100-sxm4-80gb --gpus 8".split()) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ": about " in shown
+    assert "constants of " in shown
+    assert "published runs" not in shown
+
+
+@pytest.mark.parametrize("model", ["mobilenet-v2-1.0-224", "bert-base-uncased"])
 def test_what_is_no_language_model_is_given_the_bound_and_not_a_language_model_s_utilization(
     model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

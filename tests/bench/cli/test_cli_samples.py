@@ -178,3 +178,23 @@ def test_a_generation_that_cannot_be_is_one_line(words: tuple[str, ...], said: s
     error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("·")]
     assert len(error) == 1
     assert said in error[0]
+
+
+def test_a_rate_is_said_in_samples_or_in_times_real_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """A window of 30 s that takes t seconds of one device is 30 / t times as fast as it is heard."""
+    device = ("--hardware", "a100-sxm4-80gb", "--gpus", "8")
+    out = estimated(capsys, "vit-b-16", "--images-total", "1M", *device)
+    assert "samples/s on 8 devices;" in out
+    body = json.loads(estimated(capsys, "whisper-tiny", "--audio-hours", "100", *device, "--json"))
+    assert body["samples_per_s_per_device"] * body["gpu_hours"] * 3600 == pytest.approx(100 * 120)
+    assert "times as fast as it is heard on 8 devices;" in estimated(capsys, "whisper-tiny", "--audio-hours", "100", *device)
+
+
+def test_a_claim_on_images_needs_its_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", "vit-b-16", "--images-total", "1M", "--hardware", "a100-sxm4-80gb", "--days", "3"]) == 2
+    assert "--days is a claim about a run: add its --gpus" in capsys.readouterr().err
+
+
+def test_the_whole_models_published_count_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("qwen2.5-vl-7b", "--images", "1", "--examples", "1k", "--hardware", "a100-sxm4-80gb", "-v")
+    assert "8,292,166,656 parameters (published: 8,292,166,656)" in estimated(capsys, *words)
