@@ -119,7 +119,7 @@ _OF_IMAGES = (
 
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(_OF_TEXT, _TEXT),
-    "deberta-v2": Kind(inputs=_masked_tokens),
+    **dict.fromkeys(("deberta", "deberta-v2"), Kind(inputs=_masked_tokens)),
     **dict.fromkeys(("bart", "marian", "mbart", "mt5", "pegasus", "t5"), _TEXT_TO_TEXT),
     "whisper": Kind(inputs=_audio_and_target, auto="AutoModelForSpeechSeq2Seq"),
     **dict.fromkeys(_OF_IMAGES, _IMAGE),

@@ -6,7 +6,7 @@ from functools import partial
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.part import Part
-from estimators.architectures.rows import convolution, edge_norm, linear, lookup, name_of, spare
+from estimators.architectures.rows import convolution, edge_norm, linear, lookup, name_of, parameters, spare
 from estimators.architectures.stems import TokenStem
 from estimators.frozen import frozen, replace
 from estimators.roles import Role
@@ -19,9 +19,11 @@ class DisentangledAttention(Part):
 
     Attributes:
         attention: the content's.
-        distances: rows of the table of relative positions.
+        distances: rows of the table of relative positions; 0 where positions are in the content alone.
         content_to_position, position_to_content: which of the two are added.
         shared: whether positions go through the content's query and key matrices, or through ones of their own.
+        sliced: whether of the table as many rows are looked at as the sequence has distances, and keys of positions have no bias (v1).
+        biases: of queries and values, beside the content's one matrix (v1).
 
     Source: He et al. 2020 (arXiv 2006.03654), equation 4.
     """
@@ -31,11 +33,21 @@ class DisentangledAttention(Part):
     content_to_position: bool
     position_to_content: bool
     shared: bool
+    sliced: bool = False
+    biases: int = 0
+
+    def rows(self, seq_len: int) -> int:
+        """Of the table, those that a sequence of this length is scored against."""
+        return min(self.distances, 2 * seq_len) if self.sliced else self.distances
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of the content's attention, then of the projections of the table (once per layer, whatever the batch) and the scores."""
         project = partial(linear, w, prefix, count=count, recomputed=True)
         table = self.attention.ops(w, width, prefix, count)
+        if self.biases:
+            table.append(parameters(w, prefix, "biases", "attention", num=self.biases, count=count))
+        if not self.distances:
+            return table
         projections: tuple[tuple[Role, bool], ...] = (
             ("position_key", self.content_to_position),
             ("position_query", self.position_to_content),
@@ -43,7 +55,8 @@ class DisentangledAttention(Part):
         for role, used in projections:
             if used or self.shared:
                 inner = self.attention.inner_width
-                row = project(role, "attention", cut="columns", d_in=width, d_out=inner, bias=True, rows=self.distances)
+                bias = role != "position_key" or not self.sliced
+                row = project(role, "attention", cut="columns", d_in=width, d_out=inner, bias=bias, rows=self.rows(w.seq_len))
                 if self.shared:
                     row = replace(row, params=0, weight_bytes=0)
                 table.append(row if used else replace(row, backward_flop=0))
@@ -54,7 +67,7 @@ class DisentangledAttention(Part):
 
     def _scores(self, w: Workload, prefix: str, label: str, count: int) -> Op:
         """Every token against every distance: 2·B·N·T·distances·H; a gather then picks the distances that occur."""
-        n, h, t, r = self.attention.heads, self.attention.head_width, w.seq_len, self.distances
+        n, h, t, r = self.attention.heads, self.attention.head_width, w.seq_len, self.rows(w.seq_len)
         flop = 2 * w.batch * n * t * r * h
         size = w.bytes_of(w.batch * n * (t * h + r * h + t * r))
         return Op(

@@ -73,6 +73,7 @@ CLIPS_TEXT: Config = {
     "eos_token_id": VOCAB - 1,
 }
 
+NAFLEX: Config = {key: value for key, value in PATCHES.items() if key != "image_size"} | {"num_patches": 16}
 SIGLIPS_TEXT: Config = {key: value for key, value in CLIPS_TEXT.items() if key != "eos_token_id"}
 
 
@@ -142,7 +143,12 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     "nemotron_h": {"layers_block_type": lambda depth: ["linear_attention"] * depth},
     "olmo3": {"num_hidden_layers": int, "layer_types": _full},
     **{name: {"num_hidden_layers": int, "layer_types": _linear} for name in ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")},
+    "siglip2": {
+        "text_config": lambda depth: SIGLIPS_TEXT | {"num_hidden_layers": depth},
+        "vision_config": lambda depth: NAFLEX | {"num_hidden_layers": depth},
+    },
     "swin": {"depths": lambda depth: [depth]},
+    "swinv2": {"depths": lambda depth: [depth]},
 }
 """Fields that say how deep a model is, where that is not `num_hidden_layers` alone."""
 
@@ -309,6 +315,8 @@ IMAGES: Mapping[str, Config] = {
     | {"num_labels": 10, "architectures": ["Dinov2WithRegistersForImageClassification"]},
     "dinov3_vit": PATCHES | {"num_register_tokens": 4, "architectures": ["DINOv3ViTModel"]},
     "siglip": {"architectures": ["SiglipModel"]},
+    "siglip2": {"architectures": ["Siglip2Model"]},
+    "siglip_vision_model": PATCHES | {"architectures": ["SiglipVisionModel"]},
     "hubert": WAVES | {"architectures": ["HubertForSequenceClassification"]},
     "wav2vec2": WAVES | {"architectures": ["Wav2Vec2ForSequenceClassification"]},
     "wavlm": WAVES | {"architectures": ["WavLMForSequenceClassification"]},
@@ -321,10 +329,25 @@ IMAGES: Mapping[str, Config] = {
         "num_labels": 10,
         "architectures": ["SwinForImageClassification"],
     },
+    "swinv2": {
+        "image_size": 64,
+        "patch_size": 4,
+        "embed_dim": 32,
+        "num_heads": [2],
+        "window_size": 8,
+        "num_labels": 10,
+        "architectures": ["Swinv2ForImageClassification"],
+    },
     "vit": PATCHES | {"num_labels": 10, "architectures": ["ViTForImageClassification"]},
 }
 """Transformers over patches."""
 
+
+IN_FP32: Mapping[str, Config] = {
+    "deberta": ENCODER
+    | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False, "architectures": ["DebertaForMaskedLM"]},
+}
+"""Encoders that transformers cannot run under autocast."""
 
 MAPS: Mapping[str, Config] = {
     "convnext": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -71,6 +72,17 @@ def inputs_of(config: Config, batch: int, seq_len: int) -> dict[str, Any]:
         return {"input_values": torch.randn(batch, CROP_SAMPLES), "labels": torch.zeros(batch, dtype=torch.long)}
     side = config.get("image_size") or config.get("vision_config", {}).get("image_size", 0)
     pixels = {"pixel_values": torch.randn(batch, 3, side, side)} if side else {}
+    if model_type == "siglip2":
+        vision, text = config["vision_config"], config["text_config"]
+        patches = torch.randn(batch, vision["num_patches"], 3 * vision["patch_size"] ** 2)
+        shapes = torch.full((batch, 2), math.isqrt(vision["num_patches"]))
+        return {
+            "pixel_values": patches,
+            "pixel_attention_mask": None,
+            "spatial_shapes": shapes,
+            "input_ids": tokens(batch, seq_len, text["vocab_size"]),
+            "return_loss": torch.tensor(True),
+        }
     if model_type in ("clip", "siglip"):
         return pixels | {"input_ids": tokens(batch, seq_len, config["text_config"]["vocab_size"]), "return_loss": torch.tensor(True)}
     if pixels and config["architectures"][0].endswith("Model"):

@@ -1,14 +1,13 @@
-"""Encoders after BERT: DeBERTa with positions apart from content, ModernBERT with rotary positions and windows."""
+"""ModernBERT: rotary positions, and windows in most layers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
 from estimators.architectures.attention import Attention
-from estimators.architectures.block import LAYER_NORM, Block, Norm
-from estimators.architectures.builders.encoders import answer, masked_lm
-from estimators.architectures.builders.parts import Heads, HeadTable, attention, classifier, head_width, heads_named, labels, pooler
-from estimators.architectures.disentangled import DisentangledAttention, DistanceStem
+from estimators.architectures.block import Block, Norm
+from estimators.architectures.builders.encoders import answer
+from estimators.architectures.builders.parts import Heads, HeadTable, classifier, head_width, heads_named, labels
 from estimators.architectures.encoder import Encoder, Projection, Tower
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.stems import TokenStem
@@ -18,93 +17,6 @@ if TYPE_CHECKING:
     from estimators.architectures.fields import Fields
 
 MAX_LAYERS = 10_000
-
-
-def deberta_v2(f: Fields, name: str, source: Source) -> Encoder:
-    """DeBERTa v2 and v3: DebertaV2Model, DebertaV2ForMaskedLM, DebertaV2ForSequenceClassification and others."""
-    d, v = f.integer("hidden_size", default=1536), f.integer("vocab_size", default=128100)
-    edge, n = f.integer("embedding_size", default=d), f.integer("num_attention_heads", default=24)
-    longest = f.integer("max_position_embeddings", default=512)
-    heads: HeadTable = {
-        "DebertaV2Model": lambda: (),
-        "DebertaV2ForMaskedLM": lambda: _deberta_masked_lm(f, d, edge, v),
-        "DebertaV2ForSequenceClassification": lambda: (pooler(d), classifier(d, labels(f))),
-        "DebertaV2ForTokenClassification": lambda: (classifier(d, labels(f), per_token=True),),
-        "DebertaV2ForQuestionAnswering": lambda: (answer(f, d),),
-    }
-    runs, chosen = heads_named(f, heads, "DebertaV2Model")
-    if f.integer("pooler_hidden_size", default=d) != d:
-        raise f.fail("pooler_hidden_size", f.config["pooler_hidden_size"], f"hidden_size, {d}, which the pooler reads")
-    h = head_width(f, "num_attention_heads", n, "hidden_size", d)
-    if f.integer("attention_head_size", default=h) != h:
-        raise f.fail("attention_head_size", f.config["attention_head_size"], f"hidden_size / num_attention_heads, {h}")
-    relative = f.flag("relative_attention", False)
-    distances = 2 * _span(f, longest) if relative else 0
-    kinds = _position_kinds(f) if relative else frozenset()
-    content = attention(n, h)
-    attend = DisentangledAttention(
-        attention=content,
-        distances=distances,
-        content_to_position="c2p" in kinds,
-        position_to_content="p2c" in kinds,
-        shared=f.flag("share_att_key", False),
-    )
-    feed_forward = FeedForward(
-        width=f.integer("intermediate_size", default=6144), activation=f.text("hidden_act", default="gelu"), bias=True
-    )
-    parts = (("attention", attend if relative else content), ("mlp", feed_forward))
-    block = Block(count=f.integer("num_hidden_layers", default=24), parts=parts, norms=2, norm=LAYER_NORM, prenorm=False, norm_of_sum=True)
-    kernel = f.integer("conv_kernel_size", default=0, minimum=0)
-    if kernel and not kernel % 2:
-        raise f.fail("conv_kernel_size", kernel, "an odd number, which keeps the sequence's length")
-    groups = f.integer("conv_groups", default=1)
-    if d % groups:
-        raise f.fail("conv_groups", groups, f"a divisor of hidden_size, {d}")
-    stem = DistanceStem(
-        tokens=TokenStem(
-            vocab=v,
-            positions=longest if f.flag("position_biased_input", True) else 0,
-            token_types=f.integer("type_vocab_size", default=0, minimum=0),
-            embedding_width=edge,
-            projection_bias=False,
-            norm=LAYER_NORM,
-            norm_after_projection=True,
-        ),
-        distances=distances,
-        distance_norm="layer_norm" in str(f.config.get("norm_rel_ebd", "none")).lower().split("|"),
-        kernel=kernel,
-        groups=groups,
-    )
-    tower = Tower(stem=stem, width=d, blocks=(block,))
-    return Encoder(name=name, source=source, runs=runs, tower=tower, heads=chosen, max_positions=longest)
-
-
-def _deberta_masked_lm(f: Fields, d: int, edge: int, vocab: int) -> Heads:
-    """The head as published before transformers 4.31 (`legacy`), or as DeBERTa's authors have it."""
-    if f.flag("legacy", True):
-        return masked_lm(f, d, edge, vocab, spare_bias=True)
-    if edge != d:
-        raise f.fail("embedding_size", edge, f"hidden_size, {d}, where legacy is false")
-    transform = Projection(name="head.transform", d_in=d, d_out=d, component="transform", norm=LAYER_NORM)
-    return transform, Projection(name="head", d_in=d, d_out=vocab, cut="vocabulary", owned=False)
-
-
-def _span(f: Fields, longest: int) -> int:
-    """Distances on either side: buckets, or positions where there are none; a -1 means unset."""
-    buckets = f.integer("position_buckets", default=-1, minimum=-1)
-    if buckets > 0:
-        return buckets
-    positions = f.integer("max_relative_positions", default=-1, minimum=-1)
-    return positions if positions > 0 else longest
-
-
-def _position_kinds(f: Fields) -> frozenset[str]:
-    """The terms in `pos_att_type`: a list, or words with bars between."""
-    value = f.config.get("pos_att_type")
-    words = [word.strip() for word in value.lower().split("|")] if isinstance(value, str) else value or []
-    if not isinstance(words, list) or not all(word in ("c2p", "p2c") for word in words):
-        raise f.fail("pos_att_type", value, "a list of c2p and p2c, or c2p|p2c")
-    return frozenset(words)
 
 
 def modernbert(f: Fields, name: str, source: Source) -> Encoder:

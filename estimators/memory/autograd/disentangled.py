@@ -8,13 +8,18 @@ from estimators.memory.autograd.tape import Tape, Tensor
 
 def disentangled(tape: Tape, part: DisentangledAttention, x: Tensor, t: int, width: int) -> Tensor:
     """Its output over `t` tokens that read `x`. The projected table of distances is repeated for every sequence."""
-    heads, inner, distances = part.attention.heads, part.attention.inner_width, part.distances
+    heads, inner, distances = part.attention.heads, part.attention.inner_width, part.rows(t)
     queries, keys, values = (tape.linear(x, t * inner, "inner") for _ in range(3))
     tape.matmul(queries, tape.like(keys), heads * t * t, "scores")
     tape.keep(tape.tensor(1 + part.content_to_position + part.position_to_content, tape.size, "once"))  # what they are divided by
     for used, operand in ((part.content_to_position, queries), (part.position_to_content, keys)):
         if used:
-            tape.linear(tape.tensor(distances * width, tape.weight_size, "once"), 0, "once")
+            if part.sliced:  # views of one matrix's output, which each product copies
+                operand = tape.like(operand)
+            table = (
+                tape.given(distances * width, tape.weight_size) if part.sliced else tape.tensor(distances * width, tape.weight_size, "once")
+            )
+            tape.linear(table, 0, "once")
             scores = tape.matmul(
                 operand, tape.tensor(heads * distances * part.attention.head_width, tape.size, "inner"), heads * t * distances, "scores"
             )

@@ -219,4 +219,24 @@ def _in_windows(tape: Tape, part: WindowedAttention, x: Tensor, width: int) -> T
     """Each window a sequence of its own; tokens are copied into windows."""
     windows = -(-part.grid[0] // part.window) * -(-part.grid[1] // part.window)
     seen = part.window**2
+    if part.bias_width:
+        return _by_angles(tape, part, tape.like(x, elements=windows * seen * width), windows * seen, width, seen)
     return attended(tape, part.attention, tape.like(x, elements=windows * seen * width), windows * seen, width, seen=seen)
+
+
+def _by_angles(tape: Tape, part: WindowedAttention, x: Tensor, t: int, width: int, seen: int) -> Tensor:
+    """Queries and keys divided by their lengths, scores by a learned scale, and biases that a network makes once (Swin v2)."""
+    heads, inner = part.attention.heads, part.attention.inner_width
+    queries, keys, values = (tape.linear(x, t * inner, "inner") for _ in range(3))
+    unit = []
+    for each in (queries, keys):
+        tape.keep(each, *(tape.tensor(heads * t, tape.size, "inner") for _ in range(2)))  # its lengths, and those held above 0
+        unit.append(tape.like(each))
+    scores = tape.matmul(unit[0], unit[1], heads * t * seen, "scores")
+    distances = (2 * part.window - 1) ** 2
+    for elements in (2 * distances, part.bias_width * distances, heads * seen * seen):
+        tape.keep(tape.tensor(elements, tape.size, "once"))
+    tape.keep(scores, tape.tensor(heads, tape.weight_size, "once"))
+    probabilities = tape.softmax(tape.like(scores, size=tape.weight_size))
+    context = tape.matmul(probabilities, values, t * inner, "inner")
+    return tape.linear(tape.like(context), t * width, "outer")

@@ -98,11 +98,11 @@ def test_random_rotary_encoders_count_like_torch(config: dict[str, Any]) -> None
 @st.composite
 def deberta(draw: st.DrawFn) -> dict[str, Any]:
     heads = draw(st.integers(1, 4))
-    width = heads * draw(st.integers(1, 10))
+    width, first = heads * draw(st.integers(1, 10)), draw(st.booleans())
     chosen = draw(st.sampled_from(CLASSES))
     return {
-        "model_type": "deberta-v2",
-        "architectures": [f"DebertaV2{chosen}"],
+        "model_type": "deberta" if first else "deberta-v2",
+        "architectures": [f"Deberta{'' if first else 'V2'}{chosen}"],
         "hidden_size": width,
         "num_attention_heads": heads,
         "num_hidden_layers": draw(st.integers(1, 3)),
@@ -119,6 +119,7 @@ def deberta(draw: st.DrawFn) -> dict[str, Any]:
         "position_biased_input": draw(st.booleans()),
         "conv_kernel_size": draw(st.sampled_from([0, 3, 5])),
         "conv_groups": draw(st.sampled_from([1, width])),
+        "legacy": draw(st.booleans()) or not first,
         "embedding_size": draw(st.sampled_from([width, 7])),
         "tie_word_embeddings": draw(st.booleans()),
     }

@@ -21,7 +21,15 @@ from tests.support.shipped_sizes import shallow
 SHIPPED = [name for name in model_ids() if model_entry(name).config["model_type"] in model_classes.KINDS]
 TEXT_MODELS = [name for name in SHIPPED if isinstance(model_from_config(model_entry(name).config, name), Encoder | EncoderDecoder)]
 SMALLEST = (
-    *("albert-base-v2", "bert-base-uncased", "deberta-v3-base", "distilbert-base-uncased", "electra-small", "modernbert-base"),
+    *(
+        "albert-base-v2",
+        "bert-base-uncased",
+        "deberta-base",
+        "deberta-v3-base",
+        "distilbert-base-uncased",
+        "electra-small",
+        "modernbert-base",
+    ),
     *("distilroberta-base", "xlm-roberta-base", "bart-base", "opus-mt-en-de", "mt5-small", "t5-small", "flan-t5-small", "whisper-tiny"),
     *("mpnet-base", "nomic-embed-text-v1.5", "eurobert-210m"),
     *("wav2vec2-base-960h", "hubert-base-ls960", "wavlm-base-plus"),

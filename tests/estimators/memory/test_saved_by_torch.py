@@ -20,7 +20,7 @@ from estimators.memory.layer_memory import model_memory_of
 from estimators.memory.single_device import LOGITS, kept_by_torch
 from estimators.spec import Case, Hardware, Workload
 from estimators.validation.model import shipped_model
-from tests.support.block_kinds import DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, HEADS, IMAGES, MAPS, MIXERS, VOCAB, WIDTHS, kind
+from tests.support.block_kinds import DENSE, ENCODER_DECODERS, ENCODERS, EXPERTS, HEADS, IMAGES, IN_FP32, MAPS, MIXERS, VOCAB, WIDTHS, kind
 from tests.support.saved_tensors import inputs_of, real_model, saved_bytes
 from tests.support.vision_language_models import INSIDE_VISION_LANGUAGE
 
@@ -68,6 +68,15 @@ def test_a_layer_of_an_encoder_or_of_an_encoder_and_a_decoder_keeps_what_torch_k
 
 
 DELTA_RULE = ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")
+
+
+@pytest.mark.parametrize("model_type", sorted(IN_FP32))
+def test_a_layer_that_cannot_run_under_autocast_keeps_what_torch_keeps_in_fp32(model_type: str) -> None:
+    configs = [kind(model_type, IN_FP32[model_type], depth) for depth in (1, 2)]
+    workload = Workload(phase="train", batch=BATCH, seq_len=SEQ, dtype="fp32")
+    shallow, deep = (estimate(Case(model=model_from_config(c, "m"), workload=workload)).memory_bytes["activations"] for c in configs)
+    less, more = (saved_bytes(real_model(c), inputs_of(c, BATCH, SEQ), autocast=False) for c in configs)
+    assert deep - shallow == pytest.approx(more - less, rel=0.001)
 
 
 @pytest.mark.parametrize("seq_len", [SEQ, 70])
@@ -292,7 +301,7 @@ def test_recomputed_an_encoder_keeps_the_inputs_of_its_layers_and_one_layer(name
 
 def unmeasured(families: Mapping[str, str]) -> set[str]:
     """Model types with a builder of their own that no small model here stands for."""
-    measured = {*ALL, *MAPS, *MIXERS, *INSIDE_VISION_LANGUAGE, "dense_network"}
+    measured = {*ALL, *MAPS, *MIXERS, *IN_FP32, *INSIDE_VISION_LANGUAGE, "dense_network"}
     return {name for name, built in families.items() if built != "vision.language_part" and name not in measured}
 
 
