@@ -25,7 +25,6 @@ def parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:
     """
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     model_type = str(config.get("model_type"))
     if model_type not in CONFIG_MAPPING_NAMES and (its := _type_of_class(config)) in CONFIG_MAPPING_NAMES:
@@ -34,7 +33,7 @@ def parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:
         parsed = hf_config(config)
         text = parsed.get_text_config(decoder=True)
         others = sorted(key for key in parsed.sub_configs if getattr(parsed, key, None) not in (None, text))
-        if len(others) < len(parsed.sub_configs) and text.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        if len(others) < len(parsed.sub_configs) and _writes_by(parsed, text):
             return text, "", f"{', '.join(others) or 'the other parts'}, and what joins them: only the language part is counted"
         return parsed, _class_named(config), ""
     for key in TEXT_PARTS:
@@ -47,6 +46,16 @@ def parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:
         f"model_type {model_type[:40]!r} has no op table and transformers {transformers.__version__} does not know it{own_code}; "
         "expected a type that transformers has, or one of: python -m bench list families"
     )
+
+
+def _writes_by(parsed: Any, text: Any) -> bool:
+    """Whether a model of several parts writes text, and the part that does is a whole language model: a decoder without an encoder."""
+    from transformers.models.auto import modeling_auto
+
+    tasks = ("CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM", "SPEECH_SEQ_2_SEQ")
+    writes = any(parsed.model_type in getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES") for task in tasks)
+    alone = text.model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return writes and alone and not any(getattr(part, "is_encoder_decoder", False) for part in (parsed, text))
 
 
 def _type_of_class(config: Mapping[str, Any]) -> str:
@@ -91,11 +100,41 @@ def _class_named(config: Mapping[str, Any]) -> str:
     return name
 
 
+PREFERRED = (
+    "MASKED_LM",
+    "CAUSAL_LM",
+    "IMAGE_TEXT_TO_TEXT",
+    "SEQ_TO_SEQ_CAUSAL_LM",
+    "SPEECH_SEQ_2_SEQ",
+    "CTC",
+    "ZERO_SHOT_IMAGE_CLASSIFICATION",
+    "IMAGE_CLASSIFICATION",
+    "ZERO_SHOT_OBJECT_DETECTION",
+    "OBJECT_DETECTION",
+    "TEXT_TO_WAVEFORM",
+    "TEXT_TO_SPECTROGRAM",
+    "MULTIMODAL_LM",
+)
+"""What a type's usual class is for, the likeliest first: transformers' own name of the mapping. After these its plain model, then any."""
+
+
+def usual_class(model_type: str) -> str:
+    """The class of transformers that a checkpoint of the type most often is; empty where it has none."""
+    from transformers.models.auto import modeling_auto
+
+    named = {key: value for key, value in vars(modeling_auto).items() if key.startswith("MODEL_") and key.endswith("MAPPING_NAMES")}
+    first = [*(f"MODEL_FOR_{task}_MAPPING_NAMES" for task in PREFERRED), "MODEL_MAPPING_NAMES", *sorted(named)]
+    found = next((named[key][model_type] for key in first if model_type in named.get(key, ())), "")
+    return found if isinstance(found, str) else found[0]
+
+
 def build(parsed: Any, named: str) -> nn.Module:
     """The class on meta, the usual one of the type where none is named. Raises BadConfigError where transformers cannot build it."""
     import transformers
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_MAPPING_NAMES
 
+    if not named and parsed.model_type not in {**MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, **MODEL_MAPPING_NAMES}:
+        named = usual_class(parsed.model_type)
     if named.endswith("ForSequenceClassification") and getattr(parsed, "pad_token_id", 0) is None:
         parsed.pad_token_id = 0  # such a class looks for the last token that is not padding, and refuses batches otherwise
     usual = transformers.AutoModelForCausalLM if parsed.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else transformers.AutoModel

@@ -110,6 +110,8 @@ def audio(config: Any, widths: Sequence[int] = ()) -> Iterator[Maker]:
         yield _shaped("input_features", mels, 2 * positions)
     yield _shaped("input_values", 16000)
     yield _shaped("input_values", 1, 24000)
+    yield _shaped("input_values", 15360)  # a multiple of every hop between 320 and 1,920 samples
+    yield _shaped("input_values", 1, 15360)
     for length in (first_integer(config, "max_length") or 1024, 256, 3000):
         for width in dict.fromkeys((mels, *widths, 128)):
             for shape in ((length, width), (width, length), (1, length, width), (1, width, length)):

@@ -34,6 +34,7 @@ class Steps:
         self.writes_tokens = type(model).__name__.endswith(("ForCausalLM", "LMHeadModel"))
         self.made = MadeInputs(model)
         self._takes = inspect.signature(model.forward).parameters
+        self._is_taught = self.writes_tokens and "labels" in self._takes
         self.has_encoder = bool(getattr(model.config, "is_encoder_decoder", False)) and "decoder_input_ids" in self._takes
         self.has_source = self.has_encoder and "input_ids" in self._takes
 
@@ -51,10 +52,18 @@ class Steps:
         return self.made.of(sizes["batch"], sizes["seq"], sizes["source"] or None)
 
     def _train(self, sizes: Sizes, backward: bool) -> Pass:
+        if self._is_taught:
+            try:
+                return self._learn(sizes, backward)
+            except ValueError:  # a head that writes after an image, of which there is none, has no place for labels
+                self._is_taught = False
+        return self._learn(sizes, backward)
+
+    def _learn(self, sizes: Sizes, backward: bool) -> Pass:
         inputs = self._inputs(sizes)
         with _on_meta() as known, torch.enable_grad():
             given = {name: _stands_in(known, value) for name, value in inputs.items()}
-            if self.writes_tokens and "labels" in self._takes:
+            if self._is_taught:
                 given["labels"] = given["input_ids"]
             recorder = Recorder(self.model, tokens=_tokens(inputs), causal=self._causal)
             with recorder.watching() as seen:

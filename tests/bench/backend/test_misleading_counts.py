@@ -9,6 +9,7 @@ import torch
 import transformers
 from torch import nn
 
+from bench.backend.counting.built_class import build, parse
 from bench.backend.counting.hf_config import count_config
 from bench.backend.counting.made_inputs import MadeInputs
 from bench.backend.counting.module import count
@@ -128,3 +129,48 @@ def test_inputs_are_made_up_that_run(config: dict[str, Any], names: set[str]) ->
     assert given.keys() >= names
     assert all(value.shape[0] == 2 for value in given.values())
     assert made.reads_tokens is ("input_ids" in names)
+
+
+TOWERS: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+@pytest.mark.parametrize(
+    ("config", "runs"),
+    [
+        (
+            {
+                "model_type": "vision-text-dual-encoder",
+                "vision_config": {"model_type": "vit", "image_size": 32, **TOWERS},
+                "text_config": {"model_type": "bert", "vocab_size": 64, **TOWERS},
+            },
+            "VisionTextDualEncoderModel",
+        ),
+        (
+            {
+                "model_type": "encoder-decoder",
+                "encoder": {"model_type": "bert", "vocab_size": 64, **TOWERS},
+                "decoder": {"model_type": "bert", "vocab_size": 64, "is_decoder": True, "add_cross_attention": True, **TOWERS},
+            },
+            "EncoderDecoderModel",
+        ),
+    ],
+    ids=["compares", "reads and writes"],
+)
+def test_a_part_that_is_no_language_model_of_its_own_is_not_taken_for_the_whole(config: dict[str, Any], runs: str) -> None:
+    parsed, named, left_out = parse(config)
+    assert (type(build(parsed, named)).__name__, left_out) == (runs, "")
+
+
+def test_a_product_by_groups_has_its_gradient_by_hand() -> None:
+    """Two groups of 8 rows of 16 by 16 x 24: 2 · 16 · 16 · 24, and as much for the weights, since the input needs none."""
+
+    class Grouped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2, 16, 24, dtype=torch.bfloat16))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch._grouped_mm(x, self.weight, offs=torch.tensor([8, 16], dtype=torch.int32))
+
+    said = count(Grouped(), torch.ones(16, 16, dtype=torch.bfloat16), fvcore=False)
+    assert (said.forward_flop, said.backward_flop) == (12_288, 12_288)
