@@ -37,6 +37,9 @@ class Shape(Heads, Protocol):
     @property
     def cut_width(self) -> int: ...
 
+    @property
+    def scan_layers(self) -> int: ...
+
 
 def divisors(number: int) -> list[int]:
     """Every divisor, ascending.
@@ -59,7 +62,7 @@ def legal_cut(work: Shape, tp: int) -> bool:
 
     Source: Shoeybi et al. 2019 (arXiv 1909.08053), section 3; `divide` of Megatron-LM (core/utils.py) and of vLLM.
     """
-    return legal_tp(work, tp) and work.cut_width % tp == 0
+    return legal_tp(work, tp) and work.cut_width % tp == 0 and (tp == 1 or not work.scan_layers)
 
 
 def nearest(wanted: int, choices: Iterable[int]) -> int:
@@ -74,6 +77,7 @@ def check_cuts(work: Shape, layout: Layout) -> None:
         BadValueError: heads, layers, experts or the sequence do not divide, or no software runs it; names the nearest that works.
     """
     _check_sharding(layout)
+    _check_scans(work, layout)
     _check_heads(work, layout)
     _check_stages(work, layout)
     _check_experts(work, layout)
@@ -95,6 +99,15 @@ def _check_sharding(layout: Layout) -> None:
             f"zero=2 shares out gradients, which a pipeline of pp={layout.pp} stages adds up over its micro-batches; no software runs "
             "that: expected zero=1, or pp=1"
         )
+
+
+def _check_scans(work: Shape, layout: Layout) -> None:
+    for name in ("tp", "cp"):
+        if work.scan_layers and getattr(layout, name) > 1:
+            raise BadValueError(
+                f"{name}={getattr(layout, name)} would cut the scans of {work.scan_layers} layers, which are planned whole: expected "
+                f"{name}=1; data, pipeline and expert parallelism and ZeRO divide such a model"
+            )
 
 
 def _check_heads(work: Shape, layout: Layout) -> None:

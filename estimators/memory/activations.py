@@ -58,7 +58,9 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
         if part.shared:
             more = [a + b for a, b in zip(more, part_kept(part.shared, width, t, k, size), strict=True)]
         return more[0], more[1], more[2]
-    rows_of_part = part.ops(Workload(phase="train", seq_len=t), width, "part", 1)
+    rows_of_part = [
+        op for op in part.ops(Workload(phase="train", seq_len=t), width, "part", 1) if op.kind != "scan" or not k.fused_attention
+    ]
     return (
         SavedActivations(inner=float(sum(op.count * op.saved_bytes for op in rows_of_part)) * size / 2),
         SavedActivations(),

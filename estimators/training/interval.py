@@ -19,7 +19,7 @@ CLASSES = {
     "megatron-dense": "dense models under Megatron",
     "other-software": "dense models under other software",
     "experts": "mixtures of experts",
-    "unmeasured-device": "devices on which no step was measured",
+    "unmeasured-device": "devices, or kinds of layers, of which no step was measured",
     "completed-row": "rows of tables that rules completed",
 }
 """Classes of cases, each with an interval of its own: what a case is missed by depends on how much was measured of its kind."""
@@ -115,14 +115,15 @@ def is_measured(hardware: Hardware, own: MeasuredRates | None = None, *, devices
     return known and _generation(hardware) in _architectures(tuple(devices))
 
 
-def case_class(stack_id: str, *, experts: bool, measured: bool) -> str:
+def case_class(stack_id: str, *, experts: bool, measured: bool, scans: bool = False) -> str:
     """The class of a case, one of CLASSES.
 
     Args:
         experts: whether the model is a mixture of experts.
         measured: whether its device is.
+        scans: whether the model has scans of a state, of which no step was measured on any device.
     """
-    if not measured:
+    if not measured or scans:
         return "unmeasured-device"
     if experts:
         return "experts"

@@ -27,6 +27,9 @@ BACKWARD_TRAFFIC = 1.5
 FUSED_BACKWARD = 2.5
 """Attention products backward over forward where the scores are made anew: five matrix products against two."""
 
+SCAN_WIDTH = 128
+"""Depth of a scan's products, as a head's width: keys and states are 64 to 256 wide."""
+
 UNFUSED_BACKWARD = 2
 """The same where the scores were kept: four against two."""
 
@@ -104,6 +107,16 @@ def holds_scores(work: SequenceCost, layout: Layout, machine: Machine) -> Lane:
 
 
 def _attention_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane]:
+    """Forward and backward, with the scans of recurrent layers: kernels that keep tiles on the chip as fused attention does, priced alike.
+
+    What convolutions before a scan move is among the traffic.
+    """
+    forward, backward = _attention_alone_s(work, layout, machine, software, e)
+    scans = fused_attention_s(layout.micro_batch * work.scan_flop, SCAN_WIDTH, machine, software, e)
+    return forward + scans, backward + FUSED_BACKWARD * scans
+
+
+def _attention_alone_s(work: SequenceCost, layout: Layout, machine: Machine, software: Software, e: Efficiency) -> tuple[Lane, Lane]:
     part = layout.micro_batch / layout.cp / layout.tp
     if software.unfused:
         flop, scores = part * work.attention_flop, part * work.score_elements

@@ -58,6 +58,7 @@ class SequenceCost:
         unfused_layers, unfused_flop, unfused_visible_flop, unfused_score_elements: of all that, what no fused kernel of today does:
             layers with sinks and a window.
         head_width: of one query.
+        scan_layers, scan_flop, scan_backward_flop: layers with a recurrent state; products of their scans and the convolutions before them.
         inner_bytes, outer_bytes: element-wise traffic between the tensor-parallel matrices, and around them.
         dense, embedding, head: parameters by how tensor parallelism divides them; there are none of a tied head.
         expert_params: what expert parallelism shares out.
@@ -89,6 +90,9 @@ class SequenceCost:
     unfused_visible_flop: int
     unfused_score_elements: int
     head_width: int
+    scan_layers: int
+    scan_flop: int
+    scan_backward_flop: int
     inner_bytes: int
     outer_bytes: int
     dense: CutParams
@@ -132,12 +136,12 @@ class SequenceCost:
     def forward_flop(self, causal: bool) -> int:
         """FLOP of one sequence forward, under `full` or with every masked pair left out: the `causal` convention but for the diagonal."""
         total = sum(p.forward_flop for p in self.products)
-        return total + self.attention_flop - (self.masked_flop if causal else 0)
+        return total + self.scan_flop + self.attention_flop - (self.masked_flop if causal else 0)
 
     def backward_flop(self, causal: bool) -> int:
         """FLOP of one sequence backward: a product for each gradient that is needed, of a matrix and of its input."""
         total = sum(p.forward_flop * (p.trained + p.passes_gradient) for p in self.products)
-        return total + self.attention_backward_flop - (self.masked_backward_flop if causal else 0)
+        return total + self.scan_backward_flop + self.attention_backward_flop - (self.masked_backward_flop if causal else 0)
 
 
 def sequence_cost_of(model: Model, seq_len: int) -> SequenceCost:
@@ -159,6 +163,7 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
     first, second = _adapter_halves(ops)
     scores = [op for op in attention if op.mnk and op.role == "scores"]
     unfused = _unfused(ops, attention)
+    scans = [op for op in ops if op.kind == "scan" or _before_a_scan(op)]
     routed = [op for op in ops if op.component == "experts" and op.role == "down"]
     cuts = {name: cut_params([op for op in ops if _place(op) == name], stack.vocab) for name in ("dense", "embedding", "head")}
     return SequenceCost(
@@ -180,6 +185,9 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         unfused_visible_flop=sum(op.count * (op.flop - op.masked_flop) for op in unfused),
         unfused_score_elements=_score_elements([op for op in unfused if op.role == "scores"]),
         head_width=max((op.mnk[2] for op in scores if op.mnk), default=0),
+        scan_layers=sum(op.count for op in scans if _before_a_scan(op)),
+        scan_flop=sum(op.count * op.flop for op in scans),
+        scan_backward_flop=sum(op.count * op.backward_flop for op in scans),
         inner_bytes=_traffic(ops, inner=True),
         outer_bytes=_traffic(ops, inner=False),
         dense=cuts["dense"],
@@ -223,6 +231,11 @@ def _unfused(ops: Sequence[Op], attention: Sequence[Op]) -> list[Op]:
     return [op for op in attention if op.part in future and op.masked_flop * future[op.part][1] > op.flop * future[op.part][0]]
 
 
+def _before_a_scan(op: Op) -> bool:
+    """Whether it is the convolution of a recurrent layer: each has one."""
+    return op.role == "convolution" and op.component == "state_space"
+
+
 def _experts(op: Op) -> int:
     return op.params * op.matrices_per_token // op.active_params if op.active_params else 1
 
@@ -236,7 +249,7 @@ def _place(op: Op) -> str:
 def _products(ops: tuple[Op, ...], seq_len: int) -> tuple[Product, ...]:
     merged: dict[tuple[object, ...], Product] = {}
     for op in ops:
-        if op.kind != "matmul" or not op.mnk:
+        if op.kind != "matmul" or _before_a_scan(op) or not op.mnk:
             continue
         m, n, k = op.mnk
         expert = _place(op) == "experts"
@@ -272,5 +285,5 @@ def _traffic(ops: tuple[Op, ...], *, inner: bool) -> int:
     return sum(
         op.count * op.activation_bytes
         for op in ops
-        if op.kind in ("norm", "elementwise") and op.role != "edge_norm" and (op.cut != "whole") is inner
+        if (op.kind in ("norm", "elementwise") or _before_a_scan(op)) and op.role != "edge_norm" and (op.cut != "whole") is inner
     )

@@ -124,6 +124,11 @@ def tuning_step(
     layout, e = layout_of(job), efficiency()
     kernels = tuning_software(job, hardware.architecture, e, tuning_constants(without))
     work = _packed(sequence_cost_of(model, job.seq_len), square_share)
+    if work.scan_layers:
+        raise BadValueError(
+            f"{model.name} has scans in {work.scan_layers} layers, whose time in a fine-tuning hangs on kernels that may not be there; "
+            "no step of it is predicted"
+        )
     kind = optimizer_kind(job.optimizer)
     parts = dict(step_time(work, layout, machine, kernels, e, optimizer=kind).parts)
     if job.weights_dtype != "fp32" and not job.has_fp32_masters and not job.trains_adapters:

@@ -52,6 +52,8 @@ def described_run(record: Record, seq_len: int) -> Model:
     model = shipped_model(shipped) if record.text("params_active") else _base(record, Group(match=""), name, seq_len)[0]
     if reason := not_covered(model, seq_len):
         raise LeftOutError(f"{name} {reason}; runs of language models alone are predicted")
+    if sequence_cost_of(model, seq_len).scan_layers:
+        raise LeftOutError(f"{name} has scans of a state, of which no step was measured")
     return model
 
 

@@ -117,7 +117,7 @@ def test_what_is_said_of_the_fortnight_follows_from_the_command(capsys: pytest.C
 
 def test_the_range_of_published_runs_is_as_wide_as_said(capsys: pytest.CaptureFixture[str]) -> None:
     low, _, high = (
-        row["utilization_fraction"] for row in answer("estimate --model mamba-1.4b --tokens 300B --hardware a100-sxm4-80gb", capsys)["rows"]
+        row["utilization_fraction"] for row in answer("estimate --model t5-3b --tokens 300B --hardware a100-sxm4-80gb", capsys)["rows"]
     )
     assert "from under a quarter to over a half of the peak" in " ".join(PLANNING.split())
     assert low < 0.25 < 0.5 < high

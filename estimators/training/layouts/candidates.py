@@ -92,7 +92,7 @@ def _degrees(work: SequenceCost, num_devices: int, global_batch: int, max_tp: in
 def legal_degrees(work: SequenceCost, num_devices: int, global_batch: int, max_tp: int) -> Iterator[tuple[int, int, int, int]]:
     """Every tp, pp, cp and dp that multiply to the devices, cut the model and divide the batch."""
     contexts = [c for c in divisors(work.seq_len) if c == 1 or (work.seq_len % (2 * c) == 0 and c <= MAX_CONTEXT_DEGREE)]
-    contexts = [c for c in contexts if c == 1 or work.seq_len // c >= MIN_CONTEXT_TOKENS]
+    contexts = [c for c in contexts if c == 1 or (work.seq_len // c >= MIN_CONTEXT_TOKENS and not work.scan_layers)]
     for tp in (d for d in divisors(num_devices) if d <= max_tp and legal_cut(work, d)):
         for pp in (d for d in divisors(num_devices // tp) if d <= work.layers):
             for cp in (c for c in contexts if num_devices // (tp * pp) % c == 0):

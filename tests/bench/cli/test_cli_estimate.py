@@ -89,16 +89,16 @@ def test_the_convention_scales_the_days_and_nothing_else(answer: Any) -> None:
 
 class TestUtilization:
     def test_where_no_step_is_predicted_the_published_range_is_used_and_named(self, answer: Any) -> None:
-        body = answer("--model", "mamba-1.4b", "--tokens", "300B", "--hardware", "a100-sxm4-80gb")
+        body = answer("--model", "t5-3b", "--tokens", "300B", "--hardware", "a100-sxm4-80gb")
         shares = [row["utilization_fraction"] for row in body["rows"]]
         assert [row["scenario"] for row in body["rows"]] == ["low", "median", "high"]
         assert 0 < shares[0] < shares[1] < shares[2] < 1
         assert body["utilization_fraction"] == shares[1]
         assert "published_runs.csv" in body["utilization_source"]
-        assert "No step is predicted: mamba-1.4b has state-space scans" in body["utilization_source"]
+        assert "No step is predicted: t5-3b is not a decoder with a head" in body["utilization_source"]
 
     def test_more_utilization_is_never_slower(self, answer: Any) -> None:
-        days = [row["gpu_days"] for row in answer("--model", "mamba-1.4b", "--tokens", "300B", "--hardware", "a100-sxm4-80gb")["rows"]]
+        days = [row["gpu_days"] for row in answer("--model", "t5-3b", "--tokens", "300B", "--hardware", "a100-sxm4-80gb")["rows"]]
         assert days == sorted(days, reverse=True)
 
     def test_percent_and_fraction_are_the_same(self, answer: Any) -> None:
@@ -202,7 +202,7 @@ class TestDeadlineAndBudget:
         question = ["--model", "llama-3-8b", "--hardware", "h100-sxm5-80gb", "--utilization", "0.4", "--price", "2"]
         assert answer(*question, "--budget-usd", "$48k")["budget_tokens"] == answer(*question, "--budget-gpu-days", "1k")["budget_tokens"]
 
-    @pytest.mark.parametrize(("model", "shares"), [("phi-2", 1), ("mamba-1.4b", 3)])
+    @pytest.mark.parametrize(("model", "shares"), [("phi-2", 1), ("t5-3b", 3)])
     def test_a_budget_alone_shows_every_price_and_utilization(self, answer: Any, model: str, shares: int) -> None:
         rows = answer("--model", model, "--hardware", "a100-sxm4-80gb", "--budget-usd", "1M")["rows"]
         assert len(rows) == 3 * shares  # low, median and high price

@@ -128,9 +128,13 @@ class TestEstimate:
         assert any(note.startswith("memory: this layout does not fit") for note in body["notes"])
 
     def test_a_model_without_a_predicted_step_keeps_the_range_and_says_why(self, said: Any) -> None:
-        body = said("estimate", "--model", "mamba-130m", "--tokens", "1B", "--hardware", "a100-sxm4-80gb", "--gpus", "8")
+        body = said("estimate", "--model", "t5-small", "--tokens", "1B", "--hardware", "a100-sxm4-80gb", "--gpus", "8")
         assert [row["scenario"] for row in body["rows"]] == ["low", "median", "high"]
-        assert "No step is predicted: mamba-130m has state-space scans" in body["utilization_source"]
+        assert "No step is predicted: t5-small is not a decoder with a head" in body["utilization_source"]
+
+    def test_scans_that_no_measured_step_has_are_said(self, said: Any) -> None:
+        body = said("estimate", "--model", "mamba-130m", "--tokens", "1B", "--hardware", "a100-sxm4-80gb", "--gpus", "8")
+        assert any("scans of 24 layers are priced as fused attention" in line for line in body["conditions"])
 
     def test_the_explanation_works_out_to_the_answer(self, said: Any) -> None:
         body = said("estimate", *ON_512, "--explain")

@@ -53,7 +53,7 @@ class TestRun:
     @pytest.mark.parametrize(
         ("name", "said"),
         [
-            ("mamba-130m", "state-space scans"),
+            ("mamba-130m", ""),
             ("mlp", "not a decoder with a head"),
             ("llama-2-7b", ""),
             ("mixtral-8x7b", ""),
