@@ -73,11 +73,12 @@ class OneSize(OfImages):
         return Seen(picture=Image(height=self.side, width=self.side), tokens=self.tokens, marks=self.marks)
 
 
-def resized(image: Image, factor: int, min_pixels: int, max_pixels: int, *, frames: int = 1) -> Image:
+def resized(image: Image, factor: int, min_pixels: int, max_pixels: int, *, frames: int = 1, depth: int = 1) -> Image:
     """The size with sides that are multiples of `factor` and pixels between two bounds, near the image's own aspect.
 
     Args:
         frames: that share the bounds (Qwen3-VL's videos); each frame by itself is 1.
+        depth: frames that make one picture.
 
     Raises:
         BadValueError: a side is over MAX_ASPECT times the other.
@@ -91,10 +92,11 @@ def resized(image: Image, factor: int, min_pixels: int, max_pixels: int, *, fram
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise BadValueError(f"{image} has one side over {MAX_ASPECT} times the other; its processor refuses that")
     tall, wide = (round(side / factor) * factor for side in (height, width))
-    if frames * tall * wide > max_pixels:
+    taken = round(frames / depth) * depth
+    if taken * tall * wide > max_pixels:
         beta = math.sqrt(frames * height * width / max_pixels)
         tall, wide = (max(factor, math.floor(side / beta / factor) * factor) for side in (height, width))
-    elif frames * tall * wide < min_pixels:
+    elif taken * tall * wide < min_pixels:
         beta = math.sqrt(min_pixels / (frames * height * width))
         tall, wide = (math.ceil(side * beta / factor) * factor for side in (height, width))
     return Image(height=tall, width=wide)
@@ -129,8 +131,8 @@ class OwnSize:
     def seen_in_video(self, image: Image, frames: int) -> Seen:
         """A picture of every `depth` frames; the last is repeated where some are missing."""
         pictures = -(-frames // self.depth)
-        bounded = round(frames / self.depth) * self.depth if self.shared else 1
-        picture = resized(image, self.patch * self.merge, self.least_frame, self.most_frame, frames=bounded)
+        together = {"frames": max(frames, self.depth), "depth": self.depth} if self.shared else {}
+        picture = resized(image, self.patch * self.merge, self.least_frame, self.most_frame, **together)
         return Seen(picture=picture, pictures=pictures, tokens=pictures * self._tokens(picture))
 
     def _tokens(self, picture: Image) -> int:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+import math
 import random
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
@@ -15,9 +21,12 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize as of_images
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
+from estimators.architectures.builders.whole import whole
+from estimators.architectures.fields import Fields
 from estimators.architectures.image_tokens import LongestEdge, OneSize, OwnSize, Pinpoints, Splits, Tiles, resized
 from estimators.errors import BadValueError
-from estimators.samples import Image
+from estimators.facts.registry import model_entry
+from estimators.samples import Example, Image
 
 RANDOM = random.Random(0)
 SIZES = [(224, 224), (768, 1024), (1, 1), (1080, 1920), (3024, 4032), (336, 1008), (448, 1344), (27, 29), (4096, 100)]
@@ -119,3 +128,67 @@ def test_an_image_of_one_size_has_one_number_of_tokens() -> None:
     """LLaVA 1.5: (336 / 14)² = 576."""
     seen = OneSize(side=336, tokens=576).seen(Image(height=17, width=900))
     assert (str(seen.picture), seen.pictures, seen.tokens) == ("an image of 336 x 336 pixels", 1, 576)
+
+
+def of_videos(module: str, wanted: type) -> Any:
+    """transformers' own smart_resize, or the size of its class, of a module that cannot be imported without torchvision."""
+    found = importlib.util.find_spec("transformers")
+    assert found is not None
+    assert found.origin is not None
+    path = Path(found.origin).parent / "models" / module / f"video_processing_{module}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if wanted is dict:
+        processor = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("VideoProcessor"))
+        size = next(n for n in processor.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "size")
+        return eval(ast.unparse(size.value))
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "smart_resize")
+    space: dict[str, Any] = {"math": math}
+    exec(ast.unparse(function), space)
+    return space["smart_resize"]
+
+
+FRAMES = [(2, 224, 224), (7, 480, 640), (120, 448, 448), (768, 1080, 1920)]
+FRAMES += [(RANDOM.randint(2, 400), RANDOM.randint(40, 2000), RANDOM.randint(40, 2000)) for _ in range(200)]
+
+
+def test_frames_of_qwen2s_videos_have_the_size_of_its_processor() -> None:
+    """Each frame by itself; two make a picture, the last is repeated where one is missing."""
+    resize: Callable[..., tuple[int, int]] = of_videos("qwen2_vl", Callable)  # type: ignore[arg-type]
+    size = of_videos("qwen2_vl", dict)
+    rule = OwnSize(
+        patch=14, merge=2, min_pixels=3136, max_pixels=12845056, least_frame=size["shortest_edge"], most_frame=size["longest_edge"]
+    )
+    for frames, height, width in FRAMES:
+        expected = resize(height, width, factor=28, min_pixels=size["shortest_edge"], max_pixels=size["longest_edge"])
+        seen = rule.seen_in_video(Image(height=height, width=width), frames)
+        assert (seen.picture.height, seen.picture.width) == expected
+        assert seen.tokens == -(-frames // 2) * expected[0] * expected[1] // 28**2
+
+
+def test_frames_of_qwen3s_videos_share_the_pixels_of_its_processor() -> None:
+    resize: Callable[..., tuple[int, int]] = of_videos("qwen3_vl", Callable)  # type: ignore[arg-type]
+    size = of_videos("qwen3_vl", dict)
+    bounds = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    rule = OwnSize(
+        patch=16,
+        merge=2,
+        min_pixels=65536,
+        max_pixels=16777216,
+        least_frame=size["shortest_edge"],
+        most_frame=size["longest_edge"],
+        shared=True,
+    )
+    for frames, height, width in FRAMES:
+        expected = resize(frames, height, width, temporal_factor=2, factor=32, **bounds)
+        seen = rule.seen_in_video(Image(height=height, width=width), frames)
+        assert (seen.picture.height, seen.picture.width, seen.pictures) == (*expected, -(-frames // 2))
+
+
+@pytest.mark.parametrize(("module", "name"), [("qwen2_vl", "qwen2.5-vl-7b"), ("qwen3_vl", "qwen3-vl-8b")])
+def test_a_shipped_models_videos_have_the_bounds_of_its_processors_class(module: str, name: str) -> None:
+    entry, size = model_entry(name), of_videos(module, dict)
+    assert entry.whole_config
+    example = Example(image=Image(height=448, width=448), images=0, frames=8)
+    rule = whole(Fields(entry.whole_config, name), name, entry.source, example).rule
+    assert isinstance(rule, OwnSize)
+    assert (rule.least_frame, rule.most_frame, rule.shared) == (size["shortest_edge"], size["longest_edge"], module == "qwen3_vl")
