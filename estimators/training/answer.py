@@ -75,6 +75,12 @@ class TrainingAnswer:
         return training_state_bytes(self.model, self.dtype)
 
     @property
+    def activation_bytes(self) -> int:
+        """What backward keeps of one sequence or sample, beside the state, of all but attention: a fused kernel keeps next to nothing."""
+        ops = self.model.ops(Workload(phase="train", seq_len=self.seq_len, dtype=self.dtype))
+        return sum(op.count * op.saved_bytes for op in ops if op.kind != "attention")
+
+    @property
     def devices_text(self) -> str:
         """Such as ``1,024 x a100-sxm4-80gb``."""
         assert self.hardware is not None

@@ -140,7 +140,8 @@ def memory_note(training: TrainingAnswer, hardware: Hardware) -> str:
         return (
             f"{state}; {format_int(training.num_devices)} x {capacity} cannot hold that, at least {format_int(least)} devices are needed."
         )
-    return f"{state}: {'one device' if least == 1 else f'at least {format_int(least)} devices'} of {capacity}, activations on top."
+    kept = "" if training.model.sample is None else f": {format_bytes(training.activation_bytes)} a sample, where attention is fused"
+    return f"{state}: {'one device' if least == 1 else f'at least {format_int(least)} devices'} of {capacity}, activations on top{kept}."
 
 
 def _per_device_s(training: TrainingAnswer) -> float:
