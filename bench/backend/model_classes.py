@@ -100,21 +100,8 @@ _TEXT_TO_TEXT = Kind(inputs=_source_and_target, auto="AutoModelForSeq2SeqLM")
 
 _OF_TEXT = (*("albert", "bert", "distilbert", "electra", "eurobert", "modernbert", "mpnet", "nomic_bert", "roberta", "xlm-roberta"),)
 _OF_IMAGES = (
-    *(
-        "beit",
-        "convnext",
-        "convnextv2",
-        "deit",
-        "dinov2",
-        "dinov2_with_registers",
-        "dinov3_vit",
-        "mobilenet_v2",
-        "resnet",
-        "siglip_vision_model",
-        "swin",
-        "swinv2",
-        "vit",
-    ),
+    *("beit", "convnext", "convnextv2", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit", "mobilenet_v2", "resnet"),
+    *("segformer", "siglip_vision_model", "swin", "swinv2", "vit"),
 )
 
 KINDS: Mapping[str, Kind] = {

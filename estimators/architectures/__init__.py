@@ -141,6 +141,7 @@ FAMILIES: dict[str, str] = {
     "roberta": "encoders.roberta",
     "sarvam_mla": "deepseek.sarvam_mla",
     "seed_oss": "llama_variants.seed_oss",
+    "segformer": "pyramid.segformer",
     "siglip": "image_text.siglip",
     "siglip2": "image_text.siglip2",
     "siglip_vision_model": "image_text.siglip_vision",

@@ -9,10 +9,11 @@ from estimators.architectures.convolution import ConvolutionalNetwork
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.encoder import Encoder, Projection
 from estimators.architectures.encoder_decoder import EncoderDecoder
+from estimators.architectures.pyramid import Pyramid
 from estimators.architectures.vision import DualEncoder, VisionTransformer
 from estimators.architectures.waves import WaveEncoder
 from estimators.frozen import replace
-from estimators.memory.autograd.maps import maps_kept
+from estimators.memory.autograd.maps import maps_kept, pyramid_kept
 from estimators.memory.autograd.tape import Adapted
 from estimators.memory.autograd.towers import heads_kept, tower_memory
 from estimators.memory.kernels import AUTOCAST, EAGER, Kernels
@@ -70,6 +71,8 @@ def kept_by_torch(model: Model, workload: Workload, kernels: Kernels | None = No
         return _parts(workload.batch, image + text, SavedActivations(), 0, kernels)
     if isinstance(model, ConvolutionalNetwork):
         return _parts(workload.batch, maps_kept(model, kernels, size), SavedActivations(), 0, kernels)
+    if isinstance(model, Pyramid):
+        return _parts(workload.batch, pyramid_kept(model, kernels, size, recomputed=again), SavedActivations(), 0, kernels)
     if isinstance(model, EncoderDecoder):
         return _of_encoder_decoder(model, workload, kernels, size)
     return None

@@ -147,6 +147,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
         "text_config": lambda depth: SIGLIPS_TEXT | {"num_hidden_layers": depth},
         "vision_config": lambda depth: NAFLEX | {"num_hidden_layers": depth},
     },
+    "segformer": {"depths": lambda depth: [depth]},
     "swin": {"depths": lambda depth: [depth]},
     "swinv2": {"depths": lambda depth: [depth]},
 }
@@ -314,6 +315,19 @@ IMAGES: Mapping[str, Config] = {
     "dinov2_with_registers": {key: value for key, value in PATCHES.items() if key != "intermediate_size"}
     | {"num_labels": 10, "architectures": ["Dinov2WithRegistersForImageClassification"]},
     "dinov3_vit": PATCHES | {"num_register_tokens": 4, "architectures": ["DINOv3ViTModel"]},
+    "segformer": {
+        "num_encoder_blocks": 1,
+        "hidden_sizes": [32],
+        "num_attention_heads": [2],
+        "sr_ratios": [2],
+        "patch_sizes": [7],
+        "strides": [4],
+        "mlp_ratios": [4],
+        "image_size": 64,
+        "drop_path_rate": 0.0,
+        "num_labels": 10,
+        "architectures": ["SegformerForImageClassification"],
+    },
     "siglip": {"architectures": ["SiglipModel"]},
     "siglip2": {"architectures": ["Siglip2Model"]},
     "siglip_vision_model": PATCHES | {"architectures": ["SiglipVisionModel"]},

@@ -66,7 +66,7 @@ def check(config: Mapping[str, Any], steps: tuple[Workload, ...] = STEPS) -> Non
 SMALLEST_OF_IMAGES = (
     *("clip-vit-base-patch32", "convnext-tiny-224", "deit-base-distilled-patch16-224", "dinov2-small", "mobilenet-v2-1.0-224"),
     *("dinov2-with-registers-small", "dinov3-vits16", "siglip-base-patch16-224", "siglip2-base-patch16-naflex"),
-    *("beit-base-patch16-224", "convnextv2-atto-1k-224", "swinv2-tiny-patch4-window8-256"),
+    *("beit-base-patch16-224", "convnextv2-atto-1k-224", "segformer-b0-ade-512", "swinv2-tiny-patch4-window8-256"),
     *("resnet-18", "resnet-50", "swin-tiny-patch4-window7-224", "vit-base-patch16-224"),
 )
 """One shipped model per family of images and its kind of layer."""

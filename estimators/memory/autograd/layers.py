@@ -15,6 +15,7 @@ from estimators.architectures.latent_attention import LatentAttention
 from estimators.architectures.layer_inputs import LayerInput
 from estimators.architectures.mamba2 import Mamba2
 from estimators.architectures.part import Part
+from estimators.architectures.pyramid import MixedFeedForward, ReducedAttention
 from estimators.architectures.short_convolution import ShortConvolution
 from estimators.architectures.state_space import Mamba
 from estimators.architectures.traced_decoder import TracedPart
@@ -29,6 +30,7 @@ from estimators.memory.autograd.latent_attention import latently_attended
 from estimators.memory.autograd.layer_inputs import added_by_layer, projected_for_layers
 from estimators.memory.autograd.mixers import convolved, gated_delta, mamba, mamba2
 from estimators.memory.autograd.norms import normed
+from estimators.memory.autograd.pyramid import mixed_feed_forward, reduced_attention
 from estimators.memory.autograd.tape import Adapted, Tape, Tensor
 from estimators.memory.autograd.traced import traced
 from estimators.memory.kernels import Kernels
@@ -190,6 +192,8 @@ BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] 
     LayerInput: added_by_layer,
     Mamba: mamba,
     Mamba2: mamba2,
+    MixedFeedForward: mixed_feed_forward,
+    ReducedAttention: reduced_attention,
     ShortConvolution: convolved,
     TracedPart: traced,
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from estimators.architectures.block import LAYER_NORM
 from estimators.architectures.convolution import Convolution, ConvolutionalNetwork, Inverted, Map, MapNorm
+from estimators.architectures.pyramid import Pyramid, Segmentation
 from estimators.frozen import frozen
 from estimators.memory.autograd.activation_functions import activated
+from estimators.memory.autograd.layers import Stream, layer_kept, stack_kept
 from estimators.memory.autograd.norms import normed
 from estimators.memory.autograd.tape import Tape, Tensor
 from estimators.memory.kernels import Kernels
@@ -74,3 +76,31 @@ def _input(tape: Tape, layer: Convolution, before: _Before) -> Tensor:
         tape.index(elements, "outer")
     read_before = (before.kept and not pooled and not layer.bordered) or layer.name.endswith(".shortcut")
     return tape.given(elements, size) if read_before else tape.tensor(elements, size, "outer")
+
+
+def pyramid_kept(model: Pyramid, kernels: Kernels, size: int, *, recomputed: bool) -> SavedActivations:
+    """What the stages of a pyramid keep: each its filter, layers and norms; of heads what labels every position."""
+    total, entering, channels = SavedActivations(), 4, model.stages[0].stem.channels_in
+    for stage in model.stages:
+        tape, tokens = Tape(kernels, size), stage.grid[0] * stage.grid[1]
+        before = stage.stem.before[0] * stage.stem.before[1] * channels
+        x = tape.linear(tape.tensor(before, entering, "outer"), tokens * stage.width, "outer")
+        x = normed(tape, LAYER_NORM, x, stage.width)
+        stream = Stream(tokens=tokens, width=stage.width, size=x.size)
+        layer = layer_kept(stage.layers, stream, kernels, size)
+        out = normed(tape, LAYER_NORM, tape.tensor(tokens * stage.width, x.size, "outer"), stage.width)
+        if model.segmentation:
+            tape.linear(out, 0, "outer")
+        kinds = ((stage.layers.count, layer, float(tokens * stage.width * x.size)),)
+        total += tape.kept() + stack_kept(kinds, recomputed=recomputed)
+        entering, channels = out.size, stage.width
+    return total + (_segmented(Tape(kernels, size), model.segmentation) if model.segmentation else SavedActivations())
+
+
+def _segmented(tape: Tape, head: Segmentation) -> SavedActivations:
+    """Every map made as large as the first, joined; a mix of them, its norm over the batch, an activation, the classes."""
+    positions = head.grids[0][0] * head.grids[0][1]
+    mixed = tape.linear(tape.tensor(positions * head.width * len(head.widths), tape.size, "outer"), positions * head.width, "outer")
+    tape.keep(mixed, tape.tensor(2 * head.width, 4, "once"))
+    tape.linear(activated(tape, "relu", tape.like(mixed)), 0, "outer")
+    return tape.kept()

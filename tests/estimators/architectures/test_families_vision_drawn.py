@@ -250,3 +250,34 @@ def mobilenet(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=12, deadline=None)
 def test_random_mobilenets_count_like_torch(config: dict[str, Any]) -> None:
     check(config)
+
+
+@st.composite
+def segformer(draw: st.DrawFn) -> dict[str, Any]:
+    stages = draw(st.integers(1, 3))
+
+    def per_stage(low: int, high: int) -> list[int]:
+        return draw(st.lists(st.integers(low, high), min_size=stages, max_size=stages))
+
+    heads = per_stage(1, 3)
+    return {
+        "model_type": "segformer",
+        **named(draw, "Segformer", ("Model", "ForImageClassification", "ForSemanticSegmentation")),
+        "num_encoder_blocks": stages,
+        "depths": per_stage(1, 2),
+        "hidden_sizes": [n * draw(st.integers(1, 8)) for n in heads],
+        "num_attention_heads": heads,
+        "sr_ratios": per_stage(1, 3),
+        "patch_sizes": [2 * side + 1 for side in per_stage(0, 3)],
+        "strides": per_stage(1, 2),
+        "mlp_ratios": per_stage(1, 4),
+        "image_size": image(draw, 24, 50),
+        "num_channels": draw(st.integers(1, 4)),
+        "decoder_hidden_size": draw(st.integers(1, 20)),
+    }
+
+
+@given(segformer())
+@settings(max_examples=12, deadline=None)
+def test_random_segformers_count_like_torch(config: dict[str, Any]) -> None:
+    check(config)

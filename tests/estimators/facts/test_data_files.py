@@ -18,6 +18,7 @@ TRAINING_KEYS = {"tokens", "gpus", "hardware", "days", "gpu_hours", "flop", "flo
 ROPE_KEYS = {"rope_theta", "rope_scaling", "partial_rotary_factor"}
 """transformers 5 gathers them in rope_parameters."""
 BEYOND_THE_CLASS = {
+    "segformer": {"image_size"},
     **{model_type: {"head_dim"} for model_type in ("exaone_moe", "falcon_h1", "glm4_moe", "qwen3_moe")},
     "deberta-v2": {"norm_rel_ebd", "pos_att_type", "position_buckets", "share_att_key"},
     "gemma4_text": {"global_head_dim", "head_dim", "num_global_key_value_heads", "num_key_value_heads"},
