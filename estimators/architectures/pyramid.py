@@ -171,5 +171,7 @@ class Pyramid(Model):
         """The op table of one step over batch images. Raises BadValueError for a phase, a length or a size that it does not have."""
         demand_samples(self.name, workload, self.phases)
         self.demand_sample(workload)
-        behind = (*self.heads, *([self.segmentation] if self.segmentation else []))
-        return tuple(op for part in (*self.stages, *behind) for op in part.ops(workload))
+        table = [op for stage in self.stages for op in stage.ops(workload)]
+        for head in self.heads:
+            table += head.ops(workload)
+        return tuple(table + (self.segmentation.ops(workload) if self.segmentation else []))
