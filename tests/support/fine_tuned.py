@@ -152,6 +152,10 @@ VARIED = {
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "bamba": {"attn_layer_indices": [1]},
     "gemma4_text": {"layer_types": ["sliding_attention", "full_attention"]},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "nemotron_h": {"layers_block_type": ["linear_attention", "full_attention"]},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     **{name: {"full_attention_interval": 2} for name in ("qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")},
 }

@@ -63,7 +63,8 @@ def undivided_parts(ops: Iterable[Op]) -> list[str]:
     """
     cuts: dict[str, list[str]] = defaultdict(list)
     for op in ops:
-        if op.kind == "matmul" and op.component in ("attention", "mlp", "experts"):
+        latent = op.role == "linear"  # what leads to experts behind a latent and back is on every rank, as their router is
+        if op.kind == "matmul" and op.component in ("attention", "mlp", "experts") and not latent:
             cuts[op.part].append(op.cut)
     divided = {part: [cut for cut in found if cut != "whole"] for part, found in cuts.items()}
     return [part for part, found in divided.items() if len(found) < 2 or {OUTPUTS_FIRST.get(cut) for cut in found[:-1]} != {found[-1]}]

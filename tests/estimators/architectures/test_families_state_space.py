@@ -80,7 +80,7 @@ STEPS = (
 
 def shallow(config: Config) -> Config:
     """The same model with so many layers that every kind is among them: Bamba's tenth attends first."""
-    layers = {"bamba": 10, "granitemoehybrid": 6, "jamba": 6, "nemotron_h": 6}.get(config["model_type"], 4)
+    layers = {"bamba": 10, "granitemoehybrid": 6, "jamba": 6, "nemotron_h": 8}.get(config["model_type"], 4)
     lists = ("layer_types", "layers_block_type")
     return config | {key: config[key][:layers] for key in lists if key in config} | {"num_hidden_layers": layers}
 
