@@ -61,6 +61,16 @@ def test_what_no_kernel_may_skip_is_no_more_than_either_code_path_costs(config: 
     assert len({estimate(Case(model=path, workload=training)).flop["full"] for path in model.code_paths.values()}) == 1
 
 
+def test_an_engine_reads_the_chosen_latents_and_every_index_key_of_a_long_context() -> None:
+    """GLM-5 behind 100,000 tokens: 2,048 latents of 512 + 64 values on 78 layers, index keys of 128 of all 100,001, 2 bytes each."""
+    model, step = model_from_config(model_entry("glm-5").config, "glm-5"), Workload(phase="decode", context_len=100_000)
+    assert isinstance(model, Decoder)
+    table = list(model.code_paths.values())[1].ops(step)
+    assert sum(op.count * op.cache_bytes for op in table) == 2 * 78 * (2048 * 576 + 100_001 * 128)
+    held = sum(op.count * op.held_cache_bytes for op in table)
+    assert held == 2 * 78 * 100_001 * (576 + 128)
+
+
 def test_a_model_without_a_choice_has_no_code_paths() -> None:
     model = model_from_config(model_entry("mixtral-8x7b").config, "mixtral")
     assert isinstance(model, Decoder)
