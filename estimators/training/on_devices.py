@@ -87,7 +87,7 @@ def _answered(hardware: Hardware, answer: Callable[[], T]) -> OnDevice[T]:
 
 
 def _bounds(trainings: Sequence[TrainingAnswer]) -> tuple[Bounds, ...]:
-    return tuple(_bounds_of(training) for training in trainings if training.item == "token")
+    return tuple(_bounds_of(training) for training in trainings if training.model.generates)
 
 
 def _bounds_of(training: TrainingAnswer) -> Bounds:

@@ -86,3 +86,11 @@ def test_a_network_without_sequences_is_compared_too(compared: Any) -> None:
     body = compared("--model", "mlp", "--tokens", "1M", "--hardware", DEVICES, "--utilization", "0.4")
     assert "1,000,000 samples" in " ".join(body["conditions"])
     assert "holding" not in body
+
+
+@pytest.mark.parametrize("name", ["bert-base-uncased", "siglip-base-patch16-224", "wav2vec2-base-960h"])
+def test_a_model_that_does_not_generate_is_compared_without_bounds_of_generating(compared: Any, name: str) -> None:
+    body = compared("--model", name, "--tokens", "10M", "--hardware", DEVICES, "--utilization", "0.4")
+    days = {row["hardware"]: row["gpu_days"] for row in body["rows"]}
+    assert days["h100-sxm5-80gb"] < days["a100-sxm4-80gb"]
+    assert "holding" not in body
