@@ -254,11 +254,11 @@ def _reading(model: Model, options: ModelOptions) -> Model:
     model = _with_source(model, options.source_len)
     if options.image is None:
         return model
-    from estimators.architectures.denoisers import DiT, UNet  # deferred: most models read no images
+    from estimators.architectures.pipeline import OfImages  # deferred: most models read no images
     from estimators.architectures.vision import VisionTransformer
     from estimators.spec import Workload
 
-    if isinstance(model, VisionTransformer | DiT | UNet):
+    if isinstance(model, VisionTransformer | OfImages):
         return model.sized(options.image)
     model.demand_sample(Workload(sample=options.image))
     return model

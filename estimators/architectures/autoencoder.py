@@ -40,6 +40,13 @@ class Autoencoder(Model):
         """The image."""
         return self.image
 
+    def sized(self, image: Image) -> Autoencoder:
+        """The same on images of another size. Raises BadValueError where a level has no whole map."""
+        least = 2 ** (len(self.channels) - 1)
+        if image.height % least or image.width % least:
+            raise BadValueError(f"{image}: {self.name} halves its maps; give sides that {least} divides")
+        return replace(self, image=image)
+
     @property
     def encoder(self) -> Autoencoder:
         """That half."""

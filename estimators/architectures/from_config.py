@@ -64,10 +64,6 @@ def model_from_config(config: Mapping[str, Any], name: str, source: Source | Non
         BadConfigError: no model_type or class of diffusers, or fields that are missing, out of range or contradict each other.
         NoOpTableError: a model_type, or a class in `architectures` or of diffusers, that no op table is of.
     """
-    if "_class_name" in config and "model_type" not in config:
-        from estimators.architectures.builders.diffusion import part_from  # deferred: most configurations are of transformers
-
-        return part_from(Fields(config, name), name, source or Source(title=name))
     return _read(config, name, source)[0]
 
 
@@ -83,6 +79,11 @@ def defaults_taken(config: Mapping[str, Any], name: str) -> dict[str, object]:
 
 
 def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[Model, Fields]:
+    if "_class_name" in config and "model_type" not in config:
+        from estimators.architectures.builders.diffusion import part_from  # deferred: most configurations are of transformers
+
+        of_diffusers = Fields(config, name)
+        return part_from(of_diffusers, name, source or Source(title=name)), of_diffusers
     given = config.get("model_type")
     model_type = family_of(config) or given
     if not isinstance(model_type, str):

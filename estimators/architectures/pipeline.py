@@ -12,6 +12,9 @@ from estimators.spec import Model, Source, Workload
 
 MAX_STEPS = 10**4
 
+OfImages = UNet | DiT | Autoencoder
+"""Parts that work on an image of a size."""
+
 
 @frozen
 class Run:
@@ -73,7 +76,7 @@ class Pipeline:
             for index, encoder in enumerate(self.encoders, start=1)
             if (longest := replace(once, seq_len=encoder.max_positions))
         ]
-        decoder = replace(self.autoencoder.decoder, image=self.image)
+        decoder = self.autoencoder.decoder.sized(self.image)
         return (
             *runs,
             Run(part="denoiser", model=self.denoiser, times=steps * twice, workload=once),

@@ -198,3 +198,15 @@ def test_a_claim_on_images_needs_its_devices(capsys: pytest.CaptureFixture[str])
 def test_the_whole_models_published_count_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("qwen2.5-vl-7b", "--images", "1", "--examples", "1k", "--hardware", "a100-sxm4-80gb", "-v")
     assert "8,292,166,656 parameters (published: 8,292,166,656)" in estimated(capsys, *words)
+
+
+def test_a_part_of_a_pipeline_is_shown_by_its_own_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stable Diffusion's autoencoder: 83,653,863 parameters (published), of which a 3 x 3 filter of 3 channels into 128 reads the image."""
+    config = {"_class_name": "AutoencoderKL", "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    out = shown(capsys, "--config", str(path), "--image-size", "256")
+    assert "83,653,863 parameters" in out
+    assert "counted as diffusers' AutoencoderKL" in out
+    assert main(["show", "--config", str(path), "--image-size", "100"]) == 2
+    assert "give sides that 8 divides" in capsys.readouterr().err
