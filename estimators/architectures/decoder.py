@@ -88,7 +88,8 @@ class Decoder(Model):
             return None
         feed_forward = next((part for _, part in self.blocks[0].parts if isinstance(part, FeedForward)), None)
         attention = self.blocks[0].attention
-        return (self.blocks[0], feed_forward) if feed_forward and attention and not attention.output_gate else None
+        usual = attention is not None and not (attention.output_gate or attention.keys_are_values)
+        return (self.blocks[0], feed_forward) if feed_forward and usual else None
 
     @property
     def code_paths(self) -> dict[str, Decoder]:

@@ -15,6 +15,7 @@ from estimators.architectures import FAMILIES
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.counting.estimate import estimate
+from estimators.counting.rules_of_thumb import rules
 from estimators.spec import Case, Workload
 from tests.support.dense_models import DENSE
 from tests.support.drawn_decoders import Config, agree, check_random_configurations
@@ -35,6 +36,14 @@ def test_many_random_configurations_of_every_dense_family_count_like_torch(model
 MODULES = {"gpt", "llama", "llama_variants", "layer_norm", "gemma", "gemma4"}
 CANNOT_DO_WITHOUT = {"hunyuan_v1_dense": {"head_dim": 128}, "ministral": {"head_dim": 128}, "nemotron": {"num_key_value_heads": 48}}
 """What transformers' own model of the class needs though its configuration says None."""
+
+
+def test_closed_formulas_are_not_applied_to_a_layer_whose_values_are_its_keys() -> None:
+    config = {"model_type": "gemma4_text", "hidden_size": 48, "num_attention_heads": 4, "num_hidden_layers": 1, "vocab_size": 50}
+    config |= {"attention_k_eq_v": True, "hidden_size_per_layer_input": 0, "head_dim": 16}
+    step = Workload(phase="train", batch=2, seq_len=17)
+    agree(model_from_config(config, "m"), meta.meta_language_model(config), step)
+    assert {rule.name for rule in rules(model_from_config(config, "m"), step)}.isdisjoint({"PaLM", "Chinchilla"})
 
 
 def test_no_dense_family_is_without_a_test() -> None:
