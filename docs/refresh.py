@@ -2,7 +2,7 @@
 
     python docs/refresh.py            rewrites README.md, docs/, results/README.md
     python docs/refresh.py --check    changes nothing; 1 and one line per stale document
-    python docs/refresh.py --slow     rewrites docs/exactness.csv and docs/install.md alone, in half an hour, with torch and pip
+    python docs/refresh.py --slow     rewrites docs/exactness.csv, docs/types.csv and docs/install.md alone, in hours, with torch and pip
 
 A document holds blocks; what stands between the two comments is replaced by the command and its output:
 
@@ -32,7 +32,11 @@ WHOLE = {
 }
 """Documents that are one command's output from first to last line."""
 
-SLOW = {"docs/exactness.csv": "python -m tools.exactness_rows", "docs/install.md": "python -m tools.install_size"}
+SLOW = {
+    "docs/exactness.csv": "python -m tools.exactness_rows",
+    "docs/types.csv": "python -m tools.type_rows",
+    "docs/install.md": "python -m tools.install_size",
+}
 """Such documents whose command takes minutes: the check passes them by, and tests of their own hold them."""
 
 FACTS = {

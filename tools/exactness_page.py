@@ -1,4 +1,4 @@
-"""docs/exactness.md: how many shipped models are exact, by family, of the rows in docs/exactness.csv; needs no torch.
+"""docs/exactness.md: how many shipped models are exact, by family, and what model types have; of the csv beside it; needs no torch.
 
 python -m tools.exactness_page > docs/exactness.md
 """
@@ -15,6 +15,7 @@ from estimators.facts.registry import model_entry
 from estimators.units import format_int
 from reports.render import render
 from reports.table import Column, Table, Value
+from tools import type_table
 
 ROWS = Path(__file__).resolve().parents[1] / "docs" / "exactness.csv"
 HEAD = """# Exactness
@@ -106,7 +107,7 @@ def published_notes(models: Sequence[str]) -> list[str]:
 def main() -> int:
     """Print the page; 1 where a model's count is not torch's."""
     counted = rows()
-    sys.stdout.write(f"{HEAD}\n{render([table(counted)], 'md')}\n")
+    sys.stdout.write(f"{HEAD}\n{render([table(counted)], 'md')}\n\n{type_table.HEAD}\n{render([type_table.types_table()], 'md')}\n")
     return 0 if all(map(is_exact, counted)) else 1
 
 

@@ -17,13 +17,13 @@ PARTS = (
 )
 
 
-def parts_of(config: Any) -> Iterator[Any]:
-    """A configuration and those inside it."""
+def parts_of(config: Any, depth: int = 4) -> Iterator[Any]:
+    """A configuration and those inside it, not too deep: one may make a part that has itself for a part."""
     yield config
     for name in PARTS:
         inner = getattr(config, name, None)
-        if inner is not None and not isinstance(inner, dict):
-            yield from parts_of(inner)
+        if depth and inner is not None and not isinstance(inner, dict):
+            yield from parts_of(inner, depth - 1)
 
 
 def integer(config: Any, *names: str) -> int:

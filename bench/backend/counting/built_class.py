@@ -74,10 +74,13 @@ def _class_of(name: str) -> Any:
     import transformers
 
     try:
-        return getattr(transformers, name, None)
+        found = getattr(transformers, name, None)
+        hasattr(found, "_from_config")  # what stands for a class whose package is missing raises here
+        return found
     except ImportError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise BadConfigError(f"transformers cannot import {name[:60]!r}: {(lines or ['a package is missing'])[-1][:160]}") from None
+        said = next((line for line in lines if "requires" in line), (lines or ["a package is missing"])[-1])
+        raise BadConfigError(f"transformers cannot import {name[:60]!r}: {said[:160]}") from None
 
 
 def _class_named(config: Mapping[str, Any]) -> str:

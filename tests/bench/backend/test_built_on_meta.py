@@ -112,3 +112,9 @@ BLENDERBOT |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "enco
 def test_inputs_have_the_shapes_that_the_configuration_says(config: dict[str, Any], auto: str, shapes: dict[str, Any]) -> None:
     given = MadeInputs(on_meta(lambda: getattr(transformers, auto).from_config(hf_config(config)))).of(1, 7)
     assert {name: tuple(given[name].shape) for name in shapes} == shapes
+
+
+def test_a_part_that_has_itself_for_a_part_is_read_once_in_a_while() -> None:
+    around = SimpleNamespace(hidden_size=0)
+    around.decoder_config = around
+    assert first_integer(around, "hidden_size") == 0
