@@ -94,8 +94,8 @@ def gated_delta(tape: Tape, part: GatedDeltaNet, x: Tensor, t: int, width: int) 
     heads, kw, vw, c, size = part.value_heads, part.key_width, part.value_width, part.chunk, tape.size
     chunks = -(-t // c)
     padded, keys, values = chunks * c * heads, chunks * c * heads * kw, chunks * c * heads * vw
-    tape.linear(x, 0, "inner", "in")
-    tape.linear(x, 0, "inner", "in_gates")
+    for role in ("in", "in_gate", "in_strength", "in_decay") if part.split else ("in", "in_gates"):
+        tape.linear(x, 0, "inner", role)
     _convolved(tape, t, 2 * part.key_heads * kw + heads * vw, part.taps)
     _kept(tape, size, t * heads)
     _once(tape, WIDE, heads, heads)
