@@ -192,6 +192,8 @@ class FineTuned(Model):
             row = partial(row, rows=w.num_tokens * op.matrices_per_token)
         first = row(label="adapter_a", d_in=k, d_out=rank, input_grad=fed, reads=op.reads)
         second = row(label="adapter_b", d_in=rank, d_out=n, reads=(first.name,))
+        if op.frozen:  # what runs without a gradient, adapters and all
+            first, second = (replace(each, backward_flop=0, saved_bytes=0) for each in (first, second))
         return (first, second) if op.active_params is None else (_of_each(first, op, num), _of_each(second, op, num))
 
     def _halves(self, op: Op) -> int:

@@ -58,11 +58,15 @@ def layers_of(module: nn.Module, num: int) -> nn.ModuleList:
 
 
 def freeze(module: nn.Module, base: Decoder, frozen: int) -> nn.Module:
-    """The module with its first layers frozen and all that runs before them: embedding, positions, a norm or projection behind it."""
+    """The module with its first layers frozen and all that runs before them: embedding, positions, a norm or projection behind it.
+
+    What chooses keys runs without a gradient wherever it is.
+    """
     layers = layers_of(module, base.layers)
     embeddings = [part for part in module.modules() if isinstance(part, nn.Embedding)]
     before = [part for name, part in module.named_modules() if name.endswith(("word_embeddings_layernorm", "project_in"))]
-    for part in (*embeddings, *before, *layers[:frozen]):
+    choosing = [part for part in module.modules() if type(part).__name__.endswith("Indexer")]
+    for part in (*embeddings, *before, *choosing, *layers[:frozen]):
         part.requires_grad_(False)
     return module
 
