@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config
 from estimators.architectures.traced import TracedModel
 from estimators.counting.estimate import count_params
@@ -110,7 +111,7 @@ def outcome(model_type: str) -> Row:
 def _with_table(model_type: str, named: str, model: Model) -> Row:
     traced = isinstance(model, TracedModel)
     ops = model.ops(Workload(phase="forward", seq_len=min(128, model.max_positions) if model.item == "token" else 1))
-    left_out = getattr(model, "left_out", "") or getattr(model, "note", "")
+    left_out = model.left_out if isinstance(model, Decoder | TracedModel) else ""
     kind = ("traced" if traced else "op table") + (", part" if left_out else "")
     flop = sum(op.count * op.flop for op in ops)
     reason = left_out or (f"not run: {model.not_run}" if isinstance(model, TracedModel) and model.not_run else "")

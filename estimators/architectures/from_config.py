@@ -92,7 +92,7 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
         )
     fields, read_as = Fields(config, name), ""
     if model_type != given:
-        by = "it runs" if given in SAME_CLASS else "architectures names"
+        by = "it runs" if isinstance(given, str) and given in SAME_CLASS else "architectures names"
         fields, read_as = (
             Fields({**config, "model_type": model_type}, name),
             f", read as {model_type}, whose class {by}",

@@ -245,7 +245,7 @@ def _in_turns(counts: Sequence[int]) -> tuple[int, ...]:
     """The kind of each layer, kinds spread evenly; which layer is of which is not traced.
 
     >>> _in_turns([1, 3])
-    (1, 1, 0, 1)
+    (1, 0, 1, 1)
     """
     places = [((2 * i + 1) / (2 * count), kind) for kind, count in enumerate(counts) for i in range(count)]
     return tuple(kind for _, kind in sorted(places, key=lambda place: place[0])) if len(counts) > 1 else ()

@@ -69,6 +69,7 @@ class WaveStem:
     def tokens(self) -> int:
         """Positions that are left of one recording.
 
+        >>> from estimators.architectures.block import LAYER_NORM
         >>> usual = dict(widths=(512,) * 7, kernels=(10, 3, 3, 3, 3, 2, 2), strides=(5, 2, 2, 2, 2, 2, 2), bias=False, normed=1,
         ...     projection_norm=True, position_kernel=128, position_groups=16, position_batch_norm=False, norm=LAYER_NORM,
         ...     activation="gelu", mask=True)

@@ -16,7 +16,7 @@ PATTERNS = ("gpt_neo", "jamba")
 
 
 def shallow(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same model, and each of its parts, with at most two layers; of a list by layer the first of two kinds."""
+    """The same model, and each of its parts, with at most two layers; of a list by layer, or of every so many layers, two kinds."""
 
     def cut(key: str, value: Any) -> Any:
         if isinstance(value, dict):
@@ -25,7 +25,8 @@ def shallow(config: Mapping[str, Any]) -> dict[str, Any]:
             return (sorted({*value}, key=value.index) * 2)[:2]
         return min(2, value) if key in DEPTHS else value
 
-    return {key: cut(key, value) for key, value in config.items()}
+    few = {key: cut(key, value) for key, value in config.items()}
+    return few | ({"full_attention_interval": 2} if "full_attention_interval" in config else {})
 
 
 def kind(value: Any) -> Any:

@@ -67,7 +67,7 @@ def test_tokens_that_are_no_count(tokens: str, capsys: pytest.CaptureFixture[str
         (["--budget-gpu-days", "-5"], "out of range"),
         (["--seq-len", "0"], "seq-len '0' is out of range"),
         (["--seq-len", "2048"], "a sequence of 2,048 tokens is more than the 1,024 positions that gpt2 has"),
-        (["--days", "14"], "--days is a claim about a run: add its --tokens and --gpus"),
+        (["--days", "14"], "--days is a claim about a run: add its --gpus, and its --tokens"),
         (["--batch", "4"], "--batch describes a single step"),
         (["--num-beams", "4"], "--num-beams describes a single step"),
     ],

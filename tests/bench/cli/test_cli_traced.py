@@ -46,7 +46,16 @@ def test_options_are_honoured(config: str, capsys: pytest.CaptureFixture[str]) -
     assert causal["phase"] == "train"
 
 
-@pytest.mark.parametrize("words", [["--lora-rank", "8"], ["--frozen-layers", "1"], ["--image-size", "32"], ["--source-len", "9"]])
+def test_adapters_and_frozen_layers_are_counted_by_hand(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rank 8 on queries and values of two layers of D x D; one of two layers frozen, and the embedding, which is the head."""
+    tuned = body(["show", "--config", config, "--lora-rank", "8"], capsys)
+    assert tuned["trainable_params"] == 2 * 2 * 8 * (32 + 32)
+    frozen = body(["show", "--config", config, "--frozen-layers", "1"], capsys)
+    of_a_layer = WEIGHTS // 2 + 4 * 32 + 64 + 32 + 2 * 2 * 32  # biases of four, of up and down; two norms
+    assert frozen["trainable_params"] == of_a_layer + 2 * 32
+
+
+@pytest.mark.parametrize("words", [["--image-size", "32"], ["--source-len", "9"]])
 def test_an_option_that_it_cannot_honour_is_refused(words: list[str], config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "--config", config, *words]) == 2
     said, refused = capsys.readouterr().err.splitlines()

@@ -99,7 +99,7 @@ def test_random_rotary_encoders_count_like_torch(config: dict[str, Any]) -> None
 def deberta(draw: st.DrawFn) -> dict[str, Any]:
     heads = draw(st.integers(1, 4))
     width, first = heads * draw(st.integers(1, 10)), draw(st.booleans())
-    chosen = draw(st.sampled_from(CLASSES))
+    chosen, legacy = draw(st.sampled_from(CLASSES)), draw(st.booleans()) or not first
     return {
         "model_type": "deberta" if first else "deberta-v2",
         "architectures": [f"Deberta{'' if first else 'V2'}{chosen}"],
@@ -119,8 +119,8 @@ def deberta(draw: st.DrawFn) -> dict[str, Any]:
         "position_biased_input": draw(st.booleans()),
         "conv_kernel_size": draw(st.sampled_from([0, 3, 5])),
         "conv_groups": draw(st.sampled_from([1, width])),
-        "legacy": draw(st.booleans()) or not first,
-        "embedding_size": draw(st.sampled_from([width, 7])),
+        "legacy": legacy,
+        "embedding_size": draw(st.sampled_from([width, 7])) if legacy else width,
         "tie_word_embeddings": draw(st.booleans()),
     }
 
