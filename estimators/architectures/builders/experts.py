@@ -92,11 +92,10 @@ def grouped_experts(
     )
 
 
-def mixtral(f: Fields, name: str, source: Source) -> Decoder:
-    """Mixtral: Mistral with 8 experts in place of the feed-forward, 2 of them per token."""
-    s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
-    num, per_token = experts_of(f, num=8, per_token=2, num_keys=("num_local_experts", "num_experts"))
-    experts = Experts(
+def _experts_by_w(f: Fields, s: Sizes, *, num: int, per_token: int) -> Experts:
+    """Experts as Mixtral's class runs them, with as many as given where the configuration says nothing."""
+    num, per_token = experts_of(f, num=num, per_token=per_token, num_keys=("num_local_experts", "num_experts"))
+    return Experts(
         activation=s.activation,
         num=num,
         per_token=per_token,
@@ -105,24 +104,19 @@ def mixtral(f: Fields, name: str, source: Source) -> Decoder:
         wide_weights=True,
         adapter_names=EXPERTS_BY_W,
     )
-    return decoder(name, source, s, attention_of(s, window=window_of(f, None)), experts)
+
+
+def mixtral(f: Fields, name: str, source: Source) -> Decoder:
+    """Mixtral: Mistral with 8 experts in place of the feed-forward, 2 of them per token."""
+    s = sizes(f, vocab=32000, width=4096, layers=32, heads=32, kv_heads=8, positions=4096 * 32, ffn_width=14336)
+    return decoder(name, source, s, attention_of(s, window=window_of(f, None)), _experts_by_w(f, s, num=8, per_token=2))
 
 
 def minimax_m2(f: Fields, name: str, source: Source) -> Decoder:
     """MiniMax-M2: 256 small experts, none shared, norms over all queries and over all keys, partly rotary."""
     s = sizes(f, vocab=200064, width=3072, layers=62, heads=48, kv_heads=8, head_width=128, positions=196608, ffn_width=1536)
-    num, per_token = experts_of(f, num=256, per_token=8, num_keys=("num_local_experts", "num_experts"))
-    experts = Experts(
-        activation=s.activation,
-        num=num,
-        per_token=per_token,
-        width=s.ffn_width,
-        renormalises=True,
-        wide_weights=True,
-        adapter_names=EXPERTS_BY_W,
-    )
     attention = replace(with_qk_norm(attention_of(s), over_all_heads=True), by_head=True)
-    return decoder(name, source, s, attention, experts)
+    return decoder(name, source, s, attention, _experts_by_w(f, s, num=256, per_token=8))
 
 
 def qwen2_moe(f: Fields, name: str, source: Source) -> Decoder:
