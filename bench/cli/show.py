@@ -178,7 +178,8 @@ def _generation(options: Options) -> list[Table]:
         )
     if options.denoising_steps is None:
         raise BadValueError("--guidance is of the steps that make an image: add --denoising-steps NUM, such as 30")
-    published = sum(published_params(pipeline.name).values()) if options.model and is_pipeline(options.model) else None
+    counts = published_params(pipeline.name) if options.model and is_pipeline(options.model) else {}
+    published = sum(counts.values()) if len(counts) == len(pipeline.encoders) + 2 else None
     steps = options.denoising_steps
     runs = pipeline.generation(steps, guidance=options.guidance, dtype=options.dtype)
     return [generation_table(pipeline, runs, batch=options.batch, steps=steps, guidance=options.guidance, published=published)]

@@ -1,4 +1,4 @@
-"""The autoencoder between images and latents (AutoencoderKL of Stable Diffusion, SDXL and DiT)."""
+"""The autoencoder between images and latents (AutoencoderKL of Stable Diffusion, DiT, PixArt and Flux)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Autoencoder(Model):
         channels: of each level, from the finest.
         blocks: residual blocks of a level of the encoder; the decoder has one more.
         latent_channels: of the latent.
+        turns_latent: whether the encoder ends, and the decoder begins, with a filter of one position over the latent's channels.
         encodes, decodes: whether a step runs the encoder, and the decoder; each half that does not run holds no parameters here.
 
     Source: Rombach et al. 2022 (arXiv 2112.10752), appendix G, as diffusers builds it.
@@ -32,6 +33,7 @@ class Autoencoder(Model):
     channels: tuple[int, ...]
     blocks: int
     latent_channels: int
+    turns_latent: tuple[bool, bool] = (True, True)
     encodes: bool = True
     decodes: bool = True
 
@@ -79,12 +81,12 @@ class Autoencoder(Model):
                 size = after
         table += self._middle(w, "encoder.middle", size, last)
         table += self._edge(w, "encoder.out", size, (last, 2 * z))
-        return table + filter_rows(w, "encoder.out", "latent", size, (2 * z, 2 * z), taps=1)
+        return table + (filter_rows(w, "encoder.out", "latent", size, (2 * z, 2 * z), taps=1) if self.turns_latent[0] else [])
 
     def _decoder(self, w: Workload, size: Map) -> list[Op]:
-        last, z = self.channels[-1], self.latent_channels
-        table = filter_rows(w, "decoder.in", "latent", size, (z, z), taps=1, data=not self.encodes)
-        table += filter_rows(w, "decoder.in", "conv", size, (z, last))
+        last, z, turns = self.channels[-1], self.latent_channels, self.turns_latent[1]
+        table = filter_rows(w, "decoder.in", "latent", size, (z, z), taps=1, data=not self.encodes) if turns else []
+        table += filter_rows(w, "decoder.in", "conv", size, (z, last), data=not (turns or self.encodes))
         table += self._middle(w, "decoder.middle", size, last)
         below = last
         for level in reversed(range(len(self.channels))):

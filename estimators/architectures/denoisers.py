@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import Self
+
 from estimators.architectures.maps import (
     Map,
     MapTransformer,
@@ -25,12 +28,12 @@ Source: Rombach et al. 2022 (arXiv 2112.10752), section 4.1: f = 8.
 """
 
 FREQUENCIES = 256
-"""Sines and cosines that embed a time step, of DiT."""
+"""Sines and cosines that embed a time step, of DiT and what came after it."""
 
 
 @frozen
 class Denoiser(Model):
-    """What both kinds have in common: one step takes noise off one latent of each sample.
+    """What all kinds have in common: one step takes noise off one latent of each sample.
 
     Attributes:
         runs: the class of diffusers that this is counted as.
@@ -51,6 +54,20 @@ class Denoiser(Model):
     def latent(self) -> Map:
         """Positions of the latent in height and width."""
         return self.image.height // LATENT, self.image.width // LATENT
+
+    @property
+    def one_pass(self) -> str:
+        """Why guidance takes no second pass of a step; empty where it does."""
+        return ""
+
+    @property
+    def t5_tokens(self) -> int:
+        """Tokens that it reads of a text encoder without a table of positions; 0 where it has none."""
+        return 0
+
+    @abstractmethod
+    def sized(self, image: Image) -> Self:
+        """The same on images of another size. Raises BadValueError for one that it does not read."""
 
     def demand(self, workload: Workload) -> None:
         """Refuse phases, lengths and samples that it does not have. Raises BadValueError."""
@@ -150,19 +167,14 @@ class UNet(Denoiser):
 
 
 @frozen
-class DiT(Denoiser):
-    """A transformer over the patches of a latent, steered by scales and shifts that a time step and a class make.
-
-    Counted as diffusers' class, whose layers each have embeddings of the time step and the class of their own; the paper's code has one
-    for all, and 675 M parameters where diffusers has 750 M.
+class PatchTransformer(Denoiser):
+    """A transformer over the patches of a latent.
 
     Attributes:
         width, layers, heads: D, L, N.
         patch: side in positions of the latent.
-        latent_channels, out_channels: that it reads, and makes (noise and its variance).
-        classes: that it is steered by; one more row stands for none.
-
-    Source: Peebles and Xie 2023, Scalable Diffusion Models with Transformers (arXiv 2212.09748), figure 3 and table 1.
+        latent_channels, out_channels: that it reads, and makes, at each position.
+        most_patches: along a side, that its table of positions has; 0 where they are computed anew.
     """
 
     width: int
@@ -171,37 +183,72 @@ class DiT(Denoiser):
     patch: int
     latent_channels: int
     out_channels: int
-    classes: int
+    most_patches: int = 0
 
-    def sized(self, image: Image) -> DiT:
-        """The same on images of another size, its positions computed anew. Raises BadValueError for one without whole patches."""
+    @property
+    def grid(self) -> Map:
+        """Patches in height and width."""
+        return self.latent[0] // self.patch, self.latent[1] // self.patch
+
+    def sized(self, image: Image) -> Self:
+        """The same on images of another size. Raises BadValueError for one without whole patches, or of more than it has positions for."""
         if image.height % (LATENT * self.patch) or image.width % (LATENT * self.patch):
             raise BadValueError(f"{image}: {self.name} reads patches of {LATENT * self.patch} pixels; give sides that this divides")
+        longest = self.most_patches * LATENT * self.patch
+        if longest and max(image.height, image.width) > longest:
+            raise BadValueError(f"{image}: {self.name} has positions for sides of up to {longest:,} pixels")
         return replace(self, image=image)
 
-    def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """The op table of one step over batch latents. Raises BadValueError for a phase, a length or a sample that it does not have."""
-        self.demand(workload)
-        w, d, count = replace(workload, sample=None), self.width, self.layers
-        grid, out = (self.latent[0] // self.patch, self.latent[1] // self.patch), self.patch**2 * self.out_channels
-        here = on_map(w, grid)
-        patch = convolution(
+    def patches_in(self, w: Workload) -> Op:
+        """The filter that makes a vector of each patch."""
+        positions = self.grid[0] * self.grid[1]
+        return convolution(
             w,
             "embedding",
             "patch",
             "embedding",
             channels_in=self.latent_channels,
-            channels_out=d,
+            channels_out=self.width,
             taps=self.patch**2,
-            in_positions=self.latent[0] * self.latent[1],
-            out_positions=grid[0] * grid[1],
+            in_positions=positions * self.patch**2,
+            out_positions=positions,
             bias=True,
             input_grad=False,
         )
+
+    def patches_out(self, here: Workload) -> list[Op]:
+        """The last norm, and the matrix that makes a patch of each vector."""
+        out = self.patch**2 * self.out_channels
+        return [
+            edge_norm(here, "out", width=self.width, gain=False, bias=False),
+            linear(here, "out", "projection", "head", cut="whole", label="patch", d_in=self.width, d_out=out, bias=True),
+        ]
+
+
+@frozen
+class DiT(PatchTransformer):
+    """A transformer over the patches of a latent, steered by scales and shifts that a time step and a class make.
+
+    Counted as diffusers' class, whose layers each have embeddings of the time step and the class of their own; the paper's code has one
+    for all, and 675 M parameters where diffusers has 750 M.
+
+    Attributes:
+        classes: that it is steered by; one more row stands for none.
+
+    Source: Peebles and Xie 2023, Scalable Diffusion Models with Transformers (arXiv 2212.09748), figure 3 and table 1.
+    """
+
+    classes: int
+
+    def ops(self, workload: Workload) -> tuple[Op, ...]:
+        """The op table of one step over batch latents. Raises BadValueError for a phase, a length or a sample that it does not have."""
+        self.demand(workload)
+        w, d, count = replace(workload, sample=None), self.width, self.layers
+        here = on_map(w, self.grid)
         steering = [replace(op, count=count - 1) for op in two_linear(w, "layer.steering", (FREQUENCIES, d, d))] if count > 1 else []
         labels = replace(lookup(replace(w, seq_len=1), "layer.steering", "token_type", num_rows=self.classes + 1, width=d), count=count)
         table = [
-            patch,
+            self.patches_in(w),
             *steering,
             *two_linear(w, "layer.first_steering", (FREQUENCIES, d, d), times=2),  # the head is steered by the first layer's
             labels,
@@ -217,7 +264,6 @@ class DiT(Denoiser):
             linear(here, "layer.mlp", "down", "mlp", cut="rows", d_in=4 * d, d_out=d, bias=True, count=count, recomputed=True),
             elementwise(here, "layer", "residual", cut="whole", width=d, reads=2, count=2 * count, saved=False),
             linear(w, "out", "projection", "mlp", cut="whole", label="scales", d_in=d, d_out=2 * d, bias=True, rows=w.batch),
-            edge_norm(here, "out", width=d, gain=False, bias=False),
-            linear(here, "out", "projection", "head", cut="whole", label="patch", d_in=d, d_out=out, bias=True),
+            *self.patches_out(here),
         ]
         return tuple(table)

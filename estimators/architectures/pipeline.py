@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estimators.architectures.autoencoder import Autoencoder
-from estimators.architectures.denoisers import DiT, UNet
+from estimators.architectures.denoisers import Denoiser
 from estimators.architectures.encoder import Encoder
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
@@ -12,7 +12,7 @@ from estimators.spec import Model, Source, Workload
 
 MAX_STEPS = 10**4
 
-OfImages = UNet | DiT | Autoencoder
+OfImages = Denoiser | Autoencoder
 """Parts that work on an image of a size."""
 
 
@@ -43,7 +43,7 @@ class Pipeline:
 
     name: str
     source: Source
-    denoiser: UNet | DiT
+    denoiser: Denoiser
     autoencoder: Autoencoder
     encoders: tuple[Encoder, ...] = ()
 
@@ -61,7 +61,7 @@ class Pipeline:
 
         Args:
             steps: of the denoiser.
-            guidance: whether each step runs it twice, with the text or the class and without.
+            guidance: whether each step runs it twice, with the text or the class and without, where it needs a second pass.
 
         Raises:
             BadValueError: no number of steps from 1 to MAX_STEPS.
@@ -70,11 +70,15 @@ class Pipeline:
         """
         if not 1 <= steps <= MAX_STEPS:
             raise BadValueError(f"{steps:,} denoising steps; expected from 1 to {MAX_STEPS:,}")
-        twice, once = 2 if guidance else 1, Workload(dtype=dtype)
+        twice, once = 2 if guidance and not self.denoiser.one_pass else 1, Workload(dtype=dtype)
         runs = [
-            Run(part=f"text encoder {index}" if len(self.encoders) > 1 else "text encoder", model=encoder, times=twice, workload=longest)
+            Run(
+                part=f"text encoder {index}" if len(self.encoders) > 1 else "text encoder",
+                model=encoder,
+                times=twice,
+                workload=replace(once, seq_len=self._tokens_of(encoder)),
+            )
             for index, encoder in enumerate(self.encoders, start=1)
-            if (longest := replace(once, seq_len=encoder.max_positions))
         ]
         decoder = self.autoencoder.decoder.sized(self.image)
         return (
@@ -82,3 +86,7 @@ class Pipeline:
             Run(part="denoiser", model=self.denoiser, times=steps * twice, workload=once),
             Run(part="decoder", model=decoder, times=1, workload=once),
         )
+
+    def _tokens_of(self, encoder: Encoder) -> int:
+        """To which a prompt is padded: rows of a table of positions, else what the denoiser reads."""
+        return encoder.max_positions if encoder.positions else self.denoiser.t5_tokens or encoder.max_positions

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from estimators.architectures.autoencoder import Autoencoder
-from estimators.architectures.builders.diffusion import class_of, part_from
-from estimators.architectures.denoisers import DiT, UNet
+from estimators.architectures.builders.diffusion import PARTS, class_of, part_from
+from estimators.architectures.denoisers import Denoiser
 from estimators.architectures.encoder import Encoder
 from estimators.architectures.fields import Fields
-from estimators.architectures.from_config import read_config
+from estimators.architectures.from_config import model_from_config, read_config
 from estimators.architectures.pipeline import Pipeline
 from estimators.errors import BadConfigError
 from estimators.facts import data
@@ -77,14 +77,17 @@ def pipeline_in(folder: str) -> Pipeline | None:
 
 def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source) -> Pipeline:
     def part(key: str) -> Any:
-        return part_from(Fields(parts[key], f"{name}: {key}"), name if key in DENOISERS else f"{name}: {key}", source)
+        titled = name if key in DENOISERS else f"{name}: {key}"
+        if "model_type" in parts[key] and class_of(dict(parts[key])) not in PARTS:
+            return model_from_config(parts[key], titled, source)
+        return part_from(Fields(parts[key], f"{name}: {key}"), titled, source)
 
     found = [key for key in DENOISERS if key in parts]
     if len(found) != 1 or AUTOENCODER not in parts:
         raise BadConfigError(f"{name} has {', '.join(parts) or 'no parts'}; expected one of {', '.join(DENOISERS)}, and {AUTOENCODER}")
     denoiser, autoencoder = part(found[0]), part(AUTOENCODER)
     encoders = tuple(part(key) for key in ENCODERS if key in parts)
-    kinds = isinstance(denoiser, UNet | DiT), isinstance(autoencoder, Autoencoder), all(isinstance(each, Encoder) for each in encoders)
+    kinds = isinstance(denoiser, Denoiser), isinstance(autoencoder, Autoencoder), all(isinstance(each, Encoder) for each in encoders)
     if not all(kinds):
         named = [class_of(dict(each)) for each in parts.values()]
         raise BadConfigError(f"{name}: {', '.join(named)}; expected a denoiser, an autoencoder, and encoders of a text")

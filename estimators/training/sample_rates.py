@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from estimators.architectures.convolution import ConvolutionalNetwork, Inverted
-from estimators.architectures.denoisers import DiT, UNet
+from estimators.architectures.denoisers import Denoiser
 from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.vision import DualEncoder, Stage, VisionTransformer
 from estimators.cost.efficiency import efficiency
@@ -118,7 +118,7 @@ def kind_of(model: Model) -> Kind | None:
 def borrowed_kind(model: Model) -> Kind | None:
     """The class whose constants are borrowed for a model that no measured row is of: layers of the same kind; None for none."""
     speech = isinstance(model, EncoderDecoder) and model.sample is not None
-    return "transformer" if speech or isinstance(model, DualEncoder | DiT | UNet) else None
+    return "transformer" if speech or isinstance(model, DualEncoder | Denoiser) else None
 
 
 def step_seconds(ops: Sequence[Op], hardware: Hardware, dtype: str, constants: Constants, *, fused: bool = False) -> float:

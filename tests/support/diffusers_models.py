@@ -21,6 +21,29 @@ UNET: Config = {
     "layers_per_block": 2,
     "cross_attention_dim": 24,
 }
+FLUX: Config = {
+    "_class_name": "FluxTransformer2DModel",
+    "in_channels": 16,
+    "attention_head_dim": 8,
+    "num_attention_heads": 4,
+    "joint_attention_dim": 24,
+    "pooled_projection_dim": 20,
+    "axes_dims_rope": [2, 2, 4],
+    "text_tokens": 7,
+}
+SD3: Config = {
+    "_class_name": "SD3Transformer2DModel",
+    "sample_size": 16,
+    "attention_head_dim": 8,
+    "num_attention_heads": 4,
+    "joint_attention_dim": 24,
+    "caption_projection_dim": 32,
+    "pooled_projection_dim": 20,
+    "in_channels": 4,
+    "out_channels": 4,
+    "pos_embed_max_size": 16,
+    "text_tokens": 80,
+}
 SMALL: dict[str, tuple[Config, Image]] = {
     "unet": (
         UNET
@@ -65,6 +88,16 @@ SMALL: dict[str, tuple[Config, Image]] = {
         },
         Image(height=256, width=256),
     ),
+    "flux-guided": (
+        FLUX | {"num_layers": 2, "num_single_layers": 3, "guidance_embeds": True},
+        Image(height=64, width=96),
+    ),
+    "flux": (
+        FLUX | {"out_channels": 8, "num_layers": 1, "num_single_layers": 1},
+        Image(height=64, width=32),
+    ),
+    "sd3": (SD3 | {"num_layers": 2}, Image(height=64, width=96)),
+    "sd3.5": (SD3 | {"num_layers": 3, "dual_attention_layers": [0, 2], "qk_norm": "rms_norm"}, Image(height=128, width=128)),
     "autoencoder": (
         {
             "_class_name": "AutoencoderKL",
@@ -78,44 +111,113 @@ SMALL: dict[str, tuple[Config, Image]] = {
         },
         Image(height=64, width=32),
     ),
+    "autoencoder-16": (
+        {
+            "_class_name": "AutoencoderKL",
+            "sample_size": 64,
+            "norm_num_groups": 8,
+            "down_block_types": ["DownEncoderBlock2D"] * 2,
+            "up_block_types": ["UpDecoderBlock2D"] * 2,
+            "block_out_channels": [16, 32],
+            "layers_per_block": 1,
+            "latent_channels": 16,
+            "use_quant_conv": False,
+            "use_post_quant_conv": False,
+        },
+        Image(height=32, width=48),
+    ),
 }
-"""Configurations as diffusers writes them, and the image of a sample."""
+"""Configurations as diffusers writes them, and the image of a sample. `text_tokens` is of ours: diffusers reads texts of any length."""
 
 COUNTED: dict[str, tuple[int, int, int]] = {
     "unet": (3822916, 1478148096, 2927394816),
     "unet-1.5": (3208868, 1668184064, 3321219072),
     "dit": (89344, 89882624, 179109888),
+    "flux-guided": (147168, 9192192, 18245632),
+    "flux": (68312, 1748992, 3424768),
+    "sd3": (77008, 13289984, 26249728),
+    "sd3.5": (129744, 39119360, 77826560),
     "autoencoder": (1288263, 2374934528, 4742791168),
+    "autoencoder-16": (178259, 468910080, 935165952),
 }
 """Parameters, forward and backward FLOP of two samples by diffusers 0.42.1 and torch 2.13 on meta; the slow test counts them anew."""
 
 
 def small(name: str) -> Model:
-    config, image = SMALL[name]
-    return replace(model_from_config(config, name), image=image)  # type: ignore[type-var]
+    return ours(*SMALL[name])
 
 
-def counted(name: str, batch: int) -> tuple[int, int, int]:
+def ours(config: Config, image: Image) -> Model:
+    """The model of a configuration, on images of a size."""
+    return replace(model_from_config(config, "small"), image=image)  # type: ignore[type-var]
+
+
+def counted(config: Config, image: Image, batch: int) -> tuple[int, int, int]:
     """Parameters, forward and backward FLOP by diffusers' own class."""
     import diffusers
 
-    config, image = SMALL[name]
     built = getattr(diffusers, config["_class_name"])
     with torch.device("meta"):
-        module = built(**{key: value for key, value in config.items() if key != "_class_name"})
-        latent = torch.zeros(batch, 4, image.height // 8, image.width // 8)
-        given: dict[str, Any] = {"sample": latent, "timestep": torch.zeros(batch), "encoder_hidden_states": torch.zeros(batch, 77, 24)}
-        if name == "unet":
-            given["added_cond_kwargs"] = {"text_embeds": torch.zeros(batch, 16), "time_ids": torch.zeros(batch, 6)}
-        if name == "dit":
-            steps = torch.zeros(batch, dtype=torch.long)
-            given = {"hidden_states": latent, "timestep": steps, "class_labels": steps}
-        if name == "autoencoder":
-            given = {"sample": torch.zeros(batch, 3, image.height, image.width)}
+        module = built(**{key: value for key, value in config.items() if key not in ("_class_name", "text_tokens")})
         counter = meta.flop_counter()
+        given = INPUTS[config["_class_name"]](config, image, batch)
         with counter:
             out = module(**given).sample
         forward = counter.get_total_flops()
         with counter:
             out.sum().backward()
     return meta.params_of(module), forward, counter.get_total_flops()
+
+
+def _latent(config: Config, image: Image, batch: int) -> torch.Tensor:
+    return torch.zeros(batch, config.get("in_channels", 4), image.height // 8, image.width // 8)
+
+
+def _unet(config: Config, image: Image, batch: int) -> dict[str, Any]:
+    text = torch.zeros(batch, 77, config["cross_attention_dim"])
+    given = {"sample": _latent(config, image, batch), "timestep": torch.zeros(batch), "encoder_hidden_states": text}
+    if "addition_embed_type" in config:
+        given["added_cond_kwargs"] = {"text_embeds": torch.zeros(batch, 16), "time_ids": torch.zeros(batch, 6)}
+    return given
+
+
+def _dit(config: Config, image: Image, batch: int) -> dict[str, Any]:
+    steps = torch.zeros(batch, dtype=torch.long)
+    return {"hidden_states": _latent(config, image, batch), "timestep": steps, "class_labels": steps}
+
+
+def _autoencoder(config: Config, image: Image, batch: int) -> dict[str, Any]:
+    return {"sample": torch.zeros(batch, 3, image.height, image.width)}
+
+
+def _joint(config: Config, batch: int) -> dict[str, Any]:
+    return {
+        "encoder_hidden_states": torch.zeros(batch, config["text_tokens"], config["joint_attention_dim"]),
+        "pooled_projections": torch.zeros(batch, config["pooled_projection_dim"]),
+        "timestep": torch.zeros(batch),
+    }
+
+
+def _sd3(config: Config, image: Image, batch: int) -> dict[str, Any]:
+    return {"hidden_states": _latent(config, image, batch), **_joint(config, batch)}
+
+
+def _flux(config: Config, image: Image, batch: int) -> dict[str, Any]:
+    patches = (image.height // 16) * (image.width // 16)
+    given = {
+        "hidden_states": torch.zeros(batch, patches, config["in_channels"]),
+        "img_ids": torch.zeros(patches, 3),
+        "txt_ids": torch.zeros(config["text_tokens"], 3),
+        **_joint(config, batch),
+    }
+    return given | ({"guidance": torch.zeros(batch)} if config.get("guidance_embeds") else {})
+
+
+INPUTS = {
+    "UNet2DConditionModel": _unet,
+    "DiTTransformer2DModel": _dit,
+    "AutoencoderKL": _autoencoder,
+    "SD3Transformer2DModel": _sd3,
+    "FluxTransformer2DModel": _flux,
+}
+"""Class -> what its forward pass is given."""

@@ -42,7 +42,10 @@ def generation_table(pipeline: Pipeline, runs: Sequence[Run], *, batch: int, ste
     rows.append({"part": "total", "params": params, "flop": total, "flop_fraction": 1.0})
     height, width = pipeline.denoiser.latent
     what = "an image" if batch == 1 else f"{format_int(batch)} images"
+    alone = pipeline.denoiser.one_pass
     free = "each step runs the denoiser with the text or class and without (classifier-free guidance)" if guidance else "no guidance"
+    if alone:
+        free = f"one pass a step{', --guidance or not' if guidance else ''}: {alone}"
     return Table(
         title=f"Making {what} with {pipeline.name}: {format_flop(total)}, {format_int(params)} parameters",
         conditions=[
@@ -68,6 +71,7 @@ def generation_table(pipeline: Pipeline, runs: Sequence[Run], *, batch: int, ste
             "generation_flop": total,
             "denoising_steps": steps,
             "guidance": guidance,
+            "passes_per_step": 2 if guidance and not alone else 1,
             "image_height": pipeline.image.height,
             "image_width": pipeline.image.width,
         },

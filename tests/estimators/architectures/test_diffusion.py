@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from estimators.architectures.from_config import model_from_config
+from estimators.architectures.joint_denoisers import JointTransformer
 from estimators.counting.estimate import count_params, estimate
 from estimators.errors import BadConfigError, BadValueError, NoOpTableError
 from estimators.facts.pipelines import pipeline_ids, pipeline_in, pipeline_named, published_params
@@ -19,21 +20,21 @@ PAPER_GMAC = {"dit-s-2": 6.06, "dit-b-2": 23.01, "dit-l-2": 80.71, "dit-xl-2": 1
 """Multiply-adds of a step at 256 pixels, in 10^9: Peebles and Xie 2023 (arXiv 2212.09748), table 4."""
 
 
-def ours(model: Model, batch: int) -> tuple[int, int, int]:
+def figures(model: Model, batch: int) -> tuple[int, int, int]:
     said = estimate(Case(model=model, workload=Workload(phase="train", batch=batch)))
     return said.params, said.forward_flop, said.backward_flop
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_part_counts_as_diffusers_counted(name: str) -> None:
-    assert ours(small(name), 2) == COUNTED[name]
+    assert figures(small(name), 2) == COUNTED[name]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_diffusers_counts_so_today(name: str) -> None:
     pytest.importorskip("diffusers")
-    assert counted(name, 2) == COUNTED[name]
+    assert counted(*SMALL[name], 2) == COUNTED[name]
 
 
 @pytest.mark.parametrize("name", pipeline_ids())
@@ -41,7 +42,7 @@ def test_each_part_of_a_pipeline_has_its_published_parameters(name: str) -> None
     pipeline = pipeline_named(name)
     assert pipeline is not None
     parts: dict[str, Model] = {"unet": pipeline.denoiser, "transformer": pipeline.denoiser, "vae": pipeline.autoencoder}
-    parts |= dict(zip(("text_encoder", "text_encoder_2"), pipeline.encoders, strict=False))
+    parts |= dict(zip(("text_encoder", "text_encoder_2", "text_encoder_3"), pipeline.encoders, strict=False))
     for part, params in published_params(name).items():
         assert count_params(parts[part].ops(Workload())) == params
 
@@ -95,7 +96,7 @@ def test_a_folder_without_an_autoencoder_is_refused_by_name(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"_class_name": "FluxTransformer2DModel"}, "the class 'FluxTransformer2DModel' has no op table"),
+        ({"_class_name": "KandinskyUNet"}, "the class 'KandinskyUNet' has no op table"),
         ({"down_block_types": ["AttnDownBlock2D"] * 3}, "CrossAttnDownBlock2D or DownBlock2D"),
         ({"up_block_types": ["UpBlock2D"] * 3}, "the mirror image"),
         ({"addition_embed_type": "image"}, "text_time, or none"),
@@ -117,3 +118,53 @@ def test_sides_that_a_denoiser_does_not_halve_are_refused() -> None:
 def test_a_field_that_makes_no_sense_is_named() -> None:
     with pytest.raises(BadConfigError, match="block_out_channels"):
         model_from_config({"_class_name": "UNet2DConditionModel", "block_out_channels": "320"}, "mine")
+
+
+@pytest.mark.parametrize(("name", "published"), [("sd3.5-large", 8.1e9), ("sd3.5-medium", 2.5e9)])
+def test_stable_diffusion_35_has_its_cards_parameters_with_its_table_of_positions(name: str, published: float) -> None:
+    """The cards of stabilityai/stable-diffusion-3.5-large and -medium: 8.1 and 2.5 billion parameters, a digit behind the point."""
+    pipeline = pipeline_named(name)
+    assert pipeline is not None
+    assert isinstance(pipeline.denoiser, JointTransformer)
+    table = pipeline.denoiser.most_patches**2 * pipeline.denoiser.width
+    assert round((count_params(pipeline.denoiser.ops(Workload())) + table) / 1e9, 1) == published / 1e9
+
+
+@pytest.mark.parametrize(("name", "passes"), [("flux-dev", 1), ("flux-schnell", 1), ("sd3-medium", 2), ("sdxl", 2)])
+def test_guidance_doubles_what_was_not_distilled(name: str, passes: int) -> None:
+    """Flux dev embeds the strength of guidance, schnell has none; diffusers' FluxPipeline runs either once a step."""
+    pipeline = pipeline_named(name)
+    assert pipeline is not None
+    runs = {run.part: run for run in pipeline.generation(28, guidance=True)}
+    assert runs["denoiser"].times == 28 * passes
+    assert {run.times for part, run in runs.items() if "encoder" in part} == {passes}
+
+
+@pytest.mark.parametrize(("name", "lengths"), [("flux-dev", [77, 512]), ("flux-schnell", [77, 256]), ("sd3-medium", [77, 77, 256])])
+def test_prompts_are_as_long_as_the_denoiser_reads_them(name: str, lengths: list[int]) -> None:
+    """CLIP pads to its 77 positions, T5 to max_sequence_length of diffusers' pipelines."""
+    pipeline = pipeline_named(name)
+    assert pipeline is not None
+    assert [run.workload.seq_len for run in pipeline.generation(1, guidance=False) if "encoder" in run.part] == lengths
+
+
+def test_sides_beyond_the_positions_are_refused() -> None:
+    with pytest.raises(BadValueError, match="positions for sides of up to 256 pixels"):
+        small("sd3").sized(Image(height=272, width=64))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "error", "said"),
+    [
+        ("sd3", {"caption_projection_dim": 24}, BadConfigError, "caption_projection_dim is '24'; expected 32"),
+        ("sd3", {"qk_norm": "layer_norm"}, NoOpTableError, "expected rms_norm, or none"),
+        ("sd3", {"dual_attention_layers": [7]}, BadConfigError, "a list of layers from 0 to 1"),
+        ("flux", {"in_channels": 6}, BadConfigError, "a multiple of 4"),
+        ("flux", {"patch_size": 2}, NoOpTableError, "latents are packed"),
+    ],
+)
+def test_a_joint_denoiser_of_other_fields_is_refused_by_name(
+    name: str, changes: dict[str, object], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        model_from_config({**SMALL[name][0], **changes}, "mine")

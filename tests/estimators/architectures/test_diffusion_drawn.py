@@ -1,0 +1,62 @@
+"""Parts of diffusion pipelines with sizes drawn at random have as many parameters and FLOP as diffusers counts on meta."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from estimators.counting.estimate import estimate
+from estimators.samples import Image
+from estimators.spec import Case, Workload
+from tests.support.diffusers_models import FLUX, SD3, Config, counted, ours
+
+NUM_DRAWN = 12
+
+
+def _flux(draw: random.Random) -> tuple[Config, Image]:
+    config = FLUX | {
+        "in_channels": 4 * draw.randint(1, 6),
+        "out_channels": 4 * draw.randint(1, 6),
+        "num_layers": draw.randint(1, 3),
+        "num_single_layers": draw.randint(1, 3),
+        "num_attention_heads": draw.randint(1, 5),
+        "joint_attention_dim": draw.randint(3, 40),
+        "pooled_projection_dim": draw.randint(3, 40),
+        "guidance_embeds": draw.random() < 0.5,
+        "text_tokens": draw.randint(1, 30),
+    }
+    return config, Image(height=16 * draw.randint(1, 6), width=16 * draw.randint(1, 6))
+
+
+def _sd3(draw: random.Random) -> tuple[Config, Image]:
+    heads, layers, patch = draw.randint(1, 5), draw.randint(1, 4), draw.choice((1, 2, 4))
+    config = SD3 | {
+        "num_layers": layers,
+        "patch_size": patch,
+        "attention_head_dim": 8,
+        "num_attention_heads": heads,
+        "caption_projection_dim": 8 * heads,
+        "in_channels": draw.randint(1, 16),
+        "out_channels": draw.randint(1, 16),
+        "joint_attention_dim": draw.randint(3, 40),
+        "pooled_projection_dim": draw.randint(3, 40),
+        "qk_norm": draw.choice((None, "rms_norm")),
+        "dual_attention_layers": draw.sample(range(layers), draw.randint(0, layers)),
+        "text_tokens": draw.randint(78, 99),
+    }
+    return config, Image(height=8 * patch * draw.randint(1, 4), width=8 * patch * draw.randint(1, 4))
+
+
+DRAWN = {"flux": _flux, "sd3": _sd3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(NUM_DRAWN))
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_is_drawn_counts_as_diffusers_counts_it(name: str, seed: int) -> None:
+    pytest.importorskip("diffusers")
+    draw = random.Random(f"{name} {seed}")
+    (config, image), batch = DRAWN[name](draw), draw.randint(1, 3)
+    said = estimate(Case(model=ours(config, image), workload=Workload(phase="train", batch=batch)))
+    assert (said.params, said.forward_flop, said.backward_flop) == counted(config, image, batch)
