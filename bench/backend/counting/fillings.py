@@ -43,7 +43,10 @@ def images(config: Any) -> Iterator[Maker]:
     yield _shaped("pixel_values", colours, height, width)
     yield _shaped("pixel_values", frames, colours, height, width)
     yield _shaped("pixel_values", 2, colours, 480, 640)
-    patch, of_time = first_integer(config, "patch_size", "spatial_patch_size") or 16, first_integer(config, "temporal_patch_size") or 1
+    patch, of_time = (
+        first_integer(config, "patch_size", "spatial_patch_size") or 16,
+        first_integer(config, "temporal_patch_size", "patch_temporal") or 1,
+    )
     merge = first_integer(config, "spatial_merge_size", "merge_kernel_size", "merge_size") or 2
     rows = max(2, min(height // patch // merge, 16)) * merge
     for width_of_patch in (colours * of_time * patch * patch, colours * patch * patch):
@@ -139,6 +142,9 @@ def series(config: Any) -> Iterator[Maker]:
     length = first_integer(config, "context_length", "prediction_length") or 64
     yield _shaped("past_values", length, first_integer(config, "num_input_channels", "input_size") or 1)
     yield partial(_listed_series, length=length)
+    yield _shaped("past_values", length)
+    if width_of_patch := first_integer(config, "patch_embed_hidden_size"):
+        yield _shaped("flattened_patches", first_integer(config, "seq_len") or 2048, 2 + width_of_patch)  # row, column and values of each
     width = first_integer(config, "hidden_size", "d_model", "width", "latent_dim")
     for name in EMBEDDED:
         for size in dict.fromkeys((first_integer(config, "d_latents", "d_model", "latent_dim"), width)):
@@ -147,8 +153,22 @@ def series(config: Any) -> Iterator[Maker]:
                 yield _shaped(name, size, 32)
 
 
+FRACTIONS = ("Bros", "Udop")
+"""Whose classes read the edges of a box as fractions of a page; others read whole numbers."""
+
+
 def _listed_series(batch: int, *, length: int) -> dict[str, Any]:
     return {"past_values": [_float(length) for _ in range(batch)], "freq": [0] * batch}
+
+
+def _frames(config: Any, batch: int, length: int, samples: Any) -> torch.Tensor:
+    """Mel bins of a sound: as many frames as its samples make or as the tokens stand for, where a configuration says so; rows of stacked
+    ones."""
+    if stacked := first_integer(config, "feature_projection_input_dim"):
+        hop = first_integer(config, "hop_length") or 320
+        return _float(batch, samples.shape[-1] // hop if isinstance(samples, torch.Tensor) else 256, stacked)
+    of_token = first_integer(config, "audio_length_per_tok")
+    return _float(batch, first_integer(config, "num_mel_bins", "feature_size") or 80, of_token * length or 256)
 
 
 def filled(name: str, model: Any, given: dict[str, Any], batch: int, seq_len: int) -> Any:
@@ -163,7 +183,7 @@ def filled(name: str, model: Any, given: dict[str, Any], batch: int, seq_len: in
         "attention_mask": lambda: torch.ones(batch, length, dtype=torch.long) if "input_ids" in given else None,
         "token_type_ids": lambda: torch.zeros(batch, length, dtype=torch.long) if "input_ids" in given else None,
         "bbox": lambda: (
-            _float(batch, length, 4) if type(model).__name__.startswith("Bros") else torch.zeros(batch, length, 4, dtype=torch.long)
+            _float(batch, length, 4) if type(model).__name__.startswith(FRACTIONS) else torch.zeros(batch, length, 4, dtype=torch.long)
         ),
         "decoder_input_ids": lambda: torch.full((batch, seq_len), 3, dtype=torch.long),
         "pixel_values": lambda: _float(batch, 3, height, width),
@@ -172,7 +192,7 @@ def filled(name: str, model: Any, given: dict[str, Any], batch: int, seq_len: in
         "visual_feats": lambda: _float(batch, 36, first_integer(config, "visual_feat_dim") or 2048),
         "visual_pos": lambda: _float(batch, 36, first_integer(config, "visual_pos_dim") or 4),
         "query_embeds": lambda: _float(batch, 32, wide),
-        "input_features": lambda: _float(batch, first_integer(config, "num_mel_bins", "feature_size") or 80, 256),
+        "input_features": lambda: _frames(config, batch, length, given.get("input_values")),
         "image_embeds_position_mask": lambda: torch.zeros(batch, length, dtype=torch.bool),
         "encoder_hidden_states": lambda: _float(
             batch, 32, first_integer(config, "encoder_hidden_size", "cross_attention_hidden_size") or wide
@@ -188,6 +208,12 @@ def filled(name: str, model: Any, given: dict[str, Any], batch: int, seq_len: in
         "inputs": lambda: _float(batch, 32, first_integer(config, "d_model") or wide),
         "noise_embeds": lambda: _float(batch, seq_len, wide),
         "inputs_embeds": lambda: _float(batch, seq_len, wide),
+        "past_values_padding": lambda: (
+            _float(*given["past_values"].shape).long() if isinstance(given.get("past_values"), torch.Tensor) else None
+        ),
+        "freq": lambda: torch.zeros(batch, 1, dtype=torch.long),
+        "lang_ids": lambda: torch.zeros(batch, dtype=torch.long),
+        "image_attention_mask": lambda: torch.ones(batch, length, given["pixel_values"].shape[1]) if "pixel_values" in given else None,
         "past_observed_mask": lambda: _float(*given["past_values"].shape) if isinstance(given.get("past_values"), torch.Tensor) else None,
         "langs": lambda: torch.zeros(batch, length, dtype=torch.long),
         "speaker_embeddings": lambda: _float(batch, first_integer(config, "speaker_embedding_dim") or 512),

@@ -123,6 +123,9 @@ class MadeInputs:
                 if key in takes and (key in names or "input_ids" not in names):
                     for make in makers(config):
                         yield partial(self._named, key, make)
+        if isinstance(name, str) and name not in takes:  # the class says one name, and its forward pass another
+            for make in sounds(config) if name in ("input_values", "input_features") else ():
+                yield partial(self._named, next(iter(takes)), make)
         for make in images(config) if {"hidden_states", "grid_thw"} & takes.keys() else ():
             yield partial(self._known, make)
         for make in series(config):
@@ -130,9 +133,11 @@ class MadeInputs:
         if both:
             for make in images(config):
                 yield partial(self._image_and_text, make)
-        if {"input_ids", "input_features"} <= takes.keys():
+        if "input_ids" in takes and {"input_features", "input_values"} & takes.keys():
             for make in sounds(config):
                 yield partial(self._image_and_text, make)
+        if "input_ids" in takes and "input_ids" not in names:
+            yield self._tokens
 
     def _tokens(
         self, batch: int, seq_len: int, source_len: int | None, *, choices: bool = False, books: int = 0, use_cache: bool = True
