@@ -9,6 +9,7 @@ from typing import Any
 
 from estimators import text_file
 from estimators.architectures import FAMILIES, builder
+from estimators.architectures.builders.prediction import uncounted_prediction
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.fields import Fields
 from estimators.architectures.named_family import SAME_CLASS, family_of
@@ -109,7 +110,9 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
     else:
         model = _read_part(fields, model_type, source)
     if isinstance(model, Decoder):
-        model = replace(model, stored=quantisation(config, name))
+        unread = "" if model.prediction else uncounted_prediction(config)
+        left_out = "; ".join(said for said in (model.left_out, unread) if said)
+        model = replace(model, stored=quantisation(config, name), left_out=left_out)
     return model, fields
 
 

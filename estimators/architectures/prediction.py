@@ -8,6 +8,15 @@ from estimators.frozen import frozen
 from estimators.spec import Op, Workload
 
 
+def in_words(count: int) -> str:
+    """So many of these layers.
+
+    >>> in_words(1)
+    '1 multi-token prediction layer'
+    """
+    return f"{count:,} multi-token prediction layer{'s' if count > 1 else ''}"
+
+
 @frozen
 class PredictionLayers:
     """Each joins the last hidden state with the next token's embedding, runs one more layer and the decoder's own head.

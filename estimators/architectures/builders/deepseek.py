@@ -8,11 +8,11 @@ from estimators.architectures.adapter_names import GATE_AND_EXPERTS
 from estimators.architectures.block import RMS_NORM, Block
 from estimators.architectures.builders.common import feed_forward_of
 from estimators.architectures.builders.experts import experts_of, grouped_experts
+from estimators.architectures.builders.prediction import with_prediction
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts, FeedForward
 from estimators.architectures.latent_attention import LatentAttention
-from estimators.architectures.prediction import PredictionLayers
 from estimators.spec import Source
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def _latent(
     def block(count: int, feed_forward: Experts | FeedForward) -> Block:
         return Block(count=count, parts=(("attention", attention), ("mlp", feed_forward)), norms=2, norm=RMS_NORM)
 
-    extra = f.integer("num_nextn_predict_layers", "num_mtp_layers", default=prediction_layers, minimum=0) if prediction_layers else 0
-    return Decoder(
+    model = Decoder(
         name=name,
         source=source,
         vocab=s.vocab,
@@ -86,8 +85,8 @@ def _latent(
         blocks=tuple(block(count, part) for count, part in ((first, dense), (s.layers - first, experts)) if count),
         max_positions=s.positions,
         tied=s.tied,
-        prediction=PredictionLayers(block=block(extra, experts)) if extra else None,
     )
+    return with_prediction(f, model, block(1, experts), default=prediction_layers)
 
 
 def latent_attention(

@@ -8,6 +8,7 @@ from estimators.architectures.adapter_names import GATE_AND_EXPERTS, SHARED_GATE
 from estimators.architectures.builders.common import attention_of, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.experts import experts_of, sometimes_sparse
 from estimators.architectures.builders.layers import layer_kinds, layered, varied_layers
+from estimators.architectures.builders.prediction import with_prediction
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.delta_rule import GatedDeltaNet
@@ -31,14 +32,22 @@ def qwen3_5_text(f: Fields, name: str, source: Source) -> Decoder:
     """Qwen3.5's language part: as Qwen3-Next mixes tokens, with a gated feed-forward on every layer."""
     s = sizes(f, vocab=248320, width=4096, layers=32, heads=16, kv_heads=4, head_width=256, positions=32768, ffn_width=12288)
     feed_forward = feed_forward_of(s, gated=True)
-    return layered(name, source, s, [(mix, ("mlp", feed_forward)) for mix in _mixes(f, s, split=True)])
+    return _predicting(f, layered(name, source, s, [(mix, ("mlp", feed_forward)) for mix in _mixes(f, s, split=True)]), feed_forward)
 
 
 def qwen3_5_moe_text(f: Fields, name: str, source: Source) -> Decoder:
     """Qwen3.5's language part with experts on every layer, one of them shared behind a gate."""
     s = sizes(f, vocab=248320, width=2048, layers=40, heads=16, kv_heads=2, head_width=256, positions=32768, names={"ffn_width": ()})
     experts = _experts(f, s, num=256, per_token=8)
-    return layered(name, source, s, [(mix, ("mlp", experts)) for mix in _mixes(f, s, split=True)])
+    return _predicting(f, layered(name, source, s, [(mix, ("mlp", experts)) for mix in _mixes(f, s, split=True)]), experts)
+
+
+def _predicting(f: Fields, model: Decoder, feed_forward: Part) -> Decoder:
+    """With Qwen3.5's layers that predict further tokens: each has attention of the usual kind, whatever the layers before it have."""
+    attention = next((block.attention for block in model.blocks if block.attention), None)
+    if attention is None:
+        return model
+    return with_prediction(f, model, replace(model.blocks[0], parts=(("attention", attention), ("mlp", feed_forward))))
 
 
 def _mixes(f: Fields, s: Sizes, *, split: bool) -> list[tuple[str, Part]]:

@@ -12,12 +12,12 @@ from estimators.architectures.builders.experts import experts_of, grouped_expert
 from estimators.architectures.builders.layers import Parts, indices, layer_kinds, layered, varied_layers, windowed
 from estimators.architectures.builders.llama_variants import exaone4_attention
 from estimators.architectures.builders.parts import section
+from estimators.architectures.builders.prediction import with_prediction
 from estimators.architectures.builders.sizes import MOSAIC_NAMES, Sizes, plain_sizes, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.part import Part
-from estimators.architectures.prediction import PredictionLayers
 from estimators.frozen import replace
 from estimators.spec import Source
 
@@ -89,9 +89,7 @@ def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
         return ("attention", attention), ("mlp", feed_forward)
 
     model = layered(name, source, s, [parts(experts if i >= first else dense) for i in varied_layers(f, s)])
-    extra = f.integer("num_nextn_predict_layers", "num_mtp_layers", default=1, minimum=0)
-    block = replace(model.blocks[0], count=extra, parts=parts(experts))
-    return replace(model, prediction=PredictionLayers(block=block)) if extra else model
+    return with_prediction(f, model, replace(model.blocks[0], parts=parts(experts)), default=1)
 
 
 def dots1(f: Fields, name: str, source: Source) -> Decoder:

@@ -9,6 +9,7 @@ from estimators.architectures.block import Norm
 from estimators.architectures.builders.common import attention_of, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.experts import experts_of, grouped_experts
 from estimators.architectures.builders.layers import layer_kinds, layered, varied_layers
+from estimators.architectures.builders.prediction import with_prediction
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.builders.state_space import groups_of, mamba2_beside_attention
 from estimators.architectures.decoder import Decoder
@@ -95,17 +96,28 @@ def nemotron_h(f: Fields, name: str, source: Source) -> Decoder:
         "mlp": ("mlp", feed_forward_of(s, bias=mlp_bias)),
         "moe": ("mlp", experts),
     }
-    return layered(name, source, s, [(parts[kind],) for kind in kinds], norms=1, norm=Norm(written="rms_wide"))
+    model = layered(name, source, s, [(parts[kind],) for kind in kinds], norms=1, norm=Norm(written="rms_wide"))
+    beside = _nemotron_beside(f)
+    return with_prediction(f, model, replace(model.blocks[0], parts=tuple(parts[kind] for kind in beside), norms=len(beside)))
 
 
 def _nemotron_kinds(f: Fields) -> list[str]:
     """What each layer is: by layers_block_type, else letter by letter."""
+    return _kinds(f, ("layers_block_type", "layer_types"), "hybrid_override_pattern", ("linear_attention", "moe", "full_attention", "mlp"))
+
+
+def _nemotron_beside(f: Fields) -> list[str]:
+    """What a layer that predicts a further token is made of, in the same words; attention and experts where nothing is said."""
+    return _kinds(f, ("mtp_layers_block_type", "mtp_layer_types"), "mtp_hybrid_override_pattern", ("full_attention", "moe"))
+
+
+def _kinds(f: Fields, keys: tuple[str, ...], letters_key: str, default: tuple[str, ...]) -> list[str]:
     words = {word: word for word in LETTERS.values()} | {"mamba": "linear_attention", "attention": "full_attention"}
-    keys, pattern = ("layers_block_type", "layer_types"), f.config.get("hybrid_override_pattern")
+    pattern = f.config.get(letters_key)
     if pattern is None or any(f.config.get(key) is not None for key in keys):
-        return layer_kinds(f, keys, 0, words, ("linear_attention", "moe", "full_attention", "mlp"))
+        return layer_kinds(f, keys, 0, words, default)
     if not isinstance(pattern, str) or not pattern or not {*pattern} <= LETTERS.keys():
-        raise f.fail("hybrid_override_pattern", pattern, f"a word of the letters {' '.join(LETTERS)}, one for each layer")
+        raise f.fail(letters_key, pattern, f"a word of the letters {' '.join(LETTERS)}, one for each layer")
     return [LETTERS[letter] for letter in pattern]
 
 

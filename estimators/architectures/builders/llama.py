@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from estimators.architectures.block import Norm
 from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
 from estimators.architectures.builders.layers import windowed
+from estimators.architectures.builders.prediction import with_prediction
 from estimators.architectures.builders.sizes import Sizes, partial_rotary, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
@@ -58,7 +59,8 @@ def phi3(f: Fields, name: str, source: Source) -> Decoder:
 def qwen2(f: Fields, name: str, source: Source) -> Decoder:
     """Qwen1.5 to 2.5: biases on query, key and value; a window, where one is used, on the layers from max_window_layers on."""
     s = sizes(f, vocab=151936, width=4096, layers=32, heads=32, kv_heads=32, positions=32768, ffn_width=22016)
-    return _qwen(f, name, source, s, bias=True, out_bias=False, qk_norm=False)
+    model = _qwen(f, name, source, s, bias=True, out_bias=False, qk_norm=False)
+    return with_prediction(f, model, model.blocks[-1])  # MiMo's
 
 
 def qwen2_vl_text(f: Fields, name: str, source: Source) -> Decoder:

@@ -10,12 +10,12 @@ from estimators.architectures.builders.common import feed_forward_of
 from estimators.architectures.builders.deepseek import latent_attention
 from estimators.architectures.builders.experts import grouped_experts
 from estimators.architectures.builders.layers import layered, varied_layers
+from estimators.architectures.builders.prediction import with_prediction
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.feed_forward import Experts
 from estimators.architectures.indexer import Indexer
 from estimators.architectures.latent_attention import LatentAttention
-from estimators.architectures.prediction import PredictionLayers
 from estimators.frozen import replace
 from estimators.spec import Source
 
@@ -90,6 +90,4 @@ def _of_layers(
     feed_forward = {"dense": feed_forward_of(s, gated=True), "sparse": experts}
     layers = [(("attention", attention), ("mlp", feed_forward[kind])) for attention, kind in zip(attentions, kinds, strict=True)]
     model = layered(name, source, s, layers)
-    extra = f.integer("num_nextn_predict_layers", "num_mtp_layers", default=0, minimum=0)
-    block = Block(count=extra, parts=(("attention", attentions[0]), ("mlp", experts)), norms=2, norm=RMS_NORM)
-    return replace(model, prediction=PredictionLayers(block=block)) if extra else model
+    return with_prediction(f, model, Block(count=1, parts=(("attention", attentions[0]), ("mlp", experts)), norms=2, norm=RMS_NORM))

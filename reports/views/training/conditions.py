@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.prediction import in_words
 from estimators.architectures.traced import TracedModel
 from estimators.architectures.vision_language import SIDES, VisionLanguage
 from estimators.counting.conventions import CONVENTIONS, step_flop, surplus_flop
@@ -47,8 +48,7 @@ def scope_lines(model: Model, workload: Workload) -> list[str]:
     lines += [model.stored.said] if model.stored else []
     if model.prediction:
         params = count_params(model.prediction.ops(Workload(), model.width, model.vocab))
-        what = "layers that predict further tokens (multi-token prediction)"
-        lines.append(f"left out: {what}, {format_int(params)} parameters; `show` has them in a table of their own")
+        lines.append(f"left out: {in_words(model.prediction.block.count)}, {format_int(params)} parameters; `show -v` has them")
     return lines
 
 

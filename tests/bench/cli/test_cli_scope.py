@@ -90,7 +90,7 @@ def test_show_prints_prediction_layers_by_themselves_and_says_that_they_are_left
     assert total["flop"] == body["prediction_flop"] == sum(row["flop"] for row in rows)
     for style in ("text", "md"):
         text = " ".join(printed([*words, "--format", style, "-v"], capsys).split())
-        assert "left out: layers that predict further tokens (multi-token prediction), 11,610,067,968 parameters" in text
+        assert "left out: 1 multi-token prediction layer, 11,610,067,968 parameters" in text
         assert "Multi-token prediction of deepseek-v3: " in text
         assert "not included above" in text
 
