@@ -190,6 +190,11 @@ class PatchTransformer(Denoiser):
         """Patches in height and width."""
         return self.latent[0] // self.patch, self.latent[1] // self.patch
 
+    @property
+    def num_patches(self) -> int:
+        """Patches of a sample."""
+        return self.grid[0] * self.grid[1]
+
     def sized(self, image: Image) -> Self:
         """The same on images of another size. Raises BadValueError for one without whole patches, or of more than it has positions for."""
         if image.height % (LATENT * self.patch) or image.width % (LATENT * self.patch):
@@ -201,7 +206,6 @@ class PatchTransformer(Denoiser):
 
     def patches_in(self, w: Workload) -> Op:
         """The filter that makes a vector of each patch."""
-        positions = self.grid[0] * self.grid[1]
         return convolution(
             w,
             "embedding",
@@ -210,8 +214,8 @@ class PatchTransformer(Denoiser):
             channels_in=self.latent_channels,
             channels_out=self.width,
             taps=self.patch**2,
-            in_positions=positions * self.patch**2,
-            out_positions=positions,
+            in_positions=self.num_patches * self.patch**2,
+            out_positions=self.num_patches,
             bias=True,
             input_grad=False,
         )
@@ -244,7 +248,7 @@ class DiT(PatchTransformer):
         """The op table of one step over batch latents. Raises BadValueError for a phase, a length or a sample that it does not have."""
         self.demand(workload)
         w, d, count = replace(workload, sample=None), self.width, self.layers
-        here = on_map(w, self.grid)
+        here = replace(w, seq_len=self.num_patches)
         steering = [replace(op, count=count - 1) for op in two_linear(w, "layer.steering", (FREQUENCIES, d, d))] if count > 1 else []
         labels = replace(lookup(replace(w, seq_len=1), "layer.steering", "token_type", num_rows=self.classes + 1, width=d), count=count)
         table = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estimators.architectures.attention_rows import attention_products
 from estimators.architectures.denoisers import FREQUENCIES, PatchTransformer
-from estimators.architectures.maps import attention_over, on_map, two_linear
+from estimators.architectures.maps import attention_over, two_linear
 from estimators.architectures.rows import elementwise, linear, norm
 from estimators.frozen import frozen, replace
 from estimators.roles import Role
@@ -64,7 +64,7 @@ class JointTransformer(PatchTransformer):
         """The op table of one step over batch latents. Raises BadValueError for a phase, a length or a sample that it does not have."""
         self.demand(workload)
         w, d = replace(workload, sample=None), self.width
-        image, text = on_map(w, self.grid), replace(w, seq_len=self.text_tokens)
+        image, text = replace(w, seq_len=self.num_patches), replace(w, seq_len=self.text_tokens)
         table = [self.patches_in(w), *two_linear(w, "time", (FREQUENCIES, d, d))]
         if self.embeds_guidance:
             table += two_linear(w, "guidance", (FREQUENCIES, d, d))

@@ -141,12 +141,21 @@ class MapTransformer:
 
 
 def attention_over(
-    here: Workload, prefix: str, width: int, heads: int, *, count: int = 1, source: tuple[int, int] | None = None, bias: bool = False
+    here: Workload,
+    prefix: str,
+    width: int,
+    heads: int,
+    *,
+    count: int = 1,
+    source: tuple[int, int] | None = None,
+    source_grad: bool = False,
+    bias: bool = False,
 ) -> list[Op]:
     """Rows of attention whose queries are a map's positions; its output has a bias.
 
     Args:
-        source: width and tokens of another sequence that is read, which is data; None for the map itself.
+        source: width and tokens of another sequence that is read; None for the map itself.
+        source_grad: whether that sequence needs a gradient; else it is data.
         bias: whether queries, keys and values have one.
     """
     table = [linear(here, prefix, "query", "attention", cut="columns", d_in=width, d_out=width, bias=bias, count=count, recomputed=True)]
@@ -164,7 +173,7 @@ def attention_over(
                 bias=bias,
                 rows=rows,
                 count=count,
-                input_grad=source is None,
+                input_grad=source is None or source_grad,
                 recomputed=True,
             )
         )

@@ -22,6 +22,9 @@ INDEX = "model_index.json"
 DENOISERS, AUTOENCODER, ENCODERS = ("unet", "transformer"), "vae", ("text_encoder", "text_encoder_2", "text_encoder_3")
 """What diffusers calls the folders of a pipeline's parts."""
 
+TEXT_TOKENS = {"PixArtSigmaPipeline": 300}
+"""Pipeline of diffusers -> max_sequence_length of its prompts, where its denoiser's class alone does not say."""
+
 
 @functools.cache
 def pipeline_ids() -> tuple[str, ...]:
@@ -72,6 +75,8 @@ def pipeline_in(folder: str) -> Pipeline | None:
     for name in (*DENOISERS, AUTOENCODER, *ENCODERS):
         if os.path.isdir(path := os.path.join(folder, name)):
             parts[name] = read_config(path)
+    if (tokens := TEXT_TOKENS.get(str(read_config(os.path.join(folder, INDEX)).get("_class_name")))) is not None:
+        parts = {name: {"text_tokens": tokens, **part} if name in DENOISERS else part for name, part in parts.items()}
     return _built(parts, os.path.basename(os.path.abspath(folder)), Source(title=folder))
 
 

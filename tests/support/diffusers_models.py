@@ -44,6 +44,18 @@ SD3: Config = {
     "pos_embed_max_size": 16,
     "text_tokens": 80,
 }
+PIXART: Config = {
+    "_class_name": "PixArtTransformer2DModel",
+    "sample_size": 16,
+    "attention_head_dim": 12,
+    "num_attention_heads": 2,
+    "num_layers": 2,
+    "cross_attention_dim": 24,
+    "caption_channels": 20,
+    "in_channels": 4,
+    "out_channels": 8,
+    "text_tokens": 7,
+}
 SMALL: dict[str, tuple[Config, Image]] = {
     "unet": (
         UNET
@@ -98,6 +110,8 @@ SMALL: dict[str, tuple[Config, Image]] = {
     ),
     "sd3": (SD3 | {"num_layers": 2}, Image(height=64, width=96)),
     "sd3.5": (SD3 | {"num_layers": 3, "dual_attention_layers": [0, 2], "qk_norm": "rms_norm"}, Image(height=128, width=128)),
+    "pixart": (PIXART, Image(height=128, width=128)),
+    "pixart-sized": (PIXART | {"use_additional_conditions": True, "num_layers": 3}, Image(height=64, width=96)),
     "autoencoder": (
         {
             "_class_name": "AutoencoderKL",
@@ -137,6 +151,8 @@ COUNTED: dict[str, tuple[int, int, int]] = {
     "flux": (68312, 1748992, 3424768),
     "sd3": (77008, 13289984, 26249728),
     "sd3.5": (129744, 39119360, 77826560),
+    "pixart": (32072, 6303360, 12470400),
+    "pixart-sized": (46000, 3053952, 6008448),
     "autoencoder": (1288263, 2374934528, 4742791168),
     "autoencoder-16": (178259, 468910080, 935165952),
 }
@@ -213,11 +229,24 @@ def _flux(config: Config, image: Image, batch: int) -> dict[str, Any]:
     return given | ({"guidance": torch.zeros(batch)} if config.get("guidance_embeds") else {})
 
 
+def _pixart(config: Config, image: Image, batch: int) -> dict[str, Any]:
+    width = config.get("caption_channels") or config["cross_attention_dim"]
+    given: dict[str, Any] = {
+        "hidden_states": _latent(config, image, batch),
+        "encoder_hidden_states": torch.zeros(batch, config["text_tokens"], width),
+        "timestep": torch.zeros(batch),
+    }
+    if config.get("use_additional_conditions"):
+        given["added_cond_kwargs"] = {"resolution": torch.zeros(batch, 2), "aspect_ratio": torch.zeros(batch, 1)}
+    return given
+
+
 INPUTS = {
     "UNet2DConditionModel": _unet,
     "DiTTransformer2DModel": _dit,
     "AutoencoderKL": _autoencoder,
     "SD3Transformer2DModel": _sd3,
     "FluxTransformer2DModel": _flux,
+    "PixArtTransformer2DModel": _pixart,
 }
 """Class -> what its forward pass is given."""

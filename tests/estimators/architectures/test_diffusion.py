@@ -140,7 +140,9 @@ def test_guidance_doubles_what_was_not_distilled(name: str, passes: int) -> None
     assert {run.times for part, run in runs.items() if "encoder" in part} == {passes}
 
 
-@pytest.mark.parametrize(("name", "lengths"), [("flux-dev", [77, 512]), ("flux-schnell", [77, 256]), ("sd3-medium", [77, 77, 256])])
+@pytest.mark.parametrize(
+    ("name", "lengths"), [("flux-dev", [77, 512]), ("flux-schnell", [77, 256]), ("sd3-medium", [77, 77, 256]), ("pixart-sigma", [300])]
+)
 def test_prompts_are_as_long_as_the_denoiser_reads_them(name: str, lengths: list[int]) -> None:
     """CLIP pads to its 77 positions, T5 to max_sequence_length of diffusers' pipelines."""
     pipeline = pipeline_named(name)
@@ -161,10 +163,51 @@ def test_sides_beyond_the_positions_are_refused() -> None:
         ("sd3", {"dual_attention_layers": [7]}, BadConfigError, "a list of layers from 0 to 1"),
         ("flux", {"in_channels": 6}, BadConfigError, "a multiple of 4"),
         ("flux", {"patch_size": 2}, NoOpTableError, "latents are packed"),
+        ("pixart", {"norm_type": "layer_norm"}, NoOpTableError, "expected ada_norm_single"),
+        ("pixart", {"activation_fn": "geglu"}, NoOpTableError, "gelu-approximate"),
+        ("pixart", {"cross_attention_dim": 30}, BadConfigError, "expected 24, the width of the heads"),
     ],
 )
-def test_a_joint_denoiser_of_other_fields_is_refused_by_name(
-    name: str, changes: dict[str, object], error: type[Exception], said: str
-) -> None:
+def test_a_transformer_of_other_fields_is_refused_by_name(name: str, changes: dict[str, object], error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         model_from_config({**SMALL[name][0], **changes}, "mine")
+
+
+def test_pixart_alpha_has_its_papers_parameters() -> None:
+    """Chen et al. 2023 (arXiv 2310.00426), table 2: 0.6 B; those of Σ, which lacks the embeddings of sizes, and those embeddings.
+
+    Two of them, each of 256 to 384 to 384 with biases: 2 * (256 * 384 + 384 + 384 * 384 + 384) = 493,056.
+    """
+    alpha, sigma = pipeline_named("pixart-alpha"), pipeline_named("pixart-sigma")
+    assert alpha is not None
+    assert sigma is not None
+    params = count_params(alpha.denoiser.ops(Workload()))
+    assert round(params / 1e9, 1) == 0.6
+    assert params == count_params(sigma.denoiser.ops(Workload())) + 493_056
+
+
+@pytest.mark.parametrize("name", ["dit", "pixart"])
+def test_an_older_file_of_a_transformer_is_read_by_its_norms(name: str) -> None:
+    """diffusers maps Transformer2DModel to DiTTransformer2DModel or PixArtTransformer2DModel by norm_type."""
+    norms = {"dit": "ada_norm_zero", "pixart": "ada_norm_single"}
+    older = SMALL[name][0] | {"_class_name": "Transformer2DModel", "norm_type": norms[name]}
+    assert model_from_config(older, "small").ops(Workload()) == model_from_config(SMALL[name][0], "small").ops(Workload())
+
+
+def test_an_older_file_of_another_transformer_is_refused() -> None:
+    with pytest.raises(NoOpTableError, match="one of ada_norm_zero, ada_norm_single"):
+        model_from_config({"_class_name": "Transformer2DModel"}, "mine")
+
+
+def test_a_folder_of_pixart_sigma_reads_its_longer_prompts(tmp_path: Path) -> None:
+    body = {
+        "transformer": {key: value for key, value in SMALL["pixart"][0].items() if key != "text_tokens"},
+        "vae": SMALL["autoencoder"][0],
+    }
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "PixArtSigmaPipeline"}), encoding="utf-8")
+    for part, config in body.items():
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    pipeline = pipeline_in(str(tmp_path))
+    assert pipeline is not None
+    assert pipeline.denoiser.t5_tokens == 300

@@ -9,7 +9,7 @@ import pytest
 from estimators.counting.estimate import estimate
 from estimators.samples import Image
 from estimators.spec import Case, Workload
-from tests.support.diffusers_models import FLUX, SD3, Config, counted, ours
+from tests.support.diffusers_models import FLUX, PIXART, SD3, Config, counted, ours
 
 NUM_DRAWN = 12
 
@@ -48,7 +48,24 @@ def _sd3(draw: random.Random) -> tuple[Config, Image]:
     return config, Image(height=8 * patch * draw.randint(1, 4), width=8 * patch * draw.randint(1, 4))
 
 
-DRAWN = {"flux": _flux, "sd3": _sd3}
+def _pixart(draw: random.Random) -> tuple[Config, Image]:
+    heads, patch, projects = draw.randint(1, 5), draw.choice((1, 2, 4)), draw.random() < 0.7
+    config = PIXART | {
+        "num_layers": draw.randint(1, 3),
+        "patch_size": patch,
+        "num_attention_heads": heads,
+        "cross_attention_dim": 12 * heads if projects else draw.randint(3, 40),
+        "caption_channels": draw.randint(3, 40) if projects else None,
+        "in_channels": draw.randint(1, 16),
+        "out_channels": draw.choice((None, draw.randint(1, 16))),
+        "attention_bias": draw.random() < 0.5,
+        "use_additional_conditions": draw.random() < 0.5,
+        "text_tokens": draw.randint(1, 30),
+    }
+    return config, Image(height=8 * patch * draw.randint(1, 4), width=8 * patch * draw.randint(1, 4))
+
+
+DRAWN = {"flux": _flux, "sd3": _sd3, "pixart": _pixart}
 
 
 @pytest.mark.slow
