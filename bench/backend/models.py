@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,13 +68,27 @@ def language_model(config: Mapping[str, Any], *, attn: str = "sdpa", dtype: torc
     from transformers import AutoModelForCausalLM
 
     parsed = hf_config(config)
+    of_whole = _class_of_whole(type(parsed))
+    build = AutoModelForCausalLM.from_config if of_whole is None else of_whole._from_config
     try:
-        model: nn.Module = AutoModelForCausalLM.from_config(parsed, attn_implementation=attn, dtype=dtype)
+        model: nn.Module = build(parsed, attn_implementation=attn, dtype=dtype)
     except (MemoryError, RuntimeError):  # the device's affair, not the configuration's
         raise
     except Exception as error:
         raise BadConfigError(f"transformers cannot build {config['model_type']!r} with {attn} attention: {_reason(error)}") from None
     return model
+
+
+def _class_of_whole(of_part: type) -> Any:
+    """The class of text that transformers knows by the configuration around a language part's alone (Llama 3.2 Vision's); else None."""
+    from transformers import AutoModelForCausalLM
+
+    known = AutoModelForCausalLM._model_mapping
+    if of_part in known:
+        return None
+    beside = vars(sys.modules[of_part.__module__]).values()
+    around = (each for each in beside if isinstance(each, type) and getattr(each, "sub_configs", {}).get("text_config") is of_part)
+    return next((known[each] for each in around if each in known), None)
 
 
 def _reason(error: Exception) -> str:

@@ -102,6 +102,8 @@ FAMILIES: dict[str, str] = {
     "mistral": "llama.mistral",
     "mistral3": "vision.language_part",
     "mixtral": "experts.mixtral",
+    "mllama": "vision.language_part",
+    "mllama_text_model": "llama_variants.mllama_text",
     "mobilenet_v2": "mobilenet.mobilenet_v2",
     "modernbert": "recent_encoders.modernbert",
     "mpnet": "encoders.mpnet",

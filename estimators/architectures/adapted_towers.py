@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from estimators.architectures.block import Block
 from estimators.architectures.encoder import Tower
-from estimators.architectures.encoder_decoder import EncoderDecoder, idle
+from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.freezing import Adapters, Walk, apart, with_gradients, without_gradient
+from estimators.architectures.rows import idle
 from estimators.spec import Op, Workload
 
 

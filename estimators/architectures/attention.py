@@ -12,6 +12,9 @@ from estimators.frozen import frozen, replace
 from estimators.roles import NormForm, Role
 from estimators.spec import Op, Workload
 
+SOURCE = "source"
+"""What keys and values of a cross-attention read, in the place of a row's name."""
+
 
 @frozen
 class Attention(Part):
@@ -107,6 +110,11 @@ class Attention(Part):
         return 2 * self.kv_heads * self.head_width
 
     @property
+    def crosses(self) -> bool:
+        """As `cross` says."""
+        return self.cross
+
+    @property
     def rotary_width(self) -> int:
         """A whole head's."""
         return self.head_width if self.rotary else 0
@@ -134,10 +142,10 @@ class Attention(Part):
         else:
             query_width = 2 * q if self.output_gate else q
             table.append(project("query", "attention", cut="columns", d_in=width, d_out=query_width, bias=self.query_bias))
-            rows = self._source_rows(w)
+            rows, reads = self._source_rows(w), (SOURCE,) if self.cross else ()
             projections: tuple[tuple[Role, bool], ...] = (("key", self.key_bias), ("value", self.value_bias))
             for role, bias in projections[: 0 if self.reads_earlier else 1 if self.keys_are_values else 2]:
-                table.append(keys(project(role, "attention", cut="columns", d_in=width, d_out=kv, bias=bias, rows=rows), kv))
+                table.append(keys(project(role, "attention", cut="columns", d_in=width, d_out=kv, bias=bias, rows=rows, reads=reads), kv))
         table += self._norm_ops(w, prefix, count)
         if self.rotary:
             table.append(elementwise(w, prefix, "rotary", cut="heads", width=q + (0 if self.reads_earlier else kv), count=count))
@@ -184,6 +192,7 @@ class Attention(Part):
             ("query_norm", self.query_norm_width, self.inner_width),
             ("key_norm", 0 if self.reads_earlier else self.key_norm_width, keys),
         )
+        vectors = {"query_norm": w.num_tokens, "key_norm": self._source_rows(w)}
         table = [
             norm(
                 w,
@@ -193,7 +202,7 @@ class Attention(Part):
                 width=size,
                 gain=self.qk_norm_params,
                 bias=self.qk_norm_bias,
-                rows=w.num_tokens * total // size,
+                rows=vectors[role] * total // size,
                 count=count,
             )
             for role, size, total in norms

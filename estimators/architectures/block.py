@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.part import Part
-from estimators.architectures.rows import checkpoint, elementwise, norm
+from estimators.architectures.rows import checkpoint, elementwise, idle, norm
 from estimators.frozen import frozen, replace
 from estimators.roles import NormForm
 from estimators.spec import Op, Workload
@@ -61,6 +61,7 @@ class Block:
         norm_of_sum: whether a norm behind a part sees its output with the residual added, rather than before.
         unnormed: parts, the last ones, around which none of the norms stand.
         last_alone: whether a prefill runs it on the last position alone: a layer that writes no cache, with none behind it that does.
+        of_source: whether it runs only where there is a source that it attends to: features of images (Llama 3.2 Vision).
     """
 
     count: int
@@ -72,9 +73,12 @@ class Block:
     norm_of_sum: bool = False
     unnormed: int = 0
     last_alone: bool = False
+    of_source: bool = False
 
     def ops(self, w: Workload, width: int, prefix: str = "layer") -> list[Op]:
         """Rows of all layers of the block."""
+        if self.of_source and not w.source_len:
+            return [idle(op) for op in replace(self, of_source=False).ops(w, width, prefix)]
         if self.last_alone and w.phase == "prefill":
             w = replace(w, seq_len=1, context_len=w.context_len + w.seq_len - 1)
         return [op for name, part in self.parts for op in part.ops(w, width, f"{prefix}.{name}", self.count)] + self.between(

@@ -26,6 +26,7 @@ class Decoder(Model):
         order: the block of each layer, where layers alternate; empty where the blocks follow one another.
         positions: rows of a learned position table; 0 for rotary, relative or no positions.
         max_positions: the longest sequence that the model was made for.
+        spare_rows: of the table of tokens, beside V.
         embedding_width: where it differs from D, two projections lead in and out; None for D.
         embedding_norm: a norm right behind the embedding; None for none.
         final_norm: before the head; None for none.
@@ -48,6 +49,7 @@ class Decoder(Model):
     blocks: tuple[Block, ...]
     max_positions: int
     positions: int = 0
+    spare_rows: int = 0
     embedding_width: int | None = None
     embedding_norm: Norm | None = None
     final_norm: Norm | None = RMS_NORM
@@ -135,7 +137,7 @@ class Decoder(Model):
     def embedding_ops(self, w: Workload) -> list[Op]:
         """Rows before the first layer."""
         edge = self.embedding_width or self.width
-        table = [lookup(w, "embedding", "token", num_rows=self.vocab, width=edge)]
+        table = [lookup(w, "embedding", "token", num_rows=self.vocab + self.spare_rows, width=edge)]
         if self.positions:
             table.append(lookup(w, "embedding", "position", num_rows=self.positions, width=self.width))
         if edge != self.width:

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from estimators.architectures.encoder import Tower
-from estimators.architectures.rows import linear, spare
+from estimators.architectures.rows import idle, linear, spare
 from estimators.architectures.stems import FrameStem, TokenStem
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
@@ -128,21 +128,3 @@ class EncoderDecoder(Model):
         if self.spare:
             table.append(spare("embedding", "spare", "embedding", num=self.spare))
         return table
-
-
-def idle(op: Op) -> Op:
-    """An op that the step does not run: its parameters are held, and nothing else is done with them."""
-    mnk = (0, *op.mnk[1:]) if op.mnk else None
-    return Op(
-        name=op.name,
-        component=op.component,
-        kind=op.kind,
-        part=op.part,
-        role=op.role,
-        cut=op.cut,
-        count=op.count,
-        params=op.params,
-        frozen=op.frozen,
-        mnk=mnk,
-        matrices_per_token=op.matrices_per_token,
-    )

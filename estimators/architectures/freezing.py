@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from estimators.architectures.attention import Attention
+from estimators.architectures.attention import SOURCE
 from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
 from estimators.frozen import field, frozen, replace
@@ -35,18 +35,29 @@ def positions(base: Decoder, index: int) -> Places:
     return range(start, start + base.blocks[index].count)
 
 
-def trained_in_part(base: Decoder, w: Workload, *, lowest: int, base_frozen: bool, adapters: Adapters) -> tuple[Op, ...]:
+def trained_in_part(
+    base: Decoder, w: Workload, *, lowest: int, base_frozen: bool, adapters: Adapters, source_fed: bool = False
+) -> tuple[Op, ...]:
     """The op table of a decoder that is trained from layer `lowest` on.
 
     Args:
         lowest: index of the first layer that has something to train; the number of layers for none.
         base_frozen: whether the decoder itself is frozen throughout, so that only adapters are trained.
         adapters: what stands beside a row.
+        source_fed: whether what cross-attention reads needs a gradient.
     """
     blocks, stages = apart(base.blocks, tuple(positions(base, index) for index in range(len(base.blocks))), lowest)
     split = replace(base, blocks=blocks, order=())
     names = tuple(split.prefix(index) for index in range(len(blocks)))
-    walk = Walk(blocks=blocks, stages=stages, width=base.width, names=names, base_frozen=base_frozen, adapters=adapters)
+    walk = Walk(
+        blocks=blocks,
+        stages=stages,
+        width=base.width,
+        names=names,
+        base_frozen=base_frozen,
+        adapters=adapters,
+        source_fed=source_fed,
+    )
     below = (without_gradient(op) for op in base.embedding_ops(w))  # the embedding is frozen throughout
     return (*below, *walk.rows(w), *(_behind(base, op, stages, base_frozen) for op in base.head_ops(w)))
 
@@ -109,10 +120,15 @@ class Walk:
         if stage == "below":
             yield from (replace(without_gradient(op), recomputed=False) for op in block.ops(w, width, prefix))
             return
+        if block.of_source and not w.source_len:
+            for op in block.ops(w, width, prefix):
+                yield replace(op, frozen=self.base_frozen)
+                yield from self.adapters(op, False)
+            return
         stream = False  # whether the layer's input, or what its earlier parts made of it, needs a gradient
         for name, part in block.parts:
             fed = stage == "above" or (stream and not block.parallel) or self._trains_norm_before(block)
-            source = self.source_fed if isinstance(part, Attention) and part.cross else fed
+            source = self.source_fed if part.crosses else fed
             for op in self._part(part.ops(w, width, f"{prefix}.{name}", block.count), fed=fed, source=source):
                 stream = stream or op.trainable_params > 0 or source
                 yield op
@@ -126,9 +142,7 @@ class Walk:
         """Rows of one part of a layer; `fed`, `source`: whether its input, and that of its keys and values, needs a gradient."""
         made = {op.name for op in rows}  # keys of an earlier layer are not: they need a gradient where this layer's input does
         for op in rows:
-            inputs = tuple(name in self.flows if name in made else fed for name in op.reads) or (
-                source if op.role in ("key", "value") else fed,
-            )
+            inputs = tuple(name in self.flows if name in made else source if name == SOURCE else fed for name in op.reads) or (fed,)
             adapter = self.adapters(op, any(inputs))
             row = with_gradients(op, frozen=self.base_frozen, fed=inputs)
             if adapter or row.trainable_params or any(inputs):

@@ -26,12 +26,14 @@ class Seen:
         pictures: how many of them.
         tokens: of the text that are features of the image.
         marks: tokens that the processor writes around them, such as ends of rows; words of a chat template are not among them.
+        attended: features beside the text, which layers of their own attend to.
     """
 
     picture: Image
     pictures: int = 1
     tokens: int
     marks: int = 0
+    attended: int = 0
 
 
 class Rule(Protocol):
@@ -231,6 +233,26 @@ class Tiles(OfImages):
         sides = range(1, self.max_tiles + 1)
         grids = [(across, down) for across in sides for down in sides if self.min_tiles <= across * down <= self.max_tiles]
         return iter(sorted(grids, key=lambda grid: grid[0] * grid[1]))
+
+
+@frozen
+class SameTiles(OfImages):
+    """Whatever its size, an image becomes a fixed number of square tiles, some of them empty; the text attends to all (Llama 3.2 Vision).
+
+    Attributes:
+        side: of a tile, in pixels.
+        tiles: how many.
+        tile_features: of a tile.
+    """
+
+    side: int
+    tiles: int
+    tile_features: int
+
+    def seen(self, image: Image) -> Seen:
+        """The tiles, and one token of the text in the place of the image."""
+        picture = Image(height=self.side, width=self.side)
+        return Seen(picture=picture, pictures=self.tiles, tokens=0, marks=1, attended=self.tiles * self.tile_features)
 
 
 @frozen

@@ -28,6 +28,11 @@ class Part(ABC):
         return self.heads
 
     @property
+    def crosses(self) -> bool:
+        """Whether keys and values are made of another sequence."""
+        return False
+
+    @property
     def rotary(self) -> bool:
         """Whether positions turn queries and keys."""
         return False

@@ -261,3 +261,21 @@ def spare(part: str, label: str, component: str, *, num: int, count: int = 1) ->
         count=count,
         params=num,
     )
+
+
+def idle(op: Op) -> Op:
+    """An op that the step does not run: its parameters are held, and nothing else is done with them."""
+    mnk = (0, *op.mnk[1:]) if op.mnk else None
+    return Op(
+        name=op.name,
+        component=op.component,
+        kind=op.kind,
+        part=op.part,
+        role=op.role,
+        cut=op.cut,
+        count=op.count,
+        params=op.params,
+        frozen=op.frozen,
+        mnk=mnk,
+        matrices_per_token=op.matrices_per_token,
+    )

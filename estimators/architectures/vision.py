@@ -156,14 +156,24 @@ class DualEncoder(Model):
 
 @frozen
 class Scaled(Part):
-    """A part of a layer whose output is multiplied by one learned number per channel (DINOv2's layer scale)."""
+    """A part of a layer whose output is multiplied by one learned number per channel (DINOv2's layer scale), or by one for all.
+
+    Attributes:
+        one_for_all: whether all channels share the number, of which a tanh is taken (Llama 3.2 Vision's gates).
+    """
 
     part: Part
+    one_for_all: bool = False
+
+    @property
+    def crosses(self) -> bool:
+        """The part's."""
+        return self.part.crosses
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of the part, then of the scale."""
         table = self.part.ops(w, width, prefix, count)
-        table.append(parameters(w, prefix, "scale", "elementwise", num=width, count=count))
+        table.append(parameters(w, prefix, "scale", "elementwise", num=1 if self.one_for_all else width, count=count))
         table.append(elementwise(w, prefix, cut="whole", label="scaling", width=width, count=count))
         return table
 

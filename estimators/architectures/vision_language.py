@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from estimators.architectures.attention import Attention
+from estimators.architectures.attention import SOURCE, Attention
 from estimators.architectures.block import Block
+from estimators.architectures.decoder import Decoder
 from estimators.architectures.encoder import Tower
-from estimators.architectures.freezing import with_gradients, without_gradient
+from estimators.architectures.freezing import positions, trained_in_part, with_gradients, without_gradient
 from estimators.architectures.image_tokens import Rule, Seen
 from estimators.architectures.part import Part
 from estimators.architectures.projector import Projector
 from estimators.architectures.stems import PatchStem
+from estimators.architectures.tiled_tower import TiledTower
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.method import FULL, TrainingMethod
@@ -157,7 +159,7 @@ class VisionLanguage(Model):
     name: str
     source: Source
     runs: str
-    vision: PictureTower
+    vision: PictureTower | TiledTower
     projector: Projector
     language: Model
     rule: Rule
@@ -226,15 +228,26 @@ class VisionLanguage(Model):
         tap = self.vision.tap
         taps = [tap.ops(w, patches, f"projector.{index}") for index in range(self.vision.taps)] if tap else []
         projectors = [self.projector.ops(w, patches, "projector"), *taps]
-        language = list(self.language.ops(replace(w, seq_len=self.sequence_tokens)))
+        attended = seen.attended * max(1, self.example.images)
+        language = list(self.language.ops(replace(w, seq_len=self.sequence_tokens, source_len=attended)))
         if w.phase != "train":
             return tower, [op for rows in projectors for op in rows], language
         tower = tower if "vision" not in self.held else [without_gradient(op) for op in tower]
+        if {"vision", "projector"} <= self.held:
+            language = [with_gradients(op, frozen=False, fed=(False,)) if SOURCE in op.reads else op for op in language]
         if "language" in self.held:
-            language = [
-                without_gradient(op) if op.kind == "lookup" else with_gradients(op, frozen=True, fed=(True,)) for op in language
-            ]  # something below is trained, or `holding` had refused
+            language = self._held_language(replace(w, seq_len=self.sequence_tokens, source_len=attended), language)
         return tower, [op for rows in projectors for op in self._projected(rows)], language
+
+    def _held_language(self, w: Workload, table: list[Op]) -> list[Op]:
+        """Rows of a frozen language part, which passes gradients through: what is below it is trained, or `holding` had refused."""
+        crossing = [i for i, block in enumerate(self.language.blocks) if block.of_source] if isinstance(self.language, Decoder) else []
+        if not crossing:
+            return [without_gradient(op) if op.kind == "lookup" else with_gradients(op, frozen=True, fed=(True,)) for op in table]
+        assert isinstance(self.language, Decoder)
+        lowest = min(positions(self.language, i)[0] for i in crossing)
+        rows = trained_in_part(self.language, w, lowest=lowest, base_frozen=True, adapters=lambda op, fed: (), source_fed=True)
+        return list(rows)
 
     def _projected(self, rows: list[Op]) -> list[Op]:
         """A projector's rows: its first layer passes a gradient on only where the tower is trained."""

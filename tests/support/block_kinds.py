@@ -164,6 +164,7 @@ DENSE: Mapping[str, Config] = {
     | HEADS
     | {"sliding_window": 4096, "global_head_dim": 16, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": VOCAB},
     **dict.fromkeys(("cwm", "gemma2", "gemma3_text", "ministral", "vaultgemma"), WIDTHS | HEADS | {"sliding_window": 4096}),
+    "mllama_text_model": WIDTHS | {"cross_attention_layers": [], "architectures": ["MllamaForCausalLM"]},
     **dict.fromkeys(("gpt2", "gpt_bigcode"), GPT),
     **dict.fromkeys(("codegen", "gptj"), GPT | {"rotary_dim": 4}),
     "bloom": {"vocab_size": VOCAB, "hidden_size": 64, "n_head": 4, "tie_word_embeddings": False},

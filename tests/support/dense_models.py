@@ -63,6 +63,11 @@ DENSE: dict[str, st.SearchStrategy[Config]] = {
     "ministral": sliding(family(shapes(), {"head_dim": 8}, **ffn, sliding_window=windows)),
     "ministral3": family(own_heads(), pad, **ffn, sliding_window=st.none() | windows),
     "mistral": family(own_heads(), **ffn, sliding_window=st.none() | windows),
+    "mllama_text_model": family(shapes(), pad, **ffn).flatmap(
+        lambda c: st.sets(st.integers(0, c["num_hidden_layers"] - 1), max_size=c["num_hidden_layers"] - 1).map(
+            lambda crossing: c | {"cross_attention_layers": sorted(crossing)}
+        )
+    ),
     "mpt": family(shapes(width="d_model", layers="n_layers", heads="n_heads", kv_heads=""), max_seq_len=st.integers(64, 99)),
     "nemotron": family(own_heads(), **ffn, **two_biases),
     "olmo": family(shapes(), pad, **ffn, attention_bias=flags),

@@ -33,6 +33,11 @@ VISION_LANGUAGE: dict[str, Config] = {
     "llava_next": {"text_config": TEXT | {"model_type": "mistral", "tie_word_embeddings": True}, "vision_config": IMAGES | CLIP},
     "llava_onevision": {"text_config": TEXT | {"model_type": "qwen2"}, "vision_config": IMAGES | SIGLIP},
     "mistral3": {"text_config": TEXT | {"model_type": "ministral3", "head_dim": 8}, "vision_config": IMAGES | {"model_type": "pixtral"}},
+    "mllama": {
+        "text_config": TEXT | {"num_hidden_layers": 5, "cross_attention_layers": [1, 3], "intermediate_size": 48},
+        "vision_config": {"hidden_size": 32, "num_hidden_layers": 2, "num_global_layers": 1, "attention_heads": 2, "intermediate_size": 64}
+        | {"image_size": 28, "vision_output_dim": 64, "intermediate_layers_indices": [0]},
+    },
     "qwen2_5_vl": {"text_config": TEXT | MROPE, "vision_config": MERGED_IMAGES},
     "qwen2_vl": TEXT
     | MROPE
@@ -54,4 +59,4 @@ VISION_LANGUAGE: dict[str, Config] = {
 }
 
 INSIDE_VISION_LANGUAGE = {"qwen2_vl_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_vl_moe_text", "qwen3_vl_text"}
-"""Types of language parts that no class of transformers runs or trains by themselves: layers of Qwen2 and Qwen3 under other angles."""
+"""Types of language parts that no class of transformers runs or trains by themselves."""

@@ -67,6 +67,14 @@ SMALL: dict[str, tuple[Config, Example]] = {
         {"text_config": TEXT | {"model_type": "mistral", "head_dim": 8}, "vision_config": PIXTRAL, "spatial_merge_size": 2},
         Example(image=Image(height=90, width=60), images=1, text_tokens=7),
     ),
+    "mllama": (
+        {
+            "text_config": TEXT | {"num_hidden_layers": 5, "cross_attention_layers": [1, 3]},
+            "vision_config": {"hidden_size": 24, "num_hidden_layers": 3, "num_global_layers": 2, "attention_heads": 2}
+            | {"intermediate_size": 40, "image_size": 42, "patch_size": 14, "vision_output_dim": 72, "intermediate_layers_indices": [0, 2]},
+        },
+        Example(image=Image(height=50, width=70), images=2, text_tokens=7),
+    ),
     "qwen2_5_vl": (
         {"text_config": TEXT | MROPE, "vision_config": QWEN_TOWER | {"fullatt_block_indexes": [1], "window_size": 56}} | VISION_TOKENS,
         Example(image=Image(height=140, width=196), images=2, text_tokens=9),
@@ -121,6 +129,11 @@ def inputs(name: str, model: VisionLanguage, batch: int) -> dict[str, Any]:
     ids = torch.tensor([row] * batch)
     given: dict[str, Any] = {"input_ids": ids, "labels": ids.clamp(max=44), "attention_mask": torch.ones_like(ids)}
     count = batch * images * seen.pictures
+    if name == "mllama":
+        given["pixel_values"] = torch.rand(batch, images, seen.pictures, 3, height, width)
+        given["aspect_ratio_ids"] = torch.ones(batch, images, dtype=torch.long)
+        given["aspect_ratio_mask"] = torch.ones(batch, images, seen.pictures, dtype=torch.long)
+        return given | {"cross_attention_mask": torch.ones(batch, len(row), images, seen.pictures)}
     if "qwen" in name:
         patch = 16 if name == "qwen3_vl" else 14
         grid = (1, height // patch, width // patch)

@@ -1,4 +1,5 @@
-"""Later children of Llama, each with a twist of its own: SmolLM3, InternLM3, Seed-OSS, ERNIE 4.5, EXAONE, Arcee, CWM, Helium, Hunyuan."""
+"""Later children of Llama, each with a twist of its own: SmolLM3, InternLM3, Seed-OSS, ERNIE 4.5, EXAONE, Arcee, CWM, Helium, Hunyuan,
+Llama 3.2 Vision's language part."""
 
 from __future__ import annotations
 
@@ -6,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from estimators.architectures.attention import Attention
 from estimators.architectures.builders.common import attention_of, decoder, feed_forward_of, with_qk_norm
-from estimators.architectures.builders.layers import windowed
+from estimators.architectures.builders.layers import indices, layered, varied_layers, windowed
 from estimators.architectures.builders.llama import WIDE_NORM
 from estimators.architectures.builders.sizes import Sizes, sizes
 from estimators.architectures.builders.windows import window_of, windows_of
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.part import Part
+from estimators.architectures.vision import Scaled
 from estimators.frozen import replace
 from estimators.spec import Source
 
@@ -136,3 +139,31 @@ def bitnet(f: Fields, name: str, source: Source) -> Decoder:
     s = sizes(f, vocab=128256, width=2560, layers=30, heads=20, kv_heads=5, positions=2048, ffn_width=6912, activation="relu2")
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False)), context_norm=True)
     return decoder(name, source, s, attention, replace(feed_forward_of(s, gated=True), inner_norm=True))
+
+
+CROSS_LAYERS = (3, 8, 13, 18, 23, 28, 33, 38)
+"""Of Llama 3.2 Vision 11B."""
+
+SPARE_ROWS = 8
+"""Of the table of tokens: of the token that stands for an image, and seven more.
+
+Source: transformers 5.24, MllamaTextModel.
+"""
+
+
+def mllama_text(f: Fields, name: str, source: Source) -> Decoder:
+    """Llama 3.2 Vision's language part: Llama 3.1, between whose layers others attend to features of images, behind learned gates.
+
+    Without images those do nothing. The head is never tied, whatever the configuration says, as in transformers.
+    """
+    s = sizes(f, vocab=128256, width=4096, layers=40, heads=32, kv_heads=8, positions=131072, ffn_width=14336, head_key="")
+    crossing = frozenset(f.default("cross_attention_layers", CROSS_LAYERS))
+    if f.config.get("cross_attention_layers") is not None:
+        crossing = indices(f, "cross_attention_layers")
+    feed_forward = feed_forward_of(s, gated=True)
+    own: tuple[tuple[str, Part], ...] = (("attention", attention_of(s)), ("mlp", feed_forward))
+    across = replace(with_qk_norm(attention_of(s, rotary=False), over_all_heads=False), cross=True, causal=False)
+    gated = tuple((part, Scaled(part=each, one_for_all=True)) for part, each in (("cross_attention", across), ("mlp", feed_forward)))
+    model = layered(name, source, replace(s, tied=False), [gated if i in crossing else own for i in varied_layers(f, s)])
+    blocks = tuple(replace(block, of_source=block.parts == gated) for block in model.blocks)
+    return replace(model, blocks=blocks, spare_rows=SPARE_ROWS)

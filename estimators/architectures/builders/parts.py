@@ -193,3 +193,13 @@ def section(f: Fields, key: str) -> Fields:
     if not isinstance(value, dict):
         raise f.fail(key, value, "an object that describes this part")
     return f.part(key, value)
+
+
+def layer_indexes(v: Fields, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """Numbers of layers, from 0. Raises BadConfigError for anything else."""
+    given = v.config.get(key)
+    if given is None:
+        return v.default(key, default)
+    if not isinstance(given, list) or not all(type(index) is int and index >= 0 for index in given):
+        raise v.fail(key, given, "a list of layers, counted from 0")
+    return tuple(given)

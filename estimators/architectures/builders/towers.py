@@ -9,6 +9,8 @@ from estimators.architectures.builders.parts import attention, head_width, layer
 from estimators.architectures.encoder import Tower
 from estimators.architectures.feed_forward import FeedForward
 from estimators.architectures.stems import PatchStem
+from estimators.architectures.tiled_tower import TiledTower
+from estimators.architectures.vision import Scaled
 from estimators.architectures.vision_language import OneMaskedSequence
 from estimators.errors import NoOpTableError
 from estimators.frozen import frozen, replace
@@ -81,6 +83,43 @@ def pixtral_tower(v: Fields) -> Tower:
         norm=RMS_NORM,
     )
     return Tower(stem=stem, width=d, blocks=(block,))
+
+
+def tiled_tower(v: Fields) -> TiledTower:
+    """Llama 3.2 Vision's: no biases in attention; the layers behind have learned gates.
+
+    Raises:
+        BadConfigError: a tile that is not square, layers that are not there, or aspects that are no list of pairs.
+    """
+    d, n = v.integer("hidden_size", default=1280), v.integer("attention_heads", "num_attention_heads", default=16)
+    attend = attention(n, head_width(v, "attention_heads", n, "hidden_size", d), bias=False, out_bias=False)
+    feed_forward = FeedForward(
+        width=v.integer("intermediate_size", default=5120), activation=v.text("hidden_act", default="gelu"), bias=True
+    )
+    gated = (("attention", Scaled(part=attend, one_for_all=True)), ("mlp", Scaled(part=feed_forward, one_for_all=True)))
+    side, patch = v.integer("image_size", default=448), v.integer("patch_size", default=14)
+    stem = PatchStem(
+        image=(side, side),
+        patch=(patch, patch),
+        channels=v.integer("num_channels", default=3),
+        bias=False,
+        norm=LAYER_NORM,
+    )
+    shapes = v.config.get("supported_aspect_ratios")
+    if shapes is not None and not (isinstance(shapes, list) and shapes):
+        raise v.fail("supported_aspect_ratios", shapes, "a list of widths and heights in tiles")
+    return TiledTower(
+        stem=stem,
+        width=d,
+        tiles=v.integer("max_num_tiles", default=4),
+        shapes=len(shapes) if shapes else v.default("supported_aspect_ratios", ASPECTS),
+        local=layers(v.integer("num_hidden_layers", default=32), attend, feed_forward),
+        behind=Block(count=v.integer("num_global_layers", default=8), parts=gated, norms=2, norm=LAYER_NORM),
+    )
+
+
+ASPECTS = 8
+"""In which four tiles can be laid out at most."""
 
 
 def picture_side(v: Fields, tower: Tower) -> int:

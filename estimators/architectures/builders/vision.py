@@ -42,6 +42,7 @@ LANGUAGE_PARTS: dict[str, tuple[str, bool]] = {
     "llava_next": ("llama", False),
     "llava_onevision": ("qwen2", False),
     "mistral3": ("mistral", True),
+    "mllama": ("mllama_text_model", False),
     "qwen2_5_vl": ("qwen2_vl_text", False),
     "qwen2_vl": ("qwen2_vl_text", False),
     "qwen3_5": ("qwen3_5_text", False),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from estimators.architectures.attention import Attention
 from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
-from estimators.architectures.builders.parts import attention, head_width, layers, size_pair
+from estimators.architectures.builders.parts import attention, head_width, layer_indexes, size_pair
+from estimators.architectures.builders.qwen_vision import Built, qwen2_5_vl, qwen2_vl, qwen3_vl
 from estimators.architectures.builders.towers import (
     CLIP,
     CLIP_OF_LLAVA,
@@ -17,15 +17,16 @@ from estimators.architectures.builders.towers import (
     pixtral_tower,
     plain_tower,
     siglip_tower,
+    tiled_tower,
 )
 from estimators.architectures.builders.vision import language_part
 from estimators.architectures.encoder import Tower
 from estimators.architectures.feed_forward import FeedForward
-from estimators.architectures.image_tokens import LongestEdge, OneSize, OwnSize, Pinpoints, Rule, Splits, Tiles
+from estimators.architectures.image_tokens import LongestEdge, OneSize, Pinpoints, Rule, SameTiles, Splits, Tiles
 from estimators.architectures.projector import Projector
 from estimators.architectures.stems import PatchStem
 from estimators.architectures.vision import Scaled
-from estimators.architectures.vision_language import GridWindows, PictureTower, VisionLanguage
+from estimators.architectures.vision_language import PictureTower, VisionLanguage
 from estimators.errors import NoOpTableError
 from estimators.frozen import replace
 from estimators.samples import Example
@@ -35,14 +36,8 @@ if TYPE_CHECKING:
     from estimators.architectures.decoder import Decoder
     from estimators.architectures.fields import Fields
 
-Built = tuple[PictureTower, Projector, Rule, str]
-"""Tower, projector, the processor's rule, and the class of transformers."""
-
 NEXT_CANVASES = ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
 """Of LLaVA-NeXT, where its configuration does not say."""
-
-QWEN2_PIXELS, QWEN3_PIXELS = (3136, 12845056), (65536, 16777216)
-"""Least and most pixels of an image in the preprocessor_config.json of Qwen2-VL and Qwen2.5-VL, and of Qwen3-VL."""
 
 
 def whole(f: Fields, name: str, source: Source, example: Example) -> VisionLanguage:
@@ -62,122 +57,6 @@ def whole(f: Fields, name: str, source: Source, example: Example) -> VisionLangu
     return VisionLanguage(
         name=name, source=source, runs=runs, vision=tower, projector=projector, language=language, rule=rule, example=example
     )
-
-
-def _qwen_stem(v: Fields, *, patch: int, bias: bool, position_rows: int = 0) -> PatchStem:
-    """Patches of two frames, joined; an image is its own second frame."""
-    side = v.integer("patch_size", default=patch)
-    depth = v.integer("temporal_patch_size", default=2)
-    return PatchStem(
-        image=(2 * side, 2 * side),
-        patch=(side, side),
-        channels=depth * v.integer("in_channels", default=3),
-        bias=bias,
-        extra_tokens=0,
-        positions=position_rows > 0,
-        table_positions=True,
-        position_rows=position_rows,
-    )
-
-
-def _fused(heads: int, width: int, f: Fields, width_key: str) -> Attention:
-    h = head_width(f, "num_heads", heads, width_key, width)
-    return Attention(
-        heads=heads, kv_heads=heads, head_width=h, query_bias=True, key_bias=True, value_bias=True, out_bias=True, fused=True, causal=False
-    )
-
-
-def _qwen_rule(v: Fields, *, patch: int, pixels: tuple[int, int], shared: bool) -> OwnSize:
-    side, merge = v.integer("patch_size", default=patch), v.integer("spatial_merge_size", default=2)
-    token = (2 * patch) ** 2  # as the bounds of the processor's class are written
-    return OwnSize(
-        patch=side,
-        merge=merge,
-        depth=v.integer("temporal_patch_size", default=2),
-        min_pixels=pixels[0],
-        max_pixels=pixels[1],
-        least_frame=128 * token,
-        most_frame=768 * token,
-        shared=shared,
-    )
-
-
-def _indexes(v: Fields, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    """Numbers of layers, from 0. Raises BadConfigError for anything else."""
-    given = v.config.get(key)
-    if given is None:
-        return v.default(key, default)
-    if not isinstance(given, list) or not all(type(index) is int and index >= 0 for index in given):
-        raise v.fail(key, given, "a list of layers, counted from 0")
-    return tuple(given)
-
-
-def _qwen2(f: Fields, v: Fields, language: Decoder) -> Built:
-    """Qwen2-VL: every patch of an image sees every other."""
-    d, n = v.integer("embed_dim", default=1280), v.integer("num_heads", default=16)
-    out, merge = v.integer("hidden_size", default=3584), v.integer("spatial_merge_size", default=2) ** 2
-    inner = v.integer("mlp_ratio", default=4) * d
-    block = layers(
-        v.integer("depth", default=32),
-        _fused(n, d, v, "embed_dim"),
-        FeedForward(width=inner, activation=v.text("hidden_act", default="quick_gelu"), bias=True),
-    )
-    tower = Tower(stem=_qwen_stem(v, patch=14, bias=False), width=d, blocks=(block,))
-    projector = Projector(width=d, merge=merge, norm=LAYER_NORM, widths=(merge * d, out), biases=(True, True))
-    return (
-        PictureTower(tower=tower),
-        projector,
-        _qwen_rule(v, patch=14, pixels=QWEN2_PIXELS, shared=False),
-        "Qwen2VLForConditionalGeneration",
-    )
-
-
-def _qwen2_5(f: Fields, v: Fields, language: Decoder) -> Built:
-    """Qwen2.5-VL: all but a few layers attend inside windows; gated feed-forward, RMS norms."""
-    d, n = v.integer("hidden_size", default=3584), v.integer("num_heads", default=16)
-    depth, merge = v.integer("depth", default=32), v.integer("spatial_merge_size", default=2)
-    whole_image = _indexes(v, "fullatt_block_indexes", (7, 15, 23, 31))
-    side = v.integer("window_size", default=112) // v.integer("patch_size", default=14) // merge * merge
-    attend = _fused(n, d, v, "hidden_size")
-    feed_forward = FeedForward(
-        width=v.integer("intermediate_size", default=3420), gated=True, activation=v.text("hidden_act", default="silu"), bias=True
-    )
-    everywhere = len({index for index in whole_image if index < depth})
-
-    def block(count: int, mixer: Attention | GridWindows) -> Block:
-        return Block(count=count, parts=(("attention", mixer), ("mlp", feed_forward)), norms=2, norm=RMS_NORM)
-
-    kinds = ((depth - everywhere, GridWindows(attention=attend, grid=(2, 2), side=side)), (everywhere, attend))
-    blocks = tuple(block(count, mixer) for count, mixer in kinds if count)
-    tower = Tower(stem=_qwen_stem(v, patch=14, bias=False), width=d, blocks=blocks)
-    out = v.integer("out_hidden_size", default=3584)
-    projector = Projector(width=d, merge=merge**2, norm=RMS_NORM, widths=(merge**2 * d, out), biases=(True, True))
-    return (
-        PictureTower(tower=tower),
-        projector,
-        _qwen_rule(v, patch=14, pixels=QWEN2_PIXELS, shared=False),
-        "Qwen2_5_VLForConditionalGeneration",
-    )
-
-
-def _qwen3(f: Fields, v: Fields, language: Decoder) -> Built:
-    """Qwen3-VL: learned positions, and features of several layers led into the first layers of the language part."""
-    d, n = v.integer("hidden_size", default=1152), v.integer("num_heads", default=16)
-    merge, out = v.integer("spatial_merge_size", default=2) ** 2, v.integer("out_hidden_size", default=3584)
-    block = layers(
-        v.integer("depth", default=27),
-        _fused(n, d, v, "hidden_size"),
-        FeedForward(
-            width=v.integer("intermediate_size", default=4304), activation=v.text("hidden_act", default="gelu_pytorch_tanh"), bias=True
-        ),
-    )
-    stem = _qwen_stem(v, patch=16, bias=True, position_rows=v.integer("num_position_embeddings", default=2304))
-    taps = len(_indexes(v, "deepstack_visual_indexes", (8, 16, 24)))
-    projector = Projector(width=d, merge=merge, norm=LAYER_NORM, widths=(merge * d, out), biases=(True, True))
-    tower = PictureTower(
-        tower=Tower(stem=stem, width=d, blocks=(block,)), taps=taps, tap=replace(projector, norm_of_joined=True) if taps else None
-    )
-    return tower, projector, _qwen_rule(v, patch=16, pixels=QWEN3_PIXELS, shared=True), "Qwen3VLForConditionalGeneration"
 
 
 def _with_unread(f: Fields, tower: Tower, default: int) -> PictureTower:
@@ -332,6 +211,18 @@ def _mistral3(f: Fields, v: Fields, language: Decoder) -> Built:
     return tower, projector, rule, "Mistral3ForConditionalGeneration"
 
 
+def _mllama(f: Fields, v: Fields, language: Decoder) -> Built:
+    """Llama 3.2 Vision: features of tiles that layers of the language part attend to."""
+    tower = tiled_tower(v)
+    read = 1 + len(layer_indexes(v, "intermediate_layers_indices", (3, 7, 15, 23, 30)))
+    joined = v.integer("vision_output_dim", default=7680)
+    if joined != read * tower.width:
+        raise v.fail("vision_output_dim", joined, f"{read} x {tower.width}: the last features, and those of intermediate_layers_indices")
+    projector = Projector(width=joined, widths=(language.width,), biases=(True,))
+    rule = SameTiles(side=tower.stem.image[0], tiles=tower.tiles, tile_features=tower.stem.tokens)
+    return tower, projector, rule, "MllamaForConditionalGeneration"
+
+
 WHOLE: dict[str, Callable[[Fields, Fields, Decoder], Built]] = {
     "gemma3": _gemma3,
     "idefics3": _idefics3,
@@ -340,9 +231,10 @@ WHOLE: dict[str, Callable[[Fields, Fields, Decoder], Built]] = {
     "llava_next": _llava_next,
     "llava_onevision": _llava_onevision,
     "mistral3": _mistral3,
-    "qwen2_5_vl": _qwen2_5,
-    "qwen2_vl": _qwen2,
-    "qwen3_vl": _qwen3,
+    "mllama": _mllama,
+    "qwen2_5_vl": qwen2_5_vl,
+    "qwen2_vl": qwen2_vl,
+    "qwen3_vl": qwen3_vl,
     "smolvlm": _idefics3,
 }
 """model_type -> what builds its tower, its projector and its rule."""

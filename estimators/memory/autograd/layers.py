@@ -79,6 +79,8 @@ def layer_tape(
         is_lowest: whether everything below it is frozen, so that its input needs no gradient.
     """
     tape = Tape(kernels, size, adapted)
+    if block.of_source and not stream.source_tokens:
+        return tape
     x = tape.given(stream.tokens * stream.width, max(size, kernels.stream_bytes)) if given else _input(tape, stream)
     x = replace(x, grad=not is_lowest)
     if block.parallel:

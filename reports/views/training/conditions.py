@@ -45,6 +45,9 @@ def scope_lines(model: Model, workload: Workload) -> list[str]:
     if not isinstance(model, Decoder):
         return _source_lines(model)
     lines = [*([f"left out: {model.left_out}"] if model.left_out else []), *surplus]
+    if crossing := [block for block in model.blocks if block.of_source]:
+        params = sum(count_params(block.ops(Workload(), model.width)) for block in crossing)
+        lines.append(f"without images nothing is done with {format_int(params)} parameters, of layers that attend to them: add --images")
     lines += [model.stored.said] if model.stored else []
     if model.prediction:
         params = count_params(model.prediction.ops(Workload(), model.width, model.vocab))
@@ -65,9 +68,12 @@ def _example_lines(model: VisionLanguage, workload: Workload) -> list[str]:
     size = f"{format_int(seen.picture.height)} x {format_int(seen.picture.width)} pixels"
     whole = "the video" if example.frames else "an image"
     marks = f" and {format_int(seen.marks)} around them" if seen.marks else ""
+    read = f"{format_int(seen.tokens)} tokens of the text{marks}"
+    if seen.attended:
+        read = f"{format_int(seen.attended)} features that layers attend to, {format_int(seen.marks)} token of the text"
     lines = [
         f"each sample is {example}: a sequence of {format_int(model.sequence_tokens)} tokens",
-        f"{whole} is {pictures} of {size} for the tower, {format_int(seen.tokens)} tokens of the text{marks}, by the rule of its processor",
+        f"{whole} is {pictures} of {size} for the tower, {read}, by the rule of its processor",
     ]
     if workload.phase == "train":
         held = [side for side in SIDES if side in model.held]

@@ -11,11 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
+from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
 from transformers.models.pixtral.image_processing_pil_pixtral import get_resize_output_image_size
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize as of_images
@@ -23,7 +25,7 @@ from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImag
 
 from estimators.architectures.builders.whole import whole
 from estimators.architectures.fields import Fields
-from estimators.architectures.image_tokens import LongestEdge, OneSize, OwnSize, Pinpoints, Splits, Tiles, resized
+from estimators.architectures.image_tokens import LongestEdge, OneSize, OwnSize, Pinpoints, SameTiles, Splits, Tiles, resized
 from estimators.errors import BadValueError
 from estimators.facts.registry import model_entry
 from estimators.samples import Example, Image
@@ -122,6 +124,17 @@ def test_idefics3s_images_have_the_rows_and_columns_of_its_processor(processor: 
         expected = tile_tokens + 3 + rows * (columns * (tile_tokens + 2) + 1)
         seen = rule.seen(image)
         assert (seen.pictures, seen.tokens + seen.marks) == (max(1, pictures), expected)
+
+
+@pytest.mark.parametrize("image", IMAGES[:6], ids=str)
+def test_llama_3_2s_images_have_the_tiles_of_its_processor(image: Image) -> None:
+    """Whatever the size, as many as there can be: the rest are empty. A tile has (56 / 14)² patches, and a class token."""
+    blank = np.zeros((image.height, image.width, 3), dtype=np.uint8)
+    processor = MllamaImageProcessorPil(size={"height": 56, "width": 56})
+    made = processor(blank, return_tensors="np")["pixel_values"]
+    seen = SameTiles(side=56, tiles=4, tile_features=17).seen(image)
+    assert made.shape == (1, 1, seen.pictures, 3, seen.picture.height, seen.picture.width)
+    assert (seen.tokens, seen.marks, seen.attended) == (0, 1, 4 * 17)
 
 
 def test_an_image_of_one_size_has_one_number_of_tokens() -> None:

@@ -136,7 +136,7 @@ def test_a_type_that_nobody_knows_is_its_language_part(model_type: str) -> None:
             {"text_config": QWEN, "architectures": ["InternVLForTokenClassification"]},
             "architectures names 'InternVLForTokenClassification'",
         ),
-        ({"text_config": {"model_type": "mllama_text_model"}}, "has no op table"),
+        ({"text_config": {"model_type": "gemma3n_text"}}, "has no op table"),
         ({"text_config": {}}, "has no op table"),
     ],
 )

@@ -37,12 +37,12 @@ HELD: list[tuple[Side, ...]] = [("vision",), ("vision", "projector"), ("vision",
 
 
 @pytest.mark.parametrize("held", HELD, ids=" ".join)
-@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl"])
+@pytest.mark.parametrize("name", ["llava", "mllama", "qwen2_5_vl"])
 def test_a_frozen_part_counts_like_torch(name: str, held: tuple[Side, ...]) -> None:
     """A part below all that is trained has no backward pass; one above passes gradients through and has none of its own weights."""
     model, module = built(name).holding(frozenset(held)), torchs(name)
     sides = {"language": ("model.language_model", "lm_head"), "projector": ("model.multi_modal_projector", "model.visual.merger")}
-    sides["vision"] = ("model.vision_tower", "model.visual.blocks", "model.visual.patch_embed")
+    sides["vision"] = ("model.vision_tower", "model.vision_model", "model.visual.blocks", "model.visual.patch_embed")
     for side in held:
         for part, parameter in module.named_parameters():
             if part.startswith(sides[side]):
