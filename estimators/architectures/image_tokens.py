@@ -236,6 +236,36 @@ class Tiles(OfImages):
 
 
 @frozen
+class Canvases(OfImages):
+    """An image is scaled to the canvas of square tiles that enlarges it least, else shrinks it least, and shown small once more (Llama 4).
+
+    Attributes:
+        side: of a tile, in pixels.
+        tile_tokens: of a tile.
+        max_tiles: of a canvas.
+    """
+
+    side: int
+    tile_tokens: int
+    max_tiles: int
+
+    def seen(self, image: Image) -> Seen:
+        """The tiles, and the whole where they are several; three marks around all, and one behind each tile."""
+        sides = range(1, self.max_tiles + 1)
+        grids = [(down, across) for down in sides for across in sides if down * across <= self.max_tiles]
+        rows, columns = min(grids, key=lambda grid: self._worse(image, *grid))
+        split = rows * columns > 1
+        pictures = rows * columns + split
+        marks = 3 + (rows * columns if split else 0)
+        return Seen(picture=Image(height=self.side, width=self.side), pictures=pictures, tokens=pictures * self.tile_tokens, marks=marks)
+
+    def _worse(self, image: Image, rows: int, columns: int) -> tuple[bool, float, int]:
+        """Less is better: that it is enlarged, and how little; else how little it is shrunk; of equals the smallest canvas."""
+        scale = min(rows * self.side / image.height, columns * self.side / image.width)
+        return scale < 1, scale if scale >= 1 else -scale, rows * columns
+
+
+@frozen
 class SameTiles(OfImages):
     """Whatever its size, an image becomes a fixed number of square tiles, some of them empty; the text attends to all (Llama 3.2 Vision).
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import LAYER_NORM, RMS_NORM, Block
-from estimators.architectures.builders.parts import attention, head_width, layer_indexes, size_pair
+from estimators.architectures.builders.parts import attention, head_width, layer_indexes, layers, size_pair
 from estimators.architectures.builders.qwen_vision import Built, qwen2_5_vl, qwen2_vl, qwen3_vl
 from estimators.architectures.builders.towers import (
     CLIP,
@@ -22,7 +22,7 @@ from estimators.architectures.builders.towers import (
 from estimators.architectures.builders.vision import language_part
 from estimators.architectures.encoder import Tower
 from estimators.architectures.feed_forward import FeedForward
-from estimators.architectures.image_tokens import LongestEdge, OneSize, Pinpoints, Rule, SameTiles, Splits, Tiles
+from estimators.architectures.image_tokens import Canvases, LongestEdge, OneSize, Pinpoints, Rule, SameTiles, Splits, Tiles
 from estimators.architectures.projector import Projector
 from estimators.architectures.stems import PatchStem
 from estimators.architectures.vision import Scaled
@@ -189,10 +189,7 @@ def _internvl(f: Fields, v: Fields, language: Decoder) -> Built:
     final = None if v.flag("use_mean_pooling", True) else LAYER_NORM
     tower = _with_unread(f, Tower(stem=stem, width=d, blocks=(block,), final_norm=final), -1)
     side = picture_side(v, tower.tower)
-    ratio = f.config.get("downsample_ratio", 0.5)
-    if not isinstance(ratio, float) or not 0 < ratio <= 1 or (1 / ratio) % 1:
-        raise f.fail("downsample_ratio", ratio, "one half, a quarter, or the like")
-    merge = round(1 / ratio) ** 2
+    merge = _shuffled(f, "downsample_ratio")
     projector = Projector(
         width=d, merge=merge, norm=LAYER_NORM, norm_of_joined=True, widths=(language.width, language.width), biases=(True, True)
     )
@@ -211,6 +208,43 @@ def _mistral3(f: Fields, v: Fields, language: Decoder) -> Built:
     return tower, projector, rule, "Mistral3ForConditionalGeneration"
 
 
+def _llama4(f: Fields, v: Fields, language: Decoder) -> Built:
+    """Llama 4: tiles of 336 pixels, four patches to a token through two layers, and a third into the language part's width."""
+    d, n = v.integer("hidden_size", default=768), v.integer("num_attention_heads", default=16)
+    inner = v.integer("intermediate_size", default=5632)
+    block = layers(
+        v.integer("num_hidden_layers", default=34),
+        replace(attention(n, head_width(v, "num_attention_heads", n, "hidden_size", d)), rotary=True),
+        FeedForward(width=inner, activation="gelu", bias=True),
+    )
+    stem = PatchStem(
+        image=size_pair(v, "image_size", 448),
+        patch=size_pair(v, "patch_size", 14),
+        channels=v.integer("num_channels", default=3),
+        bias=False,
+        norm=LAYER_NORM,
+    )
+    tower = Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM)
+    merge = _shuffled(v, "pixel_shuffle_ratio")
+    if inner != merge * d:
+        raise v.fail("intermediate_size", inner, f"{merge} x {d}: the adapter's first layer reads so many, too")
+    middle, joined = v.integer("projector_input_dim", default=4096), v.integer("projector_output_dim", default=4096)
+    for key, width in (("projector_input_dim", middle), ("vision_output_dim", v.integer("vision_output_dim", default=7680))):
+        if width != joined:
+            raise v.fail(key, width, f"{joined}, as projector_output_dim")
+    projector = Projector(width=d, merge=merge, widths=(middle, joined, language.width), biases=(False,) * 3)
+    rule = Canvases(side=picture_side(v, tower), tile_tokens=stem.grid[0] * stem.grid[1] // merge, max_tiles=16)
+    return PictureTower(tower=tower), projector, rule, "Llama4ForConditionalGeneration"
+
+
+def _shuffled(f: Fields, key: str) -> int:
+    """Patches that make a token, where so much of their height and width is left. Raises BadConfigError."""
+    ratio = f.config[key] if key in f.config else f.default(key, 0.5)
+    if not isinstance(ratio, float) or not 0 < ratio <= 1 or (1 / ratio) % 1:
+        raise f.fail(key, ratio, "one half, a quarter, or the like")
+    return round(1 / ratio) ** 2
+
+
 def _mllama(f: Fields, v: Fields, language: Decoder) -> Built:
     """Llama 3.2 Vision: features of tiles that layers of the language part attend to."""
     tower = tiled_tower(v)
@@ -227,6 +261,7 @@ WHOLE: dict[str, Callable[[Fields, Fields, Decoder], Built]] = {
     "gemma3": _gemma3,
     "idefics3": _idefics3,
     "internvl": _internvl,
+    "llama4": _llama4,
     "llava": _llava,
     "llava_next": _llava_next,
     "llava_onevision": _llava_onevision,

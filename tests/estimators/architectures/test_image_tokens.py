@@ -6,15 +6,19 @@ import ast
 import importlib.util
 import math
 import random
+from collections import defaultdict
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.llama4.processing_llama4 import Llama4Processor
 from transformers.models.llava_next.processing_llava_next import LlavaNextProcessor
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
 from transformers.models.mllama.image_processing_pil_mllama import MllamaImageProcessorPil
@@ -25,7 +29,7 @@ from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImag
 
 from estimators.architectures.builders.whole import whole
 from estimators.architectures.fields import Fields
-from estimators.architectures.image_tokens import LongestEdge, OneSize, OwnSize, Pinpoints, SameTiles, Splits, Tiles, resized
+from estimators.architectures.image_tokens import Canvases, LongestEdge, OneSize, OwnSize, Pinpoints, SameTiles, Splits, Tiles, resized
 from estimators.errors import BadValueError
 from estimators.facts.registry import model_entry
 from estimators.samples import Example, Image
@@ -126,6 +130,23 @@ def test_idefics3s_images_have_the_rows_and_columns_of_its_processor(processor: 
         assert (seen.pictures, seen.tokens + seen.marks) == (max(1, pictures), expected)
 
 
+def test_llama_4s_images_have_the_tiles_and_the_tokens_of_its_processor() -> None:
+    """Two marks at the ends, one before the whole, and behind each tile one: of a column, or of a row."""
+    space: dict[str, Any] = {"torch": torch, "defaultdict": defaultdict, "lru_cache": lru_cache, "SizeDict": object}
+    tree = ast.parse(source_of("llama4", "image_processing_llama4.py"))
+    for name in ("get_factors", "find_supported_resolutions", "get_best_fit"):
+        exec(ast.unparse(next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)), space)
+    known = torch.tensor(space["find_supported_resolutions"](16, Image(height=336, width=336)))
+    processor = SimpleNamespace()
+    rule = Canvases(side=336, tile_tokens=144, max_tiles=16)
+    for image in IMAGES:
+        grid = [int(side) // 336 for side in space["get_best_fit"]((image.height, image.width), known)]
+        written = Llama4Processor._prompt_split_image(processor, grid, 144)  # type: ignore[arg-type]
+        seen = rule.seen(image)
+        assert (seen.tokens, seen.tokens + seen.marks) == (written.count("<|patch|>"), written.count("<"))
+        assert seen.pictures == grid[0] * grid[1] + (grid != [1, 1])
+
+
 @pytest.mark.parametrize("image", IMAGES[:6], ids=str)
 def test_llama_3_2s_images_have_the_tiles_of_its_processor(image: Image) -> None:
     """Whatever the size, as many as there can be: the rest are empty. A tile has (56 / 14)² patches, and a class token."""
@@ -143,13 +164,17 @@ def test_an_image_of_one_size_has_one_number_of_tokens() -> None:
     assert (str(seen.picture), seen.pictures, seen.tokens) == ("an image of 336 x 336 pixels", 1, 576)
 
 
-def of_videos(module: str, wanted: type) -> Any:
-    """transformers' own smart_resize, or the size of its class, of a module that cannot be imported without torchvision."""
+def source_of(module: str, file: str) -> str:
+    """A file of transformers that cannot be imported without torchvision."""
     found = importlib.util.find_spec("transformers")
     assert found is not None
     assert found.origin is not None
-    path = Path(found.origin).parent / "models" / module / f"video_processing_{module}.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return (Path(found.origin).parent / "models" / module / file).read_text(encoding="utf-8")
+
+
+def of_videos(module: str, wanted: type) -> Any:
+    """transformers' own smart_resize, or the size of its class."""
+    tree = ast.parse(source_of(module, f"video_processing_{module}.py"))
     if wanted is dict:
         processor = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("VideoProcessor"))
         size = next(n for n in processor.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "size")
