@@ -14,6 +14,7 @@ PARTS = (
     "backbone_config",
     "semantic_model_config",
     "acoustic_model_config",
+    "ffn_config",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -57,7 +58,8 @@ def images(config: Any) -> Iterator[Maker]:
     yield partial(_patches, rows=rows // merge, shape=(patch * merge, patch * merge, colours))
     yield partial(_strip, colours=colours, patch=patch, rows=rows)
     pooled = first_integer(config, "pooling_kernel_size") or 1
-    yield partial(_naflex, width=colours * patch * patch, side=16 - 16 % pooled)
+    side = math.isqrt(first_integer(config, "num_patches")) or 16
+    yield partial(_naflex, width=colours * patch * patch, side=side - side % pooled)
     for size in (640, 1024, 512, 384, 1536, 448, 896):
         yield _shaped("pixel_values", colours, size, size)
     yield _shaped("pixel_values", 1, colours, height, width)

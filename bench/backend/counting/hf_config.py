@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from bench.backend.config_fields import integer
+from bench.backend.config_fields import first_integer
 from bench.backend.counting.built_class import build, parse
+from bench.backend.counting.does_not_run import DOES_NOT_RUN, raise_if_ours
 from bench.backend.counting.made_inputs import made_inputs, why_not
 from bench.backend.counting.meta import torch_count
-from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, count
+from bench.backend.counting.module import NetworkCount, count
 from estimators.errors import BadConfigError, BadValueError
 from estimators.spec import Workload
 
@@ -67,6 +68,7 @@ def count_config(config: Mapping[str, Any], *, batch: int, seq_len: int, source_
         try:
             decode_flop, reason = torch_count(model, Workload(phase="decode", batch=batch, context_len=seq_len)).forward_flop, ""
         except DOES_NOT_RUN as error:
+            raise_if_ours(error)
             reason = f"its decode step does not run on meta: {why_not(error)}"
     by_module = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_modules()}
     return CountedConfig(
@@ -97,8 +99,8 @@ def _count(model: nn.Module, batch: int, seq_len: int, source_len: int | None) -
 def experts_of(model: Any) -> tuple[int, int]:
     """How many experts a layer has, and how many of them a token is routed to, as the configuration says; 0 and 0 for none."""
     config = model.config.get_text_config()
-    num = integer(config, *EXPERTS)
-    return num, integer(config, *PER_TOKEN) or num
+    num = first_integer(config, *EXPERTS)
+    return num, first_integer(config, *PER_TOKEN) or num
 
 
 def _surplus_flop(model: nn.Module, network: NetworkCount, num_tokens: int) -> int:

@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from bench.backend.config_fields import first_integer
+from bench.backend.counting.does_not_run import DOES_NOT_RUN, first_line, raise_if_ours
 from bench.backend.counting.fillings import Maker, audio, filled, images, series
-from bench.backend.counting.module import DOES_NOT_RUN, first_line, unfused
+from bench.backend.counting.module import unfused
 from bench.backend.known_values import KnownValues
 from bench.backend.on_meta import autocast_by_the_cpu
 from estimators.errors import BadConfigError, BadValueError
@@ -86,6 +87,7 @@ class MadeInputs:
             try:
                 self._try(given)
             except DOES_NOT_RUN as error:
+                raise_if_ours(error)
                 reason = reason or why_not(error)
                 continue
             return guess

@@ -20,15 +20,13 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.backend.counting.arguments import copied_with
+from bench.backend.counting.does_not_run import DOES_NOT_RUN, first_line, raise_if_ours
 from bench.backend.counting.flop_formulas import MENDED
 from bench.backend.counting.meta import FVCORE_MATMULS
 from bench.backend.counting.products import hides_products
 from bench.backend.counting.twin import left_as_it_is, state_on_meta
 from bench.backend.known_values import KnownValues
 from estimators.errors import BadValueError
-
-DOES_NOT_RUN = (RuntimeError, NotImplementedError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
-"""What a network raises on inputs that it was not made for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,21 +187,18 @@ def _wherever_it_runs(module: nn.Module, args: Any, kwargs: Any, *, backward: bo
     for both in (True, False) if backward else (False,):
         try:
             counted, where = _torch_count(module, args, kwargs, on_meta=True, backward=both, hides_nothing=hides_nothing), "meta"
-        except DOES_NOT_RUN:
+        except DOES_NOT_RUN as error:
+            raise_if_ours(error)
             try:
                 counted = _torch_count(module, args, kwargs, on_meta=False, backward=both)
                 where = str(next(_tensors(args, kwargs)).device)
-            except DOES_NOT_RUN as error:
-                cause, reason = error, first_line(error)
+            except DOES_NOT_RUN as again:
+                raise_if_ours(again)
+                cause, reason = again, first_line(again)
                 continue
         return counted, where, reason or ("nothing needs a gradient" if counted.backward_flop is None else "")
     said = f"{type(module).__name__} does not run on these inputs: {reason}; give the inputs that its forward expects"
     raise BadValueError(said) from cause
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.backend.counting.module import DOES_NOT_RUN, NetworkCount, first_line, passes
+from bench.backend.counting.does_not_run import DOES_NOT_RUN, first_line, raise_if_ours
+from bench.backend.counting.module import NetworkCount, passes
 from bench.backend.counting.twin import twin, without_recomputation
 from bench.backend.generators import generators_kept
 from bench.backend.on_meta import autocast_by_the_cpu
@@ -47,6 +48,7 @@ def count_pass(
         with generators_kept(model), torch.enable_grad(), eager, autocast_by_the_cpu(), checkpoints:
             counted = passes(copied, forward, args, kwargs, on_meta=True, backward=True, roots_of=losses)
     except DOES_NOT_RUN as error:
+        raise_if_ours(error)
         raise UnavailableError(f"{type(model).__name__} does not run on meta: {first_line(error)}") from error
     parameters = list(copied.parameters())
     return NetworkCount(

@@ -39,7 +39,9 @@ _SQUARE = (*_LINEAR, monomial("seq", "seq"))
 _TWO = (*_SQUARE, monomial("source"), monomial("source", "source"), monomial("seq", "source"))
 
 
-def whole_sequences(*, sources: bool, longest: int, chunks: Sequence[int] = (), beyond: int = 0, far: int = 0) -> list[Plan]:
+def whole_sequences(
+    *, sources: bool, longest: int, chunks: Sequence[int] = (), beyond: int = 0, far: int = 0, has_table: bool = True
+) -> list[Plan]:
     """For passes over whole sequences, train and prefill.
 
     Args:
@@ -48,6 +50,7 @@ def whole_sequences(*, sources: bool, longest: int, chunks: Sequence[int] = (), 
         chunks: sizes of the chunks that its scans may take.
         beyond: tokens that every sequence is longer than.
         far: tokens of the last check, more than any chunk that a shorter sequence would be padded to.
+        has_table: whether a table of positions ends there; where none does, chunks are looked for in sequences that are longer.
     """
     first, step = min(9 + beyond, max(2, longest // 4)), 2 if longest >= 16 else 1
     lengths = [min(first + i * step, longest) for i in range(3)]
@@ -73,7 +76,7 @@ def whole_sequences(*, sources: bool, longest: int, chunks: Sequence[int] = (), 
     for chunk in chunks:
         padded = (*_SQUARE, monomial("chunks"), monomial("chunks", "chunks"), monomial("seq", "chunks"))
         at = [(0, lengths[0]), (0, lengths[1]), (1, 6), (1, 9), (2, 5), (3, 12)]  # the first two are traced already, the fifth often
-        if sources or longest < 5 * chunk or chunk < lengths[1]:
+        if sources or (has_table and longest < 5 * chunk) or chunk < lengths[1]:
             continue
         points = [_at(seq=whole * chunk + rest, chunk=chunk) for whole, rest in at]
         plans.append(Plan(_per_sequence(padded), tuple(points), (_at(batch=2, seq=4 * chunk + 7, chunk=chunk),), chunk))

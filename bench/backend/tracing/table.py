@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
 from fractions import Fraction
 
 from torch import nn
 
 from bench.backend.counting.hf_config import experts_of
+from bench.backend.tracing.owners import Key, Owned, owners
 from bench.backend.tracing.recorder import Pass, Seen
 from bench.backend.tracing.roles import component_of, cut_of, pattern_of, role_of
 from estimators.architectures.polynomials import ZERO, Fit, Polynomial, straight
@@ -28,24 +27,6 @@ sines and cosines, and are then fitted through all sizes and held to none."""
 DIMENSIONS = ("matrices", "m", "n", "k")
 """Those that grow with one size of a step at most."""
 
-Key = tuple[str, str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Owned:
-    """The parameters of one operation.
-
-    Attributes:
-        params: of it and of no other.
-        active: of them, those that one token uses; None for all.
-        chosen, of: of so many experts that every token ran through, those that it is routed to.
-    """
-
-    params: int = 0
-    active: int | None = None
-    chosen: int = 1
-    of: int = 1
-
 
 def rows(model: nn.Module, passes: Sequence[Pass], fit: Fit) -> tuple[TracedRow, ...]:
     """The table of one phase.
@@ -56,11 +37,10 @@ def rows(model: nn.Module, passes: Sequence[Pass], fit: Fit) -> tuple[TracedRow,
     Raises:
         UnavailableError: a size is no polynomial, or the passes do not correspond.
     """
-    aligned = _without_husks(_aligned(passes))
+    aligned, fitted = _fitted(passes, fit)
     num, chosen = experts_of(model)
-    owned = _owned(model, passes[0], aligned, num, chosen)
+    owned = owners(model, passes[0], aligned, num, chosen)
     attending = _attending(model, passes[0])
-    fitted = {key: _sizes(fit, key, calls) for key, calls in aligned.items()}
     if any(each.unplaced_flop for each in passes) and not all(each.has_backward for each in passes):
         raise UnavailableError(f"{OTHER_MULTIPLES} operations that were not seen forward")
     unplaced = fit.through([each.unplaced_flop for each in passes])
@@ -76,8 +56,36 @@ def rows(model: nn.Module, passes: Sequence[Pass], fit: Fit) -> tuple[TracedRow,
     return _gathered(table)
 
 
-def _aligned(passes: Sequence[Pass]) -> dict[Key, list[Seen]]:
-    """What corresponds in all passes: single operations, or where their number depends on the sizes, all of a module and operator."""
+def _fitted(passes: Sequence[Pass], fit: Fit) -> tuple[dict[Key, list[Seen]], dict[Key, dict[str, Polynomial]]]:
+    """What corresponds in all passes, and its sizes.
+
+    Operations of one module that are no polynomials one by one may be one all together: each expert of a loop has its share of the tokens.
+
+    Raises:
+        UnavailableError: they are none together either.
+    """
+    together: set[tuple[str, str]] = set()
+    while True:
+        aligned = _without_husks(_aligned(passes, together))
+        fitted: dict[Key, dict[str, Polynomial]] = {}
+        for key, calls in aligned.items():
+            try:
+                fitted[key] = _sizes(fit, key, calls)
+            except UnavailableError:
+                if key[2] < 0 or (key[0], key[1], 1) not in aligned:
+                    raise
+                together.add(key[:2])
+                break
+        else:
+            return aligned, fitted
+
+
+def _aligned(passes: Sequence[Pass], alike: Set[tuple[str, str]]) -> dict[Key, list[Seen]]:
+    """What corresponds in all passes: single operations, or where their number depends on the sizes, all of a module and operator.
+
+    Args:
+        alike: modules and operators whose operations are taken together as well.
+    """
     numbers: dict[tuple[str, str], set[int]] = defaultdict(set)
     for each in passes:
         counted: dict[tuple[str, str], int] = defaultdict(int)
@@ -85,7 +93,7 @@ def _aligned(passes: Sequence[Pass]) -> dict[Key, list[Seen]]:
             counted[path, operator] += 1
         for known in {*numbers, *counted}:
             numbers[known].add(counted.get(known, 0))
-    together = {known for known, counts in numbers.items() if len(counts) > 1}
+    together = {known for known, counts in numbers.items() if len(counts) > 1 or known in alike}
     found: dict[Key, list[Seen]] = {}
     for place, each in enumerate(passes):
         for key, seen in each.seen.items():
@@ -154,43 +162,6 @@ def _gradients(key: Key, calls: Sequence[Seen]) -> list[int]:
 OTHER_MULTIPLES = "gradients are another multiple of the forward pass at another size, of"
 
 
-def _owned(model: nn.Module, first: Pass, aligned: Mapping[Key, Sequence[Seen]], num: int, chosen: int) -> dict[Key, Owned]:
-    """What each operation owns: each parameter goes with what read it first.
-
-    Args:
-        num, chosen: experts of a layer, and those that a token is routed to, as the configuration says.
-    """
-    sizes = dict(model.named_parameters())
-    of: dict[Key, list[str]] = defaultdict(list)
-    at = {(path, operator): (path, operator, ordinal) for path, operator, ordinal in reversed(list(aligned))}
-    for name, key in first.first_use.items():
-        of[key if key in aligned else at.get(key[:2], next(k for k in aligned if k[0] == key[0]))].append(name)
-    found: dict[Key, Owned] = {}
-    for key in aligned:
-        seen, names = aligned[key][0], of[key]
-        params = sum(sizes[name].numel() for name in names)
-        bank = sizes[seen.weight].shape[0] if seen.weight in sizes and sizes[seen.weight].dim() >= 2 else 0
-        per_token = _per_token(first, seen) if seen.operator == "matmul" and seen.matrices > 1 else 0
-        if 1 < bank == num == seen.matrices and chosen < num and seen.m == first.tokens:
-            found[key] = Owned(params=params, active=params * chosen // num, chosen=chosen, of=num)
-        elif 0 < per_token < bank:
-            found[key] = Owned(params=params, active=params * per_token // bank)
-        elif biases := sum(sizes[name].numel() for name in names if 0 < chosen < num and _is_bias_of_experts(name, sizes[name], num)):
-            found[key] = Owned(params=params, active=params - biases * (num - chosen) // num)
-        else:
-            found[key] = Owned(params=params)
-    return found
-
-
-def _is_bias_of_experts(name: str, parameter: nn.Parameter, num: int) -> bool:
-    return parameter.dim() == 2 and parameter.shape[0] == num and re.search(r"expert.*bias", name) is not None
-
-
-def _per_token(first: Pass, seen: Seen) -> int:
-    """Of a bank of matrices, those that each token is multiplied with: as many products as tokens times choices."""
-    return max(1, seen.matrices // first.tokens) if first.tokens and seen.matrices % first.tokens == 0 else 0
-
-
 def _attending(model: nn.Module, first: Pass) -> dict[str, tuple[bool, int | None]]:
     """Modules that attend -> whether a query sees only its past, and the window it has."""
     found: dict[str, tuple[bool, int | None]] = {}
@@ -226,7 +197,7 @@ def _row(
     per_token = 1
     if of_experts:
         role = role if role != "linear" else ("down" if ordinal % 2 else "gate_up")
-        per_token = owned.chosen if owned.of > 1 else seen.matrices // max(1, seen.tokens)
+        per_token = owned.per_token
     elif kind == "matmul" and operator == "convolution":
         per_token, role = seen.matrices, "convolution"
     saved = sizes["saved"].without("seq", "seq") if causal else sizes["saved"]

@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.backend.config_fields import integer
 from bench.backend.counting.built_class import build, parse
-from bench.backend.counting.module import DOES_NOT_RUN, first_line
+from bench.backend.counting.does_not_run import DOES_NOT_RUN, first_line, raise_if_ours
 from bench.backend.tracing.recorder import Pass
 from bench.backend.tracing.sizes import Plan, one_token, samples, whole_sequences
 from bench.backend.tracing.steps import Steps
@@ -53,7 +53,14 @@ def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
     far = 2 * max([UNSAID_CHUNK, *_chunks(text)]) + 5
     chunks = tuple(dict.fromkeys((*_chunks(text), *CHUNKS)))
     plans = (
-        whole_sequences(sources=steps.has_source, longest=longest, chunks=chunks, beyond=window if window < MANY else 0, far=far)
+        whole_sequences(
+            sources=steps.has_source,
+            longest=longest,
+            chunks=chunks,
+            beyond=window if window < MANY else 0,
+            far=far,
+            has_table=_positions(model, longest) > 0,
+        )
         if takes_tokens
         else samples()
     )
@@ -125,6 +132,7 @@ def _fitted(model: nn.Module, plans: list[Plan], table: str, run: Any) -> tuple[
                 ends = (plan.points[0], plan.checks[0])
                 passes = [run(table, sizes, everywhere or sizes in ends) for sizes in (*plan.points, *plan.checks)]
             except DOES_NOT_RUN as error:
+                raise_if_ours(error)
                 raise UnavailableError(f"{type(model).__name__} does not run on meta: {first_line(error)}") from error
             try:
                 return rows(model, passes, Fit(plan.basis, plan.points, plan.checks)), plan.chunk
