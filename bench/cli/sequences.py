@@ -73,14 +73,14 @@ def _image(given: str | float) -> Image:
 
 
 def sequence_length(model: Model, given: int | None) -> int:
-    """--seq-len, or the longest sequence of the model.
+    """--seq-len, or the longest sequence of the model; where it has none, the one that is taken for a training's.
 
     Raises:
         BadValueError: longer than the model's table of positions, or a length for a model that has no sequences.
     """
     longest = model.max_positions
     if given is None:
-        return longest
+        return _usual(longest)
     if model.item == "sample" and given != 1:
         raise BadValueError(f"--seq-len {given:,}: {model.name} takes single samples, not sequences; leave --seq-len out")
     if given > longest and model.positions:
@@ -88,6 +88,12 @@ def sequence_length(model: Model, given: int | None) -> int:
             f"a sequence of {given:,} tokens is more than the {longest:,} positions that {model.name} has; give at most that"
         )
     return given
+
+
+def _usual(longest: int) -> int:
+    from estimators.training.sequence_length import UNSAID_POSITIONS, USUAL_TOKENS  # deferred, as below
+
+    return USUAL_TOKENS if longest == UNSAID_POSITIONS else longest
 
 
 def training_length(model: Model, entry: ModelEntry | None, given: int | None) -> SequenceLength:

@@ -10,6 +10,9 @@ from estimators.spec import Model
 if TYPE_CHECKING:
     from estimators.facts.entries import ModelEntry
 
+UNSAID_POSITIONS = 10**6
+"""The longest sequence of a traced model whose configuration names none."""
+
 USUAL_TOKENS = 4096
 """Where no pre-training length is published, at most: what most models since Llama 2 begin with before they are extended."""
 
@@ -43,6 +46,10 @@ def training_length(model: Model, entry: ModelEntry | None = None) -> SequenceLe
         return SequenceLength(tokens=entry.pretraining_seq_len, source=f"as it was pre-trained: {entry.pretraining_source}")
     if longest <= USUAL_TOKENS:
         return SequenceLength(tokens=longest, source="its longest")
+    if longest == UNSAID_POSITIONS:
+        return SequenceLength(
+            tokens=USUAL_TOKENS, source=f"it names no longest, and no pre-training length is known: {USUAL_TOKENS:,} is assumed"
+        )
     return SequenceLength(
         tokens=USUAL_TOKENS, source=f"its longest is {longest:,}, but no pre-training length is known: {USUAL_TOKENS:,} is assumed"
     )

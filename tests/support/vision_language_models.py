@@ -11,6 +11,7 @@ MROPE = {"rope_scaling": {"rope_type": "default", "mrope_section": [2, 1, 1]}}
 TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 50}
 TEXT |= {"pad_token_id": 0}
 
+GLM = {"rope_scaling": MROPE["rope_scaling"] | {"partial_rotary_factor": 1.0}}
 MERGED_IMAGES = QWEN_IMAGES | {"out_hidden_size": 32, "intermediate_size": 32}
 DELTA = {"head_dim": 8, "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
 DELTA |= {"layer_types": ["linear_attention", "full_attention"], "rope_scaling": MROPE["rope_scaling"] | {"partial_rotary_factor": 1.0}}
@@ -22,6 +23,12 @@ VISION_LANGUAGE: dict[str, Config] = {
         "text_config": TEXT | {"model_type": "gemma4_text", "sliding_window": 9, "vocab_size_per_layer_input": 50},
         "vision_config": IMAGES | {"model_type": "gemma4_vision"},
         "audio_config": None,
+    },
+    "glm46v": {"text_config": TEXT | GLM | {"model_type": "glm4v_text"}, "vision_config": MERGED_IMAGES},
+    "glm4v": {"text_config": TEXT | GLM, "vision_config": MERGED_IMAGES},
+    "glm4v_moe": {
+        "text_config": TEXT | GLM | {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+        "vision_config": MERGED_IMAGES,
     },
     "idefics3": {"text_config": TEXT | {"model_type": "llama"}, "vision_config": IMAGES},
     "internvl": {"text_config": TEXT | {"model_type": "qwen2"}, "vision_config": IMAGES | {"image_size": [28, 28], "patch_size": [14, 14]}},
@@ -58,5 +65,13 @@ VISION_LANGUAGE: dict[str, Config] = {
     "smolvlm": {"text_config": TEXT | {"model_type": "llama"}, "vision_config": IMAGES},
 }
 
-INSIDE_VISION_LANGUAGE = {"qwen2_vl_text", "qwen2_5_omni_text", "qwen2_5_vl_text", "qwen3_vl_moe_text", "qwen3_vl_text"}
+INSIDE_VISION_LANGUAGE = {
+    "glm4v_moe_text",
+    "glm4v_text",
+    "qwen2_vl_text",
+    "qwen2_5_omni_text",
+    "qwen2_5_vl_text",
+    "qwen3_vl_moe_text",
+    "qwen3_vl_text",
+}
 """Types of language parts that no class of transformers runs or trains by themselves."""

@@ -146,6 +146,8 @@ class MadeInputs:
     ) -> Inputs:
         """Tokens; where a sound is written, several of them at each place, in what a decoder reads if there is one."""
         ids = _ids(self.model.config, batch, source_len or seq_len)
+        if self.model.config.is_encoder_decoder and type(self.model).__name__.endswith("ForSequenceClassification"):
+            ids = _ended(self.model.config, ids)
         target = self._target(batch, seq_len)
         if books and target:
             target = {name: value[..., None].repeat(1, 1, books) for name, value in target.items()}
@@ -220,6 +222,13 @@ def _ids(config: Any, batch: int, length: int) -> torch.Tensor:
     vocab = first_integer(text, "vocab_size") or 100
     plain = next((token for token in range(3, max(4, min(vocab, 100))) if token not in special), 0)
     return torch.full((batch, length), plain, dtype=torch.long)
+
+
+def _ended(config: Any, ids: torch.Tensor) -> torch.Tensor:
+    """The same with an end of text as its last token: a class of encoders and decoders reads the state at it."""
+    end = getattr(config, "eos_token_id", None)
+    end = end[0] if isinstance(end, list) and end else end
+    return torch.cat([ids[:, :-1], torch.full_like(ids[:, :1], end)], dim=1) if isinstance(end, int) else ids
 
 
 def _text_length(config: Any) -> int:

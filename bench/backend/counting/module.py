@@ -267,7 +267,7 @@ def passes(
     """
     counter, known = FlopCounterMode(display=False, depth=None, custom_mapping=MENDED), KnownValues(hides_nothing=hides_nothing)
     watch = _Watch(counter.flop_registry)
-    with warnings.catch_warnings(action="ignore"), unfused(), known if on_meta else nullcontext(), watch, counter:
+    with unfused(), known if on_meta else nullcontext(), watch, counter:
         given = copied_with((args, kwargs), known.stand_in) if on_meta else (args, kwargs)
         out = forward(*given[0], **given[1])
         _, by_operator, forward_by_module = _read(counter, module)
@@ -300,14 +300,12 @@ def _read(counter: FlopCounterMode, module: nn.Module) -> tuple[int, dict[str, i
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """torch's fused transformer and recurrent paths off: they hide their matrix products from a dispatcher."""
+    """torch's fused transformer and recurrent paths off, which hide their matrix products from a dispatcher; warnings, which are of the run."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")  # of every exit of these flags
-            with torch.backends.mkldnn.flags(enabled=False):
-                yield
+        with warnings.catch_warnings(action="ignore"), torch.backends.mkldnn.flags(enabled=False):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
@@ -322,7 +320,7 @@ def _fvcore(module: nn.Module, args: Any, kwargs: Any) -> tuple[int | None, str]
         return None, "fvcore is not installed"
     training = module.training
     try:
-        with warnings.catch_warnings(action="ignore"), unfused(), torch.no_grad():
+        with unfused(), torch.no_grad():
             analysis = FlopCountAnalysis(module.eval(), args).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
             macs = sum(value for name, value in analysis.by_operator().items() if name in FVCORE_MATMULS)
             unseen = sorted(

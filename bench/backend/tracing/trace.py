@@ -21,6 +21,7 @@ from estimators.architectures.polynomials import Fit, Sizes
 from estimators.architectures.traced import TracedModel, TracedRow
 from estimators.errors import UnavailableError
 from estimators.spec import Source
+from estimators.training.sequence_length import UNSAID_POSITIONS
 
 UNSAID_CHUNK = 64
 """Tokens that a scan takes together at most where no configuration says so: transformers' gated delta rule."""
@@ -47,7 +48,7 @@ def trace_config(config: Mapping[str, Any], name: str) -> TracedModel:
 def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
     """The op table of a model of transformers on meta. Raises UnavailableError."""
     steps, text = Steps(model), model.config.get_text_config()
-    longest = integer(text, "max_position_embeddings", "n_positions", "max_target_positions") or 10**6
+    longest = integer(text, "max_position_embeddings", "n_positions", "max_target_positions") or UNSAID_POSITIONS
     takes_tokens = steps.made.reads_tokens
     window = integer(text, "sliding_window")
     far = 2 * max([UNSAID_CHUNK, *_chunks(text)]) + 5

@@ -79,17 +79,28 @@ def dbrx(f: Fields, name: str, source: Source) -> Decoder:
 def glm4_moe(f: Fields, name: str, source: Source) -> Decoder:
     """GLM-4.5: a dense first layer, routed and shared experts, layers that predict further tokens beside the decoder."""
     s = sizes(f, vocab=151552, width=4096, layers=46, heads=96, kv_heads=8, positions=131072, ffn_width=10944)
-    experts = grouped_experts(f, s, num=128, per_token=8, width=1408, shared=1, groups=1, chosen_groups=1)
     attention = replace(attention_of(s, bias=f.flag("attention_bias", False), out_bias=False), by_head=True)
     if f.flag("use_qk_norm", False):
         attention = with_qk_norm(attention, over_all_heads=False)
+    return _glm_moe(f, name, source, s, attention, prediction_layers=1)
+
+
+def glm4v_moe_text(f: Fields, name: str, source: Source) -> Decoder:
+    """The language part of GLM-4.5V and GLM-4.6V: GLM-4.5 with positions in three dimensions, without norms on queries and keys."""
+    s = sizes(f, vocab=151424, width=4096, layers=46, heads=96, kv_heads=8, positions=65536, ffn_width=10944)
+    attention = replace(attention_of(s, bias=f.flag("attention_bias", True), out_bias=False), by_head=True)
+    return _glm_moe(f, name, source, s, attention, prediction_layers=0)
+
+
+def _glm_moe(f: Fields, name: str, source: Source, s: Sizes, attention: Attention, *, prediction_layers: int) -> Decoder:
+    experts = grouped_experts(f, s, num=128, per_token=8, width=1408, shared=1, groups=1, chosen_groups=1)
     dense, first = feed_forward_of(s, gated=True), f.integer("first_k_dense_replace", default=1, minimum=0)
 
     def parts(feed_forward: Part) -> Parts:
         return ("attention", attention), ("mlp", feed_forward)
 
     model = layered(name, source, s, [parts(experts if i >= first else dense) for i in varied_layers(f, s)])
-    return with_prediction(f, model, replace(model.blocks[0], parts=parts(experts)), default=1)
+    return with_prediction(f, model, replace(model.blocks[0], parts=parts(experts)), default=prediction_layers)
 
 
 def dots1(f: Fields, name: str, source: Source) -> Decoder:

@@ -131,7 +131,11 @@ def olmo3(f: Fields, name: str, source: Source) -> Decoder:
 def glm(f: Fields, name: str, source: Source) -> Decoder:
     """GLM-4 of 2024: biases on query, key and value, partly rotary, one matrix for gate and up."""
     s = sizes(f, vocab=151552, width=4096, layers=40, heads=32, kv_heads=2, head_width=128, positions=131072, ffn_width=13696)
-    attention = attention_of(s, bias=f.flag("attention_bias", True), out_bias=False)
+    return _glm(f, name, source, s, bias=f.flag("attention_bias", True))
+
+
+def _glm(f: Fields, name: str, source: Source, s: Sizes, *, bias: bool) -> Decoder:
+    attention = attention_of(s, bias=bias, out_bias=False)
     turned = 2 * int(s.head_width * partial_rotary(f, 0.5) / 2)
     return decoder(name, source, s, replace(attention, by_head=True, angle_elements=2 * turned), feed_forward_of(s, gated=True, fused=True))
 
@@ -139,4 +143,11 @@ def glm(f: Fields, name: str, source: Source) -> Decoder:
 def glm4(f: Fields, name: str, source: Source) -> Decoder:
     """GLM-4-0414: GLM-4 with norms before and behind attention and feed-forward."""
     model = glm(f, name, source)
+    return replace(model, blocks=(replace(model.blocks[0], norms=4),))
+
+
+def glm4v_text(f: Fields, name: str, source: Source) -> Decoder:
+    """The language part of GLM-4.1V: GLM-4-0414 with positions in three dimensions, always with its biases."""
+    s = sizes(f, vocab=151552, width=4096, layers=40, heads=32, kv_heads=2, positions=32768, ffn_width=13696, head_key="")
+    model = _glm(f, name, source, s, bias=True)
     return replace(model, blocks=(replace(model.blocks[0], norms=4),))

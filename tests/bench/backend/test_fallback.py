@@ -70,6 +70,32 @@ def test_a_class_with_another_head_is_counted_with_that_head_by_hand() -> None:
     assert said.network.forward_flop == 2 * 16 * (2 * (2 * LAYER_WEIGHTS + 3 * 32) + 2 * 4 * 32 * 16)
 
 
+SMALL_BART: dict[str, Any] = {
+    "model_type": "bart",
+    "architectures": ["BartForSequenceClassification"],
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "vocab_size": 50,
+    "max_position_embeddings": 16,
+}
+
+
+@pytest.mark.filterwarnings("error:.*deprecated.*:FutureWarning")
+def test_a_class_that_reads_the_state_at_the_end_of_a_text_is_given_one() -> None:
+    """BART's: its head sees one vector of 32 of each text, through a layer of 32 and 3 labels; six and ten products in its layers.
+
+    Encoder: query, key, value, output, two of the feed-forward; decoder: four more of attention to the encoder.
+    """
+    said = count_config(SMALL_BART | {"num_labels": 3}, batch=2, seq_len=16)
+    layers = 12 * 32 * 32 + 2 * 2 * 32 * 64
+    assert said.network.forward_flop == 2 * 2 * (16 * (layers + 3 * 2 * 32 * 16) + 32 * 32 + 3 * 32)
+
+
 @pytest.mark.parametrize("named", ["LlamaForCausalLM", "LLaMAForCausalLM", "GPT2LMHeadModel", "LlavaForConditionalGeneration"])
 def test_a_class_with_the_usual_head_has_an_op_table(named: str) -> None:
     assert model_from_config(SMALL_LLAMA | {"architectures": [named]}, "llama").ops(Workload()) == model_from_config(

@@ -17,6 +17,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "deepseek_v2": {"num_experts_per_tok": 6},
     "dots1": {"n_routed_experts": 128, "num_experts_per_tok": 6, "n_shared_experts": 2},
     "glm4_moe": {"num_attention_heads": 32},
+    "glm4v_moe_text": {"num_attention_heads": 32},
     "lfm2_moe": {"layer_types": ["conv"] * 32},
 }
 """Fields without which a type's own defaults contradict each other, or are null where a number is needed."""
