@@ -300,7 +300,7 @@ def _read(counter: FlopCounterMode, module: nn.Module) -> tuple[int, dict[str, i
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """torch's fused transformer and recurrent paths off, which hide their matrix products from a dispatcher; warnings, which are of the run."""
+    """torch's fused transformer and recurrent paths off, which hide their matrix products from a dispatcher, and warnings of a run."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
