@@ -1,4 +1,4 @@
-"""What one sample of a model that does not read text alone is: an image of a size, audio of a length, images beside a text."""
+"""What one sample of a model that does not read text alone is: an image of a size, audio of a length, a video, images beside a text."""
 
 from __future__ import annotations
 
@@ -51,6 +51,26 @@ MAX_FRAMES = 10**5
 
 
 @frozen
+class Clip:
+    """A video that is made.
+
+    Attributes:
+        image: size of each frame.
+        frames: how many.
+    """
+
+    image: Image
+    frames: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.frames <= MAX_FRAMES:
+            raise BadValueError(f"a video of {self.frames:,} frames; expected from 1 to {MAX_FRAMES:,}")
+
+    def __str__(self) -> str:
+        return f"a video of {self.frames:,} frames of {self.image.height} x {self.image.width} pixels"
+
+
+@frozen
 class Example:
     """A text with images, or with a video.
 
@@ -81,4 +101,4 @@ class Example:
         return f"{seen} of {size} and {self.text_tokens:,} tokens of text"
 
 
-Sample = Image | Audio | Example
+Sample = Image | Audio | Clip | Example

@@ -44,6 +44,11 @@ class ModelOptions:
     source_len: int | None
     image: Image | None
 
+    @property
+    def frames(self) -> int | None:
+        """Of a video that each sample is, where the verb has --video; None for what the model was made for."""
+        return None
+
 
 @frozen
 class MethodOptions(ModelOptions):
@@ -214,12 +219,12 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
 
     Raises:
         UnknownNameError: no such model.
-        BadValueError: a --source-len or an --image-size that it does not take.
+        BadValueError: a --source-len, an --image-size or a --video that it does not take.
         BadConfigError: the configuration describes no countable model.
     """
     from estimators.architectures.from_config import model_from_config, read_config
 
-    if pipeline := pipeline_of(options.model, options.config, options.image):
+    if pipeline := pipeline_of(options.model, options.config, options.image, options.frames):
         return pipeline.denoiser, None
     if options.config is not None:
         from bench.backend.tracing.on_request import model_of
@@ -252,6 +257,13 @@ def _say_if_unread(model: Model) -> None:
 def _reading(model: Model, options: ModelOptions) -> Model:
     """The model as it is, or on sources of --source-len and images of --image-size. Raises BadValueError for those it does not read."""
     model = _with_source(model, options.source_len)
+    if options.frames is not None:
+        from estimators.architectures.denoisers import Denoiser  # deferred: most models make no videos
+        from estimators.architectures.video_autoencoder import VideoAutoencoder
+
+        if not isinstance(model, Denoiser | VideoAutoencoder):
+            raise BadValueError(f"--video: {model.name} makes none, and reads none by itself; leave it out")
+        model = model.lasting(options.frames)
     if options.image is None:
         return model
     from estimators.architectures.pipeline import OfImages  # deferred: most models read no images

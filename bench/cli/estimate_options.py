@@ -40,6 +40,11 @@ class Options(DataOptions):
     freeze: tuple[str, ...] | None
 
     @property
+    def frames(self) -> int | None:
+        """Of --video."""
+        return self.video.frames if self.video else None
+
+    @property
     def about_a_generation(self) -> bool:
         """Whether a prompt and tokens after it are asked about."""
         return self.prompt_tokens is not None or self.new_tokens is not None

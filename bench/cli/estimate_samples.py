@@ -27,6 +27,12 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
     _demand_nothing_else(options)
     epochs = options.epochs or 1.0
     plain = replace(options, examples=None, epochs=None)
+    if sample_options.makes_video(options, options):
+        if options.examples is None:
+            raise BadValueError(f"a training on videos {MUCH}")
+        loaded, entry = arguments.load_model(options)
+        work = _work(options.examples, "video", epochs)
+        return answer_of(replace(plain, tokens=_times(options.examples, epochs)), loaded, entry, work=work)
     if sample_options.about_images_and_text(options):
         if options.examples is None:
             raise BadValueError(f"a training on examples {MUCH}")

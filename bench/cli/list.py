@@ -195,7 +195,7 @@ def _pipelines() -> Table:
         "Diffusion pipelines",
         "pipeline",
         {
-            name: f"{each.denoiser.runs}, {format_int(count_params(each.denoiser.ops(Workload())))} parameters; {each.image}"
+            name: f"{each.denoiser.runs}, {format_int(count_params(each.denoiser.ops(Workload())))} parameters; {each.denoiser.sample}"
             for name, each in found.items()
         },
     )

@@ -12,15 +12,30 @@ if TYPE_CHECKING:
     from estimators.architectures.pipeline import Pipeline
 
 
-def pipeline_of(model: str | None, config: str | None, image: Image | None) -> Pipeline | None:
-    """The pipeline that --model or --config names, on images of --image-size; None where that is another model.
+def pipeline_of(model: str | None, config: str | None, image: Image | None, frames: int | None = None) -> Pipeline | None:
+    """The pipeline that --model or --config names, on images of --image-size or videos of --video; None where that is another model.
 
     Raises:
         BadConfigError: a folder whose parts make no sense.
-        BadValueError: an image that its denoiser does not read.
+        BadValueError: an image or a video that its denoiser does not read.
     """
     found = _named(model, config)
-    return found if found is None or image is None else found.sized(image)
+    if found is None:
+        return None
+    longer = found if frames is None else found.lasting(frames)
+    return longer if image is None else longer.sized(image)
+
+
+def is_diffusion(model: str | None, config: str | None) -> bool:
+    """Whether --model or --config names a pipeline, or a part of one by its own file."""
+    if _named(model, config) is not None:
+        return True
+    if config is None or not os.path.exists(config):
+        return False
+    from estimators.architectures.from_config import read_config
+
+    read = read_config(config)
+    return "_class_name" in read and "model_type" not in read
 
 
 def _named(model: str | None, config: str | None) -> Pipeline | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from bench.cli import arguments, sequences
+from bench.cli.pipelines import is_diffusion
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.parsing import parse_duration, parse_float
@@ -60,7 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group.add_argument(
         "--images", type=arguments.count("images", maximum=MAX_IMAGES), metavar="NUM", help="of a sample, each of --image-size; 768x1024"
     )
-    group.add_argument("--video", type=video, metavar="TIME@RATE", help="in place of images, such as 60s@2fps: frames of --image-size")
+    group.add_argument(
+        "--video",
+        type=video,
+        metavar="TIME@RATE",
+        help="in place of images, such as 60s@2fps: frames of --image-size; of a diffusion model, what it makes",
+    )
     group.add_argument(
         "--text-tokens",
         type=sequences.length("text-tokens", minimum=0),
@@ -98,6 +104,16 @@ def _parts(given: str | Sequence[str]) -> tuple[str, ...]:
     if strange := [word for word in parts if word not in SIDES]:
         raise BadValueError(f"freeze {strange[0][:40]!r} is no part of a vision-language model; expected some of: {', '.join(SIDES)}")
     return parts
+
+
+def makes_video(options: arguments.ModelOptions, asked: SampleOptions) -> bool:
+    """Whether --video is one that a diffusion model makes. Raises BadValueError for options of samples that are read beside it."""
+    if asked.video is None or not is_diffusion(options.model, options.config):
+        return False
+    for word, value in {"--images": asked.images, "--text-tokens": asked.text_tokens, "--freeze": asked.freeze}.items():
+        if value is not None:
+            raise BadValueError(f"{word} has no part in a video that a diffusion model makes; leave it out")
+    return True
 
 
 def about_images_and_text(options: SampleOptions) -> bool:

@@ -5,6 +5,7 @@ python -m bench show --model llama-3-8b --phase decode --batch 8 --context-len 4
 python -m bench show --config path/to/config.json --phase train --seq-len 1024 --convention causal
 python -m bench show --model qwen2.5-vl-7b --images 2 --image-size 768x1024 --text-tokens 300
 python -m bench show --model sdxl --image-size 1024 --denoising-steps 30 --guidance
+python -m bench show --model wan2.1-t2v-14b --image-size 720x1280 --video 5s@16fps --denoising-steps 50 --guidance
 python -m bench show --config path/to/config.json --export table.json    # the traced table, for --config on a machine without torch
 """
 
@@ -42,7 +43,7 @@ class Options(arguments.MethodOptions):
     Attributes:
         export: the file that a traced op table is written to.
         images, video, text_tokens, freeze: as `SampleOptions` has them.
-        denoising_steps, guidance: of an image that a diffusion pipeline makes.
+        denoising_steps, guidance: of an image or a video that a diffusion pipeline makes.
     """
 
     phase: Phase
@@ -58,6 +59,11 @@ class Options(arguments.MethodOptions):
     freeze: tuple[str, ...] | None
     denoising_steps: int | None
     guidance: bool
+
+    @property
+    def frames(self) -> int | None:
+        """Of --video."""
+        return self.video.frames if self.video else None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--export", metavar="FILE", help="write the op table that was traced to a file, which every --config reads as well")
     arguments.add_method(parser)
     sample_options.add_arguments(parser)
-    made = parser.add_argument_group("an image that a diffusion pipeline makes, such as sdxl")
+    made = parser.add_argument_group("an image or a video that a diffusion pipeline makes, such as sdxl")
     made.add_argument(
         "--denoising-steps",
         type=arguments.count("denoising-steps", maximum=10**4),
@@ -129,7 +135,7 @@ def _counted(options: Options) -> list[Table]:
 
 
 def _by_operation(options: Options) -> list[Table]:
-    if sample_options.about_images_and_text(options):
+    if not sample_options.makes_video(options, options) and sample_options.about_images_and_text(options):
         return _of_examples(options)
     model, entry = arguments.load_model(options)
     length = _length(options, model, entry)
@@ -170,7 +176,7 @@ def _generation(options: Options) -> list[Table]:
     from estimators.facts.pipelines import is_pipeline, published_params
     from reports.views.counting.generation import generation_table
 
-    pipeline = pipeline_of(options.model, options.config, options.image)
+    pipeline = pipeline_of(options.model, options.config, options.image, options.frames)
     if pipeline is None:
         raise BadValueError(
             f"--denoising-steps and --guidance are of diffusion pipelines: python -m bench list pipelines; "

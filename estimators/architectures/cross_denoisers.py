@@ -23,7 +23,7 @@ class CrossTransformer(PatchTransformer):
         norms_before_text: whether a norm with gain and bias stands before the attention to the text.
         size_width: of the embeddings of the image's height, width and aspect ratio, side by side as wide as D; 0 for none.
 
-    Source: Chen et al. 2023, PixArt-α (arXiv 2310.00426), section 2.3, adaLN-single; Wan Team 2025, Wan (arXiv 2503.20314), section 4.2.2.
+    Source: Chen et al. 2023, PixArt-α (arXiv 2310.00426), section 2.3, adaLN-single; Wan Team 2025, Wan (arXiv 2503.20314).
     """
 
     inner: int

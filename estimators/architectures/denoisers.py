@@ -18,7 +18,7 @@ from estimators.architectures.maps import (
 from estimators.architectures.rows import convolution, edge_norm, elementwise, linear, lookup, norm
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
-from estimators.samples import Image
+from estimators.samples import Clip, Image
 from estimators.spec import Model, Op, Source, Workload
 
 LATENT = 8
@@ -26,6 +26,31 @@ LATENT = 8
 
 Source: Rombach et al. 2022 (arXiv 2112.10752), section 4.1: f = 8.
 """
+
+LATENT_FRAMES = 4
+"""Frames behind the first that make one frame of a latent, of Wan's autoencoder.
+
+Source: Wan Team 2025 (arXiv 2503.20314): 4 x 8 x 8, the first frame by itself.
+"""
+
+
+def whole_frames(frames: int) -> int:
+    """The frames that a latent stands for, where so many are asked: the first one and whole fours, as diffusers' WanPipeline rounds.
+
+    >>> whole_frames(80), whole_frames(81)
+    (81, 81)
+    """
+    return frames // LATENT_FRAMES * LATENT_FRAMES + 1 if frames % LATENT_FRAMES != 1 else frames
+
+
+def frames_of_latent(frames: int) -> int:
+    """Frames of the latent of a video.
+
+    >>> frames_of_latent(81)
+    21
+    """
+    return 1 + (frames - 1) // LATENT_FRAMES
+
 
 FREQUENCIES = 256
 """Sines and cosines that embed a time step, of DiT and what came after it."""
@@ -38,17 +63,30 @@ class Denoiser(Model):
     Attributes:
         runs: the class of diffusers that this is counted as.
         image: whose latent it is, in pixels.
+        frames: of the video whose latent it is; 0 for an image.
     """
 
     name: str
     source: Source
     runs: str
     image: Image
+    frames: int = 0
 
     @property
-    def sample(self) -> Image:
-        """The image whose latent it is."""
-        return self.image
+    def sample(self) -> Image | Clip:
+        """The image or the video whose latent it is."""
+        return Clip(image=self.image, frames=self.frames) if self.frames else self.image
+
+    @property
+    def latent_frames(self) -> int:
+        """Frames of the latent; 1 of an image."""
+        return frames_of_latent(self.frames) if self.frames else 1
+
+    def lasting(self, frames: int) -> Self:
+        """The same on videos of so many frames, give or take what fills a latent. Raises BadValueError where it makes images."""
+        if not self.frames:
+            raise BadValueError(f"{frames:,} frames: {self.name} makes images, not videos; leave --video out")
+        return replace(self, frames=whole_frames(frames))
 
     @property
     def latent(self) -> Map:
@@ -193,7 +231,7 @@ class PatchTransformer(Denoiser):
     @property
     def num_patches(self) -> int:
         """Patches of a sample."""
-        return self.grid[0] * self.grid[1]
+        return self.latent_frames * self.grid[0] * self.grid[1]
 
     def sized(self, image: Image) -> Self:
         """The same on images of another size. Raises BadValueError for one without whole patches, or of more than it has positions for."""

@@ -5,18 +5,20 @@ Shapes as diffusers has them: a map is H x W positions of C channels, one per sa
 
 from __future__ import annotations
 
+import math
+
 from estimators.architectures.attention_rows import attention_products
 from estimators.architectures.rows import convolution, elementwise, linear, norm
 from estimators.frozen import frozen, replace
 from estimators.spec import Op, Workload
 
-Map = tuple[int, int]
-"""Height and width in positions."""
+Map = tuple[int, ...]
+"""Height and width in positions; frames before them, of a video."""
 
 
 def on_map(w: Workload, size: Map) -> Workload:
     """The same step with a position of the map for a token."""
-    return replace(w, seq_len=size[0] * size[1])
+    return replace(w, seq_len=math.prod(size))
 
 
 def filter_rows(
@@ -48,8 +50,8 @@ def filter_rows(
             channels_in=channels[0],
             channels_out=channels[1],
             taps=taps,
-            in_positions=before[0] * before[1],
-            out_positions=out[0] * out[1],
+            in_positions=math.prod(before),
+            out_positions=math.prod(out),
             bias=True,
             input_grad=not data,
         )

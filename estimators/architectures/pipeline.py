@@ -5,6 +5,7 @@ from __future__ import annotations
 from estimators.architectures.autoencoder import Autoencoder
 from estimators.architectures.denoisers import Denoiser
 from estimators.architectures.encoder import Encoder
+from estimators.architectures.video_autoencoder import VideoAutoencoder
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
 from estimators.samples import Image
@@ -12,8 +13,8 @@ from estimators.spec import Model, Source, Workload
 
 MAX_STEPS = 10**4
 
-OfImages = Denoiser | Autoencoder
-"""Parts that work on an image of a size."""
+OfImages = Denoiser | Autoencoder | VideoAutoencoder
+"""Parts that work on an image of a size, or on a video of one."""
 
 
 @frozen
@@ -22,8 +23,8 @@ class Run:
 
     Attributes:
         part: what it is called.
-        times: how often it runs for one image.
-        workload: of one run for one image.
+        times: how often it runs for one image or video.
+        workload: of one run for one of them.
     """
 
     part: str
@@ -34,7 +35,7 @@ class Run:
 
 @frozen
 class Pipeline:
-    """What makes an image of a text, or of a class.
+    """What makes an image or a video of a text, or an image of a class.
 
     Attributes:
         image: that it was made for.
@@ -44,7 +45,7 @@ class Pipeline:
     name: str
     source: Source
     denoiser: Denoiser
-    autoencoder: Autoencoder
+    autoencoder: Autoencoder | VideoAutoencoder
     encoders: tuple[Encoder, ...] = ()
 
     @property
@@ -56,8 +57,12 @@ class Pipeline:
         """The same on images of another size. Raises BadValueError for one that its denoiser does not read."""
         return replace(self, denoiser=self.denoiser.sized(image))
 
+    def lasting(self, frames: int) -> Pipeline:
+        """The same on videos of so many frames. Raises BadValueError where it makes images."""
+        return replace(self, denoiser=self.denoiser.lasting(frames))
+
     def generation(self, steps: int, *, guidance: bool, dtype: str = "bf16") -> tuple[Run, ...]:
-        """What runs to make one image.
+        """What runs to make one image, or one video.
 
         Args:
             steps: of the denoiser.
@@ -81,6 +86,8 @@ class Pipeline:
             for index, encoder in enumerate(self.encoders, start=1)
         ]
         decoder = self.autoencoder.decoder.sized(self.image)
+        if isinstance(decoder, VideoAutoencoder):
+            decoder = decoder.lasting(self.denoiser.frames)
         return (
             *runs,
             Run(part="denoiser", model=self.denoiser, times=steps * twice, workload=once),

@@ -14,6 +14,7 @@ from estimators.architectures.encoder import Encoder
 from estimators.architectures.fields import Fields
 from estimators.architectures.from_config import model_from_config, read_config
 from estimators.architectures.pipeline import Pipeline
+from estimators.architectures.video_autoencoder import VideoAutoencoder
 from estimators.errors import BadConfigError
 from estimators.facts import data
 from estimators.spec import Source
@@ -91,9 +92,10 @@ def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source) ->
     if len(found) != 1 or AUTOENCODER not in parts:
         raise BadConfigError(f"{name} has {', '.join(parts) or 'no parts'}; expected one of {', '.join(DENOISERS)}, and {AUTOENCODER}")
     denoiser, autoencoder = part(found[0]), part(AUTOENCODER)
+    makes = VideoAutoencoder if getattr(denoiser, "frames", 0) else Autoencoder
     encoders = tuple(part(key) for key in ENCODERS if key in parts)
-    kinds = isinstance(denoiser, Denoiser), isinstance(autoencoder, Autoencoder), all(isinstance(each, Encoder) for each in encoders)
+    kinds = isinstance(denoiser, Denoiser), isinstance(autoencoder, makes), all(isinstance(each, Encoder) for each in encoders)
     if not all(kinds):
         named = [class_of(dict(each)) for each in parts.values()]
-        raise BadConfigError(f"{name}: {', '.join(named)}; expected a denoiser, an autoencoder, and encoders of a text")
+        raise BadConfigError(f"{name}: {', '.join(named)}; expected a denoiser, an autoencoder of what it makes, and encoders of a text")
     return Pipeline(name=name, source=source, denoiser=denoiser, autoencoder=autoencoder, encoders=encoders)

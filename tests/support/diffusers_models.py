@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from bench.backend.counting import meta
 from estimators.architectures.from_config import model_from_config
 from estimators.frozen import replace
-from estimators.samples import Image
+from estimators.samples import Clip, Image
 from estimators.spec import Model
 
 Config = dict[str, Any]
@@ -56,7 +57,20 @@ PIXART: Config = {
     "out_channels": 8,
     "text_tokens": 7,
 }
-SMALL: dict[str, tuple[Config, Image]] = {
+WAN: Config = {
+    "_class_name": "WanTransformer3DModel",
+    "attention_head_dim": 12,
+    "num_attention_heads": 2,
+    "num_layers": 2,
+    "ffn_dim": 40,
+    "text_dim": 20,
+    "freq_dim": 16,
+    "in_channels": 4,
+    "out_channels": 4,
+    "text_tokens": 7,
+}
+WAN_AUTOENCODER: Config = {"_class_name": "AutoencoderKLWan", "base_dim": 8, "z_dim": 4, "dim_mult": [1, 2, 3, 3], "num_res_blocks": 1}
+SMALL: dict[str, tuple[Config, Image | Clip]] = {
     "unet": (
         UNET
         | {
@@ -125,6 +139,9 @@ SMALL: dict[str, tuple[Config, Image]] = {
         },
         Image(height=64, width=32),
     ),
+    "wan": (WAN, Clip(image=Image(height=64, width=96), frames=9)),
+    "wan-autoencoder": (WAN_AUTOENCODER, Clip(image=Image(height=32, width=48), frames=9)),
+    "wan-autoencoder-still": (WAN_AUTOENCODER | {"decoder_base_dim": 10}, Clip(image=Image(height=32, width=16), frames=1)),
     "autoencoder-16": (
         {
             "_class_name": "AutoencoderKL",
@@ -154,6 +171,9 @@ COUNTED: dict[str, tuple[int, int, int]] = {
     "pixart": (32072, 6303360, 12470400),
     "pixart-sized": (46000, 3053952, 6008448),
     "autoencoder": (1288263, 2374934528, 4742791168),
+    "wan": (20712, 5613696, 11101824),
+    "wan-autoencoder": (385135, 1503972864, 2972113920),
+    "wan-autoencoder-still": (514301, 89486336, 177645568),
     "autoencoder-16": (178259, 468910080, 935165952),
 }
 """Parameters, forward and backward FLOP of two samples by diffusers 0.42.1 and torch 2.13 on meta; the slow test counts them anew."""
@@ -163,12 +183,13 @@ def small(name: str) -> Model:
     return ours(*SMALL[name])
 
 
-def ours(config: Config, image: Image) -> Model:
-    """The model of a configuration, on images of a size."""
-    return replace(model_from_config(config, "small"), image=image)  # type: ignore[type-var]
+def ours(config: Config, sample: Image | Clip) -> Model:
+    """The model of a configuration, on images or videos of a size."""
+    size = {"image": sample.image, "frames": sample.frames} if isinstance(sample, Clip) else {"image": sample}
+    return replace(model_from_config(config, "small"), **size)  # type: ignore[type-var]
 
 
-def counted(config: Config, image: Image, batch: int) -> tuple[int, int, int]:
+def counted(config: Config, image: Any, batch: int) -> tuple[int, int, int]:
     """Parameters, forward and backward FLOP by diffusers' own class."""
     import diffusers
 
@@ -229,6 +250,19 @@ def _flux(config: Config, image: Image, batch: int) -> dict[str, Any]:
     return given | ({"guidance": torch.zeros(batch)} if config.get("guidance_embeds") else {})
 
 
+def _wan(config: Config, clip: Clip, batch: int) -> dict[str, Any]:
+    height, width = clip.image.height // 8, clip.image.width // 8
+    return {
+        "hidden_states": torch.zeros(batch, config["in_channels"], 1 + (clip.frames - 1) // 4, height, width),
+        "encoder_hidden_states": torch.zeros(batch, config["text_tokens"], config["text_dim"]),
+        "timestep": torch.zeros(batch),
+    }
+
+
+def _wan_autoencoder(config: Config, clip: Clip, batch: int) -> dict[str, Any]:
+    return {"sample": torch.zeros(batch, 3, clip.frames, clip.image.height, clip.image.width)}
+
+
 def _pixart(config: Config, image: Image, batch: int) -> dict[str, Any]:
     width = config.get("caption_channels") or config["cross_attention_dim"]
     given: dict[str, Any] = {
@@ -241,12 +275,14 @@ def _pixart(config: Config, image: Image, batch: int) -> dict[str, Any]:
     return given
 
 
-INPUTS = {
+INPUTS: dict[str, Callable[[Config, Any, int], dict[str, Any]]] = {
     "UNet2DConditionModel": _unet,
     "DiTTransformer2DModel": _dit,
     "AutoencoderKL": _autoencoder,
     "SD3Transformer2DModel": _sd3,
     "FluxTransformer2DModel": _flux,
     "PixArtTransformer2DModel": _pixart,
+    "WanTransformer3DModel": _wan,
+    "AutoencoderKLWan": _wan_autoencoder,
 }
 """Class -> what its forward pass is given."""

@@ -6,10 +6,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.autoencoder import Autoencoder
-from estimators.architectures.builders.diffusion_transformers import TEXT_TOKENS, dit, flux, pixart, square, stable_diffusion_3, transformer
+from estimators.architectures.builders.diffusion_transformers import (
+    TEXT_TOKENS,
+    WAN_FRAMES,
+    WAN_IMAGE,
+    dit,
+    flux,
+    pixart,
+    square,
+    stable_diffusion_3,
+    transformer,
+    wan,
+)
+from estimators.architectures.builders.encoder_decoders import umt5_encoder
 from estimators.architectures.builders.image_text import clip_text_tower
 from estimators.architectures.denoisers import LATENT, UNet
 from estimators.architectures.encoder import Encoder, Projection
+from estimators.architectures.video_autoencoder import VideoAutoencoder
 from estimators.errors import NoOpTableError
 from estimators.spec import Model, Source
 
@@ -81,6 +94,42 @@ def autoencoder(f: Fields, name: str, source: Source) -> Autoencoder:
     )
 
 
+def wan_autoencoder(f: Fields, name: str, source: Source) -> VideoAutoencoder:
+    """AutoencoderKLWan of Wan 2.1.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: Wan 2.2's own, with averages beside its levels and patches before them, or another rhythm in time.
+    """
+    for key, plain in (("is_residual", False), ("patch_size", None), ("attn_scales", [])):
+        if f.config.get(key, plain) != plain:
+            raise NoOpTableError(str(f.fail(key, f.config[key], str(plain).lower())))
+    grows = f.integers("dim_mult", minimum_length=3) if "dim_mult" in f.config else (1, 2, 4, 4)
+    halves = f.config.get("temperal_downsample", [False, True, True])
+    known = isinstance(halves, list | tuple) and len(halves) == len(grows) - 1 and all(isinstance(each, bool) for each in halves)
+    if not known or sum(halves) != 2:
+        raise NoOpTableError(str(f.fail("temperal_downsample", halves, f"two true among {len(grows) - 1}: a frame of the latent for four")))
+    base = f.integer("base_dim", default=96)
+    last = f.integer("decoder_base_dim", default=base)
+    for key, channels in (("base_dim", base), ("decoder_base_dim", last)):
+        if channels % 2:
+            raise f.fail(key, channels, "an even number, which levels of the decoder halve")
+    return VideoAutoencoder(
+        name=name,
+        source=source,
+        runs="AutoencoderKLWan",
+        image=WAN_IMAGE,
+        frames=WAN_FRAMES,
+        channels=(base, *(base * times for times in grows)),
+        decoder_channels=(last, *(last * times for times in grows)),
+        blocks=f.integer("num_res_blocks", default=2),
+        halves_time=tuple(halves),
+        latent_channels=f.integer("z_dim", default=16),
+        read_channels=f.integer("in_channels", default=3),
+        made_channels=f.integer("out_channels", default=3),
+    )
+
+
 def clip_text(f: Fields, name: str, source: Source) -> Encoder:
     """CLIPTextModel, and CLIPTextModelWithProjection where `architectures` names it. Raises BadConfigError."""
     width, longest = f.integer("hidden_size", default=512), f.integer("max_position_embeddings", default=TEXT_TOKENS)
@@ -102,6 +151,7 @@ def clip_text(f: Fields, name: str, source: Source) -> Encoder:
 
 PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
     "AutoencoderKL": autoencoder,
+    "AutoencoderKLWan": wan_autoencoder,
     "CLIPTextModel": clip_text,
     "CLIPTextModelWithProjection": clip_text,
     "DiTTransformer2DModel": dit,
@@ -109,17 +159,23 @@ PARTS: dict[str, Callable[[Fields, str, Source], Model]] = {
     "PixArtTransformer2DModel": pixart,
     "SD3Transformer2DModel": stable_diffusion_3,
     "Transformer2DModel": transformer,
+    "UMT5EncoderModel": umt5_encoder,
     "UNet2DConditionModel": unet,
+    "WanTransformer3DModel": wan,
 }
 """Class that a config.json names -> what builds it."""
+
+
+ENCODERS = {"clip_text_model": "CLIPTextModel", "umt5": "UMT5EncoderModel"}
+"""model_type of a text encoder without a family here -> its class in a pipeline where its file names none."""
 
 
 def class_of(config: dict[str, object]) -> str:
     """The class that a part's configuration names, of diffusers or of transformers; empty for none."""
     named = config.get("_class_name")
-    if named is None and config.get("model_type") == "clip_text_model":
+    if named is None and (usual := ENCODERS.get(str(config.get("model_type")))):
         listed = config.get("architectures")
-        named = listed[0] if isinstance(listed, list) and listed else "CLIPTextModel"
+        named = listed[0] if isinstance(listed, list) and listed else usual
     return named if isinstance(named, str) else ""
 
 

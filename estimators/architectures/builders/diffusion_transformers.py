@@ -1,4 +1,4 @@
-"""Denoisers that are transformers over patches, from the config.json that diffusers writes: DiT, Stable Diffusion 3, Flux, PixArt."""
+"""Denoisers that are transformers over patches, from the config.json that diffusers writes: DiT, Stable Diffusion 3, Flux, PixArt, Wan."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ PIXART_TOKENS, PIXART_SIZED = 120, 128
 
 Source: max_sequence_length of diffusers' PixArtAlphaPipeline (its PixArtSigmaPipeline has 300); PixArtTransformer2DModel.
 """
+
+WAN_IMAGE, WAN_FRAMES, WAN_TOKENS = Image(height=480, width=832), 81, 512
+"""A video and the tokens of a text where nothing is said: height, width, num_frames and max_sequence_length of diffusers' WanPipeline."""
+
+WAN_PATCH, WAN_5B = (1, 2, 2), 48
+"""Frames, height and width of a patch; channels of the latents of Wan 2.2's 5B."""
 
 UNGATED = ("gelu", "gelu-approximate")
 """Activations of a feed-forward without a gate, as diffusers calls them."""
@@ -174,6 +180,45 @@ def pixart(f: Fields, name: str, source: Source) -> CrossTransformer:
         attention_bias=f.flag("attention_bias", True),
         frequencies=FREQUENCIES,
         size_width=width // 3 if embeds_size else 0,
+    )
+
+
+def wan(f: Fields, name: str, source: Source) -> CrossTransformer:
+    """WanTransformer3DModel of Wan 2.1 from text to video, and one of Wan 2.2's two.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+        NoOpTableError: one that reads an image beside the text by layers of its own, or a time step for each patch (Wan 2.2's 5B).
+    """
+    heads, channels = f.integer("num_attention_heads", default=40), f.integer("in_channels", default=16)
+    for key in ("image_dim", "added_kv_proj_dim", "pos_embed_seq_len"):
+        if f.config.get(key) is not None:
+            raise NoOpTableError(str(f.fail(key, f.config[key], "none: videos from text")))
+    if channels == WAN_5B:
+        raise NoOpTableError(str(f.fail("in_channels", channels, "another number: Wan 2.2's 5B embeds a time step for each patch")))
+    patch = f.config.get("patch_size", WAN_PATCH)
+    if not isinstance(patch, list | tuple) or tuple(patch) != WAN_PATCH:
+        raise NoOpTableError(str(f.fail("patch_size", patch, str(list(WAN_PATCH)))))
+    return CrossTransformer(
+        name=name,
+        source=source,
+        runs="WanTransformer3DModel",
+        image=WAN_IMAGE,
+        frames=WAN_FRAMES,
+        width=heads * f.integer("attention_head_dim", default=128),
+        layers=f.integer("num_layers", default=40),
+        heads=heads,
+        patch=WAN_PATCH[1],
+        latent_channels=channels,
+        out_channels=_made(f, channels, 16),
+        inner=f.integer("ffn_dim", default=13824),
+        text_width=f.integer("text_dim", default=4096),
+        text_tokens=f.integer("text_tokens", default=WAN_TOKENS),
+        projects_text=True,
+        attention_bias=True,
+        frequencies=f.integer("freq_dim", default=FREQUENCIES),
+        norms_queries=True,
+        norms_before_text=f.flag("cross_attn_norm", True),
     )
 
 

@@ -33,6 +33,14 @@ def mt5(f: Fields, name: str, source: Source) -> Model:
     return _t5_like(f, name, source, "MT5", {}, vocab=250112, d_ff=1024, layers_default=8, heads=6, activation="gated-gelu")
 
 
+def umt5_encoder(f: Fields, name: str, source: Source) -> Model:
+    """UMT5EncoderModel: mT5's encoder with a table of biases in every layer, as a pipeline's reader of text. Raises BadConfigError."""
+    read = f.config.get("architectures")
+    if read != ["UMT5EncoderModel"]:
+        raise f.fail("architectures", read, "UMT5EncoderModel alone")
+    return _t5_like(f, name, source, "UMT5", {}, vocab=250112, d_ff=1024, layers_default=8, heads=6, activation="gated-gelu", own_bias=True)
+
+
 def _t5_like(
     f: Fields,
     name: str,
@@ -45,7 +53,9 @@ def _t5_like(
     layers_default: int,
     heads: int = 8,
     activation: str = "relu",
+    own_bias: bool = False,
 ) -> Model:
+    """What T5 and its kin share; `own_bias` where each layer has a table of biases of its own."""
     d, v = f.integer("d_model", "hidden_size", default=512), f.integer("vocab_size", default=vocab)
     n, h = f.integer("num_heads", "num_attention_heads", default=heads), f.integer("d_kv", default=64)
     known = [f"{base}{kind}" for kind in ("ForConditionalGeneration", "Model", "EncoderModel")]
@@ -59,7 +69,7 @@ def _t5_like(
     def tower(count: int, *, causal: bool, shared: bool = False) -> Tower:
         own = attention(n, h, bias=False, out_bias=False, causal=causal, scores="biased")
         cross = attention(n, h, bias=False, out_bias=False, cross=True) if causal else None
-        stem = TokenStem(vocab=v, shared=shared, bias_buckets=buckets, bias_heads=n)
+        stem = TokenStem(vocab=v, shared=shared, bias_buckets=buckets * (count if own_bias else 1), bias_heads=n)
         return Tower(stem=stem, width=d, blocks=(layers(count, own, feed_forward, cross=cross, norm=RMS_NORM),), final_norm=RMS_NORM)
 
     longest = f.integer("n_positions", default=512)

@@ -1,4 +1,4 @@
-"""What a diffusion pipeline does to make an image: its parts, how often each runs, and FLOP."""
+"""What a diffusion pipeline does to make an image or a video: its parts, how often each runs, and FLOP."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def generation_table(pipeline: Pipeline, runs: Sequence[Run], *, batch: int, ste
     """One row per part, the last row their sum.
 
     Args:
-        runs: of one image.
-        batch: images that are made at once; each figure is of all of them.
+        runs: of one image or video.
+        batch: of them that are made at once; each figure is of all of them.
         published: parameters of all parts as published; None where no publisher says.
     """
     rows: list[dict[str, Value]] = []
@@ -40,16 +40,18 @@ def generation_table(pipeline: Pipeline, runs: Sequence[Run], *, batch: int, ste
     for row in rows:
         row["flop_fraction"] = int(str(row["flop"])) / total
     rows.append({"part": "total", "params": params, "flop": total, "flop_fraction": 1.0})
-    height, width = pipeline.denoiser.latent
-    what = "an image" if batch == 1 else f"{format_int(batch)} images"
-    alone = pipeline.denoiser.one_pass
+    denoiser = pipeline.denoiser
+    kind, sides = ("video", (denoiser.latent_frames, *denoiser.latent)) if denoiser.frames else ("image", denoiser.latent)
+    latent = " x ".join(format_int(side) for side in sides)
+    what = f"{'an' if kind == 'image' else 'a'} {kind}" if batch == 1 else f"{format_int(batch)} {kind}s"
+    alone = denoiser.one_pass
     free = "each step runs the denoiser with the text or class and without (classifier-free guidance)" if guidance else "no guidance"
     if alone:
         free = f"one pass a step{', --guidance or not' if guidance else ''}: {alone}"
     return Table(
         title=f"Making {what} with {pipeline.name}: {format_flop(total)}, {format_int(params)} parameters",
         conditions=[
-            f"{pipeline.image}, a latent of {format_int(height)} x {format_int(width)}; {format_int(steps)} denoising steps; {free}",
+            f"{denoiser.sample}, a latent of {latent}; {format_int(steps)} denoising steps; {free}",
             convention_line("full"),
             f"configuration: {pipeline.source}",
             "parameters are of what runs: of the autoencoder its decoder",
@@ -74,6 +76,7 @@ def generation_table(pipeline: Pipeline, runs: Sequence[Run], *, batch: int, ste
             "passes_per_step": 2 if guidance and not alone else 1,
             "image_height": pipeline.image.height,
             "image_width": pipeline.image.width,
+            "frames": denoiser.frames or None,
         },
         key="generation",
     )

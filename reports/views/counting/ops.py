@@ -72,10 +72,9 @@ def phases_tables(answer: PhasesAnswer, *, params_text: str, assumed: Sequence[s
 
 def _library(model: Model) -> str:
     """Whose class a model is counted as."""
-    from estimators.architectures.autoencoder import Autoencoder  # deferred: most models are of transformers
-    from estimators.architectures.denoisers import Denoiser
+    from estimators.architectures.pipeline import OfImages  # deferred: most models are of transformers
 
-    return "diffusers" if isinstance(model, Denoiser | Autoencoder) else "transformers"
+    return "diffusers" if isinstance(model, OfImages) else "transformers"
 
 
 def ops_table(name: str, ops: Sequence[Op], workload: Workload, *, convention: str, conditions: Sequence[str]) -> Table:

@@ -111,8 +111,10 @@ def _source_lines(model: Model) -> list[str]:
         return [f"the encoder reads {fixed}{'' if model.source_positions else '; --source-len changes it'}"]
     if isinstance(model, Denoiser):
         height, width = model.latent
+        frames, changes = (f"{format_int(model.latent_frames)} x ", " and --video change") if model.frames else ("", " changes")
         return [
-            f"each sample is the latent of {model.sample}, {format_int(height)} x {format_int(width)} positions; --image-size changes it",
+            f"each sample is the latent of {model.sample}, {frames}{format_int(height)} x {format_int(width)} positions; "
+            f"--image-size{changes} it",
             "left out: the autoencoder and text encoders; latents and texts are taken as made beforehand",
         ]
     if isinstance(model, VisionTransformer) and model.any_size:

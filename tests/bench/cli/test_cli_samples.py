@@ -164,9 +164,31 @@ def test_a_denoiser_is_trained_on_images_with_its_encoders_left_out(capsys: pyte
     assert "counted as diffusers' DiTTransformer2DModel" in shown(capsys, "dit-xl-2")
 
 
+def test_a_video_that_is_made_is_shown_and_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """5 s at 16 frames a second are 81 frames with the first, 21 of the latent."""
+    video = ("wan2.1-1.3b", "--video", "5s@16fps", "--image-size", "480x832")
+    out = shown(capsys, *video, "--denoising-steps", "50", "--guidance")
+    assert "Making a video with wan2.1-t2v-1.3b" in out
+    assert "a video of 81 frames of 480 x 832 pixels, a latent of 21 x 60 x 104" in out
+    assert "counted as diffusers' WanTransformer3DModel" in shown(capsys, *video)
+    trained = estimated(capsys, *video, "--examples", "1M", "--hardware", "h100-sxm5-80gb", "--gpus", "64")
+    assert "wan2.1-t2v-1.3b on 1.00 M videos" in trained
+
+
+def test_guidance_of_a_distilled_model_is_said_to_be_no_second_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("flux-dev", "--denoising-steps", "28")
+    guided = shown(capsys, *words, "--guidance")
+    assert "one pass a step, --guidance or not" in " ".join(guided.split())
+    both = [json.loads(shown(capsys, *words, *more, "--json")) for more in ((), ("--guidance",))]
+    assert both[0]["generation_flop"] == both[1]["generation_flop"]
+    assert both[1]["passes_per_step"] == 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("sdxl", "--video", "2s@16fps"), "makes images, not videos"),
+        (("wan2.1-1.3b", "--video", "2s@16fps", "--text-tokens", "7"), "--text-tokens has no part in a video"),
         (("llama-3-8b", "--denoising-steps", "3"), "are of diffusion pipelines"),
         (("sdxl", "--guidance"), "add --denoising-steps"),
         (("sdxl", "--denoising-steps", "3", "--image-size", "1000"), "give sides that 32 divides"),

@@ -6,14 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
+from bench.backend.counting import meta
+from estimators.architectures.builders.diffusion import part_from
+from estimators.architectures.fields import Fields
 from estimators.architectures.from_config import model_from_config
 from estimators.architectures.joint_denoisers import JointTransformer
 from estimators.counting.estimate import count_params, estimate
 from estimators.errors import BadConfigError, BadValueError, NoOpTableError
 from estimators.facts.pipelines import pipeline_ids, pipeline_in, pipeline_named, published_params
 from estimators.samples import Image
-from estimators.spec import Case, Model, Workload
+from estimators.spec import Case, Model, Source, Workload
 from tests.support.diffusers_models import COUNTED, SMALL, counted, small
 
 PAPER_GMAC = {"dit-s-2": 6.06, "dit-b-2": 23.01, "dit-l-2": 80.71, "dit-xl-2": 118.64}
@@ -174,7 +179,7 @@ def test_a_transformer_of_other_fields_is_refused_by_name(name: str, changes: di
 
 
 def test_pixart_alpha_has_its_papers_parameters() -> None:
-    """Chen et al. 2023 (arXiv 2310.00426), table 2: 0.6 B; those of Σ, which lacks the embeddings of sizes, and those embeddings.
+    """Chen et al. 2023 (arXiv 2310.00426): 0.6 B; those of Σ, which lacks the embeddings of sizes, and those embeddings.
 
     Two of them, each of 256 to 384 to 384 with biases: 2 * (256 * 384 + 384 + 384 * 384 + 384) = 493,056.
     """
@@ -211,3 +216,71 @@ def test_a_folder_of_pixart_sigma_reads_its_longer_prompts(tmp_path: Path) -> No
     pipeline = pipeline_in(str(tmp_path))
     assert pipeline is not None
     assert pipeline.denoiser.t5_tokens == 300
+
+
+@pytest.mark.parametrize(("asked", "frames", "latent"), [(81, 81, 21), (80, 81, 21), (82, 81, 21), (1, 1, 1), (3, 1, 1)])
+def test_a_video_is_a_frame_and_fours(asked: int, frames: int, latent: int) -> None:
+    """diffusers' WanPipeline: num_frames // 4 * 4 + 1, where num_frames - 1 is no multiple of 4."""
+    pipeline = pipeline_named("wan2.1-1.3b")
+    assert pipeline is not None
+    lasting = pipeline.lasting(asked)
+    assert (lasting.denoiser.frames, lasting.denoiser.latent_frames) == (frames, latent)
+    decoder = next(run.model for run in lasting.generation(1, guidance=False) if run.part == "decoder")
+    assert decoder.sample == lasting.denoiser.sample
+
+
+def test_what_makes_images_makes_no_videos() -> None:
+    pipeline = pipeline_named("flux-dev")
+    assert pipeline is not None
+    with pytest.raises(BadValueError, match="makes images, not videos; leave --video out"):
+        pipeline.lasting(81)
+
+
+def test_wan_on_a_still_is_counted_by_hand() -> None:
+    """Wan 2.1 1.3B, one frame of 16 x 16 pixels, which is one patch.
+
+    Multiply-adds in the layers, D 1,536 and 512 tokens of text: four matrices of attention, queries and output of attention to the text
+    6 D^2; its keys and values 2 * 512 D^2; feed-forward 2 * 8,960 D; products 2 * (1 + 512) D. Around them: patch 64 D, time 256 D + D^2,
+    scales 6 D^2, text 512 (4,096 D + D^2), and 64 D out.
+    """
+    pipeline = pipeline_named("wan2.1-1.3b")
+    assert pipeline is not None
+    d = 1536
+    layer = 6 * d * d + 2 * 512 * d * d + 2 * 8960 * d + 2 * (1 + 512) * d
+    around = 64 * d + 256 * d + d * d + 6 * d * d + 512 * (4096 * d + d * d) + 64 * d
+    still = pipeline.lasting(1).sized(Image(height=16, width=16)).denoiser
+    assert estimate(Case(model=still, workload=Workload())).forward_flop == 2 * (30 * layer + around)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "error", "said"),
+    [
+        ("wan", {"image_dim": 1280}, NoOpTableError, "expected none: videos from text"),
+        ("wan", {"in_channels": 48}, NoOpTableError, "a time step for each patch"),
+        ("wan", {"patch_size": [2, 2, 2]}, NoOpTableError, "patch_size"),
+        ("wan", {"patch_size": 2}, NoOpTableError, "patch_size"),
+        ("wan-autoencoder", {"is_residual": True}, NoOpTableError, "expected false"),
+        ("wan-autoencoder", {"temperal_downsample": [True] * 3}, NoOpTableError, "two true among 3"),
+        ("wan-autoencoder", {"temperal_downsample": "no"}, NoOpTableError, "two true among 3"),
+        ("wan-autoencoder", {"base_dim": 7}, BadConfigError, "an even number"),
+    ],
+)
+def test_another_part_of_a_video_pipeline_is_refused_by_name(
+    name: str, changes: dict[str, object], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        model_from_config({**SMALL[name][0], **changes}, "mine")
+
+
+def test_umt5_reads_the_text_with_a_table_of_biases_in_every_layer() -> None:
+    """transformers' UMT5EncoderModel on meta."""
+    sizes = {"vocab_size": 40, "d_model": 24, "d_kv": 6, "d_ff": 20, "num_layers": 3, "num_heads": 2, "feed_forward_proj": "gated-gelu"}
+    config = {"model_type": "umt5", "architectures": ["UMT5EncoderModel"], **sizes}
+    with torch.device("meta"):
+        module = transformers.UMT5EncoderModel(transformers.UMT5Config(**sizes))
+        counter = meta.flop_counter()
+        with counter:
+            module(input_ids=torch.zeros(2, 9, dtype=torch.long))
+    encoder = part_from(Fields(config, "mine"), "mine", Source(title="mine"))
+    said = estimate(Case(model=encoder, workload=Workload(batch=2, seq_len=9)))
+    assert (said.params, said.forward_flop) == (meta.params_of(module), counter.get_total_flops())

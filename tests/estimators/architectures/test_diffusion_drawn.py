@@ -7,9 +7,9 @@ import random
 import pytest
 
 from estimators.counting.estimate import estimate
-from estimators.samples import Image
+from estimators.samples import Clip, Image
 from estimators.spec import Case, Workload
-from tests.support.diffusers_models import FLUX, PIXART, SD3, Config, counted, ours
+from tests.support.diffusers_models import FLUX, PIXART, SD3, WAN, WAN_AUTOENCODER, Config, counted, ours
 
 NUM_DRAWN = 12
 
@@ -65,7 +65,37 @@ def _pixart(draw: random.Random) -> tuple[Config, Image]:
     return config, Image(height=8 * patch * draw.randint(1, 4), width=8 * patch * draw.randint(1, 4))
 
 
-DRAWN = {"flux": _flux, "sd3": _sd3, "pixart": _pixart}
+def _wan(draw: random.Random) -> tuple[Config, Clip]:
+    config = WAN | {
+        "num_layers": draw.randint(1, 3),
+        "num_attention_heads": draw.randint(1, 4),
+        "ffn_dim": draw.randint(3, 60),
+        "text_dim": draw.randint(3, 40),
+        "freq_dim": 2 * draw.randint(1, 20),
+        "in_channels": draw.randint(1, 16),
+        "out_channels": draw.randint(1, 16),
+        "cross_attn_norm": draw.random() < 0.5,
+        "text_tokens": draw.randint(1, 30),
+    }
+    return config, Clip(image=Image(height=16 * draw.randint(1, 4), width=16 * draw.randint(1, 4)), frames=1 + 4 * draw.randint(0, 5))
+
+
+def _wan_autoencoder(draw: random.Random) -> tuple[Config, Clip]:
+    levels = draw.randint(3, 4)
+    halves = [True, True, *[False] * (levels - 3)]
+    draw.shuffle(halves)
+    config = WAN_AUTOENCODER | {
+        "base_dim": 2 * draw.randint(1, 6),
+        "decoder_base_dim": draw.choice((None, 2 * draw.randint(1, 6))),
+        "z_dim": draw.randint(1, 9),
+        "dim_mult": [draw.randint(1, 4) for _ in range(levels)],
+        "num_res_blocks": draw.randint(1, 2),
+        "temperal_downsample": halves,
+    }
+    return config, Clip(image=Image(height=8 * draw.randint(1, 4), width=8 * draw.randint(1, 4)), frames=1 + 4 * draw.randint(0, 3))
+
+
+DRAWN = {"flux": _flux, "sd3": _sd3, "pixart": _pixart, "wan": _wan, "wan-autoencoder": _wan_autoencoder}
 
 
 @pytest.mark.slow
