@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, get_args
 
 from bench.cli import names
+from bench.cli.model_input import reading
 from bench.cli.pipelines import pipeline_of
 from estimators.errors import BadValueError, UnknownNameError
 from estimators.frozen import frozen
@@ -234,15 +235,19 @@ def load_model(options: ModelOptions) -> tuple[Model, ModelEntry | None]:
         model = model_of(config, name_of(options.config) or options.config)
         if "quantization_config" in config:
             _say_if_unread(model)
-        return _reading(model, options), None
+        return reading(model, *_asked(options)), None
     from estimators.facts.model_names import entry_named
     from estimators.facts.sized_llama import sized_llama
 
     assert options.model is not None
     if sized := sized_llama(options.model):
-        return _reading(model_from_config(sized.config, sized.name, sized.source), options), None
+        return reading(model_from_config(sized.config, sized.name, sized.source), *_asked(options)), None
     entry = entry_named(options.model)
-    return _reading(model_from_config(entry.config, entry.id, entry.source), options), entry
+    return reading(model_from_config(entry.config, entry.id, entry.source), *_asked(options)), entry
+
+
+def _asked(options: ModelOptions) -> tuple[int | None, Image | None, int | None]:
+    return options.source_len, options.image, options.frames
 
 
 def _say_if_unread(model: Model) -> None:
@@ -252,43 +257,6 @@ def _say_if_unread(model: Model) -> None:
 
     if not isinstance(model, Decoder):
         say("quantization_config is looked at for decoder-only language models alone: these weights are counted as if none were quantised")
-
-
-def _reading(model: Model, options: ModelOptions) -> Model:
-    """The model as it is, or on sources of --source-len and images of --image-size. Raises BadValueError for those it does not read."""
-    model = _with_source(model, options.source_len)
-    if options.frames is not None:
-        from estimators.architectures.denoisers import Denoiser  # deferred: most models make no videos
-        from estimators.architectures.video_autoencoder import VideoAutoencoder
-
-        if not isinstance(model, Denoiser | VideoAutoencoder):
-            raise BadValueError(f"--video: {model.name} makes none, and reads none by itself; leave it out")
-        model = model.lasting(options.frames)
-    if options.image is None:
-        return model
-    from estimators.architectures.pipeline import OfImages  # deferred: most models read no images
-    from estimators.architectures.vision import VisionTransformer
-    from estimators.spec import Workload
-
-    if isinstance(model, VisionTransformer | OfImages):
-        return model.sized(options.image)
-    model.demand_sample(Workload(sample=options.image))
-    return model
-
-
-def _with_source(model: Model, source_len: int | None) -> Model:
-    """The model as it is, or on sources of --source-len.
-
-    Raises:
-        BadValueError: it has no encoder beside its decoder, or one that takes other lengths.
-    """
-    if source_len is None:
-        return model
-    from estimators.architectures.encoder_decoder import EncoderDecoder  # deferred: most models have no source
-
-    if not isinstance(model, EncoderDecoder):
-        raise BadValueError(f"--source-len {source_len:,}: {model.name} has no encoder beside a decoder; leave --source-len out")
-    return model.with_source(source_len)
 
 
 def add_dtype(parser: argparse._ActionsContainer) -> None:
