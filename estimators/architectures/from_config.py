@@ -88,9 +88,7 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
     given = config.get("model_type")
     model_type = family_of(config) or given
     if not isinstance(model_type, str):
-        raise BadConfigError(
-            f"{name}: model_type is {str(model_type)[:40]!r}; expected the name of a family: python -m bench list families"
-        )
+        raise BadConfigError(f"{name}: {_no_model(config)}")
     fields, read_as = Fields(config, name), ""
     if model_type != given:
         by = "it runs" if isinstance(given, str) and given in SAME_CLASS else "architectures names"
@@ -116,6 +114,20 @@ def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[
     return model, fields
 
 
+def _no_model(config: Mapping[str, Any]) -> str:
+    """What a configuration is that names no family, and what was expected."""
+    if "peft_type" in config:
+        rank = config.get("r")
+        ranked = f" --lora-rank {rank}" if isinstance(rank, int) and not isinstance(rank, bool) else ""
+        base = f": {str(config['base_model_name_or_path'])[:80]}" if config.get("base_model_name_or_path") else ""
+        return f"an adapter of peft ({str(config['peft_type'])[:20]}), no model; expected the model that it is of{base}, and{ranked or ' its rank'}"
+    if "pretrained_cfg" in config:
+        return f"a configuration of timm ({str(config.get('architecture'))[:60]}); expected one of transformers or diffusers"
+    if config.get("model_type") is None:
+        return "it has no model_type, and architectures names no class of a family; expected the config.json of a model: python -m bench list families"
+    return f"model_type is {str(config['model_type'])[:40]!r}; expected the name of a family: python -m bench list families"
+
+
 def _read_part(f: Fields, model_type: str, source: Source) -> Model:
     """The language part of a type without an op table, where that part's own type has one. Raises NoOpTableError where none has."""
     from estimators.architectures.builders.vision import nested_language_part, nested_part  # deferred: most configurations are flat
@@ -133,7 +145,7 @@ def _read_part(f: Fields, model_type: str, source: Source) -> Model:
 
 
 LANGUAGE_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-"""What stands in the name of a decoder's class with the head of a language model."""
+"""What the name of a decoder's class with the head of a language model ends with; a draft's goes on (LlamaForCausalLMEagle3)."""
 
 
 def _demand_language_head(f: Fields) -> None:
@@ -144,7 +156,7 @@ def _demand_language_head(f: Fields) -> None:
         NoOpTableError: it begins with another class.
     """
     named = _classes(f)
-    if named and not any(part in named[0] for part in LANGUAGE_HEADS):
+    if named and not named[0].endswith(LANGUAGE_HEADS):
         raise NoOpTableError(f"{f.name}: architectures names {named[0][:60]!r}; the op table is of the class with a language model's head")
 
 

@@ -83,8 +83,21 @@ def _class_of(name: str) -> Any:
         raise BadConfigError(f"transformers cannot import {name[:60]!r}: {said[:160]}") from None
 
 
+ENDINGS = ("ForCausalLM", "ForConditionalGeneration")
+"""Of classes that are told by these: authors name their own code's class otherwise than transformers does the same one."""
+
+
+def _classes_of(model_type: str) -> list[str]:
+    """Classes of transformers with a head, of a type."""
+    from transformers.models.auto import modeling_auto
+
+    tasks = ("CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "MULTIMODAL_LM", "SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ")
+    named = (getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES").get(model_type) for task in tasks)
+    return [name for name in named if isinstance(name, str)]
+
+
 def _class_named(config: Mapping[str, Any]) -> str:
-    """What `architectures` names first; empty for nothing.
+    """What `architectures` names first; where transformers has no such class, the type's own with the same head; empty for nothing.
 
     Raises:
         BadConfigError: a class that transformers does not have: its head could only be guessed.
@@ -95,6 +108,8 @@ def _class_named(config: Mapping[str, Any]) -> str:
     if not isinstance(named, list) or not isinstance(named[0], str):
         raise BadConfigError(f"architectures is {str(named)[:60]!r}; expected a list of names of classes")
     name = OLD_NAMES.get(named[0], named[0])
+    if name.endswith(ENDINGS) and not hasattr(_class_of(name), "_from_config"):
+        name = next((found for found in _classes_of(str(config.get("model_type"))) if found.endswith(name[name.rindex("For") :])), name)
     if name and not hasattr(_class_of(name), "_from_config"):
         raise BadConfigError(
             f"architectures names {name[:60]!r}, which transformers {transformers.__version__} does not have; "

@@ -45,6 +45,13 @@ def _dense_classifier(f: Fields, width: int) -> Heads:
     return dense, classifier(width, labels(f))
 
 
+def _refuse_other_positions(f: Fields) -> None:
+    kind = f.config.get("position_embedding_type")
+    if kind not in (None, "absolute"):
+        hint = "transformers has no other here, and code of a checkpoint's own is never executed"
+        raise f.fail("position_embedding_type", kind, f"absolute: {hint}")
+
+
 def _refuse_decoder(f: Fields) -> None:
     if f.flag("is_decoder", False):
         raise BadConfigError(f"{f.name}: is_decoder is true; expected an encoder, whose tokens see both sides: leave is_decoder out")
@@ -93,6 +100,7 @@ def _bert_like(
         offset: rows of the position table that no token gets.
     """
     _refuse_decoder(f)
+    _refuse_other_positions(f)
     d, v = f.integer("hidden_size", default=768), f.integer("vocab_size", default=vocab)
     rows = f.integer("max_position_embeddings", default=positions, minimum=offset + 1)
     n = f.integer("num_attention_heads", default=12)

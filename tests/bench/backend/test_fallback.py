@@ -269,6 +269,16 @@ def test_what_cannot_be_counted_is_one_line(config: dict[str, Any], match: str) 
     assert "\n" not in str(caught.value)
 
 
+def test_authors_names_of_classes_are_transformers_own_where_the_type_and_the_head_are() -> None:
+    """Ling 2.5's file names the class of its authors' code, and transformers has the type's under another name."""
+    from bench.backend.counting.built_class import parse
+
+    ling = {"model_type": "bailing_hybrid", "num_hidden_layers": 2}
+    assert parse(ling | {"architectures": ["BailingMoeV2_5ForCausalLM"]})[1] == "BailingHybridForCausalLM"
+    with pytest.raises(BadConfigError, match="names 'BailingMoeV2_5ForChess', which transformers .* does not have"):
+        parse(ling | {"architectures": ["BailingMoeV2_5ForChess"]})
+
+
 BANK: dict[str, Any] = {
     "model_type": "llama4_text",
     "architectures": ["Llama4TextModel"],

@@ -9,7 +9,7 @@ import pytest
 from estimators.architectures.from_config import model_from_config
 from estimators.architectures.named_family import family_of
 from estimators.counting.estimate import count_active_params, count_params
-from estimators.errors import BadConfigError
+from estimators.errors import BadConfigError, NoOpTableError
 from estimators.facts.registry import model_entry
 from estimators.spec import Workload
 
@@ -65,5 +65,32 @@ def test_a_class_is_not_believed_of_several_parts_whose_sizes_would_be_its_defau
 
 
 def test_without_either_it_is_one_line() -> None:
-    with pytest.raises(BadConfigError, match="model_type is 'None'; expected the name of a family"):
+    with pytest.raises(BadConfigError, match="it has no model_type, and architectures names no class of a family"):
         model_from_config({key: value for key, value in LLAMA.items() if key != "model_type"}, "mine")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"peft_type": "LORA", "base_model_name_or_path": "meta-llama/Llama-3.1-8B", "r": 16},
+            r"an adapter of peft \(LORA\), no model; expected the model that it is of: meta-llama/Llama-3.1-8B, and --lora-rank 16",
+        ),
+        ({"peft_type": "IA3", "r": None}, r"an adapter of peft \(IA3\), no model; expected the model that it is of, and its rank"),
+        (
+            {"architecture": "resnet50", "pretrained_cfg": {}},
+            r"a configuration of timm \(resnet50\); expected one of transformers or diffusers",
+        ),
+        ({}, "it has no model_type"),
+    ],
+)
+def test_a_file_beside_a_models_is_told_from_it(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadConfigError, match=said):
+        model_from_config(config, "mine")
+
+
+@pytest.mark.parametrize("named", ["LlamaForCausalLMEagle3", "LlamaForCausalLMEagle"])
+def test_a_draft_is_not_counted_as_the_model_that_it_drafts_for(named: str) -> None:
+    """EAGLE's has one layer whose queries read two vectors, and a head of fewer words."""
+    with pytest.raises(NoOpTableError, match=f"architectures names '{named}'; the op table is of the class with a language model's head"):
+        model_from_config(LLAMA | {"architectures": [named]}, "draft")

@@ -92,6 +92,7 @@ def test_an_encoder_keeps_no_cache_and_reads_no_source() -> None:
         ),
         ({"model_type": "bert", "architectures": "BertModel"}, "architectures is 'BertModel'; expected a list"),
         ({"model_type": "bert", "is_decoder": True}, "is_decoder is true; expected an encoder"),
+        ({"model_type": "xlm-roberta", "position_embedding_type": "rotary"}, "position_embedding_type is 'rotary'; expected absolute"),
         ({"model_type": "bert", "architectures": ["BertForQuestionAnswering"], "num_labels": 3}, "num_labels is '3'; expected 2: where"),
         ({"model_type": "bert", "architectures": ["BertForTokenClassification"], "id2label": []}, "id2label is"),
         (

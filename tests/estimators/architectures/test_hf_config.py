@@ -29,7 +29,7 @@ LLAMA: dict[str, Any] = {"model_type": "llama", "hidden_size": 64, "num_attentio
         ({"hidden_size": 66}, "hidden_size 66 is not a multiple of num_attention_heads 4"),
         ({"num_key_value_heads": 3}, "num_attention_heads 4 is not a multiple of num_key_value_heads 3"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes'; expected true or false"),
-        ({"model_type": None}, "model_type is 'None'; expected the name of a family"),
+        ({"model_type": None}, "it has no model_type, and architectures names no class of a family"),
         ({"model_type": "perceiver"}, "model_type 'perceiver' has no op table. List them with"),
         ({"model_type": "lama"}, "model_type 'lama' has no op table; did you mean .*'llama'"),
         ({"model_type": ["llama"]}, "model_type is"),
