@@ -120,12 +120,14 @@ def _no_model(config: Mapping[str, Any]) -> str:
         rank = config.get("r")
         ranked = f" --lora-rank {rank}" if isinstance(rank, int) and not isinstance(rank, bool) else ""
         base = f": {str(config['base_model_name_or_path'])[:80]}" if config.get("base_model_name_or_path") else ""
-        return f"an adapter of peft ({str(config['peft_type'])[:20]}), no model; expected the model that it is of{base}, and{ranked or ' its rank'}"
+        said = f"an adapter of peft ({str(config['peft_type'])[:20]}), no model"
+        return f"{said}; expected the model that it is of{base}, and{ranked or ' its rank'}"
     if "pretrained_cfg" in config:
         return f"a configuration of timm ({str(config.get('architecture'))[:60]}); expected one of transformers or diffusers"
+    families = "python -m bench list families"
     if config.get("model_type") is None:
-        return "it has no model_type, and architectures names no class of a family; expected the config.json of a model: python -m bench list families"
-    return f"model_type is {str(config['model_type'])[:40]!r}; expected the name of a family: python -m bench list families"
+        return f"it has no model_type, and architectures names no class of a family; expected the config.json of a model: {families}"
+    return f"model_type is {str(config['model_type'])[:40]!r}; expected the name of a family: {families}"
 
 
 def _read_part(f: Fields, model_type: str, source: Source) -> Model:

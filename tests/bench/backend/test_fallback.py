@@ -275,7 +275,7 @@ def test_authors_names_of_classes_are_transformers_own_where_the_type_and_the_he
 
     ling = {"model_type": "bailing_hybrid", "num_hidden_layers": 2}
     assert parse(ling | {"architectures": ["BailingMoeV2_5ForCausalLM"]})[1] == "BailingHybridForCausalLM"
-    with pytest.raises(BadConfigError, match="names 'BailingMoeV2_5ForChess', which transformers .* does not have"):
+    with pytest.raises(BadConfigError, match=r"names 'BailingMoeV2_5ForChess', which transformers .* does not have"):
         parse(ling | {"architectures": ["BailingMoeV2_5ForChess"]})
 
 
