@@ -98,6 +98,10 @@ HEAD_OUTSIDE: dict[str, bool] = {
 """Types without an op table whose head lies beside the language part: it is tied by the outer configuration's word alone, and where
 that says nothing, as its class in transformers 5.24 does. Of all other types the part has a head of its own."""
 
+OWN_HEAD = (("mistral3", "mistral"),)
+"""A family and its language part whose published checkpoints have heads of their own, though their files say nothing of it (Mistral
+Small 3.1 and 3.2, from memory, unchecked): transformers ties such a head on meta and separates it when it loads the weights."""
+
 FLAT = ("qwen2_5_vl", "qwen2_vl")
 """Families whose published configs have the language part's fields at the top, without a text_config."""
 
@@ -119,13 +123,23 @@ def language_part(f: Fields, name: str, source: Source) -> Decoder:
     if not isinstance(text_type, str) or text_type not in FAMILIES or text_type in LANGUAGE_PARTS:
         error = f.fail("text_config.model_type", text_type, "a language model's: one of the families that have an op table")
         raise NoOpTableError(str(error)) if isinstance(text_type, str) and text_type not in FAMILIES else error
-    tied = f.flag("tie_word_embeddings", tied)
+    part = f.part("text_config", text)
+    tied = _is_tied(f, part, tied and (family, text_type) not in OWN_HEAD)
     if family in TIED_BY_TEXT_CONFIG:
         tied = tied or text.get("tie_word_embeddings") is True
     model = builder(text_type)(f.part("text_config", {**text, "tie_word_embeddings": tied}), name, source)
     if not isinstance(model, Decoder):
         raise f.fail("text_config.model_type", text_type, "a decoder's")
     return replace(model, left_out=LEFT_OUT)
+
+
+def _is_tied(outer: Fields, part: Fields, default: bool) -> bool:
+    """Whether the head is the table of tokens: by the word of the whole, or where it says nothing, by that the language part has none.
+
+    A language part that says no has a head of its own in its checkpoint, which transformers separates when it loads it; one that says
+    yes inside a whole that ties nothing by default has one all the same.
+    """
+    return outer.flag("tie_word_embeddings", default and part.flag("tie_word_embeddings", default))
 
 
 def nested_part(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -153,7 +167,7 @@ def nested_language_part(f: Fields, name: str, source: Source, keys: tuple[str, 
     left_out += _beside(outer.config, keys[-1])
     text = outer.config[keys[-1]]
     if f.config["model_type"] in HEAD_OUTSIDE:
-        text = {**text, "tie_word_embeddings": outer.flag("tie_word_embeddings", HEAD_OUTSIDE[f.config["model_type"]])}
+        text = {**text, "tie_word_embeddings": _is_tied(outer, outer.part(keys[-1], text), HEAD_OUTSIDE[f.config["model_type"]])}
     part = outer.part(keys[-1], text)
     family = family_of(text)
     assert family is not None  # as nested_part found it

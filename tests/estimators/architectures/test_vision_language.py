@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -149,3 +150,27 @@ def test_nothing_is_left_out_of_a_model_of_text() -> None:
     model = model_from_config({"model_type": "gemma3_text"}, "text")
     assert isinstance(model, Decoder)
     assert model.left_out == ""
+
+
+MISTRAL_SMALL: Config = {"hidden_size": 5120, "intermediate_size": 32768, "num_hidden_layers": 40, "num_attention_heads": 32}
+MISTRAL_SMALL |= {"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 131072, "model_type": "mistral"}
+
+
+def params_of_a_part(**config: Any) -> int:
+    return count_params(model_from_config({"vision_config": {}, **config}, "whole").ops(Workload()))
+
+
+def test_mistral_small_3_1_has_a_head_of_its_own_though_its_file_says_nothing() -> None:
+    """40 layers of 2·D·128·(32 + 8) + 3·D·32768 weights and two norms, a last norm, and twice 131,072·D: 23,572,403,200."""
+    layer = 2 * 5120 * 128 * (32 + 8) + 3 * 5120 * 32768 + 2 * 5120
+    assert 40 * layer + 5120 + 2 * 131072 * 5120 == 23_572_403_200
+    assert params_of_a_part(model_type="mistral3", text_config=MISTRAL_SMALL) == 23_572_403_200
+
+
+@pytest.mark.parametrize(("model_type", "text_type"), [("mistral3", "ministral3"), ("internvl", "qwen2"), ("janus", "llama")])
+def test_a_language_part_that_says_no_has_a_head_of_its_own_where_the_whole_says_nothing(model_type: str, text_type: str) -> None:
+    text = TEXT | {"model_type": text_type, "intermediate_size": 48}
+    head = text["vocab_size"] * text["hidden_size"]
+    tied = params_of_a_part(model_type=model_type, text_config=text)
+    assert params_of_a_part(model_type=model_type, text_config=text | {"tie_word_embeddings": False}) == tied + head
+    assert params_of_a_part(model_type=model_type, text_config=text | {"tie_word_embeddings": False}, tie_word_embeddings=True) == tied
