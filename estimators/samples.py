@@ -101,4 +101,24 @@ class Example:
         return f"{seen} of {size} and {self.text_tokens:,} tokens of text"
 
 
-Sample = Image | Audio | Clip | Example
+@frozen
+class Spoken:
+    """A recording with a text.
+
+    Attributes:
+        audio: the recording.
+        text_tokens: tokens of the text, those of a chat template among them, without those that stand for the recording.
+    """
+
+    audio: Audio
+    text_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if self.text_tokens < 0:
+            raise BadValueError(f"{self.text_tokens} tokens of text; expected from 0")
+
+    def __str__(self) -> str:
+        return f"{self.audio} and {self.text_tokens:,} tokens of text"
+
+
+Sample = Image | Audio | Clip | Example | Spoken

@@ -17,7 +17,7 @@ class Options(DataOptions):
         batch, prompt_tokens, new_tokens, num_beams: of single steps and a generation.
         engine, weights: that a generation runs on; `weights` is a format of the checkpoint's matrices.
         images_total, audio_hours: what an epoch of a model of images, or of speech, is.
-        images, video, text_tokens, freeze: as `SampleOptions` has them.
+        images, video, audio, text_tokens, freeze: as `SampleOptions` has them.
     """
 
     tokens: int | None
@@ -36,6 +36,7 @@ class Options(DataOptions):
     audio_hours: float | None
     images: int | None
     video: Video | None
+    audio: float | None
     text_tokens: int | None
     freeze: tuple[str, ...] | None
 
@@ -52,7 +53,7 @@ class Options(DataOptions):
     @property
     def about_samples(self) -> bool:
         """Whether a training on images, videos or audio is asked about."""
-        asked = (self.images_total, self.audio_hours, self.images, self.video, self.text_tokens, self.freeze)
+        asked = (self.images_total, self.audio_hours, self.images, self.video, self.audio, self.text_tokens, self.freeze)
         return any(value is not None for value in asked)
 
     @property

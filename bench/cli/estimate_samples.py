@@ -15,7 +15,9 @@ from estimators.units import HOUR_S, format_count, format_int
 from reports.screen import Screen
 from reports.table import Table
 
-MUCH = "of what? add --examples NUM, each of which has the --images or the --video"
+MUCH = "of what? add --examples NUM, each of which has the --images, the --video or the --audio"
+WINDOW_S = 30.0
+"""Of a sample that is cut from hours of audio, where --audio does not say: what Whisper's encoder hears at once."""
 
 
 def answered(options: Options) -> tuple[list[Table], Screen]:
@@ -33,7 +35,14 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
         loaded, entry = arguments.load_model(options)
         work = _work(options.examples, "video", epochs)
         return answer_of(replace(plain, tokens=_times(options.examples, epochs)), loaded, entry, work=work)
-    if sample_options.about_images_and_text(options):
+    hours = options.audio_hours
+    if hours is not None and sample_options.hears(options):
+        asked = replace(options, audio=options.audio or WINDOW_S)
+        model, entry = sample_options.load_whole(asked, asked)
+        count = math.ceil(hours * HOUR_S / (options.audio or WINDOW_S))
+        without = replace(plain, lora_rank=None, lora_targets=None, frozen_layers=None)  # they are in the model
+        return answer_of(replace(without, tokens=_times(count, epochs)), model, entry, work=_hours(hours, epochs))
+    if sample_options.about_examples(options):
         if options.examples is None:
             raise BadValueError(f"a training on examples {MUCH}")
         model, entry = sample_options.load_whole(options, options)
@@ -42,16 +51,15 @@ def answered(options: Options) -> tuple[list[Table], Screen]:
             replace(without, tokens=_times(options.examples, epochs)), model, entry, work=_work(options.examples, "example", epochs)
         )
     if options.examples is not None:
-        raise BadValueError("--examples are of samples with --images or --video; of images alone give --images-total")
+        raise BadValueError("--examples are of samples with --images, --video or --audio; of images alone give --images-total")
     loaded, entry = arguments.load_model(options)
     if options.images_total is not None:
         _demand_images(loaded)
         work = _work(options.images_total, "image", epochs)
         return answer_of(replace(plain, tokens=_times(options.images_total, epochs)), loaded, entry, work=work)
-    assert options.audio_hours is not None
-    tokens = _times(_windows(loaded, options.audio_hours) * sequences.sequence_length(loaded, options.seq_len), epochs)
-    said = f"{options.audio_hours:,.10g} {'hour' if options.audio_hours == 1 else 'hours'} of audio{_epochs(epochs)}"
-    return answer_of(replace(plain, tokens=tokens), loaded, entry, work=said)
+    assert hours is not None
+    tokens = _times(_windows(loaded, hours) * sequences.sequence_length(loaded, options.seq_len), epochs)
+    return answer_of(replace(plain, tokens=tokens), loaded, entry, work=_hours(hours, epochs))
 
 
 def _times(count: int, epochs: float) -> int:
@@ -62,6 +70,10 @@ def _work(count: int, what: str, epochs: float) -> str:
     """Such as ``1.28 M images, 300 epochs``."""
     shown = format_int(count) if count < 10**6 else format_count(count)
     return f"{shown} {what}{'' if count == 1 else 's'}{_epochs(epochs)}"
+
+
+def _hours(hours: float, epochs: float) -> str:
+    return f"{hours:,.10g} {'hour' if hours == 1 else 'hours'} of audio{_epochs(epochs)}"
 
 
 def _epochs(epochs: float) -> str:

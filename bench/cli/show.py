@@ -55,6 +55,7 @@ class Options(arguments.MethodOptions):
     export: str | None
     images: int | None
     video: sample_options.Video | None
+    audio: float | None
     text_tokens: int | None
     freeze: tuple[str, ...] | None
     denoising_steps: int | None
@@ -135,7 +136,7 @@ def _counted(options: Options) -> list[Table]:
 
 
 def _by_operation(options: Options) -> list[Table]:
-    if not sample_options.makes_video(options, options) and sample_options.about_images_and_text(options):
+    if not sample_options.makes_video(options, options) and sample_options.about_examples(options):
         return _of_examples(options)
     model, entry = arguments.load_model(options)
     length = _length(options, model, entry)
@@ -196,10 +197,13 @@ def _flop_by_phase(answer: PhasesAnswer) -> dict[str, int]:
 
 
 def _of_examples(options: Options) -> list[Table]:
-    """The whole of a vision-language model on samples of images and text. Raises BadValueError for a length or a cache."""
+    """The whole of a model on samples of images or audio beside text. Raises BadValueError for a length or a cache."""
     for word, value in {"--seq-len": options.seq_len, "--context-len": options.context_len}.items():
         if value is not None:
-            raise BadValueError(f"{word} {value:,}: with images a sequence is as long as they and --text-tokens make it; leave it out")
+            raise BadValueError(f"{word} {value:,}: a sequence is as long as the sample and --text-tokens make it; leave it out")
+    from estimators.architectures.speech_language import SpeechLanguage
+    from estimators.architectures.vision_language import VisionLanguage
+
     model, entry = sample_options.load_whole(options, options)
     question = PhasesQuestion(
         model=model, phase=options.phase, seq_len=1, batch=options.batch, dtype=options.dtype, convention=options.convention
@@ -211,7 +215,8 @@ def _of_examples(options: Options) -> list[Table]:
         phase=options.phase,
         convention=options.convention,
         dtype=options.dtype,
-        visual_tokens=model.visual_tokens,
+        **({"visual_tokens": model.visual_tokens} if isinstance(model, VisionLanguage) else {}),
+        **({"audio_tokens": model.audio_tokens} if isinstance(model, SpeechLanguage) else {}),
         sequence_tokens=model.sequence_tokens,
         trainable_params=answer.cost.trainable_params,
         **_flop_by_phase(answer),

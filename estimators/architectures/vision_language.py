@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
-from estimators.architectures.attention import SOURCE, Attention
+from estimators.architectures.attention import Attention
 from estimators.architectures.block import Block
-from estimators.architectures.decoder import Decoder
 from estimators.architectures.encoder import Tower
-from estimators.architectures.freezing import positions, trained_in_part, with_gradients, without_gradient
 from estimators.architectures.image_tokens import Rule, Seen
+from estimators.architectures.joined import Joined, Side
 from estimators.architectures.part import Part
 from estimators.architectures.projector import Projector
 from estimators.architectures.stems import PatchStem
 from estimators.architectures.tiled_tower import TiledTower
-from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
-from estimators.method import FULL, TrainingMethod
 from estimators.samples import Example, Image
-from estimators.spec import Model, Op, Phase, Source, Workload
-
-Side = Literal["vision", "projector", "language"]
-SIDES: tuple[Side, ...] = get_args(Side)
-"""What a vision-language model consists of, in the order of the forward pass."""
+from estimators.spec import Op, Phase, Workload
 
 
 @frozen
@@ -144,28 +135,22 @@ def _on_grid(block: Block, grid: tuple[int, int]) -> Block:
 
 
 @frozen
-class VisionLanguage(Model):
-    """Tower, projector and language part on examples of one kind.
+class VisionLanguage(Joined):
+    """The whole of a model that reads pictures among words.
 
     Attributes:
-        runs: the class of transformers that this is.
         rule: how its processor cuts images.
         example: what each sample is.
-        language: the decoder; or one that `method` trains in part, beside a frozen tower.
-        held: parts that training leaves as they are.
-        method: how the language part is trained.
     """
 
-    name: str
-    source: Source
-    runs: str
     vision: PictureTower | TiledTower
-    projector: Projector
-    language: Model
     rule: Rule
     example: Example
-    held: frozenset[Side] = frozenset()
-    method: TrainingMethod = FULL
+
+    @property
+    def tower_side(self) -> Side:
+        """What sees."""
+        return "vision"
 
     @property
     def sample(self) -> Example:
@@ -180,11 +165,6 @@ class VisionLanguage(Model):
         return self.rule.seen(self.example.image)
 
     @property
-    def trained_sides(self) -> tuple[Side, ...]:
-        """Parts that training changes; the language part with adapters is one of them."""
-        return tuple(side for side in SIDES if side not in self.held)
-
-    @property
     def visual_tokens(self) -> int:
         """Tokens of an example that are features of its images, and those that the processor writes around them."""
         return (self.seen.tokens + self.seen.marks) * max(1, self.example.images)
@@ -194,65 +174,18 @@ class VisionLanguage(Model):
         """Tokens that the language part reads of one example."""
         return max(1, self.visual_tokens + self.example.text_tokens)
 
+    @property
+    def attended(self) -> int:
+        """Features of an example's images that layers attend to."""
+        return self.seen.attended * max(1, self.example.images)
+
     def on(self, example: Example) -> VisionLanguage:
         """The same model on other examples."""
         return replace(self, example=example)
 
-    def holding(self, held: frozenset[Side]) -> VisionLanguage:
-        """The same model, of which training leaves these parts as they are. Raises BadValueError where nothing is left to train."""
-        if held == frozenset(SIDES):
-            raise BadValueError(f"{', '.join(SIDES)} all frozen: nothing is left to train; leave one out")
-        return replace(self, held=held)
-
-    def ops(self, workload: Workload) -> tuple[Op, ...]:
-        """The op table of one step over batch examples.
-
-        Raises:
-            BadValueError: a phase or a length that it does not have, other examples, or more tokens than the language part has positions.
-        """
-        if workload.phase not in self.phases:
-            raise BadValueError(
-                f"phase {workload.phase!r}: with images {self.name} has forward and train; a decode step is its language part's"
-            )
-        if (workload.seq_len, workload.context_len, workload.source_len) != (1, 0, 0):
-            given = f"seq_len {workload.seq_len}, context_len {workload.context_len}, source_len {workload.source_len}"
-            raise BadValueError(f"{given}: the examples of {self.name} say how long a sequence is; leave them at 1, 0 and 0")
-        self.demand_sample(workload)
-        vision, projector, language = self.sides(workload)
-        return (*vision, *projector, *language)
-
-    def sides(self, workload: Workload) -> tuple[list[Op], list[Op], list[Op]]:
-        """The rows of the tower, the projector and the language part, with the gradients that training needs of them."""
-        seen, w = self.seen, replace(workload, sample=None)
-        tower, patches = self.vision.ops(w, seen, max(1, self.example.images))
+    def below(self, w: Workload) -> tuple[list[Op], list[list[Op]]]:
+        """The rows of the tower, of its projector, and of those for features of its earlier layers."""
+        tower, patches = self.vision.ops(w, self.seen, max(1, self.example.images))
         tap = self.vision.tap
         taps = [tap.ops(w, patches, f"projector.{index}") for index in range(self.vision.taps)] if tap else []
-        projectors = [self.projector.ops(w, patches, "projector"), *taps]
-        attended = seen.attended * max(1, self.example.images)
-        language = list(self.language.ops(replace(w, seq_len=self.sequence_tokens, source_len=attended)))
-        if w.phase != "train":
-            return tower, [op for rows in projectors for op in rows], language
-        tower = tower if "vision" not in self.held else [without_gradient(op) for op in tower]
-        if {"vision", "projector"} <= self.held:
-            language = [with_gradients(op, frozen=False, fed=(False,)) if SOURCE in op.reads else op for op in language]
-        if "language" in self.held:
-            language = self._held_language(replace(w, seq_len=self.sequence_tokens, source_len=attended), language)
-        return tower, [op for rows in projectors for op in self._projected(rows)], language
-
-    def _held_language(self, w: Workload, table: list[Op]) -> list[Op]:
-        """Rows of a frozen language part, which passes gradients through: what is below it is trained, or `holding` had refused."""
-        crossing = [i for i, block in enumerate(self.language.blocks) if block.of_source] if isinstance(self.language, Decoder) else []
-        if not crossing:
-            return [without_gradient(op) if op.kind == "lookup" else with_gradients(op, frozen=True, fed=(True,)) for op in table]
-        assert isinstance(self.language, Decoder)
-        lowest = min(positions(self.language, i)[0] for i in crossing)
-        rows = trained_in_part(self.language, w, lowest=lowest, base_frozen=True, adapters=lambda op, fed: (), source_fed=True)
-        return list(rows)
-
-    def _projected(self, rows: list[Op]) -> list[Op]:
-        """A projector's rows: its first layer passes a gradient on only where the tower is trained."""
-        held, fed, table = "projector" in self.held, "vision" not in self.held, list[Op]()
-        for op in rows:
-            table.append(with_gradients(op, frozen=held, fed=(fed,)))
-            fed = fed or (op.params > 0 and not held)
-        return table
+        return tower, [self.projector.ops(w, patches, "projector"), *taps]

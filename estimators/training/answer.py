@@ -193,11 +193,11 @@ def training_answer(question: Question, run: PredictedRun | None = None) -> Trai
 
 def _shares(question: Question, why: str) -> tuple[dict[str, float], str]:
     """Label to share of peak, and who says so."""
-    from estimators.architectures.vision_language import VisionLanguage  # deferred: most questions are of other models
+    from estimators.architectures.joined import Joined  # deferred: most questions are of other models
 
     model, hardware = question.trained, question.hardware
     assert hardware is not None
-    if isinstance(model, VisionLanguage) and question.utilization is None:
+    if isinstance(model, Joined) and question.utilization is None:
         from estimators.training.example_rates import example_rate
 
         if (rate := example_rate(question, model)) is not None:

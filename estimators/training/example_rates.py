@@ -1,8 +1,8 @@
-"""How fast a whole vision-language model trains: the language part as a decoder is predicted, tower and projector by their own class."""
+"""How fast a model with a tower trains: the language part as a decoder is predicted, tower and projector by their own class."""
 
 from __future__ import annotations
 
-from estimators.architectures.vision_language import VisionLanguage
+from estimators.architectures.joined import Joined
 from estimators.frozen import replace
 from estimators.spec import Op, Workload
 from estimators.training.question import Question
@@ -14,7 +14,7 @@ BATCH = 8
 """Examples of a device's step at which the tower is priced."""
 
 
-def example_rate(question: Question, model: VisionLanguage) -> Rate | None:
+def example_rate(question: Question, model: Joined) -> Rate | None:
     """How long one example takes to train on one device of those that are asked about; None where its language part is not predicted.
 
     Device time adds up: towers are run by the devices that run the language part. A language part that is frozen, or trained in part
@@ -43,12 +43,12 @@ def example_rate(question: Question, model: VisionLanguage) -> Rate | None:
         spoken.job, tokens=spoken.num_tokens, num_devices=spoken.num_devices, batch=spoken.wished_batch, layout=spoken.layout
     )
     devices = run.prediction.layout.num_devices
-    vision, projector, language = model.sides(Workload(phase="train", batch=BATCH, dtype=question.dtype))
+    tower, projector, language = model.sides(Workload(phase="train", batch=BATCH, dtype=question.dtype))
     share = _flop(language) / _flop(model.language.ops(Workload(phase="train", batch=BATCH, seq_len=length, dtype=question.dtype)))
     spoken_s = [seconds * devices * share / question.num_tokens for seconds in (run.wall_s, run.low_s, run.high_s)]
-    eyes = [*vision, *projector]
-    bound = _flop(eyes) / hardware.peak(question.dtype)
-    seen_s = max(bound, step_seconds(eyes, hardware, question.dtype, sample_rates().constants["transformer"], fused=True)) / BATCH
+    below = [*tower, *projector]
+    bound = _flop(below) / hardware.peak(question.dtype)
+    seen_s = max(bound, step_seconds(below, hardware, question.dtype, sample_rates().constants["transformer"], fused=True)) / BATCH
     seen = rate_from(seen_s, hardware, "transformer", borrowed=True)
     seconds = spoken_s[0] + seen.seconds
     said = (

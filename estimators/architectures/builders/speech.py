@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from estimators.architectures.block import LAYER_NORM
-from estimators.architectures.builders.parts import attention, class_named, head_width, layers
+from estimators.architectures.builders.parts import attention, class_named, head_width
+from estimators.architectures.builders.parts import layers as stacked
 from estimators.architectures.encoder import Tower
 from estimators.architectures.encoder_decoder import EncoderDecoder
 from estimators.architectures.feed_forward import FeedForward
@@ -14,6 +15,23 @@ from estimators.spec import Source
 
 if TYPE_CHECKING:
     from estimators.architectures.fields import Fields
+
+
+def encoder_of_whisper(f: Fields, *, width: int, layers: int, heads: int, inner: int, bins: int) -> tuple[Tower, int]:
+    """Whisper's encoder as other models have it, and the width of its feed-forward; the arguments are their defaults.
+
+    Raises:
+        BadConfigError: fields that make no sense.
+    """
+    d, n = f.integer("d_model", "hidden_size", default=width), f.integer("encoder_attention_heads", "num_attention_heads", default=heads)
+    inner = f.integer("encoder_ffn_dim", "intermediate_size", default=inner)
+    block = stacked(
+        f.integer("encoder_layers", "num_hidden_layers", default=layers),
+        attention(n, head_width(f, "encoder_attention_heads", n, "d_model", d), key_bias=False, by_head=True),
+        FeedForward(width=inner, activation=f.text("activation_function", default="gelu"), bias=True),
+    )
+    stem = FrameStem(bins=f.integer("num_mel_bins", default=bins), positions=f.integer("max_source_positions", default=1500))
+    return Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM), inner
 
 
 def whisper(f: Fields, name: str, source: Source) -> EncoderDecoder:
@@ -31,7 +49,7 @@ def whisper(f: Fields, name: str, source: Source) -> EncoderDecoder:
             width=f.integer(f"{side}_ffn_dim", default=1536), activation=f.text("activation_function", default="gelu"), bias=True
         )
         cross = attention(n, h, key_bias=False, cross=True, by_head=True) if causal else None
-        block = layers(
+        block = stacked(
             f.integer(f"{side}_layers", default=4), attention(n, h, key_bias=False, causal=causal, by_head=True), feed_forward, cross=cross
         )
         return Tower(stem=stem, width=d, blocks=(block,), final_norm=LAYER_NORM)

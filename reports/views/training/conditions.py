@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.joined import Joined
 from estimators.architectures.prediction import in_words
+from estimators.architectures.speech_language import SpeechLanguage
 from estimators.architectures.traced import TracedModel
-from estimators.architectures.vision_language import SIDES, VisionLanguage
+from estimators.architectures.vision_language import VisionLanguage
 from estimators.counting.conventions import CONVENTIONS, step_flop, surplus_flop
 from estimators.counting.estimate import count_params
 from estimators.spec import Workload
@@ -36,7 +38,7 @@ def scope_lines(model: Model, workload: Workload) -> list[str]:
     Args:
         workload: a step whose FLOP say how much that is.
     """
-    if isinstance(model, VisionLanguage):
+    if isinstance(model, Joined):
         return _example_lines(model, workload)
     surplus = _surplus_lines(model, workload)
     model = model.base
@@ -61,30 +63,46 @@ def _traced_lines(model: TracedModel) -> list[str]:
     return [*lines, f"not run, and no FLOP counted: {model.not_run}"] if model.not_run else lines
 
 
-def _example_lines(model: VisionLanguage, workload: Workload) -> list[str]:
+def _example_lines(model: Joined, workload: Workload) -> list[str]:
     """What an example is, what becomes of it, and which parts training changes."""
-    seen, example = model.seen, model.example
-    pictures = f"{format_int(seen.pictures)} pictures" if seen.pictures > 1 else "a picture"
-    size = f"{format_int(seen.picture.height)} x {format_int(seen.picture.width)} pixels"
-    whole = "the video" if example.frames else "an image"
-    marks = f" and {format_int(seen.marks)} around them" if seen.marks else ""
-    read = f"{format_int(seen.tokens)} tokens of the text{marks}"
-    if seen.attended:
-        read = f"{format_int(seen.attended)} features that layers attend to, {format_int(seen.marks)} token of the text"
-    lines = [
-        f"each sample is {example}: a sequence of {format_int(model.sequence_tokens)} tokens",
-        f"{whole} is {pictures} of {size} for the tower, {read}, by the rule of its processor",
-    ]
+    lines = [f"each sample is {model.sample}: a sequence of {format_int(model.sequence_tokens)} tokens"]
+    if isinstance(model, VisionLanguage):
+        lines.append(_seen_line(model))
+    if isinstance(model, SpeechLanguage):
+        windows = model.hearing.windows(model.example.audio)
+        each = f"{format_int(windows)} windows" if windows > 1 else "a window"
+        lines.append(
+            f"the recording is {each} of {model.hearing.window_s:g} s for the tower, padded where it is shorter, and "
+            f"{format_int(model.audio_tokens)} tokens of the text, by the rule of its processor"
+        )
     if workload.phase == "train":
-        held = [side for side in SIDES if side in model.held]
+        held = [side for side in model.own_sides if side in model.held]
         inside = " (adapters in it)" if model.language.base is not model.language else ""
         lines.append(f"trained: {', '.join(model.trained_sides)}{inside}; frozen: {', '.join(held) if held else 'nothing'}")
-    if surplus := surplus_flop(model.ops(workload), workload):
+    tower, _, language = model.sides(workload)
+    if surplus := surplus_flop(tower, workload):
         lines.append(
             f"needed and counted: each picture attends to itself. transformers multiplies all pictures of a step with each other, and "
             f"masks: {format_flop(surplus)} more, counted full"
         )
+    if surplus := surplus_flop(language, workload):
+        lines.append(
+            f"needed and counted: the experts that a token is routed to. transformers runs all of them: {format_flop(surplus)} more, "
+            "counted full"
+        )
     return lines
+
+
+def _seen_line(model: VisionLanguage) -> str:
+    seen = model.seen
+    pictures = f"{format_int(seen.pictures)} pictures" if seen.pictures > 1 else "a picture"
+    size = f"{format_int(seen.picture.height)} x {format_int(seen.picture.width)} pixels"
+    whole = "the video" if model.example.frames else "an image"
+    marks = f" and {format_int(seen.marks)} around them" if seen.marks else ""
+    read = f"{format_int(seen.tokens)} tokens of the text{marks}"
+    if seen.attended:
+        read = f"{format_int(seen.attended)} features that layers attend to, {format_int(seen.marks)} token of the text"
+    return f"{whole} is {pictures} of {size} for the tower, {read}, by the rule of its processor"
 
 
 def _surplus_lines(model: Model, workload: Workload) -> list[str]:

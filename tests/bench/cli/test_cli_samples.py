@@ -51,9 +51,32 @@ def test_a_configuration_of_a_file_is_taken_whole(tmp_path: Path, capsys: pytest
     assert "vision.layer.attention.query" in shown(capsys, "--config", str(path), "--images", "1", "--text-tokens", "5")
 
 
+def test_a_recording_is_heard_in_windows(capsys: pytest.CaptureFixture[str]) -> None:
+    """70 s are three windows of 30, each of (30 / 0.02) / 4 = 375 tokens; with 40 of text 1,165."""
+    out = shown(capsys, "voxtral-mini-3b", "--audio", "70s", "--text-tokens", "40", "--phase", "train")
+    assert "each sample is 70 s of audio and 40 tokens of text: a sequence of 1,165 tokens" in out
+    assert "the recording is 3 windows of 30 s for the tower, padded where it is shorter, and 1,125 tokens of the text" in out
+    assert "trained: audio, projector, language; frozen: nothing" in out
+
+
+def test_hours_of_audio_are_cut_into_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    """10 hours are 1,200 windows of 30 s, or 600 samples of a minute of two windows: as much for the tower."""
+    words = ["estimate", "voxtral-mini-3b", "--audio-hours", "10", "--hardware", "h100-sxm5-80gb", "--json"]
+    answers = []
+    for more in ((), ("--audio", "60s")):
+        assert main([*words, *more]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    assert all("on 10 hours of audio" in answer["title"] for answer in answers)
+    assert [answer["tokens"] for answer in answers] == [1200, 600]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("llava-1.5-7b", "--audio", "3s"), "llava-1.5-7b hears no recording beside text"),
+        (("voxtral-mini-3b", "--audio", "3s", "--freeze", "vision"), "has no such part; expected some of: audio, projector, language"),
+        (("voxtral-mini-3b", "--audio", "3s", "--images", "1"), "--images and --audio both"),
+        (("qwen2-audio-7b", "--audio", "31s"), "keeps the first 30 s of a recording"),
         (("llama-3-8b", "--images", "2"), "llama-3-8b reads no images beside text"),
         (("llava-1.5-7b", "--text-tokens", "2"), "--text-tokens is of samples with images"),
         (("llava-1.5-7b", "--freeze", "vision"), "--freeze is of samples with images"),
@@ -62,7 +85,7 @@ def test_a_configuration_of_a_file_is_taken_whole(tmp_path: Path, capsys: pytest
         (("llava-1.5-7b", "--images", "1", "--freeze", "vision", "--lora-rank", "8"), "--freeze beside --lora-rank"),
         (("llava-1.5-7b", "--images", "1", "--freeze", "vision,projector,language"), "nothing is left to train"),
         (("llava-1.5-7b", "--images", "9"), "more than the 4,096 that llava-1.5-7b was made for"),
-        (("llava-1.5-7b", "--images", "1", "--seq-len", "7"), "--seq-len 7: with images"),
+        (("llava-1.5-7b", "--images", "1", "--seq-len", "7"), "--seq-len 7: a sequence is as long as the sample"),
         (("llava-1.5-7b", "--images", "1", "--phase", "decode"), "--phase decode"),
         (("llava-1.5-7b", "--video", "1s"), "has no rate"),
         (("llava-1.5-7b", "--video", "1s@2fps"), "how this model's processor cuts videos is not covered"),
