@@ -124,8 +124,8 @@ class TestList:
     @pytest.mark.parametrize(
         ("what", "text", "found"),
         [
-            ("models", "llama3.2", ["llama-3.2-1b", "llama-3.2-3b"]),
-            ("models", "Llama 3.2", ["llama-3.2-1b", "llama-3.2-3b"]),
+            ("models", "llama3.2", ["llama-3.2-1b", "llama-3.2-3b", "llama-3.2-11b-vision", "llama-3.2-90b-vision"]),
+            ("models", "Llama 3.2", ["llama-3.2-1b", "llama-3.2-3b", "llama-3.2-11b-vision", "llama-3.2-90b-vision"]),
             ("models", "deepseek-r1:70b", ["llama-3.1-70b"]),
             ("hardware", "RTX4090", ["rtx-4090-24gb"]),
         ],
