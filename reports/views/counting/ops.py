@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from estimators.counting.conventions import CONVENTIONS
+from estimators.counting.estimate import count_active_params
 from estimators.counting.phases import PhasesAnswer
 from estimators.frozen import replace
 from estimators.spec import Estimate, Model, Op, Phase, Workload
@@ -106,8 +107,10 @@ def ops_table(name: str, ops: Sequence[Op], workload: Workload, *, convention: s
     total: dict[str, Value] = {"op": "total", "params_fraction": 1.0, "flop_fraction": 1.0 if total_flop else None}
     rows.append(total | {key: sum(int(str(row[key])) for row in rows) for key in summed})
     step = "forward and backward" if workload.phase == "train" else "forward"
+    active = count_active_params(ops)
+    used = f", {format_int(active)} of them active" if active != total_params else ""
     return Table(
-        title=f"Operations of {name}: {format_flop(total_flop)} {step}, {format_int(total_params)} parameters",
+        title=f"Operations of {name}: {format_flop(total_flop)} {step}, {format_int(total_params)} parameters{used}",
         conditions=conditions,
         columns=[
             Column(key="op", header="operation"),

@@ -146,3 +146,18 @@ class TestList:
     def test_every_list_in_every_format(self, what: str, style: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["list", what, "--format", style]) == 0
         assert len(capsys.readouterr().out) > 50
+
+
+@pytest.mark.parametrize(("model", "published"), [("deepseek-v3", "37"), ("qwen3-30b-a3b", "3.3"), ("mixtral-8x7b", "12.9")])
+def test_the_first_line_says_how_many_parameters_a_token_uses(model: str, published: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Billions as the cards of DeepSeek-V3 and Qwen3-30B-A3B and the Mixtral paper print them, with the embedding, cut or rounded."""
+    assert main(["show", model, "-q"]) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    active = int(line.removesuffix(" of them active").split()[-1].replace(",", ""))
+    digits = len(published.partition(".")[2])
+    assert abs(active / 1e9 - float(published)) < 10**-digits
+
+
+def test_it_is_not_said_where_a_token_uses_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "phi-2", "-q"]) == 0
+    assert "active" not in capsys.readouterr().out
