@@ -163,7 +163,7 @@ def quantisation(config: Mapping[str, Any], name: str) -> Quantisation | None:
 
 def _left_alone(given: Mapping[str, Any]) -> tuple[frozenset[str], int]:
     """Components that are left alone, and how many names are of something else, such as of single layers."""
-    keys = ("ignore", "modules_to_not_convert", "llm_int8_skip_modules")
+    keys = ("ignore", "ignored_layers", "exclude", "exclude_modules", "modules_to_not_convert", "llm_int8_skip_modules", "skip_modules")
     names = [str(name) for key in keys for name in given.get(key) or ()]
     named = [name for name in names if not any(part in name for part in NEVER)]
     whole = {component for name in named for part, component in PARTS.items() if part in name and not any(c.isdigit() for c in name)}
@@ -229,6 +229,38 @@ def _modelopt(given: Mapping[str, Any]) -> Read:
     return _fp8({}) if algorithm == "FP8" else (None, algorithm[:40])
 
 
+def _hqq(given: Mapping[str, Any]) -> Read:
+    """HQQ: integers with a 16-bit scale and a 16-bit zero point per group of inputs."""
+    params = given["quant_config"]["weight_quant_params"]
+    bits, group = int(params["nbits"]), int(params["group_size"])
+    return StoredMatrix(bits=bits, group=max(0, group), scale_bytes=2, zero_bits=16), f"int{bits} in groups of {group}"
+
+
+def _torchao(given: Mapping[str, Any]) -> Read:
+    """torchao's weight-only and dynamic kinds: int4 with a 16-bit scale and zero point per group, int8 and fp8 with a scale per output."""
+    kind, options = given["quant_type"], given.get("quant_type_kwargs") or {}
+    if isinstance(kind, dict):
+        kind, options = kind["default"]["_type"], kind["default"].get("_data") or {}
+    written = str(kind).replace("_", "").casefold().removesuffix("config")
+    if written == "int4weightonly":
+        group = int(options.get("group_size", 128))
+        return StoredMatrix(bits=4, group=max(0, group), scale_bytes=2, zero_bits=16), f"int4 in groups of {group}"
+    if written in ("int8weightonly", "int8dynamicactivationint8weight"):
+        return StoredMatrix(bits=8, scale_bytes=2), "int8 with a scale per output"
+    if written in ("float8weightonly", "float8dynamicactivationfloat8weight"):
+        return StoredMatrix(bits=8, scale_bytes=4), "fp8 with a scale per output"
+    return None, str(kind)[:40]
+
+
+def _quanto(given: Mapping[str, Any]) -> Read:
+    """optimum-quanto: one byte and less with 16-bit scales, per output, and below 8 bits per 128 inputs with a shift as wide."""
+    kind = str(given["weights"])
+    bits = int(kind.removeprefix("float").removeprefix("int"))
+    if bits < 8:
+        return StoredMatrix(bits=bits, group=128, scale_bytes=2, zero_bits=16), f"{kind} in groups of 128"
+    return StoredMatrix(bits=bits, scale_bytes=2), f"{kind} with a scale per output"
+
+
 READERS: Mapping[str, Callable[[Mapping[str, Any]], Read]] = {
     "bitsandbytes": _bitsandbytes,
     "gptq": lambda given: _grouped(given, input_bytes=INDEX_BYTES),
@@ -238,10 +270,16 @@ READERS: Mapping[str, Callable[[Mapping[str, Any]], Read]] = {
     "fp8": _fp8,
     "fbgemm-fp8": lambda given: (StoredMatrix(bits=8, scale_bytes=4), "fp8 with a scale per output"),
     "mxfp4": lambda given: (FORMATS["mxfp4"], "mxfp4, experts alone"),
+    "mxfp8": lambda given: (StoredMatrix(bits=8, group=32, scale_bytes=1), "mxfp8"),
+    "eetq": lambda given: (StoredMatrix(bits=8, scale_bytes=2), "int8 with a scale per output"),
+    "hqq": _hqq,
+    "quanto": _quanto,
+    "torchao": _torchao,
     "compressed-tensors": _compressed_tensors,
 }
 """quant_method -> how its matrices are held.
 
 Source: transformers, quantizers (version 5); AutoGPTQ and AutoAWQ, packed linear layers; DeepSeek-V3's fp8 checkpoint, README of its
-weights; compressed-tensors, quantisation schemes; gpt-oss's model card (arXiv 2508.10925), section 2.1.
+weights; compressed-tensors, quantisation schemes; gpt-oss's model card (arXiv 2508.10925), section 2.1; mxfp8: the OCP's microscaling
+formats 1.0, blocks of 32 with a scale of 8 bits; of EETQ, HQQ, quanto and torchao the scales are from memory, unchecked.
 """

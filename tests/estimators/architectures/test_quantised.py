@@ -29,6 +29,10 @@ def compressed(weights: dict[str, Any]) -> dict[str, Any]:
     return {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}, "ignore": ["lm_head"]}
 
 
+def torchao(kind: str, **data: int) -> dict[str, Any]:
+    return {"default": {"_type": kind, "_version": 1, "_data": data}}
+
+
 COMPRESSED = compressed(FLOAT8)
 FP8 = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
 
@@ -59,6 +63,15 @@ def weight_bytes(found: Decoder, phase: Any = "decode") -> int:
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, 0.5 + 1 / 16),
         ({"quant_method": "modelopt", "quant_algo": "FP8"}, 1.0),
         ({"quant_method": "auto-round", "bits": 2, "group_size": 64}, 0.25 + 2 / 64 + 0.25 / 64),
+        ({"quant_method": "mxfp8", "weight_block_size": [1, 32]}, 1 + 1 / 32),  # OCP microscaling formats 1.0: 8.25 bits
+        ({"quant_method": "eetq", "weights": "int8"}, 1.0),
+        ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4, "group_size": 64, "axis": 1}}}, 0.5 + 4 / 64),
+        ({"quant_method": "torchao", "quant_type": torchao("Int4WeightOnlyConfig", group_size=32)}, 0.5 + 4 / 32),
+        ({"quant_method": "torchao", "quant_type": "int4_weight_only", "quant_type_kwargs": {"group_size": 128}}, 0.5 + 4 / 128),
+        ({"quant_method": "torchao", "quant_type": torchao("Int8WeightOnlyConfig")}, 1.0),
+        ({"quant_method": "torchao", "quant_type": torchao("Float8DynamicActivationFloat8WeightConfig")}, 1.0),
+        ({"quant_method": "quanto", "weights": "float8"}, 1.0),
+        ({"quant_method": "quanto", "weights": "int4"}, 0.5 + 4 / 128),
     ],
 )
 def test_matrices_of_layers_are_held_in_the_format_and_the_rest_in_16_bits(quantization: dict[str, Any], per_weight: float) -> None:
@@ -128,7 +141,8 @@ def test_a_training_holds_16_bits() -> None:
     [
         (NF4, "quantization_config (bitsandbytes): matrices of layers are held as nf4 with scales quantised in turn"),
         (COMPRESSED, "quantization_config (compressed-tensors): matrices of layers are held as float8, a scale per channel"),
-        ({"quant_method": "hqq", "bits": 4}, "quantization_config (hqq) is not known: weights are counted as if none were quantised"),
+        ({"quant_method": "aqlm", "bits": 2}, "quantization_config (aqlm) is not known: weights are counted as if none were quantised"),
+        ({"quant_method": "torchao", "quant_type": torchao("Odd")}, "quantization_config (torchao), Odd, is not known"),
         (GPTQ | {"modules_to_not_convert": ["model.layers.3.mlp.up_proj"]}, "1 more names of modules that it leaves alone"),
     ],
 )
@@ -148,7 +162,17 @@ def test_it_is_named_in_every_answer(quantization: dict[str, Any], said: str, tm
         assert said in "\n".join(line for table in answer.tables() for line in table.conditions), verb
 
 
-@pytest.mark.parametrize("bad", [7, "nf4", {"quant_method": "gptq", "bits": "four"}, {"quant_method": "fp8", "weight_block_size": [128]}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        7,
+        "nf4",
+        {"quant_method": "gptq", "bits": "four"},
+        {"quant_method": "fp8", "weight_block_size": [128]},
+        {"quant_method": "hqq", "bits": 4},
+        {"quant_method": "quanto", "weights": "odd"},
+    ],
+)
 def test_one_that_makes_no_sense_is_refused(bad: Any) -> None:
     with pytest.raises(BadConfigError, match="quantization_config"):
         model(bad)
