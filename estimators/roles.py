@@ -35,7 +35,9 @@ Role = Literal[
     "index_key",
     "index_weights",
     "output",
+    "output_down",
     "rotary",
+    "sinks",
     # feed-forward and experts
     "gate",
     "up",

@@ -162,7 +162,7 @@ class Op:
         weight_bytes: weights that must be read in a forward pass (counted once however large the batch).
         cache_bytes, held_cache_bytes: KV cache or state that must be read or written, and that is held when the step is over.
         cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
-        key_columns: of a matrix's outputs, those that are keys and values of `cache_heads` heads.
+        key_columns, tokens_per_key: of a matrix's outputs, keys and values of `cache_heads` heads; tokens that a product's key stands for.
         activation_bytes: inputs read and outputs written if nothing is fused.
         saved_bytes: activations that an unfused backward keeps.
         recomputed: whether full activation checkpointing runs this op's forward twice.
@@ -197,6 +197,7 @@ class Op:
     recomputed: bool = False
     mnk: tuple[int, int, int] | None = None
     matrices_per_token: int = 1
+    tokens_per_key: int = 1
     active_params: int | None = None
     reads: tuple[str, ...] = ()
     frozen: bool = False

@@ -11,6 +11,7 @@ class Stack:
 
     Attributes:
         layers, width, vocab: L, D, V.
+        streams: vectors of model width that layers hand on of each token.
         heads, kv_heads: that mix tokens, and that have keys and values of their own, in the layer that has most.
         kv_elements: elements of keys and values of one token, all layers.
     """
@@ -21,3 +22,4 @@ class Stack:
     heads: int
     kv_heads: int
     kv_elements: int
+    streams: int = 1

@@ -38,6 +38,7 @@ FAMILIES: dict[str, str] = {
     "deepseek_v2": "deepseek.deepseek_v2",
     "deepseek_v3": "deepseek.deepseek_v3",
     "deepseek_v32": "sparse_latent.deepseek_v32",
+    "deepseek_v4": "compressed.deepseek_v4",
     "deit": "images.deit",
     "dense_network": "dense.dense_network",
     "dinov2": "dino.dinov2",

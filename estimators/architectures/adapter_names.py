@@ -29,6 +29,10 @@ GATE_AND_EXPERTS: Names = (("gate", ROUTER), *EXPERTS_BY_PROJ)
 EXPERTS_BY_W: Names = (("gate", ROUTER), ("w1", GATE_UP), ("w3", GATE_UP), ("w2", DOWN))
 """Mixtral."""
 
+GROUPED: dict[str, str] = {"output_down": "o_a_proj"}
+"""Matrices whose groups of outputs each read inputs of their own, and what transformers calls them: peft makes an adapter of one of
+them for all groups at once, and cannot add what it puts out."""
+
 FUSED = 2
 """Ranks of gate and up together, where peft carries over the names of both: each has its own."""
 
@@ -48,3 +52,12 @@ def demand_both_halves(target: str, targets: tuple[str, ...], names: Mapping[str
     other = next((name for name, row in names.items() if row == names[target] == GATE_UP and name != target), target)
     if other not in targets:
         raise BadValueError(f"target {target!r} without {other!r}: the experts' two are one matrix, which peft adapts whole; expected both")
+
+
+def demand_plain(name: str, targets: frozenset[str]) -> None:
+    """Refuse an adapter beside a matrix of groups. Raises BadValueError."""
+    for row in targets & GROUPED.keys():
+        raise BadValueError(
+            f"an adapter beside {GROUPED[row]} of {name}: peft makes it for all groups of heads at once and cannot add it to one; "
+            "name other matrices, and not all-linear"
+        )

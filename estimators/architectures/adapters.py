@@ -16,6 +16,7 @@ from estimators.architectures.adapter_names import (
     UP,
     carried_over,
     demand_both_halves,
+    demand_plain,
     row_of,
 )
 from estimators.architectures.decoder import Decoder
@@ -59,6 +60,9 @@ TARGETS: dict[str, str] = {
     "wq_b": "index_query",
     "wk": "index_key",
     "weights_proj": "index_weights",
+    "kv_proj": "kv_down",
+    "o_a_proj": "output_down",
+    "o_b_proj": "output",
     "in_proj": "in",
     "in_proj_qkvz": "in",
     "in_proj_ba": "in_gates",
@@ -308,6 +312,7 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_f
     if ALL_LINEAR in targets:
         taken = frozenset(TARGETS[name] for name in names if name in TARGETS)
         every = (has - taken) | frozenset(names.values())
+        demand_plain(model.name, every)
         return FineTuned(base=model, rank=rank, targets=every, words=targets, base_format=base_format)
     experts = frozenset(row_of(op) for op in ops if op.component == "experts") & EXPERTS
     chosen = frozenset(DEFAULT_TARGETS) & has if not targets else frozenset()
@@ -322,6 +327,7 @@ def with_adapters(model: Model, rank: int, targets: tuple[str, ...] = (), base_f
             known = sorted({*has, *names, *(("experts", "up", "down") if experts else ())})
             raise BadValueError(f"{model.name} has no linear layer {target[:40]!r}; expected {ALL_LINEAR} or some of: {', '.join(known)}")
         chosen |= rows
+    demand_plain(model.name, chosen)
     return FineTuned(base=model, rank=rank, targets=chosen, words=targets, base_format=base_format)
 
 

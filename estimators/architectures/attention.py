@@ -150,7 +150,7 @@ class Attention(Part):
         if self.rotary:
             table.append(elementwise(w, prefix, "rotary", cut="heads", width=q + (0 if self.reads_earlier else kv), count=count))
         if self.sinks:
-            table.append(parameters(w, prefix, "sinks", "attention", num=self.heads, count=count))
+            table.append(replace(parameters(w, prefix, "sinks", "attention", num=self.heads, count=count), role="sinks"))
         table += attention_products(
             w,
             prefix,

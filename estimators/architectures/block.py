@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from estimators.architectures.attention import Attention
+from estimators.architectures.hyper_connections import HyperConnections
 from estimators.architectures.part import Part
 from estimators.architectures.rows import checkpoint, elementwise, idle, norm
 from estimators.frozen import frozen, replace
@@ -60,6 +61,7 @@ class Block:
         prenorm: whether a norm stands before each part, rather than only behind it.
         norm_of_sum: whether a norm behind a part sees its output with the residual added, rather than before.
         unnormed: parts, the last ones, around which none of the norms stand.
+        connections: what stands around each part in place of a residual; None for a residual.
         last_alone: whether a prefill runs it on the last position alone: a layer that writes no cache, with none behind it that does.
         of_source: whether it runs only where there is a source that it attends to: features of images (Llama 3.2 Vision).
     """
@@ -72,6 +74,7 @@ class Block:
     prenorm: bool = True
     norm_of_sum: bool = False
     unnormed: int = 0
+    connections: HyperConnections | None = None
     last_alone: bool = False
     of_source: bool = False
 
@@ -81,19 +84,28 @@ class Block:
             return [idle(op) for op in replace(self, of_source=False).ops(w, width, prefix)]
         if self.last_alone and w.phase == "prefill":
             w = replace(w, seq_len=1, context_len=w.context_len + w.seq_len - 1)
-        return [op for name, part in self.parts for op in part.ops(w, width, f"{prefix}.{name}", self.count)] + self.between(
-            w, width, prefix
-        )
+        table: list[Op] = []
+        for name, part in self.parts:
+            table += [*self.around(w, width, f"{prefix}.{name}"), *part.ops(w, width, f"{prefix}.{name}", self.count)]
+        return table + self.between(w, width, prefix)
+
+    def around(self, w: Workload, width: int, prefix: str) -> list[Op]:
+        """Rows of what stands around one part, called `prefix`, in place of a residual."""
+        return self.connections.ops(w, width, f"{prefix}_streams", self.count) if self.connections else []
 
     def between(self, w: Workload, width: int, prefix: str) -> list[Op]:
         """Rows of what belongs to no part: norms and residuals, and what checkpointing keeps."""
         table: list[Op] = []
         if self.norms:
             table.append(norm(w, prefix, cut="whole", width=width, gain=self.norm.gain, bias=self.norm.bias, count=self.count * self.norms))
-        residuals = self.count * len(self.parts)
-        table.append(elementwise(w, prefix, "residual", cut="whole", width=width, reads=2, count=residuals, saved=False))
+        streams = 1
+        if self.connections:
+            streams = self.connections.streams
+        else:
+            residuals = self.count * len(self.parts)
+            table.append(elementwise(w, prefix, "residual", cut="whole", width=width, reads=2, count=residuals, saved=False))
         if w.recompute == "full":
-            table.append(checkpoint(w, prefix, width=width, count=self.count))
+            table.append(checkpoint(w, prefix, width=streams * width, count=self.count))
         return table
 
     @property

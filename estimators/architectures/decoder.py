@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from estimators.architectures.block import RMS_NORM, Block, Norm
 from estimators.architectures.feed_forward import FeedForward
+from estimators.architectures.hyper_connections import HyperConnections
 from estimators.architectures.layer_inputs import LayerInputs
 from estimators.architectures.prediction import PredictionLayers
 from estimators.architectures.quantised import Quantisation, served_in
@@ -68,12 +69,23 @@ class Decoder(Model):
         return sum(block.count for block in self.blocks)
 
     @property
+    def connections(self) -> HyperConnections | None:
+        """What stands around the parts of all its layers in place of a residual."""
+        return self.blocks[-1].connections
+
+    @property
+    def streams(self) -> int:
+        """What layers hand on of each token, in vectors of model width."""
+        return self.connections.streams if self.connections else 1
+
+    @property
     def stack(self) -> Stack:
         """Its layers."""
         parts = [(block.count, part) for block in self.blocks for _, part in block.parts]
         return Stack(
             layers=self.layers,
             width=self.width,
+            streams=self.streams,
             vocab=self.vocab,
             heads=max((part.heads for _, part in parts), default=0),
             kv_heads=max((part.kv_heads for _, part in parts), default=0),
@@ -152,7 +164,8 @@ class Decoder(Model):
         """Rows behind the last layer. Head on the last position only in a prefill, as `generate` runs it."""
         edge = self.embedding_width or self.width
         rows = w.batch if w.phase == "prefill" else w.num_tokens
-        table = [self._norm(w, "final", self.final_norm)] if self.final_norm else []
+        table = self.connections.end_ops(w, self.width) if self.connections else []
+        table += [self._norm(w, "final", self.final_norm)] if self.final_norm else []
         if edge != self.width:
             table.append(linear(w, "head", "project_out", "head", cut="whole", d_in=self.width, d_out=edge))
         owned, bias = not self.tied, self.head_bias

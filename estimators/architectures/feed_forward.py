@@ -27,6 +27,7 @@ class FeedForward(Part):
         activation: name of the activation function, as configurations have it.
         widened: whether what the last matrix reads is cast to the dtype of its weights before (T5).
         inner_norm: whether an RMS norm stands before the last matrix.
+        held_within: whether gate and up are held within bounds before the activation.
     """
 
     width: int
@@ -36,6 +37,7 @@ class FeedForward(Part):
     activation: str = "gelu"
     widened: bool = False
     inner_norm: bool = False
+    held_within: bool = False
 
     def ops(self, w: Workload, width: int, prefix: str, count: int) -> list[Op]:
         """Rows of `count` such layers, D = width."""
@@ -81,6 +83,7 @@ class Experts(Part):
         router_scaled: whether what the router reads is normed without a gain and scaled by a vector, and each expert by a number.
         steered: whether a frozen bias per expert steers the choice.
         clamped: whether gate and up are held within bounds, and the gate is written out: (up + 1)·gate·sigmoid(a·gate).
+        held_within: whether gate and up are held within bounds, and go through the activation as any other's.
         adapter_names: what peft calls those of its matrices that adapters reach, to rows of the op table.
         one_by_one: whether transformers runs them in a loop, each on the tokens that chose it.
         runs_all: whether transformers runs every expert on every token, the unchosen weighted with 0, as it does Llama 4's.
@@ -107,6 +110,7 @@ class Experts(Part):
     router_scaled: bool = False
     steered: bool = False
     clamped: bool = False
+    held_within: bool = False
     one_by_one: bool = False
     runs_all: bool = False
     adapter_names: Names = ()

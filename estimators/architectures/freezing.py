@@ -13,6 +13,7 @@ from typing import Literal
 from estimators.architectures.attention import SOURCE
 from estimators.architectures.block import Block
 from estimators.architectures.decoder import Decoder
+from estimators.architectures.hyper_connections import STREAMS
 from estimators.frozen import field, frozen, replace
 from estimators.spec import Op, Workload
 
@@ -63,11 +64,12 @@ def trained_in_part(
 
 
 def _behind(base: Decoder, op: Op, stages: tuple[Stage, ...], base_frozen: bool) -> Op:
-    """A row of the final norm or the head. A tied head is the embedding."""
+    """A row of the final norm, the head, or what stands before them. A tied head is the embedding."""
     look = base.final_norm
     trains_norm = not base_frozen and look is not None and (look.gain or look.bias)
     frozen = base_frozen or (op.component == "head" and base.tied)
-    return with_gradients(op, frozen=frozen, fed=("first" in stages or trains_norm,))
+    before_norm = op.component == STREAMS
+    return with_gradients(op, frozen=frozen, fed=("first" in stages or (trains_norm and not before_norm),))
 
 
 def apart(blocks: tuple[Block, ...], places: tuple[Places, ...], lowest: int) -> tuple[tuple[Block, ...], tuple[Stage, ...]]:
@@ -127,6 +129,10 @@ class Walk:
             return
         stream = False  # whether the layer's input, or what its earlier parts made of it, needs a gradient
         for name, part in block.parts:
+            given = stage == "above" or stream
+            for op in self._part(block.around(w, width, f"{prefix}.{name}"), fed=given, source=given):
+                stream = stream or op.trainable_params > 0
+                yield op
             fed = stage == "above" or (stream and not block.parallel) or self._trains_norm_before(block)
             source = self.source_fed if part.crosses else fed
             for op in self._part(part.ops(w, width, f"{prefix}.{name}", block.count), fed=fed, source=source):

@@ -5,7 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+from estimators.frozen import frozen
 from estimators.spec import Op, Workload
+
+
+@frozen
+class Cached:
+    """What tokens leave in one layer's cache.
+
+    Attributes:
+        elements_per_token: of each token; a fraction where one entry stands for several.
+        keeps: tokens of a sequence that it keeps at most; None for all.
+        trims: whether it keeps no more even where windows are not trimmed.
+    """
+
+    elements_per_token: float
+    keeps: int | None = None
+    trims: bool = False
 
 
 class Part(ABC):
@@ -51,6 +67,12 @@ class Part(ABC):
     def keeps(self) -> int | None:
         """Tokens of a sequence that one layer's cache keeps at most; None for all."""
         return None
+
+    @property
+    def cached(self) -> tuple[Cached, ...]:
+        """The same of each kind of state, one by one; empty where tokens leave nothing."""
+        elements = self.cache_elements_per_token
+        return (Cached(elements_per_token=elements, keeps=self.keeps),) if elements else ()
 
     @property
     def code_paths(self) -> Mapping[str, Part]:

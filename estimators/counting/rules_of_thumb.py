@@ -102,7 +102,7 @@ def _per_param_rule(
         ("layers that run again with weights which N holds once", -per_token * repeated),
         ("head, which multiplies but is not in N by itself", -per_token * missing_head),
         ("products of activations (attention), which have no parameters", -_flop(ops, kinds=("attention",), train=train)),
-        ("scans of a state, which have no parameters", -_flop(ops, kinds=("scan",), train=train)),
+        ("scans of a state and mixtures of streams, which have no parameters", -_flop(ops, kinds=("scan",), train=train)),
         ("frozen matrices, which need no weight gradient", frozen),
         (
             "matrices that meet other numbers of tokens (head of a prefill, cached latents, an encoder's source, positions of "

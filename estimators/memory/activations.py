@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from estimators.architectures.attention import Attention
+from estimators.architectures.compressed_attention import CompressedAttention
 from estimators.architectures.feed_forward import Experts, FeedForward
+from estimators.architectures.hyper_connections import HyperConnections
 from estimators.architectures.latent_attention import LatentAttention
 from estimators.architectures.part import Part
 from estimators.memory.kernels import STATISTIC_BYTES, Kernels
@@ -38,6 +40,8 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
             latents += norm_kept(rank, True, t, k, size) + SavedActivations(outer=t * rank * k.input_size(size))
         again = SavedActivations(inner=float(t * (2 * queries + values) * size)) if k.recomputes_latents else SavedActivations()
         return _attention(part.heads, 2 * queries + values, values, t, k, size) + latents, again, SavedActivations()
+    if isinstance(part, CompressedAttention):
+        return _compressed(part, t, k, size), SavedActivations(), SavedActivations()
     if isinstance(part, FeedForward):
         planes, cheap, back = _feed_forward(part.width, part.gated, t, k, size)
         return SavedActivations(inner=planes), SavedActivations(inner=cheap), SavedActivations(inner=back)
@@ -66,6 +70,22 @@ def part_kept(part: Part, width: int, t: int, k: Kernels, size: int) -> tuple[Sa
         SavedActivations(),
         SavedActivations(),
     )
+
+
+def connections_kept(part: HyperConnections, width: int, t: int, size: int) -> SavedActivations:
+    """Around one part of a layer: the streams that it reads and mixes, its output, and the weights of both in fp32."""
+    return SavedActivations(outer=float(t * ((part.streams + 1) * width * size + 4 * part.weights)))
+
+
+def _compressed(part: CompressedAttention, t: int, k: Kernels, size: int) -> SavedActivations:
+    """Queries of a latent, one key and value of each token and entry, keys and gates that entries are made of, the output's middle."""
+    queries, keys = part.heads * part.head_width, part.head_width
+    columns = 2 * part.compressor.columns if part.compressor else 0
+    entries = part.head_width / part.compressor.rate if part.compressor else 0.0
+    kept = _attention(part.heads, queries, queries, t, k, size)
+    kept += norm_kept(part.query_rank, True, t, k, size) + norm_kept(keys, True, t, k, size)
+    kept += SavedActivations(outer=t * (part.query_rank * k.input_size(size) + (keys + columns + entries) * size))
+    return kept + SavedActivations(inner=float(t * (queries * size + part.groups * part.group_rank * k.input_size(size))))
 
 
 def _attention(heads: int, elements: int, out: int, t: int, k: Kernels, size: int) -> SavedActivations:

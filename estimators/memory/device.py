@@ -129,7 +129,7 @@ def _moments(model_memory: ModelMemory, layout: Layout, stage: PipelineStage, st
     work, kernels, first, rest = model_memory.work, model_memory.kernels, model_memory.first, model_memory.rest
     share, shown = _on_device(layout, work.kv_heads), choose(layout.sequence_parallel, layout.tp, 1)
     whole_plane = layout.micro_batch / layout.cp * work.seq_len * work.width * model_memory.stream_bytes
-    plane = whole_plane / shown
+    plane = work.streams * whole_plane / shown
     gathered = choose(layout.sequence_parallel, choose(layout.tp > 1, 2 * whole_plane, 0), 0)  # a matrix's input, and its gradient
 
     kept = [_kept(layout, layer, plane, share) for layer in (first, rest)]

@@ -13,7 +13,7 @@ from estimators.architectures.part import Part
 from estimators.cost.array_math import Lane, greater
 from estimators.cost.tensor_cut import CutParams, cut_params, outputs_on_rank
 from estimators.frozen import frozen, replace
-from estimators.memory.activations import norm_kept, part_kept
+from estimators.memory.activations import connections_kept, norm_kept, part_kept
 from estimators.memory.autograd.layers import Stream, begin_kept, end_kept, layer_kept
 from estimators.memory.kernels import Kernels
 from estimators.memory.saved import SavedActivations
@@ -116,7 +116,7 @@ def _model_memory_of(model: Any, seq_len: int, kernels: Kernels, size: int) -> M
     whole = _average([(blocks[i].count, layer) for i, layer in enumerate(layers)])
     rms = base.final_norm is None or not base.final_norm.bias
     if kernels.written_out:
-        last = end_kept(base.final_norm, Stream(tokens=seq_len, width=base.width), kernels, size)
+        last = end_kept(base, seq_len, kernels, size)
         begin = begin_kept(base, seq_len, kernels, size)
     else:
         last = norm_kept(base.width, rms, seq_len, kernels, size) + SavedActivations(outer=seq_len * base.width * size)
@@ -220,6 +220,8 @@ def _layer(block: Block, width: int, seq_len: int, k: Kernels, size: int) -> Lay
     of_matrices = (inputs - routed) * seq_len * width * k.input_size(size) + routed * stream
     kept = norm_kept(width, rms, seq_len, k, size).times(block.norms) + SavedActivations(outer=of_matrices)
     kept += SavedActivations(outer=seq_len * width * k.dropout_bytes * len(block.parts))
+    if block.connections:
+        kept += connections_kept(block.connections, width, seq_len, size).times(len(block.parts))
     cheap = SavedActivations() if not k.fused_attention else SavedActivations(outer=of_matrices)
     passing = SavedActivations()
     for part in parts:

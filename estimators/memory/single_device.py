@@ -83,7 +83,7 @@ def _of_decoder(model: Decoder, workload: Workload, kernels: Kernels) -> dict[st
     first, rest = (layer.kept.per_sequence for layer in (model_memory.first, model_memory.rest))
     whole = model_memory.num_first * first + (model.layers - model_memory.num_first) * rest
     if workload.recompute == "full":
-        whole = model.layers * workload.seq_len * model.width * model_memory.stream_bytes + max(first, rest)
+        whole = model.layers * workload.seq_len * model.streams * model.width * model_memory.stream_bytes + max(first, rest)
     logit_bytes = kernels.logit_bytes + (model_memory.element_bytes if model.capped else 0)
     logits = workload.seq_len * model.vocab * logit_bytes + model_memory.last_end.per_sequence
     return {

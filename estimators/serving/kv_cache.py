@@ -157,9 +157,9 @@ def kv_cache(
     found = []
     for block, count in zip(base.blocks, counts, strict=True):
         for part in _mixers(part for _, part in block.parts):
-            values = _values_on_rank(part, tp, expanded)
-            window = part.keeps if trims_windows else None
-            if values and count:
+            for cached in part.cached if count else ():
+                values = _values_on_rank(part, cached.elements_per_token, tp, expanded)
+                window = cached.keeps if trims_windows or cached.trims else None
                 found.append(KvLayers(count=count, token_bytes=values * size / context_ranks, window=window))
     return KvCache(layers=tuple(found), state_bytes=_state_bytes(base, counts, tp))
 
@@ -172,15 +172,15 @@ def _mixers(parts: Iterator[Part]) -> Iterator[Part]:
             yield part
 
 
-def _values_on_rank(part: Part, tp: int, expanded: bool) -> int:
-    """Values that a token leaves in one layer on one of `tp` ranks."""
+def _values_on_rank(part: Part, elements: float, tp: int, expanded: bool) -> float:
+    """Of the `elements` that a token leaves in one layer, those on one of `tp` ranks."""
     if isinstance(part, LatentAttention):
         if not expanded:
-            return part.cache_elements_per_token
+            return elements
         return -(-part.heads // tp) * (part.qk_width + part.value_width)
     if part.kv_heads:
-        return part.cache_elements_per_token // part.kv_heads * max(1, -(-part.kv_heads // tp))
-    return part.cache_elements_per_token
+        return elements / part.kv_heads * max(1, -(-part.kv_heads // tp))
+    return elements
 
 
 def _state_bytes(model: Decoder, counts: Sequence[int], tp: int) -> float:

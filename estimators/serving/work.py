@@ -23,7 +23,7 @@ class CacheWork:
 
     Attributes:
         layers: of them.
-        window: keys that a query sees at most.
+        window: keys that a query sees at most; of one that stands for several tokens, its share of each is meant here and below.
         elements_per_key: that one key and its value leave in the cache of one layer.
         queries: heads of queries.
         heads: that the cache holds keys and values of; more ranks than that hold copies.
@@ -151,15 +151,17 @@ def _experts(table: Sequence[Op]) -> tuple[ExpertWork, ...]:
 def _caches(model: Decoder) -> tuple[CacheWork, ...]:
     """One entry for each kind of attention that a step finds in the table, equal ones together."""
     kinds: dict[tuple[float, ...], int] = {}
-    decode, prefill = (_by_part(model.ops(w)) for w in (_decode(LONG), Workload(phase="prefill", seq_len=2)))
+    decode = _by_part(model.ops(_decode(LONG)))
+    prefill = functools.cache(lambda tokens: _by_part(model.ops(Workload(phase="prefill", seq_len=tokens))))
     for part, ops in decode.items():
         scores = next(op for op in ops if op.role == "scores")
         assert scores.mnk
-        keys = scores.mnk[1]
+        keys = scores.mnk[1] * scores.tokens_per_key
         elements = sum(op.cache_bytes for op in ops) / PLAIN_BYTES / keys
         flop = sum(op.flop for op in ops) / keys
-        queries = scores.flop // (2 * keys * scores.mnk[2])
-        read = sum(op.flop for op in prefill[part]) / 4  # two queries and two keys
+        queries = scores.flop // (2 * scores.mnk[1] * scores.mnk[2])
+        tokens = 2 * scores.tokens_per_key
+        read = sum(op.flop for op in prefill(tokens)[part]) / tokens**2
         kind = (keys, elements, queries, scores.cache_heads, flop, read)
         kinds[kind] = kinds.get(kind, 0) + scores.count
     return tuple(

@@ -65,6 +65,7 @@ class SequenceCost:
         trained_params: of all of them, those that training changes.
         quantised_params, quantised_bytes: of all of them, those that are stored in fewer bits than they are computed in, and as what.
         attention_backward_flop, masked_backward_flop, unseen_backward_flop: of the attention products backward, as far as a gradient flows.
+        streams: vectors of model width that layers hand on of each token.
         kv_elements: elements of keys and values of one token, all layers: what context parallelism passes on.
         routed_layers: layers with experts.
         cut_width: what the width of every feed-forward that tensor parallelism divides is a multiple of; 0 where there is none.
@@ -103,6 +104,7 @@ class SequenceCost:
     quantised_params: int
     quantised_bytes: int
     kv_elements: int
+    streams: int
     routed_layers: int
     experts: int
     experts_per_token: int
@@ -198,6 +200,7 @@ def _sequence_cost_of(model: Any, seq_len: int) -> SequenceCost:
         quantised_params=sum(op.count * op.params for op in ops if op.stored_bytes is not None),
         quantised_bytes=sum(op.count * op.stored_bytes for op in ops if op.stored_bytes is not None),
         kv_elements=stack.kv_elements,
+        streams=stack.streams,
         routed_layers=sum(op.count for op in routed),
         experts=max((_experts(op) for op in routed), default=1),
         experts_per_token=max((op.matrices_per_token for op in routed), default=1),
@@ -226,7 +229,7 @@ def _unfused(ops: Sequence[Op], attention: Sequence[Op]) -> list[Op]:
 
     cuDNN's fused attention takes sinks, FlashAttention does not; with a window beside them Transformer Engine multiplies plainly.
     """
-    sinks = {op.part for op in ops if op.role == "parameters" and op.component == "attention"}
+    sinks = {op.part for op in ops if op.role == "sinks"}
     future = {op.part: (op.mnk[0] - 1, 2 * op.mnk[0]) for op in attention if op.mnk and op.role == "scores" and op.part in sinks}
     return [op for op in attention if op.part in future and op.masked_flop * future[op.part][1] > op.flop * future[op.part][0]]
 

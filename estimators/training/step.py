@@ -182,7 +182,7 @@ def _boundary_s(work: SequenceCost, layout: Layout, machine: Machine, software: 
     stride = layout.tp * layout.cp * layout.dp
     near = 2 * stride <= machine.domain
     rate = choose(near, machine.link_bytes_per_s * e.link, machine.network_bytes_per_s * e.network)
-    sent = 2 * layout.micro_batch * work.seq_len / layout.cp * work.width * 2 / layout.tp
+    sent = 2 * layout.micro_batch * work.seq_len / layout.cp * work.streams * work.width * 2 / layout.tp
     exposed = choose(layout.vp > 1, software.interleaved_exposed, choose(near, 1.0, e.pipeline_exposed))
     return sent / rate * exposed * layout.vp
 

@@ -186,14 +186,14 @@ def _activations(
                         count=count,
                         kept_bytes=kept.per_sequence,
                         once_bytes=kept.once + _gains_bytes(block.norm, norms - (base.width if is_lowest and adapted else 0)),
-                        input_bytes=float(t * base.width * stream_size),
+                        input_bytes=float(t * base.streams * base.width * stream_size),
                         passing_bytes=float(
                             max(GRADIENTS_HELD * size * t * _widest(block, one_by_one), _of_scores(block, t, kernels, size))
                         ),
                         passing_once_bytes=float(size * _merged(block, base.width, adapted)),
                     )
                 )
-    end = end_kept(base.final_norm, stream, kernels, size, adapted)
+    end = end_kept(base, t, kernels, size, adapted)
     begin = begin_kept(base, t, kernels, size) if adapted is None and lowest is None else SavedActivations()
     turns = not base.positions and any(part.rotary for block in base.blocks for _, part in block.parts)
     head_width = next((part.head_width for block in base.blocks if (part := block.attention)), 0)

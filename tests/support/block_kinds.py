@@ -36,6 +36,25 @@ LATENT: Config = {
     "topk_group": 1,
 }
 
+COMPRESSED: Config = {
+    "vocab_size": VOCAB,
+    "hidden_size": 64,
+    "num_attention_heads": 4,
+    "head_dim": 16,
+    "q_lora_rank": 24,
+    "o_groups": 2,
+    "o_lora_rank": 12,
+    "moe_intermediate_size": 48,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "sliding_window": 8,
+    "index_n_heads": 2,
+    "index_head_dim": 8,
+    "index_topk": 5,
+    "compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": 8},
+    "hc_sinkhorn_iters": 3,
+}
+
 INDEXED: Config = {"index_n_heads": 2, "index_head_dim": 8, "index_topk": 16}
 
 
@@ -123,6 +142,7 @@ BY_DEPTH: Mapping[str, Mapping[str, Callable[[int], Any]]] = {
     "distilbert": {"n_layers": int},
     "cwm": {"num_hidden_layers": int, "layer_types": _full},
     "exaone4": {"num_hidden_layers": int, "layer_types": _full},
+    "deepseek_v4": {"num_hidden_layers": int, "layer_types": lambda depth: ["compressed_sparse_attention"] * depth},
     "falcon": {"num_hidden_layers": int},
     "gemma4_text": {"num_hidden_layers": int, "layer_types": _full},
     "glm4_moe_lite": {"num_hidden_layers": int, "mlp_layer_types": _sparse},
@@ -205,6 +225,7 @@ EXPERTS: Mapping[str, Config] = {
     "deepseek_v32": WIDTHS | LATENT | INDEXED | {"n_group": 2},
     "glm4_moe_lite": WIDTHS | LATENT | {"n_group": 1},
     "glm_moe_dsa": WIDTHS | LATENT | INDEXED | {"n_group": 1},
+    "deepseek_v4": COMPRESSED,
     "dots1": WIDTHS | ROUTED | {"n_shared_experts": 1, "sliding_window": None},
     "ernie4_5_moe": WIDTHS | {"moe_intermediate_size": 48, "moe_num_experts": 4, "moe_k": 2, "moe_layer_start_index": 0},
     "exaone_moe": WIDTHS | ROUTED | {"num_experts": 4, "sliding_window": 4096},

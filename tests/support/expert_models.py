@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from tests.support.compressed_models import compressed
 from tests.support.drawn_decoders import (
     Config,
     family,
@@ -71,6 +72,7 @@ EXPERTS: dict[str, st.SearchStrategy[Config]] = {
         lambda config: st.sampled_from([(1, 1), (2, 1), (2, 2)]).map(lambda g: config | {"n_group": g[0], "topk_group": g[1]})
     ),
     "deepseek_v32": sparse_latent(),
+    "deepseek_v4": compressed(),
     "glm4_moe_lite": sparse_latent(indexed=False),
     "glm_moe_dsa": sparse_latent(shared=True),
     "sarvam_mla": latent(st.integers(1, 3)),

@@ -105,6 +105,27 @@ QWEN_MOE: Config = {
 }
 GPT_OSS: Config = {**SMALL, "model_type": "gpt_oss", "num_local_experts": 8, "sliding_window": 8, "num_hidden_layers": 4}
 DEEPSEEK: Config = DEEPSEEK_V3 | {"n_group": 2, "topk_group": 1, "num_nextn_predict_layers": 0}
+DEEPSEEK_V4: Config = {
+    "model_type": "deepseek_v4",
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "head_dim": 16,
+    "q_lora_rank": 12,
+    "o_groups": 2,
+    "o_lora_rank": 6,
+    "moe_intermediate_size": 20,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "vocab_size": 100,
+    "sliding_window": 4,
+    "index_n_heads": 2,
+    "index_head_dim": 8,
+    "index_topk": 2,
+    "hc_sinkhorn_iters": 2,
+    "compress_rates": {"compressed_sparse_attention": 2, "heavily_compressed_attention": 3},
+    "layer_types": ["heavily_compressed_attention", "compressed_sparse_attention", "sliding_attention"],
+}
 MAMBA: Config = {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 3, "vocab_size": 100, "state_size": 4}
 MAMBA2: Config = {**MAMBA, "model_type": "mamba2", "num_heads": 8, "head_dim": 8, "n_groups": 2, "chunk_size": 8}
 JAMBA: Config = {

@@ -75,6 +75,8 @@ def _gated(tape: Tape, part: Experts, both: Tensor, elements: int) -> Tensor:
     if part.clamped:
         gate, up = tape.of_input(gate), tape.of_input(up)
         return tape.mul(tape.like(up), tape.mul(gate, tape.of_result(gate)))
+    if part.held_within:
+        gate, up = tape.of_input(gate), tape.of_input(up)
     return tape.mul(activated(tape, part.activation, gate), up)
 
 

@@ -19,6 +19,8 @@ def fed_forward(tape: Tape, part: FeedForward, x: Tensor, t: int, width: int) ->
         gate, up = tape.view(both, elements), tape.view(both, elements)
     else:
         gate, up = tape.linear(x, elements, "inner", "gate"), tape.linear(x, elements, "inner", "up")
+    if part.held_within:
+        gate, up = tape.of_input(gate), tape.of_input(up)
     return _down(tape, part, tape.mul(activated(tape, part.activation, gate), up), t * width)
 
 

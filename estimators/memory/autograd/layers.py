@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from estimators.architectures.attention import Attention
-from estimators.architectures.block import Beside, Block, Norm
+from estimators.architectures.block import Beside, Block
+from estimators.architectures.compressed_attention import CompressedAttention
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.delta_rule import GatedDeltaNet
 from estimators.architectures.disentangled import DisentangledAttention
@@ -23,9 +24,11 @@ from estimators.architectures.vision import BiasedAttention, Scaled, WindowedAtt
 from estimators.architectures.waves import GatedBiasAttention
 from estimators.frozen import frozen, replace
 from estimators.memory.autograd.attention import attended
+from estimators.memory.autograd.compressed_attention import compressed_attention
 from estimators.memory.autograd.disentangled import disentangled
 from estimators.memory.autograd.experts import routed, routed_apart
 from estimators.memory.autograd.feed_forward import fed_forward
+from estimators.memory.autograd.hyper_connections import collapse_streams, mixed, read_streams
 from estimators.memory.autograd.latent_attention import latently_attended
 from estimators.memory.autograd.layer_inputs import added_by_layer, projected_for_layers
 from estimators.memory.autograd.mixers import convolved, gated_delta, mamba, mamba2
@@ -45,12 +48,19 @@ class Stream:
         tokens, width: of one sequence.
         size: bytes per element; 0 for the kernels' own.
         source_tokens: of the encoder's output, which cross-attention reads; 0 for none.
+        lanes: streams beside one another.
     """
 
     tokens: int
     width: int
     size: int = 0
     source_tokens: int = 0
+    lanes: int = 1
+
+    @property
+    def elements(self) -> int:
+        """Of one sequence."""
+        return self.tokens * self.width * self.lanes
 
 
 def layer_kept(
@@ -79,9 +89,15 @@ def layer_tape(
         is_lowest: whether everything below it is frozen, so that its input needs no gradient.
     """
     tape = Tape(kernels, size, adapted)
+<<<<<<< HEAD
     if block.of_source and not stream.source_tokens:
         return tape
     x = tape.given(stream.tokens * stream.width, max(size, kernels.stream_bytes)) if given else _input(tape, stream)
+=======
+    if block.connections:
+        stream = replace(stream, lanes=block.connections.streams)
+    x = tape.given(stream.elements, max(size, kernels.stream_bytes)) if given else _input(tape, stream)
+>>>>>>> a309afcf (Op table of DeepSeek V4: a window, compressed entries behind it and streams in place of a residual; Flash and Pro shipped)
     x = replace(x, grad=not is_lowest)
     if block.parallel:
         _parallel(tape, block, x, stream)
@@ -118,16 +134,18 @@ def begin_kept(model: Decoder, tokens: int, kernels: Kernels, size: int) -> Save
     return tape.kept()
 
 
-def end_kept(norm: Norm | None, stream: Stream, kernels: Kernels, size: int, adapted: Adapted | None = None) -> SavedActivations:
+def end_kept(model: Decoder, tokens: int, kernels: Kernels, size: int, adapted: Adapted | None = None) -> SavedActivations:
     """What the final norm and the input of the head keep."""
-    tape = Tape(kernels, size, adapted)
-    x = _input(tape, stream)
-    tape.linear(normed(tape, norm, x, stream.width) if norm else x, 0, "outer")
+    tape, norm = Tape(kernels, size, adapted), model.final_norm
+    x = _input(tape, Stream(tokens=tokens, width=model.width, lanes=model.streams))
+    if model.connections:
+        x = collapse_streams(tape, model.connections, x, tokens, model.width)
+    tape.linear(normed(tape, norm, x, model.width) if norm else x, 0, "outer")
     return tape.kept()
 
 
 def _input(tape: Tape, stream: Stream) -> Tensor:
-    return tape.tensor(stream.tokens * stream.width, stream.size or max(tape.size, tape.kernels.stream_bytes), "outer")
+    return tape.tensor(stream.elements, stream.size or max(tape.size, tape.kernels.stream_bytes), "outer")
 
 
 def _sequential(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
@@ -136,6 +154,9 @@ def _sequential(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
     behind = block.norms > last
     without = max(0, last - block.norms)
     for i, (_, part) in enumerate(block.parts):
+        streams = x
+        if block.connections:
+            x, written, mixture = read_streams(tape, block.connections, streams, stream.tokens, stream.width)
         source = x if i < without or i >= last else normed(tape, block.norm, x, stream.width)
         if isinstance(part, Experts) and part.apart:
             out = routed_apart(tape, part, block.norm, source, x, stream.tokens, stream.width)
@@ -143,7 +164,7 @@ def _sequential(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
             out = _run(tape, part, source, stream)
         if behind and i < last:
             out = normed(tape, block.norm, out, stream.width)
-        x = tape.add(x, out)
+        x = mixed(tape, streams, out, written, mixture) if block.connections else tape.add(x, out)
 
 
 def _norms_behind(tape: Tape, block: Block, x: Tensor, stream: Stream) -> None:
@@ -186,6 +207,7 @@ def _run(tape: Tape, part: Part, x: Tensor, stream: Stream) -> Tensor:
 
 
 BY_ITSELF: Mapping[type[Part], Callable[[Tape, Any, Tensor, int, int], Tensor]] = {
+    CompressedAttention: compressed_attention,
     DisentangledAttention: disentangled,
     Experts: routed,
     FeedForward: fed_forward,

@@ -211,6 +211,14 @@ class Tape:
         larger = a if a.elements >= b.elements else b
         return replace(self.like(larger, size=max(a.size, b.size)), grad=a.grad or b.grad)
 
+    def divided(self, a: Tensor, b: Tensor) -> Tensor:
+        """Element by element: the divisor is kept for both gradients, what is divided for the divisor's."""
+        if a.grad or b.grad:
+            self.keep(b)
+        if b.grad:
+            self.keep(a)
+        return replace(self.like(a), grad=a.grad or b.grad)
+
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         """A sum keeps nothing."""
         return replace(self.like(a if a.elements >= b.elements else b, size=max(a.size, b.size)), grad=a.grad or b.grad)

@@ -27,7 +27,7 @@ from tests.support.drawn_decoders import (
 from tests.support.latent_attention_models import DEEPSEEK_V3
 from tests.support.refused_configs import refused
 
-MODULES = {"experts", "expert_variants", "deepseek", "sparse_latent"}
+MODULES = {"experts", "expert_variants", "deepseek", "sparse_latent", "compressed"}
 HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] in MODULES}
 SHIPPED = [name for name in model_ids() if model_entry(name).config["model_type"] in HERE]
 
@@ -36,7 +36,8 @@ def shallow(config: Config, layers: int = 4) -> Config:
     """The same model with its first layers alone; every kind of layer is among them."""
     depth = "n_layers" if "n_layers" in config else "num_hidden_layers"
     few = min(layers, config[depth])
-    return {key: value[:few] if key == "layer_types" else value for key, value in config.items()} | {depth: few}
+    short = {key: value[:few] if key == "layer_types" else value for key, value in config.items()} | {depth: few}
+    return short | ({"hc_sinkhorn_iters": 1} if "hc_sinkhorn_iters" in config else {})  # which are no products
 
 
 STEPS = (

@@ -18,7 +18,7 @@ from tests.support.drawn_decoders import Config, check_random_configurations
 from tests.support.expert_models import EXPERTS
 from tests.support.vision_language_models import INSIDE_VISION_LANGUAGE
 
-MODULES = {"experts", "expert_variants", "deepseek", "sparse_latent"}
+MODULES = {"experts", "expert_variants", "deepseek", "sparse_latent", "compressed"}
 HERE = {model_type for model_type, where in FAMILIES.items() if where.split(".")[0] in MODULES}
 
 

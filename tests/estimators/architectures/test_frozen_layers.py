@@ -15,6 +15,7 @@ from estimators.facts.registry import model_entry
 from estimators.spec import Workload
 from tests.support.fine_tuned import (
     DEEPSEEK,
+    DEEPSEEK_V4,
     FALCON_H1,
     FAMILY_MODELS,
     GPT2,
@@ -44,6 +45,7 @@ FROZEN = [
     QWEN_MOE,
     GPT_OSS,
     DEEPSEEK,
+    DEEPSEEK_V4,
     MAMBA,
     MAMBA2,
     JAMBA,

@@ -67,7 +67,17 @@ def test_no_type_with_experts_is_without_pefts_figure() -> None:
         return any(op.component == "experts" for op in shipped_model(name).ops(Workload()))
 
     mixtures = {model_entry(name).config["model_type"] for name in model_ids() if routed(name)}
-    assert mixtures == {model_entry(name).config["model_type"] for name in PEFT_ALL_LINEAR}
+    assert mixtures == {model_entry(name).config["model_type"] for name in PEFT_ALL_LINEAR} | {"deepseek_v4"}
+
+
+def test_an_adapter_that_peft_cannot_add_to_a_group_of_heads_is_refused() -> None:
+    """peft 0.21.2 puts 73,339,904 parameters on all linear layers of DeepSeek-V4-Flash, and its forward pass fails beside o_a_proj."""
+    model = shipped_model("deepseek-v4-flash")
+    for targets in (("all-linear",), ("q_b_proj", "o_a_proj")):
+        with pytest.raises(BadValueError, match="an adapter beside o_a_proj of deepseek-v4-flash: peft makes it for all groups"):
+            with_adapters(model, 16, targets)
+    rest = ("q_a_proj", "q_b_proj", "kv_proj", "gate_proj", "up_proj", "down_proj", "weights_proj", "o_b_proj")
+    assert trained_params(model, 16, rest) == 73_339_904 - 43 * 16 * (4096 + 8 * 1024)
 
 
 PEFT_NAMED = {

@@ -163,6 +163,13 @@ def test_a_layer_with_experts_keeps_what_torch_keeps_but_for_the_routers_masks(m
     assert said == pytest.approx(real, rel=ROUTER)
 
 
+@pytest.mark.parametrize("layer_type", ["sliding_attention", "heavily_compressed_attention"])
+def test_a_window_with_and_without_entries_behind_it_keeps_what_torch_keeps(layer_type: str) -> None:
+    configs = [kind("deepseek_v4", EXPERTS["deepseek_v4"], depth) | {"layer_types": [layer_type] * depth} for depth in (1, 2)]
+    said, real = ([bytes_of(config) for config in configs] for bytes_of in (said_bytes, real_bytes))
+    assert said[1] - said[0] == pytest.approx(real[1] - real[0], rel=ROUTER)
+
+
 @pytest.mark.parametrize("model_type", LATENT)
 def test_latent_attention_keeps_what_torch_keeps_where_no_kernel_takes_its_widths(model_type: str) -> None:
     # on a CPU values as wide as keys alone are taken by a kernel; for others sdpa keeps the probabilities, in fp32
