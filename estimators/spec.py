@@ -164,8 +164,7 @@ class Op:
         cache_heads: heads that the cache holds keys and values of; more ranks than that hold copies of it.
         key_columns, tokens_per_key: of a matrix's outputs, keys and values of `cache_heads` heads; tokens that a product's key stands for.
         activation_bytes: inputs read and outputs written if nothing is fused.
-        saved_bytes: activations that an unfused backward keeps.
-        recomputed: whether full activation checkpointing runs this op's forward twice.
+        saved_bytes, recomputed: activations that an unfused backward keeps; whether full activation checkpointing runs the forward twice.
         mnk: (m, n, k) of one matrix product of the op, where it is one.
         matrices_per_token: how many matrices of shape (k, n) one token is multiplied with; experts per token.
         active_params: of `params`, those that one token uses; None for all. Experts are the case.

@@ -62,12 +62,7 @@ def deepseek_v4(f: Fields, name: str, source: Source) -> Decoder:
     )
     model = layered(name, source, s, [(("attention", attentions[kind]), ("mlp", experts)) for kind in kinds], norm=WIDE_NORM)
     streams = HyperConnections(streams=f.integer("hc_mult", default=4), iterations=f.integer("hc_sinkhorn_iters", default=20))
-    extra = f.integer("num_nextn_predict_layers", default=1, minimum=0)
-    return replace(
-        model,
-        blocks=tuple(replace(block, connections=streams) for block in model.blocks),
-        left_out=f"num_nextn_predict_layers: {extra} of the checkpoint, which transformers does not build" if extra else "",
-    )
+    return replace(model, blocks=tuple(replace(block, connections=streams) for block in model.blocks))
 
 
 def _layer_types(f: Fields, s: Sizes) -> list[str]:

@@ -89,15 +89,11 @@ def layer_tape(
         is_lowest: whether everything below it is frozen, so that its input needs no gradient.
     """
     tape = Tape(kernels, size, adapted)
-<<<<<<< HEAD
     if block.of_source and not stream.source_tokens:
         return tape
-    x = tape.given(stream.tokens * stream.width, max(size, kernels.stream_bytes)) if given else _input(tape, stream)
-=======
     if block.connections:
         stream = replace(stream, lanes=block.connections.streams)
     x = tape.given(stream.elements, max(size, kernels.stream_bytes)) if given else _input(tape, stream)
->>>>>>> a309afcf (Op table of DeepSeek V4: a window, compressed entries behind it and streams in place of a residual; Flash and Pro shipped)
     x = replace(x, grad=not is_lowest)
     if block.parallel:
         _parallel(tape, block, x, stream)
