@@ -18,6 +18,8 @@ EXTRA_OF = {
     **dict.fromkeys(("torch", "transformers", "huggingface_hub", "accelerate", "fvcore", "pynvml", "pandas", "psutil"), "run"),
     "matplotlib": "plots",
     **dict.fromkeys(("peft", "bitsandbytes"), "tuning"),
+    "diffusers": "diffusion",
+    "timm": "timm",
 }
 """Name that is imported -> the extra that brings it."""
 

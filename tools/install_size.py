@@ -26,6 +26,8 @@ PURPOSE = {
     "run": "measure, calibrate, count a network of your own, watch a training",
     "plots": "draw what `validate --plot` writes",
     "tuning": "measure LoRA and QLoRA by `run`",
+    "diffusion": "trace the op table of a class of diffusers that has none here",
+    "timm": "count a network of timm with `sixnd.count`",
     "all": "measure and draw",
     "test": "run the tests",
 }

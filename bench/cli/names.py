@@ -145,9 +145,23 @@ def named_model(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
         if found is None and given.get("fetch") and is_repository(name):
             found = fetch_config(name)
         if found is None:
+            _say_of_timm(text)
             raise
         return values | {"model": None, "config": found}, {text: f"taking {text!r} by its config.json on this machine, {found}"}
     return values, {text: named.said} if named.said else {}
+
+
+def _say_of_timm(text: str) -> None:
+    """Say what counts a network of timm that has no op table here. Raises BadValueError for a name of timm's."""
+    owner, _, name = text.partition("/")
+    if owner.casefold() != "timm" or not name:
+        return
+    from estimators.extras import install_line
+
+    raise BadValueError(
+        f"{text[:80]} has no op table here; sixnd.count(timm.create_model({name[:60]!r}), inputs) counts it where timm is installed: "
+        f"{install_line('timm')}"
+    )
 
 
 def _holds_config(path: str) -> bool:

@@ -32,10 +32,9 @@ def is_diffusion(model: str | None, config: str | None) -> bool:
         return True
     if config is None or not os.path.exists(config):
         return False
-    from estimators.architectures.from_config import read_config
+    from estimators.architectures.from_config import is_of_diffusers, read_config
 
-    read = read_config(config)
-    return "_class_name" in read and "model_type" not in read
+    return is_of_diffusers(read_config(config))
 
 
 def _named(model: str | None, config: str | None) -> Pipeline | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from estimators.architectures.from_config import read_config
+from collections.abc import Mapping
+from typing import Any
+
+from estimators.architectures.from_config import is_of_diffusers, read_config
 from estimators.units import format_flop
 from reports.table import Table
 from reports.views.counting.counted_network import network_tables, params_tables
@@ -22,6 +25,8 @@ def counted_tables(path: str, *, batch: int, seq_len: int, source_len: int | Non
     from bench.backend.counting.hf_config import count_config
 
     config = read_config(path)
+    if is_of_diffusers(config):
+        return _of_diffusers(path, config)
     counted = count_config(config, batch=batch, seq_len=seq_len, source_len=source_len)
     network = counted.network
     facts = {
@@ -66,3 +71,15 @@ def counted_tables(path: str, *, batch: int, seq_len: int, source_len: int | Non
         decode_reason=counted.decode_reason,
         backward_reason=network.backward_reason,
     )
+
+
+def _of_diffusers(path: str, config: Mapping[str, Any]) -> list[Table]:
+    """Parameters of a class of diffusers that no table could be traced of, and why none could."""
+    from bench.backend.counting.diffusers_class import build, why_not_run
+
+    model = build(config)
+    by_module = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_modules()}
+    built_as = type(model).__name__
+    facts = {"model": path, "built_as": built_as, "tag": "counted", "params": by_module[""], "forward_flop": None, "training_flop": None}
+    conditions = [f"counted: {built_as} of diffusers on meta"]
+    return params_tables(facts, conditions, by_module=by_module, flop_reason=why_not_run(model))

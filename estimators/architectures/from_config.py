@@ -79,8 +79,13 @@ def defaults_taken(config: Mapping[str, Any], name: str) -> dict[str, object]:
     return _read(config, name, None)[1].taken
 
 
+def is_of_diffusers(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration is one that diffusers writes, which names its class, rather than a type of transformers."""
+    return "_class_name" in config and "model_type" not in config
+
+
 def _read(config: Mapping[str, Any], name: str, source: Source | None) -> tuple[Model, Fields]:
-    if "_class_name" in config and "model_type" not in config:
+    if is_of_diffusers(config):
         from estimators.architectures.builders.diffusion import part_from  # deferred: most configurations are of transformers
 
         of_diffusers = Fields(config, name)

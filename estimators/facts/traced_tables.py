@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from estimators import text_file
+from estimators.architectures.from_config import is_of_diffusers
 from estimators.architectures.traced import TracedModel
 from estimators.architectures.traced_file import as_json, from_json
 from estimators.errors import BadConfigError
@@ -21,7 +22,11 @@ TRACER = 3
 """Raised when the same configuration would be traced to another table."""
 
 MAX_BYTES = 64 * 2**20
-_PACKAGES = ("transformers", "torch")
+
+
+def _packages(config: Mapping[str, Any]) -> tuple[str, str]:
+    """By whose classes a configuration is traced, and on what."""
+    return ("diffusers" if is_of_diffusers(config) else "transformers"), "torch"
 
 
 def kept(config: Mapping[str, Any], name: str) -> TracedModel | None:
@@ -34,10 +39,11 @@ def kept(config: Mapping[str, Any], name: str) -> TracedModel | None:
         files = sorted(file for file in os.listdir(folder) if file.startswith(key) and file.endswith(".json"))
     except OSError:
         return None
-    absent = not any(_is_installed(package, "") for package in _PACKAGES)
+    packages = _packages(config)
+    absent = not all(_is_installed(package, "") for package in packages)
     for file in files:
         versions = file.removesuffix(".json").split("-")[1:]
-        if absent or all(_is_installed(package, version) for package, version in zip(_PACKAGES, versions, strict=False)):
+        if absent or all(_is_installed(package, version) for package, version in zip(packages, versions, strict=False)):
             with suppress(OSError, ValueError, BadConfigError):
                 path = os.path.join(folder, file)
                 return replace(from_json(json.loads(text_file.read(path, max_bytes=MAX_BYTES)), path), name=name)
@@ -48,7 +54,7 @@ def keep(config: Mapping[str, Any], model: TracedModel, versions: tuple[str, str
     """Keep a table for the next question; where nothing can be written, the next question traces again.
 
     Args:
-        versions: of transformers and torch.
+        versions: of the packages that it was traced by: transformers or diffusers, and torch.
     """
     folder = _folder()
     path = os.path.join(folder, f"{_key(config)}-{'-'.join(versions)}.json")

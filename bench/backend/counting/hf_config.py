@@ -98,6 +98,8 @@ def _count(model: nn.Module, batch: int, seq_len: int, source_len: int | None) -
 
 def experts_of(model: Any) -> tuple[int, int]:
     """How many experts a layer has, and how many of them a token is routed to, as the configuration says; 0 and 0 for none."""
+    if not hasattr(model.config, "get_text_config"):  # a configuration of diffusers
+        return 0, 0
     config = model.config.get_text_config()
     num = first_integer(config, *EXPERTS)
     return num, first_integer(config, *PER_TOKEN) or num

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.machine.ranks import say
-from estimators.architectures.from_config import model_from_config
+from estimators.architectures.from_config import is_of_diffusers, model_from_config
 from estimators.architectures.traced import TracedModel
 from estimators.architectures.traced_file import from_json, is_traced
 from estimators.errors import NoOpTableError, RequestError
@@ -47,11 +47,16 @@ def traced_model(config: Mapping[str, Any], name: str, without: NoOpTableError) 
     if (found := kept(config, name)) is not None:
         return found
     try:
-        from bench.backend.tracing.trace import trace_config, versions
+        if is_of_diffusers(config):
+            from bench.backend.tracing.diffusers_class import trace_class as trace
+            from bench.backend.tracing.diffusers_class import versions
+        else:
+            from bench.backend.tracing.trace import trace_config as trace
+            from bench.backend.tracing.trace import versions
     except ImportError as error:
         raise NoOpTableError(f"{without}; tracing one needs torch and transformers: {error}") from error
     try:
-        found = trace_config(config, name)
+        found = trace(config, name)
     except RequestError as error:
         raise NoOpTableError(f"{without}; and none could be traced: {error}") from error
     keep(config, found, versions())

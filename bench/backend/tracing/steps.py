@@ -61,7 +61,7 @@ class Steps:
 
     def _learn(self, sizes: Sizes, backward: bool) -> Pass:
         inputs = self._inputs(sizes)
-        with _on_meta() as known, torch.enable_grad():
+        with pass_on_meta() as known, torch.enable_grad():
             given = {name: _stands_in(known, value) for name, value in inputs.items()}
             if self._is_taught:
                 given["labels"] = given["input_ids"]
@@ -81,7 +81,7 @@ class Steps:
 
     def _prefill(self, sizes: Sizes) -> Pass:
         inputs = self._inputs(sizes)
-        with _on_meta() as known, torch.no_grad():
+        with pass_on_meta() as known, torch.no_grad():
             given = {name: _stands_in(known, value) for name, value in inputs.items()}
             given |= {"use_cache": True} if "use_cache" in self._takes else {}
             given |= {"logits_to_keep": 1} if "logits_to_keep" in self._takes else {}
@@ -92,7 +92,7 @@ class Steps:
         return seen
 
     def _decode(self, sizes: Sizes) -> Pass:
-        with _on_meta() as known, torch.no_grad():
+        with pass_on_meta() as known, torch.no_grad():
             more: dict[str, Any]
             if self.has_encoder:
                 inputs = self._inputs({**sizes, "seq": sizes["context"]})
@@ -116,7 +116,8 @@ class Steps:
 
 
 @contextmanager
-def _on_meta() -> Iterator[KnownValues]:
+def pass_on_meta() -> Iterator[KnownValues]:
+    """Inside, a model runs on meta unfused, and values that it asks for are known."""
     known = KnownValues(hides_nothing=True)
     with unfused(), autocast_by_the_cpu(), known:
         yield known

@@ -74,11 +74,11 @@ def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
         return traced[key]
 
     tables, chunk = {}, 0
-    tables["train"], chunk = _fitted(model, plans, "train", run)
+    tables["train"], chunk = fitted(model, plans, "train", run)
     if steps.writes_tokens or steps.has_encoder:
         try:
-            more = {"prefill": _fitted(model, _again(plans, chunk), "prefill", run)[0]}
-            more["decode"] = _fitted(model, one_token(sources=steps.has_source, longest=longest), "decode", run)[0]
+            more = {"prefill": fitted(model, _again(plans, chunk), "prefill", run)[0]}
+            more["decode"] = fitted(model, one_token(sources=steps.has_source, longest=longest), "decode", run)[0]
             tables |= more
         except UnavailableError:
             pass  # it was traced, and has no cache that tokens are added to
@@ -100,7 +100,7 @@ def trace(model: Any, name: str, *, left_out: str = "") -> TracedModel:
         sources=steps.has_encoder,
         reads=_read(steps) if not takes_tokens else "",
         left_out=left_out,
-        not_run=_not_run(model, passes),
+        not_run=not_run(model, passes),
     )
 
 
@@ -116,7 +116,7 @@ def versions() -> tuple[str, str]:
     return version("transformers"), version("torch")
 
 
-def _fitted(model: nn.Module, plans: list[Plan], table: str, run: Any) -> tuple[tuple[TracedRow, ...], int]:
+def fitted(model: nn.Module, plans: list[Plan], table: str, run: Any) -> tuple[tuple[TracedRow, ...], int]:
     """The rows by the first plan whose polynomials hold.
 
     Gradients are taken at the first size and at the first check alone, where they are the same multiple of every forward product.
@@ -175,7 +175,7 @@ def _positions(model: nn.Module, longest: int) -> int:
     return next((longest for rows in named if longest <= rows <= longest + 8), 0)
 
 
-def _not_run(model: nn.Module, passes: list[Pass]) -> str:
+def not_run(model: nn.Module, passes: list[Pass]) -> str:
     """The largest parts with parameters of which no pass ran anything."""
     visited = set().union(*(each.visited for each in passes))
     used = {name for each in passes for name in each.first_use}

@@ -74,8 +74,10 @@ def phases_tables(answer: PhasesAnswer, *, params_text: str, assumed: Sequence[s
 def _library(model: Model) -> str:
     """Whose class a model is counted as."""
     from estimators.architectures.pipeline import OfImages  # deferred: most models are of transformers
+    from estimators.architectures.traced import TracedModel
 
-    return "diffusers" if isinstance(model, OfImages) else "transformers"
+    traced = isinstance(model, TracedModel) and model.traced_from.startswith("diffusers")
+    return "diffusers" if traced or isinstance(model, OfImages) else "transformers"
 
 
 def ops_table(name: str, ops: Sequence[Op], workload: Workload, *, convention: str, conditions: Sequence[str]) -> Table:
