@@ -18,7 +18,7 @@ from estimators.errors import BadConfigError
 from estimators.facts.hub_config import own_cache
 from estimators.frozen import replace
 
-TRACER = 3
+TRACER = 4
 """Raised when the same configuration would be traced to another table."""
 
 MAX_BYTES = 64 * 2**20

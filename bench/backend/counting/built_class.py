@@ -11,6 +11,7 @@ from torch import nn
 from bench.backend.model_classes import OLD_NAMES
 from bench.backend.models import hf_config
 from bench.backend.on_meta import on_meta
+from estimators.architectures.builders.prediction import uncounted_prediction
 from estimators.architectures.builders.vision import TEXT_PARTS
 from estimators.errors import BadConfigError
 
@@ -18,11 +19,17 @@ from estimators.errors import BadConfigError
 def parse(config: Mapping[str, Any]) -> tuple[Any, str, str]:
     """transformers' configuration of what is counted, the class that it names, and what is left out.
 
-    Of several kinds of input the language part is counted, if it is a causal language model.
+    Of several kinds of input the language part is counted, if it is a causal language model. No class of transformers has the layers
+    that predict further tokens.
 
     Raises:
         BadConfigError: transformers knows neither the type nor that of its language part.
     """
+    parsed, named, left_out = _parsed(config)
+    return parsed, named, "; ".join(said for said in (left_out, uncounted_prediction(config)) if said)
+
+
+def _parsed(config: Mapping[str, Any]) -> tuple[Any, str, str]:
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 

@@ -274,7 +274,9 @@ def test_authors_names_of_classes_are_transformers_own_where_the_type_and_the_he
     from bench.backend.counting.built_class import parse
 
     ling = {"model_type": "bailing_hybrid", "num_hidden_layers": 2}
-    assert parse(ling | {"architectures": ["BailingMoeV2_5ForCausalLM"]})[1] == "BailingHybridForCausalLM"
+    _, named, left_out = parse(ling | {"architectures": ["BailingMoeV2_5ForCausalLM"], "num_nextn_predict_layers": 1})
+    assert named == "BailingHybridForCausalLM"
+    assert left_out.startswith("1 multi-token prediction layer (num_nextn_predict_layers)")
     with pytest.raises(BadConfigError, match=r"names 'BailingMoeV2_5ForChess', which transformers .* does not have"):
         parse(ling | {"architectures": ["BailingMoeV2_5ForChess"]})
 
