@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from estimators.architectures.adapter_names import ROUTER
 from estimators.architectures.attention import Attention
@@ -114,7 +114,7 @@ def _heads(f: Fields, s: Sizes, layer: int, kind: str, keys_are_values: bool) ->
     """Width of a layer's heads, and how many of keys: as `per_layer_config` says, or the two fields that it is made of."""
     stated = f.config.get("per_layer_config")
     if stated is not None:
-        of_layer = stated.get(str(layer), stated.get(layer, {})) if isinstance(stated, dict) else None
+        of_layer = _of_layer(stated, layer) if isinstance(stated, dict) else None
         if not isinstance(of_layer, dict):
             raise f.fail("per_layer_config", stated, "an object that has an object of fields for each layer that differs")
         own = f.part(f"per_layer_config.{layer}", of_layer)
@@ -126,6 +126,11 @@ def _heads(f: Fields, s: Sizes, layer: int, kind: str, keys_are_values: bool) ->
         width, kv_heads = s.head_width, s.kv_heads
     f.divides("num_key_value_heads", kv_heads, "num_attention_heads", s.heads)
     return width, kv_heads
+
+
+def _of_layer(stated: Mapping[Any, Any], layer: int) -> object:
+    """What is stated of a layer, under its number with or without noughts before it: transformers writes "05" beside "11"."""
+    return next((fields for key, fields in stated.items() if str(key).lstrip("0") == str(layer).lstrip("0")), {})
 
 
 def _experts(f: Fields, s: Sizes) -> Experts:
