@@ -15,13 +15,16 @@ from estimators.architectures.fields import Fields
 from estimators.architectures.from_config import model_from_config, read_config
 from estimators.architectures.pipeline import Pipeline
 from estimators.architectures.video_autoencoder import VideoAutoencoder
-from estimators.errors import BadConfigError
+from estimators.errors import BadConfigError, NoOpTableError
 from estimators.facts import data
 from estimators.spec import Source
 
 INDEX = "model_index.json"
 DENOISERS, AUTOENCODER, ENCODERS = ("unet", "transformer"), "vae", ("text_encoder", "text_encoder_2", "text_encoder_3")
 """What diffusers calls the folders of a pipeline's parts."""
+
+SECOND = "transformer_2"
+"""Folder of a second denoiser, which takes over behind some step (Wan 2.2)."""
 
 TEXT_TOKENS = {"PixArtSigmaPipeline": 300}
 """Pipeline of diffusers -> max_sequence_length of its prompts, where its denoiser's class alone does not say."""
@@ -68,10 +71,14 @@ def pipeline_in(folder: str) -> Pipeline | None:
     """The pipeline of a folder with a model_index.json; None for any other path.
 
     Raises:
-        BadConfigError: a part is missing, or makes no sense.
+        BadConfigError: a part is missing, has no op table, or makes no sense, or there are two denoisers.
     """
     if not os.path.isfile(os.path.join(folder, INDEX)):
         return None
+    if os.path.isdir(os.path.join(folder, SECOND)):
+        raise BadConfigError(
+            f"{folder} has two denoisers, one for early steps and one for late; give the config.json of {SECOND} or its twin"
+        )
     parts = {}
     for name in (*DENOISERS, AUTOENCODER, *ENCODERS):
         if os.path.isdir(path := os.path.join(folder, name)):
@@ -84,9 +91,12 @@ def pipeline_in(folder: str) -> Pipeline | None:
 def _built(parts: Mapping[str, Mapping[str, Any]], name: str, source: Source) -> Pipeline:
     def part(key: str) -> Any:
         titled = name if key in DENOISERS else f"{name}: {key}"
-        if "model_type" in parts[key] and class_of(dict(parts[key])) not in PARTS:
-            return model_from_config(parts[key], titled, source)
-        return part_from(Fields(parts[key], f"{name}: {key}"), titled, source)
+        try:
+            if "model_type" in parts[key] and class_of(dict(parts[key])) not in PARTS:
+                return model_from_config(parts[key], titled, source)
+            return part_from(Fields(parts[key], f"{name}: {key}"), titled, source)
+        except NoOpTableError as error:
+            raise BadConfigError(f"{error}; {key}/config.json by itself is traced where its library is installed") from None
 
     found = [key for key in DENOISERS if key in parts]
     if len(found) != 1 or AUTOENCODER not in parts:

@@ -284,3 +284,29 @@ def test_umt5_reads_the_text_with_a_table_of_biases_in_every_layer() -> None:
     encoder = part_from(Fields(config, "mine"), "mine", Source(title="mine"))
     said = estimate(Case(model=encoder, workload=Workload(batch=2, seq_len=9)))
     assert (said.params, said.forward_flop) == (meta.params_of(module), counter.get_total_flops())
+
+
+def _folder(path: Path, parts: dict[str, dict[str, object]]) -> str:
+    (path / "model_index.json").write_text("{}", encoding="utf-8")
+    for part, config in parts.items():
+        (path / part).mkdir()
+        (path / part / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return str(path)
+
+
+def test_a_folder_with_a_part_without_an_op_table_says_what_counts_it(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, {"transformer": {"_class_name": "SanaTransformer2DModel"}, "vae": SMALL["autoencoder"][0]})
+    with pytest.raises(BadConfigError, match=r"transformer/config\.json by itself is traced") as caught:
+        pipeline_in(folder)
+    assert not isinstance(caught.value, NoOpTableError)
+
+
+def test_a_folder_of_two_denoisers_is_refused(tmp_path: Path) -> None:
+    wan = {"transformer": SMALL["wan"][0], "transformer_2": SMALL["wan"][0], "vae": SMALL["wan-autoencoder"][0]}
+    with pytest.raises(BadConfigError, match="has two denoisers"):
+        pipeline_in(_folder(tmp_path, wan))
+
+
+def test_an_autoencoder_of_images_behind_a_denoiser_of_videos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadConfigError, match="an autoencoder of what it makes"):
+        pipeline_in(_folder(tmp_path, {"transformer": SMALL["wan"][0], "vae": SMALL["autoencoder"][0]}))
