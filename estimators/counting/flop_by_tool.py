@@ -111,7 +111,9 @@ def decoder_of(model: Model) -> Decoder | TracedModel:
     """
     decoder = model.base if isinstance(model, FineTuned) else model
     if not isinstance(decoder, Decoder | TracedModel) or decoder.stack is None:
-        raise BadValueError(f"{model.name} is not a decoder-only language model; the tools' conventions are for those alone")
+        raise BadValueError(
+            f"{model.name} is not a decoder-only language model; the tools' conventions are for those alone; `check-claim` judges any other"
+        )
     return decoder
 
 

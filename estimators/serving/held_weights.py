@@ -63,7 +63,9 @@ def served_model(deployment: Deployment) -> Decoder:
 def _served(model: Model, weights: str) -> Decoder:
     base = as_decoder(model.base)
     if base is None:
-        raise BadValueError(f"{model.name} is no decoder-only language model; expected one that an engine serves")
+        raise BadValueError(
+            f"{model.name} is no decoder-only language model; expected one that an engine serves; `show` counts a pass of any other"
+        )
     if isinstance(base, TracedDecoder) and base.has_latents:
         raise BadValueError(
             f"{model.name} caches latents in engines and what they expand to in transformers, which is what was traced; "

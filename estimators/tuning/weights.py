@@ -73,7 +73,9 @@ def decoder_of(job: TuningJob) -> Decoder:
     """The job's model. Raises BadValueError where it is no decoder-only language model."""
     model = as_decoder(job.model)
     if model is None:
-        raise BadValueError(f"a fine-tuning of {job.model.name}: expected a decoder-only language model")
+        raise BadValueError(
+            f"a fine-tuning of {job.model.name}: expected a decoder-only language model; `estimate` bounds a training of any other"
+        )
     return model
 
 

@@ -64,7 +64,7 @@ class Job:
 
     def __post_init__(self) -> None:
         if reason := not_covered(self.trained, self.seq_len):
-            raise BadValueError(f"{self.model.name} {reason}; no step of it is predicted")
+            raise BadValueError(f"{self.model.name} {reason}; no step of it is predicted, and `estimate` bounds its training")
         if self.is_tuned:
             fine_tuning.demand(self)
             return
