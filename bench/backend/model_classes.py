@@ -65,6 +65,11 @@ def _patches_and_text(config: Any, workload: Workload) -> Inputs:
     }
 
 
+def _image_and_point(config: Any, workload: Workload) -> Inputs:
+    """An image and one point in it, whose masks are asked for."""
+    return {**_image(config.vision_config, workload), "input_points": torch.zeros(workload.batch, 1, 1, 2, device="meta")}
+
+
 def _source_and_target(config: Any, workload: Workload) -> Inputs:
     source = _ids(workload.batch, workload.source_len or workload.seq_len)
     return {"input_ids": source, "decoder_input_ids": _ids(workload.batch, workload.seq_len)}
@@ -111,6 +116,7 @@ KINDS: Mapping[str, Kind] = {
     "whisper": Kind(inputs=_audio_and_target, auto="AutoModelForSpeechSeq2Seq"),
     **dict.fromkeys(_OF_IMAGES, _IMAGE),
     **dict.fromkeys(("clip", "siglip"), Kind(inputs=_image_and_text)),
+    "sam": Kind(inputs=_image_and_point),
     "siglip2": Kind(inputs=_patches_and_text),
     **dict.fromkeys(("hubert", "wav2vec2", "wavlm"), Kind(inputs=_waves)),
 }

@@ -147,6 +147,7 @@ FAMILIES: dict[str, str] = {
     "qwen3_vl_text": "llama.qwen3_vl_text",
     "resnet": "convolutional.resnet",
     "roberta": "encoders.roberta",
+    "sam": "segment.sam",
     "sarvam_mla": "deepseek.sarvam_mla",
     "seed_oss": "llama_variants.seed_oss",
     "segformer": "pyramid.segformer",
