@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 from estimators.errors import BadValueError
 from estimators.spec import Model, Workload
 from estimators.training.sequence_cost import sequence_cost_of
@@ -15,6 +18,11 @@ def not_covered(model: Model, seq_len: int) -> str:
 
     Operations that it knows nothing of would be predicted to take no time. Scans it prices as fused attention, see `passes`.
     """
+    return _not_covered(model, seq_len)
+
+
+@functools.lru_cache(maxsize=64)
+def _not_covered(model: Any, seq_len: int) -> str:
     try:
         work = sequence_cost_of(model, seq_len)
     except BadValueError:
