@@ -50,7 +50,7 @@ class EntryIndexer:
                     width=size,
                     compressor=self.compressor,
                     count=count,
-                    reads=(f"{prefix}.query_up", f"{prefix}.kv_down"),
+                    reads=(f"{prefix}.query_up", f"{prefix}.weigh"),
                 ),
                 cut="whole",
             ),
@@ -184,8 +184,8 @@ class CompressedAttention(Part):
             chosen=self.indexer.chosen if self.indexer else None,
             chosen_alone=self.chosen_alone,
         )
-        table.append(product("scores", reads=(f"{prefix}.query_up", f"{made}.kv_down")))
-        table.append(product("context", reads=(f"{made}.scores", f"{made}.kv_down")))
+        table.append(product("scores", reads=(f"{prefix}.query_up", f"{made}.weigh")))
+        table.append(product("context", reads=(f"{made}.scores", f"{made}.weigh")))
         return table
 
 

@@ -86,11 +86,12 @@ class Compressor:
             project("kv_down", "attention", d_in=width, d_out=self.columns),
             project("gate", "attention", d_in=width, d_out=self.columns),
         ]
+        weighed = elementwise(w, prefix, cut="whole", label="weigh", width=self.columns, reads=2, count=count)
         if not closed:
             matrices = [replace(row, backward_flop=0) for row in matrices]
         return [
             *matrices,
             parameters(w, prefix, "place_bias", "attention", num=self.rate * self.columns, count=count),
-            elementwise(w, prefix, cut="whole", label="weigh", width=self.columns, reads=2, count=count),
+            replace(weighed, reads=tuple(row.name for row in matrices)),
             norm(w, prefix, "kv_norm", cut="whole", width=self.width, bias=False, rows=w.batch * closed, count=count),
         ]

@@ -63,8 +63,8 @@ def undivided_parts(ops: Iterable[Op]) -> list[str]:
     """
     cuts: dict[str, list[str]] = defaultdict(list)
     for op in ops:
-        # what leads to experts behind a latent and back is on every rank, as their router is; and what chooses keys, as vLLM holds it
-        copied = op.role in ("linear", "index_query", "index_key", "index_weights")
+        # what leads to experts behind a latent and back is on every rank, as their router is; and what chooses or compresses keys
+        copied = op.role in ("linear", "index_query", "index_key", "index_weights") or op.part.endswith((".compressor", ".indexer"))
         if op.kind == "matmul" and op.component in ("attention", "mlp", "experts") and not copied:
             cuts[op.part].append(op.cut)
     divided = {part: [cut for cut in found if cut != "whole"] for part, found in cuts.items()}

@@ -22,6 +22,7 @@ from estimators.frozen import replace
 from estimators.spec import Case, Model, Workload
 from tests.support.fine_tuned import (
     DEEPSEEK,
+    DEEPSEEK_V4,
     FALCON_H1,
     FAMILY_MODELS,
     GPT2,
@@ -61,6 +62,7 @@ ADAPTED = [
     (QWEN_MOE, ("down_proj",)),
     (GPT_OSS, ("k_proj",)),
     *((DEEPSEEK, (name,)) for name in ("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj")),
+    *((DEEPSEEK_V4, names) for names in (("q_a_proj",), ("q_b_proj",), ("kv_proj", "gate_proj"), ("o_b_proj",))),
     *((MAMBA, (name,)) for name in ("in_proj", "x_proj", "out_proj")),
     *((MAMBA2, (name,)) for name in ("in_proj", "out_proj")),
     *((JAMBA, names) for names in (("q_proj",), ("x_proj", "v_proj"), ("down_proj",))),
@@ -106,7 +108,7 @@ def test_every_single_product_of_forward_and_backward_is_in_the_op_table(names: 
     assert sorted(backward.flop) == sorted(op.flop for op in rows for _ in range(op.count * op.backward_flop // op.flop))
 
 
-@pytest.mark.parametrize("name", FAMILY_MODELS.values())
+@pytest.mark.parametrize("name", [name for kind, name in FAMILY_MODELS.items() if kind != "deepseek_v4"])  # refused, as peft fails
 def test_adapters_on_every_linear_layer_of_every_family_count_like_torch(name: str) -> None:
     """What "all-linear" means: every linear layer that peft does not take for its experts' name; those experts have a test apart."""
     config = shallow(model_entry(name).config)

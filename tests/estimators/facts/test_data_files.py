@@ -20,6 +20,7 @@ ROPE_KEYS = {"rope_theta", "rope_scaling", "partial_rotary_factor"}
 BEYOND_THE_CLASS = {
     "segformer": {"image_size"},
     **{model_type: {"head_dim"} for model_type in ("exaone_moe", "falcon_h1", "glm4_moe", "qwen3_moe")},
+    "deepseek_v4": {"compress_ratios", "num_hash_layers"},
     "deberta-v2": {"norm_rel_ebd", "pos_att_type", "position_buckets", "share_att_key"},
     "gemma4_text": {"global_head_dim", "head_dim", "num_global_key_value_heads", "num_key_value_heads"},
     "modernbert": {"global_attn_every_n_layers"},
@@ -28,8 +29,8 @@ BEYOND_THE_CLASS = {
     "qwen3_5_text": {"full_attention_interval"},
     "t5": {"tie_word_embeddings"},
 }
-"""Fields that a class has no attribute for, or another value: DeBERTa's model reads them or a list made of them, ModernBERT and
-Qwen3.5 make layer_types of them, Gemma 4 fields of each layer, and whether T5's head is tied is read from the checkpoint."""
+"""Fields that a class has no attribute for, or another value: DeBERTa's model reads them or a list of them, ModernBERT,
+Qwen3.5 and DeepSeek V4 make layer_types of them, Gemma 4 fields of each layer, and T5's head is tied as the checkpoint says."""
 
 
 @pytest.mark.parametrize("model_id", model_ids())
