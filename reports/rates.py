@@ -10,7 +10,7 @@ from bench.records.record import Measurement, Phase
 from bench.statistics import bootstrap, robust
 from bench.statistics.step_sizes import UnlikeSteps, steps_of_unlike_size
 
-MAIN_PHASE = {"generate": "generate", "decode": "decode", "prefill": "prefill", "train": "train_step"}
+MAIN_PHASE = {"generate": "generate", "decode": "decode", "prefill": "prefill", "train": "train_step", "forward": "forward"}
 """Task to the phase that answers it."""
 
 

@@ -25,6 +25,7 @@ _WHAT: dict[str, tuple[str, str, Callable[[Asked], int | None]]] = {
     "decode": ("decode step", "", lambda asked: None),
     "prefill": ("prefill", " of {} tokens", lambda asked: asked.seq_len),
     "train": ("training step", ", batch {}", lambda asked: asked.batch),
+    "forward": ("forward pass", ", batch {}", lambda asked: asked.batch),
     "serve": ("served load", "", lambda asked: None),
 }
 """Task to what was timed, how its size is said, and the size: a run that was stopped early has none."""

@@ -93,8 +93,14 @@ class KnownValues(TorchDispatchMode):
         kwargs = kwargs or {}
         if not isinstance(func, torch._ops.OpOverload):
             return func(*args, **kwargs)
+        if self._hides_nothing and func is _aten.eq.Scalar and args[1] == 0 and args[0].is_meta and args[0].is_floating_point():
+            made = func(*args, **kwargs)
+            self._values[made] = torch.zeros(1, dtype=torch.bool).expand(made.shape)  # what was made up is no padding
+            return made
         if self._knows_nothing_of(func, args, kwargs):
             return made_by(func, args, kwargs)
+        if self._hides_nothing and func is _aten.index.Tensor:
+            args = (args[0], [None if index is None else self._hiding_nothing(index) for index in args[1]])
         leaves, tree = tree_flatten((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
         if not any(t.is_meta for t in tensors) and not any(_is_meta(leaf) for leaf in leaves):
@@ -129,6 +135,12 @@ class KnownValues(TorchDispatchMode):
         if any(hasattr(leaf, OF_BUILDING) for leaf in tensors):
             return False
         return func._overloadpacket not in _OF_ONE_DTYPE or len({leaf.dtype for leaf in tensors}) == 1
+
+    def _hiding_nothing(self, index: torch.Tensor) -> torch.Tensor:
+        """An index as it is; a mask of which nobody knows anything leaves everything."""
+        if index.dtype is not torch.bool or not index.is_meta or self._value(index) is not None or index.numel() > MAX_ELEMENTS:
+            return index
+        return self.stand_in(torch.ones(index.shape, dtype=torch.bool))
 
     def keep_of_building(self, module: nn.Module) -> None:
         """Let what a module made of constants, in buffers and beside them, be known in every pass over it."""

@@ -155,7 +155,12 @@ def class_named(config: Mapping[str, Any]) -> Any:
 
 
 def meta_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
-    """The model of a configuration, on meta.
+    """The model of a configuration, on meta. Raises what `model_of` does."""
+    return on_meta(lambda: model_of(config, attn=attn))
+
+
+def model_of(config: Mapping[str, Any], *, attn: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """The model of a configuration, with whatever initial weights its class draws.
 
     Raises:
         BadConfigError: transformers does not know the class or refuses the fields.
@@ -163,12 +168,12 @@ def meta_model(config: Mapping[str, Any], attn: str = "eager") -> nn.Module:
     parsed, chosen = hf_config(config), class_named(config)
     build = chosen.from_config if chosen.__name__.startswith("Auto") else chosen._from_config
     try:
-        model = on_meta(lambda: build(parsed, attn_implementation=attn))
+        model: nn.Module = build(parsed, attn_implementation=attn, dtype=dtype)
     except (ValueError, AssertionError) as error:
         first_line = str(error).strip().splitlines()[0][:160] if str(error) else type(error).__name__
         raise BadConfigError(f"transformers cannot build {config['model_type']!r}: {first_line}") from None
     if config["model_type"] in TIED_UNTIL_LOADED and config.get("tie_word_embeddings") is False and hasattr(model, "lm_head"):
-        model.lm_head.weight = nn.Parameter(torch.empty_like(model.lm_head.weight))
+        model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
     return model
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,13 +26,31 @@ _BLOCK_ELEMENTS = 2**22 + 15
 
 
 class _SkipDrawing(TorchFunctionMode):
-    """Random initialisers do nothing inside: their draws would be thrown away, and take a minute for billions of weights."""
+    """Random initialisers of matrices do nothing inside: their draws would be thrown away, and take a minute for billions of weights."""
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") in _DRAWING:
-            return args[0] if args else kwargs["tensor"]
+            tensor = args[0] if args else kwargs["tensor"]
+            if tensor.dim() >= 2:
+                return tensor
         return func(*args, **kwargs)
+
+
+@contextmanager
+def without_drawing() -> Iterator[None]:
+    """Inside, a module that is built draws no values for its matrices, and keeps whatever its memory holds.
+
+    torch's truncated normal values are drawn until all lie within its limits: without a draw they never would, and with fake tensors
+    nobody can tell.
+    """
+    truncated = torch.nn.init._no_grad_trunc_normal_
+    torch.nn.init._no_grad_trunc_normal_ = lambda tensor, mean, std, *_, **__: tensor.normal_(mean, std)
+    try:
+        with _SkipDrawing():
+            yield
+    finally:
+        torch.nn.init._no_grad_trunc_normal_ = truncated
 
 
 def hf_config(config: Mapping[str, Any]) -> Any:
@@ -98,14 +117,20 @@ def _reason(error: Exception) -> str:
 
 
 def random_language_model(config: Mapping[str, Any], *, attn: str, dtype: torch.dtype, device: torch.device, seed: int) -> nn.Module:
-    """A causal language model with seeded random weights, drawn in seconds.
+    """A causal language model with seeded random weights; see `with_random_weights`."""
+    return with_random_weights(lambda: language_model(config, attn=attn, dtype=dtype), dtype=dtype, device=device, seed=seed)
+
+
+def with_random_weights(build: Callable[[], nn.Module], *, dtype: torch.dtype, device: torch.device, seed: int) -> nn.Module:
+    """What `build` makes, with seeded random weights, drawn in seconds.
 
     On a CPU a block of normal values (standard deviation 0.02) is drawn once and laid end to end over all matrices; on
-    an accelerator every weight is drawn. Norms keep their ones and biases their zeros. Never zeros for weights: they
+    an accelerator every weight is drawn. Norms keep their ones, and biases what their class gives them. Never zeros for weights: they
     draw less power and run faster.
     """
-    with torch.device(device), _SkipDrawing():
-        model = language_model(config, attn=attn, dtype=dtype)
+    with torch.random.fork_rng(), torch.device(device), without_drawing():
+        torch.manual_seed(seed)
+        model = build()
     generator = torch.Generator(device=device).manual_seed(seed)
     matrices = [p for p in model.parameters() if p.dim() >= 2]
     with torch.no_grad():

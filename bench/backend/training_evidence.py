@@ -43,9 +43,15 @@ class SampledParameters:
         """Names of the trained tensors whose sampled elements are all the numbers that they were; an empty shard has none."""
         return tuple(name for name, now in self._now().items() if now.numel() and torch.equal(self._before[name], now))
 
-    def changed(self) -> bool:
-        """Whether there is something trained and every trained tensor changed: `proof.params_changed` of a record."""
-        return any(before.numel() for before in self._before.values()) and not self.unchanged()
+    def changed(self, *, reached: bool = False) -> bool:
+        """Whether there is something trained and every trained tensor changed: `proof.params_changed` of a record.
+
+        Args:
+            reached: whether only tensors count that the last backward pass left a gradient for: of a tower, the layers behind the one
+                whose features are read have none.
+        """
+        left = {name for name, parameter in self._trained.items() if reached and parameter.grad is None}
+        return any(self._before[name].numel() for name in self._before.keys() - left) and not set(self.unchanged()) - left
 
     def finite(self) -> bool:
         """Whether all sampled elements are numbers."""

@@ -20,7 +20,7 @@ from bench.records.environment import DeviceFacts
 from bench.records.record import Ceiling
 from bench.statistics.robust import median
 from bench.workloads.article.run import ArticleRun
-from bench.workloads.language.run import LanguageRun
+from bench.workloads.step_run import StepRun
 from estimators.errors import UnavailableError
 from estimators.units import MEBI
 
@@ -128,7 +128,7 @@ def _timed(calls: Sequence[Call], role: str, device: Device, cached: int, size: 
     return step_operators.entries(unique, (), device, cache_bytes=cached, rounds=2, time_s=_EACH_S[size], role=role)
 
 
-def with_model(calibration: Calibration, runs: Sequence[ArticleRun | LanguageRun], *, say: Say) -> Calibration:
+def with_model(calibration: Calibration, runs: Sequence[ArticleRun | StepRun], *, say: Say) -> Calibration:
     """The calibration with a model's own operators in it, those of every run's step."""
     entries = list[Entry]()
     for run in runs:

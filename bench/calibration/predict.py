@@ -8,10 +8,10 @@ from bench.calibration import step_operators
 from bench.records.calibration import Calibration, machine_profile
 from bench.records.estimated import PartsOfStep, PredictedStep
 from bench.workloads.article.run import ArticleRun
-from bench.workloads.language.run import LanguageRun
+from bench.workloads.step_run import StepRun
 from estimators.profile.operator_times import OperatorCall, OperatorPrediction, predict
 
-PHASE = {"train": "train_step", "prefill": "prefill", "decode": "decode"}
+PHASE = {"train": "train_step", "forward": "forward", "prefill": "prefill", "decode": "decode"}
 """Task to the phase that the prediction is of."""
 
 
@@ -46,7 +46,7 @@ class StepPrediction:
         )
 
 
-def predict_step(run: ArticleRun | LanguageRun, calibration: Calibration, *, rounds: int = 2, time_s: float = 0.02) -> StepPrediction:
+def predict_step(run: ArticleRun | StepRun, calibration: Calibration, *, rounds: int = 2, time_s: float = 0.02) -> StepPrediction:
     """Trace the step, time its operators alone, and sum; nothing of the step itself is run."""
     cached = run.device.cache_bytes()
     calls, updates = step_operators.work(run, cached)

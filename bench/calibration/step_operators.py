@@ -9,33 +9,41 @@ from bench.backend.device import Device
 from bench.backend.operators import optimizers, replay
 from bench.backend.operators.calibration_operators import renamed
 from bench.backend.operators.trace import Call
-from bench.calibration.traced_step import article_work, language_work
+from bench.calibration.traced_step import article_work, language_work, sample_work
 from bench.records.calibration import Entry
 from bench.sampling.clock import Clock
 from bench.workloads.article.engine import threads
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.article.workload import DENSE_THREADS
 from bench.workloads.language.run import LanguageRun
+from bench.workloads.samples.run import SampleRun
+from bench.workloads.step_run import StepRun
 from estimators.profile.operator_times import OperatorCall
 
 OPTIMIZER_STEPS = 5
 
 
-def mode(run: ArticleRun | LanguageRun) -> str:
+def mode(run: ArticleRun | StepRun) -> str:
     """How the run's step is driven: one of estimators.profile.operator_times.HOST_MODES."""
     if run.task != "train":
         return "forward"
     return "dense-train" if is_dense(run) else "language-train"
 
 
-def is_dense(run: ArticleRun | LanguageRun) -> bool:
+def is_dense(run: ArticleRun | StepRun) -> bool:
     """Whether it is one of the article's dense networks, which run on one thread."""
     return isinstance(run, ArticleRun) and not run.is_text
 
 
-def work(run: ArticleRun | LanguageRun, cache_bytes: int) -> tuple[list[Call], list[OperatorCall]]:
+def work(run: ArticleRun | StepRun, cache_bytes: int) -> tuple[list[Call], list[OperatorCall]]:
     """Operators of one step, and of a training the optimizer's pieces beside them, one for each size of what is updated."""
-    calls, updated = article_work(run, cache_bytes) if isinstance(run, ArticleRun) else language_work(run, cache_bytes)
+    if isinstance(run, ArticleRun):
+        calls, updated = article_work(run, cache_bytes)
+    elif isinstance(run, SampleRun):
+        calls, updated = sample_work(run, cache_bytes)
+    else:
+        assert isinstance(run, LanguageRun)
+        calls, updated = language_work(run, cache_bytes)
     if is_dense(run):
         calls = [renamed(call, "on 1 thread") for call in calls]
     return calls, optimizers.pieces(updated, run.optimizer)

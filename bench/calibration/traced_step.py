@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from bench.backend.device import Device
 from bench.backend.kv_cache import new_cache, with_cache
-from bench.backend.models import language_model
+from bench.backend.models import language_model, without_drawing
 from bench.backend.operators.profiler import num_operators, seconds_by_group
 from bench.backend.operators.trace import Call, calls_of, fake
-from bench.backend.steps.training import gradients, prepared
+from bench.backend.steps.training import Batch, gradients, loss_of, prepared
 from bench.backend.tuned_model import tuned_on_meta
+from bench.backend.unread_values import numbers_of_inputs
 from bench.workloads.article import networks
 from bench.workloads.article.engine import engine
 from bench.workloads.article.run import ArticleRun
@@ -23,6 +25,9 @@ from bench.workloads.article.training import Trainer, optimizer_of
 from bench.workloads.language.loading import weights_dtype
 from bench.workloads.language.run import LanguageRun
 from bench.workloads.language.train import autocast_dtype, training_step
+from bench.workloads.samples.run import SampleRun
+from bench.workloads.step_run import StepRun
+from estimators.errors import UnavailableError
 
 Step = Callable[[], Sequence[torch.Tensor]]
 """One step, of a training without its update; returns the tensors that it leaves behind, which are the gradients to update by."""
@@ -46,6 +51,27 @@ def _there(on_meta: Any, device: Device) -> nn.Module:
     model: nn.Module = on_meta.to_empty(device=device.torch_device)
     on_meta.tie_weights()
     return model
+
+
+def sample_work(run: SampleRun, cache_bytes: int) -> tuple[list[Call], list[int]]:
+    """The same of one forward pass or training step of a model of samples.
+
+    Whole numbers among its inputs keep their values, since a model that reads images beside a text looks where they stand in it.
+
+    Raises:
+        UnavailableError: it looks at others as well.
+    """
+    dtype = weights_dtype(run)
+    given = run.network.drawn(run.seed, dtype)
+    with _driven(run) as (accelerator, device), fake(device.torch_device) as mode:
+        with without_drawing():
+            model = run.network.build(run.attn, dtype)
+        batch = {name: mode.from_tensor(each).to(device.torch_device) if each.is_floating_point() else each for name, each in given.items()}
+        try:
+            with numbers_of_inputs(), _step(model, batch, run, accelerator) as step:
+                return _seen(step, cache_bytes)
+        except (DataDependentOutputException, DynamicOutputShapeException) as error:
+            raise UnavailableError(f"{run.model} looks at values of tensors while it runs ({error}), which only a real step has") from error
 
 
 def article_work(run: ArticleRun, cache_bytes: int) -> tuple[list[Call], list[int]]:
@@ -86,14 +112,14 @@ def profiled(step: Step, device: Device) -> dict[str, Any]:
 
 
 @contextmanager
-def step_of(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Iterator[Step]:
-    """The run's step on a model and token ids: a prefill, a decode step, or forward and backward."""
-    with _driven(run) as (accelerator, _), _step(model, ids, run, accelerator) as step:
+def step_of(model: nn.Module, batch: Batch, run: StepRun) -> Iterator[Step]:
+    """The run's step on a model and its batch: a prefill, a decode step, a forward pass, or forward and backward."""
+    with _driven(run) as (accelerator, _), _step(model, batch, run, accelerator) as step:
         yield step
 
 
 @contextmanager
-def _driven(run: LanguageRun) -> Iterator[tuple[Any, Device]]:
+def _driven(run: StepRun) -> Iterator[tuple[Any, Device]]:
     """What a training step is driven by, accelerate, and the device of this rank; inference does without."""
     if run.task != "train":
         yield None, run.device
@@ -103,11 +129,13 @@ def _driven(run: LanguageRun) -> Iterator[tuple[Any, Device]]:
 
 
 @contextmanager
-def _step(model: nn.Module, ids: torch.Tensor, run: LanguageRun, accelerator: Any) -> Iterator[Step]:
+def _step(model: nn.Module, batch: Any, run: StepRun, accelerator: Any) -> Iterator[Step]:
     if run.task != "train":
-        yield _inference_step(model.eval(), ids, run)
+        model.eval()
+        yield _forward_pass(model, batch, run) if isinstance(run, SampleRun) else _inference_step(model, batch, run)
         return
-    with training_step(model, ids, run, accelerator, updates=False) as step:
+    loss = run.network.loss if isinstance(run, SampleRun) else loss_of
+    with training_step(model, batch, run, accelerator, loss=loss, updates=False) as step:
 
         def forward_backward() -> list[torch.Tensor]:
             step.forward_backward()
@@ -116,7 +144,16 @@ def _step(model: nn.Module, ids: torch.Tensor, run: LanguageRun, accelerator: An
         yield forward_backward
 
 
-def _inference_step(model: nn.Module, ids: torch.Tensor, run: LanguageRun) -> Step:
+def _forward_pass(model: nn.Module, given: Any, run: SampleRun) -> Step:
+    def forward() -> Sequence[torch.Tensor]:
+        with torch.inference_mode():
+            run.network.forward(model, given)
+        return ()
+
+    return forward
+
+
+def _inference_step(model: nn.Module, ids: torch.Tensor, run: Any) -> Step:
     static_len = run.seq_len + run.new_tokens if run.cache == "static" else None
 
     def prefilled(tokens: torch.Tensor) -> Any:

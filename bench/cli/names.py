@@ -78,11 +78,17 @@ def _counted(verb: ModuleType, asked: Any, devices: _Devices) -> tuple[Any, dict
     return asked, said
 
 
-def configuration(model: str | None, config: str | None) -> tuple[str, dict[str, Any], str | None]:
+def configuration(model: str | None, config: str | None, *, whole: bool = False) -> tuple[str, dict[str, Any], str | None]:
     """Of the model that is to be built here, by name or by the path of its configuration: its name, its fields, its name on the hub.
+
+    Of a diffusion pipeline it is the denoiser.
+
+    Args:
+        whole: of a vision-language model, all of it in place of its language part.
 
     Raises:
         UnknownNameError: no model is called so.
+        BadValueError: a whole is asked for of a model that is none.
         BadConfigError, UnavailableError: there is no configuration at the path.
     """
     if config is not None:
@@ -98,13 +104,33 @@ def configuration(model: str | None, config: str | None) -> tuple[str, dict[str,
     assert model is not None
     if sized := sized_llama(model):
         return sized.name, dict(sized.config), None
+    if (denoiser := _denoiser(model)) is not None:
+        return denoiser
     named = model_named(model)
     if "quantization_config" in named.changes:
         from bench.machine.ranks import say  # deferred: most names say nothing of weights
 
         say(f"{model} is built and measured here with none of its weights quantised")
     entry = model_entry(named.model_id)
-    return entry.id, dict(entry.config), entry.checkpoint
+    if whole and entry.whole_config is None:
+        raise BadValueError(f"{entry.id} reads no images beside text; --images is of models that do: {READS_IMAGES}")
+    return entry.id, dict(entry.whole_config if whole and entry.whole_config else entry.config), entry.checkpoint
+
+
+READS_IMAGES = "python -m bench list models --match vl, llava-1.5-7b, gemma-3-4b, ... or --config with a vision_config"
+
+
+def _denoiser(name: str) -> tuple[str, dict[str, Any], None] | None:
+    """The denoiser of a diffusion pipeline that has the name; None where none has."""
+    from estimators.facts.pipelines import denoiser_config, is_pipeline
+
+    if not is_pipeline(name):
+        return None
+    from bench.machine.ranks import say  # deferred: most names are no pipeline's
+
+    pipeline_id, config = denoiser_config(name)
+    say(f"{name} is a diffusion pipeline: its denoiser is run, one step of it; its text encoders and its autoencoder are not")
+    return pipeline_id, config, None
 
 
 def _config_name(path: str) -> str:

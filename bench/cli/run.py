@@ -4,6 +4,8 @@ The article's own call:  python -m bench run --model phi-2
 A slice of true width:   python -m bench run --model phi-2 --task train --layers 4 --seq-len 256
 A fine-tuning, counted:  python -m bench run --model gpt2 --task train --method lora --lora-rank 8 --batch 2 --seq-len 64
 A network of your own:   python -m bench run --model mlp --neurons 200 --hidden-layers 3
+Images, speech, latents: python -m bench run --model whisper-tiny --batch 2
+Images beside a text:    python -m bench run --model smolvlm2-2.2b --images 1 --image-size 384 --task forward
 All of the article:      python -m bench run --suite article --format md
 What a GPU can reach:    python -m bench run --suite reach
 A server under load:     python -m bench run gpt2 --task serve --concurrency 8 --requests 24 --seq-len 64 --new-tokens 32
@@ -17,19 +19,20 @@ import dataclasses
 import math
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import streams
 from bench.cli import names, run_endpoint, run_repeats
 from bench.cli.arguments import count, positive, share, targets
 from bench.cli.output import Output
-from bench.cli.sequences import batch_size, length
+from bench.cli.sequences import add_image_size, batch_size, length
 from bench.machine.ranks import say
 from bench.records.request import ALL_TASKS, CACHES, SERVING, Request
 from bench.sampling import presets
-from estimators.errors import BadValueError, SixndError, UnavailableError, UnknownNameError
+from estimators.errors import BadValueError, NoOpTableError, SixndError, UnavailableError, UnknownNameError
 from estimators.frozen import frozen, replace
 from estimators.parsing import MAX_LENGTH
+from estimators.samples import MAX_IMAGES, Image
 from estimators.tuning.settings import METHODS, PRECISIONS
 from estimators.weight_formats import WeightFormat, weight_format
 
@@ -54,6 +57,9 @@ class Options:
     new_tokens: int | None
     num_beams: int | None
     prompt: str | None
+    images: int | None
+    image: Image | None
+    text_tokens: int | None
     recompute: str
     method: str | None
     lora_rank: int | None
@@ -101,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--config", metavar="PATH", help="a Hugging Face config.json, or a folder that holds one")
     which.add_argument("--suite", metavar="NAME", help="several runs and one table: python -m bench list suites")
     task = parser.add_argument_group("the task")
-    task.add_argument("--task", metavar="NAME", help=f"{', '.join(ALL_TASKS)}; the article's models train, others generate unless said")
+    task.add_argument("--task", metavar="NAME", help=f"{', '.join(ALL_TASKS)}; language models generate unless said, others train")
     task.add_argument("--batch", type=batch_size, metavar="NUM", help="sequences (or samples) per step")
     task.add_argument("--seq-len", type=length("seq-len"), metavar="NUM", help="tokens per sequence, or of the prompt")
     task.add_argument("--new-tokens", type=length("new-tokens"), metavar="NUM", help="tokens to generate")
@@ -123,6 +129,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUM",
         help="measure slices of half and of all of these, extrapolate to full depth",
     )
+    _add_samples(parser)
     _add_tuning(parser)
     machine = parser.add_argument_group("the machine")
     machine.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps; the first CUDA device if there is one, else the CPU")
@@ -183,6 +190,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_argument(
         "--out", type=Path, default=Path(DEFAULT_OUT), metavar="FOLDER", help=f"where records go; {DEFAULT_OUT}/ by default"
     )
+
+
+def _add_samples(parser: argparse.ArgumentParser) -> None:
+    """What a sample is, of a model that reads images."""
+    group = parser.add_argument_group("samples of models that read images; their values are made up")
+    group.add_argument(
+        "--images",
+        type=count("images", maximum=MAX_IMAGES),
+        metavar="NUM",
+        help="of an example of a vision-language model, which is then run whole: tower, projector and language part",
+    )
+    add_image_size(group)
+    group.add_argument("--text-tokens", type=length("text-tokens", minimum=0), metavar="NUM", help="beside the images; 32 by default")
 
 
 def _add_tuning(parser: argparse.ArgumentParser) -> None:
@@ -261,8 +281,8 @@ def _calibration(options: Options, request: Request | None = None) -> Calibratio
 
 def _request(options: Options, model: str | None = None) -> tuple[Request, str | None]:
     """The request of the command line, and the model's name in the hub's cache."""
-    name, config, hub_id = names.configuration(model or options.model, None if model else options.config)
-    task = options.task or ("train" if config.get("model_type") == "dense_network" or name == "tiny-gpt" else "generate")
+    name, config, hub_id = names.configuration(model or options.model, None if model else options.config, whole=options.images is not None)
+    task = options.task or _usual_task(name, config, options)
     if task not in ALL_TASKS:
         raise UnknownNameError("task", task, ALL_TASKS, "python -m bench list tasks")
     if options.attn not in (None, "eager", "sdpa", "flash_attention_2"):
@@ -276,6 +296,9 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
         task=task,
         batch=options.batch,
         seq_len=options.seq_len,
+        images=options.images,
+        image_size=None if options.image is None else (options.image.height, options.image.width),
+        text_tokens=options.text_tokens,
         new_tokens=options.new_tokens,
         num_beams=options.num_beams,
         dtype=options.dtype,
@@ -310,6 +333,18 @@ def _request(options: Options, model: str | None = None) -> tuple[Request, str |
         request_rate=options.rate,
     )
     return request, hub_id
+
+
+def _usual_task(name: str, config: dict[str, Any], options: Options) -> str:
+    """Without --task: language models generate, all others train."""
+    if config.get("model_type") == "dense_network" or name == "tiny-gpt" or options.images is not None:
+        return "train"
+    from estimators.architectures.decoder import Decoder
+    from estimators.architectures.from_config import model_from_config
+
+    with suppress(NoOpTableError):  # which is said when the run is decided
+        return "generate" if isinstance(model_from_config(config, name), Decoder) else "train"
+    return "generate"
 
 
 def _run_suite(name: str, options: Options, out: Output) -> int:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.cli import arguments, sequences
+from bench.cli import arguments, names, sequences
 from bench.cli.pipelines import is_diffusion
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
@@ -202,10 +202,7 @@ def _seeing(config: dict[str, Any], name: str, source: Source, example: Example)
     from estimators.architectures.fields import Fields
 
     if config["model_type"] not in WHOLE and "vision_config" not in config:
-        raise BadValueError(
-            f"{name} reads no images beside text; --images and --video are of models that do: "
-            "python -m bench list models --match vl, llava-1.5-7b, gemma-3-4b, ... or --config with a vision_config"
-        )
+        raise BadValueError(f"{name} reads no images beside text; --images and --video are of models that do: {names.READS_IMAGES}")
     return whole(Fields(config, name), name, source, example)
 
 

@@ -56,6 +56,11 @@ def add_sequence(parser: argparse._ActionsContainer) -> None:
         metavar="NUM",
         help="tokens that the encoder of an encoder-decoder reads; as many as the decoder's by default",
     )
+    add_image_size(parser)
+
+
+def add_image_size(parser: argparse._ActionsContainer) -> None:
+    """--image-size."""
     parser.add_argument(
         "--image-size",
         type=_image,

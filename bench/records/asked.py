@@ -92,6 +92,9 @@ class Asked(Part):
     repeat: int = 1
     num_repeats: int = 1
     repeat_group: str | None = None
+    images: Annotated[int, AtLeast(1)] | None = None
+    image_size: tuple[int, int] | None = None
+    text_tokens: Annotated[int, AtLeast(0)] | None = None
     num_requests: Annotated[int, AtLeast(1)] | None = None
     concurrency: Annotated[int, AtLeast(1)] | None = None
     request_rate: Annotated[float, Above(0)] | None = None

@@ -13,7 +13,7 @@ Seconds = Annotated[float, AtLeast(0)]
 PositiveSeconds = Annotated[float, Above(0)]
 Rate = Annotated[float, Above(0)]
 
-STEPS = ("train_step", "prefill", "decode")
+STEPS = ("train_step", "forward", "prefill", "decode")
 """Phases of one step, of which rules of thumb and predictions speak."""
 
 

@@ -36,11 +36,11 @@ class Phase:
     """Raw times of one thing that was repeated.
 
     Attributes:
-        name: load, first, prefill, decode, generate, train_step, epoch.
+        name: load, first, prefill, decode, generate, forward, train_step, epoch.
         samples_s: every timed sample, in order; never filtered.
         warmup_s: samples before the steady state, kept apart.
         items_per_sample: tokens or samples that one timed sample processes.
-        item: token or sample; step where the size of a watched batch is not known.
+        item: token, image, audio second, example or sample; step where the size of a watched batch is not known.
         context_lens: per sample, where it varies (decode steps).
         clock: host or device-event.
         stopped_by: count, time, target, interrupt.

@@ -6,11 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-TASKS: dict[str, str] = {
+LANGUAGE: dict[str, str] = {
     "generate": "causal language model: prefill, then one token at a time, with beams; the article's own call by default",
     "prefill": "causal language model: the prompt alone, logits of the last position",
     "decode": "causal language model: single tokens after a prompt, step by step",
     "train": "forward, backward and optimizer step; for the article's models a whole training",
+}
+"""Of causal language models; the training is of every model."""
+
+TASKS: dict[str, str] = LANGUAGE | {
+    "forward": "one forward pass of a model of images, speech, latents, or images beside a text",
 }
 SERVING: dict[str, str] = {
     "serve": "causal language model: requests arrive, and are read and decoded together, by transformers' continuous batching",
@@ -52,6 +57,7 @@ class Request:
         learning_rate, optimizer: of a training; transformers' name of the optimizer for a fine-tuning.
         epochs, hidden_layers, neurons, days, data: for the article's models.
         preset: how thorough, a key of bench.sampling.presets.PRESETS; `steps` and `max_time_s` override its caps.
+        images, image_size, text_tokens: what a sample is: images of an example, their height and width in pixels, tokens of its text.
         num_requests, concurrency, request_rate: of a server: requests sent; in flight at most; or a second, Poisson, in its place.
         repeat, num_repeats, repeat_group: which of how many runs in fresh processes this is, and what they have in common.
         seed: of data, weights and sampling.
@@ -95,6 +101,9 @@ class Request:
     repeat: int = 1
     num_repeats: int = 1
     repeat_group: str | None = None
+    images: int | None = None
+    image_size: tuple[int, int] | None = None
+    text_tokens: int | None = None
     num_requests: int | None = None
     concurrency: int | None = None
     request_rate: float | None = None

@@ -32,6 +32,8 @@ def workload_of(run: Run) -> Workload:
             optimizer=run.optimizer,
             recompute="full" if run.recompute == "full" else "none",
         )
+    if run.task == "forward":
+        return Workload(phase="forward", batch=rows, seq_len=run.seq_len, dtype=run.dtype)
     return Workload(phase="prefill", batch=rows, seq_len=run.seq_len, dtype=run.dtype)
 
 
@@ -71,7 +73,7 @@ def predict(model: Model, run: Run, hardware: Hardware | None) -> Estimated:
     workload, model = workload_of(run), as_trained(model, run)
     bounding = hardware if hardware and workload.dtype in hardware.peak_flop_per_s else None
     first = estimate(Case(model=model, workload=workload, hardware=bounding))
-    main = "train_step" if run.task == "train" else "prefill"
+    main = {"train": "train_step", "forward": "forward"}.get(run.task, "prefill")
     phases = {main: _phase(model, [first], [workload])}
     stated = [_rule(rule, main) for rule in rules(model, workload)]
     steps = num_decode_steps(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.backend import device as devices
@@ -14,6 +14,7 @@ from bench.records.asked import Asked, Preset
 from bench.records.request import SERVING, Request
 from bench.runs.decisions import dtypes, hyperparameters
 from bench.runs.decisions.flags import refuse_meaningless
+from bench.runs.decisions.samples import is_of_samples, sample_run
 from bench.runs.decisions.sizes import ARTICLE_PROMPT, sizes
 from bench.runs.decisions.tuning import tuning_job
 from bench.sampling.presets import preset
@@ -22,6 +23,7 @@ from bench.workloads.article.engine import PRECISIONS
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.language import inputs, loading
 from bench.workloads.language.run import LanguageRun
+from bench.workloads.samples.run import SampleRun
 from bench.workloads.serving.run import ServingRun
 from estimators.architectures.decoder import Decoder
 from estimators.architectures.from_config import model_from_config, read_config
@@ -38,7 +40,7 @@ GENERATIONS = {"quick": 1, "standard": 3, "rigorous": 10}
 DECODE_TIME_S = 600.0
 
 
-def decide(request: Request, hub_id: str | None = None) -> ArticleRun | LanguageRun | ServingRun:
+def decide(request: Request, hub_id: str | None = None) -> ArticleRun | LanguageRun | SampleRun | ServingRun:
     """The run that a request asks for, nothing left open.
 
     Args:
@@ -49,21 +51,27 @@ def decide(request: Request, hub_id: str | None = None) -> ArticleRun | Language
     """
     if request.task in SERVING:
         return _serving(request, hub_id)
-    return _article(request) if request.is_article else _language(request, hub_id)
+    if request.is_article:
+        return _article(request)
+    return sample_run(request, _device(request), preset(request.preset)) if is_of_samples(request) else _language(request, hub_id)
 
 
-def usual_runs(name: str, config: Mapping[str, Any], device: Device) -> list[ArticleRun] | list[LanguageRun]:
+def usual_runs(name: str, config: Mapping[str, Any], device: Device) -> Sequence[ArticleRun | LanguageRun | SampleRun]:
     """What a calibration measures the operators of: a model's prefill, decode and training step at the default sizes, however large.
 
+    Of a model of samples it is a forward pass and a training step.
+
     Raises:
-        BadConfigError: neither a language model nor one of the article's.
+        BadConfigError: part of a model that takes more than text.
     """
     asked = Request(model=name, config=dict(config), task="train", dtype="fp32", device=str(device.torch_device))
     if asked.is_article:
         return [_article(asked)]
     model = model_from_config(asked.config, name)
-    if not isinstance(model, Decoder) or model.left_out:
-        raise BadConfigError(f"{name} is no causal language model and none of the article's; expected one of those")
+    if not isinstance(model, Decoder):
+        return [sample_run(dataclasses.replace(asked, task=task), device, preset(asked.preset)) for task in ("forward", "train")]
+    if model.left_out:
+        raise BadConfigError(f"{name} takes more than text, and is run on examples: expected a causal language model")
     inference = [(task, dtype) for dtype in ("fp32", "bf16") for task in ("prefill", "decode")]
     return [sized(dataclasses.replace(asked, task=task), None, dtype=dtype)[0] for task, dtype in (*inference, ("train", "fp32"))]
 

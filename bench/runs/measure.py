@@ -27,9 +27,12 @@ from bench.workloads.language import task as language_task
 from bench.workloads.language.run import LanguageRun
 from bench.workloads.language.task import Profile
 from bench.workloads.preparation import add_ceilings_after
+from bench.workloads.samples import task as samples_task
+from bench.workloads.samples.run import SampleRun
 from bench.workloads.serving import task as serving_task
 from bench.workloads.serving.run import ServingRun
-from estimators.errors import DoesNotFitError, SixndError
+from bench.workloads.step_run import StepRun
+from estimators.errors import DoesNotFitError, SixndError, UnavailableError
 
 CALIBRATED = ("matmul burst", "matmul sustained", "read", "write", "copy", "host to device")
 """Kinds of ceiling that a calibration adds to a record, beside those measured just before the run."""
@@ -112,14 +115,18 @@ def keeps(task: str) -> bool:
 
 
 def _predict_step(
-    draft: Draft, run: ArticleRun | LanguageRun, calibration: Calibration, on_prediction: Callable[[StepPrediction], None] | None, say: Say
+    draft: Draft, run: ArticleRun | StepRun, calibration: Calibration, on_prediction: Callable[[StepPrediction], None] | None, say: Say
 ) -> Profile | None:
     """Predict the step and put that into the draft; what is to profile the step after it was measured, None without a prediction."""
     if run.task not in predict.PHASE:
         draft.unavailable["estimate.local"] = f"a step is predicted for {', '.join(predict.PHASE)}, not for {run.task}"
         return None
     say("predicting the step from the calibration")
-    prediction = predict.predict_step(run, calibration)
+    try:
+        prediction = predict.predict_step(run, calibration)
+    except UnavailableError as error:
+        draft.unavailable["estimate.local"] = str(error)
+        return None
     said = prediction.kept()
     draft.estimate |= Estimated(local=said)
     draft.ceilings += [c for c in calibration.ceilings if c.kind in CALIBRATED]
@@ -142,9 +149,11 @@ def _predict_serving(draft: Draft, run: ServingRun, calibration: Calibration | N
     return serving_steps.predict_serving(run, calibration, say)
 
 
-def _fill(draft: Draft, run: ArticleRun | LanguageRun, say: Say, predict_step: Callable[[], Profile | None] | None) -> None:
+def _fill(draft: Draft, run: ArticleRun | LanguageRun | SampleRun, say: Say, predict_step: Callable[[], Profile | None] | None) -> None:
     if isinstance(run, ArticleRun):
         article_task.measure(run, draft, say, predict_step)
+    elif isinstance(run, SampleRun):
+        samples_task.measure(run, draft, say, predict_step)
     else:
         language_task.measure(run, draft, say, predict_step)
 

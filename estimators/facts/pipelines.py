@@ -61,6 +61,18 @@ def pipeline_named(text: str) -> Pipeline | None:
     return _built(body["parts"], name, Source(**body["source"]))
 
 
+def denoiser_config(text: str) -> tuple[str, dict[str, Any]]:
+    """The id of a shipped pipeline, and the configuration of its denoiser.
+
+    >>> denoiser_config("DiT-S/2")[1]["_class_name"]
+    'DiTTransformer2DModel'
+    """
+    name = _aliases()[text.casefold()]
+    parts = data.read_json(data.file("pipelines", f"{name}.json"))["parts"]
+    config: dict[str, Any] = next(parts[key] for key in DENOISERS if key in parts)
+    return name, config
+
+
 def published_params(name: str) -> dict[str, int]:
     """Part -> published parameters of a shipped pipeline."""
     counts: dict[str, int] = data.read_json(data.file("pipelines", f"{name}.json"))["published_params"]

@@ -133,7 +133,7 @@ def tokens(record: Measurement) -> Iterator[Check]:
     asked, phase = record.request, main_phase(record)
     if phase is None or not phase.samples_s or phase.item != "token" or not asked.batch or is_article(record) or is_watched(record):
         return
-    each = {"train": asked.seq_len, "prefill": asked.seq_len, "decode": 1, "generate": asked.new_tokens}[asked.task]
+    each = asked.new_tokens if asked.task == "generate" else 1 if asked.task == "decode" else asked.seq_len
     expected = asked.batch * (each or 0) * (record.proof.num_ranks or 1)
     yield Check(
         metric=f"tokens of a {phase.name} sample",

@@ -16,7 +16,7 @@ LAYERS = {
         ("bench.callbacks", "bench.calibration.check"),
         ("bench.runs",),
         ("bench.calibration",),
-        ("bench.workloads.article.task", "bench.workloads.language.task"),
+        ("bench.workloads.article.task", "bench.workloads.language.task", "bench.workloads.samples.task"),
         ("bench.calibration.traced_step",),
         ("bench.workloads",),
         ("bench.runs.observer_overhead",),

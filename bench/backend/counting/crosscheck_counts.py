@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from bench.backend.counting import meta
-from bench.backend.on_meta import on_meta
+from bench.backend.counting.does_not_run import DOES_NOT_RUN, first_line
+from bench.backend.counting.jit_trace import TensorsOnly
+from bench.backend.counting.module import passes
+from bench.backend.on_meta import autocast_by_the_cpu, on_meta
+from bench.backend.outputs import losses
+from bench.backend.sample_networks import SampleNetwork
 from bench.backend.tuned_model import tuned_on_meta
 from bench.records.record import Count
 from bench.records.run import Run
@@ -101,3 +107,37 @@ def dense_counts(run: Run, model: Model, build: Any) -> list[Count]:
         _row("backward_flop", OP_TABLE, expected.backward_flop),
         _row("backward_flop", TORCH, counted.backward_flop),
     ]
+
+
+def sample_counts(run: Run, model: Model, network: SampleNetwork, seed: int) -> list[Count]:
+    """Every quantity of a step of a model of samples by every route; the step that torch counts is the one that is timed."""
+    workload = dataclasses.replace(workload_of(run), recompute="none")
+    expected = estimate(Case(model=model, workload=workload))
+    module, given = on_meta(lambda: network.build("eager", torch.float32)), network.drawn(seed)
+    rows = [_row("params", OP_TABLE, expected.params), _row("params", TORCH, meta.params_of(module))]
+    forward, backward, why = _counted_pass(module.train(run.task == "train"), network, given)
+    rows += [_row("forward_flop", OP_TABLE, expected.forward_flop), _row("forward_flop", TORCH, forward, why)]
+    fed = {name: tensor.to("meta") for name, tensor in given.items() if name not in network.of_loss}
+    by_fvcore = meta.fvcore_forward(TensorsOnly(module, list(fed)), tuple(fed.values()))
+    rows.append(dataclasses.replace(by_fvcore, quantity="forward_flop"))
+    if workload.phase == "train":
+        rows += [
+            _row("backward_flop", OP_TABLE, expected.backward_flop),
+            _row("backward_flop", TORCH, backward, why),
+            _row("training_flop", OP_TABLE, expected.flop["full"]),
+        ]
+    return rows
+
+
+def _counted_pass(module: nn.Module, network: SampleNetwork, given: Mapping[str, torch.Tensor]) -> tuple[int | None, int | None, str]:
+    """FLOP forward and backward of a network on meta, and why there are none."""
+
+    def forward(**named: torch.Tensor) -> torch.Tensor:
+        return network.loss(module, named)
+
+    try:
+        with torch.enable_grad(), autocast_by_the_cpu():
+            counted = passes(module, forward, (), dict(given), on_meta=True, backward=True, hides_nothing=True, roots_of=losses)
+    except DOES_NOT_RUN as error:
+        return None, None, f"it does not run on meta: {first_line(error)}"
+    return counted.forward_flop, counted.backward_flop, ""

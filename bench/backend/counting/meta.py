@@ -6,6 +6,7 @@ fvcore walks a jit graph and reports multiply-adds, which are doubled here.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from bench.backend.steps.training import loss_of
 from bench.records.record import Count
 from estimators.spec import Workload
 
-FVCORE_MATMULS = frozenset({"linear", "matmul", "bmm", "addmm", "mm", "conv", "einsum"})
+FVCORE_MATMULS = frozenset({"linear", "matmul", "bmm", "baddbmm", "addmm", "mm", "conv", "einsum"})
 """fvcore's operators that are matrix products; its norms and others are left out, as no FLOP under the convention."""
 
 
@@ -157,6 +158,14 @@ def _cached_for_trace(model: nn.Module, workload: Workload) -> Any:
     return cache
 
 
+def _of_sums_and_products(inputs: Any, outputs: Any) -> tuple[str, int]:
+    """Multiply-adds of a + b[B, m, k] · c[B, k, n], of which fvcore has no formula."""
+    from fvcore.nn.jit_handles import get_shape
+
+    b, c = get_shape(inputs[1]), get_shape(inputs[2])
+    return "baddbmm", b[0] * b[1] * b[2] * c[2]
+
+
 def fvcore_count(module: nn.Module, inputs: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[int, tuple[str, ...]]:
     """Twice the multiply-adds of fvcore's matrix products in a forward pass on meta, and the operators without a handle.
 
@@ -166,6 +175,7 @@ def fvcore_count(module: nn.Module, inputs: torch.Tensor | tuple[torch.Tensor, .
     from fvcore.nn import FlopCountAnalysis
 
     analysis = FlopCountAnalysis(module, inputs).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    analysis.set_op_handle("aten::baddbmm", _of_sums_and_products)
     with warnings.catch_warnings(), recorded_convolutions():
         warnings.simplefilter("ignore")
         operators = analysis.by_operator()
@@ -186,13 +196,19 @@ def fvcore_model_count(model: nn.Module, workload: Workload) -> Count:
     use_cache = getattr(model.config, "use_cache", None)
     model.config.use_cache = False
     try:
+        return dataclasses.replace(fvcore_forward(module, inputs), quantity=quantity)
+    finally:
+        model.config.use_cache = use_cache
+
+
+def fvcore_forward(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Count:
+    """One forward pass of a module on meta by fvcore, or the reason why not."""
+    try:
         flop, unseen = fvcore_count(module.eval(), inputs)
     except Exception as error:  # a tracer meets code that it was not made for; one route less, and the table says why
         reason = "fvcore is not installed" if isinstance(error, ImportError) else f"fvcore cannot trace it: {type(error).__name__}"
-        return Count(quantity=quantity, route="fvcore x2", value=None, tag="unavailable", reason=reason)
-    finally:
-        model.config.use_cache = use_cache
-    return Count(quantity=quantity, route="fvcore x2", value=flop, tag="counted", unseen=unseen)
+        return Count(quantity="forward_flop", route="fvcore x2", value=None, tag="unavailable", reason=reason)
+    return Count(quantity="forward_flop", route="fvcore x2", value=flop, tag="counted", unseen=unseen)
 
 
 def trainer_rule(model: nn.Module, workload: Workload) -> int:

@@ -15,7 +15,10 @@ SHORT = {
     torch.int64: "int64",
     torch.bool: "bool",
 }
-_PRODUCTS = frozenset({"mm", "addmm", "linear", "mv", "addmv", "dot", "convolution", "convolution_backward"})
+CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
+"""As inference dispatches them, which does not take them apart."""
+
+_PRODUCTS = frozenset({"mm", "addmm", "linear", "mv", "addmv", "dot", "convolution", "convolution_backward"}) | CONVOLUTIONS
 _ATTENTION = frozenset({"bmm", "baddbmm", "_softmax", "_safe_softmax", "_softmax_backward_data"})
 WORKLESS = frozenset(
     {"_unsafe_view", "lift_fresh", "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "_reshape_alias", "detach_"}

@@ -17,10 +17,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
-from torch.utils.flop_counter import flop_registry, shape_wrapper
+from torch.utils.flop_counter import conv_flop, flop_registry, shape_wrapper
 
 from bench.backend.counting.flop_formulas import MENDED
-from bench.backend.operators.operator import GATHERS, SHORT, WORKLESS, Spec, composite_flop, group_of, mnk_of, name_of
+from bench.backend.operators.operator import CONVOLUTIONS, GATHERS, SHORT, WORKLESS, Spec, composite_flop, group_of, mnk_of, name_of
 from bench.backend.unread_values import plain_sequences
 from estimators.frozen import replace
 from estimators.profile.operator_times import OperatorCall
@@ -83,6 +83,8 @@ class _Watch(TorchDispatchMode):
         ages = [result.touched_bytes - self._last[at] if (at := _place(t)) in self._last else None for t in inputs]
         mended = MENDED.get(func._overloadpacket)
         formula = shape_wrapper(mended) if mended else flop_registry.get(func._overloadpacket)
+        if name_of(func) in CONVOLUTIONS:
+            formula = _of_one_convolution
         flop = 0 if formula is None else int(formula(*args, **(kwargs or {}), out_val=out))
         out_bytes = sum(t.numel() * t.element_size() for t in outputs)
         if not view:
@@ -94,6 +96,10 @@ class _Watch(TorchDispatchMode):
         places = [] if view else [_place(t) for t in outputs]
         result.seen.append(_Seen(func, described[0], described[1], ages, places, out_bytes, flop, view))
         return out
+
+
+def _of_one_convolution(x: torch.Tensor, weight: torch.Tensor, *_: Any, out_val: torch.Tensor, **__: Any) -> int:
+    return int(conv_flop(x, weight, None, None, None, None, False, out_val=out_val))
 
 
 def _plain(tensor: torch.Tensor) -> Spec:

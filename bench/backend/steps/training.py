@@ -1,16 +1,19 @@
-"""One training step of a causal language model: what is timed, traced, profiled and counted."""
+"""One training step: what is timed, traced, profiled and counted, of a causal language model or of what else has a loss."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from bench.backend.steps.optimizer import optimizer_of
+
+Batch: TypeAlias = torch.Tensor | Mapping[str, torch.Tensor]
+"""Token ids, or arguments of a forward pass by name."""
 
 RENAMED = "activation_checkpointing_enable"
 """Where transformers 5.24 has what was gradient_checkpointing_enable, which warns there."""
@@ -40,6 +43,13 @@ def loss_of(forward: Any, ids: torch.Tensor, *, use_cache: bool = False) -> torc
     """
     loss: torch.Tensor = forward(input_ids=ids, labels=ids, use_cache=use_cache).loss
     return loss
+
+
+def _micro_batches(batch: Batch, number: int, device: torch.device) -> tuple[Batch, ...]:
+    if isinstance(batch, torch.Tensor):
+        return tuple(batch.to(device).chunk(number))
+    assert number == 1, "named inputs are not cut: their first dimension need not be the sample's"
+    return ({name: tensor.to(device) for name, tensor in batch.items()},)
 
 
 def _is_partly_frozen(model: nn.Module) -> bool:
@@ -76,11 +86,12 @@ class TrainingStep:
     def __init__(
         self,
         model: nn.Module,
-        ids: torch.Tensor,
+        batch: Batch,
         accelerator: Any,
         *,
         optimizer: str,
         learning_rate: float,
+        loss: Callable[[Any, Any], torch.Tensor] = loss_of,
         recompute: str = "none",
         accumulation: int = 1,
         compiled: bool = False,
@@ -88,13 +99,14 @@ class TrainingStep:
         """Makes the model ready for training.
 
         Args:
-            ids: B x T token ids of one step.
+            batch: B x T token ids of one step, or what `loss` takes in their place.
             accelerator: of accelerate; it decides on device, ranks and mixed precision.
             optimizer, learning_rate: see `optimizer_of`; it has what needs a gradient.
+            loss: of the wrapped model on a micro-batch.
             recompute: "full" computes every layer again in the backward pass, "none" nothing.
             accumulation: backward passes before an update, each of B / accumulation sequences.
         """
-        assert ids.shape[0] % accumulation == 0, (ids.shape, accumulation)
+        assert not isinstance(batch, torch.Tensor) or batch.shape[0] % accumulation == 0, accumulation
         self._was_training, self._recompute = model.training, recompute
         self._own_forward = model.__dict__.get("forward")
         if recompute == "full":
@@ -105,7 +117,7 @@ class TrainingStep:
         new = optimizer_of(optimizer, model, learning_rate)
         self._prepared, self._optimizer = prepared(accelerator, model, new)
         self._forward: Any = torch.compile(self._prepared) if compiled else self._prepared
-        self._micro_batches = ids.to(accelerator.device).chunk(accumulation)
+        self._loss, self._micro_batches = loss, _micro_batches(batch, accumulation, accelerator.device)
 
     def __call__(self) -> torch.Tensor:
         """One step; returns its mean loss, off the graph and still on the device."""
@@ -130,7 +142,7 @@ class TrainingStep:
 
     def forward(self, micro_batch: int = 0) -> torch.Tensor:
         """The loss of one micro-batch, with its graph."""
-        return loss_of(self._forward, self._micro_batches[micro_batch])
+        return self._loss(self._forward, self._micro_batches[micro_batch])
 
     def backward(self, loss: torch.Tensor) -> None:
         """Gradients of a loss, added to those that are there."""

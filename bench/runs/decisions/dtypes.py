@@ -7,17 +7,17 @@ import dataclasses
 from bench.backend.faster_dtype import CANDIDATES, faster_dtype_cpu
 from bench.records.run_estimate import workload_of
 from bench.runs.decisions.fit import demand_fit, fits
-from bench.workloads.language.run import LanguageRun
+from bench.workloads.step_run import StepRun
 from estimators.architectures.decoder import Decoder
 from estimators.errors import BadValueError
-from estimators.spec import Workload
+from estimators.spec import Model, Workload
 
 COMPUTE_DTYPES = ("fp32", "bf16", "fp16")
 MAX_TRIAL_ROWS, MAX_TRIAL_WIDTH = 1024, 8192
 """Of the product that decides on a CPU: larger ones take longer and decide alike."""
 
 
-def decide(asked: str | None, run: LanguageRun, model: Decoder) -> tuple[str, str]:
+def decide(asked: str | None, run: StepRun, model: Model) -> tuple[str, str]:
     """The dtype of compute, and why, in words.
 
     Of a fine-tuning its job's. As asked; else on a CPU the faster of those in which the run fits, measured; else bf16 where the GPU has it.
@@ -51,14 +51,17 @@ def decide(asked: str | None, run: LanguageRun, model: Decoder) -> tuple[str, st
         demand_fit(in_dtype["bf16"], model)
     if len(fitting) == 1:
         return fitting[0], "the only one that fits"
-    workload = workload_of(run)
-    rows = workload.num_tokens if run.task in ("train", "prefill") else workload.batch
-    trial = faster_dtype_cpu(min(rows, MAX_TRIAL_ROWS), *_widest_layer(model))
+    trial = faster_dtype_cpu(*_largest_product(run, model))
     return trial.winner, f"measured the faster here for {trial.shape}"
 
 
-def _widest_layer(model: Decoder) -> tuple[int, int]:
-    """Outputs and inputs of the largest matrix inside the layers, up to MAX_TRIAL_WIDTH each."""
-    inside = (op for op in model.ops(Workload()) if op.kind == "matmul" and op.recomputed and op.mnk)
-    mnk = max((op.mnk for op in inside if op.mnk), key=lambda mnk: mnk[1] * mnk[2])
-    return min(mnk[1], MAX_TRIAL_WIDTH), min(mnk[2], MAX_TRIAL_WIDTH)
+def _largest_product(run: StepRun, model: Model) -> tuple[int, int, int]:
+    """Rows, outputs and inputs of the step's product with the largest matrix inside the layers, up to MAX_TRIAL_ROWS and _WIDTH."""
+    workload = workload_of(run)
+    is_language = isinstance(model, Decoder)
+    inside = [op.mnk for op in model.ops(Workload() if is_language else workload) if op.kind == "matmul" and op.mnk and op.recomputed]
+    inside = inside or [op.mnk for op in model.ops(workload) if op.kind == "matmul" and op.mnk]
+    rows, n, k = max(inside, key=lambda mnk: mnk[1] * mnk[2])
+    if is_language:
+        rows = workload.num_tokens if run.task in ("train", "prefill") else workload.batch
+    return min(rows, MAX_TRIAL_ROWS), min(n, MAX_TRIAL_WIDTH), min(k, MAX_TRIAL_WIDTH)

@@ -14,6 +14,7 @@ from bench.backend import device as devices
 from bench.backend.models import random_language_model
 from bench.backend.tuned_model import tuned
 from bench.workloads.language.run import Checkpoint, LanguageRun
+from bench.workloads.step_run import StepRun
 from estimators.errors import BadConfigError, UnavailableError
 
 RANDOM_WEIGHTS = "random weights"
@@ -100,7 +101,7 @@ def load(run: LanguageRun, config: dict[str, Any] | None = None) -> Loaded:
     return Loaded(model=model.eval(), load_s=time.perf_counter() - start)
 
 
-def weights_dtype(run: LanguageRun) -> torch.dtype:
+def weights_dtype(run: StepRun) -> torch.dtype:
     """What a run's weights are loaded in."""
     if run.job is not None:
         return devices.dtype(run.job.weights_dtype)

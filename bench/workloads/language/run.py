@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.backend.device import Device
-from bench.records.asked import Preset
-from bench.records.run import Run
+from bench.workloads.step_run import StepRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,39 +24,22 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LanguageRun(Run):
+class LanguageRun(StepRun):
     """Everything that a generation, a prefill, decode steps or training steps need to know.
 
     Attributes:
         job: the fine-tuning that a training is; None trains all weights in fp32, and is of every other task.
-        device: that it runs on.
-        preset: how thorough.
-        seed: of weights and stand-in tokens.
-        attn: attention implementation of transformers.
-        compile: whether torch.compile is applied.
         cache: of keys and values, one of bench.records.request.CACHES.
         layers: slices of half and of all of these are measured and extrapolated; None measures the whole model.
         checkpoint: the weights to load; None draws random ones.
         trust_remote_code: whether the checkpoint's own code may run.
         tokenizer: the checkpoint's, which reads a generation; None where there is none at hand.
         prompt_ids: 1 x T, the tokenized prompt; None lets seeded random ids stand in.
-        dtype_reason: why this dtype, in words.
-        steps, max_time_s: how many timed steps (or generations) at most, and for how long.
-        learning_rate: of a training.
     """
 
-    device: Device
-    preset: Preset
-    seed: int
-    attn: str
-    compile: bool
     cache: str
     layers: int | None
     checkpoint: Checkpoint | None
     trust_remote_code: bool
     tokenizer: Any | None
     prompt_ids: torch.Tensor | None
-    dtype_reason: str
-    steps: int
-    max_time_s: float
-    learning_rate: float

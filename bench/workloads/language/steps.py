@@ -19,6 +19,7 @@ from bench.sampling.clock import Clock
 from bench.sampling.progress import sampling
 from bench.sampling.timing_loop import Samples, sample
 from bench.workloads.language.run import LanguageRun
+from bench.workloads.step_run import StepRun
 
 DECODE_WARMUP = {"cpu": 2, "cuda": 5, "mps": 5}
 
@@ -62,7 +63,7 @@ def _caches(model: nn.Module, run: LanguageRun) -> Callable[[], Any]:
     return emptied
 
 
-def compiling(step: Callable[[], None], clock: Clock, run: LanguageRun) -> tuple[float, ...]:
+def compiling(step: Callable[[], None], clock: Clock, run: StepRun) -> tuple[float, ...]:
     """Seconds of the first call where it compiles: before the sampling loop, whose time it would use up."""
     return (clock.time(step),) if run.compile else ()
 

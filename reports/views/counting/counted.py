@@ -76,7 +76,7 @@ def rule_tables(record: Measurement) -> Iterator[Table]:
                 source=Source(title=row.source),
             )
         )
-    steps = {"train_step": "one training step", "prefill": "the prefill", "decode": "the median decode step"}
+    steps = {"train_step": "one training step", "forward": "one forward pass", "prefill": "the prefill", "decode": "the median decode step"}
     for phase, rules in by_phase.items():
         for table in rules_tables(rules, work=steps[phase]):
             yield dataclasses.replace(table, key=f"{phase}_{table.key}")

@@ -25,8 +25,15 @@ from reports.views.records.measured_time import parts_table, time_table
 from reports.views.records.tuning import tuning_facts, tuning_table
 from reports.views.records.watched import ranks_table, watched_table
 
-STEP = {"generate": "whole generation", "decode": "decode step", "prefill": "prefill", "train": "training step", "serve": "served load"}
-FIGURE = {"generate": "generation", "decode": "decode_step", "prefill": "prefill", "train": "train_step"}
+STEP = {
+    "generate": "whole generation",
+    "decode": "decode step",
+    "prefill": "prefill",
+    "train": "training step",
+    "forward": "forward pass",
+    "serve": "served load",
+}
+FIGURE = {"generate": "generation", "decode": "decode_step", "prefill": "prefill", "train": "train_step", "forward": "forward"}
 
 Row = dict[str, Value]
 
@@ -70,7 +77,7 @@ def conditions(record: Measurement) -> list[str]:
     if (asked.num_beams or 1) > 1:
         sizes.append(f"{asked.num_beams} beams")
     if (asked.seq_len or 1) > 1:
-        sizes.append(f"{'sequence' if asked.task == 'train' else 'prompt'} of {asked.seq_len} tokens")
+        sizes.append(f"{'sequence' if asked.task in ('train', 'forward') else 'prompt'} of {asked.seq_len} tokens")
     if asked.new_tokens:
         sizes.append(plural(asked.new_tokens, "new token"))
     if asked.recompute != "none":
@@ -190,7 +197,7 @@ def _times(record: Measurement, answer: _Answer) -> None:
             if isinstance(timed, Phase) and steps_of_unlike_size(record, timed):
                 each = f"{plural(round(items * len(timed.samples_s)), item)} in all of them"
             what = f"{item}s per second, padding left out" if item == "token" and record.proof.watched else f"{item}s per second"
-            answer.add(f"{item}s_per_s", what, items / head[0], format_rate, head[1], each)
+            answer.add(f"{item.replace(' ', '_')}s_per_s", what, items / head[0], format_rate, head[1], each)
     if task == "generate":
         for name, what in (("decode", "decode step"), ("prefill", "prefill")):
             part = record.phase(name)

@@ -12,7 +12,7 @@ import pytest
 
 from bench.backend.faster_dtype import FasterDtype
 from bench.calibration import step_operators
-from bench.records.request import TASKS, Request
+from bench.records.request import LANGUAGE, Request
 from bench.runs import decide as deciding
 from bench.runs.decide import decide, usual_runs
 from bench.runs.decisions import dtypes, hyperparameters
@@ -21,7 +21,7 @@ from bench.workloads.article import mails, text, views
 from bench.workloads.article.run import ArticleRun
 from bench.workloads.language import inputs, loading
 from bench.workloads.language.run import LanguageRun
-from estimators.errors import BadConfigError, BadValueError
+from estimators.errors import BadValueError
 from estimators.facts.registry import model_entry
 from tests.support.tiny_models import asked
 
@@ -52,7 +52,7 @@ def article(model: str, **fields: Any) -> Request:
 
 
 def request_of(name: str) -> Request:
-    if name in TASKS:
+    if name in LANGUAGE:
         return asked("gpt2", name, seq_len=8, steps=1, device="cpu", preset="quick")
     return article(name, steps=1, preset="quick", **({"new_tokens": 2} if name == "tiny-gpt" else {}))
 
@@ -116,7 +116,7 @@ def test_no_field_of_a_run_is_open_and_where_none_is_a_decision_its_docstring_sa
         assert "None " in said, name
 
 
-@pytest.mark.parametrize("name", [*TASKS, "linreg-1d", "mlp", "spam", "tiny-gpt"])
+@pytest.mark.parametrize("name", [*LANGUAGE, "linreg-1d", "mlp", "spam", "tiny-gpt"])
 def test_the_records_block_is_what_was_asked_with_what_was_decided_in_its_place(name: str, quick: None) -> None:
     request = request_of(name)
     run = decide(request)
@@ -176,7 +176,7 @@ def test_a_models_usual_runs_are_prefill_and_decode_in_two_dtypes_and_a_training
     assert (mlp.task, mlp.batch, mlp.optimizer) == ("train", 64, "adamw")
 
 
-def test_a_model_that_is_no_decoder_has_no_usual_runs() -> None:
+def test_a_model_that_is_no_decoder_has_a_forward_pass_and_a_training_step() -> None:
     device = decide(article("linreg-1d")).device
-    with pytest.raises(BadConfigError, match="bert-base-uncased is no causal language model and none of the article's"):
-        usual_runs(*named("bert-base-uncased"), device)
+    runs = usual_runs(*named("bert-base-uncased"), device)
+    assert [(run.task, run.dtype) for run in runs] == [("forward", "fp32"), ("train", "fp32")]

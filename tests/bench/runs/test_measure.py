@@ -22,7 +22,7 @@ from bench.cli.main import main
 from bench.machine.meters.instruments import Instruments
 from bench.machine.meters.power import PowerMeter
 from bench.records.record import Measurement, read_folder
-from bench.records.request import TASKS, Request
+from bench.records.request import LANGUAGE, Request
 from bench.runs.measure import keeps, measure
 from bench.workloads import preparation
 from bench.workloads.language import loading, slices, task
@@ -302,9 +302,9 @@ def test_every_task_reaches_its_own_workload(measured: Run, monkeypatch: pytest.
     monkeypatch.setattr(task, "generate", lambda *_: reached.append("generate"))
     for name, (_, phase) in slices.STEPS.items():
         monkeypatch.setitem(slices.STEPS, name, (lambda *_, name=name: reached.append(name) or timed, phase))
-    for name in TASKS:
+    for name in LANGUAGE:
         measured("phi", name)
-    assert reached == list(TASKS)
+    assert reached == list(LANGUAGE)
 
 
 def test_the_articles_models_refuse_other_tasks(tmp_path: Path) -> None:
