@@ -33,6 +33,7 @@ class TracedRow:
         least: of a filter, FLOP that no algorithm may skip; nothing where that is all.
         activation, saved, cache: elements that it reads and writes, that backward keeps, and that its cache holds when the step is over.
         saved_fixed: bytes that backward keeps beside, of masks and indices.
+        recomputed: whether it lies in one of the layers, which checkpointing runs again.
     """
 
     name: str

@@ -19,9 +19,6 @@ PROJECTIONS = ("query", "key", "value", "query_key_value", "query_down", "kv_dow
 _WIDENS = ("up", "gate", "gate_up")
 _ONE = {"batch": 1, "seq": 1, "context": 1, "source": 0, "chunks": 1}
 
-LAYERS = "*"
-"""Stands in a row's name for the number of its layer."""
-
 
 def as_decoder(model: Model) -> Decoder | None:
     """The model as a decoder-only language model; None where it is none."""
@@ -155,7 +152,7 @@ def _decoder(model: TracedModel) -> TracedDecoder:
     before, behind = {}, {}
     for phase, rows in model.tables.items():
         inside = [row for row in rows if _is_of_layers(row)]
-        first = next((i for i, row in enumerate(rows) if LAYERS in row.name), len(rows))
+        first = next((i for i, row in enumerate(rows) if row.recomputed), len(rows))
         before[phase] = tuple(row for row in rows[:first] if not _is_of_layers(row))
         behind[phase] = tuple(row for row in rows[first:] if not _is_of_layers(row))
         for place, own in enumerate(_shared_out(inside, kinds)):
@@ -187,7 +184,7 @@ def _decoder(model: TracedModel) -> TracedDecoder:
 
 
 def _is_of_layers(row: TracedRow) -> bool:
-    return LAYERS in row.name or row.part == "cache"
+    return row.recomputed or row.part == "cache"
 
 
 def _kinds(model: TracedModel) -> Iterator[Kind]:

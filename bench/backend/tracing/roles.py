@@ -43,6 +43,11 @@ def pattern_of(path: str) -> str:
     return re.sub(r"(?<![^.])\d+(?![^.])", "*", path)
 
 
+def is_of_layers(pattern: str) -> bool:
+    """Whether a pattern lies in a list of layers, which checkpointing runs again."""
+    return "*" in pattern
+
+
 def role_of(path: str) -> Role:
     """What a linear layer is there, by its own name, or with those around it.
 

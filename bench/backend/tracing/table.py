@@ -12,7 +12,7 @@ from torch import nn
 from bench.backend.counting.hf_config import experts_of
 from bench.backend.tracing.owners import Key, Owned, owners
 from bench.backend.tracing.recorder import Pass, Seen
-from bench.backend.tracing.roles import component_of, cut_of, pattern_of, role_of
+from bench.backend.tracing.roles import component_of, cut_of, is_of_layers, pattern_of, role_of
 from estimators.architectures.polynomials import ZERO, Fit, Polynomial, straight
 from estimators.architectures.traced import TracedRow
 from estimators.errors import UnavailableError
@@ -217,7 +217,7 @@ def _row(
         causal=causal,
         chosen=owned.chosen,
         of=owned.of,
-        recomputed="*" in pattern,
+        recomputed=is_of_layers(pattern),
         flop=sizes["flop"],
         backward_flop=sizes["backward_flop"],
         least=sizes["least"],
@@ -276,6 +276,7 @@ def _spare(model: nn.Module, first: Pass, owned: Mapping[Key, Owned]) -> list[Tr
             role="parameters",
             cut="whole",
             params=parameter.numel(),
+            recomputed=is_of_layers(pattern_of(name)),
         )
         for name, parameter in model.named_parameters()
         if name not in first.first_use
