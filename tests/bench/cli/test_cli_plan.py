@@ -164,3 +164,12 @@ def test_a_long_search_says_how_far_it_is_and_a_short_one_says_nothing(monkeypat
 def test_help_needs_no_numpy() -> None:
     code = "import sys, bench.cli.plan; sys.exit([name for name in ('torch', 'numpy', 'pandas') if name in sys.modules] or 0)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
+def test_a_plan_of_a_vision_language_file_says_what_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = {"model_type": "gemma3_text", "hidden_size": 1152, "num_hidden_layers": 6, "intermediate_size": 6912, "num_attention_heads": 4}
+    text |= {"num_key_value_heads": 1, "head_dim": 256, "vocab_size": 262144, "sliding_window": 512}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": "gemma3", "text_config": text, "vision_config": {}}))
+    assert main(shlex.split(f"plan --config {file} --hardware h100-sxm5-80gb --gpus 2 --seq-len 1024")) == 0
+    assert "left out: the vision encoder (vision_config) and the projection of its features" in capsys.readouterr().out
