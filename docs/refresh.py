@@ -23,12 +23,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/*.md", "docs/*.svg", "docs/residuals.csv", "results/README.md")
+DOCUMENTS = ("README.md", "docs/*.md", "docs/*.svg", "docs/gallery/*.md", "docs/residuals.csv", "results/README.md")
 WHOLE = {
     "docs/cli.md": "python -m tools.cli_page",
     "docs/exactness.md": "python -m tools.exactness_page",
     "docs/residuals.csv": "python -m tools.residuals_page --models",
-    "docs/accuracy.svg": "python -m reports.plots",
+    "docs/accuracy.svg": "python -m reports.pages.accuracy",
+    "docs/gallery/README.md": "python -m tools.gallery --readme",
 }
 """Documents that are one command's output from first to last line."""
 

@@ -94,12 +94,34 @@ def _json(tables: Sequence[Table]) -> str:
     return printable_json(json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+WORDY = 24
+"""Characters of a cell above which its column holds sentences, which a page gives room."""
+
+
+def html_table(table: Table) -> str:
+    """The grid alone, for a page or a notebook; under the header of a column of numbers stands what kind they are, where that is known."""
+    from html import escape
+
+    cells = table.cells()
+    wordy = [any(len(row[place]) > WORDY for row in cells) for place in range(len(table.shown))]
+    ways = [
+        ' style="text-align: right"' if c.align == "right" else ' class="words"' if words else ""
+        for c, words in zip(table.shown, wordy, strict=True)
+    ]
+    kinds = [f"<small>{escape(kind)}</small>" if (kind := table.kind_of(c)) else "" for c in table.shown]
+    head = "".join(f"<th{way}>{escape(c.header)}{kind}</th>" for way, c, kind in zip(ways, table.shown, kinds, strict=True))
+    rows = ["".join(f"<td{way}>{escape(cell)}</td>" for way, cell in zip(ways, row, strict=True)) for row in cells]
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table>\n<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
 def _html(table: Table) -> str:
+    """A fragment, for a notebook; a whole page is reports.pages.page.html_page."""
     from html import escape
 
     table = table.printable()
     head = f"<h3>{escape(table.title)}</h3>\n" + "".join(f"<p>{escape(c)}</p>\n" for c in table.conditions)
-    return head + _tabulate(table, "html", table.cells()) + "".join(f"\n<p>{escape(n)}</p>" for n in table.notes)
+    return head + html_table(table) + "".join(f"\n<p>{escape(n)}</p>" for n in table.notes)
 
 
 def _latex(tables: Sequence[Table]) -> str:

@@ -13,6 +13,8 @@ from reports.lines import grid, wrapped
 if TYPE_CHECKING:
     import pandas
 
+    from estimators.spec import Tag
+
 Value = str | int | float | bool | None
 
 
@@ -28,6 +30,7 @@ class Column:
         once: whether people read a value only where it differs from the row above.
         raw: whether csv and json alone have the column.
         priority: on one screen that is too narrow, the columns with the highest number give way first; 0 stays.
+        kind: of its figures, where it is another than the table's.
     """
 
     key: str
@@ -37,6 +40,7 @@ class Column:
     once: bool = False
     raw: bool = False
     priority: int = 0
+    kind: Tag | None = None
 
     def text(self, value: Value) -> str:
         """The cell for people. A missing value is a dash, never 0."""
@@ -59,6 +63,7 @@ class Table:
         notes: lines below the table: labels, refusals, explanations.
         facts: single values that belong to the whole table; at top level in json.
         key: the name under which json and csv hold the table where it follows another one.
+        kind: of its figures, where they are of one kind and no column names it row by row; a page says it.
     """
 
     title: str
@@ -68,6 +73,11 @@ class Table:
     notes: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""
+    kind: Tag | None = None
+
+    def kind_of(self, column: Column) -> str:
+        """What the figures of a column of numbers are, such as ``estimated``; empty where that is not known, or none are there."""
+        return (column.kind or self.kind or "") if column.align == "right" else column.kind or ""
 
     def __str__(self) -> str:
         return self.text()

@@ -27,7 +27,7 @@ FORMATS = {
     "md": "Markdown, with pipes",
     "csv": "raw values in base units under one header; several tables get a column that names them",
     "json": "raw values in base units, single values at top level",
-    "html": "a fragment to put into a page",
+    "html": "a whole page that needs nothing else, with its pictures where matplotlib is installed",
     "latex": "tables within the width of an article, for the packages array, booktabs and longtable",
     "github": "a summary for GitHub Actions: the first line, and all figures folded away",
 }

@@ -73,7 +73,14 @@ def _is_model(word: str) -> bool:
 
 def _answer(verb: str, words: Sequence[str]) -> int:
     given = verb_parser(verb).parse_strictly(words)
-    out = Output(given.pop("format"), given.pop("output"), verbose=given.pop("verbose"), quiet=given.pop("quiet"))
+    out = Output(
+        given.pop("format"),
+        given.pop("output"),
+        verbose=given.pop("verbose"),
+        quiet=given.pop("quiet"),
+        plot=given.pop("plot", None),
+        words=[verb, *words],
+    )
     out.expect_writable()
     module = verb_module(verb)
     options = names.options(module, given, out)

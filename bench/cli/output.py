@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING
 
 from bench import streams, terminal
 from bench.cli import appearance
-from bench.program import as_invoked
+from bench.program import as_invoked, command_line
 from bench.records import atomic_file
-from estimators.errors import UnavailableError
+from estimators.errors import BadValueError, UnavailableError
 from estimators.frozen import replace
 from estimators.printable import printable, printable_lines
 from reports.render import RENDERERS, render
 from reports.table import Table
 
 if TYPE_CHECKING:
+    from reports.pages.picture import Picture
     from reports.screen import Line, Screen
 
 SUFFIXES = {".txt": "text", ".md": "md", ".csv": "csv", ".json": "json", ".html": "html", ".htm": "html", ".tex": "latex"}
 """The end of a file's name -> the format that is written there unless --format says another."""
 
 MEND = "name a file in a writable folder with --output"
+MEND_PLOT = "name a file in a writable folder with --plot"
+PICTURE_SUFFIXES = (".svg", ".png")
+"""What a file of --plot may end in."""
+
 CLOSED = "cannot write to standard output: it is closed; write to a file with --output FILE"
 
 
@@ -35,12 +40,25 @@ class Output:
         format: a key of RENDERERS.
         file: path of the file, or None for standard output.
         verbose, quiet: of text: every table instead of one screen, or the answer's sentence alone.
+        plot: file for the answer's pictures alone; None for none.
+        draws: whether pictures are looked at, for which a verb may work out more than for text.
+        words: what was typed after the program's name; the last line of a page.
         named: a name on the command line -> a line on what it was taken for; at the head of the answer.
     """
 
-    def __init__(self, format: str | None = None, file: str | None = None, *, verbose: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        format: str | None = None,
+        file: str | None = None,
+        *,
+        verbose: bool = False,
+        quiet: bool = False,
+        plot: str | None = None,
+        words: Sequence[str] = (),
+    ) -> None:
         self.format = format or SUFFIXES.get(PurePath(file or "").suffix.lower(), "text")
-        self.file, self.verbose, self.quiet = file, verbose, quiet
+        self.file, self.verbose, self.quiet, self.plot, self.words = file, verbose, quiet, plot, words
+        self.draws = plot is not None or self.format == "html"
         self.named: Mapping[str, str] = {}
 
     @property
@@ -58,18 +76,34 @@ class Output:
             raise UnavailableError(CLOSED)
         if self.file is not None:
             atomic_file.expect_writable(self.file, mend=MEND)
+        if self.plot is not None:
+            atomic_file.expect_writable(self.plot, mend=MEND_PLOT)
 
-    def emit(self, tables: Sequence[Table], screen: Screen | None = None) -> None:
-        """Print the answer, or write it.
+    def emit(
+        self, tables: Sequence[Table], screen: Screen | None = None, pictures: Sequence[Picture] = (), *, data: Sequence[Table] = ()
+    ) -> None:
+        """Print the answer, or write it; and draw what --plot asks for.
 
         Args:
             tables: all of it.
             screen: what a person is shown of it first; None shows all.
+            pictures: of the tables' figures, the one that says most first.
+            data: tables that are too long to be read, which pictures show: json and csv alone hold them.
 
         Raises:
-            UnavailableError: the file or standard output cannot be written.
+            UnavailableError: a file or standard output cannot be written, or matplotlib is not installed for --plot.
+            BadValueError: --plot of an answer without a picture.
         """
         tables, screen = self.headed(tables), self.led(screen)
+        if self.plot is not None:
+            self._draw(self.plot, [*tables, *data], pictures)
+        if self.format == "html":
+            from reports.pages.page import html_page  # deferred: only pages need it
+
+            self.emit_text(html_page(tables, screen, pictures, data=data, command=command_line(self.words) if self.words else "") + "\n")
+            return
+        if self.format in ("json", "csv"):
+            tables = [*tables, *data]
         if self.format == "text":
             tables = [table.reworded(as_invoked) for table in tables]
             screen = screen and screen.reworded(as_invoked)
@@ -83,6 +117,18 @@ class Output:
             self._emit_lines(screen_lines(screen, width, num_tables=len(tables), height=height))
         else:
             self.emit_text(render(tables, self.format, width=width) + "\n")
+
+    def _draw(self, file: str, tables: Sequence[Table], pictures: Sequence[Picture]) -> None:
+        """Write the pictures; a line on standard error names those beyond the first. Raises BadValueError, UnavailableError."""
+        from reports.pages.picture import files_of
+
+        if not pictures:
+            raise BadValueError("--plot: this answer has no picture; leave it out")
+        suffix = PurePath(file).suffix.lower()
+        for place, (name, picture) in enumerate(zip(files_of(file, len(pictures)), pictures, strict=True)):
+            atomic_file.write(name, picture.file(suffix, tables), mend=MEND_PLOT)
+            if place:
+                streams.remark(f"· {name}: {picture.title}")
 
     def _emit_lines(self, lines: Sequence[Line]) -> None:
         lines = [(printable(text), style) for text, style in lines]
@@ -121,25 +167,33 @@ class Kept(Output):
     Attributes:
         tables: what the verb emitted last.
         screen: what a person is shown of it first; None for all.
+        pictures: of the tables' figures.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.tables: list[Table] = []
         self.screen: Screen | None = None
+        self.pictures: Sequence[Picture] = ()
 
     @property
     def shows_everything(self) -> bool:
         """Always."""
         return True
 
-    def emit(self, tables: Sequence[Table], screen: Screen | None = None) -> None:
-        """Keep the tables and the screen."""
-        self.tables, self.screen = self.headed(tables), self.led(screen)
+    def emit(
+        self, tables: Sequence[Table], screen: Screen | None = None, pictures: Sequence[Picture] = (), *, data: Sequence[Table] = ()
+    ) -> None:
+        """Keep the tables, the screen and the pictures."""
+        self.tables, self.screen, self.pictures = [*self.headed(tables), *data], self.led(screen), pictures
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--format and --output, the same for every verb that prints a table; --out where --output is a verb's own."""
+def add_arguments(parser: argparse.ArgumentParser, *, has_pictures: bool = False) -> None:
+    """--format and --output, the same for every verb that prints a table; --out where --output is a verb's own.
+
+    Args:
+        has_pictures: whether the verb's answers may have some; then it takes --plot.
+    """
     group = parser.add_argument_group("output")
     word = "--out" if "--output" in parser._option_string_actions else "--output"
     group.add_argument(
@@ -152,9 +206,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         word, dest="output", metavar="FILE", help="write the result there (whole or not at all) instead of to standard output"
     )
+    if has_pictures:
+        group.add_argument(
+            "--plot",
+            type=_picture_file,
+            metavar="FILE",
+            help="draw the picture there, SVG or PNG by the name's end; of several, the first; the others beside it as FILE-2, ...",
+        )
     length = group.add_mutually_exclusive_group()
     length.add_argument("-v", "--verbose", action="store_true", help="text: every table and note, instead of one screen")
     length.add_argument("-q", "--quiet", action="store_true", help="text: the answer's first line alone")
+
+
+def _picture_file(name: str) -> str:
+    """A file that a picture can be written to."""
+    if PurePath(name).suffix.lower() not in PICTURE_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{name[:80]!r} names no picture; expected a file that ends in .svg or .png")
+    return name
 
 
 def to_stdout(text: str) -> None:

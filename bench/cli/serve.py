@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from estimators.serving.own_rows import Refitted
     from estimators.serving.question import ServeQuestion
 
-__all__ = ["Options", "add_arguments", "run"]
+__all__ = ["HAS_PICTURES", "Options", "add_arguments", "run"]
+
+HAS_PICTURES = True
 
 
 def run(options: Options, out: Output) -> int:
@@ -38,6 +40,7 @@ def run(options: Options, out: Output) -> int:
 
         return run_load(options, question, out)
     from estimators.serving.answer import serve
+    from reports.pages.serving import serving_pictures
     from reports.views.serving.screen import serve_screen
     from reports.views.serving.serve import serve_tables
 
@@ -50,12 +53,7 @@ def run(options: Options, out: Output) -> int:
         asked = [explain_serving(answer)]
     whole = [*tables, *asked]
     screen = serve_screen(answer, whole, more=arguments.explain_more(options.explain), asked=asked)
-    if out.format == "html":
-        from reports.pages.serving import serving_page
-
-        out.emit_text(serving_page(answer, out.headed(whole), out.led(screen) or screen) + "\n")
-    else:
-        out.emit(whole, screen)
+    out.emit(whole, screen, serving_pictures(answer))
     return 0 if answer.fits and answer.num_replicas is not None else 1
 
 

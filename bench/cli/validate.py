@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 from bench.cli import arguments
 from bench.cli.output import Output
-from bench.records import atomic_file
 from estimators.cost.efficiency import efficiency_file
 from estimators.errors import BadValueError
 from estimators.frozen import frozen, replace
@@ -44,9 +43,12 @@ from estimators.validation.table import (
 from estimators.validation.tuning_memory import ScoredMemory, scored_memory
 from estimators.validation.tuning_score import is_tuned, tuned_runs, tuned_score
 from estimators.validation.tuning_time import ScoredStep, scored_step
+from reports.pages.accuracy import step_pictures
 from reports.table import Table
 from reports.views.training import accuracy, by_class, loss_kernels, rollout_steps, tuning_memory, tuning_steps, whole_runs
 from reports.views.training.accuracy_screen import accuracy_screen, fit_accuracy_screen
+
+HAS_PICTURES = True
 
 
 @frozen
@@ -58,7 +60,6 @@ class Options:
     strict: bool
     each: bool
     constants: bool
-    plot: str | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="leave out rows that rules had to complete; each says which cells")
     parser.add_argument("--each", action="store_true", help="print every row; json and csv always have them")
     parser.add_argument("--constants", action="store_true", help="print the cost model's constants instead: priors, values and ranges")
-    parser.add_argument("--plot", metavar="FILE", help="write predicted against measured there, as SVG, drawn by matplotlib")
 
 
 def run(options: Options, out: Output) -> int:
@@ -95,12 +95,11 @@ def run(options: Options, out: Output) -> int:
     rows = [scored(record, strict=options.strict) for record in records if record.kind not in (RUNS, TUNING, KERNELS, ROLLOUTS, *SERVED)]
     tuned = _tuned(records, strict=options.strict)
     runs = [compared_run(record, strict=options.strict) for record in records if record.kind == RUNS]
-    if options.plot and any(row.counts for row in rows):
-        from reports.plots import plot
-
-        atomic_file.write(options.plot, plot(rows) + "\n", mend="name a file in a writable folder with --plot")
-    shown = tables(rows, runs, tuned, whole=options.each or out.format in ("json", "csv"), first=out.format == "json")
-    out.emit(shown, accuracy_screen(shown, asked=shown[-1:] if options.each else ()))
+    whole = options.each or out.format in ("json", "csv")
+    shown = tables(rows, runs, tuned, whole=whole, first=out.format == "json")
+    data = [] if whole or not out.draws else [accuracy.rows_table(rows)]
+    pictures = step_pictures(rows) if out.draws else []
+    out.emit(shown, accuracy_screen(shown, asked=shown[-1:] if options.each else ()), pictures, data=data)
     return 0 if any(row.error is not None for row in rows) or tuned.any_scored or any(run.predicted for run in runs) else 1
 
 

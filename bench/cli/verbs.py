@@ -77,7 +77,7 @@ def verb_parser(verb: str) -> Parser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    output.add_arguments(parser)
+    output.add_arguments(parser, has_pictures=getattr(module, "HAS_PICTURES", False))
     positionals = "".join(f" {_shown(action)}" for action in parser._get_positional_actions())
     model = " [MODEL]" if MODEL in parser.actions_by_option and not positionals else ""
     parser.usage = f"{NAME} {verb}{model}{positionals} [options]"

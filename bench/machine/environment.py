@@ -15,6 +15,7 @@ from typing import TypeVar
 import psutil
 
 from bench.machine.meters import cgroup, memory, nvml
+from bench.program import redacted
 from bench.records.environment import Cpu, Environment, Gpus, HostMemory, Project
 from estimators.errors import UnavailableError
 from estimators.units import KIBI, MEBI
@@ -73,8 +74,8 @@ def collect(argv: Sequence[str] | None = None) -> Environment:
     """
     unavailable: dict[str, str] = {}
     return Environment(
-        argv=tuple(_redacted(part) for part in (sys.argv if argv is None else argv)),
-        variables={name: _redacted(os.environ[name]) for name in VARIABLES if name in os.environ},
+        argv=tuple(redacted(part) for part in (sys.argv if argv is None else argv)),
+        variables={name: redacted(os.environ[name]) for name in VARIABLES if name in os.environ},
         system=platform.platform(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         versions=_group("versions", _versions, unavailable),
@@ -92,13 +93,6 @@ def _group(name: str, read: Callable[[dict[str, str]], Group | None], unavailabl
     except Exception as error:  # an odd machine may fail in any way, and a measurement must not be lost to it
         unavailable[name] = f"{type(error).__name__}: {error}"
         return None
-
-
-def _redacted(text: str) -> str:
-    """Text that may be published: the home folder as ~, what is not UTF-8 as question marks."""
-    home = os.path.expanduser("~")
-    text = text.encode("utf-8", errors="replace").decode()
-    return text.replace(home, "~") if len(home) > 1 else text
 
 
 def _versions(unavailable: dict[str, str]) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""A text file that is written whole or not at all: temporary file in the same folder, fsync, rename."""
+"""A file that is written whole or not at all: temporary file in the same folder, fsync, rename."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ READER_WAIT_S = 5.0
 """For the reader of a pipe: one that is started beside us is there at once."""
 
 
-def write(path: str | Path, text: str, *, what: str = "", mend: str) -> None:
+def write(path: str | Path, content: str | bytes, *, what: str = "", mend: str) -> None:
     """Write the file; a link is followed, and a pipe or device is written as it is.
 
     Args:
+        content: a text, or the bytes of a picture.
         what: the file's content, for the message, such as ``the record``.
         mend: what a reader of the message can do.
 
@@ -28,9 +29,9 @@ def write(path: str | Path, text: str, *, what: str = "", mend: str) -> None:
     with _told(path, what, mend):
         target = os.path.realpath(path)
         if os.path.exists(target) and not os.path.isfile(target):
-            _write(target, text)
+            _write(target, content)
         else:
-            _replace(target, text)
+            _replace(target, content)
 
 
 def expect_writable(path: str | Path, *, what: str = "", mend: str) -> None:
@@ -67,10 +68,10 @@ def _beside(target: str) -> str:
     return os.path.join(folder, f".{name}.{os.getpid()}.tmp")
 
 
-def _replace(target: str, text: str) -> None:
+def _replace(target: str, content: str | bytes) -> None:
     temporary = _beside(target)
     try:
-        _write(temporary, text, sync=True)
+        _write(temporary, content, sync=True)
         os.replace(temporary, target)
     finally:
         with suppress(OSError):
@@ -94,10 +95,11 @@ def _opened(path: str, flags: int) -> int:
     return descriptor
 
 
-def _write(path: str, text: str, *, sync: bool = False) -> None:
+def _write(path: str, content: str | bytes, *, sync: bool = False) -> None:
     # a lone surrogate (a file name that is not UTF-8) becomes \udcXX, which is JSON's own way to write it
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", opener=_opened) as file:
-        file.write(text)
+    encoded = content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content
+    with open(path, "wb", opener=_opened) as file:
+        file.write(encoded)
         if sync:
             file.flush()
             os.fsync(file.fileno())

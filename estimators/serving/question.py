@@ -7,7 +7,7 @@ from estimators.facts.prices import PriceRange
 from estimators.frozen import frozen
 from estimators.serving.deployment import Deployment
 from estimators.serving.own_rows import Refitted
-from estimators.serving.price import ApiPrice
+from estimators.serving.price import MILLION, ApiPrice
 
 MOST_USERS = 1 << 20
 """That are looked for in flight at once."""
@@ -56,3 +56,10 @@ class ServeQuestion:
     def tokens(self) -> int:
         """Of a request: prompt and answer."""
         return self.input_tokens + self.output_tokens
+
+    @property
+    def api_usd_per_million_output(self) -> float | None:
+        """What somebody else asks for a request, all on its output, for a million tokens of it; None without prices."""
+        if self.api is None:
+            return None
+        return self.api.usd_per_request(self.input_tokens, self.output_tokens) / self.output_tokens * MILLION

@@ -1,144 +1,109 @@
-"""The page of a served model: its curve, the memory of a device, money against latency."""
+"""The pictures of a served model: latency by users, throughput against speed, the memory of a device, money against latency."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from estimators.errors import MissingPackageError
 from estimators.serving.answer import ServeAnswer
-from estimators.units import GIBI, format_duration
-from reports.drawing import COLOURS, drawn
-from reports.pages.page import html_page
-from reports.screen import Screen
+from estimators.units import format_bytes, format_duration, format_int, format_money, format_rate
+from reports.drawing import COLOURS, FAINT, INK, LINES, MARKS, from_zero, logarithmic
+from reports.pages.picture import Picture
+from reports.pages.stack import draw_stack
 from reports.table import Table
-from reports.views.serving.words import lengths_text, subject_text
+
+Row = Mapping[str, Any]
 
 
-def serving_page(answer: ServeAnswer, tables: Sequence[Table], screen: Screen) -> str:
-    """The answer as a page; without matplotlib its tables alone, and the line that installs it."""
-    try:
-        pictures = [("The memory of one device, the fullest", memory_picture(answer))]
-        if answer.points:
-            pictures.insert(0, ("By users in flight on one replica: what each gets, and what a GPU writes", curve_picture(answer)))
-        if answer.points and answer.question.rent is not None:
-            pictures.append(("Dollars per million output tokens against what a user gets", money_picture(answer)))
-    except MissingPackageError as error:
-        return html_page(screen, tables, [], missing=str(error))
-    return html_page(screen, tables, pictures)
+def serving_pictures(answer: ServeAnswer) -> list[Picture]:
+    """What the answer has to be drawn; of a deployment that does not fit the memory alone."""
+    memory = Picture(title="The memory of one device, the fullest, by part", table="memory", draw=draw_memory, height_in=2.7)
+    if not answer.points:
+        return [memory]
+    latency = Picture(title="Latency by users in flight on one replica, with its 80 %", table="curve", draw=draw_latency, better="lower")
+    if answer.question.output_tokens <= 1:
+        return [latency, memory]
+    title = "What a user gets, and what a GPU writes, by users in flight"
+    trade = Picture(title=title, table="curve", draw=draw_trade, better="upper right")
+    money = Picture(
+        title="Dollars per million output tokens, by users in flight", table="prices", draw=draw_money, better="lower left", height_in=3.9
+    )
+    return [latency, trade, memory, *([money] if answer.question.rent is not None else [])]
 
 
-def _metadata(answer: ServeAnswer, title: str) -> dict[str, str | None]:
-    return {"Title": title, "Description": f"{subject_text(answer)}, {lengths_text(answer.question)}"}
+def draw_latency(figure: Any, table: Table) -> None:
+    """Time to the first token and between tokens, with their intervals and limits."""
+    axes = figure.add_subplot()
+    rows: Sequence[Row] = table.rows
+    facts, users = table.facts, [row["users"] for row in rows]
+    limits = {"ttft": facts["ttft_limit_s"], "itl": facts["itl_limit_s"]}
+    shown = [name for name in ("ttft", "itl") if rows[0].get(f"{name}_s") is not None]
+    for at, name in enumerate(shown):
+        low, middle, high = ([row[f"{name}{end}_s"] for row in rows] for end in ("_low", "", "_high"))
+        axes.fill_between(users, low, high, color=COLOURS[at], alpha=0.18, linewidth=0)
+        axes.plot(users, middle, marker=MARKS[at], linestyle=LINES[0], color=COLOURS[at], label=f"mean {name.upper()}")
+        if limits[name] is not None:
+            label = f"limit of {name.upper()}: {format_duration(limits[name])}"
+            axes.axhline(limits[name], color=COLOURS[at], linestyle=LINES[1 + at], linewidth=1.2, label=label)
+    waits = [row["users"] for row in rows if row["waiting"] > 0]
+    if waits and len(rows) > 1:
+        axes.axvspan(min(waits), max(users), color=FAINT, label="users wait for room")
+    if facts["users_within_limits"] is not None:
+        most = facts["users_within_limits"]
+        axes.axvline(most, color=INK, linewidth=1, linestyle=LINES[3], label=f"within the limits: {most:,} users")
+    times = [row[f"{name}{end}_s"] for row in rows for name in shown for end in ("_low", "_high")]
+    logarithmic(axes, "x", "users in flight on one replica", users, lambda number: format_int(round(number)))
+    logarithmic(axes, "y", "time", [*times, *(limit for limit in limits.values() if limit)], lambda seconds: format_duration(seconds, 1))
+    axes.grid(visible=True)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
 
 
-ROUND = [digit * 10.0**power for power in range(-5, 6) for digit in (1, 2, 5)]
-"""Values that axes are marked at."""
+def _name_points(axes: Any, rows: Sequence[Row], x: str, y: str) -> None:
+    """Users beside some points, that is let in whole; those of users who wait lie upon one another."""
+    whole = [row for row in rows if not row["waiting"]]
+    for row in whole[:: -(-len(whole) // 6)]:
+        axes.annotate(f"{row['users']:,}", (row[x], row[y]), textcoords="offset points", xytext=(6, 4), fontsize="small")
 
 
-def _name_points(axes: Any, answer: ServeAnswer, xs: Sequence[float], ys: Sequence[float]) -> None:
-    """Users beside each point that is let in whole; those of users who wait lie upon one another."""
-    for point, x, y in zip(answer.points, xs, ys, strict=True):
-        if not point.load.waiting:
-            axes.annotate(f"{point.load.users:g}", (x, y), textcoords="offset points", xytext=(6, 4), fontsize="small")
+def draw_trade(figure: Any, table: Table) -> None:
+    """Tokens per second of a GPU against those of a user."""
+    axes = figure.add_subplot()
+    x, y = "output_tokens_per_s_per_user", "output_tokens_per_s_per_gpu"
+    rows: Sequence[Row] = table.rows
+    axes.plot([row[x] for row in rows], [row[y] for row in rows], marker=MARKS[2], color=COLOURS[2])
+    _name_points(axes, rows, x, y)
+    from_zero(axes, "x", "output tokens/s of a user (1 / ITL); beside the points: users", format_rate)
+    from_zero(axes, "y", "output tokens/s of a GPU", format_rate)
+    axes.grid(visible=True)
 
 
-def curve_picture(answer: ServeAnswer) -> str:
-    """Latency by users with the limits, and throughput of a GPU against tokens of a user. Raises MissingPackageError."""
-    asked = answer.question
-    users = [float(point.load.users) for point in answer.points]
-    waits = [point.load.users for point in answer.points if point.load.waiting > 0]
-
-    def draw(figure: Any) -> None:
-        latency, trade = figure.subplots(1, 2)
-        for at, (name, values, limit) in enumerate(
-            (
-                ("TTFT", [point.ttft_s for point in answer.points], asked.ttft_limit_s),
-                ("ITL", [float(point.load.itl_s) for point in answer.points], asked.itl_limit_s),
-            )
-        ):
-            off = answer.points[0].ttft_interval if name == "TTFT" else answer.points[0].itl_interval
-            latency.fill_between(users, [off.low * x for x in values], [off.high * x for x in values], color=COLOURS[at], alpha=0.15)
-            latency.plot(users, values, marker="o", color=COLOURS[at], label=f"mean {name}")
-            if limit is not None:
-                latency.axhline(limit, color=COLOURS[at], linestyle="--", linewidth=1, label=f"limit of {name}")
-        if waits and len(users) > 1:
-            latency.axvspan(min(waits), max(users), color="#eeeeee", label="users wait for room")
-        if answer.best is not None:
-            latency.axvline(float(answer.best.load.users), color="#7f7f7f", linewidth=1, label="most users within the limits")
-        latency.set(xscale="log", yscale="log", xlabel="users in flight on one replica")
-        latency.yaxis.set_major_formatter(lambda seconds, _: format_duration(seconds, 1))
-        latency.set_xticks(users, [f"{number:g}" for number in users], rotation=45 if len(users) > 8 else 0)
-        latency.set_xticks([], minor=True)
-        latency.legend(loc="upper left", fontsize="small")
-        each = [float(point.load.output_tokens_per_s_per_user) for point in answer.points]
-        per_gpu = [point.output_tokens_per_s_per_gpu for point in answer.points]
-        trade.plot(each, per_gpu, marker="o", color=COLOURS[2])
-        _name_points(trade, answer, each, per_gpu)
-        trade.set(xlabel="output tokens/s of a user (1 / ITL)", ylabel="output tokens/s of a GPU", ylim=(0, None), xlim=(0, None))
-        for axes in (latency, trade):
-            axes.grid(visible=True)
-
-    return drawn(draw, size=(10.5, 4.4), metadata=_metadata(answer, "Latency and throughput by users in flight"))
+def draw_memory(figure: Any, table: Table) -> None:
+    """Weights by part, activations, cache and what is left, one upon the other."""
+    rows: Sequence[Row] = table.rows
+    facts, parts = table.facts, [(str(row["part"]).replace("_", " "), float(row["bytes"])) for row in rows]
+    low, high = facts["kv_low_bytes"], facts["kv_high_bytes"]
+    spread = ("kv cache", low, high) if low is not None and any(name == "kv cache" for name, _ in parts) else None
+    draw_stack(figure, [("", parts)], ("a device holds", facts["device_memory_bytes"]), format_bytes, spread=spread)
 
 
-def memory_picture(answer: ServeAnswer) -> str:
-    """Weights by part, activations, cache and what is left, one upon the other. Raises MissingPackageError."""
-    found = answer.budget
-    memory = answer.question.deployment.hardware.memory_bytes
-    parts = {**found.weights, "activations": found.activations_bytes, "outside": found.outside_bytes, "KV cache": max(0.0, found.kv_bytes)}
-    parts["left"] = max(0.0, memory - sum(parts.values()))
-
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
-        begun = 0.0
-        for at, (name, size) in enumerate((name, size) for name, size in parts.items() if size):
-            colour = "#eeeeee" if name == "left" else COLOURS[at % len(COLOURS)]
-            axes.barh([0], [size / GIBI], left=begun / GIBI, color=colour, label=f"{name} {size / GIBI:.2f} GiB")
-            begun += size
-        axes.axvline(memory / GIBI, color="#000000", linewidth=1.5)
-        if not found.is_measured and found.kv_bytes > 0:
-            end = (found.weights_bytes + found.activations_bytes + found.outside_bytes) / GIBI
-            low, high = max(0.0, found.low_kv_bytes) / GIBI, found.high_kv_bytes / GIBI
-            middle = found.kv_bytes / GIBI
-            axes.errorbar([end + middle], [0], xerr=[[middle - low], [max(0.0, high - middle)]], color="#000000", capsize=4, linewidth=1)
-        axes.set(yticks=[], xlabel="GiB; the line is the device's memory, the bar the 80 % interval of the cache")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
-
-    return drawn(draw, size=(10.5, 2.6), metadata=_metadata(answer, "Memory of one device"))
-
-
-def money_picture(answer: ServeAnswer) -> str:
-    """Dollars per million output tokens by what a user gets; the band is between the cheapest quote and the dearest.
-
-    Raises:
-        MissingPackageError: matplotlib is not installed.
-    """
-    asked = answer.question
-    assert asked.rent is not None
-    rent = asked.rent
-    shown = [(point, point.price) for point in answer.points if point.price is not None]
-    between_s = [float(point.load.itl_s) for point, _ in shown]
-    dollars = [price.output_usd for _, price in shown]
-
-    def draw(figure: Any) -> None:
-        axes = figure.add_subplot(yscale="log", xscale="log")
-        axes.plot(between_s, dollars, marker="o", color=COLOURS[0], label=rf"rent of \${rent.median:.2f} per GPU-hour, all on output")
-        if rent.high > rent.low:
-            low, high = ([usd * end / rent.median for usd in dollars] for end in (rent.low, rent.high))
-            axes.fill_between(between_s, low, high, color="#cfe3f1", label=rf"quotes from \${rent.low:.2f} to \${rent.high:.2f}")
-        if asked.api is not None:
-            of_output = asked.api.usd_per_request(asked.input_tokens, asked.output_tokens) / asked.output_tokens * 1e6
-            axes.axhline(
-                of_output, color=COLOURS[1], linestyle="--", label=rf"the API's price of a request, on its output: \${of_output:.2f}"
-            )
-        _name_points(axes, answer, between_s, dollars)
-        axes.set(xlabel="time between tokens (ITL); the numbers are users", ylabel="dollars per million output tokens")
-        for axis, values in ((axes.xaxis, between_s), (axes.yaxis, dollars)):
-            ticks = [tick for tick in ROUND if min(values) / 2 <= tick <= 2 * max(values)]
-            axis.set_ticks(ticks, [format_duration(tick, 1) if values is between_s else f"{tick:g}" for tick in ticks])
-            axis.set_ticks([], minor=True)
-        axes.grid(visible=True)
-        axes.legend(fontsize="small")
-
-    return drawn(draw, size=(10.5, 4), metadata=_metadata(answer, "Dollars per million output tokens against latency"))
+def draw_money(figure: Any, table: Table) -> None:
+    """Dollars per million output tokens by what a user waits for a token; the band is between the cheapest quote and the dearest."""
+    axes = figure.add_subplot()
+    rows: Sequence[Row] = table.rows
+    facts = table.facts
+    times, dollars = [row["itl_s"] for row in rows], [row["usd_per_million_output"] for row in rows]
+    low, high = ([row[f"usd_per_million_output_{end}"] for row in rows] for end in ("low", "high"))
+    rent = f"rent of {format_money(facts['usd_per_gpu_hour'])} per GPU-hour, all on output"
+    axes.plot(times, dollars, marker=MARKS[0], color=COLOURS[0], label=rent)
+    if low != high:
+        axes.fill_between(times, low, high, color=COLOURS[0], alpha=0.18, linewidth=0, label="from the cheapest quote to the dearest")
+    api = facts["api_usd_per_million_output"]
+    if api is not None:
+        label = f"an API's price of a request, on its output: {format_money(api)}"
+        axes.axhline(api, color=COLOURS[1], linestyle=LINES[1], label=label)
+    _name_points(axes, rows, "itl_s", "usd_per_million_output")
+    logarithmic(axes, "x", "time between tokens, ITL; beside the points: users", times, lambda seconds: format_duration(seconds, 1))
+    values = [*low, *high, *([api] if api else [])]
+    logarithmic(axes, "y", "$ per million output", values, format_money)
+    axes.grid(visible=True)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=1)

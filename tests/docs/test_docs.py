@@ -43,7 +43,7 @@ def test_the_check_names_stale_documents_and_changes_none(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("change", "stale"),
-    [(("M 0 432", "M 0 431"), False), ((" steps, points ", " steps, points of old "), True), (("0.01 s<", "0.02 s<"), True)],
+    [(("M 0 432", "M 0 431"), False), ((" rows, figures ", " rows, figures of old "), True), (("0.01 s<", "0.02 s<"), True)],
     ids=["other paths", "other points", "another label"],
 )
 def test_a_picture_is_stale_where_its_points_or_words_are_others_not_where_it_is_drawn_otherwise(

@@ -186,6 +186,7 @@ def memory_table(answer: ServeAnswer) -> Table:
     parts = {**{name: (found.weights.get(name, 0.0), what) for name, what in PARTS.items()}, **beside}
     left = memory - sum(size for size, _ in parts.values())
     parts["left"] = left, "left to the driver, graphs and fragments" if left >= 0 else "lacks"
+    low, high = (None if found.is_measured else max(0.0, end) for end in (found.low_kv_bytes, found.high_kv_bytes))
     return Table(
         title=f"Memory of one {d.hardware.name}, the fullest of a replica's {d.num_devices}",
         conditions=[f"the engine takes {format_fraction(d.fraction)} of {FRACTIONS[d.engine.fraction_of]}"]
@@ -202,6 +203,8 @@ def memory_table(answer: ServeAnswer) -> Table:
             for name, (size, what) in parts.items()
             if round(size)
         ],
+        notes=[] if low is None or high is None else [f"80 % interval of the cache: {format_bytes(low)} to {format_bytes(high)}"],
+        facts={"device_memory_bytes": memory, "kv_low_bytes": low, "kv_high_bytes": high},
         key="memory",
     )
 
@@ -225,6 +228,8 @@ def price_table(answer: ServeAnswer) -> Table:
         rows.append(
             {
                 "users": point.load.users,
+                "itl_s": point.load.itl_s if asked.output_tokens > 1 else None,
+                "waiting": point.load.waiting,
                 "usd_per_million_output": price.output_usd,
                 "usd_per_million_output_low": price.output_usd * ratio_low,
                 "usd_per_million_output_high": price.output_usd * ratio_high,
@@ -239,6 +244,8 @@ def price_table(answer: ServeAnswer) -> Table:
         conditions=[f"rent: {format_money(asked.rent.median)} per GPU-hour, {asked.rent.source}"],
         columns=[
             Column(key="users", header="users", format=format_int, align="right"),
+            Column(key="itl_s", header="ITL", format=format_duration, align="right"),
+            Column(key="waiting", header="waiting", align="right", raw=True),
             Column(key="usd_per_million_output", header="all on output", format=dollars, align="right"),
             Column(key="usd_per_million_output_low", header="cheapest quote", format=dollars, align="right"),
             Column(key="usd_per_million_output_high", header="dearest", format=dollars, align="right"),
@@ -249,6 +256,7 @@ def price_table(answer: ServeAnswer) -> Table:
         ],
         rows=rows,
         notes=["input's part: the rent of the time that reading prompts adds; output's part: all other time"],
+        facts={"usd_per_gpu_hour": asked.rent.median, "api_usd_per_million_output": asked.api_usd_per_million_output},
         key="prices",
     )
 

@@ -9,5 +9,5 @@ from tests.support.screens import Emitted
 @pytest.fixture
 def emitted(monkeypatch: pytest.MonkeyPatch) -> Emitted:
     kept: Emitted = []
-    monkeypatch.setattr(output.Output, "emit", lambda self, tables, screen=None: kept.append((tables, screen)))
+    monkeypatch.setattr(output.Output, "emit", lambda self, tables, screen=None, pictures=(), data=(): kept.append((tables, screen)))
     return kept

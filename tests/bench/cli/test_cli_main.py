@@ -52,7 +52,7 @@ def test_every_verb_has_help_with_an_example_of_itself(verb: str) -> None:
 
 def destinations(parser: Parser) -> set[str]:
     """Where the parser of a verb puts what is given, but for the output, which `main` takes for itself."""
-    return {action.dest for action in parser._actions} - {"help", "format", "output", "verbose", "quiet"}
+    return {action.dest for action in parser._actions} - {"help", "format", "output", "verbose", "quiet", "plot"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

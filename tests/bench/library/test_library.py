@@ -38,7 +38,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "report": sixnd.report,
     "compare": sixnd.compare,
 }
-TO_FILES = {"help", "format", "json", "output", "verbose", "quiet", "emit", "export"}
+TO_FILES = {"help", "format", "json", "output", "verbose", "quiet", "plot", "emit", "export"}
 """Options that say where text goes; a function gives tables."""
 
 LLAMA = {"model": "llama-2-7b", "tokens": "1T"}

@@ -1,0 +1,77 @@
+"""The gallery: a page for each of the answers that people show to one another, made by the command that its last line names.
+
+    python -m tools.gallery [NAME ...]    writes docs/gallery/NAME.html, of all of them unless some are named
+    python -m tools.gallery --readme      prints docs/gallery/README.md
+
+A page is put in by one row here: the test of pictures reads its pictures against their tables, and the browser's test opens it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from bench.cli.main import main as answered
+from bench.program import NAME
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = "docs/gallery"
+
+GALLERY: dict[str, tuple[str, str]] = {
+    "serve": (
+        "how many users a served model has room for, how fast, and what their tokens cost",
+        "serve llama-3.1-8b --hardware l40s-48gb --ttft 1s --itl 50ms --api-price 0.15,0.60 --out",
+    ),
+}
+"""Name of a page -> what it answers, and the words after the program's name, but for the file."""
+
+MOST_BYTES = 400_000
+"""Of one page."""
+
+
+def file_of(name: str) -> str:
+    """Where a page lies, from the repository's root."""
+    return f"{FOLDER}/{name}.html"
+
+
+def words_of(name: str) -> list[str]:
+    """The words of its command."""
+    return [*shlex.split(GALLERY[name][1]), file_of(name)]
+
+
+def readme() -> str:
+    """The gallery's own page: what there is, and the command of each."""
+    lines = [
+        "# Gallery",
+        "",
+        "Pages that `--format html` writes: each is one file that needs nothing else, for a screen, a phone, or A4. Open one in a browser.",
+        "All of them are made by `python -m tools.gallery`; a picture alone comes from the same command with `--plot FILE.svg`.",
+        "",
+    ]
+    for name, (what, words) in GALLERY.items():
+        lines += [f"- [{name}.html]({name}.html): {what}", "", "  ```", f"  {NAME} {words} {file_of(name)}", "  ```", ""]
+    return "\n".join(lines).rstrip()
+
+
+def main(argv: list[str]) -> int:
+    """Write the pages, or print what there is."""
+    if argv == ["--readme"]:
+        print(readme())
+        return 0
+    unknown = [name for name in argv if name not in GALLERY]
+    if unknown:
+        print(f"error: {unknown[0]!r} is no page; expected --readme or some of: {', '.join(GALLERY)}", file=sys.stderr)
+        return 2
+    os.chdir(ROOT)
+    Path(FOLDER).mkdir(exist_ok=True)
+    for name in argv or GALLERY:
+        if answered(words_of(name)) not in (0, 1):
+            return 2
+        print(f"{file_of(name)}: {Path(file_of(name)).stat().st_size:,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
